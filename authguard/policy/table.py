@@ -1,0 +1,180 @@
+"""The compiled rules: the most specific pattern first, then the method. Cost goes by the depth of the path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import combinations
+from typing import Final, Literal, TypeAlias
+
+from authguard.errors import ConfigurationError
+from authguard.model import Requirement
+from authguard.policy.pattern import ANY, RANK, Converter, Pattern
+from authguard.policy.requirement import AUTHENTICATED, PUBLIC, UNLISTED, check_requirement
+from authguard.policy.rules import Rule
+
+# What two readers of a path could read in two ways: a backslash, a control character, a lone surrogate, a dot segment,
+# no leading slash. Empty segments are judged apart, by where they stand.
+_TWO_READINGS = re.compile(r"\A(?!/)|[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|/\.\.?(?:/|\Z)")
+
+
+class _Sentinel(Enum):
+    AMBIGUOUS = auto()
+
+
+#: The answer for a path that two readers could read in two ways.
+AMBIGUOUS: Final = _Sentinel.AMBIGUOUS
+Ambiguous: TypeAlias = Literal[_Sentinel.AMBIGUOUS]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What applies to one request: the requirement, the rule that said so (None: the default), its parameters."""
+
+    requirement: Requirement
+    rule: Rule | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Row:
+    """All rules of one pattern."""
+
+    pattern: Pattern
+    by_method: dict[str, Match] = field(default_factory=dict)
+    rest: Match = field(default_factory=lambda: Match(UNLISTED))
+
+    def add(self, rule: Rule) -> None:
+        match = Match(rule.requirement, rule)
+        if rule.methods is None:
+            if self.rest.rule is not None:
+                raise ConfigurationError("rules", f"{rule.pattern} stands twice; leave one of them out")
+            self.rest = match
+        for method in rule.methods or ():
+            if method in self.by_method:
+                raise ConfigurationError("rules", f"{method} {rule.pattern} stands twice; leave one of them out")
+            self.by_method[method] = match
+
+    def requirements(self) -> tuple[dict[str, Requirement], Requirement]:
+        return {method: match.requirement for method, match in self.by_method.items()}, self.rest.requirement
+
+    def select(self, method: str, segments: Sequence[str]) -> Match:
+        match = self.by_method.get(method, self.rest)
+        if match.rule is None or not match.rule.positions:
+            return match
+        depth = len(self.pattern.segments)
+        params = {
+            name: segments[index] if index < depth else "/".join(segments[depth:])
+            for name, index in match.rule.positions.items()
+        }
+        return Match(match.requirement, match.rule, params)
+
+
+@dataclass(slots=True)
+class _Node:
+    literals: dict[str, _Node] = field(default_factory=dict)
+    converters: list[tuple[Converter, _Node]] = field(default_factory=list)
+    row: _Row | None = None
+    tail: _Row | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether no rule but the ``/**`` stands here or below."""
+        return self.row is None and not self.literals and not self.converters
+
+    def child(self, segment: str | Converter) -> _Node:
+        if isinstance(segment, str):
+            return self.literals.setdefault(segment, _Node())
+        for converter, node in self.converters:
+            if converter is segment:
+                return node
+        node = _Node()
+        self.converters.append((segment, node))
+        self.converters.sort(key=lambda pair: RANK[pair[0].name])
+        return node
+
+    def find(self, segments: Sequence[str], index: int) -> tuple[_Node, _Row] | None:
+        """The most specific row from here on: literal, converter, ``{name}``, ``/**``, with backtracking."""
+        if index == len(segments):
+            row = self.row or self.tail
+            return (self, row) if row else None
+        segment = segments[index]
+        if segment:  # an empty segment is matched by a /** alone
+            literal = self.literals.get(segment)
+            if literal and (found := literal.find(segments, index + 1)):
+                return found
+            for converter, node in self.converters:
+                if (converter is ANY or converter.matches(segment)) and (found := node.find(segments, index + 1)):
+                    return found
+        return (self, self.tail) if self.tail else None
+
+
+class RuleTable:
+    """The rules of one guard.
+
+    Raises ``ConfigurationError`` for the same pattern and method twice, for two patterns that overlap, neither inside
+    the other, with different requirements, and for PUBLIC as the default.
+    """
+
+    def __init__(self, rules: Sequence[Rule] = (), default: Requirement = AUTHENTICATED) -> None:
+        check_requirement("default", default)
+        if default == PUBLIC:
+            raise ConfigurationError("default", 'closed is the default; open what is to be open: Rule("/**", PUBLIC)')
+        self.rules = tuple(rules)
+        self.default = Match(default)
+        self._root = _Node()
+        rows: dict[Pattern, _Row] = {}
+        for rule in self.rules:
+            if not isinstance(rule, Rule):
+                raise ConfigurationError("rules", f"{rule!r} is no Rule(pattern, requirement)")
+            rows.setdefault(rule.parsed, _Row(rule.parsed)).add(rule)
+        _refuse_crossings([row for row in rows.values() if not row.pattern.literal])
+        #: A path of literals alone is as specific as can be: it needs no search. Its trailing slash is the same path.
+        self._literal: dict[str, _Row] = {}
+        for row in rows.values():
+            self._place(row)
+
+    def _place(self, row: _Row) -> None:
+        node = self._root
+        for segment in row.pattern.segments:
+            node = node.child(segment)
+        if row.pattern.tail:
+            node.tail = row
+            return
+        node.row = row
+        if row.pattern.literal:
+            path = str(row.pattern)
+            self._literal[path] = self._literal[path.rstrip("/") + "/"] = row
+
+    def match(self, method: str, path: str) -> Match | Ambiguous:
+        """What applies to this method (``WEBSOCKET`` for a handshake) and decoded path, below ``root_path``."""
+        if not self.rules:
+            return self.default
+        if method == "HEAD":
+            method = "GET"
+        row = self._literal.get(path)
+        if row is not None:
+            return row.select(method, ())
+        if _TWO_READINGS.search(path):
+            return AMBIGUOUS if path else self.match(method, "/")
+        segments = path[1:].split("/")
+        if segments[-1] == "":  # a trailing slash is the same path
+            segments.pop()
+        found = self._root.find(segments, 0)
+        if "" in segments and (found is None or not found[0].alone):
+            return AMBIGUOUS
+        return found[1].select(method, segments) if found else self.default
+
+
+def _refuse_crossings(rows: Sequence[_Row]) -> None:
+    judged = [(row.pattern, row.requirements()) for row in rows]
+    for (one, asked), (other, asked_there) in combinations(judged, 2):
+        path = one.common_path(other)
+        if path and asked != asked_there and not one.inside(other) and not other.inside(one):
+            raise ConfigurationError(
+                "rules",
+                f"{one} and {other} both match {path}, neither is inside the other, and they ask for different things; "
+                f"make them agree, or narrow one of them",
+            )

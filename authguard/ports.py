@@ -1,0 +1,22 @@
+"""How a port is asked: with a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import anyio
+
+from authguard.errors import BackendUnavailable
+from authguard.reasons import STORE_TIMEOUT, Reason
+
+T = TypeVar("T")
+
+
+async def ask(call: Coroutine[Any, Any, T], deadline: float, reason: Reason = STORE_TIMEOUT) -> T:
+    """What the port answers; ``BackendUnavailable`` with ``reason`` after ``deadline`` seconds."""
+    try:
+        with anyio.fail_after(deadline):
+            return await call
+    except TimeoutError:
+        raise BackendUnavailable(f"no answer within {deadline:g} s", reason=reason) from None

@@ -1,0 +1,89 @@
+"""A request as carriers and schemes see it: less than ASGI has, and nothing that can be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from authguard.errors import RequestBodyError
+from authguard.model import Header, Moment
+from authguard.reasons import BODY_TOO_LARGE
+
+BodyReader: TypeAlias = Callable[[int], Awaitable[bytes]]
+
+
+class AuthRequest:
+    """All that a carrier or a scheme may see of a request.
+
+    ``path`` is decoded and below ``root_path``: exactly what the router matches. ``target`` is what was sent, as near
+    as ASGI tells it. ``headers`` is ASGI's own list of ``(lower-case name, value)``.
+    """
+
+    __slots__ = ("_body", "_reader", "body_readable", "headers", "moment", "path", "scope")
+
+    def __init__(
+        self,
+        scope: Mapping[str, Any],
+        *,
+        path: str,
+        moment: Moment,
+        reader: BodyReader | None = None,
+    ) -> None:
+        self.scope = scope
+        self.headers: Sequence[Header] = scope["headers"]
+        self.path = path
+        self.moment = moment
+        self.body_readable = True
+        self._reader = reader
+        self._body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<AuthRequest {self.method} {self.path!r}>"
+
+    @property
+    def kind(self) -> Literal["http", "websocket"]:
+        """``"http"`` or ``"websocket"``."""
+        kind: Literal["http", "websocket"] = self.scope["type"]
+        return kind
+
+    @property
+    def method(self) -> str:
+        """The method as sent: HEAD stays HEAD. A WebSocket handshake is ``GET`` on the wire (RFC 6455 section 4.1)."""
+        method: str = self.scope.get("method", "GET")
+        return method
+
+    @property
+    def secure(self) -> bool:
+        """Whether the server took the request over TLS, or was told so by a proxy that it trusts."""
+        return self.scope.get("scheme") in {"https", "wss"}
+
+    @property
+    def target(self) -> bytes:
+        """The request target as sent. ASGI loses a final ``?`` with nothing behind it."""
+        raw: bytes = self.scope.get("raw_path") or str(self.scope["path"]).encode()
+        query: bytes = self.scope.get("query_string", b"")
+        return raw + b"?" + query if query else raw
+
+    @property
+    def client(self) -> str | None:
+        """The peer's address as the server gives it; no forwarded field is read."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else None
+
+    def lines(self, name: bytes) -> list[bytes]:
+        """Every field line of this lower-case name, unjoined and in order."""
+        return [value for key, value in self.headers if key == name]
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body, at most ``limit`` octets; the app receives it again.
+
+        Only for a scheme with ``reads_body``. Raises ``RequestBodyError`` where it is larger (413) or the client left.
+        """
+        if self._reader is None or not self.body_readable:
+            msg = "only a scheme with reads_body = True may ask for the body, and a WebSocket has none"
+            raise RuntimeError(msg)
+        if self._body is None:
+            self._body = await self._reader(limit)
+        if len(self._body) > limit:
+            raise RequestBodyError(BODY_TOO_LARGE)
+        return self._body
