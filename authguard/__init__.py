@@ -1,0 +1,106 @@
+"""Authentication for ASGI apps: who is asking, what a route asks of them, and why a request was refused."""
+
+from __future__ import annotations
+
+from authguard.errors import (
+    AuthGuardError,
+    BackendUnavailable,
+    ConfigurationError,
+    InvalidSignature,
+    RequestBodyError,
+)
+from authguard.guard import Check, Guard
+from authguard.keys.base import KeysAtHand, KeySource, VerificationKey
+from authguard.keys.static import JWK, PEM, JWKSet, Secret
+from authguard.middleware import AuthGuardMiddleware
+from authguard.model import (
+    Accepted,
+    Denied,
+    Granted,
+    Moment,
+    Principal,
+    Rejected,
+    Requirement,
+    Unmet,
+)
+from authguard.policy.combine import all_of, any_of
+from authguard.policy.requirement import (
+    AUTHENTICATED,
+    OPTIONAL,
+    PUBLIC,
+    all_roles,
+    any_role,
+    check,
+    role,
+    scopes,
+    step_up,
+    via,
+)
+from authguard.policy.rules import Rule
+from authguard.reasons import Reason
+from authguard.record import Hook, Record
+from authguard.request import AuthRequest
+from authguard.respond import Render
+from authguard.schemes.base import Carrier, Scheme, Service
+from authguard.schemes.bearer import Bearer, Issuer
+from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
+from authguard.wire.authorization import Credentials
+from authguard.wire.challenge import Challenge
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ANY_AUDIENCE",
+    "ANY_ISSUER",
+    "AUTHENTICATED",
+    "AUTHORIZATION",
+    "JWK",
+    "OPTIONAL",
+    "PEM",
+    "PUBLIC",
+    "Accepted",
+    "AuthGuardError",
+    "AuthGuardMiddleware",
+    "AuthRequest",
+    "BackendUnavailable",
+    "Bearer",
+    "Carrier",
+    "Challenge",
+    "Check",
+    "ConfigurationError",
+    "Credentials",
+    "Denied",
+    "Granted",
+    "Guard",
+    "Hook",
+    "InvalidSignature",
+    "Issuer",
+    "JWKSet",
+    "KeySource",
+    "KeysAtHand",
+    "Moment",
+    "Principal",
+    "Reason",
+    "Record",
+    "Rejected",
+    "Render",
+    "RequestBodyError",
+    "Requirement",
+    "Rule",
+    "Scheme",
+    "Secret",
+    "Service",
+    "Unmet",
+    "VerificationKey",
+    "all_of",
+    "all_roles",
+    "any_of",
+    "any_role",
+    "check",
+    "claim",
+    "role",
+    "scopes",
+    "step_up",
+    "via",
+]

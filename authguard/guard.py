@@ -1,0 +1,226 @@
+"""The guard: carriers find credentials, a scheme judges them, checks and the requirement decide. No ASGI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
+
+from authguard import record
+from authguard.errors import BackendUnavailable, ConfigurationError, RequestBodyError
+from authguard.model import (
+    Accepted,
+    Clock,
+    Decision,
+    Denied,
+    Granted,
+    Moment,
+    Outcome,
+    Principal,
+    Rejected,
+    Requirement,
+    check_leeway,
+)
+from authguard.policy.combine import asks_step_up
+from authguard.policy.implied import close_over
+from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, UNLISTED
+from authguard.policy.rules import Rule
+from authguard.policy.table import Match, RuleTable
+from authguard.ports import ask
+from authguard.presented import choose
+from authguard.reasons import (
+    BACKEND_FAILED,
+    CREDENTIALS_MISSING,
+    PATH_AMBIGUOUS,
+    TOKEN_EXPIRED,
+)
+from authguard.request import AuthRequest
+from authguard.respond import Render, Reply, problem, reply_to
+from authguard.schemes.base import Scheme, check_schemes
+from authguard.wire.authorization import Credentials
+
+#: Runs after a scheme accepted: returns the principal (this one or a richer one) or ``Rejected``.
+Check: TypeAlias = Callable[[AuthRequest, Principal], Awaitable[Principal | Rejected]]
+
+#: A request that waited longer than this, in seconds, reads the clock again before it is granted.
+LONG_WAIT = 1.0
+
+
+class Guard:
+    """What an app asks of its callers. Pure of ASGI: ``AuthGuardMiddleware`` puts it in front of an app.
+
+    - ``schemes``: what is accepted, in the order of their challenges; one of a name.
+    - ``rules``: which path asks what; the most specific pattern wins. ``default`` is for what no rule names.
+    - ``leeway``: seconds, 0 to 300, granted to every stamp that another clock made.
+    - ``clock``: the time in seconds since the epoch, read once a request. ``monotonic`` is for our own durations.
+    - ``checks``: async functions ``(request, principal) -> Principal | Rejected``, after every success.
+    - ``implies``: ``{"admin": {"editor"}}``: who has the first role has the others too, transitively.
+    - ``hooks``: functions of a ``Record``, called at every decision. ``log`` False silences the logger.
+    - ``deadline``: how many seconds a check may take.
+
+    Raises ``ConfigurationError``.
+    """
+
+    def __init__(
+        self,
+        *schemes: Scheme,
+        rules: Sequence[Rule] = (),
+        default: Requirement = AUTHENTICATED,
+        leeway: float = 60.0,
+        clock: Clock = time.time,
+        monotonic: Clock = time.monotonic,
+        checks: Sequence[Check] = (),
+        implies: Mapping[str, AbstractSet[str]] | None = None,
+        hooks: Sequence[record.Hook] = (),
+        log: bool = True,
+        deadline: float = 5.0,
+    ) -> None:
+        self.schemes = check_schemes(schemes)
+        self.table = RuleTable(rules, default)
+        self.leeway = check_leeway(leeway)
+        self._by_name = {scheme.name: scheme for scheme in self.schemes}
+        self._carriers = tuple(dict.fromkeys(scheme.carrier for scheme in self.schemes))
+        self._accepted = self._accepted_schemes()
+        self._implied = close_over(implies or {})
+        self._clock, self._monotonic = clock, monotonic
+        self._checks, self._hooks, self._log = tuple(checks), tuple(hooks), log
+        self._deadline = deadline
+        self.reads_body = any(scheme.reads_body for scheme in self.schemes)
+
+    def _accepted_schemes(self) -> dict[int, frozenset[str]]:
+        # By identity: the table holds these very values, and to hash one costs more than to find it.
+        every = frozenset(self._by_name)
+        told = any(scheme.tells_login for scheme in self.schemes)
+        asked = [UNLISTED, self.table.default.requirement, *(rule.requirement for rule in self.table.rules)]
+        accepted: dict[int, frozenset[str]] = {}
+        for requirement in asked:
+            accepted[id(requirement)] = requirement.schemes(every)
+            if not accepted[id(requirement)]:
+                raise ConfigurationError("rules", f"no scheme of this guard can meet {requirement}")
+            if asks_step_up(requirement) and not told:
+                raise ConfigurationError("rules", f"no scheme of this guard tells acr or auth_time: {requirement}")
+        return accepted
+
+    def moment(self) -> Moment:
+        """One reading of the clock."""
+        return Moment(self._clock(), self.leeway)
+
+    async def decide(self, request: AuthRequest, match: Match, proven: Principal | None = None) -> Decision:
+        """Whether the request passes. ``proven`` is whom an outer guard authenticated in this request."""
+        accepted = self._accepted[id(match.requirement)]
+        refuse = partial(Denied, requirement=match.requirement, accepted=accepted)
+        try:
+            if proven is not None:
+                return _judge(request, match, Accepted(proven), refuse)
+            chosen = choose(request, self._carriers, accepted, refuse)
+            if isinstance(chosen, Denied):
+                anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
+                return Granted(None, match.requirement) if anonymous else chosen
+            began = self._monotonic()
+            outcome = await self._outcome(request, chosen)
+            if isinstance(outcome, Rejected):
+                headers, facts = outcome.response_headers, outcome.facts
+                return refuse(
+                    outcome.reason,
+                    chosen.scheme,
+                    outcome.subject,
+                    outcome.proven,
+                    facts=facts,
+                    response_headers=headers,
+                )
+            if self._monotonic() - began > LONG_WAIT and (late := self._expired(request, outcome.principal)):
+                return refuse(TOKEN_EXPIRED, chosen.scheme, outcome.principal.subject, True, facts=late)
+            return _judge(request, match, outcome, refuse)
+        except BackendUnavailable as error:
+            return refuse(error.reason, facts={"detail": error.detail or None, "retry_after": error.retry_after})
+        except RequestBodyError as error:
+            return refuse(error.reason)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the door stays closed
+            return refuse(BACKEND_FAILED, facts=record.failure(error))
+
+    def _expired(self, request: AuthRequest, principal: Principal) -> Mapping[str, object] | None:
+        """By how much the credentials expired while the request waited for its verdict."""
+        request.moment = self.moment()
+        ends = principal.expires_at
+        if ends is None or not request.moment.expired(ends):
+            return None
+        return {"expired_by": request.moment.by(ends), "leeway": self.leeway, "while_waiting": True}
+
+    async def _outcome(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        scheme = self._by_name[credentials.scheme]
+        request.body_readable = scheme.reads_body
+        outcome = await scheme.authenticate(request, credentials)
+        if not isinstance(outcome, Accepted):
+            if isinstance(outcome, Rejected):
+                return outcome
+            msg = "a scheme returned neither Accepted nor Rejected"
+            raise TypeError(msg)
+        principal = self._known(outcome.principal, scheme.name)
+        if principal is outcome.principal and not self._checks:
+            return outcome
+        for check in self._checks:
+            checked = await ask(_coroutine(check, request, principal), self._deadline)
+            if isinstance(checked, Rejected):
+                return replace(checked, subject=principal.subject, proven=True)
+            principal = self._known(checked, scheme.name)
+        return Accepted(principal, outcome.response_headers, outcome.facts)
+
+    def _known(self, principal: Principal, scheme: str) -> Principal:
+        """The principal with its scheme and the roles that its roles imply."""
+        if not isinstance(principal, Principal):
+            msg = "a scheme or a check accepted without a Principal"
+            raise TypeError(msg)
+        if not self._implied:
+            return principal if principal.scheme == scheme else principal.seen_by(scheme, principal.roles)
+        roles = principal.roles
+        return principal.seen_by(scheme, roles.union(*(self._implied.get(name, ()) for name in roles)))
+
+    def path_refused(self) -> Denied:
+        """The denial of a path that two readers could read in two ways."""
+        return Denied(PATH_AMBIGUOUS)
+
+    def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
+        """The answer to a denial, and the denial that it answers: an outage where the answer itself failed."""
+        try:
+            return reply_to(request, denied, self.schemes, render or problem), denied
+        except Exception as error:  # noqa: BLE001 - no request gets a 500
+            failed = replace(denied, reason=BACKEND_FAILED, facts=record.failure(error), response_headers=())
+            return reply_to(request, failed, self.schemes), failed
+
+    def tell(self, request: AuthRequest, decision: Decision) -> None:
+        """One record, to the log and the hooks."""
+        record.write(request, decision, self._hooks, to_log=self._log)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Runs the services of the schemes. Everything works without it too, only later."""
+        async with AsyncExitStack() as stack:
+            for scheme in self.schemes:
+                for service in scheme.services:
+                    await stack.enter_async_context(service.running(self._monotonic))
+            yield
+
+
+async def _coroutine(check: Check, request: AuthRequest, principal: Principal) -> Principal | Rejected:
+    return await check(request, principal)
+
+
+def _judge(request: AuthRequest, match: Match, outcome: Accepted, refuse: Callable[..., Denied]) -> Decision:
+    principal, requirement = outcome.principal, match.requirement
+    lack = requirement.unmet(principal, match.params, request.moment)
+    if lack is None:
+        return Granted(principal, requirement, outcome.response_headers, outcome.facts)
+    return refuse(
+        lack.reason,
+        principal.scheme,
+        principal.subject,
+        True,
+        missing=lack.missing,
+        offered=tuple(sorted(principal.scopes if requirement.scopes_named() else principal.roles)),
+        facts=lack.facts,
+        response_headers=outcome.response_headers,
+    )

@@ -1,0 +1,48 @@
+"""Which of the credentials that a request presents are judged: those of one accepted scheme, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from authguard.model import Denied, Rejected
+from authguard.reasons import (
+    CREDENTIALS_AMBIGUOUS,
+    CREDENTIALS_MALFORMED,
+    CREDENTIALS_MISSING,
+    SCHEME_UNSUPPORTED,
+)
+from authguard.request import AuthRequest
+from authguard.schemes.base import Carrier
+from authguard.wire.authorization import Credentials
+from authguard.wire.grammar import WireError
+
+
+def choose(
+    request: AuthRequest, carriers: Iterable[Carrier], accepted: frozenset[str], refuse: Callable[..., Denied]
+) -> Credentials | Denied:
+    """The one set of credentials for an accepted scheme, or the denial where there is not just one.
+
+    Two are ambiguous, wherever they travel (RFC 6750 section 2); ambient ones yield to explicit ones. A scheme that the
+    route does not accept is never verified.
+    """
+    explicit: list[Credentials] = []
+    ambient: list[Credentials] = []
+    for carrier in carriers:
+        try:
+            found = carrier.find(request)
+        except WireError as error:
+            if error.scheme is None or error.scheme in accepted:
+                return refuse(CREDENTIALS_MALFORMED, error.scheme, facts={"problem": error.problem})
+            return refuse(SCHEME_UNSUPPORTED, facts={"presented": error.scheme})
+        if isinstance(found, Rejected):
+            return refuse(found.reason, facts=found.facts)
+        (ambient if carrier.ambient else explicit).extend(found)
+    for presented in (explicit, ambient):
+        usable = [credentials for credentials in presented if credentials.scheme in accepted]
+        if len(usable) == 1:
+            return usable[0]
+        if usable:
+            return refuse(CREDENTIALS_AMBIGUOUS, facts={"presented": [credentials.scheme for credentials in usable]})
+    if explicit:
+        return refuse(SCHEME_UNSUPPORTED, facts={"presented": explicit[0].scheme})
+    return refuse(CREDENTIALS_MISSING)

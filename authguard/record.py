@@ -1,0 +1,193 @@
+"""One record a decision: a line for a person, the same facts for a program, and nothing that is secret in either."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from authguard.model import Decision, Denied, Granted
+from authguard.reasons import Reason
+from authguard.request import AuthRequest
+
+log = logging.getLogger("authguard")
+
+#: The longest value, in characters, that a record takes over from a request.
+CLIP = 128
+_MANY = 8
+
+_PLAIN = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What happened to one request. Text that a client chose is escaped and at most 128 characters long.
+
+    ``reason`` is a ``Reason.code``; ``status`` is None where the request was granted. ``subject`` was proven where
+    ``subject_proven`` says so. ``missing`` and ``offered`` say what a principal lacked and had. ``facts`` belong to the
+    reason: ``expired_by`` and its like are in seconds.
+    """
+
+    event: Literal["denied", "granted"]
+    reason: str | None
+    status: int | None
+    scheme: str | None
+    subject: str | None
+    subject_proven: bool
+    method: str
+    path: str
+    client: str | None
+    requirement: str | None
+    missing: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.head} {self.line()}"
+
+    @property
+    def head(self) -> str:
+        """``denied token.expired:``; a constant for each reason, so that log tools can group by it."""
+        return f"{self.event} {self.reason}:" if self.reason else f"{self.event}:"
+
+    def line(self) -> str:
+        """What follows: ``GET /admin 401 bearer alice expired_by=4.2s``."""
+        words = [self.method, _shown(self.path)]
+        words += [str(word) for word in (self.status, self.scheme) if word is not None]
+        if self.subject is not None:
+            words.append(_shown(self.subject) if self.subject_proven else f"subject?={_shown(self.subject)}")
+        told: dict[str, object] = dict(self.facts)
+        if self.event == "denied" and self.missing:
+            told = {"requirement": self.requirement, "missing": self.missing, "offered": self.offered, **told}
+        words += [f"{name}={_shown(value)}" for name, value in told.items() if value is not None]
+        return " ".join(words)
+
+    def extra(self) -> dict[str, object]:
+        """The facts as keys of a ``logging.LogRecord``: ``authguard.reason`` and so on."""
+        named = {
+            "event": self.event,
+            "reason": self.reason,
+            "status": self.status,
+            "scheme": self.scheme,
+            "subject": self.subject,
+            "subject_proven": self.subject_proven,
+            "method": self.method,
+            "path": self.path,
+            "client": self.client,
+            "requirement": self.requirement,
+            "missing": self.missing,
+            "offered": self.offered,
+        }
+        return {f"authguard.{name}": value for name, value in {**self.facts, **named}.items()}
+
+
+Hook: TypeAlias = Callable[[Record], None]
+
+
+def escaped(text: str) -> str:
+    """The text with all that is not printable written as an escape, at most 128 characters long."""
+    clipped = text if len(text) <= CLIP else text[:CLIP] + "..."
+    if clipped.isprintable():
+        return clipped
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in clipped)
+
+
+def level_of(reason: Reason) -> int:
+    """INFO where nothing was presented, WARNING refused, ERROR where the fault is ours. Granted is DEBUG."""
+    if reason.outage:
+        return logging.ERROR
+    return logging.WARNING if reason.presented else logging.INFO
+
+
+def record_of(request: AuthRequest, decision: Decision) -> Record:
+    """The record of a decision."""
+    requirement = None if decision.requirement is None else str(decision.requirement)
+    facts = {name: _told(value) for name, value in decision.facts.items()}
+    method, path = escaped(request.method), escaped(request.path)
+    client = None if request.client is None else escaped(request.client)
+    match decision:
+        case Granted(principal):
+            scheme, subject = (principal.scheme, escaped(principal.subject)) if principal else (None, None)
+            proven = principal is not None
+            return Record(
+                "granted", None, None, scheme, subject, proven, method, path, client, requirement, facts=facts
+            )
+        case Denied(reason):
+            return Record(
+                "denied",
+                reason.code,
+                reason.status,
+                decision.scheme,
+                None if decision.subject is None else escaped(decision.subject),
+                decision.proven,
+                method,
+                path,
+                client,
+                requirement,
+                _clipped(decision.missing),
+                _clipped(decision.offered),
+                facts,
+            )
+
+
+def write(request: AuthRequest, decision: Decision, hooks: Sequence[Hook], *, to_log: bool) -> None:
+    """Tell the log and the hooks. Nothing is formatted where nobody listens."""
+    level = level_of(decision.reason) if isinstance(decision, Denied) else logging.DEBUG
+    listening = to_log and log.isEnabledFor(level)
+    if not (listening or hooks):
+        return
+    record = record_of(request, decision)
+    if listening:
+        log.log(level, f"{record.head} %s", record.line(), extra=record.extra())  # noqa: G004 - a constant a reason
+    for hook in hooks:
+        try:
+            hook(record)
+        except Exception as error:  # noqa: BLE001 - a hook changes nothing
+            log.error("a hook failed: %s", failure(error)["error"], extra={"authguard.event": "hook_failed"})
+
+
+def failure(error: BaseException) -> dict[str, object]:
+    """What may be told of an exception: its type and its frames. Its text and its locals may hold a secret."""
+    frames = list(traceback.walk_tb(error.__traceback__))[-_MANY:]
+    where = tuple(f"{_short(frame.f_code.co_filename)}:{line} {frame.f_code.co_name}" for frame, line in frames)
+    return {"error": f"{type(error).__module__}.{type(error).__qualname__}", "frames": where}
+
+
+def _short(filename: str) -> str:
+    return "/".join(re.split(r"[/\\]", filename)[-2:])
+
+
+def _clipped(values: Sequence[str]) -> tuple[str, ...]:
+    shown = tuple(escaped(value) for value in values[:_MANY])
+    return (*shown, f"and {len(values) - _MANY} more") if len(values) > _MANY else shown
+
+
+def _told(value: object) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return escaped(value)
+        case tuple() | list() | set() | frozenset():
+            return _clipped([str(item) for item in value])
+        case Mapping():
+            return {escaped(str(key)): _told(item) for key, item in list(value.items())[:_MANY]}
+        case _:
+            return type(value).__name__
+
+
+def _shown(value: object) -> str:
+    match value:
+        case str():
+            return value if _PLAIN.fullmatch(value) else '"' + value.replace('"', "'") + '"'
+        case tuple():
+            return "[" + ", ".join(map(_shown, value)) + "]"
+        case Mapping():
+            return ",".join(f"{key}:{_shown(item)}" for key, item in value.items())
+        case float():
+            return f"{value:g}s"
+        case _:
+            return str(value)

@@ -1,0 +1,73 @@
+"""The answer to a denial. The only writer of ``WWW-Authenticate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from authguard.model import Denied, Header
+from authguard.request import AuthRequest
+from authguard.schemes.base import Scheme
+from authguard.wire.challenge import Challenge
+
+#: What replaces the body of a denial: the media type, and the octets.
+Render: TypeAlias = Callable[[AuthRequest, Denied], tuple[str, bytes]]
+
+#: Seconds that a client is asked to wait where nothing better is known (RFC 9110 section 10.2.3).
+RETRY_AFTER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. ``headers`` are as ASGI sends them."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes
+
+
+def problem(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
+    """A problem document (RFC 9457) that says by the status alone why; ``detail`` is what FastAPI's clients read."""
+    reason = denied.reason
+    document = {
+        "type": "about:blank",
+        "title": reason.title,
+        "status": reason.status,
+        "detail": reason.detail,
+        "code": reason.public_code,
+    }
+    return "application/problem+json", json.dumps(document).encode()
+
+
+def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], render: Render = problem) -> Reply:
+    """The answer: the status, one field line for each challenge, and the body that ``render`` makes.
+
+    RFC 9110 section 11.6.1. Joined on one line, challenges are misread by common clients. Nothing that ``render``
+    returns can take a status, a challenge or ``no-store`` away.
+    """
+    reason = denied.reason
+    media_type, body = render(request, denied)
+    headers: list[Header] = [
+        (b"content-type", media_type.encode("latin-1")),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if reason.retried:
+        headers.append((b"retry-after", str(denied.facts.get("retry_after") or RETRY_AFTER).encode()))
+    headers += [(b"www-authenticate", challenge.to_header()) for challenge in _challenges(request, denied, schemes)]
+    headers += denied.response_headers
+    return Reply(reason.status, headers, b"" if request.method == "HEAD" else body)
+
+
+def _challenges(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme]) -> list[Challenge]:
+    reason = denied.reason
+    found: list[Challenge] = []
+    for scheme in schemes:
+        tried = scheme.name == denied.scheme
+        if reason.challenged == "all" and scheme.name in denied.accepted:
+            found += scheme.challenges(request, denied if tried or reason.about_message else None)
+        elif reason.challenged == "tried" and tried:
+            found += scheme.challenges(request, denied)
+    return found

@@ -1,0 +1,1 @@
+"""Schemes judge credentials; carriers find them."""

@@ -1,0 +1,81 @@
+"""The seam: what a scheme, a carrier and a service are. A scheme of your own subclasses ``Scheme``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from authguard.errors import ConfigurationError
+from authguard.model import Clock, Denied, Outcome, Rejected
+from authguard.request import AuthRequest
+from authguard.wire.authorization import Credentials
+from authguard.wire.challenge import Challenge
+from authguard.wire.grammar import is_token
+
+
+class Carrier(Protocol):
+    """Where credentials travel in a request. It finds them; it does not judge them."""
+
+    #: Whether a client sends these by itself (a cookie). Ambient credentials yield to explicit ones.
+    ambient: bool = False
+
+    def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
+        """All credentials that travel here; none is an empty answer.
+
+        Raises ``WireError`` for octets that are none, and answers ``Rejected`` for a message that is ambiguous.
+        """
+        ...
+
+
+class Service(Protocol):
+    """Something that a scheme needs run and closed."""
+
+    def running(self, clock: Clock) -> AbstractAsyncContextManager[None]:
+        """Runs between the start and the end of the app's lifespan. All must work without it too."""
+        ...
+
+    def health(self) -> Mapping[str, object]:
+        """Figures for a person; no secret."""
+        ...
+
+
+class Scheme(Protocol):
+    """One authentication scheme (RFC 9110 section 11.1). It is called only with credentials addressed to it."""
+
+    #: The auth-scheme in lower case; one of a name in a guard.
+    name: str
+    carrier: Carrier
+    services: Sequence[Service] = ()
+    #: Whether ``authenticate`` asks for the request's body.
+    reads_body: bool = False
+    #: Whether its principals' claims tell ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
+    tells_login: bool = False
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        """``Accepted`` or ``Rejected``. Raises ``BackendUnavailable`` where it cannot tell."""
+        ...
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        """The challenges of this scheme. ``why`` is given only to the scheme that was tried.
+
+        A 401 or 400 takes at least one. A 403 (``why.reason.challenged == "tried"``) takes none, unless the scheme has
+        a way to say what is lacking (RFC 6750 section 3.1).
+        """
+        ...
+
+
+def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
+    """The schemes of one guard; ``ConfigurationError`` where there is none, or two of a name."""
+    if not schemes:
+        raise ConfigurationError("schemes", "give at least one, such as Bearer(...)")
+    seen: set[str] = set()
+    for scheme in schemes:
+        if isinstance(scheme, type) or not callable(getattr(scheme, "authenticate", None)):
+            raise ConfigurationError("schemes", f"{scheme!r} is no scheme; give Bearer(...) or one of your own")
+        if not is_token(scheme.name) or scheme.name != scheme.name.lower():
+            raise ConfigurationError("schemes", f"the name {scheme.name!r} is no auth-scheme in lower case")
+        if scheme.name in seen:
+            raise ConfigurationError("schemes", f"{scheme.name} stands twice; one scheme of a name")
+        seen.add(scheme.name)
+    return tuple(schemes)

@@ -1,0 +1,267 @@
+"""Bearer tokens (RFC 6750) that are signed JWTs (RFC 7519, RFC 7515), judged as RFC 8725 asks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from authguard.errors import ConfigurationError, InvalidSignature
+from authguard.keys.base import KeyMaterial, KeysAtHand, KeySource, VerificationKey, as_source, check_algorithms
+from authguard.model import (
+    Accepted,
+    Denied,
+    Facts,
+    Outcome,
+    Principal,
+    Rejected,
+    names,
+)
+from authguard.ports import ask
+from authguard.reasons import (
+    CREDENTIALS_MALFORMED,
+    KEY_UNKNOWN,
+    KEYS_TIMEOUT,
+    SCOPE_MISSING,
+    TOKEN_ALGORITHM_REFUSED,
+    TOKEN_CLAIM_INVALID,
+    TOKEN_CLAIM_MISSING,
+    TOKEN_CRITICAL_UNKNOWN,
+    TOKEN_ISSUER_UNKNOWN,
+    TOKEN_MALFORMED,
+    TOKEN_SIGNATURE_INVALID,
+    TOKEN_TOO_LONG,
+    Reason,
+)
+from authguard.request import AuthRequest
+from authguard.schemes.base import Scheme
+from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.claims import (
+    ACCESS_TOKEN,
+    ANY_AUDIENCE,
+    ANY_ISSUER,
+    ClaimPath,
+    ClaimRules,
+    Opted,
+    Source,
+    check_type,
+    claim,
+    collect,
+    sources,
+    tolerated,
+)
+from authguard.wire import jws
+from authguard.wire.authorization import Credentials, token68
+from authguard.wire.challenge import Challenge
+from authguard.wire.grammar import WireError
+
+_ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
+
+#: A token that names no key may be tried with so many of them.
+MAX_CANDIDATES = 8
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Issuer:
+    """Who issues tokens, and what they must say.
+
+    - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` says in words that it is not.
+    - ``audience``: one name of this API or several, one of which ``aud`` must hold; or ``ANY_AUDIENCE``.
+    - ``algorithms``: the only ones taken, such as ``["RS256"]``. HMAC and public keys do not mix.
+    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these, or any ``KeySource``.
+    - ``roles``, ``scopes``: ``claim(...)`` paths, whose union is taken, or functions of the claims.
+    - ``subject``: where the subject stands. It must be a non-empty string.
+    - ``typ``: None takes ``JWT``, ``at+jwt`` or no type. ``"at+jwt"`` takes access tokens of RFC 9068 alone, with all
+      the claims of its section 2.2.
+    - ``require_exp``: whether a token must say when it dies.
+
+    Raises ``ConfigurationError``.
+    """
+
+    issuer: str | None
+    algorithms: frozenset[str]
+    keys: KeySource = field(repr=False)
+    at_hand: KeysAtHand | None = field(repr=False)
+    roles: tuple[Source, ...] = field(repr=False)
+    scopes: tuple[Source, ...] = field(repr=False)
+    subject: ClaimPath = field(repr=False)
+    typ: str | None
+    rules: ClaimRules
+
+    def __init__(
+        self,
+        issuer: str | Opted,
+        *,
+        audience: str | Sequence[str] | Opted,
+        algorithms: Sequence[str],
+        keys: KeySource | KeyMaterial | Sequence[KeyMaterial],
+        roles: Source | Sequence[Source] = _ROLES,
+        scopes: Source | Sequence[Source] = _SCOPES,
+        subject: ClaimPath = _SUBJECT,
+        typ: str | None = None,
+        require_exp: bool = True,
+    ) -> None:
+        allowed = check_algorithms(algorithms)
+        kind = None if typ is None else typ.lower().removeprefix("application/")
+        if not isinstance(subject, ClaimPath):
+            raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
+        put = object.__setattr__
+        put(self, "issuer", _issuer(issuer))
+        put(self, "algorithms", allowed)
+        source = as_source(keys, allowed)
+        put(self, "keys", source)
+        put(self, "at_hand", source if isinstance(source, KeysAtHand) else None)
+        put(self, "roles", sources("roles", roles))
+        put(self, "scopes", sources("scopes", scopes))
+        put(self, "subject", subject)
+        put(self, "typ", kind)
+        put(self, "rules", ClaimRules(_audience(audience), require_exp, kind == ACCESS_TOKEN))
+
+
+def _issuer(issuer: str | Opted) -> str | None:
+    if issuer is ANY_ISSUER:
+        return None
+    if not isinstance(issuer, str) or not issuer:
+        raise ConfigurationError("issuer", "give the exact `iss` of its tokens, or ANY_ISSUER")
+    return issuer
+
+
+def _audience(audience: str | Sequence[str] | Opted) -> frozenset[str] | None:
+    if audience is ANY_AUDIENCE:
+        return None
+    if isinstance(audience, Opted) or not audience:
+        raise ConfigurationError(
+            "audience", "give the name of this API as its issuer writes it in `aud`, or ANY_AUDIENCE"
+        )
+    return names("audience", (audience,) if isinstance(audience, str) else audience)
+
+
+class Bearer(Scheme):
+    """The Bearer scheme: ``Bearer(Issuer(...), realm="orders")``. Several issuers are told apart by ``iss``.
+
+    ``limit`` is the longest token taken, in octets; ``deadline`` is how long a key source may take, in seconds.
+    Denies with ``credentials.malformed``, ``token.*``, ``key.unknown``, ``keys.unavailable``, ``keys.timeout``.
+    """
+
+    name = "bearer"
+    carrier = AUTHORIZATION
+    tells_login = True
+
+    def __init__(self, *issuers: Issuer, realm: str, limit: int = jws.MAX_TOKEN, deadline: float = 5.0) -> None:
+        if not issuers or not all(isinstance(issuer, Issuer) for issuer in issuers):
+            raise ConfigurationError("issuers", "give at least one Issuer(...)")
+        self._issuers: Mapping[str | None, Issuer] = {issuer.issuer: issuer for issuer in issuers}
+        if len(self._issuers) < len(issuers):
+            raise ConfigurationError("issuers", "two of them have one name; a token could not tell which is meant")
+        self._any = self._issuers.get(None)
+        if self._any is not None and len(issuers) > 1:
+            raise ConfigurationError("issuers", "ANY_ISSUER stands alone: among several, `iss` chooses the keys")
+        if not 0 < limit <= jws.MAX_TOKEN * 2:
+            raise ConfigurationError("limit", f"{limit!r} is no number of octets from 1 to {jws.MAX_TOKEN * 2}")
+        if not 0 < deadline <= 60:
+            raise ConfigurationError("deadline", f"{deadline!r} is no number of seconds above 0, up to 60")
+        try:
+            self._bare = (Challenge("Bearer", {"realm": realm}),)
+        except ValueError as error:
+            raise ConfigurationError("realm", str(error)) from None
+        self.realm = realm
+        self._limit = limit
+        self._deadline = deadline
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        """Signature first, then claims: what an unsigned token says is not worth reading."""
+        octets = credentials.rest
+        if len(octets) > self._limit:
+            return Rejected(TOKEN_TOO_LONG, facts={"octets": len(octets), "limit": self._limit})
+        try:
+            token = jws.parse(octets, self._limit)
+        except WireError as error:
+            return _unreadable(octets, error)
+        issuer = self._any or self._issuers.get(_text(token.claims.get("iss")) or "")
+        if issuer is None:
+            return _refused(octets, token, TOKEN_ISSUER_UNKNOWN, {"issuer": _text(token.claims.get("iss"))})
+        if (flaw := _header_flaw(token.header, issuer)) is not None:
+            return _refused(octets, token, *flaw)
+        kid, algorithm = token.header.kid, token.header.alg
+        # A deadline costs a timer; an answer that is at hand needs none.
+        keys = None if issuer.at_hand is None else issuer.at_hand.held(kid=kid, algorithm=algorithm)
+        if keys is None:
+            keys = await ask(issuer.keys.keys_for(kid=kid, algorithm=algorithm), self._deadline, KEYS_TIMEOUT)
+        if not _signed_by_one_of(keys[:MAX_CANDIDATES], token):
+            reason = TOKEN_SIGNATURE_INVALID if keys else KEY_UNKNOWN
+            return _refused(octets, token, reason, {"kid": kid, "algorithm": algorithm})
+        return _judged(octets, token, issuer, request)
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        """One challenge. RFC 6750 section 3; RFC 9470 section 3 for a step-up."""
+        if why is None or why.reason.error is None:
+            return self._bare
+        params = {"realm": self.realm, "error": why.reason.error}
+        if why.reason.public is not None:
+            params["error_description"] = why.reason.public
+        if why.reason == SCOPE_MISSING and why.requirement is not None:
+            params["scope"] = " ".join(why.requirement.scopes_named())
+        params.update({name: str(why.facts[name]) for name in ("acr_values", "max_age") if name in why.facts})
+        return (Challenge("Bearer", params),)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _unreadable(octets: bytes, error: WireError) -> Rejected:
+    # What is no token68 at all was never a bearer token (RFC 6750 section 2.1); the rest was one, and no JWS.
+    try:
+        token68(octets)
+    except WireError as worse:
+        return Rejected(CREDENTIALS_MALFORMED, facts={"problem": worse.problem})
+    return Rejected(TOKEN_MALFORMED, facts={"problem": error.problem, "token": _named(octets)})
+
+
+def _named(octets: bytes) -> str:
+    return hashlib.sha256(octets).hexdigest()[:8]
+
+
+def _refused(octets: bytes, token: jws.Jws, reason: Reason, facts: Facts) -> Rejected:
+    return Rejected(reason, _text(token.claims.get("sub")), {**facts, "token": _named(octets)})
+
+
+def _header_flaw(header: jws.JoseHeader, issuer: Issuer) -> tuple[Reason, Facts] | None:
+    if header.alg not in issuer.algorithms:
+        return TOKEN_ALGORITHM_REFUSED, {"algorithm": header.alg, "wanted": tuple(sorted(issuer.algorithms))}
+    if header.crit or header.b64:  # RFC 7515 section 4.1.11; none is understood here, RFC 7797 among them
+        return TOKEN_CRITICAL_UNKNOWN, {}
+    fault = check_type(header.typ, issuer.typ)
+    return None if fault is None else (fault.reason, fault.facts)
+
+
+def _signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
+    for key in keys:
+        try:
+            key.verify(token.signing_input, token.signature)
+        except InvalidSignature:
+            continue
+        return True
+    return False
+
+
+def _judged(octets: bytes, token: jws.Jws, issuer: Issuer, request: AuthRequest) -> Outcome:
+    """The outcome for a token whose signature holds."""
+    claims, moment = token.claims, request.moment
+    fault = issuer.rules.fault(claims, moment)
+    subject = issuer.subject.of(claims)
+    if fault is not None:
+        return Rejected(fault.reason, _text(subject), {**fault.facts, "token": _named(octets)}, proven=True)
+    if not isinstance(subject, str) or not subject:
+        reason = TOKEN_CLAIM_MISSING if subject is None else TOKEN_CLAIM_INVALID
+        return Rejected(reason, None, {"claim": ".".join(issuer.subject.path), "token": _named(octets)})
+    exp = claims.get("exp")
+    principal = Principal.checked(
+        subject,
+        collect(issuer.roles, claims, split=False),
+        collect(issuer.scopes, claims, split=True),
+        claims,
+        exp if isinstance(exp, int | float) else None,
+        Bearer.name,
+    )
+    return Accepted(principal, (), tolerated(claims, moment))

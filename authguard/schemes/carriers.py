@@ -1,0 +1,30 @@
+"""Carriers: where credentials travel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from authguard.model import Rejected
+from authguard.reasons import CREDENTIALS_AMBIGUOUS, HEADER_TOO_LONG
+from authguard.request import AuthRequest
+from authguard.schemes.base import Carrier
+from authguard.wire.authorization import MAX_FIELD, Credentials, split
+
+
+class AuthorizationField(Carrier):
+    """The ``Authorization`` field (RFC 9110 section 11.6.2): a singleton, so that two lines are ambiguous."""
+
+    def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
+        """The credentials of the one field line, if there is one. Raises ``WireError``."""
+        lines = request.lines(b"authorization")
+        if not lines:
+            return ()
+        if len(lines) > 1:
+            return Rejected(CREDENTIALS_AMBIGUOUS, facts={"field_lines": len(lines)})
+        if len(lines[0]) > MAX_FIELD:
+            return Rejected(HEADER_TOO_LONG, facts={"octets": len(lines[0]), "limit": MAX_FIELD})
+        return (split(lines[0]),)
+
+
+#: The carrier of every scheme that says nothing else.
+AUTHORIZATION = AuthorizationField()
