@@ -9,7 +9,7 @@ The tree::
     └── BackendUnavailable          something we depend on cannot answer; the request is answered with an outage
 
 ``ConfigurationError`` and ``InvalidSignature`` are kinds of ``ValueError`` too. Malformed octets raise
-``authguard.wire.WireError``, a ``ValueError`` that never leaves the scheme or the guard.
+``authguard.wire.grammar.WireError``, a ``ValueError`` that never leaves the scheme or the guard.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Each pattern stands under its ABNF and keeps three promises:
 
-*Anchored.* Patterns are used through ``fullmatch``, or through ``match`` at the place where the last one ended. Nothing
-searches, so nothing between two matches can be skipped.
+*Anchored.* Octets are read through ``fullmatch``, or through ``match`` where the last match ended; nothing between two
+matches can be skipped. Searched is only what has been read already: for escapes, for control characters.
 
 *Linear.* Every repeat is possessive (``*+``, ``++``): what it took it never gives back, so no octet is read twice. This
 costs no match, because what may follow a repeat never begins with an octet that the repeat takes.

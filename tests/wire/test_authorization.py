@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authguard.wire.authorization import MAX_FIELD, MAX_PARAMS, Credentials, auth_params, split, token68
+from authguard.wire.grammar import WireError
+from tests.wire.tokens import vectors
+
+CASES = [case for source in vectors("auth_fields.json")["sources"] for case in source["cases"]]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["field"] for case in CASES])
+def test_fields_of_other_test_suites_are_read_as_the_table_says(case: dict[str, Any]) -> None:
+    """What other implementations test is read the same way here, or refused for the reason that the table gives."""
+    expected = {key: value for key, value in case.items() if key not in {"field", "note"}}
+
+    assert _read(case["field"].encode("latin-1"), as_token68="token68" in case) == expected
+
+
+def _read(field: bytes, *, as_token68: bool) -> dict[str, object]:
+    try:
+        credentials = split(field)
+        if as_token68:
+            return {"scheme": credentials.scheme, "token68": token68(credentials.rest).decode("latin-1")}
+        params = {name: value.decode("latin-1") for name, value in auth_params(credentials.rest).items()}
+    except WireError as error:
+        return {"problem": error.problem}
+    return {"scheme": credentials.scheme, "params": params}
+
+
+@pytest.mark.parametrize(
+    ("field", "scheme", "rest"),
+    [
+        (b"Bearer abc", "bearer", b"abc"),
+        (b"BEARER abc", "bearer", b"abc"),
+        (b"Bearer   abc", "bearer", b"abc"),
+        (b" \tBearer abc\t ", "bearer", b"abc"),
+        (b"Bearer", "bearer", b""),
+        (b"Bearer ", "bearer", b""),
+        (b"Bearer " + b" " * 8192, "bearer", b""),
+        (b"Bearer \tabc", "bearer", b"\tabc"),
+        (b"AWS4-HMAC-SHA256 a=b", "aws4-hmac-sha256", b"a=b"),
+        (b"X \x00\xff", "x", b"\x00\xff"),
+    ],
+)
+def test_a_field_is_parted_at_the_spaces_after_its_scheme(field: bytes, scheme: str, rest: bytes) -> None:
+    """The scheme comes out in lower case, the rest untouched, whatever the number of spaces between them."""
+    assert split(field) == Credentials(scheme, rest)
+
+
+@pytest.mark.parametrize("octet", [b"\t", b"=", b"/", b",", b'"', b";", b"\n", b"\r", b"\x00", b"\xa0", b"(", b"@"])
+def test_what_follows_a_scheme_is_a_space(octet: bytes) -> None:
+    """Any other octet right after the scheme is refused, and the error still names the scheme."""
+    with pytest.raises(WireError) as caught:
+        split(b"Bearer" + octet + b"abc")
+
+    assert (caught.value.problem, caught.value.scheme) == ("no space after the auth-scheme", "bearer")
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        (b"", "empty"),
+        (b" ", "empty"),
+        (b"\t \t", "empty"),
+        (b" " * MAX_FIELD, "empty"),
+        (b'"Bearer" abc', "no auth-scheme"),
+        (b"\xc3\xa4 abc", "no auth-scheme"),
+        (b"\nBearer abc", "no auth-scheme"),
+    ],
+)
+def test_a_field_without_a_scheme_is_addressed_to_none(field: bytes, problem: str) -> None:
+    """Where no scheme can be read the error has none."""
+    with pytest.raises(WireError) as caught:
+        split(field)
+
+    assert (caught.value.problem, caught.value.scheme) == (problem, None)
+
+
+def test_a_field_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
+    """The limit is 16 KiB and inclusive, and it counts the field as it came."""
+    field = b"X " + b"a" * (MAX_FIELD - 2)
+
+    assert MAX_FIELD == len(field) == 16384
+    assert split(field) == Credentials("x", b"a" * (MAX_FIELD - 2))
+    with pytest.raises(WireError, match=r"^too long$"):
+        split(field + b" ")
+
+
+def test_the_limit_is_the_callers() -> None:
+    """A guard that wants shorter fields says so."""
+    with pytest.raises(WireError, match=r"^too long$"):
+        split(b"Bearer abc", limit=9)
+
+
+def test_credentials_do_not_show_what_was_presented() -> None:
+    """The representation has the scheme and not the rest."""
+    assert repr(Credentials("bearer", b"s3cret")) == "Credentials(scheme='bearer')"
+
+
+def test_credentials_without_a_rest_are_written_without_a_space() -> None:
+    """A scheme alone is written alone, as it was read."""
+    assert Credentials("negotiate", b"").to_header() == b"negotiate"
+
+
+def test_credentials_are_written_with_one_space() -> None:
+    """Scheme and rest stand one space apart."""
+    assert Credentials("bearer", b"abc").to_header() == b"bearer abc"
+
+
+@pytest.mark.parametrize("rest", [b"a", b"A0-._~+/", b"YWxhZGRpbjpvcGVuc2VzYW1l", b"a=", b"a==", b"a====", b"a.b.c"])
+def test_a_token68_is_taken_whole(rest: bytes) -> None:
+    """A token68 may end with any number of equals signs."""
+    assert token68(rest) == rest
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"=", b"==a", b"a=b", b"a b", b"a,b", b"a ", b" a", b"a\n", b"a\t", b'"a"', b"a:b", b"\xe4", b"a%3D", b"a\x00"],
+)
+def test_a_token68_with_anything_beside_it_is_refused(rest: bytes) -> None:
+    """Nothing is cut off to make a token68 of it."""
+    with pytest.raises(WireError, match=r"^not a token68$"):
+        token68(rest)
+
+
+def test_an_empty_rest_is_told_from_a_malformed_one() -> None:
+    """A client that sent only the scheme gets its own words in the log."""
+    with pytest.raises(WireError, match=r"^nothing after the auth-scheme$"):
+        token68(b"")
+
+
+@pytest.mark.parametrize(
+    ("rest", "params"),
+    [
+        (b"", {}),
+        (b",", {}),
+        (b", ,\t,", {}),
+        (b'a="1, b=2"', {"a": b"1, b=2"}),
+        (b'a="\\"", b="\\\\"', {"a": b'"', "b": b"\\"}),
+        (b'a="\\\\\\""', {"a": b'\\"'}),
+        (b'a="\\a\\,"', {"a": b"a,"}),
+        (b'a=""', {"a": b""}),
+        (b'a="\t \xff"', {"a": b"\t \xff"}),
+        (b"a\t =\t b", {"a": b"b"}),
+        (b"username*=UTF-8''J%C3%A4s", {"username*": b"UTF-8''J%C3%A4s"}),
+        (b"NC=00000001,,Qop=auth,", {"nc": b"00000001", "qop": b"auth"}),
+    ],
+)
+def test_auth_params_are_read(rest: bytes, params: dict[str, bytes]) -> None:
+    """Names come out in lower case, values without quotes and escapes; empty elements say nothing."""
+    assert auth_params(rest) == params
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"a",
+        b"a=",
+        b"=b",
+        b'a="b',
+        b'a="b\\"',
+        b'a="b\\',
+        b'a="b"c',
+        b'a="b" c="d"',
+        b"a=b c=d",
+        b"a=b;c=d",
+        b"a=b, c",
+        b"a=b c",
+        b"a=b ",
+        b"\ta=b",
+        b" a=b",
+        b"a=b\n",
+        b"a=b,\nc=d",
+        b'a="b\nc"',
+        b'a="b\x00"',
+        b'a="b\x7f"',
+        b"a=\xe4",
+        b"a=b=c",
+        b'"a"=b',
+        b"a='b c'",
+    ],
+)
+def test_what_stands_between_auth_params_is_never_skipped(rest: bytes) -> None:
+    """A list is read from its first octet to its last, or not at all."""
+    with pytest.raises(WireError, match=r"^not a list of auth-params$"):
+        auth_params(rest)
+
+
+@pytest.mark.parametrize("rest", [b"a=1,a=1", b"a=1, b=2, A=3", b'nonce="x",,NONCE=y'])
+def test_a_name_that_stands_twice_is_refused(rest: bytes) -> None:
+    """Two readers could take two different values, so nobody gets one."""
+    with pytest.raises(WireError, match=r"^duplicate auth-param$"):
+        auth_params(rest)
+
+
+def test_a_list_of_the_limit_is_read_and_one_element_more_is_not() -> None:
+    """The limit is inclusive."""
+    names = [b"p%d=1" % number for number in range(MAX_PARAMS + 1)]
+
+    assert len(auth_params(b",".join(names[:MAX_PARAMS]))) == MAX_PARAMS
+    with pytest.raises(WireError, match=r"^too many auth-params$"):
+        auth_params(b",".join(names))
+
+
+def test_empty_elements_count() -> None:
+    """Commas alone cannot keep the reader busy."""
+    assert auth_params(b"," * (MAX_PARAMS - 1)) == {}
+    with pytest.raises(WireError, match=r"^too many auth-params$"):
+        auth_params(b"," * MAX_PARAMS)

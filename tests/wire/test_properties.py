@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+import unicodedata
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import joserfc.jwt
+import jwt
+import pytest
+from abnf import ParseError, Rule
+from abnf.grammars import rfc9110
+from abnf.grammars.misc import load_grammar_rules
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from joserfc.jwk import OctKey
+
+from authguard.wire.authorization import Credentials, auth_params, split, token68
+from authguard.wire.basic import UserPass
+from authguard.wire.challenge import Challenge
+from authguard.wire.grammar import WireError
+from authguard.wire.jws import Jws, parse
+from tests.wire.tokens import b64url, compact
+
+TCHAR = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+URL64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+tokens = st.text(TCHAR, min_size=1, max_size=12)
+schemes = tokens.map(str.lower)
+whitespace = st.text(" \t", max_size=2)
+printable = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+field_octets = st.binary(max_size=20).map(
+    lambda octets: bytes(octet for octet in octets if octet in {9, 32} or 32 < octet != 127)
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | printable,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(printable, inner, max_size=3),
+    max_leaves=12,
+)
+claims = st.dictionaries(printable, json_values, max_size=6)
+
+
+# Time is not what these tests are about, on whatever machine they run.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> bool:
+    return len({name.lower() for name, _ in pairs}) == len(pairs)
+
+
+# --- what is written is read ------------------------------------------------------------------------------------------
+
+
+@unhurried
+@given(schemes, field_octets)
+def test_credentials_come_back(scheme: str, rest: bytes) -> None:
+    """``split`` is the reverse of ``Credentials.to_header`` for a rest without whitespace round it."""
+    credentials = Credentials(scheme, rest.strip(b" \t"))
+
+    assert split(credentials.to_header()) == credentials
+
+
+@unhurried
+@given(st.lists(st.tuples(tokens, field_octets), max_size=5).filter(_distinct), st.data())
+def test_auth_params_come_back(pairs: list[tuple[str, bytes]], data: st.DataObject) -> None:
+    """However a list is spaced, and whichever octets are escaped, names and values are the same."""
+    elements = []
+    for name, value in pairs:
+        before, after = data.draw(whitespace), data.draw(whitespace)
+        escaped = data.draw(st.sets(st.sampled_from(range(256)))) | set(b'"\\')
+        quoted = b"".join(b"\\" * (octet in escaped) + bytes([octet]) for octet in value)
+        elements.append(f"{name}{before}={after}".encode() + b'"' + quoted + b'"')
+    commas = st.lists(whitespace, min_size=1, max_size=3).map(lambda spaces: ",".join(["", *spaces, ""]))
+    written = b"".join(element + data.draw(commas).encode() for element in elements)
+
+    assert auth_params(written) == {name.lower(): value for name, value in pairs}
+
+
+@unhurried
+@given(tokens, st.lists(st.tuples(tokens, printable), max_size=5).filter(_distinct), st.data())
+def test_challenges_come_back_and_are_of_rfc_9110(
+    scheme: str, pairs: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """``from_header`` is the reverse of ``to_header``, and the RFC's own grammar takes what was written."""
+    can_be_bare = [name for name, value in pairs if value and set(value) <= set(TCHAR)]
+    challenge = Challenge(
+        scheme, pairs, data.draw(st.sets(st.sampled_from(can_be_bare)) if can_be_bare else st.just({}))
+    )
+
+    line = challenge.to_header()
+
+    assert Challenge.from_header(line) == challenge
+    assert rfc9110.Rule("challenge").parse_all(line.decode("latin-1")).value == line.decode("latin-1")
+
+
+@unhurried
+@given(printable, printable)
+def test_user_and_password_come_back(username: str, password: str) -> None:
+    """``from_token68`` is the reverse of ``to_token68``, up to the normal form."""
+    username = username.replace(":", "")
+    normal = UserPass(unicodedata.normalize("NFC", username), unicodedata.normalize("NFC", password))
+
+    written = UserPass(username, password).to_token68()
+
+    assert UserPass.from_token68(token68(written)) == normal
+
+
+@unhurried
+@given(claims, st.binary(max_size=64), st.booleans(), st.sampled_from([None, 2]))
+def test_tokens_come_back(payload: dict[str, Any], signature: bytes, ascii_only: bool, indent: int | None) -> None:
+    """Whatever an issuer's JSON looks like, its claims and its signature are read as they were written."""
+    text = json.dumps(payload, ensure_ascii=ascii_only, indent=indent).encode()
+
+    read = parse(compact(payload=text, signature=signature), limit=1 << 20)
+
+    assert (read.claims, read.signature) == (payload, signature)
+
+
+@unhurried
+@given(claims.filter(lambda payload: not {"exp", "nbf", "iat", "iss", "sub", "aud", "jti"} & payload.keys()))
+def test_tokens_of_other_libraries_are_read(payload: dict[str, Any]) -> None:
+    """PyJWT and joserfc write what we read, kid and all."""
+    secret = b"k" * 32
+    header = {"alg": "HS256", "kid": "1", "typ": "JWT"}
+
+    written = [
+        jwt.encode(payload, secret, headers={"kid": "1"}),
+        joserfc.jwt.encode(header, payload, OctKey.import_key(secret)),
+    ]
+
+    for token in written:
+        read = parse(token.encode(), limit=1 << 20)
+        assert (read.header.alg, read.header.kid, read.header.typ, read.claims) == ("HS256", "1", "JWT", payload)
+
+
+# --- what is not of the grammar is refused, and nothing else happens --------------------------------------------------
+
+
+READERS: dict[str, Callable[[bytes], object]] = {
+    "split": split,
+    "token68": token68,
+    "auth_params": auth_params,
+    "challenge": Challenge.from_header,
+    "basic": UserPass.from_token68,
+    "basic, encoded": lambda octets: UserPass.from_token68(b64encode(octets)),
+    "jws": parse,
+    "jws, header": lambda octets: parse(compact(header=octets)),
+    "jws, payload": lambda octets: parse(compact(payload=octets)),
+    "jws, value": lambda octets: parse(compact(payload=b'{"a":' + octets + b"}")),
+}
+pieces = st.sampled_from(
+    [
+        *r'" \ \u \ud800 \udc00 { } [ ] : , . = a alg RS256 e30 1e400 - NaN null 0 é'.encode().split(),
+        *(b" ", b"\t", b"\n", b"\x00", b"\xff", b"9" * 99),
+    ]
+)
+octets = st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@settings(unhurried, max_examples=300)
+@given(st.data())
+def test_arbitrary_octets_raise_nothing_but_a_wire_error(reader: str, data: st.DataObject) -> None:
+    """Whatever comes in, the one error that comes out says a fixed phrase and holds on to nothing."""
+    given_octets = data.draw(octets)
+    caught: list[WireError] = []
+
+    try:
+        READERS[reader](given_octets)
+    except WireError as error:
+        caught.append(error)
+
+    assert [(error.__cause__, error.__context__) for error in caught] in ([], [(None, None)])
+    assert [set(vars(error)) for error in caught] in ([], [{"problem", "scheme"}])
+
+
+@load_grammar_rules([(name, rfc9110.Rule(name)) for name in ("auth-param", "OWS")])
+class Recipient(Rule):
+    """What a recipient must take: RFC 9110 has one form of a list for senders, and this one for recipients."""
+
+    grammar: ClassVar[str | list[str]] = ['auth-params = [ auth-param ] *( OWS "," OWS [ auth-param ] )']
+
+
+@settings(unhurried, max_examples=500)
+@given(st.lists(st.sampled_from(["a", "b", "=", '"', "\\", ",", " ", "\t", "é", "\x7f"]), max_size=12).map("".join))
+def test_auth_params_are_those_of_rfc_9110(text: str) -> None:
+    """Our reader takes what the ABNF of section 5.6.1.2 takes, names that stand twice apart, and nothing beside it."""
+    try:
+        Recipient("auth-params").parse_all(text)
+        expected = True
+    except ParseError:
+        expected = False
+
+    try:
+        auth_params(text.encode("latin-1"))
+        accepted = True
+    except WireError as error:
+        accepted = error.problem == "duplicate auth-param"
+
+    assert accepted == expected
+
+
+# --- one token, one spelling ------------------------------------------------------------------------------------------
+
+
+def _read_or_none(token: bytes) -> Jws | None:
+    try:
+        return parse(token)
+    except WireError:
+        return None
+
+
+@unhurried
+@given(st.binary(max_size=8), st.data())
+def test_no_change_of_one_character_leaves_a_token_the_same(signature: bytes, data: st.DataObject) -> None:
+    """Replace, insert or drop an octet anywhere: what is read differs in more than its spelling, or nothing is read."""
+    token = compact(signature=signature)
+    at = data.draw(st.integers(0, len(token) - 1))
+    octet = data.draw(st.sampled_from([bytes([octet]) for octet in URL64 + b"+/=. \n\x00\xff"]))
+    changed = data.draw(
+        st.sampled_from(
+            [token[:at] + octet + token[at + 1 :], token[:at] + octet + token[at:], token[:at] + token[at + 1 :]]
+        )
+    )
+
+    before, after = _read_or_none(token), _read_or_none(changed)
+
+    assert changed == token or before != after
+    if after is not None and changed != token:
+        head, payload, tail = changed.split(b".")
+        assert [b64url(_decode(part)) for part in (head, payload, tail)] == [head, payload, tail]
+
+
+def _decode(part: bytes) -> bytes:
+    """What stands in a part, read by way of a signature, where any octets may stand."""
+    return parse(compact(signature=b"") + part).signature
+
+
+@unhurried
+@given(st.binary(max_size=12).map(b64url) | st.lists(st.sampled_from(URL64), max_size=12).map(bytes))
+def test_what_base64url_is_read_would_be_written_the_same(part: bytes) -> None:
+    """No two spellings of a part are read as the same octets."""
+    try:
+        octets = _decode(part)
+    except WireError:
+        return
+
+    assert b64url(octets) == part
