@@ -18,6 +18,7 @@ from authguard.model import (
     Denied,
     Granted,
     Moment,
+    Outcome,
     Principal,
     Rejected,
     Requirement,
@@ -45,8 +46,9 @@ from authguard.schemes.base import Carrier, Scheme, Service
 from authguard.schemes.bearer import Bearer, Issuer
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
-from authguard.wire.authorization import Credentials
+from authguard.wire.authorization import Credentials, auth_params, token68
 from authguard.wire.challenge import Challenge
+from authguard.wire.grammar import WireError
 
 __version__ = "0.1.0"
 
@@ -80,6 +82,7 @@ __all__ = [
     "KeySource",
     "KeysAtHand",
     "Moment",
+    "Outcome",
     "Principal",
     "Reason",
     "Record",
@@ -93,14 +96,17 @@ __all__ = [
     "Service",
     "Unmet",
     "VerificationKey",
+    "WireError",
     "all_of",
     "all_roles",
     "any_of",
     "any_role",
+    "auth_params",
     "check",
     "claim",
     "role",
     "scopes",
     "step_up",
+    "token68",
     "via",
 ]

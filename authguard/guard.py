@@ -34,14 +34,16 @@ from authguard.ports import ask
 from authguard.presented import choose
 from authguard.reasons import (
     BACKEND_FAILED,
+    CREDENTIALS_EXPIRED,
+    CREDENTIALS_MALFORMED,
     CREDENTIALS_MISSING,
     PATH_AMBIGUOUS,
-    TOKEN_EXPIRED,
 )
 from authguard.request import AuthRequest
 from authguard.respond import Render, Reply, problem, reply_to
 from authguard.schemes.base import Scheme, check_schemes
 from authguard.wire.authorization import Credentials
+from authguard.wire.grammar import WireError
 
 #: Runs after a scheme accepted: returns the principal (this one or a richer one) or ``Rejected``.
 Check: TypeAlias = Callable[[AuthRequest, Principal], Awaitable[Principal | Rejected]]
@@ -113,6 +115,7 @@ class Guard:
         """Whether the request passes. ``proven`` is whom an outer guard authenticated in this request."""
         accepted = self._accepted[id(match.requirement)]
         refuse = partial(Denied, requirement=match.requirement, accepted=accepted)
+        tried: str | None = None
         try:
             if proven is not None:
                 return _judge(request, match, Accepted(proven), refuse)
@@ -120,27 +123,23 @@ class Guard:
             if isinstance(chosen, Denied):
                 anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
                 return Granted(None, match.requirement) if anonymous else chosen
+            tried = chosen.scheme
             began = self._monotonic()
             outcome = await self._outcome(request, chosen)
             if isinstance(outcome, Rejected):
                 headers, facts = outcome.response_headers, outcome.facts
                 return refuse(
-                    outcome.reason,
-                    chosen.scheme,
-                    outcome.subject,
-                    outcome.proven,
-                    facts=facts,
-                    response_headers=headers,
+                    outcome.reason, tried, outcome.subject, outcome.proven, facts=facts, response_headers=headers
                 )
             if self._monotonic() - began > LONG_WAIT and (late := self._expired(request, outcome.principal)):
-                return refuse(TOKEN_EXPIRED, chosen.scheme, outcome.principal.subject, True, facts=late)
+                return refuse(CREDENTIALS_EXPIRED, tried, outcome.principal.subject, True, facts=late)
             return _judge(request, match, outcome, refuse)
         except BackendUnavailable as error:
-            return refuse(error.reason, facts={"detail": error.detail or None, "retry_after": error.retry_after})
+            return refuse(error.reason, tried, facts={"detail": error.detail or None, "retry_after": error.retry_after})
         except RequestBodyError as error:
-            return refuse(error.reason)
+            return refuse(error.reason, tried)
         except Exception as error:  # noqa: BLE001 - whatever fails, the door stays closed
-            return refuse(BACKEND_FAILED, facts=record.failure(error))
+            return refuse(BACKEND_FAILED, tried, facts=record.failure(error))
 
     def _expired(self, request: AuthRequest, principal: Principal) -> Mapping[str, object] | None:
         """By how much the credentials expired while the request waited for its verdict."""
@@ -153,7 +152,10 @@ class Guard:
     async def _outcome(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         scheme = self._by_name[credentials.scheme]
         request.body_readable = scheme.reads_body
-        outcome = await scheme.authenticate(request, credentials)
+        try:
+            outcome = await scheme.authenticate(request, credentials)
+        except WireError as error:
+            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
         if not isinstance(outcome, Accepted):
             if isinstance(outcome, Rejected):
                 return outcome
@@ -163,7 +165,7 @@ class Guard:
         if principal is outcome.principal and not self._checks:
             return outcome
         for check in self._checks:
-            checked = await ask(_coroutine(check, request, principal), self._deadline)
+            checked = await ask(check(request, principal), self._deadline)
             if isinstance(checked, Rejected):
                 return replace(checked, subject=principal.subject, proven=True)
             principal = self._known(checked, scheme.name)
@@ -203,10 +205,6 @@ class Guard:
                 for service in scheme.services:
                     await stack.enter_async_context(service.running(self._monotonic))
             yield
-
-
-async def _coroutine(check: Check, request: AuthRequest, principal: Principal) -> Principal | Rejected:
-    return await check(request, principal)
 
 
 def _judge(request: AuthRequest, match: Match, outcome: Accepted, refuse: Callable[..., Denied]) -> Decision:

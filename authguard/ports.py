@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import anyio
 
@@ -13,7 +13,7 @@ from authguard.reasons import STORE_TIMEOUT, Reason
 T = TypeVar("T")
 
 
-async def ask(call: Coroutine[Any, Any, T], deadline: float, reason: Reason = STORE_TIMEOUT) -> T:
+async def ask(call: Awaitable[T], deadline: float, reason: Reason = STORE_TIMEOUT) -> T:
     """What the port answers; ``BackendUnavailable`` with ``reason`` after ``deadline`` seconds."""
     try:
         with anyio.fail_after(deadline):

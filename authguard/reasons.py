@@ -101,6 +101,7 @@ class Reason:
 CREDENTIALS_MISSING = Reason("credentials.missing", 401, presented=False)
 CREDENTIALS_MALFORMED = Reason("credentials.malformed", 401, "invalid_token")
 CREDENTIALS_AMBIGUOUS = Reason("credentials.ambiguous", 400, "invalid_request")
+CREDENTIALS_EXPIRED = Reason("credentials.expired", 401, "invalid_token")
 HEADER_TOO_LONG = Reason("header.too_long", 400, "invalid_request")
 SCHEME_UNSUPPORTED = Reason("scheme.unsupported", 401)
 BODY_TOO_LARGE = Reason("body.too_large", 413)

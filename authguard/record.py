@@ -188,6 +188,6 @@ def _shown(value: object) -> str:
         case Mapping():
             return ",".join(f"{key}:{_shown(item)}" for key, item in value.items())
         case float():
-            return f"{value:g}s"
+            return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
         case _:
             return str(value)

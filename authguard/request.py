@@ -79,9 +79,11 @@ class AuthRequest:
 
         Only for a scheme with ``reads_body``. Raises ``RequestBodyError`` where it is larger (413) or the client left.
         """
-        if self._reader is None or not self.body_readable:
-            msg = "only a scheme with reads_body = True may ask for the body, and a WebSocket has none"
+        if not self.body_readable:
+            msg = "only a scheme with reads_body = True may ask for the body"
             raise RuntimeError(msg)
+        if self._reader is None:  # a WebSocket handshake has none
+            raise RequestBodyError
         if self._body is None:
             self._body = await self._reader(limit)
         if len(self._body) > limit:

@@ -68,6 +68,6 @@ def _challenges(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme])
         tried = scheme.name == denied.scheme
         if reason.challenged == "all" and scheme.name in denied.accepted:
             found += scheme.challenges(request, denied if tried or reason.about_message else None)
-        elif reason.challenged == "tried" and tried:
+        elif reason.challenged == "tried" and tried and scheme.explains_forbidden:
             found += scheme.challenges(request, denied)
     return found

@@ -49,6 +49,9 @@ class Scheme(Protocol):
     services: Sequence[Service] = ()
     #: Whether ``authenticate`` asks for the request's body.
     reads_body: bool = False
+    #: Whether it can say in a challenge what an authenticated client lacks (RFC 6750 section 3.1). Only then is it asked
+    #: for the challenges of a 403.
+    explains_forbidden: bool = False
     #: Whether its principals' claims tell ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
     tells_login: bool = False
 
@@ -57,11 +60,7 @@ class Scheme(Protocol):
         ...
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
-        """The challenges of this scheme. ``why`` is given only to the scheme that was tried.
-
-        A 401 or 400 takes at least one. A 403 (``why.reason.challenged == "tried"``) takes none, unless the scheme has
-        a way to say what is lacking (RFC 6750 section 3.1).
-        """
+        """The challenges of this scheme, at least one. ``why`` is given only to the scheme that was tried."""
         ...
 
 

@@ -145,6 +145,7 @@ class Bearer(Scheme):
 
     name = "bearer"
     carrier = AUTHORIZATION
+    explains_forbidden = True
     tells_login = True
 
     def __init__(self, *issuers: Issuer, realm: str, limit: int = jws.MAX_TOKEN, deadline: float = 5.0) -> None:

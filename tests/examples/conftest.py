@@ -1,0 +1,46 @@
+"""Examples are read as a user starts them: with settings in the environment, and once for each test."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.examples.webhooks import SECRET, app_behind
+
+Start = Callable[..., ModuleType]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """``start("quickstart", LEEWAY="0")``: the example's module, imported with these settings and no other."""
+    level = logging.getLogger("authguard").level
+
+    def run(name: str, **settings: str) -> ModuleType:
+        for setting in ("ISSUER_PUBLIC_KEY", "LEEWAY", "LOG_LEVEL", "WEBHOOK_SECRET"):
+            monkeypatch.delenv(setting, raising=False)
+        for setting, value in settings.items():
+            monkeypatch.setenv(setting, value)
+        monkeypatch.delitem(sys.modules, f"examples.{name}", raising=False)
+        return importlib.import_module(f"examples.{name}")
+
+    yield run
+    logging.getLogger("authguard").setLevel(level)
+
+
+@pytest.fixture
+def example(start: Start) -> ModuleType:
+    """The example's module."""
+    return start("signed_webhook", WEBHOOK_SECRET=SECRET.decode())
+
+
+@pytest.fixture
+def webhook_client(example: ModuleType, caplog: pytest.LogCaptureFixture) -> TestClient:
+    """A client of an app that takes the shop's webhooks of at most 64 octets; records are kept, of grants too."""
+    caplog.set_level(logging.DEBUG, "authguard")
+    return TestClient(app_behind(example.Webhook("shop", SECRET, limit=64)))
