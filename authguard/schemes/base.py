@@ -49,8 +49,8 @@ class Scheme(Protocol):
     services: Sequence[Service] = ()
     #: Whether ``authenticate`` asks for the request's body.
     reads_body: bool = False
-    #: Whether it can say in a challenge what an authenticated client lacks (RFC 6750 section 3.1). Only then is it asked
-    #: for the challenges of a 403.
+    #: Whether it can say in a challenge what an authenticated client lacks (RFC 6750 section 3.1). Only then is it
+    #: asked for the challenges of a 403.
     explains_forbidden: bool = False
     #: Whether its principals' claims tell ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
     tells_login: bool = False

@@ -90,7 +90,7 @@ async def test_a_body_that_trickles_in_too_late_is_refused(
     status, _ = await ask(app, signature(), part(BODY[:5]), part(BODY[5:], more=False))
 
     assert status == 401
-    assert reasons(caplog) == ["token.expired"]
+    assert reasons(caplog) == ["credentials.expired"]
 
 
 def test_without_the_role_there_is_no_challenge(example: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
