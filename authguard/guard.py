@@ -24,6 +24,8 @@ from authguard.model import (
     Rejected,
     Requirement,
     check_leeway,
+    check_seconds,
+    functions,
 )
 from authguard.policy.combine import asks_step_up
 from authguard.policy.implied import close_over
@@ -88,23 +90,25 @@ class Guard:
         self._carriers = tuple(dict.fromkeys(scheme.carrier for scheme in self.schemes))
         self._accepted = self._accepted_schemes()
         self._implied = close_over(implies or {})
-        self._clock, self._monotonic = clock, monotonic
-        self._checks, self._hooks, self._log = tuple(checks), tuple(hooks), log
-        self._deadline = deadline
+        (self._clock,), (self._monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
+        self._checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
+        self._log = log
+        self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
     def _accepted_schemes(self) -> dict[int, frozenset[str]]:
         # By identity: the table holds these very values, and to hash one costs more than to find it.
         every = frozenset(self._by_name)
         told = any(scheme.tells_login for scheme in self.schemes)
-        asked = [UNLISTED, self.table.default.requirement, *(rule.requirement for rule in self.table.rules)]
+        asked = [("default", UNLISTED), ("default", self.table.default.requirement)]
+        asked += [("rules", rule.requirement) for rule in self.table.rules]
         accepted: dict[int, frozenset[str]] = {}
-        for requirement in asked:
+        for argument, requirement in asked:
             accepted[id(requirement)] = requirement.schemes(every)
             if not accepted[id(requirement)]:
-                raise ConfigurationError("rules", f"no scheme of this guard can meet {requirement}")
+                raise ConfigurationError(argument, f"no scheme of this guard can meet {requirement}")
             if asks_step_up(requirement) and not told:
-                raise ConfigurationError("rules", f"no scheme of this guard tells acr or auth_time: {requirement}")
+                raise ConfigurationError(argument, f"no scheme of this guard tells acr or auth_time: {requirement}")
         return accepted
 
     def moment(self) -> Moment:
@@ -118,7 +122,10 @@ class Guard:
         tried: str | None = None
         try:
             if proven is not None:
-                return _judge(request, match, Accepted(proven), refuse)
+                outcome = await self._checked(request, Accepted(proven))
+                if isinstance(outcome, Rejected):
+                    return _rejected(outcome, proven.scheme, refuse)
+                return _judge(request, match, outcome, refuse)
             chosen = choose(request, self._carriers, accepted, refuse)
             if isinstance(chosen, Denied):
                 anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
@@ -127,12 +134,12 @@ class Guard:
             began = self._monotonic()
             outcome = await self._outcome(request, chosen)
             if isinstance(outcome, Rejected):
-                headers, facts = outcome.response_headers, outcome.facts
-                return refuse(
-                    outcome.reason, tried, outcome.subject, outcome.proven, facts=facts, response_headers=headers
-                )
+                return _rejected(outcome, tried, refuse)
             if self._monotonic() - began > LONG_WAIT and (late := self._expired(request, outcome.principal)):
-                return refuse(CREDENTIALS_EXPIRED, tried, outcome.principal.subject, True, facts=late)
+                headers = outcome.response_headers
+                return _rejected(
+                    Rejected(CREDENTIALS_EXPIRED, outcome.principal.subject, late, headers, proven=True), tried, refuse
+                )
             return _judge(request, match, outcome, refuse)
         except BackendUnavailable as error:
             return refuse(error.reason, tried, facts={"detail": error.detail or None, "retry_after": error.retry_after})
@@ -162,16 +169,22 @@ class Guard:
             msg = "a scheme returned neither Accepted nor Rejected"
             raise TypeError(msg)
         principal = self._known(outcome.principal, scheme.name)
-        if principal is outcome.principal and not self._checks:
-            return outcome
+        if principal is not outcome.principal:
+            outcome = Accepted(principal, outcome.response_headers, outcome.facts)
+        return await self._checked(request, outcome) if self._checks else outcome
+
+    async def _checked(self, request: AuthRequest, accepted: Accepted) -> Outcome:
+        """What the checks make of who was accepted, here or by an outer guard."""
+        principal, headers = accepted.principal, accepted.response_headers
         for check in self._checks:
             checked = await ask(check(request, principal), self._deadline)
             if isinstance(checked, Rejected):
-                return replace(checked, subject=principal.subject, proven=True)
-            principal = self._known(checked, scheme.name)
-        return Accepted(principal, outcome.response_headers, outcome.facts)
+                told = (*headers, *checked.response_headers)
+                return Rejected(checked.reason, principal.subject, checked.facts, told, proven=True)
+            principal = self._known(checked, principal.scheme)
+        return Accepted(principal, headers, accepted.facts)
 
-    def _known(self, principal: Principal, scheme: str) -> Principal:
+    def _known(self, principal: Principal, scheme: str | None) -> Principal:
         """The principal with its scheme and the roles that its roles imply."""
         if not isinstance(principal, Principal):
             msg = "a scheme or a check accepted without a Principal"
@@ -205,6 +218,17 @@ class Guard:
                 for service in scheme.services:
                     await stack.enter_async_context(service.running(self._monotonic))
             yield
+
+
+def _rejected(rejected: Rejected, scheme: str | None, refuse: Callable[..., Denied]) -> Denied:
+    return refuse(
+        rejected.reason,
+        scheme,
+        rejected.subject,
+        rejected.proven,
+        facts=rejected.facts,
+        response_headers=rejected.response_headers,
+    )
 
 
 def _judge(request: AuthRequest, match: Match, outcome: Accepted, refuse: Callable[..., Denied]) -> Decision:

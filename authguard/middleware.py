@@ -56,6 +56,8 @@ class AuthGuardMiddleware:
             raise ConfigurationError("guard", f"{guard!r} is no Guard(...)")
         if preflight not in {"auto", "pass"}:
             raise ConfigurationError("preflight", f'{preflight!r} is neither "auto" nor "pass"')
+        if render is not None and not callable(render):
+            raise ConfigurationError("render", f"{render!r} is no function of (request, denied)")
         self.app = app
         self.guard = guard
         self._render = render
@@ -72,8 +74,7 @@ class AuthGuardMiddleware:
         """One ASGI connection. Scope types that are not known here are refused, not passed."""
         kind = scope["type"]
         if kind == "lifespan":
-            async with self.guard.running():
-                await self.app(scope, receive, send)
+            await self._lifespan(scope, receive, send)
             return
         if kind not in {"http", "websocket"}:
             msg = f"authguard does not know the scope type {kind!r}, and lets nothing by that it does not know"
@@ -100,6 +101,17 @@ class AuthGuardMiddleware:
                 reply, denied = self.guard.reply(request, decision, self._render)
                 self.guard.tell(request, denied)
                 await _answer(scope, send, reply)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # An error of the app's own comes out as it is: raised through the services, it would come out in their groups.
+        failed: Exception | None = None
+        async with self.guard.running():
+            try:
+                await self.app(scope, receive, send)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failed = error
+        if failed is not None:
+            raise failed
 
     def _is_preflight(self, scope: Scope) -> bool:
         if not self._preflight_passes or scope["type"] != "http" or scope["method"] != "OPTIONS":

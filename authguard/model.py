@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from authguard.errors import ConfigurationError
 from authguard.reasons import Reason
@@ -16,8 +16,10 @@ Clock: TypeAlias = Callable[[], float]
 Facts: TypeAlias = Mapping[str, object]
 Header: TypeAlias = tuple[bytes, bytes]
 
-NO_FACTS: Facts = MappingProxyType({})
+T = TypeVar("T")
+
 _MAX_LEEWAY = 300.0
+_NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,28 @@ def names(argument: str, value: Iterable[str]) -> frozenset[str]:
     """The names as a set; ``ConfigurationError`` for a bare string or a blank name, which would never be meant."""
     if isinstance(value, str):
         raise ConfigurationError(argument, f"{value!r} is one string; write {{{value!r}}} for a set of one")
-    found = frozenset(value)
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise ConfigurationError(argument, f"a {type(value).__name__} is no set of names")
+    found = tuple(value)
     for name in found:
         if not isinstance(name, str) or not name.strip():
             raise ConfigurationError(argument, f"{name!r} is no name; give non-empty strings")
+    return frozenset(found)
+
+
+def functions(argument: str, value: Iterable[T]) -> tuple[T, ...]:
+    """The functions as a tuple; ``ConfigurationError`` for what cannot be called."""
+    found = tuple(value) if isinstance(value, Iterable) else None
+    if found is None or not all(map(callable, found)):
+        raise ConfigurationError(argument, "give functions, in a list where there may be several")
     return found
+
+
+def check_seconds(argument: str, value: float, *, most: float) -> float:
+    """The number of seconds; ``ConfigurationError`` unless it is above 0 and at most ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        raise ConfigurationError(argument, f"{value!r} is no number of seconds above 0, up to {most:g}")
+    return value
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -83,15 +102,18 @@ class Principal:
         *,
         roles: AbstractSet[str] | Sequence[str] = frozenset(),
         scopes: AbstractSet[str] | Sequence[str] = frozenset(),
-        claims: Mapping[str, Any] = NO_FACTS,
+        claims: Mapping[str, Any] = _NO_CLAIMS,
         expires_at: float | None = None,
         scheme: str | None = None,
     ) -> None:
         if not isinstance(subject, str) or not subject:
             raise ConfigurationError("subject", "a principal is named by a non-empty string")
-        if expires_at is not None and not math.isfinite(expires_at):
+        if expires_at is not None and not (isinstance(expires_at, int | float) and math.isfinite(expires_at)):
             raise ConfigurationError("expires_at", "give finite seconds since the epoch")
-        _fill(self, subject, names("roles", roles), names("scopes", scopes), claims, expires_at, scheme)
+        if not isinstance(claims, Mapping):
+            raise ConfigurationError("claims", "give a mapping")
+        known = {} if claims is _NO_CLAIMS else claims
+        _fill(self, subject, names("roles", roles), names("scopes", scopes), known, expires_at, scheme)
 
     @classmethod
     def checked(
@@ -101,14 +123,14 @@ class Principal:
         scopes: frozenset[str],
         claims: Mapping[str, Any],
         expires_at: float | None,
-        scheme: str,
+        scheme: str | None,
     ) -> Principal:
         """A principal of parts that were checked already, which is on the path of every request."""
         principal = object.__new__(cls)
         _fill(principal, subject, roles, scopes, claims, expires_at, scheme)
         return principal
 
-    def seen_by(self, scheme: str, roles: frozenset[str]) -> Principal:
+    def seen_by(self, scheme: str | None, roles: frozenset[str]) -> Principal:
         """The same principal as the guard knows it: by which scheme, and with the roles that its roles imply."""
         return Principal.checked(self.subject, roles, self.scopes, self.claims, self.expires_at, scheme)
 

@@ -15,8 +15,7 @@ T = TypeVar("T")
 
 async def ask(call: Awaitable[T], deadline: float, reason: Reason = STORE_TIMEOUT) -> T:
     """What the port answers; ``BackendUnavailable`` with ``reason`` after ``deadline`` seconds."""
-    try:
-        with anyio.fail_after(deadline):
-            return await call
-    except TimeoutError:
-        raise BackendUnavailable(f"no answer within {deadline:g} s", reason=reason) from None
+    # Not fail_after: a TimeoutError of the port's own is another story, and must not be told as ours.
+    with anyio.move_on_after(deadline):
+        return await call
+    raise BackendUnavailable(f"no answer within {deadline:g} s", reason=reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from authguard.model import Denied, Rejected
 from authguard.reasons import (
@@ -27,22 +27,36 @@ def choose(
     """
     explicit: list[Credentials] = []
     ambient: list[Credentials] = []
+    ambient_fault: Denied | None = None
     for carrier in carriers:
-        try:
-            found = carrier.find(request)
-        except WireError as error:
-            if error.scheme is None or error.scheme in accepted:
-                return refuse(CREDENTIALS_MALFORMED, error.scheme, facts={"problem": error.problem})
-            return refuse(SCHEME_UNSUPPORTED, facts={"presented": error.scheme})
-        if isinstance(found, Rejected):
-            return refuse(found.reason, facts=found.facts)
-        (ambient if carrier.ambient else explicit).extend(found)
-    for presented in (explicit, ambient):
-        usable = [credentials for credentials in presented if credentials.scheme in accepted]
-        if len(usable) == 1:
-            return usable[0]
-        if usable:
-            return refuse(CREDENTIALS_AMBIGUOUS, facts={"presented": [credentials.scheme for credentials in usable]})
+        found = _find(carrier, request, accepted, refuse)
+        if not isinstance(found, Denied):
+            (ambient if carrier.ambient else explicit).extend(found)
+        elif carrier.ambient:
+            ambient_fault = ambient_fault or found
+        else:
+            return found
+    usable = [credentials for credentials in explicit if credentials.scheme in accepted]
+    if not usable:
+        if ambient_fault is not None:
+            return ambient_fault
+        usable = [credentials for credentials in ambient if credentials.scheme in accepted]
+    if len(usable) == 1:
+        return usable[0]
+    if usable:
+        return refuse(CREDENTIALS_AMBIGUOUS, facts={"presented": [credentials.scheme for credentials in usable]})
     if explicit:
         return refuse(SCHEME_UNSUPPORTED, facts={"presented": explicit[0].scheme})
     return refuse(CREDENTIALS_MISSING)
+
+
+def _find(
+    carrier: Carrier, request: AuthRequest, accepted: frozenset[str], refuse: Callable[..., Denied]
+) -> Sequence[Credentials] | Denied:
+    try:
+        found = carrier.find(request)
+    except WireError as error:
+        if error.scheme is None or error.scheme in accepted:
+            return refuse(CREDENTIALS_MALFORMED, error.scheme, facts={"problem": error.problem})
+        return refuse(SCHEME_UNSUPPORTED, facts={"presented": error.scheme})
+    return refuse(found.reason, facts=found.facts) if isinstance(found, Rejected) else found

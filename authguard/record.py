@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from authguard.model import Decision, Denied, Granted
+from authguard.model import Decision, Denied
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 
@@ -55,7 +55,7 @@ class Record:
 
     def line(self) -> str:
         """What follows: ``GET /admin 401 bearer alice expired_by=4.2s``."""
-        words = [self.method, _shown(self.path)]
+        words = [_shown(self.method), _shown(self.path)]
         words += [str(word) for word in (self.status, self.scheme) if word is not None]
         if self.subject is not None:
             words.append(_shown(self.subject) if self.subject_proven else f"subject?={_shown(self.subject)}")
@@ -89,10 +89,10 @@ Hook: TypeAlias = Callable[[Record], None]
 
 def escaped(text: str) -> str:
     """The text with all that is not printable written as an escape, at most 128 characters long."""
-    clipped = text if len(text) <= CLIP else text[:CLIP] + "..."
-    if clipped.isprintable():
-        return clipped
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in clipped)
+    shown = text[: CLIP + 1]
+    if not shown.isprintable():
+        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
+    return shown if len(shown) <= CLIP else shown[:CLIP] + "..."
 
 
 def level_of(reason: Reason) -> int:
@@ -103,34 +103,34 @@ def level_of(reason: Reason) -> int:
 
 
 def record_of(request: AuthRequest, decision: Decision) -> Record:
-    """The record of a decision."""
-    requirement = None if decision.requirement is None else str(decision.requirement)
-    facts = {name: _told(value) for name, value in decision.facts.items()}
-    method, path = escaped(request.method), escaped(request.path)
-    client = None if request.client is None else escaped(request.client)
-    match decision:
-        case Granted(principal):
-            scheme, subject = (principal.scheme, escaped(principal.subject)) if principal else (None, None)
-            proven = principal is not None
-            return Record(
-                "granted", None, None, scheme, subject, proven, method, path, client, requirement, facts=facts
-            )
-        case Denied(reason):
-            return Record(
-                "denied",
-                reason.code,
-                reason.status,
-                decision.scheme,
-                None if decision.subject is None else escaped(decision.subject),
-                decision.proven,
-                method,
-                path,
-                client,
-                requirement,
-                _clipped(decision.missing),
-                _clipped(decision.offered),
-                facts,
-            )
+    """The record of a decision. What cannot be put into words is left out, and told as ``untold``."""
+    missing: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+    try:
+        requirement = None if decision.requirement is None else str(decision.requirement)
+        facts = {name: _told(value) for name, value in decision.facts.items()}
+        if isinstance(decision, Denied):
+            missing, offered = _clipped(decision.missing), _clipped(decision.offered)
+    except Exception as error:  # noqa: BLE001 - a requirement or a fact that is not ours
+        requirement, facts = None, {"untold": failure(error)["error"]}
+    denied = decision if isinstance(decision, Denied) else None
+    who = decision if isinstance(decision, Denied) else decision.principal
+    subject = who.subject if who else None
+    return Record(
+        event="denied" if denied else "granted",
+        reason=denied.reason.code if denied else None,
+        status=denied.reason.status if denied else None,
+        scheme=who.scheme if who else None,
+        subject=None if subject is None else escaped(subject),
+        subject_proven=denied.proven if denied else who is not None,
+        method=escaped(request.method),
+        path=escaped(request.path),
+        client=None if request.client is None else escaped(request.client),
+        requirement=requirement,
+        missing=missing,
+        offered=offered,
+        facts=facts,
+    )
 
 
 def write(request: AuthRequest, decision: Decision, hooks: Sequence[Hook], *, to_log: bool) -> None:

@@ -9,6 +9,7 @@ from authguard.errors import RequestBodyError
 from authguard.model import Header, Moment
 from authguard.reasons import BODY_TOO_LARGE
 
+#: What was read so far and more, until it is whole or longer than the limit. It can be asked again.
 BodyReader: TypeAlias = Callable[[int], Awaitable[bytes]]
 
 
@@ -84,8 +85,10 @@ class AuthRequest:
             raise RuntimeError(msg)
         if self._reader is None:  # a WebSocket handshake has none
             raise RequestBodyError
-        if self._body is None:
-            self._body = await self._reader(limit)
-        if len(self._body) > limit:
+        body = self._body
+        if body is None:
+            body = await self._reader(limit)
+        if len(body) > limit:
             raise RequestBodyError(BODY_TOO_LARGE)
-        return self._body
+        self._body = body
+        return body

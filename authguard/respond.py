@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -17,6 +18,7 @@ Render: TypeAlias = Callable[[AuthRequest, Denied], tuple[str, bytes]]
 
 #: Seconds that a client is asked to wait where nothing better is known (RFC 9110 section 10.2.3).
 RETRY_AFTER = 5
+LONGEST_WAIT = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,26 @@ def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], re
     """
     reason = denied.reason
     media_type, body = render(request, denied)
+    if not isinstance(body, bytes) or not media_type.isprintable():
+        msg = "render returns a media type and octets"
+        raise TypeError(msg)
     headers: list[Header] = [
         (b"content-type", media_type.encode("latin-1")),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
     if reason.retried:
-        headers.append((b"retry-after", str(denied.facts.get("retry_after") or RETRY_AFTER).encode()))
+        headers.append((b"retry-after", _seconds(denied.facts.get("retry_after"))))
     headers += [(b"www-authenticate", challenge.to_header()) for challenge in _challenges(request, denied, schemes)]
     headers += denied.response_headers
     return Reply(reason.status, headers, b"" if request.method == "HEAD" else body)
+
+
+def _seconds(wait: object) -> bytes:
+    """``delay-seconds`` of RFC 9110 section 10.2.3, from whatever a backend said."""
+    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 < wait <= LONGEST_WAIT:
+        wait = RETRY_AFTER
+    return str(math.ceil(wait)).encode()
 
 
 def _challenges(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme]) -> list[Challenge]:

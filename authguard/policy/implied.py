@@ -11,6 +11,9 @@ from authguard.model import names
 
 def close_over(implies: Mapping[str, AbstractSet[str]]) -> dict[str, frozenset[str]]:
     """For each role all that it implies, transitively. ``ConfigurationError`` for a circle or a bare string."""
+    if not isinstance(implies, Mapping):
+        raise ConfigurationError("implies", 'give a mapping such as {"admin": {"editor"}}')
+    names("implies", implies)
     direct = {role: names("implies", implied) for role, implied in implies.items()}
     closed: dict[str, frozenset[str]] = {}
     for role, first in direct.items():

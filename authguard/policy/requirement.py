@@ -162,7 +162,7 @@ def all_roles(*wanted: str) -> Requirement:
 def scopes(*wanted: str) -> Requirement:
     """The principal has all these scopes (RFC 6750 section 3.1). Denies with ``scope.missing``."""
     for name in _wanted("scopes", wanted):
-        if not all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in name):
+        if not _is_scope_token(name):
             raise ConfigurationError(
                 "scopes", f"{name!r} is no scope-token of RFC 6749 section 3.3; give one an argument"
             )
@@ -183,8 +183,8 @@ def step_up(*, acr: str | Iterable[str] = (), max_age: int | None = None) -> Req
     classes = distinct((acr,) if isinstance(acr, str) else acr)
     if max_age is not None and (isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0):
         raise ConfigurationError("max_age", f"{max_age!r} is no whole number of seconds, 0 or more")
-    if any(not name or " " in name for name in classes) or (not classes and max_age is None):
-        raise ConfigurationError("step_up", "give acr= (names without spaces), max_age=, or both")
+    if not all(map(_is_scope_token, classes)) or (not classes and max_age is None):
+        raise ConfigurationError("step_up", "give acr= (printable names without spaces), max_age=, or both")
     return StepUp(classes, max_age)
 
 
@@ -196,6 +196,11 @@ def check(name: str, predicate: Predicate) -> Requirement:
     if not callable(predicate):
         raise ConfigurationError("predicate", "give a function of (principal, params)")
     return _Check(_wanted("check", (name,))[0], predicate)
+
+
+def _is_scope_token(name: str) -> bool:
+    # RFC 6749 section 3.3: what may stand in the quoted list of a challenge.
+    return bool(name) and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in name)
 
 
 def distinct(found: Iterable[str]) -> tuple[str, ...]:

@@ -120,6 +120,8 @@ class RuleTable:
 
     def __init__(self, rules: Sequence[Rule] = (), default: Requirement = AUTHENTICATED) -> None:
         check_requirement("default", default)
+        if not isinstance(rules, Sequence) or isinstance(rules, str):
+            raise ConfigurationError("rules", f"{rules!r} is no list of Rule(pattern, requirement)")
         if default == PUBLIC:
             raise ConfigurationError("default", 'closed is the default; open what is to be open: Rule("/**", PUBLIC)')
         self.rules = tuple(rules)

@@ -72,7 +72,7 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
     for scheme in schemes:
         if isinstance(scheme, type) or not callable(getattr(scheme, "authenticate", None)):
             raise ConfigurationError("schemes", f"{scheme!r} is no scheme; give Bearer(...) or one of your own")
-        if not is_token(scheme.name) or scheme.name != scheme.name.lower():
+        if not isinstance(scheme.name, str) or not is_token(scheme.name) or scheme.name != scheme.name.lower():
             raise ConfigurationError("schemes", f"the name {scheme.name!r} is no auth-scheme in lower case")
         if scheme.name in seen:
             raise ConfigurationError("schemes", f"{scheme.name} stands twice; one scheme of a name")

@@ -1,0 +1,121 @@
+"""all_of and any_of: what they lack, what they accept, what they refuse to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from authguard.errors import ConfigurationError
+from authguard.model import Moment, Principal, Requirement, Unmet
+from authguard.policy.combine import all_of, any_of, asks_step_up
+from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role, scopes, step_up, via
+from authguard.reasons import REQUIREMENT_UNMET, ROLE_MISSING, SCHEME_INSUFFICIENT, SCOPE_MISSING, STEP_UP_REQUIRED
+from tests.minting import NOW
+
+EVERY = frozenset({"bearer", "basic", "digest"})
+GOLD, FRESH = step_up(acr="gold"), step_up(max_age=60)
+
+
+def lacks(requirement: Requirement, **principal: Any) -> Unmet | None:
+    """What alice lacks, being so."""
+    return requirement.unmet(Principal("alice", **principal), {}, Moment(NOW, 0.0))
+
+
+CASES: list[tuple[Requirement, dict[str, Any], Unmet | None]] = [
+    (all_of(role("a"), scopes("s")), {"roles": {"a"}, "scopes": {"s"}}, None),
+    (all_of(role("a"), scopes("s")), {"roles": {"a"}}, Unmet(SCOPE_MISSING, ("s",))),
+    (all_of(role("a"), scopes("s")), {}, Unmet(ROLE_MISSING, ("a",))),
+    (all_of(AUTHENTICATED), {}, None),
+    (all_of(GOLD, role("a")), {}, Unmet(ROLE_MISSING, ("a",))),
+    (all_of(GOLD, role("a")), {"roles": {"a"}}, Unmet(STEP_UP_REQUIRED, ("acr_values",), {"acr_values": "gold"})),
+    (
+        all_of(GOLD, FRESH),
+        {},
+        Unmet(STEP_UP_REQUIRED, ("acr_values", "max_age"), {"acr_values": "gold", "max_age": 60}),
+    ),
+    (any_of(role("a"), role("b")), {"roles": {"b"}}, None),
+    (any_of(role("a"), role("b")), {}, Unmet(ROLE_MISSING, ("a", "b"))),
+    (any_of(role("a"), any_role("b", "a")), {}, Unmet(ROLE_MISSING, ("a", "b"))),
+    (any_of(role("a"), scopes("s")), {}, Unmet(REQUIREMENT_UNMET, ("a", "s"))),
+    (any_of(role("a"), GOLD), {}, Unmet(STEP_UP_REQUIRED, ("acr_values",), {"acr_values": "gold"})),
+    (any_of(all_of(role("a"), GOLD), role("b")), {}, Unmet(ROLE_MISSING, ("a", "b"))),
+    (any_of(all_of(role("a"), GOLD), role("b")), {"roles": {"b"}}, None),
+    (
+        any_of(all_of(role("a"), GOLD), role("b")),
+        {"roles": {"a"}},
+        Unmet(STEP_UP_REQUIRED, ("acr_values",), {"acr_values": "gold"}),
+    ),
+    (any_of(via("basic"), all_of(via("bearer"), role("a"))), {"scheme": "bearer", "roles": {"a"}}, None),
+    (any_of(via("basic"), via("digest")), {"scheme": "bearer"}, Unmet(SCHEME_INSUFFICIENT, ("basic", "digest"))),
+]
+
+
+@pytest.mark.parametrize(("requirement", "principal", "lack"), CASES)
+def test_what_is_lacking(requirement: Requirement, principal: dict[str, Any], lack: Unmet | None) -> None:
+    """9470-1: a step-up is asked for only where it alone would do: never from one who also lacks a role."""
+    assert lacks(requirement, **principal) == lack
+
+
+def test_the_first_part_that_passes_ends_an_any_of() -> None:
+    """What stands behind it is not asked."""
+    asked: list[str] = []
+
+    class Told:
+        def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+            asked.append(principal.subject)
+            return None
+
+        def schemes(self, every: frozenset[str]) -> frozenset[str]:
+            return every
+
+        def scopes_named(self) -> tuple[str, ...]:
+            return ()
+
+    assert lacks(any_of(AUTHENTICATED, Told())) is None
+    assert asked == []
+    assert lacks(any_of(role("a"), Told())) is None
+    assert asked == ["alice"]
+
+
+def test_accepted_schemes_are_the_union_under_any_of_and_the_intersection_under_all_of() -> None:
+    """A route accepts a scheme where one of its ways can be met by it."""
+    assert any_of(via("basic"), via("digest")).schemes(EVERY) == {"basic", "digest"}
+    assert any_of(via("basic"), role("a")).schemes(EVERY) == EVERY
+    assert all_of(via("basic", "bearer"), via("bearer", "digest")).schemes(EVERY) == {"bearer"}
+    assert all_of(via("basic"), via("digest")).schemes(EVERY) == frozenset()
+    assert all_of(via("basic"), role("a")).schemes(EVERY) == {"basic"}
+
+
+def test_the_scopes_of_all_parts_are_named_once() -> None:
+    """In the order in which they stand."""
+    nested = all_of(scopes("b", "a"), any_of(scopes("a", "c"), role("x")))
+
+    assert nested.scopes_named() == ("b", "a", "c")
+
+
+@pytest.mark.parametrize("combine", [all_of, any_of])
+@pytest.mark.parametrize("parts", [(), (PUBLIC,), (role("a"), OPTIONAL), ("admin",), ([role("a")],)])
+def test_what_could_never_be_meant_is_refused(combine: Callable[..., Requirement], parts: tuple[Any, ...]) -> None:
+    """Nothing, PUBLIC, OPTIONAL and what is no requirement: the error names the function."""
+    with pytest.raises(ConfigurationError) as caught:
+        combine(*parts)
+
+    assert caught.value.argument == combine.__name__
+
+
+def test_a_step_up_is_found_however_deep_it_stands() -> None:
+    """Guards ask this while they are built."""
+    assert asks_step_up(GOLD)
+    assert asks_step_up(any_of(role("a"), all_of(AUTHENTICATED, any_of(FRESH, role("b")))))
+    assert not asks_step_up(any_of(role("a"), all_of(AUTHENTICATED, via("basic"))))
+
+
+def test_combinations_explain_themselves_and_are_values() -> None:
+    """Their text is what one would write; equal parts make equal values."""
+    made = [any_of(role("a"), all_of(scopes("s"), GOLD)) for _ in range(2)]
+
+    assert str(made[0]) == "any_of(role(a), all_of(scopes(s), step_up(acr=gold)))"
+    assert len(set(made)) == 1
+    assert all_of(role("a")) != any_of(role("a"))

@@ -1,0 +1,168 @@
+"""Path patterns: what they are parsed to, and which are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authguard.errors import ConfigurationError
+from authguard.policy.pattern import ANY, CONVERTERS, Pattern, parse_pattern
+
+INT, FLOAT, UUID = (CONVERTERS[name] for name in ("int", "float", "uuid"))
+
+PARSED: list[tuple[str, Pattern, dict[str, int]]] = [
+    ("/", Pattern((), False), {}),
+    ("/**", Pattern((), True), {}),
+    ("/{rest:path}", Pattern((), True), {"rest": 0}),
+    ("/a", Pattern(("a",), False), {}),
+    ("/a/", Pattern(("a",), False), {}),
+    ("/a/**", Pattern(("a",), True), {}),
+    ("/a/{rest:path}", Pattern(("a",), True), {"rest": 1}),
+    ("/a/{x}/b/{n:int}", Pattern(("a", ANY, "b", INT), False), {"x": 1, "n": 3}),
+    ("/{f:float}/{u:uuid}/{s:str}/**", Pattern((FLOAT, UUID, ANY), True), {"f": 0, "u": 1, "s": 2}),
+    ("/a b/ü/...;x=1", Pattern(("a b", "ü", "...;x=1"), False), {}),
+]
+
+
+@pytest.mark.parametrize(("text", "pattern", "positions"), PARSED)
+def test_a_pattern_is_parsed(text: str, pattern: Pattern, positions: dict[str, int]) -> None:
+    """Segments from left to right, the tail apart; a trailing slash is the same path."""
+    assert parse_pattern(text) == (pattern, positions)
+
+
+@pytest.mark.parametrize("text", [text for text, *_ in PARSED if ":" not in text and "{" not in text])
+def test_a_pattern_without_parameters_shows_itself(text: str) -> None:
+    """Its text comes back, without the trailing slash."""
+    assert str(parse_pattern(text)[0]) == (text.rstrip("/") or "/")
+
+
+def test_a_parameter_is_shown_by_its_kind() -> None:
+    """For its name tells no patterns apart."""
+    assert str(parse_pattern("/a/{id:int}/{x}/{rest:path}")[0]) == "/a/{int}/{str}/**"
+    assert parse_pattern("/a/{x}")[0] == parse_pattern("/a/{y:str}")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"), [("/", True), ("/a/b", True), ("/**", False), ("/a/{x}", False), ("/a/**", False)]
+)
+def test_a_literal_matches_one_path_only(text: str, literal: bool) -> None:
+    """Neither a parameter nor a tail stands in it."""
+    assert parse_pattern(text)[0].literal is literal
+
+
+REFUSED = [
+    ("", "does not begin with /"),
+    ("a", "does not begin with /"),
+    ("**", "does not begin with /"),
+    (None, "does not begin with /"),
+    (b"/a", "does not begin with /"),
+    ("/a//b", "segment ''"),
+    ("//", "segment ''"),
+    ("/a/./b", r"segment '\.'"),
+    ("/..", r"segment '\.\.'"),
+    ("/a\\b", "decoded path"),
+    ("/a\n", "decoded path"),
+    ("/a\x7f", "decoded path"),
+    ("/a\x85", "decoded path"),
+    ("/a\ud800", "decoded path"),
+    ("/a%20b", "decoded path"),
+    ("/%2e%2e", "decoded path"),
+    ("/{x}/{x}", "twice"),
+    ("/{x}/{x:path}", "twice"),
+    ("/{x:date}", "'date' is not known"),
+    ("/{x:}", "whole segment"),
+    ("/{x:path}/b", "stands last"),
+    ("/a{x}", "whole segment"),
+    ("/{x}.json", "whole segment"),
+    ("/{x}{y}", "whole segment"),
+    ("/{}", "whole segment"),
+    ("/{1x}", "whole segment"),
+    ("/{x", "whole segment"),
+    ("/x}", "whole segment"),
+    ("/*", r"only in a final /\*\*"),
+    ("/a*", r"only in a final /\*\*"),
+    ("/**/a", r"only in a final /\*\*"),
+    ("/a**", r"only in a final /\*\*"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), REFUSED)
+def test_what_could_never_be_meant_is_refused(text: Any, problem: str) -> None:
+    """No path would ever match it, or more than its author thinks; the error says what to mend."""
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        parse_pattern(text)
+
+    assert caught.value.argument == "pattern"
+
+
+MATCHES = [
+    ("int", ["0", "007", "9" * 400], ["", "-1", "1.0", "1\n", "٣", "1a", " 1"]),
+    ("float", ["0", "1.5", "00.10"], ["", "1.", ".5", "1.5.2", "1e5", "-1.5", "1.5\n", "٣.٣"]),
+    (
+        "uuid",
+        ["123e4567-e89b-12d3-a456-426614174000", "0" * 32, "A" * 8 + "-" + "b" * 24],
+        ["", "0" * 31, "0" * 33, "g" * 32, "0" * 32 + "\n"],
+    ),
+    ("str", ["x", "a b", "..", "ü"], ["", "a/b"]),
+]
+
+
+@pytest.mark.parametrize(("name", "taken", "refused"), MATCHES)
+def test_a_converter_matches_whole_segments(name: str, taken: list[str], refused: list[str]) -> None:
+    """To the last character: a newline at the end is no part of a number."""
+    converter = CONVERTERS[name]
+
+    assert [converter.matches(text) for text in taken] == [True] * len(taken)
+    assert [converter.matches(text) for text in refused] == [False] * len(refused)
+    assert converter.matches(converter.sample)
+
+
+INSIDE = [
+    ("/a", "/a", True),
+    ("/a", "/{x}", True),
+    ("/{x}", "/a", False),
+    ("/7", "/{n:int}", True),
+    ("/a", "/{n:int}", False),
+    ("/{n:int}", "/{f:float}", True),
+    ("/{f:float}", "/{n:int}", False),
+    ("/{n:int}", "/{u:uuid}", False),
+    ("/a", "/a/**", True),
+    ("/a/**", "/a", False),
+    ("/a/b/{x}", "/a/**", True),
+    ("/a/**", "/**", True),
+    ("/**", "/a/**", False),
+    ("/b/c", "/a/**", False),
+    ("/a/b", "/a", False),
+    ("/a", "/a/b", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "inside"), INSIDE)
+def test_a_pattern_lies_inside_one_that_matches_all_it_matches(one: str, other: str, inside: bool) -> None:
+    """As sets of paths."""
+    assert parse_pattern(one)[0].inside(parse_pattern(other)[0]) is inside
+
+
+COMMON = [
+    ("/a", "/a", "/a"),
+    ("/a", "/b", None),
+    ("/a", "/a/b", None),
+    ("/a/**", "/a/b", "/a/b"),
+    ("/**", "/**", "/"),
+    ("/{x}/b", "/a/{y}", "/a/b"),
+    ("/{n:int}", "/{u:uuid}", "/" + "0" * 32),
+    ("/{f:float}", "/{u:uuid}", "/" + "0" * 32),
+    ("/{n:int}", "/{f:float}", "/0"),
+    ("/{n:int}", "/a", None),
+    ("/a/**", "/{x}/b/{n:int}", "/a/b/0"),
+    ("/a/**", "/b/**", None),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "path"), COMMON)
+def test_a_path_that_two_patterns_share_can_be_named(one: str, other: str, path: str | None) -> None:
+    """Whichever is asked; None where no path is in both."""
+    first, second = parse_pattern(one)[0], parse_pattern(other)[0]
+
+    assert (first.common_path(second), second.common_path(first)) == (path, path)

@@ -1,0 +1,53 @@
+"""One rule: what it takes, what it refuses, how it explains itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authguard.errors import ConfigurationError
+from authguard.policy.requirement import PUBLIC, role
+from authguard.policy.rules import Rule
+
+
+def test_a_rule_is_a_value() -> None:
+    """Rules of the same words are equal; methods are a set, whatever they were given as."""
+    made = [Rule("/a/{id}", role("x"), methods=given) for given in (["GET", "PUT"], {"PUT", "GET"}, ("PUT", "GET"))]
+
+    assert len(set(made)) == 1
+    assert made[0].methods == frozenset({"GET", "PUT"})
+    assert made[0] != Rule("/a/{id}", role("x"))
+
+
+def test_a_rule_explains_itself() -> None:
+    """Methods, pattern, requirement."""
+    assert str(Rule("/a", role("x"), methods={"PUT", "GET"})) == "GET PUT /a role(x)"
+    assert str(Rule("/health", PUBLIC)) == "/health PUBLIC"
+
+
+@pytest.mark.parametrize("method", ["GET", "WEBSOCKET", "PROPFIND", "M-SEARCH", "X1", "!#$%&'*+-.^_`|~"])
+def test_a_method_is_a_token_in_upper_case(method: str) -> None:
+    """9110 section 9.1: a method is any token; methods of one's own are taken."""
+    assert Rule("/a", PUBLIC, methods={method}).methods == frozenset({method})
+
+
+@pytest.mark.parametrize("methods", ["GET", [], ["get"], ["Get"], ["GE T"], ["GET\n"], [""], [None], ["HEAD"], ["ÄÖ"]])
+def test_what_is_no_method_is_refused(methods: Any) -> None:
+    """Lower case never matches, HEAD is judged by GET's rule, a bare string is a set of letters, none is all of them.
+
+    9110-11.
+    """
+    with pytest.raises(ConfigurationError) as caught:
+        Rule("/a", PUBLIC, methods=methods)
+
+    assert caught.value.argument == "methods"
+
+
+@pytest.mark.parametrize("requirement", ["admin", None, [role("a")], role])
+def test_a_rule_takes_a_requirement(requirement: Any) -> None:
+    """A role's name alone is none."""
+    with pytest.raises(ConfigurationError) as caught:
+        Rule("/a", requirement)
+
+    assert caught.value.argument == "requirement"

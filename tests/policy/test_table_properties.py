@@ -1,0 +1,250 @@
+"""The rule table against a naive reading of the rules, against Starlette's own router, and against itself.
+
+The direction that matters: a rule that locks a route must apply to every path by which the router reaches that route,
+or the path must be refused as ambiguous.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from starlette._utils import get_route_path
+from starlette.routing import BaseRoute, Mount, Route, Router, WebSocketRoute, compile_path
+from starlette.types import Message, Receive, Scope, Send
+
+from authguard.errors import ConfigurationError
+from authguard.model import Requirement
+from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
+from authguard.policy.rules import Rule
+from authguard.policy.table import AMBIGUOUS, RuleTable
+from tests.policy import naive
+from tests.policy.naive import NaiveRule
+
+Case: TypeAlias = tuple[list[NaiveRule], list[str]]  # Rules that can be built, and paths to ask about.
+
+REQUIREMENTS: dict[object, Requirement] = {"public": PUBLIC, "optional": OPTIONAL, "authenticated": AUTHENTICATED}
+REQUIREMENTS |= {"one": role("one"), "two": role("two")}
+LABELS = {UNLISTED: naive.UNLISTED, **{requirement: label for label, requirement in REQUIREMENTS.items()}}
+
+# Few texts, so that patterns and paths often meet: two literals, and segments on both sides of each converter's border.
+DIGITS_32, HEX_32, DASHED = "0" * 32, "A0b" + "c" * 29, "123e4567-e89b-12d3-a456-426614174000"
+PLAIN = ["a", "b", "7", "007", "1.5", DIGITS_32, HEX_32, DASHED, DASHED[:-1], "-1", "1.", "1.5.2", "1e5", "٣", "A"]
+NASTY = ["", ".", "..", "...", "%2e%2e", "a\\b", "\\", "a\n", "\0", "\x85", "\udc80", "ü", "a;b", "**", "{x}", " a"]
+SPOILS = ["/", "//", "/.", "/..", "/.a", "\n", "\\", "%2f", "x"]
+SEGMENTS = ["a", "b", "7", DIGITS_32, "{x}", "{y}", "{x:str}", "{n:int}", "{m:int}", "{f:float}", "{u:uuid}"]
+TAILS = ["", "", "", "/", "/**", "/**", "/{rest:path}"]
+ODD_SEGMENTS = ["{x:date}", "{x:Int}", "{p:path}", "a{x}", "{x}.json", "{x}{y}", "{x:int}{y}", "{}", "{x:}", "{1x}"]
+ODD_SEGMENTS += ["{", "a}", "{ x }", "*", "a*", "**", "", ".", "..", "a\\b", "a\n", "\x7f", "\udc80"]
+METHODS = ["GET", "POST", "OPTIONS", "WEBSOCKET"]
+ODD_METHODS = [frozenset[str](), *(frozenset({odd}) for odd in ("HEAD", "get", "")), frozenset({"GET", "HEAD"})]
+
+
+def patterns(segments: Sequence[str], tails: Sequence[str]) -> st.SearchStrategy[str]:
+    """The text of a pattern, well-formed or nearly so."""
+    parts = st.lists(st.sampled_from(segments), max_size=3).map(lambda chosen: "".join("/" + one for one in chosen))
+    return st.tuples(parts, st.sampled_from(tails)).map(lambda pair: pair[0] + pair[1] or "/")
+
+
+labels = st.sampled_from([*REQUIREMENTS])
+methods = st.none() | st.frozensets(st.sampled_from(METHODS), min_size=1, max_size=3)
+# An HTTP route cannot have the method of a WebSocket.
+route_methods = st.sampled_from([None, *(frozenset({one}) for one in METHODS), frozenset({"GET", "POST"})])
+good_rules = st.lists(st.tuples(patterns(SEGMENTS, TAILS), labels, methods), max_size=6)
+odd_patterns = patterns([*SEGMENTS, *ODD_SEGMENTS], [*TAILS, "//", "/**/", "/**/a", "/{rest:path}/"])
+odd_rules = st.lists(st.tuples(odd_patterns, labels, methods | st.sampled_from(ODD_METHODS)), max_size=2)
+routes_drawn = st.lists(st.tuples(patterns(SEGMENTS, ["", "", "/", "/{rest:path}"]), labels, route_methods), max_size=5)
+below = st.lists(st.sampled_from([*PLAIN[:4], ""]), max_size=3)
+wild_paths = st.one_of(
+    st.lists(st.sampled_from([*PLAIN, *NASTY]), max_size=4).map(lambda parts: "/" + "/".join(parts)),
+    st.sampled_from(["", "//", "a", "*", "a/b", "//a", "http://a/b"]),
+    st.text("ab7/.\\\n", max_size=8),
+)
+
+
+def buildable(rules: Sequence[NaiveRule]) -> list[NaiveRule]:
+    """The rules without each that would spoil those before it."""
+    kept: list[NaiveRule] = []
+    for rule in rules:
+        kept += [] if naive.naive_patterns_problem([*kept, rule]) else [rule]
+    return kept
+
+
+@st.composite
+def paths_near(draw: st.DrawFn, rules: Sequence[NaiveRule]) -> list[str]:
+    """A path that one of these rules matches, or any path, and what is left of it when it is spoilt at a slash."""
+    path = ""
+    for part in naive.segments_of(draw(st.sampled_from([text for text, _, _ in rules] or ["/"]))):
+        if part == "**" or part.endswith(":path}"):
+            path += "".join("/" + segment for segment in draw(below))
+        else:
+            path += "/" + (draw(st.sampled_from(PLAIN)) if part.startswith("{") else part)
+    path = draw(st.sampled_from([path, path, path.upper()]) | wild_paths)
+    places = [match.start() for match in re.finditer("/|$", path)]
+    return [path, path + "//", *(path[:at] + spoil + path[at:] for at in places for spoil in SPOILS)]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Cases with the paths round two of their patterns."""
+    rules = buildable(draw(good_rules))
+    return rules, draw(paths_near(rules)) + draw(paths_near(rules))
+
+
+def built(rules: Sequence[NaiveRule], default: Requirement = AUTHENTICATED) -> RuleTable:
+    """The real table of these rules."""
+    return RuleTable([Rule(text, REQUIREMENTS[label], methods=named) for text, label, named in rules], default=default)
+
+
+def found(table: RuleTable, method: str, path: str) -> object:
+    """What the real table answers, in the naive reading's words."""
+    match = table.match(method, path)
+    return naive.AMBIGUOUS if match is AMBIGUOUS else LABELS[match.requirement]
+
+
+@given(rules=good_rules | odd_rules)
+@example(rules=[("/a/{x}", "one", None), ("/{x}/b", "one", None), ("/{x}/b", "one", frozenset({"GET"}))])
+@settings(max_examples=200, deadline=None)
+def test_the_table_refuses_the_rules_that_the_definitions_refuse(rules: list[NaiveRule]) -> None:
+    """What the definitions forbid is refused while building, nothing else is, and a crossing is shown by a path."""
+    problem = naive.naive_patterns_problem(rules)
+
+    with nullcontext() if problem is None else pytest.raises(ConfigurationError) as refused:
+        built(rules)
+
+    if refused is not None and " cross at " in str(problem):
+        words = re.findall(r"/[^\s'\"`,:;){*]*(?=[\s'\"`,:;)])", str(refused.value))
+        read = {naive.read(text) for text, _, _ in rules}
+        assert any(sum(naive.matches(one, naive.segments_of(word)) for one in read) > 1 for word in words), words
+
+
+@given(case=cases(), default=st.sampled_from(["authenticated", "optional", "two"]))
+@example(case=([("/a", "one", None), ("/{x}/**", "public", None)], ["/a//", "/a//b", "/b//c"]), default="two")
+@settings(max_examples=100, deadline=None)
+def test_the_table_finds_the_requirement_that_the_definitions_give(case: Case, default: str) -> None:
+    """On every method and path the table and the naive reading agree."""
+    rules, paths = case
+    table = built(rules, REQUIREMENTS[default])
+
+    for method, path in product([*METHODS, "HEAD", "DELETE", "get"], paths):
+        expected = naive.naive_match(rules, default, method, path)
+        assert found(table, method, path) == expected, (method, path)
+
+
+@given(case=cases())
+@settings(max_examples=80, deadline=None)
+def test_the_rule_that_applies_is_read_as_starlette_reads_a_route_with_its_pattern(case: Case) -> None:
+    """Starlette's own expression matches the path too, but for a trailing slash, and captures the same parameters."""
+    rules, paths = case
+    table = built(rules)
+
+    for method, path in product(("GET", "WEBSOCKET"), paths):
+        match = table.match(method, path)
+        if match is not AMBIGUOUS and match.rule is not None:
+            regex, _, _ = compile_path(re.sub(r"/\*\*$", "/{rest:path}", match.rule.pattern))
+            theirs = next(filter(None, map(regex.match, (path, path + "/", path.removesuffix("/")))), None)
+            assert theirs is not None, path
+            expected = {name: value for name, value in theirs.groupdict().items() if name != "rest"}
+            assert {name: value for name, value in match.params.items() if name != "rest"} == expected, path
+
+
+@given(case=cases(), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_the_rules_changes_nothing(case: Case, data: st.DataObject) -> None:
+    """The most specific pattern wins wherever it stands in the table."""
+    rules, paths = case
+    table, shuffled = built(rules), built(data.draw(st.permutations(rules)))
+
+    for path in paths:
+        assert found(shuffled, "GET", path) == found(table, "GET", path), path
+
+
+@given(case=cases())
+@example(case=([("/a/b", "one", None), ("/{x}/**", "public", None)], ["/a//b", "/a/b//"]))
+@settings(max_examples=100, deadline=None)
+def test_a_reader_who_normalises_the_path_finds_the_same_requirement(case: Case) -> None:
+    """Slashes collapsed, dots resolved, backslashes turned, controls dropped: the answer stays, or was a refusal."""
+    rules, paths = case
+    table = built(rules)
+
+    for path in paths:
+        readable = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", path.replace("\\", "/"))
+        normal = posixpath.normpath("/" + readable.lstrip("/"))
+        assert found(table, "GET", path) in (naive.AMBIGUOUS, found(table, "GET", normal)), (path, normal)
+
+
+@dataclass
+class Endpoint:
+    """An ASGI app that notes that the router reached it."""
+
+    text: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["reached"].append(self.text)
+
+
+def reached(router: Router, method: str, root: str, path: str) -> str | None:
+    """The pattern of the route whose endpoint Starlette's router calls."""
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        """A redirect, 404, 405 or the closing of a WebSocket: answers of the router's own."""
+
+    scope: Scope = {"type": "websocket" if method == "WEBSOCKET" else "http", "method": method, "reached": []}
+    scope.update({"path": path, "root_path": root, "query_string": b"", "headers": [(b"host", b"h")]})
+    with suppress(StopIteration):
+        router(scope, receive, send).__await__().__next__()
+    return next(iter(scope["reached"]), None)
+
+
+@given(drawn=routes_drawn, others=good_rules, data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_rule_that_locks_a_route_applies_to_every_path_that_reaches_the_route(
+    drawn: list[NaiveRule], others: list[NaiveRule], data: st.DataObject
+) -> None:
+    """Where the router reaches a route, its rule applies, or one inside it, or the request is refused."""
+    rules: list[NaiveRule] = []
+    routes: dict[str, list[BaseRoute]] = {"": [], "/a": [], "/{z:int}": [], "/b/{z}": []}
+    for text, label, named in drawn:
+        mount = data.draw(st.sampled_from(["", *routes]))
+        if not naive.naive_patterns_problem([*rules, (mount + text, label, named)]):
+            rules.append((mount + text, label, named))
+            socket, endpoint = named == frozenset({"WEBSOCKET"}), Endpoint(mount + text)
+            routes[mount].append(WebSocketRoute(text, endpoint) if socket else Route(text, endpoint, methods=named))
+    mounts = [Mount(mount, routes=inner) for mount, inner in routes.items() if mount]
+    router = Router(data.draw(st.permutations([*routes[""], *mounts])))
+    paths = [path for path in data.draw(paths_near(rules)) if path[:1] in ("", "/")]
+    rules = buildable([*rules, *others])
+    table, groups = built(rules, OPTIONAL), naive.by_pattern(rules)
+
+    for method, root, path in product(("GET", "HEAD", "POST", "WEBSOCKET"), ("", "/v1", "/a", "/a/"), paths):
+        locked = reached(router, method, root, root + path)
+        match = table.match(method, get_route_path({"path": root + path, "root_path": root}))
+        if locked is not None and match is not AMBIGUOUS and match.requirement is not UNLISTED:
+            assert match.rule is not None, (path, locked)
+            applied, own = naive.read(match.rule.pattern), naive.read(locked)
+            same = LABELS[match.requirement] == naive.requirement(groups[own], method)
+            assert same or (applied != own and naive.inside(applied, own)), (path, locked)
+
+
+def test_the_naive_inside_and_overlap_are_those_of_the_sets_of_paths() -> None:
+    """The naive reading is itself held to an enumeration of paths, and what lies inside is the more specific."""
+    kinds = [naive.Segment("literal", "a"), naive.Segment("literal", "7"), *map(naive.Segment, naive.KINDS)]
+    shapes = [naive.Pattern(s, tail) for n in range(3) for s in product(kinds, repeat=n) for tail in (False, True)]
+    paths = [path for depth in range(4) for path in product([*naive.WITNESSES, "a"], repeat=depth)]
+    matched = {shape: {path for path in paths if naive.matches(shape, path)} for shape in shapes}
+
+    for one, other in product(shapes, repeat=2):
+        assert (naive.shared_path(one, other) is not None) == bool(matched[one] & matched[other])
+        assert naive.inside(one, other) == (matched[one] <= matched[other])
+        assert not matched[one] < matched[other] or naive.specificity(one) < naive.specificity(other)

@@ -1,0 +1,537 @@
+"""What is answered: section 5 of the design as a matrix, through Starlette, octet for octet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+from abnf.grammars import rfc9110
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import Scope
+
+from authguard import (
+    OPTIONAL,
+    PEM,
+    PUBLIC,
+    AuthGuardMiddleware,
+    AuthRequest,
+    BackendUnavailable,
+    Bearer,
+    Challenge,
+    Denied,
+    Guard,
+    Issuer,
+    Reason,
+    Record,
+    Rejected,
+    Render,
+    Rule,
+    any_of,
+    role,
+    scopes,
+    step_up,
+    via,
+)
+from authguard.reasons import STORE_UNAVAILABLE
+from tests.minting import AUDIENCE, ISSUER, NOW, ec_key, mint, public_pem
+from tests.test_request import TABLE, Badge, Exchange, Plain, drive, fields, http
+
+BEARER, PLAIN, BADGE = 'Bearer realm="orders"', 'Plain realm="tests"', 'Badge realm="tests"'
+BARE = [BEARER, PLAIN, BADGE]
+INVALID = 'Bearer realm="orders", error="invalid_token"'
+EXPIRED = 'Bearer realm="orders", error="invalid_token", error_description="The access token expired"'
+INSUFFICIENT = 'Bearer realm="orders", error="insufficient_scope"'
+REQUEST = ['Bearer realm="orders", error="invalid_request"', PLAIN, 'Badge realm="tests", error="invalid_request"']
+
+RULES = [
+    Rule("/open", PUBLIC),
+    Rule("/maybe", OPTIONAL),
+    Rule("/admin/**", role("admin")),
+    Rule("/badge", via("badge")),
+    Rule("/two", via("badge", "bearer")),
+    Rule("/scoped", scopes("read", "write")),
+    Rule("/step", step_up(acr=["gold", "silver"], max_age=60)),
+    Rule("/ladder", any_of(role("boss"), step_up(max_age=0))),
+    Rule("/get", role("admin"), methods={"GET"}),
+    Rule("/socket", role("admin"), methods={"WEBSOCKET"}),
+]
+
+ODDS: dict[str, object] = {
+    **TABLE,
+    "down": BackendUnavailable("no route to host", reason=STORE_UNAVAILABLE, retry_after=7),
+    "sometime": BackendUnavailable(),
+    "broken": ZeroDivisionError("s3cr3t"),
+    "often": Rejected(Reason("attempts.exceeded", 429), "alice"),
+}
+
+
+@cache
+def token(kind: str) -> str:
+    """An Authorization field with a token: good for an admin, or as the word says."""
+    changes: dict[str, dict[str, Any]] = {
+        "admin": {},
+        "nobody": {"roles": [], "scope": ""},
+        "reader": {"roles": [], "scope": "read"},
+        "golden": {"acr": "gold", "auth_time": NOW - 30},
+        "stale": {"acr": "gold", "auth_time": NOW - 300},
+        "expired": {"exp": NOW - 64.2},
+        "foreign": {"aud": "others"},
+    }
+    return f"Bearer {mint(ec_key(), 'ES256', **changes[kind])}"
+
+
+@cache
+def forged() -> str:
+    """A token of a key that is nobody's."""
+    return f"Bearer {mint(ec_key(which=1), 'ES256')}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One situation: what is sent, and what must come back."""
+
+    path: str
+    sent: str
+    status: int
+    challenges: Sequence[str]
+    reason: str
+    method: str = "GET"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path!r} {self.sent or 'nothing'}"
+
+
+# What is sent: nothing, `token NAME`, `forged`, `two LINES`, `long`, or the field itself.
+CASES = [
+    # Nothing presented, or what this route does not accept: all accepted schemes, bare.
+    Case("/any", "", 401, BARE, "credentials.missing"),
+    Case("/admin/users", "", 401, BARE, "credentials.missing"),
+    Case("/scoped", "", 401, BARE, "credentials.missing"),
+    Case("/step", "", 401, BARE, "credentials.missing"),
+    Case("/badge", "", 401, [BADGE], "credentials.missing"),
+    Case("/two", "", 401, [BEARER, BADGE], "credentials.missing"),
+    Case("/any", "Negotiate abc", 401, BARE, "scheme.unsupported"),
+    Case("/any", "Negotiate\tabc", 401, BARE, "scheme.unsupported"),
+    Case("/maybe", "Negotiate abc", 401, BARE, "scheme.unsupported"),
+    Case("/badge", "token admin", 401, [BADGE], "scheme.unsupported"),
+    Case("/two", "Plain alice", 401, [BEARER, BADGE], "scheme.unsupported"),
+    # No auth-scheme at all: malformed, and addressed to nobody.
+    Case("/any", '"abc"', 401, BARE, "credentials.malformed"),
+    Case("/any", " ", 401, BARE, "credentials.malformed"),
+    # Presented and no good: all accepted schemes, and the error on the one that was tried.
+    Case("/any", "Bearer", 401, [INVALID, PLAIN, BADGE], "credentials.malformed"),
+    Case("/any", "Bearer\tabc", 401, [INVALID, PLAIN, BADGE], "credentials.malformed"),
+    Case("/any", "Bearer a b", 401, [INVALID, PLAIN, BADGE], "credentials.malformed"),
+    Case("/any", "Bearer abc", 401, [INVALID, PLAIN, BADGE], "token.malformed"),
+    Case("/any", "bEARER abc", 401, [INVALID, PLAIN, BADGE], "token.malformed"),
+    Case("/any", "forged", 401, [INVALID, PLAIN, BADGE], "token.signature_invalid"),
+    Case("/any", "token foreign", 401, [INVALID, PLAIN, BADGE], "token.audience_mismatch"),
+    Case("/any", "token expired", 401, [EXPIRED, PLAIN, BADGE], "token.expired"),
+    Case("/maybe", "token expired", 401, [EXPIRED, PLAIN, BADGE], "token.expired"),
+    Case("/two", "token expired", 401, [EXPIRED, BADGE], "token.expired"),
+    Case("/admin/users", "token expired", 401, [EXPIRED, PLAIN, BADGE], "token.expired"),
+    Case("/any", "Plain wrong", 401, BARE, "badge.wrong"),
+    Case("/any", "Badge wrong", 401, [BEARER, PLAIN, 'Badge realm="tests", error="invalid_token"'], "badge.wrong"),
+    Case("/badge", "Badge wrong", 401, ['Badge realm="tests", error="invalid_token"'], "badge.wrong"),
+    # The message itself is ambiguous.
+    Case("/any", "two", 400, REQUEST, "credentials.ambiguous"),
+    Case("/badge", "two", 400, REQUEST[2:], "credentials.ambiguous"),
+    Case("/any", "long", 400, REQUEST, "header.too_long"),
+    Case("/maybe", "two", 400, REQUEST, "credentials.ambiguous"),
+    # The path is ambiguous: none is challenged, for no rule could be found.
+    Case("/admin/../open", "", 400, [], "path.ambiguous"),
+    Case("//open", "token admin", 400, [], "path.ambiguous"),
+    Case("/open\n", "", 400, [], "path.ambiguous"),
+    # Authenticated, and not allowed: the scheme that was tried, where it has a way to say what is lacking.
+    Case("/admin/users", "token nobody", 403, [INSUFFICIENT], "role.missing"),
+    Case("/admin/users", "Badge bob", 403, ['Badge realm="tests", error="insufficient_scope"'], "role.missing"),
+    Case("/admin/users", "Plain bob", 403, [], "role.missing"),
+    Case("/scoped", "token reader", 403, [f'{INSUFFICIENT}, scope="read write"'], "scope.missing"),
+    Case("/scoped", "Plain alice", 403, [], "scope.missing"),
+    Case("/get", "token admin", 403, [INSUFFICIENT], "method.unlisted", method="POST"),
+    Case("/get", "token admin", 403, [INSUFFICIENT], "method.unlisted", method="get"),
+    Case("/get", "token admin", 403, [INSUFFICIENT], "method.unlisted", method="WEBSOCKET"),
+    Case("/socket", "token admin", 403, [INSUFFICIENT], "method.unlisted", method="WEBSOCKET"),
+    Case("/socket", "token admin", 403, [INSUFFICIENT], "method.unlisted"),
+    Case("/get", "", 401, BARE, "credentials.missing", method="POST"),
+    Case("/get", "", 401, BARE, "credentials.missing", method="OPTIONS"),
+    Case("/get", "", 401, BARE, "credentials.missing", method="get"),
+    Case("/socket", "", 401, BARE, "credentials.missing", method="WEBSOCKET"),
+    # A stronger or a fresher login.
+    Case(
+        "/step",
+        "token stale",
+        401,
+        ['Bearer realm="orders", error="insufficient_user_authentication", max_age="60"', PLAIN, BADGE],
+        "step_up.required",
+    ),
+    Case(
+        "/step",
+        "token admin",
+        401,
+        [
+            'Bearer realm="orders", error="insufficient_user_authentication", acr_values="gold silver", max_age="60"',
+            PLAIN,
+            BADGE,
+        ],
+        "step_up.required",
+    ),
+    Case(
+        "/ladder",
+        "token stale",
+        401,
+        ['Bearer realm="orders", error="insufficient_user_authentication", max_age="0"', PLAIN, BADGE],
+        "step_up.required",
+    ),
+    # Too often; and we cannot tell.
+    Case("/any", "Badge often", 429, [], "attempts.exceeded"),
+    Case("/any", "Badge down", 503, [], "store.unavailable"),
+    Case("/maybe", "Badge sometime", 503, [], "keys.unavailable"),
+    Case("/any", "Plain broken", 503, [], "backend.failed"),
+]
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+class World:
+    """A Starlette app behind a guard with three schemes, whose endpoints and decisions are counted."""
+
+    def __init__(self, render: Render | None = None, **options: Any) -> None:
+        issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=PEM(public_pem(ec_key())))
+        self.plain, self.badge = Plain("plain", ODDS), Badge("badge", ODDS)
+        self.told: list[Record] = []
+        self.reached: list[str | None] = []
+        guard = Guard(
+            Bearer(issuer, realm="orders"),
+            self.plain,
+            self.badge,
+            rules=RULES,
+            clock=lambda: NOW,
+            hooks=[self.told.append],
+            log=False,
+            **options,
+        )
+        self.app = Starlette(routes=[Route("/{rest:path}", self._endpoint, methods=["GET", "POST", "OPTIONS"])])
+        self.app.add_middleware(AuthGuardMiddleware, guard=guard, render=render)
+
+    async def _endpoint(self, request: HTTPConnection) -> PlainTextResponse:
+        self.reached.append(request.user.subject if request.user.is_authenticated else None)
+        return PlainTextResponse("passed")
+
+    async def ask(self, case: Case, method: str | None = None) -> Exchange:
+        """The answer to a case."""
+        return await drive(self.app, sent(case, method or case.method))
+
+
+def sent(case: Case, method: str) -> Scope:
+    """The scope of a case."""
+    headers = fields(case.sent)
+    match case.sent.split(" "):
+        case [""]:
+            headers = fields()
+        case ["token", kind]:
+            headers = fields(token(kind))
+        case ["forged"]:
+            headers = fields(forged())
+        case ["two"]:
+            headers = [*fields(token("admin")), (b"authorization", b"Badge alice")]
+        case ["long"]:
+            headers = fields("Bearer " + "a" * 16 * 1024)
+        case _:
+            pass
+    return http(case.path, method, headers)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answer to a case, the reasons that were told, who reached the endpoint, and the answer to HEAD."""
+
+    answer: Exchange
+    reasons: Sequence[str | None]
+    reached: Sequence[str | None]
+    by_head: Exchange
+
+
+@pytest.fixture(scope="module")
+async def answers(anyio_backend: object) -> Mapping[str, Answered]:
+    """Every case, asked once on each event loop."""
+    found: dict[str, Answered] = {}
+    for case in CASES:
+        world = World()
+        answer = await world.ask(case)
+        reasons = [record.reason for record in world.told]
+        reached = list(world.reached)
+        found[str(case)] = Answered(answer, reasons, reached, await world.ask(case, "HEAD"))
+    return found
+
+
+@every_case
+def test_the_status_the_challenges_and_the_reason(answers: Mapping[str, Answered], case: Case) -> None:
+    """9110-1, 9110-2, 9110-3, 6750-4, 6750-6, 6750-7, 6750-8, 9470-1: section 5 of the design, row by row.
+
+    One field line for each challenge, in the order of the guard (9110-7).
+    """
+    found = answers[str(case)]
+
+    assert (found.answer.status, found.answer.lines(b"www-authenticate")) == (case.status, list(case.challenges))
+    assert found.reasons == [case.reason]
+
+
+def test_no_two_cases_have_one_name() -> None:
+    """Else one would stand for the other."""
+    assert len(set(map(str, CASES))) == len(CASES)
+
+
+def test_nothing_behind_the_guard_runs(answers: Mapping[str, Answered]) -> None:
+    """No endpoint is reached, and the request's body is not even asked for."""
+    ran = [name for name, found in answers.items() if found.reached or found.answer.received]
+
+    assert ran == []
+
+
+def test_the_client_learns_no_more_than_the_status(answers: Mapping[str, Answered]) -> None:
+    """9457-1: the body is a problem document that goes by the status, and ``detail`` is a sentence for a person."""
+    codes = {
+        400: "ambiguous_request",
+        401: "unauthenticated",
+        403: "forbidden",
+        429: "too_many_attempts",
+        503: "unavailable",
+    }
+    documents = [json.loads(answers[str(case)].answer.body) for case in CASES]
+
+    assert {tuple(document) for document in documents} == {("type", "title", "status", "detail", "code")}
+    assert [(document["type"], document["status"], document["code"]) for document in documents] == [
+        ("about:blank", case.status, codes[case.status]) for case in CASES
+    ]
+
+
+def test_the_reason_stays_in_the_log(answers: Mapping[str, Answered]) -> None:
+    """No octet of an answer is its code, and the text of an exception is in none."""
+    told = [case for case in CASES for what in (case.reason, "s3cr3t") if what in repr(answers[str(case)].answer.sent)]
+
+    assert told == []
+
+
+def test_no_denial_is_stored(answers: Mapping[str, Answered]) -> None:
+    """9110-13: each carries ``no-store``, tells its type and length, and an outage says when to come back."""
+    names = (b"cache-control", b"content-type", b"content-length")
+    found = {str(case): answers[str(case)].answer for case in CASES}
+
+    assert {name: [answer.lines(field) for field in names] for name, answer in found.items()} == {
+        name: [["no-store"], ["application/problem+json"], [str(len(answer.body))]] for name, answer in found.items()
+    }
+    assert [len(found[str(case)].lines(b"retry-after")) for case in CASES] == [
+        case.status in {429, 503} for case in CASES
+    ]
+
+
+def test_head_is_answered_as_get_is(answers: Mapping[str, Answered]) -> None:
+    """9110-11: the same status and the same headers, and no body."""
+    pairs = [(answers[str(case)].answer, answers[str(case)].by_head) for case in CASES if case.method == "GET"]
+
+    assert [(by_head.status, by_head.headers) for _, by_head in pairs] == [
+        (by_get.status, by_get.headers) for by_get, _ in pairs
+    ]
+    assert {(by_get.body != b"", by_head.body) for by_get, by_head in pairs} == {(True, b"")}
+
+
+@pytest.mark.parametrize("line", sorted({line for case in CASES for line in case.challenges}))
+def test_a_field_line_is_one_challenge(line: str) -> None:
+    """9110-5, 9110-6: it is a WWW-Authenticate field by the RFC's own grammar, and holds one challenge.
+
+    6750-4: after ``Bearer`` stands at least one auth-param.
+    """
+    assert rfc9110.Rule("WWW-Authenticate").parse_all(line).value == line
+    assert Challenge.from_header(line.encode()).get("realm") in {"orders", "tests"}
+
+
+PASSING = [
+    ("/any", "token admin", "alice", "GET"),
+    ("/any", "bearer", "alice", "GET"),
+    ("/any", "Badge bob", "bob", "GET"),
+    ("/any", "PLAIN alice", "alice", "GET"),
+    ("/admin", "Plain alice", "alice", "GET"),
+    ("/admin/", "Badge alice", "alice", "POST"),
+    ("/badge", "Badge bob", "bob", "GET"),
+    ("/two", "token nobody", "alice", "GET"),
+    ("/scoped", "token admin", "alice", "GET"),
+    ("/step", "token golden", "alice", "GET"),
+    ("/get", "token admin", "alice", "GET"),
+    ("/get", "token admin", "alice", "HEAD"),
+    ("/maybe", "", None, "GET"),
+    ("/maybe", "Badge bob", "bob", "GET"),
+]
+
+
+@pytest.mark.parametrize(("path", "field", "subject", "method"), PASSING)
+async def test_who_may_passes(path: str, field: str, subject: str | None, method: str) -> None:
+    """9110-4: schemes are told apart without case. GET's rule covers HEAD; OPTIONAL takes nobody for anonymous."""
+    field = token("admin").replace("Bearer", "bEaReR") if field == "bearer" else field
+    world = World()
+
+    answer = await world.ask(Case(path, field, 200, [], "", method))
+
+    assert (answer.status, world.reached) == (200, [subject])
+    assert [(record.event, record.subject) for record in world.told] == [("granted", subject)]
+
+
+@pytest.mark.parametrize("field", ["", "Badge alice", "Badge wrong", "Badge broken", "two", "long", '"'])
+async def test_public_verifies_nothing(field: str) -> None:
+    """Whatever is presented there, no scheme is asked, nobody is authenticated and nothing is told."""
+    world = World()
+
+    answer = await world.ask(Case("/open", field, 200, [], ""))
+
+    assert (answer.status, world.reached, world.badge.presented, world.told) == (200, [None], [], [])
+
+
+async def test_a_scheme_that_the_route_does_not_accept_is_never_verified() -> None:
+    """Plain's good credentials are not even looked at where Badge alone will do."""
+    world = World()
+
+    await world.ask(Case("/badge", "Plain alice", 401, [], ""))
+
+    assert world.plain.presented == []
+
+
+async def test_a_credential_that_fails_is_final() -> None:
+    """No other scheme is tried with it."""
+    world = World()
+
+    await world.ask(Case("/any", "Plain wrong", 401, [], ""))
+
+    assert (world.plain.presented, world.badge.presented) == (["wrong"], [])
+
+
+@pytest.mark.parametrize(("field", "seconds"), [("Badge down", "7"), ("Badge sometime", "5"), ("Badge often", "5")])
+async def test_retry_after_is_the_backends_or_ours(field: str, seconds: str) -> None:
+    """9110-13: in seconds."""
+    answer = await World().ask(Case("/any", field, 503, [], ""))
+
+    assert answer.lines(b"retry-after") == [seconds]
+
+
+async def test_unknown_user_and_wrong_password_are_one_answer() -> None:
+    """OWASP-1: status, headers and body are the same, and the log tells them apart."""
+    unknown, wrong = Reason("user.unknown", 401), Reason("password.wrong", 401)
+    told: list[Record] = []
+    scheme = Plain("basic", {"unknown": Rejected(unknown), "wrong": Rejected(wrong, "alice")})
+    guard = Guard(scheme, hooks=[told.append], log=False)
+    app = AuthGuardMiddleware(World().app, guard=guard)
+
+    answers = [await drive(app, http(headers=fields(f"Basic {who}"))) for who in ("unknown", "wrong")]
+
+    assert answers[0].sent == answers[1].sent
+    assert [record.reason for record in told] == ["user.unknown", "password.wrong"]
+
+
+class Counting(Plain):
+    """It counts how often it is asked what it wants."""
+
+    asked = 0
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        self.asked += 1
+        return super().challenges(request, why)
+
+
+async def test_a_scheme_that_explains_nothing_is_not_asked_why_somebody_may_not() -> None:
+    """9110-8: a challenge on a 403 would only make a browser ask for another password."""
+    scheme = Counting("plain")
+    app = AuthGuardMiddleware(World().app, guard=Guard(scheme, rules=[Rule("/**", role("boss"))], log=False))
+
+    answer = await drive(app, http(headers=fields("Plain alice")))
+
+    assert (answer.status, answer.lines(b"www-authenticate"), scheme.asked) == (403, [], 0)
+
+
+class TwoChallenges(Badge):
+    """As Digest: one challenge for each algorithm."""
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return [
+            Challenge("Digest", {"realm": 'a "b" \\c', "algorithm": name}, bare={"algorithm"}) for name in ("A", "B")
+        ]
+
+
+async def test_a_scheme_may_have_several_challenges() -> None:
+    """7616-2, 9110-6: each on a line of its own, in its order; what must be escaped is."""
+    app = AuthGuardMiddleware(World().app, guard=Guard(TwoChallenges("digest"), Badge()))
+
+    answer = await drive(app, http())
+
+    assert answer.lines(b"www-authenticate") == [
+        'Digest realm="a \\"b\\" \\\\c", algorithm=A',
+        'Digest realm="a \\"b\\" \\\\c", algorithm=B',
+        BADGE,
+    ]
+
+
+async def test_render_replaces_the_body_and_nothing_else() -> None:
+    """Status, challenges and ``no-store`` stay; it sees the denial."""
+    case = CASES[0]
+    world = World(render=lambda request, denied: ("text/plain", f"{request.path} {denied.reason.code}".encode()))
+
+    answer = await world.ask(case)
+
+    assert (answer.status, answer.body) == (401, b"/any credentials.missing")
+    assert answer.lines(b"www-authenticate") == BARE
+    assert answer.lines(b"cache-control") == ["no-store"]
+    assert answer.lines(b"content-type") == ["text/plain"]
+    assert answer.lines(b"content-length") == ["24"]
+
+
+def _raises(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
+    raise LookupError("s3cr3t")
+
+
+def _returns(value: Any) -> Render:
+    return lambda request, denied: value
+
+
+RENDERS = {
+    "raises": _raises,
+    "None": _returns(None),
+    "a type outside latin-1": _returns(("text/€", b"")),
+    "a str": _returns(("text/plain", "a str")),
+    "a dict": _returns(("application/json", {"a": 1})),
+    "a type with a line break": _returns(("text/plain\r\nx-evil: 1", b"")),
+}
+
+
+@pytest.mark.parametrize("name", RENDERS)
+async def test_a_render_that_fails_is_an_outage(name: str) -> None:
+    """No request gets a 500 and none gets through: 503, and the record says what broke."""
+    world = World(render=RENDERS[name])
+
+    answer = await world.ask(CASES[0])
+
+    assert (answer.status, world.reached) == (503, [])
+    assert json.loads(answer.body)["code"] == "unavailable"
+    assert [record.reason for record in world.told] == ["backend.failed"]
+
+
+class Speechless(Badge):
+    """It breaks when it is asked for its challenges."""
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        raise LookupError("s3cr3t")
+
+
+async def test_a_scheme_that_cannot_name_its_challenges_is_an_outage() -> None:
+    """503 without a challenge, and the record names what was raised and where, not its text."""
+    told: list[Record] = []
+    app = AuthGuardMiddleware(World().app, guard=Guard(Speechless(), hooks=[told.append], log=False))
+
+    answer = await drive(app, http())
+
+    assert (answer.status, answer.lines(b"www-authenticate")) == (503, [])
+    assert [(record.reason, record.facts["error"]) for record in told] == [("backend.failed", "builtins.LookupError")]
+    assert "s3cr3t" not in str(told[0])

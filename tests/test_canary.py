@@ -1,0 +1,401 @@
+"""A canary sings: no secret that a request, a key or an exception holds comes out, whatever fails."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from authguard.errors import BackendUnavailable, ConfigurationError, RequestBodyError
+from authguard.guard import Guard
+from authguard.keys.base import KeySource, VerificationKey
+from authguard.keys.static import JWK, PEM, JWKSet, Secret
+from authguard.middleware import AuthGuardMiddleware
+from authguard.model import Accepted, Denied, Outcome, Principal, Rejected
+from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, Predicate, check, role, scopes, step_up
+from authguard.policy.rules import Rule
+from authguard.reasons import STORE_UNAVAILABLE
+from authguard.record import Record
+from authguard.request import AuthRequest
+from authguard.respond import problem
+from authguard.schemes.base import Carrier, Scheme
+from authguard.schemes.bearer import Bearer, Issuer
+from authguard.wire.authorization import Credentials
+from authguard.wire.challenge import Challenge
+from tests.minting import AUDIENCE, ISSUER, NOW, ec_key, mint, raw_token
+from tests.test_request import WRONG, Endpoint, Field, drive, fields, http, websocket
+
+#: The secret. No eight characters of it stand anywhere else.
+CANARY = "Zq7xKw3pVt9mRb2yLc5nHd8fJg4sPa6u"
+SIGNING_KEY = hashlib.sha256(b"signing key").hexdigest()
+WEBHOOK_KEY = hashlib.sha256(b"webhook").hexdigest()
+
+
+def slices(text: str) -> Iterator[str]:
+    """Every eight characters of it."""
+    return (text[start : start + 8] for start in range(len(text) - 7))
+
+
+def encodings(text: str) -> list[str]:
+    """The text, and what of its Base64 is the same wherever in a longer text it stands; in hexadecimal too."""
+    shifted = [base64.b64encode(b"\0" * shift + text.encode()).decode()[4:-4] for shift in range(3)]
+    return [text, text.encode().hex(), *shifted, *(part.replace("+", "-").replace("/", "_") for part in shifted)]
+
+
+SECRETS = {part for secret in (CANARY, SIGNING_KEY, WEBHOOK_KEY) for text in encodings(secret) for part in slices(text)}
+
+
+def leaks(told: str, *more: str) -> list[str]:
+    """What of the secrets stands in the text."""
+    return [part for part in {*SECRETS, *(part for text in more for part in slices(text))} if part in told]
+
+
+class Ears(logging.Handler):
+    """It hears every record of every logger, and writes down all that a handler could."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard += [record.getMessage(), repr(vars(record))]
+        if record.exc_info:
+            self.heard.append("".join(traceback.format_exception(record.exc_info[1])))
+
+
+@pytest.fixture
+def ears() -> Iterator[Ears]:
+    """All logging at DEBUG, for one test."""
+    handler, root = Ears(), logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+# --- A guard with all that can fail ----------------------------------------------------------------------------------
+
+
+class Broken(KeySource):
+    """A key source that fails in a way of its own, with the canary in its locals."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        password = CANARY
+        assert password
+        raise self.error
+
+
+def _raising(error: Callable[[str], BaseException]) -> Callable[[str], None]:
+    def fail(password: str) -> None:
+        raise error(password)
+
+    return fail
+
+
+def _chained(password: str) -> None:
+    try:
+        _raising(KeyError)(password)
+    except KeyError as error:
+        raise RuntimeError(f"no such password: {password}") from error
+
+
+def _noted(password: str) -> BaseException:
+    error = LookupError()
+    error.add_note(password)
+    return error
+
+
+FAILURES: dict[str, Callable[[str], None]] = {
+    "lookup": _raising(LookupError),
+    "chained": _chained,
+    "decode": _raising(lambda password: UnicodeDecodeError("utf-8", password.encode(), 0, 1, password)),
+    "group": _raising(lambda password: ExceptionGroup(password, [KeyError(password), ValueError(password)])),
+    "noted": _raising(_noted),
+    "configuration": _raising(lambda password: ConfigurationError("password", password)),
+    "outage": _raising(lambda _: BackendUnavailable("no route to host", reason=STORE_UNAVAILABLE)),
+}
+
+
+class Key(Scheme):
+    """A scheme of a user's, that fails as its credentials bid it, with the canary in its hands."""
+
+    name = "key"
+    carrier: Carrier = Field("key", b"x-key")
+    reads_body = explains_forbidden = tells_login = True
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        word, _, password = credentials.rest.decode("latin-1").partition(" ")
+        if word in FAILURES:
+            FAILURES[word](password)
+        if word == "large":
+            await request.body(1)
+        signature = self._signature(await request.body(64))
+        if hmac.compare_digest(signature, credentials.rest):
+            raise AssertionError
+        outcomes: dict[str, Any] = {
+            "good": Accepted(Principal("alice", claims={"password": password})),
+            "nonsense": password,
+            "nobody": Accepted(password),  # type: ignore[arg-type]
+            "odd": Rejected(WRONG, facts={"octets": password.encode(), "scope": request, "error": KeyError(password)}),
+        }
+        return cast("Outcome", outcomes.get(word, Rejected(WRONG)))
+
+    def _signature(self, body: bytes) -> bytes:
+        return hmac.new(WEBHOOK_KEY.encode(), body, hashlib.sha256).hexdigest().encode()
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return (Challenge("Key"),)
+
+
+class Speechless(Key):
+    """It fails to say what it wants."""
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        raise LookupError(CANARY)
+
+
+class Finds(Carrier):
+    """A carrier that fails."""
+
+    def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
+        raise LookupError(request.lines(b"x-key"))
+
+
+class Lost(Key):
+    """Its carrier fails."""
+
+    carrier = Finds()
+
+
+def _raises(principal: Principal, params: Mapping[str, str]) -> bool:
+    raise LookupError(principal.claims)
+
+
+RULES = [
+    Rule("/open", PUBLIC),
+    Rule("/maybe", OPTIONAL),
+    Rule("/boss", role("boss")),
+    Rule("/scoped", scopes("boss")),
+    Rule("/step", step_up(acr="gold", max_age=1)),
+    Rule("/owner", check("owner", _raises)),
+    Rule("/get", AUTHENTICATED, methods={"GET"}),
+]
+
+
+async def _check_raises(request: AuthRequest, principal: Principal) -> Principal:
+    raise LookupError(principal.claims, request.headers)
+
+
+async def _check_refuses(request: AuthRequest, principal: Principal) -> Rejected:
+    return Rejected(WRONG, facts={"claims": principal.claims.keys(), "principal": principal})
+
+
+def _hook_raises(record: Record) -> None:
+    raise LookupError(CANARY, record)
+
+
+def _render_raises(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
+    raise LookupError(CANARY, request.headers)
+
+
+def bearer(**options: Any) -> Bearer:
+    """A Bearer scheme with a secret that is one of ours."""
+    keys = options.pop("keys", Secret(SIGNING_KEY))
+    return Bearer(Issuer(ISSUER, audience=AUDIENCE, algorithms=["HS256"], keys=keys, **options), realm="orders")
+
+
+def token(**changes: Any) -> str:
+    """A token with the canary in its claims."""
+    return "Bearer " + mint(SIGNING_KEY, "HS256", password=CANARY, **changes)
+
+
+def basic() -> str:
+    """The canary as a password."""
+    return "Basic " + base64.b64encode(f"alice:{CANARY}".encode()).decode()
+
+
+#: Authorization fields, each with the canary somewhere.
+AUTHORIZATIONS: dict[str, Callable[[], str]] = {
+    "good": token,
+    "expired": lambda: token(exp=NOW - 100),
+    "early": lambda: token(nbf=NOW + 100),
+    "tolerated": lambda: token(exp=NOW - 1),
+    "foreign issuer": lambda: token(iss="https://other.example/"),
+    "foreign audience": lambda: token(aud="other"),
+    "no subject": lambda: token(sub=...),
+    "odd claims": lambda: token(roles=7, scope=[1], exp="soon"),
+    "bound": lambda: token(cnf={"jkt": CANARY}),
+    "other key": lambda: "Bearer " + mint(CANARY * 2, "HS256", password=CANARY),
+    "other algorithm": lambda: "Bearer " + mint(ec_key(), "ES256", password=CANARY),
+    "broken payload": lambda: "Bearer " + raw_token({"alg": "HS256"}, CANARY.encode(), SIGNING_KEY, "HS256"),
+    "broken signature": lambda: token()[:-5] + "AAAAA",
+    "no token": lambda: f"Bearer {CANARY}",
+    "two tokens": lambda: f"Bearer {CANARY} {CANARY}",
+    "tab": lambda: f"Bearer\t{CANARY}",
+    "no scheme": lambda: f'"{CANARY}"',
+    "unknown scheme": basic,
+    "too long": lambda: "Bearer " + CANARY * 600,
+}
+
+KEYS = ["good", "nonsense", "nobody", "odd", "body", "large", *FAILURES]
+
+GUARDS: dict[str, Callable[[], AuthGuardMiddleware]] = {
+    "plain": lambda: made(bearer(), Key()),
+    "check raises": lambda: made(bearer(), Key(), checks=[_check_raises]),
+    "check refuses": lambda: made(bearer(), Key(), checks=[_check_refuses]),
+    "hook raises": lambda: made(bearer(), Key(), hooks=[_hook_raises]),
+    "render raises": lambda: made(bearer(), Key(), render=_render_raises),
+    "challenges raise": lambda: made(bearer(), Speechless()),
+    "carrier raises": lambda: made(bearer(), Lost()),
+    "keys raise": lambda: made(bearer(keys=Broken(LookupError(CANARY))), Key()),
+    "keys are down": lambda: made(bearer(keys=Broken(BackendUnavailable("down"))), Key()),
+    "roles raise": lambda: made(bearer(roles=lambda claims: [][len(claims["password"])]), Key()),
+}
+
+SEEN: list[Record] = []
+
+
+def made(*schemes: Scheme, render: Any = None, hooks: Sequence[Any] = (), **options: Any) -> AuthGuardMiddleware:
+    """An app behind a guard that logs, whose hooks keep every record."""
+    guard = Guard(
+        *schemes, rules=RULES, clock=lambda: NOW, hooks=[*hooks, SEEN.append], implies={"admin": {"editor"}}, **options
+    )
+    return AuthGuardMiddleware(_app, guard=guard, render=render or problem)
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        return
+    shown = repr([scope["user"], scope["auth"]]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-shown", shown)]})
+    await send({"type": "http.response.body", "body": shown})
+
+
+def requests() -> Iterator[tuple[Scope, list[str]]]:
+    """Every request that may fail, and what is secret in it beside the canary."""
+    query = f"access_token={CANARY}".encode()
+    paths = ["/", "/open", "/maybe", "/boss", "/scoped", "/step", "/owner", "/get", "/a/../b"]
+    for authorization in AUTHORIZATIONS.values():
+        field = authorization()
+        secrets = [part for part in field.partition(" ")[2].split(".") if len(part) > 40]
+        for path in paths if authorization is token else ["/"]:
+            yield http(path, "POST", fields(field, cookie=CANARY), query_string=query), secrets
+    for word in KEYS:
+        for path in paths if word == "good" else ["/"]:
+            yield http(path, "POST", fields(x_key=f"{word} {CANARY}"), query_string=query), []
+    both = [*fields(token()), *fields(basic())]
+    yield http(headers=both, query_string=query), []
+    yield http(headers=[*fields(token()), (b"x-key", CANARY.encode())], query_string=query), []
+    offered: list[dict[str, Any]] = [{}, {"websocket.http.response": {}}]
+    for extensions in offered:
+        yield websocket(headers=fields(x_key=f"lookup {CANARY}"), query_string=query, extensions=extensions), []
+
+
+@pytest.mark.parametrize("name", GUARDS)
+async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None:
+    """Not in a message, an extra key or a traceback of the log, not in a record, an answer, or a repr of what the app
+    finds: neither the secret nor eight characters of it, as they are, in Base64 or in hexadecimal.
+    """
+    SEEN.clear()
+    app = GUARDS[name]()
+    leaked: list[tuple[str, list[str]]] = []
+    statuses: set[int] = set()
+
+    for scope, secrets in requests():
+        body = {"type": "http.request", "body": CANARY.encode(), "more_body": False}
+        answer = await drive(app, scope, body)
+        statuses.add(answer.sent[0].get("status", 0))
+        told = [repr(answer.sent), *ears.heard, *(f"{record} {record!r} {record.extra()}" for record in SEEN)]
+        leaked += [(text, found) for text in told if (found := leaks(text, *secrets))]
+        ears.heard.clear()
+        SEEN.clear()
+
+    assert leaked == []
+    assert 503 in statuses
+
+
+async def test_the_canary_is_heard_where_it_sings(ears: Ears) -> None:
+    """The test above could fail: whole, cut, and in Base64 after any beginning, the secret is found."""
+    logging.getLogger("anybody").debug("%s", 1, extra={"password": CANARY[3:11]})
+
+    assert leaks("".join(ears.heard)) == [CANARY[3:11]]
+    assert all(leaks(base64.b64encode(f"{'x' * length}:{CANARY}".encode()).decode()) for length in range(6))
+    assert leaks(token(), token().split(".")[1])
+    assert leaks(CANARY.encode().hex())
+
+
+async def test_the_marker_in_the_scope_does_not_show_the_headers() -> None:
+    """What a guard leaves for guards further in may be printed with the rest of the scope's own names."""
+    endpoint = Endpoint()
+    app = AuthGuardMiddleware(endpoint, guard=Guard(bearer(), clock=lambda: NOW, log=False))
+
+    await drive(app, http(headers=fields(token(), cookie=CANARY)))
+
+    assert leaks(repr(endpoint.scopes[0]["authguard"]), *token().split(".")) == []
+
+
+async def test_values_do_not_show_their_secrets() -> None:
+    """Whatever is printed while one looks for a bug: requests, credentials, principals, schemes, keys, decisions."""
+    guard = Guard(bearer(), Key(), rules=RULES, clock=lambda: NOW, checks=[_check_refuses])
+    field = token()
+    scope = http("/", headers=fields(field, x_key=CANARY), query_string=CANARY.encode())
+    request = AuthRequest(scope, path="/", moment=guard.moment())
+    issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["HS256"], keys=Secret(SIGNING_KEY))
+    jwk = {"kty": "oct", "k": base64.urlsafe_b64encode(SIGNING_KEY.encode()).decode().rstrip("=")}
+    predicate: Predicate = lambda principal, params: principal.subject == CANARY  # noqa: E731
+    values = [
+        request,
+        Credentials("bearer", field.encode()),
+        Principal("alice", claims={"password": CANARY}),
+        Accepted(Principal("alice", claims={"password": CANARY})),
+        issuer,
+        issuer.keys,
+        await issuer.keys.keys_for(kid=None, algorithm="HS256"),
+        bearer(),
+        guard,
+        Secret(SIGNING_KEY),
+        PEM(CANARY),
+        JWK(jwk),
+        JWKSet({"keys": [jwk]}),
+        check("owner", predicate),
+        RequestBodyError(),
+    ]
+
+    assert [(value, found) for value in values if (found := leaks(repr(value) + str(value), *field.split(".")))] == []
+
+
+SETUPS: list[Callable[[], object]] = [
+    lambda: bearer(keys=Secret(CANARY[:31])),
+    lambda: bearer(keys=CANARY),
+    lambda: bearer(keys=[CANARY]),
+    lambda: bearer(keys=PEM(CANARY)),
+    lambda: bearer(keys=PEM(f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----")),
+    lambda: bearer(keys=JWK(CANARY)),
+    lambda: bearer(keys=JWK({"kty": "oct", "k": CANARY[:20]})),
+    lambda: bearer(keys=JWK({"kty": "RSA", "n": CANARY, "e": "AQAB", "d": CANARY})),
+    lambda: bearer(keys=JWKSet({"keys": [{"kty": "oct", "k": CANARY[:20]}]})),
+]
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_a_mistake_in_the_set_up_does_not_show_the_key(setup: Callable[[], object]) -> None:
+    """The error says what is wrong with it; not even its cause has it."""
+    with pytest.raises(ConfigurationError) as caught:
+        setup()
+
+    shown = [repr(caught.value), *traceback.format_exception(caught.value)]
+    source = {line.strip() for line in shown if "CANARY" in line}
+    assert [line for line in shown if line.strip() not in source and leaks(line)] == []

@@ -1,0 +1,1041 @@
+"""The edge: what goes to the app and what to the client, by ASGI alone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import warnings
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette._utils import get_route_path
+from starlette.applications import Starlette
+from starlette.authentication import UnauthenticatedUser, has_required_scope
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from authguard.errors import ConfigurationError, RequestBodyError
+from authguard.guard import Guard
+from authguard.middleware import AuthGuardMiddleware, Passage, route_path
+from authguard.model import Accepted, Clock, Denied, Outcome, Principal, Rejected
+from authguard.policy.requirement import OPTIONAL, PUBLIC, all_roles, role, via
+from authguard.policy.rules import Rule
+from authguard.reasons import Reason
+from authguard.record import Record
+from authguard.request import AuthRequest
+from authguard.schemes.base import Scheme, Service
+from authguard.wire.authorization import Credentials
+from authguard.wire.challenge import Challenge
+from tests.minting import NOW
+from tests.test_request import WRONG, Badge, Endpoint, Exchange, Field, drive, fields, http, websocket
+
+BARE = 'Badge realm="tests"'
+ALICE = Principal("alice", roles={"admin"}, scopes={"read"}, scheme="badge")
+
+
+def guarded(app: ASGIApp, *schemes: Scheme, **options: Any) -> AuthGuardMiddleware:
+    """The app behind a guard that does not log."""
+    return AuthGuardMiddleware(app, guard=Guard(*(schemes or (Badge(),)), **{"log": False, **options}))
+
+
+# --- What the app finds ----------------------------------------------------------------------------------------------
+
+
+async def test_the_principal_is_the_user() -> None:
+    """``scope["user"]`` is the principal, ``scope["auth"]`` holds the scopes, and the roles by a name of their own."""
+    endpoint = Endpoint()
+
+    await drive(guarded(endpoint), http(headers=fields("Badge alice")))
+
+    assert endpoint.scopes[0]["user"] == ALICE
+    assert sorted(endpoint.scopes[0]["auth"].scopes) == ["authenticated", "read", "role:admin"]
+
+
+@pytest.mark.parametrize("rules", [[Rule("/**", PUBLIC)], [Rule("/**", OPTIONAL)]])
+async def test_nobody_is_starlettes_unauthenticated_user(rules: list[Rule]) -> None:
+    """With no scope at all."""
+    endpoint = Endpoint()
+
+    await drive(guarded(endpoint, rules=rules), http())
+
+    assert isinstance(endpoint.scopes[0]["user"], UnauthenticatedUser)
+    assert endpoint.scopes[0]["auth"].scopes == []
+
+
+@pytest.mark.parametrize("rules", [[Rule("/**", PUBLIC)], [Rule("/**", OPTIONAL)], []])
+async def test_what_stood_in_the_scope_before_is_overwritten(rules: list[Rule]) -> None:
+    """Whoever wrote it there, this guard did not: neither user nor scopes nor the marker stay."""
+    endpoint = Endpoint()
+    forged: dict[str, Any] = {
+        "user": Principal("root"),
+        "auth": SimpleNamespace(scopes=["role:root"]),
+        "authguard": "proven",
+    }
+    field = None if rules else "Badge alice"
+
+    await drive(guarded(endpoint, rules=rules), http(headers=fields(field), **forged))
+
+    scope = endpoint.scopes[0]
+    assert (scope["user"].display_name, "role:root" in scope["auth"].scopes) == ("alice" if field else "", False)
+    assert isinstance(scope["authguard"], Passage)
+
+
+async def test_no_scope_of_a_token_passes_for_a_role() -> None:
+    """Nor for more than itself: what begins with ``role:``, and ``authenticated``, are not copied."""
+    endpoint = Endpoint()
+    scopes = {"role:admin", "authenticated", "role:", "roles", "Role:x"}
+    table = {"alice": Accepted(Principal("alice", roles={"editor"}, scopes=scopes))}
+
+    await drive(guarded(endpoint, Badge(table=table)), http(headers=fields("Badge alice")))
+
+    auth = endpoint.scopes[0]["auth"]
+    assert sorted(auth.scopes) == ["Role:x", "authenticated", "role:editor", "roles"]
+    assert not has_required_scope(SimpleNamespace(auth=auth), ["role:admin"])  # type: ignore[arg-type]
+
+
+async def test_public_builds_nothing() -> None:
+    """The clock is not read, no scheme is asked, ``receive`` and ``send`` are the server's own."""
+    reads: list[float] = []
+    scheme = Badge(reads_body=True)
+    passed: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.extend((receive, send))
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        raise AssertionError
+
+    def clock() -> float:
+        reads.append(NOW)
+        return NOW
+
+    middleware = guarded(app, scheme, rules=[Rule("/**", PUBLIC)], clock=clock)
+    await middleware(http(headers=fields("Badge alice")), receive, send)
+
+    assert (passed, reads, scheme.presented) == ([receive, send], [], [])
+
+
+async def test_the_clock_is_read_once_a_request() -> None:
+    """However many stamps it is held against."""
+    reads: list[float] = []
+
+    def clock() -> float:
+        reads.append(NOW)
+        return NOW
+
+    await drive(guarded(Endpoint(), clock=clock), http(headers=fields("Badge alice")))
+
+    assert reads == [NOW]
+
+
+async def test_an_unknown_kind_of_connection_is_refused() -> None:
+    """What authguard does not know, it does not pass on."""
+    endpoint = Endpoint()
+
+    with pytest.raises(RuntimeError, match="'webtransport'"):
+        await drive(guarded(endpoint, rules=[Rule("/**", PUBLIC)]), http(type="webtransport"))
+
+    assert endpoint.scopes == []
+
+
+# --- WebSockets ------------------------------------------------------------------------------------------------------
+
+DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
+
+
+async def test_a_handshake_is_refused_with_a_status_where_the_server_can() -> None:
+    """6455-1: a true 401 with its challenge, before anything was received."""
+    endpoint = Endpoint()
+
+    answer = await drive(guarded(endpoint), websocket(**DENIAL))
+
+    assert [message["type"] for message in answer.sent] == [
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
+    assert (answer.status, answer.lines(b"www-authenticate"), answer.received) == (401, [BARE], 0)
+    assert json.loads(answer.body)["code"] == "unauthenticated"
+    assert endpoint.scopes == []
+
+
+@pytest.mark.parametrize("extensions", [{}, {"extensions": None}, {"extensions": {"tls": {}}}])
+async def test_a_handshake_is_closed_where_the_server_cannot(extensions: dict[str, Any]) -> None:
+    """6455-1: code 1008, which servers answer with 403; nothing was received or accepted."""
+    endpoint = Endpoint()
+
+    answer = await drive(guarded(endpoint), websocket(**extensions))
+
+    assert answer.sent == [{"type": "websocket.close", "code": 1008}]
+    assert (answer.received, endpoint.scopes) == (0, [])
+
+
+async def test_a_principal_may_shake_hands() -> None:
+    """And is the user behind it."""
+    endpoint = Endpoint()
+
+    answer = await drive(guarded(endpoint), websocket(headers=fields("Badge alice")), {"type": "websocket.connect"})
+
+    assert [message["type"] for message in answer.sent] == ["websocket.accept", "websocket.close"]
+    assert endpoint.scopes[0]["user"] == ALICE
+
+
+async def test_a_rule_with_methods_covers_handshakes_only_by_their_name() -> None:
+    """A rule for GET leaves them closed, one for WEBSOCKET leaves GET closed; no HTTP method passes for one."""
+    rules = [Rule("/get", PUBLIC, methods={"GET"}), Rule("/socket", PUBLIC, methods={"WEBSOCKET"})]
+    app = guarded(Endpoint(), rules=rules)
+    scopes = [
+        websocket("/get", **DENIAL),
+        http("/socket"),
+        http("/socket", "WEBSOCKET"),
+        http("/get"),
+    ]
+
+    statuses = [(await drive(app, scope)).status for scope in scopes]
+    shaken = await drive(app, websocket("/socket"), {"type": "websocket.connect"})
+
+    assert statuses == [401, 401, 401, 200]
+    assert shaken.sent[0]["type"] == "websocket.accept"
+
+
+async def _greet(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_text(socket.user.display_name)
+    await socket.close()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_starlettes_client_sees_the_status(backend: Any) -> None:
+    """401 and 403 with their headers; who may is greeted."""
+    app = Starlette(routes=[WebSocketRoute("/", _greet), WebSocketRoute("/boss", _greet)])
+    app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/boss", role("boss"))], log=False))
+    client = TestClient(app, backend=backend)
+    denied = []
+
+    for path, field in (("/", "Badge wrong"), ("/boss", "Badge alice")):
+        with (
+            pytest.raises(WebSocketDenialResponse) as caught,
+            client.websocket_connect(path, headers={"authorization": field}),
+        ):
+            pass
+        denied.append((caught.value.status_code, caught.value.headers["www-authenticate"]))
+
+    with client.websocket_connect("/", headers={"authorization": "Badge alice"}) as socket:
+        greeting = socket.receive_text()
+    assert denied == [(401, f'{BARE}, error="invalid_token"'), (403, f'{BARE}, error="insufficient_scope"')]
+    assert greeting == "alice"
+
+
+# --- Lifespan --------------------------------------------------------------------------------------------------------
+
+
+class Ran(Service):
+    """A service that tells what happens to it."""
+
+    def __init__(self, name: str, told: list[str], *, tasks: bool = False) -> None:
+        self.name, self.told, self.tasks = name, told, tasks
+        self.clock: Clock | None = None
+
+    @asynccontextmanager
+    async def running(self, clock: Clock) -> AsyncIterator[None]:
+        self.clock = clock
+        self.told.append(f"{self.name} runs")
+        try:
+            if self.tasks:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(anyio.sleep_forever)
+                    yield
+                    group.cancel_scope.cancel()
+            else:
+                yield
+        finally:
+            self.told.append(f"{self.name} closed")
+
+    def health(self) -> Mapping[str, object]:
+        return {}
+
+
+STARTUP: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+
+def starting(told: list[str], error: Exception | None = None) -> Starlette:
+    """An app that tells when it starts and stops, or fails to start."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, str]]:
+        if error is not None:
+            raise error
+        told.append("app starts")
+        yield {"state": "shared"}
+        told.append("app stops")
+
+    return Starlette(lifespan=lifespan)
+
+
+async def test_services_run_round_the_lifespan_of_the_app() -> None:
+    """They are there before it starts, and are closed after it, in the opposite order, by the guard's own clock."""
+    told: list[str] = []
+    services = [Ran("one", told), Ran("two", told), Ran("three", told, tasks=True)]
+    app = guarded(starting(told), Badge(services=services[:2]), Badge("other", services=services[2:]), monotonic=_mono)
+
+    answer = await drive(app, {"type": "lifespan", "state": {}}, *STARTUP)
+
+    assert [message["type"] for message in answer.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert told == [
+        "one runs",
+        "two runs",
+        "three runs",
+        "app starts",
+        "app stops",
+        "three closed",
+        "two closed",
+        "one closed",
+    ]
+    assert {service.clock for service in services} == {_mono}
+
+
+def _mono() -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize("services", [0, 1, 2])
+@pytest.mark.parametrize("tasks", [False, True])
+async def test_an_apps_own_start_up_error_comes_out_unchanged(services: int, tasks: bool) -> None:
+    """The very exception, not one in a group; the server is told, and the services are closed."""
+    error, told = LookupError("no database"), list[str]()
+    scheme = Badge(services=[Ran(str(number), told, tasks=tasks) for number in range(services)])
+    app = guarded(starting(told, error), scheme)
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - it may be a group, and that is the question
+        await drive(app, {"type": "lifespan", "state": {}}, *STARTUP)
+
+    assert caught.value is error
+    assert told[services:] == [f"{number} closed" for number in reversed(range(services))]
+
+
+def test_starlettes_client_gets_the_start_up_error() -> None:
+    """As without authguard."""
+    app = starting([], LookupError("no database"))
+    app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), log=False))
+
+    with pytest.raises(LookupError, match="no database"), TestClient(app):
+        pass
+
+
+async def test_everything_works_without_a_lifespan() -> None:
+    """A mounted app never gets one: nothing waits for a service."""
+    told: list[str] = []
+
+    answer = await drive(guarded(Endpoint(), Badge(services=[Ran("one", told)])), http(headers=fields("Badge alice")))
+
+    assert (answer.status, told) == (200, [])
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_nothing_in_a_guard_is_bound_to_an_event_loop(backend: Any) -> None:
+    """Two clients without ``with`` make a loop for each request, on one guard with a check and its deadline."""
+
+    async def look(request: AuthRequest, principal: Principal) -> Principal:
+        await anyio.lowlevel.checkpoint()
+        return principal
+
+    guard = Guard(Badge(services=[Ran("one", [])]), checks=[look], log=False)
+    apps = [Starlette(routes=[Route("/", _who)]) for _ in range(2)]
+    for app in apps:
+        app.add_middleware(AuthGuardMiddleware, guard=guard)
+    clients = [TestClient(app, backend=backend) for app in apps]
+
+    answers = [
+        client.get("/", headers={"authorization": field})
+        for field in ("Badge alice", "Badge bob", "Badge wrong")
+        for client in clients
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 401, 401]
+    assert [answer.text for answer in answers[:4]] == ["alice", "alice", "bob", "bob"]
+
+
+async def _who(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(request.user.display_name)
+
+
+# --- root_path -------------------------------------------------------------------------------------------------------
+
+roots = st.sampled_from(["", "/", "/v", "/v/", "/adm", "/v/w", "v", "//", "/v/.."])
+below = st.lists(st.sampled_from(["", "/", "v", "/v", "w", "adm", "admin", "/admin", "in", ".."]), max_size=5)
+
+
+@given(root=roots, prefix=roots, parts=below)
+def test_the_path_is_what_the_router_matches(root: str, prefix: str, parts: Sequence[str]) -> None:
+    """For every root_path and path, the one of Starlette's own router."""
+    scope = http(prefix + "".join(parts), root_path=root)
+
+    assert route_path(scope) == get_route_path(scope)
+
+
+@given(own=roots, root=roots, prefix=roots, parts=below)
+def test_an_apps_own_root_path_is_the_one_that_counts(own: str, root: str, prefix: str, parts: Sequence[str]) -> None:
+    """For it puts it into the scope before its router looks."""
+    path = prefix + "".join(parts)
+
+    assert route_path(http(path, root_path=root), own) == get_route_path(http(path, root_path=own or root))
+
+
+PATHS = [
+    "/admin",
+    "/v/admin",
+    "/w/admin",
+    "/w/v/admin",
+    "/v/v/admin",
+    "/adm/admin",
+    "/vadmin",
+    "/admin/",
+    "/admin/admin",
+]
+
+
+@pytest.mark.parametrize("root_path", ["", "/", "/v", "/v/", "/w", "/adm", "/admin"])
+@pytest.mark.parametrize("own", ["", "/v", "/w/v"])
+@pytest.mark.parametrize("outside", [True, False])
+async def test_no_root_path_leads_round_a_rule(outside: bool, own: str, root_path: str) -> None:
+    """Whichever path the router takes for /admin, the guard has asked for a role; all else is open here.
+
+    Wrapped from outside, an app that has a root_path of its own is asked for it.
+    """
+    reached: list[str] = []
+    guard = Guard(Badge(), rules=[Rule("/admin/**", role("boss"))], default=OPTIONAL, log=False)
+
+    async def endpoint(request: Request) -> PlainTextResponse:
+        reached.append(request.scope["path"])
+        return PlainTextResponse("")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bare, inner = (FastAPI(root_path=own, openapi_url=None) for _ in range(2))
+    for app in (bare, inner):
+        app.router.routes.append(Route("/admin", endpoint))
+    asgi: ASGIApp = AuthGuardMiddleware(_Wrapped(inner), guard=guard) if outside else inner
+    if not outside:
+        inner.add_middleware(AuthGuardMiddleware, guard=guard)
+
+    for path in PATHS:
+        await drive(bare, http(path, root_path=root_path))
+    unguarded = list(reached)
+    statuses = {path: (await drive(asgi, http(path, root_path=root_path))).status for path in PATHS}
+
+    assert (unguarded != [], reached) == (True, unguarded)
+    assert {statuses[path] for path in unguarded} == {401}
+
+
+class _Wrapped:
+    """A middleware of somebody else's between the guard and the app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+async def test_a_guard_inside_a_mounted_app_sees_the_path_below_the_mount() -> None:
+    """Its rules are those of its app, wherever that is mounted; the match is taken before Mount changes the scope."""
+    inner = Starlette(routes=[Route("/x", _who), Route("/y", _who)])
+    inner.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/x", PUBLIC)], log=False))
+    outer = Starlette(routes=[Mount("/sub", inner)])
+
+    statuses = [(await drive(outer, http(path))).status for path in ("/sub/x", "/sub/y", "/x")]
+
+    assert statuses == [200, 401, 404]
+
+
+async def test_a_chain_that_bites_its_tail_is_walked_once() -> None:
+    """An app whose ``.app`` is itself does not hang the start."""
+    app = _Wrapped(Endpoint())
+    app.app = app
+
+    assert isinstance(guarded(app), AuthGuardMiddleware)
+
+
+# --- Preflight -------------------------------------------------------------------------------------------------------
+
+PREFLIGHT = fields(origin="https://app.example", access_control_request_method="PUT")
+CORS: dict[str, Any] = {"allow_origins": ["https://app.example"], "allow_methods": ["PUT"]}
+
+
+def cors_inside() -> tuple[Starlette, list[str]]:
+    """CORS added first, so that the guard is the outer one; and who reached the endpoint."""
+    reached: list[str] = []
+
+    async def endpoint(request: Request) -> PlainTextResponse:
+        reached.append(request.method)
+        return PlainTextResponse("")
+
+    app = Starlette(routes=[Route("/", endpoint, methods=["GET", "OPTIONS"])])
+    app.add_middleware(CORSMiddleware, **CORS)
+    app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), log=False))
+    return app, reached
+
+
+async def test_a_preflight_passes_where_cors_sits_inside(caplog: pytest.LogCaptureFixture) -> None:
+    """Fetch-1: CORSMiddleware answers it, no handler is reached, and one WARNING tells what the order costs."""
+    app, reached = cors_inside()
+
+    answers = [await drive(app, http(method="OPTIONS", headers=PREFLIGHT)) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [200] * 3
+    assert answers[0].lines(b"access-control-allow-origin") == ["https://app.example"]
+    assert reached == []
+    assert [(record.name, record.levelno) for record in caplog.records] == [("authguard", logging.WARNING)]
+    assert "outermost" in caplog.text
+
+
+NO_PREFLIGHT = [
+    http(method="OPTIONS"),
+    http(method="OPTIONS", headers=PREFLIGHT[:2]),
+    http(method="OPTIONS", headers=[PREFLIGHT[0], PREFLIGHT[2]]),
+    http(method="GET", headers=PREFLIGHT),
+    http(method="options", headers=PREFLIGHT),
+]
+
+
+@pytest.mark.parametrize("scope", NO_PREFLIGHT)
+async def test_what_is_no_preflight_is_judged(scope: Scope) -> None:
+    """Fetch-1: OPTIONS without both fields, and another method with them, are not exempt."""
+    app, reached = cors_inside()
+
+    answer = await drive(app, dict(scope))
+
+    assert (answer.status, reached) == (401, [])
+
+
+async def test_a_preflight_on_an_ambiguous_path_is_refused() -> None:
+    """It is exempt from authentication, not from being read in one way."""
+    app = AuthGuardMiddleware(Endpoint(), guard=Guard(Badge(), rules=[Rule("/a", PUBLIC)], log=False), preflight="pass")
+
+    answer = await drive(app, http("/a/../b", "OPTIONS", PREFLIGHT))
+
+    assert answer.status == 400
+
+
+async def test_a_preflight_is_judged_where_nobody_would_answer_it() -> None:
+    """Without CORS inside it would reach a handler."""
+    endpoint = Endpoint()
+
+    answer = await drive(guarded(endpoint), http(method="OPTIONS", headers=PREFLIGHT))
+
+    assert (answer.status, endpoint.scopes) == (401, [])
+
+
+async def test_a_preflight_passes_where_the_app_says_so() -> None:
+    """As nobody, whatever stood in the scope; a handshake with these fields is none."""
+    endpoint = Endpoint()
+    app = AuthGuardMiddleware(endpoint, guard=Guard(Badge(), log=False), preflight="pass")
+    headers = [*PREFLIGHT, *fields("Badge alice")]
+
+    answer = await drive(app, http(method="OPTIONS", headers=headers, user=ALICE))
+    handshake = await drive(app, websocket(headers=PREFLIGHT, **DENIAL))
+
+    assert (answer.status, endpoint.scopes[0]["user"].is_authenticated) == (200, False)
+    assert handshake.status == 401
+
+
+async def test_with_cors_outside_denials_can_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """Fetch-1: 401 and 403 carry Access-Control-Allow-Origin, the preflight never reaches the guard, nothing warns."""
+    app = Starlette(routes=[Route("/", _who)])
+    app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/", role("boss"))], log=False))
+    app.add_middleware(CORSMiddleware, **CORS)
+    origin = {"origin": "https://app.example"}
+
+    answers = [
+        await drive(app, http(headers=fields(**origin))),
+        await drive(app, http(headers=fields("Badge alice", **origin))),
+        await drive(app, http(method="OPTIONS", headers=PREFLIGHT)),
+    ]
+
+    assert [answer.status for answer in answers] == [401, 403, 200]
+    assert [answer.lines(b"access-control-allow-origin") for answer in answers] == [["https://app.example"]] * 3
+    assert caplog.records == []
+
+
+# --- The body --------------------------------------------------------------------------------------------------------
+
+SECRET = b"of the webhook"
+
+
+class Webhook(Scheme):
+    """A signature over the body, in a field of its own: a scheme as a user writes it."""
+
+    name = "webhook"
+    carrier = Field("webhook", b"x-signature")
+    reads_body = True
+
+    def __init__(self, limit: int = 8) -> None:
+        self.limit = limit
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        body = await request.body(self.limit)
+        if hmac.compare_digest(signature(body).encode(), credentials.rest):
+            return Accepted(Principal("sender"))
+        return Rejected(WRONG)
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return (Challenge("Webhook"),)
+
+
+def signature(body: bytes) -> str:
+    """What the sender puts into the field."""
+    return hmac.new(SECRET, body, hashlib.sha256).hexdigest()
+
+
+def chunks(*parts: bytes, more: bool = False) -> list[Message]:
+    """The messages of a body."""
+    last = len(parts) - 1
+    return [
+        {"type": "http.request", "body": part, "more_body": more or index < last} for index, part in enumerate(parts)
+    ]
+
+
+class Reader:
+    """An app that takes all messages until its body is whole or the client gone."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            self.messages.append(message)
+            if not message.get("more_body"):
+                break
+        self.messages.append(await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    @property
+    def body(self) -> bytes:
+        """What came."""
+        return b"".join(message.get("body", b"") for message in self.messages)
+
+
+def signed(body: bytes) -> Scope:
+    """A request with a signature over this body."""
+    return http(method="POST", headers=fields(x_signature=signature(body)))
+
+
+@pytest.mark.parametrize("parts", [[b""], [b"abcd"], [b"ab", b"", b"cd"], [b"", b"abcdefgh"], [b"abcdefgh", b""]])
+async def test_a_body_that_a_scheme_read_reaches_the_app_again(parts: list[bytes]) -> None:
+    """Whole, up to the very limit, in one message, and what follows it is the server's own."""
+    reader, body = Reader(), b"".join(parts)
+
+    answer = await drive(guarded(reader, Webhook()), signed(body), *chunks(*parts))
+
+    assert answer.status == 200
+    assert reader.messages == [
+        {"type": "http.request", "body": body, "more_body": False},
+        {"type": "http.disconnect", "code": 1006},
+    ]
+
+
+async def test_a_message_may_leave_out_what_is_empty() -> None:
+    """ASGI gives ``body`` and ``more_body`` defaults."""
+    reader = Reader()
+
+    answer = await drive(guarded(reader, Webhook()), signed(b""), {"type": "http.request"})
+
+    assert (answer.status, reader.body) == (200, b"")
+
+
+async def test_a_body_over_the_limit_is_413() -> None:
+    """Without a challenge, before the app, and no more is read than tells that it is too much."""
+    reader = Reader()
+    messages = chunks(*[b"abcd"] * 100)
+
+    answer = await drive(guarded(reader, Webhook()), signed(b"abcd" * 100), *messages)
+
+    assert (answer.status, answer.lines(b"www-authenticate"), answer.received) == (413, [], 3)
+    assert (json.loads(answer.body)["code"], reader.messages) == ("body_too_large", [])
+
+
+async def test_a_client_that_left_is_answered_all_the_same() -> None:
+    """The body never came whole, so that nothing is verified: 400, and the app is not asked."""
+    reader, told = Reader(), list[Record]()
+
+    answer = await drive(guarded(reader, Webhook(), hooks=[told.append]), signed(b"ab"), *chunks(b"ab", more=True))
+
+    assert (answer.status, reader.messages) == (400, [])
+    assert [record.reason for record in told] == ["body.incomplete"]
+
+
+async def test_a_body_with_another_signature_is_refused() -> None:
+    """The app gets nothing of it."""
+    reader = Reader()
+
+    answer = await drive(guarded(reader, Webhook()), signed(b"abcd"), *chunks(b"abce"))
+
+    assert (answer.status, answer.lines(b"www-authenticate"), reader.messages) == (401, ["Webhook"], [])
+
+
+class Asks(Badge):
+    """It asks for the body, whatever it declared, by the limits given."""
+
+    def __init__(self, *limits: int, reads_body: bool) -> None:
+        super().__init__(reads_body=reads_body)
+        self.limits = limits
+        self.bodies: list[bytes | None] = []
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        for limit in self.limits:
+            try:
+                self.bodies.append(await request.body(limit))
+            except RequestBodyError:
+                self.bodies.append(None)
+        return await super().authenticate(request, credentials)
+
+
+@pytest.mark.parametrize("others", [(), (Webhook(),)])
+async def test_a_scheme_that_declared_nothing_gets_no_body(others: tuple[Scheme, ...]) -> None:
+    """503, also where another scheme of the guard may have it: it is no leak, and the record says what to declare."""
+    reader, told, scheme = Reader(), list[Record](), Asks(8, reads_body=False)
+
+    answer = await drive(
+        guarded(reader, scheme, *others, hooks=[told.append]),
+        http(headers=fields("Badge alice")),
+        *chunks(b"s3cr3t"),
+    )
+
+    assert (answer.status, answer.received, reader.messages, scheme.bodies) == (503, 0, [], [])
+    assert [(record.reason, record.facts["error"]) for record in told] == [("backend.failed", "builtins.RuntimeError")]
+
+
+async def test_a_handshake_has_no_body() -> None:
+    """A signature over a body cannot be verified there: the handshake is refused, and nothing is received."""
+    endpoint = Endpoint()
+
+    answer = await drive(guarded(endpoint, Webhook()), websocket(headers=fields(x_signature=signature(b"")), **DENIAL))
+
+    assert (answer.status, answer.received, endpoint.scopes) == (400, 0, [])
+
+
+async def test_a_scheme_that_does_not_ask_leaves_the_body_where_it_was() -> None:
+    """Message by message."""
+    reader = Reader()
+
+    await drive(guarded(reader, Badge(), Webhook()), http(headers=fields("Badge alice")), *chunks(b"ab", b"cd"))
+
+    assert reader.messages[:2] == chunks(b"ab", b"cd")
+
+
+async def test_an_app_gets_the_whole_of_a_body_that_was_too_much_for_a_scheme() -> None:
+    """A scheme may go without: what it took is replayed, and the rest follows."""
+    reader, scheme = Reader(), Asks(4, reads_body=True)
+
+    answer = await drive(guarded(reader, scheme), http(headers=fields("Badge alice")), *chunks(b"abc", b"def", b"ghi"))
+
+    assert (answer.status, scheme.bodies, reader.body) == (200, [None], b"abcdefghi")
+
+
+async def test_a_greater_limit_reads_on() -> None:
+    """A part of a body never passes for the whole."""
+    reader, scheme = Reader(), Asks(4, 100, reads_body=True)
+
+    await drive(guarded(reader, scheme), http(headers=fields("Badge alice")), *chunks(b"abc", b"def", b"ghi"))
+
+    assert scheme.bodies == [None, b"abcdefghi"]
+    assert reader.body == b"abcdefghi"
+
+
+# --- Headers of a scheme ---------------------------------------------------------------------------------------------
+
+INFO = [(b"authentication-info", b"nextnonce=x"), (b"dpop-nonce", b"y")]
+TALKING: Mapping[str, object] = {
+    "alice": Accepted(Principal("alice"), INFO),
+    "wrong": Rejected(WRONG, response_headers=INFO),
+}
+
+
+async def _with_own_headers(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = [(b"x-own", b"1")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body"})
+    assert headers == [(b"x-own", b"1")]
+
+
+async def _without_headers(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+
+
+HEADERED: list[tuple[ASGIApp, str, int, int]] = [
+    (_with_own_headers, "Badge alice", 200, 1),
+    (_without_headers, "Badge alice", 204, 0),
+    (Starlette(), "Badge alice", 404, 2),
+]
+
+
+@pytest.mark.parametrize(("app", "field", "status", "own"), HEADERED)
+async def test_what_a_scheme_has_to_say_goes_out_on_whatever_passes(
+    app: ASGIApp, field: str, status: int, own: int
+) -> None:
+    """9110-12: behind the app's own headers, which stay as they are; on a 404 too."""
+    answer = await drive(guarded(app, Badge(table=TALKING)), http(headers=fields(field)))
+
+    assert (answer.status, answer.headers[own:]) == (status, INFO)
+
+
+@pytest.mark.parametrize(("path", "field", "status"), [("/", "Badge wrong", 401), ("/boss", "Badge alice", 403)])
+async def test_what_a_scheme_has_to_say_goes_out_on_denials(path: str, field: str, status: int) -> None:
+    """On its own refusal, and on the policy's."""
+    app = guarded(Endpoint(), Badge(table=TALKING), rules=[Rule("/boss", role("boss"))])
+
+    answer = await drive(app, http(path, headers=fields(field)))
+
+    assert (answer.status, answer.headers[-2:]) == (status, INFO)
+
+
+async def test_what_a_scheme_has_to_say_goes_out_on_handshakes() -> None:
+    """On the one that is accepted, and on the one that the app refuses with a status."""
+
+    async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.http.response.start", "status": 418, "headers": []})
+        await send({"type": "websocket.http.response.body"})
+
+    scope = websocket(headers=fields("Badge alice"), **DENIAL)
+
+    accepted = await drive(guarded(Endpoint(), Badge(table=TALKING)), dict(scope), {"type": "websocket.connect"})
+    refused = await drive(guarded(refuses, Badge(table=TALKING)), dict(scope))
+
+    assert (accepted.sent[0]["type"], accepted.headers) == ("websocket.accept", INFO)
+    assert (refused.status, refused.headers) == (418, INFO)
+    assert "headers" not in accepted.sent[1]
+
+
+# --- Guards inside guards --------------------------------------------------------------------------------------------
+
+
+class Nested:
+    """An app behind two guards, with a count of what each was presented."""
+
+    def __init__(self, *, outer: Mapping[str, Any] | None = None, inner: Mapping[str, Any] | None = None) -> None:
+        self.endpoint, self.outer, self.inner = Endpoint(), Badge(), Badge()
+        within = guarded(self.endpoint, self.inner, Badge("other"), **(inner or {}))
+        self.app = guarded(Starlette(routes=[Mount("/sub", within)]), self.outer, Badge("other"), **(outer or {}))
+
+    async def ask(self, field: str | None = "Badge alice", path: str = "/sub/x", **more: Any) -> Exchange:
+        """One request."""
+        return await drive(self.app, http(path, headers=fields(field), **more))
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How often the outer and the inner scheme was asked."""
+        return len(self.outer.presented), len(self.inner.presented)
+
+
+async def test_an_inner_guard_authenticates_nothing_that_an_outer_one_proved() -> None:
+    """A Digest nonce would count twice. The principal is the outer's, as it is."""
+    nested = Nested()
+
+    answer = await nested.ask()
+
+    assert (answer.status, nested.counts, nested.endpoint.scopes[0]["user"]) == (200, (1, 0), ALICE)
+
+
+@pytest.mark.parametrize("requirement", [role("boss"), via("other"), all_roles("admin", "boss")])
+async def test_an_inner_guard_may_tighten(requirement: Any) -> None:
+    """403 by its own rules, to whom the outer guard let by."""
+    nested = Nested(inner={"rules": [Rule("/x", requirement)]})
+
+    answer = await nested.ask()
+
+    assert (answer.status, nested.counts, nested.endpoint.scopes) == (403, (1, 0), [])
+
+
+@pytest.mark.parametrize("requirement", [PUBLIC, OPTIONAL])
+async def test_an_inner_guard_opens_nothing(requirement: Any) -> None:
+    """What the outer one closes stays closed; who passed it is known to the end."""
+    nested = Nested(inner={"rules": [Rule("/**", requirement)]})
+
+    closed, opened = await nested.ask(None), await nested.ask()
+
+    assert (closed.status, opened.status, nested.counts) == (401, 200, (1, 0))
+    assert [scope["user"] for scope in nested.endpoint.scopes] == [ALICE]
+
+
+@pytest.mark.parametrize("requirement", [PUBLIC, OPTIONAL])
+async def test_an_inner_guard_authenticates_whom_the_outer_one_did_not(requirement: Any) -> None:
+    """Where the outer row is open, the inner guard is the first to ask."""
+    nested = Nested(outer={"rules": [Rule("/sub/**", requirement)]})
+
+    denied, granted = await nested.ask(None), await nested.ask()
+
+    assert (denied.status, granted.status) == (401, 200)
+    assert nested.counts == ((0, 1) if requirement is PUBLIC else (1, 0))
+
+
+DISABLED = Reason("account.disabled", 403)
+
+
+async def _refuse(request: AuthRequest, principal: Principal) -> Rejected:
+    return Rejected(DISABLED)
+
+
+async def test_the_checks_of_an_inner_guard_run() -> None:
+    """They run after every success, by whichever guard: else to put an outer guard in front would switch them off."""
+    nested = Nested(inner={"checks": [_refuse]})
+
+    answer = await nested.ask()
+
+    assert (answer.status, nested.counts, nested.endpoint.scopes) == (403, (1, 0), [])
+
+
+FORGED: list[Callable[[Scope], object]] = [
+    lambda scope: SimpleNamespace(principal=ALICE, headers=scope["headers"]),
+    lambda scope: {"principal": ALICE, "headers": scope["headers"]},
+    lambda scope: ALICE,
+    lambda scope: Passage(ALICE, list(scope["headers"])),
+    lambda scope: Passage(ALICE, None),
+]
+
+
+@pytest.mark.parametrize("forge", FORGED)
+async def test_a_marker_that_no_guard_wrote_in_this_request_is_ignored(forge: Callable[[Scope], object]) -> None:
+    """Neither what only looks like one nor one of another request; and it does not reach the app."""
+    endpoint = Endpoint()
+    marked = [http(headers=fields()), http("/open", headers=fields())]
+    for scope in marked:
+        scope["authguard"] = forge(scope)
+    app = guarded(endpoint, rules=[Rule("/open", PUBLIC)])
+
+    closed, opened = [await drive(app, scope) for scope in marked]
+
+    assert (closed.status, opened.status) == (401, 200)
+    assert endpoint.scopes[0]["user"].is_authenticated is False
+
+
+# --- As without authguard --------------------------------------------------------------------------------------------
+
+VAR: ContextVar[str] = ContextVar("VAR", default="unset")
+
+
+async def _in_context(wrap: Callable[[ASGIApp], ASGIApp]) -> list[str]:
+    """What a context variable is, inside and then outside."""
+    seen: list[str] = []
+
+    async def endpoint(request: Request) -> PlainTextResponse:
+        seen.append(VAR.get())
+        VAR.set("endpoint")
+        return PlainTextResponse("")
+
+    app = wrap(Starlette(routes=[Route("/", endpoint)]))
+    token = VAR.set("outer")
+    await drive(app, http(headers=fields("Badge alice")))
+    seen.append(VAR.get())
+    VAR.reset(token)
+    return seen
+
+
+async def test_context_variables_are_as_without_authguard() -> None:
+    """What an outer middleware sets the endpoint sees, and what the endpoint sets the middleware sees."""
+    without, behind = await _in_context(_Wrapped), await _in_context(guarded)
+
+    assert behind == without == ["outer", "endpoint"]
+
+
+async def test_what_an_app_raises_comes_out_unchanged() -> None:
+    """The guard is no error handler."""
+    error = LookupError("of the app")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    with pytest.raises(LookupError) as caught:
+        await drive(guarded(app), http(headers=fields("Badge alice")))
+
+    assert caught.value is error
+
+
+class Echo(Badge):
+    """It knows whoever comes, after a while."""
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        for _ in range(int(credentials.rest) % 7):
+            await anyio.lowlevel.checkpoint()
+        if int(credentials.rest) % 5 == 0:
+            return Rejected(WRONG, credentials.rest.decode())
+        return Accepted(Principal(credentials.rest.decode()))
+
+
+async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
+    """Each gets its own principal, its own answer and its own record."""
+    told: list[Record] = []
+    answers: dict[int, Exchange] = {}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.lowlevel.checkpoint()
+        await JSONResponse({"user": scope["user"].subject})(scope, receive, send)
+
+    async def check(request: AuthRequest, principal: Principal) -> Principal:
+        await anyio.lowlevel.checkpoint()
+        return principal
+
+    middleware = guarded(app, Echo(), checks=[check], hooks=[told.append])
+
+    async def one(number: int) -> None:
+        answers[number] = await drive(middleware, http(f"/{number}", headers=fields(f"Badge {number}")))
+
+    async with anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(one, number)
+
+    expected = {number: 401 if number % 5 == 0 else 200 for number in range(200)}
+    users = {number: json.loads(answer.body).get("user") for number, answer in answers.items()}
+    assert {number: answer.status for number, answer in answers.items()} == expected
+    assert users == {number: None if number % 5 == 0 else str(number) for number in range(200)}
+    assert {(record.path, record.subject) for record in told} == {(f"/{number}", str(number)) for number in range(200)}
+
+
+# --- What is refused while it is built -------------------------------------------------------------------------------
+
+MISTAKES: list[tuple[str, dict[str, Any]]] = [
+    ("guard", {"guard": None}),
+    ("guard", {"guard": Badge()}),
+    ("guard", {"guard": Guard}),
+    ("preflight", {"preflight": "never"}),
+    ("preflight", {"preflight": None}),
+    ("preflight", {"preflight": True}),
+    ("render", {"render": "text/plain"}),
+]
+
+
+@pytest.mark.parametrize(("argument", "named"), MISTAKES)
+def test_a_middleware_that_could_never_be_meant_is_refused(argument: str, named: dict[str, Any]) -> None:
+    """While the app is built, and the error names the argument."""
+    with pytest.raises(ConfigurationError) as caught:
+        AuthGuardMiddleware(Endpoint(), **{"guard": Guard(Badge()), **named})
+
+    assert caught.value.argument == argument
+
+
+def test_a_service_runs_as_a_context_manager() -> None:
+    """The port is one function and a set of figures."""
+    service: Service = Ran("one", [])
+
+    assert isinstance(service.running(_mono), AbstractAsyncContextManager)
+    assert service.health() == {}

@@ -1,0 +1,197 @@
+"""What is shipped, and what it is shipped with."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from zipfile import ZipFile
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import authguard
+import links
+
+ROOT = Path(__file__).resolve().parent.parent
+CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+
+
+def _packages() -> list[str]:
+    found = pkgutil.walk_packages(authguard.__path__, "authguard.")
+    return ["authguard", *(module.name for module in found if module.ispkg)]
+
+
+def _public(module: ModuleType) -> set[str]:
+    """What the module shows, without its own submodules and without what `from __future__` leaves behind."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
+    }
+
+
+def test_the_version_is_said_once() -> None:
+    """The version that pip knows is the one that the package tells."""
+    assert metadata.version("authguard") == authguard.__version__
+
+
+def test_the_floors_stand_in_the_metadata() -> None:
+    """Installing authguard brings neither a Starlette nor a PyJWT that is known to be broken."""
+    required = {Requirement(line).name: str(Requirement(line)) for line in metadata.requires("authguard") or ()}
+
+    assert required["starlette"] == "starlette>=1.0.1"
+    assert required["pyjwt"] == "pyjwt[crypto]>=2.13"
+
+
+@pytest.mark.parametrize("name", _packages())
+def test_all_is_what_is_public(name: str) -> None:
+    """`__all__` names what a package shows: nothing missing, nothing more, nothing twice."""
+    module = importlib.import_module(name)
+
+    exported = [each for each in getattr(module, "__all__", ()) if each != "__version__"]
+
+    assert sorted(exported) == sorted(_public(module))
+
+
+def test_wire_imports_the_standard_library_only() -> None:
+    """Grammar and arithmetic can be read, tested and fuzzed with nothing installed."""
+    imported: set[str] = set()
+    for file in (ROOT / "authguard" / "wire").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+
+    assert imported - sys.stdlib_module_names <= {"authguard"}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+    """Tests, tools and settings stay at home; the type marker and the licence go along."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+
+    names = ZipFile(wheel).namelist()
+
+    info = f"authguard-{authguard.__version__}.dist-info"
+    assert {name.partition("/")[0] for name in names} == {"authguard", info}
+    assert {"authguard/py.typed", f"{info}/licenses/LICENSE"} <= set(names)
+
+
+def _locked() -> dict[str, list[str]]:
+    """The packages of the lock, by name: what is pinned for it, one line for each platform that differs."""
+    locked: dict[str, list[str]] = {}
+    for entry in CONSTRAINTS.read_text("utf-8").replace("\\\n", " ").splitlines():
+        if not entry.startswith("#"):
+            name = re.match(r"[\w.-]+", entry)
+            assert name is not None, entry
+            locked.setdefault(canonicalize_name(name[0]), []).append(entry)
+    return locked
+
+
+def test_every_line_of_the_lock_is_a_pin_with_hashes() -> None:
+    """The lock is names, exact versions, markers and hashes: no index, no address, no folder, no option."""
+    pin = re.compile(r"[a-z0-9._-]+==[A-Za-z0-9.]+( ; [A-Za-z0-9_.'\" ()<>=!]+)?(\s+--hash=sha256:[0-9a-f]{64})+")
+    entries = [entry for entries in _locked().values() for entry in entries]
+
+    strangers = [entry for entry in entries if not pin.fullmatch(entry.rstrip())]
+
+    assert len(entries) > 40
+    assert strangers == []
+
+
+def test_the_lock_has_what_the_metadata_asks_for() -> None:
+    """What a user may install includes what we test with."""
+    locked = _locked()
+    for line in metadata.requires("authguard") or ():
+        wanted = Requirement(line)
+
+        pinned = [entry.split(";")[0].split()[0].partition("==")[2] for entry in locked[canonicalize_name(wanted.name)]]
+
+        assert [version for version in pinned if version not in wanted.specifier] == []
+
+
+def test_no_file_names_a_registry_or_a_folder_of_a_machine() -> None:
+    """What is committed reads the same wherever it is checked out."""
+    registry = r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian[.]org"
+    folder = rf"(?<![\w.])/(root|Users/\w+|home/\w+)/|{re.escape(str(ROOT))}(?!\w)"
+    forbidden = re.compile(f"{registry}|{folder}")
+
+    told = [
+        f"{file.relative_to(ROOT)}: {found[0]}"
+        for file in links.tracked()
+        for found in forbidden.finditer(file.read_text("utf-8", errors="replace"))
+    ]
+
+    assert told == []
+
+
+NOT_RUN = (
+    "@pytest.mark.skip\ndef test_it(): pass",
+    "def test_it(): pytest.skip()",
+    "pytest.importorskip('no_such_module')",
+    "@pytest.mark.xfail(run=False)\ndef test_it(): pass",
+    "@pytest.mark.xfail(strict=False)\ndef test_it(): pass",
+)
+
+
+def _suite(folder: Path, ci: str) -> tuple[int, list[str]]:
+    """What becomes of one test that passes and of these: the exit code, and what is told not to have run."""
+    shutil.copy(Path(__file__).with_name("conftest.py"), folder)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    for number, body in enumerate(("def test_it(): pass", *NOT_RUN)):
+        (folder / f"test_{number}.py").write_text(f"import pytest\n\n{body}\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)]
+    done = subprocess.run(command, env={**os.environ, "CI": ci}, capture_output=True, check=False, text=True)
+    return done.returncode, sorted(re.findall(r"^test_\d(?=\.py(?:::test_it)?$)", done.stdout, re.MULTILINE))
+
+
+def test_whatever_does_not_run_fails_the_run_where_ci_is_true(tmp_path: Path) -> None:
+    """No marker, call or missing module turns a test off without turning CI red and being named."""
+    assert _suite(tmp_path, "true") == (1, ["test_1", "test_2", "test_3", "test_4", "test_5"])
+
+
+def test_a_test_may_skip_at_home(tmp_path: Path) -> None:
+    """Who has no curl can run the rest of the suite."""
+    assert _suite(tmp_path, "") == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "dead"),
+    [
+        ("[here](other.md)", []),
+        ("[here](other.md#two-words) [here](#top)\n# Top", []),
+        ("[here](other.md#two-words-1)", []),
+        ("[a folder](folder)", []),
+        ("[elsewhere](https://example.com/nothing.md#nowhere)", []),
+        ("`[in code](nothing.md)`\n\n```\n[in code](nothing.md)\n```", []),
+        ("[here](nothing.md)", ["page.md:1: nothing.md: no such file"]),
+        ('\n\n![picture](nothing.svg "title")', ["page.md:3: nothing.svg: no such file"]),
+        ("a [name] b\n\n[name]: nothing.md", ["page.md:3: nothing.md: no such file"]),
+        ('<img width="1" src="nothing.svg">', ["page.md:1: nothing.svg: no such file"]),
+        ("[here](other.md#three)", ["page.md:1: other.md#three: no such heading"]),
+        ("[here](#top)\n```\n# Top\n```", ["page.md:1: #top: no such heading"]),
+    ],
+)
+def test_a_dead_link_is_told_with_its_line(tmp_path: Path, text: str, dead: list[str]) -> None:
+    """A link leads to a file of the tree and to a heading in it; what is code or somebody else's is no link."""
+    files = {name: tmp_path / name for name in ("page.md", "other.md", "folder/file.md")}
+    for file in files.values():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("# Two *words*\n## Two words\n", "utf-8")
+    files["page.md"].write_text(text, "utf-8")
+
+    told = links.faults(files["page.md"], set(files.values()))
+
+    assert told == dead

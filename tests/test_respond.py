@@ -1,0 +1,156 @@
+"""The answer to a denial, without ASGI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from authguard.model import Denied
+from authguard.reasons import (
+    BODY_TOO_LARGE,
+    CREDENTIALS_AMBIGUOUS,
+    CREDENTIALS_MISSING,
+    PATH_AMBIGUOUS,
+    ROLE_MISSING,
+    STORE_UNAVAILABLE,
+    TOKEN_EXPIRED,
+    Reason,
+)
+from authguard.request import AuthRequest
+from authguard.respond import RETRY_AFTER, Reply, problem, reply_to
+from authguard.wire.challenge import Challenge
+from tests.test_request import Badge, Plain, http, made
+
+EVERY = frozenset({"badge", "other", "plain"})
+
+
+class Told(Badge):
+    """It keeps what it was told of the denial."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.told: list[Denied | None] = []
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        self.told.append(why)
+        return super().challenges(request, why)
+
+
+class Silent(Told, Plain):
+    """As Told, and a 403 is none of its business."""
+
+
+def lines(reply: Reply, name: bytes) -> list[bytes]:
+    """Every field line of this name."""
+    return [value for key, value in reply.headers if key == name]
+
+
+def test_an_answer_is_status_headers_and_body() -> None:
+    """9457-1, 9110-13: octet for octet, in this order."""
+    denied = Denied(
+        TOKEN_EXPIRED, "badge", accepted=EVERY, response_headers=[(b"dpop-nonce", b"x")], facts={"retry_after": 3}
+    )
+    body = (
+        b'{"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "The access token expired", '
+        b'"code": "unauthenticated"}'
+    )
+
+    assert reply_to(made(), denied, [Badge(), Plain("plain")]) == Reply(
+        401,
+        [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"www-authenticate", b'Badge realm="tests", error="invalid_token"'),
+            (b"www-authenticate", b'Plain realm="tests"'),
+            (b"dpop-nonce", b"x"),
+        ],
+        body,
+    )
+
+
+WHO: list[tuple[Reason, str | None, frozenset[str], list[str]]] = [
+    # 401: all that are accepted, and only the one that was tried hears why.
+    (CREDENTIALS_MISSING, None, EVERY, ["badge", "other", "plain"]),
+    (TOKEN_EXPIRED, "badge", EVERY, ["badge!", "other", "plain"]),
+    (TOKEN_EXPIRED, "badge", frozenset({"badge", "plain"}), ["badge!", "plain"]),
+    (TOKEN_EXPIRED, "badge", frozenset({"other"}), ["other"]),
+    # 400: where the message is at fault, each of them hears why; without an error there is nothing to say.
+    (CREDENTIALS_AMBIGUOUS, None, frozenset({"other", "plain"}), ["other!", "plain!"]),
+    (PATH_AMBIGUOUS, None, EVERY, []),
+    # 403: the one that was tried, where it can explain.
+    (ROLE_MISSING, "other", EVERY, ["other!"]),
+    (ROLE_MISSING, "plain", EVERY, []),
+    (ROLE_MISSING, None, EVERY, []),
+    (ROLE_MISSING, "gone", EVERY, []),
+    # The rest is no matter of credentials.
+    (BODY_TOO_LARGE, "badge", EVERY, []),
+    (Reason("attempts.exceeded", 429), "badge", EVERY, []),
+    (STORE_UNAVAILABLE, "badge", EVERY, []),
+]
+
+
+@pytest.mark.parametrize(("reason", "tried", "accepted", "expected"), WHO)
+def test_who_is_asked_for_a_challenge_and_who_hears_why(
+    reason: Reason, tried: str | None, accepted: frozenset[str], expected: list[str]
+) -> None:
+    """9110-1, 6750-6, 9449-5, 9449-6: ``!`` is who hears it."""
+    schemes = [Told("badge"), Told("other"), Silent("plain")]
+    denied = Denied(reason, tried, accepted=accepted)
+
+    reply = reply_to(made(), denied, schemes)
+
+    heard = [scheme.name + ("!" if why is denied else "") for scheme in schemes for why in scheme.told]
+    assert heard == expected
+    assert len(lines(reply, b"www-authenticate")) == len(expected)
+
+
+def test_head_gets_the_length_of_the_body_that_get_would_get() -> None:
+    """9110-11: the headers are the same, the body is left out."""
+    denied = Denied(CREDENTIALS_MISSING, accepted=EVERY)
+
+    by_get, by_head = (reply_to(made(http(method=method)), denied, [Badge()]) for method in ("GET", "HEAD"))
+
+    assert (by_head.status, by_head.headers, by_head.body) == (by_get.status, by_get.headers, b"")
+    assert lines(by_head, b"content-length") == [str(len(by_get.body)).encode()]
+
+
+@pytest.mark.parametrize("reason", [CREDENTIALS_MISSING, ROLE_MISSING, PATH_AMBIGUOUS, BODY_TOO_LARGE])
+def test_only_what_passes_is_worth_coming_back_for(reason: Reason) -> None:
+    """A fact of this name makes no ``Retry-After`` on other answers."""
+    reply = reply_to(made(), Denied(reason, facts={"retry_after": 3}), [Badge()])
+
+    assert lines(reply, b"retry-after") == []
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(7, b"7"), (None, str(RETRY_AFTER).encode())])
+def test_retry_after_is_the_backends_or_ours(seconds: int | None, sent: bytes) -> None:
+    """9110-13: in seconds."""
+    reply = reply_to(made(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
+
+    assert lines(reply, b"retry-after") == [sent]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2, 2.5, -1, float("nan"), float("inf"), "soon", "1\r\nx: y", True])
+def test_retry_after_is_a_number_of_seconds_whatever_a_backend_says(seconds: Any) -> None:
+    """9110-13, section 10.2.3: ``delay-seconds = 1*DIGIT``; a pool that says by how much it is late says a float."""
+    reply = reply_to(made(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
+
+    (line,) = lines(reply, b"retry-after")
+    assert re.fullmatch(rb"[0-9]+", line)
+
+
+def test_a_render_that_wants_more_finds_the_stock_one() -> None:
+    """It may wrap ``problem``, and sees the whole denial."""
+
+    def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
+        media_type, body = problem(request, denied)
+        return media_type, body + denied.reason.code.encode()
+
+    reply = reply_to(made(), Denied(CREDENTIALS_MISSING, accepted=EVERY), [Badge()], render)
+
+    assert reply.body.endswith(b"credentials.missing")
+    assert lines(reply, b"www-authenticate") == [b'Badge realm="tests"']
