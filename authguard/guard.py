@@ -53,6 +53,8 @@ Check: TypeAlias = Callable[[AuthRequest, Principal], Awaitable[Principal | Reje
 #: A request that waited longer than this, in seconds, reads the clock again before it is granted.
 LONG_WAIT = 1.0
 
+_Refuse: TypeAlias = Callable[..., Denied]
+
 
 class Guard:
     """What an app asks of its callers. Pure of ASGI: ``AuthGuardMiddleware`` puts it in front of an app.
@@ -88,7 +90,7 @@ class Guard:
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
         self._carriers = tuple(dict.fromkeys(scheme.carrier for scheme in self.schemes))
-        self._accepted = self._accepted_schemes()
+        self._asked = self._requirements_asked()
         self._implied = close_over(implies or {})
         (self._clock,), (self._monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
         self._checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
@@ -96,20 +98,21 @@ class Guard:
         self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
-    def _accepted_schemes(self) -> dict[int, frozenset[str]]:
+    def _requirements_asked(self) -> dict[int, tuple[frozenset[str], _Refuse]]:
         # By identity: the table holds these very values, and to hash one costs more than to find it.
         every = frozenset(self._by_name)
         told = any(scheme.tells_login for scheme in self.schemes)
         asked = [("default", UNLISTED), ("default", self.table.default.requirement)]
         asked += [("rules", rule.requirement) for rule in self.table.rules]
-        accepted: dict[int, frozenset[str]] = {}
+        found: dict[int, tuple[frozenset[str], _Refuse]] = {}
         for argument, requirement in asked:
-            accepted[id(requirement)] = requirement.schemes(every)
-            if not accepted[id(requirement)]:
+            accepted = requirement.schemes(every)
+            if not accepted:
                 raise ConfigurationError(argument, f"no scheme of this guard can meet {requirement}")
             if asks_step_up(requirement) and not told:
                 raise ConfigurationError(argument, f"no scheme of this guard tells acr or auth_time: {requirement}")
-        return accepted
+            found[id(requirement)] = accepted, partial(Denied, requirement=requirement, accepted=accepted)
+        return found
 
     def moment(self) -> Moment:
         """One reading of the clock."""
@@ -117,8 +120,7 @@ class Guard:
 
     async def decide(self, request: AuthRequest, match: Match, proven: Principal | None = None) -> Decision:
         """Whether the request passes. ``proven`` is whom an outer guard authenticated in this request."""
-        accepted = self._accepted[id(match.requirement)]
-        refuse = partial(Denied, requirement=match.requirement, accepted=accepted)
+        accepted, refuse = self._asked[id(match.requirement)]
         tried: str | None = None
         try:
             if proven is not None:

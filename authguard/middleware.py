@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard.errors import ConfigurationError, RequestBodyError
@@ -30,7 +31,7 @@ class Passage:
     """What a guard leaves in ``scope["authguard"]`` for guards further in: whom it proved, and in which request."""
 
     principal: Principal | None
-    headers: object
+    headers: object = field(repr=False)
 
 
 class AuthGuardMiddleware:
@@ -64,6 +65,8 @@ class AuthGuardMiddleware:
         # An app with a root_path of its own puts it into the scope only after the guard has looked.
         self._root_path = _along(app, "root_path")
         cors_inside = any(isinstance(inner, CORSMiddleware) for inner in _chain(app))
+        # Looked up at the first request that depends on it: by then all routes are there.
+        self._mounts: bool | None = None
         self._preflight_passes = preflight == "pass" or cors_inside
         if cors_inside:
             log.warning(
@@ -81,6 +84,8 @@ class AuthGuardMiddleware:
             raise RuntimeError(msg)
         path = route_path(scope, self._root_path)
         match = self.guard.table.match(_method(scope), path)
+        if self.guard.table.rules and self._is_read_twice(scope, path):
+            match = AMBIGUOUS
         outer = scope.get("authguard")
         proven = outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
         if match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope)):
@@ -112,6 +117,19 @@ class AuthGuardMiddleware:
                 failed = error
         if failed is not None:
             raise failed
+
+    def _is_read_twice(self, scope: Scope, path: str) -> bool:
+        """Whether a ``Mount`` further in would not take its own part off the path.
+
+        Starlette looks for the mount's path behind ``root_path``; where the path does not begin with that, the router
+        inside the mount reads the whole path anew, and what it finds is not what the rules were held against.
+        """
+        root: str = self._root_path or scope.get("root_path", "")
+        if not root or path != scope["path"]:
+            return False
+        if self._mounts is None:
+            self._mounts = any(_has_mount(inner) for inner in _chain(self.app))
+        return self._mounts
 
     def _is_preflight(self, scope: Scope) -> bool:
         if not self._preflight_passes or scope["type"] != "http" or scope["method"] != "OPTIONS":
@@ -207,6 +225,13 @@ def _chain(app: object) -> list[object]:
         found.append(app)
         app = getattr(app, "app", None)
     return found
+
+
+def _has_mount(router: object) -> bool:
+    # FastAPI keeps an included router as one route, with the router inside.
+    router = getattr(router, "original_router", router)
+    routes: Sequence[object] = getattr(router, "routes", None) or ()
+    return any(isinstance(route, Mount) or _has_mount(route) for route in routes)
 
 
 def _along(app: object, name: str) -> str:

@@ -36,6 +36,8 @@ def choose(
             ambient_fault = ambient_fault or found
         else:
             return found
+    if len(explicit) == 1 and explicit[0].scheme in accepted:  # as nearly every request has it
+        return explicit[0]
     usable = [credentials for credentials in explicit if credentials.scheme in accepted]
     if not usable:
         if ambient_fault is not None:

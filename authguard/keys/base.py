@@ -24,7 +24,10 @@ def check_algorithms(algorithms: Iterable[str]) -> frozenset[str]:
     """
     if isinstance(algorithms, str):
         raise ConfigurationError("algorithms", f'{algorithms!r} is one string; write ["{algorithms}"]')
-    found = frozenset(algorithms)
+    given = tuple(algorithms) if isinstance(algorithms, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in given):
+        raise ConfigurationError("algorithms", 'give a list of names, such as ["RS256"]')
+    found = frozenset(map(str, given))
     if not found:
         raise ConfigurationError("algorithms", 'name what your issuer signs with, such as ["RS256"]')
     for name in found:
@@ -110,7 +113,7 @@ class StaticKeys:
 
 def as_source(keys: KeySource | KeyMaterial | Sequence[KeyMaterial], algorithms: frozenset[str]) -> KeySource:
     """The source that the argument ``keys`` means."""
-    if isinstance(keys, KeySource):
+    if isinstance(keys, KeySource) and not isinstance(keys, type):
         return keys
     given = (keys,) if isinstance(keys, KeyMaterial) else keys
     if not isinstance(given, tuple | list) or not given or not all(isinstance(one, KeyMaterial) for one in given):

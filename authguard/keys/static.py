@@ -24,8 +24,19 @@ _HMAC_OCTETS = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 
-# Secrets that stand in documentation and so in attackers' lists; compared without case and punctuation.
-_PUBLISHED = ("secret", "changeme", "password", "your256bitsecret", "supersecret", "yoursecretkey", "mysecretkey")
+# Secrets that stand in documentation and so in attackers' lists, and what they are put together from; compared without
+# case and punctuation. The two long ones are those of jwt.io and of FastAPI's tutorial.
+_PUBLISHED = (
+    "secret",
+    "changeme",
+    "password",
+    "your256bitsecret",
+    "supersecret",
+    "yoursecretkey",
+    "mysecretkey",
+    "astringsecretatleast256bitslong",
+    "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,7 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
     if isinstance(value, str | bytes):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConfigurationError("keys", f"this {what} is no JSON") from None
     if not isinstance(value, Mapping):
         raise ConfigurationError("keys", f"a {what} is a JSON object")
@@ -127,7 +138,7 @@ def _from_jwk(jwk: Mapping[str, Any], algorithms: frozenset[str]) -> Verificatio
         raise ConfigurationError("keys", "its use is not sig")
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):  # section 4.3
         raise ConfigurationError("keys", "its key_ops do not hold verify")
-    if alg is not None and alg not in ALGORITHMS:  # section 4.4
+    if alg is not None and not (isinstance(alg, str) and alg in ALGORITHMS):  # section 4.4
         raise ConfigurationError("keys", "its alg is no signature algorithm that is known here")
     if jwk.get("kty") != "oct" and "d" in jwk:
         raise ConfigurationError("keys", "it holds a private key; verifying takes the public one alone")

@@ -5,18 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from authguard.errors import ConfigurationError, InvalidSignature
 from authguard.keys.base import KeyMaterial, KeysAtHand, KeySource, VerificationKey, as_source, check_algorithms
-from authguard.model import (
-    Accepted,
-    Denied,
-    Facts,
-    Outcome,
-    Principal,
-    Rejected,
-    names,
-)
+from authguard.model import Accepted, Denied, Facts, Outcome, Principal, Rejected, check_seconds, names
 from authguard.ports import ask
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
@@ -102,6 +95,8 @@ class Issuer:
         require_exp: bool = True,
     ) -> None:
         allowed = check_algorithms(algorithms)
+        if typ is not None and not isinstance(typ, str):
+            raise ConfigurationError("typ", f"{typ!r} is no string")
         kind = None if typ is None else typ.lower().removeprefix("application/")
         if not isinstance(subject, ClaimPath):
             raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
@@ -157,17 +152,17 @@ class Bearer(Scheme):
         self._any = self._issuers.get(None)
         if self._any is not None and len(issuers) > 1:
             raise ConfigurationError("issuers", "ANY_ISSUER stands alone: among several, `iss` chooses the keys")
-        if not 0 < limit <= jws.MAX_TOKEN * 2:
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= jws.MAX_TOKEN * 2:
             raise ConfigurationError("limit", f"{limit!r} is no number of octets from 1 to {jws.MAX_TOKEN * 2}")
-        if not 0 < deadline <= 60:
-            raise ConfigurationError("deadline", f"{deadline!r} is no number of seconds above 0, up to 60")
+        if not isinstance(realm, str):
+            raise ConfigurationError("realm", f"{realm!r} is no string")
         try:
             self._bare = (Challenge("Bearer", {"realm": realm}),)
         except ValueError as error:
             raise ConfigurationError("realm", str(error)) from None
         self.realm = realm
         self._limit = limit
-        self._deadline = deadline
+        self._deadline = check_seconds("deadline", deadline, most=60)
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Signature first, then claims: what an unsigned token says is not worth reading."""
@@ -238,6 +233,8 @@ def _header_flaw(header: jws.JoseHeader, issuer: Issuer) -> tuple[Reason, Facts]
 
 def _signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
     for key in keys:
+        if key.algorithm != token.header.alg:  # a source of somebody else's may answer with more than it was asked for
+            continue
         try:
             key.verify(token.signing_input, token.signature)
         except InvalidSignature:
@@ -248,7 +245,8 @@ def _signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
 
 def _judged(octets: bytes, token: jws.Jws, issuer: Issuer, request: AuthRequest) -> Outcome:
     """The outcome for a token whose signature holds."""
-    claims, moment = token.claims, request.moment
+    claims: Mapping[str, Any] = token.claims
+    moment = request.moment
     fault = issuer.rules.fault(claims, moment)
     subject = issuer.subject.of(claims)
     if fault is not None:
@@ -256,13 +254,12 @@ def _judged(octets: bytes, token: jws.Jws, issuer: Issuer, request: AuthRequest)
     if not isinstance(subject, str) or not subject:
         reason = TOKEN_CLAIM_MISSING if subject is None else TOKEN_CLAIM_INVALID
         return Rejected(reason, None, {"claim": ".".join(issuer.subject.path), "token": _named(octets)})
-    exp = claims.get("exp")
     principal = Principal.checked(
         subject,
         collect(issuer.roles, claims, split=False),
         collect(issuer.scopes, claims, split=True),
         claims,
-        exp if isinstance(exp, int | float) else None,
+        claims.get("exp"),
         Bearer.name,
     )
     return Accepted(principal, (), tolerated(claims, moment))

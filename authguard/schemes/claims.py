@@ -32,10 +32,10 @@ _ACCESS_TOKEN_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 
 # What a token may call itself where the app says nothing: RFC 8725 section 3.12 wants the kinds told apart, and a DPoP
 # proof (dpop+jwt), a logout token (logout+jwt) or a security event is no access token.
-_PLAIN_TYPES = frozenset({None, "jwt", ACCESS_TOKEN})
+_PLAIN_TYPES = frozenset({None, "JWT", "jwt", ACCESS_TOKEN})
 
 # No honest clock is further off; beyond it a float no longer tells milliseconds.
-_MAX_STAMP = 1e12
+_MAX_STAMP = 10**12
 
 
 class Opted(Enum):
@@ -70,9 +70,12 @@ class ClaimPath:
 
     def of(self, claims: Claims) -> object:
         """The value, or None where a step is missing or no object."""
-        value: object = claims
-        for name in self.path:
-            value = value.get(name) if isinstance(value, Mapping) else None
+        value: Any = claims
+        try:
+            for name in self.path:
+                value = value.get(name)
+        except AttributeError:  # of the types that JSON has, only an object has a `get`
+            return None
         return value
 
     def __str__(self) -> str:
@@ -91,7 +94,11 @@ def claim(*path: str) -> ClaimPath:
 
 def sources(argument: str, given: Source | Sequence[Source]) -> tuple[Source, ...]:
     """The sources as a tuple; ``ConfigurationError`` for a bare string."""
-    found = (given,) if isinstance(given, ClaimPath) or callable(given) else tuple(given)
+    if isinstance(given, ClaimPath) or callable(given):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise ConfigurationError(argument, f"{given!r} is no source; write claim(...) or a function")
+    found = tuple(given)
     for source in found:
         if not isinstance(source, ClaimPath) and not callable(source):
             raise ConfigurationError(argument, f'{source!r} is no source; write claim("{source}") or a function')
@@ -104,28 +111,34 @@ def collect(found: Sequence[Source], claims: Claims, *, split: bool) -> frozense
     A list gives its strings; a string is one name, or with ``split`` several, separated by the space alone (RFC 6749
     section 3.3). What is missing or of another type is no name.
     """
-    names: set[str] = set()
+    names: list[Any] = []
     for source in found:
         if not isinstance(source, ClaimPath):
-            names.update(_given(source(claims)))
+            names += _given(source(claims))
             continue
         value = source.of(claims)
-        if isinstance(value, str):
-            names.update(value.split(" ") if split else (value,))
-        elif isinstance(value, list):
-            names.update(item for item in value if isinstance(item, str))
-    return frozenset(name for name in names if name.strip())
+        if isinstance(value, list):
+            names += value
+        elif isinstance(value, str):
+            names += value.split(" ") if split else (value,)
+    return frozenset([name for name in names if isinstance(name, str) and name.strip()])
 
 
-def _given(value: Iterable[str]) -> Iterable[str]:
+def _given(value: Iterable[str]) -> Sequence[str]:
     if isinstance(value, str):
         msg = "a function for roles or scopes returned one string; return a set of them"
         raise TypeError(msg)
-    return value
+    given = tuple(value)
+    if not all(isinstance(name, str) for name in given):
+        msg = "a function for roles or scopes returned something else than strings"
+        raise TypeError(msg)
+    return given
 
 
 def check_type(stated: str | None, wanted: str | None) -> Fault | None:
     """The token's ``typ`` (RFC 8725 section 3.11), with or without ``application/``, without case."""
+    if wanted is None and stated in _PLAIN_TYPES:  # as nearly every token has it
+        return None
     short = None if stated is None else stated.lower().removeprefix("application/")
     if short == wanted if wanted is not None else short in _PLAIN_TYPES:
         return None
@@ -144,9 +157,8 @@ class ClaimRules:
         """The first thing that is wrong; None where nothing is."""
         if self.access_token and (missing := [name for name in _ACCESS_TOKEN_CLAIMS if name not in claims]):
             return Fault(TOKEN_CLAIM_MISSING, {"claim": missing[0]})
-        return (
-            self._stamps(claims, moment) or self._audience(claims) or _odd_access_claims(self, claims) or _bound(claims)
-        )
+        odd = _names(claims, access_token=self.access_token)
+        return odd or self._stamps(claims, moment) or self._audience(claims) or _bound(claims)
 
     def _stamps(self, claims: Claims, moment: Moment) -> Fault | None:
         for name in ("exp", "nbf", "iat"):
@@ -165,21 +177,23 @@ class ClaimRules:
         return None
 
     def _audience(self, claims: Claims) -> Fault | None:
-        if self.audience is None:
-            return None
-        stated = claims.get("aud")
-        if stated is None:
-            return Fault(TOKEN_CLAIM_MISSING, {"claim": "aud"})
+        if "aud" not in claims:
+            return None if self.audience is None else Fault(TOKEN_CLAIM_MISSING, {"claim": "aud"})
+        stated = claims["aud"]
         listed = [stated] if isinstance(stated, str) else stated
         if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
             return Fault(TOKEN_CLAIM_INVALID, {"claim": "aud"})
-        if self.audience.isdisjoint(listed):
+        if self.audience is not None and self.audience.isdisjoint(listed):
             return Fault(TOKEN_AUDIENCE_MISMATCH, {"audience": tuple(listed), "wanted": tuple(sorted(self.audience))})
         return None
 
 
-def _odd_access_claims(rules: ClaimRules, claims: Claims) -> Fault | None:
-    for name in ("client_id", "jti") if rules.access_token else ():
+def _names(claims: Claims, *, access_token: bool) -> Fault | None:
+    """RFC 7519 section 4.1: names are strings, asked for or not."""
+    for name in ("iss", "sub", "jti"):
+        if name in claims and not isinstance(claims[name], str):
+            return Fault(TOKEN_CLAIM_INVALID, {"claim": name})
+    for name in ("client_id", "jti") if access_token else ():
         if not isinstance(claims[name], str) or not claims[name]:
             return Fault(TOKEN_CLAIM_INVALID, {"claim": name})
     return None
@@ -192,16 +206,18 @@ def _bound(claims: Claims) -> Fault | None:
 
 
 def _is_stamp(value: object) -> bool:
-    # RFC 7519 section 2, NumericDate. True is an int to Python, 1e400 is infinity to the JSON parser.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_STAMP
+    # RFC 7519 section 2, NumericDate. True is an int to Python, but not of type int; 1e400 is infinity to JSON.
+    return (type(value) is int or type(value) is float) and -_MAX_STAMP < value < _MAX_STAMP
 
 
 def tolerated(claims: Claims, moment: Moment) -> dict[str, object]:
     """Which stamps of an accepted token hold only thanks to the leeway, and by how many seconds."""
+    now, exp, nbf, iat = moment.now, claims.get("exp"), claims.get("nbf"), claims.get("iat")
     found: dict[str, object] = {}
-    if (exp := claims.get("exp")) is not None and moment.now >= exp:
+    if exp is not None and now >= exp:
         found["exp"] = moment.by(exp)
-    for name in ("nbf", "iat"):
-        if (stamp := claims.get(name)) is not None and moment.now < stamp:
-            found[name] = -moment.by(stamp)
+    if nbf is not None and now < nbf:
+        found["nbf"] = -moment.by(nbf)
+    if iat is not None and now < iat:
+        found["iat"] = -moment.by(iat)
     return {"tolerated": found} if found else {}

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from authguard import (
+    PEM,
+    AuthGuardError,
+    ConfigurationError,
+    InvalidSignature,
+    KeysAtHand,
+    KeySource,
+    Secret,
+    VerificationKey,
+)
+from authguard.keys.base import ALGORITHMS, KeyMaterial, StaticKeys, as_source, check_algorithms
+from tests.minting import ec_key, ed_key, public_pem, rsa_key
+from tests.security.peers import SECRET, settled, setup
+
+
+def key(algorithm: str, kid: str | None = None, material: object = None) -> VerificationKey:
+    """A key by its three parts."""
+    return VerificationKey(algorithm, kid, material)
+
+
+# --- algorithms -------------------------------------------------------------------------------------------------------
+
+
+def test_the_algorithms_are_those_of_rfc_7518_and_8037() -> None:
+    """No ``none``, and no name that stands in no registry."""
+    hmac_and_rsa = {f"{family}{bits}" for family in ("HS", "RS", "PS", "ES") for bits in (256, 384, 512)}
+
+    assert set(ALGORITHMS) == hmac_and_rsa | {"ES256K", "EdDSA"}
+
+
+@pytest.mark.parametrize("given", [["RS256"], ("RS256", "RS256"), {"RS256"}, iter(["RS256"]), {"RS256": 1}])
+def test_algorithms_become_a_set(given: Any) -> None:
+    """In whatever collection the names are given."""
+    assert check_algorithms(given) == frozenset({"RS256"})
+
+
+@pytest.mark.parametrize("given", [["RS256", "PS512", "ES256", "EdDSA"], ["HS256", "HS384", "HS512"]])
+def test_algorithms_of_one_kind_go_together(given: list[str]) -> None:
+    """Public keys of all sorts, or HMAC of all sizes."""
+    assert check_algorithms(given) == frozenset(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("RS256", 'write ["RS256"]'),
+        ([], 'name what your issuer signs with, such as ["RS256"]'),
+        (["rs256"], "'rs256' is none of ES256, ES256K"),
+        (["none"], "'none' is none of"),
+        (["ES521"], "'ES521' is none of"),
+        (["RS256", "HS1"], "'HS1' is none of"),
+        ([None], "give a list of names"),
+        (["RS256", "HS256"], "do not go together under one issuer"),
+        (["HS256", "HS384", "EdDSA"], "do not go together under one issuer"),
+    ],
+)
+def test_other_algorithms_are_told_by_name(given: Any, problem: str) -> None:
+    """A ``ConfigurationError`` names the argument, and says what to write."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_algorithms(given)
+
+    assert caught.value.argument == "algorithms"
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [None, 256, [["RS256"]], [{}]])
+def test_algorithms_of_an_odd_type_are_told_by_name(given: Any) -> None:
+    """The same for what is no list of strings at all."""
+    with pytest.raises(ConfigurationError, match=r"^algorithms: "):
+        check_algorithms(given)
+
+
+# --- a key ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_right_signature_returns_and_a_wrong_one_raises() -> None:
+    """No answer of ``verify`` can be ignored by accident."""
+    secret = key("HS256", material=SECRET)
+
+    secret.verify(b"text", hmac.digest(SECRET, b"text", "sha256"))
+    with pytest.raises(InvalidSignature) as caught:
+        secret.verify(b"Text", hmac.digest(SECRET, b"text", "sha256"))
+
+    assert isinstance(caught.value, AuthGuardError)
+    assert isinstance(caught.value, ValueError)
+    assert str(caught.value) == "HS256"
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_a_signature_of_any_length_is_right_or_wrong_and_nothing_else(algorithm: str) -> None:
+    """No signature makes a key raise anything but ``InvalidSignature``."""
+    material = setup(algorithm).key
+    bound = key(algorithm, material=material if isinstance(material, bytes) else material.public_key())
+
+    for size in (*range(140), 255, 256, 257, 512, 6000):
+        for octet in (b"\x00", b"\x01", b"\xff"):
+            with pytest.raises(InvalidSignature):
+                bound.verify(b"a.b", octet * size)
+
+
+def test_a_key_does_not_show_its_material() -> None:
+    """An HMAC secret is a secret, and a public key is long."""
+    assert repr(key("HS256", "2026", b"CANARY")) == "VerificationKey(algorithm='HS256', kid='2026')"
+
+
+# --- keys in memory ---------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_found_by_id_and_algorithm() -> None:
+    """A key id finds the keys that bear it, for the algorithm that the token names."""
+    first, second, other = key("RS256", "a"), key("RS256", "b"), key("ES256", "a")
+    source = StaticKeys([first, second, other])
+
+    assert source.held(kid="a", algorithm="RS256") == [first]
+    assert source.held(kid="b", algorithm="RS256") == [second]
+    assert source.held(kid="a", algorithm="ES256") == [other]
+    assert source.held(kid="b", algorithm="ES256") == ()
+    assert source.held(kid="c", algorithm="RS256") == ()
+
+
+def test_two_keys_of_one_id_are_both_found() -> None:
+    """An id is a hint and no promise (RFC 7517 section 4.5)."""
+    first, second = key("RS256", "a", 1), key("RS256", "a", 2)
+
+    assert [found.material for found in StaticKeys([first, second]).held(kid="a", algorithm="RS256")] == [1, 2]
+
+
+def test_a_token_without_an_id_may_be_of_any_key() -> None:
+    """Of those of its algorithm, with an id or without."""
+    keys = [key("RS256", "a"), key("RS256"), key("ES256")]
+
+    assert StaticKeys(keys).held(kid=None, algorithm="RS256") == keys[:2]
+    assert StaticKeys(keys).held(kid=None, algorithm="PS256") == ()
+
+
+def test_a_key_without_an_id_may_have_signed_a_token_that_names_one() -> None:
+    """But only where no key bears that id."""
+    named, nameless = key("RS256", "a"), key("RS256")
+    source = StaticKeys([named, nameless])
+
+    assert source.held(kid="a", algorithm="RS256") == [named]
+    assert source.held(kid="b", algorithm="RS256") == [nameless]
+    assert source.held(kid="b", algorithm="ES256") == ()
+
+
+def test_keys_in_memory_are_a_source_that_has_its_answer_at_hand() -> None:
+    """Both ways to ask give the same answer."""
+    source = StaticKeys([key("RS256", "a")])
+
+    assert isinstance(source, KeySource)
+    assert isinstance(source, KeysAtHand)
+    assert settled(source.keys_for(kid="a", algorithm="RS256")) == source.held(kid="a", algorithm="RS256")
+
+
+# --- the argument `keys` ----------------------------------------------------------------------------------------------
+
+
+class Own:
+    async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        return ()
+
+
+def test_a_source_of_ones_own_is_taken_as_it_is() -> None:
+    """Whatever has ``keys_for`` is a source."""
+    own = Own()
+
+    assert as_source(own, frozenset({"RS256"})) is own
+    assert not isinstance(own, KeysAtHand)
+
+
+def test_materials_become_one_source() -> None:
+    """Of one, of a list, of a tuple; each bound to the algorithm that fits it."""
+    algorithms = frozenset({"RS256", "ES256", "EdDSA"})
+    rsa, ec, ed = (PEM(public_pem(one)) for one in (rsa_key(), ec_key(), ed_key()))
+
+    for given, bound in (
+        (rsa, {"RS256": 1, "ES256": 0, "EdDSA": 0}),
+        ([rsa, ec, PEM(public_pem(ec_key(which=1)))], {"RS256": 1, "ES256": 2, "EdDSA": 0}),
+        ((ed, ec), {"RS256": 0, "ES256": 1, "EdDSA": 1}),
+    ):
+        source = as_source(given, algorithms)
+        found = {name: len(settled(source.keys_for(kid=None, algorithm=name))) for name in algorithms}
+        assert found == bound
+
+
+@pytest.mark.parametrize(
+    "given", [None, [], (), "PEM", b"-----BEGIN PUBLIC KEY-----", [PEM(b""), None], {"keys": []}, PEM, Secret, Own, 5]
+)
+def test_what_is_no_key_is_told_by_name(given: Any) -> None:
+    """A bare string, an empty list, a class instead of an instance: each is a ``ConfigurationError``."""
+    with pytest.raises(ConfigurationError, match=r"^keys: give PEM\(\.\.\.\)") as caught:
+        as_source(given, frozenset({"RS256"}))
+
+    assert caught.value.argument == "keys"
+
+
+def test_a_material_of_ones_own_says_how_it_binds() -> None:
+    """The base class binds nothing."""
+    with pytest.raises(NotImplementedError):
+        KeyMaterial().bind(frozenset({"RS256"}))

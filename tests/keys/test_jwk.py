@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authguard import JWK, ConfigurationError, JWKSet, VerificationKey
+from tests.keys.binding import PUBLIC, RS256, one, problem
+from tests.minting import b64url, ec_key, ed_key, rsa_key
+from tests.security.forged import public_jwk
+from tests.security.peers import SECRET
+
+
+@pytest.mark.parametrize("write", [dict, json.dumps, lambda jwk: json.dumps(jwk).encode()])
+def test_a_jwk_is_a_mapping_or_json(write: Any) -> None:
+    """RFC 7517: whichever form the issuer publishes."""
+    jwk = write({**public_jwk(rsa_key()), "kid": "2026", "alg": "RS256", "use": "sig", "key_ops": ["verify"]})
+
+    key = one(JWK(jwk), "RS256", "PS256")
+
+    assert (key.algorithm, key.kid) == ("RS256", "2026")
+    assert key.material.public_numbers() == rsa_key().public_key().public_numbers()
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [(ec_key(), "ES256"), (ed_key(), "EdDSA"), (rsa_key(), "RS256")])
+def test_a_jwk_is_bound_by_its_type(key: Any, algorithm: str) -> None:
+    """Without ``alg`` the type and the curve decide."""
+    assert one(JWK(public_jwk(key)), *PUBLIC).algorithm == algorithm
+
+
+def test_a_jwk_may_hold_a_secret() -> None:
+    """Which is held to the same least size."""
+    jwk = {"kty": "oct", "k": b64url(SECRET), "kid": "a"}
+
+    assert one(JWK(jwk), "HS512") == VerificationKey("HS512", "a", SECRET)
+    assert problem(JWK({**jwk, "k": b64url(SECRET[:31])}), "HS256").startswith("a secret of 31 octets")
+    assert problem(JWK({**jwk, "alg": "RS256"}), "RS256").startswith("RS256 is not allowed")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kid": 5}, "kid is no string"),
+        ({"use": "enc"}, "its use is not sig"),
+        ({"use": ["sig"]}, "its use is not sig"),
+        ({"key_ops": ["encrypt"]}, "its key_ops do not hold verify"),
+        ({"key_ops": "verify"}, "its key_ops do not hold verify"),
+        ({"key_ops": []}, "its key_ops do not hold verify"),
+        ({"alg": "RSA-OAEP"}, "its alg is no signature algorithm that is known here"),
+        ({"alg": "none"}, "its alg is no signature algorithm that is known here"),
+        ({"alg": ["RS256"]}, "its alg is no signature algorithm that is known here"),
+        ({"alg": {}}, "its alg is no signature algorithm that is known here"),
+        ({"alg": "RS512"}, "RS512 is not allowed by algorithms= and fit for this key"),
+        ({"alg": "ES256"}, "ES256 is not allowed by algorithms= and fit for this key"),
+        ({"d": "AQAB"}, "it holds a private key; verifying takes the public one alone"),
+        ({"kty": "XYZ"}, "its kty is none of oct, RSA, EC, OKP"),
+        ({"kty": None}, "its kty is none of oct, RSA, EC, OKP"),
+        ({"kty": ["RSA"]}, "its kty is none of oct, RSA, EC, OKP"),
+        ({"kty": "EC"}, "its members make no EC key"),
+        ({"kty": "OKP"}, "its members make no OKP key"),
+        ({"kty": "oct"}, "its members make no oct key"),
+        ({"kty": "oct", "k": 5}, "its members make no oct key"),
+        ({"kty": "OKP", "crv": "X25519", "x": "AAAA"}, "its members make no OKP key"),
+        ({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}, "its members make no EC key"),
+        ({"n": 5}, "its members make no RSA key"),
+        ({"n": None}, "its members make no RSA key"),
+        ({"n": "ä"}, "its members make no RSA key"),
+        ({"e": "AQ"}, "its members make no RSA key"),
+        ({"n": b64url(b"\xff" * 128)}, "an RSA key of 1024 bits; 2048 is the least"),
+    ],
+)
+def test_a_jwk_that_cannot_be_used_is_refused(change: dict[str, Any], said: str) -> None:
+    """RFC 7517 sections 4.1 to 4.5: type, use, operations, algorithm and id are honoured."""
+    assert problem(JWK({**public_jwk(rsa_key()), **change}), *PUBLIC) == said
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", '"x"', "5", b"\xff", "{", "[" * 100_000])
+def test_what_is_no_jwk_is_refused(text: str | bytes) -> None:
+    """No JSON, or no object."""
+    assert problem(JWK(text)) in {"this JWK is no JSON", "a JWK is a JSON object"}
+    assert problem(JWKSet(text)) in {"this JWK Set is no JSON", "a JWK Set is a JSON object"}
+
+
+_names = st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "crv", "n", "e", "x", "y", "k", "d"])
+_values: list[Any] = [None, True, 5, 0.5, "", "AQAB", "ä", "A" * 9999, [], ["verify"], {}, {"a": 1}, "P-521", "Ed448"]
+_good = st.sampled_from([rsa_key(), ec_key(), ed_key()]).map(public_jwk) | st.just({"kty": "oct", "k": b64url(SECRET)})
+_odd = st.dictionaries(_names, st.sampled_from(_values), min_size=1, max_size=2)
+
+
+@given(_good, _odd)
+def test_no_jwk_raises_anything_else(good: dict[str, Any], odd: dict[str, Any]) -> None:
+    """Whatever a key server says, the one error is ``ConfigurationError``, so that one bad key spoils no set."""
+    with contextlib.suppress(ConfigurationError):
+        JWK({**good, **odd}).bind(PUBLIC)
+
+
+# --- JWK Set ----------------------------------------------------------------------------------------------------------
+
+GARBAGE: list[Any] = [
+    {"kty": "RSA", "use": "enc", "n": "x"},
+    {"kty": "XYZ", "kid": "a"},
+    {"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA"},
+    {"kty": "OKP", "crv": "X25519", "x": "AA"},
+    {"kty": "RSA", "n": "!", "e": "AQAB"},
+    {"kty": "RSA", "alg": ["RS256"]},
+    {},
+    None,
+    "a",
+    "{}",
+    [],
+]
+
+
+def test_one_good_key_among_garbage_is_enough(caplog: pytest.LogCaptureFixture) -> None:
+    """FastMCP #4515, PyJWT #722: what cannot be used is left out, and told in one WARNING, by its place."""
+    jwks = {"keys": [*GARBAGE, {**public_jwk(rsa_key()), "kid": "good"}, *GARBAGE]}
+
+    for written in (jwks, json.dumps(jwks)):
+        caplog.clear()
+        keys = JWKSet(written).bind(RS256)
+
+        assert [key.kid for key in keys] == ["good"]
+        (told,) = caplog.records
+        assert (told.name, told.levelno) == ("authguard", logging.WARNING)
+        assert told.getMessage().startswith("keys left out of a JWK Set: key 0: keys: its use is not sig; key 1: ")
+        assert told.getMessage().count("; key ") == 2 * len(GARBAGE) - 1
+
+
+def test_a_set_without_a_fault_is_told_nothing_of(caplog: pytest.LogCaptureFixture) -> None:
+    """All its keys are there, in their order."""
+    jwks = {
+        "keys": [{**public_jwk(key), "kid": kid} for kid, key in (("a", rsa_key()), ("b", ec_key()), ("a", ed_key()))]
+    }
+
+    keys = JWKSet(jwks).bind(PUBLIC)
+
+    assert [(key.kid, key.algorithm) for key in keys] == [("a", "RS256"), ("b", "ES256"), ("a", "EdDSA")]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("jwks", "said"),
+    [
+        ({}, 'a JWK Set has a list under "keys"'),
+        ({"keys": {}}, 'a JWK Set has a list under "keys"'),
+        ({"keys": None}, 'a JWK Set has a list under "keys"'),
+        ({"keys": []}, "no key of this set can be used; it is empty"),
+        (
+            {"keys": [{"kty": "XYZ"}]},
+            "no key of this set can be used; key 0: keys: its kty is none of oct, RSA, EC, OKP",
+        ),
+    ],
+)
+def test_a_set_without_a_usable_key_is_refused(jwks: Any, said: str) -> None:
+    """An issuer without keys could verify nothing."""
+    assert problem(JWKSet(jwks)) == said
+
+
+def test_secrets_and_public_keys_of_one_set_do_not_mix() -> None:
+    """Only those that fit the allowed algorithms are taken: a public set with a secret in it gains no secret."""
+    jwks = {"keys": [{"kty": "oct", "k": b64url(SECRET)}, public_jwk(rsa_key())]}
+
+    assert [key.algorithm for key in JWKSet(jwks).bind(RS256)] == ["RS256"]
+    assert [key.algorithm for key in JWKSet(jwks).bind(frozenset({"HS256"}))] == ["HS256"]

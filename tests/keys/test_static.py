@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import traceback
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, x25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from jwt.algorithms import HMACAlgorithm
+
+from authguard import JWK, PEM, ConfigurationError, JWKSet, Secret, VerificationKey
+from authguard.keys.base import KeyMaterial
+from tests.keys.binding import HS, one, problem
+from tests.minting import ec_key, ed_key, private_pem, public_pem, rsa_key
+from tests.security.peers import SECRET
+
+
+def certificate() -> bytes:
+    """A certificate that expired long ago, of the RSA key."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "login.example")])
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    builder = x509.CertificateBuilder(name, name, rsa_key().public_key(), 1, start, start + dt.timedelta(days=1))
+    return builder.sign(rsa_key(), hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+# --- PEM --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pem_is_text_or_octets() -> None:
+    """Both make the same key, which bears the id that it was given."""
+    pem = public_pem(rsa_key())
+
+    keys = [one(PEM(pem, "2026"), "RS256"), one(PEM(pem.decode(), kid="2026"), "RS256")]
+
+    assert [key.material.public_numbers() for key in keys] == [rsa_key().public_key().public_numbers()] * 2
+    assert {(key.algorithm, key.kid) for key in keys} == {("RS256", "2026")}
+
+
+def test_a_pem_may_be_of_an_older_form_or_a_certificate() -> None:
+    """PKCS #1, and an X.509 certificate, whose dates are nobody's business here."""
+    old = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+
+    for pem in (old, certificate()):
+        assert one(PEM(pem), "RS256").material.public_numbers() == rsa_key().public_key().public_numbers()
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [
+        (ec_key("P-256"), "ES256"),
+        (ec_key("P-384"), "ES384"),
+        (ec_key("P-521"), "ES512"),
+        (ec_key("secp256k1"), "ES256K"),
+        (ed_key(), "EdDSA"),
+        (ed448.Ed448PrivateKey.generate(), "EdDSA"),
+        (rsa_key(), "RS256"),
+    ],
+)
+def test_a_key_is_bound_to_the_algorithm_that_fits_it(key: Any, algorithm: str) -> None:
+    """RFC 7518 section 3.4, RFC 8037, RFC 8812: each curve has its own."""
+    every = ["RS256", "ES256", "ES384", "ES512", "ES256K", "EdDSA"]
+
+    bound = one(PEM(public_pem(key)), *every)
+
+    assert (bound.algorithm, bound.kid) == (algorithm, None)
+
+
+def test_a_key_that_fits_several_is_told_which() -> None:
+    """An RSA key could serve six algorithms; it is bound to one."""
+    pem = public_pem(rsa_key())
+
+    assert problem(PEM(pem), "RS256", "PS256") == (
+        "this key could serve PS256 and RS256; say algorithm= (or alg in the JWK)"
+    )
+    assert one(PEM(pem, algorithm="PS256"), "RS256", "PS256").algorithm == "PS256"
+
+
+@pytest.mark.parametrize(
+    ("key", "stated", "said"),
+    [
+        (rsa_key(), "ES256", "ES256 is not allowed by algorithms= and fit for this key"),
+        (rsa_key(), "RS512", "RS512 is not allowed by algorithms= and fit for this key"),
+        (rsa_key(), "HS256", "HS256 is not allowed by algorithms= and fit for this key"),
+        (ec_key("P-384"), None, "none of ES256, RS256 is allowed by algorithms= and fit for this key"),
+        (ed_key(), None, "none of ES256, RS256 is allowed by algorithms= and fit for this key"),
+        (ec.generate_private_key(ec.SECP224R1()), None, "none of ES256, RS256 is"),
+        (x25519.X25519PrivateKey.generate(), None, "none of ES256, RS256 is"),
+        (dsa.generate_private_key(1024), None, "none of ES256, RS256 is"),
+        (rsa_key(1024), "RS256", "an RSA key of 1024 bits; 2048 is the least"),
+    ],
+)
+def test_a_key_that_fits_none_is_refused(key: Any, stated: str | None, said: str) -> None:
+    """Its curve, its kind or its size is not what the issuer signs with."""
+    assert problem(PEM(public_pem(key), algorithm=stated), "RS256", "ES256").startswith(said)
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        b"",
+        b"\xff\xfe",
+        b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "ssh-rsa AAAAB3NzaC1yc2E",
+        '{"kty":"RSA"}',
+    ],
+)
+def test_what_is_no_pem_is_refused(pem: str | bytes) -> None:
+    """Octets that hold no public key say so while the app is built."""
+    assert problem(PEM(pem)) == "this PEM holds no public key and no certificate"
+
+
+def test_a_private_pem_is_refused_in_every_form() -> None:
+    """PKCS #8, the traditional form, encrypted, OpenSSH's own, and beside a certificate."""
+    forms = [
+        private_pem(rsa_key()),
+        rsa_key().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
+        rsa_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")),
+        ed_key().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+        certificate() + private_pem(rsa_key()),
+    ]
+
+    for pem in forms:
+        assert problem(PEM(pem)) == "this PEM holds a private key; verifying takes the public one alone"
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_text_or_octets() -> None:
+    """Text is taken in UTF-8."""
+    text = SECRET.hex()
+
+    assert one(Secret(SECRET, "a"), "HS256") == VerificationKey("HS256", "a", SECRET)
+    assert one(Secret(SECRET), "HS512").material == SECRET
+    assert one(Secret(text), "HS512").material == text.encode()
+    assert one(Secret("ä" * 3 + text), "HS256").material == ("ä" * 3 + text).encode()
+
+
+def test_a_secret_is_bound_to_one_algorithm() -> None:
+    """Where the issuer allows several it says which, and no public-key algorithm is one."""
+    assert one(Secret(SECRET, algorithm="HS384"), *HS).algorithm == "HS384"
+    assert problem(Secret(SECRET), *HS).startswith("this key could serve HS256 and HS384 and HS512; say algorithm=")
+    assert problem(Secret(SECRET), "RS256").startswith("none of RS256 is allowed by algorithms= and fit")
+    assert problem(Secret(SECRET, algorithm="RS256"), "RS256").startswith("RS256 is not allowed")
+
+
+def test_a_short_secret_is_told_how_to_make_one() -> None:
+    """The message is a mend, and holds nothing of the secret."""
+    said = problem(Secret("short"), "HS384")
+
+    assert said == (
+        "a secret of 5 octets; HS384 takes 48 or more: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+    )
+
+
+# --- nothing is shown -------------------------------------------------------------------------------------------------
+
+CANARY = "CANARY-in-a-coal-mine-0123456789"
+
+
+@pytest.mark.parametrize(
+    "material",
+    [
+        PEM(CANARY),
+        PEM(CANARY.encode(), "kid", "RS256"),
+        Secret(CANARY),
+        Secret(CANARY.encode(), algorithm="HS512"),
+        Secret("secret" * 8 + CANARY[:6]),
+        JWK(CANARY),
+        JWK({"kty": "oct", "k": CANARY}),
+        JWK({"kty": CANARY}),
+        JWK({"kty": "RSA", "alg": CANARY, "use": "sig", "n": CANARY, "e": CANARY}),
+        JWKSet(CANARY),
+        JWKSet({"keys": [{"kty": "oct", "k": base64.b64encode(CANARY.encode()).decode()}, {"kty": CANARY}]}),
+    ],
+)
+def test_neither_a_key_nor_an_error_about_it_shows_its_text(material: KeyMaterial) -> None:
+    """Not in ``repr``, not in the message, not in the traceback."""
+    assert CANARY not in repr(material) + str(material)
+
+    try:
+        shown = repr(material.bind(frozenset({"HS512"})))
+    except ConfigurationError as error:
+        shown = "".join(traceback.format_exception(error))
+
+    assert CANARY not in shown
+    assert "CANARY" not in shown
+
+
+def test_a_secret_that_is_taken_is_not_shown_either() -> None:
+    """Nor is the key that it becomes."""
+    secret = f"{CANARY} {CANARY[::-1]}"
+    keys = [*Secret(secret).bind(frozenset({"HS256"})), *JWK(HMACAlgorithm.to_jwk(secret)).bind(HS & {"HS256"})]
+
+    assert [key.material for key in keys] == [secret.encode()] * 2
+    assert "CANARY" not in repr(keys)

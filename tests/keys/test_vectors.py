@@ -1,0 +1,59 @@
+"""Tokens that the RFCs print: the file tests/vectors/jws.json says where each is from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+import pytest
+from joserfc import jwk as joserfc_jwk
+from joserfc import jws as joserfc_jws
+
+from authguard import JWK, InvalidSignature, VerificationKey
+from tests.security.forged import parted
+from tests.wire.tokens import vectors
+
+CASES: list[dict[str, Any]] = vectors("jws.json")["cases"]
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case["source"])
+
+
+def key_of(case: dict[str, Any]) -> VerificationKey:
+    """The key of a case, bound to its algorithm."""
+    (key,) = JWK(case["jwk"]).bind(frozenset({case["algorithm"]}))
+    return key
+
+
+@every_case
+def test_the_signature_of_an_rfc_is_right(case: dict[str, Any]) -> None:
+    """The key verifies the octets that the RFC signed."""
+    signing_input, signature = parted(case["token"].encode())
+
+    key_of(case).verify(signing_input, signature)
+
+
+@every_case
+def test_no_bit_of_it_may_change(case: dict[str, Any]) -> None:
+    """Neither of the signature nor of what it signs."""
+    signing_input, signature = parted(case["token"].encode())
+    key = key_of(case)
+
+    for octet in range(0, len(signature), 7):
+        changed = bytearray(signature)
+        changed[octet] ^= 1 << octet % 8
+        with pytest.raises(InvalidSignature):
+            key.verify(signing_input, bytes(changed))
+    with pytest.raises(InvalidSignature):
+        key.verify(signing_input + b"A", signature)
+
+
+@every_case
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
+def test_other_implementations_agree(case: dict[str, Any]) -> None:
+    """PyJWT and joserfc verify the same token with the same key, so the file holds no slip of ours."""
+    token, algorithm = case["token"], case["algorithm"]
+
+    by_pyjwt = jwt.PyJWS().decode(token, jwt.PyJWK(case["jwk"], algorithm), [algorithm])
+    by_joserfc = joserfc_jws.deserialize_compact(token, joserfc_jwk.import_key(case["jwk"]), [algorithm])
+
+    assert by_pyjwt == by_joserfc.payload

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from authguard import AUTHORIZATION, AuthRequest, Bearer, Challenge, ConfigurationError, Credentials, Denied, Scheme
+from authguard.model import Outcome
+from authguard.schemes.base import check_schemes
+from tests.security.door import bearer
+
+
+class Own(Scheme):
+    """A scheme of one's own, as short as it can be."""
+
+    carrier = AUTHORIZATION
+
+    def __init__(self, name: str = "own") -> None:
+        self.name = name
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        raise NotImplementedError
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return ()
+
+
+def test_a_scheme_needs_no_services_no_body_and_no_login() -> None:
+    """What a scheme of one's own says nothing about has a default."""
+    own = Own()
+
+    assert (own.services, own.reads_body, own.tells_login) == ((), False, False)
+    assert Own.carrier.ambient is False
+
+
+def test_schemes_keep_their_order() -> None:
+    """It is that of their challenges."""
+    first, second = Own("first"), bearer()
+
+    assert check_schemes([first, second]) == (first, second)
+
+
+@pytest.mark.parametrize(
+    ("schemes", "problem"),
+    [
+        ((), "give at least one, such as Bearer(...)"),
+        ((Bearer,), "is no scheme; give Bearer(...) or one of your own"),
+        (("bearer",), "'bearer' is no scheme"),
+        ((None,), "None is no scheme"),
+        ((bearer(), bearer(realm="b")), "bearer stands twice; one scheme of a name"),
+        ((Own("Own"),), "the name 'Own' is no auth-scheme in lower case"),
+        ((Own(""),), "the name '' is no auth-scheme in lower case"),
+        ((Own("my own"),), "the name 'my own' is no auth-scheme in lower case"),
+    ],
+)
+def test_other_schemes_are_told_by_name(schemes: Any, problem: str) -> None:
+    """None at all, a class, two of a name, a name that no field could bear."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_schemes(schemes)
+
+    assert caught.value.argument == "schemes"
+    assert problem in str(caught.value)

@@ -1,0 +1,126 @@
+"""Where claims stand, and the names of roles and scopes that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from authguard import ConfigurationError, claim
+from authguard.schemes.claims import ClaimPath, Source, collect, sources
+
+NESTED: dict[str, Any] = {
+    "sub": "alice",
+    "realm_access": {"roles": ["admin"]},
+    "https://x.example/roles": ["editor"],
+    "a.b": "dotted",
+    "a": {"b": "nested"},
+    "list": [{"b": 1}],
+    "null": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("sub",), "alice"),
+        (("realm_access", "roles"), ["admin"]),
+        (("https://x.example/roles",), ["editor"]),
+        (("a.b",), "dotted"),
+        (("a", "b"), "nested"),
+        (("nobody",), None),
+        (("nobody", "roles"), None),
+        (("sub", "roles"), None),
+        (("list", "b"), None),
+        (("list", "0"), None),
+        (("null", "b"), None),
+    ],
+)
+def test_a_claim_is_found_by_its_whole_names(path: tuple[str, ...], value: object) -> None:
+    """Name by name from the outside in; a dot is part of a name; what is not there is None."""
+    assert claim(*path).of(NESTED) == value
+
+
+def test_a_claim_shows_itself_as_it_is_written() -> None:
+    """For messages."""
+    assert str(claim("realm_access", "roles")) == "claim('realm_access', 'roles')"
+    assert claim("a") == ClaimPath(("a",))
+
+
+@pytest.mark.parametrize("path", [(), ("",), ("a", ""), (5,), (None,), (["a"],)])
+def test_a_claim_has_a_name(path: Any) -> None:
+    """A path of nothing would be the whole token."""
+    with pytest.raises(ConfigurationError, match=r"^claim: name it"):
+        claim(*path)
+
+
+# --- roles and scopes -------------------------------------------------------------------------------------------------
+
+
+def test_a_source_is_a_claim_or_a_function_or_several() -> None:
+    """One needs no list."""
+    of_app = lambda said: {"x"}  # noqa: E731
+
+    assert sources("roles", claim("roles")) == (claim("roles"),)
+    assert sources("roles", of_app) == (of_app,)
+    assert sources("roles", [claim("roles"), of_app]) == (claim("roles"), of_app)
+    assert sources("roles", ()) == ()
+
+
+@pytest.mark.parametrize("given", ["roles", ["roles"], [claim("roles"), "roles"], [None], [5]])
+def test_a_bare_string_is_no_source(given: Any) -> None:
+    """It is told how to write it."""
+    with pytest.raises(ConfigurationError, match=r"^roles: .* is no source; write claim\("):
+        sources("roles", given)
+
+
+@pytest.mark.parametrize("given", [None, 5])
+def test_sources_of_an_odd_type_are_told_by_name(given: Any) -> None:
+    """The same for what is no list at all."""
+    with pytest.raises(ConfigurationError, match=r"^roles: "):
+        sources("roles", given)
+
+
+@pytest.mark.parametrize(
+    ("value", "roles", "scopes"),
+    [
+        (["read", "write"], {"read", "write"}, {"read", "write"}),
+        ("read write", {"read write"}, {"read", "write"}),
+        ("read  write ", {"read  write "}, {"read", "write"}),
+        ("read\twrite\nx\u00a0y", {"read\twrite\nx\u00a0y"}, {"read\twrite\nx\u00a0y"}),
+        ("read,write", {"read,write"}, {"read,write"}),
+        (["read write"], {"read write"}, {"read write"}),
+        (["read", 5, None, ["x"], "", " "], {"read"}, {"read"}),
+        ("", set(), set()),
+        ("  ", set(), set()),
+        ([], set(), set()),
+        (5, set(), set()),
+        (True, set(), set()),
+        (None, set(), set()),
+        ({"read": True}, set(), set()),
+    ],
+)
+def test_names_are_collected(value: Any, roles: set[str], scopes: set[str]) -> None:
+    """RFC 6749 section 3.3: a scope string splits on the space alone. What is of an odd type is no name."""
+    assert collect([claim("x")], {"x": value}, split=False) == roles
+    assert collect([claim("x")], {"x": value}, split=True) == scopes
+
+
+def test_several_sources_are_one_union() -> None:
+    """Claims and functions, in any order; what is missing adds nothing."""
+
+    def of_groups(said: Mapping[str, Any]) -> set[str]:
+        return {f"group:{name}" for name in said["groups"]}
+
+    said = {"roles": "admin", "realm": {"roles": ["editor", "admin"]}, "groups": ["a", "b"]}
+    found: list[Source] = [claim("roles"), claim("realm", "roles"), of_groups, claim("nobody")]
+
+    assert collect(found, said, split=False) == {"admin", "editor", "group:a", "group:b"}
+    assert collect([], said, split=True) == frozenset()
+
+
+def test_a_function_that_returns_one_string_is_a_fault_of_the_app() -> None:
+    """It would be a set of letters."""
+    with pytest.raises(TypeError, match="returned one string; return a set"):
+        collect([lambda said: said["role"]], {"role": "admin"}, split=False)

@@ -1,0 +1,141 @@
+"""Header, key and signature, type and profile: what is asked of a token before and beside its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from authguard import (
+    ANY_AUDIENCE,
+    JWK,
+    PEM,
+    Bearer,
+    Issuer,
+    Rejected,
+    claim,
+)
+from tests.minting import NOW, claims, ec_key, mint, public_pem, raw_token, rsa_key
+from tests.schemes.asking import accepted, outcome, refused, signed
+from tests.security.door import bearer, issuer
+from tests.security.forged import unsigned, with_signature
+from tests.wire.tokens import vectors
+
+SCHEME = bearer()
+
+
+def test_an_algorithm_that_is_not_allowed_is_told_with_those_that_are() -> None:
+    """Both sides of the comparison."""
+    keys = [PEM(public_pem(rsa_key())), PEM(public_pem(ec_key()))]
+    scheme = bearer(issuer(keys, algorithms=["RS256", "ES256"]))
+
+    assert refused(scheme, raw_token({"alg": "RS512"}, claims(), rsa_key(), "RS512")) == (
+        "token.algorithm_refused",
+        {"algorithm": "RS512", "wanted": ("ES256", "RS256")},
+    )
+
+
+@pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"b64": False}, {"b64": None}, {"crit": [], "b64": True}])
+def test_what_is_critical_is_not_understood(header: dict[str, Any]) -> None:
+    """RFC 7515 section 4.1.11, RFC 7797."""
+    assert refused(SCHEME, signed(header)) == ("token.critical_unknown", {})
+
+
+def test_a_type_of_another_kind_is_told() -> None:
+    """With what would have been taken."""
+    assert refused(SCHEME, signed({"typ": "dpop+jwt"})) == (
+        "token.type_refused",
+        {"typ": "dpop+jwt", "wanted": "JWT or at+jwt"},
+    )
+
+
+def test_no_key_and_no_fitting_key_are_two_reasons() -> None:
+    """An unknown id is told by its name; a key that is there and does not fit is a wrong signature."""
+    scheme = bearer(issuer(PEM(public_pem(rsa_key()), kid="2026")))
+
+    assert refused(scheme, mint(headers={"kid": "2025"})) == ("key.unknown", {"kid": "2025", "algorithm": "RS256"})
+    assert refused(scheme, mint(rsa_key(which=1), headers={"kid": "2026"})) == (
+        "token.signature_invalid",
+        {"kid": "2026", "algorithm": "RS256"},
+    )
+    assert refused(scheme, mint(rsa_key(which=1))) == ("token.signature_invalid", {"kid": None, "algorithm": "RS256"})
+
+
+def test_each_key_that_may_have_signed_is_tried() -> None:
+    """A token without an id is verified by the one key that fits."""
+    keys = [PEM(public_pem(key), kid=kid) for kid, key in (("1", rsa_key(which=1)), ("0", rsa_key()))]
+
+    assert accepted(bearer(issuer(keys)), mint()).subject == "alice"
+    assert refused(bearer(issuer(keys)), mint(headers={"kid": "1"}))[0] == "token.signature_invalid"
+
+
+def test_the_signature_comes_before_the_claims() -> None:
+    """A forged token is forged, whatever else is wrong with it, and no function of the app reads its claims."""
+    read: list[object] = []
+
+    def reading(said: Mapping[str, Any]) -> list[str]:
+        read.append(said)
+        return []
+
+    scheme = bearer(issuer(roles=reading))
+    wrong = claims(exp=NOW - 1e6, aud="x", sub=5, nbf="x", cnf={})
+
+    assert refused(scheme, raw_token({"alg": "RS256"}, wrong, rsa_key(which=1)))[0] == "token.signature_invalid"
+    assert refused(scheme, with_signature(unsigned({"alg": "RS256"}, wrong), b""))[0] == "token.signature_invalid"
+    assert refused(scheme, raw_token({"alg": "RS256"}, wrong, rsa_key()))[0] == "token.claim_invalid"
+    assert read == []
+
+
+def test_a_subject_is_proven_only_behind_a_signature() -> None:
+    """What a forged token says of itself is told as such."""
+    forged, expired = outcome(SCHEME, mint(rsa_key(which=1))), outcome(SCHEME, mint(exp=NOW - 100))
+    unknown, odd = outcome(SCHEME, mint(iss="x")), outcome(SCHEME, signed(payload=claims(iss="x", sub=5)))
+
+    assert [(said.subject, said.proven) for said in (forged, expired, unknown, odd) if isinstance(said, Rejected)] == [
+        ("alice", False),
+        ("alice", True),
+        ("alice", False),
+        (None, False),
+    ]
+
+
+# --- the examples of RFC 7515, and RFC 9068 ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", vectors("jws.json")["cases"][:3], ids=lambda case: case["source"])
+def test_the_examples_of_rfc_7515_are_taken_until_they_expire(case: dict[str, Any]) -> None:
+    """Appendices A.1 to A.3: joe's token, which died in March 2011."""
+    joe = Issuer(
+        "joe", audience=ANY_AUDIENCE, algorithms=[case["algorithm"]], keys=JWK(case["jwk"]), subject=claim("iss")
+    )
+    scheme = Bearer(joe, realm="x")
+
+    principal = accepted(scheme, case["token"], now=1300819379, leeway=0)
+
+    assert (principal.subject, principal.expires_at) == ("joe", 1300819380)
+    assert principal.claims == {"iss": "joe", "exp": 1300819380, "http://example.com/is_root": True}
+    assert refused(scheme, case["token"], now=1300819380, leeway=0)[0] == "token.expired"
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "Application/At+Jwt"])
+def test_the_profile_of_rfc_9068_is_asked_for_by_its_type(typ: str) -> None:
+    """However the app and the token write it."""
+    scheme = bearer(issuer(typ=typ))
+    token = signed({"typ": "at+jwt"}, claims(client_id="shop", jti="1"))
+
+    assert accepted(scheme, token).subject == "alice"
+    assert refused(scheme, signed({"typ": "JWT"}, claims(client_id="shop", jti="1"))) == (
+        "token.type_refused",
+        {"typ": "JWT", "wanted": "at+jwt"},
+    )
+    assert refused(scheme, signed({}, claims(client_id="shop", jti="1")))[0] == "token.type_refused"
+    assert refused(scheme, signed({"typ": "at+jwt"})) == ("token.claim_missing", {"claim": "client_id"})
+
+
+def test_another_type_may_be_asked_for() -> None:
+    """Then only that one is taken, without the claims of RFC 9068."""
+    scheme = bearer(issuer(typ="vnd.example+jwt"))
+
+    assert accepted(scheme, signed({"typ": "application/vnd.example+jwt"})).subject == "alice"
+    assert refused(scheme, signed({"typ": "at+jwt"}))[0] == "token.type_refused"

@@ -1,0 +1,158 @@
+"""One question to three judges: authguard, PyJWT and joserfc, set up alike and asked at the same moment."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias, TypeVar
+
+import jwt
+import jwt.api_jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from joserfc import jwk as joserfc_jwk
+from joserfc import jwt as joserfc_jwt
+from joserfc.jws import JWSRegistry
+from joserfc.registry import HeaderParameter
+
+from authguard import ANY_AUDIENCE, ANY_ISSUER, PEM, AuthRequest, Bearer, Credentials, Issuer, Moment, Rejected, Secret
+from authguard.model import Outcome
+from tests.minting import AUDIENCE, ISSUER, NOW, claims, ec_key, ed_key, public_pem, raw_token, rsa_key
+
+LEEWAY = 60
+
+#: An HMAC secret that nobody published.
+SECRET = hashlib.sha512(b"a secret of these tests").digest()
+
+T = TypeVar("T")
+Part: TypeAlias = bytes | dict[str, Any]
+
+
+def settled(call: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that has nothing to wait for, without an event loop."""
+    try:
+        call.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    msg = "it waits for something"
+    raise AssertionError(msg)
+
+
+class _LargeHeaders(JWSRegistry):
+    # Ours has no limit but the token's; joserfc's stands at 512 octets.
+    max_header_length = 16 * 1024
+
+
+# What we do not look at, joserfc is not to judge either: RFC 7515 section 4.1 lets a header say whatever it likes, as
+# long as it is not critical.
+_UNSEEN = {name: HeaderParameter("unseen", lambda _: None) for name in ("jku", "jwk", "x5u", "x5c", "x5t", "cty")}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One algorithm, one key and one policy, in the words of all three. An ``open`` policy asks for nothing."""
+
+    algorithm: str
+    key: Any
+    bearer: Bearer
+    open: bool
+
+    def ours(self, token: bytes) -> Outcome:
+        """The outcome of the Bearer scheme."""
+        request = AuthRequest({"type": "http", "headers": []}, path="/", moment=Moment(NOW, LEEWAY))
+        return settled(self.bearer.authenticate(request, Credentials("bearer", token)))
+
+    def pyjwt(self, token: bytes) -> dict[str, Any] | None:
+        """The claims that ``jwt.decode`` returns; None where it raises."""
+        key = self.key if isinstance(self.key, bytes) else self.key.public_key()
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[self.algorithm],
+                audience=None if self.open else AUDIENCE,
+                issuer=None if self.open else ISSUER,
+                leeway=LEEWAY,
+                options={"require": [] if self.open else ["exp"], "verify_aud": not self.open},
+            )
+        except Exception:  # noqa: BLE001 - however it says no, it says no
+            return None
+
+    def joserfc(self, token: bytes) -> dict[str, Any] | None:
+        """The claims that joserfc returns and validates; None where it raises."""
+        registry = _LargeHeaders(_UNSEEN, [self.algorithm], strict_check_header=False)
+        wanted: dict[str, Any] = {
+            "iss": {"essential": True, "value": ISSUER},
+            "aud": {"essential": True, "value": AUDIENCE},
+            "exp": {"essential": True},
+        }
+        rules = joserfc_jwt.JWTClaimsRegistry(int(NOW), LEEWAY, **({} if self.open else wanted))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it calls EdDSA deprecated, for the names of RFC 9864
+                decoded = joserfc_jwt.decode(token, _joserfc_key(self.key), registry=registry)
+            rules.validate(decoded.claims)
+        except Exception:  # noqa: BLE001 - same
+            return None
+        return decoded.claims
+
+    def token(self, header: Part | None = None, payload: Part | None = None) -> bytes:
+        """A token over these octets with a right signature, whatever they say."""
+        stated = {"alg": self.algorithm, "typ": "JWT"} if header is None else header
+        said = claims() if payload is None else payload
+        return raw_token(stated, said, self.key, self.algorithm).encode()
+
+
+@cache
+def _joserfc_key(key: Any) -> Any:
+    match key:
+        case bytes():
+            return joserfc_jwk.OctKey.import_key(key)
+        case rsa.RSAPrivateKey():
+            return joserfc_jwk.RSAKey.import_key(public_pem(key))
+        case ec.EllipticCurvePrivateKey():
+            return joserfc_jwk.ECKey.import_key(public_pem(key))
+        case _:
+            return joserfc_jwk.OKPKey.import_key(public_pem(key))
+
+
+@cache
+def setup(algorithm: str, *, open: bool = False) -> Setup:  # noqa: A002 - the word for it
+    """The judges for an algorithm, made once a run."""
+    keys: dict[str, Callable[[], Any]] = {"RS": rsa_key, "PS": rsa_key, "HS": lambda: SECRET, "Ed": ed_key}
+    curves = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "ES256K": "secp256k1"}
+    key = ec_key(curves[algorithm]) if algorithm in curves else keys[algorithm[:2]]()
+    issuer = Issuer(
+        ANY_ISSUER if open else ISSUER,
+        audience=ANY_AUDIENCE if open else AUDIENCE,
+        algorithms=[algorithm],
+        keys=Secret(key) if isinstance(key, bytes) else PEM(public_pem(key), algorithm=algorithm),
+        require_exp=not open,
+    )
+    return Setup(algorithm, key, Bearer(issuer, realm="orders"), open)
+
+
+def kind_of(rejected: Rejected) -> str:
+    """What the record of a denial would say, as far as it goes by the kind of the token."""
+    detail = rejected.facts.get("problem") or rejected.facts.get("claim")
+    return f"{rejected.reason.code}: {detail}" if detail else rejected.reason.code
+
+
+class _Stopped(dt.datetime):
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> _Stopped:
+        return cls.fromtimestamp(NOW, tz)
+
+
+@contextmanager
+def pyjwt_at_now() -> Iterator[None]:
+    """PyJWT has no clock to inject: for the while, what it takes for the time is NOW."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jwt.api_jwt, "datetime", _Stopped)
+        yield

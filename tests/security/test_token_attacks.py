@@ -1,0 +1,254 @@
+"""One test for each published fault of a library in this field: whose key, which algorithm, for whom."""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+import socket
+from typing import Any
+
+import pytest
+
+from authguard import (
+    ANY_AUDIENCE,
+    JWK,
+    PEM,
+    ConfigurationError,
+    Issuer,
+    JWKSet,
+    Secret,
+    VerificationKey,
+)
+from tests.minting import (
+    AUDIENCE,
+    ISSUER,
+    b64url,
+    claims,
+    ec_key,
+    mint,
+    public_pem,
+    raw_token,
+    rsa_key,
+)
+from tests.security.door import Counted, Door, bearer, issuer
+from tests.security.forged import known_octets, public_jwk, unsigned, with_signature
+from tests.security.harmless import FOREIGN_KEYS
+from tests.security.peers import SECRET
+
+CASINGS = sorted({"".join(letters) for letters in itertools.product(*zip("none", "NONE", strict=True))})
+
+
+def signed_with(algorithm: str, header: dict[str, Any], key: Any = None) -> bytes:
+    """A token with this header whose signature is really made with this algorithm."""
+    return raw_token({"typ": "JWT", **header}, claims(), key or rsa_key(), algorithm).encode()
+
+
+# --- algorithms -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signature", [b"", b"x"])
+async def test_none_is_no_algorithm(signature: bytes) -> None:
+    """RFC 8725 section 2.1: an unsigned token is refused, however ``none`` is written."""
+    door = Door()
+
+    answers = [await door.bearer(with_signature(unsigned({"alg": alg}), signature)) for alg in CASINGS]
+
+    assert {(answer.status, answer.reason) for answer in answers} == {(401, "token.algorithm_refused")}
+    assert len(answers) == 16
+
+
+def test_none_cannot_be_allowed() -> None:
+    """RFC 8725 section 3.2: there is no configuration that takes unsigned tokens."""
+    for alg in [*CASINGS, ""]:
+        with pytest.raises(ConfigurationError, match=r"^algorithms: "):
+            issuer(algorithms=[alg])
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256"])
+async def test_a_public_key_is_no_secret(algorithm: str) -> None:
+    """CVE-2026-48526, CVE-2022-29217, CVE-2017-11424, CVE-2024-33663, CVE-2024-37568: in whatever form it is known."""
+    key: Any = ec_key() if algorithm == "ES256" else rsa_key()
+    sources = [PEM(public_pem(key)), JWK(public_jwk(key)), JWKSet({"keys": [public_jwk(key)]})]
+    doors = [Door(bearer(issuer(source, algorithms=[algorithm]))) for source in sources]
+
+    for alg, hash_name in (("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512"), (algorithm, "sha256")):
+        signing_input = unsigned({"alg": alg, "typ": "JWT"})
+        for octets in known_octets(key).values():
+            token = with_signature(signing_input, hmac.digest(octets, signing_input, hash_name))
+            answers = [await door.bearer(token) for door in doors]
+
+            assert {answer.status for answer in answers} == {401}
+
+
+def test_a_public_key_makes_no_secret() -> None:
+    """The same from the other side: the text of a public key as ``Secret(...)`` is refused while the app is built."""
+    for key in (rsa_key(), ec_key()):
+        for octets in known_octets(key).values():
+            with pytest.raises(ConfigurationError, match="no secret"):
+                issuer(Secret(octets), algorithms=["HS256"])
+
+
+@pytest.mark.parametrize("algorithms", [["HS256", "RS256"], ["ES256", "HS512"], ["EdDSA", "HS384", "PS256"]])
+def test_hmac_and_public_keys_do_not_mix(algorithms: list[str]) -> None:
+    """The same at its root: one issuer has secrets or public keys, never both."""
+    with pytest.raises(ConfigurationError, match="do not go together"):
+        issuer(algorithms=algorithms)
+
+
+async def test_each_key_has_one_algorithm() -> None:
+    """CVE-2026-48523: a key that a JWK binds to RS256 verifies neither PS256 nor RS512, allowed though they are."""
+    keys = JWKSet({"keys": [{**public_jwk(rsa_key()), "alg": "RS256"}]})
+    door = Door(bearer(issuer(keys, algorithms=["RS256", "RS512", "PS256"])))
+
+    answers = {alg: await door.bearer(signed_with(alg, {"alg": alg})) for alg in ("RS256", "RS512", "PS256")}
+    lying = await door.bearer(signed_with("PS256", {"alg": "RS256"}))
+
+    assert {alg: answer.reason for alg, answer in answers.items()} == {
+        "RS256": None,
+        "RS512": "key.unknown",
+        "PS256": "key.unknown",
+    }
+    assert lying.reason == "token.signature_invalid"
+
+
+@pytest.mark.parametrize("bound_to", ["PS256", "HS256"])
+async def test_a_source_cannot_lend_a_key_of_another_algorithm(bound_to: str) -> None:
+    """CVE-2026-48523 again: a key of one's own source counts only for the algorithm that the header names."""
+    material: Any = SECRET if bound_to == "HS256" else rsa_key()
+    verifier = SECRET if bound_to == "HS256" else rsa_key().public_key()
+    door = Door(bearer(issuer(Counted(VerificationKey(bound_to, None, verifier)))))
+
+    answer = await door.bearer(signed_with(bound_to, {"alg": "RS256"}, material))
+
+    assert answer.status == 401
+
+
+async def test_an_algorithm_that_is_not_listed_is_refused_with_a_right_signature() -> None:
+    """RFC 8725 section 3.1: the list decides, not what the key could do."""
+    door = Door()
+
+    answers = [await door.bearer(signed_with(alg, {"alg": alg})) for alg in ("RS384", "RS512", "PS256")]
+
+    assert {answer.reason for answer in answers} == {"token.algorithm_refused"}
+    assert answers[0].record.facts["wanted"] == ("RS256",)
+
+
+@pytest.mark.parametrize("algorithms", ["HS256", "HS2566", "xHS256x", b"HS256", "RS256,HS256", ""])
+def test_the_algorithms_are_a_list_of_names(algorithms: Any) -> None:
+    """The sibling of CVE-2024-53861 in PyJWT takes HS256 out of the string "HS2566": here a string is refused."""
+    with pytest.raises(ConfigurationError, match=r"^algorithms: "):
+        issuer(Secret(SECRET), algorithms=algorithms)
+
+
+def test_the_algorithms_cannot_be_left_out() -> None:
+    """CVE-2024-33663 (python-jose): they are never taken from the token, nor from the key."""
+    forgetful: Any = Issuer
+
+    with pytest.raises(TypeError, match="algorithms"):
+        forgetful(ISSUER, audience=AUDIENCE, keys=PEM(public_pem(rsa_key())))
+
+
+# --- keys that a token brings along, or chooses -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Whom a test tried to reach. Nobody is reached."""
+    tried: list[object] = []
+
+    def refuse(*address: object) -> None:
+        tried.append(address)
+        raise OSError("a test without a network")
+
+    for name in ("connect", "connect_ex", "sendto", "bind"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    for name in ("getaddrinfo", "create_connection", "gethostbyname"):
+        monkeypatch.setattr(socket, name, refuse)
+    return tried
+
+
+async def test_a_token_does_not_choose_its_key(network: list[object]) -> None:
+    """CVE-2018-0114, CVE-2026-27962: ``jwk``, ``jku``, ``x5u``, ``x5c`` are not looked at, and nobody is called."""
+    mallory = rsa_key(which=1)
+    source = Counted(VerificationKey("RS256", None, rsa_key().public_key()))
+    door = Door(bearer(issuer(source)))
+    brought = {**FOREIGN_KEYS, "jwk": public_jwk(mallory), "x5t": "x", "x5t#S256": "x"}
+
+    forged = [await door.bearer(signed_with("RS256", {"alg": "RS256", n: v}, mallory)) for n, v in brought.items()]
+    honest = await door.bearer(signed_with("RS256", {"alg": "RS256", **brought}))
+
+    assert {answer.reason for answer in forged} == {"token.signature_invalid"}
+    assert honest.status == 200
+    assert network == []
+    assert set(source.asked) == {(None, "RS256")}
+
+
+async def test_only_the_compact_serialisation_is_a_token() -> None:
+    """GHSA-jc38-x7x8-2xc8 (jwt-framework): a header beside the signature could name the algorithm. There is none."""
+    header, payload, signature = mint().split(".")
+    flat = f'{{"protected":"{header}","header":{{"alg":"none"}},"payload":"{payload}","signature":"{signature}"}}'
+
+    answer = await Door().bearer(flat)
+
+    assert (answer.status, answer.reason) == (401, "credentials.malformed")
+
+
+async def test_an_encrypted_token_is_not_read() -> None:
+    """CVE-2024-33664 (python-jose): what is never decompressed is no bomb. Five parts are refused by their number."""
+    jwe = ".".join([b64url(b'{"alg":"dir","enc":"A128GCM","zip":"DEF"}'), "", *[b64url(b"x" * 100)] * 3])
+
+    answer = await Door().bearer(jwe)
+
+    assert (answer.status, answer.reason) == (401, "token.malformed")
+    assert answer.record.facts["problem"] == "an encrypted token (JWE), five parts"
+
+
+# --- what must be understood, and what must be asked ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crit", [["foo"], ["b64"], ["exp"], [], "foo", None, 0, False])
+async def test_what_is_critical_is_understood_or_refused(crit: Any) -> None:
+    """CVE-2026-32597, CVE-2025-59420: no extension is understood here, so ``crit`` is refused, whatever it holds."""
+    answer = await Door().bearer(signed_with("RS256", {"alg": "RS256", "crit": crit, "foo": 1, "b64": True}))
+
+    assert (answer.status, answer.reason) == (401, "token.critical_unknown")
+
+
+@pytest.mark.parametrize(
+    "stated", ["https://a.exampl", "https://a.example/", "a", "", "https://A.example", ["https://a.example"], None]
+)
+async def test_an_issuer_is_compared_whole(stated: Any) -> None:
+    """CVE-2024-53861 (PyJWT): ``in`` on a string took a part of the issuer for the issuer."""
+    door = Door(bearer(issuer(name="https://a.example")))
+
+    answer = await door.bearer(raw_token({"alg": "RS256"}, claims(iss=stated), rsa_key()))
+
+    assert (answer.status, answer.reason) == (401, "token.issuer_unknown")
+
+
+def test_the_audience_cannot_be_left_out() -> None:
+    """Hono's and fastapi-cloudauth's fault: who checks no audience says so in words."""
+    forgetful: Any = Issuer
+    key = PEM(public_pem(rsa_key()))
+
+    with pytest.raises(TypeError, match="audience"):
+        forgetful(ISSUER, algorithms=["RS256"], keys=key)
+    nothings: tuple[Any, ...] = ("", [], None)
+    for nothing in nothings:
+        with pytest.raises(ConfigurationError, match=r"^audience: .*ANY_AUDIENCE"):
+            issuer(audience=nothing)
+    assert issuer(audience=ANY_AUDIENCE).rules.audience is None
+
+
+async def test_a_token_for_somebody_else_is_refused() -> None:
+    """The same at run time: another audience, a part of ours, none at all."""
+    door = Door()
+
+    answers = {aud: (await door.bearer(mint(aud=aud))).reason for aud in ("billing", "order", "orders2", ...)}
+
+    assert answers == {
+        "billing": "token.audience_mismatch",
+        "order": "token.audience_mismatch",
+        "orders2": "token.audience_mismatch",
+        ...: "token.claim_missing",
+    }

@@ -1,0 +1,71 @@
+"""What is too weak to be set up: an app with it does not start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+import pytest
+
+from authguard import JWK, PEM, ConfigurationError, Guard, Secret
+from tests.minting import private_pem, public_pem, rsa_key
+from tests.security.door import bearer, issuer
+from tests.security.forged import public_jwk
+from tests.security.peers import SECRET
+
+
+@pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_a_short_secret_is_refused(algorithm: str, least: int) -> None:
+    """CVE-2025-45768 (PyJWT, disputed); RFC 7518 section 3.2: an HMAC secret has the size of the hash, or more."""
+    secret = SECRET[: least - 1]
+
+    for short in (secret, b"", secret[:1]):
+        with pytest.raises(ConfigurationError, match=f"{algorithm} takes {least} or more"):
+            issuer(Secret(short), algorithms=[algorithm])
+    issuer(Secret(SECRET[:least]), algorithms=[algorithm])
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "secret" * 11,
+        "Secret-Secret-Secret-Secret-Secret-Secret!",
+        "change-me-change-me-change-me-change-me",
+        "your-256-bit-secret-your-256-bit-secret",
+        "password" * 5,
+        "a" * 64,
+        " " * 64,
+        "abc" * 22,
+        b"\0" * 64,
+        # What jwt.io shows, and what FastAPI's tutorial signs with.
+        "a-string-secret-at-least-256-bits-long",
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    ],
+)
+def test_a_published_secret_is_refused(secret: str | bytes) -> None:
+    """AuthTuna's and codex.docs' fault: a secret out of documentation, or of few characters, is everybody's."""
+    with pytest.raises(ConfigurationError, match="can be guessed"):
+        issuer(Secret(secret), algorithms=["HS256"])
+
+
+def test_a_short_rsa_key_is_refused() -> None:
+    """RFC 7518 section 3.3: 2,048 bits or more, as PEM and as JWK."""
+    for short in (PEM(public_pem(rsa_key(1024))), JWK(public_jwk(rsa_key(1024)))):
+        with pytest.raises(ConfigurationError, match="1024 bits; 2048 is the least"):
+            issuer(short)
+
+
+def test_a_private_key_is_refused() -> None:
+    """Who verifies has no use for it, and a place less to lose it from."""
+    jwk = {**jwt.get_algorithm_by_name("RS256").to_jwk(rsa_key(), as_dict=True), "key_ops": ["sign", "verify"]}
+
+    for private in (PEM(private_pem(rsa_key())), JWK(jwk)):
+        with pytest.raises(ConfigurationError, match="private key"):
+            issuer(private)
+
+
+@pytest.mark.parametrize("leeway", [float("nan"), float("inf"), -1, -0.001, True, False, 1e12, 300.1, "60", None, 1j])
+def test_a_leeway_without_sense_is_refused(leeway: Any) -> None:
+    """With PyJWT, a leeway of NaN, infinity or 1e12 takes a token that expired a year ago."""
+    with pytest.raises(ConfigurationError, match=r"^leeway: "):
+        Guard(bearer(), leeway=leeway)

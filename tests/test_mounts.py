@@ -1,0 +1,68 @@
+"""Below a mount Starlette reads the path a second time; what it reads must be what the rules were held against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, Secret, role
+from tests.test_request import Exchange, drive, http
+
+GUARD = Guard(
+    Bearer(Issuer("i", audience="a", algorithms=["HS256"], keys=Secret(bytes(range(64)))), realm="r"),
+    rules=[Rule("/a/{x}/secret", role("one")), Rule("/a/**", PUBLIC), Rule("/open", PUBLIC)],
+    log=False,
+)
+
+
+async def secret(request: Request) -> PlainTextResponse:
+    """What only the role may see."""
+    return PlainTextResponse("SECRET")
+
+
+def mounted() -> Starlette:
+    """A mount whose router has a pattern for two segments."""
+    return Starlette(routes=[Mount("/a", routes=[Route("/{x}/secret", secret)]), Route("/open", secret)])
+
+
+def included() -> FastAPI:
+    """The same, in a router that FastAPI keeps as one route."""
+    inner, router, app = Starlette(routes=[Route("/{x}/secret", secret)]), APIRouter(), FastAPI()
+    router.mount("/a", inner)
+    app.include_router(router)
+    return app
+
+
+async def ask(app: Any, path: str, root_path: str) -> Exchange:
+    """One request, through the guard."""
+    return await drive(AuthGuardMiddleware(app, guard=GUARD), http(path, root_path=root_path))
+
+
+@pytest.mark.parametrize("app", [mounted, included])
+@pytest.mark.parametrize("root_path", ["", "/api", "/", "/a", "/x"])
+@pytest.mark.parametrize("path", ["/a/secret", "/a/b/secret", "/api/a/secret", "/api/a/b/secret", "/a/a/b/secret"])
+async def test_no_root_path_opens_what_a_mount_holds(app: Any, root_path: str, path: str) -> None:
+    """By whatever way the router inside the mount reads the path, the role is asked for or the path is refused."""
+    answer = await ask(app(), path, root_path)
+
+    assert b"SECRET" not in answer.body
+
+
+@pytest.mark.parametrize("path", ["/open", "/api/open"])
+async def test_without_mounts_a_proxy_may_take_the_prefix_off(path: str) -> None:
+    """Then both spellings reach the route, and both are read alike by the rules."""
+    app = Starlette(routes=[Route("/open", secret)])
+
+    assert (await ask(app, path, "/api")).status == 200
+
+
+async def test_with_mounts_a_path_outside_the_root_path_is_refused() -> None:
+    """400, since the inner router would read something else than the guard."""
+    assert (await ask(mounted(), "/open", "/api")).status == 400
+    assert (await ask(mounted(), "/api/open", "/api")).status == 200
