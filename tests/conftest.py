@@ -1,0 +1,46 @@
+"""What holds for the whole suite: properties have no deadline, and where CI=true no test may skip."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+CI = os.environ.get("CI") == "true"
+
+# Hypothesis has a profile of its own for CI: no deadline, and the same examples at every run.
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if CI else "here")
+
+
+class NothingSkips:
+    """A test that does not run there proves nothing, and nobody reads the log of a green run: a skip is a failure, and
+    an expected failure is one too, for it would be the way round this."""
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self.skipped.append(report.nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # An unexpected pass carries `wasxfail` too, and an outcome of "passed" where xfail is not strict.
+        if report.skipped or hasattr(report, "wasxfail"):
+            self.skipped.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.skipped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.skipped:
+            terminalreporter.section("CI=true, and these did not run", red=True)
+            for nodeid in self.skipped:
+                terminalreporter.line(nodeid)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if CI:
+        config.pluginmanager.register(NothingSkips())
