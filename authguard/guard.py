@@ -124,7 +124,7 @@ class Guard:
         tried: str | None = None
         try:
             if proven is not None:
-                outcome = await self._checked(request, Accepted(proven))
+                outcome = await self._checked(request, Accepted(self._known(proven, proven.scheme)))
                 if isinstance(outcome, Rejected):
                     return _rejected(outcome, proven.scheme, refuse)
                 return _judge(request, match, outcome, refuse)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
@@ -32,6 +33,19 @@ class Passage:
 
     principal: Principal | None
     headers: object = field(repr=False)
+
+
+class _Credentials(AuthCredentials):
+    """What Starlette is told of a principal. Drawn up when the app asks, which most requests never do."""
+
+    def __init__(self, principal: Principal) -> None:
+        self._principal = principal
+
+    @cached_property
+    def scopes(self) -> list[str]:  # type: ignore[override]
+        # No scope of a token may pass for a role, or for more than itself.
+        own = [name for name in self._principal.scopes if name != "authenticated" and not name.startswith("role:")]
+        return ["authenticated", *own, *(f"role:{name}" for name in self._principal.roles)]
 
 
 class AuthGuardMiddleware:
@@ -82,9 +96,11 @@ class AuthGuardMiddleware:
         if kind not in {"http", "websocket"}:
             msg = f"authguard does not know the scope type {kind!r}, and lets nothing by that it does not know"
             raise RuntimeError(msg)
-        path = route_path(scope, self._root_path)
-        match = self.guard.table.match(_method(scope), path)
-        if self.guard.table.rules and self._is_read_twice(scope, path):
+        guard = self.guard
+        root: str = self._root_path or scope.get("root_path", "")
+        path: str = route_path(scope, root) if root else scope["path"]
+        match = guard.table.match(_method(scope), path)
+        if root and path == scope["path"] and guard.table.rules and self._is_read_twice():
             match = AMBIGUOUS
         outer = scope.get("authguard")
         proven = outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
@@ -92,19 +108,18 @@ class AuthGuardMiddleware:
             _enter(scope, proven)
             await self.app(scope, receive, send)
             return
-        body = _Body(receive) if self.guard.reads_body and kind == "http" else None
-        moment = self.guard.moment()
-        request = AuthRequest(scope, path=path, moment=moment, reader=body.read if body else None)
-        decision = self.guard.path_refused() if match is AMBIGUOUS else await self.guard.decide(request, match, proven)
+        body = _Body(receive) if guard.reads_body and kind == "http" else None
+        request = AuthRequest(scope, path=path, moment=guard.moment(), reader=body.read if body else None)
+        decision = guard.path_refused() if match is AMBIGUOUS else await guard.decide(request, match, proven)
         match decision:
             case Granted():
-                self.guard.tell(request, decision)
+                guard.tell(request, decision)
                 _enter(scope, decision.principal)
                 onward = _with_headers(send, decision.response_headers) if decision.response_headers else send
                 await self.app(scope, body.receive if body else receive, onward)
             case Denied():
-                reply, denied = self.guard.reply(request, decision, self._render)
-                self.guard.tell(request, denied)
+                reply, denied = guard.reply(request, decision, self._render)
+                guard.tell(request, denied)
                 await _answer(scope, send, reply)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,15 +133,12 @@ class AuthGuardMiddleware:
         if failed is not None:
             raise failed
 
-    def _is_read_twice(self, scope: Scope, path: str) -> bool:
-        """Whether a ``Mount`` further in would not take its own part off the path.
+    def _is_read_twice(self) -> bool:
+        """Whether a ``Mount`` further in would not take its own part off a path that does not begin with ``root_path``.
 
         Starlette looks for the mount's path behind ``root_path``; where the path does not begin with that, the router
         inside the mount reads the whole path anew, and what it finds is not what the rules were held against.
         """
-        root: str = self._root_path or scope.get("root_path", "")
-        if not root or path != scope["path"]:
-            return False
         if self._mounts is None:
             self._mounts = any(_has_mount(inner) for inner in _chain(self.app))
         return self._mounts
@@ -159,13 +171,8 @@ def _method(scope: Scope) -> str:
 def _enter(scope: Scope, principal: Principal | None) -> None:
     """What the app finds in its scope. Whatever stood there was not written by this guard, and goes."""
     scope["authguard"] = Passage(principal, scope["headers"])
-    if principal is None:
-        scope["user"], scope["auth"] = _ANONYMOUS, AuthCredentials()
-        return
-    # No scope of a token may pass for a role, or for more than itself.
-    scopes = [name for name in principal.scopes if name != "authenticated" and not name.startswith("role:")]
-    scope["user"] = principal
-    scope["auth"] = AuthCredentials(["authenticated", *scopes, *(f"role:{name}" for name in principal.roles)])
+    scope["user"] = principal or _ANONYMOUS
+    scope["auth"] = AuthCredentials() if principal is None else _Credentials(principal)
 
 
 async def _answer(scope: Scope, send: Send, reply: Reply) -> None:

@@ -16,6 +16,35 @@ from authguard.schemes.base import Carrier
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 
+# The registry of RFC 9110 section 16.4.1, and what else is common. Any other word there may be a key or a password that
+# somebody sent without a scheme before it, and is not told.
+_SCHEMES = frozenset(
+    [
+        "apikey",
+        "aws4-hmac-sha256",
+        "basic",
+        "bearer",
+        "concealed",
+        "digest",
+        "dpop",
+        "gnap",
+        "hoba",
+        "mutual",
+        "negotiate",
+        "ntlm",
+        "oauth",
+        "privatetoken",
+        "scram-sha-1",
+        "scram-sha-256",
+        "token",
+        "vapid",
+    ]
+)
+
+
+def _told(scheme: str) -> str:
+    return scheme if scheme in _SCHEMES else "a word that is no registered scheme"
+
 
 def choose(
     request: AuthRequest, carriers: Iterable[Carrier], accepted: frozenset[str], refuse: Callable[..., Denied]
@@ -32,24 +61,25 @@ def choose(
         found = _find(carrier, request, accepted, refuse)
         if not isinstance(found, Denied):
             (ambient if carrier.ambient else explicit).extend(found)
-        elif carrier.ambient:
-            ambient_fault = ambient_fault or found
-        else:
+        elif not carrier.ambient:
             return found
-    if len(explicit) == 1 and explicit[0].scheme in accepted:  # as nearly every request has it
-        return explicit[0]
-    usable = [credentials for credentials in explicit if credentials.scheme in accepted]
-    if not usable:
-        if ambient_fault is not None:
-            return ambient_fault
-        usable = [credentials for credentials in ambient if credentials.scheme in accepted]
+        elif found.reason is not SCHEME_UNSUPPORTED:  # what is sent along for others, and not wanted here, is nothing
+            ambient_fault = ambient_fault or found
+    usable = _usable(explicit, accepted)
+    if not usable and ambient_fault is not None:
+        return ambient_fault
+    usable = usable or _usable(ambient, accepted)
     if len(usable) == 1:
         return usable[0]
     if usable:
         return refuse(CREDENTIALS_AMBIGUOUS, facts={"presented": [credentials.scheme for credentials in usable]})
     if explicit:
-        return refuse(SCHEME_UNSUPPORTED, facts={"presented": explicit[0].scheme})
+        return refuse(SCHEME_UNSUPPORTED, facts={"presented": _told(explicit[0].scheme)})
     return refuse(CREDENTIALS_MISSING)
+
+
+def _usable(presented: Iterable[Credentials], accepted: frozenset[str]) -> list[Credentials]:
+    return [credentials for credentials in presented if credentials.scheme in accepted]
 
 
 def _find(
@@ -60,5 +90,5 @@ def _find(
     except WireError as error:
         if error.scheme is None or error.scheme in accepted:
             return refuse(CREDENTIALS_MALFORMED, error.scheme, facts={"problem": error.problem})
-        return refuse(SCHEME_UNSUPPORTED, facts={"presented": error.scheme})
+        return refuse(SCHEME_UNSUPPORTED, facts={"presented": _told(error.scheme)})
     return refuse(found.reason, facts=found.facts) if isinstance(found, Rejected) else found

@@ -422,6 +422,29 @@ async def test_a_malformed_ambient_credential_yields_to_an_explicit_one_too() ->
     assert isinstance(decision, Granted)
 
 
+@pytest.mark.parametrize(("requirement", "reason"), [(OPTIONAL, None), (via("badge"), CREDENTIALS_MISSING)])
+async def test_a_malformed_ambient_credential_that_nobody_wants_is_nothing(
+    requirement: Any, reason: Reason | None
+) -> None:
+    """As a well-formed one is: a scheme that the route does not accept is not judged, by its octets either."""
+    broken = Fails(WireError("no cookie of ours", "session"), ambient=True)
+    guard = made(Badge("cookie", carrier=broken), Badge(), rules=[Rule("/**", requirement)])
+
+    decision = await decide(guard, None)
+
+    assert (decision.reason if isinstance(decision, Denied) else None) == reason
+
+
+async def test_of_two_faults_the_explicit_one_is_told() -> None:
+    """A malformed cookie hides nothing of a malformed field; alone it is what is told."""
+    broken = Fails(WireError("no cookie of ours", "cookie"), ambient=True)
+    guard = made(Badge("cookie", carrier=broken), Badge("old", carrier=broken), Badge())
+
+    told = [(await refusal(guard, field)).facts for field in ("Badge\talice", None, "Basic abc")]
+
+    assert [facts["problem"] for facts in told] == ["no space after the auth-scheme"] + ["no cookie of ours"] * 2
+
+
 async def test_a_carrier_that_fails_closes_the_door() -> None:
     """503, told by type."""
     denied = await refusal(made(Badge("key", carrier=Fails(LookupError("s3cr3t")))), None)

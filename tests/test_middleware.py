@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
@@ -25,7 +25,7 @@ from starlette.authentication import UnauthenticatedUser, has_required_scope
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -466,6 +466,52 @@ async def test_a_guard_inside_a_mounted_app_sees_the_path_below_the_mount() -> N
     assert statuses == [200, 401, 404]
 
 
+def _open(*routes: BaseRoute) -> Starlette:
+    return Starlette(routes=[Route("/open", _who), *routes])
+
+
+def _included() -> FastAPI:
+    app, router = FastAPI(openapi_url=None), APIRouter()
+    router.mount("/sub", _open())
+    app.include_router(router)
+    return app
+
+
+APPS: dict[str, tuple[Callable[[], ASGIApp], int]] = {
+    "no mount": (_open, 200),
+    "no Starlette": (Endpoint, 200),
+    "a mount": (lambda: _open(Mount("/sub", _open())), 400),
+    "a mount in a mount": (lambda: _open(Mount("/sub", routes=[Mount("/sub", _open())])), 400),
+    "a mount in a middleware": (lambda: _Wrapped(_open(Mount("/sub", _open()))), 400),
+    "a mount behind a host": (lambda: _open(Host("api.example", _open(Mount("/sub", _open())))), 400),
+    "a mount in an included router": (_included, 400),
+}
+
+
+@pytest.mark.parametrize("name", APPS)
+async def test_a_path_that_a_mount_would_read_anew_is_refused(name: str) -> None:
+    """Starlette takes the mount's path off only behind root_path: a path that does not begin with that is read twice,
+    and the rules were held against one of the readings. Where no mount is, there is one reading.
+    """
+    make, status = APPS[name]
+    app = guarded(make(), rules=[Rule("/boss", role("boss"))], default=OPTIONAL)
+    paths = [("/open", "/v"), ("/open", "/v"), ("/open", ""), ("/v/open", "/v")]
+
+    answers = [await drive(app, http(path, root_path=root_path)) for path, root_path in paths]
+
+    assert [answer.status for answer in answers[:2]] == [status] * 2
+    assert 400 not in [answer.status for answer in answers[2:]]
+
+
+async def test_without_rules_no_reading_matters() -> None:
+    """As with any other path that could be read in two ways."""
+    app = guarded(_open(Mount("/sub", _open())), default=OPTIONAL)
+
+    answer = await drive(app, http("/open", root_path="/v"))
+
+    assert answer.status == 200
+
+
 async def test_a_chain_that_bites_its_tail_is_walked_once() -> None:
     """An app whose ``.app`` is itself does not hang the start."""
     app = _Wrapped(Endpoint())
@@ -887,6 +933,21 @@ async def test_an_inner_guard_authenticates_whom_the_outer_one_did_not(requireme
 
     assert (denied.status, granted.status) == (401, 200)
     assert nested.counts == ((0, 1) if requirement is PUBLIC else (1, 0))
+
+
+async def _pass(request: AuthRequest, principal: Principal) -> Principal:
+    return principal
+
+
+@pytest.mark.parametrize("checks", [[], [_pass]])
+async def test_an_inner_guard_knows_by_its_own_words_what_a_role_implies(checks: list[Any]) -> None:
+    """Whether it has checks is no matter of that."""
+    rules, implies = [Rule("/x", role("editor"))], {"admin": {"editor"}}
+    nested = Nested(inner={"rules": rules, "implies": implies, "checks": checks})
+
+    answer = await nested.ask()
+
+    assert (answer.status, nested.counts) == (200, (1, 0))
 
 
 DISABLED = Reason("account.disabled", 403)

@@ -45,7 +45,7 @@ class VerificationKey:
     algorithm: str
     kid: str | None
     #: PyJWT's prepared key: a public key of ``cryptography``, or an HMAC secret.
-    material: Any = field(repr=False, compare=False)
+    material: Any = field(repr=False, hash=False)
 
     def verify(self, signing_input: bytes, signature: bytes) -> None:
         """Returns where the signature fits; raises ``InvalidSignature`` otherwise."""

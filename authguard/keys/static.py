@@ -20,6 +20,7 @@ from authguard.keys.base import ALGORITHMS, KeyMaterial, VerificationKey
 _log = logging.getLogger("authguard")
 
 MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 16384  # OpenSSL verifies with none that is longer
 _HMAC_OCTETS = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -52,7 +53,7 @@ class PEM(KeyMaterial):
     algorithm: str | None = None
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
-        octets = self.pem.encode() if isinstance(self.pem, str) else self.pem
+        octets = _octets(self.pem, "PEM", self.kid)
         if b"PRIVATE KEY-----" in octets:
             raise ConfigurationError("keys", "this PEM holds a private key; verifying takes the public one alone")
         try:
@@ -77,7 +78,7 @@ class Secret(KeyMaterial):
     algorithm: str | None = None
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
-        octets = self.secret.encode() if isinstance(self.secret, str) else self.secret
+        octets = _octets(self.secret, "Secret", self.kid)
         return (_secret(octets, self.kid, self.algorithm, algorithms),)
 
 
@@ -117,6 +118,20 @@ class JWKSet(KeyMaterial):
         if problems:
             _log.warning("keys left out of a JWK Set: %s", "; ".join(problems))
         return keys
+
+
+def _octets(value: object, what: str, kid: object) -> bytes:
+    if kid is not None and not isinstance(kid, str):
+        raise ConfigurationError("keys", f"the kid {kid!r} is no string")
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ConfigurationError("keys", f"{what}(...) takes text or octets, and not {type(value).__name__}")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        pass
+    raise ConfigurationError("keys", f"the text of {what}(...) cannot be encoded")
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:
@@ -161,6 +176,8 @@ def _fitting(key: object) -> frozenset[str]:
         case rsa.RSAPublicKey():
             if key.key_size < MIN_RSA_BITS:
                 raise ConfigurationError("keys", f"an RSA key of {key.key_size} bits; {MIN_RSA_BITS} is the least")
+            if key.key_size > MAX_RSA_BITS:
+                raise ConfigurationError("keys", f"an RSA key of {key.key_size} bits; {MAX_RSA_BITS} is the most")
             return _RSA
         case ec.EllipticCurvePublicKey():
             return frozenset({_CURVES.get(key.curve.name, "")})

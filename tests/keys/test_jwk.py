@@ -72,6 +72,7 @@ def test_a_jwk_may_hold_a_secret() -> None:
         ({"n": "ä"}, "its members make no RSA key"),
         ({"e": "AQ"}, "its members make no RSA key"),
         ({"n": b64url(b"\xff" * 128)}, "an RSA key of 1024 bits; 2048 is the least"),
+        ({"n": b64url(b"\xff" * 2049)}, "an RSA key of 16392 bits; 16384 is the most"),
     ],
 )
 def test_a_jwk_that_cannot_be_used_is_refused(change: dict[str, Any], said: str) -> None:

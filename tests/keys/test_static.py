@@ -164,6 +164,21 @@ def test_a_short_secret_is_told_how_to_make_one() -> None:
     )
 
 
+@pytest.mark.parametrize("nothing", [None, 5, ["x"], "\ud800" * 40], ids=["None", "a number", "a list", "half a pair"])
+def test_a_key_that_is_no_text_is_told_by_name(nothing: Any) -> None:
+    """What the environment did not hold is None, and the app says so while it is built."""
+    problem(PEM(nothing))
+    problem(Secret(nothing), "HS256")
+
+
+def test_an_id_that_is_no_string_is_told_by_name() -> None:
+    """It would match no token, in silence."""
+    odd: Any = 2026
+
+    problem(PEM(public_pem(rsa_key()), kid=odd))
+    problem(Secret(SECRET, kid=odd), "HS256")
+
+
 # --- nothing is shown -------------------------------------------------------------------------------------------------
 
 CANARY = "CANARY-in-a-coal-mine-0123456789"

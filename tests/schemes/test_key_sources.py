@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -241,3 +241,16 @@ async def test_an_unsigned_header_reaches_no_source() -> None:
         assert isinstance(outcome, Rejected)
 
     assert source.looked == []
+
+
+async def test_a_function_for_roles_that_breaks_closes_the_door() -> None:
+    """It is the app's own, so its fault is an outage, and no token's."""
+
+    def broken(said: Mapping[str, Any]) -> set[str]:
+        return {said["CANARY"]}
+
+    answer = await Door(bearer(issuer(roles=broken))).bearer(mint())
+
+    assert (answer.status, answer.reason) == (503, "backend.failed")
+    assert answer.record.facts["error"] == "builtins.KeyError"
+    assert "CANARY" not in repr(answer)

@@ -124,3 +124,10 @@ def test_a_function_that_returns_one_string_is_a_fault_of_the_app() -> None:
     """It would be a set of letters."""
     with pytest.raises(TypeError, match="returned one string; return a set"):
         collect([lambda said: said["role"]], {"role": "admin"}, split=False)
+
+
+@pytest.mark.parametrize("given", [["admin", None], [5], [["admin"]], [b"admin"], None, 5])
+def test_a_function_that_returns_no_strings_is_a_fault_of_the_app(given: Any) -> None:
+    """What a token says may be odd; what the app says of it may not."""
+    with pytest.raises(TypeError):
+        collect([lambda _: given], {}, split=False)

@@ -17,8 +17,6 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "HS256")
 
 #: Every kind of token that a peer accepts and we refuse, by what our record says of it, and why we do.
 ONLY_WE_REFUSE = {
-    "credentials.malformed: not a token68": "RFC 6750 section 2.1: padding stands at the end of a token or nowhere; "
-    "PyJWT takes the padded parts of load balancers.",
     "token.bound": "RFC 9449 section 7.2: a token bound to a key is worth nothing without its proof; peers see no cnf.",
     "token.claim_invalid: exp": "RFC 7519 section 2: a NumericDate is a number, not a string of digits; and one in the "
     "age of the galaxies is a mistake in milliseconds.",

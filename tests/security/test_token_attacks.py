@@ -80,21 +80,6 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
             assert {answer.status for answer in answers} == {401}
 
 
-def test_a_public_key_makes_no_secret() -> None:
-    """The same from the other side: the text of a public key as ``Secret(...)`` is refused while the app is built."""
-    for key in (rsa_key(), ec_key()):
-        for octets in known_octets(key).values():
-            with pytest.raises(ConfigurationError, match="no secret"):
-                issuer(Secret(octets), algorithms=["HS256"])
-
-
-@pytest.mark.parametrize("algorithms", [["HS256", "RS256"], ["ES256", "HS512"], ["EdDSA", "HS384", "PS256"]])
-def test_hmac_and_public_keys_do_not_mix(algorithms: list[str]) -> None:
-    """The same at its root: one issuer has secrets or public keys, never both."""
-    with pytest.raises(ConfigurationError, match="do not go together"):
-        issuer(algorithms=algorithms)
-
-
 async def test_each_key_has_one_algorithm() -> None:
     """CVE-2026-48523: a key that a JWK binds to RS256 verifies neither PS256 nor RS512, allowed though they are."""
     keys = JWKSet({"keys": [{**public_jwk(rsa_key()), "alg": "RS256"}]})

@@ -8,9 +8,9 @@ import jwt
 import pytest
 
 from authguard import JWK, PEM, ConfigurationError, Guard, Secret
-from tests.minting import private_pem, public_pem, rsa_key
+from tests.minting import ec_key, private_pem, public_pem, rsa_key
 from tests.security.door import bearer, issuer
-from tests.security.forged import public_jwk
+from tests.security.forged import known_octets, public_jwk
 from tests.security.peers import SECRET
 
 
@@ -69,3 +69,18 @@ def test_a_leeway_without_sense_is_refused(leeway: Any) -> None:
     """With PyJWT, a leeway of NaN, infinity or 1e12 takes a token that expired a year ago."""
     with pytest.raises(ConfigurationError, match=r"^leeway: "):
         Guard(bearer(), leeway=leeway)
+
+
+def test_a_public_key_makes_no_secret() -> None:
+    """The other side of CVE-2022-29217: the text of a public key is no ``Secret(...)``."""
+    for key in (rsa_key(), ec_key()):
+        for octets in known_octets(key).values():
+            with pytest.raises(ConfigurationError, match="no secret"):
+                issuer(Secret(octets), algorithms=["HS256"])
+
+
+@pytest.mark.parametrize("algorithms", [["HS256", "RS256"], ["ES256", "HS512"], ["EdDSA", "HS384", "PS256"]])
+def test_hmac_and_public_keys_do_not_mix(algorithms: list[str]) -> None:
+    """The root of CVE-2022-29217: one issuer has secrets or public keys, never both."""
+    with pytest.raises(ConfigurationError, match="do not go together"):
+        issuer(algorithms=algorithms)

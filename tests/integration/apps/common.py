@@ -1,0 +1,39 @@
+"""What the served apps share: whom they trust, and what their bodies say about who may read them."""
+
+from __future__ import annotations
+
+import os
+
+from authguard import PEM, Bearer, Issuer
+from tests.minting import AUDIENCE, ISSUER, NOW
+
+#: The key that the tests sign with reaches the server's process by this variable.
+PUBLIC_KEY = "TEST_PUBLIC_KEY"
+#: Where the folders are that StaticFiles serves.
+TREE = "TEST_TREE"
+#: Whether an app sets its logging up in the two lines of the README.
+MORE_LOG = "TEST_MORE_LOG"
+
+FOR_ALL = "FOR-ALL"
+FOR_USERS = "FOR-USERS-ALONE"
+FOR_ADMINS = "FOR-ADMINS-ALONE"
+
+
+def bearer(kind: type[Bearer] = Bearer) -> Bearer:
+    """The one scheme of most apps here."""
+    keys = PEM(os.environ[PUBLIC_KEY])
+    return kind(Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=keys), realm="orders")
+
+
+def clock() -> float:
+    """The clock that ``tests.minting`` stamps by."""
+    return NOW
+
+
+#: What the webhook's sender and its receiver share, and the most that the receiver reads.
+WEBHOOK_SECRET = b"b7b1c1f0-0d53-4c1c-a6a4-0f1c3e0b6c55"
+BODY_LIMIT = 256 * 1024
+
+#: A big stream is this many pieces, each of them a number and this.
+PIECES = 512
+PIECE = bytes(range(256)) * 256

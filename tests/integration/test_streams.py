@@ -1,0 +1,115 @@
+"""What an app does after its answer began is none of the guard's business: it comes through unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+
+from tests.integration.apps.common import PIECE, PIECES
+from tests.integration.serving import Answer, Server, authorization, http_request, running, token
+
+pytestmark = pytest.mark.peer
+
+LINE = authorization(token())
+
+
+class Servers(NamedTuple):
+    h11: Server
+    httptools: Server
+    bare: Server
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    """The guarded app behind each parser, and the bare one."""
+    with running(
+        partial(Server, "streams:app", "--http", "h11"),
+        partial(Server, "streams:app", "--http", "httptools"),
+        partial(Server, "streams:bare", "--http", "httptools"),
+    ) as (h11, httptools, bare):
+        yield Servers(h11, httptools, bare)
+
+
+@pytest.fixture(params=["h11", "httptools"])
+def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    """Each guarded server in turn."""
+    found: Server = getattr(servers, request.param)
+    return found
+
+
+def unchunked(answer: Answer) -> bytes:
+    """The body of an answer that came in chunks."""
+    octets, at, body = answer.octets, answer.octets.index(b"\r\n\r\n") + 4, bytearray()
+    while at < len(octets):
+        line_end = octets.index(b"\r\n", at)
+        size, start = int(octets[at:line_end], 16), line_end + 2
+        body += octets[start : start + size]
+        at = start + size + 2
+    return bytes(body)
+
+
+def test_a_big_stream_comes_whole(server: Server) -> None:
+    """Thirty-two megabytes come through as the app sent them, and the scheme's field stands before them once."""
+    sent = hashlib.sha256(b"".join(number.to_bytes(4) + PIECE for number in range(PIECES)))
+
+    with server.connect() as connection:
+        connection.sendall(http_request("/big", LINE))
+        with connection.makefile("rb") as stream:
+            answer = Answer(stream.read())
+
+    assert answer.lines("authentication-info") == ["next=5"]
+    assert hashlib.sha256(unchunked(answer)).digest() == sent.digest()
+
+
+def test_a_stream_is_not_held_back(server: Server) -> None:
+    """The first piece is with the client before the app has made the last one."""
+    with server.connect() as connection:
+        connection.sendall(http_request("/halting/slow", LINE))
+        received = b""
+        while b"first\r\n" not in received:
+            received += connection.recv(65_536)
+        assert b"last" not in received
+        assert server.ask(http_request("/release/slow", LINE)).status == 200
+        while piece := connection.recv(65_536):
+            received += piece
+
+    assert unchunked(Answer(received)) == b"firstlast"
+
+
+def test_a_client_that_leaves_ends_its_stream(server: Server) -> None:
+    """The app learns through the guard that its client is gone, and stops."""
+    with server.connect() as connection:
+        connection.sendall(http_request("/halting/left", LINE))
+        assert connection.recv(1)
+
+    assert server.wait_for("the stream left ended")
+
+
+def test_a_background_task_runs_after_the_answer(server: Server) -> None:
+    """The whole answer is with the client while the task has yet to run; it still knows for whom."""
+    answer = server.ask(http_request("/task/later", LINE))
+    before = list(server.lines)
+    server.ask(http_request("/release/later", LINE))
+    told = server.wait_for("the task later")
+
+    assert answer.octets.endswith(b"\r\n\r\nanswered")
+    assert [line for line in before if "the task later" in line] == []
+    assert told == "the task later ran for alice"
+
+
+@pytest.mark.parametrize(("path", "method"), [("/release/x", "GET"), ("/release/x", "HEAD"), ("/none", "GET")])
+def test_an_answer_is_the_one_of_the_bare_app(servers: Servers, path: str, method: str) -> None:
+    """Status, fields and body are those that the app sends without a guard, and the scheme's field is last."""
+    raw = http_request(path, LINE, method=method)
+
+    guarded, bare = (server.ask(raw).octets.split(b"\r\n") for server in (servers.httptools, servers.bare))
+
+    undated = [line for line in guarded if not line.startswith(b"date:")]
+    assert [line for line in undated if line != b"authentication-info: next=5"] == [
+        line for line in bare if not line.startswith(b"date:")
+    ]
+    assert undated.count(b"authentication-info: next=5") == 1
