@@ -18,28 +18,8 @@ from authguard.wire.grammar import WireError
 
 # The registry of RFC 9110 section 16.4.1, and what else is common. Any other word there may be a key or a password that
 # somebody sent without a scheme before it, and is not told.
-_SCHEMES = frozenset(
-    [
-        "apikey",
-        "aws4-hmac-sha256",
-        "basic",
-        "bearer",
-        "concealed",
-        "digest",
-        "dpop",
-        "gnap",
-        "hoba",
-        "mutual",
-        "negotiate",
-        "ntlm",
-        "oauth",
-        "privatetoken",
-        "scram-sha-1",
-        "scram-sha-256",
-        "token",
-        "vapid",
-    ]
-)
+_SCHEMES = frozenset({"apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba"})
+_SCHEMES |= {"mutual", "negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "token", "vapid"}
 
 
 def _told(scheme: str) -> str:

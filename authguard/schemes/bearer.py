@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from authguard.errors import ConfigurationError, InvalidSignature
 from authguard.keys.base import KeyMaterial, KeysAtHand, KeySource, VerificationKey, as_source, check_algorithms
@@ -260,7 +260,7 @@ def _judged(octets: bytes, token: jws.Jws, issuer: Issuer, request: AuthRequest)
         collect(issuer.roles, claims, split=False),
         collect(issuer.scopes, claims, split=True),
         claims,
-        claims.get("exp"),
+        cast("float | None", claims.get("exp")),  # what no stamp is was found at fault
         Bearer.name,
     )
     return Accepted(principal, (), tolerated(claims, moment))

@@ -142,9 +142,13 @@ def test_an_empty_segment_is_taken_below_a_tail_with_nothing_else_under_it() -> 
     alone, shared = RuleTable([Rule("/f/**", A), Rule("/b", B)]), RuleTable([Rule("/f/**", A), Rule("/f/x", B)])
     under_parameter = RuleTable([Rule("/f/**", A), Rule("/f/{n:int}", B)])
     itself = RuleTable([Rule("/f/**", A), Rule("/f", B)])
+    parameter, beside = RuleTable([Rule("/{x}/**", A)]), RuleTable([Rule("/{x}/**", A), Rule("/g/{y}/z", A)])
 
     assert [asked(alone, path) for path in ("/f//x", "/f/x//y", "/f//", "//f")] == [A, A, A, AMBIGUOUS]
     assert [asked(table, "/f//x") for table in (shared, under_parameter, itself)] == [AMBIGUOUS] * 3
+    # No parameter takes an empty segment, and so neither does what stands behind one.
+    assert [asked(parameter, path) for path in ("//f", "/f//x")] == [AMBIGUOUS, A]
+    assert asked(beside, "/g//z") == AMBIGUOUS
 
 
 METHODS = [
