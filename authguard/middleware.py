@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -80,7 +81,7 @@ class AuthGuardMiddleware:
         self._root_path = _along(app, "root_path")
         cors_inside = any(isinstance(inner, CORSMiddleware) for inner in _chain(app))
         # Looked up at the first request that depends on it: by then all routes are there.
-        self._mounts: bool | None = None
+        self._mounts: list[re.Pattern[str]] | None = None
         self._preflight_passes = preflight == "pass" or cors_inside
         if cors_inside:
             log.warning(
@@ -100,7 +101,7 @@ class AuthGuardMiddleware:
         root: str = self._root_path or scope.get("root_path", "")
         path: str = route_path(scope, root) if root else scope["path"]
         match = guard.table.match(_method(scope), path)
-        if root and path == scope["path"] and guard.table.rules and self._is_read_twice():
+        if root and path == scope["path"] and guard.table.rules and self._is_read_twice(path):
             match = AMBIGUOUS
         outer = scope.get("authguard")
         proven = outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
@@ -133,15 +134,15 @@ class AuthGuardMiddleware:
         if failed is not None:
             raise failed
 
-    def _is_read_twice(self) -> bool:
-        """Whether a ``Mount`` further in would not take its own part off a path that does not begin with ``root_path``.
+    def _is_read_twice(self, path: str) -> bool:
+        """Whether a ``Mount`` further in would not take its own part off a path that is outside of ``root_path``.
 
         Starlette looks for the mount's path behind ``root_path``; where the path does not begin with that, the router
         inside the mount reads the whole path anew, and what it finds is not what the rules were held against.
         """
         if self._mounts is None:
-            self._mounts = any(_has_mount(inner) for inner in _chain(self.app))
-        return self._mounts
+            self._mounts = [mount for inner in _chain(self.app) for mount in _mounts_in(inner)]
+        return any(mount.match(path) for mount in self._mounts)
 
     def _is_preflight(self, scope: Scope) -> bool:
         if not self._preflight_passes or scope["type"] != "http" or scope["method"] != "OPTIONS":
@@ -234,11 +235,16 @@ def _chain(app: object) -> list[object]:
     return found
 
 
-def _has_mount(router: object) -> bool:
-    # FastAPI keeps an included router as one route, with the router inside.
-    router = getattr(router, "original_router", router)
+def _mounts_in(router: object, *, included: bool = False) -> Iterator[re.Pattern[str]]:
+    """What the mounts match, of those that take a part of the path for themselves."""
     routes: Sequence[object] = getattr(router, "routes", None) or ()
-    return any(isinstance(route, Mount) or _has_mount(route) for route in routes)
+    for route in routes:
+        if isinstance(route, Mount) and route.path:
+            # Behind which prefix FastAPI has included its router, a mount does not know.
+            yield re.compile("") if included else route.path_regex
+        else:
+            inner = getattr(route, "original_router", None)
+            yield from _mounts_in(route if inner is None else inner, included=included or inner is not None)
 
 
 def _along(app: object, name: str) -> str:
