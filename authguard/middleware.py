@@ -110,7 +110,7 @@ class AuthGuardMiddleware:
             await self.app(scope, receive, send)
             return
         body = _Body(receive) if guard.reads_body and kind == "http" else None
-        request = AuthRequest(scope, path=path, moment=guard.moment(), reader=body.read if body else None)
+        request = AuthRequest(scope, path, guard.moment(), body.read if body else None)
         decision = guard.path_refused() if match is AMBIGUOUS else await guard.decide(request, match, proven)
         match decision:
             case Granted():

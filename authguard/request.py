@@ -25,7 +25,6 @@ class AuthRequest:
     def __init__(
         self,
         scope: Mapping[str, Any],
-        *,
         path: str,
         moment: Moment,
         reader: BodyReader | None = None,

@@ -35,7 +35,7 @@ _ACCESS_TOKEN_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 _PLAIN_TYPES = frozenset({None, "JWT", "jwt", ACCESS_TOKEN})
 
 # No honest clock is further off; beyond it a float no longer tells milliseconds.
-_MAX_STAMP = 10**12
+_MIN_STAMP, _MAX_STAMP = -(10**12), 10**12
 
 
 class Opted(Enum):
@@ -121,7 +121,10 @@ def collect(found: Sequence[Source], claims: Claims, *, split: bool) -> frozense
             names += value
         elif isinstance(value, str):
             names += value.split(" ") if split else (value,)
-    return frozenset([name for name in names if isinstance(name, str) and name.strip()])
+    try:
+        return frozenset(filter(str.strip, names))
+    except TypeError:  # a list held something else too
+        return frozenset(name for name in names if isinstance(name, str) and name.strip())
 
 
 def _given(value: Iterable[str]) -> Sequence[str]:
@@ -209,17 +212,18 @@ def _names(claims: Claims, *, access_token: bool) -> Fault | None:
 
 def _is_stamp(value: object) -> bool:
     # RFC 7519 section 2, NumericDate. True is an int to Python, but not of type int; 1e400 is infinity to JSON.
-    return (type(value) is int or type(value) is float) and -_MAX_STAMP < value < _MAX_STAMP
+    return (type(value) is int or type(value) is float) and _MIN_STAMP < value < _MAX_STAMP
 
 
 def tolerated(claims: Claims, moment: Moment) -> dict[str, object]:
     """Which stamps of an accepted token hold only thanks to the leeway, and by how many seconds."""
-    now, exp, nbf, iat = moment.now, claims.get("exp"), claims.get("nbf"), claims.get("iat")
+    exp, nbf, iat = claims.get("exp", _MAX_STAMP), claims.get("nbf", _MIN_STAMP), claims.get("iat", _MIN_STAMP)
+    if nbf <= moment.now < exp and iat <= moment.now:  # as for nearly every token
+        return {}
     found: dict[str, object] = {}
-    if exp is not None and now >= exp:
+    if moment.now >= exp:
         found["exp"] = moment.by(exp)
-    if nbf is not None and now < nbf:
-        found["nbf"] = -moment.by(nbf)
-    if iat is not None and now < iat:
-        found["iat"] = -moment.by(iat)
-    return {"tolerated": found} if found else {}
+    for name, stamp in (("nbf", nbf), ("iat", iat)):
+        if moment.now < stamp:
+            found[name] = -moment.by(stamp)
+    return {"tolerated": found}
