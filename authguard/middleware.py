@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.guard import Guard
-from authguard.model import Denied, Granted, Header, Principal
+from authguard.model import Denied, Header, Principal
 from authguard.policy.requirement import PUBLIC
 from authguard.policy.rules import WEBSOCKET
 from authguard.policy.table import AMBIGUOUS
@@ -112,16 +112,15 @@ class AuthGuardMiddleware:
         body = _Body(receive) if guard.reads_body and kind == "http" else None
         request = AuthRequest(scope, path, guard.moment(), body.read if body else None)
         decision = guard.path_refused() if match is AMBIGUOUS else await guard.decide(request, match, proven)
-        match decision:
-            case Granted():
-                guard.tell(request, decision)
-                _enter(scope, decision.principal)
-                onward = _with_headers(send, decision.response_headers) if decision.response_headers else send
-                await self.app(scope, body.receive if body else receive, onward)
-            case Denied():
-                reply, denied = guard.reply(request, decision, self._render)
-                guard.tell(request, denied)
-                await _answer(scope, send, reply)
+        if isinstance(decision, Denied):
+            reply, denied = guard.reply(request, decision, self._render)
+            guard.tell(request, denied)
+            await _answer(scope, send, reply)
+            return
+        guard.tell(request, decision)
+        _enter(scope, decision.principal)
+        onward = _with_headers(send, decision.response_headers) if decision.response_headers else send
+        await self.app(scope, body.receive if body else receive, onward)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An error of the app's own comes out as it is: raised through the services, it would come out in their groups.

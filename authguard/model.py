@@ -127,12 +127,7 @@ class Principal:
     ) -> Principal:
         """A principal of parts that were checked already, which is on the path of every request."""
         principal = object.__new__(cls)
-        _put(principal, "subject", subject)
-        _put(principal, "roles", roles)
-        _put(principal, "scopes", scopes)
-        _put(principal, "claims", claims)
-        _put(principal, "expires_at", expires_at)
-        _put(principal, "scheme", scheme)
+        _fill(principal, subject, roles, scopes, claims, expires_at, scheme)
         return principal
 
     def seen_by(self, scheme: str | None, roles: frozenset[str]) -> Principal:
