@@ -43,9 +43,10 @@ from authguard.record import Hook, Record
 from authguard.request import AuthRequest
 from authguard.respond import Render
 from authguard.schemes.base import Carrier, Scheme, Service
-from authguard.schemes.bearer import Bearer, Issuer
+from authguard.schemes.bearer import Bearer
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
+from authguard.schemes.issuer import Issuer
 from authguard.wire.authorization import Credentials, auth_params, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError

@@ -14,7 +14,7 @@ The tree::
 
 from __future__ import annotations
 
-from authguard.reasons import BODY_INCOMPLETE, KEYS_UNAVAILABLE, Reason
+from authguard.reasons import BODY_INCOMPLETE, Reason
 
 
 class AuthGuardError(Exception):
@@ -48,13 +48,14 @@ class RequestBodyError(AuthGuardError):
 class BackendUnavailable(AuthGuardError):
     """A key source, a store or a service cannot answer now.
 
-    ``reason`` must be one of an outage (503); ``retry_after`` is in whole seconds. ``detail`` is for the log and must
-    hold no secret.
+    ``reason`` must be one of an outage (503); without one the asker names its own, ``keys.unavailable`` for a key
+    source, ``store.unavailable`` for anything else. ``retry_after`` is in whole seconds. ``detail`` is for the log and
+    must hold no secret.
     """
 
-    def __init__(self, detail: str = "", *, reason: Reason = KEYS_UNAVAILABLE, retry_after: int | None = None) -> None:
-        super().__init__(detail or reason.code)
-        if not reason.outage:
+    def __init__(self, detail: str = "", *, reason: Reason | None = None, retry_after: int | None = None) -> None:
+        super().__init__(detail or (reason.code if reason else "unavailable"))
+        if reason is not None and not reason.outage:
             msg = "a BackendUnavailable is an outage: its reason's status must be 503"
             raise ValueError(msg)
         self.reason = reason

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from authguard import record
@@ -40,9 +41,10 @@ from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     CREDENTIALS_MISSING,
     PATH_AMBIGUOUS,
+    STORE_UNAVAILABLE,
 )
 from authguard.request import AuthRequest
-from authguard.respond import Render, Reply, problem, reply_to
+from authguard.respond import Render, Reply, reply_to
 from authguard.schemes.base import Scheme, check_schemes
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
@@ -89,11 +91,13 @@ class Guard:
         self.table = RuleTable(rules, default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
-        self._carriers = tuple(dict.fromkeys(scheme.carrier for scheme in self.schemes))
+        self._carriers = tuple({id(scheme.carrier): scheme.carrier for scheme in self.schemes}.values())
         self._asked = self._requirements_asked()
         self._implied = close_over(implies or {})
         (self._clock,), (self._monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
         self._checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
+        if any(map(iscoroutinefunction, self._hooks)):
+            raise ConfigurationError("hooks", "a hook is no async function: it is called while the request waits")
         self._log = log
         self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
@@ -101,7 +105,6 @@ class Guard:
     def _requirements_asked(self) -> dict[int, tuple[frozenset[str], _Refuse]]:
         # By identity: the table holds these very values, and to hash one costs more than to find it.
         every = frozenset(self._by_name)
-        told = any(scheme.tells_login for scheme in self.schemes)
         asked = [("default", UNLISTED), ("default", self.table.default.requirement)]
         asked += [("rules", rule.requirement) for rule in self.table.rules]
         found: dict[int, tuple[frozenset[str], _Refuse]] = {}
@@ -109,8 +112,8 @@ class Guard:
             accepted = requirement.schemes(every)
             if not accepted:
                 raise ConfigurationError(argument, f"no scheme of this guard can meet {requirement}")
-            if asks_step_up(requirement) and not told:
-                raise ConfigurationError(argument, f"no scheme of this guard tells acr or auth_time: {requirement}")
+            if asks_step_up(requirement) and not any(self._by_name[name].tells_login for name in accepted):
+                raise ConfigurationError(argument, f"no scheme that is accepted tells acr or auth_time: {requirement}")
             found[id(requirement)] = accepted, partial(Denied, requirement=requirement, accepted=accepted)
         return found
 
@@ -122,41 +125,42 @@ class Guard:
         """Whether the request passes. ``proven`` is whom an outer guard authenticated in this request."""
         accepted, refuse = self._asked[id(match.requirement)]
         tried: str | None = None
+        began = self._monotonic()
         try:
             if proven is not None:
-                outcome = await self._checked(request, Accepted(self._known(proven, proven.scheme)))
-                if isinstance(outcome, Rejected):
-                    return _rejected(outcome, proven.scheme, refuse)
-                return _judge(request, match, outcome, refuse)
-            chosen = choose(request, self._carriers, accepted, refuse)
-            if isinstance(chosen, Denied):
-                anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
-                return Granted(None, match.requirement) if anonymous else chosen
-            tried = chosen.scheme
-            began = self._monotonic()
-            outcome = await self._outcome(request, chosen)
+                tried = proven.scheme
+                outcome = await self._checked(request, Accepted(self._known(proven, tried)))
+            else:
+                chosen = choose(request, self._carriers, accepted, refuse)
+                if isinstance(chosen, Denied):
+                    anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
+                    return Granted(None, match.requirement) if anonymous else chosen
+                tried = chosen.scheme
+                outcome = await self._outcome(request, chosen)
+            if isinstance(outcome, Accepted) and self._monotonic() - began > LONG_WAIT:
+                outcome = self._still_good(request, outcome)
             if isinstance(outcome, Rejected):
                 return _rejected(outcome, tried, refuse)
-            if self._monotonic() - began > LONG_WAIT and (late := self._expired(request, outcome.principal)):
-                headers = outcome.response_headers
-                return _rejected(
-                    Rejected(CREDENTIALS_EXPIRED, outcome.principal.subject, late, headers, proven=True), tried, refuse
-                )
             return _judge(request, match, outcome, refuse)
         except BackendUnavailable as error:
-            return refuse(error.reason, tried, facts={"detail": error.detail or None, "retry_after": error.retry_after})
+            return refuse(
+                error.reason or STORE_UNAVAILABLE,
+                tried,
+                facts={"detail": error.detail or None, "retry_after": error.retry_after},
+            )
         except RequestBodyError as error:
             return refuse(error.reason, tried)
         except Exception as error:  # noqa: BLE001 - whatever fails, the door stays closed
             return refuse(BACKEND_FAILED, tried, facts=record.failure(error))
 
-    def _expired(self, request: AuthRequest, principal: Principal) -> Mapping[str, object] | None:
-        """By how much the credentials expired while the request waited for its verdict."""
-        request.moment = self.moment()
-        ends = principal.expires_at
-        if ends is None or not request.moment.expired(ends):
-            return None
-        return {"expired_by": request.moment.by(ends), "leeway": self.leeway, "while_waiting": True}
+    def _still_good(self, request: AuthRequest, accepted: Accepted) -> Outcome:
+        """The outcome by a new reading of the clock: credentials may expire while a request waits for its verdict."""
+        request.moment = moment = self.moment()
+        principal, headers = accepted.principal, accepted.response_headers
+        if principal.expires_at is None or not moment.expired(principal.expires_at):
+            return accepted
+        facts = {"expired_by": moment.by(principal.expires_at), "leeway": self.leeway, "while_waiting": True}
+        return Rejected(CREDENTIALS_EXPIRED, principal.subject, facts, headers, proven=True)
 
     async def _outcome(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         scheme = self._by_name[credentials.scheme]
@@ -196,14 +200,14 @@ class Guard:
         roles = principal.roles
         return principal.seen_by(scheme, roles.union(*(self._implied.get(name, ()) for name in roles)))
 
-    def path_refused(self) -> Denied:
-        """The denial of a path that two readers could read in two ways."""
-        return Denied(PATH_AMBIGUOUS)
+    def path_refused(self, problem: str | None = None) -> Denied:
+        """The denial of a path that two readers could read in two ways; ``problem`` where the path itself shows none."""
+        return Denied(PATH_AMBIGUOUS, facts={} if problem is None else {"problem": problem})
 
     def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
         """The answer to a denial, and the denial that it answers: an outage where the answer itself failed."""
         try:
-            return reply_to(request, denied, self.schemes, render or problem), denied
+            return _rendered(request, denied, self.schemes, render), denied
         except Exception as error:  # noqa: BLE001 - no request gets a 500
             failed = replace(denied, reason=BACKEND_FAILED, facts=record.failure(error), response_headers=())
             return reply_to(request, failed, self.schemes), failed
@@ -220,6 +224,15 @@ class Guard:
                 for service in scheme.services:
                     await stack.enter_async_context(service.running(self._monotonic))
             yield
+
+
+def _rendered(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], render: Render | None) -> Reply:
+    if render is not None:
+        try:
+            return reply_to(request, denied, schemes, render)
+        except Exception as error:  # noqa: BLE001 - a body is not worth a challenge: ours stands in
+            record.log_failure("render", error)
+    return reply_to(request, denied, schemes)
 
 
 def _rejected(rejected: Rejected, scheme: str | None, refuse: Callable[..., Denied]) -> Denied:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.guard import Guard
-from authguard.model import Denied, Header, Principal
+from authguard.model import Decision, Denied, Header, Principal
 from authguard.policy.requirement import PUBLIC
 from authguard.policy.rules import WEBSOCKET
 from authguard.policy.table import AMBIGUOUS
-from authguard.record import log
+from authguard.record import log, log_failure
 from authguard.request import AuthRequest
 from authguard.respond import Render, Reply
+from authguard.routing import Routing, chain
 
 # RFC 6455 section 7.4.1: "policy violation", where the server has no way to refuse the handshake with a status.
 _POLICY_VIOLATION = 1008
@@ -77,11 +77,8 @@ class AuthGuardMiddleware:
         self.app = app
         self.guard = guard
         self._render = render
-        # An app with a root_path of its own puts it into the scope only after the guard has looked.
-        self._root_path = _along(app, "root_path")
-        cors_inside = any(isinstance(inner, CORSMiddleware) for inner in _chain(app))
-        # Looked up at the first request that depends on it: by then all routes are there.
-        self._mounts: list[re.Pattern[str]] | None = None
+        self._routing = Routing(app)
+        cors_inside = any(isinstance(inner, CORSMiddleware) for inner in chain(app))
         self._preflight_passes = preflight == "pass" or cors_inside
         if cors_inside:
             log.warning(
@@ -98,10 +95,9 @@ class AuthGuardMiddleware:
             msg = f"authguard does not know the scope type {kind!r}, and lets nothing by that it does not know"
             raise RuntimeError(msg)
         guard = self.guard
-        root: str = self._root_path or scope.get("root_path", "")
-        path: str = route_path(scope, root) if root else scope["path"]
+        path, problem = self._routing.read(scope)
         match = guard.table.match(_method(scope), path)
-        if root and path == scope["path"] and guard.table.rules and self._is_read_twice(path):
+        if problem is not None and guard.table.rules:
             match = AMBIGUOUS
         outer = scope.get("authguard")
         proven = outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
@@ -111,7 +107,10 @@ class AuthGuardMiddleware:
             return
         body = _Body(receive) if guard.reads_body and kind == "http" else None
         request = AuthRequest(scope, path, guard.moment(), body.read if body else None)
-        decision = guard.path_refused() if match is AMBIGUOUS else await guard.decide(request, match, proven)
+        if match is AMBIGUOUS:
+            decision: Decision = guard.path_refused(problem)
+        else:
+            decision = await guard.decide(request, match, proven)
         if isinstance(decision, Denied):
             reply, denied = guard.reply(request, decision, self._render)
             guard.tell(request, denied)
@@ -125,7 +124,11 @@ class AuthGuardMiddleware:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An error of the app's own comes out as it is: raised through the services, it would come out in their groups.
         failed: Exception | None = None
-        async with self.guard.running():
+        async with AsyncExitStack() as services:
+            try:
+                await services.enter_async_context(self.guard.running())
+            except Exception as error:  # noqa: BLE001 - everything works without them too, and the app must start
+                log_failure("a service's start", error)
             try:
                 await self.app(scope, receive, send)
             except Exception as error:  # noqa: BLE001 - raised below
@@ -133,31 +136,11 @@ class AuthGuardMiddleware:
         if failed is not None:
             raise failed
 
-    def _is_read_twice(self, path: str) -> bool:
-        """Whether a ``Mount`` further in would not take its own part off a path that is outside of ``root_path``.
-
-        Starlette looks for the mount's path behind ``root_path``; where the path does not begin with that, the router
-        inside the mount reads the whole path anew, and what it finds is not what the rules were held against.
-        """
-        if self._mounts is None:
-            self._mounts = [mount for inner in _chain(self.app) for mount in _mounts_in(inner)]
-        return any(mount.match(path) for mount in self._mounts)
-
     def _is_preflight(self, scope: Scope) -> bool:
         if not self._preflight_passes or scope["type"] != "http" or scope["method"] != "OPTIONS":
             return False
         names = {name for name, _ in scope["headers"]}
         return b"origin" in names and b"access-control-request-method" in names
-
-
-def route_path(scope: Scope, own_root_path: str = "") -> str:
-    """The path that the router matches: decoded, and below ``root_path`` where that ends at a slash."""
-    path: str = scope["path"]
-    root: str = own_root_path or scope.get("root_path", "")
-    if not root or not path.startswith(root):
-        return path
-    below = path[len(root) :]
-    return below if not below or below[0] == "/" else path
 
 
 def _method(scope: Scope) -> str:
@@ -223,32 +206,3 @@ class _Body:
             return await self._receive()
         self._replay = False
         return {"type": "http.request", "body": bytes(self._read), "more_body": self._more}
-
-
-def _chain(app: object) -> list[object]:
-    """The app and what it wraps, along ``.app``."""
-    found: list[object] = []
-    while app is not None and app not in found:
-        found.append(app)
-        app = getattr(app, "app", None)
-    return found
-
-
-def _mounts_in(router: object, *, included: bool = False) -> Iterator[re.Pattern[str]]:
-    """What the mounts match, of those that take a part of the path for themselves."""
-    routes: Sequence[object] = getattr(router, "routes", None) or ()
-    for route in routes:
-        if isinstance(route, Mount) and route.path:
-            # Behind which prefix FastAPI has included its router, a mount does not know.
-            yield re.compile("") if included else route.path_regex
-        else:
-            inner = getattr(route, "original_router", None)
-            yield from _mounts_in(route if inner is None else inner, included=included or inner is not None)
-
-
-def _along(app: object, name: str) -> str:
-    for inner in _chain(app):
-        value = getattr(inner, name, None)
-        if isinstance(value, str) and value:
-            return value
-    return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ Header: TypeAlias = tuple[bytes, bytes]
 T = TypeVar("T")
 
 _MAX_LEEWAY = 300.0
+_MAX_STAMP = 1e15  # beyond it a float tells no seconds apart
 _NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -42,7 +42,7 @@ class Moment:
 
     def by(self, at: float) -> float:
         """Seconds from ``at`` to now, rounded to milliseconds: negative where ``at`` is to come."""
-        return round(self.now - at, 3)
+        return round(float(self.now - at), 3)
 
 
 def check_leeway(leeway: float) -> float:
@@ -108,7 +108,7 @@ class Principal:
     ) -> None:
         if not isinstance(subject, str) or not subject:
             raise ConfigurationError("subject", "a principal is named by a non-empty string")
-        if expires_at is not None and not (isinstance(expires_at, int | float) and math.isfinite(expires_at)):
+        if expires_at is not None and not (isinstance(expires_at, int | float) and abs(expires_at) < _MAX_STAMP):
             raise ConfigurationError("expires_at", "give finite seconds since the epoch")
         if not isinstance(claims, Mapping):
             raise ConfigurationError("claims", "give a mapping")

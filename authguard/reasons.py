@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Literal, TypeAlias, get_args
 
 Status: TypeAlias = Literal[400, 401, 403, 413, 429, 503]
@@ -17,14 +16,14 @@ _CODE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 # RFC 6750 section 3: the characters of `error` and `error_description`.
 _ERROR_TEXT = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 
-#: What a client learns, by the status alone: a code for programs and a sentence for people.
-_PUBLIC: dict[Status, tuple[str, str]] = {
-    400: ("ambiguous_request", "The request can be read in more than one way"),
-    401: ("unauthenticated", "Not authenticated"),
-    403: ("forbidden", "Not allowed"),
-    413: ("body_too_large", "The request body is too large"),
-    429: ("too_many_attempts", "Too many attempts"),
-    503: ("unavailable", "Authentication is not available at the moment"),
+#: What a client learns, by the status alone: a code for programs, the status' own phrase, a sentence for people.
+_PUBLIC: dict[Status, tuple[str, str, str]] = {
+    400: ("ambiguous_request", "Bad Request", "The request can be read in more than one way"),
+    401: ("unauthenticated", "Unauthorized", "Not authenticated"),
+    403: ("forbidden", "Forbidden", "Not allowed"),
+    413: ("body_too_large", "Content Too Large", "The request body is too large"),
+    429: ("too_many_attempts", "Too Many Requests", "Too many attempts"),
+    503: ("unavailable", "Service Unavailable", "Authentication is not available at the moment"),
 }
 
 
@@ -67,12 +66,12 @@ class Reason:
     @property
     def detail(self) -> str:
         """What a person at the client reads."""
-        return self.public or _PUBLIC[self.status][1]
+        return self.public or _PUBLIC[self.status][2]
 
     @property
     def title(self) -> str:
         """The status' own phrase (RFC 9457 section 3.1.3)."""
-        return HTTPStatus(self.status).phrase
+        return _PUBLIC[self.status][1]
 
     @property
     def challenged(self) -> Challenged:
@@ -80,6 +79,11 @@ class Reason:
         if self.status == 401 or (self.status == 400 and self.error):
             return "all"
         return "tried" if self.status == 403 else "none"
+
+    @property
+    def challenges_needed(self) -> bool:
+        """Whether the answer must bear a challenge (RFC 9110 section 15.5.2)."""
+        return self.status == 401
 
     @property
     def about_message(self) -> bool:

@@ -6,6 +6,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -106,22 +107,24 @@ def record_of(request: AuthRequest, decision: Decision) -> Record:
     """The record of a decision. What cannot be put into words is left out, and told as ``untold``."""
     missing: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
-    try:
-        requirement = None if decision.requirement is None else str(decision.requirement)
-        facts = {name: _told(value) for name, value in decision.facts.items()}
-        if isinstance(decision, Denied):
-            missing, offered = _clipped(decision.missing), _clipped(decision.offered)
-    except Exception as error:  # noqa: BLE001 - a requirement or a fact that is not ours
-        requirement, facts = None, {"untold": failure(error)["error"]}
     denied = decision if isinstance(decision, Denied) else None
     who = decision if isinstance(decision, Denied) else decision.principal
-    subject = who.subject if who else None
+    subject: str | None = None
+    try:
+        if who is not None and who.subject is not None:
+            subject = escaped(who.subject)
+        requirement = None if decision.requirement is None else str(decision.requirement)
+        facts = {name: _told(value) for name, value in decision.facts.items()}
+        if denied is not None:
+            missing, offered = _clipped(denied.missing), _clipped(denied.offered)
+    except Exception as error:  # noqa: BLE001 - a requirement or a fact that is not ours
+        requirement, facts = None, {"untold": failure(error)["error"]}
     return Record(
         event="denied" if denied else "granted",
         reason=denied.reason.code if denied else None,
         status=denied.reason.status if denied else None,
         scheme=who.scheme if who else None,
-        subject=None if subject is None else escaped(subject),
+        subject=subject,
         subject_proven=denied.proven if denied else who is not None,
         method=escaped(request.method),
         path=escaped(request.path),
@@ -141,12 +144,20 @@ def write(request: AuthRequest, decision: Decision, hooks: Sequence[Hook], *, to
         return
     record = record_of(request, decision)
     if listening:
-        log.log(level, f"{record.head} %s", record.line(), extra=record.extra())  # noqa: G004 - a constant a reason
+        with suppress(Exception):  # a filter or a handler of the app's own
+            log.log(level, f"{record.head} %s", record.line(), extra=record.extra())  # noqa: G004 - a constant a reason
     for hook in hooks:
         try:
             hook(record)
         except Exception as error:  # noqa: BLE001 - a hook changes nothing
-            log.error("a hook failed: %s", failure(error)["error"], extra={"authguard.event": "hook_failed"})
+            log_failure("a hook", error)
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """Tells of something of the app's own that failed and changed nothing."""
+    told = failure(error)
+    with suppress(Exception):  # a filter or a handler of the app's own
+        log.error("%s failed: %s at %s", what, told["error"], told["frames"], extra={"authguard.event": "failed"})
 
 
 def failure(error: BaseException) -> dict[str, object]:

@@ -82,4 +82,7 @@ def _challenges(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme])
             found += scheme.challenges(request, denied if tried or reason.about_message else None)
         elif reason.challenged == "tried" and tried and scheme.explains_forbidden:
             found += scheme.challenges(request, denied)
+    if reason.challenges_needed and not found:  # RFC 9110 section 15.5.2
+        msg = "no scheme gave a challenge"
+        raise TypeError(msg)
     return found

@@ -21,7 +21,7 @@ from benchmarks.measure import Sample, measure, spread
 from benchmarks.requests import getting, looking_up, status_of
 from benchmarks.tokens import EC, ED, SECRET, TOKEN, bare_verify, mint
 
-ROUNDS, CALLS = 1200, 15
+ROUNDS, CALLS = 1500, 15
 
 BARE, FLOOR = "bare Starlette route", "bare route, then bare RS256 verify"
 PEER = "AuthenticationMiddleware and PyJWT, RS256"

@@ -26,7 +26,8 @@ from authguard.record import Record
 from authguard.request import AuthRequest
 from authguard.respond import problem
 from authguard.schemes.base import Carrier, Scheme
-from authguard.schemes.bearer import Bearer, Issuer
+from authguard.schemes.bearer import Bearer
+from authguard.schemes.issuer import Issuer
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from tests.minting import AUDIENCE, ISSUER, NOW, ec_key, mint, raw_token

@@ -14,7 +14,7 @@ from authguard.errors import (
     InvalidSignature,
     RequestBodyError,
 )
-from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE, KEYS_UNAVAILABLE, STORE_UNAVAILABLE, TOKEN_EXPIRED
+from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE, STORE_UNAVAILABLE, TOKEN_EXPIRED
 
 
 def test_the_drawing_is_the_tree() -> None:
@@ -52,13 +52,13 @@ def test_a_body_error_has_its_reason() -> None:
 
 
 def test_an_outage_has_a_reason_a_detail_and_a_time() -> None:
-    """Each may be left out; the text is the detail, or the code."""
+    """Each may be left out, and then the asker names its own reason; the text is the detail, or the code."""
     plain = BackendUnavailable()
     told = BackendUnavailable("no route to host", reason=STORE_UNAVAILABLE, retry_after=30)
 
     assert (str(plain), plain.reason, plain.detail, plain.retry_after) == (
-        "keys.unavailable",
-        KEYS_UNAVAILABLE,
+        "unavailable",
+        None,
         "",
         None,
     )

@@ -11,11 +11,11 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from authguard import Issuer, Reason, Rule, reasons
+from authguard import Issuer, Principal, Reason, Rule, reasons
 from tests.minting import public_pem, rsa_key
 from tests.readme import README, blocks
 
-QUICK_START, CLAIMS, RULES, LOGGING, STRUCTLOG = blocks("python")
+QUICK_START, CLAIMS, RULES, CHECKS, LOGGING, STRUCTLOG = blocks("python")
 
 
 def _run(code: str) -> dict[str, Any]:
@@ -82,6 +82,14 @@ def test_the_rules_block_builds_a_table_that_is_accepted() -> None:
 
     assert all(isinstance(rule, Rule) for rule in rules)
     assert RuleTable(rules).rules == tuple(rules)
+
+
+async def test_the_check_block_refuses_and_enriches() -> None:
+    """Who is not known is refused, and who is gets the roles that the app keeps."""
+    known = _run(CHECKS)["known"]
+
+    assert (await known(None, Principal("alice", roles={"admin"}))).roles == {"admin", "editor"}
+    assert (await known(None, Principal("mallory"))).reason == Reason("user.disabled", 403)
 
 
 def test_the_logging_block_makes_info_visible() -> None:

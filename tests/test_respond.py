@@ -121,7 +121,7 @@ def test_head_gets_the_length_of_the_body_that_get_would_get() -> None:
 @pytest.mark.parametrize("reason", [CREDENTIALS_MISSING, ROLE_MISSING, PATH_AMBIGUOUS, BODY_TOO_LARGE])
 def test_only_what_passes_is_worth_coming_back_for(reason: Reason) -> None:
     """A fact of this name makes no ``Retry-After`` on other answers."""
-    reply = reply_to(made(), Denied(reason, facts={"retry_after": 3}), [Badge()])
+    reply = reply_to(made(), Denied(reason, accepted=frozenset({"badge"}), facts={"retry_after": 3}), [Badge()])
 
     assert lines(reply, b"retry-after") == []
 

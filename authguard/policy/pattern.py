@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TypeAlias
 
 from authguard.errors import ConfigurationError
@@ -66,6 +67,11 @@ class Pattern:
     def literal(self) -> bool:
         """Whether it matches one path only."""
         return not self.tail and all(isinstance(part, str) for part in self.segments)
+
+    @property
+    def beginning(self) -> tuple[str, ...]:
+        """The literal segments before the first that is none."""
+        return tuple(takewhile(lambda part: isinstance(part, str), self.segments))  # type: ignore[arg-type]
 
     def inside(self, other: Pattern) -> bool:
         """Whether ``other`` matches whatever this one matches."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import Literal, TypeAlias, final
 
 from authguard.errors import ConfigurationError
@@ -138,7 +139,9 @@ class _Check(_Anyone):
         except Exception as error:  # noqa: BLE001 - whatever it raises, it did not say yes
             return Unmet(CHECK_REFUSED, (self.name,), {"raised": type(error).__name__})
         # Only True itself is a yes: a coroutine that was never awaited is truthy.
-        return None if passed is True else Unmet(CHECK_REFUSED, (self.name,))
+        if passed is True:
+            return None
+        return Unmet(CHECK_REFUSED, (self.name,), {} if passed is False else {"returned": type(passed).__name__})
 
     def __str__(self) -> str:
         return f"check({self.name})"
@@ -164,7 +167,7 @@ def scopes(*wanted: str) -> Requirement:
     for name in _wanted("scopes", wanted):
         if not _is_scope_token(name):
             raise ConfigurationError(
-                "scopes", f"{name!r} is no scope-token of RFC 6749 section 3.3; give one an argument"
+                "scopes", f"{name!r} is no scope-token of RFC 6749 section 3.3; give each as an argument of its own"
             )
     return _Scopes(distinct(wanted))
 
@@ -193,8 +196,8 @@ def check(name: str, predicate: Predicate) -> Requirement:
 
     It must not block. Denies with ``check.refused``, also where it raises or returns anything but True.
     """
-    if not callable(predicate):
-        raise ConfigurationError("predicate", "give a function of (principal, params)")
+    if not callable(predicate) or iscoroutinefunction(predicate):
+        raise ConfigurationError("predicate", "give a function of (principal, params) that is not async")
     return _Check(_wanted("check", (name,))[0], predicate)
 
 

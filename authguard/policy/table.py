@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import combinations
+from itertools import combinations, product
 from typing import Final, Literal, TypeAlias
 
 from authguard.errors import ConfigurationError
@@ -49,7 +49,8 @@ class _Row:
     """All rules of one pattern. ``alone``: a ``/**`` that shares no path with any pattern but wider ones."""
 
     pattern: Pattern
-    alone: bool = False
+    said: str
+    alone: bool
     by_method: dict[str, Match] = field(default_factory=dict)
     rest: Match = field(default_factory=lambda: Match(UNLISTED))
 
@@ -73,7 +74,10 @@ class _Row:
         )
 
     def select(self, method: str, segments: Sequence[str]) -> Match:
-        match = self.by_method.get(method, self.rest)
+        match = self.by_method.get(method)
+        if match is None:
+            # Where rules tell methods apart, a method in lower case is none of them, and some apps take it for one.
+            match = self.rest if not self.by_method or method == method.upper() else Match(UNLISTED)
         if match.rule is None or not match.rule.positions:
             return match
         depth = len(self.pattern.segments)
@@ -137,13 +141,11 @@ class RuleTable:
         for rule in self.rules:
             if not isinstance(rule, Rule):
                 raise ConfigurationError("rules", f"{rule!r} is no Rule(pattern, requirement)")
-            rows.setdefault(rule.parsed, _Row(rule.parsed)).add(rule)
-        _refuse_crossings([row for row in rows.values() if not row.pattern.literal])
-        for row in rows.values():
-            row.alone = row.pattern.tail and not any(
-                other.pattern.common_path(row.pattern) and not row.pattern.inside(other.pattern)
-                for other in rows.values()
-            )
+            rows.setdefault(rule.parsed, _Row(rule.parsed, rule.pattern, rule.parsed.tail)).add(rule)
+        for row, other in _overlapping(rows.values()):
+            _refuse_crossing(row, other)
+            row.alone = row.alone and row.pattern.inside(other.pattern)
+            other.alone = other.alone and other.pattern.inside(row.pattern)
         #: A path of literals alone is as specific as can be: it needs no search. Its trailing slash is the same path.
         self._literal: dict[str, _Row] = {}
         for row in rows.values():
@@ -181,13 +183,24 @@ class RuleTable:
         return found.select(method, sent) if found else self.default
 
 
-def _refuse_crossings(rows: Sequence[_Row]) -> None:
-    for row, beside in combinations(rows, 2):
-        one, other = row.pattern, beside.pattern
-        path = one.common_path(other)
-        if path and not one.inside(other) and not other.inside(one) and not row.agrees(beside):
-            raise ConfigurationError(
-                "rules",
-                f"{one} and {other} both match {path}, neither is inside the other, and they ask for different things; "
-                f"make them agree, or narrow one of them",
-            )
+def _overlapping(rows: Collection[_Row]) -> Iterator[tuple[_Row, _Row]]:
+    """The pairs that share a path. Only those are compared whose literal beginnings agree as far as both go."""
+    by_beginning: dict[tuple[str, ...], list[_Row]] = {}
+    for row in rows:
+        by_beginning.setdefault(row.pattern.beginning, []).append(row)
+    for beginning, alike in by_beginning.items():
+        pairs = list(combinations(alike, 2))
+        for depth in range(len(beginning)):
+            pairs += product(by_beginning.get(beginning[:depth], ()), alike)
+        yield from ((one, other) for one, other in pairs if one.pattern.common_path(other.pattern))
+
+
+def _refuse_crossing(one: _Row, other: _Row) -> None:
+    if one.pattern.inside(other.pattern) or other.pattern.inside(one.pattern) or one.agrees(other):
+        return
+    path = one.pattern.common_path(other.pattern)
+    raise ConfigurationError(
+        "rules",
+        f"{one.said} and {other.said} both match {path}, neither is inside the other, and they ask for different "
+        f"things; make them agree, or narrow one of them",
+    )

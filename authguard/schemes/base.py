@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -20,6 +21,7 @@ class Carrier(Protocol):
     #: Whether a client sends these by itself (a cookie). Ambient credentials yield to explicit ones.
     ambient: bool = False
 
+    @abstractmethod
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """All credentials that travel here; none is an empty answer.
 
@@ -55,13 +57,18 @@ class Scheme(Protocol):
     #: Whether its principals' claims tell ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
     tells_login: bool = False
 
+    @abstractmethod
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """``Accepted`` or ``Rejected``. Raises ``BackendUnavailable`` where it cannot tell."""
         ...
 
+    @abstractmethod
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """The challenges of this scheme, at least one. ``why`` is given only to the scheme that was tried."""
         ...
+
+
+_METHODS = ("authenticate", "challenges")
 
 
 def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
@@ -70,11 +77,13 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
         raise ConfigurationError("schemes", "give at least one, such as Bearer(...)")
     seen: set[str] = set()
     for scheme in schemes:
-        if isinstance(scheme, type) or not callable(getattr(scheme, "authenticate", None)):
+        if isinstance(scheme, type) or not all(callable(getattr(scheme, name, None)) for name in _METHODS):
             raise ConfigurationError("schemes", f"{scheme!r} is no scheme; give Bearer(...) or one of your own")
         if not isinstance(scheme.name, str) or not is_token(scheme.name) or scheme.name != scheme.name.lower():
             raise ConfigurationError("schemes", f"the name {scheme.name!r} is no auth-scheme in lower case")
         if scheme.name in seen:
             raise ConfigurationError("schemes", f"{scheme.name} stands twice; one scheme of a name")
+        if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
+            raise ConfigurationError("schemes", f"{scheme.name} has no carrier; AUTHORIZATION is that of the field")
         seen.add(scheme.name)
     return tuple(schemes)

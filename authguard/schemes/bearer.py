@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
-from authguard.errors import ConfigurationError, InvalidSignature
-from authguard.keys.base import KeyMaterial, KeysAtHand, KeySource, VerificationKey, as_source, check_algorithms
-from authguard.model import Accepted, Denied, Facts, Outcome, Principal, Rejected, check_seconds, names
+from authguard.errors import BackendUnavailable, ConfigurationError, InvalidSignature
+from authguard.keys.base import KeySource, VerificationKey
+from authguard.model import Accepted, Denied, Facts, Outcome, Principal, Rejected, check_seconds
 from authguard.ports import ask
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     KEY_UNKNOWN,
     KEYS_TIMEOUT,
+    KEYS_UNAVAILABLE,
     SCOPE_MISSING,
     TOKEN_ALGORITHM_REFUSED,
     TOKEN_CLAIM_INVALID,
@@ -30,105 +30,18 @@ from authguard.request import AuthRequest
 from authguard.schemes.base import Scheme
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.claims import (
-    ACCESS_TOKEN,
-    ANY_AUDIENCE,
-    ANY_ISSUER,
-    ClaimPath,
-    ClaimRules,
-    Opted,
-    Source,
     check_type,
-    claim,
     collect,
-    sources,
     tolerated,
 )
+from authguard.schemes.issuer import Issuer
 from authguard.wire import jws
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
-_ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
-
 #: A token that names no key may be tried with so many of them.
 MAX_CANDIDATES = 8
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Issuer:
-    """Who issues tokens, and what they must say.
-
-    - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` says in words that it is not.
-    - ``audience``: one name of this API or several, one of which ``aud`` must hold; or ``ANY_AUDIENCE``.
-    - ``algorithms``: the only ones taken, such as ``["RS256"]``. HMAC and public keys do not mix.
-    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these, or any ``KeySource``.
-    - ``roles``, ``scopes``: ``claim(...)`` paths, whose union is taken, or functions of the claims.
-    - ``subject``: where the subject stands. It must be a non-empty string.
-    - ``typ``: None takes ``JWT``, ``at+jwt`` or no type. ``"at+jwt"`` takes access tokens of RFC 9068 alone, with all
-      the claims of its section 2.2.
-    - ``require_exp``: whether a token must say when it dies.
-
-    Raises ``ConfigurationError``.
-    """
-
-    issuer: str | None
-    algorithms: frozenset[str]
-    keys: KeySource = field(repr=False)
-    at_hand: KeysAtHand | None = field(repr=False)
-    roles: tuple[Source, ...] = field(repr=False)
-    scopes: tuple[Source, ...] = field(repr=False)
-    subject: ClaimPath = field(repr=False)
-    typ: str | None
-    rules: ClaimRules
-
-    def __init__(
-        self,
-        issuer: str | Opted,
-        *,
-        audience: str | Sequence[str] | Opted,
-        algorithms: Sequence[str],
-        keys: KeySource | KeyMaterial | Sequence[KeyMaterial],
-        roles: Source | Sequence[Source] = _ROLES,
-        scopes: Source | Sequence[Source] = _SCOPES,
-        subject: ClaimPath = _SUBJECT,
-        typ: str | None = None,
-        require_exp: bool = True,
-    ) -> None:
-        allowed = check_algorithms(algorithms)
-        if typ is not None and (not isinstance(typ, str) or not typ):
-            raise ConfigurationError("typ", f"{typ!r} is no type; None takes JWT, at+jwt or none")
-        kind = None if typ is None else typ.lower().removeprefix("application/")
-        if not isinstance(subject, ClaimPath):
-            raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
-        put = object.__setattr__
-        put(self, "issuer", _issuer(issuer))
-        put(self, "algorithms", allowed)
-        source = as_source(keys, allowed)
-        put(self, "keys", source)
-        put(self, "at_hand", source if isinstance(source, KeysAtHand) else None)
-        put(self, "roles", sources("roles", roles))
-        put(self, "scopes", sources("scopes", scopes))
-        put(self, "subject", subject)
-        put(self, "typ", kind)
-        put(self, "rules", ClaimRules(_audience(audience), require_exp, kind == ACCESS_TOKEN))
-
-
-def _issuer(issuer: str | Opted) -> str | None:
-    if issuer is ANY_ISSUER:
-        return None
-    if not isinstance(issuer, str) or not issuer:
-        raise ConfigurationError("issuer", "give the exact `iss` of its tokens, or ANY_ISSUER")
-    return issuer
-
-
-def _audience(audience: str | Sequence[str] | Opted) -> frozenset[str] | None:
-    if audience is ANY_AUDIENCE:
-        return None
-    if isinstance(audience, Opted) or not audience:
-        raise ConfigurationError(
-            "audience", "give the name of this API as its issuer writes it in `aud`, or ANY_AUDIENCE"
-        )
-    return names("audience", (audience,) if isinstance(audience, str) else audience)
 
 
 class Bearer(Scheme):
@@ -182,11 +95,21 @@ class Bearer(Scheme):
         # A deadline costs a timer; an answer that is at hand needs none.
         keys = None if issuer.at_hand is None else issuer.at_hand.held(kid=kid, algorithm=algorithm)
         if keys is None:
-            keys = await ask(issuer.keys.keys_for(kid=kid, algorithm=algorithm), self._deadline, KEYS_TIMEOUT)
+            keys = await self._asked(issuer.keys, kid, algorithm)
         if not _signed_by_one_of(keys[:MAX_CANDIDATES], token):
             reason = TOKEN_SIGNATURE_INVALID if keys else KEY_UNKNOWN
-            return _refused(octets, token, reason, {"kid": kid, "algorithm": algorithm})
+            facts: dict[str, object] = {"kid": kid, "algorithm": algorithm}
+            if len(keys) > MAX_CANDIDATES:
+                facts["untried"] = len(keys) - MAX_CANDIDATES
+            return _refused(octets, token, reason, facts)
         return _judged(octets, token, issuer, request)
+
+    async def _asked(self, source: KeySource, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        try:
+            return await ask(source.keys_for(kid=kid, algorithm=algorithm), self._deadline, KEYS_TIMEOUT)
+        except BackendUnavailable as error:
+            error.reason = error.reason or KEYS_UNAVAILABLE
+            raise
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One challenge. RFC 6750 section 3; RFC 9470 section 3 for a step-up."""

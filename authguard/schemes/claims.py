@@ -220,10 +220,6 @@ def tolerated(claims: Claims, moment: Moment) -> dict[str, object]:
     exp, nbf, iat = claims.get("exp", _MAX_STAMP), claims.get("nbf", _MIN_STAMP), claims.get("iat", _MIN_STAMP)
     if nbf <= moment.now < exp and iat <= moment.now:  # as for nearly every token
         return {}
-    found: dict[str, object] = {}
-    if moment.now >= exp:
-        found["exp"] = moment.by(exp)
-    for name, stamp in (("nbf", nbf), ("iat", iat)):
-        if moment.now < stamp:
-            found[name] = -moment.by(stamp)
-    return {"tolerated": found}
+    late = {"exp": moment.by(exp)} if moment.now >= exp else {}
+    early = {name: -moment.by(stamp) for name, stamp in (("nbf", nbf), ("iat", iat)) if moment.now < stamp}
+    return {"tolerated": {**late, **early}}

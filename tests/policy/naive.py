@@ -194,6 +194,8 @@ def answer(siblings: Sequence[NaiveRule], method: str) -> NaiveRule | None:
     for rule in siblings:
         if rule[2] is not None and judged in rule[2]:
             return rule
+    if judged != judged.upper() and any(rule[2] is not None for rule in siblings):
+        return None  # lower case opens nothing where methods are told apart
     return next((rule for rule in siblings if rule[2] is None), None)
 
 

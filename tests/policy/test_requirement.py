@@ -175,13 +175,21 @@ async def _never_awaited(principal: Principal, params: Mapping[str, str]) -> boo
     return False
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.parametrize("answer", [False, None, 1, "yes", "coroutine"])
+@pytest.mark.parametrize("answer", [None, 1, "yes", [True]])
 def test_only_true_itself_is_a_yes(answer: object) -> None:
-    """What is merely truthy denies, above all a coroutine that nobody awaited."""
-    predicate: Any = _never_awaited if answer == "coroutine" else lambda *_: answer
+    """What is merely truthy denies, and the record tells what came instead of an answer."""
+    predicate: Any = lambda *_: answer  # noqa: E731 - of no type that a predicate may have
 
-    assert lacks(check("c", predicate)) == Unmet(CHECK_REFUSED, ("c",))
+    assert lacks(check("c", predicate)) == Unmet(CHECK_REFUSED, ("c",), {"returned": type(answer).__name__})
+    assert lacks(check("c", lambda *_: False)) == Unmet(CHECK_REFUSED, ("c",))
+
+
+def test_an_async_predicate_is_refused_while_it_is_built() -> None:
+    """Its coroutine would be truthy, and nobody would await it."""
+    predicate: Any = _never_awaited
+
+    with pytest.raises(ConfigurationError, match=r"^predicate: .* not async"):
+        check("c", predicate)
 
 
 def test_a_check_that_raises_denies() -> None:

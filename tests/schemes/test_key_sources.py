@@ -151,7 +151,7 @@ def test_what_is_no_outage_is_no_reason_for_one() -> None:
     """A key server that is down never makes a token expired."""
     with pytest.raises(ValueError, match="status must be 503"):
         BackendUnavailable(reason=TOKEN_EXPIRED)
-    assert BackendUnavailable().reason is KEYS_UNAVAILABLE
+    assert BackendUnavailable(reason=KEYS_UNAVAILABLE).reason is KEYS_UNAVAILABLE
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CANARY"), KeyError("CANARY"), ExceptionGroup("CANARY", [OSError()])])

@@ -1,0 +1,95 @@
+"""What the router behind the guard will read of a path, and where it would read it twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from starlette.routing import Mount
+
+_MOST_LINKS = 64
+
+
+class Routing:
+    """How the app that a guard wraps reads paths. Its routes are looked at with the first request, when all are there.
+
+    Starlette looks for the path of a ``Mount`` behind ``root_path``. Where a path does not begin with that, the router
+    inside the mount reads the whole path anew, and finds what the rules were not held against; and an app inside that
+    has a ``root_path`` of its own takes it off, though nobody else saw it. Such paths are told as a problem.
+    """
+
+    def __init__(self, app: object) -> None:
+        self._app = app
+        # An app with a root_path of its own puts it into the scope only after the guard has looked.
+        self._root_path = next(map(_own_root_path, filter(_own_root_path, chain(app))), "")
+        self._outside: list[re.Pattern[str]] | None = None
+        self._always: list[re.Pattern[str]] = []
+
+    def read(self, scope: Mapping[str, Any]) -> tuple[str, str | None]:
+        """The path that the rules are held against, and what is wrong with it, if something is."""
+        sent: str = scope["path"]
+        root: str = self._root_path or scope.get("root_path", "")
+        path = below(sent, root) if root else sent
+        if self._outside is None:
+            self._look()
+        if self._always and any(pattern.match(path) for pattern in self._always):
+            return path, "an app inside has a root_path of its own"
+        if root and path == sent and any(pattern.match(path) for pattern in self._outside or ()):
+            return path, "it is outside of root_path, and a mount would read it anew"
+        return path, None
+
+    def _look(self) -> None:
+        self._outside = []
+        links = chain(self._app)
+        if not any(hasattr(link, "routes") for link in links):
+            # Nothing is to be seen: refuse whatever could be read anew.
+            self._outside.append(re.compile(""))
+        for link in links:
+            for pattern, always in _read_anew(link):
+                (self._always if always else self._outside).append(pattern)
+
+
+def below(path: str, root: str) -> str:
+    """The path below ``root``, where that ends at a slash; the same path where it does not begin so."""
+    if not path.startswith(root):
+        return path
+    rest = path[len(root) :]
+    return rest if not rest or rest[0] == "/" else path
+
+
+def chain(app: object) -> list[object]:
+    """The app and what it wraps, along ``.app``."""
+    found: list[object] = []
+    while app is not None and len(found) < _MOST_LINKS and all(app is not link for link in found):
+        found.append(app)
+        app = getattr(app, "app", None)
+    return found
+
+
+def _read_anew(router: object, *, included: bool = False) -> Iterator[tuple[re.Pattern[str], bool]]:
+    """What is matched by mounts that take a part of the path for themselves, and by apps with a root_path of their own.
+
+    With each, whether that holds for every path, or only for those outside of the root_path that the server gave.
+    """
+    routes: Sequence[object] = getattr(router, "routes", None) or ()
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from _read_anew(inner, included=True)
+            continue
+        links = chain(getattr(route, "app", None))
+        own = next(map(_own_root_path, filter(_own_root_path, links)), "")
+        if isinstance(route, Mount) and route.path:
+            # Behind which prefix FastAPI has included its router, a mount does not know.
+            yield re.compile("") if included else route.path_regex, bool(own)
+            continue
+        if own:
+            yield re.compile(re.escape(own.rstrip("/")) + r"(?:/|\Z)"), True
+        for link in links:
+            yield from _read_anew(link, included=included)
+
+
+def _own_root_path(app: object) -> str:
+    value = getattr(app, "root_path", "")
+    return value if isinstance(value, str) else ""

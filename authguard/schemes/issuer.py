@@ -1,0 +1,100 @@
+"""An issuer of JWTs: who it is, what its tokens must say, and which keys verify them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from authguard.errors import ConfigurationError
+from authguard.keys.base import KeyMaterial, KeysAtHand, KeySource, as_source, check_algorithms
+from authguard.model import names
+from authguard.schemes.claims import (
+    ACCESS_TOKEN,
+    ANY_AUDIENCE,
+    ANY_ISSUER,
+    ClaimPath,
+    ClaimRules,
+    Opted,
+    Source,
+    claim,
+    sources,
+)
+
+_ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Issuer:
+    """Who issues tokens, and what they must say.
+
+    - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` says in words that it is not.
+    - ``audience``: one name of this API or several, one of which ``aud`` must hold; or ``ANY_AUDIENCE``.
+    - ``algorithms``: the only ones taken, such as ``["RS256"]``. HMAC and public keys do not mix.
+    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these, or any ``KeySource``.
+    - ``roles``, ``scopes``: ``claim(...)`` paths, whose union is taken, or functions of the claims.
+    - ``subject``: where the subject stands. It must be a non-empty string.
+    - ``typ``: None takes ``JWT``, ``at+jwt`` or no type. ``"at+jwt"`` takes access tokens of RFC 9068 alone, with all
+      the claims of its section 2.2.
+    - ``require_exp``: whether a token must say when it dies.
+
+    Raises ``ConfigurationError``.
+    """
+
+    issuer: str | None
+    algorithms: frozenset[str]
+    keys: KeySource = field(repr=False)
+    at_hand: KeysAtHand | None = field(repr=False)
+    roles: tuple[Source, ...] = field(repr=False)
+    scopes: tuple[Source, ...] = field(repr=False)
+    subject: ClaimPath = field(repr=False)
+    typ: str | None
+    rules: ClaimRules
+
+    def __init__(
+        self,
+        issuer: str | Opted,
+        *,
+        audience: str | Sequence[str] | Opted,
+        algorithms: Sequence[str],
+        keys: KeySource | KeyMaterial | Sequence[KeyMaterial],
+        roles: Source | Sequence[Source] = _ROLES,
+        scopes: Source | Sequence[Source] = _SCOPES,
+        subject: ClaimPath = _SUBJECT,
+        typ: str | None = None,
+        require_exp: bool = True,
+    ) -> None:
+        allowed = check_algorithms(algorithms)
+        if typ is not None and (not isinstance(typ, str) or not typ):
+            raise ConfigurationError("typ", f"{typ!r} is no type; None takes JWT, at+jwt or none")
+        kind = None if typ is None else typ.lower().removeprefix("application/")
+        if not isinstance(subject, ClaimPath):
+            raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
+        put = object.__setattr__
+        put(self, "issuer", _issuer(issuer))
+        put(self, "algorithms", allowed)
+        source = as_source(keys, allowed)
+        put(self, "keys", source)
+        put(self, "at_hand", source if isinstance(source, KeysAtHand) else None)
+        put(self, "roles", sources("roles", roles))
+        put(self, "scopes", sources("scopes", scopes))
+        put(self, "subject", subject)
+        put(self, "typ", kind)
+        put(self, "rules", ClaimRules(_audience(audience), require_exp, kind == ACCESS_TOKEN))
+
+
+def _issuer(issuer: str | Opted) -> str | None:
+    if issuer is ANY_ISSUER:
+        return None
+    if not isinstance(issuer, str) or not issuer:
+        raise ConfigurationError("issuer", "give the exact `iss` of its tokens, or ANY_ISSUER")
+    return issuer
+
+
+def _audience(audience: str | Sequence[str] | Opted) -> frozenset[str] | None:
+    if audience is ANY_AUDIENCE:
+        return None
+    if isinstance(audience, Opted) or not audience:
+        raise ConfigurationError(
+            "audience", "give the name of this API as its issuer writes it in `aud`, or ANY_AUDIENCE"
+        )
+    return names("audience", (audience,) if isinstance(audience, str) else audience)
