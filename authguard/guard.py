@@ -201,7 +201,7 @@ class Guard:
         return principal.seen_by(scheme, roles.union(*(self._implied.get(name, ()) for name in roles)))
 
     def path_refused(self, problem: str | None = None) -> Denied:
-        """The denial of a path that two readers could read in two ways; ``problem`` where the path itself shows none."""
+        """The denial of a path that has two readings; ``problem`` says why where the path alone does not show it."""
         return Denied(PATH_AMBIGUOUS, facts={} if problem is None else {"problem": problem})
 
     def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
