@@ -66,7 +66,10 @@ class Ears(logging.Handler):
         self.heard: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard += [record.getMessage(), repr(vars(record))]
+        # Times and numbers of threads are the logging module's own, and now and then a run of their digits is a slice.
+        figures = {"created", "msecs", "relativeCreated", "thread", "process"}
+        told = {name: value for name, value in vars(record).items() if name not in figures}
+        self.heard += [record.getMessage(), repr(told)]
         if record.exc_info:
             self.heard.append("".join(traceback.format_exception(record.exc_info[1])))
 
