@@ -45,9 +45,15 @@ def slices(text: str) -> Iterator[str]:
 
 
 def encodings(text: str) -> list[str]:
-    """The text, and what of its Base64 is the same wherever in a longer text it stands; in hexadecimal too."""
+    """The text, in lower case and in hexadecimal, and what of its Base64 is the same wherever in a text it stands."""
     shifted = [base64.b64encode(b"\0" * shift + text.encode()).decode()[4:-4] for shift in range(3)]
-    return [text, text.encode().hex(), *shifted, *(part.replace("+", "-").replace("/", "_") for part in shifted)]
+    return [
+        text,
+        text.lower(),
+        text.encode().hex(),
+        *shifted,
+        *(part.replace("+", "-").replace("/", "_") for part in shifted),
+    ]
 
 
 SECRETS = {part for secret in (CANARY, SIGNING_KEY, WEBHOOK_KEY) for text in encodings(secret) for part in slices(text)}
@@ -250,6 +256,9 @@ AUTHORIZATIONS: dict[str, Callable[[], str]] = {
     "tab": lambda: f"Bearer\t{CANARY}",
     "no scheme": lambda: f'"{CANARY}"',
     "unknown scheme": basic,
+    "no scheme before it": lambda: CANARY,
+    "no scheme and a tab": lambda: f"{CANARY}\t{CANARY}",
+    "behind no scheme": lambda: f"{CANARY} {CANARY}",
     "too long": lambda: "Bearer " + CANARY * 600,
 }
 
@@ -339,6 +348,7 @@ async def test_the_canary_is_heard_where_it_sings(ears: Ears) -> None:
     assert all(leaks(base64.b64encode(f"{'x' * length}:{CANARY}".encode()).decode()) for length in range(6))
     assert leaks(token(), token().split(".")[1])
     assert leaks(CANARY.encode().hex())
+    assert leaks(CANARY.lower())
 
 
 async def test_the_marker_in_the_scope_does_not_show_the_headers() -> None:

@@ -459,6 +459,14 @@ async def test_a_malformed_field_is_told_by_a_phrase() -> None:
     assert (denied.scheme, denied.facts) == ("badge", {"problem": "no space after the auth-scheme"})
 
 
+@pytest.mark.parametrize("field", ["{} abc", "{}\tabc", "{}"])
+async def test_a_scheme_is_told_only_where_it_is_one(field: str) -> None:
+    """Any other word there may be a key that somebody sent without a scheme before it."""
+    told = [(await refusal(made(), field.format(word))).facts for word in ("Negotiate", "s3cr3t")]
+
+    assert told == [{"presented": "negotiate"}, {"presented": "a word that is no registered scheme"}]
+
+
 async def test_schemes_share_a_carrier() -> None:
     """It is asked once a request, however many schemes it serves."""
     found: list[str] = []
@@ -757,6 +765,7 @@ MISTAKES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("checks", (Badge(),), {"checks": refuse}),
     ("hooks", (Badge(),), {"hooks": ["print"]}),
     ("hooks", (Badge(),), {"hooks": print}),
+    ("hooks", (Badge(),), {"hooks": [_raise]}),
     ("deadline", (Badge(),), {"deadline": 0}),
     ("deadline", (Badge(),), {"deadline": -1}),
     ("deadline", (Badge(),), {"deadline": math.nan}),

@@ -332,6 +332,31 @@ async def test_an_apps_own_start_up_error_comes_out_unchanged(services: int, tas
     assert told[services:] == [f"{number} closed" for number in reversed(range(services))]
 
 
+class Unstartable(Ran):
+    """A service whose start fails."""
+
+    @asynccontextmanager
+    async def running(self, clock: Clock) -> AsyncIterator[None]:
+        raise ConnectionError("s3cr3t")
+        yield
+
+
+async def test_a_service_that_cannot_start_does_not_keep_the_app_from_starting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Everything works without it: what had started is closed, the app starts, one ERROR tells type and place."""
+    told: list[str] = []
+    app = guarded(starting(told), Badge(services=[Ran("one", told), Unstartable("two", told)]))
+
+    answer = await drive(app, {"type": "lifespan", "state": {}}, *STARTUP)
+
+    assert [message["type"] for message in answer.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert told == ["one runs", "one closed", "app starts", "app stops"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "builtins.ConnectionError" in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
 def test_starlettes_client_gets_the_start_up_error() -> None:
     """As without authguard."""
     app = starting([], LookupError("no database"))

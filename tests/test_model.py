@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Denied, Granted, Moment, Principal, Rejected, Unmet, check_leeway
+from authguard.model import (
+    Accepted,
+    Denied,
+    Granted,
+    Moment,
+    Principal,
+    Rejected,
+    Unmet,
+    check_leeway,
+    check_seconds,
+    functions,
+)
 from authguard.policy.combine import all_of, any_of
 from authguard.policy.requirement import AUTHENTICATED, role, scopes, step_up, via
 from authguard.policy.rules import Rule
@@ -69,6 +80,37 @@ def test_another_leeway_is_refused(leeway: Any) -> None:
         check_leeway(leeway)
 
     assert caught.value.argument == "leeway"
+
+
+@pytest.mark.parametrize("seconds", [1, 0.001, 60, 59.9])
+def test_a_number_of_seconds_is_above_0_and_bounded(seconds: float) -> None:
+    """It is kept as it was given."""
+    assert check_seconds("deadline", seconds, most=60) == seconds
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 60.1, math.inf, math.nan, True, "5", None])
+def test_another_number_of_seconds_is_refused(seconds: Any) -> None:
+    """The error names the argument."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_seconds("deadline", seconds, most=60)
+
+    assert caught.value.argument == "deadline"
+
+
+def test_functions_come_in_a_list() -> None:
+    """Any iterable of them, and none is no mistake."""
+    assert functions("hooks", [print, len]) == (print, len)
+    assert functions("hooks", iter([print])) == (print,)
+    assert functions("hooks", ()) == ()
+
+
+@pytest.mark.parametrize("value", [print, None, [None], [print, "print"], "print"])
+def test_what_is_no_list_of_functions_is_refused(value: Any) -> None:
+    """A function by itself is a list that was forgotten."""
+    with pytest.raises(ConfigurationError) as caught:
+        functions("hooks", value)
+
+    assert caught.value.argument == "hooks"
 
 
 def test_a_principal_is_a_value() -> None:

@@ -108,6 +108,23 @@ def test_who_is_asked_for_a_challenge_and_who_hears_why(
     assert len(lines(reply, b"www-authenticate")) == len(expected)
 
 
+class Mute(Badge):
+    """It has no challenge to give."""
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return ()
+
+
+def test_a_401_without_a_challenge_is_no_answer() -> None:
+    """9110-1: it bears one at least, by whichever scheme; a 400 need not."""
+    missing, ambiguous = (Denied(reason, accepted=EVERY) for reason in (CREDENTIALS_MISSING, CREDENTIALS_AMBIGUOUS))
+
+    assert len(lines(reply_to(made(), missing, [Mute(), Plain("plain")]), b"www-authenticate")) == 1
+    assert reply_to(made(), ambiguous, [Mute()]).status == 400
+    with pytest.raises(TypeError, match="no scheme gave a challenge"):
+        reply_to(made(), missing, [Mute()])
+
+
 def test_head_gets_the_length_of_the_body_that_get_would_get() -> None:
     """9110-11: the headers are the same, the body is left out."""
     denied = Denied(CREDENTIALS_MISSING, accepted=EVERY)
@@ -126,9 +143,13 @@ def test_only_what_passes_is_worth_coming_back_for(reason: Reason) -> None:
     assert lines(reply, b"retry-after") == []
 
 
-@pytest.mark.parametrize(("seconds", "sent"), [(7, b"7"), (None, str(RETRY_AFTER).encode())])
-def test_retry_after_is_the_backends_or_ours(seconds: int | None, sent: bytes) -> None:
-    """9110-13: in seconds."""
+OURS = str(RETRY_AFTER).encode()
+WAITS = [(7, b"7"), (None, OURS), (1, b"1"), (0.2, b"1"), (2.5, b"3"), (0, OURS), (86_400, b"86400"), (86_401, OURS)]
+
+
+@pytest.mark.parametrize(("seconds", "sent"), WAITS)
+def test_retry_after_is_the_backends_or_ours(seconds: float | None, sent: bytes) -> None:
+    """9110-13: in whole seconds, never sooner than the backend said, and a day at most."""
     reply = reply_to(made(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
 
     assert lines(reply, b"retry-after") == [sent]

@@ -37,7 +37,16 @@ def test_a_circle_is_refused(implies: dict[str, set[str]]) -> None:
         close_over(implies)
 
 
-MISTAKES: list[Any] = [{"a": "editor"}, {"a": {""}}, {"a": {None}}, {"": {"a"}}, {" ": {"a"}}]
+MISTAKES: list[Any] = [
+    [("a", {"b"})],
+    "a",
+    {"a"},
+    {"a": "editor"},
+    {"a": {""}},
+    {"a": {None}},
+    {"": {"a"}},
+    {" ": {"a"}},
+]
 
 
 @pytest.mark.parametrize("implies", MISTAKES)
