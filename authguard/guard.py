@@ -45,7 +45,7 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.respond import Render, Reply, reply_to
-from authguard.schemes.base import Scheme, check_schemes
+from authguard.schemes.base import Scheme, carried, check_schemes
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 
@@ -91,7 +91,7 @@ class Guard:
         self.table = RuleTable(rules, default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
-        self._carriers = tuple({id(scheme.carrier): scheme.carrier for scheme in self.schemes}.values())
+        self._carriers = carried(self.schemes)
         self._asked = self._requirements_asked()
         self._implied = close_over(implies or {})
         (self._clock,), (self._monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])

@@ -27,7 +27,10 @@ def _told(scheme: str) -> str:
 
 
 def choose(
-    request: AuthRequest, carriers: Iterable[Carrier], accepted: frozenset[str], refuse: Callable[..., Denied]
+    request: AuthRequest,
+    carriers: Iterable[tuple[Carrier, frozenset[str]]],
+    accepted: frozenset[str],
+    refuse: Callable[..., Denied],
 ) -> Credentials | Denied:
     """The one set of credentials for an accepted scheme, or the denial where there is not just one.
 
@@ -37,13 +40,15 @@ def choose(
     explicit: list[Credentials] = []
     ambient: list[Credentials] = []
     ambient_fault: Denied | None = None
-    for carrier in carriers:
+    for carrier, names in carriers:
+        if carrier.ambient and names.isdisjoint(accepted):
+            continue  # what is sent along for others is nothing here
         found = _find(carrier, request, accepted, refuse)
         if not isinstance(found, Denied):
             (ambient if carrier.ambient else explicit).extend(found)
         elif not carrier.ambient:
             return found
-        elif found.reason is not SCHEME_UNSUPPORTED:  # what is sent along for others, and not wanted here, is nothing
+        elif found.reason is not SCHEME_UNSUPPORTED:
             ambient_fault = ambient_fault or found
     usable = _usable(explicit, accepted)
     if not usable and ambient_fault is not None:

@@ -36,6 +36,7 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.schemes.base import Carrier, Scheme
+from authguard.schemes.carriers import AuthorizationField
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 from tests.minting import NOW
@@ -443,6 +444,21 @@ async def test_of_two_faults_the_explicit_one_is_told() -> None:
     told = [(await refusal(guard, field)).facts for field in ("Badge\talice", None, "Basic abc")]
 
     assert [facts["problem"] for facts in told] == ["no space after the auth-scheme"] + ["no cookie of ours"] * 2
+
+
+async def test_an_ambient_carrier_whose_schemes_are_not_accepted_is_not_asked() -> None:
+    """Whatever it would have said, this route did not want it."""
+    cookie = Badge("cookie", carrier=Fails(WireError("no cookie of ours"), ambient=True))
+    guard = made(cookie, Badge(), default=via("badge"))
+
+    assert (await refusal(guard, None)).reason is CREDENTIALS_MISSING
+
+
+async def test_equal_carriers_are_one() -> None:
+    """Else one field would be two sets of credentials."""
+    guard = made(Badge("key", carrier=AuthorizationField()), Badge())
+
+    assert isinstance(await decide(guard), Granted)
 
 
 async def test_a_carrier_that_fails_closes_the_door() -> None:

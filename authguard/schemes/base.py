@@ -87,3 +87,15 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
             raise ConfigurationError("schemes", f"{scheme.name} has no carrier; AUTHORIZATION is that of the field")
         seen.add(scheme.name)
     return tuple(schemes)
+
+
+def carried(schemes: Sequence[Scheme]) -> tuple[tuple[Carrier, frozenset[str]], ...]:
+    """Each carrier once, with the names of its schemes: two that are equal would find the same credentials twice."""
+    found: list[tuple[Carrier, set[str]]] = []
+    for scheme in schemes:
+        names = next((names for carrier, names in found if carrier == scheme.carrier), None)
+        if names is None:
+            found.append((scheme.carrier, {scheme.name}))
+        else:
+            names.add(scheme.name)
+    return tuple((carrier, frozenset(names)) for carrier, names in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from authguard.model import Rejected
 from authguard.reasons import CREDENTIALS_AMBIGUOUS, HEADER_TOO_LONG
@@ -11,6 +12,7 @@ from authguard.schemes.base import Carrier
 from authguard.wire.authorization import MAX_FIELD, Credentials, split
 
 
+@dataclass(frozen=True, slots=True)
 class AuthorizationField(Carrier):
     """The ``Authorization`` field (RFC 9110 section 11.6.2): a singleton, so that two lines are ambiguous."""
 
