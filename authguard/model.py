@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _MAX_LEEWAY = 300.0
 _MAX_STAMP = 1e15  # beyond it a float tells no seconds apart
-_NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
+NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Principal:
         *,
         roles: AbstractSet[str] | Sequence[str] = frozenset(),
         scopes: AbstractSet[str] | Sequence[str] = frozenset(),
-        claims: Mapping[str, Any] = _NO_CLAIMS,
+        claims: Mapping[str, Any] = NO_CLAIMS,
         expires_at: float | None = None,
         scheme: str | None = None,
     ) -> None:
@@ -112,7 +112,7 @@ class Principal:
             raise ConfigurationError("expires_at", "give finite seconds since the epoch")
         if not isinstance(claims, Mapping):
             raise ConfigurationError("claims", "give a mapping")
-        known = {} if claims is _NO_CLAIMS else claims
+        known = {} if claims is NO_CLAIMS else claims
         _fill(self, subject, names("roles", roles), names("scopes", scopes), known, expires_at, scheme)
 
     @classmethod

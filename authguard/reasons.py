@@ -36,6 +36,7 @@ class Reason:
     - ``error``: the error code of RFC 6750, 9470 or 9449 for the challenge of the scheme that was tried.
     - ``public``: a sentence for the client. Without one it gets the sentence of the status.
     - ``presented``: False where the client presented nothing at all; such denials are told at INFO.
+    - ``ours``: True where the client's answer hides a fault of ours; such denials are told at ERROR, as outages are.
 
     Raises ``ValueError`` for a code without a dot, a status that no denial has, a text that RFC 6750 cannot carry.
     """
@@ -45,6 +46,7 @@ class Reason:
     error: str | None = None
     public: str | None = None
     presented: bool = True
+    ours: bool = False
 
     def __post_init__(self) -> None:
         if not _CODE.fullmatch(self.code):
@@ -91,6 +93,11 @@ class Reason:
         return self.status == 400
 
     @property
+    def folded(self) -> bool:
+        """Whether a flood of it is told folded: what a stranger can cause at will."""
+        return self.status in {400, 401, 413, 429}
+
+    @property
     def retried(self) -> bool:
         """Whether ``Retry-After`` goes out (RFC 9110 section 10.2.3, RFC 6585 section 4)."""
         return self.status in {429, 503}
@@ -132,11 +139,21 @@ TOKEN_ISSUED_IN_FUTURE = Reason("token.issued_in_future", 401, "invalid_token")
 TOKEN_BOUND = Reason("token.bound", 401, "invalid_token")
 KEY_UNKNOWN = Reason("key.unknown", 401, "invalid_token")
 
+# A name and a password. To the client all of them are one: same status, body, headers and time.
+USER_UNKNOWN = Reason("user.unknown", 401)
+PASSWORD_WRONG = Reason("password.wrong", 401)
+PASSWORD_EMPTY = Reason("password.empty", 401)
+PASSWORD_TOO_LONG = Reason("password.too_long", 401)
+PASSWORD_HASH_UNREADABLE = Reason("password.hash_unreadable", 401, ours=True)
+ACCOUNT_DISABLED = Reason("account.disabled", 401)
+ATTEMPTS_EXCEEDED = Reason("attempts.exceeded", 429)
+
 # Authenticated, and not allowed.
 ROLE_MISSING = Reason("role.missing", 403, "insufficient_scope")
 SCOPE_MISSING = Reason("scope.missing", 403, "insufficient_scope")
 SCHEME_INSUFFICIENT = Reason("scheme.insufficient", 403, "insufficient_scope")
 CHECK_REFUSED = Reason("check.refused", 403, "insufficient_scope")
+ORIGIN_FOREIGN = Reason("origin.foreign", 403)
 REQUIREMENT_UNMET = Reason("requirement.unmet", 403, "insufficient_scope")
 STEP_UP_REQUIRED = Reason("step_up.required", 401, "insufficient_user_authentication")
 
@@ -145,4 +162,5 @@ KEYS_UNAVAILABLE = Reason("keys.unavailable", 503)
 KEYS_TIMEOUT = Reason("keys.timeout", 503)
 STORE_UNAVAILABLE = Reason("store.unavailable", 503)
 STORE_TIMEOUT = Reason("store.timeout", 503)
+HASHING_BUSY = Reason("hashing.busy", 503)
 BACKEND_FAILED = Reason("backend.failed", 503)

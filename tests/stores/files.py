@@ -1,0 +1,64 @@
+"""What the tests of files share: a clock that is set by hand, and looks at the file that follow it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from authguard.stores.watched import EVERY
+
+
+class Hands:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+    def next_look(self) -> None:
+        self.move(EVERY)
+
+
+def write(path: Path, content: bytes) -> None:
+    """As careless programs write: cut off, and then filled."""
+    path.write_bytes(content)
+
+
+def rewrite_unseen(path: Path, write: Callable[[Path, bytes], None], content: bytes, *, aged: int = 0) -> None:
+    """Writes, and restores the time that the file had before, or sets it back by so many seconds more."""
+    before = path.stat()
+    write(path, content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - aged * 10**9))
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path, content: bytes) -> None:
+    """As careful programs write: beside the file, and then over it."""
+    beside = path.with_name("beside")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Waits for another thread, and not for long."""
+    with anyio.fail_after(30):
+        while not holds():
+            await anyio.lowlevel.checkpoint()
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The levels of what was logged, in order."""
+    return [logging.getLevelName(record.levelno) for record in caplog.records]

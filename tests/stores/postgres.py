@@ -1,0 +1,67 @@
+"""A PostgreSQL server of the tests' own, in a folder and on a port that nobody else has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypedDict
+
+
+def programs() -> Path | None:
+    """The folder of the server's programs. Debian does not put it on the path."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).parent
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name), default=None)
+
+
+class _Somebody(TypedDict, total=False):
+    user: str
+    group: str
+    extra_groups: list[str]
+
+
+def _somebody() -> _Somebody:
+    """Root may not run the server; the package has made a user for that."""
+    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The URL of an empty database. The server runs until the end of the block, and leaves nothing behind."""
+    folder = programs()
+    assert folder is not None
+    port = free_port()
+    options: dict[str, Any] = {**_somebody(), "cwd": "/", "env": {**os.environ, "LC_ALL": "C"}, "text": True}
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid() == 0:
+            shutil.chown(name, "postgres", "postgres")
+        making = ["-D", name, "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        subprocess.run([folder / "initdb", *making], check=True, capture_output=True, **options)
+        running = ["-D", name, "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
+        with subprocess.Popen([folder / "postgres", *running], stderr=subprocess.PIPE, **options) as server:
+            try:
+                assert server.stderr is not None
+                told = []
+                for line in server.stderr:
+                    told.append(line)
+                    if "ready to accept connections" in line:
+                        break
+                else:
+                    raise AssertionError("".join(told))
+                yield f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres"
+            finally:
+                server.send_signal(signal.SIGINT)  # the clients are sent away, the server ends
+                server.wait(60)

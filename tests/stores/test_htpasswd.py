@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import pytest
+
+from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.reasons import STORE_UNAVAILABLE
+from authguard.stores.base import Account, PasswordStore, SampledStore, Verdict
+from authguard.stores.htpasswd import HtpasswdFile
+from authguard.stores.passwords import LibpassHasher
+from authguard.stores.watched import KEEP
+from tests.stores.files import Hands, delete, replace, told, write
+from tests.wire.tokens import vectors
+
+T = TypeVar("T")
+
+BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"
+SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"
+DES = ".Zn/xnXD7ulOQ"  # "a"
+ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$do7RmvO+t/Y+Z6z1HuNcCw$Wvyn9Zyl4zbQd/MNrNM6cyOAliP/oWjcqaAUdAuUsaE"
+
+TWO = f"alice:{BCRYPT}\nbob:{SHA}\n".encode()
+PLAIN = LibpassHasher(allow={"plaintext"})
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture(name="path")
+def _path(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    path.write_bytes(TWO)
+    return path
+
+
+async def _look(store: HtpasswdFile, clock: Hands, username: str, times: int = 2) -> Account | None:
+    """What the store says of a name after so many looks at its file."""
+    for _ in range(times - 1):
+        clock.next_look()
+        await store.find(username)
+    clock.next_look()
+    return await store.find(username)
+
+
+def _store(path: Path, clock: Hands, groups: Path | None = None) -> HtpasswdFile:
+    """A store for which every file was written a moment ago, however slow the machine is that runs the test."""
+    store = HtpasswdFile(path, groups=groups, clock=clock)
+    store._users._wall = lambda: 0.0
+    return store
+
+
+async def _hash(path: Path, username: str, hasher: LibpassHasher | None = None) -> str | None:
+    account = await HtpasswdFile(path, hasher=hasher).find(username)
+    return None if account is None else account.password_hash
+
+
+async def test_an_account_is_found_by_its_name(path: Path) -> None:
+    """Each line is an account with the hash that stands there, without roles where nothing gives any."""
+    store = HtpasswdFile(path)
+
+    assert await store.find("alice") == Account("alice", BCRYPT)
+    assert await store.find("bob") == Account("bob", SHA)
+    assert await store.find("Alice") is None
+    assert await store.find("") is None
+    assert store.sample() == (BCRYPT, SHA)
+
+
+async def test_every_line_that_apaches_tool_wrote_lets_its_user_in(path: Path) -> None:
+    """A file of all formats is read as one, and those that are no protection are refused at their own logins only."""
+    cases = vectors("htpasswd.json")["cases"]
+    lines = [case["line"].replace("alice:", f"user{number}:", 1) for number, case in enumerate(cases)]
+    write(path, "".join(f"{line}\n" for line in lines).encode())
+
+    store = HtpasswdFile(path)
+
+    for number, case in enumerate(cases):
+        account = await store.find(f"user{number}")
+        assert account is not None
+        refused = case["format"] in {"plaintext", "des_crypt"}
+        expected = Verdict.UNREADABLE if refused else Verdict.FITS
+        assert store.hasher.verify(case["password"], account.password_hash) is expected
+
+
+@pytest.mark.parametrize(
+    ("content", "stored"),
+    [
+        (f"# users\n\n  # more\n \t \n  alice:{BCRYPT}\n", BCRYPT),
+        (f"alice:{BCRYPT}\r\nbob:{SHA}\r\n", BCRYPT),
+        (f"\talice:{BCRYPT} \t\n", BCRYPT),
+        (f"\ufeffalice:{BCRYPT}\n", BCRYPT),
+        (f"alice:{BCRYPT}:what nginx takes for a remark: all of it\n", BCRYPT),
+        (f"alice:{BCRYPT}\n# an end without a line feed", BCRYPT),
+        (f"alice:{BCRYPT}", BCRYPT),
+        (f"alice:{SHA}", SHA),
+        (f"alice:$1$salt$digest\nbob:{SHA}\n", "$1$salt$digest"),
+    ],
+    ids=["comments", "CRLF", "blanks", "BOM", "remark", "comment at the end", "whole", "whole SHA", "unknown format"],
+)
+async def test_a_line_is_read_as_apache_reads_it(path: Path, content: str, stored: str) -> None:
+    """Comments, blanks, other ends of lines and remarks are nothing to stumble over."""
+    write(path, content.encode())
+
+    assert await _hash(path, "alice") == stored
+
+
+async def test_a_name_may_have_any_character_but_a_colon(path: Path) -> None:
+    """Spaces, other scripts, and what only looks like the end of a line are part of a name, in the form NFC."""
+    names = ["two words", "日本", "line\u2028separator", "ame\u0301lie", "\N{NO-BREAK SPACE}"]
+    write(path, "".join(f"{name}:{SHA}\n" for name in names).encode())
+
+    assert await _hash(path, "two words") == SHA
+    assert await _hash(path, "日本") == SHA
+    assert await _hash(path, "line\u2028separator") == SHA
+    assert await _hash(path, "am\u00e9lie") == SHA
+    assert await _hash(path, "\N{NO-BREAK SPACE}") == SHA
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "it holds no hash"),
+        (b"# nobody yet\n", "it holds no hash"),
+        (b"key: value\nname: text\n", "it holds no hash"),
+        (f"alice:{DES}\nbob:secret\n".encode(), "it holds no hash"),
+        (TWO + b"nonsense\n", "line 3 is not"),
+        (TWO + b"carol:\n", "line 3 is not"),
+        (TWO + f":{SHA}\n".encode(), "line 3 is not"),
+        (TWO + b"\0\0\0\0\n", "line 3 holds a control character"),
+        (TWO + b"carol:$2y$04$\0\0\0", "line 3 holds a control character"),
+        (f"alice:{SHA}\rbob:{SHA}\r".encode(), "line 1 holds a control character"),
+        (TWO + f"alice:{SHA}\n".encode(), "line 3 names a user for the second time"),
+        (f"ame\u0301lie:{SHA}\nam\u00e9lie:{SHA}\n".encode(), "line 2 names a user for the second time"),
+        (TWO + f"j\xe9r\xf4me:{SHA}\n".encode("latin-1"), "it is not UTF-8"),
+        (bytes(range(256)), "it is not UTF-8"),
+        (TWO + b"car", "line 3 is not"),
+        (TWO + f"carol:{BCRYPT[:-1]}".encode(), "line 3 has no line feed and may be torn"),
+        (TWO + f"carol:{SHA[:-1]}".encode(), "line 3 has no line feed and may be torn"),
+        (TWO + f"carol:{ARGON2}".encode(), "line 3 has no line feed and may be torn"),
+        (TWO + f"carol:{DES}".encode(), "line 3 has no line feed and may be torn"),
+    ],
+)
+def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str) -> None:
+    """What is no password file, or only the beginning of one, is refused whole, and nothing of it is quoted."""
+    write(path, content)
+
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        HtpasswdFile(path)
+
+    assert caught.value.argument == "path"
+    assert [quoted for quoted in ("carol", "alice", "secret", "SHA", "2y", "AAA") if quoted in str(caught.value)] == []
+
+
+async def test_plain_text_is_read_where_it_is_allowed(path: Path) -> None:
+    """A store with such a hasher takes what stands in the file for the password."""
+    write(path, f"alice:correct horse\nbob:{BCRYPT}\n".encode())
+
+    store = HtpasswdFile(path, hasher=PLAIN)
+    account = await store.find("alice")
+
+    assert account is not None
+    assert store.hasher.verify("correct horse", account.password_hash) is Verdict.FITS
+    assert store.hasher.verify("correct", account.password_hash) is Verdict.WRONG
+
+
+def test_the_end_of_a_plain_text_cannot_be_known(path: Path) -> None:
+    """Half a password would be another password, so the last line must have its line feed. A hash shows its end."""
+    write(path, f"bob:{BCRYPT}\nalice:correct hor".encode())
+    with pytest.raises(ConfigurationError, match="line 2 has no line feed"):
+        HtpasswdFile(path, hasher=PLAIN)
+
+    write(path, f"bob:{BCRYPT}".encode())
+    assert HtpasswdFile(path, hasher=PLAIN).sample() == (BCRYPT,)
+
+
+GROUPS = {
+    "admin: alice": {"admin"},
+    "admin:alice bob\nstaff: bob alice": {"admin", "staff"},
+    "admin: bob\nadmin: alice": {"admin"},
+    "# admin: alice\n\n staff :\talice\r": {"staff"},
+    "staff:": set(),
+    "admin: alic alicee Alice": set(),
+    "admin: 'alice'": {"admin"},
+    'admin: bob "alice"': {"admin"},
+    "admin: \"o'hara\" o'hara 'alice'bob": {"admin"},
+    "two words: alice": {"two words"},
+}
+
+
+@pytest.mark.parametrize(("content", "roles"), GROUPS.items())
+async def test_roles_come_from_an_auth_group_file(path: Path, content: str, roles: set[str]) -> None:
+    """A group is a role of its members, as Apache reads the file."""
+    groups = path.with_name("groups")
+    write(groups, f"{content}\n".encode())
+
+    account = await HtpasswdFile(path, groups=str(groups)).find("alice")
+
+    assert account == Account("alice", BCRYPT, roles=roles)
+
+
+async def test_a_member_with_a_blank_stands_in_quotes(path: Path) -> None:
+    """Without the quotes it would be two members."""
+    groups = path.with_name("groups")
+    write(path, f"two words:{SHA}\ntwo:{SHA}\nam\u00e9lie:{SHA}\n".encode())
+    write(groups, "admin: \"two words\" 'ame\u0301lie'\n".encode())
+
+    store = HtpasswdFile(path, groups=groups)
+
+    assert await store.find("two words") == Account("two words", SHA, roles={"admin"})
+    assert await store.find("am\u00e9lie") == Account("am\u00e9lie", SHA, roles={"admin"})
+    assert await store.find("two") == Account("two", SHA)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "it names no group"),
+        ("# none\n", "it names no group"),
+        ("admin alice\n", "line 1 is not group"),
+        (" : alice\n", "line 1 is not group"),
+        ("staff: bob\nadmin: alice bo", "line 2 has no line feed and may be torn"),
+        ("admin: 'alice\n", "line 1 has a quote that does not close"),
+        ('admin: "al\\"ice"\n', "line 1 has a quote that does not close, or a backslash"),
+        ("admin: bob '' alice\n", "line 1 has a quote"),
+        ("admin: alice\0\n", "line 1 holds a control character"),
+    ],
+)
+def test_a_bad_group_file_is_told_by_its_line(path: Path, content: str, problem: str) -> None:
+    """A role is given by a whole line or not at all: half a name may be another user's."""
+    groups = path.with_name("groups")
+    write(groups, content.encode())
+
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        HtpasswdFile(path, groups=groups)
+
+    assert caught.value.argument == "groups"
+
+
+async def test_roles_may_come_from_a_mapping(path: Path) -> None:
+    """Where there is no group file, the app says who has which role."""
+    store = HtpasswdFile(path, groups={"admin": ["alice"], "staff": {"alice", "bob"}, "guest": ()})
+
+    assert await store.find("alice") == Account("alice", BCRYPT, roles={"admin", "staff"})
+    assert await store.find("bob") == Account("bob", SHA, roles={"staff"})
+
+
+@pytest.mark.parametrize("groups", [{"admin": "alice"}, {" ": ["alice"]}, {"admin": [""]}, ["admin"], 7])
+def test_a_mapping_of_groups_is_checked_while_the_app_is_built(path: Path, groups: Any) -> None:
+    """A string of members, a blank name and what is no mapping are found out before the first request."""
+    with pytest.raises(ConfigurationError) as caught:
+        HtpasswdFile(path, groups=groups)
+
+    assert caught.value.argument == "groups"
+
+
+async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: Hands) -> None:
+    """The file is read again when it changes, and the sample of hashes with it."""
+    store = _store(path, clock)
+    replace(path, f"alice:{SHA}\ncarol:{SHA}\n".encode())
+
+    assert await _look(store, clock, "carol") == Account("carol", SHA)
+    assert await store.find("alice") == Account("alice", SHA)
+    assert await store.find("bob") is None
+    assert store.sample() == (SHA, SHA)
+
+
+async def test_a_role_that_is_taken_away_tells(path: Path, clock: Hands) -> None:
+    """The group file is read again when it changes, on its own."""
+    groups = path.with_name("groups")
+    write(groups, b"admin: alice bob\n")
+    store = HtpasswdFile(path, groups=groups, clock=clock)
+
+    replace(groups, b"admin: bob\n")
+
+    assert await _look(store, clock, "alice") == Account("alice", BCRYPT)
+    assert await _look(store, clock, "bob") == Account("bob", SHA, roles={"admin"})
+
+
+async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: Hands) -> None:
+    """Cut off at the end of a line it looks whole; it is not read before the writer has left it alone."""
+    store = _store(path, clock)
+    found = []
+
+    for content in (b"", f"alice:{BCRYPT}\n".encode(), TWO, TWO + f"carol:{SHA}\n".encode()):
+        write(path, content)
+        found.append(await _look(store, clock, "bob", times=1))
+
+    assert found == [Account("bob", SHA)] * 4
+    assert await _look(store, clock, "carol") == Account("carol", SHA)
+
+
+SPOILT: dict[str, Callable[[Path], None]] = {
+    "deleted": delete,
+    "cut off": lambda path: write(path, b""),
+    "torn": lambda path: write(path, TWO[:-5]),
+    "torn in a name": lambda path: write(path, TWO + b"car"),
+    "replaced by junk": lambda path: replace(path, bytes(range(256)) * 100),
+    "filled with zeros": lambda path: write(path, bytes(len(TWO))),
+    "replaced by prose": lambda path: replace(path, b"Note: this moved.\nSee: elsewhere.\n"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
+    spoil: Callable[[Path], None], path: Path, clock: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For five minutes, with one ERROR and nobody else; then it is an outage, and a good file ends it."""
+    store = _store(path, clock)
+    spoil(path)
+
+    assert await _look(store, clock, "alice", times=4) == Account("alice", BCRYPT)
+    assert await _look(store, clock, "bob", times=4) == Account("bob", SHA)
+    assert await store.find("car") is None
+    clock.move(KEEP)
+    with pytest.raises(BackendUnavailable) as caught:
+        await store.find("alice")
+    with pytest.raises(BackendUnavailable):
+        await store.find("nobody")
+    assert caught.value.reason is STORE_UNAVAILABLE
+    assert told(caplog) == ["ERROR"]
+
+    replace(path, f"carol:{SHA}\n".encode())
+    clock.next_look()
+    with pytest.raises(BackendUnavailable):
+        await store.find("carol")  # this look is the first that finds it
+    assert await _look(store, clock, "carol", times=1) == Account("carol", SHA)
+    assert await store.find("alice") is None
+    assert told(caplog) == ["ERROR", "WARNING"]
+
+
+async def test_a_bad_group_file_is_bridged_too(path: Path, clock: Hands) -> None:
+    """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
+    groups = path.with_name("groups")
+    write(groups, b"admin: alice\n")
+    store = HtpasswdFile(path, groups=groups, clock=clock)
+    write(groups, b"admin: alice bo")
+
+    assert await _look(store, clock, "alice", times=4) == Account("alice", BCRYPT, roles={"admin"})
+    clock.move(KEEP)
+    with pytest.raises(BackendUnavailable) as caught:
+        await store.find("nobody")
+    assert caught.value.reason is STORE_UNAVAILABLE
+
+
+class Name(str):
+    """A name that counts how often it is compared."""
+
+    __slots__ = ("compared",)
+    compared: int
+
+    def __eq__(self, other: object) -> bool:
+        self.compared = getattr(self, "compared", 0) + 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def _steps(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
+    """What it returns, without ever waiting, and how many lines of Python were run for it."""
+    steps = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value, steps
+    finally:
+        sys.settrace(before)
+    raise AssertionError("it waited")
+
+
+def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: Hands) -> None:
+    """As many lines run as for ten, for the first name and the last, and a name is compared once for each file."""
+    groups = path.with_name("groups")
+    steps = set()
+    for users in (10, 100_000):
+        write(path, "".join(f"user{number}:{SHA}\n" for number in range(users)).encode())
+        write(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
+        store = HtpasswdFile(path, groups=groups, clock=clock)
+        for name in (Name("user0"), Name(f"user{users - 1}")):
+            account, count = _steps(store.find(name))
+            compared = name.compared
+            steps.add(count)
+
+            assert account == Account(str(name), SHA, roles={"all"})
+            assert compared == 2
+
+        assert _steps(store.find("nobody"))[0] is None
+
+    assert len(steps) == 1
+
+
+def test_the_store_is_one_that_shows_its_hashes(path: Path) -> None:
+    """So a name that is unknown costs what a known one does."""
+    store = HtpasswdFile(path)
+
+    assert isinstance(store, PasswordStore)
+    assert isinstance(store, SampledStore)
+
+
+def test_a_store_shows_no_hash(path: Path) -> None:
+    """Neither its repr nor that of what it read holds a hash."""
+    store = HtpasswdFile(path)
+
+    assert BCRYPT not in repr(store)
+    assert BCRYPT not in repr(vars(store))
+    assert BCRYPT not in repr(store._users.last)

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import warnings
+from importlib.metadata import PackageNotFoundError
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authguard.errors import ConfigurationError
+from authguard.stores import passwords
+from authguard.stores.base import Verdict
+from authguard.stores.passwords import BY_NAME, MAKES, READ, LibpassHasher
+from tests.wire.tokens import vectors
+
+CASES = [
+    pytest.param(case["format"], case["password"], case["line"].partition(":")[2], id=case["command"][:40])
+    for case in vectors("htpasswd.json")["cases"]
+]
+READ_CASES = [case for case in CASES if case.values[0] not in BY_NAME]
+WEAK_CASES = [case for case in CASES if case.values[0] in BY_NAME]
+ONE_EACH: dict[Any, Any] = {case.values[0]: case.values[2] for case in reversed(CASES)}
+
+ARGON2_CHEAP = "$argon2id$v=19$m=8,t=1,p=1$dW7NGaMUgrCWsrYWAgCgdA$DqU7a0TOyc8RIEz5XnLmlFQ38TWga+zP5tEmB9N/fDc"  # "pw"
+BCRYPT_4 = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"
+BCRYPT_12 = "$2b$12$iZxoCe2IVL4wweLeWQbsQu0.W9TkJKb3J.xyhLbVSpkDM5.7yPjwa"  # "pw"
+PBKDF2_29000 = "$pbkdf2-sha256$29000$6T1H6J0TolQqZawVQuhdyw$VZMxW6AWiPjGvu2KYO1V8WvE8OvG8BgNkyfC6UPnTqA"
+ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$do7RmvO+t/Y+Z6z1HuNcCw$Wvyn9Zyl4zbQd/MNrNM6cyOAliP/oWjcqaAUdAuUsaE"  # "pw"
+
+HASHER = LibpassHasher()
+ALL = LibpassHasher(allow=set(BY_NAME))
+
+
+@pytest.mark.parametrize(("name", "password", "stored"), READ_CASES)
+def test_what_apaches_tool_wrote_is_read(name: str, password: str, stored: str) -> None:
+    """The password that htpasswd was given fits what it wrote, and another of the same length does not."""
+    assert HASHER.format_of(stored) == name
+    assert HASHER.reads(stored)
+    assert HASHER.verify(password, stored) is Verdict.FITS
+    assert HASHER.verify("~" + password[1:], stored) is Verdict.WRONG
+
+
+@pytest.mark.parametrize(("name", "password", "stored"), WEAK_CASES)
+def test_plain_text_and_des_crypt_are_read_only_by_name(name: str, password: str, stored: str) -> None:
+    """What is no protection is refused, unless the app names it."""
+    allowing = LibpassHasher(allow={name})
+
+    assert HASHER.verify(password, stored) is Verdict.UNREADABLE
+    assert allowing.format_of(stored) == name
+    assert allowing.verify(password, stored) is Verdict.FITS
+    assert allowing.verify("~" + password[1:], stored) is Verdict.WRONG
+
+
+def test_des_crypt_reads_eight_octets() -> None:
+    """Who allows DES crypt takes what comes with it: Apache's tool warns of it too."""
+    hasher = LibpassHasher(allow={"des_crypt"})
+
+    assert hasher.verify("correct hippopotamus", ONE_EACH["des_crypt"]) is Verdict.FITS
+
+
+@pytest.mark.parametrize("stored", ["$1$aaaaaaaa$aaaaaaaaaaaaaaaaaaaaaa", "{SSHA}AAAA", "!$apr1$x$y", "*", "!", ""])
+def test_what_looks_like_a_hash_is_no_plain_text(stored: str) -> None:
+    """Who saw a hash that is not read, or an account that was locked, cannot log in with what he saw."""
+    assert ALL.verify(stored, stored) is Verdict.UNREADABLE
+
+
+@pytest.mark.parametrize(("name", "password", "stored"), READ_CASES)
+def test_half_a_hash_fits_nothing(name: str, password: str, stored: str) -> None:
+    """Whatever a hash is cut down to, it is unreadable, and no error."""
+    halves = [stored[:length] for length in range(len(stored))] + [stored + "x", stored + "\n"]
+
+    assert {HASHER.verify(password, half) for half in halves} == {Verdict.UNREADABLE}
+    assert [half for half in halves if HASHER.reads(half)] == []
+
+
+def test_half_an_argon2_hash_fits_nothing() -> None:
+    """A shorter digest makes a good argon2 hash, and of other passwords. Some lengths are none that it can have."""
+    verdicts = {HASHER.verify("pw", ARGON2_CHEAP[:-length]) for length in range(1, len(ARGON2_CHEAP))}
+
+    assert HASHER.verify("pw", ARGON2_CHEAP) is Verdict.FITS
+    assert verdicts == {Verdict.WRONG, Verdict.UNREADABLE}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "",
+        "x",
+        "$2x$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2",
+        "$2b$99$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2",
+        "$2b$04$" + "é" * 53,
+        "$1$aaaaaaaa$aaaaaaaaaaaaaaaaaaaaaa",
+        "$y$j9T$aaaa$aaaa",
+        "$5$rounds=1$salt$" + "a" * 43,
+        "{SHA}" + "é" * 28,
+        "{sha}hvfkN/qlp/zhXR3cuerq6jd2Z7g=",
+        "$argon2id$",
+        "$scrypt$ln=99$a$b",
+        "$pbkdf2-sha256$x$y$z",
+        "\ud800",
+        None,
+        b"$2b$",
+        7,
+    ],
+)
+def test_an_unknown_hash_is_unreadable_and_no_error(stored: Any) -> None:
+    """Whatever a database holds in the column of the hash, a login with it is refused, and nothing is raised."""
+    assert HASHER.verify("pw", stored) is Verdict.UNREADABLE
+    assert not HASHER.reads(stored)
+    assert not HASHER.outdated(stored)
+
+
+@given(st.text(alphabet=st.characters(codec=None)), st.sampled_from(["", *ONE_EACH.values()]), st.text())
+def test_no_password_and_no_hash_raises(password: str, beginning: str, end: str) -> None:
+    """The hasher answers, whatever it is asked, and a made-up hash fits nothing."""
+    stored = beginning[: len(beginning) // 2] + end
+
+    verdict = HASHER.verify(password, stored)
+
+    assert verdict in {Verdict.WRONG, Verdict.TOO_LONG, Verdict.UNREADABLE}
+    assert (verdict is Verdict.UNREADABLE) is not HASHER.reads(stored)
+    assert ALL.verify(password, stored) in Verdict
+    assert ALL.outdated(stored) is ALL.reads(stored)
+    assert ALL.holds_lock(stored) in {True, False}
+
+
+def test_bcrypt_takes_72_octets_and_no_more() -> None:
+    """Of a longer password it reads only the beginning, so that another with the same beginning would fit."""
+    stored = next(case.values[2] for case in CASES if case.values[1] == "x" * 71 + "y")
+    assert isinstance(stored, str)
+
+    assert HASHER.verify("x" * 71 + "y", stored) is Verdict.FITS
+    assert HASHER.verify("x" * 71 + "yz", stored) is Verdict.TOO_LONG
+    assert HASHER.verify("é" * 36, stored) is Verdict.WRONG
+    assert HASHER.verify("é" * 36 + "z", stored) is Verdict.TOO_LONG
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+def test_no_password_is_longer_than_1024_octets(name: str) -> None:
+    """The cost of a hash does not grow without end with what a stranger sends."""
+    stored = ONE_EACH[name]
+
+    assert ALL.verify("é" * 512, stored) is (Verdict.TOO_LONG if name == "bcrypt" else Verdict.WRONG)
+    assert ALL.verify("é" * 512 + "x", stored) is Verdict.TOO_LONG
+    assert ALL.verify("x" * 4097, stored) is Verdict.TOO_LONG
+
+
+@pytest.mark.parametrize("name", ONE_EACH)
+@pytest.mark.parametrize("password", ["\0", "a\0", "\ud800", "a\udcff", ""])
+def test_an_odd_password_is_wrong_and_no_error(name: str, password: str) -> None:
+    """A NUL, which some formats cannot take, and half a character are just wrong."""
+    assert ALL.verify(password, ONE_EACH[name]) is Verdict.WRONG
+
+
+@pytest.mark.parametrize("at", [28, 59])
+def test_bits_that_bcrypt_does_not_use_are_passed_over(at: int) -> None:
+    """Old libraries set the spare bits of the salt and the digest: such a hash is read without a warning."""
+    stored = BCRYPT_4[:at] + chr(ord(BCRYPT_4[at]) + 1) + BCRYPT_4[at + 1 :]
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        verdict = HASHER.verify("a", stored)
+
+    assert verdict is Verdict.FITS
+    assert told == []
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_a_new_hash_is_read_and_not_outdated(name: str) -> None:
+    """What is made here need not be made again."""
+    hasher = LibpassHasher(makes=name)
+
+    stored = hasher.hash("pässwörd")
+
+    assert hasher.format_of(stored) == name
+    assert hasher.verify("pässwörd", stored) is Verdict.FITS
+    assert not hasher.outdated(stored)
+    assert not hasher.holds_lock(stored)
+
+
+def test_bcrypt_makes_no_hash_of_a_password_that_it_cannot_read() -> None:
+    """A renewed hash that fits no password would lock the user out. The error does not quote the password."""
+    with pytest.raises(ValueError, match="72 octets") as caught:
+        LibpassHasher(makes="bcrypt").hash("hunter2" * 11)
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", [*(ONE_EACH[name] for name in ONE_EACH), PBKDF2_29000, ARGON2_CHEAP])
+def test_a_weaker_format_or_a_lower_cost_is_outdated(stored: str) -> None:
+    """All that Apache's tool writes by default is weaker than what is made here."""
+    assert ALL.outdated(stored)
+
+
+@pytest.mark.parametrize("stored", [BCRYPT_12, ARGON2])
+def test_another_good_format_is_not_outdated(stored: str) -> None:
+    """A good hash is not made anew only because this hasher would have made another."""
+    assert not HASHER.outdated(stored)
+
+
+def test_formats_that_hold_the_interpreter_lock_are_known() -> None:
+    """SHA-crypt is computed in Python, and slow enough for the event loop to feel it."""
+    slow = {name for name in ONE_EACH if ALL.holds_lock(ONE_EACH[name])}
+
+    assert slow == {"sha256_crypt", "sha512_crypt"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("allow", "plaintext"),
+        ("allow", {"md5_crypt"}),
+        ("allow", {"plaintext", "bcrypt"}),
+        ("makes", "apr_md5_crypt"),
+        ("makes", "plaintext"),
+        ("makes", ""),
+    ],
+)
+def test_unknown_and_weak_formats_are_refused_while_the_app_is_built(argument: str, value: Any) -> None:
+    """A name that is none, and a format that no new password should get, are told with the argument's name."""
+    with pytest.raises(ConfigurationError) as caught:
+        LibpassHasher(**{argument: value})
+
+    assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    ("distributions", "mend"),
+    [
+        (["passlib"], "pip uninstall passlib libpass, then pip install libpass"),
+        (["libpass", "passlib"], "pip uninstall passlib libpass, then pip install libpass"),
+        ([], "pip install libpass bcrypt"),
+    ],
+)
+def test_a_passlib_that_is_not_libpass_is_refused(
+    monkeypatch: pytest.MonkeyPatch, distributions: list[str], mend: str
+) -> None:
+    """The old passlib fails at the first login: it is found out while the app is built, and the mend is named."""
+
+    def find(name: str) -> str:
+        if name not in distributions:
+            raise PackageNotFoundError(name)
+        return name
+
+    monkeypatch.setattr(passwords, "distribution", find)
+
+    with pytest.raises(ConfigurationError, match=mend) as caught:
+        LibpassHasher()
+
+    assert caught.value.argument == "passlib"
+
+
+def test_a_format_whose_package_is_missing_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That argon2-cffi is not installed is told while the app is built, not when the first hash is due."""
+    from passlib.exc import MissingBackendError
+    from passlib.hash import argon2
+
+    def missing(cls: type) -> str:
+        raise MissingBackendError("argon2: no backends available")
+
+    monkeypatch.setattr(argon2, "get_backend", classmethod(missing))
+
+    with pytest.raises(ConfigurationError) as caught:
+        LibpassHasher(makes="argon2")
+
+    assert caught.value.argument == "makes"
+
+
+FRESH = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+sys.modules["argon2"] = None  # not installed
+from authguard.stores.passwords import LibpassHasher
+hasher = LibpassHasher()
+print(hasher.verify("pw", hasher.hash("pw")).name, *(hasher.verify("pw", each).name for each in sys.argv[1:]))
+"""
+
+
+def test_a_fresh_process_says_nothing() -> None:
+    """Import and use give no warning and no log record, and a hash whose package is missing is unreadable."""
+    stored = [BCRYPT_12, *(ONE_EACH[name] for name in READ if name in ONE_EACH), ARGON2]
+
+    command = [sys.executable, "-W", "error", "-c", FRESH, *stored]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("FITS FITS WRONG WRONG WRONG WRONG WRONG UNREADABLE\n", "")
+
+
+def test_nothing_is_logged_in_use(caplog: pytest.LogCaptureFixture) -> None:
+    """The log of an app at INFO holds nothing of passlib's, whatever it is asked."""
+    with caplog.at_level(logging.INFO):
+        HASHER.verify("pw", BCRYPT_12)
+        HASHER.verify("pw", BCRYPT_12[:-1])
+        HASHER.verify("x" * 5000, ARGON2)
+
+    assert caplog.records == []
+
+
+def test_a_hasher_shows_no_hash() -> None:
+    """Its repr, which a tool may print beside a traceback, holds nothing of what it was asked."""
+    HASHER.verify("hunter2", BCRYPT_4)
+
+    assert "hunter2" not in repr(vars(HASHER))
+    assert BCRYPT_4 not in repr(vars(HASHER))

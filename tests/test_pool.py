@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from authguard import pool as pool_module
+from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.pool import Pool, spare_cores
+from authguard.reasons import HASHING_BUSY
+
+PASSWORD = "correct horse battery"
+
+
+class Gate:
+    """A job that does not end before it is let."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self._open = threading.Event()
+
+    def __call__(self) -> int:
+        self.runs += 1
+        assert self._open.wait(30)
+        return self.runs
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture(name="gate")
+def _gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(30):
+        while not holds():
+            await anyio.lowlevel.checkpoint()
+
+
+def _waiting(pool: Pool) -> object:
+    return pool.health()["waiting"]
+
+
+@asynccontextmanager
+async def _held(pool: Pool, gate: Gate) -> AsyncIterator[None]:
+    """The pool's only thread is busy with this gate; on the way out it is opened."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.run, gate)
+        await _until(lambda: gate.runs == 1)
+        yield
+        gate.open()
+
+
+async def test_what_the_job_returns_is_returned() -> None:
+    """The caller gets the job's value, and the job ran in a thread of the pool, not in the loop's."""
+    thread = await Pool(threads=1, deadline=60).run(threading.current_thread)
+
+    assert thread is not threading.current_thread()
+    assert thread.name == "authguard-0"
+    assert thread.daemon
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), TimeoutError("its own"), SystemExit(3)])
+async def test_what_the_job_raises_is_raised_at_the_caller(error: BaseException) -> None:
+    """An error of the job is the caller's, whatever its kind; the thread goes on."""
+    pool = Pool(threads=1, deadline=60)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        await pool.run(fail)
+
+    assert caught.value is error
+    assert await pool.run(lambda: 1) == 1
+
+
+async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
+    """Two threads run two jobs side by side, and a third job waits."""
+    pool = Pool(threads=2)
+    gates = [Gate(), Gate(), Gate()]
+    health = {}
+
+    async with anyio.create_task_group() as tasks:
+        for gate in gates:
+            tasks.start_soon(pool.run, gate)
+        await _until(lambda: pool.working == 2)
+        health = pool.health()
+        for gate in gates:
+            gate.open()
+
+    assert health == {"threads": 2, "working": 2, "waiting": 1, "most_waiting": 64}
+    assert pool.health() == {"threads": 2, "working": 0, "waiting": 0, "most_waiting": 64}
+
+
+async def test_a_full_queue_refuses_at_once(gate: Gate) -> None:
+    """Who finds the queue full is told so, and those who wait keep their places."""
+    pool = Pool(threads=1, deadline=60, waiting=2)
+    results: list[int] = []
+
+    async def add(number: int) -> None:
+        results.append(await pool.run(lambda: number))
+
+    async with _held(pool, gate), anyio.create_task_group() as tasks:
+        tasks.start_soon(add, 1)
+        tasks.start_soon(add, 2)
+        await _until(lambda: _waiting(pool) == 2)
+
+        with pytest.raises(BackendUnavailable) as caught:
+            await pool.run(lambda: 3)
+        assert caught.value.reason is HASHING_BUSY
+        gate.open()
+
+    assert sorted(results) == [1, 2]
+
+
+async def test_who_waits_too_long_is_refused(gate: Gate) -> None:
+    """At the deadline the caller is told that the pool is busy, and the place in the queue is free again."""
+    pool = Pool(threads=1, deadline=60)
+    job = Gate()
+
+    async with _held(pool, gate):
+        pool._deadline = 0.01
+        with pytest.raises(BackendUnavailable) as caught:
+            await pool.run(job)
+        left = _waiting(pool)
+    await _until(lambda: not pool.working)
+
+    assert caught.value.reason is HASHING_BUSY
+    assert left == 0
+    assert job.runs == 0
+
+
+async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: Gate) -> None:
+    """A client that goes away frees its place in the queue, and its password is never hashed."""
+    pool = Pool(threads=1, deadline=60, waiting=1)
+    job = Gate()
+
+    async with _held(pool, gate):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pool.run, job)
+            await _until(lambda: _waiting(pool) == 1)
+            tasks.cancel_scope.cancel()
+        left = _waiting(pool)
+    await _until(lambda: not pool.working)
+
+    assert left == 0
+    assert job.runs == 0
+
+
+async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: Gate) -> None:
+    """A job that has begun runs to its end alone; who asked for it is let go at once."""
+    pool = Pool(threads=1, deadline=60)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.run, gate)
+        await _until(lambda: gate.runs == 1)
+        tasks.cancel_scope.cancel()
+    working = pool.working
+    gate.open()
+
+    assert working == 1
+    assert await pool.run(lambda: 1) == 1
+
+
+def test_loops_of_both_kinds_share_a_pool() -> None:
+    """Callers on asyncio and on trio, in two threads at once, each get their own results."""
+    pool = Pool(threads=2)
+    results: dict[str, list[int]] = {"asyncio": [], "trio": []}
+    together = threading.Barrier(2)
+
+    async def ask(backend: str, number: int) -> None:
+        results[backend].append(await pool.run(lambda: number))
+
+    async def burst(backend: str) -> None:
+        together.wait(30)
+        async with anyio.create_task_group() as tasks:
+            for number in range(30):
+                tasks.start_soon(ask, backend, number)
+
+    threads = [threading.Thread(target=anyio.run, args=(burst, name), kwargs={"backend": name}) for name in results]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert {name: sorted(numbers) for name, numbers in results.items()} == {
+        "asyncio": list(range(30)),
+        "trio": list(range(30)),
+    }
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: Gate) -> None:
+    """What a loop leaves behind when it ends does no harm to the thread, which serves the next loop."""
+    pool = Pool(threads=1, deadline=60)
+
+    async def leave() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pool.run, gate)
+            await _until(lambda: gate.runs == 1)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(leave, backend=backend)
+    gate.open()
+
+    assert anyio.run(pool.run, lambda: 1, backend=backend) == 1
+
+
+def test_trio_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app on asyncio needs no trio."""
+    monkeypatch.delitem(sys.modules, "trio")
+
+    assert anyio.run(Pool(threads=1, deadline=60).run, lambda: 1) == 1
+
+
+def _ours() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("authguard-")}
+
+
+def test_the_threads_start_once() -> None:
+    """``start`` starts what is not there, and no more when it is called again or a job comes."""
+    before = _ours()
+    pool = Pool(threads=3)
+
+    pool.start()
+    started = _ours() - before
+    pool.start()
+    anyio.run(pool.run, lambda: 1)
+
+    assert len(started) == 3
+    assert _ours() - before == started
+
+
+def test_the_threads_end_with_the_pool() -> None:
+    """A pool that nobody holds leaves no thread behind."""
+    before = _ours()
+    pool = Pool(threads=2)
+    pool.start()
+    started = _ours() - before
+
+    del pool
+    gc.collect()
+    for thread in started:
+        thread.join(30)
+
+    assert len(started) == 2
+    assert [thread for thread in started if thread.is_alive()] == []
+
+
+@contextmanager
+def _refcounts_alone() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class Password:
+    def fits(self) -> bool:
+        return True
+
+    def raises(self) -> None:
+        raise ValueError
+
+
+def _asking(ask: str, made: list[weakref.ref[Password]]) -> Callable[[], object]:
+    password = Password()
+    made.append(weakref.ref(password))
+    work: Callable[[], object] = getattr(password, ask)
+    return work
+
+
+async def _run(pool: Pool, ask: str) -> weakref.ref[Password]:
+    made: list[weakref.ref[Password]] = []
+    with suppress(ValueError, BackendUnavailable):
+        await pool.run(_asking(ask, made))
+    return made[0]
+
+
+@pytest.mark.parametrize("ask", ["fits", "raises"])
+async def test_an_idle_thread_holds_nothing_of_a_job(ask: str) -> None:
+    """Once the caller has its answer or its error nothing holds the password, not even a ring for the collector."""
+    with _refcounts_alone():
+        password = await _run(Pool(threads=1, deadline=60), ask)
+
+        assert password() is None
+
+
+def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
+    """When the caller is woken neither the thread nor the job that both hold still has the work."""
+    queue = pool_module._Queue(over=True)
+    made: list[weakref.ref[Password]] = []
+    held: list[bool] = []
+    job = pool_module._Job(_asking("fits", made), lambda: held.append(made[0]() is not None))
+    queue.jobs.append(job)
+
+    with _refcounts_alone():
+        queue.serve()
+
+    assert job.result is True
+    assert held == [False]
+
+
+async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: Gate) -> None:
+    """The cancellation carries the frames that it went through, and no password in them."""
+    pool = Pool(threads=1, deadline=60)
+    made: list[weakref.ref[Password]] = []
+    held: list[bool] = []
+
+    async def leave() -> None:
+        try:
+            await pool.run(_asking("fits", made))
+        except anyio.get_cancelled_exc_class():
+            held.append(made[0]() is not None)
+            raise
+
+    async with _held(pool, gate), anyio.create_task_group() as tasks:
+        tasks.start_soon(leave)
+        await _until(lambda: _waiting(pool) == 1)
+        with _refcounts_alone():
+            tasks.cancel_scope.cancel()
+            await _until(lambda: held != [])
+
+    assert held == [False]
+
+
+async def test_a_job_that_was_refused_is_not_held(gate: Gate) -> None:
+    """A password that never got a thread is gone with its request."""
+    pool = Pool(threads=1, deadline=60)
+
+    async with _held(pool, gate):
+        pool._deadline = 0.01
+        with _refcounts_alone():
+            password = await _run(pool, "fits")
+
+            assert password() is None
+
+
+async def test_a_traceback_with_locals_shows_no_password(gate: Gate) -> None:
+    """What tools print of the pool's frames holds neither the job nor what it was called with."""
+    pool = Pool(threads=1, deadline=60)
+    shown = ""
+
+    async with _held(pool, gate):
+        pool._deadline = 0.01
+        try:
+            await pool.run(partial(str, PASSWORD))
+        except BackendUnavailable as error:
+            shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+    assert "queue = " in shown
+    assert PASSWORD not in shown
+
+
+@contextmanager
+def _held_elsewhere(lock: threading.Condition) -> Iterator[None]:
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            over.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(30)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_has_a_pool_of_its_own(gate: Gate) -> None:
+    """A child answers with threads of its own, though its parent's are busy and one held the lock as it was forked."""
+    pool = Pool(threads=1, deadline=60)
+    parent = threading.Thread(target=anyio.run, args=(pool.run, gate))
+    parent.start()
+    anyio.run(_until, lambda: gate.runs == 1)
+    reading, writing = os.pipe()
+
+    with _held_elsewhere(pool._queue.changed), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: a fork of a process with threads
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            answer = anyio.run(pool.run, os.getpid)
+            os.write(writing, f"{answer == os.getpid()} {_waiting(pool)}".encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        said = told.read()
+    status = os.waitpid(child, 0)[1]
+    gate.open()
+    parent.join(30)
+
+    assert said == b"True 0"
+    assert status == 0
+
+
+def test_after_a_fork_every_pool_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fork calls first leaves no pool with its parent's queue, not even for the end of the pool."""
+    pool = Pool(threads=1, deadline=60)
+    pool.start()
+    queue = pool._queue
+    monkeypatch.setattr(pool_module, "_pools", weakref.WeakSet([pool]))
+
+    pool_module.renew_all()
+    another = pool._queue
+    answer = anyio.run(pool.run, lambda: 1)
+    del pool
+    gc.collect()
+
+    assert answer == 1
+    assert another is not queue
+    assert (queue.over, another.over) == (False, True)
+    queue.end()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("threads", 0),
+        ("threads", 65),
+        ("threads", 1.5),
+        ("threads", True),
+        ("waiting", 0),
+        ("waiting", 10_001),
+        ("waiting", "64"),
+        ("deadline", 0),
+        ("deadline", 61),
+        ("deadline", float("nan")),
+        ("deadline", True),
+        ("deadline", None),
+    ],
+)
+def test_what_cannot_be_is_refused_while_the_app_is_built(argument: str, value: Any) -> None:
+    """A bad number is named by its argument, before any request."""
+    with pytest.raises(ConfigurationError) as caught:
+        Pool(**{argument: value})
+
+    assert caught.value.argument == argument
+
+
+def test_a_processor_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are as many threads as processors that this process may use less one, and at least one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    some = spare_cores()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2})
+    one = spare_cores()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    everywhere = spare_cores()
+
+    assert (some, one, everywhere) == (2, 1, 7)
+    assert Pool().threads == 7
