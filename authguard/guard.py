@@ -29,23 +29,27 @@ from authguard.model import (
     functions,
 )
 from authguard.policy.combine import asks_step_up
+from authguard.policy.evaluate import evaluate
 from authguard.policy.implied import close_over
+from authguard.policy.origin import Origins, is_foreign, told_of
 from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, UNLISTED
 from authguard.policy.rules import Rule
 from authguard.policy.table import Match, RuleTable
 from authguard.ports import ask
-from authguard.presented import choose
+from authguard.presented import choose, rejected_by
 from authguard.reasons import (
     BACKEND_FAILED,
     CREDENTIALS_EXPIRED,
     CREDENTIALS_MALFORMED,
     CREDENTIALS_MISSING,
+    ORIGIN_FOREIGN,
     PATH_AMBIGUOUS,
     STORE_UNAVAILABLE,
 )
 from authguard.request import AuthRequest
 from authguard.respond import Render, Reply, reply_to
 from authguard.schemes.base import Scheme, carried, check_schemes
+from authguard.teller import Teller
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 
@@ -91,6 +95,7 @@ class Guard:
         self.table = RuleTable(rules, default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
+        self._sent_by_browsers = {one.name for one in self.schemes if one.sent_by_browsers or one.carrier.ambient}
         self._carriers = carried(self.schemes)
         self._asked = self._requirements_asked()
         self._implied = close_over(implies or {})
@@ -98,7 +103,7 @@ class Guard:
         self._checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
         if any(map(iscoroutinefunction, self._hooks)):
             raise ConfigurationError("hooks", "a hook is no async function: it is called while the request waits")
-        self._log = log
+        self._teller = Teller(self._hooks, to_log=log, monotonic=self._monotonic)
         self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
@@ -121,8 +126,14 @@ class Guard:
         """One reading of the clock."""
         return Moment(self._clock(), self.leeway)
 
-    async def decide(self, request: AuthRequest, match: Match, proven: Principal | None = None) -> Decision:
-        """Whether the request passes. ``proven`` is whom an outer guard authenticated in this request."""
+    async def decide(
+        self, request: AuthRequest, match: Match, proven: Principal | None = None, origins: Origins = frozenset()
+    ) -> Decision:
+        """Whether the request passes.
+
+        ``proven`` is whom an outer guard authenticated in this request; ``origins`` are other sites that may make
+        browsers send what they send by themselves.
+        """
         accepted, refuse = self._asked[id(match.requirement)]
         tried: str | None = None
         began = self._monotonic()
@@ -136,12 +147,14 @@ class Guard:
                     anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
                     return Granted(None, match.requirement) if anonymous else chosen
                 tried = chosen.scheme
+                if tried in self._sent_by_browsers and is_foreign(request, origins):
+                    return refuse(ORIGIN_FOREIGN, tried, facts=told_of(request))
                 outcome = await self._outcome(request, chosen)
             if isinstance(outcome, Accepted) and self._monotonic() - began > LONG_WAIT:
                 outcome = self._still_good(request, outcome)
             if isinstance(outcome, Rejected):
-                return _rejected(outcome, tried, refuse)
-            return _judge(request, match, outcome, refuse)
+                return rejected_by(outcome, tried, refuse)
+            return evaluate(request, match, outcome, refuse)
         except BackendUnavailable as error:
             return refuse(
                 error.reason or STORE_UNAVAILABLE,
@@ -212,14 +225,15 @@ class Guard:
             failed = replace(denied, reason=BACKEND_FAILED, facts=record.failure(error), response_headers=())
             return reply_to(request, failed, self.schemes), failed
 
-    def tell(self, request: AuthRequest, decision: Decision) -> None:
+    def tell(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
         """One record, to the log and the hooks."""
-        record.write(request, decision, self._hooks, to_log=self._log)
+        self._teller.tell(request, decision, None if rule is None else rule.pattern)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Runs the services of the schemes. Everything works without it too, only later."""
         async with AsyncExitStack() as stack:
+            stack.callback(self._teller.close)
             for scheme in self.schemes:
                 for service in scheme.services:
                     await stack.enter_async_context(service.running(self._monotonic))
@@ -233,31 +247,3 @@ def _rendered(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], r
         except Exception as error:  # noqa: BLE001 - a body is not worth a challenge: ours stands in
             record.log_failure("render", error)
     return reply_to(request, denied, schemes)
-
-
-def _rejected(rejected: Rejected, scheme: str | None, refuse: Callable[..., Denied]) -> Denied:
-    return refuse(
-        rejected.reason,
-        scheme,
-        rejected.subject,
-        rejected.proven,
-        facts=rejected.facts,
-        response_headers=rejected.response_headers,
-    )
-
-
-def _judge(request: AuthRequest, match: Match, outcome: Accepted, refuse: Callable[..., Denied]) -> Decision:
-    principal, requirement = outcome.principal, match.requirement
-    lack = requirement.unmet(principal, match.params, request.moment)
-    if lack is None:
-        return Granted(principal, requirement, outcome.response_headers, outcome.facts)
-    return refuse(
-        lack.reason,
-        principal.scheme,
-        principal.subject,
-        True,
-        missing=lack.missing,
-        offered=tuple(sorted(principal.scopes if requirement.scopes_named() else principal.roles)),
-        facts=lack.facts,
-        response_headers=outcome.response_headers,
-    )

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.guard import Guard
 from authguard.model import Decision, Denied, Header, Principal
+from authguard.policy.origin import check_origins
 from authguard.policy.requirement import PUBLIC
 from authguard.policy.rules import WEBSOCKET
 from authguard.policy.table import AMBIGUOUS
@@ -54,6 +55,8 @@ class AuthGuardMiddleware:
 
     - ``preflight``: ``"auto"`` lets a true CORS preflight by only where a ``CORSMiddleware`` sits further in, which
       answers it; ``"pass"`` always does.
+    - ``origins``: other sites (``https://app.example``) that may make browsers send Basic, Digest or a cookie with what
+      changes something.
     - ``render``: ``(request, denied) -> (media type, octets)`` replaces the body of denials, and nothing else of them.
 
     Behind it ``request.user`` is the ``Principal`` and ``request.auth`` holds ``authenticated``, the scopes, and the
@@ -66,6 +69,7 @@ class AuthGuardMiddleware:
         *,
         guard: Guard,
         preflight: Literal["auto", "pass"] = "auto",
+        origins: Sequence[str] = (),
         render: Render | None = None,
     ) -> None:
         if not isinstance(guard, Guard):
@@ -76,6 +80,7 @@ class AuthGuardMiddleware:
             raise ConfigurationError("render", f"{render!r} is no function of (request, denied)")
         self.app = app
         self.guard = guard
+        self._origins = check_origins(origins)
         self._render = render
         self._routing = Routing(app)
         cors_inside = any(isinstance(inner, CORSMiddleware) for inner in chain(app))
@@ -107,16 +112,17 @@ class AuthGuardMiddleware:
             return
         body = _Body(receive) if guard.reads_body and kind == "http" else None
         request = AuthRequest(scope, path, guard.moment(), body.read if body else None)
+        rule = None if match is AMBIGUOUS else match.rule
         if match is AMBIGUOUS:
             decision: Decision = guard.path_refused(problem)
         else:
-            decision = await guard.decide(request, match, proven)
+            decision = await guard.decide(request, match, proven, self._origins)
         if isinstance(decision, Denied):
             reply, denied = guard.reply(request, decision, self._render)
-            guard.tell(request, denied)
+            guard.tell(request, denied, rule)
             await _answer(scope, send, reply)
             return
-        guard.tell(request, decision)
+        guard.tell(request, decision, rule)
         _enter(scope, decision.principal)
         onward = _with_headers(send, decision.response_headers) if decision.response_headers else send
         await self.app(scope, body.receive if body else receive, onward)

@@ -67,6 +67,18 @@ def _usable(presented: Iterable[Credentials], accepted: frozenset[str]) -> list[
     return [credentials for credentials in presented if credentials.scheme in accepted]
 
 
+def rejected_by(rejected: Rejected, scheme: str | None, refuse: Callable[..., Denied]) -> Denied:
+    """The denial of what a scheme or a check rejected."""
+    return refuse(
+        rejected.reason,
+        scheme,
+        rejected.subject,
+        rejected.proven,
+        facts=rejected.facts,
+        response_headers=rejected.response_headers,
+    )
+
+
 def _find(
     carrier: Carrier, request: AuthRequest, accepted: frozenset[str], refuse: Callable[..., Denied]
 ) -> Sequence[Credentials] | Denied:

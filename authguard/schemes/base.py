@@ -49,6 +49,9 @@ class Scheme(Protocol):
     name: str
     carrier: Carrier
     services: Sequence[Service] = ()
+    #: Whether browsers send these credentials by themselves, once they have them: then a request that another site made
+    #: must not pass for the user's.
+    sent_by_browsers: bool = False
     #: Whether ``authenticate`` asks for the request's body.
     reads_body: bool = False
     #: Whether it can say in a challenge what an authenticated client lacks (RFC 6750 section 3.1). Only then is it

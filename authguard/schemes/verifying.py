@@ -1,0 +1,135 @@
+"""Whether a password is right: by a stored hash, with one verification for whatever name comes, or by a directory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from authguard.errors import BackendUnavailable
+from authguard.pool import Pool
+from authguard.ports import ask
+from authguard.reasons import (
+    PASSWORD_EMPTY,
+    PASSWORD_HASH_UNREADABLE,
+    PASSWORD_TOO_LONG,
+    PASSWORD_WRONG,
+    USER_UNKNOWN,
+    Reason,
+)
+from authguard.schemes.keyed import Keyed
+from authguard.stores.base import Account, PasswordCheck, PasswordStore, SampledStore, Verdict
+
+#: Of a store that shows no sample, so many of the hashes that came by are kept as one.
+MOST_SEEN = 64
+#: Of a sample, so many are looked at for what holds the interpreter lock, and so many tried for one that can be read.
+LOOKED_AT, TRIED = 1000, 16
+
+_REASONS: dict[Verdict, Reason] = {
+    Verdict.WRONG: PASSWORD_WRONG,
+    Verdict.TOO_LONG: PASSWORD_TOO_LONG,
+    Verdict.UNREADABLE: PASSWORD_HASH_UNREADABLE,
+}
+_FORMAT = re.compile(r"\$[a-z0-9-]{1,20}\$")
+
+
+class Verifier:
+    """Verifies passwords against a store's hashes in the pool.
+
+    Where there is no hash to verify, somebody else's is verified and the answer thrown away. Whose goes by a keyed hash
+    of the name: the same name costs the same each time, and in a file of several formats the names that are unknown are
+    spread over them as those that are known.
+    """
+
+    def __init__(self, store: PasswordStore, pool: Pool, deadline: float) -> None:
+        self._store, self._hasher, self._deadline = store, store.hasher, deadline
+        self._sampled = store if isinstance(store, SampledStore) else None
+        self._pool = pool
+        self._keyed = Keyed()
+        self._seen: dict[str, None] = {}
+        self._own: str | None = None
+
+    async def find(self, username: str) -> Account | None:
+        """The account of this name."""
+        return await ask(self._store.find(username), self._deadline)
+
+    async def judged(self, username: str, password: str, account: Account | None) -> Account | Reason:
+        """The account where the password fits, else why not; after one verification, whatever the cause."""
+        verdict = await self._verdict(username, password, "" if account is None else account.password_hash)
+        if account is None:
+            return USER_UNKNOWN
+        if not password:
+            return PASSWORD_EMPTY
+        return account if verdict is Verdict.FITS else _REASONS[verdict]
+
+    async def renewed(self, password: str, account: Account) -> str | None:
+        """A new hash where the stored one is outdated."""
+        if not self._hasher.outdated(account.password_hash):
+            return None
+        return await self._pool.run(partial(self._hasher.hash, password))
+
+    def lock_holders(self) -> list[str]:
+        """The formats in the store whose verification keeps the interpreter lock from the event loop."""
+        sample = self._sample()
+        held = [stored for stored in sample[:: len(sample) // LOOKED_AT + 1] if self._hasher.holds_lock(stored)]
+        # Of what does not begin as a format, no part may be told.
+        return sorted({found[0] if (found := _FORMAT.match(stored)) else "another format" for stored in held})
+
+    async def _verdict(self, username: str, password: str, stored: str) -> Verdict:
+        if stored and self._hasher.reads(stored):
+            if len(self._seen) < MOST_SEEN:
+                self._seen[stored] = None
+            return await self._pool.run(partial(self._hasher.verify, password, stored))
+        decoy = await self._decoy(username)
+        await self._pool.run(partial(self._hasher.verify, password, decoy))
+        return Verdict.UNREADABLE if stored else Verdict.WRONG
+
+    def _sample(self) -> Sequence[str]:
+        return tuple(self._seen) if self._sampled is None else self._sampled.sample()
+
+    async def _decoy(self, username: str) -> str:
+        sample = self._sample()
+        first = _jump(int.from_bytes(self._keyed(username)[:8], "big"), len(sample))
+        for step in range(min(len(sample), TRIED)):
+            stored = sample[(first + step) % len(sample)]
+            if self._hasher.reads(stored):
+                return stored
+        # There is nobody to hide; one hash of our own is as good as any.
+        if self._own is None:
+            self._own = await self._pool.run(partial(self._hasher.hash, self._keyed("nobody").hex()))
+        return self._own
+
+
+class Directory:
+    """Leaves it to a directory that checks passwords itself."""
+
+    def __init__(self, check: PasswordCheck, deadline: float) -> None:
+        self._check, self._deadline = check, deadline
+
+    async def find(self, username: str) -> Account | None:
+        """None: only who knows the password gets to see the account."""
+        return None
+
+    async def judged(self, username: str, password: str, account: Account | None) -> Account | Reason:
+        """What the directory says."""
+        if not password:
+            # To LDAP an empty password is an anonymous bind, which succeeds (RFC 4513 section 5.1.2).
+            return PASSWORD_EMPTY
+        answer = await ask(self._check.check(username, password), self._deadline)
+        if isinstance(answer, Reason) and answer.outage:
+            raise BackendUnavailable(reason=answer)
+        return answer
+
+
+def _jump(key: int, places: int) -> int:
+    """Which of so many places a key has; where one is added behind them, only the keys that go there move.
+
+    The jump consistent hash of Lamping and Veach, https://arxiv.org/abs/1406.2294. By a plain remainder the names that
+    are unknown would change their formats whenever a user is added, and thereby tell that they are.
+    """
+    at, ahead = 0, 0
+    while ahead < places:
+        at = ahead
+        key = (key * 2862933555777941757 + 1) % 2**64
+        ahead = int((at + 1) * (2**31 / ((key >> 33) + 1)))
+    return at

@@ -1,0 +1,200 @@
+"""Which requests another origin made a browser send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authguard.errors import ConfigurationError
+from authguard.model import Header
+from authguard.policy.origin import check_origins, is_foreign, told_of
+from tests.test_request import http, made, websocket
+
+TRUSTED = check_origins(["https://app.example", "https://app.example:8443"])
+
+
+def lines(**fields: str | list[str]) -> list[Header]:
+    """A header list: names with ``_`` for ``-``, several lines for a list."""
+    found: list[Header] = []
+    for name, values in {"host": "api.example", **fields}.items():
+        every = [values] if isinstance(values, str) else values
+        found += [(name.replace("_", "-").encode(), value.encode("latin-1")) for value in every]
+    return found
+
+
+def foreign(method: str = "POST", scheme: str = "https", **fields: str | list[str]) -> bool:
+    """Whether such a request is foreign."""
+    return is_foreign(made(http(method=method, headers=lines(**fields), scheme=scheme)), TRUSTED)
+
+
+EVIL = "https://evil.example"
+
+PASS: list[dict[str, Any]] = [
+    {},
+    {"sec_fetch_site": "same-origin"},
+    {"sec_fetch_site": "none"},  # typed, bookmarked
+    {"sec_fetch_site": "same-origin", "origin": "https://api.example"},
+    {"origin": "https://api.example"},
+    {"origin": "https://api.example", "host": "API.Example"},
+    {"origin": "https://api.example:8443", "host": "api.example:8443"},
+    {"origin": "https://[2001:db8::1]:8443", "host": "[2001:DB8::1]:8443"},
+    {"origin": "https://api.example", "host": "api.example:443"},
+    {"origin": "http://api.example", "host": "api.example:80", "scheme": "http"},
+    {"origin": "http://api.example", "scheme": "http"},
+    {"origin": "https://api.example", "scheme": "http"},  # a proxy takes TLS off
+    # What a proxy did to Host does not matter where the browser says more.
+    {"sec_fetch_site": "same-origin", "origin": "https://api.example", "host": "10.0.0.1:8000"},
+    # Named as an exception, whatever the browser calls it.
+    {"sec_fetch_site": "cross-site", "origin": "https://app.example"},
+    {"sec_fetch_site": "same-site", "origin": "https://app.example:8443"},
+    {"origin": "https://app.example"},
+]
+
+REFUSED: list[dict[str, Any]] = [
+    {"sec_fetch_site": "cross-site"},
+    {"sec_fetch_site": "same-site"},
+    {"sec_fetch_site": "cross-site", "origin": EVIL},
+    {"sec_fetch_site": "cross-site", "origin": "https://api.example"},
+    {"sec_fetch_site": ""},
+    {"sec_fetch_site": "Same-Origin"},
+    {"sec_fetch_site": "same-origin, cross-site"},
+    {"sec_fetch_site": ["same-origin", "cross-site"]},
+    {"sec_fetch_site": ["same-origin", "same-origin"]},
+    {"sec_fetch_site": ["same-origin", "cross-site"], "origin": "https://app.example"},
+    {"origin": EVIL},
+    {"origin": "null"},
+    {"origin": ""},
+    {"origin": "null", "host": ""},
+    {"origin": "", "host": ""},
+    {"origin": "https://", "host": ""},
+    {"origin": "api.example"},
+    {"origin": ["https://api.example", EVIL]},
+    {"origin": ["https://app.example", "https://app.example"]},
+    {"origin": ["https://app.example", "https://app.example"], "sec_fetch_site": "same-origin"},
+    {"origin": "https://api.example:8443"},
+    {"origin": "https://api.example.evil.example"},
+    {"origin": "https://evil.example/?https://api.example"},
+    {"origin": "https://user@api.example"},
+    {"origin": "http://api.example"},  # whoever is between could have written that page
+    {"origin": "https://api.example", "host": "api.example:80"},
+    {"origin": "http://api.example", "host": "api.example:443", "scheme": "http"},
+    {"origin": "app://api.example", "host": "api.example:"},
+    {"origin": "https://api.example", "host": []},
+    {"origin": "https://api.example", "host": ["api.example", "api.example"]},
+    {"origin": "https://APP.example"},
+    {"origin": "http://app.example"},
+    {"origin": "https://app.example:443"},
+    {"origin": "https://sub.app.example"},
+]
+
+
+@pytest.mark.parametrize("fields", PASS, ids=repr)
+def test_what_our_own_pages_send_passes(fields: dict[str, Any]) -> None:
+    """And what no browser sends, and what ``origins`` names."""
+    assert foreign(**fields) is False
+
+
+@pytest.mark.parametrize("fields", REFUSED, ids=repr)
+def test_what_others_pages_send_is_foreign(fields: dict[str, Any]) -> None:
+    """Also a sibling's under the same domain, and whatever is said twice or not as browsers say it."""
+    assert foreign(**fields) is True
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
+def test_safe_methods_are_not_looked_at(method: str) -> None:
+    """RFC 9110 section 9.2.1: they change nothing, and a link from elsewhere is to work."""
+    assert foreign(method, sec_fetch_site="cross-site", origin=EVIL) is False
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "QUERY", "get", "WEBSOCKET", ""])
+def test_all_other_methods_are(method: str) -> None:
+    """Those too that nobody knows."""
+    assert foreign(method, sec_fetch_site="cross-site") is True
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, False),
+        ({"origin": "https://api.example"}, False),
+        ({"origin": "https://app.example"}, False),
+        ({"origin": EVIL}, True),
+        ({"origin": "null"}, True),
+        ({"sec_fetch_site": "cross-site", "origin": EVIL}, True),
+    ],
+)
+@pytest.mark.parametrize("named", [{}, {"method": "GET"}])
+def test_a_handshake_is_looked_at_though_it_is_a_get(
+    fields: dict[str, str], expected: bool, named: dict[str, str]
+) -> None:
+    """RFC 6455 section 10.2: the same-origin policy does not hold for WebSockets, so the server has to."""
+    scope = websocket(headers=lines(**fields), **named)
+
+    assert is_foreign(made(scope), TRUSTED) is expected
+
+
+ORIGINS = [
+    "https://app.example",
+    "http://localhost:5173",
+    "https://xn--bcher-kva.example",
+    "http://[::1]:8080",
+    "http://127.0.0.1",
+    "https://app_1.example:80",
+    "http://app.example:443",
+    "moz-extension://0f3a-1",
+    "moz-extension://0f3a-1:80",
+    "capacitor://localhost",
+]
+
+
+def test_origins_are_taken_as_browsers_write_them() -> None:
+    """As octets, once each, from whatever holds them."""
+    expected = {origin.encode() for origin in ORIGINS}
+
+    assert check_origins(ORIGINS) == check_origins(iter(ORIGINS * 2)) == expected
+    assert check_origins(()) == frozenset()
+
+
+BAD: list[Any] = [
+    "https://app.example",
+    None,
+    7,
+    [None],
+    [b"https://app.example"],
+    ["*"],
+    ["null"],
+    [""],
+    ["app.example"],
+    ["https://"],
+    ["https:app.example"],
+    ["https://*.example"],
+    ["https://App.example"],
+    ["https://bücher.example"],
+    ["https://app.example/"],
+    ["https://app.example/path"],
+    ["https://user@app.example"],
+    ["https://app.example\n"],
+    [" https://app.example"],
+    ["https://app.example:"],
+    ["https://app.example:443"],
+    ["http://app.example:80"],
+    ["https://app.example", "evil"],
+]
+
+
+@pytest.mark.parametrize("origins", BAD, ids=repr)
+def test_what_no_browser_writes_is_refused_while_the_app_is_built(origins: Any) -> None:
+    """It would never match, or match more than was meant."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_origins(origins)
+
+    assert caught.value.argument == "origins"
+
+
+def test_the_record_is_told_where_the_request_came_from() -> None:
+    """Every line of both fields, and nothing else."""
+    request = made(http(headers=lines(origin=["null", EVIL], sec_fetch_site="cross-site", cookie="s3cr3t")))
+
+    assert told_of(request) == {"origin": ["null", EVIL], "sec_fetch_site": ["cross-site"]}
+    assert told_of(made(http(headers=lines()))) == {}

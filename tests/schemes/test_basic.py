@@ -1,0 +1,734 @@
+"""The Basic scheme without ASGI: what it reads, whom it lets in, what each refusal is, what it asks of its ports."""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.guard import Guard
+from authguard.middleware import AuthGuardMiddleware
+from authguard.model import Accepted, Denied, Outcome, Principal, Rejected
+from authguard.reasons import (
+    ACCOUNT_DISABLED,
+    CREDENTIALS_MISSING,
+    PASSWORD_WRONG,
+    STORE_UNAVAILABLE,
+    USER_UNKNOWN,
+)
+from authguard.schemes.attempts import Attempts, Rate
+from authguard.schemes.basic import Basic
+from authguard.stores.base import Account
+from authguard.stores.memory import MemoryUsers
+from authguard.stores.passwords import LibpassHasher
+from tests.schemes.logins import (
+    ALICE,
+    MALLORY,
+    Clock,
+    Ldap,
+    SpyHasher,
+    Users,
+    accepted,
+    at_once,
+    basic,
+    log_in,
+    memory,
+    present,
+    refused,
+    until,
+    user_pass,
+)
+from tests.test_request import Endpoint, Exchange, drive, fields, http
+
+# --- What it reads ----------------------------------------------------------------------------------------------------
+
+
+async def test_who_knows_the_password_is_let_in_as_the_account_says() -> None:
+    """Subject, roles, scopes and claims are the account's; the name that was typed is nobody's."""
+    users = Users(ALICE)
+    users.aliases["a@example.org"] = "alice"
+
+    principal = await accepted(basic(users), "a@example.org")
+
+    assert principal == Principal("alice", roles={"admin"}, scopes={"read"})
+    assert principal.claims == {"mail": "a@example.org"}
+
+
+NAMES = [
+    ("alice", "a:b::c"),
+    ("ülrich", "pässwörd"),
+    ("u\u0308lrich", "pa\u0308sswo\u0308rd"),  # decomposed, as macOS types it
+    ("普通话", "中文"),
+    ("\U0001f511", "\U0001f512 "),
+    ("a b", " "),
+]
+
+
+@pytest.mark.parametrize(("name", "password"), NAMES, ids=ascii)
+async def test_names_and_passwords_are_utf_8_in_nfc(name: str, password: str) -> None:
+    """RFC 7617 section 2.1. Colons belong to the password, blanks to both."""
+    users = Users(Account("ülrich", "$fast$pässwörd"), *[Account(name, f"$fast${word}") for name, word in NAMES[3:]])
+    users.accounts["alice"] = Account("alice", "$fast$a:b::c")
+
+    assert isinstance(await log_in(basic(users), name, password), Accepted)
+
+
+MALFORMED: list[tuple[bytes, str]] = [
+    (b"", "nothing after the auth-scheme"),
+    (b"YWxpY2U6 d29uZGVybGFuZA==", "not a token68"),
+    (b"YWxpY2U6eA", "not base64 as of RFC 4648 section 4"),
+    (b"YWxpY2U6eB==", "not base64 as of RFC 4648 section 4"),
+    (b"YWxpY2U6eA==A", "not a token68"),
+    (b"YWxpY2U6-_8=", "not base64 as of RFC 4648 section 4"),
+    (b64encode(b"alice"), "no colon in the user-pass"),
+    (b64encode(b"alice:\xff"), "the user-pass is not UTF-8"),
+    (b64encode(b"alice:\xed\xa0\x80"), "the user-pass is not UTF-8"),
+    (b64encode(b"alice:wonder\0land"), "a control character in the user-pass"),
+    (b64encode(b"al\nice:wonderland"), "a control character in the user-pass"),
+    (b64encode("alice:\u0085".encode()), "a control character in the user-pass"),
+    (b64encode(b":wonderland"), "no user-id"),
+    (b64encode(b":"), "no user-id"),
+]
+
+
+@pytest.mark.parametrize(("rest", "problem"), MALFORMED)
+async def test_what_is_no_user_pass_is_refused_before_anybody_is_looked_up(rest: bytes, problem: str) -> None:
+    """One spelling of base64, UTF-8, a colon, no control character, a name."""
+    users = Users(ALICE)
+    users.accounts["al\nice"] = users.accounts[""] = LookupError("asked")
+
+    said = await present(basic(users), rest)
+
+    assert isinstance(said, Rejected)
+    assert (said.reason.code, said.subject, said.facts) == ("credentials.malformed", None, {"problem": problem})
+    assert users.hasher.count == 0
+
+
+# --- The challenge ----------------------------------------------------------------------------------------------------
+
+REALMS = [
+    ("orders", b'Basic realm="orders", charset="UTF-8"'),
+    ('the "orders" \\ desk', b'Basic realm="the \\"orders\\" \\\\ desk", charset="UTF-8"'),
+    ("Größe", 'Basic realm="Größe", charset="UTF-8"'.encode()),
+]
+
+
+@pytest.mark.parametrize(("realm", "line"), REALMS)
+async def test_the_challenge_has_a_realm_and_the_charset(realm: str, line: bytes) -> None:
+    """7617-1: and nothing else, whatever the cause."""
+    scheme = basic(realm=realm)
+    (bare,) = scheme.challenges(None, None)  # type: ignore[arg-type]
+    (told,) = scheme.challenges(None, Denied(PASSWORD_WRONG, "basic"))  # type: ignore[arg-type]
+
+    assert bare.to_header() == told.to_header() == line
+
+
+@pytest.mark.parametrize("realm", ["a\nb", "a\0", "a\x7f", "\ud800", None, 7, b"orders"])
+def test_a_realm_that_cannot_be_sent_is_refused(realm: Any) -> None:
+    """While the app is built."""
+    with pytest.raises(ConfigurationError) as caught:
+        basic(realm=realm)
+
+    assert caught.value.argument == "realm"
+
+
+async def _async(*_: object) -> None:
+    """Nothing."""
+
+
+BAD: list[tuple[str, Any]] = [
+    ("passwords", None),
+    ("passwords", {"alice": "wonderland"}),
+    ("passwords", MemoryUsers),
+    ("passwords", Users),
+    ("passwords", Ldap),
+    ("attempts", Rate(1, 1.0)),
+    ("attempts", True),
+    ("attempts", "off"),
+    ("remember", 0),
+    ("remember", 3601),
+    ("remember", True),
+    ("on_outdated", "yes"),
+    ("threads", 0),
+    ("waiting", 0),
+    ("deadline", 0),
+]
+
+
+@pytest.mark.parametrize(("argument", "value"), BAD)
+def test_bad_options_are_refused(argument: str, value: Any) -> None:
+    """By the argument's name, while the app is built."""
+    options = {"passwords": memory(), "realm": "orders", argument: value}
+
+    with pytest.raises(ConfigurationError) as caught:
+        Basic(options.pop("passwords"), **options)
+
+    assert caught.value.argument == argument
+
+
+def test_a_directory_has_no_hash_that_could_be_outdated() -> None:
+    """Who asks to be told of one is told so at once."""
+    with pytest.raises(ConfigurationError) as caught:
+        basic(Ldap(ALICE), on_outdated=_async)
+
+    assert caught.value.argument == "on_outdated"
+
+
+# --- Unknown, wrong, disabled: one answer -----------------------------------------------------------------------------
+
+STRANGERS = [
+    ("alice", "wrong", "password.wrong"),
+    ("alice", "", "password.empty"),
+    ("nobody", "wonderland", "user.unknown"),
+    ("nobody", "", "user.unknown"),
+    ("mallory", "wrong", "password.wrong"),
+    ("mallory", "secret", "account.disabled"),
+    ("sso", "wonderland", "password.wrong"),
+    ("locked", "wonderland", "password.hash_unreadable"),
+    ("short", "too long", "password.too_long"),
+]
+
+
+def town(hasher: SpyHasher) -> Users:
+    """Users of every kind."""
+    others = [Account("sso", ""), Account("locked", "!$fast$x"), Account("short", "$short$abc")]
+    return Users(ALICE, MALLORY, *others, hasher=hasher)
+
+
+async def ask(scheme: Basic, username: str, password: str, **options: Any) -> tuple[Exchange, list[Any]]:
+    """The answer of a whole app to a login, and the records."""
+    records: list[Any] = []
+    app = AuthGuardMiddleware(Endpoint(), guard=Guard(scheme, hooks=[records.append], **options))
+    field = b"Basic " + user_pass(username, password)
+    return await drive(app, http(headers=fields(field))), records
+
+
+async def test_whatever_is_wrong_the_client_sees_the_same() -> None:
+    """Status, headers and body are one; the record says which it was."""
+    answers, reasons = [], []
+    for username, password, _ in STRANGERS:
+        answer, (record,) = await ask(basic(town(SpyHasher())), username, password, log=False)
+        answers.append(answer.sent)
+        reasons.append(record.reason)
+
+    assert reasons == [reason for _, _, reason in STRANGERS]
+    assert answers[0][0]["status"] == 401
+    assert answers == answers[:1] * len(STRANGERS)
+
+
+@pytest.mark.parametrize(("username", "password", "reason"), STRANGERS)
+@pytest.mark.parametrize("attempts", ["default", None])
+async def test_whatever_is_wrong_it_costs_one_verification(
+    username: str, password: str, reason: str, attempts: Any
+) -> None:
+    """Each time, also after the right password of the same user was remembered."""
+    hasher = SpyHasher()
+    scheme = basic(town(hasher), attempts=attempts)
+    await log_in(scheme)
+
+    counts = []
+    for _ in range(3):
+        before = hasher.count
+        assert await refused(scheme, username, password) == reason
+        counts.append(hasher.count - before)
+
+    assert counts == [1, 1, 1]
+
+
+async def test_who_is_disabled_has_proven_who_he_is() -> None:
+    """He knew the password. Nobody else has proven anything."""
+    scheme = basic(town(SpyHasher()))
+
+    said = [await log_in(scheme, username, password) for username, password, _ in STRANGERS]
+
+    proven = [one.reason for one in said if isinstance(one, Rejected) and one.proven]
+    assert proven == [ACCOUNT_DISABLED]
+    assert [one.subject for one in said if isinstance(one, Rejected)] == [name for name, _, _ in STRANGERS]
+
+
+async def test_the_real_hasher_says_the_same() -> None:
+    """A password over 72 octets for bcrypt, and a hash that nobody reads: denials, the latter with an ERROR."""
+    stored = "$2b$04$vb4SvxzvOTOZXbWBdpOeauoVSoNIBWu5fNZFVEtwlxI.MVjVDK3.a"
+    users = Users(Account("alice", stored), Account("odd", "$9$what$ever"), hasher=LibpassHasher())  # type: ignore[arg-type]
+    scheme = basic(users, deadline=60)
+
+    assert await refused(scheme, "alice", "x" * 72) == "password.wrong"
+    assert await refused(scheme, "alice", "x" * 73) == "password.too_long"
+    assert await refused(scheme, "alice", "ü" * 37) == "password.too_long"
+    assert await refused(scheme, "odd", "x") == "password.hash_unreadable"
+
+
+async def test_a_hash_that_cannot_be_read_is_told_as_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """The client gets a 401 as any other; the log an ERROR."""
+    answer, _ = await ask(basic(town(SpyHasher())), "locked", "wonderland")
+
+    assert answer.status == 401
+    assert [(record.levelname, record.msg) for record in caplog.records] == [
+        ("ERROR", "denied password.hash_unreadable: %s")
+    ]
+
+
+# --- What is remembered -----------------------------------------------------------------------------------------------
+
+
+async def test_who_comes_again_is_not_hashed_again() -> None:
+    """For the seconds of ``remember``; then once more."""
+    clock = Clock()
+    users = Users(ALICE)
+    scheme = basic(users, remember=60, clock=clock)
+
+    for _ in range(5):
+        await accepted(scheme)
+    clock.now += 60
+    await accepted(scheme)
+
+    assert users.hasher.count == 2
+
+
+async def test_one_word_switches_it_off() -> None:
+    """Then every login is hashed."""
+    users = Users(ALICE)
+    scheme = basic(users, remember=None)
+
+    for _ in range(5):
+        await accepted(scheme)
+
+    assert users.hasher.count == 5
+
+
+async def test_only_the_right_password_of_that_name_is_remembered() -> None:
+    """Neither another password nor another user with the same hash gets in by it."""
+    users = Users(ALICE, Account("twin", ALICE.password_hash))
+    scheme = basic(users)
+    await accepted(scheme)
+
+    assert await refused(scheme, "alice", "wrong") == "password.wrong"
+    await accepted(scheme, "twin")
+
+    assert users.hasher.count == 3
+
+
+async def test_what_changes_in_the_store_tells_at_once() -> None:
+    """Roles, the hash, the disabled flag, the account itself: they are read each time."""
+    users = Users(ALICE)
+    scheme = basic(users)
+    await accepted(scheme)
+
+    users.accounts["alice"] = Account("alice", ALICE.password_hash, roles={"reader"})
+    reader = await accepted(scheme)
+    users.accounts["alice"] = Account("alice", "$fast$changed", roles={"reader"})
+    changed = await refused(scheme)
+    users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
+    disabled = await refused(scheme)
+    del users.accounts["alice"]
+    gone = await refused(scheme)
+
+    assert reader.roles == {"reader"}
+    assert (changed, disabled, gone) == ("password.wrong", "account.disabled", "user.unknown")
+
+
+async def test_who_was_remembered_and_is_disabled_costs_a_hash_again() -> None:
+    """Else the answer would come sooner than to a name that nobody has."""
+    users = Users(ALICE)
+    scheme = basic(users)
+    await accepted(scheme)
+    users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
+
+    codes = [await refused(scheme) for _ in range(3)]
+
+    assert (codes, users.hasher.count) == (["account.disabled"] * 3, 4)
+
+
+async def test_a_directory_is_asked_each_time() -> None:
+    """What it says of an account may change without a hash that would show it."""
+    ldap = Ldap(ALICE)
+    scheme = basic(ldap)
+
+    first = await accepted(scheme)
+    ldap.answer = MALLORY
+    second = await refused(scheme)
+    ldap.answer = USER_UNKNOWN
+
+    assert (first.subject, second, await refused(scheme)) == ("alice", "account.disabled", "user.unknown")
+    assert len(ldap.asked) == 3
+
+
+async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
+    """Between requests nothing of them is in reach of the scheme but a keyed hash; of the account nothing at all."""
+    scheme = basic(memory())
+    await accepted(scheme)
+    remembered = scheme._remembered
+    assert remembered is not None
+    kept: list[object] = [vars(remembered), vars(remembered._until), vars(scheme._flights)]
+
+    assert len(remembered._until._young) == 1
+    assert not {"alice", "wonderland", "admin"} & set(repr(kept).replace("'", " ").split())
+    assert "wonderland" not in repr(kept)
+
+
+# --- Attempts ---------------------------------------------------------------------------------------------------------
+
+
+def strict(**options: Any) -> Attempts:
+    """Three attempts at once."""
+    return Attempts(pair=Rate(3, 10.0), clock=Clock(), **options)
+
+
+async def test_who_guesses_too_often_is_not_even_hashed() -> None:
+    """Asked before a hash is: the fourth guess costs nothing, and learns how long to wait."""
+    users = Users(ALICE)
+    scheme = basic(users, attempts=strict())
+    codes = [await refused(scheme, "alice", f"guess{number}") for number in range(5)]
+
+    said = await log_in(scheme)
+
+    assert codes == ["password.wrong"] * 3 + ["attempts.exceeded"] * 2
+    assert users.hasher.count == 3
+    assert isinstance(said, Rejected)
+    assert said.facts == {"retry_after": 10, "bucket": "account and network"}
+
+
+async def test_the_memory_is_asked_after_the_attempts() -> None:
+    """Else who has no attempt left could go on guessing against it."""
+    scheme = basic(Users(ALICE), attempts=strict())
+    await accepted(scheme)
+    for number in range(3):
+        await log_in(scheme, "alice", f"guess{number}")
+
+    assert await refused(scheme) == "attempts.exceeded"
+
+
+async def test_a_right_password_costs_no_attempt() -> None:
+    """Hashed or remembered."""
+    for remember in (60, None):
+        scheme = basic(Users(ALICE), attempts=strict(), remember=remember)
+
+        for _ in range(20):
+            await accepted(scheme)
+
+
+async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
+    """Else it could be told from a wrong one by what comes after."""
+    scheme = basic(Users(MALLORY), attempts=strict())
+
+    codes = [await refused(scheme, "mallory", "secret") for _ in range(4)]
+
+    assert codes == ["account.disabled"] * 3 + ["attempts.exceeded"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_unknown_name_is_slowed_as_a_known_one(*, known: bool) -> None:
+    """After as many guesses."""
+    scheme = basic(Users(ALICE), attempts=strict())
+
+    codes = [await refused(scheme, "alice" if known else "nobody", f"guess{number}") for number in range(5)]
+
+    assert codes.index("attempts.exceeded") == 3
+
+
+async def test_all_names_of_one_account_are_one() -> None:
+    """The store says whose they are; what it does not know is told apart by how it is spelt."""
+    users = Users(ALICE)
+    users.aliases |= {"a@example.org": "alice", "+44 20 7946 0000": "alice"}
+    scheme = basic(users, attempts=strict())
+
+    names = ["alice", "a@example.org", "+44 20 7946 0000", "ALICE", "\uff21lice"]
+    codes = [await refused(scheme, name, f"guess {name}") for name in names]
+
+    assert codes == ["password.wrong"] * 3 + ["attempts.exceeded"] * 2
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("down", reason=STORE_UNAVAILABLE), LookupError("odd")])
+async def test_an_outage_costs_no_attempt(error: Exception) -> None:
+    """Nobody learned anything, whatever the directory raises."""
+
+    class Down(Ldap):
+        async def check(self, username: str, password: str) -> Any:
+            raise error
+
+    scheme = basic(Down(None), attempts=strict())
+
+    for _ in range(20):
+        with pytest.raises(type(error)):
+            await log_in(scheme)
+
+
+async def test_who_leaves_before_the_answer_has_used_an_attempt() -> None:
+    """Else hashing could be had for nothing."""
+    users = Users(ALICE)
+    scheme = basic(users, attempts=strict(), deadline=60)
+    users.hasher.open.clear()
+
+    for number in range(3):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(log_in, scheme, "alice", f"guess{number}")
+            await until(lambda number=number: scheme.health()["working"] == 1)  # type: ignore[misc]
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+    users.hasher.open.set()
+
+    assert await refused(scheme) == "attempts.exceeded"
+
+
+async def test_one_limiter_may_serve_several_schemes() -> None:
+    """Who guesses here is slowed there."""
+    attempts = strict()
+    one, other = basic(Users(ALICE), attempts=attempts), basic(Users(ALICE), attempts=attempts)
+
+    codes = [await refused(scheme, "alice", f"{number}") for number in range(2) for scheme in (one, other)]
+
+    assert codes == ["password.wrong"] * 3 + ["attempts.exceeded"]
+
+
+async def test_without_a_word_there_are_ten_by_the_clock_of_the_scheme() -> None:
+    """Guessing is slowed by default."""
+    clock = Clock()
+    scheme = basic(Users(ALICE), clock=clock)
+    codes = [await refused(scheme, "alice", f"guess{number}") for number in range(11)]
+
+    clock.now += 30
+
+    assert codes == ["password.wrong"] * 10 + ["attempts.exceeded"]
+    assert (await accepted(scheme)).subject == "alice"
+
+
+async def test_they_can_be_switched_off() -> None:
+    """For who has a limiter of his own in front."""
+    scheme = basic(Users(ALICE), attempts=None)
+
+    assert {await refused(scheme, "alice", f"guess{number}") for number in range(100)} == {"password.wrong"}
+    await accepted(scheme)
+
+
+# --- Many at the same time --------------------------------------------------------------------------------------------
+
+
+async def together(scheme: Basic, users: Users, logins: list[tuple[str, str]]) -> list[Outcome]:
+    """What is said to logins at the same time: no hash ends before all have asked."""
+    users.hasher.open.clear()
+
+    async def let_go() -> None:
+        users.hasher.open.set()
+
+    return await at_once([partial(log_in, scheme, *login) for login in logins], let_go)
+
+
+async def test_parallel_requests_with_the_right_password_all_pass() -> None:
+    """As a page sends them that has just logged in: one attempt, one hash."""
+    users = Users(ALICE)
+    scheme = basic(users, attempts=strict(), deadline=60)
+
+    said = await together(scheme, users, [("alice", "wonderland")] * 50)
+
+    assert [type(one) for one in said] == [Accepted] * 50
+    assert users.hasher.count == 1
+
+
+async def test_parallel_requests_with_the_same_wrong_password_are_one_guess() -> None:
+    """Sent a hundred times at once it is hashed once: a flood of one guess is no way round the limiter."""
+    users = Users(ALICE)
+    scheme = basic(users, attempts=strict(), deadline=60)
+
+    said = await together(scheme, users, [("alice", "wrong"), ("nobody", "wrong")] * 50)
+
+    assert users.hasher.count == 2
+    assert [one.reason.code for one in said if isinstance(one, Rejected)] == ["password.wrong", "user.unknown"] * 50
+
+
+async def test_of_parallel_guesses_no_more_pass_than_the_burst() -> None:
+    """They are counted before they are hashed."""
+    users = Users(ALICE)
+    scheme = basic(users, attempts=strict(), deadline=60)
+
+    said = await together(scheme, users, [("alice", f"guess{number}") for number in range(200)])
+
+    codes = [one.reason.code for one in said if isinstance(one, Rejected)]
+    assert (codes.count("password.wrong"), codes.count("attempts.exceeded")) == (3, 197)
+    assert users.hasher.count == 3
+
+
+async def test_who_shares_a_verdict_goes_by_his_own_reading_of_the_account() -> None:
+    """The role that changed while the first was being hashed counts for the second."""
+    users = Users(ALICE)
+    scheme = basic(users, deadline=60)
+    users.hasher.open.clear()
+    said: dict[str, Outcome] = {}
+
+    async def one(name: str) -> None:
+        said[name] = await log_in(scheme)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one, "first")
+        await anyio.wait_all_tasks_blocked()
+        users.accounts["alice"] = Account("alice", ALICE.password_hash, roles={"reader"})
+        tasks.start_soon(one, "second")
+        await anyio.wait_all_tasks_blocked()
+        users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
+        tasks.start_soon(one, "third")
+        await anyio.wait_all_tasks_blocked()
+        users.hasher.open.set()
+
+    first, second, third = said["first"], said["second"], said["third"]
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Accepted)
+    assert isinstance(third, Rejected)
+    assert (first.principal.roles, second.principal.roles) == (frozenset({"admin"}), frozenset({"reader"}))
+    assert third.reason is ACCOUNT_DISABLED
+    assert users.hasher.count == 1
+
+
+async def test_the_same_password_from_another_place_is_another_attempt() -> None:
+    """Each network has its own."""
+    users = Users(ALICE)
+    scheme = basic(users, attempts=strict(), deadline=60, remember=None)
+    users.hasher.open.clear()
+
+    async def let_go() -> None:
+        users.hasher.open.set()
+
+    works = [partial(log_in, scheme, "alice", "wonderland", f"192.0.2.{place}") for place in range(4)]
+    said = await at_once(works, let_go)
+
+    assert [type(one) for one in said] == [Accepted] * 4
+    assert users.hasher.count == 4
+
+
+# --- Outdated hashes --------------------------------------------------------------------------------------------------
+
+BOB = Account("bob", "$old$builder")
+
+
+async def test_a_new_hash_is_handed_over_after_the_login() -> None:
+    """With the account, once, and not for who is remembered, not outdated, or wrong."""
+    told: list[tuple[Account, str]] = []
+
+    async def save(account: Account, renewed: str) -> None:
+        told.append((account, renewed))
+
+    users = Users(ALICE, BOB)
+    scheme = basic(users, on_outdated=save)
+
+    await refused(scheme, "bob", "wrong")
+    await accepted(scheme)
+    for _ in range(3):
+        await accepted(scheme, "bob", "builder")
+
+    assert told == [(BOB, "$new$builder")]
+
+
+async def test_of_parallel_logins_one_hands_it_over() -> None:
+    """The one that was hashed."""
+    told: list[str] = []
+
+    async def save(account: Account, renewed: str) -> None:
+        told.append(renewed)
+
+    users = Users(BOB)
+    scheme = basic(users, on_outdated=save, deadline=60)
+
+    said = await together(scheme, users, [("bob", "builder")] * 10)
+
+    assert [type(one) for one in said] == [Accepted] * 10
+    assert told == ["$new$builder"]
+
+
+async def _fails(account: Account, renewed: str) -> None:
+    raise LookupError(renewed)
+
+
+async def _hangs(account: Account, renewed: str) -> None:
+    await anyio.sleep_forever()
+
+
+def _is_not_async(account: Account, renewed: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("save", "error"), [(_fails, "LookupError"), (_hangs, "BackendUnavailable"), (_is_not_async, "TypeError")]
+)
+async def test_what_goes_wrong_there_changes_nothing(caplog: pytest.LogCaptureFixture, save: Any, error: str) -> None:
+    """The login has succeeded. The log tells by type what failed, and nothing of the hash."""
+    scheme = basic(Users(BOB), on_outdated=save, deadline=0.25)
+
+    await accepted(scheme, "bob", "builder")
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", f"on_outdated failed: {error}")
+    ]
+
+
+# --- Directories ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_directory_lets_in_whom_it_says() -> None:
+    """Its account is the principal; parallel logins with one password are one question to it."""
+    ldap = Ldap(ALICE)
+    scheme = basic(ldap, attempts=strict())
+
+    said = await at_once([partial(log_in, scheme)] * 10, _async)
+
+    assert [one.principal.subject for one in said] == ["alice"] * 10
+    assert scheme._pool._started == 0
+
+
+async def test_a_directory_that_says_nothing_lets_nobody_in() -> None:
+    """Neither an account nor a reason: whatever it is, it is not taken for one."""
+    for nonsense in (None, True, "alice", ("alice", "x")):
+        answer, (record,) = await ask(basic(Ldap(nonsense)), "alice", "wonderland", log=False)
+
+        assert (answer.status, record.reason) == (503, "backend.failed")
+
+
+async def test_what_a_store_gives_that_is_no_account_lets_nobody_in() -> None:
+    """A row of a database, say."""
+    users = Users()
+    users.accounts["alice"] = ("alice", "$fast$wonderland")  # type: ignore[assignment]
+
+    answer, (record,) = await ask(basic(users), "alice", "wonderland", log=False)
+
+    assert (answer.status, record.reason) == (503, "backend.failed")
+
+
+# --- As a service -----------------------------------------------------------------------------------------------------
+
+
+async def test_its_threads_start_with_the_app() -> None:
+    """Before the first login; ``health`` tells of them."""
+    scheme = basic(threads=2)
+    guard = Guard(scheme, log=False)
+
+    before = scheme._pool._started
+    async with guard.running():
+        started = scheme._pool._started
+
+    assert (before, started) == (0, 2)
+    assert scheme.health() == {"threads": 2, "working": 0, "waiting": 0, "most_waiting": 1000}
+
+
+async def test_it_works_without_being_run() -> None:
+    """A mounted app has no lifespan."""
+    assert (await accepted(basic())).subject == "alice"
+
+
+def test_formats_that_hold_the_interpreter_are_named_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    """In one WARNING, if there are any."""
+    basic(memory(ALICE, Account("bob", "$slow$x"), Account("carol", "$slow-512$x")))
+    basic(memory())
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().endswith("while they are verified: $slow$, $slow-512$")
+
+
+async def test_it_says_what_browsers_do_with_it() -> None:
+    """They send it by themselves, so the guard looks at where a request comes from; it explains no 403."""
+    scheme = basic()
+
+    assert (scheme.name, scheme.sent_by_browsers, scheme.explains_forbidden) == ("basic", True, False)
+    assert len(scheme.challenges(None, Denied(CREDENTIALS_MISSING))) == 1  # type: ignore[arg-type]

@@ -1,0 +1,107 @@
+"""The memory of what fitted: short, bounded, and of nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from authguard.errors import ConfigurationError
+from authguard.schemes.keyed import Keyed
+from authguard.schemes.recent import Recent
+from authguard.schemes.remembered import Remembered
+from tests.schemes.logins import Clock
+
+
+def test_what_was_noted_is_known_for_its_seconds() -> None:
+    """Not for one moment longer, and what was not noted is not known."""
+    clock = Clock()
+    remembered = Remembered(seconds=60, clock=clock)
+    remembered.note(b"fit")
+
+    clock.now += 59.9
+    before = remembered.knows(b"fit"), remembered.knows(b"other")
+    clock.now += 0.1
+
+    assert (before, remembered.knows(b"fit")) == ((True, False), False)
+
+
+def test_to_be_asked_does_not_make_it_last_longer() -> None:
+    """Else a client that asks often would never be hashed again."""
+    clock = Clock()
+    remembered = Remembered(seconds=60, clock=clock)
+    remembered.note(b"fit")
+
+    known = []
+    for _ in range(7):
+        known.append(remembered.knows(b"fit"))
+        clock.now += 10
+
+    assert known == [True] * 6 + [False]
+
+
+def test_it_is_bounded() -> None:
+    """Where there is no room the oldest goes."""
+    remembered = Remembered(seconds=60, most=8, clock=Clock())
+    for number in range(100):
+        remembered.note(b"%d" % number)
+
+    known = [number for number in range(100) if remembered.knows(b"%d" % number)]
+
+    assert len(known) <= 8
+    assert known[-4:] == [96, 97, 98, 99]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 3601, float("nan"), float("inf"), True, "60"])
+def test_it_is_short(seconds: float) -> None:
+    """Above nothing and up to an hour; the argument is named as ``Basic`` names it."""
+    with pytest.raises(ConfigurationError) as caught:
+        Remembered(seconds=seconds, clock=Clock())
+
+    assert caught.value.argument == "remember"
+
+
+def test_a_keyed_hash_is_of_its_texts_in_their_order() -> None:
+    """No two lists of texts are one, whatever stands in them."""
+    keyed = Keyed()
+    lists = [("ab", ""), ("a", "b"), ("", "ab"), ("b", "a"), ("ab",), ("a", "", "b"), ("\0\0\0\x01a", "b"), ("\ud800",)]
+
+    hashes = [keyed(*texts) for texts in lists]
+
+    assert len(set(hashes)) == len(lists)
+    assert hashes == [keyed(*texts) for texts in lists]
+
+
+def test_a_keyed_hash_is_of_its_object() -> None:
+    """Each has a key of its own, of 32 octets."""
+    one, other = Keyed(), Keyed()
+
+    assert one("alice") != other("alice")
+    assert len({one._key, other._key}) == 2
+    assert {len(one._key), len(one("alice"))} == {32}
+
+
+def test_the_half_that_was_written_last_is_kept() -> None:
+    """And never more than the most."""
+    recent = Recent[int](10)
+
+    for number in range(100):
+        recent.put(b"%d" % number, number)
+        found = [one for one in range(number + 1) if b"%d" % one in recent]
+        assert len(found) <= 10
+        assert found[-5:] == list(range(number + 1))[-5:]
+        assert [recent.get(b"%d" % one) for one in found] == found
+
+
+def test_what_is_written_again_has_its_new_value() -> None:
+    """And what is forgotten is forgotten, in whichever half it was."""
+    recent = Recent[int](6)
+    for key in (b"a", b"b", b"c", b"d"):  # three of them in the older half
+        recent.put(key, 1)
+
+    recent.put(b"a", 2)
+    for key in (b"b", b"d", b"e"):
+        recent.discard(key)
+
+    assert [recent.get(key) for key in (b"a", b"b", b"c", b"d", b"e")] == [2, None, 1, None, None]
+    assert [key in recent for key in (b"a", b"b", b"c", b"d", b"e")] == [True, False, True, False, False]
+    recent.discard(b"a")
+    assert recent.get(b"a") is None
