@@ -42,6 +42,7 @@ class Record:
     path: str
     client: str | None
     requirement: str | None
+    rule: str | None = None
     missing: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -56,14 +57,14 @@ class Record:
 
     def line(self) -> str:
         """What follows: ``GET /admin 401 bearer alice expired_by=4.2s``."""
-        words = [_shown(self.method), _shown(self.path)]
+        words = [shown(self.method), shown(self.path)]
         words += [str(word) for word in (self.status, self.scheme) if word is not None]
         if self.subject is not None:
-            words.append(_shown(self.subject) if self.subject_proven else f"subject?={_shown(self.subject)}")
+            words.append(shown(self.subject) if self.subject_proven else f"subject?={shown(self.subject)}")
         told: dict[str, object] = dict(self.facts)
         if self.event == "denied" and self.missing:
             told = {"requirement": self.requirement, "missing": self.missing, "offered": self.offered, **told}
-        words += [f"{name}={_shown(value)}" for name, value in told.items() if value is not None]
+        words += [f"{name}={shown(value)}" for name, value in told.items() if value is not None]
         return " ".join(words)
 
     def extra(self) -> dict[str, object]:
@@ -79,6 +80,7 @@ class Record:
             "path": self.path,
             "client": self.client,
             "requirement": self.requirement,
+            "rule": self.rule,
             "missing": self.missing,
             "offered": self.offered,
         }
@@ -98,12 +100,12 @@ def escaped(text: str) -> str:
 
 def level_of(reason: Reason) -> int:
     """INFO where nothing was presented, WARNING refused, ERROR where the fault is ours. Granted is DEBUG."""
-    if reason.outage:
+    if reason.outage or reason.ours:
         return logging.ERROR
     return logging.WARNING if reason.presented else logging.INFO
 
 
-def record_of(request: AuthRequest, decision: Decision) -> Record:
+def record_of(request: AuthRequest, decision: Decision, rule: str | None = None) -> Record:
     """The record of a decision. What cannot be put into words is left out, and told as ``untold``."""
     missing: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
@@ -130,27 +132,11 @@ def record_of(request: AuthRequest, decision: Decision) -> Record:
         path=escaped(request.path),
         client=None if request.client is None else escaped(request.client),
         requirement=requirement,
+        rule=rule,
         missing=missing,
         offered=offered,
         facts=facts,
     )
-
-
-def write(request: AuthRequest, decision: Decision, hooks: Sequence[Hook], *, to_log: bool) -> None:
-    """Tell the log and the hooks. Nothing is formatted where nobody listens."""
-    level = level_of(decision.reason) if isinstance(decision, Denied) else logging.DEBUG
-    listening = to_log and log.isEnabledFor(level)
-    if not (listening or hooks):
-        return
-    record = record_of(request, decision)
-    if listening:
-        with suppress(Exception):  # a filter or a handler of the app's own
-            log.log(level, f"{record.head} %s", record.line(), extra=record.extra())  # noqa: G004 - a constant a reason
-    for hook in hooks:
-        try:
-            hook(record)
-        except Exception as error:  # noqa: BLE001 - a hook changes nothing
-            log_failure("a hook", error)
 
 
 def log_failure(what: str, error: Exception) -> None:
@@ -190,14 +176,15 @@ def _told(value: object) -> object:
             return type(value).__name__
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """The value as it stands in the line: quoted where it is more than one plain word."""
     match value:
         case str():
             return value if _PLAIN.fullmatch(value) else '"' + value.replace('"', "'") + '"'
         case tuple():
-            return "[" + ", ".join(map(_shown, value)) + "]"
+            return "[" + ", ".join(map(shown, value)) + "]"
         case Mapping():
-            return ",".join(f"{key}:{_shown(item)}" for key, item in value.items())
+            return ",".join(f"{key}:{shown(item)}" for key, item in value.items())
         case float():
             return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
         case _:

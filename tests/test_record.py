@@ -31,7 +31,8 @@ from authguard.reasons import (
     TOKEN_EXPIRED,
     Reason,
 )
-from authguard.record import CLIP, Record, escaped, failure, level_of, record_of, write
+from authguard.record import CLIP, Record, escaped, failure, level_of, record_of
+from authguard.teller import Teller
 from tests.test_request import WRONG, Badge, Endpoint, Exchange, drive, fields, http, made
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +114,7 @@ def test_a_program_finds_the_same_facts() -> None:
         "authguard.path": "/admin",
         "authguard.client": "192.0.2.7",
         "authguard.requirement": "role(admin)",
+        "authguard.rule": None,
         "authguard.missing": ("admin",),
         "authguard.offered": ("editor",),
     }
@@ -131,6 +133,7 @@ def test_a_grant_has_the_same_keys() -> None:
         "authguard.path": "/admin",
         "authguard.client": None,
         "authguard.requirement": "OPTIONAL",
+        "authguard.rule": None,
         "authguard.missing": (),
         "authguard.offered": (),
     }
@@ -209,6 +212,17 @@ async def test_a_decision_is_one_record(
     assert record.getMessage() == str(seen)
     assert {key: value for key, value in vars(record).items() if key.startswith("authguard.")} == seen.extra()
     assert (record.exc_info, record.stack_info) == (None, None)
+
+
+async def test_the_record_names_the_rule(caplog: pytest.LogCaptureFixture) -> None:
+    """Its pattern, of a denial and of a grant; None where no rule says anything."""
+    world = World()
+
+    for field, path in [("Badge alice", "/boss"), ("Badge alice", "/maybe"), ("Badge wrong", "/"), (None, "/a/../b")]:
+        await world.ask(field, path)
+
+    assert [record.rule for record in world.seen] == ["/boss", "/maybe", None, None]
+    assert vars(caplog.records[0])["authguard.rule"] == "/boss"
 
 
 async def test_public_is_no_decision(caplog: pytest.LogCaptureFixture) -> None:
@@ -456,15 +470,16 @@ from uvicorn.config import LOGGING_CONFIG
 from authguard.model import Denied, Granted, Moment, Principal
 from authguard.policy.requirement import AUTHENTICATED, role
 from authguard.reasons import CREDENTIALS_MISSING, KEYS_UNAVAILABLE, ROLE_MISSING
-from authguard.record import write
+from authguard.teller import Teller
 from authguard.request import AuthRequest
 
 logging.config.dictConfig(LOGGING_CONFIG)
 scope = {"type": "http", "method": "GET", "path": "/admin", "headers": [], "client": ("192.0.2.7", 1)}
 request = AuthRequest(scope, path="/admin", moment=Moment(0.0, 0.0))
 denied = Denied(ROLE_MISSING, "bearer", "alice", True, role("admin"), missing=("admin",))
+teller = Teller((), to_log=True, monotonic=lambda: 0.0)
 for decision in (denied, Denied(CREDENTIALS_MISSING), Denied(KEYS_UNAVAILABLE), Granted(None, AUTHENTICATED)):
-    write(request, decision, (), to_log=True)
+    teller.tell(request, decision)
 """
 
 
@@ -490,7 +505,7 @@ def test_structlog_sees_the_facts(caplog: pytest.LogCaptureFixture) -> None:
     )
     denied = Denied(TOKEN_EXPIRED, "bearer", "alice", True, role("admin"), facts={"expired_by": 4.2})
 
-    write(made(), denied, (), to_log=True)
+    Teller((), to_log=True, monotonic=lambda: 0.0).tell(made(), denied)
     found = json.loads(formatter.format(caplog.records[0]))
 
     assert found["event"] == "denied token.expired: GET / 401 bearer alice expired_by=4.2s"
