@@ -21,7 +21,7 @@ import venvs
 from pythons import MINORS, Interpreter, SetUpError, find_interpreters
 
 # Programs that some tests talk to, each with the Debian package that brings it.
-PEERS = {"curl": "curl"}
+PEERS = {"curl": "curl", "htpasswd": "apache2-utils", "psql": "postgresql"}
 NOT_SO_LONG = 180
 # pytest's exit code where a part of the suite was asked for that has only tests with peers.
 NOTHING_SELECTED = 5

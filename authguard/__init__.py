@@ -42,11 +42,17 @@ from authguard.reasons import Reason
 from authguard.record import Hook, Record
 from authguard.request import AuthRequest
 from authguard.respond import Render
+from authguard.schemes.attempts import Attempts, Rate
 from authguard.schemes.base import Carrier, Scheme, Service
+from authguard.schemes.basic import Basic
 from authguard.schemes.bearer import Bearer
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
 from authguard.schemes.issuer import Issuer
+from authguard.stores.base import Account, PasswordCheck, PasswordHasher, PasswordStore, Verdict
+from authguard.stores.htpasswd import HtpasswdFile
+from authguard.stores.memory import MemoryUsers, UserLookup
+from authguard.stores.passwords import LibpassHasher
 from authguard.wire.authorization import Credentials, auth_params, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
@@ -63,10 +69,13 @@ __all__ = [
     "PEM",
     "PUBLIC",
     "Accepted",
+    "Account",
+    "Attempts",
     "AuthGuardError",
     "AuthGuardMiddleware",
     "AuthRequest",
     "BackendUnavailable",
+    "Basic",
     "Bearer",
     "Carrier",
     "Challenge",
@@ -77,14 +86,21 @@ __all__ = [
     "Granted",
     "Guard",
     "Hook",
+    "HtpasswdFile",
     "InvalidSignature",
     "Issuer",
     "JWKSet",
     "KeySource",
     "KeysAtHand",
+    "LibpassHasher",
+    "MemoryUsers",
     "Moment",
     "Outcome",
+    "PasswordCheck",
+    "PasswordHasher",
+    "PasswordStore",
     "Principal",
+    "Rate",
     "Reason",
     "Record",
     "Rejected",
@@ -96,6 +112,8 @@ __all__ = [
     "Secret",
     "Service",
     "Unmet",
+    "UserLookup",
+    "Verdict",
     "VerificationKey",
     "WireError",
     "all_of",

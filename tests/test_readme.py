@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -15,7 +16,7 @@ from authguard import Issuer, Principal, Reason, Rule, reasons
 from tests.minting import public_pem, rsa_key
 from tests.readme import README, blocks
 
-QUICK_START, CLAIMS, RULES, CHECKS, LOGGING, STRUCTLOG = blocks("python")
+QUICK_START, CLAIMS, PASSWORDS, RULES, CHECKS, LOGGING, STRUCTLOG = blocks("python")
 
 
 def _run(code: str) -> dict[str, Any]:
@@ -72,6 +73,15 @@ def _without_figures(line: str) -> str:
 def test_the_issuer_block_builds_an_issuer() -> None:
     """Roles come from two nested claims, out of a key set that is given."""
     assert isinstance(_run(CLAIMS)["keycloak"], Issuer)
+
+
+def test_the_passwords_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the files that it names."""
+    (tmp_path / "users.htpasswd").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
+    (tmp_path / "users.groups").write_text("admin: alice\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert [scheme.name for scheme in _run(PASSWORDS)["guard"].schemes] == ["basic"]
 
 
 def test_the_rules_block_builds_a_table_that_is_accepted() -> None:

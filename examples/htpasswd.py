@@ -1,0 +1,47 @@
+"""A FastAPI app behind Basic, with Apache's password and group files.
+
+htpasswd -B -c users.htpasswd alice
+echo "admin: alice" > users.groups
+USER_FILE=users.htpasswd GROUP_FILE=users.groups uvicorn examples.htpasswd:app
+"""
+
+from __future__ import annotations
+
+import os
+
+from fastapi import FastAPI, Request
+
+from authguard import PUBLIC, AuthGuardMiddleware, Basic, Guard, HtpasswdFile, Rule, role
+
+users = HtpasswdFile(os.environ["USER_FILE"], groups=os.environ["GROUP_FILE"])
+guard = Guard(
+    Basic(users, realm="orders"),
+    rules=[Rule("/health", PUBLIC), Rule("/admin/**", role("admin"))],
+)
+
+app = FastAPI(title="orders")
+app.add_middleware(AuthGuardMiddleware, guard=guard)
+
+
+@app.get("/health")
+def health() -> dict[str, str]:
+    """Open: a rule says PUBLIC."""
+    return {"status": "up"}
+
+
+@app.get("/orders")
+def orders(request: Request) -> dict[str, str]:
+    """For everybody in the password file."""
+    return {"orders of": request.user.subject}
+
+
+@app.post("/orders")
+def order(request: Request) -> dict[str, str]:
+    """Browsers send passwords by themselves, so what another site makes them send is refused."""
+    return {"ordered by": request.user.subject}
+
+
+@app.get("/admin/users")
+def administer(request: Request) -> dict[str, str]:
+    """For those whom the group file calls admin."""
+    return {"asked by": request.user.subject}
