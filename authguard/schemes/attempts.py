@@ -73,7 +73,7 @@ class Attempts:
     - ``trusted_client``: whether the address that the server tells is the client's own. Behind a proxy that the server
       was not told to believe, all clients are one network; where it believes everybody, each request may be another.
     - ``most``: how many buckets are kept. Those that were touched the longest ago go, and are full again: who invents
-      that many names gets one ``burst`` for it.
+      a quarter as many names gets one ``burst`` for it.
 
     A network is an IPv4 address or an IPv6 /64. Names are told apart as directories do it: neither by case nor by
     width, blanks or invisible characters. They are kept as keyed hashes of 16 octets. An attempt that is refused is not
@@ -95,6 +95,8 @@ class Attempts:
                 raise ConfigurationError(name, f"{rate!r} is no Rate(burst, seconds)")
         if isinstance(most, bool) or not isinstance(most, int) or not 1_000 <= most <= 10_000_000:
             raise ConfigurationError("most", f"{most!r} is no whole number from 1000 to 10000000")
+        if not isinstance(trusted_client, bool):
+            raise ConfigurationError("trusted_client", f"{trusted_client!r} is neither True nor False")
         self._pair, self._account, self._network = pair, account, network
         self._trusted_client = trusted_client
         self._clock = clock
@@ -115,6 +117,15 @@ class Attempts:
             for key, rate, _ in buckets:
                 self._move(key, rate.seconds, now)
         return Taken(pair, buckets)
+
+    async def admit(self, account: str, network: str | None) -> Exceeded | None:
+        """``take``, and ``give_back`` with success, at once; for a password that is known to be right."""
+        pair, buckets = self._buckets(account, network)
+        with self._lock:
+            exceeded = self._exceeded(buckets, self._clock())
+            if exceeded is None:
+                self._known.put(pair, True)
+            return exceeded
 
     async def give_back(self, taken: Taken, *, succeeded: bool) -> None:
         """It was none: the password was right, or (``succeeded`` False) nobody could tell."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Clock, Denied, Outcome, Principal, Rejected
+from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Outcome, Principal, Rejected
 from authguard.pool import Pool
 from authguard.ports import ask
 from authguard.reasons import (
@@ -40,7 +40,7 @@ OnOutdated: TypeAlias = Callable[[Account, str], Awaitable[None]]
 log = logging.getLogger("authguard")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Login:
     """What a request presents, and what the store knows of that name now. ``fit`` is for name, password and hash."""
 
@@ -123,8 +123,9 @@ class Basic(Scheme):
         account = await self._judge.find(given.username)
         stored = "" if account is None else account.password_hash
         login = _Login(given, request.client, account, self._keyed(given.username, given.password, stored))
-        if self._remembers(login):
-            answer, own = await self._counted(login), False
+        at_hand, own = await self._at_hand(login), False
+        if at_hand is not None:
+            answer: Account | Reason | Exceeded = at_hand
         else:
             answer, own = await self._flights.share((login.fit, login.client), partial(self._counted, login))
         if isinstance(answer, Exceeded):
@@ -137,16 +138,20 @@ class Basic(Scheme):
             return Rejected(ACCOUNT_DISABLED, given.username, proven=True)
         if own and self._on_outdated is not None and isinstance(self._judge, Verifier):
             await self._renew(account, given.password, self._judge, self._on_outdated)
-        return Accepted(Principal(account.subject, roles=account.roles, scopes=account.scopes, claims=account.claims))
+        claims = {} if account.claims is NO_CLAIMS else account.claims
+        return Accepted(Principal.checked(account.subject, account.roles, account.scopes, claims, None, self.name))
 
-    def _remembers(self, login: _Login) -> bool:
+    async def _at_hand(self, login: _Login) -> Account | Exceeded | None:
+        """What takes no hash, if anything does: that no attempt is left is asked first, for guessing would go on."""
         account = login.account
         if self._remembered is None or account is None or account.disabled:  # who is disabled goes on costing a hash
-            return False
-        return self._remembered.knows(login.fit)
+            return None
+        if not self._remembered.knows(login.fit):
+            return None
+        return (self._attempts and await self._attempts.admit(account.subject, login.client)) or account
 
     async def _counted(self, login: _Login) -> Account | Reason | Exceeded:
-        """Counts an attempt before a hash or the memory is asked, and gives it back where the password fits."""
+        """Counts an attempt before a hash is made, and gives it back where the password fits."""
         if self._attempts is None:
             return await self._judged(login)
         # The account's own name, where there is one: a store that takes a name in several spellings has one account.
@@ -165,8 +170,6 @@ class Basic(Scheme):
         return answer
 
     async def _judged(self, login: _Login) -> Account | Reason:
-        if login.account is not None and self._remembers(login):
-            return login.account
         answer = await self._judge.judged(login.given.username, login.given.password, login.account)
         if self._remembered is not None and login.account is not None and answer is login.account:
             self._remembered.note(login.fit)

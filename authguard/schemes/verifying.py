@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import re
+import secrets
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,7 +19,6 @@ from authguard.reasons import (
     USER_UNKNOWN,
     Reason,
 )
-from authguard.schemes.keyed import Keyed
 from authguard.stores.base import Account, PasswordCheck, PasswordStore, SampledStore, Verdict
 
 #: Of a store that shows no sample, so many of the hashes that came by are kept as one.
@@ -38,20 +39,23 @@ class Verifier:
 
     Where there is no hash to verify, somebody else's is verified and the answer thrown away. Whose goes by a keyed hash
     of the name: the same name costs the same each time, and in a file of several formats the names that are unknown are
-    spread over them as those that are known.
+    spread over them as those that are known. The key is the first stored hash, so that all worker processes pick alike.
     """
 
     def __init__(self, store: PasswordStore, pool: Pool, deadline: float) -> None:
         self._store, self._hasher, self._deadline = store, store.hasher, deadline
         self._sampled = store if isinstance(store, SampledStore) else None
         self._pool = pool
-        self._keyed = Keyed()
         self._seen: dict[str, None] = {}
         self._own: str | None = None
 
     async def find(self, username: str) -> Account | None:
         """The account of this name."""
-        return await ask(self._store.find(username), self._deadline)
+        found = await ask(self._store.find(username), self._deadline)
+        if found is not None and not isinstance(found, Account):
+            msg = "a store found something that is no Account"
+            raise TypeError(msg)
+        return found
 
     async def judged(self, username: str, password: str, account: Account | None) -> Account | Reason:
         """The account where the password fits, else why not; after one verification, whatever the cause."""
@@ -89,14 +93,16 @@ class Verifier:
 
     async def _decoy(self, username: str) -> str:
         sample = self._sample()
-        first = _jump(int.from_bytes(self._keyed(username)[:8], "big"), len(sample))
-        for step in range(min(len(sample), TRIED)):
-            stored = sample[(first + step) % len(sample)]
-            if self._hasher.reads(stored):
-                return stored
+        if sample:
+            name = hmac.digest(sample[0].encode(), username.encode(), "sha256")
+            first = _jump(int.from_bytes(name[:8], "big"), len(sample))
+            for step in range(min(len(sample), TRIED)):
+                stored = sample[(first + step) % len(sample)]
+                if self._hasher.reads(stored):
+                    return stored
         # There is nobody to hide; one hash of our own is as good as any.
         if self._own is None:
-            self._own = await self._pool.run(partial(self._hasher.hash, self._keyed("nobody").hex()))
+            self._own = await self._pool.run(partial(self._hasher.hash, secrets.token_urlsafe(16)))
         return self._own
 
 
@@ -118,6 +124,9 @@ class Directory:
         answer = await ask(self._check.check(username, password), self._deadline)
         if isinstance(answer, Reason) and answer.outage:
             raise BackendUnavailable(reason=answer)
+        if not isinstance(answer, Account | Reason):
+            msg = "a directory answered with neither an Account nor a Reason"
+            raise TypeError(msg)
         return answer
 
 

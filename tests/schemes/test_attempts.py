@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import anyio
 import pytest
 
 from authguard.errors import ConfigurationError
@@ -113,6 +115,48 @@ async def test_what_is_given_back_late_gives_no_more_than_was_taken() -> None:
     await limiter.attempts.give_back(taken, succeeded=False)
 
     assert await limiter.fail(10) == 3
+
+
+async def test_several_event_loops_share_the_burst() -> None:
+    """A guard may serve several, each in a thread."""
+    limiter = Limiter(pair=Rate(500, 10.0), account=Rate(10_000, 1.0))
+    passed: list[int] = []
+
+    def guess() -> None:
+        passed.append(anyio.run(limiter.fail, 400))
+
+    threads = [threading.Thread(target=guess) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(passed) == 500
+
+
+async def test_a_success_that_is_known_already_is_let_by_where_an_attempt_is_left() -> None:
+    """It counts nothing, is refused as any other where none is left, and makes the network one that has logged in."""
+    limiter = Limiter()
+
+    admitted = {await limiter.attempts.admit("alice", HOME) for _ in range(100)}
+    for network in botnet(100):
+        await limiter.take(network=network)
+
+    assert admitted == {None}
+    assert await limiter.attempts.admit("alice", AWAY) == Exceeded(4, "account")
+    assert await limiter.fail(10) == 3
+    assert await limiter.attempts.admit("alice", HOME) == Exceeded(10, "account and network")
+
+
+async def test_who_is_refused_there_has_not_logged_in() -> None:
+    """A refusal tells nothing of the password, and so makes no network known."""
+    limiter = Limiter()
+    for network in botnet(100):
+        await limiter.take(network=network)
+
+    await limiter.attempts.admit("alice", AWAY)
+
+    assert await limiter.take(network=AWAY) == Exceeded(4, "account")
 
 
 # --- What is one account ----------------------------------------------------------------------------------------------
@@ -355,6 +399,7 @@ BAD: list[tuple[str, Any]] = [
     ("most", 10_000_001),
     ("most", 5000.0),
     ("most", True),
+    ("trusted_client", "no"),
 ]
 
 

@@ -55,7 +55,7 @@ async def test_who_knows_the_password_is_let_in_as_the_account_says() -> None:
 
     principal = await accepted(basic(users), "a@example.org")
 
-    assert principal == Principal("alice", roles={"admin"}, scopes={"read"})
+    assert principal == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="basic")
     assert principal.claims == {"mail": "a@example.org"}
 
 
