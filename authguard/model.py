@@ -24,21 +24,22 @@ NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One reading of the clock and the leeway, in seconds: the only comparisons with a stamp that another clock made.
-
-    RFC 7519 sections 4.1.4 and 4.1.5: a token dies at ``exp`` plus the leeway and lives from ``nbf`` less the leeway.
-    """
+    """One reading of the clock and the leeway, in seconds; the only comparisons with what another clock stamped."""
 
     now: float
     leeway: float
 
     def expired(self, at: float) -> bool:
-        """Whether the end ``at`` is over, the leeway granted."""
+        """Whether the end ``at`` is over, the leeway granted. RFC 7519 section 4.1.4."""
         return self.now >= at + self.leeway
 
     def not_yet(self, at: float) -> bool:
-        """Whether the beginning ``at`` is still to come, the leeway granted."""
+        """Whether the beginning ``at`` is still to come, the leeway granted. RFC 7519 section 4.1.5."""
         return self.now < at - self.leeway
+
+    def between(self, begin: float, end: float) -> bool:
+        """Whether it is past ``begin`` and before ``end`` by the clock alone, no leeway granted."""
+        return begin <= self.now < end
 
     def by(self, at: float) -> float:
         """Seconds from ``at`` to now, rounded to milliseconds: negative where ``at`` is to come."""

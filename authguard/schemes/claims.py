@@ -218,8 +218,9 @@ def _is_stamp(value: object) -> bool:
 def tolerated(claims: Claims, moment: Moment) -> dict[str, object]:
     """Which stamps of an accepted token hold only thanks to the leeway, and by how many seconds."""
     exp, nbf, iat = claims.get("exp", _MAX_STAMP), claims.get("nbf", _MIN_STAMP), claims.get("iat", _MIN_STAMP)
-    if nbf <= moment.now < exp and iat <= moment.now:  # as for nearly every token
+    if moment.between(max(nbf, iat), exp):  # as for nearly every token
         return {}
-    late = {"exp": moment.by(exp)} if moment.now >= exp else {}
-    early = {name: -moment.by(stamp) for name, stamp in (("nbf", nbf), ("iat", iat)) if moment.now < stamp}
+    late = {} if moment.between(_MIN_STAMP, exp) else {"exp": moment.by(exp)}
+    begins = (("nbf", nbf), ("iat", iat))
+    early = {name: -moment.by(stamp) for name, stamp in begins if not moment.between(stamp, _MAX_STAMP)}
     return {"tolerated": {**late, **early}}
