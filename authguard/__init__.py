@@ -49,7 +49,7 @@ from authguard.schemes.bearer import Bearer
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
 from authguard.schemes.issuer import Issuer
-from authguard.stores.base import Account, PasswordCheck, PasswordHasher, PasswordStore, Verdict
+from authguard.stores.base import Account, AccountsAtHand, PasswordCheck, PasswordHasher, PasswordStore, Verdict
 from authguard.stores.htpasswd import HtpasswdFile
 from authguard.stores.memory import MemoryUsers, UserLookup
 from authguard.stores.passwords import LibpassHasher
@@ -70,6 +70,7 @@ __all__ = [
     "PUBLIC",
     "Accepted",
     "Account",
+    "AccountsAtHand",
     "Attempts",
     "AuthGuardError",
     "AuthGuardMiddleware",

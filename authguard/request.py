@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from authguard.errors import RequestBodyError
@@ -91,3 +93,15 @@ class AuthRequest:
             raise RequestBodyError(BODY_TOO_LARGE)
         self._body = body
         return body
+
+
+@lru_cache(4096)
+def network_of(client: str | None) -> str | None:
+    """What counts as one client: an IPv4 address, or an IPv6 /64, which one client has the whole of."""
+    try:
+        address = ipaddress.ip_address(client or "")
+    except ValueError:
+        return client
+    if address.version == 4:
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))

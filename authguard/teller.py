@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from authguard.fold import Fold, Folder, Kind
 from authguard.model import Clock, Decision, Denied
 from authguard.record import Hook, escaped, level_of, log, log_failure, record_of, shown
-from authguard.request import AuthRequest
+from authguard.request import AuthRequest, network_of
 
 
 class Teller:
@@ -42,7 +42,7 @@ class Teller:
         """Whether the decision goes into a fold."""
         if not isinstance(decision, Denied) or decision.proven or not decision.reason.folded:
             return False
-        kind = Kind(decision.reason.code, request.client, rule)
+        kind = Kind(decision.reason.code, network_of(request.client), rule)
         subject = None if decision.subject is None else escaped(decision.subject)
         fold = self._folder.count(kind, level, ticks=self._monotonic(), now=request.moment.now, subject=subject)
         if fold is not None and fold.due:

@@ -452,6 +452,31 @@ async def test_a_handshake_is_folded_as_a_request(caplog: pytest.LogCaptureFixtu
     assert heads(caplog) == ["denied badge.wrong"] * 20 + ["folded badge.wrong"]
 
 
+# --- What one client is ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("addresses", "folded"),
+    [
+        (["2001:db8::1", "2001:db8::2:3"], ["2001:db8::/64"]),
+        (["192.0.2.7", "::ffff:192.0.2.7"], ["192.0.2.7"]),
+        (["2001:db8::1", "2001:db8:0:1::1"], []),
+        (["192.0.2.7", "192.0.2.8"], []),
+    ],
+)
+async def test_one_client_is_what_one_customer_gets(
+    caplog: pytest.LogCaptureFixture, addresses: list[str], folded: list[str]
+) -> None:
+    """An IPv6 /64 is one: who has it has all its addresses, and would have a record in full for each."""
+    site = Site()
+
+    for address in addresses:
+        await site.ask(times=16, client=address)
+
+    told = [getattr(record, "authguard.client", None) for record in caplog.records if "folded" in record.message]
+    assert told == folded
+
+
 # --- What the client chose --------------------------------------------------------------------------------------------
 
 

@@ -7,18 +7,17 @@ that it holds in a thread of its own a hundred times a second.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import threading
 import time
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TypeAlias
 
 from authguard.errors import ConfigurationError
 from authguard.model import Clock, check_seconds
+from authguard.request import network_of
 from authguard.schemes.keyed import Keyed
 from authguard.schemes.recent import Recent
 
@@ -109,9 +108,11 @@ class Attempts:
 
     async def take(self, account: str, network: str | None) -> Taken | Exceeded:
         """Counts one attempt, unless none is left. It stays counted where nobody gives it back."""
-        pair, buckets = self._buckets(account, network)
+        name, place = _folded(account), network_of(network) or ""
+        pair = self._hashed("pair", name, place)
         with self._lock:
             now = self._clock()
+            buckets = self._buckets(pair, name, place)
             if exceeded := self._exceeded(buckets, now):
                 return exceeded
             for key, rate, _ in buckets:
@@ -120,9 +121,12 @@ class Attempts:
 
     async def admit(self, account: str, network: str | None) -> Exceeded | None:
         """``take``, and ``give_back`` with success, at once; for a password that is known to be right."""
-        pair, buckets = self._buckets(account, network)
+        name, place = _folded(account), network_of(network) or ""
+        pair = self._hashed("pair", name, place)
         with self._lock:
-            exceeded = self._exceeded(buckets, self._clock())
+            # Mostly nobody has guessed lately, and nothing is to be looked up.
+            buckets = self._buckets(pair, name, place) if self._full_at else ()
+            exceeded = self._exceeded(buckets, self._clock()) if buckets else None
             if exceeded is None:
                 self._known.put(pair, True)
             return exceeded
@@ -136,15 +140,13 @@ class Attempts:
             if succeeded:
                 self._known.put(taken.pair, True)
 
-    def _buckets(self, account: str, network: str | None) -> tuple[bytes, Buckets]:
-        name, place = _folded(account), _network_of(network)
-        pair = self._hashed("pair", name, place)
+    def _buckets(self, pair: bytes, name: str, place: str) -> Buckets:
         buckets = [(pair, self._pair, "account and network")]
         if pair not in self._known:
             buckets.append((self._hashed("account", name), self._account, "account"))
         if self._trusted_client:
             buckets.append((self._hashed("network", place), self._network, "network"))
-        return pair, buckets
+        return buckets
 
     def _exceeded(self, buckets: Buckets, now: float) -> Exceeded | None:
         waits = [(self._to_full(key, now) - (rate.burst - 1) * rate.seconds, label) for key, rate, label in buckets]
@@ -174,14 +176,3 @@ def _folded(name: str) -> str:
         name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
         name = "".join(character for character in name if unicodedata.category(character) != "Cf")
     return " ".join(name.lower().split())
-
-
-@lru_cache(4096)
-def _network_of(client: str | None) -> str:
-    try:
-        address = ipaddress.ip_address(client or "")
-    except ValueError:
-        return client or ""
-    if address.version == 4:
-        return str(address)
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))

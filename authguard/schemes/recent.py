@@ -21,6 +21,9 @@ class Recent(Generic[V]):
     def __contains__(self, key: bytes) -> bool:
         return key in self._young or key in self._old
 
+    def __bool__(self) -> bool:
+        return bool(self._young or self._old)
+
     def get(self, key: bytes) -> V | None:
         """What is kept under this key."""
         found = self._young.get(key)

@@ -19,7 +19,7 @@ from authguard.reasons import (
     USER_UNKNOWN,
     Reason,
 )
-from authguard.stores.base import Account, PasswordCheck, PasswordStore, SampledStore, Verdict
+from authguard.stores.base import Account, AccountsAtHand, PasswordCheck, PasswordStore, SampledStore, Verdict
 
 #: Of a store that shows no sample, so many of the hashes that came by are kept as one.
 MOST_SEEN = 64
@@ -44,6 +44,7 @@ class Verifier:
 
     def __init__(self, store: PasswordStore, pool: Pool, deadline: float) -> None:
         self._store, self._hasher, self._deadline = store, store.hasher, deadline
+        self._at_hand = store if isinstance(store, AccountsAtHand) else None
         self._sampled = store if isinstance(store, SampledStore) else None
         self._pool = pool
         self._seen: dict[str, None] = {}
@@ -51,7 +52,9 @@ class Verifier:
 
     async def find(self, username: str) -> Account | None:
         """The account of this name."""
-        found = await ask(self._store.find(username), self._deadline)
+        call = self._store.find(username)
+        at_hand = self._at_hand is not None and self._at_hand.at_hand
+        found = await (call if at_hand else ask(call, self._deadline))
         if found is not None and not isinstance(found, Account):
             msg = "a store found something that is no Account"
             raise TypeError(msg)

@@ -19,7 +19,7 @@ class Account:
 
     A ``disabled`` account is refused after its password was verified, so that nobody learns that it is there. An
     account without a password has an empty hash, which no password fits. Raises ``ConfigurationError`` for an empty
-    subject, for a hash that is no ``str`` and for a ``str`` of roles.
+    subject, for a hash that is no ``str``, for a ``str`` of roles and for claims that are no mapping.
     """
 
     subject: str
@@ -43,6 +43,8 @@ class Account:
             raise ConfigurationError("subject", "an account is named by a non-empty string")
         if not isinstance(password_hash, str):
             raise ConfigurationError("password_hash", "give a str; an empty one for an account without a password")
+        if not isinstance(claims, Mapping):
+            raise ConfigurationError("claims", "give a mapping")
         put = object.__setattr__
         put(self, "subject", subject)
         put(self, "password_hash", password_hash)
@@ -98,6 +100,16 @@ class PasswordStore(Protocol):
 
     async def find(self, username: str) -> Account | None:
         """The account of this name, None where there is none. ``BackendUnavailable`` where it cannot be told."""
+        ...
+
+
+@runtime_checkable
+class AccountsAtHand(PasswordStore, Protocol):
+    """A store that may have its answer at hand: asked without a deadline, whose timer would cost more than the answer."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether ``find`` would now answer without waiting for anything that has no deadline of its own."""
         ...
 
 

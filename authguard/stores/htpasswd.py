@@ -66,6 +66,11 @@ class HtpasswdFile:
         elif groups is not None:
             raise ConfigurationError("groups", "give the path of a group file, or a mapping from a role to names")
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether no file is to be looked at now."""
+        return not (self._users.due or (self._group_file is not None and self._group_file.due))
+
     async def find(self, username: str) -> Account | None:
         """The account of this name, as the files say now."""
         stored = (await self._users.value()).hashes.get(username)

@@ -27,10 +27,15 @@ class MemoryUsers:
             name = unicodedata.normalize("NFC", account.subject)
             if name in self._accounts:
                 raise ConfigurationError("accounts", f"{name!r} stands twice")
-            if not self.hasher.reads(account.password_hash):
+            if account.password_hash and not self.hasher.reads(account.password_hash):
                 raise ConfigurationError("accounts", f"the hash of {name!r} is none that the hasher reads")
             self._accounts[name] = account
-        self._sample = tuple(account.password_hash for account in self._accounts.values())
+        self._sample = tuple(account.password_hash for account in self._accounts.values() if account.password_hash)
+
+    @property
+    def at_hand(self) -> bool:
+        """Always."""
+        return True
 
     async def find(self, username: str) -> Account | None:
         """The account of this name."""

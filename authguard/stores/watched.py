@@ -88,9 +88,14 @@ class WatchedFile(Generic[T]):
         """The last good reading, without a look at the file."""
         return self._value
 
+    @property
+    def due(self) -> bool:
+        """Whether ``value`` would look at the file first."""
+        return self._clock() - self._looked_at >= EVERY
+
     async def value(self) -> T:
         """The last good reading."""
-        if self._due():
+        if self.due:
             if not self._pool.working:
                 self._begun = self._clock()
             # Who comes while a look hangs waits no more. That must not hang on somebody's having waited to the end:
@@ -104,12 +109,9 @@ class WatchedFile(Generic[T]):
             raise BackendUnavailable(f"{self._path} has been bad for five minutes", reason=STORE_UNAVAILABLE)
         return self._value
 
-    def _due(self) -> bool:
-        return self._clock() - self._looked_at >= EVERY
-
     def _look(self) -> None:
         """In the thread, one at a time."""
-        if not self._due():
+        if not self.due:
             return  # the look of another request came first
         try:
             self._take(self._stamp())

@@ -289,3 +289,28 @@ async def test_a_store_and_a_directory_have_a_deadline() -> None:
         await Directory(hung, 0.01).judged("alice", "wonderland", None)
 
     assert [caught.value.reason for caught in (store, directory)] == [STORE_TIMEOUT] * 2
+
+
+class Slow(Users):
+    """It has its answer at hand where a test says so, and then takes longer than the deadline all the same."""
+
+    def __init__(self, *, at_hand: bool) -> None:
+        super().__init__(ALICE)
+        self.at_hand = at_hand
+
+    async def find(self, username: str) -> Account | None:
+        await anyio.sleep(0.05)
+        return await super().find(username)
+
+
+async def test_a_store_with_its_answer_at_hand_is_asked_without_a_timer() -> None:
+    """Only where it says so, each time anew: the deadline would cost more than the answer."""
+    slow = Slow(at_hand=True)
+    verifier = Verifier(slow, Pool(threads=1), 0.001)
+
+    found = await verifier.find("alice")
+    slow.at_hand = False
+    with pytest.raises(BackendUnavailable):
+        await verifier.find("alice")
+
+    assert found is ALICE

@@ -417,3 +417,22 @@ def test_a_store_shows_no_hash(path: Path) -> None:
     assert BCRYPT not in repr(store)
     assert BCRYPT not in repr(vars(store))
     assert BCRYPT not in repr(store._users.last)
+
+
+@pytest.mark.parametrize("groups", [None, "file", {"admin": ["alice"]}])
+async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(tmp_path: Path, groups: Any) -> None:
+    """Then a look-up waits for nothing, and needs no deadline round it; of two files either may be due."""
+    clock = Hands()
+    users = tmp_path / "users"
+    users.write_text("alice:{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g=\n")
+    if groups == "file":
+        groups = tmp_path / "groups"
+        groups.write_text("admin: alice\n")
+    store = HtpasswdFile(users, groups=groups, clock=clock)
+
+    fresh = store.at_hand
+    clock.next_look()
+    due = store.at_hand
+    await store.find("alice")
+
+    assert (fresh, due, store.at_hand) == (True, False, True)

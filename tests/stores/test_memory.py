@@ -54,7 +54,15 @@ def test_a_name_stands_once(names: tuple[str, str]) -> None:
     assert caught.value.argument == "accounts"
 
 
-@pytest.mark.parametrize("stored", ["", "$1$salt$secretsecret", HASH[:-1], "plain"])
+async def test_an_account_without_a_password_may_stand_in_memory() -> None:
+    """It is found as any other, and lends no hash to names that are unknown."""
+    store = MemoryUsers([ALICE, Account("robot", "")])
+
+    assert await store.find("robot") == Account("robot", "")
+    assert store.sample() == (HASH,)
+
+
+@pytest.mark.parametrize("stored", ["$1$salt$secretsecret", HASH[:-1], "plain"])
 def test_a_hash_that_cannot_be_read_is_found_out_while_the_app_is_built(stored: str) -> None:
     """A user who could never log in is named before the first request, and the hash is not quoted."""
     with pytest.raises(ConfigurationError, match="alice") as caught:
@@ -164,6 +172,8 @@ def test_an_account_shows_neither_its_hash_nor_its_claims() -> None:
         ("subject", {"subject": None}),
         ("password_hash", {"password_hash": None}),
         ("password_hash", {"password_hash": b"$2y$"}),
+        ("claims", {"claims": None}),
+        ("claims", {"claims": [("mail", "a@example.org")]}),
         ("roles", {"roles": "admin"}),
         ("roles", {"roles": [" "]}),
         ("scopes", {"scopes": "read"}),
