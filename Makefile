@@ -14,7 +14,7 @@ help: ## this list
 demo: ## a tour of the library in this terminal
 	@$(PY) -m examples.tour
 
-serve: ## the same application, served for you to try
+serve: ## the applications of the tour, served for you to try
 	@$(PY) -m examples.tour --serve
 
 test: ## the test suite, on every Python 3.11 to 3.14 of this machine (ARGS="-k basic" for a part of it)

@@ -1,5 +1,7 @@
 """A FastAPI app behind Basic, with Apache's password and group files.
 
+Serve it with ``make serve``, or with files of your own:
+
 htpasswd -B -c users.htpasswd alice
 echo "admin: alice" > users.groups
 USER_FILE=users.htpasswd GROUP_FILE=users.groups uvicorn examples.htpasswd:app
@@ -7,11 +9,15 @@ USER_FILE=users.htpasswd GROUP_FILE=users.groups uvicorn examples.htpasswd:app
 
 from __future__ import annotations
 
+import logging
 import os
 
 from fastapi import FastAPI, Request
 
 from authguard import PUBLIC, AuthGuardMiddleware, Basic, Guard, HtpasswdFile, Rule, role
+
+logging.basicConfig()
+logging.getLogger("authguard").setLevel(os.environ.get("LOG_LEVEL", "NOTSET"))
 
 users = HtpasswdFile(os.environ["USER_FILE"], groups=os.environ["GROUP_FILE"])
 guard = Guard(

@@ -1,7 +1,7 @@
-"""A tour of authguard: the quickstart behind uvicorn, and what it answers and records, request by request.
+"""A tour of authguard: two of its examples behind uvicorn, and what they answer and record, request by request.
 
 python -m examples.tour            walks through it; ends with 1 if an answer or a record is not what the tour says
-python -m examples.tour --serve    leaves the quickstart running, with tokens to try
+python -m examples.tour --serve    leaves the examples running, with tokens and passwords to try
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
-from http import HTTPStatus
 from pathlib import Path
 
-from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
-
-from examples.touring.server import HOST, ServerDied, get, serving, uvicorn
-from examples.touring.steps import STEPS, Answer, Get, Step
+from examples.touring.logins import LOGINS, Login, write_files
+from examples.touring.screen import Screen
+from examples.touring.server import HEALTH, HOST, ServerDied, ask, serving, uvicorn
+from examples.touring.steps import TOKENS, Get
 from examples.touring.tokens import HOUR, new_key, public_pem, tokens
 
 PORT = 8000
+PARTS = (TOKENS, LOGINS)
 TO_TRY = (
     Get("/health"),
     Get("/orders"),
@@ -32,83 +31,84 @@ TO_TRY = (
     Get("/orders", ["EXPIRED"]),
     Get("/admin/users", ["BOB"]),
     Get("/admin/users", ["ALICE"]),
+    Login("/orders"),
+    Login("/orders", "bob:builder"),
+    Login("/orders", "bob:wrecker"),
+    Login("/admin/users", "bob:builder"),
+    Login("/admin/users", "alice:wonderland"),
 )
-
-
-class Screen:
-    """Coloured and indented in a terminal; plain, and one line for one line, where it is piped."""
-
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
-
-    def line(self, text: str = "", style: str = "") -> None:
-        """A line that is not broken, so that it can be copied."""
-        self._console.print(Text(text, style), soft_wrap=True)
-
-    def block(self, text: str, style: str = "") -> None:
-        """Some text with an indent, which the lines that it is broken into have too."""
-        if self._console.is_terminal:
-            self._console.print(Padding(Text(text, style), (0, 0, 0, 4), expand=False))
-        else:
-            self.line(f"    {text}")
-
-    def step(self, number: int, step: Step, answer: Answer, differences: list[str]) -> None:
-        """One step, with what really came."""
-        self.line(f"\n{number:2}  {step.title}", "bold")
-        self.line(f"    $ {step.get.curl}", "cyan")
-        self.block(f"{answer.status} {HTTPStatus(answer.status).phrase}", "green" if answer.status == 200 else "yellow")
-        for challenge in answer.challenges:
-            self.block(f"WWW-Authenticate: {challenge}", "yellow")
-        for line in answer.printed or ["(no record)"]:
-            self.block(line, "magenta")
-        self.block(step.lesson, "dim")
-        for difference in differences:
-            self.block(f"NOT AS TOLD: {difference}", "bold red")
 
 
 def walk(screen: Screen) -> int:
     """The tour: 0 where every answer and every record is what it says."""
     key = new_key()
-    screen.line("The quickstart runs behind uvicorn. Each step shows a request, its answer, and the record in the log.")
-    screen.line("To send the requests yourself, `make serve` keeps it running and hands you $API and the tokens.")
+    pem = public_pem(key)
+    screen.line("Examples run behind uvicorn. Each step shows a request, its answer, and the record in the log.")
+    screen.line(
+        "To send the requests yourself, `make serve` keeps them running and hands you $API, $BASIC and the tokens."
+    )
     with ExitStack() as stack:
-        servers = {leeway: stack.enter_context(serving(public_pem(key), leeway)) for leeway in (0, 60)}
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authguard-")))
+        starts = {
+            "quickstart, LEEWAY=0": ("quickstart", {"ISSUER_PUBLIC_KEY": pem, "LEEWAY": "0"}),
+            "quickstart": ("quickstart", {"ISSUER_PUBLIC_KEY": pem, "LEEWAY": "60"}),
+            "htpasswd": ("htpasswd", write_files(folder)),
+        }
+        servers = {name: stack.enter_context(serving(*start)) for name, start in starts.items()}
         for server in servers.values():
-            server.get("/health")
+            server.ask(HEALTH)
         known = tokens(key, expired_by=4)
+        number = 0
         wrong: list[int] = []
-        for number, step in enumerate(STEPS, 1):
-            presented = [known.get(text, text) for text in step.get.presented]
-            answer = servers[step.get.leeway].get(step.get.target, presented)
-            differences = step.told.differences(answer)
-            screen.step(number, step, answer, differences)
-            if differences:
-                wrong.append(number)
+        for part in PARTS:
+            screen.line(f"\n{part.title}", "bold underline")
+            for step in part.steps:
+                number += 1
+                answers = [servers[step.asks.served_by].ask(sent) for sent in step.asks.sends(known)]
+                differences = step.differences(answers)
+                screen.step(number, step, answers[-1], differences)
+                if differences:
+                    wrong.append(number)
     if wrong:
-        screen.line(f"\nNot as told: {', '.join(map(str, wrong))} of {len(STEPS)} steps.", "bold red")
+        screen.line(f"\nNot as told: {', '.join(map(str, wrong))} of {number} steps.", "bold red")
         return 1
-    screen.line(f"\n{len(STEPS)} requests; every answer and every record was as told.", "bold")
+    screen.line(f"\n{number} steps; every answer and every record was as told.", "bold")
     return 0
 
 
-def serve(screen: Screen) -> int:
-    """The quickstart, until Ctrl-C."""
+def listen(screen: Screen, port: int) -> socket.socket:
+    """A socket on this port, or on a free one."""
     try:
-        listener = socket.create_server((HOST, PORT))
+        return socket.create_server((HOST, port))
     except OSError:
-        listener = socket.create_server((HOST, 0))
-        screen.line(f"Port {PORT} is taken; here is a free one.")
-    port = listener.getsockname()[1]
+        screen.line(f"Port {port} is taken; here is a free one.")
+        return socket.create_server((HOST, 0))
+
+
+def serve(screen: Screen) -> int:
+    """The examples, until Ctrl-C."""
     key = new_key()
-    with uvicorn(listener, public_pem(key), 60) as process, tempfile.TemporaryDirectory(prefix="authguard-") as folder:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authguard-")))
+        files = write_files(folder)
+        starts = {
+            "API": ("quickstart", {"ISSUER_PUBLIC_KEY": public_pem(key), "LEEWAY": "60"}),
+            "BASIC": ("htpasswd", files),
+        }
+        listeners = {name: listen(screen, port) for port, name in enumerate(starts, PORT)}
+        ports: dict[str, int] = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+        processes = [stack.enter_context(uvicorn(listeners[name], *start)) for name, start in starts.items()]
         try:
-            get(port, "/health")
+            for port in ports.values():
+                ask(port, HEALTH)
         except (OSError, http.client.HTTPException):
             raise ServerDied from None
-        variables = {"API": f"http://{HOST}:{port}", **tokens(key, expired_by=HOUR)}
-        file = Path(folder) / "tokens"
+        variables = {name: f"http://{HOST}:{port}" for name, port in ports.items()} | tokens(key, expired_by=HOUR)
+        file = folder / "tokens"
         file.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()), "utf-8")
-        screen.line(f"Serving the quickstart at {variables['API']} with a leeway of 60 s. Ctrl-C ends it.\n", "bold")
+        screen.line(f"Serving the quickstart at {variables['API']} with a leeway of 60 s,", "bold")
+        screen.line(f"and examples/htpasswd.py at {variables['BASIC']} with {files['USER_FILE']}:", "bold")
+        screen.line("edit that, and in a second it holds. Ctrl-C ends both.\n")
         for name, who in (("ALICE", "alice, role admin"), ("BOB", "bob, no role"), ("EXPIRED", "alice, an hour late")):
             screen.line(f"{name}: {who}", "dim")
             screen.line(f"{variables[name]}\n")
@@ -117,16 +117,17 @@ def serve(screen: Screen) -> int:
         for request in TO_TRY:
             screen.line(f"    {request.curl}", "cyan")
         screen.line("\nThe log:", "bold")
-        process.wait()
-    screen.line("The server ended by itself.", "bold red")
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.2)
+    screen.line("A server ended by itself.", "bold red")
     return 1
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A tour of authguard.")
-    parser.add_argument("--serve", action="store_true", help="leave the quickstart running, with tokens to try")
+    parser.add_argument("--serve", action="store_true", help="leave the examples running, with tokens to try")
     to_serve: bool = parser.parse_args().serve
-    # What is asked to end, by whatever means, ends its server first.
+    # What is asked to end, by whatever means, ends its servers first.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     screen = Screen()

@@ -1,9 +1,11 @@
-"""The steps of the tour: what is sent, and what the tour says of the answer and of its record."""
+"""The steps with tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from examples.touring.telling import Part, Sent, Step, Told
 
 BARE = 'Bearer realm="orders"'
 INVALID = f'{BARE}, error="invalid_token"'
@@ -18,7 +20,7 @@ class Get:
 
     target: str
     presented: Sequence[str] = ()
-    leeway: int = 60
+    served_by: str = "quickstart"
 
     @property
     def curl(self) -> str:
@@ -27,51 +29,9 @@ class Get:
         fields = "".join(f'-H "Authorization: Bearer {token}" ' for token in tokens)
         return f"curl -i {'--path-as-is ' if '..' in self.target else ''}{fields}$API{self.target}"
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The status, the WWW-Authenticate lines, and what the server printed meanwhile."""
-
-    status: int
-    challenges: Sequence[str]
-    printed: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the tour says of an answer. ``record`` is how the one record begins; without it there is none."""
-
-    status: int
-    challenge: str | None
-    record: str | None
-    fact: str = ""
-
-    def differences(self, answer: Answer) -> list[str]:
-        """In what the answer is not as told; empty where it is."""
-        challenges = [] if self.challenge is None else [self.challenge]
-        records = [] if self.record is None else [f"{self.record}: ... {self.fact}"]
-        found: list[str] = []
-        if answer.status != self.status:
-            found.append(f"the status is {answer.status}, told was {self.status}")
-        if list(answer.challenges) != challenges:
-            found.append(f"the challenges are {list(answer.challenges)}, told were {challenges}")
-        if len(answer.printed) != len(records) or not all(map(self._tells, answer.printed)):
-            found.append(f"the records are {list(answer.printed)}, told were {records}")
-        return found
-
-    def _tells(self, line: str) -> bool:
-        record = line.partition(":authguard:")[2]
-        return record.startswith(f"{self.record}:") and self.fact in record
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One request, what is told of its answer, and what there is to see in it."""
-
-    title: str
-    get: Get
-    told: Told
-    lesson: str
+    def sends(self, known: Mapping[str, str]) -> Sequence[Sent]:
+        """The one request."""
+        return [Sent("GET", self.target, [("Authorization", f"Bearer {known.get(t, t)}") for t in self.presented])]
 
 
 STEPS = (
@@ -95,7 +55,7 @@ STEPS = (
     ),
     Step(
         "A token that expired 4 s ago, where LEEWAY=0",
-        Get("/orders", ["EXPIRED"], leeway=0),
+        Get("/orders", ["EXPIRED"], served_by="quickstart, LEEWAY=0"),
         Told(401, EXPIRED, "denied token.expired", "expired_by="),
         "The client learns that it expired, which it could know; the log tells whose it was, and by how much.",
     ),
@@ -166,3 +126,5 @@ STEPS = (
         "A rule says PUBLIC: nothing is verified, so there is nothing to record.",
     ),
 )
+
+TOKENS = Part("Tokens: examples/quickstart.py", STEPS)

@@ -7,23 +7,23 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from examples.touring.server import HOST, Server, ServerDied, get, serving
-from examples.touring.steps import STEPS, Answer, Get, Told
+from examples.touring.logins import GUESSES, LOGINS, PASSWORDS, Login, write_files
+from examples.touring.screen import Screen
+from examples.touring.server import HEALTH, HOST, ServerDied, ask, serving
+from examples.touring.steps import TOKENS, Get
+from examples.touring.telling import Part
 from examples.touring.tokens import new_key, public_pem, tokens
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
-
-TOLD = Told(401, "Bearer", "denied token.expired", "expired_by=")
-RECORD = "WARNING:authguard:denied token.expired: GET /orders 401 bearer alice expired_by=4s"
-AS_TOLD = Answer(401, ["Bearer"], [RECORD])
+STEPS = (*TOKENS.steps, *LOGINS.steps)
 
 
 @contextmanager
@@ -59,13 +59,13 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 @pytest.mark.peer
 def test_the_tour_holds_and_is_plain_where_piped() -> None:
-    """Every answer and every record is as told; each step is named, with its curl line; no control code, no token."""
+    """Every answer and every record is as told; each step is there with its curl line; no control code, no token."""
     with tour() as process:
         printed, _ = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 0, printed
     assert [step.title for step in STEPS if f"{step.title}\n" not in printed] == []
-    assert [step.get.curl for step in STEPS if f"    $ {step.get.curl}\n" not in printed] == []
+    assert [step.asks.curl for step in STEPS if f"    $ {step.asks.curl}\n" not in printed] == []
     assert [step.lesson for step in STEPS if f"    {step.lesson}\n" not in printed] == []
     assert "\x1b" not in printed
     assert "eyJ" not in printed
@@ -73,28 +73,33 @@ def test_the_tour_holds_and_is_plain_where_piped() -> None:
 
 @pytest.mark.peer
 def test_what_is_served_can_be_tried_and_ends_cleanly() -> None:
-    """`--serve` hands out whole tokens and a file with all of them, logs what is asked, and ends with Ctrl-C."""
+    """`--serve` hands out whole tokens and a file with all that the lines name, logs, and ends with Ctrl-C."""
     with tour("--serve") as process:
         printed = read_until(process, "The log:")
-        address, port = printed.partition("http://")[2].partition(" ")[0].split(":")
         file = Path(printed.partition("    . ")[2].partition("\n")[0])
         shell = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text("utf-8").splitlines())
-        answers = [get(int(port), "/admin/users", [shell[name]])[0] for name in ("ALICE", "BOB", "EXPIRED")]
+        port, basic = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in ("API", "BASIC"))
+        asked = [Get("/admin/users", [name]).sends(shell)[0] for name in ("ALICE", "BOB", "EXPIRED")]
+        answers = [ask(port, sent).status for sent in asked]
         log = read_until(process, "token.expired")
+        answers += [ask(basic, sent).status for sent in Login("/admin/users", "bob:builder").sends({})]
+        log += read_until(process, "role.missing")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
 
-    assert shell["API"] == f"http://{address}:{port}"
+    assert [name for name in ("API", "BASIC") if f" at {shell[name]} with " not in printed] == []
     assert [name for name in ("ALICE", "BOB", "EXPIRED") if f"\n{shell[name]}\n" not in printed] == []
-    assert answers == [200, 403, 401]
+    assert answers == [200, 403, 401, 403]
     assert [line.split(":")[2] for line in log.splitlines()] == [
         "granted",
         "denied role.missing",
         "denied token.expired",
+        "denied role.missing",
     ]
     assert (process.returncode, "Traceback" in rest, file.exists()) == (0, False, False)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((address, int(port)))
+    for ended in (port, basic):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((HOST, ended))
 
 
 @pytest.mark.peer
@@ -115,8 +120,10 @@ def test_a_port_that_is_taken_is_said() -> None:
 @pytest.mark.peer
 def test_a_server_that_cannot_start_is_told() -> None:
     """A first request does not wait for a server that is gone, and what the server printed is at hand."""
-    with serving("no key at all", 60) as server, pytest.raises(ServerDied, match="this PEM holds no public key"):
-        server.get("/health")
+    settings = {"ISSUER_PUBLIC_KEY": "no key at all"}
+
+    with serving("quickstart", settings) as server, pytest.raises(ServerDied, match="this PEM holds no public key"):
+        server.ask(HEALTH)
 
 
 @pytest.mark.peer
@@ -124,51 +131,63 @@ def test_no_token_and_no_key_is_in_the_log() -> None:
     """All that the server prints on the whole tour holds no part of a token that was sent, nor of the key."""
     key = new_key()
     known = tokens(key, expired_by=4)
-    with serving(public_pem(key), 60) as server:
-        printed = [line for step in STEPS for line in _printed(server, step.get, known)]
+    with serving("quickstart", {"ISSUER_PUBLIC_KEY": public_pem(key)}) as server:
+        printed = [
+            line for step in TOKENS.steps for sent in step.asks.sends(known) for line in server.ask(sent).printed
+        ]
 
     parts = (
         {part for token in known.values() for part in token.split(".")} | set(public_pem(key).splitlines()) | {"eyJ"}
     )
-    assert len(printed) == sum(step.told.record is not None for step in STEPS)
+    assert len(printed) == sum(step.told.record is not None for step in TOKENS.steps)
     assert [part for part in parts if len(part) > 2 and part in "\n".join(printed)] == []
 
 
-def _printed(server: Server, request: Get, known: dict[str, str]) -> Sequence[str]:
-    return server.get(request.target, [known.get(text, text) for text in request.presented]).printed
+@pytest.mark.peer
+def test_no_password_is_in_the_log(tmp_path: Path) -> None:
+    """All that the server prints on the whole tour holds no password, guess, credentials or hash."""
+    settings = write_files(tmp_path)
+    sent = [request for step in LOGINS.steps for request in step.asks.sends({})]
+    with serving("htpasswd", settings) as server:
+        printed = [line for request in sent for line in server.ask(request).printed]
+
+    hashes = {line.partition(":")[2] for line in Path(settings["USER_FILE"]).read_text().splitlines()}
+    credentials = {value for request in sent for name, value in request.fields if name == "Authorization"}
+    secrets = {*PASSWORDS.values(), "looking-glass", *hashes, *(value.removeprefix("Basic ") for value in credentials)}
+    assert len(printed) == len(sent) == len(LOGINS.steps) - 1 + GUESSES
+    assert [secret for secret in secrets if secret in "\n".join(printed)] == []
 
 
-def test_what_is_as_told_differs_in_nothing() -> None:
-    """An answer and a record that are what the tour says are no difference."""
-    assert TOLD.differences(AS_TOLD) == []
+@pytest.mark.peer
+def test_a_wrong_password_and_an_unknown_user_are_one_to_the_client(tmp_path: Path) -> None:
+    """Their answers are the same octet for octet, but for the date."""
+    answers = []
+    with serving("htpasswd", write_files(tmp_path)) as server:
+        server.ask(HEALTH)
+        for name in ("alice", "eve"):
+            url = f"http://{HOST}:{server.port}/orders"
+            command = ["curl", "-si", "-u", f"{name}:looking-glass", url]
+            answers.append(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+    wrong, unknown = ([line for line in answer.splitlines() if "date: " not in line] for answer in answers)
+    assert wrong == unknown
+    assert wrong[0] == "HTTP/1.1 401 Unauthorized"
 
 
-def test_silence_can_be_told() -> None:
-    """A step without a record holds where nothing was printed, and only there."""
-    told = Told(200, None, None)
+@pytest.mark.peer
+def test_the_curl_lines_of_the_logins_hold_in_a_shell(tmp_path: Path) -> None:
+    """Copied into a shell, each line is answered as the tour tells, and the line of guesses asks eleven times."""
+    statuses = []
+    with serving("htpasswd", write_files(tmp_path)) as server:
+        server.ask(HEALTH)
+        for step in LOGINS.steps:
+            line = step.asks.curl.replace("curl -i", "curl -si")
+            env = {**os.environ, "BASIC": f"http://{HOST}:{server.port}"}
+            printed = subprocess.run(["sh", "-c", line], env=env, capture_output=True, check=True, text=True).stdout
+            statuses.append([int(text.split()[0]) for text in printed.split("HTTP/1.1 ")[1:]])
 
-    assert told.differences(Answer(200, [], [])) == []
-    assert len(told.differences(Answer(200, [], [RECORD]))) == 1
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        replace(AS_TOLD, status=200),
-        replace(AS_TOLD, status=403),
-        replace(AS_TOLD, challenges=[]),
-        replace(AS_TOLD, challenges=["Bearer", "Bearer"]),
-        replace(AS_TOLD, challenges=['Bearer realm="orders"']),
-        replace(AS_TOLD, printed=[]),
-        replace(AS_TOLD, printed=[RECORD, RECORD]),
-        replace(AS_TOLD, printed=[RECORD.replace("token.expired", "token.expired_badly")]),
-        replace(AS_TOLD, printed=[RECORD.replace("expired_by=4s", "")]),
-        replace(AS_TOLD, printed=["Traceback (most recent call last):"]),
-    ],
-)
-def test_a_difference_is_found(answer: Answer) -> None:
-    """Another status, challenge or record than the tour tells is a difference, and just one."""
-    assert len(TOLD.differences(answer)) == 1
+    *others, guesses = [(step.before, step.told.status) for step in LOGINS.steps]
+    assert statuses == [*([status] for _, status in others), [guesses[0]] * (GUESSES - 1) + [guesses[1]]]
 
 
 @pytest.mark.peer
@@ -178,19 +197,13 @@ def test_a_tour_that_does_not_hold_ends_with_1(
     """Where an answer is not what the tour says, the step shows how it differs, and the exit status tells."""
     from examples import tour as module
 
-    wrong = replace(STEPS[0], told=replace(STEPS[0].told, status=403))
-    monkeypatch.setattr(module, "STEPS", (wrong, STEPS[1]))
+    first, second, *_ = TOKENS.steps
+    wrong = replace(first, told=replace(first.told, status=403))
+    monkeypatch.setattr(module, "PARTS", (Part("Tokens", [wrong]), Part("More of them", [second])))
 
-    status = module.walk(module.Screen())
+    status = module.walk(Screen())
 
     printed = capsys.readouterr().out
     assert status == 1
     assert printed.count("NOT AS TOLD: the status is 401, told was 403\n") == 1
     assert printed.endswith("Not as told: 1 of 2 steps.\n")
-
-
-def test_the_curl_line_is_the_request() -> None:
-    """Tokens stand in shell variables, other text as it is, and curl is kept from tidying a path that climbs."""
-    assert Get("/orders", ["ALICE"]).curl == 'curl -i -H "Authorization: Bearer $ALICE" $API/orders'
-    assert Get("/a/../b").curl == "curl -i --path-as-is $API/a/../b"
-    assert Get("/", ["BOB", "text"]).curl.count("-H") == 2

@@ -13,6 +13,8 @@ PUBLIC_KEY = "TEST_PUBLIC_KEY"
 TREE = "TEST_TREE"
 #: Whether an app sets its logging up in the two lines of the README.
 MORE_LOG = "TEST_MORE_LOG"
+#: Where the password file is.
+USERS = "TEST_USERS"
 
 FOR_ALL = "FOR-ALL"
 FOR_USERS = "FOR-USERS-ALONE"

@@ -1,0 +1,154 @@
+"""A password file is deleted, cut off, replaced, locked away and filled with junk, under 200 logins a second.
+
+What is told of each answer goes by the clock: between a change and the first answer that shows it either reading may
+hold, and no other; from then on, the new one alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from authguard.stores.watched import EVERY
+from tests.integration.apps.common import USERS
+from tests.integration.load import Answered, Load, Login
+from tests.integration.serving import Server, running
+
+pytestmark = pytest.mark.peer
+
+RATE = 200
+#: Of so many answers a fault stands, after it was told: for more than one further look.
+STANDS = 125
+
+STAYS, EARLY, LATE = Login("stays", "s3cret"), Login("early", "b1rd"), Login("late", "r1ser")
+#: What only the junk would let in: somebody, and a password of somebody's, whose lines in it are whole.
+STRANGER, SMUGGLED = Login("stranger", "str4nge"), Login("stays", "smuggled")
+ALL = (STAYS, EARLY, LATE, STRANGER, STAYS, SMUGGLED, Login("late", "wrong"), Login("nobody", "s3cret"))
+
+LINES = {login: login.line for login in {*ALL}}
+OTHERS = [f"other{number}:{LINES[STRANGER].partition(':')[2]}" for number in range(10)]
+
+
+@dataclass(slots=True)
+class Reading:
+    """Who is let in, and from when until when that may be."""
+
+    users: set[Login]
+    begins: float
+    ends: float = float("inf")
+
+    def says(self, answer: Answered) -> bool:
+        """Whether it answers so: with the user's own page, or with 401."""
+        if answer.login in self.users:
+            return (answer.status, answer.text) == (200, answer.login.user)
+        return answer.status == 401
+
+
+@dataclass(slots=True)
+class File:
+    """The password file, what is done to it, and what may have been read in it."""
+
+    path: Path
+    load: Load
+    server: Server
+    readings: list[Reading] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def changes(self, change: Callable[[], object], users: set[Login], seen: tuple[Login, int]) -> None:
+        """A change that is taken: from when it begins these users may be in, and from when it is seen no others."""
+        before = list(self.readings)
+        self.readings.append(Reading(users, time.monotonic()))
+        change()
+        taken = self.load.shows(*seen)
+        for reading in before:
+            reading.ends = min(reading.ends, taken)
+
+    def fails(self, change: Callable[[], object], problem: str) -> None:
+        """A change that is not taken, and told once. The reading stays as it is."""
+        self.faults.append(problem)
+        since = len(self.server.lines)
+        change()
+        self.server.wait_for(f"{self.path}: {problem}", since)
+        self.load.more(STANDS)
+
+    def replace(self, lines: Sequence[str]) -> None:
+        """As careful programs write: beside the file, and then over it."""
+        beside = self.path.with_name("beside")
+        beside.write_text("".join(lines))
+        beside.replace(self.path)
+
+    def write_slowly(self, lines: Sequence[str]) -> None:
+        """As careless programs write: the file is cut off, and then grows by a line at a time. None of it is taken."""
+        users: set[Login] = set()
+        with self.path.open("w") as file:
+            for line in lines:
+                stands_since = time.monotonic()
+                file.write(line)
+                file.flush()
+                users |= {login for login in LINES if LINES[login] == line}
+                self.load.more(20)
+                # On a machine that is too busy for this test two looks may have found the same, and nobody could know.
+                if time.monotonic() - stands_since >= EVERY:
+                    self.readings.append(Reading(users.copy(), stands_since))
+
+    def add(self, line: str) -> None:
+        """The line that was still to come."""
+        with self.path.open("a") as file:
+            file.write(line)
+
+    def may_say(self, answer: Answered) -> bool:
+        """Whether a reading that may have held meanwhile answers so."""
+        at_the_time = [one for one in self.readings if one.begins <= answer.came and answer.asked <= one.ends]
+        return any(reading.says(answer) for reading in at_the_time)
+
+
+def lines_of(*logins: Login) -> list[str]:
+    """What the file says of them."""
+    return [LINES[login] for login in logins]
+
+
+def test_whatever_becomes_of_the_file_only_who_is_in_the_last_good_one_gets_in(tmp_path: Path) -> None:
+    """Each answer is 200 or 401 by the last good file, on connections that are kept; a fault is told once."""
+    path = tmp_path / "users"
+    path.write_text("".join(lines_of(EARLY, STAYS)))
+    junk = "".join([*lines_of(STRANGER, SMUGGLED), "no such line\n", *lines_of(LATE)])
+
+    with running(lambda: Server("passwords:app", "--no-access-log", **{USERS: str(path)})) as (server,):
+        load = Load(server.port, "/me", ALL, rate=RATE)
+        file = File(path, load, server, [Reading({EARLY, STAYS}, load.began)])
+        with load.running():
+            load.shows(STAYS, 200)
+            file.write_slowly([LINES[LATE], *OTHERS])
+            file.changes(lambda: file.add(LINES[STAYS]), {LATE, STAYS}, (LATE, 200))
+            whole = lines_of(STAYS, EARLY, LATE)
+            file.changes(lambda: file.replace(whole), {STAYS, EARLY, LATE}, (EARLY, 200))
+            cut = len("".join(whole[:2]))
+            file.changes(lambda: os.truncate(path, cut), {STAYS, EARLY}, (LATE, 401))
+            file.fails(path.unlink, "No such file or directory")
+            file.changes(lambda: file.replace(lines_of(STAYS, LATE)), {STAYS, LATE}, (LATE, 200))
+            file.fails(lambda: path.chmod(0), "Permission denied")
+            since = len(server.lines)
+            path.chmod(0o600)
+            server.wait_for("is good again", since)
+            file.fails(lambda: path.write_text(junk), "line 3 is not name:hash")
+            file.changes(lambda: file.replace(lines_of(STAYS, EARLY)), {STAYS, EARLY}, (EARLY, 200))
+            load.more(STANDS)
+        seconds = time.monotonic() - load.began
+
+    told = [line for line in server.lines if str(path) in line]
+    assert [answer for answer in load.answers if not file.may_say(answer)] == []
+    assert told == [
+        line
+        for fault in file.faults
+        for line in (
+            f"ERROR:authguard:{path}: {fault}; the last good reading holds for five minutes",
+            f"WARNING:authguard:{path} is good again",
+        )
+    ]
+    assert [line for line in server.lines if line.startswith("ERROR") and line not in told] == []
+    assert len(load.answers) / seconds > 0.8 * RATE
