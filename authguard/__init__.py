@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from authguard.access import AccessDenied, allows
 from authguard.errors import (
     AuthGuardError,
     BackendUnavailable,
@@ -69,6 +70,7 @@ __all__ = [
     "PEM",
     "PUBLIC",
     "Accepted",
+    "AccessDenied",
     "Account",
     "AccountsAtHand",
     "Attempts",
@@ -119,6 +121,7 @@ __all__ = [
     "WireError",
     "all_of",
     "all_roles",
+    "allows",
     "any_of",
     "any_role",
     "auth_params",

@@ -23,7 +23,9 @@ _HASHES = 2**61 - 1
 
 
 class Kind(NamedTuple):
-    """What is counted together. The client is an IPv4 address or an IPv6 /64. A client and a rule of ``*`` stand for all that had no row of their own."""
+    """What is counted together. The client is an IPv4 address or an IPv6 /64; where it and the rule are ``*``, they
+    stand for all that had no row of their own.
+    """
 
     reason: str
     client: str | None

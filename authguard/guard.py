@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from authguard import record
+from authguard.asked import Requirements
 from authguard.errors import BackendUnavailable, ConfigurationError, RequestBodyError
 from authguard.model import (
     Accepted,
@@ -28,7 +28,6 @@ from authguard.model import (
     check_seconds,
     functions,
 )
-from authguard.policy.combine import asks_step_up
 from authguard.policy.evaluate import evaluate
 from authguard.policy.implied import close_over
 from authguard.policy.origin import Origins, is_foreign, told_of
@@ -58,8 +57,6 @@ Check: TypeAlias = Callable[[AuthRequest, Principal], Awaitable[Principal | Reje
 
 #: A request that waited longer than this, in seconds, reads the clock again before it is granted.
 LONG_WAIT = 1.0
-
-_Refuse: TypeAlias = Callable[..., Denied]
 
 
 class Guard:
@@ -97,7 +94,10 @@ class Guard:
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
         self._sent_by_browsers = {one.name for one in self.schemes if one.sent_by_browsers or one.carrier.ambient}
         self._carriers = carried(self.schemes)
-        self._asked = self._requirements_asked()
+        ruled = [rule.requirement for rule in self.table.rules]
+        self.requirements = Requirements(
+            self.schemes, {"default": [UNLISTED, self.table.default.requirement], "rules": ruled}
+        )
         self._implied = close_over(implies or {})
         (self._clock,), (self._monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
         self._checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
@@ -106,21 +106,6 @@ class Guard:
         self._teller = Teller(self._hooks, to_log=log, monotonic=self._monotonic)
         self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
-
-    def _requirements_asked(self) -> dict[int, tuple[frozenset[str], _Refuse]]:
-        # By identity: the table holds these very values, and to hash one costs more than to find it.
-        every = frozenset(self._by_name)
-        asked = [("default", UNLISTED), ("default", self.table.default.requirement)]
-        asked += [("rules", rule.requirement) for rule in self.table.rules]
-        found: dict[int, tuple[frozenset[str], _Refuse]] = {}
-        for argument, requirement in asked:
-            accepted = requirement.schemes(every)
-            if not accepted:
-                raise ConfigurationError(argument, f"no scheme of this guard can meet {requirement}")
-            if asks_step_up(requirement) and not any(self._by_name[name].tells_login for name in accepted):
-                raise ConfigurationError(argument, f"no scheme that is accepted tells acr or auth_time: {requirement}")
-            found[id(requirement)] = accepted, partial(Denied, requirement=requirement, accepted=accepted)
-        return found
 
     def moment(self) -> Moment:
         """One reading of the clock."""
@@ -134,7 +119,7 @@ class Guard:
         ``proven`` is whom an outer guard authenticated in this request; ``origins`` are other sites that may make
         browsers send what they send by themselves.
         """
-        accepted, refuse = self._asked[id(match.requirement)]
+        accepted, refuse = self.requirements[match.requirement]
         tried: str | None = None
         began = self._monotonic()
         try:
@@ -165,6 +150,13 @@ class Guard:
             return refuse(error.reason, tried)
         except Exception as error:  # noqa: BLE001 - whatever fails, the door stays closed
             return refuse(BACKEND_FAILED, tried, facts=record.failure(error))
+
+    def judge(self, request: AuthRequest, match: Match, principal: Principal | None) -> Decision:
+        """Whether whom this guard has proved (None: nobody) may also do what a lock on the route asks."""
+        _, refuse = self.requirements[match.requirement]
+        if principal is None:
+            return Granted(None, match.requirement) if match.requirement is OPTIONAL else refuse(CREDENTIALS_MISSING)
+        return evaluate(request, match, Accepted(principal), refuse)
 
     def _still_good(self, request: AuthRequest, accepted: Accepted) -> Outcome:
         """The outcome by a new reading of the clock: credentials may expire while a request waits for its verdict."""

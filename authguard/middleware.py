@@ -1,53 +1,26 @@
-"""The edge: ASGI in, ASGI out. The only file that calls ``receive`` or ``send``."""
+"""The middleware: which rule a request falls under, and what becomes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal
 
-from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from authguard.errors import ConfigurationError, RequestBodyError
+from authguard.access import Manner, Passage
+from authguard.edge import Body, Crossing, answer
+from authguard.errors import ConfigurationError
 from authguard.guard import Guard
-from authguard.model import Decision, Denied, Header, Principal
+from authguard.model import Decision, Denied
 from authguard.policy.origin import check_origins
 from authguard.policy.requirement import PUBLIC
 from authguard.policy.rules import WEBSOCKET
 from authguard.policy.table import AMBIGUOUS
 from authguard.record import log, log_failure
-from authguard.request import AuthRequest
-from authguard.respond import Render, Reply
+from authguard.respond import Render
 from authguard.routing import Routing, chain
-
-# RFC 6455 section 7.4.1: "policy violation", where the server has no way to refuse the handshake with a status.
-_POLICY_VIOLATION = 1008
-_ANONYMOUS = UnauthenticatedUser()
-
-
-@dataclass(slots=True, eq=False)
-class Passage:
-    """What a guard leaves in ``scope["authguard"]`` for guards further in: whom it proved, and in which request."""
-
-    principal: Principal | None
-    headers: object = field(repr=False)
-
-
-class _Credentials(AuthCredentials):
-    """What Starlette is told of a principal. Drawn up when the app asks, which most requests never do."""
-
-    def __init__(self, principal: Principal) -> None:
-        self._principal = principal
-
-    @cached_property
-    def scopes(self) -> list[str]:  # type: ignore[override]
-        # No scope of a token may pass for a role, or for more than itself.
-        own = [name for name in self._principal.scopes if name != "authenticated" and not name.startswith("role:")]
-        return ["authenticated", *own, *(f"role:{name}" for name in self._principal.roles)]
 
 
 class AuthGuardMiddleware:
@@ -80,8 +53,7 @@ class AuthGuardMiddleware:
             raise ConfigurationError("render", f"{render!r} is no function of (request, denied)")
         self.app = app
         self.guard = guard
-        self._origins = check_origins(origins)
-        self._render = render
+        self._manner = Manner(guard, check_origins(origins), render)
         self._routing = Routing(app)
         cors_inside = any(isinstance(inner, CORSMiddleware) for inner in chain(app))
         self._preflight_passes = preflight == "pass" or cors_inside
@@ -106,26 +78,30 @@ class AuthGuardMiddleware:
             match = AMBIGUOUS
         outer = scope.get("authguard")
         proven = outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
-        if match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope)):
-            _enter(scope, proven)
-            await self.app(scope, receive, send)
+        opened = match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope))
+        body = Body(receive, keep=opened) if guard.reads_body and kind == "http" else None
+        crossing = Crossing(self._manner, scope, path, None if match is AMBIGUOUS else match.rule, send)
+        if body is not None:
+            crossing.read, receive = body.read, body.receive
+        if opened:
+            crossing.enter(proven)
+            await crossing.through(self.app, receive)
             return
-        body = _Body(receive) if guard.reads_body and kind == "http" else None
-        request = AuthRequest(scope, path, guard.moment(), body.read if body else None)
-        rule = None if match is AMBIGUOUS else match.rule
+        request = crossing.request
         if match is AMBIGUOUS:
             decision: Decision = guard.path_refused(problem)
         else:
-            decision = await guard.decide(request, match, proven, self._origins)
+            decision = await guard.decide(request, match, proven, self._manner.origins)
         if isinstance(decision, Denied):
-            reply, denied = guard.reply(request, decision, self._render)
-            guard.tell(request, denied, rule)
-            await _answer(scope, send, reply)
+            reply, denied = guard.reply(request, decision, self._manner.render)
+            guard.tell(request, denied, crossing.rule)
+            await answer(scope, send, reply)
             return
-        guard.tell(request, decision, rule)
-        _enter(scope, decision.principal)
-        onward = _with_headers(send, decision.response_headers) if decision.response_headers else send
-        await self.app(scope, body.receive if body else receive, onward)
+        guard.tell(request, decision, crossing.rule)
+        crossing.response_headers = decision.response_headers
+        crossing.verified = True
+        crossing.enter(decision.principal)
+        await crossing.through(self.app, receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An error of the app's own comes out as it is: raised through the services, it would come out in their groups.
@@ -155,60 +131,3 @@ def _method(scope: Scope) -> str:
     method: str = scope["method"]
     # An HTTP request could name the method that stands for handshakes.
     return "" if method == WEBSOCKET else method
-
-
-def _enter(scope: Scope, principal: Principal | None) -> None:
-    """What the app finds in its scope. Whatever stood there was not written by this guard, and goes."""
-    scope["authguard"] = Passage(principal, scope["headers"])
-    scope["user"] = principal or _ANONYMOUS
-    scope["auth"] = AuthCredentials() if principal is None else _Credentials(principal)
-
-
-async def _answer(scope: Scope, send: Send, reply: Reply) -> None:
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        kind = "websocket.http.response"
-        if kind not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-            return
-    await send({"type": f"{kind}.start", "status": reply.status, "headers": list(reply.headers)})
-    await send({"type": f"{kind}.body", "body": reply.body})
-
-
-def _with_headers(send: Send, headers: Sequence[Header]) -> Send:
-    starts = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
-
-    async def onward(message: Message) -> None:
-        if message["type"] in starts:
-            message = {**message, "headers": [*message.get("headers", ()), *headers]}
-        await send(message)
-
-    return onward
-
-
-class _Body:
-    """The request's body, read for a scheme and then given to the app as if nobody had."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._read = bytearray()
-        self._more = True
-        self._replay = False
-
-    async def read(self, limit: int) -> bytes:
-        """At most a little more than ``limit`` octets: who gets more than that knows that there is too much."""
-        self._replay = True
-        while self._more and len(self._read) <= limit:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise RequestBodyError
-            self._read += message.get("body", b"")
-            self._more = message.get("more_body", False)
-        return bytes(self._read)
-
-    async def receive(self) -> Message:
-        """What the app receives."""
-        if not self._replay:
-            return await self._receive()
-        self._replay = False
-        return {"type": "http.request", "body": bytes(self._read), "more_body": self._more}

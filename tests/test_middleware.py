@@ -30,9 +30,10 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from authguard.access import Manner, Passage
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.guard import Guard
-from authguard.middleware import AuthGuardMiddleware, Passage
+from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Clock, Denied, Outcome, Principal, Rejected
 from authguard.policy.requirement import OPTIONAL, PUBLIC, all_roles, role, via
 from authguard.policy.rules import Rule
@@ -111,28 +112,30 @@ async def test_no_scope_of_a_token_passes_for_a_role() -> None:
 
 
 async def test_public_builds_nothing() -> None:
-    """The clock is not read, no scheme is asked, ``receive`` and ``send`` are the server's own."""
+    """The clock is not read, no scheme is asked, no record is made, and nothing is received that nobody asks for."""
     reads: list[float] = []
     scheme = Badge(reads_body=True)
-    passed: list[object] = []
+    told: list[Record] = []
+    sent: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        passed.extend((receive, send))
+        await send({"type": "http.response.start", "status": 204})
 
     async def receive() -> Message:
         raise AssertionError
 
     async def send(message: Message) -> None:
-        raise AssertionError
+        sent.append(message)
 
     def clock() -> float:
         reads.append(NOW)
         return NOW
 
-    middleware = guarded(app, scheme, rules=[Rule("/**", PUBLIC)], clock=clock)
+    middleware = guarded(app, scheme, rules=[Rule("/**", PUBLIC)], clock=clock, hooks=[told.append])
     await middleware(http(headers=fields("Badge alice")), receive, send)
 
-    assert (passed, reads, scheme.presented) == ([receive, send], [], [])
+    assert (reads, scheme.presented, told) == ([], [], [])
+    assert sent == [{"type": "http.response.start", "status": 204}]
 
 
 async def test_the_clock_is_read_once_a_request() -> None:
@@ -999,9 +1002,15 @@ FORGED: list[Callable[[Scope], object]] = [
     lambda scope: SimpleNamespace(principal=ALICE, headers=scope["headers"]),
     lambda scope: {"principal": ALICE, "headers": scope["headers"]},
     lambda scope: ALICE,
-    lambda scope: Passage(ALICE, list(scope["headers"])),
-    lambda scope: Passage(ALICE, None),
+    lambda scope: _of_another_request({**scope, "headers": list(scope["headers"])}),
+    lambda scope: _of_another_request({**scope, "headers": None}),
 ]
+
+
+def _of_another_request(scope: Scope) -> Passage:
+    passage = Passage(Manner(Guard(Badge())), scope, "/", None)
+    passage.principal = ALICE
+    return passage
 
 
 @pytest.mark.parametrize("forge", FORGED)

@@ -10,6 +10,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import Requirement, names
 from authguard.policy.pattern import Pattern, parse_pattern
 from authguard.policy.requirement import check_requirement
+from authguard.said import caller
 
 WEBSOCKET = "WEBSOCKET"
 
@@ -34,6 +35,8 @@ class Rule:
     methods: frozenset[str] | None
     parsed: Pattern = field(repr=False)
     positions: Mapping[str, int] = field(repr=False, compare=False)
+    #: The file and the line.
+    said: str = field(repr=False, compare=False)
 
     def __init__(self, pattern: str, requirement: Requirement, methods: Iterable[str] | None = None) -> None:
         parsed, positions = parse_pattern(pattern)
@@ -44,6 +47,7 @@ class Rule:
         put(self, "methods", None if methods is None else _methods(methods))
         put(self, "parsed", parsed)
         put(self, "positions", positions)
+        put(self, "said", caller(1))
 
     def __str__(self) -> str:
         shown = " ".join(sorted(self.methods)) + " " if self.methods else ""

@@ -105,7 +105,7 @@ class PasswordStore(Protocol):
 
 @runtime_checkable
 class AccountsAtHand(PasswordStore, Protocol):
-    """A store that may have its answer at hand: asked without a deadline, whose timer would cost more than the answer."""
+    """A store that may have its answer at hand: it is then asked without a deadline, whose timer would cost more."""
 
     @property
     def at_hand(self) -> bool:
