@@ -21,8 +21,15 @@ import venvs
 from pythons import MINORS, Interpreter, SetUpError, find_interpreters
 
 # Programs that some tests talk to, each with the Debian package that brings it.
-PEERS = {"curl": "curl", "htpasswd": "apache2-utils", "psql": "postgresql"}
-NOT_SO_LONG = 180
+PEERS = {
+    "chromium": "chromium",
+    "curl": "curl",
+    "htpasswd": "apache2-utils",
+    "psql": "postgresql",
+    "wget": "wget",
+}
+# Chromium comes with a hundred megabytes.
+NOT_SO_LONG = 300
 # pytest's exit code where a part of the suite was asked for that has only tests with peers.
 NOTHING_SELECTED = 5
 
@@ -80,7 +87,9 @@ def missing_peers() -> list[str]:
         return missing
     venvs.tell(f"installing {', '.join(missing)} (some tests talk to it)")
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=60"]
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *(PEERS[name] for name in missing)]):
+    # One at a time: a package that this distribution does not have keeps none of the others away.
+    installs = [["install", "--yes", "--no-install-recommends", PEERS[name]] for name in missing]
+    for command in (["update"], *installs):
         try:
             subprocess.run(
                 [*apt, *command],

@@ -1,0 +1,216 @@
+"""Basic in a browser, which asks for a password once and then sends it by itself, whoever wants the request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+from tests.browser import PROGRAM, Browser, Page
+from tests.integration.accounts import CHALLENGE, HTPASSWD, JUERGEN, Login, behind_htpasswd, fresh, records
+from tests.integration.serving import Server, running
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.skipif(PROGRAM is None, reason="chromium is not here"),
+    pytest.mark.skipif(HTPASSWD is None, reason="htpasswd is not here"),
+]
+
+MISSING = "INFO denied credentials.missing: GET 401"
+WRONG = 'WARNING denied password.wrong: GET 401 basic subject?="jürgen"'
+GRANTED = 'DEBUG granted: GET basic "jürgen"'
+MINE = '{"by":"jürgen","body":""}'
+
+
+class Stage(NamedTuple):
+    browser: Browser
+    server: Server
+    elsewhere: Server
+
+    def logged_in(self) -> Page:
+        """A page of the server's, with a password that the browser has learned."""
+        page = self.browser.page()
+        page.logins.append(JUERGEN)
+        assert page.open(self.server.url + fresh()).status == 200
+        return page
+
+    def foreign(self, host: str) -> tuple[Page, str]:
+        """A page of another origin in a browser that has learned the password of the server's, and that origin."""
+        page, origin = self.logged_in(), f"http://{host}:{self.elsewhere.port}"
+        assert page.open(f"{origin}/health").status == 200
+        return page, origin
+
+
+@pytest.fixture(name="stage", scope="module")
+def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    start = behind_htpasswd(tmp_path_factory.mktemp("apache"))
+    with running(start, start) as (server, elsewhere), Browser() as browser:
+        yield Stage(browser, server, elsewhere)
+
+
+def submitted(url: str) -> str:
+    """JavaScript that posts a form."""
+    form = f'<form method="post" action="{url}"><input name="amount" value="3"></form>'
+    return f"document.body.innerHTML = '{form}'; document.forms[0].submit()"
+
+
+def fetched(url: str, **init: str) -> str:
+    """JavaScript that posts by ``fetch``, and becomes the status that it is shown."""
+    return f"fetch('{url}', { ({'method': 'POST', 'body': 'amount=3', **init})!r}).then(answer => answer.status)"
+
+
+def greeted(url: str) -> str:
+    """JavaScript that opens a WebSocket, and becomes what that says first, or the code by which it is closed."""
+    return (
+        f"new Promise(done => {{const feed = new WebSocket('{url.replace('http:', 'ws:')}');"
+        "feed.onmessage = event => done(event.data); feed.onclose = event => done(event.code)})"
+    )
+
+
+@pytest.mark.parametrize("login", [JUERGEN, JUERGEN.decomposed], ids=["composed", "decomposed"])
+def test_a_browser_asks_for_the_password_and_is_in(stage: Stage, login: Login) -> None:
+    """The dialog names the realm; what is typed into it goes out in UTF-8, as the challenge asks."""
+    page, path = stage.browser.page(), fresh()
+    page.logins.append(login)
+
+    response = page.open(stage.server.url + path)
+
+    assert [(one["origin"], one["realm"]) for one in page.asked] == [(stage.server.url, "orders")]
+    assert (response.status, page.evaluate("document.body.innerText")) == (200, MINE)
+    assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
+
+
+def test_a_browser_takes_the_password_from_the_url(stage: Stage) -> None:
+    """A link with a name and a password in it opens no dialog: they are the answer to the first challenge."""
+    page, path = stage.browser.page(), fresh()
+
+    response = page.open(stage.server.url.replace("//", "//{}:{}@".format(*map(quote, JUERGEN))) + path)
+
+    assert (response.status, page.asked) == (200, [])
+    assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
+
+
+def test_a_browser_sends_the_password_to_the_next_page_by_itself(stage: Stage) -> None:
+    """One dialog a server; the second page is not even challenged."""
+    page, path = stage.logged_in(), fresh()
+
+    response = page.open(stage.server.url + path)
+
+    assert (response.status, page.evaluate("document.body.innerText")) == (200, MINE)
+    assert len(page.asked) == 1
+    assert records(stage.server, path, "granted: GET") == [GRANTED]
+
+
+def test_a_browser_asks_again_after_a_wrong_password(stage: Stage) -> None:
+    """The second 401 opens the dialog again, and the right password is then as good as at first."""
+    page, path = stage.browser.page(), fresh()
+    page.logins += [JUERGEN.wrong, JUERGEN]
+
+    response = page.open(stage.server.url + path)
+
+    assert (response.status, len(page.asked)) == (200, 2)
+    assert records(stage.server, path, "granted: GET") == [MISSING, WRONG, GRANTED]
+
+
+@pytest.mark.parametrize(
+    ("logins", "told"), [([], [MISSING]), ([JUERGEN.wrong], [MISSING, WRONG])], ids=["at once", "after a wrong one"]
+)
+def test_who_cancels_the_dialog_sees_the_401(stage: Stage, logins: list[Login], told: list[str]) -> None:
+    """The page is what the 401 came with, and does not tell why."""
+    page, path = stage.browser.page(), fresh()
+    page.logins += logins
+
+    response = page.open(stage.server.url + path)
+
+    assert (response.status, response.headers["www-authenticate"]) == (401, CHALLENGE)
+    assert '"detail": "Not authenticated"' in page.evaluate("document.body.innerText")
+    assert records(stage.server, path, told[-1].split(" ", 1)[1].partition(" 401")[0]) == told
+
+
+def test_a_page_of_the_same_origin_may_post(stage: Stage) -> None:
+    """A form and a ``fetch`` reach the app with the password that the browser adds to them."""
+    page, form, fetch = stage.logged_in(), fresh(), fresh()
+
+    status = page.evaluate(fetched(stage.server.url + fetch))
+    response = page.follow(submitted(stage.server.url + form))
+
+    assert (status, response.status) == (200, 200)
+    assert page.evaluate("document.body.innerText") == '{"by":"jürgen","body":"amount=3"}'
+    for path in (form, fetch):
+        assert records(stage.server, path, "granted: POST") == ['DEBUG granted: POST basic "jürgen"']
+
+
+HOSTS = pytest.mark.parametrize(("host", "site"), [("localhost", "cross-site"), ("127.0.0.1", "same-site")])
+
+
+@HOSTS
+def test_a_form_of_another_origin_is_refused(stage: Stage, host: str, site: str) -> None:
+    """The browser does add the password to it. Another port is another origin too, though of the same site."""
+    (page, origin), path = stage.foreign(host), fresh()
+
+    response = page.follow(submitted(stage.server.url + path))
+
+    assert (response.status, len(page.asked)) == (403, 1)
+    assert records(stage.server, path, "denied origin.foreign: POST") == [
+        f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[{site}]"
+    ]
+
+
+def test_a_fetch_of_another_origin_is_refused(stage: Stage) -> None:
+    """Its page is shown nothing, and nothing has happened: the status is seen from outside alone."""
+    (page, origin), path = stage.foreign("127.0.0.1"), fresh()
+
+    shown = page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
+
+    (told,) = records(stage.server, path, "denied origin.foreign: POST")
+    assert told == f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[same-site]"
+    assert (shown, [one.status for one in page.responses() if one.url.endswith(path)]) == (0, [403])
+
+
+def test_a_fetch_of_another_site_comes_without_the_password(stage: Stage) -> None:
+    """Chromium keeps passwords for each site apart, so that this one is asked for credentials, and opens no dialog."""
+    (page, _), path = stage.foreign("localhost"), fresh()
+
+    page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
+
+    assert records(stage.server, path, "denied credentials.missing: POST") == [MISSING.replace("GET", "POST")]
+    assert len(page.asked) == 1
+
+
+@HOSTS
+def test_a_link_of_another_origin_is_followed(stage: Stage, host: str, site: str) -> None:
+    """What changes nothing (RFC 9110 section 9.2.1) may come from anywhere: else no link would lead here."""
+    (page, _), path = stage.foreign(host), fresh()
+
+    response = page.follow(f"location.href = '{stage.server.url}{path}'")
+
+    assert (response.status, page.evaluate("document.body.innerText")) == (200, MINE)
+    assert records(stage.server, path, "granted: GET") == [GRANTED]
+
+
+def test_a_websocket_of_the_same_origin_is_opened(stage: Stage) -> None:
+    """No page can put a password into a handshake. Challenged below another path, the browser answers by the realm."""
+    page, path = stage.logged_in(), fresh("feed")
+
+    said = page.evaluate(greeted(stage.server.url + path))
+
+    assert (said, len(page.asked)) == ("hello jürgen", 1)
+    assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
+
+
+def test_a_websocket_of_another_origin_is_refused(stage: Stage) -> None:
+    """Nothing but ``Origin`` tells whose page it is, for over plain HTTP a handshake has no ``Sec-Fetch-Site``."""
+    (page, origin), path = stage.foreign("127.0.0.1"), fresh("feed")
+
+    said = page.evaluate(greeted(stage.server.url + path))
+
+    assert said == 1006
+    assert [event["errorMessage"] for event in page.told("Network.webSocketFrameError")] == [
+        "Error during WebSocket handshake: Unexpected response code: 403"
+    ]
+    assert records(stage.server, path, "denied origin.foreign: GET") == [
+        MISSING,
+        f"WARNING denied origin.foreign: GET 403 basic origin=[{origin}]",
+    ]

@@ -1,0 +1,180 @@
+"""Basic as real programs speak it: names and passwords beyond ASCII, and an answer to the challenge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from requests.auth import HTTPBasicAuth
+
+from tests.integration.accounts import (
+    ALICE,
+    ANDRE,
+    CHALLENGE,
+    HTPASSWD,
+    JUERGEN,
+    Login,
+    behind_htpasswd,
+    fresh,
+    records,
+)
+from tests.integration.callers import (
+    CURL,
+    WGET,
+    Client,
+    Seen,
+    by_curl,
+    by_requests,
+    by_wget,
+    curl,
+    curl_anyauth,
+    curl_by_url,
+    httpx2_,
+    httpx2_by_url,
+    in_url,
+    requests_,
+    wget,
+    wget_by_url,
+    wget_unasked,
+)
+from tests.integration.serving import Server, running
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(HTPASSWD is None, reason="htpasswd is not here")]
+needs_curl = pytest.mark.skipif(CURL is None, reason="curl is not here")
+needs_wget = pytest.mark.skipif(WGET is None, reason="wget is not here")
+
+
+@pytest.fixture(name="server", scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(behind_htpasswd(tmp_path_factory.mktemp("apache"))) as (server,):
+        yield server
+
+
+def told(subject: str) -> str:
+    """The subject as a record shows it: quoted where it is not plain ASCII."""
+    return subject if subject.isascii() else f'"{subject}"'
+
+
+UNASKED = [
+    *(pytest.param(client, marks=needs_curl, id=client.__name__) for client in (curl, curl_by_url)),
+    pytest.param(wget_unasked, marks=needs_wget, id="wget_unasked"),
+    *(pytest.param(client, id=client.__name__.rstrip("_")) for client in (httpx2_, httpx2_by_url, requests_)),
+]
+# curl and wget learn from the 401 which scheme there is, and that it takes UTF-8.
+ASKED = [
+    pytest.param(curl_anyauth, marks=needs_curl, id="curl_anyauth"),
+    *(pytest.param(client, marks=needs_wget, id=client.__name__) for client in (wget, wget_by_url)),
+]
+LOGINS = [
+    pytest.param(ALICE, "alice", id="ascii"),
+    pytest.param(JUERGEN, "jürgen", id="utf-8"),
+    pytest.param(JUERGEN.decomposed, "jürgen", id="decomposed"),
+]
+
+
+@pytest.mark.parametrize(("login", "subject"), LOGINS)
+@pytest.mark.parametrize("client", UNASKED)
+def test_a_client_that_sends_its_password_unasked_is_in(
+    server: Server, client: Client, login: Login, subject: str
+) -> None:
+    """200 at once, for the subject as the file spells it, whichever normal form of Unicode the client has."""
+    path = fresh()
+
+    seen = client(server, path, login)
+
+    assert (seen.status, json.loads(seen.body)["by"]) == (200, subject)
+    assert records(server, path, "granted: GET") == [f"DEBUG granted: GET basic {told(subject)}"]
+
+
+@pytest.mark.parametrize(("login", "subject"), LOGINS)
+@pytest.mark.parametrize("client", ASKED)
+def test_a_client_that_waits_to_be_asked_answers_the_challenge(
+    server: Server, client: Client, login: Login, subject: str
+) -> None:
+    """It sends nothing, reads the 401, and is in; who presented nothing is told as that, not as a guess."""
+    path = fresh()
+
+    seen = client(server, path, login)
+
+    assert (seen.status, json.loads(seen.body)["by"]) == (200, subject)
+    assert records(server, path, "granted: GET") == [
+        "INFO denied credentials.missing: GET 401",
+        f"DEBUG granted: GET basic {told(subject)}",
+    ]
+
+
+# Of one name and address the eleventh wrong password is 429, and of a kind of record the twenty-first is folded.
+@pytest.mark.parametrize("client", [*UNASKED, *ASKED])
+def test_a_wrong_password_is_asked_for_again(server: Server, client: Client) -> None:
+    """401 with the challenge that asks for UTF-8; the record says what was wrong, and that nobody proved the name."""
+    path = fresh()
+
+    seen = client(server, path, JUERGEN.wrong)
+
+    assert (seen.status, seen.challenge) == (401, CHALLENGE)
+    assert records(server, path, "denied password.wrong: GET")[-1] == (
+        'WARNING denied password.wrong: GET 401 basic subject?="jürgen"'
+    )
+
+
+@pytest.mark.parametrize(
+    "post",
+    [
+        pytest.param(lambda url, body: by_curl(url, "--anyauth", "--data", body), marks=needs_curl, id="curl_anyauth"),
+        pytest.param(lambda url, body: by_wget(url, b"--post-data=" + body), marks=needs_wget, id="wget"),
+    ],
+)
+def test_a_post_that_was_challenged_is_posted_again_with_its_body(
+    server: Server, post: Callable[[str, bytes], Seen]
+) -> None:
+    """The 401 to the first leaves the connection so that the body comes whole with the second."""
+    path, body = fresh(), "bestellung=" + "ü" * 20_000
+
+    seen = post(in_url(server, path, JUERGEN), body.encode())
+
+    assert (seen.status, json.loads(seen.body)) == (200, {"by": "jürgen", "body": body})
+    assert records(server, path, "granted: POST") == [
+        "INFO denied credentials.missing: POST 401",
+        'DEBUG granted: POST basic "jürgen"',
+    ]
+
+
+def test_requests_cannot_say_in_a_str_what_latin_1_has_no_letters_for(server: Server) -> None:
+    """It fails before it sends anything; ``.encode()`` on both is what a user has to do, as ``callers`` does it."""
+    with pytest.raises(UnicodeEncodeError, match="latin-1"):
+        by_requests(server.url + fresh(), HTTPBasicAuth(*JUERGEN))
+
+
+LATIN_1 = [part.encode("latin-1") for part in ANDRE]
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        pytest.param(lambda server, path: by_requests(server.url + path, HTTPBasicAuth(*ANDRE)), id="requests"),
+        pytest.param(
+            lambda server, path: by_curl(server.url + path, "--user", b":".join(LATIN_1)), marks=needs_curl, id="curl"
+        ),
+        pytest.param(
+            lambda server, path: by_wget(server.url + path, b"--user=" + LATIN_1[0], b"--password=" + LATIN_1[1]),
+            marks=needs_wget,
+            id="wget",
+        ),
+    ],
+)
+def test_a_password_in_latin_1_is_a_clean_401(server: Server, client: Callable[[Server, str], Seen]) -> None:
+    """Whoever sends octets that are not UTF-8 is told so by the challenge, and the operator by the record."""
+    path = fresh()
+
+    seen = client(server, path)
+
+    assert (seen.status, seen.challenge) == (401, CHALLENGE)
+    assert records(server, path, "denied credentials.malformed: GET")[-1] == (
+        'WARNING denied credentials.malformed: GET 401 basic problem="the user-pass is not UTF-8"'
+    )
+
+
+def test_the_same_in_utf_8_is_in(server: Server) -> None:
+    """What was refused above was the encoding alone."""
+    assert requests_(server, fresh(), ANDRE).status == 200
