@@ -151,9 +151,10 @@ class Pool:
             with anyio.move_on_after(self._deadline):
                 await done.wait()
         finally:
-            with queue.changed, suppress(ValueError):
-                queue.jobs.remove(job)
-                job.taken()
+            if not done.is_set():  # what was served is in no queue, however long it would be searched
+                with queue.changed, suppress(ValueError):
+                    queue.jobs.remove(job)
+                    job.taken()
         try:
             if job.error is not None:
                 raise job.error

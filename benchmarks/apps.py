@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+from collections.abc import Sequence
 from typing import Any
 
+import bcrypt
 import jwt
 from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser, SimpleUser
@@ -14,10 +17,35 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from authguard import PEM, PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Requirement, Rule, Secret, role
+from authguard import (
+    AUTHORIZATION,
+    PEM,
+    PUBLIC,
+    Accepted,
+    Account,
+    AuthGuardMiddleware,
+    AuthRequest,
+    Basic,
+    Bearer,
+    Challenge,
+    Credentials,
+    Denied,
+    Guard,
+    Issuer,
+    MemoryUsers,
+    Outcome,
+    Principal,
+    Requirement,
+    Rule,
+    Scheme,
+    Secret,
+    role,
+)
 from benchmarks.tokens import AUDIENCE, ISSUER, RSA, public_pem
 
 PATH = "/orders"
+USER, PASSWORD = "alice", "correct horse battery staple"
+LOGIN = b"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode())
 
 
 async def endpoint(request: Request) -> PlainTextResponse:
@@ -41,6 +69,34 @@ def guarded(*rules: Rule, key: Any = RSA, algorithm: str = "RS256", log: bool = 
 def rule(requirement: Requirement) -> Rule:
     """What the one route asks."""
     return Rule(PATH, requirement)
+
+
+def remembering() -> Starlette:
+    """The app behind Basic, for a client whose password is hashed once and then remembered for as long as it takes."""
+    account = Account(USER, bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode())
+    basic = Basic(MemoryUsers([account]), realm="orders", remember=3600)
+    return starlette(Middleware(AuthGuardMiddleware, guard=Guard(basic, rules=[Rule("/health", PUBLIC)])))
+
+
+class Trusting(Scheme):
+    """Judges nothing: what a request costs behind it is what the guard itself costs."""
+
+    name = "trusting"
+    carrier = AUTHORIZATION
+
+    def __init__(self) -> None:
+        self._accepted = Accepted(Principal(USER, scheme=self.name))
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        return self._accepted
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return [Challenge("Trusting", {"realm": "orders"})]
+
+
+def trusting() -> Starlette:
+    """The app behind the least that a scheme can be."""
+    return starlette(Middleware(AuthGuardMiddleware, guard=Guard(Trusting(), rules=[Rule("/health", PUBLIC)])))
 
 
 class Peer(AuthenticationBackend):

@@ -15,8 +15,13 @@ from benchmarks.measure import Sample
 _LOOK_UPS = 20
 
 
-def request(token: bytes | None) -> Scope:
-    """A scope as a server makes it for a GET of the route."""
+def bearing(token: bytes) -> bytes:
+    """The value of ``Authorization`` for a token."""
+    return b"Bearer " + token
+
+
+def request(sent: bytes | None) -> Scope:
+    """A scope as a server makes it for a GET of the route, with this in ``Authorization``."""
     headers = [
         (b"host", b"orders.example"),
         (b"accept", b"*/*"),
@@ -24,8 +29,8 @@ def request(token: bytes | None) -> Scope:
         (b"connection", b"keep-alive"),
         (b"user-agent", b"python-httpx2/2.0"),
     ]
-    if token is not None:
-        headers.append((b"authorization", b"Bearer " + token))
+    if sent is not None:
+        headers.append((b"authorization", sent))
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -51,14 +56,14 @@ async def send(message: Message) -> None:
     pass
 
 
-def getting(app: ASGIApp, token: bytes | None = None, after: Callable[[], None] | None = None) -> Sample:
+def getting(app: ASGIApp, sent: bytes | None = None, after: Callable[[], None] | None = None) -> Sample:
     """Nanoseconds of one GET of the route, and of what is called ``after`` it.
 
     The scope is made before the clock runs, for making it is the server's work.
     """
 
     async def sample() -> int:
-        scope = request(token)
+        scope = request(sent)
         began = perf_counter_ns()
         await app(scope, receive, send)
         if after is not None:
@@ -83,7 +88,7 @@ def looking_up(rules: int) -> Sample:
     return sample
 
 
-async def status_of(app: ASGIApp, token: bytes | None) -> int:
+async def status_of(app: ASGIApp, sent: bytes | None) -> int:
     """What the app answers."""
     seen: list[int] = []
 
@@ -91,5 +96,5 @@ async def status_of(app: ASGIApp, token: bytes | None) -> int:
         if message["type"] == "http.response.start":
             seen.append(message["status"])
 
-    await app(request(token), receive, note)
+    await app(request(sent), receive, note)
     return seen[0]

@@ -1,4 +1,4 @@
-"""The benchmark runs. What it says depends on the machine, and is no test's business."""
+"""The benchmarks run. What they say depends on the machine, and is no test's business."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.__main__ import BARE, COLD, FEW, FLOOR, MANY, OPEN, PEER, RATIOS, ROLE, SILENT, TOLD, main
+from benchmarks.__main__ import main
+from benchmarks.costs import BARE, COLD, FEW, FLOOR, HIT, MANY, OPEN, OWN, PEER, RATIOS, ROLE, SILENT, TOLD
+from benchmarks.served import APPS
 
 
 @pytest.fixture(autouse=True)
@@ -20,16 +22,43 @@ def log_as_before() -> Iterator[None]:
     log.propagate, log.handlers = propagate, handlers
 
 
-def test_the_benchmark_prints_every_row_and_every_ratio(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_row_of_the_costs_and_every_ratio_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """Two rounds of one call are enough to see each row, and each ratio with what it is a ratio to."""
-    rows = {BARE, FLOOR, PEER, OPEN, COLD, ROLE, SILENT, TOLD, FEW, MANY}
+    rows = {BARE, FLOOR, PEER, OPEN, OWN, HIT, COLD, ROLE, SILENT, TOLD, FEW, MANY}
     rows |= {f"authguard, {algorithm}" for algorithm in ("HS256", "ES256", "EdDSA")}
 
-    main(["--rounds", "2", "--calls", "1"])
+    main(["costs", "--rounds", "2", "--calls", "1"])
 
-    took, ratios = capsys.readouterr().out.split("\n\n")
-    assert {line.split("  ")[0] for line in took.splitlines()[2:]} == rows
+    _, took, ratios = capsys.readouterr().out.split("\n\n")
+    assert {line.split("  ")[0] for line in took.splitlines()[1:]} == rows
     told = ratios.splitlines()[1:]
     over = [line.split("  ")[0] for line in told[::2]]
     under = [line.removeprefix("  to ") for line in told[1::2]]
     assert list(zip(over, under, strict=True)) == [(ratio.over, ratio.under) for ratio in RATIOS]
+
+
+@pytest.mark.peer
+def test_every_app_is_measured_beside_its_logins(capsys: pytest.CaptureFixture[str]) -> None:
+    """With cheap hashes a fraction of a second will do; a login that is answered otherwise than it may be ends it."""
+    main(["logins", "--in-flight", "2", "--seconds", "0.4", "--bcrypt", "4"])
+
+    rows = capsys.readouterr().out.splitlines()[4:-1]
+    assert [row[: max(map(len, APPS))].strip() for row in rows] == ["idle", *APPS]
+
+
+def test_the_memory_of_invented_names_is_printed_for_three_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last is the one that was asked for."""
+    main(["names", "--names", "2000"])
+
+    rows = capsys.readouterr().out.splitlines()[3:]
+    assert [row.split()[0] for row in rows] == ["20", "200", "2,000"]
+
+
+@pytest.mark.parametrize("wrong", [["speed"], ["--in-flight", "0"], ["--in-flight", "1001"]])
+def test_what_cannot_be_measured_is_said_at_once(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As argparse does, with a line and an exit status of 2."""
+    with pytest.raises(SystemExit) as ended:
+        main(wrong)
+
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err

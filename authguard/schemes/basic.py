@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias
 
+import anyio.lowlevel
+
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Outcome, Principal, Rejected
 from authguard.pool import Pool
@@ -92,6 +94,7 @@ class Basic(Scheme):
         self._attempts = Attempts(clock=clock) if attempts == "default" else attempts
         if not isinstance(self._attempts, Attempts | None):
             raise ConfigurationError("attempts", f"{attempts!r} is no Attempts(...)")
+        self.refusals = () if self._attempts is None else (ATTEMPTS_EXCEEDED,)
         self._remembered = None if remember is None else Remembered(seconds=remember, clock=clock)
         self._deadline = deadline
         self._pool = Pool(threads=threads, waiting=waiting, deadline=deadline)
@@ -192,6 +195,8 @@ class Basic(Scheme):
     async def running(self, clock: Clock) -> AsyncIterator[None]:
         """Starts the threads before the first login."""
         self._pool.start()
+        # Of anyio, what this event loop needs is loaded where it is waited for first, and takes ten milliseconds.
+        await anyio.lowlevel.checkpoint()
         yield
 
     def health(self) -> Mapping[str, object]:

@@ -62,6 +62,8 @@ class LibpassHasher:
         self._without_unused_bits: Any = bcrypt64.repair_unused
         self._makes = makes
         self._plaintext = "plaintext" in allowed
+        # Else passlib would load it at the first login, and the event loop with all its requests would wait for that.
+        self._context.handler("bcrypt").get_backend()
         try:
             self._context.handler(makes).get_backend()
         except AttributeError:
