@@ -76,6 +76,11 @@ class Reason:
         return _PUBLIC[self.status][1]
 
     @property
+    def challenge_error(self) -> str | None:
+        """The error code for the challenge: a 403 without one of its own has that of RFC 6750 section 3.1."""
+        return self.error or ("insufficient_scope" if self.status == 403 else None)
+
+    @property
     def challenged(self) -> Challenged:
         """Whose challenges go out: of all accepted schemes, of the one that was tried, of none."""
         if self.status == 401 or (self.status == 400 and self.error):

@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, get_origin, get_type_hints
 
 from starlette._utils import is_async_callable
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import HTTPConnection, Request
-from starlette.websockets import WebSocket
+from starlette.requests import HTTPConnection
 
 from authguard.access import Lock, lock
+from authguard.auditing.audit import Audit, assert_closed, audit
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
 
+__all__ = ["Audit", "assert_closed", "audit", "locks_of", "requires"]
+
 P = ParamSpec("P")
 
-_CONNECTIONS = {"Request": Request, "WebSocket": WebSocket, "HTTPConnection": HTTPConnection}
+_CONNECTIONS = frozenset({"Request", "WebSocket", "HTTPConnection"})
 _NAMES = frozenset({"request", "websocket", "connection", "conn"})
 
 
@@ -38,16 +40,17 @@ def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[
 
     def locked(endpoint: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
         position, name = _connection_of(endpoint)
+        is_async = is_async_callable(endpoint)
 
         @wraps(endpoint)
         async def opened(*args: P.args, **kwargs: P.kwargs) -> Any:
-            connection = kwargs[name] if name in kwargs else args[position]
+            connection = kwargs[name] if name in kwargs else args[position] if position < len(args) else None
             if not isinstance(connection, HTTPConnection):
-                raise ConfigurationError("requires", f"{name} of {endpoint.__qualname__} is no request")
+                raise ConfigurationError(
+                    "requires", f"{name} of {endpoint.__qualname__} got no request; lay requires(...) right on it"
+                )
             await here.open(connection)
-            if is_async_callable(endpoint):
-                return await endpoint(*args, **kwargs)
-            return await run_in_threadpool(endpoint, *args, **kwargs)
+            return await endpoint(*args, **kwargs) if is_async else await run_in_threadpool(endpoint, *args, **kwargs)
 
         _put(opened, (here, *locks_of(endpoint)))
         return opened
@@ -75,18 +78,33 @@ def _connection_of(endpoint: Callable[..., Any]) -> tuple[int, str]:
         raise ConfigurationError(
             "requires", f"{endpoint!r} is no function; lock the methods of an endpoint class one by one"
         )
+    hints = _hints_of(endpoint)
     parameters = list(inspect.signature(endpoint).parameters.values())
-    for position, parameter in enumerate(parameters):
-        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-            continue
-        if parameter.name in _NAMES or _is_connection(parameter.annotation):
-            return position, parameter.name
-    raise ConfigurationError(
-        "requires", f"{endpoint.__qualname__} has no parameter for the request; annotate one with Request or WebSocket"
-    )
+    found = [
+        (not annotated, position, parameter.name)
+        for position, parameter in enumerate(parameters)
+        if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+        and ((annotated := _is_connection(hints.get(parameter.name, parameter.annotation))) or parameter.name in _NAMES)
+    ]
+    if not found:
+        raise ConfigurationError(
+            "requires",
+            f"{endpoint.__qualname__} has no parameter for the request; annotate one with Request or WebSocket",
+        )
+    # An annotation says more than a name: `request` may well be what is ordered.
+    _, position, name = min(found)
+    return position, name
+
+
+def _hints_of(endpoint: Callable[..., Any]) -> Mapping[str, object]:
+    try:
+        return get_type_hints(endpoint)
+    except Exception:  # noqa: BLE001 - `from __future__ import annotations`, and a name that only type checkers import
+        return {}
 
 
 def _is_connection(annotation: object) -> bool:
-    if isinstance(annotation, str):  # `from __future__ import annotations`
-        return annotation.rpartition(".")[2] in _CONNECTIONS
-    return isinstance(annotation, type) and issubclass(annotation, HTTPConnection)
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].rpartition(".")[2] in _CONNECTIONS
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and issubclass(kind, HTTPConnection)

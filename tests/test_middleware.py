@@ -30,11 +30,11 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from authguard.access import Manner, Passage
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Clock, Denied, Outcome, Principal, Rejected
+from authguard.passage import Manner, Passage
 from authguard.policy.requirement import OPTIONAL, PUBLIC, all_roles, role, via
 from authguard.policy.rules import Rule
 from authguard.reasons import Reason

@@ -64,6 +64,20 @@ def test_a_code_keeps_its_meaning(code: str, status: int, error: str | None) -> 
     assert (reason.status, reason.error) == (status, error)
 
 
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        (Reason("order.not_owner", 403), "insufficient_scope"),
+        (Reason("order.not_owner", 403, "order_lost"), "order_lost"),
+        (Reason("order.closed", 401), None),
+        (Reason("order.often", 429), None),
+    ],
+)
+def test_a_403_of_an_apps_own_has_an_error_code_too(reason: Reason, error: str | None) -> None:
+    """6750-7: after Bearer the challenge of a 403 says that the token was good and is not enough."""
+    assert reason.challenge_error == error
+
+
 def test_a_constant_is_named_after_its_code() -> None:
     """So that one finds the one by the other; and no two have one code."""
     assert {name: reason.code.upper().replace(".", "_") for name, reason in STOCK.items()} == {

@@ -169,7 +169,7 @@ class Endpoint:
         self.scopes: list[Scope] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scopes.append(scope)
+        self.scopes.append(dict(scope))  # as it is now: a guard takes its marker out again
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})

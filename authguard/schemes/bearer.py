@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from authguard.errors import BackendUnavailable, ConfigurationError, InvalidSignature
@@ -55,6 +56,7 @@ class Bearer(Scheme):
     carrier = AUTHORIZATION
     explains_forbidden = True
     tells_login = True
+    openapi = MappingProxyType({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
 
     def __init__(self, *issuers: Issuer, realm: str, limit: int = jws.MAX_TOKEN, deadline: float = 5.0) -> None:
         if not issuers or not all(isinstance(issuer, Issuer) for issuer in issuers):
@@ -113,9 +115,10 @@ class Bearer(Scheme):
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One challenge. RFC 6750 section 3; RFC 9470 section 3 for a step-up."""
-        if why is None or why.reason.error is None:
+        error = None if why is None else why.reason.challenge_error
+        if why is None or error is None:
             return self._bare
-        params = {"realm": self.realm, "error": why.reason.error}
+        params = {"realm": self.realm, "error": error}
         if why.reason.public is not None:
             params["error_description"] = why.reason.public
         if why.reason == SCOPE_MISSING and why.requirement is not None:

@@ -51,10 +51,11 @@ class Answer:
 
 
 class Server:
-    """``python -m uvicorn`` with an app of these tests, on a port that the system chose."""
+    """``python -m uvicorn``, or ``hypercorn``, with an app of these tests, on a port that the system chose."""
 
-    def __init__(self, app: str, *options: str, **env: str) -> None:
-        command = [sys.executable, "-m", "uvicorn", f"tests.integration.apps.{app}", "--port", "0", *options]
+    def __init__(self, app: str, *options: str, program: str = "uvicorn", **env: str) -> None:
+        anywhere = {"uvicorn": ("--port", "0"), "hypercorn": ("--bind", "127.0.0.1:0")}[program]
+        command = [sys.executable, "-m", program, f"tests.integration.apps.{app}", *anywhere, *options]
         key = public_pem(ec_key()).decode()
         self._process = subprocess.Popen(
             command,
@@ -110,7 +111,7 @@ class Server:
     @property
     def port(self) -> int:
         """The port, as soon as the server listens on it."""
-        line = self.wait_for("Uvicorn running on")
+        line = self.wait_for("unning on http://")
         return int(line.partition("http://127.0.0.1:")[2].split()[0])
 
     @property

@@ -1,0 +1,223 @@
+"""One request behind the guard: whom it proved, what was decided since, and how an endpoint says no by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+
+from authguard.errors import ConfigurationError
+from authguard.guard import LONG_WAIT, Guard
+from authguard.model import Denied, Facts, Header, Principal, Requirement
+from authguard.policy.origin import Origins
+from authguard.policy.requirement import OPTIONAL
+from authguard.policy.rules import Rule
+from authguard.policy.table import Match
+from authguard.reasons import BACKEND_FAILED, CREDENTIALS_EXPIRED, Reason
+from authguard.record import failure
+from authguard.request import AuthRequest, BodyReader
+from authguard.respond import Render, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How one middleware answers: the same for all its requests."""
+
+    guard: Guard
+    origins: Origins = frozenset()
+    render: Render | None = None
+
+
+class Noted(NamedTuple):
+    """A denial, and the answer to it."""
+
+    denied: Denied
+    reply: Reply
+
+
+class Passage:
+    """A request that a guard let in: whom it proved, and what is asked and decided from here on.
+
+    It stands in ``scope["authguard"]``. On PUBLIC nobody was proved yet: the first lock that asks has it done, once.
+    """
+
+    # Most requests change none of these, and are not to pay for them.
+    #: Whom this guard, or one outside of it, has proved.
+    principal: Principal | None = None
+    #: Whether this guard has looked at the credentials.
+    verified = False
+    response_headers: Sequence[Header] = ()
+    read: BodyReader | None = None
+    #: The denial that holds: the first.
+    noted: Noted | None = None
+    #: Whether the app is done with the request; nothing can be denied any more.
+    over = False
+    _request: AuthRequest | None = None
+    _asking: anyio.Lock | None = None
+    _late = False
+    _opened: tuple[Requirement, ...] = ()
+
+    def __init__(self, manner: Manner, scope: MutableMapping[str, Any], path: str, rule: Rule | None) -> None:
+        self.manner = manner
+        self.scope = scope
+        self.headers: object = scope["headers"]
+        self.path = path
+        self.rule = rule
+
+    def enter(self, principal: Principal | None) -> None:
+        """What the app finds in its scope. Whatever stood there was not written by this guard, and goes."""
+        self.principal = principal
+        scope = self.scope
+        scope["authguard"] = self
+        self.show(scope)
+
+    def show(self, scope: MutableMapping[str, Any]) -> None:
+        """Puts into a scope who it is, in the words of its framework."""
+
+    @property
+    def request(self) -> AuthRequest:
+        """The request as schemes see it."""
+        if self._request is None:
+            self._request = AuthRequest(self.scope, self.path, self.manner.guard.moment(), self.read)
+        return self._request
+
+    async def require(
+        self, requirement: Requirement, params: Mapping[str, str], scope: MutableMapping[str, Any]
+    ) -> Principal | None:
+        """Whom the guard proved, where they may do this. Raises ``AccessDenied``. ``scope`` is what the route sees."""
+        denied = await self._refusal(requirement, params)
+        if denied is not None:
+            raise AccessDenied._of(self, denied)  # noqa: SLF001 - a friend
+        if self._late and scope is not self.scope:
+            self.show(scope)  # a middleware further in has passed a copy on
+        if requirement is not OPTIONAL and all(requirement is not one for one in self._opened):
+            self._opened = (*self._opened, requirement)
+        return self.principal
+
+    async def meets(self, requirement: Requirement, params: Mapping[str, str], scope: MutableMapping[str, Any]) -> bool:
+        """Whether they may. Credentials that are no good are no answer to that: they raise ``AccessDenied``."""
+        await self.require(OPTIONAL, {}, scope)
+        return self._lacks(requirement, params) is None
+
+    async def _refusal(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
+        try:
+            if not self.verified and self.noted is None:
+                # Two that ask at the same time are not to verify twice: what may be used once would be refused.
+                self._asking = self._asking or anyio.Lock()
+                async with self._asking:
+                    if not self.verified and self.noted is None:
+                        denied = await self._verify(requirement, params)
+                        # Before another one asks.
+                        return None if denied is None else self.note(denied)
+            return self._lacks(requirement, params) if self.noted is None else self.noted.denied
+        except ConfigurationError as error:
+            return _failed(requirement, {"problem": str(error)})
+        except Exception as error:  # noqa: BLE001 - whatever fails, the lock stays closed
+            return _failed(requirement, failure(error))
+
+    async def _verify(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
+        guard, match = self.manner.guard, Match(requirement, None, params)
+        self._wake()
+        decision = await guard.decide(self.request, match, self.principal, self.manner.origins)
+        if isinstance(decision, Denied):
+            return decision
+        self.response_headers = (*self.response_headers, *decision.response_headers)
+        self.verified = self._late = True
+        self.enter(decision.principal)
+        guard.tell(self.request, decision, self.rule)
+        return None
+
+    def _lacks(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
+        guard, who = self.manner.guard, self.principal
+        if self._wake() and who is not None and who.expires_at is not None:
+            moment = self.request.moment
+            if moment.expired(who.expires_at):
+                facts = {"expired_by": moment.by(who.expires_at), "leeway": moment.leeway, "while_waiting": True}
+                refuse = guard.requirements[requirement].refuse
+                return refuse(CREDENTIALS_EXPIRED, who.scheme, who.subject, True, facts=facts)
+        decision = guard.judge(self.request, Match(requirement, None, params), who)
+        return decision if isinstance(decision, Denied) else None
+
+    def _wake(self) -> bool:
+        """Reads the clock again, where the last reading is long ago: a WebSocket may be open for days."""
+        if self._request is None:
+            return False
+        moment = self.manner.guard.moment()
+        waited = moment.now - self._request.moment.now > LONG_WAIT
+        if waited:
+            self._request.moment = moment
+        return waited
+
+    def refused(self, reason: Reason, facts: Facts) -> Denied:
+        """The endpoint's own denial of whom the guard proved, in the words of what this route asks."""
+        guard, who = self.manner.guard, self.principal
+        rule = guard.table.default if self.rule is None else self.rule
+        asked = (rule.requirement, *self._opened)
+        accepted = frozenset.intersection(*(guard.requirements[one].accepted for one in asked))
+        refuse = partial(Denied, reason, requirement=asked[-1], accepted=accepted, facts=facts)
+        return refuse() if who is None else refuse(who.scheme, who.subject, True)
+
+    def note(self, denied: Denied) -> Denied:
+        """Denies the request for good, whatever becomes of the exception. The denial that holds: the first."""
+        if self.over:
+            return denied
+        if self.noted is None:
+            if self.response_headers:
+                denied = replace(denied, response_headers=(*self.response_headers, *denied.response_headers))
+            # What `render` raises is no denial of this request.
+            token = CURRENT.set(None)
+            try:
+                reply, denied = self.manner.guard.reply(self.request, denied, self.manner.render)
+            finally:
+                CURRENT.reset(token)
+            # Of two threads one is the first.
+            self.__dict__.setdefault("noted", Noted(denied, reply))
+        return denied if self.noted is None else self.noted.denied
+
+
+def _failed(requirement: Requirement, facts: Facts) -> Denied:
+    # A lock that nobody can open stays closed; the audit finds it before.
+    return Denied(BACKEND_FAILED, requirement=requirement, facts=facts)
+
+
+#: The passage of the request that this code runs for.
+CURRENT: ContextVar[Passage | None] = ContextVar("authguard", default=None)
+
+
+class AccessDenied(HTTPException):
+    """An endpoint's own denial: ``raise AccessDenied(Reason("order.not_owner", 403), order=5)``.
+
+    Answered and recorded as the guard's own are; ``facts`` go into the record. Making one denies the request, even
+    where the exception is caught on its way: until a response has started, whatever the app sends is replaced by the
+    guard's answer, and afterwards an accepted WebSocket is closed with 1008. Code that wants to branch asks
+    ``allows(...)``.
+    """
+
+    def __init__(self, reason: Reason, /, **facts: object) -> None:
+        if not isinstance(reason, Reason):
+            raise ConfigurationError("reason", f'{reason!r} is no Reason("order.not_owner", 403)')
+        passage = CURRENT.get()
+        self._take(passage, Denied(reason, facts=facts) if passage is None else passage.refused(reason, facts))
+
+    @classmethod
+    def _of(cls, passage: Passage, denied: Denied) -> AccessDenied:
+        made = cls.__new__(cls)
+        # A guard further in may be done with the request that one further out still holds.
+        made._take(CURRENT.get() if passage.over else passage, denied)  # noqa: SLF001
+        return made
+
+    def _take(self, passage: Passage | None, denied: Denied) -> None:
+        headers: Sequence[Header] = ()
+        if passage is not None:
+            denied = passage.note(denied)
+            headers = () if passage.noted is None else passage.noted.reply.headers
+        self.reason, self.facts = denied.reason, denied.facts
+        told = [(name, value) for name, value in headers if not name.startswith(b"content-")]
+        # As Starlette's own handler reads them, each line by itself.
+        super().__init__(denied.reason.status, denied.reason.detail, Headers(raw=told))

@@ -1,0 +1,292 @@
+"""An endpoint's own denial, wherever it is made: the same answer and the same record as the guard's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from authguard import (
+    AccessDenied,
+    AuthRequest,
+    ConfigurationError,
+    Denied,
+    Reason,
+    Rule,
+    via,
+)
+from tests.behind import LEAK, NO_SESSION, NOT_OWNER, OPEN, WHOLE, Behind, Speaking, app_of, denial, kinds
+from tests.places_in_fastapi import PLACES
+from tests.test_request import Badge, Plain
+
+
+def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
+    """An app that denies whatever it is asked, with these facts."""
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AccessDenied(reason, **facts)
+
+    return app_of(act)
+
+
+@pytest.mark.parametrize("make", PLACES.values(), ids=PLACES)
+async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> None:
+    """403 with the challenge of the scheme that was tried, one record with its facts, and nothing of the app's."""
+    behind = Behind()
+
+    answer = await behind.ask(make())
+
+    assert (answer.status, kinds(answer)) == (403, WHOLE)
+    assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="insufficient_scope"']
+    assert (answer.lines(b"content-type"), answer.lines(b"cache-control")) == (
+        ["application/problem+json"],
+        ["no-store"],
+    )
+    assert json.loads(answer.body)["code"] == "forbidden"
+    assert LEAK not in answer.body
+    assert LEAK not in repr(answer.headers).encode()
+    assert behind.told == ["granted", "order.not_owner"]
+    told = behind.records[-1]
+    assert (told.scheme, told.subject, told.subject_proven, told.status) == ("badge", "alice", True, 403)
+    assert (told.requirement, told.rule, told.facts) == ("AUTHENTICATED", None, {"order": 5})
+
+
+async def test_a_bare_thread_knows_of_no_request() -> None:
+    """It shares no context; what it raises is answered as soon as it comes out of the app."""
+
+    def deny() -> None:
+        raise denial()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, deny)
+
+    behind = Behind()
+
+    answer = await anyio.to_thread.run_sync(lambda: asyncio.run(behind.ask(app_of(act))))
+
+    assert (answer.status, behind.denied) == (403, ["order.not_owner"])
+
+
+def test_made_outside_of_any_request_it_is_an_exception_and_no_more() -> None:
+    """It has the status, the text and the facts, and no header."""
+    made = AccessDenied(NOT_OWNER, order=5)
+
+    assert (made.status_code, made.detail, made.reason, made.facts) == (403, "Not allowed", NOT_OWNER, {"order": 5})
+    assert made.headers is not None
+    assert dict(made.headers) == {}
+
+
+@pytest.mark.parametrize("odd", [None, "order.not_owner", 403, Exception(), type(NOT_OWNER)])
+def test_what_is_no_reason_denies_nothing(odd: Any) -> None:
+    """The mistake is named."""
+    with pytest.raises(ConfigurationError, match=r"^reason: .* is no Reason\("):
+        AccessDenied(odd)
+
+
+# --- What is answered ------------------------------------------------------------------------------------------------
+
+
+async def test_a_401_has_a_line_for_each_scheme_of_the_guard() -> None:
+    """In the guard's order, each bare but that which was tried."""
+    behind = Behind(Badge(), Plain("pass"))
+
+    answer = await behind.ask(denying(Reason("session.over", 401, "invalid_token")))
+
+    assert answer.status == 401
+    assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="invalid_token"', 'Pass realm="tests"']
+
+
+async def test_a_401_names_only_the_schemes_that_the_route_accepts() -> None:
+    """What the rule takes no credentials of is not asked for by an endpoint behind it."""
+    behind = Behind(Badge(), Plain("pass"), rules=[Rule("/", via("badge"))])
+
+    answer = await behind.ask(denying(NO_SESSION))
+
+    assert answer.lines(b"www-authenticate") == ['Badge realm="tests"']
+    assert (behind.records[-1].requirement, behind.records[-1].rule) == ("via(badge)", "/")
+
+
+async def test_a_403_after_a_scheme_that_explains_nothing_has_no_challenge() -> None:
+    """As after Basic."""
+    answer = await Behind(Plain("pass")).ask(denying(), field="Pass alice")
+
+    assert (answer.status, answer.lines(b"www-authenticate")) == (403, [])
+
+
+async def test_nobody_is_named_where_nobody_was_proved() -> None:
+    """What an open route is sent was not looked at, and passes for nobody."""
+    behind = Behind(rules=OPEN)
+
+    answer = await behind.ask(denying())
+
+    (record,) = behind.records
+    assert (answer.status, answer.lines(b"www-authenticate")) == (403, [])
+    assert (record.subject, record.subject_proven, record.scheme, record.requirement) == (None, False, None, "PUBLIC")
+    assert behind.badge.presented == []
+
+
+async def test_head_gets_no_body() -> None:
+    """And the length of that which a GET would get."""
+    behind = Behind()
+
+    get = await behind.ask(denying())
+    head = await behind.ask(denying(), method="HEAD")
+
+    assert (head.status, head.body, head.headers) == (403, b"", get.headers)
+
+
+async def test_an_outage_of_the_endpoints_own_says_when_to_come_again() -> None:
+    """A fact of that name is the wait."""
+    answer = await Behind().ask(denying(Reason("ledger.closed", 503), retry_after=90))
+
+    assert (answer.status, answer.lines(b"retry-after")) == (503, ["90"])
+
+
+async def test_render_makes_the_body() -> None:
+    """As of the guard's own denials; neither status nor challenges are its."""
+    behind = Behind(render=lambda request, denied: ("text/plain", f"{request.path} {denied.reason.code}".encode()))
+
+    answer = await behind.ask(denying())
+
+    assert (answer.status, answer.body, answer.lines(b"content-type")) == (403, b"/ order.not_owner", ["text/plain"])
+    assert len(answer.lines(b"www-authenticate")) == 1
+
+
+@pytest.mark.parametrize("error", [LookupError, lambda: AccessDenied(NO_SESSION)])
+async def test_render_that_fails_changes_nothing(error: Callable[[], Exception]) -> None:
+    """Ours stands in; a denial that render makes is none of this request's."""
+
+    def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
+        raise error()
+
+    behind = Behind(render=render)
+
+    answer = await behind.ask(denying())
+
+    assert (answer.status, answer.lines(b"content-type")) == (403, ["application/problem+json"])
+    assert behind.denied == ["order.not_owner"]
+
+
+async def test_an_answer_that_cannot_be_made_is_an_outage() -> None:
+    """A scheme that cannot challenge: 503, and never what the app had to say."""
+
+    class Mute(Badge):
+        def challenges(self, request: AuthRequest, why: Denied | None) -> Any:
+            raise LookupError
+
+    behind = Behind(Mute())
+
+    answer = await behind.ask(denying(NO_SESSION))
+
+    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+
+
+async def test_what_the_scheme_has_to_say_goes_out_with_the_denial() -> None:
+    """Once."""
+    answer = await Behind(Speaking()).ask(denying())
+
+    assert answer.lines(b"x-info") == ["from badge"]
+
+
+@pytest.mark.parametrize("name", ["reason", "self", "status", "cls", "event", "subject", "passage", "denied"])
+async def test_a_fact_may_have_any_name(name: str) -> None:
+    """What the record says by itself is not shadowed by it."""
+    behind = Behind()
+
+    answer = await behind.ask(denying(NOT_OWNER, **{name: "forged"}))
+
+    record = behind.records[-1]
+    assert (answer.status, record.facts) == (403, {name: "forged"})
+    assert (record.reason, record.subject, record.extra()["authguard.reason"]) == (
+        "order.not_owner",
+        "alice",
+        "order.not_owner",
+    )
+    assert record.extra()["authguard.event"] == "denied"
+
+
+async def test_huge_facts_are_clipped() -> None:
+    """And what cannot be put into words is named by its type."""
+
+    class Odd:
+        def __str__(self) -> str:
+            raise LookupError
+
+    behind = Behind()
+
+    await behind.ask(denying(NOT_OWNER, text="x" * 100_000, many=["y"] * 100_000, odd=Odd()))
+
+    facts = behind.records[-1].facts
+    assert len(repr(facts)) < 1000
+    assert facts["odd"] == "Odd"
+
+
+# --- Which denial holds, and for how long ----------------------------------------------------------------------------
+
+
+async def test_the_first_of_two_holds() -> None:
+    """The second is the first in another guise: same reason, same status, same headers, one record."""
+    made: list[AccessDenied] = []
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        made.extend([denial(), AccessDenied(NO_SESSION)])
+        raise made[1]
+
+    behind = Behind()
+
+    answer = await behind.ask(app_of(act))
+
+    assert (answer.status, behind.denied) == (403, ["order.not_owner"])
+    assert [(one.status_code, one.reason, one.facts) for one in made] == [(403, NOT_OWNER, {"order": 5})] * 2
+    assert made[0].headers == made[1].headers
+
+
+async def test_the_exception_has_the_headers_of_the_answer() -> None:
+    """Each challenge on a line of its own, for a framework that answers by itself with a body of its own."""
+    made: list[AccessDenied] = []
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        made.append(AccessDenied(NO_SESSION))
+        raise made[0]
+
+    behind = Behind(Badge(), Plain("pass"))
+    await behind.ask(app_of(act))
+
+    response = PlainTextResponse("", headers=made[0].headers)
+    names = [name for name, _ in response.raw_headers]
+    assert names.count(b"www-authenticate") == 2
+    assert response.headers.getlist("content-length") == ["0"]
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_two_threads_at_once_make_one_denial() -> None:
+    """Both are the denial that is answered and told."""
+    barrier = threading.Barrier(2)
+    made: list[AccessDenied] = []
+
+    def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
+        barrier.wait(30)
+        return "text/plain", denied.reason.code.encode()
+
+    def deny(number: int) -> None:
+        made.append(AccessDenied(Reason(f"thread.n{number}", 403)))
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(2):
+                tasks.start_soon(anyio.to_thread.run_sync, deny, number)
+
+    behind = Behind(render=render)
+
+    answer = await behind.ask(app_of(act))
+
+    assert [one.reason.code for one in made] == behind.denied * 2
+    assert ([answer.body.decode()], len(answer.sent)) == (behind.denied, 2)

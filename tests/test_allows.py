@@ -1,0 +1,125 @@
+"""``allows``: for code that branches. It denies nobody who is merely not allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from authguard import (
+    AUTHENTICATED,
+    OPTIONAL,
+    PUBLIC,
+    ConfigurationError,
+    Requirement,
+    allows,
+    any_of,
+    check,
+    role,
+    scopes,
+    via,
+)
+from tests.behind import OPEN, Behind
+from tests.test_locks import ROWS, Broken
+from tests.test_request import Badge, Plain, drive, http
+
+
+def asking(*requirements: Requirement) -> ASGIApp:
+    """An app that answers with what is allowed."""
+
+    async def endpoint(request: Request) -> Response:
+        return JSONResponse([await allows(request, one) for one in requirements])
+
+    return Starlette(routes=[Route("/{name}", endpoint)])
+
+
+OWN = check("own", lambda principal, params: principal.subject == params["name"])
+ASKED = [role("admin"), role("boss"), AUTHENTICATED, OPTIONAL, any_of(role("boss"), scopes("read")), OWN, via("badge")]
+
+
+@ROWS
+async def test_it_says_what_who_asks_may_do(rules: Any) -> None:
+    """And verifies once, where nobody has; not allowed is neither a denial nor a record."""
+    behind = Behind(Badge(), Plain("pass"), rules=rules)
+
+    answer = await behind.ask(asking(*ASKED), "/alice")
+
+    assert answer.body == b"[true,false,true,true,true,true,true]"
+    assert behind.told == ["granted"]
+
+
+@ROWS
+async def test_it_goes_by_who_asks(rules: Any) -> None:
+    """Somebody else, by another scheme."""
+    answer = await Behind(Badge(), Plain("pass"), rules=rules).ask(asking(*ASKED), "/alice", "Pass bob")
+
+    assert answer.body == b"[false,false,true,true,false,false,false]"
+
+
+@pytest.mark.parametrize("rules", [OPEN, None])
+async def test_nobody_may_do_what_needs_somebody(rules: Any) -> None:
+    """And is not denied for it."""
+    behind = Behind(rules=rules or [], default=OPTIONAL)
+
+    answer = await behind.ask(asking(*ASKED), "/alice", None)
+
+    assert answer.body == b"[false,false,false,true,false,false,false]"
+    assert behind.told == ["granted"]
+
+
+async def test_everybody_may_do_what_is_public() -> None:
+    """Whatever they present: nothing is verified for it."""
+    behind = Behind(rules=OPEN)
+
+    answer = await behind.ask(asking(PUBLIC), "/alice", "Badge wrong")
+
+    assert (answer.body, behind.told, behind.badge.presented) == (b"[true]", [], [])
+
+
+async def test_credentials_that_are_no_good_are_no_answer() -> None:
+    """They are refused, as everywhere."""
+    behind = Behind(rules=OPEN)
+
+    answer = await behind.ask(asking(role("admin")), "/alice", "Badge wrong")
+
+    assert (answer.status, behind.told) == (401, ["badge.wrong"])
+    assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="invalid_token"']
+
+
+@ROWS
+async def test_it_is_asked_from_a_thread(rules: Any) -> None:
+    """By anyio's bridge."""
+
+    def endpoint(request: Request) -> Response:
+        return JSONResponse([anyio.from_thread.run(allows, request, one) for one in (role("admin"), role("boss"))])
+
+    behind = Behind(rules=rules)
+
+    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]))
+
+    assert (answer.body, behind.told) == (b"[true,false]", ["granted"])
+
+
+@ROWS
+@pytest.mark.parametrize(
+    ("odd", "error"),
+    [(via("nowhere"), ConfigurationError), (Broken("unmet"), LookupError), ("admin", ConfigurationError)],
+)
+async def test_what_nobody_can_ever_meet_is_a_mistake(rules: Any, odd: Any, error: type[Exception]) -> None:
+    """Which shows: False would hide it for good."""
+    with pytest.raises(error):
+        await Behind(rules=rules).ask(asking(odd), "/alice")
+
+
+async def test_without_a_guard_nothing_is_allowed() -> None:
+    """It is a mistake, as of a lock."""
+    for one in (PUBLIC, OPTIONAL, role("admin")):
+        with pytest.raises(ConfigurationError, match="no guard"):
+            await drive(asking(one), http("/alice"))

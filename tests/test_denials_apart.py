@@ -1,0 +1,145 @@
+"""A denial is of one request, and ends with it: no other sees it, and nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import weakref
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from authguard import AccessDenied, Rule, role
+from authguard.passage import CURRENT, Passage
+from tests.behind import NO_SESSION, OPEN, Behind, app_of, denial, respond
+from tests.test_request import Endpoint, drive, fields, http
+
+
+async def _none() -> Message:
+    raise AssertionError
+
+
+async def test_a_denial_is_that_requests_alone() -> None:
+    """In one task after another and at the same time, as on one connection that is kept alive."""
+    behind = Behind()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.lowlevel.checkpoint()
+        if scope["path"] == "/deny":
+            denial()
+            await anyio.lowlevel.checkpoint()
+        await respond(send)
+
+    app = app_of(act)
+    inside = [(await behind.ask(app, path)).status for path in ("/deny", "/", "/deny", "/")]
+    statuses: dict[int, int] = {}
+
+    async def one(number: int) -> None:
+        statuses[number] = (await behind.ask(app, "/deny" if number % 2 else "/")).status
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(one, number)
+
+    assert inside == [403, 200, 403, 200]
+    assert statuses == {number: 403 if number % 2 else 200 for number in range(50)}
+    assert CURRENT.get() is None
+
+
+async def test_who_outlives_the_request_denies_nothing() -> None:
+    """What a task makes that the request has left behind is an exception like any, and no record of it is made."""
+    behind, made = Behind(), list[AccessDenied]()
+    done, finished = anyio.Event(), anyio.Event()
+
+    async def later() -> None:
+        await done.wait()
+        made.extend([denial(), AccessDenied(NO_SESSION)])
+        finished.set()
+
+    async with anyio.create_task_group() as tasks:
+
+        async def act(scope: Scope, receive: Receive, send: Send) -> None:
+            tasks.start_soon(later)
+            await respond(send, b"fine")
+
+        answer = await behind.ask(app_of(act))
+        done.set()
+        await finished.wait()
+
+        assert (answer.status, answer.body, behind.told) == (200, b"fine", ["granted"])
+        assert [one.status_code for one in made] == [403, 401]
+
+
+async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
+    """The slot is still there, and closed."""
+    behind, seen = Behind(), list[Passage | None]()
+    context: list[contextvars.Context] = []
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        context.append(contextvars.copy_context())
+        await respond(send, b"fine")
+
+    await behind.ask(app_of(act))
+    made = context[0].run(denial)
+    seen.append(context[0].run(CURRENT.get))
+
+    assert isinstance(seen[0], Passage)
+    assert (made.status_code, seen[0].noted, behind.told) == (403, None, ["granted"])
+
+
+def test_a_request_that_its_loop_left_behind_ends_in_silence() -> None:
+    """The collector ends it in a context of its own, where the slot is not its to set back."""
+    behind = Behind(rules=OPEN)
+    app = behind.wrap(app_of(lambda *_: asyncio.Event().wait()))
+
+    async def begin() -> Any:
+        running = app(http(), _none, _none)  # type: ignore[arg-type]
+        contextvars.copy_context().run(running.send, None)
+        return running
+
+    running = asyncio.run(begin())
+    contextvars.copy_context().run(running.close)
+
+
+async def test_a_request_leaves_nothing_to_the_collector() -> None:
+    """Neither the scope nor what stands in it: both go when the server lets go of them."""
+
+    class Kept(dict[str, Any]):
+        pass
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, b"fine")
+
+    app = Behind(rules=[Rule("/**", role("admin"))]).wrap(app_of(act))
+    scope = Kept(http(headers=fields("Badge alice")))
+    gone = weakref.ref(scope)
+    gc.disable()
+    try:
+        await drive(app, scope)
+        del scope
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("path", ["/", "/open"])
+async def test_the_marker_of_an_outer_guard_is_put_back(path: str) -> None:
+    """What comes after the inner guard in the outer app asks the outer one again."""
+    inner, outer, seen = Behind(), Behind(), list[bool]()
+    wrapped = inner.wrap(Endpoint())
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        before = scope["authguard"]
+        await wrapped(scope, receive, send)
+        seen.append(scope["authguard"] is before is CURRENT.get())
+
+    app: ASGIApp = outer.wrap(app_of(act))
+    scope = http(path, headers=fields("Badge alice"))
+    await drive(app, scope)
+
+    assert seen == [True]
+    assert "authguard" not in scope

@@ -1,0 +1,227 @@
+"""A denial while an answer is on its way: once and whole, or the server sees the exception."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from authguard import AccessDenied
+from tests.behind import LEAK, WHOLE, Behind, app_of, denial, kinds, respond, start
+from tests.test_request import Exchange, fields, http
+
+
+async def _once_begun(request: Request) -> Response:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"piece"
+        raise denial()
+
+    return StreamingResponse(pieces())
+
+
+async def _in_the_background(request: Request) -> Response:
+    def work() -> None:
+        raise denial()
+
+    return PlainTextResponse("piece", background=BackgroundTask(work))
+
+
+@pytest.mark.parametrize("endpoint", [_once_begun, _in_the_background])
+async def test_what_has_begun_is_not_replaced(endpoint: Any) -> None:
+    """The server sees the exception, so that it can break off; there is one record, and no second answer."""
+    behind, sent = Behind(), list[Message]()
+    app = behind.wrap(Starlette(routes=[Route("/", endpoint)]))
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the framework makes of it
+        await app(http(headers=fields("Badge alice")), receive, send)
+
+    assert isinstance(caught.value, AccessDenied) or isinstance(caught.value.__cause__, AccessDenied)
+    assert sent[0] == {"type": "http.response.start", "status": 200, "headers": sent[0]["headers"]}
+    assert b"".join(message.get("body", b"") for message in sent[1:]) == b"piece"
+    assert behind.told == ["granted", "order.not_owner"]
+
+
+async def test_what_has_begun_goes_on_where_the_app_catches() -> None:
+    """The answer is the app's own to its end."""
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        denial()
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    behind = Behind()
+
+    answer = await behind.ask(app_of(act))
+
+    assert (answer.status, answer.body, behind.denied) == (200, b"whole", ["order.not_owner"])
+
+
+@pytest.mark.parametrize("what", ["http.response.early_hint", "http.response.push", "http.response.debug"])
+async def test_what_comes_before_a_start_begins_nothing(what: str) -> None:
+    """It goes out, and the denial after it is still answered in full."""
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": what})
+        raise denial()
+
+    answer = await Behind().ask(app_of(act))
+
+    assert kinds(answer) == [what, *WHOLE]
+
+
+@pytest.mark.parametrize(
+    "what", [*WHOLE, "http.response.pathsend", "http.response.zerocopysend", "http.response.trailers", "http.odd"]
+)
+async def test_nothing_goes_out_after_a_denial_but_its_answer(what: str) -> None:
+    """Whatever the app sends, and however often."""
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        denial()
+        for _ in range(3):
+            await send({"type": what, "status": 200, "path": "/LEAK", "body": LEAK})
+
+    answer = await Behind().ask(app_of(act))
+
+    assert (kinds(answer), answer.status, LEAK in answer.body) == (WHOLE, 403, False)
+
+
+async def test_the_answer_goes_out_as_soon_as_the_app_sends() -> None:
+    """An endless stream does not keep it back."""
+    behind, seen = Behind(), list[int]()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        denial()
+        await send(start())
+        seen.append(answered.status)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        answered.sent.append(message)
+
+    answered = Exchange()
+    await behind.wrap(app_of(act))(http(headers=fields("Badge alice")), _none, send)
+
+    assert seen == [403]
+    assert len(sent) == 2
+
+
+async def _none() -> Message:
+    raise AssertionError
+
+
+# --- A server that is slow, or gone ----------------------------------------------------------------------------------
+
+
+class Slow:
+    """A server's ``send`` that waits before each message, in which a task may be cancelled."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.entered = 0
+
+    async def __call__(self, message: Message) -> None:
+        self.entered += 1
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        self.sent.append(message)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+async def test_an_answer_survives_the_task_that_sent_it(after: int) -> None:
+    """A task group cancels its tasks when one denies; what one of them had begun to answer goes on."""
+    slow, behind = Slow(), Behind()
+
+    async def stream(send: Send) -> None:
+        await send(start())
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        error = denial()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stream, send)
+            while slow.entered < after:
+                await anyio.lowlevel.checkpoint()
+            raise error
+
+    await behind.wrap(app_of(act))(http(headers=fields("Badge alice")), _none, slow)
+
+    assert [message["type"] for message in slow.sent] == WHOLE
+    assert slow.sent[0]["status"] == 403
+
+
+async def test_two_tasks_that_send_at_once_answer_once() -> None:
+    """While one task is in the midst of the answer, what another sends is dropped."""
+    slow, behind = Slow(), Behind()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        denial()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(respond, send)
+
+    await behind.wrap(app_of(act))(http(headers=fields("Badge alice")), _none, slow)
+
+    assert [message["type"] for message in slow.sent] == WHOLE
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("sends", [True, False])
+async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -> None:
+    """The client is gone: the app is told as ever, or the server itself; there is one record."""
+    behind, tried = Behind(), list[Message]()
+
+    async def send(message: Message) -> None:
+        tried.append(message)
+        if len(tried) == failing + 1:
+            raise OSError
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        denial()
+        if sends:
+            await respond(send)
+
+    app = behind.wrap(app_of(act))
+    scope = http(headers=fields("Badge alice"))
+    if sends:
+        await app(scope, _none, send)
+    else:
+        with pytest.raises(OSError):  # noqa: PT011 - the server's own
+            await app(scope, _none, send)
+
+    assert [message["type"] for message in tried] == WHOLE[: failing + 1]
+    assert behind.denied == ["order.not_owner"]
+
+
+async def test_a_request_that_is_cancelled_is_told_all_the_same() -> None:
+    """The client left after the denial: one record, and no answer."""
+    behind = Behind()
+    denied = anyio.Event()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        denial()
+        denied.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(behind.ask, app_of(act))
+        await denied.wait()
+        tasks.cancel_scope.cancel()
+
+    assert behind.denied == ["order.not_owner"]

@@ -1,0 +1,242 @@
+"""Denials behind a handshake: a status while the server can still send one, else the close code 1008."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from authguard import AccessDenied, allows, role
+from authguard.starlette import requires
+from tests.behind import EITHER, NO_SESSION, OPEN, Behind, Speaking, app_of, denial, kinds
+from tests.test_request import Exchange, drive, fields, websocket
+
+DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
+CONNECT: Message = {"type": "websocket.connect"}
+SAID: Message = {"type": "websocket.receive", "text": "hello"}
+STATUS = ["websocket.http.response.start", "websocket.http.response.body"]
+CLOSED = {"type": "websocket.close", "code": 1008}
+
+Act = Callable[[WebSocket], Any]
+
+
+def starlette(act: Act) -> ASGIApp:
+    """A route of Starlette's."""
+    return Starlette(routes=[WebSocketRoute("/", act)])
+
+
+def fastapi(act: Act) -> ASGIApp:
+    """A route of FastAPI's."""
+    app = FastAPI()
+
+    @app.websocket("/")
+    async def endpoint(websocket: WebSocket) -> None:
+        await act(websocket)
+
+    return app
+
+
+def bare(act: Act) -> ASGIApp:
+    """No framework."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        await act(WebSocket(scope, receive, send))
+
+    return app_of(run)
+
+
+FRAMEWORKS = pytest.mark.parametrize("framework", [starlette, fastapi, bare])
+
+
+async def shake(behind: Behind, app: ASGIApp, *messages: Message, **more: Any) -> Exchange:
+    """One WebSocket to the app."""
+    scope = websocket(headers=fields("Badge alice"), **more)
+    return await drive(behind.wrap(app), scope, CONNECT, *messages)
+
+
+async def before_accept(socket: WebSocket) -> None:
+    """Raises it."""
+    raise denial()
+
+
+async def closed_instead(socket: WebSocket) -> None:
+    """Closes with a code of its own."""
+    denial()
+    await socket.receive()
+    await socket.close(4000)
+
+
+async def accepted_nonetheless(socket: WebSocket) -> None:
+    """Goes on."""
+    denial()
+    await socket.accept()
+    await socket.send_text("LEAK")
+
+
+async def denied_by_itself(socket: WebSocket) -> None:
+    """Begins an answer of its own."""
+    denial()
+    await socket.send({"type": "websocket.http.response.start", "status": 200, "headers": []})
+
+
+@FRAMEWORKS
+@pytest.mark.parametrize("act", [before_accept, closed_instead, accepted_nonetheless, denied_by_itself])
+async def test_before_accept_it_is_a_status_where_the_server_can(framework: Any, act: Act) -> None:
+    """403 with its challenge, whatever the app does after it, and one record."""
+    behind = Behind()
+
+    answer = await shake(behind, framework(act), **DENIAL)
+
+    assert (kinds(answer), answer.status) == (STATUS, 403)
+    assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="insufficient_scope"']
+    assert behind.told == ["granted", "order.not_owner"]
+
+
+@FRAMEWORKS
+async def test_before_accept_it_is_1008_where_the_server_cannot(framework: Any) -> None:
+    """Which servers send as a 403."""
+    assert (await shake(Behind(), framework(before_accept))).sent == [CLOSED]
+
+
+async def after_accept(socket: WebSocket) -> None:
+    """Raises it."""
+    await socket.accept()
+    await socket.send_text("first")
+    raise denial()
+
+
+async def after_accept_and_on(socket: WebSocket) -> None:
+    """Goes on."""
+    await socket.accept()
+    await socket.send_text("first")
+    denial()
+    for _ in range(3):
+        await socket.send_text("LEAK")
+    await socket.close(1000)
+
+
+async def in_a_task_beside(socket: WebSocket) -> None:
+    """Raises it beside a task that waits."""
+
+    async def deny() -> None:
+        raise denial()
+
+    await socket.accept()
+    await socket.send_text("first")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(deny)
+        tasks.start_soon(anyio.sleep_forever)
+
+
+@FRAMEWORKS
+@pytest.mark.parametrize("act", [after_accept, after_accept_and_on, in_a_task_beside])
+async def test_an_accepted_websocket_is_closed(framework: Any, act: Act) -> None:
+    """With 1008, once; what the app has to say after it stays in."""
+    behind = Behind()
+
+    answer = await shake(behind, framework(act), **DENIAL)
+
+    assert kinds(answer) == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert (answer.sent[1]["text"], answer.sent[2]) == ("first", CLOSED)
+    assert behind.denied == ["order.not_owner"]
+
+
+@FRAMEWORKS
+async def test_after_its_end_there_is_nothing_to_close(framework: Any) -> None:
+    """It is told, and the server hears nothing of it."""
+
+    async def act(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close(1000)
+        raise denial()
+
+    behind = Behind()
+
+    answer = await shake(behind, framework(act))
+
+    assert kinds(answer) == ["websocket.accept", "websocket.close"]
+    assert behind.denied == ["order.not_owner"]
+
+
+async def test_what_the_app_began_to_refuse_by_itself_is_its_own() -> None:
+    """The server sees the exception, as after the start of any answer."""
+
+    async def act(socket: WebSocket) -> None:
+        await socket.send({"type": "websocket.http.response.start", "status": 404, "headers": []})
+        raise denial()
+
+    with pytest.raises(AccessDenied):
+        await shake(Behind(), bare(act), **DENIAL)
+
+
+async def test_a_client_that_leaves_is_no_denial() -> None:
+    """What Starlette raises then comes out as it would without us."""
+
+    async def act(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.receive_text()
+
+    behind = Behind()
+
+    with pytest.raises(WebSocketDisconnect):
+        await shake(behind, bare(act))
+
+    assert behind.denied == []
+
+
+@FRAMEWORKS
+async def test_each_message_may_be_locked(framework: Any) -> None:
+    """By what code asks, or by a denial of its own, while the socket is open."""
+
+    async def act(socket: WebSocket) -> None:
+        await socket.accept()
+        while True:
+            text = await socket.receive_text()
+            await socket.send_text(f"{text} {await allows(socket, role('admin'))} {await allows(socket, role('boss'))}")
+            if text == "enough":
+                raise AccessDenied(NO_SESSION)
+
+    behind = Behind()
+
+    answer = await shake(behind, framework(act), SAID, {"type": "websocket.receive", "text": "enough"})
+
+    texts = [message["text"] for message in answer.sent[1:-1]]
+    assert (texts, answer.sent[-1]) == (["hello True False", "enough True False"], CLOSED)
+    assert behind.told == ["granted", "session.over"]
+
+
+@pytest.mark.parametrize("rules", [OPEN, EITHER, []])
+async def test_a_lock_is_asked_before_the_handshake_is_accepted(rules: Any) -> None:
+    """403 as a status; the endpoint is not reached."""
+    reached: list[str] = []
+
+    @requires(role("boss"))
+    async def endpoint(websocket: WebSocket) -> None:
+        reached.append("LEAK")
+
+    behind = Behind(rules=rules)
+
+    answer = await shake(behind, starlette(endpoint), **DENIAL)
+
+    assert (kinds(answer), answer.status, reached) == (STATUS, 403, [])
+    assert behind.denied == ["role.missing"]
+
+
+async def test_what_a_scheme_has_to_say_goes_out_on_a_handshake_that_a_lock_opened() -> None:
+    """The lock verifies behind an open rule, and the fields go out with the acceptance."""
+
+    @requires(role("admin"))
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept(headers=[(b"x-app", b"1")])
+        await websocket.close()
+
+    answer = await shake(Behind(Speaking(), rules=OPEN), starlette(endpoint))
+
+    assert answer.sent[0]["headers"] == [(b"x-app", b"1"), (b"x-info", b"from badge")]

@@ -1,0 +1,271 @@
+"""A lock on a route: it verifies where the rule did not, once, and only ever tightens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from authguard import (
+    AUTHENTICATED,
+    OPTIONAL,
+    PUBLIC,
+    AuthRequest,
+    BackendUnavailable,
+    Credentials,
+    Moment,
+    Outcome,
+    Principal,
+    Requirement,
+    Rule,
+    Unmet,
+    all_of,
+    check,
+    role,
+    scopes,
+    step_up,
+    via,
+)
+from authguard.access import Lock
+from authguard.starlette import requires
+from tests.behind import EITHER, OPEN, Behind
+from tests.test_request import Badge, Plain
+
+
+def locked(*requirements: Requirement, path: str = "/") -> ASGIApp:
+    """An app with one route under these locks, the first outermost. It tells whom it is asked by."""
+
+    async def endpoint(request: Request) -> Response:
+        return JSONResponse([request.user.display_name, sorted(request.auth.scopes)])
+
+    guarded: Any = endpoint
+    for requirement in reversed(requirements):
+        guarded = requires(requirement)(guarded)
+    return Starlette(routes=[Route(path, guarded)])
+
+
+ALICE = b'["alice",["authenticated","read","role:admin"]]'
+ROWS = pytest.mark.parametrize("rules", [OPEN, EITHER, []], ids=["public", "optional", "authenticated"])
+
+
+# --- Who is verified, and when ---------------------------------------------------------------------------------------
+
+
+@ROWS
+@pytest.mark.parametrize("locks", [1, 3])
+async def test_whoever_comes_is_verified_once(rules: Any, locks: int) -> None:
+    """By the rule or by the first lock; there is one record, and the endpoint knows who it is."""
+    behind = Behind(rules=rules)
+
+    answer = await behind.ask(locked(*[role("admin"), AUTHENTICATED, OPTIONAL][:locks]))
+
+    assert (answer.status, answer.body) == (200, ALICE)
+    assert (behind.badge.presented, behind.told) == (["alice"], ["granted"])
+
+
+async def test_a_lock_that_verifies_is_what_the_record_names() -> None:
+    """With the rule that left it open."""
+    behind = Behind(rules=OPEN)
+
+    await behind.ask(locked(role("admin")))
+
+    (record,) = behind.records
+    assert (record.requirement, record.rule, record.subject, record.subject_proven) == (
+        "role(admin)",
+        "/**",
+        "alice",
+        True,
+    )
+
+
+@ROWS
+async def test_two_locks_at_the_same_time_verify_once(rules: Any) -> None:
+    """What may be used once would be refused at the second time."""
+
+    class Waits(Badge):
+        async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+            await anyio.lowlevel.checkpoint()
+            return await super().authenticate(request, credentials)
+
+    async def endpoint(request: Request) -> Response:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(Lock(role("admin")).open, request)
+        return PlainTextResponse("fine")
+
+    scheme = Waits()
+    behind = Behind(scheme, rules=rules)
+
+    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]))
+
+    assert (answer.status, scheme.presented, behind.told) == (200, ["alice"], ["granted"])
+
+
+@pytest.mark.parametrize(("field", "code"), [("Badge wrong", "badge.wrong"), ("Badge bob", "role.missing")])
+async def test_two_locks_at_the_same_time_deny_once(field: str, code: str) -> None:
+    """The second finds the denial of the first, and looks at nothing again."""
+
+    async def endpoint(request: Request) -> Response:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(swallowing, Lock(role("admin")), request)
+        return PlainTextResponse("LEAK")
+
+    async def swallowing(one: Lock, request: Request) -> None:
+        with pytest.raises(Exception, match="Not a"):
+            await one.open(request)
+
+    behind = Behind(rules=OPEN)
+
+    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]), field=field)
+
+    assert (answer.status, behind.told, len(behind.badge.presented)) == (401 if "wrong" in field else 403, [code], 1)
+
+
+async def test_a_lock_whose_asker_was_cancelled_can_be_asked_again() -> None:
+    """Whoever gives up in the midst of it leaves nothing locked, and nobody proved."""
+
+    class Hangs(Badge):
+        async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+            outcome = await super().authenticate(request, credentials)
+            if len(self.presented) == 1:
+                await anyio.sleep_forever()
+            return outcome
+
+    async def endpoint(request: Request) -> Response:
+        with anyio.move_on_after(0.01):
+            await Lock(AUTHENTICATED).open(request)
+        assert not request.user.is_authenticated
+        who = await Lock(AUTHENTICATED).open(request)
+        return PlainTextResponse("nobody" if who is None else who.subject)
+
+    behind = Behind(Hangs(), rules=OPEN)
+
+    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]))
+
+    assert (answer.body, behind.told) == (b"alice", ["granted"])
+
+
+# --- What is denied --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rules", [OPEN, EITHER], ids=["public", "optional"])
+@pytest.mark.parametrize(
+    ("requirement", "field", "status", "reason", "challenges"),
+    [
+        (role("admin"), None, 401, "credentials.missing", ['Badge realm="tests"', 'Pass realm="tests"']),
+        (via("pass"), None, 401, "credentials.missing", ['Pass realm="tests"']),
+        (OPTIONAL, "Badge wrong", 401, "badge.wrong", ['Badge realm="tests", error="invalid_token"', "Pass"]),
+        (role("boss"), "Badge alice", 403, "role.missing", ['Badge realm="tests", error="insufficient_scope"']),
+        (role("boss"), "Pass alice", 403, "role.missing", []),
+        (scopes("write"), "Badge alice", 403, "scope.missing", ["Badge"]),
+        (step_up(max_age=5), "Badge alice", 401, "step_up.required", ["Badge"]),
+        (check("never", lambda principal, params: False), "Badge alice", 403, "check.refused", ["Badge"]),
+    ],
+)
+async def test_a_lock_denies_as_a_rule_does(
+    rules: Any, requirement: Requirement, field: str | None, status: int, reason: str, challenges: list[str]
+) -> None:
+    """The same statuses, the same challenges, of those schemes alone that can meet it; one record."""
+    behind = Behind(Badge(tells_login=True), Plain("pass"), rules=rules)
+
+    answer = await behind.ask(locked(requirement), field=field)
+
+    found = answer.lines(b"www-authenticate")
+    assert (answer.status, behind.denied) == (status, [reason])
+    assert len(found) >= len(challenges)
+    assert all(line.startswith(start) for line, start in zip(found, challenges, strict=False))
+    assert behind.records[-1].requirement == str(requirement)
+
+
+async def test_what_the_lock_cannot_take_is_not_verified() -> None:
+    """Behind an open rule, credentials of another scheme are none; where the rule took them, they do not suffice."""
+    badge, other = Badge(), Plain("pass")
+    behind = Behind(badge, other, rules=[Rule("/", PUBLIC), Rule("/mine", AUTHENTICATED)])
+
+    answers = [await behind.ask(locked(via("badge"), path=path), path, "Pass alice") for path in ("/", "/mine")]
+
+    assert [answer.status for answer in answers] == [401, 403]
+    assert (behind.denied, other.presented) == (["scheme.unsupported", "scheme.insufficient"], ["alice"])
+
+
+async def test_a_lock_never_loosens() -> None:
+    """The rule is asked first, and the endpoint is not reached."""
+    behind = Behind(rules=[Rule("/", role("boss"))])
+
+    answer = await behind.ask(locked(OPTIONAL, AUTHENTICATED))
+
+    assert (answer.status, behind.denied) == (403, ["role.missing"])
+
+
+async def test_a_check_sees_the_parameters_of_the_route_as_strings() -> None:
+    """Whatever a converter made of them."""
+    seen: list[Mapping[str, str]] = []
+
+    def is_seventh(principal: Principal, params: Mapping[str, str]) -> bool:
+        seen.append(params)
+        return params["number"] == "7"
+
+    requirement = check("seventh", is_seventh)
+    answer = await Behind(rules=OPEN).ask(locked(requirement, path="/orders/{number:int}/{name}"), "/orders/7/x")
+
+    assert (answer.status, seen) == (200, [{"number": "7", "name": "x"}])
+
+
+@ROWS
+@pytest.mark.parametrize("requirement", [via("nowhere"), step_up(max_age=5), all_of(via("badge"), via("pass"))])
+async def test_what_no_scheme_can_meet_stays_closed(rules: Any, requirement: Requirement) -> None:
+    """503, and the record says what is wrong with it; the endpoint is not reached."""
+    behind = Behind(Badge(), Plain("pass"), rules=rules)
+
+    answer = await behind.ask(locked(requirement))
+
+    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+    assert "no scheme" in str(behind.records[-1].facts["problem"])
+
+
+class Broken:
+    """A requirement of somebody's own that fails."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+        raise LookupError
+
+    def schemes(self, every: frozenset[str]) -> frozenset[str]:
+        if self.where == "schemes":
+            raise LookupError
+        return every
+
+    def scopes_named(self) -> tuple[str, ...]:
+        return ()
+
+
+@ROWS
+@pytest.mark.parametrize("where", ["schemes", "unmet"])
+async def test_what_fails_stays_closed(rules: Any, where: str) -> None:
+    """503, as where a rule asks it, and never the framework's 500."""
+    behind = Behind(rules=rules)
+
+    answer = await behind.ask(locked(Broken(where)))
+
+    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+
+
+async def test_an_outage_is_one() -> None:
+    """503 with its reason and when to come again."""
+    table = {"alice": BackendUnavailable("down", retry_after=30)}
+    behind = Behind(Badge(table=table), rules=OPEN)
+
+    answer = await behind.ask(locked(AUTHENTICATED))
+
+    assert (answer.status, answer.lines(b"retry-after"), behind.denied) == (503, ["30"], ["store.unavailable"])

@@ -1,0 +1,152 @@
+"""A scheme that reads the body, behind an open rule: the lock asks when the app has read none, some, or all of it."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from authguard import AUTHENTICATED
+from authguard.access import Lock
+from authguard.edge import _MOST_KEPT, Body
+from authguard.fastapi import requires
+from tests.behind import OPEN, Behind, app_of, respond
+from tests.test_middleware import Webhook, chunks, signed
+from tests.test_request import Exchange, drive
+
+PARTS = [b"one ", b"", b"two ", b"three"]
+WHOLE = b"".join(PARTS)
+LIMIT = _MOST_KEPT
+
+
+async def post(app: ASGIApp, *parts: bytes, body: bytes | None = None) -> tuple[Exchange, Behind]:
+    """The parts of a body that is signed, sent to the app behind an open rule."""
+    behind = Behind(Webhook(limit=2 * LIMIT), rules=OPEN)
+    scope = signed(b"".join(parts) if body is None else body)
+    scope["headers"].append((b"content-type", b"application/json"))
+    answer = await drive(behind.wrap(app), scope, *chunks(*parts))
+    return answer, behind
+
+
+def locked(before: int, seen: list[bytes]) -> ASGIApp:
+    """An app that receives so many messages before the lock, and the others after it."""
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+
+        async def take() -> None:
+            nonlocal more
+            message = await receive()
+            assert message["type"] == "http.request"
+            seen.append(message["body"])
+            more = message["more_body"]
+
+        for _ in range(before):
+            await take()
+        await Lock(AUTHENTICATED).open(Request(scope, receive))
+        while more:
+            await take()
+        await respond(send, b"fine")
+
+    return app_of(act)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 4])
+async def test_the_scheme_and_the_app_both_get_the_whole_body(before: int) -> None:
+    """However much of it the app had received when the lock was asked."""
+    seen: list[bytes] = []
+
+    answer, behind = await post(locked(before, seen), *PARTS)
+
+    assert (answer.status, behind.told) == (200, ["granted"])
+    assert b"".join(seen) == WHOLE
+
+
+@pytest.mark.parametrize("before", [0, 2, 4])
+async def test_a_body_that_was_not_signed_is_refused(before: int) -> None:
+    """Also where the app has it already."""
+    answer, behind = await post(locked(before, []), *PARTS, body=b"another")
+
+    assert (answer.status, behind.denied) == (401, ["badge.wrong"])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_of_what_the_app_has_read_only_so_much_is_kept(whole: bool) -> None:
+    """Beyond it the lock stays closed, and waits for nothing: 413, though the scheme itself would take it."""
+    parts = [bytes(LIMIT), b"x", b"y"]
+
+    with anyio.fail_after(5):
+        answer, behind = await post(locked(3 if whole else 2, []), *parts)
+
+    assert (answer.status, behind.denied) == (413, ["body.too_large"])
+
+
+async def test_what_was_kept_in_vain_is_let_go() -> None:
+    """Nobody can ask for it any more."""
+    messages = iter(chunks(bytes(LIMIT), b"x", b"y"))
+
+    async def receive() -> Message:
+        return next(messages)
+
+    body = Body(receive, keep=True)
+    given = [len((await body.receive())["body"]) for _ in range(3)]
+
+    assert given == [LIMIT, 1, 1]
+    assert len(body._read) == 0
+
+
+async def test_as_much_as_is_kept_is_enough() -> None:
+    """To the octet."""
+    answer, _ = await post(locked(2, []), bytes(LIMIT - 1), b"x")
+
+    assert answer.status == 200
+
+
+async def test_what_the_app_has_not_read_may_be_longer() -> None:
+    """The scheme's own limit counts then."""
+    seen: list[bytes] = []
+
+    answer, _ = await post(locked(0, seen), bytes(LIMIT), bytes(LIMIT))
+
+    assert (answer.status, sum(map(len, seen))) == (200, 2 * LIMIT)
+
+
+async def test_a_client_that_leaves_before_its_body_is_whole_is_refused() -> None:
+    """The app had a part of it."""
+    behind = Behind(Webhook(), rules=OPEN)
+    parts = chunks(b"one ", more=True)
+
+    answer = await drive(behind.wrap(locked(1, [])), signed(WHOLE), *parts)
+
+    assert (answer.status, behind.denied) == (400, ["body.incomplete"])
+
+
+async def _endpoint(request: Request) -> Response:
+    body = await request.body()
+    await Lock(AUTHENTICATED).open(request)
+    return PlainTextResponse(body + await request.body())
+
+
+async def test_starlettes_request_reads_it_before_the_lock() -> None:
+    """And still has it."""
+    answer, _ = await post(Starlette(routes=[Route("/", _endpoint, methods=["POST"])]), b"[1]")
+
+    assert answer.body == b"[1][1]"
+
+
+async def test_fastapi_reads_it_before_its_dependencies() -> None:
+    """So that a lock always comes after."""
+    app = FastAPI()
+
+    @app.post("/", dependencies=[requires(AUTHENTICATED)])
+    async def hook(numbers: list[int]) -> list[int]:
+        return numbers
+
+    answer, behind = await post(app, b"[1, ", b"2]")
+
+    assert (answer.status, answer.body, behind.told) == (200, b"[1,2]", ["granted"])
