@@ -55,6 +55,9 @@ from authguard.wire.grammar import WireError
 #: Runs after a scheme accepted: returns the principal (this one or a richer one) or ``Rejected``.
 Check: TypeAlias = Callable[[AuthRequest, Principal], Awaitable[Principal | Rejected]]
 
+#: For tests: who acts, of the accepted schemes, whatever a request presents; None looks at what it presents.
+StandIn: TypeAlias = Callable[[frozenset[str], Callable[..., Denied]], Principal | Denied | None]
+
 #: A request that waited longer than this, in seconds, reads the clock again before it is granted.
 LONG_WAIT = 1.0
 
@@ -74,6 +77,9 @@ class Guard:
     Raises ``ConfigurationError``.
     """
 
+    #: Set by ``authguard.testing`` while one of its blocks is open, and by nothing else.
+    stand_in: StandIn | None = None
+
     def __init__(
         self,
         *schemes: Scheme,
@@ -92,15 +98,15 @@ class Guard:
         self.table = RuleTable(rules, default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
-        self._sent_by_browsers = {one.name for one in self.schemes if one.sent_by_browsers or one.carrier.ambient}
+        self.sent_by_browsers = {one.name for one in self.schemes if one.sent_by_browsers or one.carrier.ambient}
         self._carriers = carried(self.schemes)
         ruled = [rule.requirement for rule in self.table.rules]
         self.requirements = Requirements(
             self.schemes, {"default": [UNLISTED, self.table.default.requirement], "rules": ruled}
         )
-        self._implied = close_over(implies or {})
+        self.implied = close_over(implies or {})
         (self._clock,), (self._monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
-        self._checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
+        self.checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
         if any(map(iscoroutinefunction, self._hooks)):
             raise ConfigurationError("hooks", "a hook is no async function: it is called while the request waits")
         self._teller = Teller(self._hooks, to_log=log, monotonic=self._monotonic)
@@ -123,17 +129,17 @@ class Guard:
         tried: str | None = None
         began = self._monotonic()
         try:
-            if proven is not None:
-                tried = proven.scheme
-                outcome = await self._checked(request, Accepted(self._known(proven, tried)))
+            known = proven or (self.stand_in and self.stand_in(accepted, refuse))
+            chosen = known or choose(request, self._carriers, accepted, refuse)
+            if isinstance(chosen, Denied):
+                anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
+                return Granted(None, match.requirement) if anonymous else chosen
+            tried = chosen.scheme
+            if proven is None and tried in self.sent_by_browsers and is_foreign(request, origins):
+                return refuse(ORIGIN_FOREIGN, tried, facts=told_of(request))
+            if isinstance(chosen, Principal):
+                outcome = await self._checked(request, Accepted(self._known(chosen, tried)))
             else:
-                chosen = choose(request, self._carriers, accepted, refuse)
-                if isinstance(chosen, Denied):
-                    anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
-                    return Granted(None, match.requirement) if anonymous else chosen
-                tried = chosen.scheme
-                if tried in self._sent_by_browsers and is_foreign(request, origins):
-                    return refuse(ORIGIN_FOREIGN, tried, facts=told_of(request))
                 outcome = await self._outcome(request, chosen)
             if isinstance(outcome, Accepted) and self._monotonic() - began > LONG_WAIT:
                 outcome = self._still_good(request, outcome)
@@ -182,12 +188,12 @@ class Guard:
         principal = self._known(outcome.principal, scheme.name)
         if principal is not outcome.principal:
             outcome = Accepted(principal, outcome.response_headers, outcome.facts)
-        return await self._checked(request, outcome) if self._checks else outcome
+        return await self._checked(request, outcome) if self.checks else outcome
 
     async def _checked(self, request: AuthRequest, accepted: Accepted) -> Outcome:
         """What the checks make of who was accepted, here or by an outer guard."""
         principal, headers = accepted.principal, accepted.response_headers
-        for check in self._checks:
+        for check in self.checks:
             checked = await ask(check(request, principal), self._deadline)
             if isinstance(checked, Rejected):
                 told = (*headers, *checked.response_headers)
@@ -200,10 +206,10 @@ class Guard:
         if not isinstance(principal, Principal):
             msg = "a scheme or a check accepted without a Principal"
             raise TypeError(msg)
-        if not self._implied:
+        if not self.implied:
             return principal if principal.scheme == scheme else principal.seen_by(scheme, principal.roles)
         roles = principal.roles
-        return principal.seen_by(scheme, roles.union(*(self._implied.get(name, ()) for name in roles)))
+        return principal.seen_by(scheme, roles.union(*(self.implied.get(name, ()) for name in roles)))
 
     def path_refused(self, problem: str | None = None) -> Denied:
         """The denial of a path that has two readings; ``problem`` says why where the path alone does not show it."""

@@ -17,7 +17,9 @@ class Teller:
     """Tells the log and the hooks of each decision. A flood of one kind is told folded; hooks see everything."""
 
     def __init__(self, hooks: Sequence[Hook], *, to_log: bool, monotonic: Clock) -> None:
-        self._hooks, self._to_log, self._monotonic = hooks, to_log, monotonic
+        #: ``authguard.testing`` adds its own while it records.
+        self.hooks = tuple(hooks)
+        self._to_log, self._monotonic = to_log, monotonic
         self._folder = Folder()
 
     def tell(self, request: AuthRequest, decision: Decision, rule: str | None = None) -> None:
@@ -26,13 +28,13 @@ class Teller:
             _tell_folds(self._folder.over(self._monotonic()))
         level = level_of(decision.reason) if isinstance(decision, Denied) else logging.DEBUG
         in_full = self._to_log and log.isEnabledFor(level) and not self._folds(request, decision, rule, level)
-        if not (in_full or self._hooks):
+        if not (in_full or self.hooks):
             return
         record = record_of(request, decision, rule)
         if in_full:
             with suppress(Exception):  # a filter or a handler of the app's own
                 log.log(level, f"{record.head} %s", record.line(), extra=record.extra())
-        for hook in self._hooks:
+        for hook in self.hooks:
             try:
                 hook(record)
             except Exception as error:  # noqa: BLE001 - a hook changes nothing

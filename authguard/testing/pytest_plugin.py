@@ -1,0 +1,64 @@
+"""The kit as fixtures: ``pytest_plugins = ["authguard.testing.pytest_plugin"]`` in ``conftest.py``.
+
+The only module that imports pytest. Nothing loads it by itself: an entry point would import authguard in every project
+that has it installed, and before coverage counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from os import PathLike
+
+import pytest
+
+from authguard.guard import Guard
+from authguard.testing import matrix
+from authguard.testing.acting import Acting, P
+from authguard.testing.clock import ManualClock
+from authguard.testing.recorded import Recorded
+from authguard.testing.typed import ActingAs, AssertMatrix, Recording
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("authguard")
+    group.addoption("--authguard-update", action="store_true", help="write the matrices of routes, and compare none")
+
+
+@pytest.fixture
+def acting_as() -> Iterator[ActingAs]:
+    """``acting_as(guard, principal)`` acts until the test ends, or to the end of a ``with``."""
+    with ExitStack() as blocks:
+
+        def act(guard: Guard, principal: P) -> AbstractContextManager[P]:
+            block = Acting(guard, principal)
+            block.open()
+            blocks.callback(block.close)
+            return block
+
+        yield act
+
+
+@pytest.fixture
+def recording() -> Iterator[Recording]:
+    """``recording(guard)`` lists the guard's decisions until the test ends."""
+    with ExitStack() as open_:
+        yield lambda *guards: open_.enter_context(Recorded(guards))
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    """A clock that the test moves."""
+    return ManualClock()
+
+
+@pytest.fixture
+def assert_matrix(request: pytest.FixtureRequest) -> AssertMatrix:
+    """``assert_matrix(app, guard, "routes.txt")`` compares with the file beside that of the test."""
+
+    def compare(app: object, guard: Guard, path: str | PathLike[str]) -> None:
+        __tracebackhide__ = True
+        update = request.config.getoption("--authguard-update") is True
+        matrix.assert_matrix(app, guard, request.path.parent / path, update=update)
+
+    return compare

@@ -1,0 +1,54 @@
+"""Who may do what, at what time, and that no route changes that unseen."""
+
+from __future__ import annotations
+
+from fastapi.testclient import TestClient
+
+from authguard import Guard, Principal
+from authguard.testing import ActingAs, AssertMatrix, ManualClock, MintingIssuer, Recording, assert_denied
+from examples.tested_app.app import app_behind
+
+CASHIER = Principal("carol", roles={"cashier"})
+MANAGER = Principal("mike", roles={"manager"})
+
+
+def test_cashiers_sell(client: TestClient, guard: Guard, acting_as: ActingAs) -> None:
+    """Nothing is presented: the guard takes whom the test names, and asks for the role all the same."""
+    acting_as(guard, CASHIER)
+
+    assert client.post("/sales").json() == {"sold by": "carol"}
+    assert_denied(client.post("/refunds/5"), 403, reason="role.missing", challenge="Bearer")
+
+
+def test_managers_do_both(client: TestClient, guard: Guard, acting_as: ActingAs) -> None:
+    """One role implies the other, as the guard says."""
+    acting_as(guard, MANAGER)
+
+    assert client.post("/sales").status_code == 200
+    assert client.post("/refunds/5").json() == {"refunded": 5, "by": "mike"}
+
+
+def test_strangers_see_nothing(client: TestClient, guard: Guard, recording: Recording) -> None:
+    """What nobody may see is 401, and the record says that nothing was presented."""
+    recording(guard)
+
+    assert client.get("/health").status_code == 200
+    assert_denied(client.get("/receipts"), 401, reason="credentials.missing", challenge='Bearer realm="till"')
+
+
+def test_a_token_ends(
+    client: TestClient, guard: Guard, minting: MintingIssuer, manual_clock: ManualClock, recording: Recording
+) -> None:
+    """It is good for a minute and the guard's leeway, and one second later it is not."""
+    recording(guard)
+    headers = minting.headers("carol", roles={"cashier"}, expires_in=60)
+
+    manual_clock.move(60 + 59)
+    assert client.get("/receipts", headers=headers).json() == {"receipts of": "carol"}
+    manual_clock.move(1)
+    assert_denied(client.get("/receipts", headers=headers), 401, reason="token.expired")
+
+
+def test_what_routes_ask_is_what_was_agreed(guard: Guard, assert_matrix: AssertMatrix) -> None:
+    """A route that is added, opened or locked changes a committed file, where a review sees it."""
+    assert_matrix(app_behind(guard), guard, "routes.txt")

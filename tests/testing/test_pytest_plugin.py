@@ -1,0 +1,211 @@
+"""The fixtures are the functions, and last until the test ends; nothing is loaded that nobody asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+QUIET = ("-p", "no:cacheprovider")
+MATRIX = 'def test_one(assert_matrix):\n    assert_matrix(app, guard, "routes.txt")\n'
+CONFTEST = 'pytest_plugins = ["authguard.testing.pytest_plugin"]\n'
+SITE = """
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from authguard import AuthGuardMiddleware, Basic, Guard, MemoryUsers, Principal, role
+from authguard.testing import assert_denied
+
+guard = Guard(Basic(MemoryUsers([]), realm="site"), default=role("admin"))
+
+async def home(request):
+    return PlainTextResponse(request.user.subject)
+
+app = Starlette(routes=[Route("/", home)])
+app.add_middleware(AuthGuardMiddleware, guard=guard)
+client = TestClient(app)
+"""
+
+
+@pytest.fixture(name="site")
+def _site(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project with the plug-in and an app; its tests begin with ``from site_ import *``."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(site_=SITE)
+    return pytester
+
+
+def run(site: pytest.Pytester, body: str) -> pytest.RunResult:
+    """One test file of that project."""
+    site.makepyfile(test_it=f"from site_ import *\n\n{body}")
+    return site.runpytest_inprocess(*QUIET)
+
+
+def test_acting_lasts_until_the_test_ends(site: pytest.Pytester) -> None:
+    """From the call on, and not into the next test; a ``with`` ends it before."""
+    done = run(
+        site,
+        """
+def test_one(acting_as):
+    acting_as(guard, Principal("alice", roles={"admin"}))
+    assert client.get("/").text == "alice"
+    acting_as(guard, Principal("bob"))
+    assert_denied(client.get("/"), 403, reason="role.missing")
+
+def test_two():
+    assert client.get("/").status_code == 401
+    assert "stand_in" not in vars(guard)
+
+def test_three(acting_as):
+    with acting_as(guard, Principal("alice", roles={"admin"})) as alice:
+        assert client.get("/").text == alice.subject
+    assert client.get("/").status_code == 401
+
+def test_four(acting_as):
+    acting_as(guard, Principal("alice", roles={"admin"}))
+    assert False, "it ends after a failure too"
+
+def test_five():
+    assert client.get("/").status_code == 401
+""",
+    )
+
+    done.assert_outcomes(passed=4, failed=1)
+
+
+def test_acting_holds_in_asynchronous_tests(site: pytest.Pytester) -> None:
+    """Called in the test or in a fixture, on every loop, and over with the test."""
+    done = run(
+        site,
+        """
+import httpx2
+
+pytestmark = pytest.mark.anyio
+
+async def get():
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://site") as client:
+        return await client.get("/")
+
+@pytest.fixture
+def admin(acting_as):
+    acting_as(guard, Principal("alice", roles={"admin"}))
+
+async def test_one(acting_as):
+    acting_as(guard, Principal("bob"))
+    assert_denied(await get(), 403, reason="role.missing")
+
+async def test_two(admin):
+    assert (await get()).text == "alice"
+
+async def test_three():
+    assert (await get()).status_code == 401
+""",
+    )
+
+    done.assert_outcomes(passed=6)
+
+
+def test_a_recording_lasts_until_the_test_ends(site: pytest.Pytester) -> None:
+    """The list grows while the test runs, and the guard has its own hooks again afterwards."""
+    done = run(
+        site,
+        """
+def test_one(recording):
+    records = recording(guard)
+    assert_denied(client.get("/"), 401, reason="credentials.missing")
+    assert [record.reason for record in records] == ["credentials.missing"]
+
+def test_two():
+    assert guard._teller.hooks == ()
+""",
+    )
+
+    done.assert_outcomes(passed=2)
+
+
+def test_a_failure_shows_the_line_of_the_test(site: pytest.Pytester) -> None:
+    """And why the request was really denied, but none of our own code."""
+    done = run(
+        site,
+        """
+def test_one(acting_as):
+    acting_as(guard, Principal("bob"))
+    assert_denied(client.get("/"), 403, reason="scope.missing")
+""",
+    )
+
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(
+        [
+            ">*assert_denied(client.get(?/?), 403, reason=?scope.missing?)",
+            "E*AssertionError: GET / was answered with 403:",
+            "E*scope.missing was expected",
+            "E*recorded: denied role.missing: GET / 403 basic bob requirement=role(admin) missing=?admin? offered=*",
+            "test_it.py:*: AssertionError",
+        ]
+    )
+    done.stdout.no_fnmatch_line("*denied.py*")
+
+
+def test_the_clock_is_new_for_each_test(site: pytest.Pytester) -> None:
+    """One test's time is not the next one's."""
+    done = run(
+        site,
+        """
+@pytest.mark.parametrize("again", [1, 2])
+def test_one(manual_clock, again):
+    assert manual_clock() == 1_800_000_000
+    manual_clock.move(again)
+    assert manual_clock() == 1_800_000_000 + again
+""",
+    )
+
+    done.assert_outcomes(passed=2)
+
+
+def test_a_matrix_is_written_by_an_option_alone(site: pytest.Pytester) -> None:
+    """Missing fails, ``--authguard-update`` writes it beside the test, from then on it is compared."""
+    file = site.mkdir("inner") / "routes.txt"
+    file.with_name("test_in.py").write_text(f"from site_ import *\n\n{MATRIX}")
+
+    missing, update, same = (site.runpytest_inprocess(*QUIET, *more) for more in ([], ["--authguard-update"], []))
+    written = file.read_text().splitlines()[1:]
+    file.write_text("GET /: PUBLIC\n")
+    changed = site.runpytest_inprocess(*QUIET)
+
+    missing.assert_outcomes(failed=1)
+    missing.stdout.fnmatch_lines(["E*routes.txt is not there to compare with*--authguard-update*"])
+    missing.stdout.no_fnmatch_line("*matrix.py*")
+    update.assert_outcomes(passed=1)
+    same.assert_outcomes(passed=1)
+    assert written == ["GET /: role(admin) (no rule) by basic"]
+    changed.assert_outcomes(failed=1)
+    changed.stdout.fnmatch_lines(["E*-GET /: PUBLIC", "E*+GET /: role(admin) (no rule) by basic"])
+
+
+def test_the_fixtures_tell_what_they_are(site: pytest.Pytester) -> None:
+    """``pytest --fixtures`` and ``--help`` show them, each with a sentence."""
+    site.makepyfile("")
+
+    fixtures = site.runpytest_inprocess("--fixtures", *QUIET)
+    helped = site.runpytest_inprocess("--help", *QUIET)
+
+    for name in ("acting_as", "assert_matrix", "manual_clock", "recording"):
+        fixtures.stdout.fnmatch_lines([f"{name} -- *authguard/testing/pytest_plugin.py:*", "    *"])
+    helped.stdout.fnmatch_lines(["authguard:", "*--authguard-update*"])
+
+
+def test_nothing_loads_it_by_itself() -> None:
+    """There is no entry point, and the kit needs no pytest."""
+    entries = [entry for entry in metadata.entry_points(group="pytest11") if "authguard" in entry.value]
+    code = "import sys, authguard.testing; print('pytest' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+
+    assert (entries, done.stdout) == ([], "False\n")
