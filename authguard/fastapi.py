@@ -1,22 +1,34 @@
-"""For FastAPI: ``requires`` is a dependency that locks a route and gives its principal.
+"""For FastAPI: ``install`` puts the guard in front of an app, ``requires`` is a dependency that locks a route.
 
 ``from authguard.fastapi import install, requires`` (a bare ``from authguard import fastapi`` would hide FastAPI).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
 from authguard.access import Lock, lock
+from authguard.auditing.audit import Audit, assert_closed, audit
+from authguard.errors import ConfigurationError
 from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Principal, Requirement
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL
+from authguard.openapi import Operation, describe
+from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC
+from authguard.policy.rules import Rule
 from authguard.respond import Render
+from authguard.said import caller
+from authguard.surface import endpoints
+
+__all__ = ["Audit", "CurrentPrincipal", "MaybePrincipal", "assert_closed", "audit", "docs", "install", "requires"]
+
+# A document names the parameters of a path without their converters.
+_CONVERTER = re.compile(r"(\{[a-zA-Z_][a-zA-Z0-9_]*):[a-zA-Z_][a-zA-Z0-9_]*\}")
 
 
 class _Dependency:
@@ -30,7 +42,8 @@ class _Dependency:
         return isinstance(other, _Dependency) and self._lock == other._lock
 
     def __hash__(self) -> int:
-        return hash(self._lock)
+        # A requirement of one's own may be equal to others and have no hash.
+        return hash(type(self._lock.requirement))
 
     async def __call__(self, connection: HTTPConnection) -> Principal | None:
         return await self._lock.open(connection)
@@ -52,6 +65,21 @@ CurrentPrincipal: TypeAlias = Annotated[Principal, Depends(_Dependency(Lock(AUTH
 MaybePrincipal: TypeAlias = Annotated[Principal | None, Depends(_Dependency(Lock(OPTIONAL, "MaybePrincipal")))]
 
 
+def docs(app: FastAPI, requirement: Requirement = PUBLIC) -> list[Rule]:
+    """Rules for the pages that FastAPI makes itself and this app has: ``rules=[*docs(app), ...]`` opens them.
+
+    They are the OpenAPI document, Swagger UI, its OAuth2 page, and ReDoc; ``docs(app, role("staff"))`` opens them for
+    some. Raises ``ConfigurationError`` for a path that no rule can have.
+    """
+    if not isinstance(app, FastAPI):
+        raise ConfigurationError("app", f"{app!r} is no FastAPI(...)")
+    paths = [app.openapi_url, app.docs_url, app.docs_url and app.swagger_ui_oauth2_redirect_url, app.redoc_url]
+    rules = [Rule(path, requirement, methods={"GET"}) for path in paths if path and app.openapi_url]
+    for rule in rules:
+        object.__setattr__(rule, "said", caller(1))
+    return rules
+
+
 def install(
     app: FastAPI,
     guard: Guard,
@@ -59,6 +87,47 @@ def install(
     preflight: Literal["auto", "pass"] = "auto",
     origins: Sequence[str] = (),
     render: Render | None = None,
+    strict: bool = False,
+    ignore: Collection[str] = (),
 ) -> None:
-    """Puts the guard in front of the app, as ``app.add_middleware(AuthGuardMiddleware, guard=guard, ...)`` does."""
-    app.add_middleware(AuthGuardMiddleware, guard=guard, preflight=preflight, origins=origins, render=render)
+    """Puts the guard in front of the app, and what it asks and answers into the app's OpenAPI document.
+
+    As ``app.add_middleware(AuthGuardMiddleware, guard=guard, ...)`` does, whose options these are. An ``app.openapi``
+    of your own, set before this, stays in use; set afterwards it stands in the place of this. Raises
+    ``ConfigurationError``.
+    """
+    if not isinstance(app, FastAPI):
+        raise ConfigurationError(
+            "app", f"{app!r} is no FastAPI(...); write app.add_middleware(AuthGuardMiddleware, ...)"
+        )
+    options: dict[str, Any] = {"preflight": preflight, "origins": origins, "render": render}
+    options |= {"strict": strict, "ignore": ignore}
+    AuthGuardMiddleware(app, guard=guard, **options)  # so that what is wrong with them is told here
+    app.add_middleware(AuthGuardMiddleware, guard=guard, **options)
+    _describe_by(app, app.openapi, guard, rendered=render is not None)
+
+
+def _describe_by(app: FastAPI, plain: Callable[[], dict[str, Any]], guard: Guard, *, rendered: bool) -> None:
+    described: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        nonlocal described
+        document = plain()
+        if document is not described:
+            described = describe(document, list(_operations(app, guard)), guard, rendered=rendered)
+            if app.openapi_schema is document:  # FastAPI's own memory of it
+                app.openapi_schema = described
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _operations(app: FastAPI, guard: Guard) -> Iterator[Operation]:
+    for one in endpoints(app):
+        if one.kind == "http":
+            path = _CONVERTER.sub(r"\1}", one.path)
+            locks = [here.requirement for here in one.locks]
+            # A route may name HEAD beside GET, and then has a part of the document for each.
+            for method in {*one.methods, "HEAD"}:
+                rule, narrower = guard.table.governing(method, one.pattern)
+                yield Operation(path, method, [found.requirement for found in (rule, *narrower)], locks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,6 +30,23 @@ class Reply:
     body: bytes
 
 
+PROBLEM = "application/problem+json"
+#: What ``problem`` writes, for OpenAPI.
+PROBLEM_SCHEMA: Mapping[str, object] = {
+    "title": "Problem",
+    "description": "Why the request was refused (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+    },
+}
+
+
 def problem(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
     """A problem document (RFC 9457) that says by the status alone why; ``detail`` is what FastAPI's clients read."""
     reason = denied.reason
@@ -40,7 +57,7 @@ def problem(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
         "detail": reason.detail,
         "code": reason.public_code,
     }
-    return "application/problem+json", json.dumps(document).encode()
+    return PROBLEM, json.dumps(document).encode()
 
 
 def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], render: Render = problem) -> Reply:

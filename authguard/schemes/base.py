@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Protocol
 
 from authguard.errors import ConfigurationError
 from authguard.model import Clock, Denied, Outcome, Rejected
+from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
@@ -59,6 +62,16 @@ class Scheme(Protocol):
     explains_forbidden: bool = False
     #: Whether its principals' claims tell ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
     tells_login: bool = False
+    #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), where that is another
+    #: than ``{"type": "http", "scheme": name}``.
+    openapi: Mapping[str, object] = MappingProxyType({})
+    #: What it denies with whose status is neither that of credentials that are no good nor that of an outage, so that
+    #: OpenAPI tells it. What ``reads_body`` brings along is told anyway.
+    refusals: Sequence[Reason] = ()
+
+    def roles_given(self) -> AbstractSet[str] | None:
+        """All roles that its principals can have, where that is known before they come: for the audit."""
+        return None
 
     @abstractmethod
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:

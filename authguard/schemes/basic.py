@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +31,7 @@ from authguard.schemes.flights import Flights
 from authguard.schemes.keyed import Keyed
 from authguard.schemes.remembered import Remembered
 from authguard.schemes.verifying import Directory, Verifier
-from authguard.stores.base import Account, PasswordCheck, PasswordStore
+from authguard.stores.base import Account, PasswordCheck, PasswordStore, RolesListed
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
@@ -98,6 +99,7 @@ class Basic(Scheme):
         self._remembered = None if remember is None else Remembered(seconds=remember, clock=clock)
         self._deadline = deadline
         self._pool = Pool(threads=threads, waiting=waiting, deadline=deadline)
+        self._passwords = passwords
         self._judge: Verifier | Directory
         if isinstance(passwords, PasswordStore):
             self._judge = verifier = Verifier(passwords, self._pool, deadline)
@@ -114,6 +116,10 @@ class Basic(Scheme):
         self._keyed = Keyed()
         self._flights: Flights[Account | Reason | Exceeded] = Flights(deadline=deadline)
         self.services = (self,)
+
+    def roles_given(self) -> AbstractSet[str] | None:
+        """Those that the store lists, if it does."""
+        return self._passwords.roles_given() if isinstance(self._passwords, RolesListed) else None
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """One attempt and at most one hash for all requests that present the same at the same time."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import assert_type
 
+import httpx2
+import requests
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
 
 from authguard import (
     ANY_AUDIENCE,
@@ -15,6 +23,7 @@ from authguard import (
     PEM,
     PUBLIC,
     Accepted,
+    AccessDenied,
     AuthGuardMiddleware,
     AuthRequest,
     Bearer,
@@ -35,6 +44,7 @@ from authguard import (
     Secret,
     VerificationKey,
     all_of,
+    allows,
     any_of,
     any_role,
     check,
@@ -45,6 +55,20 @@ from authguard import (
     via,
 )
 from authguard.schemes.carriers import AuthorizationField
+from authguard.starlette import requires as starlette_requires
+from authguard.testing import (
+    ActingAs,
+    AssertMatrix,
+    ManualClock,
+    MintingIssuer,
+    Recording,
+    acting_as,
+    assert_denied,
+    assert_matrix,
+    basic_auth,
+    recording,
+    route_matrix,
+)
 
 
 class Cached:
@@ -116,3 +140,61 @@ guard = Guard(
 app = Starlette(middleware=[Middleware(AuthGuardMiddleware, guard=guard, preflight="pass", render=body)])
 app.add_middleware(AuthGuardMiddleware, guard=guard)
 wrapped = AuthGuardMiddleware(app, guard=guard)
+
+
+def test(
+    maybe: Principal | None, acting: ActingAs, recorded: Recording, matrix: AssertMatrix, manual_clock: ManualClock
+) -> None:
+    """The test kit, as functions and as fixtures."""
+    minting = MintingIssuer("https://a.example", audience="api", clock=manual_clock)
+    tested = Guard(Bearer(minting.as_issuer(roles=claim("groups")), realm="api"), clock=manual_clock)
+    client = TestClient(
+        app, headers=minting.headers("alice", roles={"admin"}, scopes=["read"], expires_in=5, acr="gold")
+    )
+    with acting_as(tested, Principal("alice")) as alice, acting_as(tested, None), acting_as(tested, maybe) as who:
+        assert_type(alice, Principal)
+        assert_type(who, Principal | None)
+        assert_denied(client.get("/"), 403, reason="role.missing", challenge="Bearer")
+    with acting(tested, Principal("bob")) as bob, recording(tested, guard) as records:
+        assert_type(bob, Principal)
+        assert_type(records, list[Record])
+        assert_denied(client.get("/", headers=basic_auth("alice", "s3cret")), reason=Reason("order.not_owner", 403))
+        assert_denied(requests.get("http://a.example", timeout=5), challenge=Challenge("Ticket", {"realm": "door"}))
+        assert_denied(httpx2.Response(401))
+    acting(tested, None)
+    assert_type(recorded(tested), list[Record])
+    assert_type(minting.token("alice", exp=...), str)
+    manual_clock.move(61)
+    assert_type(route_matrix(app, tested), str)
+    assert_matrix(app, tested, "routes.txt", update=True)
+    matrix(app, tested, Path("routes.txt"))
+
+
+@starlette_requires(role("editor"))
+async def edit(request: Request, number: int = 0) -> Response:
+    """An endpoint under a lock, which says no by itself."""
+    if not await allows(request, scopes("write")):
+        raise AccessDenied(Reason("page.locked", 403), page=number, reason="any name")
+    assert_type(await allows(request, OPTIONAL), bool)
+    return Response()
+
+
+@starlette_requires(all_of(role("a"), via("ticket")))
+def blocking(websocket: WebSocket) -> None:
+    """What runs in a thread is called like the rest."""
+
+
+class Pages(HTTPEndpoint):
+    """Methods are locked one by one."""
+
+    @starlette_requires(role("editor"))
+    async def get(self, request: Request) -> Response:
+        response: Response = await edit(request, number=1)
+        return response
+
+
+def denial(error: AccessDenied) -> None:
+    """What is known of a denial."""
+    assert_type(error.reason, Reason)
+    assert_type(error.facts, Mapping[str, object])
+    assert_type(error.status_code, int)

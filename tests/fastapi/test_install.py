@@ -1,0 +1,223 @@
+"""What ``install``, ``docs`` and ``requires`` make of an app, and what they refuse to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from starlette.applications import Starlette
+
+from authguard import PUBLIC, ConfigurationError, Denied, Principal, Rule, Unmet, role
+from authguard.fastapi import docs, install, requires
+from authguard.model import Moment
+from authguard.reasons import ROLE_MISSING
+from authguard.request import AuthRequest
+from tests.fastapi.users import guarded, statuses
+
+GET = frozenset({"GET"})
+
+
+def _app(**options: Any) -> FastAPI:
+    app = FastAPI(**options)
+
+    @app.get("/orders/{number:int}")
+    def order(number: int) -> int:
+        return number
+
+    @app.websocket("/live")
+    async def live(websocket: WebSocket) -> None: ...
+
+    return app
+
+
+def _security(app: FastAPI) -> object:
+    return app.openapi()["paths"]["/orders/{number}"]["get"].get("security")
+
+
+@pytest.mark.parametrize(
+    ("options", "paths"),
+    [
+        ({}, ["/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"]),
+        ({"docs_url": None}, ["/openapi.json", "/redoc"]),
+        ({"redoc_url": None, "swagger_ui_oauth2_redirect_url": None}, ["/openapi.json", "/docs"]),
+        ({"openapi_url": None}, []),
+        (
+            {"openapi_url": "/api/schema", "docs_url": "/", "redoc_url": ""},
+            ["/api/schema", "/", "/docs/oauth2-redirect"],
+        ),
+    ],
+)
+def test_docs_are_the_pages_that_the_app_has(options: dict[str, Any], paths: list[str]) -> None:
+    """A page that it does not serve has no rule."""
+    assert [(rule.pattern, rule.requirement, rule.methods) for rule in docs(FastAPI(**options))] == [
+        (path, PUBLIC, GET) for path in paths
+    ]
+
+
+def test_docs_may_ask_for_a_role() -> None:
+    """Any requirement can stand for PUBLIC, and the audit is told the line where it was said."""
+    app = FastAPI()
+
+    rules = docs(app, role("staff"))
+    line = sys._getframe().f_lineno - 1
+
+    install(app, guarded(rules))
+    assert statuses(app, "/docs") == [401, 403, 200, 200]
+    assert {rule.said for rule in rules} == {f"{__file__}:{line}"}
+
+
+def test_the_pages_are_closed_unless_they_are_opened() -> None:
+    """The document too: it tells what there is to attack."""
+    app = FastAPI()
+    install(app, guarded())
+
+    assert {path: statuses(app, path)[0] for path in ("/docs", "/redoc", "/openapi.json")} == {
+        "/docs": 401,
+        "/redoc": 401,
+        "/openapi.json": 401,
+    }
+
+
+def test_what_is_no_fastapi_app_is_refused() -> None:
+    """A Starlette has neither dependencies nor a document."""
+    app: Any = Starlette()
+
+    with pytest.raises(ConfigurationError, match=r"app: .* is no FastAPI"):
+        install(app, guarded())
+    with pytest.raises(ConfigurationError, match=r"app: .* is no FastAPI"):
+        docs(app)
+
+
+@pytest.mark.parametrize("options", [{"preflight": "never"}, {"origins": "*"}, {"render": 3}])
+def test_a_wrong_option_is_told_at_once(options: dict[str, Any]) -> None:
+    """Not with the first request, when Starlette makes its middleware."""
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        install(FastAPI(), guarded(), **options)
+
+
+def test_the_document_is_made_once() -> None:
+    """FastAPI's own memory of it holds the whole, which can be changed in place. WebSockets are not in OpenAPI."""
+    app = _app()
+    install(app, guarded())
+
+    first = app.openapi()
+    first["info"]["x-logo"] = "mine"
+
+    assert app.openapi() is first is app.openapi_schema
+    assert list(first["paths"]) == ["/orders/{number}"]
+    assert _security(app) == [{"bearer": []}, {"basic": []}]
+
+
+def test_a_document_that_the_app_lays_down_later_is_described_too() -> None:
+    """Whatever stands in ``openapi_schema`` is what there is."""
+    app = _app()
+    install(app, guarded())
+    app.openapi()
+    app.openapi_schema = {"openapi": "3.1.0", "paths": {"/orders/{number}": {"get": {}}}}
+
+    assert _security(app) == [{"bearer": []}, {"basic": []}]
+
+
+def test_a_function_set_before_is_kept() -> None:
+    """It makes the document, remembered or not, and the guard's part is added to it."""
+    app, plain = _app(), {"openapi": "3.1.0", "paths": {"/orders/{number}": {"get": {}}}}
+    app.openapi = lambda: plain  # type: ignore[method-assign]
+    install(app, guarded())
+
+    assert _security(app) == _security(app) == [{"bearer": []}, {"basic": []}]
+    assert plain["paths"] == {"/orders/{number}": {"get": {}}}
+
+
+def test_a_function_set_afterwards_wins() -> None:
+    """It may ask ours, which goes on working, or leave it."""
+    app = _app()
+    install(app, guarded())
+    ours = app.openapi
+    app.openapi = lambda: {**ours(), "x-mine": True}  # type: ignore[method-assign]
+
+    assert (_security(app), app.openapi()["x-mine"]) == ([{"bearer": []}, {"basic": []}], True)
+
+
+def test_a_route_that_comes_later_is_described() -> None:
+    """The document of an app that has grown is made anew, as FastAPI does it from 0.137 on."""
+    app = _app()
+    install(app, guarded([Rule("/later", role("staff"))]))
+    before = app.openapi()
+
+    @app.get("/later")
+    def later() -> None: ...
+
+    after = app.openapi()
+    assert "/later" not in before["paths"]
+    assert "403" in after["paths"]["/later"]["get"]["responses"]
+
+
+def test_a_route_for_head_is_described_as_get_is() -> None:
+    """GET's rule judges it."""
+    app = FastAPI()
+    app.api_route("/", methods=["GET", "HEAD"], operation_id=None)(lambda: None)
+    install(app, guarded([Rule("/", role("staff"), methods={"GET"})]))
+
+    with pytest.warns(UserWarning, match="Duplicate Operation ID"):
+        said = app.openapi()["paths"]["/"]
+
+    assert sorted(said) == ["get", "head"]
+    assert said["get"]["security"] == said["head"]["security"] != []
+    assert said["get"]["responses"] == said["head"]["responses"]
+
+
+def test_narrower_rules_that_cover_a_part_of_a_route_are_told() -> None:
+    """The alternatives are the union, an empty one among them, and so are the answers."""
+    app = _app()
+    install(app, guarded([Rule("/orders/7", PUBLIC), Rule("/orders/**", role("staff"))]))
+
+    assert _security(app) == [{"bearer": []}, {"basic": []}, {}]
+    assert "403" in app.openapi()["paths"]["/orders/{number}"]["get"]["responses"]
+
+
+def _plain(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
+    return "text/plain", b"no"
+
+
+def test_a_body_of_the_apps_own_is_not_described() -> None:
+    """What ``render`` makes, only the app knows."""
+    app = _app()
+    install(app, guarded(), render=_plain)
+
+    assert "content" not in app.openapi()["paths"]["/orders/{number}"]["get"]["responses"]["401"]
+
+
+@dataclass
+class Named:
+    """A requirement of one's own; it compares, and it has no hash."""
+
+    name: str
+
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+        return None if principal.subject == self.name else Unmet(ROLE_MISSING, (self.name,))
+
+    def schemes(self, every: frozenset[str]) -> frozenset[str]:
+        return every
+
+    def scopes_named(self) -> tuple[str, ...]:
+        return ()
+
+
+def test_a_requirement_without_a_hash_locks_a_route() -> None:
+    """FastAPI remembers by their hashes which dependencies it has asked."""
+    app = FastAPI()
+    install(app, guarded())
+
+    @app.get("/")
+    def root(
+        alice: Annotated[Principal, requires(Named("alice"))], same: Annotated[Principal, requires(Named("alice"))]
+    ) -> bool:
+        return alice is same
+
+    assert statuses(app, "/") == [401, 403, 200, 403]
+    assert requires(Named("alice")).dependency == requires(Named("alice")).dependency
+    assert requires(Named("alice")).dependency != requires(Named("bob")).dependency != "bob"

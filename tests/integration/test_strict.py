@@ -1,0 +1,43 @@
+"""``strict=True`` behind a real server: an app with a finding is not served, and its operator reads why."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.serving import Server, http_request, running
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.mark.parametrize("lifespan", ["auto", "on"])
+def test_an_app_with_a_finding_is_not_served(lifespan: str) -> None:
+    """The server tells each finding with its mend, no traceback, and exits."""
+    server = Server("strict:unnamed", "--lifespan", lifespan)
+
+    status = server.wait()
+
+    told = "\n".join(server.lines)
+    assert status != 0
+    assert "strict: the audit has findings:" in told
+    assert "route.unnamed GET /late/orders: no rule names it and no lock is on it" in told
+    assert "rule.unmet /orders: no route meets it" in told
+    assert "Application startup failed. Exiting." in told
+    assert "Traceback" not in told
+    assert "Uvicorn running on" not in told
+
+
+def test_without_a_lifespan_it_is_served_to_nobody() -> None:
+    """Every request is an outage, and one ERROR tells the findings."""
+    with running(lambda: Server("strict:unnamed", "--lifespan", "off")) as (server,):
+        answers = [server.ask(http_request(path)).status for path in ("/late/orders", "/orders", "/nothing")]
+
+    assert answers == [503, 503, 503]
+    assert "\n".join(server.lines).count("rule.unmet /orders") == 1
+
+
+def test_an_app_without_a_finding_is_served_as_ever() -> None:
+    """And so is one with findings where nobody is strict."""
+    with running(lambda: Server("strict:fitting"), lambda: Server("strict:lax")) as (fitting, lax):
+        assert fitting.ask(http_request("/orders")).status == 200
+        assert lax.ask(http_request("/late/orders")).status == 401
+        assert "route.unnamed" not in "\n".join(lax.lines)

@@ -1,0 +1,144 @@
+"""Swagger UI in a browser: what the document tells of the guard is enough for its Authorize and its Execute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+
+from tests.browser import PROGRAM, Browser, Page
+from tests.integration.serving import Server, running, token
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
+
+# React hears of a value only where it is set by the element's own setter.
+HELPERS = """
+window.seen = async (selector, root = document) => {
+  for (;;) {
+    const found = root.querySelector(selector);
+    if (found) return found;
+    await new Promise(requestAnimationFrame);
+  }
+};
+window.type = (input, text) => {
+  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(input, text);
+  input.dispatchEvent(new Event("input", {bubbles: true}));
+};
+window.authorize = async (fields) => {
+  (await seen("button.authorize.unlocked, button.authorize.locked")).click();
+  for (const [label, text] of fields) type(await seen(`.dialog-ux input${label}`), text);
+  for (const form of document.querySelectorAll(".dialog-ux form"))
+    if ([...form.querySelectorAll("input")].some(input => input.value)) form.querySelector("button.authorize").click();
+  (await seen(".dialog-ux .btn-done")).click();
+};
+window.execute = async (operation) => {
+  const block = await seen(`#operations-default-${operation}`);
+  block.querySelector(".opblock-summary-control").click();
+  (await seen(".try-out__btn", block)).click();
+  (await seen(".execute", block)).click();
+  const answer = await seen(".live-responses-table .response", block);
+  return [answer.querySelector(".response-col_status").innerText.trim(), answer.innerText];
+};
+"""
+
+
+class Stage(NamedTuple):
+    browser: Browser
+    server: Server
+
+    def page(self) -> Page:
+        """Swagger UI, with what drives it."""
+        page = self.browser.page()
+        assert page.open(f"{self.server.url}/swagger").status == 200
+        page.evaluate(HELPERS)
+        return page
+
+
+@pytest.fixture(name="stage", scope="module")
+def _stage() -> Iterator[Stage]:
+    with running(partial(Server, "shop:app")) as (server,), Browser() as browser:
+        yield Stage(browser, server)
+
+
+def authorized(page: Page, *fields: tuple[str, str]) -> Page:
+    """The page, after these were filled into the dialog."""
+    page.evaluate(f"authorize({json.dumps(fields)})")
+    return page
+
+
+def executed(page: Page, operation: str) -> tuple[str, str]:
+    """The status that the page shows, and all that stands beside it."""
+    status, text = page.evaluate(f"execute('{operation}')")
+    return status, text
+
+
+def bearer(who: str, *roles: str) -> tuple[str, str]:
+    """The field for a token; the other scheme's have names."""
+    return "[type=text]:not([name])", token(who, *roles)
+
+
+def basic(who: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The fields for a name and a password."""
+    return ("[name=username]", who), ("[name=password]", who)
+
+
+def test_without_credentials_the_page_shows_the_401(stage: Stage) -> None:
+    """With what the challenge says; the browser's own dialog, which that of Basic opens, was cancelled before."""
+    page = stage.page()
+
+    status, text = executed(page, "mine_mine_get")
+
+    assert (status, [one["scheme"] for one in page.asked]) == ("401", ["basic"])
+    assert "Not authenticated" in text
+    assert 'www-authenticate: Bearer realm="orders"' in text
+
+
+def test_a_token_that_is_entered_is_sent(stage: Stage) -> None:
+    """The dialog has a field for it, because the document tells of Bearer."""
+    status, text = executed(authorized(stage.page(), bearer("alice")), "mine_mine_get")
+
+    assert status == "200"
+    assert '"of": "alice"' in text
+
+
+def test_a_name_and_a_password_that_are_entered_are_sent(stage: Stage) -> None:
+    """The dialog has fields for them, because the document tells of Basic."""
+    status, text = executed(authorized(stage.page(), *basic("bob")), "mine_mine_get")
+
+    assert status == "200"
+    assert '"of": "bob"' in text
+
+
+@pytest.mark.parametrize(("operation", "scheme"), [("proved_tokens_get", "bearer"), ("proved_passwords_get", "basic")])
+def test_of_two_logins_the_page_sends_the_one_that_the_operation_takes(
+    stage: Stage, operation: str, scheme: str
+) -> None:
+    """The alternatives of each operation say which."""
+    status, text = executed(authorized(stage.page(), bearer("alice"), *basic("bob")), operation)
+
+    assert (status, f'"{scheme}"' in text) == ("200", True)
+
+
+def test_an_open_operation_is_sent_nothing(stage: Stage) -> None:
+    """Its list of alternatives is empty, so that no credentials travel."""
+    status, text = executed(authorized(stage.page(), bearer("alice")), "health_health_get")
+
+    assert status == "200"
+    assert "Authorization" not in text
+
+
+def test_each_operation_shows_whether_it_is_locked(stage: Stage) -> None:
+    """A padlock on what asks for something, none on what is open."""
+    page = stage.page()
+    page.evaluate("seen('#operations-default-health_health_get').then(() => true)")
+
+    locked = page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.opblock')].map("
+        "block => [block.id.replace('operations-default-', ''), !!block.querySelector('.authorization__btn')]))"
+    )
+
+    assert locked.pop("health_health_get") is False
+    assert set(locked.values()) == {True}
