@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import os
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
-from authguard import PEM, PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, role
+from authguard import PEM, PUBLIC, Bearer, Guard, Issuer, Rule, role
+from authguard.fastapi import CurrentPrincipal, install
 
 logging.basicConfig()
 logging.getLogger("authguard").setLevel(os.environ.get("LOG_LEVEL", "INFO"))
@@ -30,7 +31,7 @@ guard = Guard(
 )
 
 app = FastAPI(title="orders")
-app.add_middleware(AuthGuardMiddleware, guard=guard)
+install(app, guard)
 
 
 @app.get("/health")
@@ -40,12 +41,12 @@ def health() -> dict[str, str]:
 
 
 @app.get("/orders")
-def orders(request: Request) -> dict[str, str]:
+def orders(who: CurrentPrincipal) -> dict[str, str]:
     """Closed: no rule names it, so it takes anybody who proves who they are."""
-    return {"orders of": request.user.subject}
+    return {"orders of": who.subject}
 
 
 @app.get("/admin/users")
-def users(request: Request) -> dict[str, list[str]]:
+def users(who: CurrentPrincipal) -> dict[str, list[str]]:
     """For those with the role admin."""
-    return {"users": ["alice", "bob"], "asked by": [request.user.subject]}
+    return {"users": ["alice", "bob"], "asked by": [who.subject]}

@@ -1,18 +1,17 @@
 """A scheme of one's own: a webhook whose sender signs the time and the body with a secret that both sides hold.
 
-``X-Signature: t=1800000000, v1=5d41...``: v1 is HMAC-SHA256(secret, t + "." + body) in hex, one for each secret in use.
-"""
+``X-Signature: t=1800000000, v1=5d41...``: v1 is HMAC-SHA256(secret, t + "." + body) in hex, one a secret in use."""
 
 from __future__ import annotations
 
 import hmac
 import os
 import re
-from collections.abc import Sequence
 
 from fastapi import FastAPI
 
 import authguard as ag
+from authguard.fastapi import install
 
 MALFORMED = ag.Reason("webhook.signature_malformed", 401)
 WRONG = ag.Reason("webhook.signature_wrong", 401)
@@ -21,7 +20,7 @@ FORM = re.compile(rb"t=([0-9]{1,12})((?:, ?v1=[0-9a-f]{64}){1,4})")
 
 
 class SignatureField(ag.Carrier):
-    def find(self, request: ag.AuthRequest) -> Sequence[ag.Credentials]:
+    def find(self, request: ag.AuthRequest) -> list[ag.Credentials]:
         return [ag.Credentials("webhook", line) for line in request.lines(b"x-signature")]
 
 
@@ -34,6 +33,7 @@ class Webhook(ag.Scheme):
         if len(secret) < 32:
             raise ag.ConfigurationError("secret", "give at least 32 octets; `openssl rand -hex 32` prints 64")
         self.sender, self.secret, self.max_age, self.limit = sender, secret, max_age, limit
+        self.openapi = {"type": "apiKey", "in": "header", "name": "X-Signature"}
 
     async def authenticate(self, request: ag.AuthRequest, credentials: ag.Credentials) -> ag.Accepted | ag.Rejected:
         if (form := FORM.fullmatch(credentials.rest)) is None:
@@ -46,12 +46,12 @@ class Webhook(ag.Scheme):
             return ag.Rejected(UNTIMELY, self.sender, {"age": request.moment.by(sent)}, proven=True)
         return ag.Accepted(ag.Principal(self.sender, expires_at=sent + self.max_age))
 
-    def challenges(self, request: ag.AuthRequest, why: ag.Denied | None) -> Sequence[ag.Challenge]:
+    def challenges(self, request: ag.AuthRequest, why: ag.Denied | None) -> list[ag.Challenge]:
         return [ag.Challenge("Webhook", {"realm": self.sender})]
 
 
 app = FastAPI()
-app.add_middleware(ag.AuthGuardMiddleware, guard=ag.Guard(Webhook("shop", os.environ["WEBHOOK_SECRET"].encode())))
+install(app, ag.Guard(Webhook("shop", os.environ["WEBHOOK_SECRET"].encode())))
 
 
 @app.post("/payments")

@@ -15,6 +15,17 @@ from tests.examples.webhooks import SECRET, app_behind
 
 Start = Callable[..., ModuleType]
 
+SETTINGS = (
+    "ALICE_HASH",
+    "BOB_HASH",
+    "CAROL_HASH",
+    "ISSUER_PUBLIC_KEY",
+    "LEEWAY",
+    "LOG_LEVEL",
+    "PARTNER_PUBLIC_KEY",
+    "WEBHOOK_SECRET",
+)
+
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
@@ -22,7 +33,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     level = logging.getLogger("authguard").level
 
     def run(name: str, **settings: str) -> ModuleType:
-        for setting in ("ISSUER_PUBLIC_KEY", "LEEWAY", "LOG_LEVEL", "WEBHOOK_SECRET"):
+        for setting in SETTINGS:
             monkeypatch.delenv(setting, raising=False)
         for setting, value in settings.items():
             monkeypatch.setenv(setting, value)

@@ -138,3 +138,15 @@ def test_each_place_takes_its_own(both: TestClient, caplog: pytest.LogCaptureFix
     assert response.headers.get("x-user") == user
     assert response.status_code == (200 if user else 400)
     assert reasons(caplog) == ([] if user else ["credentials.ambiguous"])
+
+
+def test_the_document_tells_where_the_signature_goes(example: ModuleType) -> None:
+    """In a field of its own, which Swagger UI can send; and that a body may be too large."""
+    document = example.app.openapi()
+    operation = document["paths"]["/payments"]["post"]
+
+    assert document["components"]["securitySchemes"] == {
+        "webhook": {"type": "apiKey", "in": "header", "name": "X-Signature"}
+    }
+    assert operation["security"] == [{"webhook": []}]
+    assert sorted(operation["responses"]) == ["200", "400", "401", "413", "422", "503"]

@@ -1,0 +1,372 @@
+"""The migration pages tell the truth: their programs run, and answer each request as the tables say."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi_users.authentication import JWTStrategy
+from fastapi_users.password import PasswordHelper
+from starlette.applications import Starlette
+from starlette.authentication import requires as starlettes_requires
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Rule, Scheme, via
+from authguard.fastapi import install
+from authguard.starlette import assert_closed, audit
+from tests.docs.pages import SECRET, Row, Sent, answer, each, programs, rows, run, token
+from tests.examples.callers import hash_of
+from tests.minting import public_pem, rsa_key
+from tests.readme import DOCS
+
+STARLETTE, FASTAPI, FLASK, USERS = (
+    "from-starlette",
+    "from-fastapi-security",
+    "from-flask-httpauth",
+    "from-fastapi-users",
+)
+PASSWORDS = {"alice": "correct horse", "bob": "looking glass", "prometheus": "fire, stolen"}
+UMLAUT = "gestohlenes Feür"
+EXPIRED = 1_700_000_000
+BY_BROWSER = ("Sec-Fetch-Site", "cross-site")
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", SECRET)
+    monkeypatch.setenv("ISSUER_PUBLIC_KEY", public_pem(rsa_key()).decode())
+    for variable, name in (("ALICE_HASH", "alice"), ("BOB_HASH", "bob"), ("METRICS_HASH", "prometheus")):
+        monkeypatch.setenv(variable, hash_of(PASSWORDS[name]))
+
+
+def password(name: str, word: str | None = None, scheme: str = "Basic") -> tuple[str, str]:
+    """A field with this name and its password, or another one."""
+    pair = f"{name}:{PASSWORDS[name] if word is None else word}"
+    return "Authorization", f"{scheme} {base64.b64encode(pair.encode()).decode()}"
+
+
+# --- Starlette -------------------------------------------------------------------------------------------------------
+
+
+def to_starlette(what: str) -> Sent:
+    """The requests of its page."""
+    good = token(rsa_key(), "RS256")
+    expired = token(rsa_key(), "RS256", exp=EXPIRED)
+    return {
+        "nothing presented": Sent(),
+        "a good token": Sent([good]),
+        "an admin's token": Sent([token(rsa_key(), "RS256", roles=["admin"])]),
+        "an expired token": Sent([expired]),
+        "a password": Sent([password("alice")]),
+        "two tokens, the first good": Sent([good, expired]),
+    }[what]
+
+
+@each(STARLETTE)
+def test_starlettes_middleware_and_ours(row: Row) -> None:
+    """Each row of the page."""
+    before, after = (run(STARLETTE, program) for program in programs(STARLETTE))
+
+    sent = to_starlette(row.what)
+    assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
+
+
+def test_starlette_puts_the_text_of_the_exception_into_the_answer() -> None:
+    """What was told PyJWT is told the client; behind the guard it is a sentence of the status or the reason."""
+    before, after = (run(STARLETTE, program) for program in programs(STARLETTE))
+    name, value = token(rsa_key(), "RS256", aud="else")
+
+    bodies = [TestClient(program.app).get("/orders", headers={name: value}).text for program in (before, after)]
+
+    assert bodies[0] == "Audience doesn't match"
+    assert "udience" not in bodies[1]
+
+
+async def _shown(request: Request) -> JSONResponse:
+    return JSONResponse({"user": request.user.display_name})
+
+
+def test_starlettes_requires_holds_behind_the_guard() -> None:
+    """Step 4: ``authenticated`` is there, a role has its prefix, and a scope of that name is no role."""
+    guard = run(STARLETTE, programs(STARLETTE)[1]).guard
+    routes = [
+        Route("/known", starlettes_requires("authenticated")(_shown)),
+        Route("/admin", starlettes_requires("role:admin")(_shown)),
+    ]
+    client = TestClient(Starlette(routes=routes, middleware=[Middleware(AuthGuardMiddleware, guard=guard)]))
+    callers = [
+        dict([token(rsa_key(), "RS256", **claims)])
+        for claims in ({}, {"roles": ["admin"]}, {"scope": "admin role:admin"})
+    ]
+
+    statuses = [[client.get(path, headers=who).status_code for path in ("/known", "/admin")] for who in callers]
+
+    assert statuses == [[200, 403], [200, 200], [200, 403]]
+
+
+# --- FastAPI ---------------------------------------------------------------------------------------------------------
+
+
+def to_fastapi(what: str) -> Sent:
+    """The requests of its page."""
+    good = token()
+    return {
+        "nothing presented": Sent(),
+        "a good token": Sent([good]),
+        "a writer's token": Sent([token(scope="orders:write")]),
+        "an expired token": Sent([token(exp=EXPIRED)]),
+        "two tokens, the first good": Sent([good, token(exp=EXPIRED)]),
+        "a password": Sent([password("prometheus")]),
+        "a password with an umlaut": Sent([password("prometheus", UMLAUT)]),
+        "with broken JSON, nothing presented": Sent([("Content-Type", "application/json")], b"{"),
+    }[what]
+
+
+@each(FASTAPI)
+def test_fastapis_utilities_and_ours(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row of the page."""
+    if row.what.endswith("umlaut"):
+        monkeypatch.setenv("METRICS_HASH", hash_of(UMLAUT))
+    before, after = (run(FASTAPI, program) for program in programs(FASTAPI))
+
+    sent = to_fastapi(row.what)
+    assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
+
+
+def test_the_document_says_what_each_route_asks() -> None:
+    """In the place of what the security classes wrote: schemes, scopes, and nothing where all is open."""
+    before, after = (run(FASTAPI, program).app.openapi()["paths"] for program in programs(FASTAPI))
+
+    asked = [("/orders", "post"), ("/metrics", "get"), ("/reports", "get"), ("/health", "get")]
+    assert [before[path][method].get("security") for path, method in asked] == [
+        [{"OAuth2PasswordBearer": ["orders:write"]}],
+        [{"HTTPBasic": []}],
+        None,
+        None,
+    ]
+    assert [after[path][method].get("security") for path, method in asked] == [
+        [{"bearer": ["orders:write"]}],
+        [{"basic": []}],
+        [{"bearer": []}],
+        [],
+    ]
+
+
+# --- Flask-HTTPAuth --------------------------------------------------------------------------------------------------
+
+
+def to_flask(what: str) -> Sent:
+    """The requests of its page. Bob is anybody, and Alice is the admin."""
+    name, value = good = token(sub="bob")
+    return {
+        "nothing presented": Sent(),
+        "a good token": Sent([good]),
+        "a good token under `bearer`": Sent([(name, value.replace("Bearer", "bearer"))]),
+        "an expired token": Sent([token(exp=EXPIRED)]),
+        "two tokens, the first good": Sent([good, token(exp=EXPIRED)]),
+        "a password": Sent([password("bob")]),
+        "a wrong password": Sent([password("bob", "x")]),
+        "a password under the word `Frob`": Sent([password("bob", scheme="Frob")]),
+        "an admin's password": Sent([password("alice")]),
+        "a password from another site's page": Sent([password("bob"), BY_BROWSER]),
+    }[what]
+
+
+@each(FLASK)
+def test_flask_httpauth_and_ours(row: Row) -> None:
+    """Each row of the page."""
+    before, after = (run(FLASK, program) for program in programs(FLASK))
+
+    sent = to_flask(row.what)
+    assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
+
+
+def test_guessing_is_slowed_where_flask_httpauth_goes_on() -> None:
+    """The eleventh wrong password is 429 with a time to wait; Flask-HTTPAuth answers 401 each time."""
+    before, after = (run(FLASK, program) for program in programs(FLASK))
+    guess = Row("GET", "/orders", "", "", "")
+
+    answers = [
+        [answer(program.app, guess, Sent([password("bob", str(number))])) for number in range(11)]
+        for program in (before, after)
+    ]
+
+    assert {one[:5] for one in answers[0]} == {"`401`"}
+    assert [one[:5] for one in answers[1]] == ["`401`"] * 10 + ["`429`"]
+
+
+# --- fastapi-users ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def _argon2(password: str) -> str:
+    return PasswordHelper().hash(password)
+
+
+class Shop:
+    """Its users, and the tokens that fastapi-users itself makes for them."""
+
+    def __init__(self, users: ModuleType) -> None:
+        self.users = users
+        self.manager = users.Manager(users.users)
+        self.reset: list[str] = []
+        self.manager.on_after_forgot_password = self._forgotten
+        self.alice = self.add("alice", is_superuser=True)
+        self.bob = self.add("bob")
+        self.gone = self.add("gone")
+        self.idle = self.add("idle", is_active=False)
+
+    def add(self, name: str, **flags: bool) -> Any:
+        made = {"email": f"{name}@shop.example", "hashed_password": _argon2(PASSWORDS.get(name, name)), **flags}
+        return asyncio.run(self.users.users.create(made))
+
+    async def _forgotten(self, user: Any, token: str, request: Any = None) -> None:
+        self.reset.append(token)
+
+    def bearer(self, user: Any, lifetime: int | None = 600) -> tuple[str, str]:
+        """As its login hands them out."""
+        strategy = JWTStrategy[Any, Any](SECRET, lifetime_seconds=lifetime)
+        return "Authorization", f"Bearer {asyncio.run(strategy.write_token(user))}"
+
+    def sent(self, what: str) -> Sent:
+        """The requests of the page."""
+        if what == "a token to reset a password":
+            asyncio.run(self.manager.forgot_password(self.bob))
+        form = f"username={self.bob.email}&password={PASSWORDS['bob']}".replace(" ", "+").encode()
+        return {
+            "nothing presented": Sent(),
+            "a good token": Sent([self.bearer(self.bob)]),
+            "a superuser's token": Sent([self.bearer(self.alice)]),
+            "an expired token": Sent([self.bearer(self.bob, -600)]),
+            "a token that never dies": Sent([self.bearer(self.bob, None)]),
+            "a token to reset a password": Sent([("Authorization", f"Bearer {token}") for token in self.reset]),
+            "the token of somebody inactive": Sent([self.bearer(self.idle)]),
+            "the token of somebody deleted": Sent([self.bearer(self.gone)]),
+            "two tokens, the first good": Sent([self.bearer(self.bob), self.bearer(self.alice)]),
+            "a name and a password in the form": Sent([("Content-Type", "application/x-www-form-urlencoded")], form),
+        }[what]
+
+
+@pytest.fixture(name="shop")
+def _shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    module = run(USERS, programs(USERS)[0], "users")
+    monkeypatch.setitem(sys.modules, "users", module)
+    return Shop(module)
+
+
+@each(USERS)
+def test_fastapi_users_and_ours(shop: Shop, row: Row) -> None:
+    """Each row of the page, with tokens of JWTStrategy's own."""
+    before, after = (run(USERS, program) for program in programs(USERS)[1:3])
+    sent = shop.sent(row.what)
+    del shop.users.users.rows[shop.gone.id]
+
+    assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
+
+
+def test_the_app_is_told_who_it_is(shop: Shop) -> None:
+    """From fastapi-users' own table, by the check."""
+    apps = [run(USERS, program).app for program in programs(USERS)[1:3]]
+
+    bodies = [TestClient(app).get("/orders", headers=dict([shop.bearer(shop.bob)])).json() for app in apps]
+
+    assert bodies == [{"orders of": "bob@shop.example"}] * 2
+
+
+def test_passwords_are_looked_up_in_its_table(shop: Shop) -> None:
+    """Its Argon2 hashes are read as they are; who is inactive does not get in."""
+    guard = run(USERS, programs(USERS)[3]).guard
+    client = TestClient(AuthGuardMiddleware(Starlette(routes=[Route("/", _shown)]), guard=guard))
+
+    known = client.get("/", auth=("bob@shop.example", PASSWORDS["bob"]))
+    others = [client.get("/", auth=pair) for pair in (("bob@shop.example", "x"), ("idle@shop.example", "idle"))]
+
+    assert shop.bob.hashed_password.startswith("$argon2id$")
+    assert known.json() == {"user": str(shop.bob.id)}
+    assert [other.status_code for other in others] == [401, 401]
+
+
+# --- Every page ------------------------------------------------------------------------------------------------------
+
+SENT: Mapping[str, Callable[[str], Sent]] = {STARLETTE: to_starlette, FASTAPI: to_fastapi}
+
+
+def opened(app: Any, schemes: Sequence[Scheme]) -> Any:
+    """The app of "Before" after the first step, and its guard."""
+    guard = Guard(*schemes, rules=[Rule("/**", PUBLIC)])
+    if isinstance(app, FastAPI):
+        install(app, guard)
+    else:
+        app.add_middleware(AuthGuardMiddleware, guard=guard)
+    return app, guard
+
+
+@pytest.mark.parametrize(("page", "row"), [(page, row) for page in SENT for row in rows(page)], ids=str)
+def test_the_first_step_changes_no_answer(page: str, row: Row) -> None:
+    """A guard that is PUBLIC everywhere, outside of what was there, leaves all as it was."""
+    before, after = (run(page, program) for program in programs(page))
+
+    app, _ = opened(before.app, after.guard.schemes)
+
+    assert answer(app, row, SENT[page](row.what)) == row.before
+
+
+@each(USERS)
+def test_the_first_step_changes_no_answer_of_fastapi_users(shop: Shop, row: Row) -> None:
+    """The same, with its routers inside."""
+    before, after = (run(USERS, program) for program in programs(USERS)[1:3])
+    sent = shop.sent(row.what)
+    del shop.users.users.rows[shop.gone.id]
+
+    app, _ = opened(before.app, after.guard.schemes)
+
+    assert answer(app, row, sent) == row.before
+
+
+@pytest.mark.parametrize("page", [STARLETTE, FASTAPI])
+def test_the_audit_lists_what_still_waits(page: str) -> None:
+    """Under ``open.wide /**`` stands every route that has no rule of its own yet."""
+    before, after = (run(page, program) for program in programs(page))
+
+    told = [str(one) for one in audit(*opened(before.app, after.guard.schemes)).findings]
+
+    (waiting,) = (one for one in told if one.startswith("open.wide /**"))
+    assert "GET /health" in waiting
+    assert "GET /orders" in waiting
+
+
+@pytest.mark.parametrize("page", [STARLETTE, FASTAPI, FLASK, USERS])
+def test_the_last_step_holds(shop: Shop, page: str) -> None:
+    """The line for a test that ends the page passes once its ``/**`` stands there, and fails without its list."""
+    after = run(page, programs(page)[-1 if page != USERS else 2])
+    text = " ".join((DOCS / f"{page}.md").read_text(encoding="utf-8").split())
+    (called,) = re.findall(r"`(assert_closed\(.+?\))`", text)
+    (rest,) = set(re.findall(r'`(Rule\("/\*\*", (?!PUBLIC).+?)`', text))
+    closing = eval(rest, {"Rule": Rule, "AUTHENTICATED": AUTHENTICATED, "via": via})
+    guard = Guard(*after.guard.schemes, rules=[*after.guard.table.rules, closing])
+
+    eval(called, {"assert_closed": assert_closed, "app": after.app, "guard": guard})
+
+    with pytest.raises(AssertionError):
+        assert_closed(after.app, guard)
+
+
+def test_every_page_is_tried() -> None:
+    """A page that is added has rows, and a test of them above; the index leads to each."""
+    pages = {page.stem for page in DOCS.glob("from-*.md")}
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+
+    assert pages == {STARLETTE, FASTAPI, FLASK, USERS}
+    assert [page for page in pages if not rows(page) or f"({page}.md)" not in index] == []
