@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from authguard.access import AccessDenied, allows
+from authguard.access import allows
 from authguard.errors import (
     AuthGuardError,
     BackendUnavailable,
@@ -25,6 +25,7 @@ from authguard.model import (
     Requirement,
     Unmet,
 )
+from authguard.passage import AccessDenied
 from authguard.policy.combine import all_of, any_of
 from authguard.policy.requirement import (
     AUTHENTICATED,

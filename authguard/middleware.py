@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from typing import Literal
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from authguard.access import Manner, Passage
-from authguard.edge import Body, Crossing, answer
+from authguard.edge import Body, Crossing, Starting, answer
 from authguard.errors import ConfigurationError
 from authguard.guard import Guard
-from authguard.model import Decision, Denied
+from authguard.model import Decision, Denied, Principal
+from authguard.passage import Manner, Passage
 from authguard.policy.origin import check_origins
 from authguard.policy.requirement import PUBLIC
 from authguard.policy.rules import WEBSOCKET
@@ -21,6 +21,7 @@ from authguard.policy.table import AMBIGUOUS
 from authguard.record import log, log_failure
 from authguard.respond import Render
 from authguard.routing import Routing, chain
+from authguard.startup import StartUp
 
 
 class AuthGuardMiddleware:
@@ -31,10 +32,15 @@ class AuthGuardMiddleware:
     - ``origins``: other sites (``https://app.example``) that may make browsers send Basic, Digest or a cookie with what
       changes something.
     - ``render``: ``(request, denied) -> (media type, octets)`` replaces the body of denials, and nothing else of them.
+    - ``strict``: whether the app must not start where ``audit`` has a finding. Without a lifespan every request is 503.
+    - ``ignore``: findings to accept: a code, or a code and what one is about, ``"open.unsafe POST /login"``.
 
     Behind it ``request.user`` is the ``Principal`` and ``request.auth`` holds ``authenticated``, the scopes, and the
     roles as ``role:NAME``. Raises ``ConfigurationError``.
     """
+
+    #: By this the audit knows it.
+    is_authguard = True
 
     def __init__(
         self,
@@ -44,6 +50,8 @@ class AuthGuardMiddleware:
         preflight: Literal["auto", "pass"] = "auto",
         origins: Sequence[str] = (),
         render: Render | None = None,
+        strict: bool = False,
+        ignore: Collection[str] = (),
     ) -> None:
         if not isinstance(guard, Guard):
             raise ConfigurationError("guard", f"{guard!r} is no Guard(...)")
@@ -55,6 +63,7 @@ class AuthGuardMiddleware:
         self.guard = guard
         self._manner = Manner(guard, check_origins(origins), render)
         self._routing = Routing(app)
+        self._startup = StartUp(app, guard, strict=strict, ignore=ignore)
         cors_inside = any(isinstance(inner, CORSMiddleware) for inner in chain(app))
         self._preflight_passes = preflight == "pass" or cors_inside
         if cors_inside:
@@ -72,24 +81,27 @@ class AuthGuardMiddleware:
             msg = f"authguard does not know the scope type {kind!r}, and lets nothing by that it does not know"
             raise RuntimeError(msg)
         guard = self.guard
+        unstarted = None if self._startup.passed else self._startup.refusal()
         path, problem = self._routing.read(scope)
         match = guard.table.match(_method(scope), path)
         if problem is not None and guard.table.rules:
             match = AMBIGUOUS
         outer = scope.get("authguard")
-        proven = outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
+        proven = None if outer is None else _proven_by(outer, scope)
         opened = match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope))
         body = Body(receive, keep=opened) if guard.reads_body and kind == "http" else None
         crossing = Crossing(self._manner, scope, path, None if match is AMBIGUOUS else match.rule, send)
         if body is not None:
             crossing.read, receive = body.read, body.receive
-        if opened:
+        if opened and unstarted is None:
             crossing.enter(proven)
             await crossing.through(self.app, receive)
             return
         request = crossing.request
-        if match is AMBIGUOUS:
-            decision: Decision = guard.path_refused(problem)
+        if unstarted is not None:
+            decision: Decision = unstarted
+        elif match is AMBIGUOUS:
+            decision = guard.path_refused(problem)
         else:
             decision = await guard.decide(request, match, proven, self._manner.origins)
         if isinstance(decision, Denied):
@@ -112,7 +124,9 @@ class AuthGuardMiddleware:
             except Exception as error:  # noqa: BLE001 - everything works without them too, and the app must start
                 log_failure("a service's start", error)
             try:
-                await self.app(scope, receive, send)
+                start = Starting(receive, send, self._startup.problem)
+                await self.app(scope, start.receive, start.send)
+                failed = start.failed
             except Exception as error:  # noqa: BLE001 - raised below
                 failed = error
         if failed is not None:
@@ -123,6 +137,11 @@ class AuthGuardMiddleware:
             return False
         names = {name for name, _ in scope["headers"]}
         return b"origin" in names and b"access-control-request-method" in names
+
+
+def _proven_by(outer: object, scope: Scope) -> Principal | None:
+    """Whom a guard further out has proved in this very request."""
+    return outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
 
 
 def _method(scope: Scope) -> str:

@@ -6,9 +6,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from starlette.convertors import FloatConvertor, IntegerConvertor, StringConvertor, UUIDConvertor
 from starlette.routing import Mount
 
+from authguard.policy.pattern import ANY, CONVERTERS, Converter, Segment
+
 _MOST_LINKS = 64
+_PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::[a-zA-Z_][a-zA-Z0-9_]*)?\}")
+# By the very class: another under the same name, or below it, may match anything.
+_KINDS: Mapping[object, str] = {
+    IntegerConvertor: "int",
+    FloatConvertor: "float",
+    UUIDConvertor: "uuid",
+    StringConvertor: "str",
+}
+# A regular expression that matches no slash, as its parts show: what stands for itself, groups, choices and counts;
+# sets of letters, digits and signs, whose ranges lie above the slash; sets of all but the slash.
+_ONE_SEGMENT = re.compile(
+    r"(?:[\w(){}?:*+|,-]|\\[dw.-]|\[-?(?:\w-\w|[\w.,:+*?|()]|\\[dw.-])+-?\]|\[\^/[^\[\]\\]*\])+", re.ASCII
+)
 
 
 class Routing:
@@ -93,3 +109,22 @@ def _read_anew(router: object, *, included: bool = False) -> Iterator[tuple[re.P
 def _own_root_path(app: object) -> str:
     value = getattr(app, "root_path", "")
     return value if isinstance(value, str) else ""
+
+
+def read_segments(path: str, convertors: Mapping[str, object]) -> tuple[tuple[Segment, ...], bool]:
+    """What a router's path matches, in segments; and whether anything may follow."""
+    found: list[Segment] = []
+    for part in path.strip("/").split("/"):
+        names = _PARAMETER.findall(part)
+        kinds = [_kind_of(convertors.get(name)) for name in names]
+        if None in kinds:
+            return tuple(found), True
+        # Text beside a parameter is no segment that a rule can tell from others.
+        found.append(part if not names else kinds[0] or ANY if _PARAMETER.fullmatch(part) else ANY)
+    return tuple(found), False
+
+
+def _kind_of(convertor: Any) -> Converter | None:
+    """The converter that matches the same; None for what may match a slash."""
+    known = _KINDS.get(type(convertor))
+    return CONVERTERS[known] if known else ANY if _ONE_SEGMENT.fullmatch(getattr(convertor, "regex", ".")) else None

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jwt
 import pytest
 from fastapi import FastAPI
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from authguard import Issuer, Principal, Reason, Rule, reasons
+from authguard import PUBLIC, Issuer, Principal, Reason, Rule, reasons
+from authguard.fastapi import install
+from authguard.testing import acting_as
+from tests.fastapi.users import guarded
 from tests.minting import public_pem, rsa_key
 from tests.readme import README, blocks
 
-QUICK_START, CLAIMS, PASSWORDS, RULES, CHECKS, LOGGING, STRUCTLOG = blocks("python")
+QUICK_START, CLAIMS, PASSWORDS, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = blocks("python")
 
 
 def _run(code: str) -> dict[str, Any]:
@@ -102,6 +107,69 @@ async def test_the_check_block_refuses_and_enriches() -> None:
     assert (await known(None, Principal("mallory"))).reason == Reason("user.disabled", 403)
 
 
+def test_the_quick_start_adds_eight_lines_to_the_app() -> None:
+    """All but its FastAPI, its app and its endpoint."""
+    own = ("from fastapi import", "app = FastAPI(", "@app.", "def ", "    ")
+
+    added = [line for line in QUICK_START.splitlines() if line and not line.startswith(own)]
+
+    assert len(added) <= 8
+
+
+@pytest.mark.parametrize(("name", "block"), [("quick_start", QUICK_START), ("locks", LOCKS)])
+def test_the_type_checkers_read_the_block(name: str, block: str) -> None:
+    """A file of theirs is the block, below a docstring."""
+    typed = (Path(__file__).parent / "typing" / f"{name}.py").read_text(encoding="utf-8")
+
+    assert typed.partition("\n\n")[2] == block
+
+
+def test_the_locks_block_locks_as_it_says() -> None:
+    """By dependencies, from an endpoint, behind PUBLIC, on a router; and its document tells so."""
+    app: FastAPI = _run(LOCKS)["app"]
+    guard = guarded([Rule("/greeting", PUBLIC)])
+    install(app, guard)
+
+    def asked(path: str, who: Principal | None, method: str = "GET") -> tuple[int, Any]:
+        with acting_as(guard, who):
+            answer = TestClient(app).request(method, path)
+        return answer.status_code, answer.json() if answer.is_success else answer.json()["code"]
+
+    bob, cashier, editor = Principal("bob"), Principal("eve", roles={"cashier"}), Principal("ann", roles={"editor"})
+    assert asked("/orders/5/refund", bob, "POST") == (403, "forbidden")
+    assert asked("/orders/5/refund", cashier, "POST") == (200, {"refunded": 5, "by": "eve"})
+    assert asked("/orders/5", bob) == (200, {"order": 5})
+    assert asked("/orders/5", cashier) == (403, "forbidden")
+    assert [asked("/greeting", who)[1] for who in (None, bob)] == ["hello", "hello bob"]
+    assert [asked("/news", who)[1] for who in (bob, editor)] == [["news"], ["news", "drafts"]]
+    assert app.openapi()["paths"]["/greeting"]["get"]["security"] == [{"bearer": []}, {"basic": []}, {}]
+    with acting_as(guard, cashier), TestClient(app).websocket_connect("/tills/3") as till:
+        assert till.receive_text() == "eve is at till 3"
+    with acting_as(guard, bob), pytest.raises(WebSocketDenialResponse):
+        TestClient(app).websocket_connect("/tills/3").__enter__()
+
+
+def test_the_open_block_fails_for_a_route_that_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes while only what it names is open."""
+    from authguard import AUTHENTICATED, PUBLIC, Guard
+    from authguard.fastapi import docs, install
+    from tests.test_request import Badge
+
+    app, opened = FastAPI(), [Rule("/health", PUBLIC), Rule("/login", PUBLIC, methods={"POST"})]
+    app.get("/health")(app.post("/login")(lambda: None))
+    guard = Guard(Badge(), rules=[*opened, *docs(app, AUTHENTICATED)])
+    install(app, guard)
+    monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))
+    vars(sys.modules["shop"]).update(app=app, guard=guard)
+    written = _run(OPEN)["test_nothing_else_is_open"]
+
+    written()
+    app.get("/late")(lambda: None)
+
+    with pytest.raises(AssertionError, match="GET /late: no rule names it and no lock is on it"):
+        written()
+
+
 def test_the_logging_block_makes_info_visible() -> None:
     """Two lines, and what nobody presented is told too."""
     logger = logging.getLogger("authguard")
@@ -120,6 +188,15 @@ def test_the_structlog_block_takes_the_facts_over() -> None:
     first = _run(STRUCTLOG)["processors"][0]
 
     assert first(None, "warning", {"_record": record, "event": "denied"})["authguard.reason"] == "token.expired"
+
+
+def test_the_testing_block_tests_the_quick_start(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bob, who presents nothing, is told his orders, and is no admin."""
+    orders = ModuleType("orders")
+    vars(orders).update(_run(QUICK_START))
+    monkeypatch.setitem(sys.modules, "orders", orders)
+
+    _run(TESTING)["test_users_are_for_admins"]()
 
 
 def test_every_reason_is_listed_with_its_status() -> None:

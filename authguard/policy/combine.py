@@ -18,6 +18,9 @@ class _Parts:
     def scopes_named(self) -> tuple[str, ...]:
         return distinct(name for part in self.parts for name in part.scopes_named())
 
+    def roles_named(self) -> tuple[str, ...]:
+        return distinct(name for part in self.parts for name in roles_named(part))
+
 
 @dataclass(frozen=True, slots=True)
 class _AllOf(_Parts):
@@ -82,7 +85,26 @@ def _parts(argument: str, parts: tuple[Requirement, ...]) -> tuple[Requirement, 
     return parts
 
 
+def roles_named(requirement: Requirement) -> tuple[str, ...]:
+    """The roles that stand in it; one of the app's own has none unless it says so."""
+    named: tuple[str, ...] = getattr(requirement, "roles_named", tuple)()
+    return named
+
+
 def asks_step_up(requirement: Requirement) -> bool:
     """Whether a step-up is somewhere in it."""
     parts: tuple[Requirement, ...] = getattr(requirement, "parts", ())
     return isinstance(requirement, StepUp) or any(map(asks_step_up, parts))
+
+
+def scopes_needed(requirement: Requirement, scheme: str) -> tuple[str, ...]:
+    """The scopes without which nobody whom this scheme has proved meets it."""
+    if not isinstance(requirement, _Parts):
+        return requirement.scopes_named()
+    needed = [scopes_needed(part, scheme) for part in requirement.parts if part.schemes(frozenset({scheme}))]
+    return distinct(
+        name
+        for names in needed
+        for name in names
+        if isinstance(requirement, _AllOf) or all(name in others for others in needed)
+    )

@@ -18,7 +18,7 @@ from authguard.request import AuthRequest
 Origins: TypeAlias = frozenset[bytes]
 
 # RFC 9110 section 9.2.1.
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # "same-site" is not among them: what else runs under a domain is seldom all one's own.
 _OURS = frozenset({b"same-origin", b"none"})
 
@@ -51,7 +51,7 @@ def is_foreign(request: AuthRequest, trusted: Origins) -> bool:
 
     Requests without ``Sec-Fetch-Site`` and ``Origin`` are not browsers' and pass. Two lines of either are foreign.
     """
-    if request.kind == "http" and request.method in _SAFE:
+    if request.kind == "http" and request.method in SAFE:
         return False
     sites, origins = request.lines(b"sec-fetch-site"), request.lines(b"origin")
     if len(sites) > 1 or len(origins) > 1:

@@ -80,6 +80,20 @@ class Pattern:
             return False
         return all(map(_within, self.segments, other.segments))
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Of two patterns that match a path, the one whose order is less is found."""
+        ranks = [-1 if isinstance(part, str) else RANK[part.name] for part in self.segments]
+        return (*ranks, len(RANK) if self.tail else -1)
+
+    def meet(self, other: Pattern) -> Pattern | None:
+        """What matches the paths that both match, where there are some and one pattern can say it."""
+        short, long = sorted((self, other), key=lambda pattern: len(pattern.segments))
+        beside = (*short.segments, *long.segments[len(short.segments) :])
+        found = [_narrower(one, other) for one, other in zip(beside, long.segments, strict=True)]
+        segments = [part for part in found if part is not None]
+        return Pattern(tuple(segments), short.tail and long.tail) if len(segments) == len(found) else None
+
     def common_path(self, other: Pattern) -> str | None:
         """A path that both match; None where there is none."""
         short, long = sorted((self, other), key=lambda pattern: len(pattern.segments))
@@ -99,6 +113,10 @@ def _within(one: Segment, other: Segment) -> bool:
     if isinstance(other, str):
         return one == other
     return other.matches(one) if isinstance(one, str) else one.name in other.covers
+
+
+def _narrower(one: Segment, other: Segment) -> Segment | None:
+    return one if _within(one, other) else other if _within(other, one) else None
 
 
 def _common(one: Segment, other: Segment) -> str | None:

@@ -32,6 +32,9 @@ class _Anyone:
     def scopes_named(self) -> tuple[str, ...]:
         return ()
 
+    def roles_named(self) -> tuple[str, ...]:
+        return ()
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class _Roles(_Anyone):
         missing = tuple(name for name in self.wanted if name not in principal.roles)
         met = not missing if self.every else len(missing) < len(self.wanted)
         return None if met else Unmet(ROLE_MISSING, missing)
+
+    def roles_named(self) -> tuple[str, ...]:
+        return self.wanted
 
     def __str__(self) -> str:
         call = "role" if len(self.wanted) == 1 else "all_roles" if self.every else "any_role"

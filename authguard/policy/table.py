@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import combinations, product
+from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
+from authguard.policy.near import Neighbours, overlapping
 from authguard.policy.pattern import ANY, RANK, Converter, Pattern
 from authguard.policy.requirement import AUTHENTICATED, PUBLIC, UNLISTED, check_requirement
 from authguard.policy.rules import Rule
@@ -43,6 +44,11 @@ class Match:
     rule: Rule | None = None
     params: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def said(self) -> str:
+        """The file and the line of the rule; empty for a default."""
+        return "" if self.rule is None else self.rule.said
+
 
 @dataclass(slots=True)
 class _Row:
@@ -73,11 +79,15 @@ class _Row:
             for name in named
         )
 
-    def select(self, method: str, segments: Sequence[str]) -> Match:
+    def named(self, method: str) -> Match:
         match = self.by_method.get(method)
         if match is None:
             # Where rules tell methods apart, a method in lower case is none of them, and some apps take it for one.
             match = self.rest if not self.by_method or method == method.upper() else Match(UNLISTED)
+        return match
+
+    def select(self, method: str, segments: Sequence[str]) -> Match:
+        match = self.named(method)
         if match.rule is None or not match.rule.positions:
             return match
         depth = len(self.pattern.segments)
@@ -142,7 +152,7 @@ class RuleTable:
             if not isinstance(rule, Rule):
                 raise ConfigurationError("rules", f"{rule!r} is no Rule(pattern, requirement)")
             rows.setdefault(rule.parsed, _Row(rule.parsed, rule.pattern, rule.parsed.tail)).add(rule)
-        for row, other in _overlapping(rows.values()):
+        for row, other in ((rows[one], rows[other]) for one, other in overlapping(rows)):
             _refuse_crossing(row, other)
             row.alone = row.alone and row.pattern.inside(other.pattern)
             other.alone = other.alone and other.pattern.inside(row.pattern)
@@ -150,6 +160,7 @@ class RuleTable:
         self._literal: dict[str, _Row] = {}
         for row in rows.values():
             self._place(row)
+        self._rows = rows
 
     def _place(self, row: _Row) -> None:
         node = self._root
@@ -171,7 +182,7 @@ class RuleTable:
             method = "GET"
         row = self._literal.get(path)
         if row is not None:
-            return row.select(method, ())
+            return row.select(method, ()) if row.by_method else row.rest
         if not _is_plain(path) and _TWO_READINGS.search(path):
             return AMBIGUOUS if path else self.match(method, "/")
         sent = path[1:].split("/")
@@ -182,17 +193,42 @@ class RuleTable:
             return AMBIGUOUS
         return found.select(method, sent) if found else self.default
 
+    @cached_property
+    def _near(self) -> Neighbours:
+        return Neighbours(self._rows)
 
-def _overlapping(rows: Collection[_Row]) -> Iterator[tuple[_Row, _Row]]:
-    """The pairs that share a path. Only those are compared whose literal beginnings agree as far as both go."""
-    by_beginning: dict[tuple[str, ...], list[_Row]] = {}
-    for row in rows:
-        by_beginning.setdefault(row.pattern.beginning, []).append(row)
-    for beginning, alike in by_beginning.items():
-        pairs = list(combinations(alike, 2))
-        for depth in range(len(beginning)):
-            pairs += product(by_beginning.get(beginning[:depth], ()), alike)
-        yield from ((one, other) for one, other in pairs if one.pattern.common_path(other.pattern))
+    def meeting(self, pattern: Pattern) -> Iterator[Rule]:
+        """The rules that share a path with a pattern, whether they apply there or not."""
+        return (
+            match.rule
+            for one in self._near.of(pattern)
+            for match in _of(self._rows[one], None)
+            if match.rule is not None
+        )
+
+    def governing(self, method: str | None, pattern: Pattern) -> tuple[Match, tuple[Match, ...]]:
+        """What applies to the paths of a pattern, and what applies to some of them instead, by narrower rules.
+
+        Without a method: to all methods; those that rules name are then among the narrower. Without parameters.
+        """
+        if method == "HEAD":
+            method = "GET"
+        narrower: list[_Row] = []
+        for row in map(self._rows.__getitem__, self._near.of(pattern)):
+            shared = row.pattern.meet(pattern)
+            if shared is not None and any(shared.inside(other.pattern) for other in narrower):
+                continue  # those are found first
+            narrower.append(row)
+            if pattern.inside(row.pattern):
+                break
+        found = [match for row in narrower for match in _of(row, method)]
+        if not narrower or not pattern.inside(narrower[-1].pattern):
+            found.append(self.default)
+        return found[-1], tuple(found[:-1])
+
+
+def _of(row: _Row, method: str | None) -> tuple[Match, ...]:
+    return (row.named(method),) if method is not None else (*row.by_method.values(), row.rest)
 
 
 def _refuse_crossing(one: _Row, other: _Row) -> None:

@@ -123,6 +123,15 @@ class SampledStore(PasswordStore, Protocol):
 
 
 @runtime_checkable
+class RolesListed(Protocol):
+    """A store or a directory that can list its roles, so that the audit finds one that nobody has."""
+
+    def roles_given(self) -> AbstractSet[str]:
+        """All roles that its accounts have now."""
+        ...
+
+
+@runtime_checkable
 class PasswordCheck(Protocol):
     """A directory that shows no hash (LDAP, PAM): it checks a password itself."""
 

@@ -81,6 +81,11 @@ class HtpasswdFile:
         """All stored hashes of the last good reading."""
         return self._users.last.sample
 
+    def roles_given(self) -> frozenset[str]:
+        """The groups that have a member, by the last good reading."""
+        listed = self._given if self._group_file is None else self._group_file.last
+        return _NOBODY.union(*listed.values())
+
 
 def _parse_users(octets: bytes, reads: Callable[[str], bool]) -> _Users:
     hashes: dict[str, str] = {}

@@ -45,6 +45,10 @@ class MemoryUsers:
         """All stored hashes."""
         return self._sample
 
+    def roles_given(self) -> frozenset[str]:
+        """The roles of all accounts."""
+        return frozenset[str]().union(*(account.roles for account in self._accounts.values()))
+
 
 class UserLookup:
     """Accounts by an async function of a name: ``UserLookup(find_user)``, over any database.

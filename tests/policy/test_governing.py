@@ -1,0 +1,119 @@
+"""Which rules can apply to what a route's pattern matches: no path of it falls under another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authguard.policy.pattern import parse_pattern
+from authguard.policy.requirement import AUTHENTICATED, PUBLIC, UNLISTED, role
+from authguard.policy.rules import Rule
+from authguard.policy.table import AMBIGUOUS, RuleTable
+from tests.policy import naive
+from tests.policy.naive import NaiveRule
+from tests.policy.test_table_properties import (
+    METHODS,
+    SEGMENTS,
+    TAILS,
+    buildable,
+    built,
+    good_rules,
+    paths_near,
+    patterns,
+)
+
+TABLE = RuleTable(
+    [
+        Rule("/acme/{team}/**", role("team")),
+        Rule("/acme/**", role("acme")),
+        Rule("/acme/users", role("both")),
+        Rule("/acme/users/{id}", role("get"), methods={"GET"}),
+        Rule("/acme/users/{id}", role("put"), methods={"PUT"}),
+        Rule("/{x:uuid}/a", PUBLIC),
+        Rule("/{x:int}/b", PUBLIC),
+    ]
+)
+
+
+def shown(pattern: str, method: str | None = "GET") -> list[str]:
+    """What applies to the pattern, the rule for all of it first."""
+    match, narrower = TABLE.governing(method, parse_pattern(pattern)[0])
+    return [str(one.requirement) for one in (match, *narrower)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("/acme/users", ["role(both)"]),
+        ("/{any}/users", ["AUTHENTICATED", "role(both)"]),
+        ("/{any}/a", ["AUTHENTICATED", "role(team)", "PUBLIC"]),
+        ("/acme/{rest}", ["role(team)", "role(both)"]),
+        ("/other", ["AUTHENTICATED"]),
+        ("/{one}", ["AUTHENTICATED", "role(acme)"]),
+        ("/acme/users/{name}", ["role(get)"]),
+        ("/{n:int}/a", ["AUTHENTICATED", "PUBLIC"]),
+        ("/{n:int}/b", ["PUBLIC"]),
+        ("/7/b", ["PUBLIC"]),
+        ("/acme/**", ["role(acme)", "role(both)", "role(get)", "role(team)"]),
+        ("/b/**", ["AUTHENTICATED"]),
+    ],
+)
+def test_what_applies_to_a_pattern_is_told(pattern: str, expected: list[str]) -> None:
+    """First what applies where nothing narrower does; a rule that others hide there is not among them."""
+    assert shown(pattern) == expected
+
+
+def test_head_is_gets_and_a_method_that_no_rule_names_is_unlisted() -> None:
+    """As for a request."""
+    pattern = parse_pattern("/acme/users/{name}")[0]
+
+    assert shown("/acme/users/{name}", "HEAD") == ["role(get)"]
+    assert TABLE.governing("POST", pattern)[0].requirement is UNLISTED
+
+
+def test_without_a_method_all_methods_are_told() -> None:
+    """What no rule names comes first: it applies to the most."""
+    assert shown("/acme/users/{name}", None) == ["UNLISTED", "role(get)", "role(put)"]
+
+
+def test_a_match_tells_where_its_rule_was_said() -> None:
+    """And nothing where it is the default."""
+    table = RuleTable([rule := Rule("/a", PUBLIC)])
+
+    assert table.governing("GET", parse_pattern("/a")[0])[0].said == rule.said
+    assert table.governing("GET", parse_pattern("/b")[0])[0].said == ""
+
+
+@st.composite
+def routed(draw: st.DrawFn) -> tuple[list[NaiveRule], str, list[str]]:
+    """Rules, a route, and paths round the route."""
+    rules = buildable(draw(good_rules))
+    route = draw(patterns(SEGMENTS, TAILS))
+    if naive.naive_patterns_problem([(route, "public", None)]):
+        route = "/a/{x}"
+    return rules, route, draw(paths_near([(route, "", None)])) + draw(paths_near([*rules, (route, "", None)]))
+
+
+@given(routed(), st.sampled_from(METHODS))
+def test_no_path_of_a_route_falls_under_another_rule(case: tuple[list[NaiveRule], str, list[str]], method: str) -> None:
+    """Whatever the table answers for a path of the route is among what was told, or the path is refused."""
+    rules, route, paths = case
+    table = built(rules)
+
+    match, narrower = table.governing(method, parse_pattern(route)[0])
+
+    for path in paths:
+        if path.startswith("/") and naive.matches(naive.read(route), naive.segments_of(path)):
+            answer = table.match(method, path)
+            assert answer is AMBIGUOUS or answer.rule in [one.rule for one in (match, *narrower)], path
+    assert match.rule is not None or match.requirement in {AUTHENTICATED, UNLISTED}
+
+
+def test_nothing_applies_beside_what_covers_a_pattern() -> None:
+    """Also where another crosses it, by whose digits no pattern could say where."""
+    table = RuleTable([Rule("/{n:int}", role("one")), Rule("/{u:uuid}", role("one"))])
+
+    match, narrower = table.governing("GET", parse_pattern("/{n:int}")[0])
+
+    assert (match.rule, narrower) == (table.rules[0], ())

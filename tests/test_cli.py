@@ -1,0 +1,152 @@
+"""``python -m authguard routes``: the audit from a shell."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from authguard.cli import main
+
+SHOP = """
+from fastapi import FastAPI
+from authguard import PUBLIC, Account, AuthGuardMiddleware, Basic, Guard, MemoryUsers, Rule
+from authguard.fastapi import install
+
+guard = Guard(Basic(MemoryUsers([Account("a", "")]), realm="r"), rules=[Rule("/health", PUBLIC)])
+
+
+def make(*paths, front=guard):
+    app = FastAPI(openapi_url=None)
+    for path in paths:
+        app.add_api_route(path, lambda: "in")
+    if front:
+        install(app, front)
+    return app
+
+
+def app_factory():
+    return make("/health")
+
+
+class apps:
+    closed = make("/health")
+
+
+app = make("/health", "/orders")
+bare = make("/orders", front=None)
+wrapped = AuthGuardMiddleware(make("/health", front=None), guard=guard)
+number = 7
+"""
+
+
+@pytest.fixture(name="shop", autouse=True)
+def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a module in it."""
+    (tmp_path / "shop_to_audit.py").write_text(SHOP)
+    (tmp_path / "shop_that_fails.py").write_text("import nothing_of_this_name")
+    (tmp_path / "shop_package").mkdir()
+    (tmp_path / "shop_package" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in ("shop_to_audit", "shop_that_fails", "shop_package"):
+        sys.modules.pop(name, None)
+
+
+def run(*arguments: str) -> int:
+    """The exit status of one run."""
+    try:
+        return main(arguments)
+    except SystemExit as exited:
+        return int(exited.code or 0)
+
+
+def test_findings_are_told_and_are_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    """The files are named from where one stands."""
+    assert run("routes", "shop_to_audit:app") == 1
+
+    told = capsys.readouterr().out
+    assert told.startswith("METHOD PATH")
+    assert "shop_to_audit.py:6" in told
+    assert "route.unnamed GET /orders: no rule names it and no lock is on it" in told
+
+
+def test_findings_may_be_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in the app."""
+    assert run("routes", "shop_to_audit:app", "--ignore", "route.unnamed GET /orders") == 0
+    assert capsys.readouterr().out.endswith("\n0 findings\n")
+
+
+@pytest.mark.parametrize("name", ["app_factory()", "apps.closed", "wrapped"])
+def test_an_app_is_found_wherever_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a factory makes, an attribute of an attribute, and an app that a guard is wrapped round."""
+    assert run("routes", f"shop_to_audit:{name}") == 0
+    assert "GET    /health PUBLIC" in capsys.readouterr().out
+
+
+def test_the_path_may_hold_the_working_directory(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is put there once."""
+    monkeypatch.setattr(sys, "path", [str(shop), *sys.path])
+
+    assert run("routes", "shop_to_audit:wrapped") == 0
+    assert sys.path.count(str(shop)) == 1
+
+
+def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the same exit status."""
+    assert run("routes", "shop_to_audit:app", "--json") == 1
+
+    read = json.loads(capsys.readouterr().out)
+    assert [route["path"] for route in read["routes"]] == ["/health", "/orders"]
+    assert [finding["code"] for finding in read["findings"]] == ["route.unnamed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["routes", "shop_to_audit"], "'shop_to_audit' is not \"module:app\""),
+        (["routes", ":app"], 'is not "module:app"'),
+        (["routes", "no_such_shop:app"], "there is no module 'no_such_shop' in"),
+        (["routes", "shop_package.gone:app"], "there is no module 'shop_package.gone' in"),
+        (["routes", "shop_to_audit:gone"], "shop_to_audit has no app 'gone'"),
+        (["routes", "shop_to_audit:apps.gone"], "shop_to_audit has no app 'apps.gone'"),
+        (["routes", "shop_to_audit:number"], "shop_to_audit has no app 'number'"),
+        (["routes", "shop_to_audit:number()"], "shop_to_audit has no app 'number()'"),
+        (["routes", "shop_to_audit:bare"], "no AuthGuardMiddleware is in front of anything"),
+        (["routes", "shop_to_audit:app", "--ignore", "odd"], "'odd' begins with no code"),
+        (["routes"], "required: app"),
+        ([], "required"),
+    ],
+)
+def test_what_cannot_be_audited_is_told(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With an exit status of its own."""
+    assert run(*arguments) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_an_error_in_the_apps_own_code_comes_out() -> None:
+    """It is not ours to hide."""
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+        run("routes", "shop_that_fails:app")
+
+
+@pytest.mark.peer
+def test_the_module_is_a_program(shop: Path) -> None:
+    """It finds the app where one stands, and its exit status is that of the audit."""
+    command = [sys.executable, "-W", "error", "-m", "authguard", "routes"]
+    env = {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+    closed = subprocess.run(
+        [*command, "shop_to_audit:wrapped"], check=False, cwd=shop, env=env, capture_output=True, text=True
+    )
+    wrong = subprocess.run([*command, "gone:app"], check=False, cwd=shop, env=env, capture_output=True, text=True)
+
+    assert (closed.returncode, closed.stderr) == (0, "")
+    assert closed.stdout.endswith("0 findings\n")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("app: there is no module 'gone'")
