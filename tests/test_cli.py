@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,3 +151,14 @@ def test_the_module_is_a_program(shop: Path) -> None:
     assert closed.stdout.endswith("0 findings\n")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith("app: there is no module 'gone'")
+
+
+def test_the_package_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What ``-m`` does, in this very process: the arguments are those of the shell, and so is the exit status."""
+    monkeypatch.setattr(sys, "argv", ["authguard", "routes", "shop_to_audit:apps.closed"])
+
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("authguard", run_name="__main__")
+
+    assert ended.value.code == 0
+    assert "/health" in capsys.readouterr().out
