@@ -118,7 +118,8 @@ def _of_opening(row: Row, opening: Opening) -> Iterator[Finding]:
 def reaches(row: Row, opening: Opening) -> bool:
     """Whether an open rule reaches the route without being that very path."""
     rule, gate, endpoint = opening.rule, opening.gate, row.endpoint
-    if rule is None or gate is None or endpoint.kind == "unseen":
+    # Where a guard is further in, it is that which says what is open; the outer one leaves it to it.
+    if rule is None or gate is None or gate is not row.gates[-1] or endpoint.kind == "unseen":
         return False
     pattern = endpoint.below(gate.layer)
     inner = endpoint.kind == "static" and rule.parsed.inside(pattern)  # some of the files, by their names

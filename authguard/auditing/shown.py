@@ -9,6 +9,8 @@ from pathlib import Path
 
 from authguard.auditing.findings import Finding
 from authguard.auditing.rows import Row
+from authguard.model import Requirement
+from authguard.policy.requirement import UNLISTED
 
 _WIDTH = 100
 _HEAD = ("METHOD", "PATH", "REQUIRES", "SCHEMES", "SAID")
@@ -41,7 +43,7 @@ def page(rows: Sequence[Row], findings: Sequence[Finding]) -> str:
 
 
 def _lines(row: Row) -> Iterator[tuple[str, str, str, str, str]]:
-    asked = [(str(requirement), near(said) if said else "default") for requirement, said in row.asked]
+    asked = [(str(requirement), near(said) if said else _unsaid(requirement)) for requirement, said in row.asked]
     paths = [row.path, *_remarks(row)]
     schemes = ", ".join(sorted(row.schemes))
     for number, (path, one) in enumerate(zip_longest(paths, asked or [("PUBLIC", "no guard")])):
@@ -50,6 +52,10 @@ def _lines(row: Row) -> Iterator[tuple[str, str, str, str, str]]:
         yield row.method if first else "", path or "", requirement, schemes if first else "", said
     for requirement, path, said in row.narrower:
         yield "", f"  but {path}", str(requirement), "", near(said)
+
+
+def _unsaid(requirement: Requirement) -> str:
+    return "by its method" if requirement == UNLISTED else "default"
 
 
 def _remarks(row: Row) -> Iterator[str]:

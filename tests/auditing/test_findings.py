@@ -216,6 +216,18 @@ def test_an_open_rule_that_opens_some_paths_of_a_route_is_found() -> None:
     assert (finding.code, finding.what) == ("open.wide", "PUBLIC reaches GET /{x}")
 
 
+def test_what_a_guard_further_in_opens_is_not_the_outer_ones_doing() -> None:
+    """Above a guard with other schemes the outer rule is PUBLIC; what is open by a rule too wide is told of the inner."""
+    outer = guard(Rule("/in/**", PUBLIC))
+    exact, wide = guard(Rule("/a", PUBLIC), CLOSED), guard(Rule("/**", PUBLIC))
+
+    def served(inner: Guard) -> Starlette:
+        return app(Mount("/in", AuthGuardMiddleware(app("/a"), guard=inner)))
+
+    assert found(served(exact), outer) == []
+    assert [one.where for one in audit(served(wide), outer).findings] == [wide.table.rules[0].said]
+
+
 def test_files_may_be_opened_one_by_one() -> None:
     """A rule below a mount of files names some of them; one above opens them all."""
     files = Mount("/static", StaticFiles(directory="."))

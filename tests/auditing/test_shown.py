@@ -135,3 +135,13 @@ def test_a_place_is_told_from_where_one_stands(tmp_path: Path, monkeypatch: pyte
     assert near(f"{tmp_path}/shop/app.py:7") == "shop/app.py:7"
     assert near("/elsewhere/app.py:7") == "/elsewhere/app.py:7"
     assert near("CurrentPrincipal") == "CurrentPrincipal"
+
+
+def test_a_method_that_no_rule_of_its_path_names_is_told_apart_from_a_default() -> None:
+    """It is the rules of that path that close it."""
+    app = Starlette(routes=[Route("/a", page, methods=["PATCH"]), Route("/b", page)])
+    shown = str(audit(app, Guard(Badge(), rules=[Rule("/a", role("any"), methods={"PUT"})])))
+
+    patch, other = shown.splitlines()[1:3]
+    assert patch.endswith("by its method")
+    assert other.endswith("default")
