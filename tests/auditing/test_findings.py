@@ -217,7 +217,7 @@ def test_an_open_rule_that_opens_some_paths_of_a_route_is_found() -> None:
 
 
 def test_what_a_guard_further_in_opens_is_not_the_outer_ones_doing() -> None:
-    """Above a guard with other schemes the outer rule is PUBLIC; what is open by a rule too wide is told of the inner."""
+    """Above a guard with other schemes the outer rule is PUBLIC; a rule that is too wide is told of where it stands."""
     outer = guard(Rule("/in/**", PUBLIC))
     exact, wide = guard(Rule("/a", PUBLIC), CLOSED), guard(Rule("/**", PUBLIC))
 
