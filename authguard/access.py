@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
 
 from starlette.requests import HTTPConnection
 
@@ -39,18 +41,50 @@ def passage_of(connection: HTTPConnection) -> Passage:
     passage = connection.scope.get("authguard")
     if not isinstance(passage, Passage):
         raise ConfigurationError(
-            "app", "no guard is in front of this app: app.add_middleware(AuthGuardMiddleware, guard=guard)"
+            "app",
+            "no guard is in front of this app, or the request is over: install(app, guard) on FastAPI, else "
+            "app.add_middleware(AuthGuardMiddleware, guard=guard)",
         )
     return passage
 
 
-async def allows(connection: HTTPConnection, requirement: Requirement) -> bool:
+def allows(connection: HTTPConnection, requirement: Requirement) -> Coroutine[Any, Any, bool]:
     """Whether who asks meets the requirement: ``if await allows(request, role("editor")):``, for code that branches.
 
     Nobody is denied by it, save who presents credentials that are no good: that raises ``AccessDenied``. Raises
-    ``ConfigurationError`` where no guard is in front of the app.
+    ``ConfigurationError`` where no guard is in front of the app, and where ``await`` was forgotten.
     """
     check_requirement("requirement", requirement)
+    return _Answer(partial(_allows, connection, requirement))
+
+
+class _Answer(Coroutine[Any, Any, bool]):
+    """A coroutine that is not true where nobody waits for it."""
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+        self._ask = ask
+
+    @cached_property
+    def _asked(self) -> Coroutine[Any, Any, bool]:
+        return self._ask()
+
+    def __await__(self) -> Generator[Any, Any, bool]:
+        return self._asked.__await__()
+
+    def __bool__(self) -> bool:
+        raise ConfigurationError("allows", "write await allows(...): without it, it would always be true")
+
+    def send(self, value: Any, /) -> Any:
+        return self._asked.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._asked.throw(*error)
+
+    def close(self) -> None:
+        self._asked.close()
+
+
+async def _allows(connection: HTTPConnection, requirement: Requirement) -> bool:
     passage = passage_of(connection)
     return requirement == PUBLIC or await passage.meets(requirement, _params(connection), connection.scope)
 

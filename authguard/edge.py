@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import Token
 from functools import cached_property
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
@@ -89,11 +88,10 @@ class Crossing(Passage):
         finally:
             self.over = True
             # The scope and this hold each other, which only the garbage collector would find out.
-            outer = token.old_value
-            if outer is Token.MISSING or outer is None:
+            if self.outer is None:
                 self.scope.pop("authguard", None)
             else:
-                self.scope["authguard"] = outer
+                self.scope["authguard"] = self.outer
             try:  # noqa: SIM105 - one `suppress` costs a tenth of what PUBLIC costs
                 CURRENT.reset(token)
             except ValueError:

@@ -129,7 +129,8 @@ class Guard:
         tried: str | None = None
         began = self._monotonic()
         try:
-            known = proven or (self.stand_in and self.stand_in(accepted, refuse))
+            acting = self.stand_in
+            known = proven or (acting and acting(accepted, refuse))
             chosen = known or choose(request, self._carriers, accepted, refuse)
             if isinstance(chosen, Denied):
                 anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
@@ -138,10 +139,13 @@ class Guard:
             if proven is None and tried in self.sent_by_browsers and is_foreign(request, origins):
                 return refuse(ORIGIN_FOREIGN, tried, facts=told_of(request))
             if isinstance(chosen, Principal):
-                outcome = await self._checked(request, Accepted(self._known(chosen, tried)))
+                outcome = self._still_good(request, Accepted(self._known(chosen, tried)))
+                if isinstance(outcome, Accepted):
+                    outcome = await self._checked(request, outcome)
             else:
                 outcome = await self._outcome(request, chosen)
             if isinstance(outcome, Accepted) and self._monotonic() - began > LONG_WAIT:
+                request.moment = self.moment()
                 outcome = self._still_good(request, outcome)
             if isinstance(outcome, Rejected):
                 return rejected_by(outcome, tried, refuse)
@@ -165,9 +169,8 @@ class Guard:
         return evaluate(request, match, Accepted(principal), refuse)
 
     def _still_good(self, request: AuthRequest, accepted: Accepted) -> Outcome:
-        """The outcome by a new reading of the clock: credentials may expire while a request waits for its verdict."""
-        request.moment = moment = self.moment()
-        principal, headers = accepted.principal, accepted.response_headers
+        """The outcome by the request's clock: credentials expire while one waits, here or in a guard further out."""
+        moment, principal, headers = request.moment, accepted.principal, accepted.response_headers
         if principal.expires_at is None or not moment.expired(principal.expires_at):
             return accepted
         facts = {"expired_by": moment.by(principal.expires_at), "leeway": self.leeway, "while_waiting": True}

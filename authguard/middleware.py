@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authguard.edge import Body, Crossing, Starting, answer
 from authguard.errors import ConfigurationError
 from authguard.guard import Guard
-from authguard.model import Decision, Denied, Principal
+from authguard.model import Decision, Denied
 from authguard.passage import Manner, Passage
 from authguard.policy.origin import check_origins
 from authguard.policy.requirement import PUBLIC
@@ -61,12 +61,12 @@ class AuthGuardMiddleware:
             raise ConfigurationError("render", f"{render!r} is no function of (request, denied)")
         self.app = app
         self.guard = guard
+        self.preflight = preflight
         self._manner = Manner(guard, check_origins(origins), render)
         self._routing = Routing(app)
         self._startup = StartUp(app, guard, strict=strict, ignore=ignore)
-        cors_inside = any(isinstance(inner, CORSMiddleware) for inner in chain(app))
-        self._preflight_passes = preflight == "pass" or cors_inside
-        if cors_inside:
+        self._preflight_passes = preflight == "pass" or _is_answered(app)
+        if any(isinstance(inner, CORSMiddleware) for inner in chain(app)):
             log.warning(
                 "CORSMiddleware sits inside the guard: denials lack its headers. Put it outermost: add it last."
             )
@@ -86,11 +86,12 @@ class AuthGuardMiddleware:
         match = guard.table.match(_method(scope), path)
         if problem is not None and guard.table.rules:
             match = AMBIGUOUS
-        outer = scope.get("authguard")
-        proven = None if outer is None else _proven_by(outer, scope)
         opened = match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope))
         body = Body(receive, keep=opened) if guard.reads_body and kind == "http" else None
         crossing = Crossing(self._manner, scope, path, None if match is AMBIGUOUS else match.rule, send)
+        outer, proven = scope.get("authguard"), None
+        if isinstance(outer, Passage) and outer.headers is scope["headers"]:
+            crossing.outer, proven = outer, outer.principal
         if body is not None:
             crossing.read, receive = body.read, body.receive
         if opened and unstarted is None:
@@ -139,9 +140,16 @@ class AuthGuardMiddleware:
         return b"origin" in names and b"access-control-request-method" in names
 
 
-def _proven_by(outer: object, scope: Scope) -> Principal | None:
-    """Whom a guard further out has proved in this very request."""
-    return outer.principal if isinstance(outer, Passage) and outer.headers is scope["headers"] else None
+def _is_answered(app: ASGIApp) -> bool:
+    """Whether a CORSMiddleware further in answers each preflight, with nothing before it that could."""
+    first = next((inner for inner in chain(app) if not _hands_on(type(inner))), None)
+    return type(first) is CORSMiddleware
+
+
+def _hands_on(kind: type) -> bool:
+    # Starlette's own middleware, but for that which runs a function of the app's.
+    ours = kind.__module__.startswith("starlette.middleware.") and kind.__module__ != "starlette.middleware.base"
+    return ours and kind is not CORSMiddleware
 
 
 def _method(scope: Scope) -> str:

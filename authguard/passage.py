@@ -52,6 +52,8 @@ class Passage:
     principal: Principal | None = None
     #: Whether this guard has looked at the credentials.
     verified = False
+    #: The guard further out in this very request.
+    outer: Passage | None = None
     response_headers: Sequence[Header] = ()
     read: BodyReader | None = None
     #: The denial that holds: the first.
@@ -101,9 +103,12 @@ class Passage:
         return self.principal
 
     async def meets(self, requirement: Requirement, params: Mapping[str, str], scope: MutableMapping[str, Any]) -> bool:
-        """Whether they may. Credentials that are no good are no answer to that: they raise ``AccessDenied``."""
+        """Whether they may. Invalid credentials and outages are no answer to that: they raise ``AccessDenied``."""
         await self.require(OPTIONAL, {}, scope)
-        return self._lacks(requirement, params) is None
+        denied = await self._refusal(requirement, params)
+        if denied is not None and denied.reason.outage:
+            raise AccessDenied._of(self, denied)  # noqa: SLF001 - a friend
+        return denied is None
 
     async def _refusal(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
         try:
@@ -205,6 +210,23 @@ class AccessDenied(HTTPException):
         passage = CURRENT.get()
         self._take(passage, Denied(reason, facts=facts) if passage is None else passage.refused(reason, facts))
 
+    @property
+    def headers(self) -> Headers:
+        """The challenges and the like, each line by itself, as a framework's own handler reads them.
+
+        It does so in the request's own context: what was made where nobody knew of that, in a bare thread or once for
+        all requests, denies it then.
+        """
+        passage = CURRENT.get()
+        if self._noted or passage is None or passage.over:
+            return self._headers
+        passage.note(passage.refused(self.reason, self.facts))
+        return _told(passage)
+
+    @headers.setter
+    def headers(self, headers: Headers) -> None:
+        self._headers = headers
+
     @classmethod
     def _of(cls, passage: Passage, denied: Denied) -> AccessDenied:
         made = cls.__new__(cls)
@@ -213,11 +235,13 @@ class AccessDenied(HTTPException):
         return made
 
     def _take(self, passage: Passage | None, denied: Denied) -> None:
-        headers: Sequence[Header] = ()
+        self._noted = passage is not None
         if passage is not None:
             denied = passage.note(denied)
-            headers = () if passage.noted is None else passage.noted.reply.headers
         self.reason, self.facts = denied.reason, denied.facts
-        told = [(name, value) for name, value in headers if not name.startswith(b"content-")]
-        # As Starlette's own handler reads them, each line by itself.
-        super().__init__(denied.reason.status, denied.reason.detail, Headers(raw=told))
+        super().__init__(denied.reason.status, denied.reason.detail, _told(passage))
+
+
+def _told(passage: Passage | None) -> Headers:
+    headers = () if passage is None or passage.noted is None else passage.noted.reply.headers
+    return Headers(raw=[(name, value) for name, value in headers if not name.startswith(b"content-")])

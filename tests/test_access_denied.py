@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard import (
@@ -25,7 +29,7 @@ from authguard import (
 )
 from tests.behind import LEAK, NO_SESSION, NOT_OWNER, OPEN, WHOLE, Behind, Speaking, app_of, denial, kinds
 from tests.places_in_fastapi import PLACES
-from tests.test_request import Badge, Plain
+from tests.test_request import Badge, Exchange, Plain
 
 
 def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
@@ -73,6 +77,45 @@ async def test_a_bare_thread_knows_of_no_request() -> None:
     answer = await anyio.to_thread.run_sync(lambda: asyncio.run(behind.ask(app_of(act))))
 
     assert (answer.status, behind.denied) == (403, ["order.not_owner"])
+
+
+#: Made once for all requests, as an app may have it.
+LASTING = AccessDenied(NOT_OWNER, order=7)
+
+
+async def _in_a_bare_thread(request: Request) -> None:
+    def deny() -> None:
+        raise denial(order=7)
+
+    await asyncio.get_running_loop().run_in_executor(None, deny)
+
+
+async def _lasting(request: Request) -> None:
+    raise LASTING
+
+
+@pytest.mark.parametrize("act", [_in_a_bare_thread, _lasting])
+@pytest.mark.parametrize("make", [FastAPI, Starlette])
+async def test_a_framework_that_catches_it_denies_the_request(
+    make: Callable[[], Starlette], act: Callable[[Request], Awaitable[None]]
+) -> None:
+    """Its handler asks for the headers, in the request's own context: that is the denial, each time anew."""
+    app = make()
+    app.router.routes.append(Route("/", act))
+    behind = Behind()
+
+    async def ask() -> list[Exchange]:
+        return [await behind.ask(app) for _ in range(2)]
+
+    answers = await anyio.to_thread.run_sync(lambda: asyncio.run(ask()))
+
+    assert [answer.status for answer in answers] == [403, 403]
+    assert {line for answer in answers for line in answer.lines(b"www-authenticate")} == {
+        'Badge realm="tests", error="insufficient_scope"'
+    }
+    assert all(answer.lines(b"cache-control") == ["no-store"] for answer in answers)
+    assert behind.told == ["granted", "order.not_owner"] * 2
+    assert behind.records[-1].facts == {"order": 7}
 
 
 def test_made_outside_of_any_request_it_is_an_exception_and_no_more() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import anyio
 import anyio.from_thread
+import anyio.to_thread
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -108,14 +110,53 @@ async def test_it_is_asked_from_a_thread(rules: Any) -> None:
 
 
 @ROWS
-@pytest.mark.parametrize(
-    ("odd", "error"),
-    [(via("nowhere"), ConfigurationError), (Broken("unmet"), LookupError), ("admin", ConfigurationError)],
-)
-async def test_what_nobody_can_ever_meet_is_a_mistake(rules: Any, odd: Any, error: type[Exception]) -> None:
-    """Which shows: False would hide it for good."""
-    with pytest.raises(error):
+@pytest.mark.parametrize("odd", [via("nowhere"), Broken("unmet")])
+async def test_what_nobody_can_ever_meet_is_an_outage_as_of_a_lock(rules: Any, odd: Any) -> None:
+    """Which shows: False would hide it for good, and an exception would be a 500."""
+    behind = Behind(rules=rules)
+
+    answer = await behind.ask(asking(odd), "/alice")
+
+    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+
+
+@ROWS
+async def test_what_is_no_requirement_is_a_mistake(rules: Any) -> None:
+    """Of whoever wrote it, and named so."""
+    odd: Any = "admin"
+    with pytest.raises(ConfigurationError, match="admin"):
         await Behind(rules=rules).ask(asking(odd), "/alice")
+
+
+@pytest.mark.parametrize("odd", [bool, lambda answer: answer or True, lambda answer: not answer])
+async def test_without_await_it_is_no_answer(odd: Any) -> None:
+    """A coroutine that nobody waits for would be true for everybody."""
+
+    async def endpoint(request: Request) -> Response:
+        return JSONResponse(odd(allows(request, role("boss"))))
+
+    with pytest.raises(ConfigurationError, match=r"await allows"):
+        await Behind().ask(Starlette(routes=[Route("/", endpoint)]))
+
+
+async def test_it_is_a_coroutine_to_whoever_drives_it() -> None:
+    """An event loop, a task group, or a hand."""
+
+    async def endpoint(request: Request) -> Response:
+        task = asyncio.ensure_future(allows(request, role("admin")))
+        closed, thrown = allows(request, role("boss")), allows(request, role("boss"))
+        closed.close()
+        with pytest.raises(LookupError):
+            thrown.throw(LookupError())
+        with pytest.raises(StopIteration) as ended:
+            allows(request, role("boss")).send(None)
+        return JSONResponse([await task, ended.value.value])
+
+    behind = Behind()
+
+    answer = await anyio.to_thread.run_sync(lambda: asyncio.run(behind.ask(Starlette(routes=[Route("/", endpoint)]))))
+
+    assert answer.body == b"[true,false]"
 
 
 async def test_without_a_guard_nothing_is_allowed() -> None:

@@ -22,20 +22,23 @@ from hypothesis import strategies as st
 from starlette._utils import get_route_path
 from starlette.applications import Starlette
 from starlette.authentication import UnauthenticatedUser, has_required_scope
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from authguard.access import allows
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Clock, Denied, Outcome, Principal, Rejected
 from authguard.passage import Manner, Passage
-from authguard.policy.requirement import OPTIONAL, PUBLIC, all_roles, role, via
+from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, all_roles, role, via
 from authguard.policy.rules import Rule
 from authguard.reasons import Reason
 from authguard.record import Record
@@ -585,6 +588,52 @@ async def test_a_preflight_passes_where_cors_sits_inside(caplog: pytest.LogCaptu
     assert "outermost" in caplog.text
 
 
+class _Between:
+    """What stands before it, and may answer by itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("between")(scope, receive, send)
+
+
+class _OwnCors(CORSMiddleware):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+async def _dispatch(request: Request, call_next: Any) -> Response:
+    return PlainTextResponse("dispatched")
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        _Between,
+        lambda cors: GZipMiddleware(_Between(cors)),
+        lambda cors: BaseHTTPMiddleware(cors, _dispatch),
+        lambda cors: _OwnCors(cors.app),
+    ],
+)
+async def test_a_preflight_is_judged_where_somebody_else_could_answer_it(inside: Callable[[Any], ASGIApp]) -> None:
+    """Fetch-1: what stands before CORSMiddleware, or is only a kind of it, may serve it as any OPTIONS."""
+    app = guarded(inside(CORSMiddleware(Endpoint(), allow_origins=["https://app.example"])))
+
+    answer = await drive(app, http(method="OPTIONS", headers=PREFLIGHT))
+
+    assert answer.status == 401
+
+
+async def test_a_preflight_passes_what_is_starlettes_own() -> None:
+    """It hands everything on to the CORSMiddleware behind it."""
+    cors = CORSMiddleware(Endpoint(), **CORS)
+
+    answer = await drive(guarded(GZipMiddleware(cors)), http(method="OPTIONS", headers=PREFLIGHT))
+
+    assert (answer.status, answer.lines(b"access-control-allow-origin")) == (200, ["https://app.example"])
+
+
 NO_PREFLIGHT = [
     http(method="OPTIONS"),
     http(method="OPTIONS", headers=PREFLIGHT[:2]),
@@ -954,6 +1003,42 @@ async def test_an_inner_guard_opens_nothing(requirement: Any) -> None:
 
     assert (closed.status, opened.status, nested.counts) == (401, 200, (1, 0))
     assert [scope["user"] for scope in nested.endpoint.scopes] == [ALICE]
+
+
+@pytest.mark.parametrize("inner", [{"rules": [Rule("/**", PUBLIC)]}, {}])
+@pytest.mark.parametrize(("late", "status"), [(159.0, 200), (160.0, 401)])
+async def test_an_inner_guard_goes_by_its_own_clock(inner: dict[str, Any], late: float, status: int) -> None:
+    """Whom the outer guard proved may have expired since, behind an open rule too."""
+    table = {"alice": Accepted(Principal("alice", expires_at=NOW + 100))}
+
+    async def endpoint(request: Request) -> Response:
+        return PlainTextResponse(str(await allows(request, AUTHENTICATED)))
+
+    later = Guard(Badge(), clock=lambda: NOW + late, log=False, **inner)
+    within = Starlette(routes=[Route("/x", endpoint)])
+    app = Starlette(routes=[Mount("/sub", AuthGuardMiddleware(within, guard=later))])
+
+    answer = await drive(
+        guarded(app, Badge(table=table), clock=lambda: NOW), http("/sub/x", headers=fields("Badge alice"))
+    )
+
+    assert answer.status == status
+
+
+async def test_a_call_within_the_process_knows_nothing_of_who_calls() -> None:
+    """What a guard takes out of its own scope it does not put there for the app that it is called from."""
+    left: list[object] = []
+    called = guarded(Endpoint(), rules=[Rule("/**", PUBLIC)])
+
+    async def calling(scope: Scope, receive: Receive, send: Send) -> None:
+        other = http("/other", headers=fields())
+        await drive(called, other)
+        left.append(other.get("authguard"))
+        await PlainTextResponse("done")(scope, receive, send)
+
+    answer = await drive(guarded(calling), http(headers=fields("Badge alice")))
+
+    assert (answer.status, left) == (200, [None])
 
 
 @pytest.mark.parametrize("requirement", [PUBLIC, OPTIONAL])

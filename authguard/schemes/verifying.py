@@ -44,7 +44,7 @@ class Verifier:
 
     def __init__(self, store: PasswordStore, pool: Pool, deadline: float) -> None:
         self._store, self._hasher, self._deadline = store, store.hasher, deadline
-        self._at_hand = store if isinstance(store, AccountsAtHand) else None
+        self._at_hand = store if isinstance(store, AccountsAtHand) and _is_about(store, "at_hand", "find") else None
         self._sampled = store if isinstance(store, SampledStore) else None
         self._pool = pool
         self._seen: dict[str, None] = {}
@@ -131,6 +131,13 @@ class Directory:
             msg = "a directory answered with neither an Account nor a Reason"
             raise TypeError(msg)
         return answer
+
+
+def _is_about(store: object, name: str, other: str) -> bool:
+    """Whether what a store says by one name is about its own other one, and not about the one that it overrides."""
+    kinds = type(store).__mro__
+    depths = [next((depth for depth, kind in enumerate(kinds) if one in vars(kind)), -1) for one in (name, other)]
+    return depths[0] <= depths[1]
 
 
 def _jump(key: int, places: int) -> int:

@@ -22,6 +22,7 @@ from authguard.reasons import (
 )
 from authguard.schemes.verifying import MOST_SEEN, Directory, Verifier, _jump
 from authguard.stores.base import Account
+from authguard.stores.memory import MemoryUsers
 from tests.schemes.logins import ALICE, MALLORY, Ldap, SpyHasher, Users, memory
 
 FORMATS = ["fast", "old", "slow", "short"]
@@ -314,3 +315,21 @@ async def test_a_store_with_its_answer_at_hand_is_asked_without_a_timer() -> Non
         await verifier.find("alice")
 
     assert found is ALICE
+
+
+class Remote(MemoryUsers):
+    """It takes over where accounts come from, and says nothing of how long that takes."""
+
+    async def find(self, username: str) -> Account | None:
+        await anyio.sleep_forever()
+        return None
+
+
+async def test_a_store_made_of_another_one_is_asked_with_a_deadline() -> None:
+    """That its answer is at hand was said of the look-up that it overrides."""
+    verifier = Verifier(Remote([]), Pool(threads=1), 0.01)
+
+    with pytest.raises(BackendUnavailable) as caught:
+        await verifier.find("alice")
+
+    assert caught.value.reason is STORE_TIMEOUT

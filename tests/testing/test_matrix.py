@@ -75,6 +75,7 @@ def test_guards_on_the_way_are_named_in_order() -> None:
     """The outer one asks first."""
     inner, outer = Guard(*schemes(), default=role("inner")), Guard(*schemes(), default=role("outer"))
     nested = Starlette(routes=[Mount("/in", AuthGuardMiddleware(Starlette(routes=[Route("/er", who)]), guard=inner))])
+    nested.add_middleware(AuthGuardMiddleware, guard=outer)
 
     assert (
         route_matrix(nested, outer) == "GET /in/er: role(outer) (no rule) then role(inner) (no rule) by basic, bearer\n"
