@@ -6,7 +6,7 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from authguard.auditing.audit import audit
@@ -15,15 +15,27 @@ from authguard.errors import ConfigurationError
 from authguard.guard import Guard
 from authguard.surface import endpoints
 
+_IGNORE = "accept a finding: its code, or its code and what it is about; may be given more than once"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 for no finding, 1 for some, 2 where there is nothing to audit."""
-    parser = argparse.ArgumentParser("python -m authguard", description="What of an app is open, and to whom the rest.")
+    parser = argparse.ArgumentParser(
+        "python -m authguard",
+        description="What of an app is open, and to whom the rest.",
+        epilog="Example: python -m authguard routes shop:app",
+    )
     commands = parser.add_subparsers(required=True)
-    routes = commands.add_parser("routes", help="a table of what applies where, and of what is worth a second look")
+    routes = commands.add_parser(
+        "routes",
+        help="a table of what applies where, and of what is worth a second look",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Exits with 0 where there is no finding, with 1 for some, with 2 where nothing can be audited.",
+        epilog='Example:\n  python -m authguard routes shop:app --ignore "route.unnamed GET /docs"',
+    )
     routes.add_argument("app", help='"module:app", or "module:make_app()"')
-    routes.add_argument("--json", action="store_true", help="for programs")
-    routes.add_argument("--ignore", action="append", default=[], metavar="CODE", help="accept these findings")
+    routes.add_argument("--json", action="store_true", help="the same for programs")
+    routes.add_argument("--ignore", action="append", default=[], metavar="FINDING", help=_IGNORE)
     given = parser.parse_args(arguments)
     try:
         app = _load(given.app)
@@ -50,17 +62,37 @@ def _load(name: str) -> object:
     # As servers do it: an app is found from where one stands.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
-    try:
-        found: object = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there; something that it imports is not
-        raise ConfigurationError("app", f"there is no module {module!r} in {here} or on the path") from None
+    found = _imported(module, here)
     path = attribute.removesuffix("()")
     for part in path.split("."):
         found = getattr(found, part, None)
     if path != attribute and callable(found):
-        found = found()
+        if hasattr(found, "routes") or hasattr(found, "app"):
+            raise ConfigurationError("app", f"{module}:{path} is an app already, leave out ()")
+        found = _called(found, f"{module}:{attribute}")
+    if isinstance(found, Guard):
+        raise ConfigurationError("app", f"{module}:{attribute} is a Guard, not an app")
     if not callable(found):
         raise ConfigurationError("app", f"{module} has no app {attribute!r}")
     return found
+
+
+def _imported(module: str, here: str) -> object:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{module}.".startswith(f"{missing}."):
+            raise ConfigurationError("app", f"there is no module {module!r} in {here} or on the path") from None
+        raise ConfigurationError("app", f"{module} cannot be imported: {_line(error)}") from error
+
+
+def _called(make: Callable[[], object], name: str) -> object:
+    try:
+        return make()
+    except Exception as error:
+        raise ConfigurationError("app", f"{name} fails: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

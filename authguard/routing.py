@@ -12,6 +12,7 @@ from starlette.routing import Mount
 from authguard.policy.pattern import ANY, CONVERTERS, Converter, Segment
 
 _MOST_LINKS = 64
+_MOST_ROUTERS = 10_000
 _PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::[a-zA-Z_][a-zA-Z0-9_]*)?\}")
 # By the very class: another under the same name, or below it, may match anything.
 _KINDS: Mapping[object, str] = {
@@ -83,27 +84,40 @@ def chain(app: object) -> list[object]:
     return found
 
 
-def _read_anew(router: object, *, included: bool = False) -> Iterator[tuple[re.Pattern[str], bool]]:
+def _read_anew(app: object) -> Iterator[tuple[re.Pattern[str], bool]]:
     """What is matched by mounts that take a part of the path for themselves, and by apps with a root_path of their own.
 
     With each, whether that holds for every path, or only for those outside of the root_path that the server gave.
     """
-    routes: Sequence[object] = getattr(router, "routes", None) or ()
-    for route in routes:
-        inner = getattr(route, "original_router", None)
-        if inner is not None:
-            yield from _read_anew(inner, included=True)
+    seen: dict[tuple[int, bool], object] = {}  # the apps themselves too, so that no other gets the same id
+    waiting = [(app, False)]
+    while waiting:
+        router, included = waiting.pop()
+        if (id(router), included) in seen:
             continue
-        links = chain(getattr(route, "app", None))
-        own = next(map(_own_root_path, filter(_own_root_path, links)), "")
-        if isinstance(route, Mount) and route.path:
-            # Behind which prefix FastAPI has included its router, a mount does not know.
-            yield re.compile("") if included else route.path_regex, bool(own)
-            continue
-        if own:
-            yield re.compile(re.escape(own.rstrip("/")) + r"(?:/|\Z)"), True
-        for link in links:
-            yield from _read_anew(link, included=included)
+        if len(seen) >= _MOST_ROUTERS:
+            yield re.compile(""), False
+            return
+        seen[id(router), included] = router
+        for route in _routes_of(router):
+            inner = getattr(route, "original_router", None)
+            if inner is not None:
+                waiting.append((inner, True))
+                continue
+            links = chain(getattr(route, "app", None))
+            own = next(map(_own_root_path, filter(_own_root_path, links)), "")
+            if isinstance(route, Mount) and route.path:
+                # Behind which prefix FastAPI has included its router, a mount does not know.
+                yield re.compile("") if included else route.path_regex, bool(own)
+                continue
+            if own:
+                yield re.compile(re.escape(own.rstrip("/")) + r"(?:/|\Z)"), True
+            waiting += [(link, included) for link in links]
+
+
+def _routes_of(router: object) -> Sequence[object]:
+    routes = getattr(router, "routes", None)
+    return routes if isinstance(routes, Sequence) else ()
 
 
 def _own_root_path(app: object) -> str:
@@ -114,10 +128,11 @@ def _own_root_path(app: object) -> str:
 def read_segments(path: str, convertors: Mapping[str, object]) -> tuple[tuple[Segment, ...], bool]:
     """What a router's path matches, in segments; and whether anything may follow."""
     found: list[Segment] = []
-    for part in path.strip("/").split("/"):
+    for part in path.removeprefix("/").removesuffix("/").split("/"):
         names = _PARAMETER.findall(part)
         kinds = [_kind_of(convertors.get(name)) for name in names]
-        if None in kinds:
+        # An empty part is none for the guard, if it lets the path in at all.
+        if not part or None in kinds:
             return tuple(found), True
         # Text beside a parameter is no segment that a rule can tell from others.
         found.append(part if not names else kinds[0] or ANY if _PARAMETER.fullmatch(part) else ANY)
@@ -127,4 +142,8 @@ def read_segments(path: str, convertors: Mapping[str, object]) -> tuple[tuple[Se
 def _kind_of(convertor: Any) -> Converter | None:
     """The converter that matches the same; None for what may match a slash."""
     known = _KINDS.get(type(convertor))
-    return CONVERTERS[known] if known else ANY if _ONE_SEGMENT.fullmatch(getattr(convertor, "regex", ".")) else None
+    if known:
+        return CONVERTERS[known]
+    regex = getattr(convertor, "regex", ".")
+    # One that matches nothing makes a path that ends at a slash, which for a rule is the same path without it.
+    return ANY if _ONE_SEGMENT.fullmatch(regex) and not re.fullmatch(regex, "") else None

@@ -52,7 +52,9 @@ def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[
             await here.open(connection)
             return await endpoint(*args, **kwargs) if is_async else await run_in_threadpool(endpoint, *args, **kwargs)
 
-        _put(opened, (here, *locks_of(endpoint)))
+        _put(opened, (here, *locks_of(endpoint)), under="")
+        # A decorator further in may have given the bare function to a route, which nothing locks then: the audit looks.
+        _put(endpoint, locks_of(endpoint), under=here.said)
         return opened
 
     return locked
@@ -64,8 +66,9 @@ def locks_of(endpoint: object) -> tuple[Lock, ...]:
     return found
 
 
-def _put(endpoint: Any, locks: tuple[Lock, ...]) -> None:
+def _put(endpoint: Any, locks: tuple[Lock, ...], *, under: str) -> None:
     endpoint.__authguard__ = locks
+    endpoint.__authguard_under__ = under
 
 
 def _connection_of(endpoint: Callable[..., Any]) -> tuple[int, str]:

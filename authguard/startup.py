@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import groupby
 
-from authguard.auditing.audit import audit
-from authguard.auditing.findings import Finding, check_ignore
+from authguard.auditing.audit import audit_behind
+from authguard.auditing.finding import Finding, check_ignore
 from authguard.errors import ConfigurationError
 from authguard.guard import Guard
 from authguard.model import Denied
 from authguard.reasons import BACKEND_FAILED
 from authguard.record import failure, log, log_failure, shown
 
-# What is told where nothing is strict: what opens more than it says.
-_TOLD = ("open.hosts", "open.wide")
+# What is told where nothing is strict: what is more open than it says.
+_TOLD = ("lock.bypassed", "lock.covered", "open.hosts", "open.wide")
 
 
 class StartUp:
@@ -52,7 +52,7 @@ class StartUp:
 
     def _look(self) -> ConfigurationError | None:
         try:
-            findings = audit(self._app, self._guard, ignore=self._ignore).findings
+            findings = audit_behind(self._app, self._guard, ignore=self._ignore).findings
         except Exception as error:  # noqa: BLE001 - what an app is made of may raise whatever is asked of it
             if self._strict:
                 facts = "".join(f" {name}={shown(fact)}" for name, fact in failure(error).items())
@@ -60,8 +60,10 @@ class StartUp:
             log_failure("the audit", error)
             return None
         if self._strict and findings:
-            told = "\n  ".join(["the audit has findings:", *map(str, findings)])
-            return ConfigurationError("strict", told)
+            count = f"{len(findings)} finding{'s'[: len(findings) != 1]}"
+            accept = f'A finding is accepted by ignore=["{findings[0].code} {findings[0].about}"].'
+            told = [f"strict=True, and the audit has {count}:", *map(str, findings), accept]
+            return ConfigurationError("authguard", "\n  ".join(told))
         wide = sorted((one for one in findings if one.code in _TOLD), key=lambda one: one.code)
         for _, alike in groupby(wide, key=lambda one: one.code):
             _warn(list(alike))

@@ -2,77 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
-from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.staticfiles import StaticFiles
 
 from authguard.access import Lock
 from authguard.guard import Guard
+from authguard.laid import bare, bypassed, covered, depended, locks_of
 from authguard.policy.pattern import Pattern, Segment
 from authguard.policy.rules import WEBSOCKET
 from authguard.routing import read_segments
 from authguard.said import name_of, said_of
-
-Kind: TypeAlias = Literal["http", "websocket", "static", "unseen"]
-
-#: Stands for every method, that of a handshake too where the endpoint is ``unseen``.
-ANY_METHOD = "*"
+from authguard.served import ANY_METHOD, Endpoint, Kind, Layer
+from authguard.vouched import is_framework, is_guard, vouched
 
 _MOST_LINKS = 64
+# In all: an app that is mounted twice in one that is mounted twice, and so on, is soon more than anybody can wait for.
+_MOST_STEPS = 10_000
 # What an HTTPEndpoint has methods for.
 _HANDLED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A middleware on the way to an endpoint; ``guard`` where it is ours.
-
-    ``path``, ``depth`` and ``hosts``: the path, and how many segments and hosts, that were read before it.
-    """
-
-    made_by: object
-    guard: Guard | None = None
-    path: str = ""
-    depth: int = 0
-    hosts: int = 0
-
-    @property
-    def name(self) -> str:
-        """Its class, or what made it."""
-        return name_of(self.made_by)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One thing that an app can serve.
-
-    - ``path``: as the routers write it, ``/shop/items/{id:int}``; ``/static/**`` for files and for what cannot be seen
-      into. ``pattern``: the narrowest that matches all its paths.
-    - ``methods``: without HEAD, where GET is among them. ``("*",)`` for whatever comes.
-    - ``locks``: those that are asked before it runs. ``said``: its file and line, where it has one.
-    - ``layers``: the middleware on the way, the outermost first; locks ask the last guard among them.
-    """
-
-    kind: Kind
-    methods: tuple[str, ...]
-    path: str
-    pattern: Pattern
-    locks: tuple[Lock, ...] = ()
-    name: str = ""
-    said: str = ""
-    hosts: tuple[str, ...] = ()
-    layers: tuple[Layer, ...] = ()
-
-    def below(self, layer: Layer) -> Pattern:
-        """The paths of this endpoint as that middleware reads them."""
-        return Pattern(self.pattern.segments[layer.depth :], self.pattern.tail)
+# Older ones call whatever is called as the method that was sent.
+_ANY_ATTRIBUTE = "_allowed_methods" not in HTTPEndpoint.dispatch.__code__.co_names
 
 
 def endpoints(app: object) -> tuple[Endpoint, ...]:
@@ -89,7 +47,10 @@ class _Way:
     tail: bool = False
     hosts: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
-    links: int = 0
+    #: The apps on the way: one that comes again would come for ever.
+    apps: tuple[object, ...] = ()
+    #: Shared by all ways.
+    steps: Iterator[int] = field(default_factory=count)
 
     def down(self, path: str, convertors: Mapping[str, object]) -> _Way:
         if path in {"", "/"}:
@@ -98,9 +59,9 @@ class _Way:
         found = self.segments if self.tail else (*self.segments, *segments)
         return replace(self, path=self.path.rstrip("/") + path, segments=found, tail=self.tail or tail)
 
-    def through(self, made_by: object, guard: object = None) -> _Way:
-        ours = getattr(made_by, "is_authguard", False) is True and isinstance(guard, Guard)
-        layer = Layer(made_by, guard if ours else None, self.path.rstrip("/"), len(self.segments), len(self.hosts))  # type: ignore[arg-type]
+    def through(self, made_by: object, guard: object = None, *, preflight: bool = False) -> _Way:
+        ours = guard if is_guard(made_by) and isinstance(guard, Guard) else None
+        layer = Layer(made_by, ours, self.path.rstrip("/"), len(self.segments), len(self.hosts), preflight)
         return replace(self, layers=(*self.layers, layer))
 
     def end(
@@ -119,41 +80,72 @@ class _Way:
             said_of(what),
             self.hosts,
             self.layers,
+            bypassed(what),
+            covered(what),
         )
 
 
 def _walk(app: object, way: _Way) -> Iterator[Endpoint]:
     """What is served by an app, and by what it wraps along ``.app``."""
-    way = replace(way, links=way.links + 1)
     routes, inner = getattr(app, "routes", None), getattr(app, "app", None)
-    if way.links > _MOST_LINKS:
+    endless = len(way.apps) >= _MOST_LINKS or any(app is one for one in way.apps)
+    way = replace(way, apps=(*way.apps, app))
+    if endless or next(way.steps) >= _MOST_STEPS:
         yield way.end("unseen", [ANY_METHOD], app, all_below=True)
     elif isinstance(app, Starlette):
-        for layer in app.user_middleware:
-            way = way.through(layer.cls, layer.kwargs.get("guard"))
-        yield from _walk(app.router, way)
+        yield from _application(app, way)
     elif isinstance(app, Router):
-        yield from _router(app, _wrapped(app.middleware_stack, way))
+        yield from _router(app, way)
     elif isinstance(app, BaseRoute):
         yield from _route(app, way)
-    elif isinstance(app, StaticFiles):
+    elif isinstance(app, StaticFiles) and vouched(app, "__call__", "get_response"):
         yield way.end("static", ["GET"], type(app), all_below=True)
     elif inner is not None:
-        yield from _walk(inner, way.through(type(app), getattr(app, "guard", None)))
+        yield from _walk(inner, _past(app, way))
     elif isinstance(routes, Sequence) and all(isinstance(route, BaseRoute) for route in routes):
         yield from _routes(routes, way)
     else:
         yield way.end("unseen", [ANY_METHOD], app, all_below=True)
 
 
-def _wrapped(app: Any, way: _Way) -> _Way:
-    """The way through what stands round a router or an endpoint: objects that hold the next as ``.app``."""
+def _past(app: object, way: _Way) -> _Way:
+    passes = getattr(app, "preflight", None) == "pass"
+    return way.through(type(app), getattr(app, "guard", None), preflight=passes)
+
+
+def _wrapped(app: Any, way: _Way, end: object) -> _Way | None:
+    """The way through what stands round a router or an endpoint: objects that hold the next as ``.app``.
+
+    None where there is no end of them. One that holds it under another name is the last that is seen.
+    """
+    found: list[object] = []
     while not inspect.isroutine(app) and not isinstance(app, type) and hasattr(app, "app"):
-        way, app = way.through(type(app), getattr(app, "guard", None)), app.app
-    return way
+        if len(found) >= _MOST_LINKS or any(app is one for one in found):
+            return None
+        found.append(app)
+        way, app = _past(app, way), app.app
+    seen = app == end or any(one is end for one in found) or (inspect.isfunction(app) and is_framework(app))
+    return way if seen else way.through(app if inspect.isroutine(app) else type(app))
+
+
+def _application(app: Starlette, way: _Way) -> Iterator[Endpoint]:
+    if not vouched(app, "__call__", "build_middleware_stack"):
+        yield way.end("unseen", [ANY_METHOD], type(app), all_below=True)
+    for layer in app.user_middleware:
+        kind: object = layer.cls
+        if kind is BaseHTTPMiddleware:  # what @app.middleware("http") stands on
+            kind = layer.kwargs.get("dispatch", kind)
+        way = way.through(kind, layer.kwargs.get("guard"), preflight=layer.kwargs.get("preflight") == "pass")
+    yield from _walk(app.router, way)
 
 
 def _router(router: Router, way: _Way) -> Iterator[Endpoint]:
+    wrapped = _wrapped(router.middleware_stack, way, router.app)
+    if wrapped is None or not vouched(router, "__call__", "app", "handle"):
+        yield way.end("unseen", [ANY_METHOD], type(router), all_below=True)
+    if wrapped is None:
+        return
+    way = wrapped
     yield from _routes(router.routes, way)
     # FastAPI's frontends: files, served where no other route is.
     yield from _routes(getattr(router, "_low_priority_routes", ()), way)
@@ -175,64 +167,62 @@ def _route(route: Any, way: _Way) -> Iterator[Endpoint]:
     # FastAPI tells of an included route by a value of its own: what it was, and what became of it behind the prefix.
     original = getattr(route, "original_route", route)
     actual = getattr(route, "starlette_route", None) or route
-    if isinstance(actual, Mount):
+    if not all(_read_as_ever(one) for one in (original, actual) if isinstance(one, BaseRoute)):
+        # It may match any path, or answer before anything else does.
+        yield way.end("unseen", [ANY_METHOD], type(actual), all_below=True)
+    elif isinstance(actual, Mount):
         yield from _walk(actual.app, way.down(actual.path, actual.param_convertors))
     elif isinstance(actual, Host):
         yield from _walk(actual.app, replace(way, hosts=(*way.hosts, actual.host)))
     elif isinstance(original, Route | WebSocketRoute):
         here = way.down(actual.path, actual.param_convertors)
-        yield from _leaf(actual, _wrapped(getattr(actual, "app", None), here), isinstance(original, WebSocketRoute))
+        wrapped = _wrapped(getattr(actual, "app", original.app), way, actual.endpoint)
+        if wrapped is None or not vouched(original, "handle", "__call__"):
+            yield here.end("unseen", [ANY_METHOD], actual.endpoint)
+        elif not vouched(original, "get_route_handler"):
+            yield replace(here, layers=wrapped.layers).end("http", actual.methods, actual.endpoint)
+        else:  # what stands round a route reads the path that the router reads
+            yield from _leaf(actual, replace(here, layers=wrapped.layers), isinstance(original, WebSocketRoute))
     elif hasattr(original, "add_frontend_route"):
         for files in original.routes:
             here = way.down(getattr(route, "frontend_prefix", ""), {}).down(files.path, {})
-            yield here.end("static", ["GET"], type(files.app), _depended(route), all_below=True)
+            yield here.end("static", ["GET"], type(files.app), depended(route), all_below=True)
     else:
         yield way.end("unseen", [ANY_METHOD], type(route), all_below=True)
 
 
+def _read_as_ever(route: Any) -> bool:
+    """Whether it matches what its path says, and no other class says which paths those are."""
+    path = f"{route.path.rstrip('/')}/{{path:path}}" if isinstance(route, Mount) else getattr(route, "path", "")
+    known = isinstance(route, Mount | Route | WebSocketRoute)
+    return vouched(route, "matches") and (not known or route.path_regex == compile_path(path)[0])
+
+
 def _leaf(route: Any, way: _Way, socket: bool) -> Iterator[Endpoint]:
-    endpoint = _bare(route.endpoint)
-    asked = _depended(route)
+    endpoint = bare(route.endpoint)
+    asked = depended(route)
     if socket:
         handled = _is_kind(endpoint, WebSocketEndpoint) and endpoint.dispatch is WebSocketEndpoint.dispatch
         first = endpoint.on_connect if handled else endpoint
-        yield way.end("websocket", [WEBSOCKET], endpoint, (*asked, *_locks_of(first)))
+        yield way.end("websocket", [WEBSOCKET], endpoint, (*asked, *locks_of(first)))
     elif _is_kind(endpoint, HTTPEndpoint) and endpoint.dispatch is HTTPEndpoint.dispatch:
-        served = [name for name in _HANDLED if getattr(endpoint, name.lower(), None) is not None]
-        for method in served if route.methods is None else [name for name in served if name in route.methods]:
+        for method in _handled(endpoint, route.methods):
             handler = getattr(endpoint, method.lower())
-            yield way.end("http", [method], handler, _locks_of(handler))
+            yield way.end("http", [method], handler, locks_of(handler))
     else:
-        yield way.end("http", route.methods or [ANY_METHOD], endpoint, (*asked, *_locks_of(endpoint)))
+        yield way.end("http", route.methods or [ANY_METHOD], endpoint, (*asked, *locks_of(endpoint)))
+
+
+def _handled(endpoint: Any, named: Collection[str] | None) -> list[str]:
+    """The methods that the class has a handler for, and that the route lets through."""
+    own = [name.upper() for name in dir(endpoint) if name.islower() and not hasattr(HTTPEndpoint, name)]
+    names = dict.fromkeys([*_HANDLED, *(own if _ANY_ATTRIBUTE else ())])
+    served = [name for name in names if callable(getattr(endpoint, name.lower(), None))]
+    return [name for name in served if named is None or name in named]
 
 
 def _is_kind(endpoint: object, kind: type) -> bool:
     return isinstance(endpoint, type) and issubclass(endpoint, kind)
-
-
-def _bare(function: Any) -> Any:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
-
-
-def _depended(route: object) -> tuple[Lock, ...]:
-    """The locks among the dependencies of FastAPI: those of the app and of its routers are among the route's."""
-    found: list[Lock] = []
-    waiting = [getattr(route, "dependant", None)]
-    while waiting:
-        for dependant in getattr(waiting.pop(), "dependencies", ()):
-            found += _locks_of(dependant.call)
-            waiting.append(dependant)
-    return tuple(found)
-
-
-def _locks_of(function: object) -> tuple[Lock, ...]:
-    function = _bare(function)
-    # An object that is called has them on its __call__.
-    found: tuple[object, ...] = getattr(function, "__authguard__", ())
-    found = found or getattr(type(function).__call__, "__authguard__", ())
-    return tuple(lock for lock in found if isinstance(lock, Lock))
 
 
 def _methods(methods: Iterable[str]) -> tuple[str, ...]:

@@ -42,6 +42,10 @@ app = make("/health", "/orders")
 bare = make("/orders", front=None)
 wrapped = AuthGuardMiddleware(make("/health", front=None), guard=guard)
 number = 7
+
+
+def broken():
+    raise ValueError("no secret")
 """
 
 
@@ -50,12 +54,13 @@ def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with a module in it."""
     (tmp_path / "shop_to_audit.py").write_text(SHOP)
     (tmp_path / "shop_that_fails.py").write_text("import nothing_of_this_name")
+    (tmp_path / "shop_that_raises.py").write_text("{}['DATABASE']")
     (tmp_path / "shop_package").mkdir()
     (tmp_path / "shop_package" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
-    for name in ("shop_to_audit", "shop_that_fails", "shop_package"):
+    for name in ("shop_to_audit", "shop_that_fails", "shop_that_raises", "shop_package"):
         sys.modules.pop(name, None)
 
 
@@ -116,10 +121,15 @@ def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["routes", "shop_package.gone:app"], "there is no module 'shop_package.gone' in"),
         (["routes", "shop_to_audit:gone"], "shop_to_audit has no app 'gone'"),
         (["routes", "shop_to_audit:apps.gone"], "shop_to_audit has no app 'apps.gone'"),
+        (["routes", "shop_to_audit:guard"], "shop_to_audit:guard is a Guard, not an app"),
+        (["routes", "shop_to_audit:app()"], "shop_to_audit:app is an app already, leave out ()"),
+        (["routes", "shop_that_fails:app"], "shop_that_fails cannot be imported: ModuleNotFoundError: No module named"),
+        (["routes", "shop_that_raises:app"], "shop_that_raises cannot be imported: KeyError: 'DATABASE'"),
+        (["routes", "shop_to_audit:broken()"], "shop_to_audit:broken() fails: ValueError: no secret"),
         (["routes", "shop_to_audit:number"], "shop_to_audit has no app 'number'"),
         (["routes", "shop_to_audit:number()"], "shop_to_audit has no app 'number()'"),
         (["routes", "shop_to_audit:bare"], "no AuthGuardMiddleware is in front of anything"),
-        (["routes", "shop_to_audit:app", "--ignore", "odd"], "'odd' begins with no code"),
+        (["routes", "shop_to_audit:app", "--ignore", "odd"], "'odd' does not begin with the code of a finding"),
         (["routes"], "required: app"),
         ([], "required"),
     ],
@@ -130,10 +140,24 @@ def test_what_cannot_be_audited_is_told(arguments: list[str], problem: str, caps
     assert problem in capsys.readouterr().err
 
 
-def test_an_error_in_the_apps_own_code_comes_out() -> None:
-    """It is not ours to hide."""
-    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
-        run("routes", "shop_that_fails:app")
+def test_an_error_in_the_apps_own_code_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its kind, its text and the module; and the exit status is not that of findings."""
+    assert run("routes", "shop_that_raises:app") == 2
+    assert capsys.readouterr().err == "app: shop_that_raises cannot be imported: KeyError: 'DATABASE'\n"
+
+
+def test_what_accepts_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """And is a finding itself."""
+    assert run("routes", "shop_to_audit:wrapped", "--ignore", "route.unnamed GET /gone") == 1
+    assert "ignore.unmet route.unnamed GET /gone" in capsys.readouterr().out
+
+
+def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """To type in."""
+    assert run("routes", "--help") == 0
+    assert 'python -m authguard routes shop:app --ignore "route.unnamed GET /docs"' in capsys.readouterr().out
+    assert run("--help") == 0
+    assert "python -m authguard routes shop:app" in capsys.readouterr().out
 
 
 @pytest.mark.peer

@@ -136,7 +136,10 @@ async def test_a_strict_app_with_a_finding_does_not_start() -> None:
     sent = await lifespan(app)
 
     assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
-    assert sent[0]["message"].startswith("strict: the audit has findings:\n  open.wide /late/**: PUBLIC reaches")
+    first, finding, last = sent[0]["message"].split("\n  ")
+    assert first == "authguard: strict=True, and the audit has 1 finding:"
+    assert finding.startswith("open.wide /late/**: PUBLIC reaches")
+    assert last == 'A finding is accepted by ignore=["open.wide /late/**"].'
     assert happened == ["started", "ended"]
 
 
@@ -160,7 +163,7 @@ async def test_without_a_lifespan_nobody_gets_in(caplog: pytest.LogCaptureFixtur
     assert statuses == [503, 503, 503]
     assert [message["type"] for message in socket.sent] == ["websocket.close"]
     (record,) = caplog.records
-    assert (record.levelname, record.getMessage().count("open.wide")) == ("ERROR", 2)
+    assert (record.levelname, record.getMessage().count("\n  open.wide")) == ("ERROR", 2)
     assert {one.reason for one in told} == {"backend.failed"}
     assert {one.facts["problem"] for one in told} == {"strict=True, and the audit has findings"}
 
@@ -229,3 +232,10 @@ def test_install_hands_strictness_on() -> None:
         assert client.get("/a/b").text == "in"
     with pytest.raises(ConfigurationError, match=r"open\.wide /a/\*\*: PUBLIC reaches"), TestClient(app):
         pass
+
+
+async def test_what_is_accepted_and_mended_meanwhile_does_not_keep_an_app_from_starting() -> None:
+    """The audit from a shell or a test tells of it."""
+    app = guarded(routes("/a"), CLOSED, strict=True, ignore=["open.wide /a/**"])
+
+    assert (await lifespan(app))[0]["type"] == "lifespan.startup.complete"

@@ -23,8 +23,9 @@ from starlette.types import Receive, Scope, Send
 from authguard import AuthGuardMiddleware, Guard, role
 from authguard.fastapi import CurrentPrincipal, requires
 from authguard.policy.pattern import parse_pattern
+from authguard.served import Endpoint
 from authguard.starlette import requires as locked
-from authguard.surface import Endpoint, endpoints
+from authguard.surface import endpoints
 from tests.test_request import Badge
 
 HERE = Path(__file__)
@@ -111,7 +112,8 @@ def test_a_path_is_read_as_the_narrowest_pattern_that_holds_it(
 
 
 @pytest.mark.parametrize(
-    "regex", [".+", r"\S", "[^a]", "[!-~]", "[.-9]", r"[\.-9]", "[)-9]", "a/b", r"\x2f", "[a[^/]", "[+-9]"]
+    "regex",
+    [".+", "[a-z]*", "(?:en|)", r"\S", "[^a]", "[!-~]", "[.-9]", r"[\.-9]", "[)-9]", "a/b", r"\x2f", "[a[^/]", "[+-9]"],
 )
 def test_a_converter_that_may_match_a_slash_is_all_below(regex: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or one of which that is not sure."""
@@ -173,9 +175,12 @@ def test_a_route_of_an_unknown_kind_is_unseen() -> None:
         def matches(self, scope: Scope) -> tuple[Match, Scope]:
             return Match.NONE, {}
 
-    found = endpoints(Starlette(routes=[Mount("/a", routes=[Odd()])]))
+    found = endpoints(Starlette(routes=[Mount("/a", routes=[Odd(), BaseRoute()])]))
 
-    assert [(one.kind, one.path, one.name) for one in found] == [("unseen", "/a/**", Odd.__qualname__.split(">.")[1])]
+    assert [(one.kind, one.path, one.name) for one in found] == [
+        ("unseen", "/a/**", Odd.__qualname__.split(">.")[1]),
+        ("unseen", "/a/**", "BaseRoute"),
+    ]
 
 
 def test_a_router_of_ones_own_default_is_told() -> None:
@@ -250,17 +255,48 @@ def test_a_socket_class_is_locked_by_its_beginning() -> None:
 
 
 def test_the_locks_of_a_function_are_found_behind_what_wraps_it() -> None:
-    """A partial, a decorator that keeps what it wraps, several locks."""
+    """A partial, several locks."""
     twice = locked(role("one"))(locked(role("two"))(page))
 
-    @functools.wraps(twice)
-    async def decorated(request: Request) -> None: ...
-
-    for endpoint in (twice, functools.partial(twice), functools.partial(functools.partial(twice)), decorated):
+    for endpoint in (twice, functools.partial(twice), functools.partial(functools.partial(twice))):
         assert (asked(one(Route("/a", endpoint))), one(Route("/a", endpoint)).said) == (
             ["role(one)", "role(two)"],
             line_of("async def page"),
         )
+
+
+def test_a_lock_below_a_decorator_is_none() -> None:
+    """It may answer before the lock is asked, though ``functools.wraps`` makes it look the same."""
+
+    def decorated(function: Any) -> Any:
+        @functools.wraps(function)
+        async def answering(request: Request) -> None: ...
+
+        return answering
+
+    lock = locked(role("below"))
+    below = decorated(lock(page))
+    both = locked(role("above"))(below)
+    found = [one(Route("/a", endpoint)) for endpoint in (below, both, decorated(both), lock(decorated(page)))]
+
+    assert [asked(each) for each in found] == [[], ["role(above)"], [], ["role(below)"]]
+    assert [bool(each.covered) for each in found] == [True, True, True, False]
+    assert found[0].covered == line_of('    lock = locked(role("below"))')
+
+
+def test_a_dependency_that_is_overridden_asks_no_lock() -> None:
+    """FastAPI calls another in its place, and nothing that it would have depended on."""
+    app = FastAPI(openapi_url=None)
+
+    def service(who: CurrentPrincipal) -> None: ...
+
+    @app.get("/x", dependencies=[requires(role("own"))])
+    def served(given: None = Depends(service)) -> None: ...
+
+    before = asked(one(Mount("/in", app)))
+    app.dependency_overrides[service] = lambda: None
+
+    assert (before, asked(one(Mount("/in", app)))) == (["role(own)", "AUTHENTICATED"], ["role(own)"])
 
 
 def test_what_only_looks_like_a_lock_is_none() -> None:

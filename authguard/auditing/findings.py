@@ -1,95 +1,76 @@
-"""What is worth a second look in the rows of an audit: each with a code, a place and a mend."""
+"""What is worth a second look in the rows of an audit."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
+from authguard.auditing.finding import Finding
+from authguard.auditing.inside import of_middleware
 from authguard.auditing.rows import Gate, Opening, Row, is_open
-from authguard.errors import ConfigurationError
 from authguard.guard import Guard
-from authguard.model import names
 from authguard.policy.origin import SAFE
 from authguard.policy.rules import WEBSOCKET, Rule
-from authguard.said import said_of
-from authguard.surface import ANY_METHOD, Endpoint
+from authguard.served import ANY_METHOD
 
-#: Each code, and what it says.
-CODES = {
-    "rule.unmet": "no route meets a rule",
-    "rule.hidden": "other rules apply wherever a rule would",
-    "open.wide": "an open rule reaches a route without being that very path",
-    "open.unsafe": "a method that changes state is open, and no rule names it",
-    "open.hosts": "an open rule is one for the handlers of all hosts",
-    "unseen": "what is open cannot be seen into",
-    "route.unnamed": "neither a rule nor a lock names a route",
-    "role.unknown": "a role is asked for that nobody can have",
-    "lock.impossible": "no scheme can meet a lock",
-    "middleware.inside": "a middleware sits inside the guard that may answer, or change the path",
-}
-
-# What is known to change neither path nor method, and to be right inside the guard. CORSMiddleware is not.
-_HARMLESS = frozenset(
-    {
-        "fastapi.middleware.asyncexitstack.AsyncExitStackMiddleware",
-        "starlette.middleware.body_limit.RequestBodyLimitMiddleware",
-        "starlette.middleware.errors.ServerErrorMiddleware",
-        "starlette.middleware.exceptions.ExceptionMiddleware",
-        "starlette.middleware.gzip.GZipMiddleware",
-        "starlette.middleware.httpsredirect.HTTPSRedirectMiddleware",
-        "starlette.middleware.sessions.SessionMiddleware",
-        "starlette.middleware.trustedhost.TrustedHostMiddleware",
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``code`` is one of ``CODES``; ``about`` names a rule, a route or a middleware; ``where`` is a file and a line."""
-
-    code: str
-    about: str
-    what: str
-    where: str
-    mend: str
-
-    def __str__(self) -> str:
-        where = f" ({self.where})" if self.where else ""
-        return f"{self.code} {self.about}: {self.what}{where}. {self.mend}."
-
-
-def check_ignore(ignore: Collection[str]) -> frozenset[str]:
-    """Codes, or a code with what one finding is about; ``ConfigurationError`` for a code that is none."""
-    found = names("ignore", ignore)
-    for one in found:
-        if one.partition(" ")[0] not in CODES:
-            raise ConfigurationError(
-                "ignore", f"{one!r} begins with no code of a finding; those are {', '.join(CODES)}"
-            )
-    return found
+_PAGES = frozenset({"openapi", "redoc_html", "swagger_ui_html", "swagger_ui_redirect"})
 
 
 def findings_of(rows: Sequence[Row], guard: Guard) -> tuple[Finding, ...]:
     """Everything, each once."""
     guards = dict.fromkeys([guard, *(gate.guard for row in rows for gate in row.gates)])
     found = [
-        *(one for row in rows for one in _of_row(row)),
+        *_of_pages(own := [row for row in rows if not row.named and is_page(row)]),
+        *(one for row in rows if row not in own for one in _of_row(row)),
         *(one for each in guards for one in _of_rules(each, rows)),
-        *_of_middleware(rows, guard),
+        *of_middleware(rows),
     ]
     return tuple(dict.fromkeys(found))
+
+
+def is_page(row: Row) -> bool:
+    """Whether it is a page that FastAPI makes itself."""
+    return row.endpoint.name in _PAGES and not row.endpoint.said
+
+
+def _of_pages(rows: Sequence[Row]) -> Iterator[Finding]:
+    if rows:
+        what = f"no rule names {_listed(row.about for row in rows)}, so that the default applies"
+        mend = "Give them rules: rules=[*docs(app, AUTHENTICATED), ...]"
+        yield Finding("route.unnamed", "FastAPI's own pages", what, "", mend)
+    for row in rows:
+        for opening in row.openings:
+            yield from _of_opening(row, opening)
 
 
 def _of_row(row: Row) -> Iterator[Finding]:
     if not row.named:
         what = "no rule names it and no lock is on it, so that the default applies"
-        yield Finding("route.unnamed", row.about, what, row.endpoint.said, "Give it a rule or a lock")
+        mend = 'Give it a rule or a lock; Rule("/**", AUTHENTICATED) names all that nothing else does'
+        yield Finding("route.unnamed", row.about, what, row.endpoint.said, mend)
+    if row.endpoint.bypassed:
+        what = "requires(...) stands above what made the route, and so locks nothing"
+        mend = "Put it below the route's decorator, right above def"
+        yield Finding("lock.bypassed", row.about, what, row.endpoint.bypassed, mend)
+    if row.endpoint.covered:
+        what = "a decorator above requires(...) may answer before the lock is asked, so that it counts for nothing"
+        mend = "Put requires(...) above the decorator"
+        yield Finding("lock.covered", row.about, what, row.endpoint.covered, mend)
     if row.locks and not row.schemes:
         wanted = ", ".join(str(lock.requirement) for lock in row.locks)
         what = f"no scheme that gets so far can meet {wanted}"
         yield Finding(
             "lock.impossible", row.about, what, row.locks[-1].said, "Give the guard the scheme, or mend the lock"
         )
+    asking = [gate for gate in row.gates if not is_open(gate.match.requirement)]
+    if (
+        row.method in {ANY_METHOD, "OPTIONS"}
+        and asking
+        and not row.locked
+        and all(one.layer.preflight for one in asking)
+    ):
+        what = "whoever sends Origin and Access-Control-Request-Method gets to it without credentials"
+        mend = 'Leave out preflight="pass", or lock what answers OPTIONS'
+        yield Finding("open.preflight", row.about, what, row.endpoint.said, mend)
     given = _roles_given(row)
     for role, said in row.roles:
         if given is not None and role not in given:
@@ -118,8 +99,10 @@ def _of_opening(row: Row, opening: Opening) -> Iterator[Finding]:
 def reaches(row: Row, opening: Opening) -> bool:
     """Whether an open rule reaches the route without being that very path."""
     rule, gate, endpoint = opening.rule, opening.gate, row.endpoint
-    # Where a guard is further in, it is that which says what is open; the outer one leaves it to it.
-    if rule is None or gate is None or gate is not row.gates[-1] or endpoint.kind == "unseen":
+    if rule is None or gate is None or endpoint.kind == "unseen":
+        return False
+    # Where a guard is further in, it is that which says what is open, if it says anything.
+    if gate is not row.gates[-1] and not row.gates[-1].ajar:
         return False
     pattern = endpoint.below(gate.layer)
     inner = endpoint.kind == "static" and rule.parsed.inside(pattern)  # some of the files, by their names
@@ -158,32 +141,6 @@ def _of_rule(rule: Rule, met: Sequence[tuple[Row, Gate]], wide: Sequence[str]) -
 
 def _takes(rule: Rule, method: str) -> bool:
     return rule.methods is None or method == ANY_METHOD or ("GET" if method == "HEAD" else method) in rule.methods
-
-
-def _of_middleware(rows: Sequence[Row], guard: Guard) -> Iterator[Finding]:
-    installed = any(layer.guard is guard for row in rows for layer in row.endpoint.layers)
-    for row in rows:
-        for kind in _inside(row.endpoint, installed=installed):
-            module, name = getattr(kind, "__module__", ""), getattr(kind, "__qualname__", type(kind).__qualname__)
-            if f"{module}.{name}" in _HARMLESS:
-                continue
-            what, mend = (
-                "what it does to path and method is not known",
-                "Put it outside of the guard, or accept it by name",
-            )
-            if name == "CORSMiddleware":
-                what, mend = "denials lack its headers", "Put it outermost: add it after the guard"
-            yield Finding("middleware.inside", name, f"it sits inside the guard; {what}", said_of(kind), mend)
-
-
-def _inside(endpoint: Endpoint, *, installed: bool) -> Iterator[object]:
-    """What made the middleware further in than the first guard. One that is not installed yet will be in front."""
-    inside = not installed
-    for layer in endpoint.layers:
-        if layer.guard is not None:
-            inside = True
-        elif inside:
-            yield layer.made_by
 
 
 def _roles_given(row: Row) -> frozenset[str] | None:

@@ -13,7 +13,7 @@ from authguard.policy.combine import roles_named
 from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED
 from authguard.policy.rules import Rule
 from authguard.policy.table import Match
-from authguard.surface import ANY_METHOD, Endpoint, Layer
+from authguard.served import ANY_METHOD, Endpoint, Layer
 
 
 def is_open(requirement: Requirement) -> bool:
@@ -34,6 +34,11 @@ class Gate:
     def matches(self) -> tuple[Match, ...]:
         """All that can apply."""
         return (self.match, *self.narrower)
+
+    @property
+    def ajar(self) -> bool:
+        """Whether it is open by its default, which no rule says."""
+        return self.match.rule is None and is_open(self.match.requirement)
 
     def path_of(self, rule: Rule) -> str:
         """The rule's pattern, from the app's own root on."""
@@ -108,7 +113,14 @@ class Row:
     @property
     def named(self) -> bool:
         """Whether a rule or a lock says what the whole of it asks; else a default does."""
-        return self.locked or any(gate.match.rule or gate.match.requirement == UNLISTED for gate in self.gates)
+        if self.locked:
+            return True
+        for number, gate in enumerate(self.gates):
+            # What an outer guard opens it leaves to the inner ones, and may be open there by a default alone.
+            left = is_open(gate.match.requirement) and any(inner.ajar for inner in self.gates[number + 1 :])
+            if (gate.match.rule and not left) or gate.match.requirement == UNLISTED:
+                return True
+        return False
 
     @property
     def open(self) -> bool:
@@ -162,19 +174,15 @@ def accepted_by(guard: Guard, requirement: Requirement) -> frozenset[str]:
         return frozenset()
 
 
-def rows_of(found: Sequence[Endpoint], guard: Guard) -> tuple[Row, ...]:
-    """A row for each method of each endpoint. A guard that is on no way yet is taken to be in front of all."""
-    installed = any(layer.guard is guard for endpoint in found for layer in endpoint.layers)
-    front = () if installed else (Layer(type(guard), guard),)
+def rows_of(found: Sequence[Endpoint]) -> tuple[Row, ...]:
+    """A row for each method of each endpoint."""
     return tuple(
-        Row(endpoint, method, tuple(_gates(endpoint, method, front)))
-        for endpoint in found
-        for method in endpoint.methods
+        Row(endpoint, method, tuple(_gates(endpoint, method))) for endpoint in found for method in endpoint.methods
     )
 
 
-def _gates(endpoint: Endpoint, method: str, front: Sequence[Layer]) -> Iterator[Gate]:
-    for layer in (*front, *endpoint.layers):
+def _gates(endpoint: Endpoint, method: str) -> Iterator[Gate]:
+    for layer in endpoint.layers:
         if layer.guard is not None:
             named = None if method == ANY_METHOD else method
             match, narrower = layer.guard.table.governing(named, endpoint.below(layer))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from authguard.auditing.findings import Finding
+from authguard.auditing.finding import Finding
 from authguard.auditing.rows import Row
 from authguard.model import Requirement
 from authguard.policy.requirement import UNLISTED

@@ -11,11 +11,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from authguard import AUTHENTICATED, OPTIONAL, PUBLIC, ConfigurationError, Guard, Rule, role
+from authguard import AUTHENTICATED, OPTIONAL, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Rule, role
 from authguard import fastapi as on_fastapi
 from authguard import starlette as on_starlette
 from authguard.auditing.audit import assert_closed, audit
 from authguard.fastapi import CurrentPrincipal, install, requires
+from tests.auditing.installed import assert_closed as closed
+from tests.auditing.installed import installed
 from tests.test_request import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)
@@ -42,7 +44,7 @@ def app(*routes: Any) -> Starlette:
 def told(served: object, front: Guard, *public: str) -> list[str]:
     """What ``assert_closed`` says of each route or entry."""
     with pytest.raises(AssertionError) as caught:
-        assert_closed(served, front, public=public)
+        closed(served, front, public=public)
     head, *lines = str(caught.value).split("\n  ")
     assert head == ("1 route or entry is" if len(lines) == 1 else f"{len(lines)} routes or entries are") + (
         " not as they should be:" if len(lines) > 1 else " not as it should be:"
@@ -71,7 +73,7 @@ def test_what_is_open_by_name_and_closed_by_name_passes() -> None:
         "/live",
     ]
 
-    assert_closed(served, guard(CLOSED, HEALTH, *opened), public=public)
+    closed(served, guard(CLOSED, HEALTH, *opened), public=public)
 
 
 def test_what_is_open_is_told() -> None:
@@ -123,14 +125,14 @@ def test_an_entry_that_no_open_route_meets_is_told() -> None:
 def test_an_entry_that_could_never_be_met_is_refused(public: Any) -> None:
     """It is told as what it is."""
     with pytest.raises(ConfigurationError, match="public"):
-        assert_closed(app(), guard(), public=public)
+        closed(app(), guard(), public=public)
 
 
 def test_a_path_that_no_rule_could_be_written_for_can_be_named() -> None:
     """As its router writes it."""
     served = app("/files/{name}.json")
 
-    assert_closed(served, guard(Rule("/files/{name}", PUBLIC)), public=["/files/{name}.json"])
+    closed(served, guard(Rule("/files/{name}", PUBLIC)), public=["/files/{name}.json"])
     assert told(served, guard(Rule("/files/{name}", PUBLIC)), "/files/{name}")
 
 
@@ -139,7 +141,7 @@ def test_a_lock_closes_what_a_rule_opens() -> None:
     locked = app(Route("/health", on_starlette.requires(role("any"))(page)))
     ajar = app(Route("/health", on_starlette.requires(OPTIONAL)(page)))
 
-    assert_closed(locked, guard(HEALTH))
+    closed(locked, guard(HEALTH))
     assert told(ajar, guard(HEALTH))[0].startswith("GET /health: it is open by")
 
 
@@ -182,13 +184,13 @@ def in_mount(*locks: Any) -> Starlette:
 
 
 @pytest.mark.parametrize("made", [in_router, in_socket, in_mount])
-@pytest.mark.parametrize("installed", [True, False])
-def test_a_route_that_is_added_without_a_thought_fails(made: Callable[..., Any], installed: bool) -> None:
-    """Wherever it was added, whether the guard is installed or not; a rule or a lock mends it."""
+@pytest.mark.parametrize("early", [True, False])
+def test_a_route_that_is_added_without_a_thought_fails(made: Callable[..., Any], early: bool) -> None:
+    """Wherever it was added, and however the guard was put in front; a rule or a lock mends it."""
 
     def served(front: Guard, *locks: Any) -> Any:
         found = made(*locks)
-        if installed and isinstance(found, FastAPI):
+        if early and isinstance(found, FastAPI):
             install(found, front)
         return found
 
@@ -197,8 +199,8 @@ def test_a_route_that_is_added_without_a_thought_fails(made: Callable[..., Any],
     (line,) = told(served(bare), bare)
     assert "/out/in/late: no rule names it and no lock is on it" in line
     assert __name__.rpartition(".")[2] in line
-    assert_closed(served(ruled), ruled)
-    assert_closed(served(bare, requires(role("any"))), bare)
+    closed(served(ruled), ruled)
+    closed(served(bare, requires(role("any"))), bare)
 
 
 def test_a_route_that_takes_a_principal_is_locked() -> None:
@@ -208,7 +210,7 @@ def test_a_route_that_takes_a_principal_is_locked() -> None:
     @served.get("/me")
     def me(who: CurrentPrincipal) -> None: ...
 
-    assert_closed(served, guard(default=OPTIONAL))
+    closed(served, guard(default=OPTIONAL))
 
 
 @pytest.mark.parametrize("module", [on_starlette, on_fastapi])
@@ -218,3 +220,28 @@ def test_both_adapters_hand_it_out(module: Any) -> None:
 
     assert (module.audit, module.assert_closed) == (audit, assert_closed)
     assert [name for name in names if not hasattr(module, name)] == []
+
+
+def test_an_app_whose_guard_was_forgotten_fails() -> None:
+    """However well its rules fit; and so does one with another guard, and one that serves nothing."""
+
+    def problem(served: Any, front: Guard) -> str:
+        with pytest.raises(AssertionError) as caught:
+            assert_closed(served, front)
+        return str(caught.value).split("\n  ")[1]
+
+    assert problem(app("/a"), guard(CLOSED)).startswith("Starlette: no guard is in front of it yet")
+    assert problem(installed(app("/a"), guard(CLOSED)), guard(CLOSED)).startswith(
+        "AuthGuardMiddleware: it holds a guard, and not the one given"
+    )
+    assert problem(app(), guard(CLOSED)) == "it serves nothing. Ask when its routes are there"
+
+
+def test_what_two_guards_open_is_told_once() -> None:
+    """By the rule of the inner one, or else of the outer."""
+    outer = guard(Rule("/in/a", PUBLIC))
+    for rules, by in (([Rule("/a", OPTIONAL)], "/a OPTIONAL"), ([], "/in/a PUBLIC")):
+        served = app(Mount("/in", AuthGuardMiddleware(app("/a"), guard=guard(*rules, default=OPTIONAL))))
+
+        assert told(served, outer)[0].startswith(f"GET /in/a: it is open by {by} (")
+        assert len(told(served, outer)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,10 @@ from authguard import (
     via,
 )
 from authguard import starlette as on_starlette
-from authguard.auditing.audit import audit
-from authguard.auditing.findings import CODES, Finding
+from authguard.auditing import audit as auditing
+from authguard.auditing.finding import CODES, Finding
 from authguard.fastapi import install, requires
+from tests.auditing.installed import audit
 from tests.test_request import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)
@@ -109,7 +111,8 @@ def test_a_route_without_a_rule_or_a_lock_is_found() -> None:
     for default in (AUTHENTICATED, OPTIONAL, role("any")):
         finding = only(app("/a"), guard(default=default))
 
-        assert (finding.code, finding.about, finding.mend) == ("route.unnamed", "GET /a", "Give it a rule or a lock")
+        assert (finding.code, finding.about) == ("route.unnamed", "GET /a")
+        assert finding.mend.startswith('Give it a rule or a lock; Rule("/**", AUTHENTICATED) names')
         assert finding.where == f"{__file__}:{page.__code__.co_firstlineno}"
 
 
@@ -470,7 +473,7 @@ def test_what_is_no_code_cannot_be_accepted(ignore: Any, problem: str) -> None:
 def test_without_a_guard_there_is_nothing_to_audit() -> None:
     """The arguments are told apart."""
     with pytest.raises(ConfigurationError, match="guard: "):
-        audit(guard(), app())  # type: ignore[arg-type]
+        auditing.audit(guard(), app())  # type: ignore[arg-type]
 
 
 def test_every_code_is_made_by_some_test_here() -> None:
@@ -480,3 +483,137 @@ def test_every_code_is_made_by_some_test_here() -> None:
     assert [code for code in CODES if f'"{code}"' not in text] == []
     assert str(Finding("a.b", "GET /x", "it is", "f.py:3", "Mend it")) == "a.b GET /x: it is (f.py:3). Mend it."
     assert str(Finding("a.b", "GET /x", "it is", "", "Mend it")) == "a.b GET /x: it is. Mend it."
+
+
+def test_a_lock_that_stands_above_what_made_the_route_is_found() -> None:
+    """The route has the bare function, so that nobody asks the lock; right above ``def`` it is asked."""
+    fast = FastAPI(openapi_url=None)
+    lock = on_starlette.requires(role("any"))
+
+    @lock
+    @fast.delete("/bypassed")
+    async def bypassed(request: Request) -> None:
+        """Served without its lock."""
+
+    @fast.delete("/locked")
+    @lock
+    async def locked(request: Request) -> None:
+        """Served with its lock."""
+
+    finding = only(fast, guard(CLOSED))
+
+    assert (finding.code, finding.about) == ("lock.bypassed", "DELETE /bypassed")
+    assert finding.where.startswith(f"{__file__}:")
+    assert "below the route's decorator" in finding.mend
+    assert bypassed is not locked
+
+
+def test_an_app_without_its_guard_is_found() -> None:
+    """Nobody has installed one, and the rows tell what would be; or another is there, and the rows tell what is."""
+    served, front, other = app("/a"), guard(CLOSED), guard(Rule("/a", OPTIONAL))
+    held = AuthGuardMiddleware(served, guard=other)
+
+    absent, there = auditing.audit(served, front), auditing.audit(held, front)
+
+    assert [(one.code, one.about) for one in absent.findings] == [("guard.absent", "Starlette")]
+    assert "install(app, guard)" in absent.findings[0].mend
+    assert (there.findings[0].code, there.findings[0].about) == ("guard.other", "AuthGuardMiddleware")
+    assert [row.open for row in (*absent.rows, *there.rows)] == [False, True]
+    assert auditing.audit(app(), guard()).findings == ()
+
+
+@pytest.mark.parametrize("what", [None, "shop:app", 3])
+def test_what_nothing_can_call_is_no_app(what: Any) -> None:
+    """It serves nothing, and that is no good news."""
+    with pytest.raises(ConfigurationError, match=r"app: .* is no app"):
+        auditing.audit(what, guard())
+
+
+def test_a_guard_in_front_and_further_in_is_asked_twice() -> None:
+    """The same guard may do both, and is not taken for one of the two."""
+    front = guard(CLOSED)
+    served = app("/x", Mount("/sub", AuthGuardMiddleware(app("/y"), guard=front)))
+
+    rows = auditing.audit_behind(served, front).rows
+
+    assert [(row.about, len(row.gates), row.open) for row in rows] == [("GET /x", 1, False), ("GET /sub/y", 2, False)]
+    assert [row.open for row in auditing.audit(served, front).rows] == [True, False]
+
+
+def test_a_lock_below_a_decorator_is_found() -> None:
+    """The decorator may answer from a cache, or for everybody."""
+
+    def cached(function: Any) -> Any:
+        @functools.wraps(function)
+        async def answer(request: Request) -> None: ...
+
+        return answer
+
+    lock = on_starlette.requires(role("any"))
+
+    finding = only(app(Route("/a", cached(lock(page)))), guard(CLOSED))
+
+    assert (finding.code, finding.about) == ("lock.covered", "GET /a")
+    assert finding.where.startswith(f"{__file__}:")
+    assert found(app(Route("/a", lock(cached(page)))), guard(CLOSED)) == []
+
+
+def test_what_an_outer_guard_opens_and_an_inner_one_leaves_to_its_default_is_found() -> None:
+    """Nobody has said of that very route that it is open; where the inner guard says it, or asks, somebody has."""
+    outer = guard(Rule("/in/**", PUBLIC))
+
+    def served(*rules: Rule, default: Requirement = OPTIONAL) -> ASGIApp:
+        inner = Guard(Badge(), rules=rules, default=default, log=False)
+        return app(Mount("/in", AuthGuardMiddleware(app("/a"), guard=inner)))
+
+    assert found(served(), outer) == [("route.unnamed", "GET /in/a"), ("open.wide", "/in/**")]
+    assert found(served(Rule("/a", OPTIONAL)), outer) == []
+    assert found(served(default=AUTHENTICATED), outer) == []
+
+
+@pytest.mark.parametrize("install_it", [True, False])
+def test_what_a_preflight_gets_to_is_found(install_it: bool) -> None:
+    """Where the guard lets all of them by, and what answers is not a CORSMiddleware; a lock is asked all the same."""
+
+    def served(*routes: Any, preflight: Any = "pass") -> tuple[Any, Guard]:
+        front, inner = guard(CLOSED), app(*routes)
+        if install_it:
+            inner.add_middleware(AuthGuardMiddleware, guard=front, preflight=preflight)
+            return inner, front
+        return AuthGuardMiddleware(inner, guard=front, preflight=preflight), front
+
+    answering = Route("/a", page, methods=["OPTIONS"])
+    locked = Route("/l", on_starlette.requires(role("any"))(page), methods=["OPTIONS"])
+
+    assert found(*served("/x", answering, locked, Mount("/in", opaque))) == [
+        ("open.preflight", "OPTIONS /a"),
+        ("open.preflight", "* /in/**"),
+    ]
+    assert found(*served(answering, preflight="auto")) == []
+
+
+def test_the_pages_of_fastapi_are_found_once() -> None:
+    """With what names them all; those that a rule opens are told as any other."""
+    served = FastAPI()
+    installed, opened = guard(), guard(Rule("/{page}", PUBLIC), Rule("/docs/oauth2-redirect", PUBLIC))
+
+    finding = only(served, installed)
+
+    assert (finding.code, finding.about) == ("route.unnamed", "FastAPI's own pages")
+    assert "GET /openapi.json, GET /docs, GET /docs/oauth2-redirect, GET /redoc" in finding.what
+    assert "*docs(app, AUTHENTICATED)" in finding.mend
+    assert found(served, opened) == [("open.wide", "/{page}")]
+    assert found(served, guard(default=OPTIONAL)) == [("route.unnamed", "FastAPI's own pages")]
+
+
+def test_what_accepts_nothing_is_found() -> None:
+    """It was mended, or misspelt."""
+    accepted = ["route.unnamed GET /a", "route.unnamed GET /gone", "open.wide"]
+
+    findings = audit(app("/a"), guard(), ignore=accepted).findings
+
+    assert [(one.code, one.about) for one in findings] == [
+        ("ignore.unmet", "open.wide"),
+        ("ignore.unmet", "route.unnamed GET /gone"),
+    ]
+    assert audit(app("/a"), guard(), ignore=[*accepted, "ignore.unmet"]).findings == ()

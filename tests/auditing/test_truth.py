@@ -36,7 +36,7 @@ from authguard.auditing.audit import audit
 from authguard.auditing.rows import Row
 from authguard.fastapi import CurrentPrincipal, MaybePrincipal, requires
 from authguard.policy.pattern import parse_pattern
-from authguard.surface import ANY_METHOD
+from authguard.served import ANY_METHOD
 from tests.test_request import Badge, drive, fields, http, websocket
 
 WHO = {
@@ -249,7 +249,7 @@ async def test_an_opening_is_open_and_there_is_no_other(made: Callable[[], Any])
 
 
 def test_the_app_may_have_its_guard_already_or_not() -> None:
-    """What is said is the same: a guard that is on no way is taken to be in front of all."""
+    """What is said is the same: where no guard is on any way, the given one is taken to be in front of all."""
     front = guard()
     bare, installed = fast(), fast()
     installed.add_middleware(AuthGuardMiddleware, guard=front)
@@ -291,7 +291,8 @@ def test_each_of_two_guards_may_open_another_part() -> None:
     inner = Guard(SCHEME, rules=[Rule("/x", PUBLIC)], log=False)
     app = Starlette(routes=[Mount("/sub", AuthGuardMiddleware(Starlette(routes=[Route("/{x}", page)]), guard=inner))])
 
-    (row,) = audit(app, guard()).rows
+    front = guard()
+    (row,) = audit(AuthGuardMiddleware(app, guard=front), front).rows
 
     assert (row.open, [(one.path, str(one.rule)) for one in row.openings]) == (False, [("/sub/x", "/x PUBLIC")])
 

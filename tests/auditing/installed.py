@@ -1,0 +1,27 @@
+"""The audit of an app with its guard in front."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from authguard import AuthGuardMiddleware, Guard
+from authguard.auditing import audit as auditing
+from authguard.auditing.audit import Audit
+from authguard.surface import endpoints
+
+
+def installed(served: Any, front: Guard) -> Any:
+    """The app behind the guard; as it is, where it holds the guard already."""
+    held = [layer.guard for endpoint in endpoints(served) for layer in endpoint.layers]
+    return served if front in held else AuthGuardMiddleware(served, guard=front)
+
+
+def audit(served: Any, front: Guard, *, ignore: Collection[str] = ()) -> Audit:
+    """What ``audit`` tells of it."""
+    return auditing.audit(installed(served, front), front, ignore=ignore)
+
+
+def assert_closed(served: Any, front: Guard, *, public: Collection[str] = ()) -> None:
+    """What ``assert_closed`` makes of it."""
+    auditing.assert_closed(installed(served, front), front, public=public)
