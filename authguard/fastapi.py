@@ -9,7 +9,11 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
-from fastapi import Depends, FastAPI
+try:
+    from fastapi import Depends, FastAPI
+except ModuleNotFoundError as error:
+    msg = "authguard.fastapi needs FastAPI: pip install 'authguard[fastapi]'"
+    raise ModuleNotFoundError(msg, name="fastapi") from error
 from starlette.requests import HTTPConnection
 
 from authguard.access import Lock, lock
@@ -96,15 +100,25 @@ def install(
     of your own, set before this, stays in use; set afterwards it stands in the place of this. Raises
     ``ConfigurationError``.
     """
-    if not isinstance(app, FastAPI):
-        raise ConfigurationError(
-            "app", f"{app!r} is no FastAPI(...); write app.add_middleware(AuthGuardMiddleware, ...)"
-        )
+    _check_app(app, guard)
     options: dict[str, Any] = {"preflight": preflight, "origins": origins, "render": render}
     options |= {"strict": strict, "ignore": ignore}
     AuthGuardMiddleware(app, guard=guard, **options)  # so that what is wrong with them is told here
     app.add_middleware(AuthGuardMiddleware, guard=guard, **options)
     _describe_by(app, app.openapi, guard, rendered=render is not None)
+
+
+def _check_app(app: object, guard: Guard) -> None:
+    if isinstance(app, Guard):
+        raise ConfigurationError("app", "the app comes first: install(app, guard)")
+    if isinstance(app, type):
+        raise ConfigurationError("app", f"{app.__name__} is a class; write app = FastAPI(), and install(app, guard)")
+    if not isinstance(app, FastAPI):
+        raise ConfigurationError(
+            "app", f"{app!r} is no FastAPI(...); write app.add_middleware(AuthGuardMiddleware, ...)"
+        )
+    if any(one.kwargs.get("guard") is guard for one in app.user_middleware):
+        raise ConfigurationError("guard", "it is in front of this app already; install it once")
 
 
 def _describe_by(app: FastAPI, plain: Callable[[], dict[str, Any]], guard: Guard, *, rendered: bool) -> None:

@@ -108,7 +108,7 @@ def serve(screen: Screen) -> int:
         file.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()), "utf-8")
         screen.line(f"Serving the quickstart at {variables['API']} with a leeway of 60 s,", "bold")
         screen.line(f"and examples/htpasswd.py at {variables['BASIC']} with {files['USER_FILE']}:", "bold")
-        screen.line("edit that, and in a second it holds. Ctrl-C ends both.\n")
+        screen.line("an edit of it takes effect within three seconds. Ctrl-C ends both.\n")
         for name, who in (("ALICE", "alice, role admin"), ("BOB", "bob, no role"), ("EXPIRED", "alice, an hour late")):
             screen.line(f"{name}: {who}", "dim")
             screen.line(f"{variables[name]}\n")

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from authguard import PUBLIC, Issuer, Principal, Reason, Rule, reasons
 from authguard.fastapi import install
-from authguard.testing import acting_as
+from authguard.testing import acting_as, pytest_plugin
 from tests.fastapi.users import guarded
 from tests.minting import public_pem, rsa_key
 from tests.readme import README, blocks
@@ -47,14 +47,17 @@ def _token(**changes: Any) -> str:
 
 
 def test_the_quick_start_answers_as_it_says(client: TestClient) -> None:
-    """Closed without a token, open to one, and the app sees who asks."""
+    """Health is open, the rest closed without a token, the app sees who asks, and the users are for admins."""
+    health = client.get("/health")
     anonymous = client.get("/orders")
     alice = client.get("/orders", headers={"authorization": f"Bearer {_token()}"})
-    admin = client.get("/admin/users", headers={"authorization": f"Bearer {_token()}"})
+    bob = client.get("/admin/users", headers={"authorization": f"Bearer {_token(sub='bob')}"})
+    admin = client.get("/admin/users", headers={"authorization": f"Bearer {_token(roles=['admin'])}"})
 
+    assert health.status_code == 200
     assert (anonymous.status_code, anonymous.headers["www-authenticate"]) == (401, 'Bearer realm="orders"')
     assert (alice.status_code, alice.json()) == (200, {"orders of": "alice"})
-    assert admin.status_code == 403
+    assert [bob.status_code, admin.status_code] == [403, 200]
 
 
 def test_an_expired_token_is_told_as_the_readme_shows(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -104,11 +107,11 @@ async def test_the_check_block_refuses_and_enriches() -> None:
     known = _run(CHECKS)["known"]
 
     assert (await known(None, Principal("alice", roles={"admin"}))).roles == {"admin", "editor"}
-    assert (await known(None, Principal("mallory"))).reason == Reason("user.disabled", 403)
+    assert (await known(None, Principal("mallory"))).reason == Reason("user.removed", 403)
 
 
 def test_the_quick_start_adds_eight_lines_to_the_app() -> None:
-    """All but its FastAPI, its app and its endpoint."""
+    """All but its FastAPI, its app and its endpoints."""
     own = ("from fastapi import", "app = FastAPI(", "@app.", "def ", "    ")
 
     added = [line for line in QUICK_START.splitlines() if line and not line.startswith(own)]
@@ -116,7 +119,7 @@ def test_the_quick_start_adds_eight_lines_to_the_app() -> None:
     assert len(added) <= 8
 
 
-@pytest.mark.parametrize(("name", "block"), [("quick_start", QUICK_START), ("locks", LOCKS)])
+@pytest.mark.parametrize(("name", "block"), [("quick_start", QUICK_START), ("checks", CHECKS), ("locks", LOCKS)])
 def test_the_type_checkers_read_the_block(name: str, block: str) -> None:
     """A file of theirs is the block, below a docstring."""
     typed = (Path(__file__).parent / "typing" / f"{name}.py").read_text(encoding="utf-8")
@@ -197,6 +200,14 @@ def test_the_testing_block_tests_the_quick_start(client: TestClient, monkeypatch
     monkeypatch.setitem(sys.modules, "orders", orders)
 
     _run(TESTING)["test_users_are_for_admins"]()
+
+
+def test_the_readme_names_the_fixtures_of_the_plugin() -> None:
+    """These, and no others."""
+    _, _, rest = README.read_text(encoding="utf-8").partition('pytest_plugin"]` gives the fixtures ')
+    fixtures = [name for name, value in vars(pytest_plugin).items() if hasattr(value, "_fixture_function_marker")]
+
+    assert fixtures == re.findall(r"`(\w+)`", rest.partition(".")[0])
 
 
 def test_every_reason_is_listed_with_its_status() -> None:

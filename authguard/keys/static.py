@@ -54,6 +54,10 @@ class PEM(KeyMaterial):
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
         octets = _octets(self.pem, "PEM", self.kid)
+        if not octets.strip():
+            raise ConfigurationError("keys", "this PEM is empty")
+        if b"-----BEGIN " not in octets:
+            raise ConfigurationError("keys", "this is no PEM; PEM(...) takes the text of the file, not its path")
         if b"PRIVATE KEY-----" in octets:
             raise ConfigurationError("keys", "this PEM holds a private key; verifying takes the public one alone")
         try:
@@ -139,10 +143,15 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise ConfigurationError("keys", f"this {what} is no JSON") from None
+            found = "an address; key servers are not in this release" if _is_address(value) else "no JSON"
+            raise ConfigurationError("keys", f"this {what} is {found}") from None
     if not isinstance(value, Mapping):
         raise ConfigurationError("keys", f"a {what} is a JSON object")
     return value
+
+
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and value.lower().startswith(("http://", "https://"))
 
 
 def _from_jwk(jwk: Mapping[str, Any], algorithms: frozenset[str]) -> VerificationKey:
@@ -222,5 +231,14 @@ def _one(fitting: frozenset[str], stated: str | None, allowed: frozenset[str]) -
         raise ConfigurationError(
             "keys", f"this key could serve {' and '.join(candidates)}; say algorithm= (or alg in the JWK)"
         )
-    wants = f"{stated} is not" if stated is not None else f"none of {', '.join(sorted(allowed))} is"
-    raise ConfigurationError("keys", f"{wants} allowed by algorithms= and fit for this key")
+    if stated is not None:
+        raise ConfigurationError("keys", f"{stated} is not allowed by algorithms= and fit for this key")
+    raise ConfigurationError("keys", f"this is {_kind(fitting)}; algorithms= names {', '.join(sorted(allowed))} only")
+
+
+def _kind(fitting: frozenset[str]) -> str:
+    if fitting == _RSA:
+        return "an RSA key (RS256, PS256, ...)"
+    if fitting == frozenset(_HMAC_OCTETS):
+        return "a secret (HS256, HS384, HS512)"
+    return f"a key for {', '.join(fitting)}" if all(fitting) and fitting else "a key of a kind that is not known here"

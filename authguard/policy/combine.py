@@ -11,9 +11,12 @@ from authguard.policy.requirement import OPTIONAL, PUBLIC, StepUp, check_require
 from authguard.reasons import REQUIREMENT_UNMET, STEP_UP_REQUIRED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Parts:
     parts: tuple[Requirement, ...]
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def scopes_named(self) -> tuple[str, ...]:
         return distinct(name for part in self.parts for name in part.scopes_named())
@@ -22,7 +25,7 @@ class _Parts:
         return distinct(name for part in self.parts for name in roles_named(part))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _AllOf(_Parts):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
         # A fresher login does not help whom a role is lacking: what cannot be mended by logging in again comes first.
@@ -42,7 +45,7 @@ class _AllOf(_Parts):
         return f"all_of({', '.join(map(str, self.parts))})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _AnyOf(_Parts):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
         lacks: list[Unmet] = []
@@ -79,6 +82,8 @@ def _parts(argument: str, parts: tuple[Requirement, ...]) -> tuple[Requirement, 
     if not parts:
         raise ConfigurationError(argument, "give at least one requirement; an empty one would let everybody in")
     for part in parts:
+        if isinstance(part, list | tuple | set | frozenset):
+            raise ConfigurationError(argument, f"give them as arguments, not as a {type(part).__name__}")
         check_requirement(argument, part)
         if part is PUBLIC or part is OPTIONAL:
             raise ConfigurationError(argument, f"{part} does not nest; give it a rule of its own")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Literal, TypeAlias, final
 
@@ -25,6 +25,9 @@ class _Anyone:
     """What the requirements share that look at no scheme and no scope."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
         return every
@@ -62,7 +65,7 @@ AUTHENTICATED = Access("AUTHENTICATED")
 UNLISTED = Access("UNLISTED")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Roles(_Anyone):
     wanted: tuple[str, ...]
     every: bool
@@ -80,7 +83,7 @@ class _Roles(_Anyone):
         return f"{call}({', '.join(self.wanted)})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Scopes(_Anyone):
     wanted: tuple[str, ...]
 
@@ -95,7 +98,7 @@ class _Scopes(_Anyone):
         return f"scopes({', '.join(self.wanted)})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Via(_Anyone):
     names: tuple[str, ...]
 
@@ -109,7 +112,7 @@ class _Via(_Anyone):
         return f"via({', '.join(self.names)})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StepUp(_Anyone):
     acr: tuple[str, ...]
     max_age: int | None
@@ -134,10 +137,10 @@ class StepUp(_Anyone):
         return f"step_up({', '.join(parts)})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Check(_Anyone):
     name: str
-    predicate: Predicate = field(repr=False)
+    predicate: Predicate
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
         try:
@@ -217,6 +220,9 @@ def distinct(found: Iterable[str]) -> tuple[str, ...]:
 
 
 def _wanted(argument: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    for one in wanted:
+        if isinstance(one, list | tuple | set | frozenset):
+            raise ConfigurationError(argument, f"give them as arguments, not as a {type(one).__name__}")
     if not names(argument, wanted):
         raise ConfigurationError(argument, "name at least one; an empty requirement would let everybody in")
     return distinct(wanted)
@@ -227,4 +233,12 @@ def check_requirement(argument: str, value: object) -> None:
     if isinstance(value, type) or not all(
         callable(getattr(value, name, None)) for name in ("unmet", "schemes", "scopes_named")
     ):
-        raise ConfigurationError(argument, f"{value!r} is no requirement; write role(...), scopes(...), PUBLIC, ...")
+        write = _as_requirement(value)
+        raise ConfigurationError(argument, f"{value!r} is no requirement; write {write}")
+
+
+def _as_requirement(value: object) -> str:
+    if isinstance(value, str):
+        return value if value in {"PUBLIC", "OPTIONAL", "AUTHENTICATED"} else f'role("{value}")'
+    many = isinstance(value, list | tuple | set | frozenset)
+    return "all_of(...) or any_of(...)" if many else "role(...), scopes(...), AUTHENTICATED, ..."

@@ -92,7 +92,10 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
     if not schemes:
         raise ConfigurationError("schemes", "give at least one, such as Bearer(...)")
     seen: set[str] = set()
-    for scheme in schemes:
+    for position, scheme in enumerate(schemes):
+        if isinstance(scheme, list | tuple):
+            kind, write = type(scheme).__name__, "rules=[...]" if position else "Guard(one, other, rules=[...])"
+            raise ConfigurationError("schemes", f"[...] is a {kind}, and no scheme; write {write}")
         if isinstance(scheme, type) or not all(callable(getattr(scheme, name, None)) for name in _METHODS):
             raise ConfigurationError("schemes", f"{scheme!r} is no scheme; give Bearer(...) or one of your own")
         if not isinstance(scheme.name, str) or not is_token(scheme.name) or scheme.name != scheme.name.lower():

@@ -59,8 +59,7 @@ class Bearer(Scheme):
     openapi = MappingProxyType({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
 
     def __init__(self, *issuers: Issuer, realm: str, limit: int = jws.MAX_TOKEN, deadline: float = 5.0) -> None:
-        if not issuers or not all(isinstance(issuer, Issuer) for issuer in issuers):
-            raise ConfigurationError("issuers", "give at least one Issuer(...)")
+        _check_issuers(issuers)
         self._issuers: Mapping[str | None, Issuer] = {issuer.issuer: issuer for issuer in issuers}
         if len(self._issuers) < len(issuers):
             raise ConfigurationError("issuers", "two of them have one name; a token could not tell which is meant")
@@ -125,6 +124,17 @@ class Bearer(Scheme):
             params["scope"] = " ".join(why.requirement.scopes_named())
         params.update({name: str(why.facts[name]) for name in ("acr_values", "max_age") if name in why.facts})
         return (Challenge("Bearer", params),)
+
+
+def _check_issuers(issuers: Sequence[object]) -> None:
+    for issuer in issuers:
+        if isinstance(issuer, list | tuple):
+            kind = type(issuer).__name__
+            raise ConfigurationError("issuers", f"[...] is a {kind}; write Bearer(one, other, realm=...)")
+        if not isinstance(issuer, Issuer):
+            raise ConfigurationError("issuers", f"{issuer!r} is no issuer; write Bearer(Issuer(...), realm=...)")
+    if not issuers:
+        raise ConfigurationError("issuers", "give at least one Issuer(...)")
 
 
 def _text(value: object) -> str | None:

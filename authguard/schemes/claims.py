@@ -5,10 +5,11 @@ Pure: a function of the claims and one reading of the clock. Signatures are not 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from authguard.errors import ConfigurationError
 from authguard.model import Moment
@@ -96,13 +97,19 @@ def sources(argument: str, given: Source | Sequence[Source]) -> tuple[Source, ..
     """The sources as a tuple; ``ConfigurationError`` for a bare string."""
     if isinstance(given, ClaimPath) or callable(given):
         return (given,)
-    if not isinstance(given, Iterable):
-        raise ConfigurationError(argument, f"{given!r} is no source; write claim(...) or a function")
-    found = tuple(given)
+    found: tuple[object, ...] = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
     for source in found:
         if not isinstance(source, ClaimPath) and not callable(source):
-            raise ConfigurationError(argument, f'{source!r} is no source; write claim("{source}") or a function')
-    return found
+            raise ConfigurationError(argument, f"{source!r} is no source; write {_as_claim(source)} or a function")
+    return cast("tuple[Source, ...]", found)
+
+
+def _as_claim(source: object) -> str:
+    if not isinstance(source, str):
+        return "claim(...)"
+    # The name of a namespaced claim, such as https://shop.example/roles, is one name for all its dots.
+    path = [source] if "/" in source or ":" in source else source.split(".")
+    return f"claim({', '.join(json.dumps(name) for name in path)})"
 
 
 def collect(found: Sequence[Source], claims: Claims, *, split: bool) -> frozenset[str]:

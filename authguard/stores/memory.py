@@ -22,7 +22,10 @@ class MemoryUsers:
     def __init__(self, accounts: Iterable[Account], *, hasher: PasswordHasher | None = None) -> None:
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
         self._accounts: dict[str, Account] = {}
-        for account in accounts:
+        given = tuple(accounts) if isinstance(accounts, Iterable) else ()
+        if not isinstance(accounts, Iterable) or not all(isinstance(account, Account) for account in given):
+            raise ConfigurationError("accounts", 'give a list of accounts: [Account("alice", "$2b$12$...")]')
+        for account in given:
             # A name comes in the form NFC from the wire (RFC 7617 section 2.1), and is to be found in whatever form.
             name = unicodedata.normalize("NFC", account.subject)
             if name in self._accounts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,15 @@ from authguard.request import AuthRequest
 from tests.fastapi.users import guarded, statuses
 
 GET = frozenset({"GET"})
+
+
+def test_without_fastapi_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words that install it."""
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delitem(sys.modules, "authguard.fastapi")
+
+    with pytest.raises(ImportError, match=re.escape("pip install 'authguard[fastapi]'")):
+        importlib.import_module("authguard.fastapi")
 
 
 def _app(**options: Any) -> FastAPI:
@@ -90,6 +101,26 @@ def test_what_is_no_fastapi_app_is_refused() -> None:
         install(app, guarded())
     with pytest.raises(ConfigurationError, match=r"app: .* is no FastAPI"):
         docs(app)
+
+
+@pytest.mark.parametrize(
+    ("app", "problem"),
+    [(guarded(), "the app comes first: install(app, guard)"), (FastAPI, "FastAPI is a class; write app = FastAPI()")],
+)
+def test_another_app_than_was_meant_is_told(app: Any, problem: str) -> None:
+    """The arguments in the wrong order, and the class instead of an app of it."""
+    with pytest.raises(ConfigurationError, match=f"^app: {re.escape(problem)}"):
+        install(app, guarded())
+
+
+def test_a_guard_is_installed_once() -> None:
+    """A second time is a mistake; a second guard is not."""
+    app, guard = FastAPI(), guarded()
+    install(app, guard)
+    install(app, guarded())
+
+    with pytest.raises(ConfigurationError, match=r"^guard: it is in front of this app already"):
+        install(app, guard)
 
 
 @pytest.mark.parametrize("options", [{"preflight": "never"}, {"origins": "*"}, {"render": 3}])

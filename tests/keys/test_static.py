@@ -91,11 +91,11 @@ def test_a_key_that_fits_several_is_told_which() -> None:
         (rsa_key(), "ES256", "ES256 is not allowed by algorithms= and fit for this key"),
         (rsa_key(), "RS512", "RS512 is not allowed by algorithms= and fit for this key"),
         (rsa_key(), "HS256", "HS256 is not allowed by algorithms= and fit for this key"),
-        (ec_key("P-384"), None, "none of ES256, RS256 is allowed by algorithms= and fit for this key"),
-        (ed_key(), None, "none of ES256, RS256 is allowed by algorithms= and fit for this key"),
-        (ec.generate_private_key(ec.SECP224R1()), None, "none of ES256, RS256 is"),
-        (x25519.X25519PrivateKey.generate(), None, "none of ES256, RS256 is"),
-        (dsa.generate_private_key(1024), None, "none of ES256, RS256 is"),
+        (ec_key("P-384"), None, "this is a key for ES384; algorithms= names ES256, RS256 only"),
+        (ed_key(), None, "this is a key for EdDSA; algorithms= names ES256, RS256 only"),
+        (ec.generate_private_key(ec.SECP224R1()), None, "this is a key of a kind that is not known here; algorithms="),
+        (x25519.X25519PrivateKey.generate(), None, "this is a key of a kind that is not known here"),
+        (dsa.generate_private_key(1024), None, "this is a key of a kind that is not known here"),
         (rsa_key(1024), "RS256", "an RSA key of 1024 bits; 2048 is the least"),
     ],
 )
@@ -107,17 +107,38 @@ def test_a_key_that_fits_none_is_refused(key: Any, stated: str | None, said: str
 @pytest.mark.parametrize(
     "pem",
     [
-        b"",
-        b"\xff\xfe",
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        "ssh-rsa AAAAB3NzaC1yc2E",
-        '{"kty":"RSA"}',
     ],
 )
-def test_what_is_no_pem_is_refused(pem: str | bytes) -> None:
+def test_what_holds_no_key_is_refused(pem: str | bytes) -> None:
     """Octets that hold no public key say so while the app is built."""
     assert problem(PEM(pem)) == "this PEM holds no public key and no certificate"
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", "public.pem", "ssh-rsa AAAAB3NzaC1yc2E", '{"kty":"RSA"}'])
+def test_what_is_no_pem_is_told_so(text: str | bytes) -> None:
+    """The commonest is the path of one."""
+    assert problem(PEM(text)) == "this is no PEM; PEM(...) takes the text of the file, not its path"
+
+
+@pytest.mark.parametrize("text", [b"", "", " \n"])
+def test_a_pem_that_is_empty_is_told_so(text: str | bytes) -> None:
+    """As it comes from a variable that is set to nothing."""
+    assert problem(PEM(text)) == "this PEM is empty"
+
+
+def test_an_rsa_key_under_an_elliptic_algorithm_is_told_by_its_kind() -> None:
+    """And the message names what ``algorithms=`` says."""
+    said = problem(PEM(public_pem(rsa_key())), "ES256")
+
+    assert said == "this is an RSA key (RS256, PS256, ...); algorithms= names ES256 only"
+
+
+@pytest.mark.parametrize("address", ["https://login.example/jwks.json", "HTTP://login.example/jwks.json"])
+def test_an_address_is_no_key_set(address: str) -> None:
+    """Nothing is fetched in this release, and the error says so."""
+    assert problem(JWKSet(address)) == "this JWK Set is an address; key servers are not in this release"
 
 
 def test_a_private_pem_is_refused_in_every_form() -> None:
@@ -151,7 +172,9 @@ def test_a_secret_is_bound_to_one_algorithm() -> None:
     """Where the issuer allows several it says which, and no public-key algorithm is one."""
     assert one(Secret(SECRET, algorithm="HS384"), *HS).algorithm == "HS384"
     assert problem(Secret(SECRET), *HS).startswith("this key could serve HS256 and HS384 and HS512; say algorithm=")
-    assert problem(Secret(SECRET), "RS256").startswith("none of RS256 is allowed by algorithms= and fit")
+    assert problem(Secret(SECRET), "RS256").startswith(
+        "this is a secret (HS256, HS384, HS512); algorithms= names RS256 only"
+    )
     assert problem(Secret(SECRET, algorithm="RS256"), "RS256").startswith("RS256 is not allowed")
 
 

@@ -105,6 +105,20 @@ def test_what_could_never_be_meant_is_refused(combine: Callable[..., Requirement
     assert caught.value.argument == combine.__name__
 
 
+@pytest.mark.parametrize("combine", [all_of, any_of])
+def test_a_list_of_requirements_is_told_what_to_write(combine: Callable[..., Requirement]) -> None:
+    """Each of them is an argument."""
+    parts: Any = [role("a"), role("b")]
+
+    with pytest.raises(ConfigurationError, match="give them as arguments, not as a list"):
+        combine(parts)
+
+
+def test_the_parts_are_shown_as_they_are_told() -> None:
+    """In a debugger as in a record, however deep they stand."""
+    assert repr([all_of(role("a"), any_of(via("b"), scopes("c")))]) == "[all_of(role(a), any_of(via(b), scopes(c)))]"
+
+
 def test_a_step_up_is_found_however_deep_it_stands() -> None:
     """Guards ask this while they are built."""
     assert asks_step_up(GOLD)

@@ -277,3 +277,36 @@ def test_only_a_requirement_is_one(value: object) -> None:
     """A bare string, a list of roles or a class is told apart while the app is built."""
     with pytest.raises(ConfigurationError, match=r"asked: .* is no requirement"):
         check_requirement("asked", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "write"),
+    [
+        ("admin", 'role("admin")'),
+        ("PUBLIC", "PUBLIC"),
+        ([role("admin")], "all_of(...) or any_of(...)"),
+        (None, "role(...), scopes(...), AUTHENTICATED, ..."),
+    ],
+)
+def test_what_is_no_requirement_is_told_what_to_write(value: object, write: str) -> None:
+    """A name is most likely a role, and a list several requirements."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_requirement("asked", value)
+
+    assert str(caught.value) == f"asked: {value!r} is no requirement; write {write}"
+
+
+@pytest.mark.parametrize("make", [any_role, all_roles, scopes, via])
+def test_a_list_of_names_is_told_what_to_write(make: Callable[..., object]) -> None:
+    """Each name is an argument."""
+    with pytest.raises(ConfigurationError, match="give them as arguments, not as a list"):
+        make(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [role("a"), any_role("a", "b"), scopes("a"), via("a"), step_up(max_age=5), check("own", lambda *_: True), PUBLIC],
+)
+def test_a_requirement_is_shown_as_it_is_told(requirement: object) -> None:
+    """In a debugger as in a record."""
+    assert repr(requirement) == str(requirement)

@@ -47,6 +47,8 @@ def test_schemes_keep_their_order() -> None:
         ((), "give at least one, such as Bearer(...)"),
         ((Bearer,), "is no scheme; give Bearer(...) or one of your own"),
         (("bearer",), "'bearer' is no scheme"),
+        (([bearer()],), "[...] is a list, and no scheme; write Guard(one, other, rules=[...])"),
+        ((bearer(), ["a rule"]), "[...] is a list, and no scheme; write rules=[...]"),
         ((None,), "None is no scheme"),
         ((bearer(), bearer(realm="b")), "bearer stands twice; one scheme of a name"),
         ((Own("Own"),), "the name 'Own' is no auth-scheme in lower case"),
@@ -55,7 +57,7 @@ def test_schemes_keep_their_order() -> None:
     ],
 )
 def test_other_schemes_are_told_by_name(schemes: Any, problem: str) -> None:
-    """None at all, a class, two of a name, a name that no field could bear."""
+    """None at all, a class, a list, rules without their name, two of a name, a name that no field could bear."""
     with pytest.raises(ConfigurationError) as caught:
         check_schemes(schemes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,6 +67,22 @@ def test_a_source_is_a_claim_or_a_function_or_several() -> None:
     assert sources("roles", of_app) == (of_app,)
     assert sources("roles", [claim("roles"), of_app]) == (claim("roles"), of_app)
     assert sources("roles", ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("roles", 'claim("roles")'),
+        ("realm_access.roles", 'claim("realm_access", "roles")'),
+        (["realm_access.roles"], 'claim("realm_access", "roles")'),
+        ("https://shop.example/roles", 'claim("https://shop.example/roles")'),
+        (5, "claim(...)"),
+    ],
+)
+def test_a_path_in_a_string_is_told_as_a_claim(given: Any, written: str) -> None:
+    """A dot was meant as a step, save in the name of a namespaced claim."""
+    with pytest.raises(ConfigurationError, match=f" is no source; write {re.escape(written)} or a function$"):
+        sources("roles", given)
 
 
 @pytest.mark.parametrize("given", ["roles", ["roles"], [claim("roles"), "roles"], [None], [5]])

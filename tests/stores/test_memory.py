@@ -45,6 +45,15 @@ def test_a_store_shows_all_its_hashes() -> None:
     assert MemoryUsers([]).sample() == ()
 
 
+@pytest.mark.parametrize("accounts", [{"alice": HASH}, ["alice"], [ALICE, None], ALICE, None, "alice"])
+def test_what_is_no_list_of_accounts_is_told(accounts: Any) -> None:
+    """A mapping of names to hashes is the commonest, and the error shows what to write."""
+    with pytest.raises(ConfigurationError, match=r"^accounts: give a list of accounts: ") as caught:
+        MemoryUsers(accounts)
+
+    assert HASH not in str(caught.value)
+
+
 @pytest.mark.parametrize("names", [("alice", "alice"), ("am\u00e9lie", "ame\u0301lie")])
 def test_a_name_stands_once(names: tuple[str, str]) -> None:
     """Which of two accounts of one name is meant is not guessed."""

@@ -16,6 +16,16 @@ guard = Guard(Bearer(issuer, realm="orders"), rules=rules)
 install(app, guard)
 
 
+@app.get("/health")
+def health() -> str:
+    return "up"
+
+
 @app.get("/orders")
 def orders(who: CurrentPrincipal) -> dict[str, str]:
     return {"orders of": who.subject}
+
+
+@app.get("/admin/users")
+def users() -> list[str]:
+    return ["alice", "bob"]
