@@ -32,7 +32,7 @@ def lock(requirement: Requirement) -> Lock:
     """The lock of a requirement, said by whoever called the function that called this."""
     check_requirement("requirement", requirement)
     if requirement == PUBLIC:
-        raise ConfigurationError("requirement", "a lock opens nothing; PUBLIC belongs into the rules")
+        raise ConfigurationError("requirement", "a lock opens nothing; PUBLIC belongs in the rules")
     return Lock(requirement, caller(2))
 
 

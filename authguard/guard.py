@@ -100,16 +100,14 @@ class Guard:
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
         self.sent_by_browsers = {one.name for one in self.schemes if one.sent_by_browsers or one.carrier.ambient}
         self._carriers = carried(self.schemes)
-        ruled = [rule.requirement for rule in self.table.rules]
-        self.requirements = Requirements(
-            self.schemes, {"default": [UNLISTED, self.table.default.requirement], "rules": ruled}
-        )
+        known = {"default": [UNLISTED, self.table.default.requirement], "rules": [one.requirement for one in rules]}
+        self.requirements = Requirements(self.schemes, known)
         self.implied = close_over(implies or {})
-        (self._clock,), (self._monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
+        (self._clock,), (self.monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
         self.checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
         if any(map(iscoroutinefunction, self._hooks)):
             raise ConfigurationError("hooks", "a hook is no async function: it is called while the request waits")
-        self._teller = Teller(self._hooks, to_log=log, monotonic=self._monotonic)
+        self._teller = Teller(self._hooks, to_log=log, monotonic=self.monotonic)
         self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
@@ -127,7 +125,7 @@ class Guard:
         """
         accepted, refuse = self.requirements[match.requirement]
         tried: str | None = None
-        began = self._monotonic()
+        began = self.monotonic()
         try:
             acting = self.stand_in
             known = proven or (acting and acting(accepted, refuse))
@@ -144,18 +142,15 @@ class Guard:
                     outcome = await self._checked(request, outcome)
             else:
                 outcome = await self._outcome(request, chosen)
-            if isinstance(outcome, Accepted) and self._monotonic() - began > LONG_WAIT:
+            if isinstance(outcome, Accepted) and self.monotonic() - began > LONG_WAIT:
                 request.moment = self.moment()
                 outcome = self._still_good(request, outcome)
             if isinstance(outcome, Rejected):
                 return rejected_by(outcome, tried, refuse)
             return evaluate(request, match, outcome, refuse)
         except BackendUnavailable as error:
-            return refuse(
-                error.reason or STORE_UNAVAILABLE,
-                tried,
-                facts={"detail": error.detail or None, "retry_after": error.retry_after},
-            )
+            facts = {"detail": error.detail or None, "retry_after": error.retry_after}
+            return refuse(error.reason or STORE_UNAVAILABLE, tried, facts=facts)
         except RequestBodyError as error:
             return refuse(error.reason, tried)
         except Exception as error:  # noqa: BLE001 - whatever fails, the door stays closed
@@ -166,7 +161,10 @@ class Guard:
         _, refuse = self.requirements[match.requirement]
         if principal is None:
             return Granted(None, match.requirement) if match.requirement is OPTIONAL else refuse(CREDENTIALS_MISSING)
-        return evaluate(request, match, Accepted(principal), refuse)
+        outcome = self._still_good(request, Accepted(principal))
+        if isinstance(outcome, Rejected):
+            return rejected_by(outcome, principal.scheme, refuse)
+        return evaluate(request, match, outcome, refuse)
 
     def _still_good(self, request: AuthRequest, accepted: Accepted) -> Outcome:
         """The outcome by the request's clock: credentials expire while one waits, here or in a guard further out."""
@@ -237,7 +235,7 @@ class Guard:
             stack.callback(self._teller.close)
             for scheme in self.schemes:
                 for service in scheme.services:
-                    await stack.enter_async_context(service.running(self._monotonic))
+                    await stack.enter_async_context(service.running(self.monotonic))
             yield
 
 

@@ -48,9 +48,9 @@ def _read(function: Any) -> tuple[tuple[Lock, ...], tuple[Lock, ...]]:
         function = type(function).__call__  # an object that is called has them there
     trusted: list[Lock] = []
     while True:
-        found = _put_on(function)
+        found = put_on(function)
         function = getattr(function, "__wrapped__", None)
-        below = _put_on(function)
+        below = put_on(function)
         # functools.wraps copies the attribute, as it is, to whatever wraps; a lock puts a longer one on.
         if found and found is below:
             return tuple(trusted), _locks(found)
@@ -59,8 +59,9 @@ def _read(function: Any) -> tuple[tuple[Lock, ...], tuple[Lock, ...]]:
             return tuple(trusted), ()
 
 
-def _put_on(function: object) -> tuple[object, ...]:
-    found: tuple[object, ...] = getattr(function, "__authguard__", ())
+def put_on(function: object) -> tuple[Any, ...]:
+    """What ``requires`` has put on this very object, or what was copied to it."""
+    found: tuple[Any, ...] = getattr(function, "__authguard__", ())
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from authguard.auditing.inside import hands_on
 from authguard.edge import Body, Crossing, Starting, answer
 from authguard.errors import ConfigurationError
 from authguard.guard import Guard
@@ -142,14 +143,8 @@ class AuthGuardMiddleware:
 
 def _is_answered(app: ASGIApp) -> bool:
     """Whether a CORSMiddleware further in answers each preflight, with nothing before it that could."""
-    first = next((inner for inner in chain(app) if not _hands_on(type(inner))), None)
+    first = next((inner for inner in chain(app) if not hands_on(type(inner))), None)
     return type(first) is CORSMiddleware
-
-
-def _hands_on(kind: type) -> bool:
-    # Starlette's own middleware, but for that which runs a function of the app's.
-    ours = kind.__module__.startswith("starlette.middleware.") and kind.__module__ != "starlette.middleware.base"
-    return ours and kind is not CORSMiddleware
 
 
 def _method(scope: Scope) -> str:

@@ -19,7 +19,7 @@ from authguard.policy.origin import Origins
 from authguard.policy.requirement import OPTIONAL
 from authguard.policy.rules import Rule
 from authguard.policy.table import Match
-from authguard.reasons import BACKEND_FAILED, CREDENTIALS_EXPIRED, Reason
+from authguard.reasons import BACKEND_FAILED, Reason
 from authguard.record import failure
 from authguard.request import AuthRequest, BodyReader
 from authguard.respond import Render, Reply
@@ -61,6 +61,8 @@ class Passage:
     #: Whether the app is done with the request; nothing can be denied any more.
     over = False
     _request: AuthRequest | None = None
+    #: When the request read the clock, by the guard's monotonic one.
+    _read_at = 0.0
     _asking: anyio.Lock | None = None
     _late = False
     _opened: tuple[Requirement, ...] = ()
@@ -86,7 +88,9 @@ class Passage:
     def request(self) -> AuthRequest:
         """The request as schemes see it."""
         if self._request is None:
-            self._request = AuthRequest(self.scope, self.path, self.manner.guard.moment(), self.read)
+            guard = self.manner.guard
+            self._request = AuthRequest(self.scope, self.path, guard.moment(), self.read)
+            self._read_at = guard.monotonic()
         return self._request
 
     async def require(
@@ -139,25 +143,15 @@ class Passage:
         return None
 
     def _lacks(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
-        guard, who = self.manner.guard, self.principal
-        if self._wake() and who is not None and who.expires_at is not None:
-            moment = self.request.moment
-            if moment.expired(who.expires_at):
-                facts = {"expired_by": moment.by(who.expires_at), "leeway": moment.leeway, "while_waiting": True}
-                refuse = guard.requirements[requirement].refuse
-                return refuse(CREDENTIALS_EXPIRED, who.scheme, who.subject, True, facts=facts)
-        decision = guard.judge(self.request, Match(requirement, None, params), who)
+        self._wake()
+        decision = self.manner.guard.judge(self.request, Match(requirement, None, params), self.principal)
         return decision if isinstance(decision, Denied) else None
 
-    def _wake(self) -> bool:
+    def _wake(self) -> None:
         """Reads the clock again, where the last reading is long ago: a WebSocket may be open for days."""
-        if self._request is None:
-            return False
-        moment = self.manner.guard.moment()
-        waited = moment.now - self._request.moment.now > LONG_WAIT
-        if waited:
-            self._request.moment = moment
-        return waited
+        guard = self.manner.guard
+        if self._request is not None and guard.monotonic() - self._read_at > LONG_WAIT:
+            self._request.moment, self._read_at = guard.moment(), guard.monotonic()
 
     def refused(self, reason: Reason, facts: Facts) -> Denied:
         """The endpoint's own denial of whom the guard proved, in the words of what this route asks."""

@@ -14,12 +14,13 @@ from starlette._utils import is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from authguard.access import Lock, lock
+from authguard.access import lock
 from authguard.auditing.audit import Audit, assert_closed, audit
 from authguard.errors import ConfigurationError
+from authguard.laid import put_on
 from authguard.model import Requirement
 
-__all__ = ["Audit", "assert_closed", "audit", "locks_of", "requires"]
+__all__ = ["Audit", "assert_closed", "audit", "requires"]
 
 P = ParamSpec("P")
 
@@ -52,21 +53,15 @@ def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[
             await here.open(connection)
             return await endpoint(*args, **kwargs) if is_async else await run_in_threadpool(endpoint, *args, **kwargs)
 
-        _put(opened, (here, *locks_of(endpoint)), under="")
+        _put(opened, (here, *put_on(endpoint)), under="")
         # A decorator further in may have given the bare function to a route, which nothing locks then: the audit looks.
-        _put(endpoint, locks_of(endpoint), under=here.said)
+        _put(endpoint, put_on(endpoint), under=here.said)
         return opened
 
     return locked
 
 
-def locks_of(endpoint: object) -> tuple[Lock, ...]:
-    """The locks that ``requires`` has put on an endpoint, or that a dependency of FastAPI is."""
-    found: tuple[Lock, ...] = getattr(endpoint, "__authguard__", ())
-    return found
-
-
-def _put(endpoint: Any, locks: tuple[Lock, ...], *, under: str) -> None:
+def _put(endpoint: Any, locks: tuple[object, ...], *, under: str) -> None:
     endpoint.__authguard__ = locks
     endpoint.__authguard_under__ = under
 

@@ -28,9 +28,9 @@ def of_middleware(rows: Sequence[Row]) -> Iterator[Finding]:
     """What may answer, or change the path, behind a guard."""
     for row in rows:
         for kind in _inside(row.endpoint):
-            module, name = getattr(kind, "__module__", ""), getattr(kind, "__qualname__", type(kind).__qualname__)
-            if f"{module}.{name}" in _HARMLESS:
+            if hands_on(kind):
                 continue
+            name = getattr(kind, "__qualname__", type(kind).__qualname__)
             what, mend = (
                 "what it does to path and method is not known",
                 "Put it outside of the guard, or accept it by name",
@@ -38,6 +38,11 @@ def of_middleware(rows: Sequence[Row]) -> Iterator[Finding]:
             if name == "CORSMiddleware":
                 what, mend = "denials lack its headers", "Put it outermost: add it after the guard"
             yield Finding("middleware.inside", name, f"it sits inside the guard; {what}", said_of(kind), mend)
+
+
+def hands_on(kind: object) -> bool:
+    """Whether it hands each request on as it is, where it does not refuse it."""
+    return f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}" in _HARMLESS
 
 
 def _inside(endpoint: Endpoint) -> Iterator[object]:
