@@ -21,11 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
 from starlette.applications import Starlette
-from starlette.authentication import UnauthenticatedUser, has_required_scope
+from starlette.authentication import AuthenticationBackend, AuthenticationError, UnauthenticatedUser, has_required_scope
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
@@ -603,6 +604,11 @@ class _OwnCors(CORSMiddleware):
         await self.app(scope, receive, send)
 
 
+class _Refusing(AuthenticationBackend):
+    async def authenticate(self, conn: HTTPConnection) -> None:
+        raise AuthenticationError
+
+
 async def _dispatch(request: Request, call_next: Any) -> Response:
     return PlainTextResponse("dispatched")
 
@@ -614,6 +620,7 @@ async def _dispatch(request: Request, call_next: Any) -> Response:
         lambda cors: GZipMiddleware(_Between(cors)),
         lambda cors: BaseHTTPMiddleware(cors, _dispatch),
         lambda cors: _OwnCors(cors.app),
+        lambda cors: AuthenticationMiddleware(cors, backend=_Refusing()),
     ],
 )
 async def test_a_preflight_is_judged_where_somebody_else_could_answer_it(inside: Callable[[Any], ASGIApp]) -> None:
