@@ -34,6 +34,7 @@ from authguard import (
     via,
 )
 from authguard.schemes.bearer import MAX_CANDIDATES
+from authguard.testing import ManualClock
 from tests.minting import AUDIENCE, ISSUER, NOW, mint, public_pem, rsa_key
 from tests.test_request import Badge, drive, fields, http
 
@@ -179,21 +180,16 @@ async def test_keys_that_were_not_tried_are_told() -> None:
 
 async def test_an_inner_check_that_waits_too_long_grants_nobody_who_expired() -> None:
     """The clock is read again behind an outer guard too."""
-    monotonic = iter([0.0, 0.0, 0.0, 5.0])
-    now = iter([NOW, NOW, NOW + 1000])
+    clock = ManualClock(NOW)
 
     async def slow(request: AuthRequest, principal: Principal) -> Principal:
+        clock.move(1000)
         return principal
 
     outer = Guard(
         Badge(table={"alice": Accepted(Principal("alice", expires_at=NOW + 10))}), clock=lambda: NOW, log=False
     )
-    inner = Guard(
-        Badge(), checks=[slow], clock=lambda: next(now), monotonic=lambda: next(monotonic), leeway=0, log=False
-    )
-    next(now)
-    next(monotonic)
-    next(monotonic)
+    inner = Guard(Badge(), checks=[slow], clock=clock, monotonic=clock, leeway=0, log=False)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("nobody gets here")
