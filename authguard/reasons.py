@@ -153,6 +153,20 @@ PASSWORD_HASH_UNREADABLE = Reason("password.hash_unreadable", 401, ours=True)
 ACCOUNT_DISABLED = Reason("account.disabled", 401)
 ATTEMPTS_EXCEEDED = Reason("attempts.exceeded", 429)
 
+# A digest. Those of the nonce are told only where the response was right, so that a new nonce is all that is lacking.
+RESPONSE_WRONG = Reason("response.wrong", 401)
+REALM_FOREIGN = Reason("realm.foreign", 401)
+OPAQUE_FOREIGN = Reason("opaque.foreign", 401)
+ALGORITHM_UNOFFERED = Reason("algorithm.unoffered", 401)
+QOP_UNOFFERED = Reason("qop.unoffered", 401)
+URI_MISMATCH = Reason("uri.mismatch", 400, "invalid_request")
+NONCE_UNKNOWN = Reason("nonce.unknown", 401)
+NONCE_STALE = Reason("nonce.stale", 401)
+NONCE_NOT_YET = Reason("nonce.not_yet", 401)
+NONCE_FORGOTTEN = Reason("nonce.forgotten", 401)
+NONCE_REPLAYED = Reason("nonce.replayed", 401)
+NONCE_OUTSIDE = Reason("nonce.outside", 401)
+
 # Authenticated, and not allowed.
 ROLE_MISSING = Reason("role.missing", 403, "insufficient_scope")
 SCOPE_MISSING = Reason("scope.missing", 403, "insufficient_scope")

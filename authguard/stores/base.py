@@ -39,19 +39,31 @@ class Account:
         claims: Mapping[str, Any] = NO_CLAIMS,
         disabled: bool = False,
     ) -> None:
-        if not isinstance(subject, str) or not subject:
-            raise ConfigurationError("subject", "an account is named by a non-empty string")
         if not isinstance(password_hash, str):
             raise ConfigurationError("password_hash", "give a str; an empty one for an account without a password")
-        if not isinstance(claims, Mapping):
-            raise ConfigurationError("claims", "give a mapping")
-        put = object.__setattr__
-        put(self, "subject", subject)
-        put(self, "password_hash", password_hash)
-        put(self, "roles", names("roles", roles))
-        put(self, "scopes", names("scopes", scopes))
-        put(self, "claims", claims)
-        put(self, "disabled", disabled)
+        object.__setattr__(self, "password_hash", password_hash)
+        fill(self, subject, roles, scopes, claims, disabled)
+
+
+def fill(
+    account: object,
+    subject: str,
+    roles: AbstractSet[str] | Sequence[str],
+    scopes: AbstractSet[str] | Sequence[str],
+    claims: Mapping[str, Any],
+    disabled: bool,
+) -> None:
+    """What every kind of account has, checked. Raises ``ConfigurationError``."""
+    if not isinstance(subject, str) or not subject:
+        raise ConfigurationError("subject", "an account is named by a non-empty string")
+    if not isinstance(claims, Mapping):
+        raise ConfigurationError("claims", "give a mapping")
+    put = object.__setattr__
+    put(account, "subject", subject)
+    put(account, "roles", names("roles", roles))
+    put(account, "scopes", names("scopes", scopes))
+    put(account, "claims", claims)
+    put(account, "disabled", disabled)
 
 
 class Verdict(Enum):
