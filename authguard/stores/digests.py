@@ -104,12 +104,28 @@ class Claim(Enum):
 
 
 class NonceStore(Protocol):
-    """Remembers which counts were used with which nonce. It is asked only after the response was verified."""
+    """Remembers which counts were used with which nonce. It is asked only after the response was verified.
 
-    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float) -> Claim:
+    All stamps are seconds since the epoch, by the guard's clock.
+    """
+
+    def begin(self, now: float) -> None:
+        """Called before the first nonce is minted or presented; and again, if several schemes share the store."""
+        ...
+
+    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
         """Uses the count with the nonce, in one step: of several at the same time one is ``FRESH``.
 
-        ``nonce`` is at most 32 octets that tell nonces apart. Both stamps are seconds since the epoch; the nonce is
-        presented to nobody after ``expires_at``. Raises ``BackendUnavailable``.
+        ``nonce`` are at most 32 octets that no other has. None is presented after ``expires_at``. Raises
+        ``BackendUnavailable``.
         """
+        ...
+
+
+@runtime_checkable
+class NoncesAtHand(NonceStore, Protocol):
+    """A store that has its answer at hand: it is asked without a deadline, whose timer would cost more."""
+
+    def held(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+        """What ``claim`` answers, at once."""
         ...

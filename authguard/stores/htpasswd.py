@@ -1,30 +1,20 @@
-"""Apache's password files, and its group files for roles."""
+"""Apache's password files."""
 
 from __future__ import annotations
 
 import os
-import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
 
-from authguard.errors import ConfigurationError
-from authguard.model import Clock, names
+from authguard.model import Clock
 from authguard.stores.base import Account, PasswordHasher
+from authguard.stores.groups import Groups, Membership
+from authguard.stores.lines import lines
 from authguard.stores.passwords import LibpassHasher
 from authguard.stores.watched import BadFile, WatchedFile
-
-Groups: TypeAlias = str | os.PathLike[str] | Mapping[str, Iterable[str]]
-
-_NOBODY: frozenset[str] = frozenset()
-# Apache's blanks (isspace in the C locale). Python's own would also strip a no-break space off a password.
-_BLANKS = " \t\r\v\f"
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# A name of a group's, in quotes where it has a blank in it.
-_MEMBER = re.compile(r"""[ \t]*+(?:"([^"\\]++)"|'([^'\\]++)'|([^ \t"'][^ \t]*+))""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +46,18 @@ class HtpasswdFile:
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
         parse = partial(_parse_users, reads=self.hasher.reads)
         self._users = WatchedFile(path, parse, argument="path", clock=clock)
-        self._group_file: WatchedFile[Mapping[str, frozenset[str]]] | None = None
-        self._given: Mapping[str, frozenset[str]] = {}
-        if isinstance(groups, str | os.PathLike):
-            self._group_file = WatchedFile(groups, _parse_groups, argument="groups", clock=clock)
-        elif isinstance(groups, Mapping):
-            names("groups", groups)
-            self._given = _roles_by_name((role, names("groups", members)) for role, members in groups.items())
-        elif groups is not None:
-            raise ConfigurationError("groups", "give the path of a group file, or a mapping from a role to names")
+        self._groups = Membership(groups, clock)
 
     @property
     def at_hand(self) -> bool:
         """Whether no file is to be looked at now."""
-        return not (self._users.due or (self._group_file is not None and self._group_file.due))
+        return not (self._users.due or self._groups.due)
 
     async def find(self, username: str) -> Account | None:
         """The account of this name, as the files say now."""
         stored = (await self._users.value()).hashes.get(username)
-        roles = self._given if self._group_file is None else await self._group_file.value()
-        return None if stored is None else Account(username, stored, roles=roles.get(username, _NOBODY))
+        roles = await self._groups.of(username)
+        return None if stored is None else Account(username, stored, roles=roles)
 
     def sample(self) -> Sequence[str]:
         """All stored hashes of the last good reading."""
@@ -83,13 +65,12 @@ class HtpasswdFile:
 
     def roles_given(self) -> frozenset[str]:
         """The groups that have a member, by the last good reading."""
-        listed = self._given if self._group_file is None else self._group_file.last
-        return _NOBODY.union(*listed.values())
+        return self._groups.roles_given()
 
 
 def _parse_users(octets: bytes, reads: Callable[[str], bool]) -> _Users:
     hashes: dict[str, str] = {}
-    for number, line, ended in _lines(octets):
+    for number, line, ended in lines(octets):
         # As Apache and nginx read it, what follows a second colon is a remark. No hash has a colon in it.
         name, stored = (*line.split(":", 2), "")[:2]
         if not name or not stored:
@@ -103,54 +84,3 @@ def _parse_users(octets: bytes, reads: Callable[[str], bool]) -> _Users:
     if not any(reads(stored) for stored in hashes.values()):
         raise BadFile("it holds no hash of a format that is read")
     return _Users(hashes, tuple(hashes.values()))
-
-
-def _parse_groups(octets: bytes) -> Mapping[str, frozenset[str]]:
-    listed: list[tuple[str, Iterable[str]]] = []
-    for number, line, ended in _lines(octets):
-        role, colon, members = line.partition(":")
-        role = role.rstrip(_BLANKS)
-        if not colon or not role:
-            raise BadFile(f"line {number} is not group: name name")
-        if not ended:
-            # The beginning of a name may be another user's.
-            raise BadFile(f"line {number} has no line feed and may be torn")
-        listed.append((role, list(_members(number, members))))
-    if not listed:
-        raise BadFile("it names no group")
-    return _roles_by_name(listed)
-
-
-def _members(number: int, text: str) -> Iterator[str]:
-    at = 0
-    while (found := _MEMBER.match(text, at)) is not None:
-        at = found.end()
-        yield found[found.lastindex or 0]
-    if at < len(text.rstrip(_BLANKS)):
-        raise BadFile(f"line {number} has a quote that does not close, or a backslash within quotes")
-
-
-def _roles_by_name(groups: Iterable[tuple[str, Iterable[str]]]) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for role, members in groups:
-        for name in members:
-            found.setdefault(unicodedata.normalize("NFC", name), set()).add(role)
-    return {name: frozenset(roles) for name, roles in found.items()}
-
-
-def _lines(octets: bytes) -> Iterator[tuple[int, str, bool]]:
-    """The lines that say something, each with its number and whether a line feed ends it."""
-    try:
-        text = octets.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = None
-    if text is None:
-        raise BadFile("it is not UTF-8")
-    # Only a line feed ends a line: str.splitlines would also split at a name's U+2028.
-    *ended, last = text.split("\n")
-    for number, untrimmed in enumerate([*ended, last], 1):
-        line = untrimmed.strip(_BLANKS)
-        if _CONTROL.search(line):
-            raise BadFile(f"line {number} holds a control character")
-        if line and not line.startswith("#"):
-            yield number, line, number <= len(ended)

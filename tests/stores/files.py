@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
 
 import anyio
 import pytest
 
 from authguard.stores.watched import EVERY
+
+T = TypeVar("T")
 
 
 class Hands:
@@ -62,3 +67,36 @@ async def until(holds: Callable[[], bool]) -> None:
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The levels of what was logged, in order."""
     return [logging.getLevelName(record.levelno) for record in caplog.records]
+
+
+class Name(str):
+    """A name that counts how often it is compared."""
+
+    __slots__ = ("compared",)
+    compared: int
+
+    def __eq__(self, other: object) -> bool:
+        self.compared = getattr(self, "compared", 0) + 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+def steps(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
+    """What it returns, without ever waiting, and how many lines of Python were run for it."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value, count
+    finally:
+        sys.settrace(before)
+    raise AssertionError("it waited")

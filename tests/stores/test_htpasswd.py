@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -14,10 +12,8 @@ from authguard.stores.base import Account, PasswordStore, SampledStore, Verdict
 from authguard.stores.htpasswd import HtpasswdFile
 from authguard.stores.passwords import LibpassHasher
 from authguard.stores.watched import KEEP
-from tests.stores.files import Hands, delete, replace, told, write
+from tests.stores.files import Hands, Name, delete, replace, steps, told, write
 from tests.wire.tokens import vectors
-
-T = TypeVar("T")
 
 BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"
@@ -348,59 +344,26 @@ async def test_a_bad_group_file_is_bridged_too(path: Path, clock: Hands) -> None
     assert caught.value.reason is STORE_UNAVAILABLE
 
 
-class Name(str):
-    """A name that counts how often it is compared."""
-
-    __slots__ = ("compared",)
-    compared: int
-
-    def __eq__(self, other: object) -> bool:
-        self.compared = getattr(self, "compared", 0) + 1
-        return super().__eq__(other)
-
-    __hash__ = str.__hash__
-
-
-def _steps(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
-    """What it returns, without ever waiting, and how many lines of Python were run for it."""
-    steps = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal steps
-        steps += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value, steps
-    finally:
-        sys.settrace(before)
-    raise AssertionError("it waited")
-
-
 def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: Hands) -> None:
     """As many lines run as for ten, for the first name and the last, and a name is compared once for each file."""
     groups = path.with_name("groups")
-    steps = set()
+    counts = set()
     for users in (10, 100_000):
         write(path, "".join(f"user{number}:{SHA}\n" for number in range(users)).encode())
         write(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
         store = HtpasswdFile(path, groups=groups, clock=clock)
-        _steps(store.find("user1"))  # Python's own memory of what is an instance of what is made here, and not counted
+        steps(store.find("user1"))  # Python's own memory of what is an instance of what is made here, and not counted
         for name in (Name("user0"), Name(f"user{users - 1}")):
-            account, count = _steps(store.find(name))
+            account, count = steps(store.find(name))
             compared = name.compared
-            steps.add(count)
+            counts.add(count)
 
             assert account == Account(str(name), SHA, roles={"all"})
             assert compared == 2
 
-        assert _steps(store.find("nobody"))[0] is None
+        assert steps(store.find("nobody"))[0] is None
 
-    assert len(steps) == 1
+    assert len(counts) == 1
 
 
 def test_the_store_is_one_that_shows_its_hashes(path: Path) -> None:

@@ -44,6 +44,7 @@ def test_what_apaches_tool_wrote_is_read(name: str, password: str, stored: str) 
     assert HASHER.verify("~" + password[1:], stored) is Verdict.WRONG
 
 
+@pytest.mark.rfc("7617-7")
 @pytest.mark.parametrize(("name", "password", "stored"), WEAK_CASES)
 def test_plain_text_and_des_crypt_are_read_only_by_name(name: str, password: str, stored: str) -> None:
     """What is no protection is refused, unless the app names it."""
@@ -190,6 +191,7 @@ def test_bcrypt_makes_no_hash_of_a_password_that_it_cannot_read() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.rfc("7617-7")
 @pytest.mark.parametrize("stored", [*(ONE_EACH[name] for name in ONE_EACH), PBKDF2_29000, ARGON2_CHEAP])
 def test_a_weaker_format_or_a_lower_cost_is_outdated(stored: str) -> None:
     """All that Apache's tool writes by default is weaker than what is made here."""

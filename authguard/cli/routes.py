@@ -6,7 +6,7 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from authguard.auditing.audit import audit
@@ -15,33 +15,25 @@ from authguard.errors import ConfigurationError
 from authguard.guard import Guard
 from authguard.surface import endpoints
 
+NAME = "routes"
+HELP = "a table of what applies where, and of what is worth a second look"
+DESCRIPTION = "Exits with 0 where there is no finding, with 1 for some, with 2 where nothing can be audited."
+EPILOG = 'Example:\n  python -m authguard routes shop:app --ignore "route.unnamed GET /docs"'
+
 _IGNORE = "accept a finding: its code, or its code and what it is about; may be given more than once"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 for no finding, 1 for some, 2 where there is nothing to audit."""
-    parser = argparse.ArgumentParser(
-        "python -m authguard",
-        description="What of an app is open, and to whom the rest.",
-        epilog="Example: python -m authguard routes shop:app",
-    )
-    commands = parser.add_subparsers(required=True)
-    routes = commands.add_parser(
-        "routes",
-        help="a table of what applies where, and of what is worth a second look",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Exits with 0 where there is no finding, with 1 for some, with 2 where nothing can be audited.",
-        epilog='Example:\n  python -m authguard routes shop:app --ignore "route.unnamed GET /docs"',
-    )
-    routes.add_argument("app", help='"module:app", or "module:make_app()"')
-    routes.add_argument("--json", action="store_true", help="the same for programs")
-    routes.add_argument("--ignore", action="append", default=[], metavar="FINDING", help=_IGNORE)
-    given = parser.parse_args(arguments)
-    try:
-        app = _load(given.app)
-        result = audit(app, _guard_of(app), ignore=given.ignore)
-    except ConfigurationError as error:
-        parser.exit(2, f"{error}\n")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of this command."""
+    parser.add_argument("app", help='"module:app", or "module:make_app()"')
+    parser.add_argument("--json", action="store_true", help="the same for programs")
+    parser.add_argument("--ignore", action="append", default=[], metavar="FINDING", help=_IGNORE)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Prints the table; the exit status tells of findings. Raises ``ConfigurationError``."""
+    app = _load(given.app)
+    result = audit(app, _guard_of(app), ignore=given.ignore)
     shown = json.dumps(document(result.rows, result.findings), indent=2) if given.json else str(result)
     sys.stdout.write(shown + "\n")
     return 1 if result.findings else 0

@@ -1,0 +1,507 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.reasons import STORE_UNAVAILABLE
+from authguard.stores.base import RolesListed
+from authguard.stores.digests import DigestAccount, DigestsAtHand, DigestsListed
+from authguard.stores.htdigest import HtdigestFile, _parse, htdigest_line
+from authguard.stores.index import Index
+from authguard.stores.lines import BLANKS
+from authguard.stores.watched import KEEP, BadFile
+from tests.stores.files import Hands, Name, delete, replace, steps, told, write
+from tests.wire.tokens import vectors
+
+SHA = "dd9a9f44b49757f4e97383750048c7ef0e82f907ad18deac1ecd094a92993c12"  # alice:orders:correct horse
+MD5 = "676c8fbeaeca47c7fda28384209dcbb9"  # the same
+OTHER = "0" * 64
+BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"
+
+TWO = f"alice:orders:{SHA}\nbob:orders:{OTHER}\n".encode()
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture(name="path")
+def _path(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    path.write_bytes(TWO)
+    return path
+
+
+async def _find(
+    store: HtdigestFile, username: str, realm: str = "orders", algorithm: str = "SHA-256"
+) -> DigestAccount | None:
+    return await store.find(username, realm=realm, algorithm=algorithm, hashed=False)
+
+
+async def _look(store: HtdigestFile, clock: Hands, username: str, times: int = 2) -> DigestAccount | None:
+    """What the store says of a name after so many looks at its file."""
+    for _ in range(times - 1):
+        clock.next_look()
+        await _find(store, username)
+    clock.next_look()
+    return await _find(store, username)
+
+
+def _store(path: Path, clock: Hands, groups: Path | None = None) -> HtdigestFile:
+    """A store for which every file was written a moment ago, however slow the machine is that runs the test."""
+    store = HtdigestFile(path, groups=groups, clock=clock)
+    store._digests._wall = lambda: 0.0
+    return store
+
+
+async def test_an_account_is_found_by_name_realm_and_algorithm(path: Path) -> None:
+    """Each line is an account with the digest that stands there; in another realm or algorithm there is nobody."""
+    write(path, TWO + f"alice:orders:{MD5}\nalice:billing:{OTHER}\n".encode())
+    store = HtdigestFile(path)
+
+    assert await _find(store, "alice") == DigestAccount("alice", SHA)
+    assert await _find(store, "bob") == DigestAccount("bob", OTHER)
+    assert await _find(store, "alice", algorithm="MD5") == DigestAccount("alice", MD5)
+    assert await _find(store, "alice", realm="billing") == DigestAccount("alice", OTHER)
+    assert await _find(store, "bob", algorithm="MD5") is None
+    assert await _find(store, "bob", realm="billing") is None
+    assert await _find(store, "alice", realm="Orders") is None
+    assert await _find(store, "Alice") is None
+    assert await _find(store, "") is None
+
+
+async def test_sha_512_256_is_not_read(path: Path) -> None:
+    """Its digests are as long as those of SHA-256, and a line does not say which it is."""
+    store = HtdigestFile(path)
+
+    assert await _find(store, "alice", algorithm="SHA-512-256") is None
+    assert store.held() == {("orders", "SHA-256")}
+
+
+@pytest.mark.rfc("7616-12")
+@pytest.mark.parametrize(("algorithm", "digest"), [("SHA-256", SHA), ("MD5", MD5)])
+async def test_an_account_is_found_by_the_hash_of_its_name(path: Path, algorithm: str, digest: str) -> None:
+    """``H(name:realm)`` of RFC 7616 section 3.4.4, of the algorithm that is asked for, names whom it was made of."""
+    write(path, f"alice:orders:{SHA}\nalice:orders:{MD5}\n".encode())
+    store = HtdigestFile(path)
+    hashed = hashlib.new(algorithm.replace("-", "").lower(), b"alice:orders").hexdigest()
+    elsewhere = hashlib.new(algorithm.replace("-", "").lower(), b"alice:billing").hexdigest()
+
+    found = await store.find(hashed, realm="orders", algorithm=algorithm, hashed=True)
+
+    assert found == DigestAccount("alice", digest)
+    assert store.finds_hashed
+    assert await store.find(elsewhere, realm="orders", algorithm=algorithm, hashed=True) is None
+    assert await store.find("alice", realm="orders", algorithm=algorithm, hashed=True) is None
+    assert await store.find(hashed, realm="orders", algorithm=algorithm, hashed=False) is None
+    assert await store.find(hashed, realm="billing", algorithm=algorithm, hashed=True) is None
+
+
+async def test_every_line_that_apaches_tool_wrote_is_read(path: Path) -> None:
+    """Names and realms with blanks, quotes and other scripts in one file."""
+    cases = [case for case in vectors("htdigest.json")["cases"] if case["algorithm"] != "SHA-512-256"]
+    write(path, "".join(f"{case['line']}\n" for case in cases).encode())
+
+    store = HtdigestFile(path)
+
+    for case in cases:
+        account = await _find(store, case["name"], case["realm"], case["algorithm"])
+        assert account is not None
+        assert account.subject == case["name"]
+        assert f"{case['name']}:{case['realm']}:{account.ha1}" == case["line"]
+    assert store.held() == {(case["realm"], case["algorithm"]) for case in cases}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case
+        for case in vectors("htdigest.json")["cases"]
+        if case["algorithm"] != "SHA-512-256" and '"' not in case["realm"]
+    ],
+    ids=lambda case: case["line"],
+)
+def test_the_line_that_is_written_is_the_one_of_other_tools(case: dict[str, str]) -> None:
+    """Of Apache's for MD5, of OpenSSL's digests for SHA-256."""
+    assert htdigest_line(case["name"], case["realm"], case["password"], case["algorithm"]) == case["line"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"# users\n\n  # more\n \t \n  alice:orders:{SHA}\n",
+        f"alice:orders:{SHA}\r\nbob:orders:{OTHER}\r\n",
+        f"\talice:orders:{SHA} \t\n",
+        f"\ufeffalice:orders:{SHA}\n",
+        f"alice:orders:{SHA}:what lighttpd takes for the hash of the name: and a remark\n",
+        f"alice:orders:{SHA}\n# an end without a line feed",
+        f"alice:orders:{SHA}",
+        f"alice:orders:{SHA.upper()}\n",
+        f"alice:orders:{MD5}\nalice:orders:{SHA}\n",
+    ],
+    ids=["comments", "CRLF", "blanks", "BOM", "remark", "comment at the end", "whole", "upper case", "both forms"],
+)
+async def test_a_line_is_read_as_apache_reads_it(path: Path, content: str) -> None:
+    """Comments, blanks, other ends of lines and remarks are nothing to stumble over."""
+    write(path, content.encode())
+
+    assert await _find(HtdigestFile(path), "alice") == DigestAccount("alice", SHA)
+
+
+async def test_names_and_realms_are_found_in_whatever_form_they_were_written(path: Path) -> None:
+    """They come composed from the wire, and a realm as the app wrote it."""
+    write(path, f"ame\u0301lie:cafe\u0301:{SHA}\nline\u2028separator:caf\u00e9:{OTHER}\n".encode())
+    store = HtdigestFile(path)
+    hashed = hashlib.sha256("am\u00e9lie:caf\u00e9".encode()).hexdigest()
+
+    assert await _find(store, "am\u00e9lie", "caf\u00e9") == DigestAccount("am\u00e9lie", SHA)
+    assert await _find(store, "am\u00e9lie", "cafe\u0301") == DigestAccount("am\u00e9lie", SHA)
+    assert await _find(store, "line\u2028separator", "caf\u00e9") == DigestAccount("line\u2028separator", OTHER)
+    found = await store.find(hashed, realm="cafe\u0301", algorithm="SHA-256", hashed=True)
+    assert found == DigestAccount("am\u00e9lie", SHA)
+    assert store.held() == {("caf\u00e9", "SHA-256")}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "it holds no digest"),
+        (b"# nobody yet\n", "it holds no digest"),
+        (TWO + b"nonsense\n", "line 3 is not name:realm:digest"),
+        (TWO + b"carol:orders\n", "line 3 is not name:realm:digest"),
+        (TWO + b"carol:orders:\n", "line 3 is not name:realm:digest"),
+        (TWO + b"carol:orders:secret\n", "line 3 is not name:realm:digest"),
+        (TWO + f":orders:{SHA}\n".encode(), "line 3 is not name:realm:digest"),
+        (TWO + f"carol::{SHA}\n".encode(), "line 3 is not name:realm:digest"),
+        (TWO + f"carol:orders:{SHA}0\n".encode(), "line 3 is not name:realm:digest"),
+        (TWO + f"carol:orders:{SHA[:40]}\n".encode(), "line 3 is not name:realm:digest"),
+        (TWO + f"carol:orders: {SHA}\n".encode(), "line 3 is not name:realm:digest"),
+        (TWO + f"carol:orders:{SHA[:-1]}\u0660\n".encode(), "line 3 is not name:realm:digest"),
+        (
+            f"alice:{BCRYPT}\n".encode(),
+            "line 1 is name:hash, as htpasswd writes it; Digest needs htdigest's name:realm",
+        ),
+        (b"alice:{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g=\n", "line 1 is name:hash, as htpasswd writes it"),
+        (b"alice:$apr1$salt$hash\n", "line 1 is name:hash, as htpasswd writes it"),
+        (
+            f"alice:orders:{BCRYPT}\n".encode(),
+            "line 1 holds a password hash; Digest needs htdigest's name:realm:digest",
+        ),
+        (TWO + b"\0\0\0\0\n", "line 3 holds a control character"),
+        (f"alice:orders:{SHA}\rbob:orders:{SHA}\r".encode(), "line 1 holds a control character"),
+        (TWO + f"alice:orders:{OTHER}\n".encode(), "line 3 names a user of a realm for the second time"),
+        (
+            f"ame\u0301lie:cafe\u0301:{SHA}\nam\u00e9lie:caf\u00e9:{SHA}\n".encode(),
+            "line 2 names a user of a realm for the second time",
+        ),
+        (TWO + f"j\xe9r\xf4me:orders:{SHA}\n".encode("latin-1"), "it is not UTF-8"),
+        (bytes(range(256)), "it is not UTF-8"),
+        (TWO + b"car", "line 3 is not"),
+        (TWO + f"carol:orders:{SHA[:-1]}".encode(), "line 3 is not"),
+        (TWO + f"carol:orders:{SHA[:32]}".encode(), "line 3 has no line feed and may be torn"),
+    ],
+)
+def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str) -> None:
+    """What is no file of digests, or only the beginning of one, is refused whole, and nothing of it is quoted."""
+    write(path, content)
+
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        HtdigestFile(path)
+
+    assert caught.value.argument == "path"
+    shown = str(caught.value)
+    assert [quoted for quoted in ("carol", "alice", "secret", "orders", "SHA", "2y", SHA[:8]) if quoted in shown] == []
+
+
+async def test_a_line_is_whole_where_something_follows_its_digest(path: Path) -> None:
+    """32 digits at the very end may be the first half of 64; before a line feed or a colon they are not."""
+    write(path, f"alice:orders:{MD5}:rem".encode())
+
+    assert await _find(HtdigestFile(path), "alice", algorithm="MD5") == DigestAccount("alice", MD5)
+
+
+async def test_roles_come_from_an_auth_group_file_or_a_mapping(path: Path) -> None:
+    """As for password files; whoever finds the account, and by what."""
+    groups = path.with_name("groups")
+    write(groups, b"admin: alice\nstaff: alice bob\n")
+    hashed = hashlib.sha256(b"alice:orders").hexdigest()
+
+    for given_groups in (groups, {"admin": ["alice"], "staff": {"alice", "bob"}}):
+        store = HtdigestFile(path, groups=given_groups)
+
+        assert await _find(store, "alice") == DigestAccount("alice", SHA, roles={"admin", "staff"})
+        assert await _find(store, "bob") == DigestAccount("bob", OTHER, roles={"staff"})
+        found = await store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True)
+        assert found == DigestAccount("alice", SHA, roles={"admin", "staff"})
+        assert store.roles_given() == {"admin", "staff"}
+
+    assert HtdigestFile(path).roles_given() == frozenset()
+
+
+@pytest.mark.parametrize("groups", [{"admin": "alice"}, ["admin"], 7])
+def test_groups_are_checked_while_the_app_is_built(path: Path, groups: Any) -> None:
+    """By their own name."""
+    with pytest.raises(ConfigurationError) as caught:
+        HtdigestFile(path, groups=groups)
+
+    assert caught.value.argument == "groups"
+
+
+async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: Hands) -> None:
+    """The file is read again when it changes, and what is held with it."""
+    store = _store(path, clock)
+    hashed = hashlib.sha256(b"carol:orders").hexdigest()
+    replace(path, f"alice:orders:{OTHER}\ncarol:orders:{SHA}\ncarol:billing:{MD5}\n".encode())
+
+    assert await _look(store, clock, "carol") == DigestAccount("carol", SHA)
+    assert await _find(store, "alice") == DigestAccount("alice", OTHER)
+    assert await _find(store, "bob") is None
+    assert await store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True) == DigestAccount("carol", SHA)
+    assert store.held() == {("orders", "SHA-256"), ("billing", "MD5")}
+
+
+async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: Hands) -> None:
+    """Cut off at the end of a line it looks whole; it is not read before the writer has left it alone."""
+    store = _store(path, clock)
+    found = []
+
+    for content in (b"", f"alice:orders:{SHA}\n".encode(), TWO, TWO + f"carol:orders:{SHA}\n".encode()):
+        write(path, content)
+        found.append(await _look(store, clock, "bob", times=1))
+
+    assert found == [DigestAccount("bob", OTHER)] * 4
+    assert await _look(store, clock, "carol") == DigestAccount("carol", SHA)
+
+
+SPOILT: dict[str, Callable[[Path], None]] = {
+    "deleted": delete,
+    "cut off": lambda path: write(path, b""),
+    "torn": lambda path: write(path, TWO[:-5]),
+    "torn in half": lambda path: write(path, TWO[:-33]),
+    "torn in a name": lambda path: write(path, TWO + b"car"),
+    "replaced by a password file": lambda path: replace(path, f"alice:{BCRYPT}\nbob:{BCRYPT}\n".encode()),
+    "replaced by junk": lambda path: replace(path, bytes(range(256)) * 100),
+    "filled with zeros": lambda path: write(path, bytes(len(TWO))),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
+    spoil: Callable[[Path], None], path: Path, clock: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For five minutes, with one ERROR; then it is an outage, for whoever is asked for, and a good file ends it."""
+    store = _store(path, clock)
+    spoil(path)
+
+    assert await _look(store, clock, "alice", times=4) == DigestAccount("alice", SHA)
+    assert await _look(store, clock, "bob", times=4) == DigestAccount("bob", OTHER)
+    assert store.held() == {("orders", "SHA-256")}
+    clock.move(KEEP)
+    for name in ("alice", "nobody"):
+        with pytest.raises(BackendUnavailable) as caught:
+            await _find(store, name)
+        assert caught.value.reason is STORE_UNAVAILABLE
+    assert told(caplog) == ["ERROR"]
+    assert SHA not in caplog.text
+
+    replace(path, f"carol:orders:{SHA}\n".encode())
+    clock.next_look()
+    with pytest.raises(BackendUnavailable):
+        await _find(store, "carol")  # this look is the first that finds it
+    assert await _look(store, clock, "carol", times=1) == DigestAccount("carol", SHA)
+    assert told(caplog) == ["ERROR", "WARNING"]
+
+
+async def test_a_bad_group_file_is_bridged_too(path: Path, clock: Hands) -> None:
+    """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
+    groups = path.with_name("groups")
+    write(groups, b"admin: alice\n")
+    store = HtdigestFile(path, groups=groups, clock=clock)
+    write(groups, b"admin: alice bo")
+
+    assert await _look(store, clock, "alice", times=4) == DigestAccount("alice", SHA, roles={"admin"})
+    clock.move(KEEP)
+    with pytest.raises(BackendUnavailable) as caught:
+        await _find(store, "nobody")
+    assert caught.value.reason is STORE_UNAVAILABLE
+
+
+def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: Hands) -> None:
+    """As many lines run as for ten, by name and by its hash; and a name is compared once for each file."""
+    groups = path.with_name("groups")
+    by_name, by_hash = set(), set()
+    for users in (10, 100_000):
+        write(path, "".join(f"user{number}:orders:{SHA}\n" for number in range(users)).encode())
+        write(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
+        store = HtdigestFile(path, groups=groups, clock=clock)
+        steps(_find(store, "user1"))  # Python's own memory of what is an instance of what is made here
+        for name in (Name("user0"), Name(f"user{users - 1}")):
+            account, count = steps(_find(store, name))
+            compared = name.compared
+            by_name.add(count)
+            hashed = hashlib.sha256(f"{name}:orders".encode()).hexdigest()
+            found, count = steps(store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True))
+            by_hash.add(count)
+
+            assert account == found == DigestAccount(str(name), SHA, roles={"all"})
+            assert compared == 2
+
+        assert steps(_find(store, "nobody"))[0] is None
+
+    assert len(by_name) == len(by_hash) == 1
+
+
+def test_the_store_is_what_digest_asks_for(path: Path) -> None:
+    """It may have its answer at hand, and lists its realms and its roles."""
+    store = HtdigestFile(path)
+
+    assert isinstance(store, DigestsAtHand)
+    assert isinstance(store, DigestsListed)
+    assert isinstance(store, RolesListed)
+
+
+@pytest.mark.rfc("7616-16")
+def test_a_store_shows_no_digest(path: Path) -> None:
+    """Neither its repr nor that of what it read holds one, nor the hash of a name."""
+    store = HtdigestFile(path)
+
+    shown = repr(store) + repr(vars(store)) + repr(store._digests.last)
+
+    assert SHA not in shown
+    assert hashlib.sha256(b"alice:orders").hexdigest() not in shown
+
+
+@pytest.mark.parametrize("groups", [None, "file", {"admin": ["alice"]}])
+async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(path: Path, clock: Hands, groups: Any) -> None:
+    """Then a look-up waits for nothing, and needs no deadline round it; of two files either may be due."""
+    if groups == "file":
+        groups = path.with_name("groups")
+        groups.write_text("admin: alice\n")
+    store = HtdigestFile(path, groups=groups, clock=clock)
+
+    fresh = store.at_hand
+    clock.next_look()
+    due = store.at_hand
+    await store._digests.value()
+    one = store.at_hand
+    await _find(store, "alice")
+
+    assert (fresh, due, one, store.at_hand) == (True, False, groups != path.with_name("groups"), True)
+
+
+def test_a_platform_without_md5_goes_on_with_what_it_has(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of MD5 are read there too, for another server may share the file; nobody can be found by their hash."""
+
+    def forbidden(octets: bytes, *, usedforsecurity: bool) -> None:
+        raise ValueError("[digital envelope routines] unsupported")
+
+    write(path, f"alice:orders:{MD5}\nalice:orders:{SHA}\n".encode())
+    monkeypatch.setattr(hashlib, "md5", forbidden)
+
+    read = _parse(path.read_bytes())
+
+    hashed = hashlib.sha256(b"alice:orders").hexdigest()
+    assert read.find(hashed, "orders", "SHA-256", hashed=True) == ("alice", SHA)
+    assert read.find(hashed, "orders", "MD5", hashed=True) is None
+
+
+def _read(octets: bytes) -> tuple[Index[str] | None, str | None]:
+    """What is read, or what is bad about it."""
+    try:
+        return _parse(octets), None
+    except BadFile as error:
+        return None, str(error)
+
+
+@given(st.binary(max_size=200))
+def test_octets_are_a_file_or_a_bad_one(octets: bytes) -> None:
+    """Whatever they are, nothing else is raised."""
+    read, problem = _read(octets)
+
+    assert (read is not None and bool(read.named)) or (problem is not None and problem.isascii())
+
+
+fields = st.sampled_from(
+    ["", " ", "#", "alice", "a\u0301", "\xe1", "\ufeff", "\u2028", "\0", SHA, MD5, BCRYPT, "{SHA}x"]
+)
+lines_of_fields = st.lists(st.lists(fields, max_size=5).map(":".join), max_size=5)
+
+
+@given(lines_of_fields, st.sampled_from(["\n", "\r\n", ""]))
+def test_what_looks_like_a_file_is_one_or_a_bad_one(lines: list[str], end: str) -> None:
+    """Whatever stands between its colons; and of what is read each name can be found again, by its hash too."""
+    read, _ = _read(("\n".join(lines) + end).encode())
+
+    if read is None:
+        return
+    for (realm, algorithm), names in read.named.items():
+        new = hashlib.md5 if algorithm == "MD5" else hashlib.sha256
+        for name, digest in names.items():
+            hashed = new(f"{name}:{realm}".encode()).hexdigest()
+            assert read.find(name, realm, algorithm, hashed=False) == (name, digest)
+            assert read.find(hashed, realm, algorithm, hashed=True) == (name, digest)
+
+
+texts = st.text(max_size=12) | st.text(f'{BLANKS}#:"\\\ufeffa\u0301', max_size=4)
+
+
+@given(texts, texts, texts, st.sampled_from(["SHA-256", "MD5"]), st.sampled_from(["", "\n", "\r\n"]))
+def test_a_line_that_is_written_can_be_read(name: str, realm: str, password: str, algorithm: str, end: str) -> None:
+    """Whatever the name, the realm and the password: they are refused, or they are found again."""
+    try:
+        line = htdigest_line(name, realm, password, algorithm)
+    except ValueError:
+        return
+
+    read = _parse(f"{line}\n{end}".encode())
+
+    (((found_realm, found_algorithm), names),) = read.named.items()
+    assert found_algorithm == algorithm
+    ((found_name, digest),) = names.items()
+    assert line == f"{found_name}:{found_realm}:{digest}"
+    assert read.find(found_name, realm, algorithm, hashed=False) == (found_name, digest)
+
+
+@pytest.mark.parametrize(
+    ("name", "realm", "problem"),
+    [
+        ("al:ice", "orders", "must not hold a colon"),
+        ("", "orders", "the username must be a non-empty string"),
+        ("al\nice", "orders", "control characters"),
+        ("al\udce9ice", "orders", "half of a surrogate pair"),
+        (" alice", "orders", "must not begin with"),
+        ("#alice", "orders", "must not begin with"),
+        ("\ufeffalice", "orders", "must not begin with"),
+        ("alice", "or:ders", "holds a colon, which ends it in a file"),
+        ("alice", "", "^realm: "),
+        ("alice", 'or"ders', "^realm: "),
+        ("alice", "or\\ders", "^realm: "),
+        ("alice", "or\nders", "^realm: .*control character"),
+        ("alice", "or\udce9ders", "^realm: .*surrogate"),
+        ("alice", None, "^realm: "),
+        (None, "orders", "the username must be a non-empty string"),
+    ],
+)
+def test_what_cannot_stand_in_a_line_is_told(name: Any, realm: Any, problem: str) -> None:
+    """A realm as a set-up, a name as a value."""
+    with pytest.raises(ValueError, match=problem) as caught:
+        htdigest_line(name, realm, "correct horse")
+
+    assert isinstance(caught.value, ConfigurationError) == problem.startswith(("^realm", "holds a colon"))
+    assert "horse" not in str(caught.value)
+
+
+def test_a_line_says_one_of_two_algorithms() -> None:
+    """By its length, so that a third of the same length cannot be told."""
+    with pytest.raises(
+        ConfigurationError, match=r"^algorithm: 'SHA-512-256' cannot be told in a file; give SHA-256 or MD5"
+    ):
+        htdigest_line("alice", "orders", "correct horse", "SHA-512-256")

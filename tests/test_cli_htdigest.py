@@ -1,0 +1,245 @@
+"""``python -m authguard htdigest``: lines for a file of digests, from a shell."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from authguard.cli import main
+from authguard.stores.digests import DigestAccount
+from authguard.stores.ha1 import digest_ha1
+from authguard.stores.htdigest import HtdigestFile
+
+PASSWORD = "correct horse"
+SHA_256 = "alice:orders:dd9a9f44b49757f4e97383750048c7ef0e82f907ad18deac1ecd094a92993c12\n"
+MD5 = "alice:orders:676c8fbeaeca47c7fda28384209dcbb9\n"
+COMMAND = [sys.executable, "-W", "error", "-m", "authguard", "htdigest"]
+ROOT = str(Path(__file__).parents[1])
+
+
+class Terminal(io.StringIO):
+    """Standard input that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Person:
+    """Types one password after another, and remembers what was asked."""
+
+    def __init__(self, *typed: str | BaseException) -> None:
+        self._typed = list(typed)
+        self.asked: list[str] = []
+
+    def __call__(self, prompt: str) -> str:
+        self.asked.append(prompt)
+        typed = self._typed.pop(0)
+        if isinstance(typed, BaseException):
+            raise typed
+        return typed
+
+
+def _at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str | BaseException) -> Person:
+    person = Person(*typed)
+    monkeypatch.setattr(sys, "stdin", Terminal("what stands here is not read\n"))
+    monkeypatch.setattr(getpass, "getpass", person)
+    return person
+
+
+def _run(*arguments: str) -> int:
+    """The exit status of one run."""
+    try:
+        return main(["htdigest", *arguments])
+    except SystemExit as exited:
+        return int(exited.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"), [([], SHA_256), (["--algorithm", "SHA-256"], SHA_256), (["--algorithm", "MD5"], MD5)]
+)
+def test_a_line_is_printed(
+    options: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a password that is asked for twice, and it alone, so that it can be appended to a file."""
+    person = _at_a_terminal(monkeypatch, PASSWORD, PASSWORD)
+
+    assert _run("orders", "alice", *options) == 0
+    assert capsys.readouterr() == (line, "")
+    assert person.asked == ["Password of alice in orders: ", "Once more: "]
+
+
+@pytest.mark.parametrize("stdin", [f"{PASSWORD}\n", PASSWORD, f"{PASSWORD}\nand more\n"])
+def test_programs_give_the_password_as_one_line(
+    stdin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where standard input is no terminal nobody is asked."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+
+    assert _run("orders", "alice") == 0
+    assert capsys.readouterr() == (SHA_256, "")
+
+
+def test_a_file_of_such_lines_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """In UTF-8, whatever standard output is in, and in the form in which names come from the wire."""
+    path = tmp_path / "users"
+    for name, password in (("alice", PASSWORD), ("ame\u0301lie", "p\u00e9ch\u00e9")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
+        assert _run("caf\u00e9", name) == 0
+
+    path.write_bytes(capsysbinary.readouterr().out)
+
+    store = HtdigestFile(path)
+    found = anyio.run(lambda: store.find("am\u00e9lie", realm="caf\u00e9", algorithm="SHA-256", hashed=False))
+    assert found == DigestAccount("am\u00e9lie", digest_ha1("am\u00e9lie", "caf\u00e9", "p\u00e9ch\u00e9"))
+    assert "am\u00e9lie:caf\u00e9:" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("realm", "name", "problem"),
+    [
+        ("or:ders", "alice", "realm: 'or:ders' holds a colon"),
+        ('or"ders', "alice", "realm: 'or\"ders': give a string without"),
+        ("or\\ders", "alice", "realm: 'or\\\\ders': give a string without"),
+        ("", "alice", "realm: ''"),
+        ("or\nders", "alice", "realm: the parameter 'realm' of a challenge holds a control character"),
+        ("orders", "al:ice", "name: the username must not hold a colon"),
+        ("orders", "al\tice", "name: the username must not hold control characters"),
+        ("orders", "", "name: the username must be a non-empty string"),
+        ("orders", "#alice", "name: the username must not begin with"),
+        ("orders", "al\udce9ice", "name: the username must not hold control characters, nor half of a surrogate pair"),
+    ],
+)
+def test_what_cannot_stand_in_a_line_is_told_before_a_password_is_typed(
+    realm: str, name: str, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, with an exit status of its own."""
+    person = _at_a_terminal(monkeypatch)
+
+    assert _run(realm, name) == 2
+    out, told = capsys.readouterr()
+    assert (out, person.asked) == ("", [])
+    assert told.startswith(problem)
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ((PASSWORD, "correct house"), "password: the two are not the same\n"),
+        (("", ""), "password: the password must be a non-empty string\n"),
+        (("horse\x7f", "horse\x7f"), "password: the password must not hold control characters"),
+        ((EOFError(),), "password: none was given\n"),
+        ((PASSWORD, KeyboardInterrupt()), "password: none was given\n"),
+    ],
+)
+def test_a_password_that_cannot_serve_is_told(
+    typed: tuple[str | BaseException, ...],
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And not shown."""
+    _at_a_terminal(monkeypatch, *typed)
+
+    assert _run("orders", "alice") == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert told.startswith(problem)
+    assert "horse" not in told
+
+
+@pytest.mark.parametrize(
+    ("stdin", "problem"),
+    [
+        (b"", "password: the password must be a non-empty string\n"),
+        (b"\n", "password: the password must be a non-empty string\n"),
+        (b"p\xe4ssword\n", "password: standard input is not in its own encoding\n"),
+        (b"\0\n", "password: the password must not hold control characters"),
+    ],
+)
+def test_a_line_that_is_no_password_is_told(
+    stdin: bytes, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And no octet of it is shown."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+
+    assert _run("orders", "alice") == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert told.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "required: realm, name"),
+        (["orders"], "required: name"),
+        (["orders", "alice", "--algorithm", "SHA-512-256"], "invalid choice: 'SHA-512-256'"),
+    ],
+)
+def test_arguments_that_are_missing_or_wrong_are_told(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the same exit status."""
+    assert _run(*arguments) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """To type in."""
+    assert _run("--help") == 0
+    assert "python -m authguard htdigest orders alice >> users.htdigest" in capsys.readouterr().out
+
+
+@pytest.mark.peer
+def test_at_a_real_terminal_nothing_that_is_typed_is_shown(tmp_path: Path) -> None:
+    """The line goes to the file, the questions to the terminal, and the password to neither."""
+    path = tmp_path / "users"
+    master, slave = pty.openpty()
+
+    with path.open("wb") as out:
+        program = subprocess.Popen(
+            [*COMMAND, "orders", "alice"],
+            stdin=slave,
+            stdout=out,
+            stderr=slave,
+            cwd=ROOT,
+            start_new_session=True,  # no other terminal, so that this one is asked
+        )
+        os.close(slave)
+        shown = b""
+        for question in (b"Password of alice in orders: ", b"Once more: "):
+            while not shown.endswith(question):
+                shown += os.read(master, 1024)
+            os.write(master, f"{PASSWORD}\n".encode())
+        status = program.wait(timeout=60)
+    os.close(master)
+
+    assert (status, path.read_text()) == (0, SHA_256)
+    assert PASSWORD.encode() not in shown
+
+
+@pytest.mark.peer
+def test_a_shell_appends_lines_to_a_file(tmp_path: Path) -> None:
+    """Without a locale too: names and realms are in UTF-8."""
+    path = tmp_path / "users"
+    env = {"PYTHONPATH": ROOT, "LC_ALL": "C"}
+
+    for name in ("alice", "am\u00e9lie"):
+        with path.open("ab") as out:
+            subprocess.run(
+                [*COMMAND, "orders", name], input=f"{PASSWORD}\n".encode(), stdout=out, env=env, check=True, timeout=60
+            )
+
+    digest = digest_ha1("am\u00e9lie", "orders", PASSWORD)
+    assert path.read_text(encoding="utf-8") == f"{SHA_256}am\u00e9lie:orders:{digest}\n"
