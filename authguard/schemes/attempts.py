@@ -131,6 +131,14 @@ class Attempts:
                 self._known.put(pair, True)
             return exceeded
 
+    async def left(self, account: str, network: str | None) -> Exceeded | None:
+        """``Exceeded`` where no attempt is left; counts nothing, for a password that is right and may be of no use."""
+        with self._lock:
+            if not self._full_at:
+                return None
+            name, place = _folded(account), network_of(network) or ""
+            return self._exceeded(self._buckets(self._hashed("pair", name, place), name, place), self._clock())
+
     async def give_back(self, taken: Taken, *, succeeded: bool) -> None:
         """It was none: the password was right, or (``succeeded`` False) nobody could tell."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -65,6 +66,8 @@ class Scheme(Protocol):
     #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), where that is another
     #: than ``{"type": "http", "scheme": name}``.
     openapi: Mapping[str, object] = MappingProxyType({})
+    #: Why its challenge should be the first of all, where clients break otherwise; told once, where it is not.
+    wants_first: str = ""
     #: What it denies with whose status is neither that of credentials that are no good nor that of an outage, so that
     #: OpenAPI tells it. What ``reads_body`` brings along is told anyway.
     refusals: Sequence[Reason] = ()
@@ -83,6 +86,8 @@ class Scheme(Protocol):
         """The challenges of this scheme, at least one. ``why`` is given only to the scheme that was tried."""
         ...
 
+
+log = logging.getLogger("authguard")
 
 _METHODS = ("authenticate", "challenges")
 
@@ -104,6 +109,9 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
             raise ConfigurationError("schemes", f"{scheme.name} stands twice; one scheme of a name")
         if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
             raise ConfigurationError("schemes", f"{scheme.name} has no carrier; AUTHORIZATION is that of the field")
+        why: str = getattr(scheme, "wants_first", "")
+        if position and why:
+            log.warning("%s stands after %s: %s", scheme.name, schemes[0].name, why)
         seen.add(scheme.name)
     return tuple(schemes)
 

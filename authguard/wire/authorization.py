@@ -66,4 +66,4 @@ def auth_params(rest: bytes, limit: int = MAX_PARAMS) -> dict[str, bytes]:
     ``limit`` counts the elements of the list, empty ones too. A value that was a token and one that was a
     quoted-string are the same (section 11.2).
     """
-    return {name: param.value for name, param in parse_auth_params(rest, limit).items()}
+    return parse_auth_params(rest, limit)

@@ -1,4 +1,4 @@
-"""One challenge of a WWW-Authenticate field, after RFC 9110 section 11.3. The only place that quotes."""
+"""One challenge of a WWW-Authenticate field, after RFC 9110 section 11.3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from authguard.wire.grammar import CONTROL, TOKEN, WireError, is_token, parse_auth_params
+from authguard.wire.grammar import CONTROL, TOKEN, WireError, is_token, parse_auth_params, quoted
 
 #: The longest list of auth-params that is read, in elements.
 MAX_PARAMS = 32
@@ -57,8 +57,12 @@ class Challenge:
 
     def to_header(self) -> bytes:
         """The value of a field with this challenge alone. This is the reverse of ``from_header``."""
-        params = ", ".join(f"{name}={value if name in self.bare else _quote(value)}" for name, value in self.params)
-        return (f"{self.scheme} {params}" if params else self.scheme).encode("utf-8")
+        params = b", ".join(
+            (b"%b=%b" if name in self.bare else b'%b="%b"') % (name.encode("ascii"), quoted(value.encode("utf-8")))
+            for name, value in self.params
+        )
+        scheme = self.scheme.encode("ascii")
+        return scheme + b" " + params if params else scheme
 
     @classmethod
     def from_header(cls, line: bytes) -> Challenge:
@@ -79,10 +83,10 @@ class Challenge:
         rest = line[found.end() :]
         if rest and not rest.startswith(b" "):
             raise WireError("no space after the auth-scheme", scheme.lower())
-        params = parse_auth_params(rest.lstrip(b" "), MAX_PARAMS)
-        bare = [name for name, param in params.items() if not param.quoted]
+        bare: set[str] = set()
+        params = parse_auth_params(rest.lstrip(b" "), MAX_PARAMS, bare)
         try:
-            return cls(scheme, [(name, param.value.decode("utf-8")) for name, param in params.items()], bare)
+            return cls(scheme, [(name, value.decode("utf-8")) for name, value in params.items()], bare)
         except ValueError:
             pass
         raise WireError("a value that no challenge of ours has", scheme.lower())
@@ -98,8 +102,3 @@ def _problem(name: str, value: str, *, bare: bool) -> str | None:
     if bare and not is_token(value):
         return "is sent without quotes, so its value must be one"
     return None
-
-
-def _quote(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

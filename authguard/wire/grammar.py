@@ -15,7 +15,6 @@ list is bounded by its number of elements.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 
 class WireError(ValueError):
@@ -92,41 +91,39 @@ _ELEMENT = re.compile(rb"(?:%b)?(?:%b(,)%b|\Z)" % (AUTH_PARAM.pattern, OWS.patte
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-class AuthParam(NamedTuple):
-    """The value of an auth-param without its quotes, and whether it had any."""
-
-    value: bytes
-    quoted: bool
-
-
 def is_token(text: str) -> bool:
     """Whether this text can be sent as a token."""
     return text.isascii() and TOKEN.fullmatch(text.encode("ascii")) is not None
 
 
-def parse_auth_params(octets: bytes, limit: int) -> dict[str, AuthParam]:
-    """Read a whole list of auth-params, at most ``limit`` elements long, by their names in lower case.
+def parse_auth_params(octets: bytes, limit: int, bare: set[str] | None = None) -> dict[str, bytes]:
+    """Read a whole list of auth-params, at most ``limit`` elements long: the values by their names in lower case.
 
+    The names of values that stood without quotes are added to ``bare``; mostly it makes no difference (section 11.2).
     Empty elements are ignored, as section 5.6.1.2 asks of recipients, but they count: it asks for a "reasonable
     number" of them. No name stands twice (section 11.2); names that differ in case alone are one name.
     """
-    params: dict[str, AuthParam] = {}
+    params: dict[str, bytes] = {}
     position = 0
+    match = _ELEMENT.match
     for _ in range(limit):
-        found = _ELEMENT.match(octets, position)
+        found = match(octets, position)
         if found is None:
             raise WireError("not a list of auth-params")
-        raw_name, token, quoted, comma = found.groups()
+        raw_name, token, text, comma = found.groups()
         if raw_name is not None:
             name = raw_name.decode("ascii").lower()
             if name in params:
                 raise WireError("duplicate auth-param")
-            params[name] = AuthParam(token, False) if quoted is None else AuthParam(_unescape(quoted), True)
+            params[name] = token if text is None else QUOTED_PAIR.sub(rb"\1", text) if b"\\" in text else text
+            if bare is not None and text is None:
+                bare.add(name)
         if comma is None:
             return params
         position = found.end()
     raise WireError("too many auth-params")
 
 
-def _unescape(quoted: bytes) -> bytes:
-    return QUOTED_PAIR.sub(rb"\1", quoted) if b"\\" in quoted else quoted
+def quoted(value: bytes) -> bytes:
+    """What stands between the quotes of a quoted-string; ``parse_auth_params`` undoes it."""
+    return value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')

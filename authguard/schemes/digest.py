@@ -1,0 +1,242 @@
+"""Digest (RFC 7616): a password that is never sent, and a response that is good for one request."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Literal
+
+from authguard.errors import ConfigurationError
+from authguard.model import (
+    NO_CLAIMS,
+    Accepted,
+    Clock,
+    Denied,
+    Facts,
+    Outcome,
+    Principal,
+    Rejected,
+    check_seconds,
+)
+from authguard.ports import ask
+from authguard.reasons import (
+    ACCOUNT_DISABLED,
+    ALGORITHM_UNOFFERED,
+    ATTEMPTS_EXCEEDED,
+    CREDENTIALS_MALFORMED,
+    OPAQUE_FOREIGN,
+    QOP_UNOFFERED,
+    REALM_FOREIGN,
+    RESPONSE_WRONG,
+    URI_MISMATCH,
+    USER_UNKNOWN,
+)
+from authguard.request import AuthRequest
+from authguard.schemes.attempts import Attempts, Exceeded
+from authguard.schemes.base import Scheme
+from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.keyed import Keyed
+from authguard.schemes.minting import STALE, Mint
+from authguard.schemes.offered import (
+    SHORTEST,
+    Offered,
+    SecretGiven,
+    check_held,
+    check_prefix,
+    check_qop,
+    check_realm,
+    check_secrets,
+    offered,
+)
+from authguard.stores.base import RolesListed
+from authguard.stores.digests import (
+    DigestAccount,
+    DigestsAtHand,
+    DigestsListed,
+    DigestStore,
+    NonceStore,
+)
+from authguard.stores.hashes import DIGITS
+from authguard.wire.authorization import Credentials
+from authguard.wire.challenge import Challenge
+from authguard.wire.digest import DigestCredentials, expected, resource, session
+from authguard.wire.grammar import WireError
+from authguard.wire.nonce import Nonce
+
+_BARE = frozenset({"algorithm", "charset", "stale", "userhash"})
+
+
+class Digest(Scheme):
+    """The Digest scheme: ``Digest(HtdigestFile("users"), realm="cameras", secret=os.environ["DIGEST_SECRET"])``.
+
+    - ``accounts``: a ``DigestStore``. Password hashes cannot serve: Digest needs ``H(A1)``.
+    - ``secret``: 32 octets or more that mint the nonces, the same in all processes; of several the first mints, and all
+      are known again. ``PER_PROCESS`` is one that nobody else has.
+    - ``algorithms``: most preferred first, each a challenge of its own: ``SHA-256``, ``SHA-512-256``, ``MD5``, and each
+      with ``-sess``.
+    - ``qop``: ``("auth", "auth-int")`` takes the body's integrity too, of bodies of ``limit`` octets at most.
+    - ``life``: how many seconds a nonce is good for. ``nonces``: what remembers the counts that were used.
+    - ``public_prefix``: what a proxy in front takes off the path, and clients have therefore digested.
+    - ``attempts``: as for ``Basic``. ``deadline``: how many seconds a store may take.
+
+    Denies with ``credentials.malformed``, ``realm.foreign``, ``opaque.foreign``, ``algorithm.unoffered``,
+    ``qop.unoffered``; with ``user.unknown``, ``response.wrong`` and ``account.disabled``, which are one to the client;
+    where the response was right with ``nonce.*`` (``stale=true``) and ``uri.mismatch`` (400); with
+    ``attempts.exceeded`` (429), ``body.*``, and ``store.*`` (503). Raises ``ConfigurationError``.
+    """
+
+    name = "digest"
+    carrier = AUTHORIZATION
+    sent_by_browsers = True
+    wants_first = "aiohttp reads the first WWW-Authenticate line alone, and logs in only where that is Digest's"
+
+    def __init__(
+        self,
+        accounts: DigestStore,
+        *,
+        realm: str,
+        secret: SecretGiven | None = None,
+        algorithms: Iterable[str] = ("SHA-256",),
+        qop: Iterable[str] = ("auth",),
+        life: float = 300.0,
+        nonces: NonceStore | None = None,
+        attempts: Attempts | Literal["default"] | None = "default",
+        public_prefix: str = "",
+        limit: int = 1_048_576,
+        deadline: float = 5.0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        if isinstance(accounts, type) or not isinstance(accounts, DigestStore):
+            raise ConfigurationError("accounts", "give HtdigestFile(...), MemoryDigests(...), or a store of your own")
+        self.realm = check_realm(realm)
+        self._offered = {one.name.upper(): one for one in offered(algorithms)}
+        if isinstance(accounts, DigestsListed):
+            check_held(accounts.held(), self.realm, self._offered.values())
+        self._accounts = accounts
+        self._at_hand = accounts if isinstance(accounts, DigestsAtHand) else None
+        self._realm = self.realm.encode()
+        self._deadline = check_seconds("deadline", deadline, most=60)
+        known = check_secrets(secret, secrets.token_bytes(SHORTEST))
+        self._mint = Mint(known, self.realm, life=life, store=nonces, deadline=deadline)
+        # Not of the secret, which may change while a client goes on sending this.
+        self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()
+        self._qop = check_qop(qop)
+        self.reads_body = "auth-int" in self._qop
+        if attempts != "default" and not isinstance(attempts, Attempts | None):
+            raise ConfigurationError("attempts", f"{attempts!r} is no Attempts(...)")
+        self._attempts = Attempts(clock=clock) if attempts == "default" else attempts
+        self.refusals = (URI_MISMATCH,) if self._attempts is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
+        self._prefix = check_prefix(public_prefix)
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise ConfigurationError("limit", f"{limit!r} is no number of octets")
+        self._limit = limit
+        self._keyed = Keyed()
+        self._constants = [self._constant(one.name) for one in self._offered.values()]
+
+    def roles_given(self) -> AbstractSet[str] | None:
+        """Those that the store lists, if it does."""
+        return self._accounts.roles_given() if isinstance(self._accounts, RolesListed) else None
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        """The response first: what else is wrong is told only to who knows the password. RFC 7616 section 3.4.6."""
+        try:
+            sent = DigestCredentials.from_auth_params(credentials.rest)
+        except WireError as error:
+            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
+        if (foreign := self._foreign(sent)) is not None:
+            return foreign
+        algorithm = self._offered[sent.algorithm]
+        entity = await self._entity(request, sent)
+        account = await self._found(sent, algorithm)
+        # Who is unknown costs what anybody costs, to the octet.
+        stored = self._keyed(sent.username).hex()[: DIGITS[algorithm.stored]] if account is None else account.ha1
+        a1 = stored.encode("ascii")
+        if algorithm.session:
+            a1 = session(algorithm.hashed, a1, sent.nonce, sent.cnonce)
+        fits = hmac.compare_digest(expected(algorithm.hashed, a1, sent, request.method.encode(), entity), sent.response)
+        if account is None or not fits or account.disabled:
+            return await self._refused(request, sent, account, fits)
+        subject = account.subject
+        if self._attempts is not None and (exceeded := await self._attempts.left(subject, request.client)) is not None:
+            return Rejected(ATTEMPTS_EXCEEDED, subject, exceeded.facts())
+        if (elsewhere := self._elsewhere(sent, request)) is not None:
+            return Rejected(URI_MISMATCH, subject, elsewhere)
+        nonce = await self._mint.use(sent.nonce, sent.count, request.moment)
+        if not isinstance(nonce, Nonce):
+            return Rejected(nonce[0], subject, nonce[1])
+        if self._attempts is not None:
+            await self._attempts.admit(subject, request.client)
+        claims = {} if account.claims is NO_CLAIMS else account.claims
+        principal = Principal.checked(subject, account.roles, account.scopes, claims, None, self.name)
+        rspauth = expected(algorithm.hashed, a1, sent, b"", qop=b"auth")
+        # A session's key is of the nonce that it began with (section 3.4.2), so that one goes on with that.
+        following = None if algorithm.session else self._mint.after(nonce, request.moment.now)
+        info = sent.authentication_info(rspauth, following)
+        return Accepted(principal, ((b"authentication-info", info),))
+
+    def _foreign(self, sent: DigestCredentials) -> Rejected | None:
+        """What was not answered to a challenge of ours. RFC 7616 section 3.4."""
+        if sent.realm != self._realm:
+            return Rejected(REALM_FOREIGN, sent.username)
+        if sent.opaque != self._opaque:
+            return Rejected(OPAQUE_FOREIGN, sent.username, {"missing": ("opaque",)} if sent.opaque is None else {})
+        if sent.algorithm not in self._offered:
+            names = tuple(one.name for one in self._offered.values())
+            return Rejected(ALGORITHM_UNOFFERED, sent.username, {"algorithm": sent.algorithm, "wanted": names})
+        if sent.qop.decode("latin-1") not in self._qop:
+            return Rejected(QOP_UNOFFERED, sent.username, {"qop": sent.qop.decode("latin-1"), "wanted": self._qop})
+        if sent.hashed and not self._accounts.finds_hashed:
+            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "userhash was not offered"})
+        return None
+
+    async def _entity(self, request: AuthRequest, sent: DigestCredentials) -> bytes | None:
+        if sent.qop != b"auth-int":
+            return None
+        return await request.body(self._limit) if request.kind == "http" else b""
+
+    async def _found(self, sent: DigestCredentials, algorithm: Offered) -> DigestAccount | None:
+        call = self._accounts.find(sent.username, realm=self.realm, algorithm=algorithm.stored, hashed=sent.hashed)
+        if self._at_hand is not None and self._at_hand.at_hand:
+            return await call
+        return await ask(call, self._deadline)
+
+    async def _refused(
+        self, request: AuthRequest, sent: DigestCredentials, account: DigestAccount | None, fits: bool
+    ) -> Rejected:
+        """For who did not show that he may come in: an attempt, and to the client always the same."""
+        # The account's own name, where there is one: a store that takes a name in several spellings has one account.
+        subject = sent.username if account is None else account.subject
+        if self._attempts is not None:
+            taken = await self._attempts.take(subject, request.client)
+            if isinstance(taken, Exceeded):
+                return Rejected(ATTEMPTS_EXCEEDED, subject, taken.facts())
+        if account is None:
+            return Rejected(USER_UNKNOWN, subject)
+        return Rejected(ACCOUNT_DISABLED if fits else RESPONSE_WRONG, subject)
+
+    def _elsewhere(self, sent: DigestCredentials, request: AuthRequest) -> Facts | None:
+        """In what the ``uri`` names another resource than the one asked for. Neither is told: a query is private."""
+        named, asked = resource(sent.uri), self._prefix + resource(request.target)
+        if named == asked:
+            return None
+        return {"differs_in": "query" if named.partition(b"?")[0] == asked.partition(b"?")[0] else "path"}
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        """One for each algorithm, each with a nonce of its own. RFC 7616 sections 3.3 and 3.7."""
+        now = request.moment.now
+        stale = {"stale": "true"} if why is not None and why.reason in STALE else {}
+        fresh = ({**constant, "nonce": self._mint.mint(now), **stale} for constant in self._constants)
+        return [Challenge("Digest", params, _BARE) for params in fresh]
+
+    def _constant(self, algorithm: str) -> dict[str, str]:
+        params = {
+            "realm": self.realm,
+            "qop": ", ".join(self._qop),
+            "algorithm": algorithm,
+            "opaque": self._opaque.decode(),
+            "charset": "UTF-8",
+        }
+        return {**params, "userhash": "true"} if self._accounts.finds_hashed else params

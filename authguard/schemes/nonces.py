@@ -1,0 +1,105 @@
+"""Which counts were used with which nonce, in the memory of one process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from authguard.errors import ConfigurationError
+from authguard.stores.digests import Claim
+
+#: So many counts below the highest are told apart: browsers send that many requests at once, and in any order.
+WINDOW = 128
+
+_MASK = (1 << WINDOW) - 1
+# A generation ends with so large a part of all nonces, or of a nonce's life; what is forgotten is forgotten by these.
+_PARTS = 8
+
+
+@dataclass(slots=True)
+class _Generation:
+    """Nonces that were first used at about the same time; for each the highest count and the window below it."""
+
+    began: float
+    uses: dict[bytes, int] = field(default_factory=dict)
+    newest_minted: float = 0.0
+    last_expires: float = 0.0
+
+
+class MemoryNonces:
+    """Accepts each count of a nonce once, in any order within ``WINDOW``. RFC 7616 section 3.4, ``nc``.
+
+    It keeps at most ``most`` nonces, at some 140 octets each, until they expire. What it forgot it never takes again:
+    a nonce that it does not know, and that is no younger than one that it forgot or than its own beginning, is
+    ``FORGOTTEN``, and the client gets a new one without a prompt.
+
+    Its promise is that of one process: of several that share a secret, each accepts a count once. Raises
+    ``ConfigurationError``.
+    """
+
+    def __init__(self, *, most: int = 1_000_000) -> None:
+        if isinstance(most, bool) or not isinstance(most, int) or not 1_000 <= most <= 10_000_000:
+            raise ConfigurationError("most", f"{most!r} is no whole number from 1000 to 10000000")
+        self._most = most
+        self._lock = threading.Lock()
+        self._floor: float | None = None
+        #: The youngest first, as that is where nearly all that are known are found.
+        self._generations: list[_Generation] = []
+
+    def begin(self, now: float) -> None:
+        """Sets the floor: what was minted before may have been used, and nobody here would know."""
+        with self._lock:
+            if self._floor is None:
+                # A nonce that is minted at this very moment is not of before.
+                self._floor = now - 1e-5
+
+    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+        """The same as ``held``."""
+        return self.held(nonce, count, minted_at=minted_at, expires_at=expires_at, now=now)
+
+    def held(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+        """Uses the count with the nonce, if it may be used."""
+        with self._lock:
+            for generation in self._generations:
+                used = generation.uses.get(nonce)
+                if used is not None:
+                    claim, generation.uses[nonce] = _use(used, count)
+                    return claim
+            if self._floor is None or minted_at <= self._floor:
+                return Claim.FORGOTTEN
+            young = self._young(now, (expires_at - minted_at) / _PARTS)
+            young.uses[nonce] = count << WINDOW | 1
+            young.newest_minted = max(young.newest_minted, minted_at)
+            young.last_expires = max(young.last_expires, expires_at)
+            return Claim.FRESH
+
+    def _young(self, now: float, span: float) -> _Generation:
+        """The generation that takes new nonces, after the old ones were let go."""
+        young = self._generations[0] if self._generations else None
+        if young is None or len(young.uses) >= self._most // _PARTS or now - young.began >= span:
+            young = _Generation(now)
+            self._generations.insert(0, young)
+        while self._generations[-1] is not young and (
+            self._generations[-1].last_expires <= now or len(self._generations) > 2 * _PARTS or len(self) >= self._most
+        ):
+            oldest = self._generations.pop()
+            # Never lowered: not when the clock is set back either.
+            self._floor = max(self._floor or 0.0, oldest.newest_minted)
+        return young
+
+    def __len__(self) -> int:
+        """How many nonces it keeps."""
+        return sum(len(generation.uses) for generation in self._generations)
+
+
+def _use(used: int, count: int) -> tuple[Claim, int]:
+    """What is to be said of the count, and what is to be kept then."""
+    highest, window = used >> WINDOW, used & _MASK
+    above = count - highest
+    if above > 0:
+        window = (window << above | 1) & _MASK if above < WINDOW else 1
+        return Claim.FRESH, count << WINDOW | window
+    if above <= -WINDOW:
+        return Claim.OUTSIDE, used
+    bit = 1 << -above
+    return (Claim.REPLAYED, used) if window & bit else (Claim.FRESH, used | bit)
