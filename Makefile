@@ -1,6 +1,6 @@
 # Everything is set up on the way: a virtual environment for each Python, under .venv/, once. See .ci/venvs.py.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench lock clean
+.PHONY: help demo serve test check bench docs lock clean
 
 # Any Python that runs may start; .ci/venvs.py then looks for the one to work with.
 BOOT = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -25,6 +25,9 @@ check: ## format, lint, types, layers and links
 
 bench: ## what a request costs, beside the bare application and the peers
 	@$(PY) -m benchmarks
+
+docs: ## write docs/conformance.md anew, from the checklists and the markers on the tests
+	@$(PY) .ci/conformance.py
 
 lock: ## remake .ci/constraints.txt with the newest versions (needs the network)
 	@$(BOOT) .ci/lock.py

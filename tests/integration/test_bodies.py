@@ -128,6 +128,7 @@ def test_a_body_over_the_limit_is_413(server: Server, framing: str) -> None:
     assert server.ask(post(signature(SMALL), length(SMALL)) + SMALL).status == 200
 
 
+@pytest.mark.rfc("9110-14")
 def test_a_denial_that_needs_no_body_does_not_ask_for_it(server: Server) -> None:
     """RFC 9110 section 10.1.1: a final status takes the place of 100 (Continue), so the client keeps its body."""
     answer = server.ask(post(length(LARGE), "Expect: 100-continue"))
@@ -136,6 +137,7 @@ def test_a_denial_that_needs_no_body_does_not_ask_for_it(server: Server) -> None
     assert answer.lines("www-authenticate") == ['Webhook realm="hooks"']
 
 
+@pytest.mark.rfc("9110-14")
 def test_a_body_that_is_needed_is_asked_for_once(server: Server) -> None:
     """The client that waits for 100 (Continue) gets it when the scheme reads, and once."""
     received = b""

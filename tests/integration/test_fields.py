@@ -99,6 +99,7 @@ def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server
     return servers[request.param]
 
 
+@pytest.mark.rfc("9110-2", "9110-9")
 @pytest.mark.parametrize(("fields", "statuses"), FIELDS.values(), ids=FIELDS)
 def test_a_field_is_answered_as_it_should_be(server: Server, fields: list[str | bytes], statuses: set[int]) -> None:
     """Good credentials pass, what is ambiguous or too long is 400, the rest is 401 with its one challenge."""
@@ -118,6 +119,7 @@ def test_another_protocol_is_answered_or_closed(server: Server, octets: bytes, s
     assert answer.says("hello alice") == (200 in statuses)
 
 
+@pytest.mark.rfc("6750-3")
 def test_an_ambiguous_field_is_told_with_every_challenge(server: Server) -> None:
     """RFC 6750 section 3.1: a request that presents credentials twice is ``invalid_request``."""
     answer = server.ask(http_request("/me", LINE, LINE))
@@ -126,6 +128,7 @@ def test_an_ambiguous_field_is_told_with_every_challenge(server: Server) -> None
     assert answer.lines("content-type") == ["application/problem+json"]
 
 
+@pytest.mark.rfc("9110-11")
 def test_a_head_request_gets_the_challenge_and_no_body(server: Server) -> None:
     """RFC 9110 section 9.3.2: the fields are those of GET, with nothing behind them."""
     as_get = server.ask(http_request("/me"))

@@ -101,6 +101,7 @@ def test_a_background_task_runs_after_the_answer(server: Server) -> None:
     assert told == "the task later ran for alice"
 
 
+@pytest.mark.rfc("9110-12")
 @pytest.mark.parametrize(("path", "method"), [("/release/x", "GET"), ("/release/x", "HEAD"), ("/none", "GET")])
 def test_an_answer_is_the_one_of_the_bare_app(servers: Servers, path: str, method: str) -> None:
     """Status, fields and body are those that the app sends without a guard, and the scheme's field is last."""

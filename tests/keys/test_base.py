@@ -29,6 +29,7 @@ def key(algorithm: str, kid: str | None = None, material: object = None) -> Veri
 # --- algorithms -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("7519-4")
 def test_the_algorithms_are_those_of_rfc_7518_and_8037() -> None:
     """No ``none``, and no name that stands in no registry."""
     hmac_and_rsa = {f"{family}{bits}" for family in ("HS", "RS", "PS", "ES") for bits in (256, 384, 512)}

@@ -42,6 +42,7 @@ def test_a_jwk_may_hold_a_secret() -> None:
     assert problem(JWK({**jwk, "alg": "RS256"}), "RS256").startswith("RS256 is not allowed")
 
 
+@pytest.mark.rfc("7517-1")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -117,6 +118,7 @@ GARBAGE: list[Any] = [
 ]
 
 
+@pytest.mark.rfc("7517-2")
 def test_one_good_key_among_garbage_is_enough(caplog: pytest.LogCaptureFixture) -> None:
     """FastMCP #4515, PyJWT #722: what cannot be used is left out, and told in one WARNING, by its place."""
     jwks = {"keys": [*GARBAGE, {**public_jwk(rsa_key()), "kid": "good"}, *GARBAGE]}
@@ -144,6 +146,7 @@ def test_a_set_without_a_fault_is_told_nothing_of(caplog: pytest.LogCaptureFixtu
     assert caplog.records == []
 
 
+@pytest.mark.rfc("7517-2")
 @pytest.mark.parametrize(
     ("jwks", "said"),
     [

@@ -85,6 +85,7 @@ def test_a_key_that_fits_several_is_told_which() -> None:
     assert one(PEM(pem, algorithm="PS256"), "RS256", "PS256").algorithm == "PS256"
 
 
+@pytest.mark.rfc("7517-1")
 @pytest.mark.parametrize(
     ("key", "stated", "said"),
     [
@@ -135,6 +136,7 @@ def test_an_rsa_key_under_an_elliptic_algorithm_is_told_by_its_kind() -> None:
     assert said == "this is an RSA key (RS256, PS256, ...); algorithms= names ES256 only"
 
 
+@pytest.mark.rfc("limits-6")
 @pytest.mark.parametrize("address", ["https://login.example/jwks.json", "HTTP://login.example/jwks.json"])
 def test_an_address_is_no_key_set(address: str) -> None:
     """Nothing is fetched in this release, and the error says so."""

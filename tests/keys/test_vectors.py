@@ -24,6 +24,7 @@ def key_of(case: dict[str, Any]) -> VerificationKey:
     return key
 
 
+@pytest.mark.rfc("7519-4")
 @every_case
 def test_the_signature_of_an_rfc_is_right(case: dict[str, Any]) -> None:
     """The key verifies the octets that the RFC signed."""

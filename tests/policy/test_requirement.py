@@ -86,6 +86,7 @@ def test_scopes_are_wanted_all() -> None:
     assert lacks(scopes("read", "write"), scopes={"write"}) == Unmet(SCOPE_MISSING, ("read",))
 
 
+@pytest.mark.rfc("6750-5")
 @pytest.mark.parametrize("name", ["two words", 'a"b', "a\\b", "a\tb", "a\x7f", "ä"])
 def test_a_scope_that_no_challenge_can_carry_is_refused(name: str) -> None:
     """6750-5: a scope-token is printable ASCII without the quote and the backslash."""

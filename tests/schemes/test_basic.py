@@ -69,6 +69,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.rfc("7617-3", "7617-5")
 @pytest.mark.parametrize(("name", "password"), NAMES, ids=ascii)
 async def test_names_and_passwords_are_utf_8_in_nfc(name: str, password: str) -> None:
     """RFC 7617 section 2.1. Colons belong to the password, blanks to both."""
@@ -96,6 +97,7 @@ MALFORMED: list[tuple[bytes, str]] = [
 ]
 
 
+@pytest.mark.rfc("7617-3", "7617-4")
 @pytest.mark.parametrize(("rest", "problem"), MALFORMED)
 async def test_what_is_no_user_pass_is_refused_before_anybody_is_looked_up(rest: bytes, problem: str) -> None:
     """One spelling of base64, UTF-8, a colon, no control character, a name."""
@@ -118,6 +120,7 @@ REALMS = [
 ]
 
 
+@pytest.mark.rfc("7617-1")
 @pytest.mark.parametrize(("realm", "line"), REALMS)
 async def test_the_challenge_has_a_realm_and_the_charset(realm: str, line: bytes) -> None:
     """7617-1: and nothing else, whatever the cause."""

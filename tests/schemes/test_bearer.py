@@ -85,6 +85,7 @@ def test_a_subject_that_is_not_there_is_missing(sub: Any) -> None:
     assert code in {"token.claim_missing", "token.claim_invalid"}
 
 
+@pytest.mark.rfc("7519-3")
 @pytest.mark.parametrize("name", ["iss", "sub", "aud", "jti"])
 @pytest.mark.parametrize("odd", [5, True, 1.5, {}, [5]], ids=repr)
 def test_a_registered_claim_has_its_type(name: str, odd: Any) -> None:
@@ -117,6 +118,7 @@ def test_roles_and_scopes_come_from_where_the_app_says() -> None:
 # --- what is no token -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("6750-1")
 @pytest.mark.parametrize(
     ("token", "problem"),
     [
@@ -150,6 +152,7 @@ def test_what_is_no_jws_says_why(token: bytes, problem: str) -> None:
     assert refused(SCHEME, token) == ("token.malformed", {"problem": problem})
 
 
+@pytest.mark.rfc("7519-2")
 @pytest.mark.parametrize("payload", [rb'{"sub": "\ud800"}', rb'{"\udfff": 1}', b'{"exp": NaN}', b'{"a": 1, "a": 1}'])
 def test_a_payload_of_two_readings_is_none(payload: bytes) -> None:
     """A lone surrogate, NaN, a member twice: rightly signed, and refused before a claim is read."""
@@ -196,6 +199,7 @@ def test_each_issuer_has_keys_an_audience_and_roles_of_its_own() -> None:
     assert refused(BOTH, mint(rsa_key(which=1), iss=OTHER))[0] == "token.audience_mismatch"
 
 
+@pytest.mark.rfc("8725-3")
 def test_the_key_of_one_issuer_verifies_no_token_of_another() -> None:
     """RFC 8725 section 3.8."""
     assert refused(BOTH, mint(rsa_key(which=1)))[0] == "token.signature_invalid"

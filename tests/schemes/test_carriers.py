@@ -20,6 +20,7 @@ def test_one_field_line_is_read() -> None:
     )
 
 
+@pytest.mark.rfc("9110-9")
 @pytest.mark.parametrize("second", [b"Bearer a", b"Basic b", b""])
 def test_two_field_lines_are_ambiguous(second: bytes) -> None:
     """RFC 9110 section 5.3: the field is a singleton, so two lines are refused, were they the same."""
@@ -29,6 +30,7 @@ def test_two_field_lines_are_ambiguous(second: bytes) -> None:
     assert (found.reason.code, found.facts) == ("credentials.ambiguous", {"field_lines": 2})
 
 
+@pytest.mark.rfc("limits-1")
 def test_a_field_of_16_kib_is_read_and_one_octet_more_is_not() -> None:
     """Its length is told, and nothing of it."""
     full = b"Bearer ".ljust(MAX_FIELD, b"a")

@@ -47,6 +47,7 @@ def test_a_token_lives_until_its_end_and_the_leeway(offset: float) -> None:
     assert fault(exp=NOW + offset) is None
 
 
+@pytest.mark.rfc("7519-1")
 @pytest.mark.parametrize("offset", [-60, -60.001, -61, -1e6])
 def test_a_token_dies_at_its_end_and_the_leeway(offset: float) -> None:
     """On ``exp`` plus the leeway is too late, and by how much is told."""
@@ -63,6 +64,7 @@ def test_a_token_lives_from_its_beginning_less_the_leeway(name: str, offset: flo
     assert told(RULES.fault(claims(**{name: NOW + offset}), AT_NOW)) is None
 
 
+@pytest.mark.rfc("7519-1")
 @pytest.mark.parametrize(
     ("name", "code", "fact"),
     [("nbf", "token.not_yet_valid", "valid_in"), ("iat", "token.issued_in_future", "issued_in")],
@@ -98,6 +100,7 @@ ODD_STAMPS: list[Any] = [True, False, None, "1900000000", "", [NOW], {}, float("
 ODD_STAMPS += [10**400, -(10**400), 1e12, -1e12, 1e13]
 
 
+@pytest.mark.rfc("7519-1")
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 @pytest.mark.parametrize("odd", ODD_STAMPS, ids=lambda odd: repr(odd)[:12])
 def test_a_stamp_is_a_number_of_this_age(name: str, odd: Any) -> None:
@@ -157,6 +160,7 @@ def test_one_of_several_names_is_enough() -> None:
     assert fault(rules, aud="x") == ("token.audience_mismatch", {"audience": ("x",), "wanted": ("a", "b")})
 
 
+@pytest.mark.rfc("8725-4")
 def test_no_audience_at_all_is_missing() -> None:
     """RFC 8725 section 3.9: then the token is refused."""
     assert fault(aud=...) == ("token.claim_missing", {"claim": "aud"})
@@ -179,6 +183,7 @@ def test_who_asks_for_no_audience_gets_any() -> None:
 # --- the profile of access tokens, and bound tokens -------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9068-4")
 @pytest.mark.parametrize("name", ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"])
 def test_an_access_token_says_all_of_rfc_9068(name: str) -> None:
     """Section 2.2: what it must say, and which of it is missing."""
@@ -187,6 +192,7 @@ def test_an_access_token_says_all_of_rfc_9068(name: str) -> None:
     assert fault(ACCESS_TOKEN, **changes) == ("token.claim_missing", {"claim": name})
 
 
+@pytest.mark.rfc("9068-4")
 @pytest.mark.parametrize("name", ["client_id", "jti"])
 @pytest.mark.parametrize("odd", ["", 5, None, [], ["x"], True])
 def test_a_client_and_an_id_are_strings(name: str, odd: Any) -> None:
@@ -195,6 +201,7 @@ def test_a_client_and_an_id_are_strings(name: str, odd: Any) -> None:
     assert fault(client_id=odd) is None
 
 
+@pytest.mark.rfc("8725-6")
 @pytest.mark.parametrize("cnf", [{"jkt": "x"}, {"x5t#S256": "x"}, {}, True, "x", False])
 def test_a_bound_token_is_no_bearer_token(cnf: Any) -> None:
     """RFC 9449 section 7.2, RFC 8705 section 3: without the proof the binding would be undone."""
@@ -211,6 +218,7 @@ def test_a_plain_token_may_call_itself_so(stated: str | None) -> None:
     assert check_type(stated, None) is None
 
 
+@pytest.mark.rfc("8725-6")
 @pytest.mark.parametrize(
     "stated", ["dpop+jwt", "logout+jwt", "secevent+jwt", "", "JWE", " JWT", "application/", "x/jwt"]
 )

@@ -169,12 +169,14 @@ def challenged(why: Denied | None) -> str:
     return challenge.to_header().decode()
 
 
+@pytest.mark.rfc("6750-6")
 def test_nothing_presented_is_a_bare_challenge() -> None:
     """RFC 6750 section 3.1: no error where no token was sent."""
     assert challenged(None) == r'Bearer realm="the \"orders\""'
     assert challenged(Denied(CREDENTIALS_MISSING)) == r'Bearer realm="the \"orders\""'
 
 
+@pytest.mark.rfc("6750-8")
 def test_a_token_that_failed_is_told_by_its_error() -> None:
     """RFC 6750 section 3.1, with the one sentence that the client may read."""
     assert challenged(Denied(TOKEN_EXPIRED)) == (
@@ -185,6 +187,7 @@ def test_a_token_that_failed_is_told_by_its_error() -> None:
     )
 
 
+@pytest.mark.rfc("6750-7")
 def test_a_missing_scope_is_told_by_its_name() -> None:
     """RFC 6750 section 3: ``scope`` is what the route asks for, where a scope is what is missing."""
     asked = scopes("write", "read")

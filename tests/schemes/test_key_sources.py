@@ -218,6 +218,7 @@ async def test_an_answer_that_is_not_at_hand_is_waited_for() -> None:
     assert source.looked == source.asked == [(None, "RS256")]
 
 
+@pytest.mark.rfc("limits-4")
 @pytest.mark.parametrize("at_hand", [True, False])
 async def test_a_token_is_tried_with_so_many_keys_and_no_more(at_hand: bool) -> None:
     """Work does not grow with the key set: the last that is tried is the eighth."""
@@ -231,6 +232,7 @@ async def test_a_token_is_tried_with_so_many_keys_and_no_more(at_hand: bool) -> 
     assert await tried([BAD] * 8 + [GOOD]) == "token.signature_invalid"
 
 
+@pytest.mark.rfc("limits-4")
 async def test_an_unsigned_header_reaches_no_source() -> None:
     """What is refused by its header alone costs no look-up."""
     source = AtHand(held=[GOOD])

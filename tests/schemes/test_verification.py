@@ -118,6 +118,7 @@ def test_the_examples_of_rfc_7515_are_taken_until_they_expire(case: dict[str, An
     assert refused(scheme, case["token"], now=1300819380, leeway=0)[0] == "token.expired"
 
 
+@pytest.mark.rfc("9068-1")
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "Application/At+Jwt"])
 def test_the_profile_of_rfc_9068_is_asked_for_by_its_type(typ: str) -> None:
     """However the app and the token write it."""

@@ -60,6 +60,7 @@ async def test_what_is_no_token_reaches_no_key(token: bytes) -> None:
     assert source.asked == []
 
 
+@pytest.mark.rfc("limits-4")
 async def test_an_unknown_issuer_reaches_no_key() -> None:
     """Whoever makes tokens up makes no work: the key source is asked for issuers of ours alone, and once."""
     door, source = counted()
@@ -84,6 +85,7 @@ def _token_of(octets: int) -> str:
     raise AssertionError
 
 
+@pytest.mark.rfc("limits-1")
 async def test_a_token_is_at_most_8_kib() -> None:
     """A token of 8 KiB is taken, one octet more is not, and its length is told."""
     door = Door()
@@ -146,6 +148,7 @@ def test_a_megabyte_of_dots_takes_no_memory() -> None:
     assert peak < 64 * 1024
 
 
+@pytest.mark.rfc("limits-2")
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 async def test_deep_nesting_is_refused_without_recursion(opening: bytes) -> None:
     """A payload of nothing but brackets meets its limit before it meets the parser."""
@@ -195,6 +198,7 @@ def files_opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return opened
 
 
+@pytest.mark.rfc("8725-5")
 @pytest.mark.parametrize("kid", KIDS)
 async def test_a_kid_is_a_name_and_nothing_else(
     kid: str, files_opened: list[object], caplog: pytest.LogCaptureFixture
@@ -214,6 +218,7 @@ async def test_a_kid_is_a_name_and_nothing_else(
         assert len(text) < 300
 
 
+@pytest.mark.rfc("6750-9")
 async def test_no_part_of_a_token_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the log nor the client learns a token: it is named by eight digits of its hash."""
     door = Door()

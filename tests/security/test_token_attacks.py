@@ -46,6 +46,7 @@ def signed_with(algorithm: str, header: dict[str, Any], key: Any = None) -> byte
 # --- algorithms -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("8725-1", "9068-2")
 @pytest.mark.parametrize("signature", [b"", b"x"])
 async def test_none_is_no_algorithm(signature: bytes) -> None:
     """RFC 8725 section 2.1: an unsigned token is refused, however ``none`` is written."""
@@ -57,6 +58,7 @@ async def test_none_is_no_algorithm(signature: bytes) -> None:
     assert len(answers) == 16
 
 
+@pytest.mark.rfc("7519-4")
 def test_none_cannot_be_allowed() -> None:
     """RFC 8725 section 3.2: there is no configuration that takes unsigned tokens."""
     for alg in [*CASINGS, ""]:
@@ -64,6 +66,7 @@ def test_none_cannot_be_allowed() -> None:
             issuer(algorithms=[alg])
 
 
+@pytest.mark.rfc("8725-1")
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256"])
 async def test_a_public_key_is_no_secret(algorithm: str) -> None:
     """CVE-2026-48526, CVE-2022-29217, CVE-2017-11424, CVE-2024-33663, CVE-2024-37568: in whatever form it is known."""
@@ -80,6 +83,7 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
             assert {answer.status for answer in answers} == {401}
 
 
+@pytest.mark.rfc("8725-1")
 async def test_each_key_has_one_algorithm() -> None:
     """CVE-2026-48523: a key that a JWK binds to RS256 verifies neither PS256 nor RS512, allowed though they are."""
     keys = JWKSet({"keys": [{**public_jwk(rsa_key()), "alg": "RS256"}]})
@@ -152,6 +156,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return tried
 
 
+@pytest.mark.rfc("8725-5")
 async def test_a_token_does_not_choose_its_key(network: list[object]) -> None:
     """CVE-2018-0114, CVE-2026-27962: ``jwk``, ``jku``, ``x5u``, ``x5c`` are not looked at, and nobody is called."""
     mallory = rsa_key(which=1)
@@ -178,6 +183,7 @@ async def test_only_the_compact_serialisation_is_a_token() -> None:
     assert (answer.status, answer.reason) == (401, "credentials.malformed")
 
 
+@pytest.mark.rfc("9068-5")
 async def test_an_encrypted_token_is_not_read() -> None:
     """CVE-2024-33664 (python-jose): what is never decompressed is no bomb. Five parts are refused by their number."""
     jwe = ".".join([b64url(b'{"alg":"dir","enc":"A128GCM","zip":"DEF"}'), "", *[b64url(b"x" * 100)] * 3])
@@ -191,6 +197,7 @@ async def test_an_encrypted_token_is_not_read() -> None:
 # --- what must be understood, and what must be asked ------------------------------------------------------------------
 
 
+@pytest.mark.rfc("7515-1")
 @pytest.mark.parametrize("crit", [["foo"], ["b64"], ["exp"], [], "foo", None, 0, False])
 async def test_what_is_critical_is_understood_or_refused(crit: Any) -> None:
     """CVE-2026-32597, CVE-2025-59420: no extension is understood here, so ``crit`` is refused, whatever it holds."""
@@ -199,6 +206,7 @@ async def test_what_is_critical_is_understood_or_refused(crit: Any) -> None:
     assert (answer.status, answer.reason) == (401, "token.critical_unknown")
 
 
+@pytest.mark.rfc("7519-3")
 @pytest.mark.parametrize(
     "stated", ["https://a.exampl", "https://a.example/", "a", "", "https://A.example", ["https://a.example"], None]
 )
@@ -211,6 +219,7 @@ async def test_an_issuer_is_compared_whole(stated: Any) -> None:
     assert (answer.status, answer.reason) == (401, "token.issuer_unknown")
 
 
+@pytest.mark.rfc("8725-4")
 def test_the_audience_cannot_be_left_out() -> None:
     """Hono's and fastapi-cloudauth's fault: who checks no audience says so in words."""
     forgetful: Any = Issuer
@@ -225,6 +234,7 @@ def test_the_audience_cannot_be_left_out() -> None:
     assert issuer(audience=ANY_AUDIENCE).rules.audience is None
 
 
+@pytest.mark.rfc("8725-4", "6750-9")
 async def test_a_token_for_somebody_else_is_refused() -> None:
     """The same at run time: another audience, a part of ours, none at all."""
     door = Door()

@@ -14,6 +14,7 @@ from tests.security.forged import known_octets, public_jwk
 from tests.security.peers import SECRET
 
 
+@pytest.mark.rfc("limits-3")
 @pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
 def test_a_short_secret_is_refused(algorithm: str, least: int) -> None:
     """CVE-2025-45768 (PyJWT, disputed); RFC 7518 section 3.2: an HMAC secret has the size of the hash, or more."""
@@ -25,6 +26,7 @@ def test_a_short_secret_is_refused(algorithm: str, least: int) -> None:
     issuer(Secret(SECRET[:least]), algorithms=[algorithm])
 
 
+@pytest.mark.rfc("8725-2")
 @pytest.mark.parametrize(
     "secret",
     [
@@ -48,6 +50,7 @@ def test_a_published_secret_is_refused(secret: str | bytes) -> None:
         issuer(Secret(secret), algorithms=["HS256"])
 
 
+@pytest.mark.rfc("limits-3")
 def test_a_short_rsa_key_is_refused() -> None:
     """RFC 7518 section 3.3: 2,048 bits or more, as PEM and as JWK."""
     for short in (PEM(public_pem(rsa_key(1024))), JWK(public_jwk(rsa_key(1024)))):

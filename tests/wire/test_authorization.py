@@ -30,6 +30,7 @@ def _read(field: bytes, *, as_token68: bool) -> dict[str, object]:
     return {"scheme": credentials.scheme, "params": params}
 
 
+@pytest.mark.rfc("9110-4")
 @pytest.mark.parametrize(
     ("field", "scheme", "rest"),
     [
@@ -189,6 +190,7 @@ def test_what_stands_between_auth_params_is_never_skipped(rest: bytes) -> None:
         auth_params(rest)
 
 
+@pytest.mark.rfc("9110-5")
 @pytest.mark.parametrize("rest", [b"a=1,a=1", b"a=1, b=2, A=3", b'nonce="x",,NONCE=y'])
 def test_a_name_that_stands_twice_is_refused(rest: bytes) -> None:
     """Two readers could take two different values, so nobody gets one."""
@@ -196,6 +198,7 @@ def test_a_name_that_stands_twice_is_refused(rest: bytes) -> None:
         auth_params(rest)
 
 
+@pytest.mark.rfc("limits-1")
 def test_a_list_of_the_limit_is_read_and_one_element_more_is_not() -> None:
     """The limit is inclusive."""
     names = [b"p%d=1" % number for number in range(MAX_PARAMS + 1)]

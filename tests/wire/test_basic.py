@@ -15,6 +15,7 @@ def _problem_of(octets: bytes) -> str:
     return caught.value.problem
 
 
+@pytest.mark.rfc("7617-3")
 @pytest.mark.parametrize(
     ("octets", "username", "password"),
     [
@@ -82,6 +83,7 @@ def test_each_user_pass_has_one_spelling(octets: bytes) -> None:
     assert _problem_of(octets) == "not base64 as of RFC 4648 section 4"
 
 
+@pytest.mark.rfc("7617-5")
 @pytest.mark.parametrize(
     "octets", [b"\xffser:pass", b"user:p\xe4ss", b"user:\xed\xa0\x80", b"user:\xc0\xaf", b"u\xc3:x"]
 )
@@ -90,6 +92,7 @@ def test_a_user_pass_is_utf_8(octets: bytes) -> None:
     assert _problem_of(b64encode(octets)) == "the user-pass is not UTF-8"
 
 
+@pytest.mark.rfc("7617-4")
 @pytest.mark.parametrize("character", [*map(chr, range(32)), *map(chr, range(0x7F, 0xA0))])
 @pytest.mark.parametrize("template", ["al{}ice:secret", "alice:sec{}ret"])
 def test_control_characters_are_refused(template: str, character: str) -> None:

@@ -20,6 +20,7 @@ def test_a_challenge_of_an_rfc_is_written_octet_for_octet(line: str) -> None:
     assert Challenge.from_header(line.encode()).to_header() == line.encode()
 
 
+@pytest.mark.rfc("9110-6")
 @pytest.mark.parametrize("realm", ['a"b\\c', "", "Ünïcödé", "a, b=c", "\\", '"', "日本語", " "])
 def test_what_is_sent_is_a_challenge_as_of_rfc_9110(realm: str) -> None:
     """Whatever the realm, the RFC's own grammar accepts the line, and the realm comes back unchanged."""
@@ -103,6 +104,7 @@ def test_a_challenge_cannot_be_changed() -> None:
         Challenge("Basic").scheme = "Basic\r\nSet-Cookie: a=b"  # type: ignore[misc]
 
 
+@pytest.mark.rfc("6750-5")
 @pytest.mark.parametrize(
     ("scheme", "params", "bare", "problem"),
     [
@@ -129,6 +131,7 @@ def test_a_challenge_that_could_not_be_sent_is_not_built(
         Challenge(scheme, params, bare)
 
 
+@pytest.mark.rfc("9110-6")
 @pytest.mark.parametrize("character", [*map(chr, range(32)), *map(chr, range(0x7F, 0xA0))])
 def test_control_characters_are_refused(character: str) -> None:
     """No control character gets into a field line: not CR and LF, not NUL, HTAB, DEL or those above."""

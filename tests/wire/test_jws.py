@@ -105,6 +105,7 @@ def test_a_token_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
     assert _problem_of(compact(), limit=len(compact()) - 1) == "too long"
 
 
+@pytest.mark.rfc("7515-1")
 @pytest.mark.parametrize("part", [0, 1, 2])
 @pytest.mark.parametrize(
     ("octets", "problem"),
@@ -179,6 +180,7 @@ def test_an_unencoded_payload_is_noticed(value: object, noticed: bool) -> None:
     assert parse(compact(header={"alg": "RS256", "b64": value})).header.b64 is noticed
 
 
+@pytest.mark.rfc("8725-5")
 def test_a_token_does_not_bring_its_own_key() -> None:
     """RFC 8725 section 3.10: where a key might be found is not even kept."""
     header = {"alg": "RS256", "jwk": {"kty": "oct", "k": "AA"}, "jku": "https://evil.example", "x5u": "a", "x5c": ["b"]}

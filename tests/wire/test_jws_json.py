@@ -98,6 +98,7 @@ def test_claims_are_one_object(payload: bytes) -> None:
     assert _problem_of(compact(header=payload)) == "not a JSON object in UTF-8"
 
 
+@pytest.mark.rfc("8725-7")
 @pytest.mark.parametrize(
     "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig"]
 )
@@ -113,6 +114,7 @@ def test_whitespace_round_an_object_is_json() -> None:
     assert _problem_of(compact(payload=b"{}\xc2\xa0")) == "not a JSON object in UTF-8"
 
 
+@pytest.mark.rfc("7519-2")
 @pytest.mark.parametrize(
     "payload",
     [
@@ -129,6 +131,7 @@ def test_no_name_stands_twice_at_any_depth(payload: bytes) -> None:
     assert _problem_of(compact(payload=payload)) == "duplicate member"
 
 
+@pytest.mark.rfc("7515-2")
 def test_no_name_stands_twice_in_a_header() -> None:
     """Two algorithms are no algorithm."""
     assert _problem_of(compact(header=b'{"alg":"none","alg":"RS256"}')) == "duplicate member"
@@ -151,6 +154,7 @@ def test_a_number_of_too_many_digits_is_refused(digits: int) -> None:
     assert _problem_of(compact(payload=b'{"exp":' + b"9" * digits + b"}")) == "not a JSON object in UTF-8"
 
 
+@pytest.mark.rfc("8725-7")
 @pytest.mark.parametrize(
     ("payload", "accepted"),
     [
@@ -174,6 +178,7 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(payload: bytes, acc
         assert _problem_of(token) == "not a JSON object in UTF-8"
 
 
+@pytest.mark.rfc("limits-2")
 def test_nesting_is_read_to_the_limit_and_no_deeper() -> None:
     """Objects and arrays count alike, the outermost one too."""
     assert parse(compact(payload=_nested(32))).claims

@@ -86,6 +86,7 @@ HOSTILE: list[tuple[Callable[[bytes], object], Callable[[int], bytes]]] = [
 ]
 
 
+@pytest.mark.rfc("limits-5")
 @pytest.mark.parametrize(("function", "hostile"), HOSTILE)
 def test_steps_grow_no_faster_than_the_input(
     function: Callable[[bytes], object], hostile: Callable[[int], bytes]
@@ -153,6 +154,7 @@ PATTERNS = {
 }
 
 
+@pytest.mark.rfc("limits-5")
 @pytest.mark.parametrize("name", PATTERNS)
 def test_no_pattern_reads_an_octet_again(name: str) -> None:
     """No repeat of any pattern in the layer gives back what it took."""

@@ -182,6 +182,7 @@ class Recipient(Rule):
     grammar: ClassVar[str | list[str]] = ['auth-params = [ auth-param ] *( OWS "," OWS [ auth-param ] )']
 
 
+@pytest.mark.rfc("9110-5")
 @settings(unhurried, max_examples=500)
 @given(st.lists(st.sampled_from(["a", "b", "=", '"', "\\", ",", " ", "\t", "é", "\x7f"]), max_size=12).map("".join))
 def test_auth_params_are_those_of_rfc_9110(text: str) -> None:

@@ -1,0 +1,42 @@
+"""Bearer tokens (RFC 6750): the lines that no other test shows, by requests to an app."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+
+from authguard import AuthGuardMiddleware, Guard, Record
+from tests.minting import NOW, mint
+from tests.security.door import bearer
+from tests.test_request import Endpoint, drive, fields, http
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.mark.rfc("6750-2")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("place", ["query", "form"])
+async def test_a_token_in_the_query_or_in_a_form_is_none(place: str, method: str) -> None:
+    """Section 2.2 and 2.3: good as it is, nothing was presented, and the body is not even asked for."""
+    told: list[Record] = []
+    app = AuthGuardMiddleware(Endpoint(), guard=Guard(bearer(), clock=lambda: NOW, hooks=[told.append], log=False))
+    stated = f"access_token={quote(mint())}".encode()
+    scope = http("/", method, [*fields(), FORM], query_string=stated if place == "query" else b"")
+
+    answer = await drive(app, scope, {"type": "http.request", "body": stated if place == "form" else b""})
+
+    assert (answer.status, answer.lines(b"www-authenticate"), answer.received) == (401, ['Bearer realm="orders"'], 0)
+    assert [record.reason for record in told] == ["credentials.missing"]
+
+
+@pytest.mark.rfc("6750-3")
+async def test_a_parameter_of_that_name_is_the_apps_own() -> None:
+    """It is no second way for a token to travel, and reaches the app as it was sent."""
+    behind = Endpoint()
+    app = AuthGuardMiddleware(behind, guard=Guard(bearer(), clock=lambda: NOW, log=False))
+
+    answer = await drive(app, http(headers=fields(f"Bearer {mint()}"), query_string=b"access_token=abc"))
+
+    assert answer.status == 200
+    assert [scope["query_string"] for scope in behind.scopes] == [b"access_token=abc"]

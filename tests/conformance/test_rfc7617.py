@@ -1,0 +1,47 @@
+"""The Basic scheme (RFC 7617): the lines that no other test shows, by requests to an app."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+import pytest
+
+from authguard import Account, AuthGuardMiddleware, Guard
+from tests.schemes.logins import basic, memory, user_pass
+from tests.test_request import Endpoint, drive, fields, http
+
+# What PRECIS (RFC 8264 section 9) leaves out of any string: controls, halves of surrogate pairs, what is unassigned and
+# what is for private use. It leaves out more of names; what is asked for is the least that must be taken.
+OUTSIDE = {"Cc", "Cs", "Cn", "Co"}
+CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) not in OUTSIDE]
+AT_A_TIME = 1024
+
+
+@pytest.mark.rfc("7617-2")
+@pytest.mark.parametrize("name", ["Basic", "basic", "BASIC", "bAsIc"])
+async def test_the_name_of_the_scheme_has_no_case(name: str) -> None:
+    """Section 2: however it is written, it is Basic."""
+    app = AuthGuardMiddleware(Endpoint(), guard=Guard(basic(), log=False))
+
+    answer = await drive(app, http(headers=fields(f"{name} {user_pass('alice', 'wonderland').decode()}")))
+
+    assert answer.status == 200
+
+
+@pytest.mark.rfc("7617-5")
+async def test_every_character_may_stand_in_a_name_and_in_a_password() -> None:
+    """Section 2.1: all of both profiles, and the colon in passwords; a name with one character more is another."""
+    parts = ["".join(CHARACTERS[start : start + AT_A_TIME]) for start in range(0, len(CHARACTERS), AT_A_TIME)]
+    logins = {f"{number} {part.replace(':', '')}": part for number, part in enumerate(parts)}
+    accounts = [Account(name, f"$fast${unicodedata.normalize('NFC', word)}") for name, word in logins.items()]
+    behind = Endpoint()
+    app = AuthGuardMiddleware(behind, guard=Guard(basic(memory(*accounts), attempts=None), log=False))
+
+    answers = [await drive(app, http(headers=fields(b"Basic " + user_pass(*login)))) for login in logins.items()]
+    other = await drive(app, http(headers=fields(b"Basic " + user_pass(f"{next(iter(logins))}x", parts[0]))))
+
+    assert len(CHARACTERS) > 140_000
+    assert {answer.status for answer in answers} == {200}
+    assert [scope["user"].subject for scope in behind.scopes] == [account.subject for account in accounts]
+    assert other.status == 401

@@ -1,0 +1,73 @@
+"""JWT Best Current Practices (RFC 8725): the lines that no other test shows, by requests to an app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+import pytest
+from jwt.utils import base64url_decode
+
+from authguard import JWK, PEM, ConfigurationError
+from tests.minting import AUDIENCE, b64url, claims, ec_key, mint, public_pem, raw_token, rsa_key
+from tests.security.door import Door, bearer, issuer
+
+#: What an authorization server tells a client of a login (OpenID Connect Core section 2).
+ID_TOKEN: dict[str, Any] = {"nonce": "n-0S6_WzA2Mj", "at_hash": "77QmUPtjPfzWtF2AnpK9RQ", "auth_time": 1_799_999_900}
+
+
+@pytest.mark.rfc("8725-2")
+async def test_a_token_within_a_token_is_none() -> None:
+    """Section 3.3: only one layer is ever verified, so that two are refused, were both of them right."""
+    nested = raw_token({"alg": "RS256", "cty": "JWT"}, mint().encode(), rsa_key())
+
+    answer = await Door().bearer(nested)
+
+    assert (answer.status, answer.reason) == (401, "token.malformed")
+
+
+@pytest.mark.rfc("8725-2")
+def test_a_point_beside_its_curve_is_no_key() -> None:
+    """Section 3.4: one coordinate that is off by one, and another curve than was named."""
+    jwk: dict[str, Any] = jwt.get_algorithm_by_name("ES256").to_jwk(ec_key().public_key(), as_dict=True)
+    y = base64url_decode(jwk["y"])
+    beside = {**jwk, "y": b64url(y[:-1] + bytes([y[-1] ^ 1]))}
+
+    for bad in (beside, {**jwk, "crv": "P-384"}, {**jwk, "x": b64url(bytes(32)), "y": b64url(bytes(32))}):
+        with pytest.raises(ConfigurationError, match="its members make no EC key"):
+            issuer(JWK(bad), algorithms=["ES256"])
+    issuer(JWK(jwk), algorithms=["ES256"])
+
+
+@pytest.mark.rfc("8725-3")
+async def test_the_claims_tell_whose_subject_it_is() -> None:
+    """Section 3.8: one name under two issuers may be two people; the app finds the issuer beside the name."""
+    theirs = issuer(PEM(public_pem(rsa_key(which=1))), name="https://other.example/")
+    issuers: list[object] = []
+
+    async def noted(request: object, principal: Any) -> Any:
+        issuers.append((principal.claims["iss"], principal.subject))
+        return principal
+
+    door = Door(bearer(issuer(), theirs), checks=[noted])
+
+    await door.bearer(mint())
+    await door.bearer(mint(rsa_key(which=1), iss="https://other.example/"))
+
+    assert issuers == [(claims()["iss"], "alice"), ("https://other.example/", "alice")]
+
+
+@pytest.mark.rfc("8725-6")
+async def test_an_id_token_is_for_the_client() -> None:
+    """Section 3.12: its audience keeps it out, and where the API has a client's name, the type that is asked for."""
+    strict = Door(bearer(issuer(typ="at+jwt")))
+    for_the_client = mint(aud="shop", azp="shop", **ID_TOKEN)
+    for_us = mint(aud=AUDIENCE, azp=AUDIENCE, client_id=AUDIENCE, jti="1", **ID_TOKEN)
+
+    answers = [await Door().bearer(for_the_client), await strict.bearer(for_the_client), await strict.bearer(for_us)]
+
+    assert [(answer.status, answer.reason) for answer in answers] == [
+        (401, "token.audience_mismatch"),
+        (401, "token.type_refused"),
+        (401, "token.type_refused"),
+    ]

@@ -1,0 +1,123 @@
+"""JWT access tokens (RFC 9068): the profile as a whole, by requests to an app that asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authguard import AuthRequest, Principal, Reason, Rejected, Rule, claim, role, scopes
+from tests.minting import ISSUER, NOW, claims, raw_token, rsa_key
+from tests.security.door import Answer, Door, bearer, issuer
+
+GOOD: dict[str, Any] = {"client_id": "shop", "jti": "1"}
+ROLES = claim("roles")
+
+
+def token(header: dict[str, Any] | None = None, key: Any = None, **changes: Any) -> str:
+    """An access token, with changes to its header and its claims."""
+    stated = {"typ": "at+jwt", "alg": "RS256", **(header or {})}
+    kept = {name: value for name, value in stated.items() if value is not None}
+    return raw_token(kept, claims(**{**GOOD, **changes}), key or rsa_key())
+
+
+def door(roles: Any = ROLES, **options: Any) -> Door:
+    """An app that takes access tokens of the profile, and nothing else."""
+    return Door(bearer(issuer(typ="at+jwt", roles=roles)), **options)
+
+
+def challenges(answer: Answer) -> list[str]:
+    """The field lines of the challenges."""
+    return [value.decode() for name, value in answer.headers if name == b"www-authenticate"]
+
+
+@pytest.mark.rfc("9068-2", "9068-3")
+@pytest.mark.parametrize("changes", [{}, {"aud": ["others", "orders"]}, {"exp": NOW - 59}], ids=str)
+async def test_an_access_token_is_taken(changes: dict[str, Any]) -> None:
+    """Section 4: signed with RS256, of the issuer, for this API, and in time, the leeway granted."""
+    answer = await door().bearer(token(**changes))
+
+    assert (answer.status, answer.body) == (200, b"alice")
+
+
+FAILING: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"typ": "JWT"}, {}, "token.type_refused"),
+    ({"typ": None}, {}, "token.type_refused"),
+    ({"typ": "id+jwt"}, {}, "token.type_refused"),
+    ({"alg": "none"}, {}, "token.algorithm_refused"),
+    ({"alg": "HS256"}, {}, "token.algorithm_refused"),
+    ({}, {"iss": ISSUER.rstrip("/")}, "token.issuer_unknown"),
+    ({}, {"iss": ISSUER.upper()}, "token.issuer_unknown"),
+    ({}, {"iss": ...}, "token.issuer_unknown"),
+    ({}, {"aud": "others"}, "token.audience_mismatch"),
+    ({}, {"aud": []}, "token.audience_mismatch"),
+    ({}, {"aud": ...}, "token.claim_missing"),
+    ({}, {"exp": NOW - 60}, "token.expired"),
+    ({}, {"sub": ""}, "token.claim_invalid"),
+    *(({}, {name: ...}, "token.claim_missing") for name in ("exp", "sub", "client_id", "iat", "jti")),
+]
+
+
+@pytest.mark.rfc("9068-1", "9068-3", "9068-8")
+@pytest.mark.parametrize(("header", "changes", "reason"), FAILING, ids=str)
+async def test_whatever_check_fails_is_an_invalid_token(
+    header: dict[str, Any], changes: dict[str, Any], reason: str
+) -> None:
+    """Section 4: 401 with that code; which check it was is told to the log alone."""
+    answer = await door().bearer(token(header, **changes))
+
+    assert (answer.status, answer.reason) == (401, reason)
+    assert [line.startswith('Bearer realm="orders", error="invalid_token"') for line in challenges(answer)] == [True]
+
+
+@pytest.mark.rfc("9068-3", "9068-8")
+async def test_a_key_of_somebody_elses_is_no_key_of_the_issuers() -> None:
+    """Section 4: a right signature by a key that the issuer did not give."""
+    answer = await door().bearer(token(key=rsa_key(which=1)))
+
+    assert (answer.status, answer.reason) == (401, "token.signature_invalid")
+    assert challenges(answer) == ['Bearer realm="orders", error="invalid_token"']
+
+
+@pytest.mark.rfc("9068-6")
+async def test_what_a_token_allows_is_held_against_the_rule() -> None:
+    """Sections 2.2.3 and 4: who lacks a role or a scope is somebody all the same, so that it is a 403."""
+    rules = [Rule("/**", role("admin"))]
+    scoped = door(rules=[Rule("/**", scopes("write"))])
+
+    answers = [
+        await door(rules=rules).bearer(token(roles=["admin"])),
+        await door(rules=rules).bearer(token(roles=["reader"])),
+        await scoped.bearer(token(scope="read")),
+    ]
+
+    assert [(answer.status, challenges(answer)) for answer in answers] == [
+        (200, []),
+        (403, ['Bearer realm="orders", error="insufficient_scope"']),
+        (403, ['Bearer realm="orders", error="insufficient_scope", scope="write"']),
+    ]
+
+
+@pytest.mark.rfc("9068-6")
+async def test_roles_as_scim_writes_them_take_a_function() -> None:
+    """RFC 7643 section 2.4: objects with a value. A claim that holds them grants nothing by itself."""
+    rules = [Rule("/**", role("admin"))]
+    stated = token(roles=[{"value": "admin", "primary": True}, {"value": "reader"}])
+
+    by_claim = await door(rules=rules).bearer(stated)
+    by_function = await door(lambda claims: [one["value"] for one in claims["roles"]], rules=rules).bearer(stated)
+
+    assert (by_claim.status, by_function.status) == (403, 200)
+
+
+@pytest.mark.rfc("9068-7")
+async def test_a_token_of_a_clients_own_can_be_refused() -> None:
+    """Section 5: where its subject is the client itself, a check tells it from a user's."""
+    no_user = Reason("client.no_user", 403, "insufficient_scope")
+
+    async def users_only(request: AuthRequest, principal: Principal) -> Principal | Rejected:
+        return Rejected(no_user) if principal.subject == principal.claims["client_id"] else principal
+
+    guarded = door(checks=[users_only])
+
+    assert [(await guarded.bearer(token(sub=sub))).status for sub in ("alice", "shop")] == [200, 403]

@@ -1,0 +1,55 @@
+"""HTTP (RFC 9110): the lines that no other test shows, by requests to an app."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from authguard import OPTIONAL, AuthGuardMiddleware, Guard, Rule, role, via
+from tests.schemes.logins import basic, user_pass
+from tests.test_request import Endpoint, drive, fields, http
+
+RULES = [
+    Rule("/admin", role("admin")),
+    Rule("/boss", role("boss")),
+    Rule("/by", via("basic")),
+    Rule("/maybe", OPTIONAL),
+]
+PATHS = ["/", "/any/deeper", "/admin", "/boss", "/by", "/maybe"]
+
+
+@pytest.mark.rfc("9110-10")
+async def test_what_is_good_for_a_realm_is_good_on_every_path_of_it() -> None:
+    """Section 11.5: rules tell who may, and never whether the password fits; each 401 names the same realm."""
+    app = AuthGuardMiddleware(Endpoint(), guard=Guard(basic(), rules=RULES, log=False))
+    good, bad = (b"Basic " + user_pass("alice", word) for word in ("wonderland", "wrong"))
+
+    allowed = [(await drive(app, http(path, headers=fields(good)))).status for path in PATHS]
+    refused = [await drive(app, http(path, headers=fields(bad))) for path in PATHS]
+
+    assert allowed == [200, 200, 200, 403, 200, 200]
+    assert {(answer.status, *answer.lines(b"www-authenticate")) for answer in refused} == {
+        (401, 'Basic realm="orders", charset="UTF-8"')
+    }
+
+
+@pytest.mark.rfc("9110-1", "9110-12")
+@pytest.mark.parametrize("own", [{}, {"www-authenticate": "Negotiate"}], ids=["no challenge", "a challenge"])
+async def test_what_the_app_says_of_itself_is_not_altered(own: dict[str, str]) -> None:
+    """Sections 11.6.1 and 11.6.2: it gets the credentials as they were sent, and its 401 goes out as it made it."""
+    field = b"bASIC  " + user_pass("alice", "wonderland")
+    seen: list[str | None] = []
+
+    async def endpoint(request: Request) -> PlainTextResponse:
+        seen.append(request.headers.get("authorization"))
+        return PlainTextResponse("once more", 401, own)
+
+    app = AuthGuardMiddleware(Starlette(routes=[Route("/", endpoint)]), guard=Guard(basic(), log=False))
+
+    answer = await drive(app, http(headers=fields(field)))
+
+    assert seen == [field.decode()]
+    assert (answer.status, answer.body, answer.lines(b"www-authenticate")) == (401, b"once more", list(own.values()))
