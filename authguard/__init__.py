@@ -50,8 +50,23 @@ from authguard.schemes.basic import Basic
 from authguard.schemes.bearer import Bearer
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
+from authguard.schemes.digest import Digest
 from authguard.schemes.issuer import Issuer
+from authguard.schemes.nonces import MemoryNonces
+from authguard.schemes.offered import PER_PROCESS
 from authguard.stores.base import Account, AccountsAtHand, PasswordCheck, PasswordHasher, PasswordStore, Verdict
+from authguard.stores.digested import DigestLookup, MemoryDigests
+from authguard.stores.digests import (
+    Claim,
+    DigestAccount,
+    DigestsAtHand,
+    DigestsListed,
+    DigestStore,
+    NoncesAtHand,
+    NonceStore,
+)
+from authguard.stores.ha1 import digest_ha1
+from authguard.stores.htdigest import HtdigestFile
 from authguard.stores.htpasswd import HtpasswdFile
 from authguard.stores.memory import MemoryUsers, UserLookup
 from authguard.stores.passwords import LibpassHasher
@@ -69,6 +84,7 @@ __all__ = [
     "JWK",
     "OPTIONAL",
     "PEM",
+    "PER_PROCESS",
     "PUBLIC",
     "Accepted",
     "AccessDenied",
@@ -84,12 +100,20 @@ __all__ = [
     "Carrier",
     "Challenge",
     "Check",
+    "Claim",
     "ConfigurationError",
     "Credentials",
     "Denied",
+    "Digest",
+    "DigestAccount",
+    "DigestLookup",
+    "DigestStore",
+    "DigestsAtHand",
+    "DigestsListed",
     "Granted",
     "Guard",
     "Hook",
+    "HtdigestFile",
     "HtpasswdFile",
     "InvalidSignature",
     "Issuer",
@@ -97,8 +121,12 @@ __all__ = [
     "KeySource",
     "KeysAtHand",
     "LibpassHasher",
+    "MemoryDigests",
+    "MemoryNonces",
     "MemoryUsers",
     "Moment",
+    "NonceStore",
+    "NoncesAtHand",
     "Outcome",
     "PasswordCheck",
     "PasswordHasher",
@@ -128,6 +156,7 @@ __all__ = [
     "auth_params",
     "check",
     "claim",
+    "digest_ha1",
     "role",
     "scopes",
     "step_up",

@@ -1,9 +1,10 @@
-"""What authguard costs: a request, what waits while passwords are hashed, and the memory of names.
+"""What authguard costs: a request, what waits while passwords are hashed, a digest, and the memory of names.
 
-python -m benchmarks                     all three, about a minute and a half
+python -m benchmarks                     all four, about two minutes
 python -m benchmarks costs               what a request costs: half a minute
 python -m benchmarks costs --rounds 100  sooner, and rougher
 python -m benchmarks logins              what /health waits beside 8, 100 and 1,000 logins: a minute
+python -m benchmarks digests             a Digest request beside its peers, the memory of nonces: half a minute
 python -m benchmarks names               the memory of a million invented names: ten seconds
 """
 
@@ -15,6 +16,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.costs import costs
+from benchmarks.digests import digests
 from benchmarks.logins import logins
 from benchmarks.names import names
 from benchmarks.served import USERS
@@ -22,6 +24,9 @@ from benchmarks.served import USERS
 PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
     "costs": lambda options: asyncio.run(costs(rounds=max(options.rounds, 2), calls=max(options.calls, 1))),
     "logins": lambda options: logins(options.in_flight, seconds=options.seconds, cost=options.bcrypt),
+    "digests": lambda options: digests(
+        rounds=max(options.rounds // 3, 2), calls=max(options.calls, 1), most=options.names
+    ),
     "names": lambda options: names(options.names),
 }
 
@@ -37,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about.add_argument("--in-flight", type=int, nargs="+", default=[8, 100, 1000], help="how many logins at a time")
     about.add_argument("--seconds", type=float, default=6.0, help="for how long, each time (default %(default)s)")
     about.add_argument("--bcrypt", type=int, default=12, help="the cost of their hashes (default %(default)s)")
-    about = parser.add_argument_group("names")
-    about.add_argument("--names", type=int, default=1_000_000, help="how many (default %(default)s)")
+    about = parser.add_argument_group("names and digests")
+    about.add_argument("--names", type=int, default=1_000_000, help="how many of either (default %(default)s)")
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part: {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""A tour of authguard: two of its examples behind uvicorn, and what they answer and record, request by request.
+"""A tour of authguard: three of its examples behind uvicorn, and what they answer and record, request by request.
 
 python -m examples.tour            walks through it; ends with 1 if an answer or a record is not what the tour says
 python -m examples.tour --serve    leaves the examples running, with tokens and passwords to try
@@ -16,14 +16,16 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from examples.touring.logins import LOGINS, Login, write_files
+from examples.touring import digests, logins
+from examples.touring.digests import DIGESTS, Answering
+from examples.touring.logins import LOGINS, Login
 from examples.touring.screen import Screen
 from examples.touring.server import HEALTH, HOST, ServerDied, ask, serving, uvicorn
 from examples.touring.steps import TOKENS, Get
 from examples.touring.tokens import HOUR, new_key, public_pem, tokens
 
 PORT = 8000
-PARTS = (TOKENS, LOGINS)
+PARTS = (TOKENS, LOGINS, DIGESTS)
 TO_TRY = (
     Get("/health"),
     Get("/orders"),
@@ -36,6 +38,9 @@ TO_TRY = (
     Login("/orders", "bob:wrecker"),
     Login("/admin/users", "bob:builder"),
     Login("/admin/users", "alice:wonderland"),
+    Answering("/snapshot?width=640", "bob:builder"),
+    Answering("/ptz/left", "bob:builder", "POST"),
+    Answering("/ptz/left", "alice:wonderland", "POST"),
 )
 
 
@@ -45,14 +50,15 @@ def walk(screen: Screen) -> int:
     pem = public_pem(key)
     screen.line("Examples run behind uvicorn. Each step shows a request, its answer, and the record in the log.")
     screen.line(
-        "To send the requests yourself, `make serve` keeps them running and hands you $API, $BASIC and the tokens."
+        "To send them yourself, `make serve` keeps the examples running and hands you $API, $BASIC, $DIGEST and tokens."
     )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authguard-")))
         starts = {
             "quickstart, LEEWAY=0": ("quickstart", {"ISSUER_PUBLIC_KEY": pem, "LEEWAY": "0"}),
             "quickstart": ("quickstart", {"ISSUER_PUBLIC_KEY": pem, "LEEWAY": "60"}),
-            "htpasswd": ("htpasswd", write_files(folder)),
+            "htpasswd": ("htpasswd", logins.write_files(folder)),
+            "camera": ("camera", digests.write_files(folder)),
         }
         servers = {name: stack.enter_context(serving(*start)) for name, start in starts.items()}
         for server in servers.values():
@@ -64,7 +70,7 @@ def walk(screen: Screen) -> int:
             screen.line(f"\n{part.title}", "bold underline")
             for step in part.steps:
                 number += 1
-                answers = [servers[step.asks.served_by].ask(sent) for sent in step.asks.sends(known)]
+                answers = step.asks.answers(servers[step.asks.served_by].ask, known)
                 differences = step.differences(answers)
                 screen.step(number, step, answers[-1], differences)
                 if differences:
@@ -90,10 +96,11 @@ def serve(screen: Screen) -> int:
     key = new_key()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authguard-")))
-        files = write_files(folder)
+        files = logins.write_files(folder)
         starts = {
             "API": ("quickstart", {"ISSUER_PUBLIC_KEY": public_pem(key), "LEEWAY": "60"}),
             "BASIC": ("htpasswd", files),
+            "DIGEST": ("camera", digests.write_files(folder)),
         }
         listeners = {name: listen(screen, port) for port, name in enumerate(starts, PORT)}
         ports: dict[str, int] = {name: listener.getsockname()[1] for name, listener in listeners.items()}
@@ -107,8 +114,9 @@ def serve(screen: Screen) -> int:
         file = folder / "tokens"
         file.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()), "utf-8")
         screen.line(f"Serving the quickstart at {variables['API']} with a leeway of 60 s,", "bold")
+        screen.line(f"examples/camera.py at {variables['DIGEST']}, for Digest,", "bold")
         screen.line(f"and examples/htpasswd.py at {variables['BASIC']} with {files['USER_FILE']}:", "bold")
-        screen.line("an edit of it takes effect within three seconds. Ctrl-C ends both.\n")
+        screen.line("an edit of it takes effect within three seconds. Ctrl-C ends all.\n")
         for name, who in (("ALICE", "alice, role admin"), ("BOB", "bob, no role"), ("EXPIRED", "alice, an hour late")):
             screen.line(f"{name}: {who}", "dim")
             screen.line(f"{variables[name]}\n")

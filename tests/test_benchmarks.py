@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.costs import BARE, COLD, FEW, FLOOR, HIT, MANY, OPEN, OWN, PEER, RATIOS, ROLE, SILENT, TOLD
+from benchmarks.digests import RATIOS as DIGESTS
 from benchmarks.served import APPS
 
 
@@ -52,6 +53,16 @@ def test_the_memory_of_invented_names_is_printed_for_three_sizes(capsys: pytest.
 
     rows = capsys.readouterr().out.splitlines()[3:]
     assert [row.split()[0] for row in rows] == ["20", "200", "2,000"]
+
+
+def test_digests_are_measured_beside_their_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each above its own floor; and a nonce is measured among a thousand and among as many as are asked for."""
+    main(["digests", "--rounds", "6", "--calls", "1", "--names", "2000"])
+
+    took, ratios, nonces = capsys.readouterr().out.split("\n\n")[1:]
+    assert {line.split("  ")[0] for line in took.splitlines()[1:]} == {name for ratio in DIGESTS for name in ratio[:2]}
+    assert [line.split("  ")[0] for line in ratios.splitlines()[1::2]] == [over for over, _, _ in DIGESTS]
+    assert [line.split()[0] for line in nonces.splitlines()[1:]] == ["1,000", "2,000"]
 
 
 @pytest.mark.parametrize("wrong", [["speed"], ["--in-flight", "0"], ["--in-flight", "1001"]])

@@ -14,14 +14,14 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from authguard import PUBLIC, Issuer, Principal, Reason, Rule, reasons
+from authguard import PUBLIC, Issuer, Principal, Reason, Rule, digest_ha1, reasons
 from authguard.fastapi import install
 from authguard.testing import acting_as, pytest_plugin
 from tests.fastapi.users import guarded
 from tests.minting import public_pem, rsa_key
 from tests.readme import README, blocks
 
-QUICK_START, CLAIMS, PASSWORDS, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = blocks("python")
+QUICK_START, CLAIMS, PASSWORDS, DIGEST, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = blocks("python")
 
 
 def _run(code: str) -> dict[str, Any]:
@@ -81,6 +81,19 @@ def _without_figures(line: str) -> str:
 def test_the_issuer_block_builds_an_issuer() -> None:
     """Roles come from two nested claims, out of a key set that is given."""
     assert isinstance(_run(CLAIMS)["keycloak"], Issuer)
+
+
+def test_the_digest_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file as the command that it names writes it."""
+    line = f"alice:cameras:{digest_ha1('alice', 'cameras', 'wonderland')}\n"
+    (tmp_path / "users.htdigest").write_text(line)
+    (tmp_path / "users.groups").write_text("operator: alice\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIGEST_SECRET", "a secret of thirty-two octets or so")
+
+    (digest,) = _run(DIGEST)["guard"].schemes
+
+    assert digest.roles_given() == {"operator"}
 
 
 def test_the_passwords_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

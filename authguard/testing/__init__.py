@@ -8,6 +8,7 @@ from __future__ import annotations
 from authguard.testing.acting import acting_as
 from authguard.testing.clock import ManualClock
 from authguard.testing.denied import assert_denied
+from authguard.testing.digested import digest_auth
 from authguard.testing.matrix import assert_matrix, route_matrix
 from authguard.testing.minted import MintingIssuer, basic_auth
 from authguard.testing.recorded import recording
@@ -23,6 +24,7 @@ __all__ = [
     "assert_denied",
     "assert_matrix",
     "basic_auth",
+    "digest_auth",
     "recording",
     "route_matrix",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bcrypt
 
-from examples.touring.telling import Part, Sent, Step, Told
+from examples.touring.telling import OneByOne, Part, Sent, Step, Told
 
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 GROUPS = "admin: alice\n"
@@ -31,7 +31,7 @@ def write_files(folder: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class Login(OneByOne):
     """A request with ``name:password``; where the password is ``$guess``, eleven of them with one guess each."""
 
     target: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from examples.touring.telling import Part, Sent, Step, Told
+from examples.touring.telling import OneByOne, Part, Sent, Step, Told
 
 BARE = 'Bearer realm="orders"'
 INVALID = f'{BARE}, error="invalid_token"'
@@ -15,7 +15,7 @@ AMBIGUOUS = f'{BARE}, error="invalid_request"'
 
 
 @dataclass(frozen=True, slots=True)
-class Get:
+class Get(OneByOne):
     """A request: its target as it is sent, and for each Authorization line the name of a token, or some text."""
 
     target: str

@@ -10,20 +10,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from examples.touring.logins import GUESSES, LOGINS, PASSWORDS, Login, write_files
+from examples.touring import digests, logins
+from examples.touring.digests import DIGESTS, Answering
+from examples.touring.logins import GUESSES, LOGINS, Login
 from examples.touring.screen import Screen
-from examples.touring.server import HEALTH, HOST, ServerDied, ask, serving
+from examples.touring.server import HEALTH, HOST, Server, ServerDied, ask, serving
 from examples.touring.steps import TOKENS, Get
-from examples.touring.telling import Part
+from examples.touring.telling import Answer, Part, Sent
 from examples.touring.tokens import new_key, public_pem, tokens
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
-STEPS = (*TOKENS.steps, *LOGINS.steps)
+STEPS = (*TOKENS.steps, *LOGINS.steps, *DIGESTS.steps)
+SERVED = ("API", "BASIC", "DIGEST")
 
 
 @contextmanager
@@ -78,26 +82,31 @@ def test_what_is_served_can_be_tried_and_ends_cleanly() -> None:
         printed = read_until(process, "The log:")
         file = Path(printed.partition("    . ")[2].partition("\n")[0])
         shell = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text("utf-8").splitlines())
-        port, basic = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in ("API", "BASIC"))
+        port, basic, digest = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in SERVED)
         asked = [Get("/admin/users", [name]).sends(shell)[0] for name in ("ALICE", "BOB", "EXPIRED")]
         answers = [ask(port, sent).status for sent in asked]
         log = read_until(process, "token.expired")
         answers += [ask(basic, sent).status for sent in Login("/admin/users", "bob:builder").sends({})]
         log += read_until(process, "role.missing")
+        ours = Answering("/ptz/left", "bob:builder", "POST").answers(partial(ask, digest), {})
+        answers += [answer.status for answer in ours]
+        log += read_until(process, "role.missing")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
 
-    assert [name for name in ("API", "BASIC") if f" at {shell[name]} with " not in printed] == []
+    assert [name for name in SERVED if f" at {shell[name]}" not in printed] == []
     assert [name for name in ("ALICE", "BOB", "EXPIRED") if f"\n{shell[name]}\n" not in printed] == []
-    assert answers == [200, 403, 401, 403]
+    assert answers == [200, 403, 401, 403, 401, 403]
     assert [line.split(":")[2] for line in log.splitlines()] == [
         "granted",
         "denied role.missing",
         "denied token.expired",
         "denied role.missing",
+        "denied credentials.missing",
+        "denied role.missing",
     ]
     assert (process.returncode, "Traceback" in rest, file.exists()) == (0, False, False)
-    for ended in (port, basic):
+    for ended in (port, basic, digest):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((HOST, ended))
 
@@ -132,9 +141,8 @@ def test_no_token_and_no_key_is_in_the_log() -> None:
     key = new_key()
     known = tokens(key, expired_by=4)
     with serving("quickstart", {"ISSUER_PUBLIC_KEY": public_pem(key)}) as server:
-        printed = [
-            line for step in TOKENS.steps for sent in step.asks.sends(known) for line in server.ask(sent).printed
-        ]
+        answers = [answer for step in TOKENS.steps for answer in step.asks.answers(server.ask, known)]
+    printed = [line for answer in answers for line in answer.printed]
 
     parts = (
         {part for token in known.values() for part in token.split(".")} | set(public_pem(key).splitlines()) | {"eyJ"}
@@ -143,18 +151,52 @@ def test_no_token_and_no_key_is_in_the_log() -> None:
     assert [part for part in parts if len(part) > 2 and part in "\n".join(printed)] == []
 
 
+def walked(part: Part, server: Server) -> tuple[list[Sent], list[str]]:
+    """What is sent in a part of the tour, and what the server prints meanwhile."""
+    sent: list[Sent] = []
+    printed: list[str] = []
+
+    def noted(request: Sent) -> Answer:
+        answer = server.ask(request)
+        sent.append(request)
+        printed.extend(answer.printed)
+        return answer
+
+    for step in part.steps:
+        step.asks.answers(noted, {})
+    return sent, printed
+
+
+def presented(sent: list[Sent]) -> set[str]:
+    """All that stood in Authorization, without the scheme."""
+    return {value.partition(" ")[2] for request in sent for name, value in request.fields if name == "Authorization"}
+
+
 @pytest.mark.peer
 def test_no_password_is_in_the_log(tmp_path: Path) -> None:
     """All that the server prints on the whole tour holds no password, guess, credentials or hash."""
-    settings = write_files(tmp_path)
-    sent = [request for step in LOGINS.steps for request in step.asks.sends({})]
+    settings = logins.write_files(tmp_path)
     with serving("htpasswd", settings) as server:
-        printed = [line for request in sent for line in server.ask(request).printed]
+        sent, printed = walked(LOGINS, server)
 
     hashes = {line.partition(":")[2] for line in Path(settings["USER_FILE"]).read_text().splitlines()}
-    credentials = {value for request in sent for name, value in request.fields if name == "Authorization"}
-    secrets = {*PASSWORDS.values(), "looking-glass", *hashes, *(value.removeprefix("Basic ") for value in credentials)}
+    secrets = {*logins.PASSWORDS.values(), "looking-glass", *hashes, *presented(sent)}
     assert len(printed) == len(sent) == len(LOGINS.steps) - 1 + GUESSES
+    assert [secret for secret in secrets if secret in "\n".join(printed)] == []
+
+
+@pytest.mark.peer
+def test_no_digest_is_in_the_log(tmp_path: Path) -> None:
+    """Nor is there, of Digest, a response, a nonce, what the file keeps, or the secret."""
+    settings = digests.write_files(tmp_path)
+    with serving("camera", settings) as server:
+        sent, printed = walked(DIGESTS, server)
+
+    kept = {line.rpartition(":")[2] for line in Path(settings["USER_FILE"]).read_text().splitlines()}
+    long = {value for fields in presented(sent) for value in fields.split('"') if len(value) > 20}
+    secrets = {*digests.PASSWORDS.values(), "looking-glass", settings["DIGEST_SECRET"], *kept, *long}
+    assert len(printed) == len(sent)
+    assert len(long) > len(DIGESTS.steps)
     assert [secret for secret in secrets if secret in "\n".join(printed)] == []
 
 
@@ -162,7 +204,7 @@ def test_no_password_is_in_the_log(tmp_path: Path) -> None:
 def test_a_wrong_password_and_an_unknown_user_are_one_to_the_client(tmp_path: Path) -> None:
     """Their answers are the same octet for octet, but for the date."""
     answers = []
-    with serving("htpasswd", write_files(tmp_path)) as server:
+    with serving("htpasswd", logins.write_files(tmp_path)) as server:
         server.ask(HEALTH)
         for name in ("alice", "eve"):
             url = f"http://{HOST}:{server.port}/orders"
@@ -178,7 +220,7 @@ def test_a_wrong_password_and_an_unknown_user_are_one_to_the_client(tmp_path: Pa
 def test_the_curl_lines_of_the_logins_hold_in_a_shell(tmp_path: Path) -> None:
     """Copied into a shell, each line is answered as the tour tells, and the line of guesses asks eleven times."""
     statuses = []
-    with serving("htpasswd", write_files(tmp_path)) as server:
+    with serving("htpasswd", logins.write_files(tmp_path)) as server:
         server.ask(HEALTH)
         for step in LOGINS.steps:
             line = step.asks.curl.replace("curl -i", "curl -si")

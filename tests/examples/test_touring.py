@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from examples.touring.digests import Answering
 from examples.touring.logins import GUESSES, Login
 from examples.touring.steps import Get
-from examples.touring.telling import Answer, Sent, Step, Told
+from examples.touring.telling import NONCE, Answer, Sent, Step, Told
 
 TOLD = Told(401, "Bearer", "denied token.expired", "expired_by=")
 RECORD = "WARNING:authguard:denied token.expired: GET /orders 401 bearer alice expired_by=4s"
@@ -74,6 +75,15 @@ def test_the_curl_line_is_the_request() -> None:
     assert Get("/a/../b").curl == "curl -i --path-as-is $API/a/../b"
     assert Get("/", ["BOB", "text"]).curl.count("-H") == 2
     assert Login("/a", "bob:builder").curl == "curl -i -u bob:builder $BASIC/a"
+    assert Answering("/a?b=c", "bob:builder").curl == 'curl -i --digest -u bob:builder "$DIGEST/a?b=c"'
+
+
+def test_a_nonce_is_told_as_any() -> None:
+    """It is another one each time; the rest of a challenge is compared."""
+    told = replace(TOLD, challenge=f'Digest realm="cameras", nonce="{NONCE}", stale=true')
+
+    assert told.differences(replace(AS_TOLD, challenges=['Digest realm="cameras", nonce="AAZg", stale=true'])) == []
+    assert len(told.differences(replace(AS_TOLD, challenges=['Digest realm="cameras", nonce="AAZg"']))) == 1
 
 
 def test_guesses_are_sent_one_by_one() -> None:

@@ -30,10 +30,16 @@ from authguard import (
     Challenge,
     Credentials,
     Denied,
+    Digest,
+    DigestAccount,
+    DigestLookup,
+    DigestStore,
     Guard,
+    HtdigestFile,
     Issuer,
     JWKSet,
     KeySource,
+    MemoryDigests,
     Principal,
     Reason,
     Record,
@@ -49,6 +55,7 @@ from authguard import (
     any_role,
     check,
     claim,
+    digest_ha1,
     role,
     scopes,
     step_up,
@@ -66,6 +73,7 @@ from authguard.testing import (
     assert_denied,
     assert_matrix,
     basic_auth,
+    digest_auth,
     recording,
     route_matrix,
 )
@@ -116,6 +124,24 @@ async def known(request: AuthRequest, principal: Principal) -> Principal | Rejec
     return principal if principal.subject != "mallory" else Rejected(Reason("user.banned", 403))
 
 
+async def find_digest(username: str, *, realm: str, algorithm: str) -> DigestAccount | None:
+    """What a database knows of a name, in a realm and under an algorithm."""
+    return DigestAccount(username, digest_ha1(username, realm, "...", algorithm), roles={"admin"}, disabled=False)
+
+
+digests: list[DigestStore] = [
+    HtdigestFile("users.htdigest"),
+    HtdigestFile(Path("users.htdigest"), groups={"admin": ["alice"]}),
+    MemoryDigests([DigestAccount("alice", "...")], realm="orders", algorithm="MD5"),
+    MemoryDigests.of_cleartext(
+        {"alice": "..."}, realm="orders", algorithms=["SHA-256", "MD5"], groups={"admin": {"alice"}}
+    ),
+    DigestLookup(find_digest),
+    DigestLookup(find_digest, find_hashed=find_digest),
+]
+cameras = Guard(*(Digest(store, realm="orders", secret="...") for store in digests))
+
+
 def tell(record: Record) -> None:
     """A hook."""
     assert_type(record.reason, str | None)
@@ -158,6 +184,7 @@ def test(
     with acting(tested, Principal("bob")) as bob, recording(tested, guard) as records:
         assert_type(bob, Principal)
         assert_type(records, list[Record])
+        client.get("/", headers=digest_auth(client.get("/").headers["www-authenticate"], "alice", "s3cret", uri="/"))
         assert_denied(client.get("/", headers=basic_auth("alice", "s3cret")), reason=Reason("order.not_owner", 403))
         assert_denied(requests.get("http://a.example", timeout=5), challenge=Challenge("Ticket", {"realm": "door"}))
         assert_denied(httpx2.Response(401))
