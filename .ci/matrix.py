@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import npm
 import venvs
 from pythons import MINORS, Interpreter, SetUpError, find_interpreters
 
@@ -25,11 +26,16 @@ PEERS = {
     "chromium": "chromium",
     "curl": "curl",
     "htpasswd": "apache2-utils",
+    "javac": "default-jdk-headless",
+    "lwp-request": "libwww-perl",
+    "nginx": "nginx",
     "psql": "postgresql",
     "wget": "wget",
 }
-# Chromium comes with a hundred megabytes.
+# Chromium comes with a hundred megabytes, and Java with as many.
 NOT_SO_LONG = 300
+# Debian has these where only root's path leads.
+SYSTEM = "/usr/sbin"
 # pytest's exit code where a part of the suite was asked for that has only tests with peers.
 NOTHING_SELECTED = 5
 
@@ -58,6 +64,7 @@ def suite(interpreter: Interpreter, main: bool, arguments: list[str]) -> Outcome
         python = venvs.ensure(interpreter, venvs.tell if main else told.append, checkers=main)
         if main:
             venvs.ensure_fastapis(python, venvs.tell)
+            npm.ensure(python, venvs.tell)
     except SetUpError as failure:
         return Outcome("set-up", "\n".join([*told, str(failure)]))
     for name, command in commands(main, arguments):
@@ -82,9 +89,13 @@ def heading(interpreter: Interpreter) -> str:
     return f"\n== {interpreter.name}, {interpreter.executable}\n"
 
 
+def absent() -> list[str]:
+    return [name for name in PEERS if not shutil.which(name) and not shutil.which(name, path=SYSTEM)]
+
+
 def missing_peers() -> list[str]:
     """The peers that are not here, after root has tried to install them."""
-    missing = [program for program in PEERS if not shutil.which(program)]
+    missing = absent()
     if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
         return missing
     venvs.tell(f"installing {', '.join(missing)} (some tests talk to it)")
@@ -104,7 +115,7 @@ def missing_peers() -> list[str]:
             )
         except (OSError, subprocess.TimeoutExpired):
             break
-    return [program for program in missing if not shutil.which(program)]
+    return absent()
 
 
 def main(arguments: list[str]) -> int:
@@ -131,9 +142,10 @@ def main(arguments: list[str]) -> int:
         pool.shutdown(cancel_futures=True)
         return 130
     print()
-    absent = [f"3.{minor}" for minor in MINORS if f"3.{minor}" not in {one.minor for one, _ in running}]
-    if absent:
-        print(f"Not on this machine, so not tried: Python {', '.join(absent)}.")
+    untried = [f"3.{minor}" for minor in MINORS if f"3.{minor}" not in {one.minor for one, _ in running}]
+    if untried:
+        print(f"Not on this machine, so not tried: Python {', '.join(untried)}.")
+    missing += npm.missing()
     if missing:
         print(f"Not on this machine, so the tests that talk to it were skipped: {', '.join(missing)}.")
     if failures:

@@ -41,6 +41,7 @@ def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
     return app_of(act)
 
 
+@pytest.mark.rfc("9110-8")
 @pytest.mark.parametrize("make", PLACES.values(), ids=PLACES)
 async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> None:
     """403 with the challenge of the scheme that was tried, one record with its facts, and nothing of the app's."""

@@ -271,6 +271,7 @@ async def answers(anyio_backend: object) -> Mapping[str, Answered]:
     return found
 
 
+@pytest.mark.rfc("9110-1", "9110-2", "9110-3", "9110-7", "6750-4", "6750-6", "6750-7", "6750-8")
 @every_case
 def test_the_status_the_challenges_and_the_reason(answers: Mapping[str, Answered], case: Case) -> None:
     """9110-1, 9110-2, 9110-3, 6750-4, 6750-6, 6750-7, 6750-8, 9470-1: section 5 of the design, row by row.
@@ -319,6 +320,7 @@ def test_the_reason_stays_in_the_log(answers: Mapping[str, Answered]) -> None:
     assert told == []
 
 
+@pytest.mark.rfc("9110-13")
 def test_no_denial_is_stored(answers: Mapping[str, Answered]) -> None:
     """9110-13: each carries ``no-store``, tells its type and length, and an outage says when to come back."""
     names = (b"cache-control", b"content-type", b"content-length")
@@ -332,6 +334,7 @@ def test_no_denial_is_stored(answers: Mapping[str, Answered]) -> None:
     ]
 
 
+@pytest.mark.rfc("9110-11")
 def test_head_is_answered_as_get_is(answers: Mapping[str, Answered]) -> None:
     """9110-11: the same status and the same headers, and no body."""
     pairs = [(answers[str(case)].answer, answers[str(case)].by_head) for case in CASES if case.method == "GET"]
@@ -342,6 +345,7 @@ def test_head_is_answered_as_get_is(answers: Mapping[str, Answered]) -> None:
     assert {(by_get.body != b"", by_head.body) for by_get, by_head in pairs} == {(True, b"")}
 
 
+@pytest.mark.rfc("9110-5", "9110-6", "6750-4")
 @pytest.mark.parametrize("line", sorted({line for case in CASES for line in case.challenges}))
 def test_a_field_line_is_one_challenge(line: str) -> None:
     """9110-5, 9110-6: it is a WWW-Authenticate field by the RFC's own grammar, and holds one challenge.
@@ -370,6 +374,7 @@ PASSING = [
 ]
 
 
+@pytest.mark.rfc("9110-4", "6750-1")
 @pytest.mark.parametrize(("path", "field", "subject", "method"), PASSING)
 async def test_who_may_passes(path: str, field: str, subject: str | None, method: str) -> None:
     """9110-4: schemes are told apart without case. GET's rule covers HEAD; OPTIONAL takes nobody for anonymous."""
@@ -401,6 +406,7 @@ async def test_a_scheme_that_the_route_does_not_accept_is_never_verified() -> No
     assert world.plain.presented == []
 
 
+@pytest.mark.rfc("9110-2")
 async def test_a_credential_that_fails_is_final() -> None:
     """No other scheme is tried with it."""
     world = World()
@@ -410,6 +416,7 @@ async def test_a_credential_that_fails_is_final() -> None:
     assert (world.plain.presented, world.badge.presented) == (["wrong"], [])
 
 
+@pytest.mark.rfc("9110-13")
 @pytest.mark.parametrize(("field", "seconds"), [("Badge down", "7"), ("Badge sometime", "5"), ("Badge often", "5")])
 async def test_retry_after_is_the_backends_or_ours(field: str, seconds: str) -> None:
     """9110-13: in seconds."""
@@ -442,6 +449,7 @@ class Counting(Plain):
         return super().challenges(request, why)
 
 
+@pytest.mark.rfc("9110-8")
 async def test_a_scheme_that_explains_nothing_is_not_asked_why_somebody_may_not() -> None:
     """9110-8: a challenge on a 403 would only make a browser ask for another password."""
     scheme = Counting("plain")
@@ -461,6 +469,7 @@ class TwoChallenges(Badge):
         ]
 
 
+@pytest.mark.rfc("9110-7")
 async def test_a_scheme_may_have_several_challenges() -> None:
     """7616-2, 9110-6: each on a line of its own, in its order; what must be escaped is."""
     app = AuthGuardMiddleware(World().app, guard=Guard(TwoChallenges("digest"), Badge()))

@@ -233,6 +233,7 @@ async def refuse(request: AuthRequest, principal: Principal) -> Rejected:
     return Rejected(DISABLED, "mallory", {"since": 7}, [(b"x-check", b"1")])
 
 
+@pytest.mark.rfc("8725-3")
 async def test_a_check_may_refuse() -> None:
     """Its reason is the denial's; the subject is the one that was proven, whatever the check says."""
     denied = await refusal(made(checks=[refuse]))
@@ -374,6 +375,7 @@ CHOICES: list[tuple[dict[str, str], Any, str | Reason]] = [
 ]
 
 
+@pytest.mark.rfc("6750-3")
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(("sent", "requirement", "expected"), CHOICES)
 async def test_which_credentials_are_judged(

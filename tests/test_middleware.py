@@ -924,6 +924,7 @@ HEADERED: list[tuple[ASGIApp, str, int, int]] = [
 ]
 
 
+@pytest.mark.rfc("9110-12")
 @pytest.mark.parametrize(("app", "field", "status", "own"), HEADERED)
 async def test_what_a_scheme_has_to_say_goes_out_on_whatever_passes(
     app: ASGIApp, field: str, status: int, own: int

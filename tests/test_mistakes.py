@@ -58,6 +58,7 @@ class Silent(Badge):
         return []
 
 
+@pytest.mark.rfc("9110-1")
 async def test_a_401_without_a_challenge_is_an_outage() -> None:
     """9110-1: each 401 bears one, so this answer cannot be given."""
     told: list[Record] = []

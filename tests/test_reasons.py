@@ -56,6 +56,7 @@ CODES = [
 ]
 
 
+@pytest.mark.rfc("6750-7")
 @pytest.mark.parametrize(("code", "status", "error"), CODES)
 def test_a_code_keeps_its_meaning(code: str, status: int, error: str | None) -> None:
     """6750-7: what was presented and is no good is ``invalid_token``; who may not, ``insufficient_scope``."""
@@ -150,6 +151,7 @@ def test_a_denial_has_one_of_few_statuses(status: Any) -> None:
         Reason("x.y", status)
 
 
+@pytest.mark.rfc("6750-5")
 @pytest.mark.parametrize("text", ["", 'a"b', "a\\b", "a\r\nx: y", "a\x7f", "ü"])
 def test_a_text_that_no_challenge_can_carry_is_refused(text: str) -> None:
     """6750-5: error and error_description are printable ASCII without the quote and the backslash."""

@@ -155,6 +155,7 @@ def test_retry_after_is_the_backends_or_ours(seconds: float | None, sent: bytes)
     assert lines(reply, b"retry-after") == [sent]
 
 
+@pytest.mark.rfc("9110-13")
 @pytest.mark.parametrize("seconds", [0, 0.2, 2.5, -1, float("nan"), float("inf"), "soon", "1\r\nx: y", True])
 def test_retry_after_is_a_number_of_seconds_whatever_a_backend_says(seconds: Any) -> None:
     """9110-13, section 10.2.3: ``delay-seconds = 1*DIGIT``; a pool that says by how much it is late says a float."""

@@ -29,12 +29,14 @@ class _Generation:
 class MemoryNonces:
     """Accepts each count of a nonce once, in any order within ``WINDOW``. RFC 7616 section 3.4, ``nc``.
 
-    It keeps at most ``most`` nonces, at some 140 octets each, until they expire. What it forgot it never takes again:
+    It keeps at most ``most`` nonces, at some 150 octets each, until they expire. What it forgot it never takes again:
     a nonce that it does not know, and that is no younger than one that it forgot or than its own beginning, is
     ``FORGOTTEN``, and the client gets a new one without a prompt.
 
-    Its promise is that of one process: of several that share a secret, each accepts a count once. Raises
-    ``ConfigurationError``.
+    Its promise is that of one process: of several that share a secret, each accepts a count once. A process that is
+    started anew tells by the clock what was used before it: where that was set back in between, or another host's is
+    ahead, what is stamped with a time yet to come may be used a second time; and where it is set back behind the
+    process' own beginning, all is ``FORGOTTEN`` until it has passed that again. Raises ``ConfigurationError``.
     """
 
     def __init__(self, *, most: int = 1_000_000) -> None:

@@ -110,7 +110,10 @@ class NonceStore(Protocol):
     """
 
     def begin(self, now: float) -> None:
-        """Called before the first nonce is minted or presented; and again, if several schemes share the store."""
+        """Called whenever a nonce is about to be minted or presented, so it must not wait. The first call is the one.
+
+        What was minted before that may have been used, and a store that does not outlive its process cannot know.
+        """
         ...
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:

@@ -1,0 +1,76 @@
+"""nginx in front of servers of these tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.integration.serving import PATIENCE
+
+# Debian does not put it on everybody's path.
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+_CONFIGURATION = """\
+daemon off;
+{user}
+pid {home}/pid;
+error_log stderr error;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    {shared}
+{servers}
+}}
+"""
+
+
+@contextmanager
+def proxying(*servers: str, shared: str = "") -> Iterator[list[str]]:
+    """The URL of each of these server blocks, given without their braces; ``shared`` stands before them.
+
+    nginx chooses no ports. It takes over sockets that listen already, as it does from the nginx that it replaces.
+    """
+    assert NGINX is not None
+    with ExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory())
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in servers]
+        ports = [one.getsockname()[1] for one in sockets]
+        blocks = [f"server {{ listen 127.0.0.1:{port}; {one} }}" for port, one in zip(ports, servers, strict=True)]
+        told = _CONFIGURATION.format(
+            # Its workers write where nobody else may.
+            user="user root;" if os.geteuid() == 0 else "",
+            home=home,
+            shared=shared,
+            servers="\n".join(blocks),
+        )
+        (Path(home) / "nginx.conf").write_text(told, "utf-8")
+        numbers = [one.fileno() for one in sockets]
+        process = subprocess.Popen(
+            [NGINX, "-p", home, "-e", "stderr", "-c", f"{home}/nginx.conf"],
+            env={**os.environ, "NGINX": "".join(f"{number};" for number in numbers)},
+            pass_fds=numbers,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        # From here on nobody listens but nginx, so that who asks one that has ended is refused.
+        for one in sockets:
+            one.close()
+        try:
+            yield [f"http://127.0.0.1:{port}" for port in ports]
+        finally:
+            process.terminate()
+            _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, errors.decode()
+        assert b"[error]" not in errors, errors.decode()

@@ -1,0 +1,145 @@
+"""Digest in a browser: one dialog for a password, and nobody is asked again because a nonce has aged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.browser import PROGRAM, Browser, Page
+from tests.integration.accounts import ALICE, JUERGEN, Login
+from tests.integration.apps.common import DIGEST_SECRET
+from tests.integration.digest_stage import (
+    ASKED,
+    GRANTED,
+    LIFE,
+    REPLAYED,
+    SECRET,
+    STALE,
+    UNKNOWN,
+    WRONG,
+    folder,
+    later,
+    told,
+)
+from tests.integration.serving import Server, running
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
+
+AT_ONCE = 20
+
+
+class Stage(NamedTuple):
+    browser: Browser
+    server: Server
+
+    def logged_in(self, login: Login = ALICE) -> tuple[Page, str]:
+        """A page with a password that the browser has learned, and where it is."""
+        page, here = self.browser.page(), self.server.url + folder()
+        page.logins.append(login)
+        later(self.server, LIFE)
+        assert page.open(f"{here}/first.txt").status == 200
+        assert [(one["scheme"], one["realm"]) for one in page.asked] == [("digest", "cameras")]
+        assert said(self.server) == [ASKED, GRANTED]
+        return page, here
+
+
+def said(server: Server) -> list[str]:
+    """How the server has answered since this was last asked."""
+    return [one.said for one in told(server)]
+
+
+def fetched(here: str, count: int) -> str:
+    """JavaScript that fetches so many at once, and becomes their statuses."""
+    one = f"fetch('{here}/' + number + '.txt').then(answer => answer.status)"
+    return f"Promise.all(Array.from({{length: {count}}}, (_, number) => {one}))"
+
+
+@pytest.fixture(name="stage", scope="module")
+def _stage() -> Iterator[Stage]:
+    with running(partial(Server, "digest:app", **SECRET)) as (server,), Browser() as browser:
+        yield Stage(browser, server)
+
+
+def test_a_browser_asks_for_the_password_once(stage: Stage) -> None:
+    """The next page, a query and what a page posts are then in without a 401."""
+    page, here = stage.logged_in()
+
+    opened = page.open(f"{here}/a%2Fb.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&")
+    posted = page.evaluate(f"fetch('{here}/posted', {{method: 'POST', body: 'a=ü'}}).then(answer => answer.text())")
+
+    assert (opened.status, posted, len(page.asked)) == (200, '{"by":"alice","body":"a=ü"}', 1)
+    assert said(stage.server) == [GRANTED, GRANTED]
+
+
+def test_a_name_outside_ascii_is_in(stage: Stage) -> None:
+    """It goes out in UTF-8, as the challenge asks."""
+    page, _ = stage.logged_in(JUERGEN)
+
+    assert page.evaluate("document.body.innerText") == '{"by":"jürgen","body":""}'
+
+
+def test_twenty_requests_at_once_share_a_nonce(stage: Stage) -> None:
+    """They come over several connections and in any order; none is asked again."""
+    page, here = stage.logged_in()
+
+    statuses = page.evaluate(fetched(here, AT_ONCE))
+
+    assert (statuses, len(page.asked)) == ([200] * AT_ONCE, 1)
+    assert said(stage.server) == [GRANTED] * AT_ONCE
+
+
+def test_an_aged_nonce_costs_one_round_trip_and_no_dialog(stage: Stage) -> None:
+    """The page that was asked for is there, and what follows has the new nonce."""
+    page, here = stage.logged_in()
+    later(stage.server, LIFE + 1)
+
+    response = page.open(f"{here}/aged.txt")
+
+    assert (response.status, page.evaluate(fetched(here, AT_ONCE)), len(page.asked)) == (200, [200] * AT_ONCE, 1)
+    assert said(stage.server) == [STALE, *[GRANTED] * (AT_ONCE + 1)]
+
+
+def test_a_nonce_that_aged_under_many_requests_opens_no_dialog(stage: Stage) -> None:
+    """Those that were sent with it are asked once more, and all of them are answered."""
+    page, here = stage.logged_in()
+    later(stage.server, LIFE + 1)
+
+    statuses = page.evaluate(fetched(here, AT_ONCE))
+
+    counted = Counter(said(stage.server))
+    assert (statuses, len(page.asked)) == ([200] * AT_ONCE, 1)
+    assert counted[GRANTED] == AT_ONCE
+    # While it changes its nonce it may use a count twice.
+    assert counted.keys() - {REPLAYED} == {GRANTED, STALE}
+    assert counted.total() - counted[GRANTED] <= 2 * AT_ONCE
+
+
+def test_a_wrong_password_is_asked_for_again(stage: Stage) -> None:
+    """The 401 is not called stale, so that the dialog comes again; the right password is then as good as at first."""
+    page = stage.browser.page()
+    page.logins += [ALICE.wrong, ALICE]
+
+    response = page.open(f"{stage.server.url}{folder()}/wrong.txt")
+
+    assert (response.status, len(page.asked)) == (200, 2)
+    assert said(stage.server) == [ASKED, WRONG, GRANTED]
+
+
+def test_a_redeploy_with_another_secret_opens_no_dialog(stage: Stage) -> None:
+    """What the browser holds is of nobody's any more, and the response was right: stale."""
+    page = stage.browser.page()
+    page.logins.append(ALICE)
+    with running(partial(Server, "digest:app", **SECRET)) as (old,):
+        here = old.url + folder()
+        assert page.open(f"{here}/before.txt").status == 200
+    again = partial(Server, "digest:app", "--port", str(urlsplit(here).port))
+    with running(partial(again, **{DIGEST_SECRET: "another secret that has at least 32 octets"})) as (new,):
+        response = page.open(f"{here}/after.txt")
+
+        assert (response.status, len(page.asked)) == (200, 1)
+        assert said(new) == [UNKNOWN, GRANTED]

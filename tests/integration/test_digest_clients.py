@@ -1,0 +1,161 @@
+"""Digest as real programs speak it: how many 401s each takes, and what it can and cannot do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tests.integration.accounts import ALICE, JUERGEN
+from tests.integration.digest_callers import (
+    CURL,
+    DIGEST_FETCH,
+    JAVA,
+    LWP,
+    WGET,
+    Client,
+    Step,
+    aiohttp_,
+    curl,
+    curl_anyauth,
+    digest_fetch,
+    digest_fetch_md5,
+    httpx2_,
+    java,
+    java_validating,
+    lwp,
+    requests_,
+    urllib_,
+    wget,
+)
+from tests.integration.digest_honouring import honouring
+from tests.integration.digest_stage import ASKED, GRANTED, LIFE, MALFORMED, STALE, WRONG, Stage, staged
+
+pytestmark = pytest.mark.peer
+
+#: The 401s before the answer to each request of ``DAY``: "a" where the client presents nothing and is asked, "s" where
+#: its nonce is stale, "." none. A nonce comes to its end five times: in the two gaps, and of the last twelve requests,
+#: which are 80 seconds apart, at the fourth, the eighth and the twelfth. Those gaps are too short to miss nextnonce.
+KEEPS = "a... s s ...s ...s ...s"
+HONOURS = "a... s s .... .... ...."
+FORGETS = "aaaa a a aaaa aaaa aaaa"
+
+BODY = "bestellung=" + "ü" * 20_000
+DAY = [
+    Step("{}/first.txt"),
+    Step("{}/again.txt"),
+    Step("{}/a%2Fb.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&"),
+    Step("{}/posted.txt", BODY),
+    Step(f"/later/{LIFE + 100}"),
+    Step("{}/aged.txt"),
+    Step(f"/later/{LIFE + 100}"),
+    Step("{}/aged-and-posted.txt", BODY),
+    *(step for number in range(12) for step in (Step("/later/80"), Step(f"{{}}/watched-{number}.txt"))),
+]
+
+
+class Row(NamedTuple):
+    """What a client does by itself. Of two values that hold for different versions both are here."""
+
+    client: Client
+    offered: str = "SHA-256"
+    day: str = KEEPS
+    #: How often it presents a wrong password before it gives up.
+    guesses: int = 1
+    #: What becomes of a name outside ASCII.
+    beyond_ascii: tuple[str, ...] = (GRANTED,)
+    #: Which algorithm it takes where SHA-256 is offered, and MD5 after it.
+    of_both: tuple[str, ...] = ("SHA-256",)
+
+
+def needs(program: object, name: str) -> pytest.MarkDecorator:
+    """Skips where that program is not."""
+    return pytest.mark.skipif(not program, reason=f"{name} is not here")
+
+
+_CURL, _WGET, _LWP = needs(CURL, "curl"), needs(WGET, "wget"), needs(LWP, "lwp-request")
+_JAVA, _DIGEST_FETCH = needs(JAVA, "java"), needs(DIGEST_FETCH, "digest-fetch")
+# Java asks its Authenticator again until that has nothing more to say, and ours always has: it is stopped by the limit
+# on attempts. It writes names in UTF-8, and digests them in Latin-1.
+_JAVAS = Row(java, guesses=10, beyond_ascii=(WRONG, GRANTED), of_both=("MD5", "SHA-256"))
+TABLE = [
+    # Each URL of a command line is a session of its own; within one, see the redirects below.
+    pytest.param(Row(curl, day=FORGETS), id="curl", marks=_CURL),
+    pytest.param(Row(curl_anyauth, day=FORGETS), id="curl_anyauth", marks=_CURL),
+    pytest.param(Row(wget, "MD5", FORGETS, of_both=("MD5",)), id="wget", marks=_WGET),
+    pytest.param(Row(lwp, "MD5", of_both=("MD5",)), id="lwp", marks=_LWP),
+    pytest.param(_JAVAS, id="java", marks=_JAVA),
+    pytest.param(_JAVAS._replace(client=java_validating, day=HONOURS), id="java_validating", marks=_JAVA),
+    # It is told which algorithm to use, and uses that with any nonce. Its names go out in Latin-1.
+    pytest.param(Row(digest_fetch, beyond_ascii=(MALFORMED,)), id="digest_fetch", marks=_DIGEST_FETCH),
+    pytest.param(
+        Row(digest_fetch_md5, "MD5", beyond_ascii=(MALFORMED,), of_both=("MD5",)),
+        id="digest_fetch_md5",
+        marks=_DIGEST_FETCH,
+    ),
+    pytest.param(Row(httpx2_), id="httpx2"),
+    # It reads all lines as one list, where the last nonce and the last algorithm win. Its names go out in Latin-1.
+    pytest.param(Row(requests_, beyond_ascii=(MALFORMED,), of_both=("MD5",)), id="requests"),
+    pytest.param(Row(aiohttp_), id="aiohttp"),
+    # It raises for a name outside ASCII, and for a first line that says SHA-256.
+    pytest.param(Row(urllib_, "MD5", FORGETS, 6, (ASKED, GRANTED), ("", "SHA-256")), id="urllib"),
+    pytest.param(Row(honouring, day=HONOURS), id="honouring"),
+]
+
+
+@pytest.fixture(name="stage", scope="module")
+def _stage() -> Iterator[Stage]:
+    with staged("SHA-256", "MD5", "SHA-256, MD5") as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_a_client_takes_the_401s_that_it_takes_by_itself_and_one_for_each_end_of_a_nonce(
+    stage: Stage, row: Row
+) -> None:
+    """Whatever they were, each request is then answered: with its query as it was, and its body whole."""
+    answers, told = stage.take(row.offered, row.client, ALICE, *DAY)
+
+    requests = [step for step in DAY if step.target.startswith("{}")]
+    said_before = {"a": [ASKED], "s": [STALE], ".": []}
+    groups = [(target, list(group)) for target, group in itertools.groupby(told, key=lambda one: one.target)]
+    assert [[one.said for one in group] for _, group in groups] == [
+        [*said_before[before], GRANTED] for before in row.day.replace(" ", "")
+    ]
+    # urllib3 writes percent-encoded octets in upper case.
+    asked_for = [target.partition("/mine/")[2].partition("/")[2].lower() for target, _ in groups]
+    assert asked_for == [step.target.removeprefix("{}/").lower() for step in requests]
+    bodies = [answer for answer in answers if "later" not in answer]
+    assert bodies == [{"by": "alice", "body": step.body or ""} for step in requests]
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
+def test_a_name_outside_ascii_is_in_or_cleanly_refused(stage: Stage, row: Row) -> None:
+    """Some programs cannot say one: what comes of that is in the table, and is never worse than a 401."""
+    answers, told = stage.take(row.offered, row.client, JUERGEN, Step("{}/name.txt"))
+
+    said = [one.said for one in told]
+    assert said[0] == ASKED
+    assert said[1 if len(said) > 1 else 0] in row.beyond_ascii
+    assert (answers == [{"by": "jürgen", "body": ""}]) is (said[-1] == GRANTED)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
+def test_a_wrong_password_is_refused_each_time_and_never_called_stale(stage: Stage, row: Row) -> None:
+    """Else a client would try it again and again without asking anybody. RFC 7616 section 3.3, ``stale``."""
+    _, told = stage.take(row.offered, row.client, ALICE.wrong, Step("{}/wrong.txt"))
+
+    said = [one.said for one in told]
+    assert said[: row.guesses + 1] == [ASKED, *[WRONG] * row.guesses]
+    assert said[row.guesses + 1 :] in ([], ["429 attempts.exceeded"])
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
+def test_an_app_that_offers_md5_after_sha_256_is_for_those_that_know_nothing_better(stage: Stage, row: Row) -> None:
+    """Most take SHA-256; some that could take MD5 all the same; urllib reads the first line alone."""
+    _, told = stage.take("SHA-256, MD5", row.client, ALICE, Step("{}/both.txt"))
+
+    assert "".join(told[-1].chosen[:1]) in row.of_both
+    assert (told[-1].said == GRANTED) is bool(told[-1].chosen)

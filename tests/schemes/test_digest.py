@@ -1,0 +1,387 @@
+"""The Digest scheme without ASGI: what it asks for, whom it lets in, what each refusal is, in which order it judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.model import Accepted, Principal, Rejected
+from authguard.reasons import (
+    ACCOUNT_DISABLED,
+    ATTEMPTS_EXCEEDED,
+    CREDENTIALS_MALFORMED,
+    CREDENTIALS_MISSING,
+    NONCE_STALE,
+    RESPONSE_WRONG,
+    STORE_TIMEOUT,
+    STORE_UNAVAILABLE,
+    URI_MISMATCH,
+    USER_UNKNOWN,
+)
+from authguard.schemes.attempts import Attempts, Rate
+from authguard.schemes.base import check_schemes
+from authguard.schemes.digest import Digest
+from authguard.schemes.minting import STALE
+from authguard.stores.base import Account
+from authguard.stores.digested import MemoryDigests
+from authguard.stores.digests import DigestAccount
+from tests.minting import NOW
+from tests.schemes.digests import (
+    REALM,
+    SECRET,
+    Cards,
+    admitted,
+    answered,
+    challenge,
+    challenges,
+    digest,
+    hashed_name,
+    key,
+    present,
+    refused,
+    request,
+    response,
+    stored,
+    written,
+)
+from tests.schemes.logins import Clock, basic, memory
+
+# --- What it asks for -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7616-3", "7616-4", "7616-13", "7616-17")
+def test_a_challenge_is_written_as_the_rfc_writes_it() -> None:
+    """Section 3.3: realm, qop, nonce and opaque with quotes, algorithm, charset, userhash and stale without."""
+    scheme = digest(Cards(finds_hashed=True))
+    asked = challenge(scheme, NONCE_STALE)
+    nonce, opaque = asked.get("nonce"), asked.get("opaque")
+
+    assert (
+        asked.to_header()
+        == (
+            f'Digest realm="orders", qop="auth", algorithm=SHA-256, opaque="{opaque}", charset=UTF-8, userhash=true, '
+            f'nonce="{nonce}", stale=true'
+        ).encode()
+    )
+
+
+@pytest.mark.rfc("7616-1", "7616-2")
+def test_each_algorithm_has_a_challenge_and_a_nonce_of_its_own() -> None:
+    """Section 3.7: in the order given; without a name, SHA-256 alone."""
+    scheme = digest(algorithms=("SHA-256", "SHA-512-256-sess", "MD5"), qop=("auth", "auth-int"))
+    asked = challenges(scheme)
+
+    assert [one.get("algorithm") for one in asked] == ["SHA-256", "SHA-512-256-sess", "MD5"]
+    assert {one.get("qop") for one in asked} == {"auth, auth-int"}
+    assert len({one.get("nonce") for one in asked}) == 3
+    assert len({one.get("opaque") for one in asked}) == 1
+    assert [one.get("algorithm") for one in challenges(digest())] == ["SHA-256"]
+
+
+@pytest.mark.rfc("7616-5")
+def test_stale_is_said_where_the_nonce_alone_was_wrong_and_nowhere_else() -> None:
+    """``stale=false`` is never said: nothing says the same, and some clients read any value as true."""
+    scheme = digest()
+    others = (None, CREDENTIALS_MISSING, CREDENTIALS_MALFORMED, RESPONSE_WRONG, USER_UNKNOWN, ACCOUNT_DISABLED)
+
+    assert {challenge(scheme, why).get("stale") for why in STALE} == {"true"}
+    assert {challenge(scheme, why).get("stale") for why in (*others, URI_MISMATCH, ATTEMPTS_EXCEEDED)} == {None}
+
+
+@pytest.mark.rfc("7616-12")
+def test_userhash_is_offered_where_the_store_can_look_one_up() -> None:
+    """Section 3.4.4."""
+    assert challenge(digest(Cards(finds_hashed=True))).get("userhash") == "true"
+    assert challenge(digest(Cards())).get("userhash") is None
+
+
+@pytest.mark.rfc("7616-6")
+def test_the_opaque_outlives_the_secret() -> None:
+    """A client that sends it after a redeploy is one of ours still."""
+    one, other = digest(), digest(secret="another secret of thirty-two octets")
+
+    assert challenge(one).get("opaque") == challenge(other).get("opaque")
+    assert challenge(one).get("opaque") != challenge(digest(realm="cameras")).get("opaque")
+
+
+def test_a_guard_that_puts_it_second_is_told_what_breaks(caplog: pytest.LogCaptureFixture) -> None:
+    """7616-18: one that puts it first is not."""
+    check_schemes([digest(), basic()])
+    assert caplog.messages == []
+
+    check_schemes([basic(), digest()])
+    (told,) = caplog.messages
+    assert told.startswith("digest stands after basic: aiohttp reads the first WWW-Authenticate line alone")
+
+
+# --- Whom it lets in --------------------------------------------------------------------------------------------------
+
+
+async def test_who_knows_the_password_is_let_in_as_the_account_says() -> None:
+    """Subject, roles, scopes and claims are the account's."""
+    scheme = digest()
+
+    said = await present(scheme, answered(challenge(scheme)))
+
+    assert isinstance(said, Accepted)
+    assert said.principal == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="digest")
+    assert said.principal.claims == {"mail": "alice@example.org"}
+
+
+ALGORITHMS = ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess", "MD5", "MD5-sess"]
+
+
+@pytest.mark.rfc("7616-1", "7616-11", "7616-14")
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_the_answer_proves_that_the_server_knows_the_password_too(algorithm: str) -> None:
+    """Section 3.5: rspauth, qop, cnonce and nc, each as the client computes it with hashlib alone."""
+    scheme = digest(Cards(algorithm.removesuffix("-sess")), algorithms=[algorithm])
+    told = answered(challenge(scheme), uri="/?a=b", count=3)
+
+    info = await admitted(scheme, told, request(query_string=b"a=b"))
+
+    rspauth = response(told, key(told, "wonderland"), method="", qop="auth")
+    assert info == {"rspauth": rspauth, "qop": "auth", "cnonce": "0a4f113b", "nc": "00000003"}
+
+
+@pytest.mark.rfc("7616-14")
+async def test_the_next_nonce_spares_a_round_trip() -> None:
+    """In the last quarter of a nonce's life the next one is handed out, and it works."""
+    scheme = digest()
+    asked = challenge(scheme)
+    early = await admitted(scheme, answered(asked, count=1), request(NOW + 224))
+    late = await admitted(scheme, answered(asked, count=2), request(NOW + 226))
+
+    assert "nextnonce" not in early
+    again = answered(asked, nonce=late["nextnonce"])
+    assert "nextnonce" not in await admitted(scheme, again, request(NOW + 400))
+
+
+@pytest.mark.rfc("7616-11")
+async def test_a_session_is_handed_no_next_nonce() -> None:
+    """Its key is made of the nonce that it began with, so that clients would differ on what goes into the next."""
+    scheme = digest(algorithms=("SHA-256-sess",))
+
+    assert "nextnonce" not in await admitted(scheme, answered(challenge(scheme)), request(NOW + 299))
+
+
+@pytest.mark.rfc("7616-12")
+async def test_a_hashed_name_is_looked_up() -> None:
+    """Section 3.4.4; the principal has the account's name, and so has the record of a refusal."""
+    scheme = digest(Cards(finds_hashed=True))
+    hashed = hashed_name("alice")
+    asked = challenge(scheme)
+
+    told = {**answered(asked), "username": hashed.upper(), "userhash": "true"}
+    said = await present(scheme, told)
+    wrong = await present(scheme, answered(asked, "wrong", username=hashed, userhash="true", count=2))
+
+    assert isinstance(said, Accepted)
+    assert isinstance(wrong, Rejected)
+    assert (said.principal.subject, wrong.subject, wrong.reason) == ("alice", "alice", RESPONSE_WRONG)
+
+
+async def test_a_hashed_name_is_refused_where_it_was_not_offered() -> None:
+    """And nobody is looked for."""
+    cards = Cards()
+    scheme = digest(cards)
+    hashed = hashed_name("alice")
+
+    said = await present(scheme, answered(challenge(scheme), username=hashed, userhash="true"))
+
+    assert isinstance(said, Rejected)
+    assert (said.reason, said.facts) == (CREDENTIALS_MALFORMED, {"problem": "userhash was not offered"})
+    assert cards.asked == []
+
+
+@pytest.mark.rfc("7616-7", "7616-13")
+async def test_a_name_outside_ascii_comes_in_utf_8_or_extended() -> None:
+    """Section 4: browsers send its octets, others ``username*``; decomposed it is the same name."""
+    scheme = digest()
+    login = ("Secret, or not?", "Jäsøn")
+    told = answered(challenge(scheme), *login)
+    extended = {**answered(challenge(scheme), *login), "username": None, "username*": "UTF-8''Ja%CC%88s%C3%B8n"}
+
+    for one in (told, extended):
+        said = await present(scheme, one)
+        assert isinstance(said, Accepted)
+        assert said.principal.subject == "Jäsøn"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "get", "QUERY"])
+async def test_the_method_is_digested_as_it_was_sent(method: str) -> None:
+    """A response that was made for one is none for another."""
+    scheme = digest()
+    told = answered(challenge(scheme), method=method)
+
+    other = "HEAD" if method == "GET" else "GET"
+    assert await refused(scheme, told, request(method=other)) == "response.wrong"
+    await admitted(scheme, told, request(method=method))
+
+
+async def test_a_websocket_handshake_is_a_get_without_a_body() -> None:
+    """RFC 6455 section 4.1; with auth-int too."""
+    scheme = digest(qop=("auth", "auth-int"))
+    asked = request(type="websocket", scheme="wss", path="/chat", raw_path=b"/chat")
+
+    await admitted(scheme, answered(challenge(scheme), uri="/chat"), asked)
+    await admitted(scheme, answered(challenge(scheme), uri="/chat", qop="auth-int"), asked)
+
+
+@pytest.mark.rfc("7616-16")
+async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
+    """Never by a session's: what is stored is that of its algorithm."""
+    cards = Cards("MD5")
+    scheme = digest(cards, algorithms=("SHA-256", "MD5-sess"))
+
+    await admitted(scheme, answered(challenges(scheme)[1]))
+
+    assert cards.asked == [("alice", "orders", "MD5", False)]
+
+
+# --- Ports ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("down", reason=STORE_UNAVAILABLE), KeyError("alice")])
+async def test_what_a_store_raises_passes_through(error: Exception) -> None:
+    """The guard makes a 503 of it; no attempt is counted, for nobody learned anything."""
+    cards = Cards()
+    scheme = digest(cards, attempts=Attempts(pair=Rate(1, 60.0), clock=Clock()))
+    kept, cards.accounts["alice"] = cards.accounts["alice"], error
+
+    for _ in range(3):
+        with pytest.raises(type(error)):
+            await present(scheme, answered(challenge(scheme), "wrong"))
+
+    cards.accounts["alice"] = kept
+    await admitted(scheme, answered(challenge(scheme)))
+
+
+async def test_a_store_that_is_not_at_hand_has_a_deadline() -> None:
+    """And who has answered in time is let in."""
+
+    class Slow(Cards):
+        wait = 0.0
+
+        async def find(self, username: str, **asked: Any) -> DigestAccount | None:
+            await anyio.sleep(self.wait)
+            return await super().find(username, **asked)
+
+    cards = Slow(at_hand=False)
+    scheme = digest(cards, deadline=0.02)
+    await admitted(scheme, answered(challenge(scheme)))
+
+    cards.wait = 30
+    with pytest.raises(BackendUnavailable) as caught:
+        await present(scheme, answered(challenge(scheme)))
+    assert caught.value.reason is STORE_TIMEOUT
+
+
+async def test_a_store_of_two_methods_is_enough() -> None:
+    """Whether it has its answer at hand, what it holds and which roles it gives need not be said."""
+
+    class Least:
+        finds_hashed = False
+
+        async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
+            return DigestAccount("alice", stored("alice", "wonderland"))
+
+    scheme = digest(Least())
+    said = await present(scheme, answered(challenge(scheme)))
+
+    assert isinstance(said, Accepted)
+    assert (said.principal.claims, scheme.roles_given()) == ({}, None)
+
+
+def test_the_roles_are_those_that_the_store_lists() -> None:
+    """For the audit."""
+    assert digest().roles_given() == {"admin"}
+
+
+async def test_accounts_in_memory_serve() -> None:
+    """``MemoryDigests``, by name and by the hash of a name."""
+    store = MemoryDigests.of_cleartext({"alice": "wonderland"}, realm=REALM, algorithms=("SHA-256", "MD5"))
+    scheme = digest(store, algorithms=("SHA-256", "MD5"))
+    sha, md5 = challenges(scheme)
+
+    await admitted(scheme, answered(sha))
+    await admitted(scheme, answered(md5))
+    await admitted(scheme, {**answered(sha, count=2), "username": hashed_name("alice"), "userhash": "true"})
+
+
+# --- What is refused while the app is built ---------------------------------------------------------------------------
+
+
+async def _find(*_: object, **__: object) -> None:
+    """Nobody."""
+
+
+BAD: list[tuple[str, Any]] = [
+    ("accounts", None),
+    ("accounts", {"alice": "wonderland"}),
+    ("accounts", Cards),
+    ("accounts", memory()),
+    ("accounts", _find),
+    ("accounts", MemoryDigests.of_cleartext({"alice": "x"}, realm="cameras")),
+    ("accounts", MemoryDigests.of_cleartext({"alice": "x"}, realm=REALM, algorithms=("MD5",))),
+    ("realm", 'a "b"'),
+    ("secret", None),
+    ("secret", "short"),
+    ("algorithms", ("SHA-1",)),
+    ("algorithms", ("MD5", "SHA-256")),
+    ("qop", ("none",)),
+    ("life", 0),
+    ("life", 86_401),
+    ("nonces", {}),
+    ("attempts", Rate(1, 1.0)),
+    ("attempts", True),
+    ("attempts", "off"),
+    ("public_prefix", "api"),
+    ("limit", -1),
+    ("limit", True),
+    ("limit", 1e6),
+    ("limit", None),
+    ("deadline", 0),
+    ("deadline", 61),
+]
+
+
+@pytest.mark.parametrize(("argument", "value"), BAD, ids=[name for name, _ in BAD])
+def test_bad_options_are_refused(argument: str, value: Any) -> None:
+    """By the argument's name, while the app is built."""
+    options: dict[str, Any] = {"accounts": Cards(), "realm": REALM, "secret": SECRET, argument: value}
+
+    with pytest.raises(ConfigurationError) as caught:
+        Digest(options.pop("accounts"), **options)
+
+    assert caught.value.argument == argument
+
+
+def test_a_password_hash_is_no_digest() -> None:
+    """Pain 38: who has hashes of passwords is told that they cannot serve, and what can."""
+    with pytest.raises(ConfigurationError) as caught:
+        DigestAccount("alice", "$2b$12$abcdefghijklmnopqrstuuJ")
+    assert caught.value.argument == "ha1"
+    assert "password hash cannot serve" in str(caught.value)
+
+    with pytest.raises(ConfigurationError) as caught:
+        MemoryDigests([Account("alice", "$2b$12$x")], realm=REALM)  # type: ignore[list-item]
+    assert caught.value.argument == "accounts"
+
+
+def test_what_it_refuses_beside_is_told_to_openapi() -> None:
+    """Without attempts there is no 429."""
+    assert [reason.status for reason in digest().refusals] == [400, 429]
+    assert [reason.status for reason in digest(attempts=None).refusals] == [400]
+    assert (digest().reads_body, digest(qop=("auth-int",)).reads_body) == (False, True)
+
+
+def test_what_is_written_here_is_what_clients_write() -> None:
+    """The client of these tests quotes as RFC 7616 section 3.4 asks."""
+    told = answered(challenge(digest()), username='a"b')
+
+    assert written(told).startswith(b'username="a\\"b", realm="orders", nonce="')
+    assert b", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=" in written(told)

@@ -1,0 +1,377 @@
+"""In which order Digest judges, so that nothing tells a right response from a wrong one but being let in or stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from authguard.errors import RequestBodyError
+from authguard.model import Accepted, Moment, Rejected
+from authguard.reasons import ATTEMPTS_EXCEEDED, BODY_TOO_LARGE
+from authguard.request import AuthRequest
+from authguard.schemes.attempts import Attempts, Rate
+from authguard.schemes.digest import Digest
+from authguard.schemes.nonces import MemoryNonces
+from authguard.stores.digests import NonceStore
+from tests.minting import NOW
+from tests.schemes.digests import (
+    SECRET,
+    Cards,
+    Network,
+    Told,
+    admitted,
+    answered,
+    challenge,
+    digest,
+    key,
+    present,
+    refused,
+    request,
+    response,
+)
+from tests.schemes.logins import Clock
+from tests.test_request import http
+
+LATE = NOW + 300
+OTHER_SECRET = "another secret of thirty-two octets"
+
+
+def few(burst: int = 2) -> Attempts:
+    """So many attempts, and none more while the clock stands."""
+    return Attempts(pair=Rate(burst, 60.0), clock=Clock())
+
+
+async def exhaust(scheme: Digest, burst: int = 2) -> None:
+    """Guesses until none is left."""
+    for _ in range(burst):
+        assert await refused(scheme, answered(challenge(scheme), "guess")) == "response.wrong"
+
+
+# --- Everything wrong with the nonce, and nothing else ----------------------------------------------------------------
+
+
+class Case:
+    """A scheme and what it is told, where the nonce is no good for a reason."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
+        self.asked = request()
+        self.scheme = digest(**options)
+        if name == "nonce.unknown":
+            self.challenge = challenge(digest(secret=OTHER_SECRET))
+        elif name == "nonce.not_yet":
+            challenge(self.scheme)
+            self.challenge = challenge(self.scheme, now=NOW + 61)
+        elif name == "nonce.forgotten":
+            self.challenge = challenge(self.scheme, now=NOW - 1)
+            self.scheme = digest(**options)
+        else:
+            self.challenge = challenge(self.scheme)
+        if name == "nonce.stale":
+            self.asked = request(LATE)
+
+    async def told(self, password: str = "wonderland") -> Told:
+        if self.name in {"nonce.replayed", "nonce.outside"}:
+            await admitted(self.scheme, answered(self.challenge, count=200))
+        count = {"nonce.replayed": 200, "nonce.outside": 1}.get(self.name, 300)
+        return answered(self.challenge, password, count=count)
+
+
+NONCES = ["nonce.unknown", "nonce.stale", "nonce.not_yet", "nonce.forgotten", "nonce.replayed", "nonce.outside"]
+
+
+@pytest.mark.rfc("7616-5", "7616-6", "7616-9")
+@pytest.mark.parametrize("name", NONCES)
+async def test_a_right_response_under_a_bad_nonce_is_stale(name: str) -> None:
+    """The client takes the new nonce and prompts nobody; it costs no attempt."""
+    case = Case(name, attempts=few(1))
+    told = await case.told()
+
+    codes = {await refused(case.scheme, told, case.asked) for _ in range(3)}
+    said = await present(case.scheme, told, case.asked)
+
+    assert isinstance(said, Rejected)
+    assert codes == {name} == {said.reason.code}
+    assert (said.subject, said.proven) == ("alice", False)
+    again = challenge(case.scheme, said.reason, case.asked.moment.now)
+    assert again.get("stale") == "true"
+    await admitted(case.scheme, answered(again), case.asked)
+
+
+@pytest.mark.rfc("7616-5")
+@pytest.mark.parametrize("name", NONCES)
+async def test_a_wrong_response_is_never_stale(name: str) -> None:
+    """Whatever the nonce: who is told stale knows that the password was right."""
+    case = Case(name)
+    told = await case.told("wrong")
+
+    said = await present(case.scheme, told, case.asked)
+
+    assert isinstance(said, Rejected)
+    assert (said.reason.code, said.facts) == ("response.wrong", {})
+    assert challenge(case.scheme, said.reason).get("stale") is None
+
+
+@pytest.mark.parametrize("name", NONCES)
+async def test_while_no_attempt_is_left_right_and_wrong_are_one(name: str) -> None:
+    """A 429 for both, also where the nonce is no good: no 401 between them tells which guess was right."""
+    case = Case(name, attempts=few())
+    right, wrong = await case.told(), answered(case.challenge, "wrong", count=200)
+    await exhaust(case.scheme)
+
+    told = [await present(case.scheme, one, case.asked) for one in (wrong, right, right)]
+
+    assert all(isinstance(one, Rejected) for one in told)
+    assert {one.reason for one in told if isinstance(one, Rejected)} == {ATTEMPTS_EXCEEDED}
+    assert len({str(one.facts) for one in told if isinstance(one, Rejected)}) == 1
+
+
+async def test_while_no_attempt_is_left_another_resource_is_a_429_too() -> None:
+    """The 400 would tell that the response was right."""
+    scheme = digest(attempts=few())
+    await exhaust(scheme)
+
+    told = [answered(challenge(scheme), word, uri="/elsewhere") for word in ("wonderland", "wrong")]
+
+    assert [await refused(scheme, one) for one in told] == ["attempts.exceeded"] * 2
+
+
+async def test_while_no_attempt_is_left_a_count_is_not_used() -> None:
+    """The same header is good once the bucket has filled up again."""
+    clock = Clock()
+    scheme = digest(attempts=Attempts(pair=Rate(2, 60.0), clock=clock))
+    told = answered(challenge(scheme))
+    await exhaust(scheme)
+    assert await refused(scheme, told) == "attempts.exceeded"
+
+    clock.now += 120
+    await admitted(scheme, told)
+
+
+async def test_an_unknown_name_and_a_disabled_account_run_out_of_attempts_as_any() -> None:
+    """A disabled account whose password is right, too."""
+    scheme = digest(attempts=few())
+
+    for name, password in [("nobody", "x"), ("mallory", "secret")]:
+        codes = [await refused(scheme, answered(challenge(scheme), password, name)) for _ in range(3)]
+        assert codes[2] == "attempts.exceeded"
+        assert "attempts.exceeded" not in codes[:2]
+
+
+async def test_without_attempts_guessing_is_not_slowed() -> None:
+    """None switches it off."""
+    scheme = digest(attempts=None)
+
+    await exhaust(scheme, 30)
+    await admitted(scheme, answered(challenge(scheme)))
+
+
+async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
+    """The account's own bucket counts only for networks from which nobody has logged in to it."""
+    scheme = digest(attempts=Attempts(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=Clock()))
+    await admitted(scheme, answered(challenge(scheme)), request(client="192.0.2.1"))
+
+    for stranger in range(10):
+        told = answered(challenge(scheme), "guess")
+        await present(scheme, told, request(client=f"198.51.100.{stranger}"))
+    strange = await refused(scheme, answered(challenge(scheme)), request(client="203.0.113.1"))
+
+    assert strange == "attempts.exceeded"
+    await admitted(scheme, answered(challenge(scheme)), request(client="192.0.2.1"))
+
+
+# --- What comes before what -------------------------------------------------------------------------------------------
+
+
+async def test_each_thing_that_is_wrong_hides_what_is_judged_after_it() -> None:
+    """From the outside in: what was asked for, the response, the attempts, the resource, the nonce, its age last."""
+    scheme = digest(attempts=few(3))
+    asked = challenge(scheme)
+    await admitted(scheme, answered(asked, count=1))
+    wrong: dict[str, Any] = {"realm": "x", "opaque": "x", "algorithm": "MD5", "qop": "x", "uri": "/elsewhere"}
+    codes = []
+
+    for name in ("realm", "opaque", "algorithm", "qop", "uri"):
+        codes.append(await refused(scheme, answered(asked, "wrong", **wrong), request(LATE)))
+        if name != "uri":
+            del wrong[name]
+    codes.append(await refused(scheme, answered(asked, uri="/elsewhere"), request(LATE)))
+    codes.append(await refused(scheme, answered(asked, count=1), request(LATE)))
+    codes.append(await refused(scheme, answered(asked, count=1)))
+
+    assert codes == [
+        "realm.foreign",
+        "opaque.foreign",
+        "algorithm.unoffered",
+        "qop.unoffered",
+        "response.wrong",
+        "uri.mismatch",
+        "nonce.stale",
+        "nonce.replayed",
+    ]
+
+
+@pytest.mark.rfc("7616-9")
+async def test_what_was_not_verified_uses_no_count() -> None:
+    """gsm-sip-bridge PR #21: a stranger with the greatest count there is does not lock the owner out."""
+    scheme = digest(attempts=None)
+    asked = challenge(scheme)
+    strange: list[dict[str, Any]] = [
+        {"password": "wrong"},
+        {"username": "nobody"},
+        {"username": "mallory", "password": "secret"},
+        {"uri": "/elsewhere"},
+        {"realm": "cameras"},
+    ]
+
+    for changes in strange:
+        await refused(scheme, answered(asked, count=2**32 - 1, **changes))
+
+    for count in (1, 2, 3):
+        await admitted(scheme, answered(asked, count=count))
+
+
+async def test_a_nonce_is_not_bound_to_a_name() -> None:
+    """Two who share a cache of challenges do not use up each other's but by the count."""
+    scheme = digest()
+    asked = challenge(scheme)
+
+    await admitted(scheme, answered(asked, count=1))
+    await admitted(scheme, answered(asked, "Secret, or not?", "Jäsøn", count=2))
+    assert await refused(scheme, answered(asked, "Secret, or not?", "Jäsøn", count=1)) == "nonce.replayed"
+
+
+@pytest.mark.rfc("7616-9")
+@pytest.mark.parametrize("store", [lambda: None, Network])
+async def test_of_all_that_come_at_once_one_is_let_in(store: Callable[[], NonceStore | None]) -> None:
+    """Each count is used in one step, however the requests interleave."""
+    scheme = digest(Cards(at_hand=False), nonces=store())
+    told = answered(challenge(scheme))
+    codes: list[str] = []
+
+    async def one() -> None:
+        said = await present(scheme, told)
+        codes.append("" if isinstance(said, Accepted) else said.reason.code)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(200):
+            tasks.start_soon(one)
+
+    assert sorted(codes) == ["", *["nonce.replayed"] * 199]
+
+
+# --- Several processes, and several secrets ---------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7616-6")
+async def test_two_processes_with_one_secret_take_each_others_nonces() -> None:
+    """Each accepts a count once: the promise of ``MemoryNonces`` is that of one process."""
+    one, other = digest(), digest()
+    challenge(other)
+    told = answered(challenge(one))
+
+    await admitted(one, told)
+    await admitted(other, told)
+    assert [await refused(scheme, told) for scheme in (one, other)] == ["nonce.replayed"] * 2
+
+
+async def test_with_one_store_a_count_is_good_once_for_all() -> None:
+    """Two schemes that share a store begin it twice, and neither reopens the other's."""
+    nonces = MemoryNonces()
+    one, other = digest(nonces=nonces), digest(nonces=nonces)
+    told = answered(challenge(one))
+    challenge(other, now=NOW + 1)
+
+    await admitted(one, told)
+    assert await refused(other, told) == "nonce.replayed"
+
+
+async def test_a_redeploy_with_another_secret_prompts_nobody() -> None:
+    """Unknown is stale where the response is right, so that the client goes on by itself."""
+    before, after = digest(), digest(secret=OTHER_SECRET)
+
+    assert await refused(after, answered(challenge(before))) == "nonce.unknown"
+
+
+async def test_secrets_are_rotated() -> None:
+    """The first mints, all are known."""
+    old, both, new = digest(), digest(secret=[OTHER_SECRET, SECRET]), digest(secret=OTHER_SECRET)
+    for scheme in (old, both, new):
+        challenge(scheme, now=NOW - 1)
+
+    await admitted(both, answered(challenge(old)))
+    await admitted(new, answered(challenge(both)))
+    assert await refused(old, answered(challenge(both))) == "nonce.unknown"
+
+
+async def test_a_nonce_of_another_realm_is_none_of_ours() -> None:
+    """Under the same secret."""
+    elsewhere = challenge(digest(realm="cameras")).get("nonce")
+    scheme = digest()
+
+    assert await refused(scheme, answered(challenge(scheme), nonce=elsewhere)) == "nonce.unknown"
+
+
+# --- auth-int ---------------------------------------------------------------------------------------------------------
+
+
+def with_body(body: bytes, method: str = "POST") -> AuthRequest:
+    """A request with this body."""
+
+    async def read(limit: int) -> bytes:
+        return body[: limit + 1]
+
+    return AuthRequest(http(method=method), path="/", moment=Moment(NOW, 60.0), reader=read)
+
+
+@pytest.mark.rfc("7616-11", "7616-14")
+@pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-256-sess"])
+async def test_auth_int_protects_the_body(algorithm: str) -> None:
+    """And is answered with ``qop=auth``: the body of the answer is not known yet."""
+    scheme = digest(qop=("auth", "auth-int"), algorithms=[algorithm])
+    asked = challenge(scheme)
+    told = answered(asked, method="POST", body=b"ten pounds", qop="auth-int")
+
+    assert await refused(scheme, told, with_body(b"ten pounds!")) == "response.wrong"
+    info = await admitted(scheme, told, with_body(b"ten pounds"))
+
+    assert info["qop"] == "auth"
+    assert info["rspauth"] == response(told, key(told, "wonderland"), method="", qop="auth")
+
+
+async def test_with_auth_beside_it_a_body_is_not_read() -> None:
+    """Who does not protect it does not wait for it."""
+    scheme = digest(qop=("auth", "auth-int"))
+
+    async def unread(limit: int) -> bytes:
+        raise AssertionError
+
+    asked = AuthRequest(http(), path="/", moment=Moment(NOW, 60.0), reader=unread)
+    await admitted(scheme, answered(challenge(scheme)), asked)
+
+
+async def test_where_auth_int_alone_is_offered_auth_is_a_downgrade() -> None:
+    """7616-8."""
+    scheme = digest(qop=("auth-int",))
+    told = answered(challenge(scheme), method="POST", body=b"x")
+
+    assert told["qop"] == "auth-int"
+    assert await refused(scheme, answered(challenge(scheme), qop="auth")) == "qop.unoffered"
+    await admitted(scheme, told, with_body(b"x"))
+
+
+async def test_a_body_beyond_the_limit_is_a_413() -> None:
+    """Whoever sent it, for nobody is looked up; the limit itself is not beyond it."""
+    cards = Cards()
+    scheme = digest(cards, qop=("auth-int",), limit=10)
+    told = answered(challenge(scheme), method="POST", body=b"x" * 11)
+
+    with pytest.raises(RequestBodyError) as caught:
+        await present(scheme, told, with_body(b"x" * 11))
+    assert caught.value.reason is BODY_TOO_LARGE
+    assert cards.asked == []
+
+    await admitted(scheme, answered(challenge(scheme), method="POST", body=b"x" * 10), with_body(b"x" * 10))

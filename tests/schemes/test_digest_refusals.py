@@ -1,0 +1,228 @@
+"""What Digest refuses, without ASGI: another resource, what was not asked for, and who does not know the password."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+import pytest
+
+from authguard.model import Rejected
+from authguard.reasons import (
+    CREDENTIALS_MALFORMED,
+    URI_MISMATCH,
+)
+from authguard.schemes import offered
+from authguard.stores.hashes import hash_of
+from authguard.wire.digest import Hash
+from tests.schemes.digests import (
+    Cards,
+    admitted,
+    answered,
+    challenge,
+    digest,
+    present,
+    refused,
+    request,
+)
+
+# --- The uri ----------------------------------------------------------------------------------------------------------
+
+SAME: list[tuple[str, dict[str, Any]]] = [
+    ("/", {}),
+    ("/?", {}),
+    ("https://testserver/", {}),
+    ("https://testserver", {}),
+    ("http://another.example/", {}),
+    ("/a%2Fb", {"path": "/a/b", "raw_path": b"/a%2Fb"}),
+    ("/%C3%A4?q=%20&r", {"path": "/ä", "raw_path": b"/%C3%A4", "query_string": b"q=%20&r"}),
+    ("http://testserver/a?b", {"path": "/a", "raw_path": b"http://testserver/a", "query_string": b"b"}),
+    ("/api/a", {"path": "/api/a", "raw_path": b"/api/a", "root_path": "/api"}),
+    ("*", {"path": "*", "raw_path": b"*"}),
+]
+
+
+@pytest.mark.rfc("7616-10")
+@pytest.mark.parametrize(("uri", "scope"), SAME, ids=[uri for uri, _ in SAME])
+async def test_the_uri_may_name_the_resource_in_several_forms(uri: str, scope: dict[str, Any]) -> None:
+    """Pain 17: scheme and authority are dropped, and so is a final question mark, which ASGI does not tell of."""
+    scheme = digest()
+
+    await admitted(scheme, answered(challenge(scheme), uri=uri), request(**scope))
+
+
+ELSEWHERE: list[tuple[str, dict[str, Any], str]] = [
+    ("/a", {}, "path"),
+    ("", {}, "path"),
+    ("//", {}, "path"),
+    ("/#", {}, "path"),
+    ("*", {}, "path"),
+    ("/?x", {}, "query"),
+    ("/", {"query_string": b"x"}, "query"),
+    ("/?y", {"query_string": b"x"}, "query"),
+    ("/?%78", {"query_string": b"x"}, "query"),
+    ("/a/b", {"path": "/a/b", "raw_path": b"/a%2Fb"}, "path"),
+    ("/a%2fb", {"path": "/a/b", "raw_path": b"/a%2Fb"}, "path"),
+    ("/A", {"path": "/a", "raw_path": b"/a"}, "path"),
+    ("/a", {"path": "/a/", "raw_path": b"/a/"}, "path"),
+    ("/api/a", {"path": "/a", "raw_path": b"/a"}, "path"),
+]
+
+
+@pytest.mark.rfc("7616-10")
+@pytest.mark.parametrize(("uri", "scope", "part"), [case for case in ELSEWHERE if case[0]])
+async def test_a_captured_header_is_no_good_elsewhere(uri: str, scope: dict[str, Any], part: str) -> None:
+    """Section 3.4.6: a right response for another resource is a 400, and neither of the two is told."""
+    scheme = digest()
+
+    said = await present(scheme, answered(challenge(scheme), uri=uri), request(**scope))
+
+    assert isinstance(said, Rejected)
+    assert (said.reason, said.reason.status, said.facts) == (URI_MISMATCH, 400, {"differs_in": part})
+    assert said.subject == "alice"
+
+
+@pytest.mark.rfc("7616-10")
+async def test_what_a_proxy_takes_off_is_put_back() -> None:
+    """Clients digest what they see: the prefix, whether the target came in origin-form or in absolute-form."""
+    scheme = digest(public_prefix="/api")
+    for raw_path in (b"/a", b"http://inside/a"):
+        asked = request(path="/a", raw_path=raw_path)
+        await admitted(scheme, answered(challenge(scheme), uri="/api/a"), asked)
+        assert await refused(scheme, answered(challenge(scheme), uri="/a"), asked) == "uri.mismatch"
+
+
+# --- What is not an answer to a challenge of ours ---------------------------------------------------------------------
+
+FOREIGN: list[tuple[dict[str, Any], str, dict[str, object]]] = [
+    ({"realm": "cameras"}, "realm.foreign", {}),
+    ({"realm": "Orders"}, "realm.foreign", {}),
+    ({"opaque": "x"}, "opaque.foreign", {}),
+    ({"opaque": ""}, "opaque.foreign", {}),
+    ({"opaque": None}, "opaque.foreign", {"missing": ("opaque",)}),
+    ({"algorithm": "MD5"}, "algorithm.unoffered", {"algorithm": "MD5", "wanted": ("SHA-256",)}),
+    ({"algorithm": None}, "algorithm.unoffered", {"algorithm": "MD5", "wanted": ("SHA-256",)}),
+    ({"algorithm": "SHA-256-sess"}, "algorithm.unoffered", {"algorithm": "SHA-256-SESS", "wanted": ("SHA-256",)}),
+    ({"algorithm": "SHA-512-256"}, "algorithm.unoffered", {"algorithm": "SHA-512-256", "wanted": ("SHA-256",)}),
+    ({"qop": "auth-int"}, "qop.unoffered", {"qop": "auth-int", "wanted": ("auth",)}),
+    ({"qop": "AUTH"}, "qop.unoffered", {"qop": "AUTH", "wanted": ("auth",)}),
+    ({"qop": "none"}, "qop.unoffered", {"qop": "none", "wanted": ("auth",)}),
+]
+
+
+@pytest.mark.rfc("7616-8")
+@pytest.mark.parametrize(("changes", "code", "facts"), FOREIGN)
+async def test_what_was_not_asked_for_is_refused(changes: dict[str, Any], code: str, facts: dict[str, object]) -> None:
+    """Section 3.4: no realm of the client's choosing and no downgrade, though the response is right in itself."""
+    cards = Cards()
+    scheme = digest(cards)
+
+    said = await present(scheme, answered(challenge(scheme), **changes))
+
+    assert isinstance(said, Rejected)
+    assert (said.reason.code, said.subject, said.facts) == (code, "alice", facts)
+    assert cards.asked == []
+
+
+@pytest.mark.rfc("7616-8")
+async def test_an_algorithm_may_be_written_in_any_case() -> None:
+    """As in the challenge's own name."""
+    scheme = digest()
+
+    await admitted(scheme, answered(challenge(scheme), algorithm="sha-256"))
+
+
+@pytest.mark.parametrize(
+    ("rest", "problem"),
+    [
+        (b"", "no realm"),
+        (b"foo", "not a list of auth-params"),
+        (b'username="alice", realm="orders", nonce="n", uri="/", response="' + b"0" * 64 + b'"', "no qop"),
+        (b"qop=auth, qop=auth", "duplicate auth-param"),
+    ],
+)
+async def test_what_is_malformed_is_refused_before_anybody_is_looked_up(rest: bytes, problem: str) -> None:
+    """RFC 2069's form too. Pain 21: ``Digest foo`` is a 401."""
+    cards = Cards()
+
+    said = await present(digest(cards), rest)
+
+    assert isinstance(said, Rejected)
+    assert (said.reason, said.subject, said.facts) == (CREDENTIALS_MALFORMED, None, {"problem": problem})
+    assert cards.asked == []
+
+
+# --- Unknown, wrong, disabled: one answer -----------------------------------------------------------------------------
+
+STRANGERS = [
+    ("alice", "wrong", "response.wrong"),
+    ("alice", "", "response.wrong"),
+    ("nobody", "wonderland", "user.unknown"),
+    ("mallory", "wrong", "response.wrong"),
+    ("mallory", "secret", "account.disabled"),
+]
+
+
+@pytest.mark.rfc("7616-5", "7616-15")
+@pytest.mark.parametrize(("username", "password", "code"), STRANGERS)
+async def test_who_is_not_let_in_is_told_apart_in_the_log_alone(username: str, password: str, code: str) -> None:
+    """A 401 without ``stale``: who is asked for a password learns nothing else."""
+    scheme = digest()
+
+    said = await present(scheme, answered(challenge(scheme), password, username))
+
+    assert isinstance(said, Rejected)
+    assert (said.reason.code, said.reason.status, said.subject) == (code, 401, username)
+    assert (said.proven, said.facts, said.response_headers) == (False, {}, ())
+    assert challenge(scheme, said.reason).get("stale") is None
+
+
+@pytest.mark.rfc("7616-17")
+async def test_responses_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole of what is expected with the whole of what was sent, also where nobody is known by the name."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def spy(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    compare = hmac.compare_digest
+    scheme = digest()
+    told = answered(challenge(scheme))
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+
+    await admitted(scheme, told)
+    await refused(scheme, {**told, "username": "nobody"})
+
+    right = (told["response"] or "").encode()
+    assert (right, right) in compared
+    assert compared[-1][1] == right != compared[-1][0]
+    assert {len(one) for one, other in compared if other == right} == {64}
+
+
+ALGORITHMS = ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess", "MD5", "MD5-sess"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_who_is_unknown_costs_what_anybody_costs(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same number of hashes, each of as many octets; a name of another length is another length."""
+    sizes: list[int] = []
+
+    def counting(name: str) -> Hash:
+        hashed = hash_of(name)
+
+        def count(octets: bytes) -> bytes:
+            sizes.append(len(octets))
+            return hashed(octets)
+
+        return count
+
+    monkeypatch.setattr(offered, "hash_of", counting)
+    scheme = digest(Cards(algorithm.removesuffix("-sess")), algorithms=[algorithm])
+    costs = set()
+    for username, password in [("alice", "wrong"), ("nobody", "x"), ("mallory", "secret"), ("mallory", "x")]:
+        sizes.clear()
+        assert isinstance(await present(scheme, answered(challenge(scheme), password, username)), Rejected)
+        costs.add(tuple(sizes))
+
+    assert len(costs) == 1

@@ -1,0 +1,336 @@
+"""Which counts of a nonce were used: each is good once, in any order, whatever is forgotten."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authguard.errors import ConfigurationError
+from authguard.schemes.nonces import WINDOW, MemoryNonces
+from authguard.stores.digests import Claim, NoncesAtHand
+from authguard.wire.nonce import RANDOM, Nonce
+from tests.minting import NOW
+
+LIFE = 300.0
+
+
+def begun(now: float = NOW, **options: Any) -> MemoryNonces:
+    """A memory that has begun."""
+    nonces = MemoryNonces(**options)
+    nonces.begin(now)
+    return nonces
+
+
+def claim(
+    nonces: MemoryNonces, count: int = 1, nonce: bytes = b"n", *, minted_at: float = NOW, now: float = NOW + 1
+) -> Claim:
+    """One use of a nonce that lives as long as all of them."""
+    return nonces.held(nonce, count, minted_at=minted_at, expires_at=minted_at + LIFE, now=now)
+
+
+def claims(nonces: MemoryNonces, *counts: int) -> list[str]:
+    """What is said of each count of one nonce, by its first letter: FRESH, REPLAYED, OUTSIDE, ``x`` for FORGOTTEN."""
+    letters = {Claim.FRESH: "F", Claim.REPLAYED: "R", Claim.OUTSIDE: "O", Claim.FORGOTTEN: "x"}
+    return [letters[claim(nonces, count)] for count in counts]
+
+
+def fill(nonces: MemoryNonces, number: int, *, minted_at: float = NOW, now: float = NOW + 1) -> None:
+    """So many nonces of others."""
+    for index in range(number):
+        stamp = minted_at + index * 1e-6
+        assert claim(nonces, 1, secrets.token_bytes(20), minted_at=stamp, now=now) is Claim.FRESH
+
+
+# --- One nonce --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7616-9")
+def test_each_count_is_good_once() -> None:
+    """In order."""
+    assert claims(begun(), 1, 2, 2, 1, 3, 3) == ["F", "F", "R", "R", "F", "R"]
+
+
+@pytest.mark.rfc("7616-9")
+def test_counts_may_come_in_any_order() -> None:
+    """Pain 37: a browser's parallel requests overtake one another."""
+    assert claims(begun(), 5, 1, 3, 4, 2, 3, 6, 5) == ["F", "F", "F", "F", "F", "R", "F", "R"]
+
+
+@pytest.mark.rfc("7616-9")
+def test_counts_may_be_skipped() -> None:
+    """What a proxy or a cancelled request swallowed never comes."""
+    assert claims(begun(), 1, 40, 2**32 - 1, 2**32 - 1) == ["F", "F", "F", "R"]
+
+
+@pytest.mark.rfc("7616-9")
+def test_what_is_below_the_window_is_outside_it() -> None:
+    """The window is so wide that 128 requests may overtake one."""
+    first = 1000
+
+    assert claims(begun(), first, first - WINDOW, first - WINDOW + 1, first - WINDOW + 1) == ["F", "O", "F", "R"]
+    assert claims(begun(), 1, 1 + WINDOW, 1, 2, 2) == ["F", "F", "O", "F", "R"]
+    assert claims(begun(), 1, WINDOW, 1, WINDOW + 1, 1) == ["F", "F", "R", "F", "O"]
+
+
+@pytest.mark.parametrize("above", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 5 * WINDOW])
+def test_the_window_moves_with_the_highest_count(above: int) -> None:
+    """What was used stays used as long as the window shows it."""
+    used = [7, 9, 9 + above]
+    nonces = begun()
+    claims(nonces, *used)
+
+    told = claims(nonces, *range(1, 9 + above + 2))
+
+    for count, letter in enumerate(told, 1):
+        outside = count <= 9 + above - WINDOW
+        assert letter == ("O" if outside else "R" if count in used else "F"), count
+
+
+async def test_asked_with_await_it_says_the_same() -> None:
+    """It has its answer at hand."""
+    nonces = begun()
+    options: dict[str, float] = {"minted_at": NOW, "expires_at": NOW + LIFE, "now": NOW}
+
+    assert isinstance(nonces, NoncesAtHand)
+    assert [await nonces.claim(b"n", 1, **options) for _ in range(2)] == [Claim.FRESH, Claim.REPLAYED]
+
+
+# --- What is forgotten is not taken again -----------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7616-9")
+def test_a_nonce_of_before_the_beginning_is_forgotten() -> None:
+    """It may have been used, and nobody here would know; one that is minted at the very beginning is not of before."""
+    nonces = begun(NOW)
+
+    assert claim(nonces, minted_at=NOW - 1) is Claim.FORGOTTEN
+    assert claim(nonces, minted_at=NOW - 1e-5) is Claim.FORGOTTEN
+    assert claim(nonces, minted_at=Nonce.mint(NOW, bytes(RANDOM)).issued_at) is Claim.FRESH
+
+
+def test_what_has_not_begun_takes_nothing() -> None:
+    """Nobody can say what was used before."""
+    assert claim(MemoryNonces()) is Claim.FORGOTTEN
+
+
+def test_it_begins_once() -> None:
+    """Two schemes that share one begin it twice: neither forgets what the other minted, nor reopens what was."""
+    nonces = begun(NOW)
+    nonces.begin(NOW + 100)
+    assert claim(nonces, nonce=b"a", minted_at=NOW + 50, now=NOW + 101) is Claim.FRESH
+
+    nonces.begin(NOW - 100)
+    assert claim(nonces, nonce=b"b", minted_at=NOW - 50) is Claim.FORGOTTEN
+
+
+def test_where_there_are_too_many_the_oldest_are_forgotten() -> None:
+    """What is forgotten is refused from then on, and so is what nobody has seen and is as old."""
+    nonces = begun(most=1_000)
+    assert claim(nonces, nonce=b"old") is Claim.FRESH
+    fill(nonces, 2_000, minted_at=NOW + 2)
+
+    assert len(nonces) <= 1_000
+    assert claim(nonces, 2, b"old") is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"unseen") is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"new", minted_at=NOW + 3) is Claim.FRESH
+
+
+def test_the_youngest_of_what_is_forgotten_is_what_counts() -> None:
+    """Not the last: a nonce of a host that is ahead comes before one of our own, which is older."""
+    nonces = begun(most=1_000)
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FRESH
+    fill(nonces, 124, minted_at=NOW + 1)
+    fill(nonces, 900, minted_at=NOW + 60)
+
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"unseen", minted_at=NOW + 49) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"younger", minted_at=NOW + 51) is Claim.FRESH
+
+
+def test_what_was_forgotten_once_stays_so_though_older_ones_are_forgotten_after_it() -> None:
+    """As when the clock was set back between them."""
+    nonces = begun(most=1_000)
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FRESH
+    fill(nonces, 824, minted_at=NOW + 10)
+    fill(nonces, 300, minted_at=NOW + 51)
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FORGOTTEN
+
+    fill(nonces, 600, minted_at=NOW + 52)
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FORGOTTEN
+
+
+def test_what_has_expired_is_let_go() -> None:
+    """Without anybody's asking for it again; the rest stays known."""
+    nonces = begun()
+    fill(nonces, 100)
+    fill(nonces, 10, minted_at=NOW + LIFE - 1, now=NOW + LIFE - 1)
+    assert len(nonces) == 110
+
+    fill(nonces, 1, minted_at=NOW + LIFE + 1, now=NOW + LIFE + 1)
+    assert len(nonces) == 11
+    assert claim(nonces, nonce=b"unseen", now=NOW + LIFE + 1) is Claim.FORGOTTEN
+
+
+def test_a_steady_stream_keeps_no_more_than_lives() -> None:
+    """And an eighth of a life beyond that: at ten nonces a second, for ten lives."""
+    nonces, most = begun(), 0
+    for tenth in range(int(10 * LIFE) * 10):
+        fill(nonces, 1, minted_at=NOW + tenth / 10, now=NOW + tenth / 10)
+        most = max(most, len(nonces))
+
+    assert most <= LIFE * 10 * 9 / 8 + 10
+
+
+def test_lives_of_different_lengths_may_share_one() -> None:
+    """Two schemes with one store: of a long-lived nonce no count is good twice, though it may be forgotten early."""
+    nonces = begun()
+    long = {"minted_at": NOW, "expires_at": NOW + 86_400}
+    assert nonces.held(b"long", 1, **long, now=NOW) is Claim.FRESH
+
+    said = []
+    for second in range(1, 60):
+        short = {"minted_at": NOW + second, "expires_at": NOW + second + 1}
+        assert nonces.held(b"%d" % second, 1, **short, now=NOW + second) is Claim.FRESH
+        said.append(nonces.held(b"long", 1, **long, now=NOW + second))
+
+    assert set(said) <= {Claim.REPLAYED, Claim.FORGOTTEN}
+    assert len(nonces) < 60
+
+
+class Model:
+    """What a naive memory knows, which never forgets, and what a process does to the one that is tried."""
+
+    def __init__(self) -> None:
+        self.now = self.newest = NOW
+        self.nonces = begun(most=1_000)
+        self.minted: list[tuple[bytes, float]] = []
+        self.used: set[tuple[bytes, int]] = set()
+
+    def go(self, seconds: float) -> None:
+        self.now += seconds
+
+    def mint(self, skew: float) -> None:
+        """One of this process, or of a host whose clock is ahead."""
+        self.minted.append((secrets.token_bytes(20), self.now + skew))
+        self.newest = max(self.newest, self.now + skew)
+
+    def claim(self, which: int, count: int) -> None:
+        if not self.minted:
+            return
+        nonce, minted_at = self.minted[which % len(self.minted)]
+        if not minted_at - 60 <= self.now < minted_at + LIFE:
+            return  # a scheme does not ask
+        said = claim(self.nonces, count, nonce, minted_at=minted_at, now=self.now)
+        if said is Claim.FRESH:
+            assert (nonce, count) not in self.used
+            self.used.add((nonce, count))
+        if said is Claim.REPLAYED:
+            assert (nonce, count) in self.used
+
+    def crowd(self, number: int) -> None:
+        for _ in range(number):
+            claim(self.nonces, 1, secrets.token_bytes(20), minted_at=self.now, now=self.now)
+
+    def restart(self) -> None:
+        """The clock of the new process is past every stamp that the old one took."""
+        self.now = max(self.now, self.newest) + 0.001
+        self.nonces = begun(self.now, most=1_000)
+
+
+actions = st.one_of(
+    st.tuples(st.just("claim"), st.integers(0, 20), st.integers(1, 8) | st.integers(1, 400)),
+    st.tuples(st.just("claim"), st.integers(0, 20), st.integers(1, 3)),
+    st.tuples(st.just("mint"), st.just(0.0) | st.floats(0, 60)),
+    st.tuples(st.just("go"), st.floats(0, 400) | st.floats(-400, 0) | st.sampled_from([0.0, 1e-6, 40.0, LIFE])),
+    st.tuples(st.just("crowd"), st.sampled_from([1, 124, 125, 126, 900, 1_100])),
+    st.tuples(st.just("restart")),
+)
+
+
+@pytest.mark.rfc("7616-9")
+@settings(deadline=None, max_examples=400)
+@given(st.lists(actions, min_size=1, max_size=40))
+def test_no_count_of_a_nonce_is_good_twice_whatever_happens(done: list[tuple[Any, ...]]) -> None:
+    """Against a set that never forgets: crowds that push out, restarts, hosts ahead, clocks that go back."""
+    model = Model()
+    model.mint(0.0)
+
+    for name, *arguments in done:
+        getattr(model, name)(*arguments)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 300)), max_size=200))
+def test_what_is_remembered_is_told_exactly(uses: list[tuple[int, int]]) -> None:
+    """Where nothing is pushed out, FRESH, REPLAYED and OUTSIDE are what a set of all uses says."""
+    nonces, used = begun(), dict.fromkeys(range(4), frozenset[int]())
+
+    for which, count in uses:
+        highest = max(used[which], default=0)
+        wanted = (
+            Claim.OUTSIDE
+            if used[which] and count <= highest - WINDOW
+            else Claim.REPLAYED
+            if count in used[which]
+            else Claim.FRESH
+        )
+        assert claim(nonces, count, bytes([which])) is wanted
+        if wanted is Claim.FRESH:
+            used[which] |= {count}
+
+
+def test_of_many_threads_one_is_fresh() -> None:
+    """The store is shared by event loops in several threads, and each claim is one step."""
+    nonces, answers, gate = begun(), list[Claim](), threading.Barrier(8)
+
+    def claim_all() -> None:
+        gate.wait(30)
+        answers.extend([claim(nonces, count) for count in range(1, 101)])
+
+    threads = [threading.Thread(target=claim_all) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(answers) == 800
+    assert answers.count(Claim.FRESH) <= 100
+    assert set(answers) <= {Claim.FRESH, Claim.REPLAYED, Claim.OUTSIDE}
+    assert claim(nonces, 100) is Claim.REPLAYED
+
+
+# --- Memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1_000, 100_000])
+def test_a_nonce_takes_less_than_200_octets(number: int) -> None:
+    """Whatever its count, and however many there are."""
+    nonces = begun()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for index in range(number):
+            now = NOW + index / 1000
+            identity = Nonce.mint(now, index.to_bytes(RANDOM, "big")).identity
+            claim(nonces, 2**32 - 1, identity, minted_at=now, now=now)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(nonces) == number
+    assert (after - before) / number < 200
+
+
+@pytest.mark.parametrize("most", [0, 999, 10_000_001, True, 1e6, "many", None])
+def test_how_many_are_kept_is_a_number_in_bounds(most: Any) -> None:
+    """By the argument's name, while the app is built."""
+    with pytest.raises(ConfigurationError) as caught:
+        MemoryNonces(most=most)
+
+    assert caught.value.argument == "most"

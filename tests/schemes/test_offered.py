@@ -1,0 +1,209 @@
+"""What a Digest challenge offers, and what of it is refused while the app is built."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from typing import Any
+
+import pytest
+
+from authguard.errors import ConfigurationError
+from authguard.schemes.offered import (
+    PER_PROCESS,
+    SHORTEST,
+    check_held,
+    check_prefix,
+    check_qop,
+    check_realm,
+    check_secrets,
+    offered,
+)
+
+RANDOM = bytes(SHORTEST)
+
+
+def _refusal(function: Any, *given: Any) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        function(*given)
+    return caught.value
+
+
+# --- Algorithms -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7616-1", "7616-2")
+def test_algorithms_are_offered_in_the_order_given() -> None:
+    """However their case, they are shown as the RFC writes them; a session's digest is stored as its algorithm's."""
+    found = offered(["sha-256", "SHA-256-SESS", "sha-512-256", "Md5-Sess", "md5"])
+
+    assert [(one.name, one.stored, one.session) for one in found] == [
+        ("SHA-256", "SHA-256", False),
+        ("SHA-256-sess", "SHA-256", True),
+        ("SHA-512-256", "SHA-512-256", False),
+        ("MD5-sess", "MD5", True),
+        ("MD5", "MD5", False),
+    ]
+    assert [len(one.hashed(b"")) for one in found] == [32, 32, 32, 16, 16]
+
+
+@pytest.mark.rfc("7616-2")
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("SHA-512-256", "SHA-256"), "('SHA-256', 'SHA-512-256')"),
+        (("MD5", "SHA-256"), "('SHA-256', 'MD5')"),
+        (("SHA-256", "MD5-sess", "SHA-512-256-sess"), "('SHA-256', 'SHA-512-256-sess', 'MD5-sess')"),
+    ],
+)
+def test_an_order_that_breaks_clients_is_refused_and_the_right_one_told(given: tuple[str, ...], told: str) -> None:
+    """SHA-512-256 first stops curl 7, httpx and aiohttp; MD5 first is what many would take."""
+    error = _refusal(offered, given)
+
+    assert error.argument == "algorithms"
+    assert told in str(error)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (),
+        "SHA-256",
+        b"SHA-256",
+        None,
+        7,
+        ("SHA-1",),
+        ("SHA-512",),
+        ("",),
+        ("-sess",),
+        ("SHA-256-sess-sess",),
+        ("SHA-256", "sha-256"),
+        (["SHA-256"],),
+        (None,),
+    ],
+)
+def test_other_algorithms_are_refused(given: Any) -> None:
+    """By the argument's name; and no algorithm stands twice."""
+    assert _refusal(offered, given).argument == "algorithms"
+
+
+def test_md5_is_refused_where_the_platform_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FIPS: hashlib raises ValueError there. SHA-256 works on."""
+
+    def forbidden(*_: object, **__: object) -> Any:
+        raise ValueError("[digital envelope routines] unsupported")
+
+    monkeypatch.setattr(hashlib, "md5", forbidden)
+
+    error = _refusal(offered, ("SHA-256", "MD5-sess"))
+    assert (error.argument, error.__cause__) == ("algorithms", None)
+    assert "FIPS" in str(error)
+    assert len(offered(("SHA-256",))) == 1
+
+
+@pytest.mark.rfc("7616-1")
+def test_sha_512_256_works_where_openssl_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it is that of cryptography, and the same."""
+    (there,) = offered(("SHA-512-256",))
+
+    def lacking(name: str, *_: object, **__: object) -> Any:
+        raise ValueError(f"unsupported hash type {name}")
+
+    monkeypatch.setattr(hashlib, "new", lacking)
+    (elsewhere,) = offered(("SHA-512-256",))
+    monkeypatch.undo()
+
+    assert elsewhere.hashed(b"abc").hex() == "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
+    assert there.hashed(b"abc") == elsewhere.hashed(b"abc")
+
+
+# --- The rest ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [("auth",), ["auth", "auth-int"], iter(("auth-int",))])
+def test_the_kinds_of_protection_are_named(given: Any) -> None:
+    """Auth, with auth-int or instead of it."""
+    assert check_qop(given) in {("auth",), ("auth", "auth-int"), ("auth-int",)}
+
+
+@pytest.mark.parametrize("given", ["auth", b"auth", (), None, ("auth-int", "auth"), ("AUTH",), (["auth"],), ("none",)])
+def test_other_kinds_of_protection_are_refused(given: Any) -> None:
+    """Nor can there be none: the form of RFC 2069 is not offered."""
+    assert _refusal(check_qop, given).argument == "qop"
+
+
+@pytest.mark.parametrize("given", ["", 'a "b"', "a\\b", "a\nb", "a\x7f", "\ud800", None, 7, b"orders"])
+def test_a_realm_that_clients_read_in_several_ways_is_refused(given: Any) -> None:
+    """Some undo escapes before they hash, and some do not."""
+    assert _refusal(check_realm, given).argument == "realm"
+
+
+@pytest.mark.rfc("7616-13")
+def test_a_realm_is_in_nfc() -> None:
+    """As it is hashed."""
+    assert check_realm("Gro\u0308ße, here") == "Größe, here"
+
+
+SECRETS: list[Any] = ["a" * 32, b"a" * 32, ["a" * 32], ("a" * 32, b"b" * 40), "ä" * 16]
+
+
+@pytest.mark.parametrize("given", SECRETS)
+def test_a_secret_has_32_octets(given: Any) -> None:
+    """Text is taken in UTF-8; of several the first mints."""
+    found = check_secrets(given, RANDOM)
+
+    assert all(isinstance(one, bytes) and len(one) >= 32 for one in found)
+    assert found[0] in {b"a" * 32, "ä".encode() * 16}
+
+
+def test_a_secret_of_any_octets_may_come_from_the_environment() -> None:
+    """Python reads octets that are not UTF-8 as halves of surrogate pairs."""
+    octets = b"\xff" * 32
+
+    (found,) = check_secrets(octets.decode("utf-8", "surrogateescape"), RANDOM)
+
+    assert len(found) >= 32
+
+
+@pytest.mark.parametrize(
+    "given", [None, "", "S3CR3T" * 5, b"S3CR3T", [], ["a" * 32, "S3CR3T"], [None], 7, {"a" * 32}, bytearray(32)]
+)
+def test_a_secret_that_is_none_is_refused_and_not_quoted(given: Any) -> None:
+    """The message says how to make one."""
+    error = _refusal(check_secrets, given, RANDOM)
+
+    assert error.argument == "secret"
+    assert "secrets.token_urlsafe(32)" in str(error)
+    assert "S3CR3T" not in "".join(traceback.format_exception_only(error))
+
+
+def test_a_secret_of_the_process_is_asked_for_by_name() -> None:
+    """And shows itself by that name."""
+    assert check_secrets(PER_PROCESS, RANDOM) == (RANDOM,)
+    assert repr(PER_PROCESS) == "PER_PROCESS"
+
+
+@pytest.mark.parametrize("given", ["", "/api", "/api/v1", "/a%20b", "/~x;y=1,2"])
+def test_a_prefix_is_as_clients_send_it(given: str) -> None:
+    """A path, escaped, without a final slash."""
+    assert check_prefix(given) == given.encode()
+
+
+@pytest.mark.parametrize(
+    "given", ["api", "/", "/api/", "//api", "/a b", "/ä", "/a?b", "/a%2", "http://x/api", "/api\n", None, b"/api", 7]
+)
+def test_what_is_no_prefix_is_refused(given: Any) -> None:
+    """By the argument's name."""
+    assert _refusal(check_prefix, given).argument == "public_prefix"
+
+
+def test_a_store_has_somebody_for_each_challenge() -> None:
+    """Of this realm and of the algorithm; else the message tells what there is."""
+    both = offered(("SHA-256-sess", "MD5"))
+    check_held({("orders", "SHA-256"), ("orders", "MD5"), ("x", "MD5")}, "orders", both)
+
+    error = _refusal(check_held, {("orders", "MD5"), ("cameras", "SHA-256")}, "orders", both)
+    assert error.argument == "accounts"
+    assert "no SHA-256 digest of realm 'orders'" in str(error)
+    assert "SHA-256 of realm 'cameras', MD5 of realm 'orders'" in str(error)
+    assert "none at all" in str(_refusal(check_held, set(), "orders", both))

@@ -1,0 +1,121 @@
+"""No secret of Digest comes out: not the stored digest, not the app's secret, not what a client presented."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+
+from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.schemes.attempts import Attempts, Rate
+from authguard.schemes.digest import Digest
+from authguard.schemes.minting import Mint
+from authguard.stores.digests import DigestAccount
+from authguard.wire.digest import DigestCredentials
+from tests.schemes.digests import Cards, Network, Told, answered, digest, written
+from tests.schemes.logins import Clock
+from tests.security.gate import Gate
+from tests.test_canary import CANARY, Ears, ears, leaks
+
+__all__ = ["ears"]  # a fixture
+
+SECRET = f"the secret {CANARY}"
+CNONCE = "Hq2vY8sTn4Lk7zRw"
+QUERY = b"token=" + CANARY.encode()
+
+
+def cards() -> Cards:
+    """A store whose ``H(A1)`` are secrets."""
+    return Cards()
+
+
+STORED = [account.ha1 for account in cards().accounts.values()]
+
+
+def failing(error: Exception) -> Cards:
+    """A store that fails with what it knows in its hands."""
+    found = cards()
+    found.accounts["alice"] = error
+    return found
+
+
+SCHEMES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "the store raises": {"accounts": failing(LookupError(STORED[0]))},
+    "the store is down": {"accounts": failing(BackendUnavailable("down"))},
+    "the nonces raise": {"nonces": Network(LookupError(SECRET))},
+    "no attempt is left": {"attempts": Attempts(pair=Rate(1, 60.0), clock=Clock())},
+    "the body": {"qop": ("auth", "auth-int"), "limit": 4},
+}
+
+TOLD: list[dict[str, Any]] = [
+    {},
+    {"password": "wrong"},
+    {"username": "nobody"},
+    {"username": "mallory", "password": "secret"},
+    {"nonce": CANARY},
+    {"realm": CANARY},
+    {"opaque": CANARY},
+    {"uri": f"/elsewhere?token={CANARY}"},
+    {"nc": CANARY},
+    {"response": CANARY},
+    {"userhash": CANARY},
+    {"qop": "auth-int"},
+    {"username*": CANARY},
+]
+
+
+@pytest.mark.rfc("7616-15", "7616-16")
+@pytest.mark.parametrize("name", SCHEMES)
+async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None:
+    """Not in a log, its extra keys or a traceback, not in a record; and what is stored, not in an answer either."""
+    options = dict(SCHEMES[name])
+    scheme = digest(options.pop("accounts", cards()), secret=SECRET, **{"attempts": None, **options})
+    gate = Gate(scheme)
+    statuses, leaked = set(), []
+
+    for changes in TOLD:
+        told: Told = answered(await gate.challenge(), **{"cnonce": CNONCE, "uri": f"/?{QUERY.decode()}", **changes})
+        presented = [value for key in ("nonce", "response", "cnonce") if (value := told[key])]
+        for _ in range(2):
+            answer = await gate.present(told, query_string=QUERY)
+            statuses.add(answer.status)
+            heard = [*ears.heard, *(f"{record} {record!r} {record.extra()}" for record in gate.records)]
+            leaked += [(text, found) for text in heard if (found := leaks(text, SECRET, *STORED, *presented))]
+            sent = repr([value for key, value in answer.exchange.headers if key != b"authentication-info"])
+            leaked += [(sent, found) for found in [leaks(sent, SECRET, *STORED)] if found]
+            ears.heard.clear()
+
+    assert leaked == []
+    assert 401 in statuses
+    assert statuses <= {200, 400, 401, 413, 429, 503}
+
+
+async def test_values_do_not_show_their_secrets() -> None:
+    """Whatever is printed while one looks for a bug."""
+    scheme = digest(cards(), secret=SECRET)
+    gate = Gate(scheme)
+    told = answered(await gate.challenge(), cnonce=CNONCE)
+    mint = Mint([SECRET.encode()], "orders", life=300, store=None, deadline=5)
+    values = [
+        scheme,
+        mint,
+        DigestCredentials.from_auth_params(written(told)),
+        DigestAccount("alice", STORED[0], claims={"password": CANARY}),
+    ]
+
+    shown = [repr(value) + str(value) for value in values]
+
+    presented = [value for key in ("nonce", "response", "cnonce") if (value := told[key])]
+    assert [text for text in shown if leaks(text, SECRET, *STORED, *presented)] == []
+
+
+@pytest.mark.parametrize("secret", [CANARY[:31], [SECRET, CANARY[:20]], [7, CANARY]])
+def test_a_mistake_in_the_set_up_does_not_show_the_secret(secret: Any) -> None:
+    """Not even its cause has it."""
+    with pytest.raises(ConfigurationError) as caught:
+        Digest(cards(), realm="orders", secret=secret)
+
+    shown = [line for line in traceback.format_exception(caught.value) if "CANARY" not in line]
+    assert leaks("".join(shown) + repr(caught.value)) == []

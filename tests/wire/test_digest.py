@@ -1,0 +1,380 @@
+"""The grammar of Digest: what clients write, what is refused, what comes back, and what a uri names."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authguard.wire.authorization import auth_params
+from authguard.wire.challenge import Challenge
+from authguard.wire.digest import DigestCredentials, resource
+from authguard.wire.grammar import WireError
+from tests.wire.test_linearity import steps
+
+# --- What clients write -----------------------------------------------------------------------------------------------
+
+RESPONSE = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+GOOD = {
+    "username": '"alice"',
+    "realm": '"orders"',
+    "nonce": '"n0"',
+    "uri": '"/"',
+    "response": f'"{RESPONSE}"',
+    "qop": "auth",
+    "cnonce": '"c0"',
+    "nc": "00000001",
+}
+
+
+def field(*more: str, **changes: str | None) -> bytes:
+    """What a client writes: good but for the changes, in octets; None leaves a parameter out."""
+    pairs = {**GOOD, **changes}
+    written = [f"{name}={value}" for name, value in pairs.items() if value is not None]
+    return ", ".join([*written, *more]).encode("latin-1")
+
+
+def read(*more: str, **changes: str | None) -> DigestCredentials:
+    """What is made of it."""
+    return DigestCredentials.from_auth_params(field(*more, **changes))
+
+
+def problem(octets: bytes) -> str:
+    """Why it is refused."""
+    with pytest.raises(WireError) as caught:
+        DigestCredentials.from_auth_params(octets)
+    assert caught.value.__context__ is None
+    return caught.value.problem
+
+
+def test_what_is_told_is_told_without_its_quotes() -> None:
+    """The algorithm is MD5 where none is named, and there need be no opaque."""
+    assert read() == DigestCredentials(
+        "alice", b"orders", b"n0", b"/", RESPONSE.encode(), b"auth", b"c0", b"00000001", "MD5", None, False
+    )
+
+
+@pytest.mark.rfc("7616-7", "7616-8")
+@pytest.mark.parametrize("name", ["algorithm", "qop", "nc"])
+def test_quotes_say_nothing(name: str) -> None:
+    """Pain 55: requests and curl write with quotes what others write without."""
+    value = {"algorithm": "SHA-256", **GOOD}[name]
+
+    assert read(**{name: f'"{value}"'}) == read(**{name: value})
+
+
+def test_unknown_parameters_are_ignored_and_so_is_the_case_of_names() -> None:
+    """RFC 9110 section 11.2."""
+    assert read('auth-param="x"', "stale=true", nonce=None, realm=None, REALM='"orders"', Nonce='"n0"') == read()
+
+
+def test_quotes_and_commas_within_quotes_are_the_values_own() -> None:
+    """Escapes are undone, and what is digested is what they stood for."""
+    sent = read(username=r'"a\"li\\ce, qop=none"', realm=r'"or\ders"', uri='"/?a,b=\\"c\\", d"', cnonce=r'"\""')
+
+    assert (sent.username, sent.realm, sent.uri, sent.cnonce) == (
+        r'a"li\ce, qop=none',
+        b"orders",
+        b'/?a,b="c", d',
+        b'"',
+    )
+
+
+@pytest.mark.rfc("7616-13")
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ('"J\u00c3\u00a4s\u00c3\u00b8n"', "Jäsøn"),
+        ('"u\u00cc\u0088"', "ü"),
+        ('"\u00f0\u009f\u0094\u0091"', "\U0001f511"),
+        ('"a:b"', "a:b"),
+    ],
+)
+def test_names_are_utf_8_in_nfc(written: str, name: str) -> None:
+    """Section 4."""
+    assert read(username=written).username == name
+
+
+EXTENDED = [
+    ("UTF-8''J%C3%A4s%C3%B8n%20Doe", "Jäsøn Doe"),
+    ("utf-8'en-GB'%c2%a3", "£"),
+    ("UTF-8''u%CC%88", "ü"),
+    ("\"UTF-8''alice\"", "alice"),
+    ("UTF-8''!#$&+-.^_`|~", "!#$&+-.^_`|~"),
+]
+
+
+@pytest.mark.rfc("7616-7")
+@pytest.mark.parametrize(("written", "name"), EXTENDED)
+def test_extended_names_are_those_of_rfc_8187(written: str, name: str) -> None:
+    """``username*``, in UTF-8 alone, with a language or without."""
+    assert read(f"username*={written}", username=None).username == name
+
+
+@pytest.mark.rfc("7616-12")
+def test_a_hashed_name_is_in_lower_case() -> None:
+    """As stores look it up; of 32 digits or 64."""
+    assert read("userhash=true", username=f'"{RESPONSE.upper()}"').username == RESPONSE
+    assert read("userhash=TRUE", username=f'"{"A" * 32}"').hashed
+    assert not read("userhash=false").hashed
+
+
+@pytest.mark.rfc("7616-17")
+def test_a_response_may_be_in_upper_case() -> None:
+    """Section 3.2 says lower case; upper case says the same."""
+    assert read(response=f'"{RESPONSE.upper()}"') == read()
+
+
+def test_the_algorithm_is_compared_without_regard_to_case_and_to_no_more() -> None:
+    """In octets: in text, one letter of Latin-1 would be two in upper case."""
+    assert read("algorithm=sha-256-Sess").algorithm == "SHA-256-SESS"
+    assert read('algorithm="MD5-se\u00df"').algorithm == "MD5-SE\u00df"
+
+
+@pytest.mark.parametrize(
+    ("written", "count"), [("00000001", 1), ("0000000a", 10), ("0000000A", 10), ("ffffffff", 2**32 - 1)]
+)
+def test_the_count_is_hexadecimal(written: str, count: int) -> None:
+    """What is digested is what was written, whatever its case."""
+    assert (read(nc=written).count, read(nc=written).nc) == (count, written.encode())
+
+
+# --- What is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7616-7")
+@pytest.mark.parametrize("name", ["realm", "nonce", "uri", "response", "qop", "cnonce", "nc", "username"])
+def test_what_must_be_there_is_there_and_not_empty(name: str) -> None:
+    """The form of RFC 2069 has no qop, and is refused."""
+    assert problem(field(**{name: None})) == f"no {name}"
+    assert problem(field(**{name: '""'})) == f"no {name}"
+
+
+@pytest.mark.parametrize("name", [*GOOD, "Nonce", "URI"])
+def test_nothing_stands_twice(name: str) -> None:
+    """Pain 55: not the same value either."""
+    assert problem(field(f"{name}={GOOD[name.lower()]}")) == "duplicate auth-param"
+
+
+@pytest.mark.rfc("7616-8")
+@pytest.mark.parametrize(
+    "nc", ["1", "0000001", "000000001", "0x000001", "0000000g", "+0000001", '" 0000001"', "-0000001"]
+)
+def test_a_count_has_eight_digits(nc: str) -> None:
+    """Neither more nor fewer, and nothing that Python would take for a number."""
+    assert problem(field(nc=nc)) == "nc is not eight hexadecimal digits"
+
+
+MALFORMED: list[tuple[bytes, str]] = [
+    (b"", "no realm"),
+    (b"foo", "not a list of auth-params"),
+    (b"foo=bar", "no realm"),
+    (field(nc="00000000"), "nc is zero"),
+    (field(response='"abc"'), "response is not 32 or 64 hexadecimal digits"),
+    (field(response=f'"{RESPONSE}0"'), "response is not 32 or 64 hexadecimal digits"),
+    (field(response=f'"{RESPONSE[:-1]}g"'), "response is not 32 or 64 hexadecimal digits"),
+    (field("username*=UTF-8''alice"), "both username and username*"),
+    (field("username*=UTF-8''alice", "userhash=true"), "both username and username*"),
+    (field("username*=ISO-8859-1''al", username=None), "username* is not in UTF-8 as of RFC 8187"),
+    (field("username*=UTF-8''", username=None), "username* is not in UTF-8 as of RFC 8187"),
+    (field("username*=UTF-8'alice", username=None), "username* is not in UTF-8 as of RFC 8187"),
+    (field("username*=UTF-8''%4", username=None), "username* is not in UTF-8 as of RFC 8187"),
+    (field("username*=UTF-8''%C3", username=None), "the username is not UTF-8, or holds a control character"),
+    (field("username*=UTF-8''a%0Ab", username=None), "the username is not UTF-8, or holds a control character"),
+    (field("username*=UTF-8''%ED%A0%80", username=None), "the username is not UTF-8, or holds a control character"),
+    (field(username='"\u00e4"'), "the username is not UTF-8, or holds a control character"),
+    (field(username='"a\tb"'), "the username is not UTF-8, or holds a control character"),
+    (field(username='"\u00c2\u0085"'), "the username is not UTF-8, or holds a control character"),
+    (field("userhash=yes"), "userhash is neither true nor false"),
+    (field("userhash="), "not a list of auth-params"),
+    (field('userhash=""'), "userhash is neither true nor false"),
+    (field("userhash=true"), "a hashed username is 32 or 64 hexadecimal digits"),
+    (
+        field("userhash=true", f"username*=UTF-8''{RESPONSE}", username=None),
+        "a hashed username is 32 or 64 hexadecimal digits",
+    ),
+    (field('x="y'), "not a list of auth-params"),
+    (field() + b"\x00", "not a list of auth-params"),
+    (field(cnonce='"a\rb"'), "not a list of auth-params"),
+    (field(*(f"a{number}=b" for number in range(25))), "too many auth-params"),
+]
+
+
+@pytest.mark.rfc("7616-7")
+@pytest.mark.parametrize(("octets", "wanted"), MALFORMED)
+def test_what_is_out_of_the_grammar_is_refused(octets: bytes, wanted: str) -> None:
+    """Each with its own problem, which quotes nothing of it."""
+    assert problem(octets) == wanted
+
+
+# lighttpd, tests/mod-auth.t; its lines are folded, and a fold is read as spaces (RFC 9112 section 5.2).
+STALE = b'username="jan", realm="download archiv", nonce="b3b26457000000003a9b34a3cd56d26e48a52a498ac9765d4b",      '
+CRASHES: list[tuple[bytes, bytes, str]] = [
+    (
+        b'username="jan", realm="jan", nonce="9a5428ccc05b086a08d918e73b01fc6f",                 ',
+        b'uri="/server-status", response="ea5f7d9a30b8b762f9610ccb87dea74f"',
+        "no qop",
+    ),
+    (
+        b'username="jan", realm="jan", nonce="b1d12348b4620437c43dd61c50ae4639", uri="/MJ-BONG.xm.mpc", qop=auth, ',
+        b'noncecount=00000001", cnonce="036FCA5B86F7E7C4965C7F9B8FE714B7", response="29B32C2953C763C6D033C8A49983B87E"',
+        "not a list of auth-params",
+    ),
+    (
+        STALE + b'uri="/server-status", qop=auth, nc=00000001, ',
+        b'algorithm="md5-sess", response="049b000fb00ab51dddea6f093a96aa2e"',
+        "no cnonce",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "folded", "wanted"), CRASHES)
+def test_what_crashed_others_is_refused(line: bytes, folded: bytes, wanted: str) -> None:
+    """Without a qop, without an nc, without a cnonce."""
+    assert problem(line + folded) == wanted
+
+
+@pytest.mark.parametrize("present", range(7))
+def test_qop_nc_and_cnonce_are_there_together_or_not_at_all(present: int) -> None:
+    """Tomcat's TestDigestAuthenticator, testInvalidQopCombo1 to 6, and testValidNoQop, which is no longer valid."""
+    missing = {name: None for bit, name in enumerate(("qop", "cnonce", "nc")) if not present >> bit & 1}
+
+    assert problem(field(**missing)) == f"no {next(iter(missing))}"
+
+
+# --- Written, and read again ------------------------------------------------------------------------------------------
+
+values = st.binary(min_size=1, max_size=20).map(
+    lambda octets: bytes(octet for octet in octets if octet in {9, 32} or 32 < octet != 127) or b"x"
+)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).map(
+    lambda text: unicodedata.normalize("NFC", text)
+)
+digits = st.sampled_from([32, 64]).flatmap(lambda size: st.text("0123456789abcdef", min_size=size, max_size=size))
+told = st.builds(
+    DigestCredentials,
+    username=names,
+    realm=values,
+    nonce=values,
+    uri=values,
+    response=digits.map(str.encode),
+    qop=values,
+    cnonce=values,
+    nc=st.integers(1, 2**32 - 1).map(lambda count: b"%08x" % count),
+    algorithm=values.map(lambda octets: octets.upper().decode("latin-1")),
+    opaque=st.none() | values,
+)
+unhurried = settings(deadline=None)
+
+
+@unhurried
+@given(told, st.booleans(), digits)
+def test_what_is_written_is_read(sent: DigestCredentials, hashed: bool, name: str) -> None:
+    """``from_auth_params`` is the reverse of ``to_auth_params``, whatever octets a field may have."""
+    sent = replace(sent, hashed=True, username=name) if hashed else sent
+
+    assert DigestCredentials.from_auth_params(sent.to_auth_params()) == sent
+
+
+@unhurried
+@given(told, st.none() | st.text("abcdefghij-_0123", min_size=48, max_size=48))
+def test_an_authentication_info_can_be_sent_whatever_the_client_chose(
+    sent: DigestCredentials, nextnonce: str | None
+) -> None:
+    """7616-14: quotes and backslashes in a cnonce come back escaped, and nothing ends the field."""
+    value = sent.authentication_info(b"0" * 64, nextnonce)
+
+    found = auth_params(value)
+    following = {} if nextnonce is None else {"nextnonce": nextnonce.encode()}
+    assert found == {**following, "rspauth": b"0" * 64, "qop": b"auth", "cnonce": sent.cnonce, "nc": sent.nc}
+    assert not any(octet < 32 and octet != 9 for octet in value)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_nothing_but_a_wire_error_comes_of_any_octets(data: st.DataObject) -> None:
+    """Also where only some of a good field is replaced."""
+    octets = bytearray(field("algorithm=SHA-256", "userhash=false", "opaque=x"))
+    for place in data.draw(st.lists(st.integers(0, len(octets) - 1), max_size=4)):
+        octets[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    mutilated = bytes(octets)
+
+    try:
+        sent = DigestCredentials.from_auth_params(mutilated)
+    except WireError:
+        return
+    assert DigestCredentials.from_auth_params(sent.to_auth_params()) == sent
+
+
+HOSTILE: list[Callable[[int], bytes]] = [
+    lambda n: field(username='"' + "\u00c3\u00a4" * (n // 2) + '"'),
+    lambda n: field(username='"' + "e" + "\u00cc\u0081" * (n // 2) + '"'),
+    lambda n: field("username*=UTF-8''" + "%41" * (n // 4), username=None),
+    lambda n: field("username*=UTF-8'" + "a" * n, username=None),
+    lambda n: field(cnonce='"' + r"\"" * (n // 2) + '"'),
+    lambda n: field(nc="0" * n),
+    lambda n: field(response='"' + "0" * n + '"'),
+    lambda n: field(algorithm="a" * n),
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_field_costs_more_than_its_length(hostile: Callable[[int], bytes]) -> None:
+    """In calls; that no pattern reads an octet twice is shown for all patterns at once."""
+    at_n, at_2n, at_4n = (steps(DigestCredentials.from_auth_params, hostile(n)) for n in (4096, 8192, 16384))
+
+    assert at_4n - at_2n <= 2 * (at_2n - at_n)
+
+
+# --- What is named ----------------------------------------------------------------------------------------------------
+
+RESOURCES = [
+    (b"/a", b"/a"),
+    (b"/a?", b"/a"),
+    (b"/a??", b"/a??"),
+    (b"/a?x", b"/a?x"),
+    (b"/a?x?", b"/a?x?"),
+    (b"/a%2Fb", b"/a%2Fb"),
+    (b"/a%2fb", b"/a%2fb"),
+    (b"/a%20b", b"/a%20b"),
+    (b"/%C3%A4?q=%C3%A4", b"/%C3%A4?q=%C3%A4"),
+    (b"/a+b", b"/a+b"),
+    (b"//a", b"//a"),
+    (b"/http://x/y", b"/http://x/y"),
+    (b"/a#b", b"/a#b"),
+    (b"http://testserver/a?x", b"/a?x"),
+    (b"HTTPS://u@testserver:443/a", b"/a"),
+    (b"http://testserver", b"/"),
+    (b"http://testserver?x", b"/?x"),
+    (b"http://testserver/a?", b"/a"),
+    (b"a:b", b"a:b"),
+    (b"*", b"*"),
+    (b"", b""),
+    (b"?", b""),
+]
+
+
+@pytest.mark.rfc("7616-10")
+@pytest.mark.parametrize(("uri", "named"), RESOURCES)
+def test_scheme_authority_and_a_bare_question_mark_are_dropped_and_nothing_else(uri: bytes, named: bytes) -> None:
+    """Pain 17: neither is the path decoded, nor are two slashes one, and the query stays."""
+    assert resource(uri) == named
+
+
+def test_no_secret_is_in_the_repr() -> None:
+    """What could be used again, or guessed from, is not shown."""
+    sent = read(nonce='"S3CR3Tnonce"', cnonce='"S3CR3Tcnonce"')
+
+    assert "S3CR3T" not in repr(sent)
+    assert RESPONSE not in repr(sent)
+
+
+def test_a_challenge_like_value_is_what_a_challenge_reads() -> None:
+    """The answer's field has the same grammar as a challenge's parameters, so clients read it alike."""
+    info = read(cnonce=r'"a\"b"').authentication_info(b"0" * 64)
+
+    assert Challenge.from_header(b"Info " + info).get("cnonce") == 'a"b'
