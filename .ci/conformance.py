@@ -12,10 +12,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from checklist import PENDING, Document, Line, Section, documents
+from checklist import Document, Line, Section, documents
 from marked import Shown, Unclear, shown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +27,7 @@ def faults(found: Sequence[Document], tests: Mapping[str, Sequence[Shown]]) -> l
     told = [
         f"{each}: neither a test is marked with it nor is an exception argued"
         for each, line in lines.items()
-        if each not in PENDING and each not in tests and line.exception is None
+        if each not in tests and line.exception is None
     ]
     for each, by in tests.items():
         if each not in lines:
@@ -38,13 +37,11 @@ def faults(found: Sequence[Document], tests: Mapping[str, Sequence[Shown]]) -> l
 
 def page(found: Sequence[Document], tests: Mapping[str, Sequence[Shown]]) -> str:
     """The whole page."""
-    kept = [replace(one, lines=[line for line in one.lines if line.id not in PENDING]) for one in found]
-    kept = [one for one in kept if one.lines]
-    lines = [line for one in kept for line in one.lines]
+    lines = [line for one in found for line in one.lines]
     argued = sum(line.exception is not None for line in lines)
     opening = OPENING.format(count=len(lines), argued=argued, levels=_levels(lines))
-    contents = "\n".join(f"- [{_heading(one)}](#{_anchor(_heading(one))})" for one in kept)
-    return "\n\n".join([opening, contents, *(_section(one, tests) for one in kept)]) + "\n"
+    contents = "\n".join(f"- [{_heading(one)}](#{_anchor(_heading(one))})" for one in found)
+    return "\n\n".join([opening, contents, *(_section(one, tests) for one in found)]) + "\n"
 
 
 OPENING = """\

@@ -47,7 +47,6 @@ from authguard.schemes.offered import (
     check_held,
     check_prefix,
     check_qop,
-    check_realm,
     check_secrets,
     offered,
 )
@@ -59,6 +58,7 @@ from authguard.stores.digests import (
     DigestStore,
     NonceStore,
 )
+from authguard.stores.ha1 import check_realm
 from authguard.stores.hashes import DIGITS
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
@@ -151,9 +151,7 @@ class Digest(Scheme):
         algorithm = self._offered[sent.algorithm]
         entity = await self._entity(request, sent)
         account = await self._found(sent, algorithm)
-        # Who is unknown costs what anybody costs, to the octet.
-        stored = self._keyed(sent.username).hex()[: DIGITS[algorithm.stored]] if account is None else account.ha1
-        a1 = stored.encode("ascii")
+        a1 = (self._stand_in(sent.username, algorithm) if account is None else account).ha1.encode("ascii")
         if algorithm.session:
             a1 = session(algorithm.hashed, a1, sent.nonce, sent.cnonce)
         fits = hmac.compare_digest(expected(algorithm.hashed, a1, sent, request.method.encode(), entity), sent.response)
@@ -176,6 +174,10 @@ class Digest(Scheme):
         following = None if algorithm.session else self._mint.after(nonce, request.moment.now)
         info = sent.authentication_info(rspauth, following)
         return Accepted(principal, ((b"authentication-info", info),))
+
+    def _stand_in(self, username: str, algorithm: Offered) -> DigestAccount:
+        """For who is unknown: he costs what anybody costs, to the octet."""
+        return DigestAccount(username, self._keyed(username).hex()[: DIGITS[algorithm.stored]])
 
     def _foreign(self, sent: DigestCredentials) -> Rejected | None:
         """What was not answered to a challenge of ours. RFC 7616 section 3.4."""
@@ -234,7 +236,7 @@ class Digest(Scheme):
     def _constant(self, algorithm: str) -> dict[str, str]:
         params = {
             "realm": self.realm,
-            "qop": ", ".join(self._qop),
+            "qop": ",".join(self._qop),
             "algorithm": algorithm,
             "opaque": self._opaque.decode(),
             "charset": "UTF-8",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
+import time
 from dataclasses import dataclass, field
 
 from authguard.errors import ConfigurationError
+from authguard.model import Clock
 from authguard.stores.digests import Claim
+
+log = logging.getLogger("authguard")
 
 #: So many counts below the highest are told apart: browsers send that many requests at once, and in any order.
 WINDOW = 128
@@ -39,21 +45,32 @@ class MemoryNonces:
     process' own beginning, all is ``FORGOTTEN`` until it has passed that again. Raises ``ConfigurationError``.
     """
 
-    def __init__(self, *, most: int = 1_000_000) -> None:
+    def __init__(self, *, most: int = 1_000_000, clock: Clock = time.monotonic) -> None:
         if isinstance(most, bool) or not isinstance(most, int) or not 1_000 <= most <= 10_000_000:
             raise ConfigurationError("most", f"{most!r} is no whole number from 1000 to 10000000")
         self._most = most
         self._lock = threading.Lock()
         self._floor: float | None = None
+        self._clock = clock
+        self._process, self._born = os.getpid(), clock()
+        self._told = False
         #: The youngest first, as that is where nearly all that are known are found.
         self._generations: list[_Generation] = []
 
     def begin(self, now: float) -> None:
-        """Sets the floor: what was minted before may have been used, and nobody here would know."""
+        """Sets the floor: what was minted before this process was may have been used, and nobody here would know.
+
+        Not what was minted before the first request came here: of several processes each begins with others' nonces.
+        """
+        if self._floor is not None and self._process == os.getpid():
+            return
         with self._lock:
+            pid, now_here = os.getpid(), self._clock()
+            if self._process != pid:  # a fork, which knows nothing of what its siblings take
+                self._process, self._born, self._floor = pid, now_here, None
             if self._floor is None:
                 # A nonce that is minted at this very moment is not of before.
-                self._floor = now - 1e-5
+                self._floor = now - (now_here - self._born) - 1e-5
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
         """The same as ``held``."""
@@ -68,6 +85,7 @@ class MemoryNonces:
                     claim, generation.uses[nonce] = _use(used, count)
                     return claim
             if self._floor is None or minted_at <= self._floor:
+                self._tell(now)
                 return Claim.FORGOTTEN
             young = self._young(now, (expires_at - minted_at) / _PARTS)
             young.uses[nonce] = count << WINDOW | 1
@@ -88,6 +106,15 @@ class MemoryNonces:
             # Never lowered: not when the clock is set back either.
             self._floor = max(self._floor or 0.0, oldest.newest_minted)
         return young
+
+    def _tell(self, now: float) -> None:
+        if self._floor is not None and now < self._floor and not self._told:
+            self._told = True
+            log.error(
+                "the clock was set back by %.0f s or more: until it has caught up, nobody can log in by Digest; a new "
+                "process can",
+                self._floor - now,
+            )
 
     def __len__(self) -> int:
         """How many nonces it keeps."""

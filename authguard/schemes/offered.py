@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from typing import Final, TypeAlias
 
 from authguard.errors import ConfigurationError
 from authguard.stores.hashes import hash_of
-from authguard.wire.challenge import Challenge
 from authguard.wire.digest import Hash
 
 #: The shortest secret, in octets: as long as the hash that it keys (RFC 2104 section 3).
@@ -50,17 +48,6 @@ class Offered:
     stored: str
     session: bool
     hashed: Hash = field(repr=False)
-
-
-def check_realm(realm: str) -> str:
-    """The realm in the form NFC; ``ConfigurationError`` for one that clients could not read, or not all alike."""
-    if not isinstance(realm, str) or not realm or '"' in realm or "\\" in realm:
-        raise ConfigurationError("realm", f'{realm!r}: give a string without " and \\, for clients differ on those')
-    try:
-        Challenge("Digest", {"realm": realm})
-    except ValueError as error:
-        raise ConfigurationError("realm", str(error)) from None
-    return unicodedata.normalize("NFC", realm)
 
 
 def offered(algorithms: Iterable[str]) -> tuple[Offered, ...]:

@@ -15,7 +15,8 @@ from authguard.stores.digests import DigestAccount
 from authguard.stores.groups import roles_by_name
 from authguard.stores.ha1 import check_realm, digest_ha1
 from authguard.stores.hashes import DIGITS, hash_of
-from authguard.stores.index import Index, nfc
+from authguard.stores.index import Index
+from authguard.wire.digest import nfc
 
 _CANNOT = "a password hash cannot serve Digest: give a DigestAccount with what digest_ha1 makes of a password"
 

@@ -6,9 +6,8 @@ import re
 
 from authguard.errors import ConfigurationError
 from authguard.stores.hashes import hash_of
-from authguard.stores.index import nfc
 from authguard.wire.challenge import Challenge
-from authguard.wire.digest import ha1
+from authguard.wire.digest import ha1, nfc
 from authguard.wire.grammar import CONTROL
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")

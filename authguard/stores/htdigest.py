@@ -11,9 +11,10 @@ from authguard.model import Clock
 from authguard.stores.digests import HA1, DigestAccount
 from authguard.stores.groups import Groups, Membership
 from authguard.stores.ha1 import check_realm, check_username, digest_ha1
-from authguard.stores.index import Index, nfc
+from authguard.stores.index import Index
 from authguard.stores.lines import BLANKS, lines
 from authguard.stores.watched import BadFile, WatchedFile
+from authguard.wire.digest import nfc
 
 _ALGORITHMS = {64: "SHA-256", 32: "MD5"}
 _NAMES = " or ".join(_ALGORITHMS.values())

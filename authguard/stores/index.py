@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from authguard.errors import ConfigurationError
 from authguard.stores.hashes import hash_of
-from authguard.wire.digest import user_hash
+from authguard.wire.digest import nfc, user_hash
 
 T = TypeVar("T")
 
@@ -33,11 +32,6 @@ class Index(Generic[T]):
         name = self._names[key].get(username.encode()) if hashed else username
         found = None if name is None else self.named[key].get(name)
         return None if name is None or found is None else (name, found)
-
-
-def nfc(text: str) -> str:
-    """The form in which names and realms come from the wire."""
-    return unicodedata.normalize("NFC", text)
 
 
 def _hashed(realm: str, algorithm: str, names: Iterable[str]) -> dict[bytes, str]:

@@ -167,7 +167,7 @@ def _username(params: Mapping[str, bytes], *, hashed: bool) -> str:
     if not plain:
         raise WireError("no username")
     try:
-        name = _nfc(plain.decode("utf-8"))
+        name = nfc(plain.decode("utf-8"))
     except UnicodeDecodeError:
         name = None
     if name is None or CONTROL.search(name):
@@ -192,12 +192,12 @@ def ha1(hashed: Hash, username: str, realm: str, password: str) -> bytes:
 
     All three in the form NFC (section 4).
     """
-    return _digits(hashed, *(_nfc(part).encode("utf-8") for part in (username, realm, password)))
+    return _digits(hashed, *(nfc(part).encode("utf-8") for part in (username, realm, password)))
 
 
 def user_hash(hashed: Hash, username: str, realm: str) -> bytes:
     """What ``userhash=true`` sends for a name, in hexadecimal digits. Section 3.4.4."""
-    return _digits(hashed, *(_nfc(part).encode("utf-8") for part in (username, realm)))
+    return _digits(hashed, *(nfc(part).encode("utf-8") for part in (username, realm)))
 
 
 def session(hashed: Hash, stored: bytes, nonce: bytes, cnonce: bytes) -> bytes:
@@ -221,5 +221,6 @@ def _digits(hashed: Hash, *parts: bytes) -> bytes:
     return hashed(b":".join(parts)).hex().encode("ascii")
 
 
-def _nfc(text: str) -> str:
+def nfc(text: str) -> str:
+    """The form in which names, realms and passwords are hashed. Section 4."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)

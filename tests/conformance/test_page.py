@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import conformance
-from checklist import PENDING, Document, Line, documents
+from checklist import Document, Line, documents
 from marked import Shown, Unclear, shown
 
 LINES = {line.id: line for document in documents() for line in document.lines}
@@ -28,12 +28,6 @@ def test_each_line_has_a_test_or_an_exception_and_each_marker_a_line() -> None:
     """What is asked is shown, or argued; nothing is shown that is not asked."""
     if told := conformance.faults(documents(), shown()):
         pytest.fail("\n".join(told), pytrace=False)
-
-
-def test_only_digest_is_still_to_come() -> None:
-    """What is pending stands in the checklist, and is nothing but lines of RFC 7616."""
-    assert {each.partition("-")[0] for each in PENDING} <= {"7616"}
-    assert LINES.keys() >= PENDING
 
 
 def test_the_numbers_of_a_checklist_have_no_gap() -> None:
@@ -159,17 +153,6 @@ def test_what_is_neither_shown_nor_argued_is_told() -> None:
     assert conformance.faults([made("1")], {"1-9": [Shown("a.py", "test_a")]}) == [
         "a.py: test_a is marked with 1-9, which no checklist has"
     ]
-
-
-def test_what_is_pending_is_not_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the line, nor an RFC that has no other; nobody asks for a test of it."""
-    monkeypatch.setattr(conformance, "PENDING", frozenset({"1-1", "2-1"}))
-    found = [made("1", l1=None, l2="why"), made("2", l1=None)]
-
-    text = conformance.page(found, {})
-
-    assert ("1-1" in text, "1-2" in text, "RFC 2:" in text) == (False, True, False)
-    assert conformance.faults(found, {}) == []
 
 
 def test_a_row_says_what_was_said(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_each_algorithm_has_a_challenge_and_a_nonce_of_its_own() -> None:
     asked = challenges(scheme)
 
     assert [one.get("algorithm") for one in asked] == ["SHA-256", "SHA-512-256-sess", "MD5"]
-    assert {one.get("qop") for one in asked} == {"auth, auth-int"}
+    assert {one.get("qop") for one in asked} == {"auth,auth-int"}
     assert len({one.get("nonce") for one in asked}) == 3
     assert len({one.get("opaque") for one in asked}) == 1
     assert [one.get("algorithm") for one in challenges(digest())] == ["SHA-256"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import tracemalloc
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from authguard.errors import ConfigurationError
 from authguard.schemes.nonces import WINDOW, MemoryNonces
 from authguard.stores.digests import Claim, NoncesAtHand
+from authguard.testing import ManualClock
 from authguard.wire.nonce import RANDOM, Nonce
 from tests.minting import NOW
 
@@ -22,7 +24,7 @@ LIFE = 300.0
 
 def begun(now: float = NOW, **options: Any) -> MemoryNonces:
     """A memory that has begun."""
-    nonces = MemoryNonces(**options)
+    nonces = MemoryNonces(clock=lambda: 0.0, **options)
     nonces.begin(now)
     return nonces
 
@@ -114,9 +116,44 @@ def test_a_nonce_of_before_the_beginning_is_forgotten() -> None:
     assert claim(nonces, minted_at=Nonce.mint(NOW, bytes(RANDOM)).issued_at) is Claim.FRESH
 
 
+def test_what_other_processes_mint_before_the_first_request_is_taken() -> None:
+    """The beginning is that of the memory, not of the first request that comes here."""
+    clock = ManualClock(0)
+    nonces = MemoryNonces(clock=clock)
+    clock.move(60)
+    nonces.begin(NOW)
+
+    assert claim(nonces, nonce=b"theirs", minted_at=NOW - 59) is Claim.FRESH
+    assert claim(nonces, nonce=b"older", minted_at=NOW - 61) is Claim.FORGOTTEN
+
+
+def test_a_fork_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not know what its siblings took since the parent began."""
+    clock = ManualClock(0)
+    nonces = MemoryNonces(clock=clock)
+    nonces.begin(NOW)
+    clock.move(60)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    nonces.begin(NOW + 60)
+
+    assert claim(nonces, nonce=b"a", minted_at=NOW + 59) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"b", minted_at=NOW + 61) is Claim.FRESH
+
+
+def test_a_clock_that_was_set_back_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody can log in meanwhile, and whoever runs it should read why."""
+    nonces = begun(NOW)
+
+    for _ in range(2):
+        assert claim(nonces, minted_at=NOW - 3600, now=NOW - 3600) is Claim.FORGOTTEN
+
+    (told,) = caplog.messages
+    assert told.startswith("the clock was set back by 3600 s")
+
+
 def test_what_has_not_begun_takes_nothing() -> None:
     """Nobody can say what was used before."""
-    assert claim(MemoryNonces()) is Claim.FORGOTTEN
+    assert claim(MemoryNonces(clock=lambda: 0.0)) is Claim.FORGOTTEN
 
 
 def test_it_begins_once() -> None:
@@ -331,6 +368,6 @@ def test_a_nonce_takes_less_than_200_octets(number: int) -> None:
 def test_how_many_are_kept_is_a_number_in_bounds(most: Any) -> None:
     """By the argument's name, while the app is built."""
     with pytest.raises(ConfigurationError) as caught:
-        MemoryNonces(most=most)
+        MemoryNonces(clock=lambda: 0.0, most=most)
 
     assert caught.value.argument == "most"

@@ -15,10 +15,10 @@ from authguard.schemes.offered import (
     check_held,
     check_prefix,
     check_qop,
-    check_realm,
     check_secrets,
     offered,
 )
+from authguard.stores.ha1 import check_realm
 
 RANDOM = bytes(SHORTEST)
 
