@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import npm
@@ -45,17 +47,44 @@ class Outcome(NamedTuple):
     output: str
 
 
-def commands(main: bool, arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """What to run with an environment's Python, each under the name by which its failure is told."""
+class Job(NamedTuple):
+    """A command with an environment's Python. What it prints is ``shown`` as it comes, or when its step is over."""
+
+    name: str
+    command: list[str]
+    shown: bool
+
+
+def steps(main: bool, arguments: list[str]) -> Iterator[list[Job]]:
+    """What to run, one step after the other; the jobs of a step side by side."""
     pytest = ["-m", "pytest", *arguments]
     if not main:
         # What fails everywhere is told at length by the first.
-        yield "tests", [*pytest, "-p", "no:cacheprovider", "--tb=short", "-m", "not peer"]
+        yield [Job("tests", [*pytest, "-p", "no:cacheprovider", "--tb=short", "-m", "not peer"], shown=False)]
     elif arguments:
-        yield "tests", pytest
+        yield [Job("tests", pytest, shown=True)]
     else:
-        yield "tests", ["-m", "coverage", "run", *pytest]
-        yield "coverage", ["-m", "coverage", "report"]
+        # The tests with peers mostly wait.
+        covered = [["-m", "coverage", "run", f"--data-file=.coverage.{part}", *pytest] for part in ("alone", "peers")]
+        yield [
+            Job("tests", [*covered[0], "-m", "not peer"], shown=True),
+            Job("tests with peers", [*covered[1], "-p", "no:cacheprovider", "-m", "peer"], shown=False),
+        ]
+        yield [Job("coverage", ["-m", "coverage", "combine", "--quiet"], shown=True)]
+        yield [Job("coverage", ["-m", "coverage", "report"], shown=True)]
+
+
+def run(python: Path, job: Job) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), *job.command],
+        cwd=venvs.ROOT,
+        env=venvs.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=None if job.shown else subprocess.PIPE,
+        stderr=None if job.shown else subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
 
 
 def suite(interpreter: Interpreter, main: bool, arguments: list[str]) -> Outcome:
@@ -67,21 +96,14 @@ def suite(interpreter: Interpreter, main: bool, arguments: list[str]) -> Outcome
             npm.ensure(python, venvs.tell)
     except SetUpError as failure:
         return Outcome("set-up", "\n".join([*told, str(failure)]))
-    for name, command in commands(main, arguments):
-        done = subprocess.run(
-            [str(python), *command],
-            cwd=venvs.ROOT,
-            env=venvs.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=None if main else subprocess.PIPE,
-            stderr=None if main else subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        told.append((done.stdout or "").rstrip())
-        empty = arguments and not main and done.returncode == NOTHING_SELECTED
-        if done.returncode and not empty:
-            return Outcome(name, "\n".join(told))
+    for jobs in steps(main, arguments):
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            done = list(pool.map(partial(run, python), jobs))
+        told += [(one.stdout or "").rstrip() for one in done]
+        fine = {0, NOTHING_SELECTED} if arguments and not main else {0}
+        failed = [job.name for job, one in zip(jobs, done, strict=True) if one.returncode not in fine]
+        if failed:
+            return Outcome(", ".join(failed), "\n".join(told))
     return Outcome("", "\n".join(told))
 
 

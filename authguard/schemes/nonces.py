@@ -62,15 +62,16 @@ class MemoryNonces:
 
         Not what was minted before the first request came here: of several processes each begins with others' nonces.
         """
-        if self._floor is not None and self._process == os.getpid():
+        pid = os.getpid()
+        if self._floor is not None and self._process == pid:
             return
         with self._lock:
-            pid, now_here = os.getpid(), self._clock()
+            clock = self._clock()
             if self._process != pid:  # a fork, which knows nothing of what its siblings take
-                self._process, self._born, self._floor = pid, now_here, None
-            if self._floor is None:
-                # A nonce that is minted at this very moment is not of before.
-                self._floor = now - (now_here - self._born) - 1e-5
+                self._process, self._born, self._floor = pid, clock, None
+            # A nonce that is minted at this very moment is not of before.
+            began = now - (clock - self._born) - 1e-5
+            self._floor = began if self._floor is None else self._floor
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
         """The same as ``held``."""

