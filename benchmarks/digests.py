@@ -187,13 +187,13 @@ def nonces(sizes: Sequence[int]) -> list[str]:
         memory.begin(0.0)
         for number in range(size):
             now = 1 + number / size
-            memory.held(os.urandom(20), 1, minted_at=now, expires_at=now + LIFE, now=now)
+            memory.claim_now(os.urandom(20), 1, minted_at=now, expires_at=now + LIFE, now=now)
         octets = tracemalloc.get_traced_memory()[0] / size
         tracemalloc.stop()
         mine = os.urandom(20)
         began = time.perf_counter()
         for count in range(1, 10_001):
-            memory.held(mine, count, minted_at=3, expires_at=3 + LIFE, now=3)
+            memory.claim_now(mine, count, minted_at=3, expires_at=3 + LIFE, now=3)
         rows.append(f"{size:30,}  {octets:11.0f}   {(time.perf_counter() - began) * 100:10.2f}")
     return rows
 

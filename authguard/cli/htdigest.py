@@ -14,6 +14,7 @@ from authguard.stores.htdigest import check_fits, htdigest_line
 NAME = "htdigest"
 HELP = "a line name:realm:digest for a file of Digest, of a password that is asked for"
 DESCRIPTION = """Asks for the password twice, without echo, and prints the line.
+It takes the place of the line that the name has in this realm: a second one makes the file bad.
 Where standard input is no terminal, its first line is the password. Exits with 2 where no line can be made.
 Whoever can read the line can log in: keep the file from everybody else (chmod 600)."""
 EPILOG = "Example:\n  python -m authguard htdigest orders alice >> users.htdigest"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,6 +15,7 @@ from authguard.model import (
     Clock,
     Denied,
     Facts,
+    Moment,
     Outcome,
     Principal,
     Rejected,
@@ -41,10 +41,10 @@ from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.keyed import Keyed
 from authguard.schemes.minting import STALE, Mint
 from authguard.schemes.offered import (
-    SHORTEST,
     Offered,
     SecretGiven,
     check_held,
+    check_limit,
     check_prefix,
     check_qop,
     check_secrets,
@@ -77,7 +77,7 @@ class Digest(Scheme):
       are known again. ``PER_PROCESS`` is one that nobody else has.
     - ``algorithms``: most preferred first, each a challenge of its own: ``SHA-256``, ``SHA-512-256``, ``MD5``, and each
       with ``-sess``.
-    - ``qop``: ``("auth", "auth-int")`` takes the body's integrity too, of bodies of ``limit`` octets at most.
+    - ``qop``: ``("auth", "auth-int")`` covers the body too, of ``limit`` octets at most for each connection.
     - ``life``: how many seconds a nonce is good for. ``nonces``: what remembers the counts that were used.
     - ``public_prefix``: what a proxy in front takes off the path, and clients have therefore digested.
     - ``attempts``: as for ``Basic``. ``deadline``: how many seconds a store may take.
@@ -91,7 +91,7 @@ class Digest(Scheme):
     name = "digest"
     carrier = AUTHORIZATION
     sent_by_browsers = True
-    wants_first = "aiohttp reads the first WWW-Authenticate line alone, and logs in only where that is Digest's"
+    wants_first = "aiohttp reads the first WWW-Authenticate line alone; write Guard(Digest(...), ...)"
 
     def __init__(
         self,
@@ -114,13 +114,12 @@ class Digest(Scheme):
         self.realm = check_realm(realm)
         self._offered = {one.name.upper(): one for one in offered(algorithms)}
         if isinstance(accounts, DigestsListed):
-            check_held(accounts.held(), self.realm, self._offered.values())
+            check_held(accounts.realms_held(), self.realm, self._offered.values())
         self._accounts = accounts
         self._at_hand = accounts if isinstance(accounts, DigestsAtHand) else None
         self._realm = self.realm.encode()
         self._deadline = check_seconds("deadline", deadline, most=60)
-        known = check_secrets(secret, secrets.token_bytes(SHORTEST))
-        self._mint = Mint(known, self.realm, life=life, store=nonces, deadline=deadline)
+        self._mint = Mint(check_secrets(secret), self.realm, life=life, store=nonces, deadline=deadline)
         # Not of the secret, which may change while a client goes on sending this.
         self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()
         self._qop = check_qop(qop)
@@ -130,11 +129,13 @@ class Digest(Scheme):
         self._attempts = Attempts(clock=clock) if attempts == "default" else attempts
         self.refusals = (URI_MISMATCH,) if self._attempts is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
         self._prefix = check_prefix(public_prefix)
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise ConfigurationError("limit", f"{limit!r} is no number of octets")
-        self._limit = limit
+        self._limit = check_limit(limit)
+        self._clock = clock
         self._keyed = Keyed()
-        self._constants = [self._constant(one.name) for one in self._offered.values()]
+        before = {"realm": self.realm, "qop": ",".join(self._qop)}
+        behind = {"opaque": self._opaque.decode(), "charset": "UTF-8"}
+        behind |= {"userhash": "true"} if accounts.finds_hashed else {}
+        self._constants = [before | {"algorithm": one.name} | behind for one in self._offered.values()]
 
     def roles_given(self) -> AbstractSet[str] | None:
         """Those that the store lists, if it does."""
@@ -149,35 +150,60 @@ class Digest(Scheme):
         if (foreign := self._foreign(sent)) is not None:
             return foreign
         algorithm = self._offered[sent.algorithm]
-        entity = await self._entity(request, sent)
         account = await self._found(sent, algorithm)
-        a1 = (self._stand_in(sent.username, algorithm) if account is None else account).ha1.encode("ascii")
+        # The account's own name: a store that takes a name in several spellings has one account. A hashed name is
+        # counted by itself, or a 429 would tell whether it is anybody's.
+        counted = sent.username if account is None or sent.hashed else account.subject
+        moment, entity = request.moment, None
+        if sent.qop == b"auth-int":
+            if (exceeded := await self._left(counted, request)) is not None:
+                return exceeded
+            entity, moment = await self._entity(request)
+        # Made for everybody, so that who is unknown costs what anybody costs, to the octet.
+        made_up = self._keyed(sent.username).hex()[: DIGITS[algorithm.stored]]
+        a1 = (made_up if account is None else account.ha1).encode("ascii")
         if algorithm.session:
             a1 = session(algorithm.hashed, a1, sent.nonce, sent.cnonce)
         fits = hmac.compare_digest(expected(algorithm.hashed, a1, sent, request.method.encode(), entity), sent.response)
         if account is None or not fits or account.disabled:
-            return await self._refused(request, sent, account, fits)
-        subject = account.subject
-        if self._attempts is not None and (exceeded := await self._attempts.left(subject, request.client)) is not None:
-            return Rejected(ATTEMPTS_EXCEEDED, subject, exceeded.facts())
+            return await self._refused(request, counted, account, fits)
+        return await self._left(counted, request) or await self._granted(request, sent, account, a1, counted, moment)
+
+    async def _granted(
+        self,
+        request: AuthRequest,
+        sent: DigestCredentials,
+        account: DigestAccount,
+        a1: bytes,
+        counted: str,
+        moment: Moment,
+    ) -> Outcome:
+        """For a response that is right: where and when it is good, and how often it was used."""
+        subject, algorithm = account.subject, self._offered[sent.algorithm]
         if (elsewhere := self._elsewhere(sent, request)) is not None:
             return Rejected(URI_MISMATCH, subject, elsewhere)
-        nonce = await self._mint.use(sent.nonce, sent.count, request.moment)
+        nonce = await self._mint.use(sent.nonce, sent.count, moment)
         if not isinstance(nonce, Nonce):
             return Rejected(nonce[0], subject, nonce[1])
         if self._attempts is not None:
-            await self._attempts.admit(subject, request.client)
+            await self._attempts.admit(counted, request.client)
         claims = {} if account.claims is NO_CLAIMS else account.claims
         principal = Principal.checked(subject, account.roles, account.scopes, claims, None, self.name)
         rspauth = expected(algorithm.hashed, a1, sent, b"", qop=b"auth")
         # A session's key is of the nonce that it began with (section 3.4.2), so that one goes on with that.
-        following = None if algorithm.session else self._mint.after(nonce, request.moment.now)
+        following = None if algorithm.session else self._mint.after(nonce, moment.now)
         info = sent.authentication_info(rspauth, following)
         return Accepted(principal, ((b"authentication-info", info),))
 
-    def _stand_in(self, username: str, algorithm: Offered) -> DigestAccount:
-        """For who is unknown: he costs what anybody costs, to the octet."""
-        return DigestAccount(username, self._keyed(username).hex()[: DIGITS[algorithm.stored]])
+    async def _entity(self, request: AuthRequest) -> tuple[bytes, Moment]:
+        """The body, and when it was whole: it may take days, and would keep a nonce alive as long."""
+        began, moment = self._clock(), request.moment
+        entity = await request.body(self._limit) if request.kind == "http" else b""
+        return entity, Moment(moment.now + self._clock() - began, moment.leeway)
+
+    async def _left(self, counted: str, request: AuthRequest) -> Rejected | None:
+        exceeded = None if self._attempts is None else await self._attempts.left(counted, request.client)
+        return None if exceeded is None else Rejected(ATTEMPTS_EXCEEDED, counted, exceeded.facts())
 
     def _foreign(self, sent: DigestCredentials) -> Rejected | None:
         """What was not answered to a challenge of ours. RFC 7616 section 3.4."""
@@ -194,37 +220,29 @@ class Digest(Scheme):
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "userhash was not offered"})
         return None
 
-    async def _entity(self, request: AuthRequest, sent: DigestCredentials) -> bytes | None:
-        if sent.qop != b"auth-int":
-            return None
-        return await request.body(self._limit) if request.kind == "http" else b""
-
     async def _found(self, sent: DigestCredentials, algorithm: Offered) -> DigestAccount | None:
         call = self._accounts.find(sent.username, realm=self.realm, algorithm=algorithm.stored, hashed=sent.hashed)
         if self._at_hand is not None and self._at_hand.at_hand:
             return await call
         return await ask(call, self._deadline)
 
-    async def _refused(
-        self, request: AuthRequest, sent: DigestCredentials, account: DigestAccount | None, fits: bool
-    ) -> Rejected:
+    async def _refused(self, request: AuthRequest, counted: str, account: DigestAccount | None, fits: bool) -> Rejected:
         """For who did not show that he may come in: an attempt, and to the client always the same."""
-        # The account's own name, where there is one: a store that takes a name in several spellings has one account.
-        subject = sent.username if account is None else account.subject
-        if self._attempts is not None:
-            taken = await self._attempts.take(subject, request.client)
-            if isinstance(taken, Exceeded):
-                return Rejected(ATTEMPTS_EXCEEDED, subject, taken.facts())
+        taken = None if self._attempts is None else await self._attempts.take(counted, request.client)
+        if isinstance(taken, Exceeded):
+            return Rejected(ATTEMPTS_EXCEEDED, counted, taken.facts())
         if account is None:
-            return Rejected(USER_UNKNOWN, subject)
-        return Rejected(ACCOUNT_DISABLED if fits else RESPONSE_WRONG, subject)
+            return Rejected(USER_UNKNOWN, counted)
+        return Rejected(ACCOUNT_DISABLED if fits else RESPONSE_WRONG, account.subject)
 
     def _elsewhere(self, sent: DigestCredentials, request: AuthRequest) -> Facts | None:
-        """In what the ``uri`` names another resource than the one asked for. Neither is told: a query is private."""
+        """In what the ``uri`` names another resource than the one asked for. No query is told: it is private."""
         named, asked = resource(sent.uri), self._prefix + resource(request.target)
         if named == asked:
             return None
-        return {"differs_in": "query" if named.partition(b"?")[0] == asked.partition(b"?")[0] else "path"}
+        path = named.partition(b"?")[0]
+        same = path == asked.partition(b"?")[0]
+        return {"differs_in": "query"} if same else {"differs_in": "path", "digested": path.decode("latin-1")}
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One for each algorithm, each with a nonce of its own. RFC 7616 sections 3.3 and 3.7."""
@@ -232,13 +250,3 @@ class Digest(Scheme):
         stale = {"stale": "true"} if why is not None and why.reason in STALE else {}
         fresh = ({**constant, "nonce": self._mint.mint(now), **stale} for constant in self._constants)
         return [Challenge("Digest", params, _BARE) for params in fresh]
-
-    def _constant(self, algorithm: str) -> dict[str, str]:
-        params = {
-            "realm": self.realm,
-            "qop": ",".join(self._qop),
-            "algorithm": algorithm,
-            "opaque": self._opaque.decode(),
-            "charset": "UTF-8",
-        }
-        return {**params, "userhash": "true"} if self._accounts.finds_hashed else params

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from authguard.errors import ConfigurationError
+from authguard.forks import renew_in_forks
 from authguard.model import Facts, Moment, check_seconds
 from authguard.ports import ask
 from authguard.reasons import (
@@ -27,6 +28,9 @@ _CLAIMED = {Claim.REPLAYED: NONCE_REPLAYED, Claim.OUTSIDE: NONCE_OUTSIDE, Claim.
 #: Where the response was right, and a client that is told so answers again without asking anybody for a password.
 STALE: Final = frozenset({NONCE_UNKNOWN, NONCE_STALE, NONCE_NOT_YET, *_CLAIMED.values()})
 
+#: In octets: a secret of our own.
+RANDOM_SECRET = 32
+
 # What of a nonce's life must be over before the client is handed the next one.
 _LATE = 0.75
 
@@ -34,19 +38,29 @@ Unusable: TypeAlias = tuple[Reason, Facts]
 
 
 class Mint:
-    """Mints with the first secret, and knows the nonces of all of them. Each use is counted by the store."""
+    """Mints with the first secret that is ``known``, and knows the nonces of all. Each use is counted by the store.
+
+    Without any it has one of its own, which no other process has.
+    """
 
     def __init__(
-        self, secrets_given: Sequence[bytes], realm: str, *, life: float, store: NonceStore | None, deadline: float
+        self, known: Sequence[bytes] | None, realm: str, *, life: float, store: NonceStore | None, deadline: float
     ) -> None:
         methods = [getattr(store, name, None) for name in ("begin", "claim")]
         if store is not None and (isinstance(store, type) or not all(map(callable, methods))):
             raise ConfigurationError("nonces", f"{store!r} is no store of nonces; None is one of this process")
-        self._keys = tuple(nonce_key(one, realm) for one in secrets_given)
+        self._known, self._realm = known, realm
+        self.renew()
+        renew_in_forks(self)
         self._life = check_seconds("life", life, most=86_400)
         self._store = MemoryNonces() if store is None else store
         self._at_hand = self._store if isinstance(self._store, NoncesAtHand) else None
         self._deadline = deadline
+
+    def renew(self) -> None:
+        """Makes the secret of this process alone, where none was given: a fork is another process."""
+        known = (secrets.token_bytes(RANDOM_SECRET),) if self._known is None else self._known
+        self._keys = tuple(nonce_key(one, self._realm) for one in known)
 
     def mint(self, now: float) -> str:
         """A nonce that nobody had before."""
@@ -66,7 +80,7 @@ class Mint:
         if moment.not_yet(minted_at):
             return NONCE_NOT_YET, {"early_by": -moment.by(minted_at)}
         if self._at_hand is not None:
-            claim = self._at_hand.held(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
+            claim = self._at_hand.claim_now(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
         else:
             asked = self._store.claim(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
             claim = await ask(asked, self._deadline)

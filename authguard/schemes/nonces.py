@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field
 
 from authguard.errors import ConfigurationError
+from authguard.forks import renew_in_forks
 from authguard.model import Clock
 from authguard.stores.digests import Claim
 
@@ -52,8 +52,9 @@ class MemoryNonces:
         self._lock = threading.Lock()
         self._floor: float | None = None
         self._clock = clock
-        self._process, self._born = os.getpid(), clock()
+        self._born = clock()
         self._told = False
+        renew_in_forks(self)
         #: The youngest first, as that is where nearly all that are known are found.
         self._generations: list[_Generation] = []
 
@@ -62,22 +63,22 @@ class MemoryNonces:
 
         Not what was minted before the first request came here: of several processes each begins with others' nonces.
         """
-        pid = os.getpid()
-        if self._floor is not None and self._process == pid:
-            return
-        with self._lock:
-            clock = self._clock()
-            if self._process != pid:  # a fork, which knows nothing of what its siblings take
-                self._process, self._born, self._floor = pid, clock, None
-            # A nonce that is minted at this very moment is not of before.
-            began = now - (clock - self._born) - 1e-5
-            self._floor = began if self._floor is None else self._floor
+        if self._floor is None:
+            with self._lock:
+                # A nonce that is minted at this very moment is not of before.
+                began = now - (self._clock() - self._born) - 1e-5
+                self._floor = began if self._floor is None else self._floor
+
+    def renew(self) -> None:
+        """Begins anew in a fork, which knows nothing of what its siblings take."""
+        self._lock = threading.Lock()
+        self._born, self._floor = self._clock(), None
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
-        """The same as ``held``."""
-        return self.held(nonce, count, minted_at=minted_at, expires_at=expires_at, now=now)
+        """The same as ``claim_now``."""
+        return self.claim_now(nonce, count, minted_at=minted_at, expires_at=expires_at, now=now)
 
-    def held(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
         """Uses the count with the nonce, if it may be used."""
         with self._lock:
             for generation in self._generations:

@@ -18,6 +18,8 @@ SHORTEST = 32
 
 # https://www.rfc-editor.org/rfc/rfc3986.html#section-3.3: segments of pchar, none of them empty.
 _PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})++)+")
+# Each connection may have so much of it kept.
+_MOST_OCTETS = 64 * 1024 * 1024
 _SESSION = "-SESS"
 # The stronger first, less what clients break on: curl before 8, httpx and aiohttp give up where the first line says
 # SHA-512-256, and never see the second.
@@ -81,10 +83,10 @@ def check_qop(qop: Iterable[str]) -> tuple[str, ...]:
     return given
 
 
-def check_secrets(secret: SecretGiven | None, random: bytes) -> tuple[bytes, ...]:
-    """The secrets as octets, the one that mints first. ``ConfigurationError`` unless each has 32 octets or more."""
+def check_secrets(secret: SecretGiven | None) -> tuple[bytes, ...] | None:
+    """The secrets as octets, the one that mints first; None is ``PER_PROCESS``. ``ConfigurationError``."""
     if secret is PER_PROCESS:
-        return (random,)
+        return None
     given = [secret] if isinstance(secret, str | bytes) else secret
     if given is None or isinstance(given, Chosen) or not isinstance(given, Sequence) or not given:
         raise ConfigurationError("secret", f"give one that all processes share; {_MAKE_ONE}. PER_PROCESS is for one")
@@ -105,7 +107,8 @@ def check_held(held: AbstractSet[tuple[str, str]], realm: str, algorithms: Itera
         raise ConfigurationError(
             "accounts",
             f"they hold no {one.stored} digest of realm {realm!r}, so that nobody could log in by it; they hold: "
-            f"{there}. Offer what they hold, or add to it: python -m authguard htdigest",
+            f"{there}. Offer what they hold, or add to it: python -m authguard htdigest --algorithm {one.stored} "
+            f"{realm} NAME >> FILE",
         )
 
 
@@ -114,3 +117,10 @@ def check_prefix(prefix: str) -> bytes:
     if not isinstance(prefix, str) or (prefix and not _PREFIX.fullmatch(prefix)):
         raise ConfigurationError("public_prefix", f'{prefix!r}: write it as in "/api", as clients send it')
     return prefix.encode("ascii")
+
+
+def check_limit(limit: int) -> int:
+    """The octets of a body; ``ConfigurationError`` for more than anybody should keep for a stranger."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= _MOST_OCTETS:
+        raise ConfigurationError("limit", f"{limit!r} is no number of octets from 0 to {_MOST_OCTETS}")
+    return limit

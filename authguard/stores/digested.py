@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
@@ -16,7 +17,9 @@ from authguard.stores.groups import roles_by_name
 from authguard.stores.ha1 import check_realm, digest_ha1
 from authguard.stores.hashes import DIGITS, hash_of
 from authguard.stores.index import Index
-from authguard.wire.digest import nfc
+from authguard.wire.text import nfc
+
+log = logging.getLogger("authguard")
 
 _CANNOT = "a password hash cannot serve Digest: give a DigestAccount with what digest_ha1 makes of a password"
 
@@ -84,7 +87,7 @@ class MemoryDigests:
         found = self._index.find(username, realm, algorithm, hashed)
         return None if found is None else found[1]
 
-    def held(self) -> AbstractSet[tuple[str, str]]:
+    def realms_held(self) -> AbstractSet[tuple[str, str]]:
         """The realm with each algorithm."""
         return {key for key, accounts in self._index.named.items() if accounts}
 
@@ -102,12 +105,14 @@ class DigestLookup:
     ``algorithm`` is ``MD5``, ``SHA-256`` or ``SHA-512-256``. ``find_hashed`` is called the same with the hexadecimal
     digits of ``H(name:realm)``, in lower case; only with it is ``userhash=true`` offered.
 
-    What they raise passes through. What else they return is ``backend.failed`` (503), with a detail in the log.
+    What they raise passes through. What is no ``DigestAccount`` is ``backend.failed`` (503), with a detail in the log;
+    one whose ``H(A1)`` is of another algorithm is nobody, told in one ERROR.
     """
 
     def __init__(self, find: FindDigest, find_hashed: FindDigest | None = None) -> None:
         self._find = _checked("find", find)
         self._find_hashed = None if find_hashed is None else _checked("find_hashed", find_hashed)
+        self._told = False
 
     @property
     def finds_hashed(self) -> bool:
@@ -123,9 +128,13 @@ class DigestLookup:
         if not isinstance(found, DigestAccount):
             problem = _CANNOT if isinstance(found, Account) else "it is neither a DigestAccount nor None"
             raise BackendUnavailable(f"a lookup returned {type(found).__name__}: {problem}", reason=BACKEND_FAILED)
-        if problem := _misfit(found, algorithm):
-            raise BackendUnavailable(f"a lookup returned what does not fit: {problem}", reason=BACKEND_FAILED)
-        return found
+        if (problem := _misfit(found, algorithm)) is None:
+            return found
+        # One account of an old database: an outage would tell everybody that there is such a name.
+        if not self._told:
+            self._told = True
+            log.error("a lookup returned what does not fit, so that nobody can log in by it: %s", problem)
+        return None
 
 
 def _named(accounts: Iterable[DigestAccount], algorithm: str, argument: str = "accounts") -> dict[str, DigestAccount]:

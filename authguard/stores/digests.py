@@ -86,7 +86,7 @@ class DigestsAtHand(DigestStore, Protocol):
 class DigestsListed(Protocol):
     """A store that can list what it holds, so that a realm or an algorithm in which nobody can log in is found."""
 
-    def held(self) -> AbstractSet[tuple[str, str]]:
+    def realms_held(self) -> AbstractSet[tuple[str, str]]:
         """Each (realm, algorithm) in which it has an ``H(A1)`` now."""
         ...
 
@@ -110,9 +110,9 @@ class NonceStore(Protocol):
     """
 
     def begin(self, now: float) -> None:
-        """Called whenever a nonce is about to be minted or presented, so it must not wait. The first call is the one.
+        """Called whenever a nonce is about to be minted or presented, so it must not wait.
 
-        What was minted before that may have been used, and a store that does not outlive its process cannot know.
+        A store that does not outlive its process learns here, the first time, by which clock it began.
         """
         ...
 
@@ -129,6 +129,6 @@ class NonceStore(Protocol):
 class NoncesAtHand(NonceStore, Protocol):
     """A store that has its answer at hand: it is asked without a deadline, whose timer would cost more."""
 
-    def held(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
         """What ``claim`` answers, at once."""
         ...

@@ -7,8 +7,9 @@ import re
 from authguard.errors import ConfigurationError
 from authguard.stores.hashes import hash_of
 from authguard.wire.challenge import Challenge
-from authguard.wire.digest import ha1, nfc
+from authguard.wire.digest import ha1
 from authguard.wire.grammar import CONTROL
+from authguard.wire.text import nfc
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 

@@ -14,7 +14,7 @@ from authguard.stores.ha1 import check_realm, check_username, digest_ha1
 from authguard.stores.index import Index
 from authguard.stores.lines import BLANKS, lines
 from authguard.stores.watched import BadFile, WatchedFile
-from authguard.wire.digest import nfc
+from authguard.wire.text import nfc
 
 _ALGORITHMS = {64: "SHA-256", 32: "MD5"}
 _NAMES = " or ".join(_ALGORITHMS.values())
@@ -23,6 +23,9 @@ _LINE = re.compile(rf"([^:]++):([^:]++):({HA1.pattern})(:.*+)?")
 # How the hashes begin that htpasswd writes, and other password hashes.
 _PASSWORD_HASH = re.compile(r"\$[a-zA-Z0-9-]++\$|\{[A-Z0-9-]++\}")
 _WANTED = "Digest needs htdigest's name:realm:digest"
+
+# What is made up for a name that is in no line.
+_NOBODY = "nobody", "0" * 64
 
 
 class HtdigestFile:
@@ -61,11 +64,12 @@ class HtdigestFile:
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         """The account of this name, as the files say now."""
         found = (await self._digests.value()).find(username, realm, algorithm, hashed)
-        # Asked for whoever it is: a group file that is bad for too long is told to all alike.
-        roles = await self._groups.of("" if found is None else found[0])
-        return None if found is None else DigestAccount(*found, roles=roles)
+        # All of it for whoever it is: a group file that is bad for too long is told to all alike, and so is the time.
+        name, digest = found or _NOBODY
+        account = DigestAccount(name, digest, roles=await self._groups.of(name))
+        return account if found else None
 
-    def held(self) -> frozenset[tuple[str, str]]:
+    def realms_held(self) -> frozenset[tuple[str, str]]:
         """Each (realm, algorithm) that has a line, by the last good reading."""
         return frozenset(self._digests.last.named)
 

@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 from authguard.errors import ConfigurationError
 from authguard.stores.hashes import hash_of
-from authguard.wire.digest import nfc, user_hash
+from authguard.wire.digest import user_hash
+from authguard.wire.text import nfc
 
 T = TypeVar("T")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import binascii
-import unicodedata
 from dataclasses import dataclass, field
 
 from authguard.wire.grammar import CONTROL, WireError
+from authguard.wire.text import nfc
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class UserPass:
         if ":" in self.username:
             msg = "a user-id with a colon cannot be sent: the first colon ends it"
             raise ValueError(msg)
-        text = f"{_normalised(self.username)}:{_normalised(self.password)}"
+        text = f"{nfc(self.username)}:{nfc(self.password)}"
         if CONTROL.search(text):
             msg = "user-id and password must not hold control characters"
             raise ValueError(msg)
@@ -43,7 +43,7 @@ class UserPass:
             raise WireError("no colon in the user-pass")
         if CONTROL.search(text):
             raise WireError("a control character in the user-pass")
-        return cls(_normalised(username), _normalised(password))
+        return cls(nfc(username), nfc(password))
 
 
 def _decode(octets: bytes) -> str:
@@ -63,7 +63,3 @@ def _decode(octets: bytes) -> str:
     if text is None:
         raise WireError("the user-pass is not UTF-8")
     return text
-
-
-def _normalised(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

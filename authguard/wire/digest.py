@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -11,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from authguard.wire.authorization import auth_params
 from authguard.wire.grammar import CONTROL, TOKEN, WireError, quoted
+from authguard.wire.text import nfc
 
 #: The digest of some octets, in octets.
 Hash: TypeAlias = Callable[[bytes], bytes]
@@ -63,13 +63,13 @@ class DigestCredentials:
     username: str
     realm: bytes
     nonce: bytes = field(repr=False)
-    uri: bytes
+    uri: bytes = field(repr=False)
     response: bytes = field(repr=False)
     qop: bytes
     cnonce: bytes = field(repr=False)
     nc: bytes
     algorithm: str = "MD5"
-    opaque: bytes | None = None
+    opaque: bytes | None = field(default=None, repr=False)
     hashed: bool = False
 
     @property
@@ -219,8 +219,3 @@ def expected(
 
 def _digits(hashed: Hash, *parts: bytes) -> bytes:
     return hashed(b":".join(parts)).hex().encode("ascii")
-
-
-def nfc(text: str) -> str:
-    """The form in which names, realms and passwords are hashed. Section 4."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -364,14 +365,51 @@ async def test_where_auth_int_alone_is_offered_auth_is_a_downgrade() -> None:
 
 
 async def test_a_body_beyond_the_limit_is_a_413() -> None:
-    """Whoever sent it, for nobody is looked up; the limit itself is not beyond it."""
-    cards = Cards()
-    scheme = digest(cards, qop=("auth-int",), limit=10)
-    told = answered(challenge(scheme), method="POST", body=b"x" * 11)
+    """Whoever sent it; the limit itself is not beyond it."""
+    scheme = digest(qop=("auth-int",), limit=10)
 
-    with pytest.raises(RequestBodyError) as caught:
-        await present(scheme, told, with_body(b"x" * 11))
-    assert caught.value.reason is BODY_TOO_LARGE
-    assert cards.asked == []
+    for name in ("alice", "nobody"):
+        told = {**answered(challenge(scheme), method="POST", body=b"x" * 11), "username": name}
+        with pytest.raises(RequestBodyError) as caught:
+            await present(scheme, told, with_body(b"x" * 11))
+        assert caught.value.reason is BODY_TOO_LARGE
 
     await admitted(scheme, answered(challenge(scheme), method="POST", body=b"x" * 10), with_body(b"x" * 10))
+
+
+async def test_while_no_attempt_is_left_no_body_is_read() -> None:
+    """A stranger would have it kept for nothing."""
+    scheme = digest(qop=("auth-int",), attempts=few())
+    asked = challenge(scheme)
+    told = answered(asked, "wrong", method="POST", body=b"x")
+    said = [await refused(scheme, told, with_body(b"x")) for _ in range(10)]
+
+    assert said[-1] == "attempts.exceeded"
+    assert await refused(scheme, told, request(method="POST")) == "attempts.exceeded"
+
+
+async def test_a_nonce_ages_while_its_body_comes() -> None:
+    """A body that takes longer than the nonce lives is digested with an old one."""
+    clock = Clock()
+    scheme = digest(qop=("auth-int",), clock=clock)
+    told = answered(challenge(scheme), method="POST", body=b"x")
+
+    async def slowly(limit: int) -> bytes:
+        clock.now += 301
+        return b"x"
+
+    given = {**request(method="POST").scope}
+    asked = AuthRequest(given, given["path"], Moment(NOW, 60.0), slowly)
+
+    assert await refused(scheme, told, asked) == "nonce.stale"
+
+
+async def test_a_429_does_not_tell_whose_a_hashed_name_is() -> None:
+    """Guesses at it are not counted with those at the name in the clear, whether there is such a one or not."""
+    for name in ("alice", "nobody"):
+        scheme = digest(Cards(finds_hashed=True), attempts=few())
+        hashed = {"username": hashlib.sha256(f"{name}:orders".encode()).hexdigest(), "userhash": "true"}
+        said = [await refused(scheme, {**answered(challenge(scheme), "wrong"), **hashed}) for _ in range(10)]
+        assert said[-1] == "attempts.exceeded"
+
+        assert await refused(scheme, {**answered(challenge(scheme), "wrong"), "username": name}) != said[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import tracemalloc
@@ -33,7 +32,7 @@ def claim(
     nonces: MemoryNonces, count: int = 1, nonce: bytes = b"n", *, minted_at: float = NOW, now: float = NOW + 1
 ) -> Claim:
     """One use of a nonce that lives as long as all of them."""
-    return nonces.held(nonce, count, minted_at=minted_at, expires_at=minted_at + LIFE, now=now)
+    return nonces.claim_now(nonce, count, minted_at=minted_at, expires_at=minted_at + LIFE, now=now)
 
 
 def claims(nonces: MemoryNonces, *counts: int) -> list[str]:
@@ -127,15 +126,18 @@ def test_what_other_processes_mint_before_the_first_request_is_taken() -> None:
     assert claim(nonces, nonce=b"older", minted_at=NOW - 61) is Claim.FORGOTTEN
 
 
-def test_a_fork_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not know what its siblings took since the parent began."""
+def test_a_fork_begins_anew() -> None:
+    """It does not know what its siblings took since the parent began; what it was born with stays used."""
     clock = ManualClock(0)
     nonces = MemoryNonces(clock=clock)
     nonces.begin(NOW)
+    assert claim(nonces, nonce=b"used", minted_at=NOW + 1) is Claim.FRESH
     clock.move(60)
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    nonces.begin(NOW + 60)
+    nonces.renew()
+    clock.move(5)
+    nonces.begin(NOW + 65)
 
+    assert claim(nonces, nonce=b"used", minted_at=NOW + 1) is Claim.REPLAYED
     assert claim(nonces, nonce=b"a", minted_at=NOW + 59) is Claim.FORGOTTEN
     assert claim(nonces, nonce=b"b", minted_at=NOW + 61) is Claim.FRESH
 
@@ -228,13 +230,13 @@ def test_lives_of_different_lengths_may_share_one() -> None:
     """Two schemes with one store: of a long-lived nonce no count is good twice, though it may be forgotten early."""
     nonces = begun()
     long = {"minted_at": NOW, "expires_at": NOW + 86_400}
-    assert nonces.held(b"long", 1, **long, now=NOW) is Claim.FRESH
+    assert nonces.claim_now(b"long", 1, **long, now=NOW) is Claim.FRESH
 
     said = []
     for second in range(1, 60):
         short = {"minted_at": NOW + second, "expires_at": NOW + second + 1}
-        assert nonces.held(b"%d" % second, 1, **short, now=NOW + second) is Claim.FRESH
-        said.append(nonces.held(b"long", 1, **long, now=NOW + second))
+        assert nonces.claim_now(b"%d" % second, 1, **short, now=NOW + second) is Claim.FRESH
+        said.append(nonces.claim_now(b"long", 1, **long, now=NOW + second))
 
     assert set(said) <= {Claim.REPLAYED, Claim.FORGOTTEN}
     assert len(nonces) < 60

@@ -83,7 +83,7 @@ async def test_sha_512_256_is_not_read(path: Path) -> None:
     store = HtdigestFile(path)
 
     assert await _find(store, "alice", algorithm="SHA-512-256") is None
-    assert store.held() == {("orders", "SHA-256")}
+    assert store.realms_held() == {("orders", "SHA-256")}
 
 
 @pytest.mark.rfc("7616-12")
@@ -117,7 +117,7 @@ async def test_every_line_that_apaches_tool_wrote_is_read(path: Path) -> None:
         assert account is not None
         assert account.subject == case["name"]
         assert f"{case['name']}:{case['realm']}:{account.ha1}" == case["line"]
-    assert store.held() == {(case["realm"], case["algorithm"]) for case in cases}
+    assert store.realms_held() == {(case["realm"], case["algorithm"]) for case in cases}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ async def test_names_and_realms_are_found_in_whatever_form_they_were_written(pat
     assert await _find(store, "line\u2028separator", "caf\u00e9") == DigestAccount("line\u2028separator", OTHER)
     found = await store.find(hashed, realm="cafe\u0301", algorithm="SHA-256", hashed=True)
     assert found == DigestAccount("am\u00e9lie", SHA)
-    assert store.held() == {("caf\u00e9", "SHA-256")}
+    assert store.realms_held() == {("caf\u00e9", "SHA-256")}
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: Hands) ->
     assert await _find(store, "alice") == DigestAccount("alice", OTHER)
     assert await _find(store, "bob") is None
     assert await store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True) == DigestAccount("carol", SHA)
-    assert store.held() == {("orders", "SHA-256"), ("billing", "MD5")}
+    assert store.realms_held() == {("orders", "SHA-256"), ("billing", "MD5")}
 
 
 async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: Hands) -> None:
@@ -303,7 +303,7 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
 
     assert await _look(store, clock, "alice", times=4) == DigestAccount("alice", SHA)
     assert await _look(store, clock, "bob", times=4) == DigestAccount("bob", OTHER)
-    assert store.held() == {("orders", "SHA-256")}
+    assert store.realms_held() == {("orders", "SHA-256")}
     clock.move(KEEP)
     for name in ("alice", "nobody"):
         with pytest.raises(BackendUnavailable) as caught:

@@ -66,7 +66,7 @@ async def test_apaches_tool_keeps_what_it_does_not_know(tmp_path: Path) -> None:
     _run(path, "billing", "alice", "battery staple")
     _run(path, "orders", "bob", "battery staple")
     assert await look("SHA-256") == DigestAccount("alice", line.rpartition(":")[2])
-    assert store.held() == {("orders", "SHA-256"), ("billing", "MD5"), ("orders", "MD5")}
+    assert store.realms_held() == {("orders", "SHA-256"), ("billing", "MD5"), ("orders", "MD5")}
     _run(path, "orders", "alice", "battery staple")
     assert await look("MD5") == DigestAccount("alice", digest_ha1("alice", "orders", "battery staple", "MD5"))
     assert await look("SHA-256") is None

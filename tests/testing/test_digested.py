@@ -64,8 +64,25 @@ def test_a_wrong_password_is_denied() -> None:
     assert_denied(response, status=401, challenge="Digest")
 
 
-@pytest.mark.parametrize("challenge", ['Basic realm="tests"', 'Digest realm="tests"', "nonsense", ""])
-def test_what_is_no_challenge_of_digest_cannot_be_answered(challenge: str) -> None:
+def test_the_first_of_several_challenges_is_answered() -> None:
+    """The one that the server would rather have."""
+    store = MemoryDigests.of_cleartext({"alice": "s3cret"}, realm="tests", algorithms=["SHA-256", "MD5"])
+    guard = Guard(Digest(store, realm="tests", secret=PER_PROCESS, algorithms=["SHA-256", "MD5"]))
+    app = Starlette(routes=[Route("/orders", _who)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)])
+    client = TestClient(app)
+    challenges = client.get("/").headers.get_list("www-authenticate")
+
+    sent = digest_auth(challenges, "alice", "s3cret", uri="/orders")
+
+    assert client.get("/orders", headers=sent).text == "alice"
+    assert "SHA-256" in sent["Authorization"]
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    ['Basic realm="tests"', 'Digest realm="tests"', "nonsense", "", [], 'Digest realm="t", nonce="n", qop="auth-int"'],
+)
+def test_what_is_no_challenge_of_digest_cannot_be_answered(challenge: str | list[str]) -> None:
     """A mistake in a test is told at once."""
     with pytest.raises(ValueError, match=r"no challenge of Digest|auth-scheme"):
         digest_auth(challenge, "alice", "s3cret")

@@ -1,0 +1,65 @@
+"""A fork is another process: it has other secrets, and counts for itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+
+from authguard import forks
+
+FORKING = """
+    import os, sys
+    from authguard import PER_PROCESS, Digest, MemoryDigests
+    from authguard.model import Moment
+    from authguard.request import AuthRequest
+    from authguard.schemes.nonces import MemoryNonces
+
+    store = MemoryDigests.of_cleartext({"alice": "wonderland"}, realm="orders")
+    nonces = MemoryNonces()
+    nonces.begin(1000.0)
+    scheme = Digest(store, realm="orders", secret=PER_PROCESS, nonces=nonces)
+    opened = scheme._mint._keys
+    nonces._lock.acquire()  # as another thread may have it
+    child = os.fork()
+    if child:
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    nonces.begin(2000.0)
+    fresh = nonces.claim_now(b"n", 1, minted_at=1500.0, expires_at=1800.0, now=1501.0)
+    print(scheme._mint._keys == opened, fresh.name, flush=True)
+    os._exit(0)
+"""
+
+
+class Counted:
+    """How often it was renewed."""
+
+    times = 0
+
+    def renew(self) -> None:
+        self.times += 1
+
+
+def test_what_lives_is_renewed() -> None:
+    """And what is gone is forgotten."""
+    kept, gone = Counted(), Counted()
+    for one in (kept, gone):
+        forks.renew_in_forks(one)
+    del gone
+
+    forks._renew()
+
+    assert kept.times == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_has_a_secret_of_its_own_and_takes_nothing_of_before() -> None:
+    """Nor does a lock that somebody held at that moment hold it."""
+    command = [sys.executable, "-W", "ignore", "-c", dedent(FORKING)]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.split() == ["False", "FORGOTTEN"]
