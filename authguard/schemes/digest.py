@@ -66,6 +66,7 @@ from authguard.wire.digest import DigestCredentials, expected, resource, session
 from authguard.wire.grammar import WireError
 from authguard.wire.nonce import Nonce
 
+_USERHASH = {True: {"userhash": "true"}, False: {}}
 _BARE = frozenset({"algorithm", "charset", "stale", "userhash"})
 
 
@@ -130,11 +131,9 @@ class Digest(Scheme):
         self.refusals = (URI_MISMATCH,) if self._attempts is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
         self._prefix = check_prefix(public_prefix)
         self._limit = check_limit(limit)
-        self._clock = clock
-        self._keyed = Keyed()
+        self._clock, self._keyed = clock, Keyed()
         before = {"realm": self.realm, "qop": ",".join(self._qop)}
-        behind = {"opaque": self._opaque.decode(), "charset": "UTF-8"}
-        behind |= {"userhash": "true"} if accounts.finds_hashed else {}
+        behind = {"opaque": self._opaque.decode(), "charset": "UTF-8"} | _USERHASH[bool(accounts.finds_hashed)]
         self._constants = [before | {"algorithm": one.name} | behind for one in self._offered.values()]
 
     def roles_given(self) -> AbstractSet[str] | None:
@@ -191,8 +190,7 @@ class Digest(Scheme):
         principal = Principal.checked(subject, account.roles, account.scopes, claims, None, self.name)
         rspauth = expected(algorithm.hashed, a1, sent, b"", qop=b"auth")
         # A session's key is of the nonce that it began with (section 3.4.2), so that one goes on with that.
-        following = None if algorithm.session else self._mint.after(nonce, moment.now)
-        info = sent.authentication_info(rspauth, following)
+        info = sent.authentication_info(rspauth, None if algorithm.session else self._mint.after(nonce, moment.now))
         return Accepted(principal, ((b"authentication-info", info),))
 
     async def _entity(self, request: AuthRequest) -> tuple[bytes, Moment]:
