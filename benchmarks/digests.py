@@ -7,7 +7,7 @@ import gc
 import os
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,13 +17,13 @@ import quart
 import quart_httpauth
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
 from authguard import PUBLIC, AuthGuardMiddleware, Digest, Guard, MemoryDigests, MemoryNonces, Rule
 from authguard.testing import digest_auth
 from benchmarks.apps import PASSWORD, PATH, USER, quiet, starlette, trusting
 from benchmarks.measure import Sample, measure, spread
-from benchmarks.requests import getting, request, send
+from benchmarks.requests import getting, request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -44,30 +44,38 @@ def guarded() -> Starlette:
     return starlette(Middleware(AuthGuardMiddleware, guard=Guard(digest, rules=[Rule("/health", PUBLIC)])))
 
 
+class Exchange:
+    """One request as a server hands it out; then the client stays until it has its answer, and leaves."""
+
+    def __init__(self) -> None:
+        self.start: Message = {}
+        self._messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+        self._answered = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if self._messages:
+            return self._messages.pop()
+        await self._answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+        elif not message.get("more_body", False):
+            self._answered.set()
+
+
+def asking(sent: bytes | None, cookie: bytes = b"") -> Scope:
+    """The scope of a request with these fields."""
+    scope = request(sent)
+    return {**scope, "headers": [*scope["headers"], (b"cookie", cookie)]}
+
+
 async def answered(app: ASGIApp, sent: bytes | None, cookie: bytes = b"") -> Message:
     """The beginning of an answer."""
-    seen: list[Message] = []
-
-    async def note(message: Message) -> None:
-        seen.append(message)
-
-    scope = {**request(sent), "headers": [*request(sent)["headers"], (b"cookie", cookie)]}
-    await app(scope, endless(), note)
-    return seen[0]
-
-
-def endless() -> Callable[[], Awaitable[Message]]:
-    """What a server hands out: the request, and then nothing for as long as the client stays."""
-    handed = False
-
-    async def receive() -> Message:
-        nonlocal handed
-        if handed:
-            await asyncio.Event().wait()
-        handed = True
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    return receive
+    exchange = Exchange()
+    await app(asking(sent, cookie), exchange.receive, exchange.send)
+    return exchange.start
 
 
 def ours() -> Sample:
@@ -156,9 +164,9 @@ def quart_app(*, guarded: bool) -> Sample:
             sent.extend(found)
             if (status := (await answered(served, *found))["status"]) != 200:
                 raise SystemExit(f"{QUART}: answered {status}, not 200")
-        scope = {**request(sent[0]), "headers": [*request(sent[0])["headers"], (b"cookie", sent[1])]}
+        scope, exchange = asking(*sent), Exchange()
         began = perf_counter_ns()
-        await served(scope, endless(), send)
+        await served(scope, exchange.receive, exchange.send)
         return perf_counter_ns() - began
 
     return sample
