@@ -139,7 +139,7 @@ class Pool:
         """
         self.start()
         done = anyio.Event()
-        job: _Job[T] = _Job(work, _waker(done))
+        job: _Job[T] = _Job(work, waker(done))
         del work  # the repr of a partial shows its arguments, to whoever shows the locals of a traceback
         queue = self._queue
         with queue.changed:
@@ -182,10 +182,12 @@ def _is_number(value: object, kind: type | UnionType) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _waker(done: anyio.Event) -> Callable[[], None]:
-    """Sets the event from another thread, in the event loop that waits for it."""
+def waker(done: anyio.Event) -> Callable[[], None]:
+    """Sets the event from another thread, in the event loop that waits for it. Called where one runs."""
     trio: Any = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
+    # Another thread may be importing it at this moment; who runs on it has it whole.
+    in_trio_task = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
+    if in_trio_task is not None and in_trio_task():
         token = trio.lowlevel.current_trio_token()
 
         def wake_trio() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -11,6 +12,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -473,3 +475,16 @@ def test_a_processor_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) 
 
     assert (some, one, everywhere) == (2, 1, 7)
     assert Pool().threads == 7
+
+
+@pytest.mark.parametrize("half", [None, "lowlevel"])
+def test_a_trio_that_another_thread_is_importing_is_not_asked(
+    half: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module stands in ``sys.modules`` before it has anything in it; a job on asyncio does not stumble over that."""
+    trio = ModuleType("trio")
+    if half is not None:
+        setattr(trio, half, ModuleType(half))
+    monkeypatch.setitem(sys.modules, "trio", trio)
+
+    assert asyncio.run(Pool(threads=1).run(lambda: 7)) == 7

@@ -74,6 +74,21 @@ class KeysAtHand(KeySource, Protocol):
         ...
 
 
+@runtime_checkable
+class KeysFetched(KeySource, Protocol):
+    """A source whose keys are another's, who may have changed them without a word, and without a new ``kid``."""
+
+    async def look_again(
+        self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
+    ) -> Sequence[VerificationKey] | None:
+        """What ``keys_for`` answers now, where that is not what was ``tried`` in vain; None where it is."""
+        ...
+
+    def algorithms_of(self, kid: str | None) -> Sequence[str]:
+        """The algorithms that the key of this id is held for, those of all where it is None. For the record."""
+        ...
+
+
 class KeyMaterial:
     """Keys that are given directly. They become a source when the issuer tells which algorithms it allows."""
 
@@ -98,6 +113,10 @@ class StaticKeys:
             else:
                 self._by_kid.setdefault((key.algorithm, key.kid), []).append(key)
 
+    def named(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
+        """Those that were given under this very id, or all where it is None; None where there is none."""
+        return self._all.get(algorithm) if kid is None else self._by_kid.get((algorithm, kid))
+
     def held(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """The answer, without waiting."""
         if kid is None:
@@ -118,6 +137,8 @@ def as_source(keys: KeySource | KeyMaterial | Sequence[KeyMaterial], algorithms:
     given = (keys,) if isinstance(keys, KeyMaterial) else keys
     if not isinstance(given, tuple | list) or not given or not all(isinstance(one, KeyMaterial) for one in given):
         raise ConfigurationError(
-            "keys", "give PEM(...), JWK(...), JWKSet(...), Secret(...), a list of them, or a KeySource"
+            "keys",
+            "give PEM(...), JWK(...), JWKSet(...), Secret(...), a list of them, JWKS(url), or a KeySource;"
+            " JWKS stands alone",
         )
     return StaticKeys(key for one in given for key in one.bind(algorithms))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from authguard import (
+    JWKS,
     PEM,
     AuthGuardError,
     ConfigurationError,
@@ -193,11 +194,28 @@ def test_materials_become_one_source() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [None, [], (), "PEM", b"-----BEGIN PUBLIC KEY-----", [PEM(b""), None], {"keys": []}, PEM, Secret, Own, 5]
+    "given",
+    [
+        None,
+        [],
+        (),
+        "PEM",
+        "https://login.example/jwks",
+        [JWKS("https://login.example/jwks")],
+        b"-----BEGIN PUBLIC KEY-----",
+        [PEM(b""), None],
+        {"keys": []},
+        PEM,
+        Secret,
+        Own,
+        5,
+    ],
 )
 def test_what_is_no_key_is_told_by_name(given: Any) -> None:
     """A bare string, an empty list, a class instead of an instance: each is a ``ConfigurationError``."""
-    with pytest.raises(ConfigurationError, match=r"^keys: give PEM\(\.\.\.\)") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"^keys: give PEM\(\.\.\.\).*, JWKS\(url\), .*stands alone$"
+    ) as caught:
         as_source(given, frozenset({"RS256"}))
 
     assert caught.value.argument == "keys"

@@ -1,0 +1,104 @@
+"""The client that is used where an app brings none."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from authguard import JWKS, ConfigurationError, Introspection
+from authguard.keys import client
+from authguard.schemes.posting import HttpPost
+from tests.keys.server import key_set, serving_keys
+from tests.minting import rsa_key
+from tests.schemes.introspecting import CLIENT
+from tests.schemes.test_posting import listening
+
+GOOD = key_set(a=rsa_key())
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment that sends everything to a proxy that is not there, and trusts what is not there."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.lower(), "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login alice password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    client._trusted.cache_clear()
+
+
+@pytest.mark.usefixtures("elsewhere")
+async def test_nothing_is_taken_from_the_environment() -> None:
+    """Neither a proxy nor whom to trust nor a password: what changes behaviour is passed in."""
+    with pytest.raises(FileNotFoundError):
+        httpx2.AsyncClient()
+    with serving_keys(GOOD) as server:
+        await JWKS(server.url, insecure_http=True).warm()
+
+        assert [path for path, _ in server.requests] == ["/jwks"]
+        assert "authorization" not in server.requests[0][1]
+
+
+@pytest.mark.peer
+@pytest.mark.usefixtures("elsewhere")
+async def test_nor_for_what_is_posted() -> None:
+    """It is the same client."""
+    async with listening(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as server:
+        assert await HttpPost()(server.url, {}, b"token=x") == (200, b"{}")
+
+    assert b"authorization" not in server.requests[0].lower()
+
+
+def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the app is built, whatever the number of key servers; and as httpx2 does it by default."""
+    made: list[dict[str, Any]] = []
+
+    def create(**options: Any) -> ssl.SSLContext:
+        made.append(options)
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    client._trusted.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx2, "create_ssl_context", create)
+        for _ in range(3):
+            JWKS("https://login.example/jwks")
+            Introspection("https://login.example/introspect", issuer="x", audience="y", **CLIENT)
+        for _ in range(3):
+            client.plain()()
+    client._trusted.cache_clear()
+
+    assert made == [{"trust_env": False}]
+
+
+def test_servers_are_verified() -> None:
+    """Their certificates, and that those are theirs."""
+    trusted = client._trusted()
+
+    assert (trusted.verify_mode, trusted.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+def test_a_client_follows_no_redirect_and_has_no_time_out_of_its_own() -> None:
+    """Each call has a deadline as a whole."""
+    made = client.plain()()
+
+    assert (made.follow_redirects, made.trust_env, made.timeout) == (False, False, httpx2.Timeout(None))
+
+
+@pytest.mark.parametrize("argument", ["fetch", "post"])
+def test_httpx2_is_an_extra(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names it, and what takes its place."""
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+
+    with pytest.raises(ConfigurationError, match=f"^{argument}: .* or give {argument}=") as caught:
+        client.check_httpx2(argument)
+
+    assert caught.value.__context__ is None

@@ -1,0 +1,156 @@
+"""JWKS over the wire: what is asked of a key server, and what becomes of each answer that it can give."""
+
+from __future__ import annotations
+
+import ssl
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from authguard import JWKS
+from tests.keys.server import (
+    Behaviour,
+    Flood,
+    dripping,
+    hanging,
+    key_set,
+    no_http,
+    serving,
+    serving_keys,
+    truncated,
+)
+from tests.keys.stub import problem
+from tests.minting import ec_key, private_pem, rsa_key
+
+GOOD = key_set(a=rsa_key())
+
+
+async def test_keys_come_over_http_where_that_is_said_in_words() -> None:
+    """One request with an Accept of its own, without a cookie, a credential or a wish for compression."""
+    with serving_keys(GOOD) as server:
+        keys = JWKS(server.url, insecure_http=True)
+
+        found = await keys.keys_for(kid="a", algorithm="RS256")
+
+    assert [(key.kid, key.algorithm) for key in found] == [("a", "RS256")]
+    ((path, fields),) = server.requests
+    assert path == "/jwks"
+    assert fields["accept"] == "application/jwk-set+json, application/json"
+    assert fields["accept-encoding"] == "identity"
+    assert not {"authorization", "cookie", "referer", "origin"} & set(fields)
+
+
+def test_nothing_is_fetched_while_the_app_is_built() -> None:
+    """Nor at the first look at what is at hand."""
+    with serving_keys(GOOD) as server:
+        keys = JWKS(server.url, insecure_http=True)
+
+        assert keys.held(kid="a", algorithm="RS256") is None
+        assert server.hits == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "told"),
+    [
+        (hanging, "it gave no answer within 0.2 s"),
+        (dripping, "it gave no answer within 0.2 s"),
+        (serving(b"", 500), "it answers with status 500"),
+        (serving(b"", 404), "it answers with status 404"),
+        (serving(b"", 204), "it answers with status 204"),
+        (serving(b"", 302, location="http://10.0.0.1/jwks"), "it redirects, which is not followed"),
+        (serving(b"", 308, location="/elsewhere"), "it redirects, which is not followed"),
+        (serving(b"<!doctype html><title>Sign in</title>"), "what it answers is no JSON object"),
+        (serving(b""), "what it answers is no JSON object"),
+        (serving(b"[]"), "what it answers is no JSON object"),
+        (serving(b"[" * 100_000), "what it answers is no JSON object"),
+        (serving(b'{"error": "nobody here"}'), "what it answers is no JWK Set"),
+        (serving(b'{"keys": {}}'), "what it answers is no JWK Set"),
+        (serving(key_set()), "its key set is empty"),
+        (serving(key_set({"kty": "RSA"})), "no key of its key set can be used"),
+        (serving(key_set(*[{}] * 2001)), "its key set holds more than 2000 keys"),
+        (truncated, "its answer broke off, or is no HTTP"),
+        (no_http, "its answer broke off, or is no HTTP"),
+        (Flood(announced=True), "its answer is longer than 1048576 octets"),
+        (Flood(announced=False), "its answer is longer than 1048576 octets"),
+        (serving(GOOD, content_encoding="gzip"), "its answer is compressed, which was not asked for"),
+    ],
+)
+async def test_whatever_a_server_does_is_told_by_a_phrase_of_its_own(behaviour: Behaviour, told: str) -> None:
+    """One request, no hop more, and nothing of what it wrote in the record."""
+    with serving_keys() as server:
+        server.behaviour = behaviour
+        late = behaviour in {hanging, dripping}
+        keys = JWKS(server.url, insecure_http=True, timeout=0.2 if late else 10)
+
+        assert await problem(keys) == told
+        # On a machine that does other things too the time may be over before anything was sent.
+        assert server.hits == 1 or (late and server.hits == 0)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_ten_megabytes_are_not_held(announced: bool) -> None:
+    """The connection is closed after what is read: memory stays flat, and most of it is never sent."""
+    flood = Flood(announced=announced)
+    with serving_keys() as server:
+        keys = JWKS(server.url, insecure_http=True, limit=64 * 1024)
+        await problem(keys)  # what is imported on the way is no part of it
+        server.behaviour, keys = flood, JWKS(server.url, insecure_http=True, limit=64 * 1024)
+        tracemalloc.start()
+        try:
+            assert await problem(keys) == "its answer is longer than 65536 octets"
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert flood.over.wait(30)
+
+    assert peak < 2 * 1024 * 1024
+    assert flood.sent < 9 * 1024 * 1024
+
+
+async def test_a_server_that_is_not_there_is_told_so() -> None:
+    """Nobody listens, or the name has no address."""
+    with serving_keys() as server:
+        url = server.url
+
+    assert await problem(JWKS(url, insecure_http=True)) == "it cannot be reached"
+    assert await problem(JWKS("https://nobody.invalid/jwks")) == "it cannot be reached"
+
+
+def _certificate(folder: Path) -> ssl.SSLContext:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    begin = datetime.now(UTC) - timedelta(days=1)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(ec_key().public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=2))
+        .sign(ec_key(), hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(private_pem(ec_key()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.parametrize("certified", [True, False])
+async def test_tls_that_is_at_fault_is_told_so(certified: bool, tmp_path: Path) -> None:
+    """A certificate that nobody vouches for, or no TLS at all."""
+    with serving_keys(GOOD) as server:
+        if certified:
+            context = _certificate(tmp_path)
+            server.stop()
+            server.tls = lambda plain: context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            server.start()
+
+        assert await problem(JWKS(server.url.replace("http:", "https:"))) == "its TLS is at fault"
+        assert server.hits == 0

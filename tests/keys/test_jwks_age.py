@@ -1,0 +1,213 @@
+"""Keys get old: when they are fetched again, and what holds while that fails."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from authguard import JWKS, BackendUnavailable
+from authguard.keys import refreshed
+from authguard.testing import ManualClock
+from tests.keys.server import key_set, serving_keys
+from tests.keys.stub import Source, refused
+from tests.minting import rsa_key
+from tests.schemes.logins import until
+
+
+async def test_keys_are_fetched_again_before_they_expire() -> None:
+    """Without a lifespan a request begins it, and does not wait for it."""
+    source = Source("a")
+    await source.ask("a")
+    source.server.open.clear()
+    source.clock.move(480)
+
+    assert [source.at_hand("a") for _ in range(5)] == [["a"]] * 5
+    source.server.publish("a", "b")
+    source.server.open.set()
+    await until(lambda: source.server.count == 2)
+    await source.landed()
+    source.clock.move(479)
+
+    assert source.at_hand("a") == ["a"]
+    assert source.server.count == 2
+
+
+async def test_a_key_that_was_withdrawn_is_refused_when_the_set_expires() -> None:
+    """Even where nobody came for a night: the first request waits for the new set."""
+    source = Source("a", "b")
+    await source.ask("a")
+    source.server.publish("b")
+    source.clock.move(50_000)
+
+    assert source.at_hand("a") is None
+    assert await source.ask("a") == []
+    assert source.at_hand("b") == ["b"]
+    assert source.server.count == 3  # one for the set, one for the key that is not in it
+
+
+async def test_known_keys_serve_on_while_the_server_is_down() -> None:
+    """For as long as ``stale`` says, and then no more; nobody waits for a server that is known to be down."""
+    source = Source("a", stale=1000.0)
+    await source.ask("a")
+    source.server.answer = OSError()
+    source.clock.move(600)
+
+    assert await source.ask("a") == ["a"]
+    for _ in range(20):
+        source.clock.move(49)
+        assert source.at_hand("a") == ["a"]
+        await source.landed()
+    source.clock.move(20)
+
+    assert source.at_hand("a") is None
+    told, wait = await refused(source, "a")
+    assert told == "https://login.example/jwks: the fetch raised OSError"
+    assert wait is not None
+    assert 1 <= wait <= 30
+
+
+async def test_known_keys_serve_on_while_the_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first request after the end waits a moment, those that follow do not."""
+    monkeypatch.setattr(refreshed, "PATIENCE", 0.02)
+    source = Source("a")
+    await source.ask("a")
+    source.server.open.clear()
+    source.clock.move(600)
+
+    assert source.at_hand("a") is None
+    assert await source.ask("a") == ["a"]
+    assert source.keys._refresh.flight is not None
+    source.clock.move(0.03)
+    assert source.at_hand("a") == ["a"]
+    source.server.open.set()
+    await source.landed()
+
+    assert source.server.count == 2
+
+
+async def test_a_server_that_is_back_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    """One ERROR when it fails, one WARNING when it answers again, however many requests there were."""
+    source = Source("a")
+    await source.ask("a")
+    source.server.answer = OSError("CANARY")
+    source.clock.move(500)
+    for _ in range(10):
+        source.at_hand("a")
+        await source.landed()
+        source.clock.move(1)
+    source.server.publish("a")
+    source.clock.move(30)
+    source.at_hand("a")
+    await source.landed()
+    await until(lambda: len(caplog.records) == 2)
+
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (
+            logging.ERROR,
+            "https://login.example/jwks: the fetch raised OSError; the keys that are held serve for another 86500 s",
+        ),
+        (logging.WARNING, "https://login.example/jwks answers again"),
+    ]
+    assert source.keys.health()["last_error"] is None
+
+
+async def test_after_each_failure_the_next_try_comes_later() -> None:
+    """After 1, 2, 4, 8, 16 seconds, then each cooldown; a request in between is told when, and fetches nothing."""
+    source = Source("a")
+    source.server.answer = OSError()
+    waits = []
+
+    for count in range(1, 9):
+        (wait,) = {(await refused(source, "a"))[1] for _ in range(5)}
+        assert source.server.count == count
+        assert wait is not None
+        waits.append(wait)
+        source.clock.move(wait)
+
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    source.server.publish("a")
+    assert await source.ask("a") == ["a"]
+
+
+async def test_an_unknown_key_is_an_outage_only_while_the_last_fetch_failed() -> None:
+    """Nobody knows whether there is such a key; once the server answered, there is none."""
+    source = Source("a")
+    await source.ask("a")
+    assert await source.ask("x") == []
+
+    source.server.answer = OSError()
+    assert await refused(source, "y") == ("https://login.example/jwks: the fetch raised OSError", 1)
+    assert (await refused(source, "x"))[1] == 1
+    assert source.at_hand("a") == ["a"]
+    source.server.publish("a")
+    source.clock.move(1)
+
+    assert await source.ask("y") == []
+    assert await source.ask("x") == []
+
+
+async def test_recovery_costs_nothing_of_the_budget() -> None:
+    """After an outage that random kids ran into, three fetches are in hand as before."""
+    source = Source("a")
+    await source.ask("a")
+    source.server.answer = OSError()
+    for number in range(50):
+        await refused(source, f"random-{number}")
+    assert source.server.count == 2
+    source.server.publish("a", "new")
+    source.clock.move(1)
+
+    assert await source.ask("new") == ["new"]
+    for number in range(50):
+        await source.ask(f"more-{number}")
+    assert source.server.count == 3 + 2  # one of three was spent on the fetch that failed
+
+
+@pytest.mark.parametrize(
+    ("max_age", "seconds"),
+    [(None, 600), (0.0, 60), (30.0, 60), (300.0, 300), (86_400.0, 3600), (float("inf"), 3600), (-5.0, 600)],
+)
+async def test_what_the_server_says_of_its_age_is_bounded(max_age: float | None, seconds: float) -> None:
+    """No server has us ask each second, and none has us keep a key for a month."""
+    source = Source("a", max_age=max_age)
+    await source.ask("a")
+
+    assert source.keys.health()["fresh_for"] == seconds
+    source.clock.move(seconds - 0.5)
+    assert source.at_hand("a") == ["a"]
+    await source.landed()
+
+
+async def test_a_set_without_a_usable_key_keeps_the_last_good_one() -> None:
+    """It is a failure, and what is at hand serves on."""
+    source = Source("a")
+    await source.ask("a")
+    source.clock.move(450)
+    for answer in (key_set(), key_set({"kty": "oct", "k": "AAAA"}), b"<html>"):
+        source.server.answer = answer
+        source.clock.move(50)
+
+        assert source.at_hand("a") == ["a"]
+        await source.landed()
+        assert source.keys.health()["last_error"] is not None
+        assert source.at_hand("a") == ["a"]
+
+
+async def test_a_server_that_restarts_is_found_again() -> None:
+    """Over the wire: known keys hold while it is away, and its new key is taken when it is back."""
+    with serving_keys(key_set(a=rsa_key())) as server:
+        clock = ManualClock()
+        keys = JWKS(server.url, insecure_http=True, clock=clock)
+        assert len(await keys.keys_for(kid="a", algorithm="RS256")) == 1
+        server.stop()
+        clock.move(700)
+
+        assert len(await keys.keys_for(kid="a", algorithm="RS256")) == 1
+        with pytest.raises(BackendUnavailable, match="it cannot be reached"):
+            await keys.keys_for(kid="b", algorithm="RS256")
+        server.start()
+        server.behaviour = lambda asked: asked.answer(key_set(b=rsa_key()))
+        clock.move(30)
+
+        assert len(await keys.keys_for(kid="b", algorithm="RS256")) == 1

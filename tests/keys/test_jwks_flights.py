@@ -1,0 +1,171 @@
+"""One fetch for all who wait, whatever becomes of the one who began it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+
+import anyio
+import pytest
+
+from authguard import JWKS, BackendUnavailable, KeysAtHand, Service, forks
+from tests.keys.stub import URL, Source, refused
+from tests.schemes.logins import at_once, until
+
+
+async def test_what_was_fetched_is_at_hand() -> None:
+    """For ten minutes where the server does not say, and one fetch serves them all."""
+    source = Source("a", "b")
+
+    assert source.at_hand("a") is None
+    assert await source.ask("a") == ["a"]
+    source.clock.move(479)
+
+    assert (source.at_hand("a"), source.at_hand("b"), source.at_hand(None)) == (["a"], ["b"], ["a", "b"])
+    assert source.server.count == 1
+    assert isinstance(source.keys, KeysAtHand)
+    assert isinstance(source.keys, Service)
+
+
+async def test_five_hundred_first_requests_are_one_fetch() -> None:
+    """Also where the one who began it leaves."""
+    source = Source("a")
+    source.server.open.clear()
+    leaving = anyio.CancelScope()
+
+    async def first() -> None:
+        with leaving:
+            await source.ask("a")
+
+    async def leave() -> None:
+        leaving.cancel()
+        await until(lambda: leaving.cancelled_caught)
+        source.server.open.set()
+
+    answers = await at_once([first, *[partial(source.ask, "a")] * 499], leave)
+
+    assert answers == [None] + [["a"]] * 499
+    assert source.server.count == 1
+
+
+async def test_who_waits_and_leaves_is_forgotten() -> None:
+    """Connections that a stranger opens and closes leave nothing behind."""
+    source = Source("a")
+    source.server.open.clear()
+    leaving: list[anyio.CancelScope] = []
+
+    async def impatient() -> None:
+        with anyio.CancelScope() as scope:
+            leaving.append(scope)
+            await source.ask("a")
+
+    async def leave() -> None:
+        flight = source.keys._refresh.flight
+        assert flight is not None
+        assert len(flight._waiting) == 100
+        for scope in leaving:
+            scope.cancel()
+        await until(lambda: not flight._waiting)
+        source.server.open.set()
+        await flight.landed()
+
+    await at_once([impatient] * 100, leave)
+
+    assert source.at_hand("a") == ["a"]
+    assert source.server.count == 1
+
+
+@pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])
+def test_loops_in_several_threads_share_one_fetch(backends: list[str]) -> None:
+    """Nothing is bound to a loop: each has its own, of either kind, and all are answered."""
+    source, answers = Source("a"), []
+    source.server.open.clear()
+    threads = [
+        threading.Thread(target=lambda backend=backend: answers.append(anyio.run(source.ask, "a", backend=backend)))
+        for backend in backends * 8
+    ]
+    for thread in threads:
+        thread.start()
+    source.server.open.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert answers == [["a"]] * len(threads)
+    assert source.server.count == 1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_fetch_outlives_the_loop_that_began_it(backend: str) -> None:
+    """A ``TestClient`` without ``with`` makes a new loop for each request; the next one finds what the first began."""
+    source = Source("a")
+    source.server.open.clear()
+
+    async def impatient() -> None:
+        with anyio.move_on_after(0.01):
+            await source.ask("a")
+
+    anyio.run(impatient, backend=backend)
+    anyio.run(impatient, backend=backend)
+    source.server.open.set()
+
+    assert anyio.run(source.ask, "a", backend=backend) == ["a"]
+    assert source.server.count == 1
+
+
+async def test_a_name_server_that_does_not_answer_holds_nobody() -> None:
+    """Names are looked up in threads, and a loop waits for those before it is closed; whoever asked does not."""
+    answered = threading.Event()
+
+    async def fetch(url: str) -> bytes:
+        await asyncio.get_running_loop().run_in_executor(None, answered.wait, 30)
+        return b""
+
+    keys = JWKS(URL, fetch=fetch, timeout=0.05)
+    try:
+        with anyio.fail_after(5):
+            for _ in range(2):
+                with pytest.raises(BackendUnavailable, match=r"it gave no answer within 0\.05 s"):
+                    await keys.warm()
+    finally:
+        answered.set()
+
+
+async def test_a_fork_does_not_wait_for_its_parents_thread() -> None:
+    """What was under way there never lands here; the next request fetches."""
+    source = Source("a")
+    source.server.open.clear()
+    with anyio.move_on_after(0.01):
+        await source.ask("a")
+    forks._renew()
+    source.server.open.set()
+
+    assert await source.ask("a") == ["a"]
+    assert source.server.count == 2
+
+
+async def test_where_no_thread_can_be_had_it_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told as such, and tried again."""
+    source = Source("a")
+
+    def exhausted(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", exhausted)
+        assert await refused(source, "a") == ("https://login.example/jwks: the system has no thread left", 1)
+    source.clock.move(1)
+
+    assert await source.ask("a") == ["a"]
+
+
+async def test_a_fetch_that_ends_its_thread_is_a_failure_like_another() -> None:
+    """Nobody waits for ever."""
+    source = Source("a")
+    source.server.answer = SystemExit()
+
+    assert await refused(source, "a") == ("https://login.example/jwks: the fetch raised SystemExit", 1)
+    source.clock.move(1)
+    source.server.publish("a")
+
+    assert await source.ask("a") == ["a"]

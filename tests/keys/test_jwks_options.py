@@ -1,0 +1,217 @@
+"""What JWKS may be given: a client or a function in place of ours, and figures."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from authguard import JWKS, ConfigurationError, Fetched, FetchFailed
+from authguard.keys.discovery import Discovery
+from authguard.keys.fetching import max_age
+from tests.keys.server import (
+    key_set,
+)
+from tests.keys.stub import problem
+from tests.minting import rsa_key
+
+GOOD = key_set(a=rsa_key())
+
+
+async def test_a_client_is_made_for_each_fetch_on_the_loop_of_the_fetch() -> None:
+    """A factory, so that nothing is bound to a loop. It may bring a proxy or a transport of its own."""
+    loops: list[str] = []
+
+    def answered(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=GOOD, headers={"cache-control": "max-age=120"})
+
+    def client() -> httpx2.AsyncClient:
+        loops.append(anyio.get_current_task().name or "")
+        return httpx2.AsyncClient(transport=httpx2.MockTransport(answered))
+
+    keys = JWKS("https://login.example/jwks", client=client)
+    await keys.warm()
+    await keys.warm()
+
+    assert len(loops) == 2
+    assert keys.health()["fresh_for"] == pytest.approx(120, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (httpx2.ReadTimeout("CANARY"), "it did not answer in time"),
+        (httpx2.ReadError("CANARY"), "the connection to it failed"),
+        (httpx2.InvalidURL("CANARY"), "the fetch raised InvalidURL"),
+    ],
+)
+async def test_what_a_client_raises_is_told_without_its_text(
+    error: Exception, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which may hold anything."""
+
+    def failing(request: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    keys = JWKS(
+        "https://login.example/jwks?key=CANARY",
+        client=lambda: httpx2.AsyncClient(transport=httpx2.MockTransport(failing)),
+    )
+
+    assert await problem(keys) == told
+    assert "CANARY" not in caplog.text + repr(keys) + repr(keys.health())
+
+
+@pytest.mark.parametrize("answer", [GOOD, Fetched(GOOD), Fetched(GOOD, 30.0), Fetched(GOOD, float("nan"))])
+async def test_any_async_function_may_fetch(answer: Any) -> None:
+    """It gets the address, and returns octets, with or without how long they hold."""
+    asked: list[str] = []
+
+    async def fetch(url: str) -> Any:
+        asked.append(url)
+        return answer
+
+    keys = JWKS("https://login.example/jwks?v=1", fetch=fetch)
+
+    assert len(await keys.keys_for(kid="a", algorithm="RS256")) == 1
+    assert asked == ["https://login.example/jwks?v=1"]
+    assert repr(keys) == "JWKS('https://login.example/jwks')"
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "the fetch returned neither octets nor Fetched(...)"),
+        ("text", "the fetch returned neither octets nor Fetched(...)"),
+        (Fetched("text"), "the fetch returned neither octets nor Fetched(...)"),  # type: ignore[arg-type]
+        (b" " * 2000, "its answer is longer than 1024 octets"),
+        (KeyError("CANARY"), "the fetch raised KeyError"),
+        (ExceptionGroup("CANARY", [OSError()]), "the fetch raised ExceptionGroup"),
+        (FetchFailed("the vault is closed"), "the vault is closed"),
+        (TimeoutError(), "the fetch raised TimeoutError"),
+    ],
+)
+async def test_a_function_that_fetches_nonsense_or_raises_is_an_outage(answer: Any, told: str) -> None:
+    """It is held to the same bounds."""
+
+    async def fetch(url: str) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await problem(JWKS("https://login.example/jwks", fetch=fetch, limit=1024)) == told
+
+
+def test_httpx2_is_an_extra_and_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the app is built; with a function of its own nobody needs it."""
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+
+    async def fetch(url: str) -> bytes:
+        return GOOD
+
+    with pytest.raises(
+        ConfigurationError, match=r"fetch: asking a server needs httpx2: pip install \"authguard\[oidc\]\""
+    ):
+        JWKS("https://login.example/jwks")
+    assert JWKS("https://login.example/jwks", fetch=fetch).name == "https://login.example/jwks"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://login.example/jwks", "keys that come over http may be anybody's"),
+        ("http://127.0.0.1/jwks", "keys that come over http may be anybody's"),
+        ("http://localhost/jwks", "keys that come over http may be anybody's"),
+        ("file:///etc/keys.json", "it is no address"),
+        ("data:application/json,{}", "it is no address"),
+        ("login.example/jwks", "it is no address"),
+        ("https://", "it is no address"),
+        ("https://login.example:port/", "it is no address"),
+        ("https://[::1/jwks", "it is no address"),
+        ("", "it is no address"),
+        ("https://alice:secret@login.example/jwks", "it holds credentials"),
+        ("https://:secret@login.example/jwks", "it holds credentials"),
+        ("https://login.example/jwks#keys", "it has a fragment"),
+        ("https://login.example/jwks\n", "it holds a character"),
+        ("https://login.example/a b", "it holds a character"),
+        ("https://logín.example/jwks", "it holds a character"),
+        ({"keys": []}, r"this is no address; for a key set that you hold write JWKSet\(\.\.\.\)"),
+        (' {"keys": []}', "this is no address; for a key set"),
+        (b'{"keys": []}', "this is no address; for a key set"),
+        (None, "it is no string"),
+        (b"https://login.example/jwks", "it is no string"),
+    ],
+)
+def test_an_address_that_keys_must_not_come_from_is_refused(url: Any, said: str) -> None:
+    """While the app is built. Loopback is http too, and is named as such."""
+    with pytest.raises(ConfigurationError, match=f"^url: {said}") as caught:
+        JWKS(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_option_that_there_is_not_is_told_of_what_was_called() -> None:
+    """As Python does it, and not of a function that nobody wrote."""
+    with pytest.raises(TypeError, match=r"^JWKS\(\) got an unexpected keyword argument 'retries'$"):
+        JWKS("https://login.example/jwks", retries=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Discovery\(\) got an unexpected keyword argument 'retries'$"):
+        Discovery("https://login.example/", retries=3)  # type: ignore[call-arg]
+
+
+async def _fetch(url: str) -> bytes:
+    return GOOD
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"fetch": _fetch, "client": httpx2.AsyncClient}, "client"),
+        ({"fetch": "fetch"}, "fetch"),
+        ({"client": httpx2}, "client"),
+        ({"insecure_http": "yes"}, "insecure_http"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": 61}, "timeout"),
+        ({"cooldown": -1}, "cooldown"),
+        ({"min_age": 0}, "min_age"),
+        ({"min_age": 120, "max_age": 60}, "max_age"),
+        ({"max_age": 8 * 86_400}, "max_age"),
+        ({"stale": None}, "stale"),
+        ({"limit": 1023}, "limit"),
+        ({"limit": 2.0**20}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"clock": 5}, "clock"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], argument: str) -> None:
+    """By name, while the app is built."""
+    with pytest.raises(ConfigurationError) as caught:
+        JWKS("https://login.example/jwks", **options)
+    assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "age", "seconds"),
+    [
+        ("", "", None),
+        ("public", "", None),
+        ("max-age=300", "", 300),
+        ("public, max-age=300, must-revalidate", "", 300),
+        ('Max-Age="300"', "", 300),
+        ("max-age=300", "100", 200),
+        ("max-age=300", "400", 0),
+        ("max-age=300", "soon", 300),
+        ("s-maxage=300", "", None),
+        ("x-max-age=300", "", None),
+        ("max-age=soon", "", None),
+        ("max-age=-1", "", None),
+        ("max-age=" + "9" * 5000, "", None),
+        ("no-store", "", 0),
+        ("max-age=300, no-cache", "", 0),
+        ('no-cache="set-cookie"', "", 0),
+    ],
+)
+def test_cache_control_says_how_long_an_answer_holds(cache_control: str, age: str, seconds: float | None) -> None:
+    """RFC 9111 sections 4.2.1, 5.1 and 5.2.2; what a shared cache has spent of it is spent."""
+    assert max_age(cache_control, age) == seconds

@@ -1,0 +1,122 @@
+"""A lifespan that keeps the keys fresh, and what is told of them."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from authguard import BackendUnavailable
+from authguard.keys import refreshed
+from tests.keys.server import key_set
+from tests.keys.stub import Source
+from tests.minting import ec_key, rsa_key
+from tests.schemes.logins import until
+
+
+async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its start, and whenever it is time, without a request; and no longer than it lasts."""
+    monkeypatch.setattr(refreshed, "TICK", 0.001)
+    source = Source("a")
+
+    async with source.keys.running(source.clock):
+        await until(lambda: source.at_hand("a") == ["a"])
+        source.clock.move(479)
+        await anyio.sleep(0.02)
+        assert source.server.count == 1
+        source.clock.move(1)
+        await until(lambda: source.server.count == 2)
+        await source.landed()
+        source.server.answer = OSError()
+        source.clock.move(480)
+        await until(lambda: source.server.count == 3)
+        await source.landed()
+        source.server.publish("b")
+        source.clock.move(1)
+        await until(lambda: source.server.count == 4)
+        await source.landed()
+        assert source.at_hand("b") == ["b"]
+    source.clock.move(480)
+    await anyio.sleep(0.01)
+
+    assert source.server.count == 4
+
+
+async def test_keys_are_warmed_when_the_app_says_so() -> None:
+    """Whatever is at hand, it fetches; what failed is raised, and what is at hand is kept."""
+    source = Source("a")
+
+    await source.keys.warm()
+    assert source.at_hand("a") == ["a"]
+    await source.keys.warm()
+    assert source.server.count == 2
+    source.server.answer = OSError()
+    with pytest.raises(BackendUnavailable, match="the fetch raised OSError"):
+        await source.keys.warm()
+
+    assert source.at_hand("a") == ["a"]
+
+
+async def test_health_tells_ages_and_what_failed_last() -> None:
+    """In seconds, by the source's own clock."""
+    source = Source("a", "b")
+    nothing: dict[str, object] = {
+        "source": "https://login.example/jwks",
+        "keys": 0,
+        "skipped": 0,
+        "age": None,
+        "fresh_for": 0.0,
+        "usable_for": 0.0,
+        "fetches": 0,
+        "fetching_for": None,
+        "last_error": None,
+        "failing_for": 0.0,
+        "next_try_in": None,
+    }
+    assert source.keys.health() == nothing
+
+    source.server.answer = key_set({}, a=rsa_key(), b=ec_key())
+    await source.ask("a")
+    source.clock.move(500)
+    source.server.answer = OSError()
+    source.at_hand("a")
+    await source.landed()
+    source.clock.move(0.5)
+
+    assert source.keys.health() == {
+        **nothing,
+        "keys": 2,
+        "skipped": 1,
+        "age": 500.5,
+        "fresh_for": 99.5,
+        "usable_for": 86_499.5,
+        "fetches": 2,
+        "last_error": "the fetch raised OSError",
+        "failing_for": 0.5,
+        "next_try_in": 0.5,
+    }
+
+
+async def test_health_tells_of_a_fetch_that_hangs() -> None:
+    """Before it has failed: since when it is under way."""
+    source = Source("a")
+    source.server.open.clear()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(source.keys.warm)
+        await until(lambda: source.keys.health()["fetches"] == 1)
+        assert source.keys.health()["fetching_for"] == 0.0
+        source.clock.move(3)
+        assert source.keys.health() == {**source.keys.health(), "fetching_for": 3.0, "last_error": None}
+        source.server.open.set()
+
+    assert source.keys.health() == {**source.keys.health(), "fetching_for": None, "keys": 1}
+
+
+async def test_where_no_keys_are_held_it_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    """And not that they serve for another 0 s."""
+    source = Source()
+    source.server.answer = OSError()
+    with pytest.raises(BackendUnavailable):
+        await source.ask("a")
+    await until(lambda: len(caplog.records) == 1)
+
+    assert caplog.messages == ["https://login.example/jwks: the fetch raised OSError; no keys are held"]

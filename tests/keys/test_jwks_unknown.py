@@ -1,0 +1,203 @@
+"""Keys that are not in the set: what looking for them costs, and who pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from timeit import repeat
+
+import anyio
+import pytest
+
+from authguard.keys import refreshed
+from authguard.keys.base import StaticKeys, VerificationKey
+from authguard.keys.budget import Budget
+from authguard.keys.misses import Misses
+from tests.keys.server import jwk, key_set
+from tests.keys.stub import Source
+from tests.minting import rsa_key
+from tests.schemes.logins import at_once, until
+
+
+async def test_a_key_that_is_not_known_is_fetched() -> None:
+    """Rotated: the first token with the new key costs one fetch, and no token waits for a cooldown."""
+    source = Source("old")
+    await source.ask("old")
+
+    source.server.publish("old", "new")
+
+    assert await source.ask("new") == ["new"]
+    assert (source.at_hand("old"), source.at_hand("new")) == (["old"], ["new"])
+    assert source.server.count == 2
+
+
+async def test_a_key_that_is_nowhere_is_looked_for_once_in_a_cooldown() -> None:
+    """The same stale token does not eat up the budget that a rotation will need."""
+    source = Source("a")
+    await source.ask("a")
+
+    for _ in range(100):
+        assert await source.ask("gone") == []
+    assert source.server.count == 2
+    source.clock.move(30)
+    for _ in range(100):
+        assert await source.ask("gone") == []
+
+    assert source.server.count == 3
+
+
+async def test_who_is_known_to_be_nowhere_does_not_wait_for_a_fetch() -> None:
+    """While one is under way that others wait for."""
+    source = Source("a")
+    await source.ask("gone")
+    source.server.open.clear()
+
+    async def meanwhile() -> None:
+        with anyio.fail_after(1):
+            assert await source.ask("gone") == []
+        source.server.open.set()
+
+    assert await at_once([partial(source.ask, "other")], meanwhile) == [[]]
+
+
+async def test_who_joins_a_fetch_that_was_due_spends_nothing_of_the_budget() -> None:
+    """A refresh is no answer to an unknown key, and costs none of the three that are."""
+    source = Source("a")
+    await source.ask("a")
+    source.server.open.clear()
+    source.clock.move(480)
+    assert source.at_hand("a") == ["a"]
+
+    async def let_go() -> None:
+        source.server.open.set()
+
+    await at_once([partial(source.ask, f"random-{number}") for number in range(20)], let_go)
+    for number in range(20, 40):
+        await source.ask(f"random-{number}")
+
+    assert source.server.count == 2 + refreshed.IN_HAND
+
+
+@pytest.mark.rfc("limits-6")
+async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
+    """1,000 of them: the first fetch and three more; known keys stay at hand throughout, and little is remembered."""
+    source = Source("a")
+    await source.ask("a")
+
+    for number in range(1000):
+        assert await source.ask(f"random-{number}") == []
+        assert source.at_hand("a") == ["a"]
+
+    assert source.server.count == 1 + refreshed.IN_HAND
+    assert len(source.keys._misses) <= 1024
+
+
+async def test_a_flood_all_at_once_costs_no_more() -> None:
+    """1,000 on one loop at one time, and the first look-up still to come."""
+    source = Source("a")
+    source.server.open.clear()
+
+    async def let_go() -> None:
+        source.server.open.set()
+
+    answers = await at_once([partial(source.ask, f"random-{number}") for number in range(1000)], let_go)
+
+    assert answers == [[]] * 1000
+    assert source.server.count <= 1 + refreshed.IN_HAND
+
+
+async def test_a_rotation_under_a_flood_is_seen_within_one_cooldown() -> None:
+    """Whoever spends the one fetch that was regained, it brings the new key for all."""
+    source = Source("old")
+    await source.ask("old")
+    for number in range(1000):
+        await source.ask(f"random-{number}")
+    assert source.server.count == 4
+    source.server.publish("old", "new")
+
+    assert await source.ask("new") == []
+    source.clock.move(29.9)
+    assert await source.ask("new") == []
+    source.clock.move(0.1)
+    assert await source.ask("another") == []
+
+    assert source.at_hand("new") == ["new"]
+    assert source.server.count == 5
+
+
+async def test_who_joins_a_fetch_that_began_before_he_asked_looks_once_more() -> None:
+    """It may have been answered before the key was published."""
+    source = Source("old")
+    await source.ask("old")
+    source.server.open.clear()
+
+    async def rotated() -> list[str | None]:
+        await until(lambda: source.server.count == 2)
+        source.server.publish("old", "new")
+        return await source.ask("new")
+
+    async def let_go() -> None:
+        source.server.open.set()
+
+    answers = await at_once([partial(source.ask, "other"), rotated], let_go)
+
+    assert answers == [[], ["new"]]
+    assert source.server.count == 3
+
+
+async def test_a_key_of_another_algorithm_is_another_key() -> None:
+    """By its id and its algorithm; what no key is there for is looked up as an unknown one."""
+    source = Source("a")
+
+    assert await source.ask("a", "ES256") == []
+    assert await source.ask(None, "ES256") == []
+    assert await source.ask("a", "PS256") == ["a"]
+    assert source.server.count == 2  # the first brought the set
+
+
+async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
+    """And a token that names no key is tried with all."""
+    source = Source()
+    source.server.answer = key_set(jwk(None, rsa_key()), b=rsa_key(which=1))
+
+    assert await source.ask("a") == [None]
+    assert await source.ask("a") == [None]
+    assert (source.at_hand("b"), source.at_hand(None)) == (["b"], [None, "b"])
+    assert source.server.count == 1
+
+
+def test_a_budget_has_three_in_hand_and_regains_one_each_cooldown() -> None:
+    """However long nobody spent, there are never more."""
+    budget = Budget(3, 30)
+
+    def taken(now: float) -> int:
+        return sum(budget.take(now) for _ in range(10))
+
+    assert [taken(now) for now in (0, 29.9, 30, 59.9, 60, 120, 100_000)] == [3, 0, 1, 0, 1, 2, 3]
+
+
+def test_misses_are_forgotten_after_a_while_and_by_number() -> None:
+    """Whatever a kid looks like; one algorithm's is not another's."""
+    misses = Misses(seconds=30, most=8)
+    for kid in (None, "a", "\ud800", "a" * 10_000):
+        assert not misses.knows(kid, "RS256", 0)
+        misses.note(kid, "RS256", 0)
+        assert misses.knows(kid, "RS256", 29.9)
+        assert not misses.knows(kid, "RS256", 30)
+        assert not misses.knows(kid, "ES256", 0)
+    for number in range(1000):
+        misses.note(f"random-{number}", "RS256", 0)
+
+    assert len(misses) <= 8
+    assert misses.knows("random-999", "RS256", 0)
+
+
+def test_a_look_up_costs_the_same_among_a_thousand_keys() -> None:
+    """By id; a token that names none is tried with a few."""
+
+    def cost(count: int) -> float:
+        source = StaticKeys(VerificationKey("RS256", str(number), None) for number in range(count))
+        look: Callable[[], object] = partial(source.named, str(count - 1), "RS256")
+        return min(repeat(look, number=2000, repeat=7))
+
+    assert cost(1000) < 5 * cost(1)
