@@ -12,6 +12,8 @@ from authguard.errors import (
 )
 from authguard.guard import Check, Guard
 from authguard.keys.base import KeysAtHand, KeySource, VerificationKey
+from authguard.keys.fetching import Fetch, Fetched, FetchFailed
+from authguard.keys.jwks import JWKS
 from authguard.keys.static import JWK, PEM, JWKSet, Secret
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import (
@@ -45,15 +47,17 @@ from authguard.record import Hook, Record
 from authguard.request import AuthRequest
 from authguard.respond import Render
 from authguard.schemes.attempts import Attempts, Rate
-from authguard.schemes.base import Carrier, Scheme, Service
+from authguard.schemes.base import Carrier, Published, Scheme, Service
 from authguard.schemes.basic import Basic
 from authguard.schemes.bearer import Bearer
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
 from authguard.schemes.digest import Digest
+from authguard.schemes.introspection import Introspection
 from authguard.schemes.issuer import Issuer
 from authguard.schemes.nonces import MemoryNonces
 from authguard.schemes.offered import PER_PROCESS
+from authguard.schemes.resource import ProtectedResource
 from authguard.stores.base import Account, AccountsAtHand, PasswordCheck, PasswordHasher, PasswordStore, Verdict
 from authguard.stores.digested import DigestLookup, MemoryDigests
 from authguard.stores.digests import (
@@ -82,6 +86,7 @@ __all__ = [
     "AUTHENTICATED",
     "AUTHORIZATION",
     "JWK",
+    "JWKS",
     "OPTIONAL",
     "PEM",
     "PER_PROCESS",
@@ -110,11 +115,15 @@ __all__ = [
     "DigestStore",
     "DigestsAtHand",
     "DigestsListed",
+    "Fetch",
+    "FetchFailed",
+    "Fetched",
     "Granted",
     "Guard",
     "Hook",
     "HtdigestFile",
     "HtpasswdFile",
+    "Introspection",
     "InvalidSignature",
     "Issuer",
     "JWKSet",
@@ -132,6 +141,8 @@ __all__ = [
     "PasswordHasher",
     "PasswordStore",
     "Principal",
+    "ProtectedResource",
+    "Published",
     "Rate",
     "Reason",
     "Record",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager
 from inspect import iscoroutinefunction
 from typing import TypeAlias
 
-from authguard import record
+from authguard import record, services
+from authguard.answered import answered
 from authguard.asked import Requirements
 from authguard.errors import BackendUnavailable, ConfigurationError, RequestBodyError
 from authguard.model import (
@@ -36,6 +36,7 @@ from authguard.policy.rules import Rule
 from authguard.policy.table import Match, RuleTable
 from authguard.ports import ask
 from authguard.presented import choose, rejected_by
+from authguard.published import published_by, with_openings
 from authguard.reasons import (
     BACKEND_FAILED,
     CREDENTIALS_EXPIRED,
@@ -46,7 +47,7 @@ from authguard.reasons import (
     STORE_UNAVAILABLE,
 )
 from authguard.request import AuthRequest
-from authguard.respond import Render, Reply, reply_to
+from authguard.respond import Render, Reply
 from authguard.schemes.base import Scheme, carried, check_schemes
 from authguard.teller import Teller
 from authguard.wire.authorization import Credentials
@@ -95,12 +96,16 @@ class Guard:
         deadline: float = 5.0,
     ) -> None:
         self.schemes = check_schemes(schemes)
-        self.table = RuleTable(rules, default)
+        self.published = published_by(self.schemes)
+        self.table = RuleTable(with_openings(rules, self.published), default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
         self.sent_by_browsers = {one.name for one in self.schemes if one.sent_by_browsers or one.carrier.ambient}
         self._carriers = carried(self.schemes)
-        known = {"default": [UNLISTED, self.table.default.requirement], "rules": [one.requirement for one in rules]}
+        known = {
+            "default": [UNLISTED, self.table.default.requirement],
+            "rules": [one.requirement for one in self.table.rules],
+        }
         self.requirements = Requirements(self.schemes, known)
         self.implied = close_over(implies or {})
         (self._clock,), (self.monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
@@ -218,31 +223,20 @@ class Guard:
 
     def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
         """The answer to a denial, and the denial that it answers: an outage where the answer itself failed."""
-        try:
-            return _rendered(request, denied, self.schemes, render), denied
-        except Exception as error:  # noqa: BLE001 - no request gets a 500
-            failed = replace(denied, reason=BACKEND_FAILED, facts=record.failure(error), response_headers=())
-            return reply_to(request, failed, self.schemes), failed
+        return answered(request, denied, self.schemes, render)
 
     def tell(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
         """One record, to the log and the hooks."""
         self._teller.tell(request, decision, None if rule is None else rule.pattern)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Runs the services of the schemes. Everything works without it too, only later."""
-        async with AsyncExitStack() as stack:
-            stack.callback(self._teller.close)
-            for scheme in self.schemes:
-                for service in scheme.services:
-                    await stack.enter_async_context(service.running(self.monotonic))
-            yield
+        return services.running(self.schemes, self.monotonic, self._teller.close)
 
+    async def warm(self) -> None:
+        """Fetches now what the schemes will need, such as keys. ``BackendUnavailable`` tells what could not be had."""
+        await services.warm(self.schemes)
 
-def _rendered(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], render: Render | None) -> Reply:
-    if render is not None:
-        try:
-            return reply_to(request, denied, schemes, render)
-        except Exception as error:  # noqa: BLE001 - a body is not worth a challenge: ours stands in
-            record.log_failure("render", error)
-    return reply_to(request, denied, schemes)
+    def health(self) -> Mapping[str, Mapping[str, object]]:
+        """By the name of each scheme how it and its services do: figures for a person, and no secret."""
+        return services.health(self.schemes)

@@ -20,7 +20,7 @@ from authguard.policy.requirement import PUBLIC
 from authguard.policy.rules import WEBSOCKET
 from authguard.policy.table import AMBIGUOUS
 from authguard.record import log, log_failure
-from authguard.respond import Render
+from authguard.respond import Render, Reply, served
 from authguard.routing import Routing, chain
 from authguard.startup import StartUp
 
@@ -75,15 +75,15 @@ class AuthGuardMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection. Scope types that are not known here are refused, not passed."""
         kind = scope["type"]
-        if kind == "lifespan":
+        if kind not in {"http", "websocket"}:
             await self._lifespan(scope, receive, send)
             return
-        if kind not in {"http", "websocket"}:
-            msg = f"authguard does not know the scope type {kind!r}, and lets nothing by that it does not know"
-            raise RuntimeError(msg)
         guard = self.guard
         unstarted = None if self._startup.passed else self._startup.refusal()
         path, problem = self._routing.read(scope)
+        if guard.published and unstarted is None and (page := _published(guard, scope, path)) is not None:
+            await answer(scope, send, page)
+            return
         match = guard.table.match(_method(scope), path)
         if problem is not None and guard.table.rules:
             match = AMBIGUOUS
@@ -118,6 +118,9 @@ class AuthGuardMiddleware:
         await crossing.through(self.app, receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            msg = f"authguard does not know the scope type {scope['type']!r}, and lets nothing by that it does not know"
+            raise RuntimeError(msg)
         # An error of the app's own comes out as it is: raised through the services, it would come out in their groups.
         failed: Exception | None = None
         async with AsyncExitStack() as services:
@@ -135,16 +138,34 @@ class AuthGuardMiddleware:
             raise failed
 
     def _is_preflight(self, scope: Scope) -> bool:
-        if not self._preflight_passes or scope["type"] != "http" or scope["method"] != "OPTIONS":
-            return False
-        names = {name for name, _ in scope["headers"]}
-        return b"origin" in names and b"access-control-request-method" in names
+        return self._preflight_passes and scope["type"] == "http" and _is_true_preflight(scope)
 
 
 def _is_answered(app: ASGIApp) -> bool:
     """Whether a CORSMiddleware further in answers each preflight, with nothing before it that could."""
     first = next((inner for inner in chain(app) if not hands_on(type(inner))), None)
     return type(first) is CORSMiddleware
+
+
+def _is_true_preflight(scope: Scope) -> bool:
+    if scope["method"] != "OPTIONS":
+        return False
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
+
+
+def _published(guard: Guard, scope: Scope, path: str) -> Reply | None:
+    """The answer of the guard's own. By the whole path: it stands at the root of the host, wherever the app does.
+
+    By the path below ``root_path`` too: servers put that in front (uvicorn), and the rule that opens it is held against
+    what is left. So what it opens never reaches the app.
+    """
+    if scope["type"] != "http":
+        return None
+    page = guard.published.get(scope["path"]) or guard.published.get(path)
+    if page is None or (scope["method"] == "OPTIONS" and not _is_true_preflight(scope)):
+        return None
+    return served(page, scope["method"])
 
 
 def _method(scope: Scope) -> str:

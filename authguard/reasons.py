@@ -142,6 +142,7 @@ TOKEN_EXPIRED = Reason("token.expired", 401, "invalid_token", "The access token 
 TOKEN_NOT_YET_VALID = Reason("token.not_yet_valid", 401, "invalid_token")
 TOKEN_ISSUED_IN_FUTURE = Reason("token.issued_in_future", 401, "invalid_token")
 TOKEN_BOUND = Reason("token.bound", 401, "invalid_token")
+TOKEN_INACTIVE = Reason("token.inactive", 401, "invalid_token")
 KEY_UNKNOWN = Reason("key.unknown", 401, "invalid_token")
 
 # A name and a password. To the client all of them are one: same status, body, headers and time.
@@ -179,6 +180,9 @@ STEP_UP_REQUIRED = Reason("step_up.required", 401, "insufficient_user_authentica
 # We cannot tell.
 KEYS_UNAVAILABLE = Reason("keys.unavailable", 503)
 KEYS_TIMEOUT = Reason("keys.timeout", 503)
+INTROSPECTION_UNAVAILABLE = Reason("introspection.unavailable", 503)
+INTROSPECTION_TIMEOUT = Reason("introspection.timeout", 503)
+INTROSPECTION_BUSY = Reason("introspection.busy", 503)
 STORE_UNAVAILABLE = Reason("store.unavailable", 503)
 STORE_TIMEOUT = Reason("store.timeout", 503)
 HASHING_BUSY = Reason("hashing.busy", 503)

@@ -19,10 +19,11 @@ class AuthRequest:
     """All that a carrier or a scheme may see of a request.
 
     ``path`` is decoded and below ``root_path``: exactly what the router matches. ``target`` is what was sent, as near
-    as ASGI tells it. ``headers`` is ASGI's own list of ``(lower-case name, value)``.
+    as ASGI tells it. ``headers`` is ASGI's own list of ``(lower-case name, value)``. ``scopes_asked`` are those that
+    the route names, known where challenges are drawn up: what a client without a token should ask for.
     """
 
-    __slots__ = ("_body", "_reader", "body_readable", "headers", "moment", "path", "scope")
+    __slots__ = ("_body", "_reader", "body_readable", "headers", "moment", "path", "scope", "scopes_asked")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class AuthRequest:
         self.path = path
         self.moment = moment
         self.body_readable = True
+        self.scopes_asked: Sequence[str] = ()
         self._reader = reader
         self._body: bytes | None = None
 

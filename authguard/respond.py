@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from authguard.model import Denied, Header
 from authguard.request import AuthRequest
-from authguard.schemes.base import Scheme
+from authguard.schemes.base import Published, Scheme
 from authguard.wire.challenge import Challenge
 
 #: What replaces the body of a denial: the media type, and the octets.
@@ -83,6 +83,30 @@ def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], re
     return Reply(reason.status, headers, b"" if request.method == "HEAD" else body)
 
 
+# Any script may read what everybody may (RFC 9728 section 3.1), and ask with a field of its own, such as a version.
+_READABLE: tuple[Header, ...] = ((b"access-control-allow-origin", b"*"),)
+_PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b"GET, HEAD"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-max-age", b"86400"),
+)
+
+
+def served(page: Published, method: str) -> Reply | None:
+    """A document that everybody may read, to this method; None to a method that it is not served to."""
+    if method == "OPTIONS":
+        return Reply(204, (*_READABLE, *_PREFLIGHT), b"")
+    if method not in {"GET", "HEAD"}:
+        return None
+    headers = [
+        (b"content-type", page.media_type.encode("latin-1")),
+        (b"content-length", str(len(page.octets)).encode()),
+        *_READABLE,
+        *page.headers,
+    ]
+    return Reply(200, headers, b"" if method == "HEAD" else page.octets)
+
+
 def _seconds(wait: object) -> bytes:
     """``delay-seconds`` of RFC 9110 section 10.2.3, from whatever a backend said."""
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 < wait <= LONGEST_WAIT:
@@ -93,6 +117,8 @@ def _seconds(wait: object) -> bytes:
 def _challenges(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme]) -> list[Challenge]:
     reason = denied.reason
     found: list[Challenge] = []
+    if denied.requirement is not None:
+        request.scopes_asked = denied.requirement.scopes_named()
     for scheme in schemes:
         tried = scheme.name == denied.scheme
         if reason.challenged == "all" and scheme.name in denied.accepted:

@@ -13,6 +13,7 @@ from authguard.errors import ConfigurationError
 from authguard.guard import Guard
 from authguard.model import names
 from authguard.policy.pattern import Pattern, parse_pattern
+from authguard.published import distinct
 from authguard.said import name_of
 from authguard.served import Endpoint, Layer
 from authguard.surface import endpoints
@@ -51,7 +52,8 @@ def _audit(app: object, guard: Guard, ignore: Collection[str], *, in_front: bool
         raise ConfigurationError("app", f"{app!r} is no app: nothing can call it")
     accepted, served = check_ignore(ignore), endpoints(app)
     held = [layer.guard for one in served for layer in one.layers if layer.guard]
-    rows = rows_of([_behind(guard, one) for one in served] if in_front or not held else served)
+    served = tuple(_behind(guard, one) for one in served) if in_front or not held else served
+    rows = rows_of([*served, *_published(served)])
     missing = served and not in_front and not any(guard is one for one in held)
     found = (*([_missing(app, other=bool(held))] if missing else ()), *findings_of(rows, guard))
     if not in_front:  # an app starts, whatever has been mended meanwhile
@@ -59,6 +61,16 @@ def _audit(app: object, guard: Guard, ignore: Collection[str], *, in_front: bool
         what, mend = "it accepts a finding, and there is none", "Leave it out"
         found = (*found, *(Finding("ignore.unmet", one, what, "", mend) for one in sorted(accepted - met)))
     return Audit(rows, tuple(one for one in found if not {one.code, f"{one.code} {one.about}"} & accepted))
+
+
+def _published(served: Collection[Endpoint]) -> Iterator[Endpoint]:
+    """What the outermost guards serve themselves, at the root of the host."""
+    first = (next((layer for layer in one.layers if layer.guard), None) for one in served)
+    outermost = {id(layer.guard): layer for layer in first if layer is not None and not layer.path}
+    for layer in outermost.values():
+        for one in distinct(layer.guard.published) if layer.guard else ():
+            pattern = parse_pattern(one.path)[0]
+            yield Endpoint("http", ("GET",), one.path, pattern, name="published", said=one.said, layers=(layer,))
 
 
 def _behind(guard: Guard, endpoint: Endpoint) -> Endpoint:

@@ -7,11 +7,12 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from authguard.errors import ConfigurationError
-from authguard.model import Clock, Denied, Outcome, Rejected
+from authguard.model import Clock, Denied, Header, Outcome, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.wire.authorization import Credentials
@@ -34,6 +35,7 @@ class Carrier(Protocol):
         ...
 
 
+@runtime_checkable
 class Service(Protocol):
     """Something that a scheme needs run and closed."""
 
@@ -44,6 +46,20 @@ class Service(Protocol):
     def health(self) -> Mapping[str, object]:
         """Figures for a person; no secret."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A document of a scheme's that the guard serves to everybody, by GET and HEAD, whatever the rules ask of the rest.
+
+    ``path`` is decoded and begins at the host's root. ``said`` is where that was said, a file and a line.
+    """
+
+    path: str
+    media_type: str
+    octets: bytes = field(repr=False)
+    headers: Sequence[Header] = ()
+    said: str = field(default="", compare=False)
 
 
 class Scheme(Protocol):
@@ -71,6 +87,8 @@ class Scheme(Protocol):
     #: What it denies with whose status is neither that of credentials that are no good nor that of an outage, so that
     #: OpenAPI tells it. What ``reads_body`` brings along is told anyway.
     refusals: Sequence[Reason] = ()
+    #: What the guard serves for it: documents that a client needs before it has credentials.
+    published: Sequence[Published] = ()
 
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that its principals can have, where that is known before they come: for the audit."""

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from authguard.errors import BackendUnavailable
-from authguard.reasons import HASHING_BUSY
+from authguard.reasons import HASHING_BUSY, Reason
 
 T = TypeVar("T")
 
@@ -26,11 +26,11 @@ class Flights(Generic[T]):
 
     So fifty requests of a page that has just logged in are one attempt and one hash, and fifty times the same wrong
     password too. Where the one who went ahead fails or leaves, the next one goes. Who waits for another for over
-    ``deadline`` seconds is refused.
+    ``deadline`` seconds is refused with ``reason``.
     """
 
-    def __init__(self, *, deadline: float) -> None:
-        self._deadline = deadline
+    def __init__(self, *, deadline: float, reason: Reason = HASHING_BUSY) -> None:
+        self._deadline, self._reason = deadline, reason
         self._under_way: dict[Hashable, _Flight[T]] = {}
 
     async def share(self, question: Hashable, work: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
@@ -43,7 +43,7 @@ class Flights(Generic[T]):
                     if ahead.answer is not None:
                         return ahead.answer, False
             if key in self._under_way:
-                raise BackendUnavailable(f"no answer within {self._deadline:g} s", reason=HASHING_BUSY)
+                raise BackendUnavailable(f"no answer within {self._deadline:g} s", reason=self._reason)
         flight = self._under_way[key] = _Flight[T]()
         try:
             flight.answer = await work()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self, Unpack
 
 from authguard.errors import ConfigurationError
-from authguard.keys.base import KeyMaterial, KeysAtHand, KeySource, as_source, check_algorithms
+from authguard.keys.base import KeyMaterial, KeysAtHand, KeysFetched, KeySource, as_source, check_algorithms
+from authguard.keys.discovery import Discovery
+from authguard.keys.refreshed import RefreshedKeys
+from authguard.keys.terms import Options
 from authguard.model import names
 from authguard.schemes.claims import (
     ACCESS_TOKEN,
@@ -30,7 +34,7 @@ class Issuer:
     - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` says in words that it is not.
     - ``audience``: one name of this API or several, one of which ``aud`` must hold; or ``ANY_AUDIENCE``.
     - ``algorithms``: the only ones taken, such as ``["RS256"]``. HMAC and public keys do not mix.
-    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these, or any ``KeySource``.
+    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these; ``JWKS(url)``, or any ``KeySource``.
     - ``roles``, ``scopes``: ``claim(...)`` paths, whose union is taken, or functions of the claims.
     - ``subject``: where the subject stands. It must be a non-empty string.
     - ``typ``: None takes ``JWT``, ``at+jwt`` or no type. ``"at+jwt"`` takes access tokens of RFC 9068 alone, with all
@@ -44,6 +48,7 @@ class Issuer:
     algorithms: frozenset[str]
     keys: KeySource = field(repr=False)
     at_hand: KeysAtHand | None = field(repr=False)
+    fetched: KeysFetched | None = field(repr=False)
     roles: tuple[Source, ...] = field(repr=False)
     scopes: tuple[Source, ...] = field(repr=False)
     subject: ClaimPath = field(repr=False)
@@ -70,19 +75,56 @@ class Issuer:
         if not isinstance(subject, ClaimPath):
             raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
         put = object.__setattr__
-        put(self, "issuer", _issuer(issuer))
+        put(self, "issuer", check_issuer(issuer))
         put(self, "algorithms", allowed)
         source = as_source(keys, allowed)
+        if isinstance(source, RefreshedKeys) and any(name.startswith("HS") for name in allowed):
+            raise ConfigurationError("algorithms", "no key server publishes a secret; for HMAC give keys=Secret(...)")
         put(self, "keys", source)
         put(self, "at_hand", source if isinstance(source, KeysAtHand) else None)
+        put(self, "fetched", source if isinstance(source, KeysFetched) else None)
         put(self, "roles", sources("roles", roles))
         put(self, "scopes", sources("scopes", scopes))
         put(self, "subject", subject)
         put(self, "typ", kind)
-        put(self, "rules", ClaimRules(_audience(audience), require_exp, kind == ACCESS_TOKEN))
+        put(self, "rules", ClaimRules(check_audience(audience), require_exp, kind == ACCESS_TOKEN))
+
+    @classmethod
+    def discover(
+        cls,
+        issuer: str,
+        *,
+        audience: str | Sequence[str] | Opted,
+        algorithms: Sequence[str],
+        roles: Source | Sequence[Source] = _ROLES,
+        scopes: Source | Sequence[Source] = _SCOPES,
+        subject: ClaimPath = _SUBJECT,
+        typ: str | None = None,
+        require_exp: bool = True,
+        **fetching: Unpack[Options],
+    ) -> Self:
+        """``Issuer.discover("https://login.example/", ...)``: its keys are where its own metadata say.
+
+        OpenID Connect Discovery 1.0 and RFC 8414; ``issuer`` as the metadata and ``iss`` have it, octet by octet, the
+        slash at the end included. Nothing is fetched while the app is built. ``algorithms`` stays the app's: of the
+        metadata only the address of the keys is taken. ``fetching``: the options of ``JWKS``. Raises
+        ``ConfigurationError``.
+        """
+        return cls(
+            issuer,
+            audience=audience,
+            algorithms=algorithms,
+            keys=Discovery(issuer, **fetching),
+            roles=roles,
+            scopes=scopes,
+            subject=subject,
+            typ=typ,
+            require_exp=require_exp,
+        )
 
 
-def _issuer(issuer: str | Opted) -> str | None:
+def check_issuer(issuer: str | Opted) -> str | None:
+    """The name of an issuer, None for ANY_ISSUER; ``ConfigurationError`` for anything else."""
     if issuer is ANY_ISSUER:
         return None
     if not isinstance(issuer, str) or not issuer:
@@ -90,7 +132,8 @@ def _issuer(issuer: str | Opted) -> str | None:
     return issuer
 
 
-def _audience(audience: str | Sequence[str] | Opted) -> frozenset[str] | None:
+def check_audience(audience: str | Sequence[str] | Opted) -> frozenset[str] | None:
+    """The names of this API, None for ANY_AUDIENCE; ``ConfigurationError`` for anything else."""
     if audience is ANY_AUDIENCE:
         return None
     if isinstance(audience, Opted) or not audience:

@@ -70,7 +70,7 @@ def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
     read_header = _cached_header if len(header) <= _MAX_CACHED_HEADER else _read_header
     return Jws(
         read_header(header),
-        _read_object(_decode(payload)),
+        read_object(_decode(payload)),
         token[: -len(signature) - 1],
         _decode(signature),
     )
@@ -85,8 +85,23 @@ _WRONG_NUMBER_OF_PARTS = {
 }
 
 
+def is_jose(token: bytes) -> bool:
+    """Whether what is no JWS was meant for one, or for a JWE, and is no opaque token.
+
+    Its first part then reads as a JOSE header (RFC 7515 section 4.1.1), or begins as one and does not read at all.
+    """
+    first, dot, _ = token.partition(b".")
+    # An open brace, and the quote, the blank or the line break behind it.
+    if not dot or first[:2] not in {b"ey", b"ew"}:
+        return False
+    try:
+        return "alg" in read_object(_decode(first))
+    except WireError:
+        return True
+
+
 def _read_header(segment: bytes) -> JoseHeader:
-    members = _read_object(_decode(segment))
+    members = read_object(_decode(segment))
     alg = _text(members, "alg")
     if alg is None:
         raise WireError("no alg")
@@ -149,7 +164,8 @@ def _no_constant(_: str) -> NoReturn:
 _JSON = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
 
 
-def _read_object(octets: bytes) -> dict[str, object]:
+def read_object(octets: bytes) -> dict[str, object]:
+    """The one JSON object that the octets are, read as strictly as a token. Raises ``WireError``."""
     # Brackets inside strings count here, so only a large count needs a closer look.
     if octets.count(b"[") + octets.count(b"{") > MAX_DEPTH and _depth(octets) > MAX_DEPTH:
         raise WireError("nested too deeply")

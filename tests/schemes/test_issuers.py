@@ -110,7 +110,7 @@ def test_an_argument_of_an_odd_type_is_told_by_its_name(argument: str, changes: 
         ("issuers", "None is no issuer", [issuer(), None], {}),
         ("issuers", "[...] is a list; write Bearer(one, other, realm=...)", [[issuer()]], {}),
         ("issuers", "[...] is a tuple; write Bearer(one, other, realm=...)", [(issuer(),)], {}),
-        ("issuers", "two of them have one name", [issuer(), issuer(audience="x")], {}),
+        ("issuers", f"two of them have one name, {ISSUER!r}", [issuer(), issuer(audience="x")], {}),
         ("issuers", "ANY_ISSUER stands alone", [issuer(), issuer(name=ANY_ISSUER)], {}),
         ("limit", "0 is no number of octets from 1 to 16384", [issuer()], {"limit": 0}),
         ("limit", "16385 is no number of octets", [issuer()], {"limit": 16385}),

@@ -1,0 +1,112 @@
+"""A circuit breaker: closed, open, half open."""
+
+from __future__ import annotations
+
+import pytest
+
+from authguard.schemes.breaker import FIRST_PAUSE, LONGEST_PAUSE, TRIPS, Breaker
+
+
+class Ticks:
+    """A monotonic clock that stands still."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def called(breaker: Breaker, *, good: bool | None) -> None:
+    """One call, and how it went."""
+    assert breaker.wait() == 0
+    with breaker.calling() as trial:
+        trial.good = good
+
+
+def tripped(ticks: Ticks) -> Breaker:
+    """A breaker that has just opened."""
+    breaker = Breaker(ticks)
+    for _ in range(TRIPS):
+        called(breaker, good=False)
+    return breaker
+
+
+def test_failures_in_a_row_open_it() -> None:
+    """The last of so many; a success in between begins the count anew."""
+    breaker = Breaker(Ticks())
+
+    for good in [False] * (TRIPS - 1) + [True] + [False] * (TRIPS - 1):
+        called(breaker, good=good)
+    assert (breaker.open, breaker.failures, breaker.wait()) == (False, TRIPS - 1, 0)
+    called(breaker, good=False)
+
+    assert (breaker.open, breaker.wait()) == (True, FIRST_PAUSE)
+
+
+def test_after_the_pause_one_is_let_by_on_trial() -> None:
+    """Others wait meanwhile."""
+    ticks = Ticks()
+    breaker = tripped(ticks)
+    ticks.at += FIRST_PAUSE
+
+    with breaker.calling() as trial:
+        assert breaker.wait() == 1
+        trial.good = True
+
+    assert (breaker.open, breaker.failures, breaker.wait()) == (False, 0, 0)
+
+
+def test_a_trial_that_fails_opens_it_for_twice_as_long() -> None:
+    """Up to a minute."""
+    ticks = Ticks()
+    breaker = tripped(ticks)
+    pauses = []
+
+    for _ in range(8):
+        ticks.at += breaker.wait()
+        called(breaker, good=False)
+        pauses.append(breaker.wait())
+
+    assert pauses == [4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
+    """Its client is gone: that says nothing about the server, and must not keep everybody out."""
+    ticks = Ticks()
+    breaker = tripped(ticks)
+    ticks.at += FIRST_PAUSE
+
+    with pytest.raises(KeyError), breaker.calling():
+        raise KeyError
+    assert (breaker.open, breaker.wait()) == (True, 0)
+    called(breaker, good=True)
+
+    assert not breaker.open
+
+
+def test_calls_that_were_under_way_do_not_open_it_further() -> None:
+    """A hundred that fail with the fifth are one reason to pause."""
+    breaker = Breaker(Ticks())
+    under_way = [breaker.calling() for _ in range(100)]
+    trials = [one.__enter__() for one in under_way]
+
+    for one, trial in zip(under_way, trials, strict=True):
+        trial.good = False
+        one.__exit__(None, None, None)
+
+    assert breaker.wait() == FIRST_PAUSE
+
+
+def test_a_late_success_closes_it() -> None:
+    """Who began before it opened and was answered knows best."""
+    breaker = Breaker(Ticks())
+    slow = breaker.calling()
+    trial = slow.__enter__()
+    for _ in range(TRIPS):
+        called(breaker, good=False)
+
+    trial.good = True
+    slow.__exit__(None, None, None)
+
+    assert not breaker.open

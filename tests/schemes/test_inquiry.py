@@ -1,0 +1,481 @@
+"""A server that is in trouble: what is made of each kind, and that it is not asked for ever."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from functools import partial
+from typing import Any
+from urllib.parse import unquote_plus
+
+import anyio
+import pytest
+
+from authguard import Accepted, BackendUnavailable, Introspection, Moment, Reason, Rejected
+from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE
+from authguard.schemes.breaker import FIRST_PAUSE, TRIPS
+from authguard.schemes.inquiry import AT_ONCE, WAITING
+from authguard.schemes.posting import MOST
+from authguard.schemes.turns import Turn
+from tests.minting import NOW
+from tests.schemes.introspecting import OPAQUE, URL, Server, Ticks, active, introspection
+from tests.schemes.logins import at_once, until
+from tests.security.door import Door, bearer
+
+MOMENT = Moment(NOW, 60)
+
+
+async def trouble(of: Introspection, token: bytes = OPAQUE.encode()) -> BackendUnavailable:
+    """Why there is no outcome."""
+    with pytest.raises(BackendUnavailable) as caught:
+        await of.judge(token, MOMENT)
+    return caught.value
+
+
+async def taken(of: Introspection, token: bytes = OPAQUE.encode()) -> bool:
+    """Whether the token is accepted."""
+    return isinstance(await of.judge(token, MOMENT), Accepted)
+
+
+REFUSED = "it does not take our client_id and client_secret"
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (OSError("the token is CANARY"), ": OSError"),
+        (BackendUnavailable("an answer of over 65536 octets"), ": an answer of over 65536 octets"),
+        ((401, b'{"error":"invalid_client"}'), f" answers with status 401: {REFUSED}"),
+        ((407, b""), " answers with status 407: a proxy wants to know who asks"),
+        ((408, b""), " answers with status 408"),
+        ((429, b""), " answers with status 429: it is asked too often"),
+        ((500, b""), " answers with status 500"),
+        ((503, b""), " answers with status 503"),
+    ],
+    ids=str,
+)
+@pytest.mark.rfc("7662-4")
+async def test_trouble_at_the_server_is_no_fault_of_the_token(answer: Any, detail: str) -> None:
+    """7662-4: 503 and not 401, told by a phrase of ours and the address without its query, and counted."""
+    of = introspection(Server(answer), url=f"{URL}?key=CANARY")
+
+    error = await trouble(of)
+
+    assert (error.reason, error.detail) == (INTROSPECTION_UNAVAILABLE, URL + detail)
+    assert of.health() == {**of.health(), "asked": 1, "failures": 1, "last_error": URL + detail}
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        ((400, b""), " answers with status 400"),
+        (
+            (403, b"blocked: CANARY"),
+            " answers with status 403: this client may not ask, or something before it objects",
+        ),
+        ((404, b""), " answers with status 404: is the URL right?"),
+        ((405, b""), " answers with status 405: is the URL right?"),
+        ((413, b""), " answers with status 413"),
+        ((204, b""), " answers with status 204"),
+        ((302, b""), " answers with status 302: a redirect, which is not followed"),
+        ((200, b""), ": its answer cannot be read: not a JSON object in UTF-8"),
+        ((200, b"<html>"), ": its answer cannot be read: not a JSON object in UTF-8"),
+        ((200, b'{"active":true'), ": its answer cannot be read: not a JSON object in UTF-8"),
+        ((200, b"[true]"), ": its answer cannot be read: not a JSON object in UTF-8"),
+        ((200, b'{"active":true,"active":false}'), ": its answer cannot be read: duplicate member"),
+        ((200, b'{"active":' + b"[" * 100 + b"]" * 100 + b"}"), ": its answer cannot be read: nested too deeply"),
+        ((200, b'{"active":true,"x":"' + b"x" * MOST + b'"}'), f": an answer of over {MOST} octets"),
+        ({"active": "true"}, ": its answer does not say whether the token is active"),
+        ({"active": 1}, ": its answer does not say whether the token is active"),
+        ({"active": None}, ": its answer does not say whether the token is active"),
+        ({}, ": its answer does not say whether the token is active"),
+    ],
+    ids=str,
+)
+async def test_what_a_stranger_can_bring_about_is_no_sign_of_trouble(answer: Any, detail: str) -> None:
+    """A client can make up what a server, or a firewall before it, objects to; that must not keep others out."""
+    server = Server(answer)
+    of = introspection(server)
+
+    errors = [await trouble(of) for _ in range(2 * TRIPS)]
+
+    assert {(error.reason, error.detail) for error in errors} == {(INTROSPECTION_UNAVAILABLE, URL + detail)}
+    assert of.health() == {**of.health(), "asked": 2 * TRIPS, "failures": 0, "open": False, "last_error": URL + detail}
+    server.answer = active()
+    assert await taken(of, b"another")
+
+
+async def test_a_401_to_a_function_of_ones_own_is_told_by_its_name() -> None:
+    """There is no client_secret then."""
+    of = introspection(Server((401, b"")), auth=lambda headers, form: None, client_id=None, client_secret=None)
+
+    assert (await trouble(of)).detail == f"{URL} answers with status 401: it does not take what auth= adds"
+
+
+async def test_an_outage_is_told_by_the_words_of_who_posts() -> None:
+    """A function of one's own may know the reason, and for how long."""
+    own = Reason("idp.closed", 503)
+    error = await trouble(introspection(Server(BackendUnavailable("closed on Sundays", reason=own, retry_after=60))))
+
+    assert (error.reason, error.detail, error.retry_after) == (own, f"{URL}: closed on Sundays", 60)
+
+
+async def test_no_answer_in_time_is_an_outage() -> None:
+    """Of its own name, as with keys."""
+    server = Server()
+    server.held = anyio.Event()
+
+    error = await trouble(introspection(server, deadline=0.01))
+
+    assert (error.reason, error.detail) == (INTROSPECTION_TIMEOUT, f"{URL}: no answer within 0.01 s")
+
+
+@pytest.mark.rfc("7662-4")
+async def test_a_server_in_trouble_is_not_asked_again_and_again() -> None:
+    """After five failures nobody waits for it; after a pause one asks, and where that goes well, all do again."""
+    server, ticks = Server((500, b"")), Ticks()
+    of = introspection(server, clock=ticks)
+    for _ in range(TRIPS):
+        await trouble(of)
+
+    error = await trouble(of)
+    assert (len(server.asked), error.retry_after) == (TRIPS, FIRST_PAUSE)
+    assert error.detail == f"not asked, after 5 failures: {URL} answers with status 500"
+    assert of.health()["open"] is True
+    ticks.at += FIRST_PAUSE
+    server.answer = active()
+
+    assert [await taken(of), of.health()["open"]] == [True, False]
+
+
+async def test_while_one_asks_on_trial_the_others_are_refused() -> None:
+    """Those of other tokens; those of the same wait for it."""
+    server, ticks = Server((500, b"")), Ticks()
+    of = introspection(server, clock=ticks)
+    for _ in range(TRIPS):
+        await trouble(of)
+    ticks.at += FIRST_PAUSE
+    server.answer, server.held = active(), anyio.Event()
+
+    async def let_go() -> None:
+        error = await trouble(of, b"other")
+        assert error.retry_after == 1
+        assert server.held is not None
+        server.held.set()
+
+    assert await at_once([partial(taken, of)] * 2, let_go) == [True, True]
+    assert len(server.asked) == TRIPS + 1
+
+
+async def test_a_trial_whose_client_leaves_is_left_to_the_next() -> None:
+    """Else nobody would ever ask again."""
+    server, ticks = Server((500, b"")), Ticks()
+    of = introspection(server, clock=ticks)
+    for _ in range(TRIPS):
+        await trouble(of)
+    ticks.at += FIRST_PAUSE
+    server.answer, server.held = active(), anyio.Event()
+
+    with anyio.move_on_after(0.01):
+        await taken(of)
+    server.held = None
+
+    assert await taken(of)
+
+
+async def test_kept_answers_outlive_the_server() -> None:
+    """Who was let in a moment ago still is."""
+    server = Server()
+    of = introspection(server, clock=Ticks())
+    await taken(of)
+    server.answer = (500, b"")
+    for number in range(TRIPS + 1):
+        await trouble(of, b"token-%d" % number)
+
+    assert await taken(of)
+
+
+# --- how many ask -----------------------------------------------------------------------------------------------------
+
+
+def many(of: Introspection, number: int, ask: Any = taken) -> list[Any]:
+    """So many who ask about a token each."""
+    return [partial(ask, of, b"token-%d" % each) for each in range(number)]
+
+
+async def test_few_are_asked_about_at_the_same_time() -> None:
+    """A burst is no flood at the server: who comes later waits a moment, and is let in."""
+    server = Server()
+    held = server.held = anyio.Event()
+    of = introspection(server)
+
+    async def let_go() -> None:
+        assert len(server.asked) == AT_ONCE
+        assert of.health() == {**of.health(), "asked": AT_ONCE, "waiting": 136}
+        held.set()
+
+    assert await at_once(many(of, 200), let_go) == [True] * 200
+    assert of.health() == {**of.health(), "asked": 200, "waiting": 0}
+
+
+async def test_no_more_wait_than_there_is_room_for() -> None:
+    """Of invented tokens anybody has as many as he likes."""
+    server = Server()
+    held = server.held = anyio.Event()
+    of = introspection(server, deadline=60)
+    errors = []
+
+    async def let_go() -> None:
+        errors.append(await trouble(of, b"one-more"))
+        held.set()
+
+    answers = await at_once(many(of, AT_ONCE + WAITING), let_go)
+
+    assert answers == [True] * (AT_ONCE + WAITING)
+    assert [(error.reason, error.retry_after) for error in errors] == [(INTROSPECTION_BUSY, 1)]
+    assert errors[0].detail == "1000 tokens wait to be asked about already"
+    assert await taken(of, b"one-more")
+
+
+async def test_who_waits_out_the_deadline_is_told_so() -> None:
+    """Nothing was asked about his token, and the server is not blamed for that."""
+    server = Server()
+    held = server.held = anyio.Event()
+    of = introspection(server, deadline=60)
+
+    async def late() -> None:
+        of._inquiry._deadline = 0.01
+        error = await trouble(of, b"late")
+        told = (INTROSPECTION_TIMEOUT, "no turn to ask within 0.01 s", 1)
+        assert (error.reason, error.detail, error.retry_after) == told
+        held.set()
+
+    assert await at_once(many(of, AT_ONCE), late) == [True] * AT_ONCE
+    assert of.health() == {**of.health(), "asked": AT_ONCE, "waiting": 0, "failures": 0, "last_error": None}
+
+
+async def test_who_waits_has_the_whole_deadline_for_the_answer() -> None:
+    """A burst must not make a server that is well look as if it were not."""
+    server, deadline = Server(), 1.0
+    first = server.held = anyio.Event()
+    of = introspection(server, deadline=60)
+
+    async def wait() -> bool:
+        of._inquiry._deadline = deadline
+        return await taken(of, b"waits")
+
+    async def let_go() -> None:
+        await anyio.sleep(0.5 * deadline)
+        second = server.held = anyio.Event()
+        first.set()
+        await until(lambda: len(server.asked) == AT_ONCE + 1)
+        await anyio.sleep(0.7 * deadline)
+        second.set()
+
+    assert await at_once([*many(of, AT_ONCE), wait], let_go) == [True] * (AT_ONCE + 1)
+
+
+async def test_where_the_circuit_opens_nobody_waits_any_longer() -> None:
+    """With the fifth failure those in the queue are told, and while others are still asked about."""
+    bad, good = Server((500, b"")), Server()
+    failing = bad.held = anyio.Event()
+    answering = good.held = anyio.Event()
+
+    async def post(url: str, headers: Any, body: bytes) -> tuple[int, bytes]:
+        return await (bad if len(bad.asked) < TRIPS else good)(url, headers, body)
+
+    of = introspection(post=post, clock=Ticks(), deadline=60)
+    told: list[BackendUnavailable] = []
+
+    async def ask(number: int) -> None:
+        try:
+            await taken(of, b"token-%d" % number)
+        except BackendUnavailable as error:
+            told.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(AT_ONCE + 100):
+            tasks.start_soon(ask, number)
+        await until(lambda: of.health()["waiting"] == 100)
+        failing.set()
+        await until(lambda: len(told) == TRIPS + 100)
+        assert of.health() == {**of.health(), "asked": AT_ONCE, "waiting": 0, "open": True}
+        answering.set()
+
+    assert len(told) == TRIPS + 100
+    assert {error.reason for error in told} == {INTROSPECTION_UNAVAILABLE}
+    unasked = [error for error in told if error.detail == f"not asked, after 5 failures: {URL} answers with status 500"]
+    assert [error.retry_after for error in unasked] == [FIRST_PAUSE] * 100
+
+
+async def test_where_the_circuit_opens_as_a_turn_comes_nothing_is_asked() -> None:
+    """The one whose turn it is has not gone out yet: he hands it on, and so do all."""
+    server = Server()
+    held = server.held = anyio.Event()
+    of = introspection(server, clock=Ticks(), deadline=60)
+    inquiry = of._inquiry
+    assert await inquiry._turns.take(0) is Turn.TAKEN
+    errors: list[BackendUnavailable] = []
+
+    async def wait(number: int) -> None:
+        errors.append(await trouble(of, b"waits-%d" % number))
+
+    async with anyio.create_task_group() as tasks:
+        for ask in many(of, AT_ONCE - 1):
+            tasks.start_soon(ask)
+        await until(lambda: len(server.asked) == AT_ONCE - 1)
+        for number in range(3):
+            tasks.start_soon(wait, number)
+        await until(lambda: of.health()["waiting"] == 3)
+        inquiry._turns.give_back()
+        for _ in range(TRIPS):
+            with inquiry._breaker.calling() as trial:
+                trial.good = False
+        await until(lambda: len(errors) == 3)
+        held.set()
+
+    assert [error.retry_after for error in errors] == [FIRST_PAUSE] * 3
+    assert of.health() == {**of.health(), "waiting": 0, "asked": AT_ONCE - 1}
+
+
+# --- who asks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7662-1")
+async def test_the_client_is_written_as_a_form_before_it_is_basic() -> None:
+    """RFC 6749 section 2.3.1: else a colon in a name, or what is no ASCII, would be read as something else."""
+    server = Server()
+    await taken(introspection(server, client_id="a:b c", client_secret="p%ss wörd+~"))
+
+    written = b64decode(server.asked[0][1]["Authorization"].removeprefix("Basic ")).decode("ascii")
+
+    assert [unquote_plus(part) for part in written.split(":")] == ["a:b c", "p%ss wörd+~"]
+    assert written.startswith("a%3Ab+c:")
+
+
+async def test_a_function_may_say_who_asks() -> None:
+    """By a field or by members of the form, at once or after a while, and each time anew."""
+    server, number = Server(), iter(range(10))
+
+    def by_field(headers: dict[str, str], form: dict[str, str]) -> None:
+        headers["Authorization"] = f"Bearer {next(number)}"
+
+    async def by_form(headers: dict[str, str], form: dict[str, str]) -> None:
+        await anyio.lowlevel.checkpoint()
+        form["client_assertion"] = f"signed {next(number)}"
+
+    for auth in (by_field, by_field, by_form):
+        of = introspection(server, auth=auth, client_id=None, client_secret=None)
+        await taken(of)
+
+    asked = [(headers.get("Authorization"), form.get("client_assertion")) for _, headers, form in server.asked]
+    assert asked == [("Bearer 0", None), ("Bearer 1", None), (None, ["signed 2"])]
+
+
+async def test_who_cannot_say_who_asks_lets_nobody_in() -> None:
+    """It is the app's own function that fails: the guard closes, and its health tells why."""
+    server = Server()
+
+    def fails(headers: dict[str, str], form: dict[str, str]) -> None:
+        raise LookupError("no CANARY at hand")
+
+    of = introspection(server, auth=fails, client_id=None, client_secret=None)
+    answer = await Door(bearer_of(of)).bearer(OPAQUE)
+
+    assert (answer.status, answer.reason) == (503, "introspection.unavailable")
+    assert "CANARY" not in repr(answer.record)
+    assert of.health() == {**of.health(), "asked": 0, "failures": 1, "last_error": f"{URL}: auth= failed: LookupError"}
+
+
+async def test_who_waits_together_shares_what_keeps_from_asking() -> None:
+    """One attempt to prove who asks, and not one after the other; and after five the circuit is open."""
+    attempts, held = [], anyio.Event()
+
+    async def fails(headers: dict[str, str], form: dict[str, str]) -> None:
+        attempts.append(1)
+        await held.wait()
+        raise BackendUnavailable("no assertion", retry_after=7)
+
+    of = introspection(auth=fails, client_id=None, client_secret=None)
+
+    async def let_go() -> None:
+        held.set()
+
+    errors = await at_once([partial(trouble, of)] * 20, let_go)
+    assert {(error.detail, error.retry_after) for error in errors} == {(f"{URL}: auth= failed: no assertion", 7)}
+    assert len(attempts) == 1
+    for _ in range(TRIPS):
+        await trouble(of)
+
+    assert (len(attempts), of.health()["open"]) == (TRIPS, True)
+
+
+async def test_who_takes_for_ever_to_say_who_asks_is_not_waited_for() -> None:
+    """Neither by who went ahead nor by those who wait for the same token."""
+    server, attempts = Server(), []
+
+    async def hangs(headers: dict[str, str], form: dict[str, str]) -> None:
+        attempts.append(1)
+        await anyio.sleep_forever()
+
+    of = introspection(server, auth=hangs, client_id=None, client_secret=None, deadline=0.05)
+
+    async def nothing() -> None:
+        """They all give up by themselves."""
+
+    errors = await at_once([partial(trouble, of)] * 5, nothing)
+
+    told = f"{URL}: auth= failed: no answer within 0.05 s"
+    assert {(error.reason, error.detail) for error in errors} == {(INTROSPECTION_TIMEOUT, told)}
+    assert of.health() == {**of.health(), "asked": 0, "failures": 1, "last_error": told}
+    assert len(attempts) == 1
+
+
+async def test_to_say_who_asks_and_to_ask_have_one_deadline() -> None:
+    """Who waits is not made to wait twice."""
+    server = Server()
+    server.held = anyio.Event()
+
+    async def slow(headers: dict[str, str], form: dict[str, str]) -> None:
+        await anyio.sleep(0.2)
+
+    of = introspection(server, auth=slow, client_id=None, client_secret=None, deadline=0.3)
+    began = anyio.current_time()
+
+    assert (await trouble(of)).reason == INTROSPECTION_TIMEOUT
+    assert anyio.current_time() - began < 0.45
+
+
+# --- what goes out ----------------------------------------------------------------------------------------------------
+
+
+def bearer_of(of: Introspection) -> Any:
+    """A scheme that asks it."""
+    return bearer(of)  # type: ignore[arg-type]
+
+
+@pytest.mark.rfc("7662-4")
+async def test_an_outage_is_answered_as_one() -> None:
+    """503, when to come again, no challenge; and the token is in neither the answer nor the record."""
+    answer = await Door(bearer_of(introspection(Server((500, b""))))).bearer(OPAQUE)
+
+    fields = dict(answer.headers)
+    assert (answer.status, answer.reason) == (503, "introspection.unavailable")
+    assert (fields[b"retry-after"], b"www-authenticate" in fields) == (b"5", False)
+    assert answer.record.facts["detail"] == f"{URL} answers with status 500"
+    assert OPAQUE not in repr(answer) + repr(answer.record)
+
+
+async def test_an_inactive_token_is_invalid() -> None:
+    """RFC 6750 section 3.1."""
+    answer = await Door(bearer_of(introspection(Server(active(active=False))))).bearer(OPAQUE)
+
+    assert (answer.status, answer.reason) == (401, "token.inactive")
+    assert dict(answer.headers)[b"www-authenticate"] == b'Bearer realm="orders", error="invalid_token"'
+
+
+async def test_the_answer_to_an_expired_token_is_that_of_a_jwt() -> None:
+    """The same reason, and the one sentence that the client may read."""
+    outcome = await introspection(Server(active(exp=NOW - 90))).judge(OPAQUE.encode(), MOMENT)
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.subject, outcome.proven) == ("token.expired", "alice", True)

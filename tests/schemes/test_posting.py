@@ -1,0 +1,260 @@
+"""A POST over httpx2, to a server on this machine: what is sent, what is read, and what is not followed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from anyio.abc import SocketAttribute, SocketStream
+
+from authguard import Accepted, BackendUnavailable, Bearer, ConfigurationError, Guard, Introspection, Moment
+from authguard.schemes import posting
+from authguard.schemes.posting import MOST, HttpPost, check_url
+from tests.minting import AUDIENCE, ISSUER, NOW
+from tests.schemes.introspecting import CLIENT, OPAQUE, active
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Server:
+    """Answers each request with the same octets, and remembers what it was sent."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.url = ""
+        #: What follows the octets for as long as somebody listens.
+        self.endless = b""
+        #: After so many answers a connection is hung up on as the next request comes.
+        self.patience = 1000
+
+    async def serve(self, stream: SocketStream) -> None:
+        self.connections += 1
+        async with stream:
+            try:
+                for _ in range(self.patience):
+                    if not await self._one(stream):
+                        return
+                    await stream.send(self.octets)
+                    while self.endless:
+                        await stream.send(self.endless)
+                    if b"Connection: close" in self.octets:
+                        return
+                await self._one(stream)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass
+
+    async def _one(self, stream: SocketStream) -> bool:
+        request, whole = b"", False
+        while not whole:
+            try:
+                request += await stream.receive()
+            except anyio.EndOfStream:
+                return False
+            head, _, body = request.partition(b"\r\n\r\n")
+            length = re.search(rb"\r\ncontent-length: (\d+)", head.lower())
+            whole = length is not None and len(body) == int(length[1])
+        self.requests.append(request)
+        return True
+
+
+@asynccontextmanager
+async def listening(octets: bytes) -> AsyncIterator[Server]:
+    """A server on a port that the system chose."""
+    server = Server(octets)
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, server.serve)
+        server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/introspect"
+        with anyio.fail_after(20):
+            yield server
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.peer
+async def test_a_form_goes_out_and_an_answer_comes_in() -> None:
+    """With the fields that were given; and encoded answers are not asked for."""
+    async with listening(GOOD) as server:
+        answer = await HttpPost()(server.url, {"Authorization": "Basic eA=="}, b"token=x")
+
+    assert answer == (200, b"{}")
+    (request,) = server.requests
+    head = request.lower()
+    assert request.startswith(b"POST /introspect HTTP/1.1\r\n")
+    assert b"\r\nauthorization: basic ea==\r\n" in head
+    assert b"\r\naccept-encoding: identity\r\n" in head
+    assert request.endswith(b"\r\n\r\ntoken=x")
+
+
+@pytest.mark.peer
+@pytest.mark.rfc("7662-1")
+async def test_a_redirect_is_not_followed() -> None:
+    """The token goes to the server that was named, and to no other."""
+    moved = b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    async with listening(moved) as server:
+        status, _ = await HttpPost(lambda: httpx2.AsyncClient(follow_redirects=True))(server.url, {}, b"x")
+
+    assert (status, len(server.requests)) == (307, 1)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("octets", "problem"),
+    [
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * (MOST + 1), f"an answer of over {MOST} octets"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx", "an encoded answer"),
+    ],
+    ids=["large", "encoded"],
+)
+async def test_no_more_is_read_than_an_answer_can_be(octets: bytes, problem: str) -> None:
+    """Neither ten megabytes, nor what unfolds to that."""
+    async with listening(octets) as server:
+        with pytest.raises(BackendUnavailable, match=problem):
+            await HttpPost()(server.url, {}, b"x")
+
+
+@pytest.mark.peer
+async def test_an_answer_without_end_is_left() -> None:
+    """As soon as it is too large: the server is hung up on, and nothing more of it is held."""
+    async with listening(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n") as server:
+        server.endless = b"x" * 65536
+        with pytest.raises(BackendUnavailable, match="an answer of over"):
+            await HttpPost()(server.url, {}, b"x")
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\n{",
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n" + b"Connection: close",
+    ],
+    ids=["truncated", "no HTTP"],
+)
+async def test_what_is_no_whole_answer_is_an_error(octets: bytes) -> None:
+    """Of httpx2's own, which whoever asked makes an outage of."""
+    async with listening(octets) as server:
+        with pytest.raises(httpx2.HTTPError):
+            await HttpPost()(server.url, {}, b"x")
+
+
+@pytest.mark.peer
+async def test_while_a_lifespan_runs_a_connection_is_kept() -> None:
+    """Without one each call has its own, for it must not outlive the event loop."""
+    async with listening(GOOD) as server:
+        post = HttpPost()
+        for _ in range(2):
+            await post(server.url, {}, b"x")
+        assert server.connections == 2
+        async with post.running():
+            for _ in range(3):
+                await post(server.url, {}, b"x")
+        assert server.connections == 3
+        await post(server.url, {}, b"x")
+
+    assert (server.connections, len(server.requests)) == (4, 6)
+
+
+@pytest.mark.peer
+async def test_a_connection_that_ends_as_it_is_used_again_is_no_outage() -> None:
+    """The server had enough of it: what was on its way is sent again, over another, and once."""
+    async with listening(GOOD) as server:
+        server.patience = 1
+        post = HttpPost()
+        async with post.running():
+            answers = [await post(server.url, {}, b"x") for _ in range(3)]
+            server.patience = 0
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await post(server.url, {}, b"x")
+
+    assert answers == [(200, b"{}")] * 3
+    # The second and the last were hung up on, and each was sent once more.
+    assert (server.connections, len(server.requests)) == (4, 6)
+
+
+@pytest.mark.peer
+async def test_an_introspection_goes_over_http_by_itself() -> None:
+    """A guard that runs keeps the connection."""
+    body = json.dumps(active()).encode()
+    octets = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    options: dict[str, Any] = {**CLIENT, "issuer": ISSUER, "audience": AUDIENCE, "insecure_http": True}
+    async with listening(octets) as server:
+        of = Introspection(server.url, remember=None, **options)
+        guard = Guard(Bearer(of, realm="orders"))
+        async with guard.running():
+            outcomes = [await of.judge(OPAQUE.encode(), Moment(NOW, 60)) for _ in range(2)]
+
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+    assert (server.connections, len(server.requests)) == (1, 2)
+
+
+async def test_with_a_function_of_the_apps_there_is_nothing_to_run() -> None:
+    """It is asked, and that is all."""
+
+    async def post(url: str, headers: Any, body: bytes) -> tuple[int, bytes]:
+        return 200, b"{}"
+
+    of = Introspection("https://idp.example/", issuer=ISSUER, audience=AUDIENCE, post=post, **CLIENT)
+    async with Guard(Bearer(of, realm="orders")).running():
+        assert of.health()["asked"] == 0
+
+
+def test_each_keeps_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyio tells such variables apart by their names, in some versions: else one would send by the other's client."""
+    named: list[str] = []
+    monkeypatch.setattr(posting, "RunVar", named.append)
+
+    for _ in range(2):
+        HttpPost()
+
+    assert len(set(named)) == 2
+
+
+def test_without_httpx2_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the app is built; a client of one's own brings it along."""
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+
+    with pytest.raises(ConfigurationError, match=r'pip install "authguard\[oidc\]", or give post=') as caught:
+        Introspection("https://idp.example/", issuer=ISSUER, audience=AUDIENCE, **CLIENT)
+
+    assert caught.value.argument == "post"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://idp.example/introspect", "say insecure_http=True"),
+        ("https:///introspect", "give an absolute URL"),
+        ("//idp.example/introspect", "give an absolute URL"),
+        ("/introspect", "give an absolute URL"),
+        ("ftp://idp.example/", "give an absolute URL"),
+        ("https://idp.example:port/", "give an absolute URL"),
+        ("https://idp.example:0/", "give an absolute URL"),
+        ("https://[::1/", "give an absolute URL"),
+        ("https://idp.example/a b", "give an absolute URL"),
+        ("https://idp.example/a\n", "give an absolute URL"),
+        ("https://orders:secret@idp.example/", "no user, no password and no fragment"),
+        ("https://idp.example/#top", "no user, no password and no fragment"),
+        (None, "give an absolute URL"),
+    ],
+)
+@pytest.mark.rfc("7662-1")
+def test_an_address_is_absolute_and_https(url: Any, problem: str) -> None:
+    """RFC 7662 section 4: TLS; and what stands in an address is shown in a log."""
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        check_url("url", url, insecure_http=False)
+
+    assert caught.value.argument == "url"
+    assert "secret" not in str(caught.value)
+
+
+def test_http_is_taken_where_it_is_named() -> None:
+    """For a server on the same machine."""
+    assert check_url("url", "http://127.0.0.1:8080/x", insecure_http=True) == "http://127.0.0.1:8080/x"

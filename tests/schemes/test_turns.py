@@ -1,0 +1,182 @@
+"""Few at a time, and the others wait: in their order, not for ever, and on whatever event loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+import pytest
+
+from authguard.schemes.turns import Turn, Turns
+from tests.schemes.logins import at_once, until
+
+
+class Peak:
+    """How many are at it at the same time, and how many were at the most. Nobody is done before it is open."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.now = self.most = self.served = 0
+        self.open = threading.Event()
+
+    async def work(self, turns: Turns) -> Turn:
+        """Takes a turn and gives it back."""
+        turn = await turns.take(30)
+        if turn is Turn.TAKEN:
+            try:
+                with self.lock:
+                    self.now += 1
+                    self.most = max(self.most, self.now)
+                with anyio.fail_after(30):
+                    while not self.open.is_set():  # noqa: ASYNC110 - it is set in another thread
+                        await anyio.sleep(0.001)
+                await anyio.lowlevel.checkpoint()
+                with self.lock:
+                    self.now -= 1
+                    self.served += 1
+            finally:
+                turns.give_back()
+        return turn
+
+
+async def free(turns: Turns) -> int:
+    """How many turns there are to take."""
+    taken = 0
+    while await turns.take(0) is Turn.TAKEN:
+        taken += 1
+    for _ in range(taken):
+        turns.give_back()
+    return taken
+
+
+async def test_few_are_at_it_and_all_get_their_turn() -> None:
+    """In the order in which they came."""
+    turns, order = Turns(at_once=2, most=100), list[int]()
+
+    async def one(number: int) -> None:
+        assert await turns.take(30) is Turn.TAKEN
+        order.append(number)
+        await anyio.lowlevel.checkpoint()
+        turns.give_back()
+
+    async with anyio.create_task_group() as tasks:
+        assert [await turns.take(0), await turns.take(0)] == [Turn.TAKEN] * 2
+        for number in range(20):
+            tasks.start_soon(one, number)
+            await until(lambda: turns.waiting == number + 1)  # noqa: B023 - it is called here and now
+        assert order == []
+        turns.give_back()
+        await until(lambda: len(order) == 20)
+        turns.give_back()
+
+    assert order == list(range(20))
+    assert (turns.waiting, await free(turns)) == (0, 2)
+
+
+async def test_a_full_queue_takes_nobody() -> None:
+    """Whoever comes then is told at once."""
+    turns = Turns(at_once=1, most=2)
+    await turns.take(0)
+
+    async def full() -> None:
+        assert await turns.take(30) is Turn.FULL
+        turns.give_back()
+
+    async def taken() -> Turn:
+        turn = await turns.take(30)
+        turns.give_back()
+        return turn
+
+    assert await at_once([taken, taken], full) == [Turn.TAKEN] * 2
+
+
+async def test_nobody_waits_for_ever() -> None:
+    """Who is late has left the queue."""
+    turns = Turns(at_once=1, most=1)
+    await turns.take(0)
+
+    assert [await turns.take(0.01), await turns.take(0.01)] == [Turn.LATE] * 2
+    assert turns.waiting == 0
+    turns.give_back()
+    assert await free(turns) == 1
+
+
+async def test_who_waits_and_leaves_is_forgotten() -> None:
+    """The next one in the queue goes before him."""
+    turns, leaving = Turns(at_once=1, most=100), list[anyio.CancelScope]()
+    await turns.take(0)
+
+    async def impatient() -> None:
+        with anyio.CancelScope() as scope:
+            leaving.append(scope)
+            await turns.take(30)
+
+    async def leave() -> None:
+        assert turns.waiting == 51
+        for scope in leaving:
+            scope.cancel()
+        await until(lambda: turns.waiting == 1)
+        turns.give_back()
+
+    answers = await at_once([*[impatient] * 50, partial(turns.take, 30)], leave)
+
+    assert answers[-1] is Turn.TAKEN
+    turns.give_back()
+    assert await free(turns) == 1
+
+
+async def test_who_leaves_as_his_turn_comes_gives_it_back() -> None:
+    """To the next one in the queue, who knows nothing of that."""
+    turns, leaving = Turns(at_once=1, most=100), anyio.CancelScope()
+    await turns.take(0)
+
+    async def impatient() -> None:
+        with leaving:
+            await turns.take(30)
+
+    async def leave() -> None:
+        leaving.cancel()
+        turns.give_back()  # before he can run
+
+    assert await at_once([impatient, partial(turns.take, 30)], leave) == [None, Turn.TAKEN]
+    turns.give_back()
+    assert await free(turns) == 1
+
+
+@pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])
+def test_loops_in_several_threads_share_the_turns(backends: list[str]) -> None:
+    """Nothing is bound to a loop: never are more at it than may be, and a turn goes from one loop to the other."""
+    turns, peak, answers = Turns(at_once=3, most=100), Peak(), list[Turn]()
+
+    async def several() -> None:
+        async def one() -> None:
+            answers.append(await peak.work(turns))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(one)
+
+    threads = [
+        threading.Thread(target=partial(anyio.run, several, backend=backend), daemon=True) for backend in backends * 4
+    ]
+    for thread in threads:
+        thread.start()
+    _until_in_thread(lambda: turns.waiting == 5 * len(threads) - 3)
+    peak.open.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert answers == [Turn.TAKEN] * 5 * len(threads)
+    assert (peak.most, peak.served, turns.waiting) == (3, len(answers), 0)
+    assert anyio.run(free, turns) == 3
+
+
+def _until_in_thread(holds: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(30_000):
+        if holds():
+            return
+        pause.wait(0.001)
+    pytest.fail("it never held")

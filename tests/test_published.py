@@ -1,0 +1,325 @@
+"""What a guard serves itself: the metadata of a protected resource, to everybody, at their own path."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+
+from authguard import (
+    PUBLIC,
+    AuthGuardMiddleware,
+    Bearer,
+    ConfigurationError,
+    Guard,
+    ProtectedResource,
+    Published,
+    Rule,
+    role,
+    scopes,
+)
+from authguard.fastapi import install, requires
+from authguard.starlette import assert_closed, audit
+from tests.security.door import issuer
+from tests.test_request import Badge, Endpoint, drive, http, websocket
+
+URL = "https://api.example/orders"
+PATH = "/.well-known/oauth-protected-resource/orders"
+
+
+def resource(url: str = URL) -> ProtectedResource:
+    """The orders."""
+    return ProtectedResource(url, authorization_servers=["https://login.example"])
+
+
+def guarded(*rules: Rule, url: str = URL, **options: Any) -> Guard:
+    """A guard that publishes."""
+    return Guard(Bearer(issuer(), realm="orders", resource=resource(url)), rules=rules, **options)
+
+
+async def _hello(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("hello")
+
+
+def app(guard: Guard, *more: Middleware, **options: Any) -> Starlette:
+    """An app whose every path answers."""
+    routes = [Route("/{rest:path}", _hello, methods=["GET", "POST", "OPTIONS"])]
+    return Starlette(routes=routes, middleware=[*more, Middleware(AuthGuardMiddleware, guard=guard, **options)])
+
+
+@pytest.mark.rfc("9728-1")
+def test_everybody_may_read_the_document() -> None:
+    """9728-1, 9728-4: 200, application/json, readable by any script, and cacheable."""
+    answer = TestClient(app(guarded())).get(PATH)
+
+    assert (answer.status_code, answer.json()["resource"]) == (200, URL)
+    assert dict(answer.headers) == {
+        "content-type": "application/json",
+        "content-length": str(len(answer.content)),
+        "access-control-allow-origin": "*",
+        "cache-control": "public, max-age=3600",
+    }
+
+
+@pytest.mark.rfc("9728-1")
+def test_head_is_get_without_a_body() -> None:
+    """9110-11."""
+    client = TestClient(app(guarded()))
+
+    got, head = client.get(PATH), client.head(PATH)
+
+    assert (head.status_code, head.content, dict(head.headers)) == (200, b"", dict(got.headers))
+
+
+@pytest.mark.parametrize("path", [PATH, PATH + "/"])
+def test_a_trailing_slash_is_the_same_path(path: str) -> None:
+    """As to a rule."""
+    assert TestClient(app(guarded())).get(path).status_code == 200
+
+
+def test_the_app_is_not_asked() -> None:
+    """It need not know of the path; and what is presented is not looked at."""
+    answer = TestClient(app(guarded())).get(PATH, headers={"Authorization": "Bearer nonsense"})
+
+    assert answer.json()["authorization_servers"] == ["https://login.example"]
+
+
+def test_nothing_else_is_open() -> None:
+    """Neither by another method, nor beside it, nor at the root's own metadata."""
+    client = TestClient(app(guarded()))
+
+    assert [client.post(PATH).status_code, client.options(PATH).status_code] == [401, 401]
+    others = [PATH + "/5", PATH + "x", "/.well-known/oauth-protected-resource", "/orders", PATH.upper()]
+    assert [client.get(path).status_code for path in others] == [401] * 5
+
+
+def test_the_rules_ask_nothing_of_it() -> None:
+    """Whatever they ask of what lies round it."""
+    client = TestClient(app(guarded(Rule("/**", role("admin")))))
+
+    assert [client.get(PATH).status_code, client.get("/x").status_code] == [200, 401]
+
+
+@pytest.mark.rfc("9728-4")
+def test_a_script_may_ask_with_fields_of_its_own() -> None:
+    """A client in a browser sends its version along, which takes a preflight."""
+    fields = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+
+    answer = TestClient(app(guarded())).options(PATH, headers=fields)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-headers"] == "*"
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
+
+
+def test_cors_outside_of_it_has_the_last_word() -> None:
+    """One field line, and not two."""
+    cors = Middleware(CORSMiddleware, allow_origins=["https://app.example"])
+
+    answer = TestClient(app(guarded(), cors)).get(PATH, headers={"Origin": "https://app.example"})
+
+    assert answer.headers.get_list("access-control-allow-origin") == ["https://app.example"]
+
+
+@pytest.mark.rfc("9728-4")
+def test_the_url_is_taken_from_no_request() -> None:
+    """9728-4: a Host that somebody invents changes neither the document nor the challenge."""
+    client = TestClient(app(guarded()))
+    fields = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
+
+    document, denied = client.get(PATH, headers=fields), client.get("/orders", headers=fields)
+
+    assert document.json()["resource"] == URL
+    assert denied.headers["www-authenticate"] == (
+        f'Bearer realm="orders", resource_metadata="https://api.example{PATH}"'
+    )
+
+
+@pytest.mark.parametrize("path", [PATH, "/api" + PATH, "/api" + PATH + "/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_server_that_puts_its_root_path_in_front_changes_nothing(path: str, method: str) -> None:
+    """Uvicorn does so; the app, whose every path answers, is not asked for what a rule has opened for the guard."""
+    inner = Endpoint()
+
+    answer = await drive(AuthGuardMiddleware(inner, guard=guarded()), http(path, method, root_path="/api"))
+
+    assert (answer.status, inner.scopes) == (200, [])
+    assert (b"content-type", b"application/json") in answer.headers
+
+
+@pytest.mark.parametrize("root", ["/api", "/api/"])
+def test_an_app_with_a_root_path_of_its_own_is_not_asked_either(root: str) -> None:
+    """FastAPI puts it into the scope only behind the guard."""
+    api = FastAPI()
+    api.root_path = root
+    install(api, guarded())
+
+    @api.get("/{rest:path}")
+    def everything(rest: str) -> str:
+        return "the app: " + rest
+
+    client = TestClient(api)
+    answers = [client.get(path) for path in (PATH, "/api" + PATH)]
+
+    assert answers[0].json()["resource"] == URL
+    assert not [answer.text for answer in answers if "the app" in answer.text]
+
+
+async def test_another_path_below_the_root_path_stays_closed() -> None:
+    """What begins with it by chance, too."""
+    guard = AuthGuardMiddleware(Endpoint(), guard=guarded())
+    found = [await drive(guard, http(path, root_path="/api")) for path in ("/apix" + PATH, "/api/x" + PATH)]
+
+    assert [answer.status for answer in found] == [400, 401]
+
+
+def test_behind_a_root_path_it_stands_at_the_root_of_the_host() -> None:
+    """The app is mounted at /orders by a proxy or another app; its metadata are not below that."""
+    guard = guarded(Rule("/items", PUBLIC))
+    inner = Starlette(routes=[Mount("/sub", Route("/x", _hello)), Route("/items", _hello)])
+    client = TestClient(AuthGuardMiddleware(inner, guard=guard), root_path="/orders")
+
+    assert client.get(PATH).status_code == 200
+    assert client.get("/orders/items").status_code == 200
+
+
+async def test_a_websocket_is_not_served_a_document() -> None:
+    """It is a handshake at a path that is closed to it."""
+    answer = await drive(AuthGuardMiddleware(app(guarded()), guard=guarded()), websocket(PATH))
+
+    assert answer.sent[0]["type"] == "websocket.close"
+
+
+async def test_a_document_is_sent_once_and_whole() -> None:
+    """Over bare ASGI: a start and a body."""
+    answer = await drive(AuthGuardMiddleware(app(guarded()), guard=guarded()), http(PATH))
+
+    assert [message["type"] for message in answer.sent] == ["http.response.start", "http.response.body"]
+    assert json.loads(answer.sent[1]["body"])["resource"] == URL
+
+
+def test_an_app_that_must_not_start_serves_nothing() -> None:
+    """Under ``strict`` a finding closes all of it."""
+    client = TestClient(app(guarded(Rule("/a/**", PUBLIC)), strict=True), raise_server_exceptions=False)
+
+    assert client.get(PATH).status_code == 503
+
+
+# --- where it is listed -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("9728-1")
+def test_it_stands_in_the_table_as_public() -> None:
+    """With the line that said so."""
+    (rule,) = guarded().table.rules
+
+    assert (str(rule), rule.said.startswith(__file__)) == (f"GET {PATH} PUBLIC", True)
+
+
+def test_the_audit_lists_it() -> None:
+    """As a route of its own, which its rule meets, with the guard in front or yet to come."""
+    guard = guarded(Rule("/**", role("admin")))
+    bare = Starlette(routes=[Route("/orders", _hello)])
+    behind = Starlette(routes=[Route("/orders", _hello)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)])
+
+    for found in (audit(behind, guard), audit(bare, guard, ignore=["guard.absent"])):
+        assert [(row.about, [str(asked) for asked, _ in row.asked]) for row in found.rows] == [
+            ("GET /orders", ["role(admin)"]),
+            (f"GET {PATH}", ["PUBLIC"]),
+        ]
+        assert found.findings == ()
+    assert __file__.rpartition("/")[2] in str(audit(behind, guard)).splitlines()[-3]
+
+
+def test_it_is_an_open_door_and_is_named_as_one() -> None:
+    """``assert_closed`` wants it in its list, as all that is open."""
+    guard = guarded(Rule("/**", role("admin")))
+    closed = app(guard)
+
+    assert_closed(closed, guard, public=[PATH])
+    with pytest.raises(AssertionError, match="oauth-protected-resource"):
+        assert_closed(closed, guard)
+
+
+def test_a_guard_further_in_does_not_serve_it() -> None:
+    """It never sees a request for the root of the host; the audit tells that its rule is met by nothing."""
+    inner = guarded(Rule("/**", role("admin")))
+    outer = Guard(Badge(), rules=[Rule("/in/**", PUBLIC)])
+    mounted = Starlette(routes=[Route("/x", _hello)], middleware=[Middleware(AuthGuardMiddleware, guard=inner)])
+    whole = Starlette(routes=[Mount("/in", mounted)], middleware=[Middleware(AuthGuardMiddleware, guard=outer)])
+
+    assert TestClient(whole).get(PATH).status_code == 401
+    assert ("rule.unmet", f"GET {PATH}") in {(one.code, one.about) for one in audit(whole, outer).findings}
+
+
+def test_a_rule_for_the_same_path_is_refused() -> None:
+    """There would be two."""
+    with pytest.raises(ConfigurationError, match="stands twice"):
+        guarded(Rule(PATH, role("admin"), methods={"GET"}))
+
+
+@pytest.mark.parametrize("path", ["/**", "/{tenant}", "/x/{rest:path}"])
+def test_a_document_stands_at_one_path(path: str) -> None:
+    """A pattern would open whatever it matches, in the app, too."""
+    other = Badge()
+    other.published = [Published(path, "text/plain", b"a badge")]
+
+    with pytest.raises(ConfigurationError, match="is a pattern, and no path") as caught:
+        Guard(other)
+
+    assert caught.value.argument == "schemes"
+
+
+def test_two_documents_at_one_path_are_refused() -> None:
+    """Of two schemes; one of each is fine."""
+    other = Badge()
+    other.published = [Published("/.well-known/badge", "text/plain", b"a badge")]
+    both = Guard(other, Bearer(issuer(), realm="orders", resource=resource()))
+    assert TestClient(app(both)).get("/.well-known/badge").text == "a badge"
+    other.published = [Published(PATH, "text/plain", b"a badge")]
+
+    with pytest.raises(ConfigurationError, match="two of them publish") as caught:
+        Guard(other, Bearer(issuer(), realm="orders", resource=resource()))
+
+    assert caught.value.argument == "schemes"
+
+
+def test_a_guard_without_documents_has_no_rule_more() -> None:
+    """And what is no list of rules is told as ever."""
+    assert Guard(Badge()).table.rules == ()
+    with pytest.raises(ConfigurationError, match="is no list of Rule"):
+        guarded().__class__(Bearer(issuer(), realm="r", resource=resource()), rules=5)  # type: ignore[arg-type]
+
+
+# --- this route's scope -----------------------------------------------------------------------------------------------
+
+
+def test_a_challenge_names_what_its_route_asks() -> None:
+    """RFC 6750 section 3: by a rule, and by a lock behind PUBLIC; where nothing is named, nothing is told."""
+    guard = guarded(Rule("/read", scopes("read")), Rule("/locked", PUBLIC))
+    api = FastAPI()
+    install(api, guard)
+
+    @api.get("/locked", dependencies=[requires(scopes("write", "read"))])
+    def locked() -> None:
+        """Locked."""
+
+    client = TestClient(api)
+    told = [client.get(path).headers["www-authenticate"] for path in ("/read", "/locked", "/else")]
+
+    where = f'resource_metadata="https://api.example{PATH}"'
+    assert told == [
+        f'Bearer realm="orders", scope="read", {where}',
+        f'Bearer realm="orders", scope="write read", {where}',
+        f'Bearer realm="orders", {where}',
+    ]

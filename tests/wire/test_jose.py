@@ -1,0 +1,46 @@
+"""What was meant for a JWS or a JWE is told apart from an opaque token."""
+
+from __future__ import annotations
+
+import pytest
+
+from authguard.wire.jws import is_jose
+from tests.minting import b64url, mint
+
+JWE = b64url(b'{"alg":"dir","enc":"A256GCM"}').encode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        mint().encode(),
+        mint().encode().rpartition(b".")[0],
+        JWE + b"..iv.text.tag",
+        b64url(b'{ "alg": "RS256" }').encode() + b".e30.",
+        b64url(b'{\n"alg":"RS256"}').encode() + b".e30.",
+        b64url(b'{"alg":5}').encode() + b".e30.AA",
+        b"eyJ.",
+        b"eyJhbGciOiJSUzI1NiJ=.e30.AA",
+        b64url(b'{"a":1,"a":2}').encode() + b".e30.AA",
+    ],
+)
+def test_what_has_a_jose_header_is_no_opaque_token(token: bytes) -> None:
+    """RFC 7515 section 4.1.1, and what begins as one and cannot be read: it is shown to nobody."""
+    assert is_jose(token)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        b"",
+        b".",
+        b"2YotnFZFEjr1zCsicMWpAA",
+        b"eyJhbGciOiJSUzI1NiJ9",
+        b"v4.public.eyJhbGciOiJSUzI1NiJ9",
+        b64url(b'{"user":5}').encode() + b".time.mac",
+        b64url(b'"alg"').encode() + b".e30.AA",
+    ],
+)
+def test_whatever_else_is_opaque(token: bytes) -> None:
+    """A token without a dot, another format, and signed JSON that is no JWS."""
+    assert not is_jose(token)
