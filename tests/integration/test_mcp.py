@@ -1,0 +1,203 @@
+"""The official MCP Python SDK as a client: from our 401 it finds the authorization server, logs in, and gets in."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+import httpx2
+import pytest
+import uvicorn
+from mcp import Client
+from mcp.client.auth import OAuthClientProvider
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import (
+    AuthorizationCodeResult,
+    OAuthClientInformationFull,
+    OAuthClientMetadata,
+    OAuthToken,
+    ProtectedResourceMetadata,
+)
+from pydantic import AnyUrl
+
+from authguard import Issuer, Record
+from authguard.testing import recording
+from tests.integration.apps.authorization import AuthorizationServer
+from tests.minting import ec_key, public_pem
+
+pytestmark = pytest.mark.peer
+
+CALLBACK = "http://127.0.0.1:1/callback"
+
+
+@contextmanager
+def served(app: Any, listener: socket.socket) -> Iterator[None]:
+    """The app, served by uvicorn on a socket that is bound already."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+class Place:
+    """An MCP server, its authorization server, and what was told of the first."""
+
+    def __init__(self, login: AuthorizationServer, example: ModuleType, url: str, records: list[Record]) -> None:
+        self.login, self.example, self.url, self.records = login, example, url, records
+
+    @property
+    def denied(self) -> list[str | None]:
+        """The reasons of all denials, in order."""
+        return [record.reason for record in self.records if record.event == "denied"]
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """Both, on ports that the system chose."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        issuer, origin = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+        settings = {"RESOURCE": f"{origin}/mcp", "ISSUER": issuer, "ISSUER_PUBLIC_KEY": public_pem(ec_key()).decode()}
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delitem(sys.modules, "examples.mcp_server", raising=False)
+        example, login = importlib.import_module("examples.mcp_server"), AuthorizationServer(issuer)
+        records = stack.enter_context(recording(example.guard))
+        stack.enter_context(served(login.app, sockets[0]))
+        stack.enter_context(served(example.app, sockets[1]))
+        yield Place(login, example, f"{origin}/mcp", records)
+
+
+class Memory:
+    """What the client keeps of tokens and of itself."""
+
+    def __init__(self) -> None:
+        self.tokens: OAuthToken | None = None
+        self.client: OAuthClientInformationFull | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        self.client = client_info
+
+
+class Browser:
+    """Follows the client's link to the login, and brings back what it redirects to."""
+
+    def __init__(self) -> None:
+        self.visited: list[str] = []
+        self._location = ""
+
+    async def visit(self, url: str) -> None:
+        self.visited.append(url)
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            self._location = (await client.get(url)).headers["location"]
+
+    async def came_back(self) -> AuthorizationCodeResult:
+        assert self._location.startswith(CALLBACK)
+        found = {name: values[0] for name, values in parse_qs(urlsplit(self._location).query).items()}
+        return AuthorizationCodeResult(code=found["code"], state=found["state"], iss=found["iss"])
+
+
+def provider(url: str, memory: Memory, browser: Browser) -> OAuthClientProvider:
+    """The SDK's own OAuth client, which is told nothing but the URL of the MCP server."""
+    about = OAuthClientMetadata(client_name="tests", redirect_uris=[AnyUrl(CALLBACK)])
+    return OAuthClientProvider(url, about, memory, browser.visit, browser.came_back)
+
+
+async def said(url: str, tool: str, memory: Memory, browser: Browser, **arguments: str) -> list[str]:
+    """What a tool answers to the SDK's client."""
+    with anyio.fail_after(60):
+        async with (
+            httpx2.AsyncClient(auth=provider(url, memory, browser), trust_env=False) as http,
+            Client(streamable_http_client(url, http_client=http)) as client,
+        ):
+            result = await client.call_tool(tool, dict(arguments))
+    return [part.text for part in result.content if part.type == "text"]
+
+
+async def test_a_client_that_knows_the_url_alone_gets_in(place: Place) -> None:
+    """9728: from the challenge to the metadata, to the authorization server, to a token for this very resource."""
+    memory, browser = Memory(), Browser()
+
+    answer = await said(place.url, "write_note", memory, browser, text="milk")
+
+    assert answer == ["this token may read, and not write"]
+    assert place.denied[0] == "credentials.missing"
+    assert set(place.denied) == {"credentials.missing"}
+    ((asked),) = place.login.asked
+    assert (asked["resource"], asked["scope"]) == (place.url, "notes:read")
+    assert [record.subject for record in place.records if record.event == "granted"][-1] == "alice"
+    assert len(browser.visited) == 1
+
+
+async def test_a_token_that_is_kept_needs_no_login(place: Place) -> None:
+    """Nothing is asked of the authorization server any more."""
+    memory, browser = Memory(), Browser()
+    await said(place.url, "read_notes", memory, browser)
+    denied = len(place.denied)
+
+    await said(place.url, "read_notes", memory, browser)
+
+    assert (len(browser.visited), len(place.denied)) == (1, denied)
+
+
+async def test_a_token_with_too_few_scopes_is_stepped_up(place: Place) -> None:
+    """403 ``insufficient_scope`` names what this route asks, and the SDK logs in again for that."""
+    memory, browser = Memory(), Browser()
+    place.login.withheld = {"notes:read"}
+
+    await said(place.url, "read_notes", memory, browser)
+
+    assert [asked["scope"] for asked in place.login.asked] == ["notes:read", "notes:read"]
+    assert "scope.missing" in place.denied
+    assert memory.tokens is not None
+    assert memory.tokens.scope == "notes:read"
+
+
+async def test_a_token_for_another_resource_does_not_open_this_one(place: Place) -> None:
+    """The audience is the resource itself (RFC 8707), so that one server cannot go to another with what it was sent."""
+    memory, browser = Memory(), Browser()
+    await said(place.url, "read_notes", memory, browser)
+    assert memory.tokens is not None
+    keys = place.example.issuer.keys
+    place.example.guard.schemes[0].replace(
+        Issuer(place.login.issuer, audience="https://other.example/mcp", algorithms=["ES256"], keys=keys)
+    )
+
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        fields = {"Authorization": f"Bearer {memory.tokens.access_token}"}
+        answer = await client.post(place.url, headers=fields, json={})
+
+    assert (answer.status_code, place.denied[-1]) == (401, "token.audience_mismatch")
+    assert f'resource_metadata="{place.example.resource.metadata_url}"' in answer.headers["www-authenticate"]
+
+
+async def test_the_metadata_are_what_the_sdk_reads(place: Place) -> None:
+    """Its own model takes them, and they name the server that it then asks."""
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.get(place.example.resource.metadata_url)
+    read = ProtectedResourceMetadata.model_validate_json(answer.content)
+
+    assert (str(read.resource), [str(one) for one in read.authorization_servers]) == (place.url, [place.login.issuer])
+    assert read.scopes_supported == ["notes:read", "notes:write"]

@@ -1,0 +1,193 @@
+"""Keys rotate, and the provider goes away and comes back, while its tokens are in use: no good one is refused."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.integration.apps.common import KEYS_AGE, PROVIDER
+from tests.integration.in_use import InUse, Use
+from tests.integration.oidc import ALGORITHMS, OIDC_PROVIDER, Provider, providing
+from tests.integration.serving import PATIENCE, Answer, Server, authorization, http_request, running
+from tests.minting import ec_key, mint
+
+pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oidc-provider is not here")]
+
+RATE = 200
+METADATA, KEYS = "/.well-known/openid-configuration", "/jwks"
+#: In seconds, as the API has it.
+COOLDOWN = 1.0
+#: The longest that a request may take on a machine that does other things too: less than a fetch may.
+SOON = 2.0
+
+
+@contextmanager
+def api(provider: Provider, keys_age: float) -> Iterator[Server]:
+    """An API that takes this provider's tokens, and takes its keys for fresh for so many seconds."""
+    env = {PROVIDER: provider.url, KEYS_AGE: str(keys_age)}
+    with running(lambda: Server("discovered:app", "--no-access-log", **env)) as (server,):
+        yield server
+
+
+def tokens(provider: Provider, name: str) -> dict[str, str]:
+    """One in each algorithm, by the algorithm and this name."""
+    return {f"{algorithm} {name}": provider.token(algorithm) for algorithm in ALGORITHMS}
+
+
+def forged(provider: Provider, kid: str, exp: float) -> str:
+    """One that names this key, and is signed by another."""
+    claims = {"iss": provider.url, "client_id": "nobody", "jti": "1", "iat": exp - 600, "exp": exp}
+    return mint(ec_key("P-256", 9), "ES256", headers={"kid": kid, "typ": "at+jwt"}, **claims)
+
+
+def refused(load: InUse) -> list[Use]:
+    """What was not answered with the page of whom the token names, or late."""
+    return [use for use in load.uses if use[1:3] != (200, f"batch-{use.of.split()[0]}") or use.seconds > SOON]
+
+
+def ask(server: Server, token: str) -> Answer:
+    """The answer to one request with this token."""
+    return server.ask(http_request("/me", authorization(token)))
+
+
+def outcome(answer: Answer) -> tuple[int, str | None]:
+    """Its status, and the code in its challenge."""
+    challenge = "".join(answer.lines("www-authenticate"))
+    return answer.status, challenge.partition('error="')[2].partition('"')[0] or None
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits until it does."""
+    late = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < late
+        time.sleep(0.05)
+
+
+def keys_health(server: Server) -> dict[str, Any]:
+    """What the API says of the provider's keys."""
+    body = server.ask(http_request("/health")).octets.partition(b"\r\n\r\n")[2]
+    (health,) = json.loads(body)["bearer"]["keys"]
+    return dict(health)
+
+
+def test_keys_rotate_and_no_good_token_is_refused() -> None:
+    """Neither one that the new keys signed nor one of before; a rotation costs one fetch, whatever comes at once."""
+    with providing(0) as provider, api(provider, 600) as server:
+        load = InUse(server.port, "/me", rate=RATE)
+        load.put(**tokens(provider, "of the first keys"))
+        with load.running():
+            load.more(100)
+            provider.rotate(1, 0)
+            load.put(**tokens(provider, "of the second keys"))
+            load.more(150)
+            provider.rotate(2, 1, 0)
+            load.put(**tokens(provider, "of the third keys"))
+            load.more(150)
+
+        assert refused(load) == []
+        assert [load.answers(name)[:1] for name in load.names] == [[200]] * 12
+        assert (provider.asked(METADATA), provider.asked(KEYS)) == (1, 3)
+
+
+def test_a_key_that_is_withdrawn_is_refused_when_the_set_is_old() -> None:
+    """Nobody has to ask for another key: within a second and a tick its tokens are 401, and stay so."""
+    with providing(1, 0) as provider:
+        good = provider.token()
+        provider.rotate(0, 1)
+        stolen = provider.token()
+        with api(provider, 1) as server:
+            assert [ask(server, token).status for token in (good, stolen)] == [200, 200]
+
+            provider.rotate(1)
+            withdrawn = time.monotonic()
+            until(lambda: ask(server, stolen).status != 200)
+            seconds = time.monotonic() - withdrawn
+
+            assert outcome(ask(server, stolen)) == (401, "invalid_token")
+            assert ask(server, good).status == 200
+    assert seconds < COOLDOWN + 1 + SOON
+
+
+def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
+    """Each costs nothing once three fetches are spent, and one is regained each second: the new key is in by then."""
+    now = time.time()
+    with providing(0) as provider, api(provider, 600) as server:
+        flood, load = (InUse(server.port, "/me", rate=RATE / 2) for _ in range(2))
+        flood.put(**{f"forged {number}": forged(provider, f"nobody's {number}", now + 600) for number in range(400)})
+        load.put(**tokens(provider, "of the first keys"))
+        with load.running(), flood.running():
+            flood.more(60)
+            provider.rotate(1, 0)
+            rotated, new = time.monotonic(), provider.token("ES256")
+            answers = [ask(server, new).status]
+            while answers[-1] != 200 and time.monotonic() < rotated + PATIENCE:
+                time.sleep(0.02)
+                answers.append(ask(server, new).status)
+            seconds = time.monotonic() - rotated
+            load.put(**tokens(provider, "of the second keys"))
+            flood.more(60)
+            load.more(20)
+        fetches, lasted = provider.asked(KEYS), time.monotonic() - flood.began
+
+    assert (answers[-1], set(answers) <= {200, 401}) == (200, True)
+    assert seconds < COOLDOWN + SOON
+    assert refused(load) == []
+    assert {use.status for use in flood.uses} == {401}
+    # The first of all, three in hand, and what was regained.
+    assert 4 <= fetches <= 4 + lasted / COOLDOWN
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_the_provider_goes_and_comes_back_and_no_token_of_a_known_key_is_refused(hangs: bool) -> None:
+    """Though its keys grow old meanwhile. What names an unknown key is 503 then, and 401 where that is known of none.
+
+    No 401 for the good one among these: its sender would throw it away.
+    """
+    now = time.time()
+    with providing(1) as provider:
+        unseen = provider.token()
+        provider.rotate(0)
+        unknown, expired = (forged(provider, "nobody's", exp) for exp in (now + 600, now - 600))
+        with api(provider, 1) as server:
+            load = InUse(server.port, "/me", rate=RATE)
+            load.put(**tokens(provider, "of the first keys"))
+            with load.running():
+                load.more(50)
+                before = outcome(ask(server, unknown))
+                (provider.hang if hangs else provider.stop)()
+                until(lambda: keys_health(server)["fresh_for"] == 0.0)
+                load.more(100)
+                with ThreadPoolExecutor() as together:
+                    *meanwhile, hopeless = together.map(partial(ask, server), (unseen, unknown, expired))
+                if hangs:
+                    provider.wake()
+                    provider.rotate(1, 0)
+                else:
+                    provider.start(1, 0)
+                back, waiting = time.monotonic(), [outcome(ask(server, unseen))]
+                while waiting[-1][0] != 200 and time.monotonic() < back + PATIENCE:
+                    time.sleep(0.1)
+                    waiting.append(outcome(ask(server, unseen)))
+                seconds = time.monotonic() - back
+                load.put(**tokens(provider, "of the second keys"))
+                after = outcome(ask(server, unknown))
+                load.more(50)
+
+    assert refused(load) == []
+    assert [load.answers(name)[:1] for name in load.names] == [[200]] * 8
+    assert [(*outcome(answer), *answer.lines("retry-after")) for answer in meanwhile] == [(503, None, "1")] * 2
+    assert [before, after, outcome(hopeless)] == [(401, "invalid_token")] * 3
+    assert set(waiting) <= {(503, None), (200, None)}
+    assert waiting[-1] == (200, None)
+    assert [line for line in server.lines if "answers again" in line] == [
+        f"WARNING:authguard:{provider.url} answers again"
+    ]
+    assert seconds < COOLDOWN + SOON
