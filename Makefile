@@ -23,7 +23,7 @@ test: ## the test suite, on every Python 3.11 to 3.14 of this machine (ARGS="-k 
 check: ## format, lint, types, layers and links
 	@$(PY) .ci/check.py
 
-bench: ## what a request costs, beside the bare application and the peers
+bench: ## what requests, logins, digests and key servers cost, beside the peers
 	@$(PY) -m benchmarks
 
 docs: ## write docs/conformance.md anew, from the checklists and the markers on the tests

@@ -1,9 +1,10 @@
-"""What authguard costs: a request, what waits while passwords are hashed, a digest, and the memory of names.
+"""What authguard costs: a request, what waits for hashes and for key servers, a digest, and the memory of names.
 
-python -m benchmarks                     all four, about two minutes
+python -m benchmarks                     all five, under three minutes
 python -m benchmarks costs               what a request costs: half a minute
 python -m benchmarks costs --rounds 100  sooner, and rougher
 python -m benchmarks logins              what /health waits beside 8, 100 and 1,000 logins: a minute
+python -m benchmarks outages             what it waits beside key servers that misbehave: half a minute
 python -m benchmarks digests             a Digest request beside its peers, the memory of nonces: half a minute
 python -m benchmarks names               the memory of a million invented names: ten seconds
 """
@@ -17,13 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.costs import costs
 from benchmarks.digests import digests
+from benchmarks.keyserver import BEHAVIOURS
 from benchmarks.logins import logins
 from benchmarks.names import names
+from benchmarks.outages import outages
 from benchmarks.served import USERS
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
     "costs": lambda options: asyncio.run(costs(rounds=max(options.rounds, 2), calls=max(options.calls, 1))),
     "logins": lambda options: logins(options.in_flight, seconds=options.seconds, cost=options.bcrypt),
+    "outages": lambda options: outages(options.key_servers, seconds=options.outage),
     "digests": lambda options: digests(
         rounds=max(options.rounds // 3, 2), calls=max(options.calls, 1), most=options.names
     ),
@@ -42,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about.add_argument("--in-flight", type=int, nargs="+", default=[8, 100, 1000], help="how many logins at a time")
     about.add_argument("--seconds", type=float, default=6.0, help="for how long, each time (default %(default)s)")
     about.add_argument("--bcrypt", type=int, default=12, help="the cost of their hashes (default %(default)s)")
+    about = parser.add_argument_group("outages")
+    about.add_argument(
+        "--key-servers", nargs="+", choices=BEHAVIOURS, default=list(BEHAVIOURS), help="what they do (default: all)"
+    )
+    about.add_argument("--outage", type=float, default=2.5, help="for how many seconds (default %(default)s)")
     about = parser.add_argument_group("names and digests")
     about.add_argument("--names", type=int, default=1_000_000, help="how many of either (default %(default)s)")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Many logins at once: a connection for each, which asks again when it has its answer."""
+"""Many clients at once: a connection for each, which asks again when it has its answer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import selectors
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.answers import Answers
 
-#: What a login may be answered: the password fits, does not fit, or could not be looked at.
+#: What a client may be answered: what it sent fits, does not fit, or could not be looked at.
 EXPECTED = frozenset({200, 401, 503})
 PASSWORD = "correct horse battery staple"
 
@@ -26,7 +27,7 @@ def login(number: int) -> bytes:
 
 @dataclass(slots=True, eq=False)
 class _Client:
-    """One of the users, and the connection that his logins go over, once he has one."""
+    """One of them, and the connection that its requests go over, once it has one."""
 
     number: int
     socket: socket.socket | None = None
@@ -35,10 +36,16 @@ class _Client:
 
 @dataclass(slots=True)
 class Crowd:
-    """``size`` clients. Who has his answer asks again; who is refused comes again when he was told to."""
+    """``size`` clients, each with what ``ask`` makes for its number.
+
+    Who has his answer asks again; who is refused comes again when he was told to. With a ``pause``, all come again so
+    many seconds later, whatever they were told.
+    """
 
     port: int
     size: int
+    ask: Callable[[int], bytes] = login
+    pause: float | None = None
     statuses: Counter[int] = field(default_factory=Counter)
     _ready: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
@@ -55,10 +62,11 @@ class Crowd:
             for key, _ in self._ready.select(max(0.0, wake - time.monotonic())):
                 if (answer := key.data.answers.read(key.fileobj)) is not None:
                     if answer.status not in EXPECTED:
-                        raise SystemExit(f"a login: answered {answer.status}")
+                        raise SystemExit(f"a client: answered {answer.status}")
                     self.statuses[answer.status] += 1
-                    heapq.heappush(due, (time.monotonic() + answer.retry_after, key.data.number))
-                    if answer.retry_after:
+                    later = answer.retry_after if self.pause is None else self.pause
+                    heapq.heappush(due, (time.monotonic() + later, key.data.number))
+                    if self.pause is None and later:
                         self._leave(key.data)
         for client in clients:
             self._leave(client)
@@ -68,7 +76,7 @@ class Crowd:
         if client.socket is None:
             client.socket = socket.create_connection(("127.0.0.1", self.port))
             self._ready.register(client.socket, selectors.EVENT_READ, client)
-        client.socket.sendall(login(client.number))
+        client.socket.sendall(self.ask(client.number))
 
     def _leave(self, client: _Client) -> None:
         if client.socket is not None:

@@ -8,19 +8,17 @@ their clients have gone.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
 import bcrypt
 
 from benchmarks.crowd import PASSWORD, Crowd
-from benchmarks.served import APPS, LONG_QUEUE, ROOT, room_for_connections
+from benchmarks.programs import program, serving
+from benchmarks.served import APPS, LONG_QUEUE, room_for_connections
 
 #: Probes in a second. They take a twentieth of what a processor can do here, so that they do not wait for each other.
 RATE = 250
@@ -56,11 +54,11 @@ def logins(in_flight: Sequence[int], *, seconds: float, cost: int) -> str:
 
 def waits(name: str, size: int, stored: str, seconds: float) -> Waits:
     """One server, and one crowd."""
-    with _serving(name, stored) as port:
+    with serving("benchmarks.served", name, stored) as (_, port):
         begin = time.monotonic() + STARTING
         come = begin + seconds * IDLE
         wait, until = come + seconds * COMING, come + seconds
-        with _program("benchmarks.prober", str(port), str(until), str(RATE)) as prober:
+        with program("benchmarks.prober", str(port), str(until), str(RATE)) as prober:
             time.sleep(max(0.0, come - time.monotonic()))
             crowd = Crowd(port, size)
             crowd.run(arriving=seconds * COMING, until=until)
@@ -73,25 +71,6 @@ def waits(name: str, size: int, stored: str, seconds: float) -> Waits:
             phase = found.idle if at < come else found.coming if at < wait else found.waiting
             phase.append(took * 1000)
     return found
-
-
-@contextmanager
-def _program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
-def _serving(name: str, stored: str) -> Iterator[int]:
-    """The port of the server."""
-    with _program("benchmarks.served", name, stored) as process:
-        if process.stdout is None or not (port := process.stdout.readline()):
-            raise SystemExit(f"{name}: the server has not started")
-        yield int(port)
 
 
 def table(found: dict[str, dict[int, Waits]], cost: int) -> str:

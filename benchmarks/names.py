@@ -11,30 +11,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from authguard import Attempts
-from benchmarks.served import ROOT
+from benchmarks.programs import ROOT
 
 #: A new client each so many names, as of somebody who has a network of machines.
 NAMES_OF_A_CLIENT = 1000
 
 
-def resident() -> int:
-    """The octets of memory that this process has now."""
-    told = Path("/proc/self/status")
+def resident(pid: int) -> int:
+    """The octets of memory that this process has now, by its id."""
+    told = Path(f"/proc/{pid}/status")
     if told.exists():
         line = next(line for line in told.read_text("utf-8").splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
-    command = ("/bin/ps", "-o", "rss=", "-p", str(os.getpid()))
+    command = ("/bin/ps", "-o", "rss=", "-p", str(pid))
     return int(subprocess.check_output(command, text=True)) * 1024  # noqa: S603 - every word of it is ours
 
 
 async def growth(steps: Sequence[int]) -> list[int]:
     """By how many octets the process has grown when so many names have come."""
-    attempts, before, grown = Attempts(), resident(), []
+    attempts, before, grown = Attempts(), resident(os.getpid()), []
     for begin, end in zip([0, *steps], steps, strict=False):
         for number in range(begin, end):
             client = number // NAMES_OF_A_CLIENT
             await attempts.take(f"invented-{number}", f"10.{client >> 16}.{client >> 8 & 255}.{client & 255}")
-        grown.append(resident() - before)
+        grown.append(resident(os.getpid()) - before)
     return grown
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import resource
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import bcrypt
-import uvicorn
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from authguard import PUBLIC, Account, AuthGuardMiddleware, Basic, Guard, MemoryUsers, Rule
 from benchmarks.apps import quiet
+from benchmarks.programs import serve
 
-ROOT = Path(__file__).parents[1]
 #: So many logins at a time are no two alike.
 USERS = 1000
 
@@ -83,14 +80,11 @@ def room_for_connections() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serves the app of this name over this stored hash, and prints its port."""
+    """Serves the app of this name over this stored hash."""
     name, stored = arguments
     quiet()
     room_for_connections()
-    app = APPS[name](stored)
-    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
-        print(listener.getsockname()[1], flush=True)
-        uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning")).run(sockets=[listener])
+    serve(APPS[name](stored))
 
 
 if __name__ == "__main__":

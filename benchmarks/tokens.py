@@ -19,6 +19,8 @@ RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
 SECRET = secrets.token_bytes(64)
+#: The name of the key that signed.
+RSA_KID = "2027-01"
 
 
 def mint(key: Any, algorithm: str) -> bytes:
@@ -34,7 +36,7 @@ def mint(key: Any, algorithm: str) -> bytes:
         "scope": "read write",
         "roles": ["clerk"],
     }
-    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": "2027-01"}).encode()
+    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": RSA_KID}).encode()
 
 
 TOKEN = mint(RSA, "RS256")

@@ -10,6 +10,8 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.costs import BARE, COLD, FEW, FLOOR, HIT, MANY, OPEN, OWN, PEER, RATIOS, ROLE, SILENT, TOLD
 from benchmarks.digests import RATIOS as DIGESTS
+from benchmarks.fetching import OURS
+from benchmarks.fetching import PEER as PYJWT
 from benchmarks.served import APPS
 
 
@@ -47,6 +49,17 @@ def test_every_app_is_measured_beside_its_logins(capsys: pytest.CaptureFixture[s
     assert [row[: max(map(len, APPS))].strip() for row in rows] == ["idle", *APPS]
 
 
+@pytest.mark.peer
+def test_outages_are_measured_beside_the_peer(capsys: pytest.CaptureFixture[str]) -> None:
+    """The peer stands below us where the key server is slow. Each row ends with what the record says of the outage."""
+    main(["outages", "--key-servers", "at-once", "redirect", "hangs", "--outage", "1"])
+
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()[4:-1]]
+    measured = [("idle", "at-once"), (OURS, "at-once"), (OURS, "redirect"), (OURS, "hangs"), (PYJWT, "hangs")]
+    assert [(row[0], row[1]) for row in rows] == measured
+    assert " ".join(rows[2][15:]) == "it redirects, which is not followed"
+
+
 def test_the_memory_of_invented_names_is_printed_for_three_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     """The last is the one that was asked for."""
     main(["names", "--names", "2000"])
@@ -65,7 +78,9 @@ def test_digests_are_measured_beside_their_peers(capsys: pytest.CaptureFixture[s
     assert [line.split()[0] for line in nonces.splitlines()[1:]] == ["1,000", "2,000"]
 
 
-@pytest.mark.parametrize("wrong", [["speed"], ["--in-flight", "0"], ["--in-flight", "1001"]])
+@pytest.mark.parametrize(
+    "wrong", [["speed"], ["--in-flight", "0"], ["--in-flight", "1001"], ["--key-servers", "sulks"]]
+)
 def test_what_cannot_be_measured_is_said_at_once(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """As argparse does, with a line and an exit status of 2."""
     with pytest.raises(SystemExit) as ended:
