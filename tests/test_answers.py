@@ -113,7 +113,7 @@ CASES = [
     # Nothing presented, or what this route does not accept: all accepted schemes, bare.
     Case("/any", "", 401, BARE, "credentials.missing"),
     Case("/admin/users", "", 401, BARE, "credentials.missing"),
-    Case("/scoped", "", 401, BARE, "credentials.missing"),
+    Case("/scoped", "", 401, [f'{BEARER}, scope="read write"', PLAIN, BADGE], "credentials.missing"),
     Case("/step", "", 401, BARE, "credentials.missing"),
     Case("/badge", "", 401, [BADGE], "credentials.missing"),
     Case("/two", "", 401, [BEARER, BADGE], "credentials.missing"),

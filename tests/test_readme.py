@@ -21,7 +21,9 @@ from tests.fastapi.users import guarded
 from tests.minting import public_pem, rsa_key
 from tests.readme import README, blocks
 
-QUICK_START, CLAIMS, PASSWORDS, DIGEST, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = blocks("python")
+QUICK_START, CLAIMS, SERVERS, PASSWORDS, DIGEST, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = blocks(
+    "python"
+)
 
 
 def _run(code: str) -> dict[str, Any]:
@@ -81,6 +83,16 @@ def _without_figures(line: str) -> str:
 def test_the_issuer_block_builds_an_issuer() -> None:
     """Roles come from two nested claims, out of a key set that is given."""
     assert isinstance(_run(CLAIMS)["keycloak"], Issuer)
+
+
+def test_the_key_servers_block_builds_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched while it is built."""
+    monkeypatch.setenv("INTROSPECTION_SECRET", "s3cret")
+
+    bearer = _run(SERVERS)["bearer"]
+
+    assert sorted(bearer.health()["clocks"]) == ["https://id.partner.example", "https://sso.example/realms/shop"]
+    assert [each["fetches"] for each in bearer.health()["keys"]] == [0, 0]
 
 
 def test_the_digest_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

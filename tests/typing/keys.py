@@ -1,0 +1,53 @@
+"""Keys that are fetched, as users write it; mypy and pyright read this."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx2
+
+from authguard import JWKS, Bearer, Fetched, Guard, Issuer, claim
+
+
+def through_a_proxy() -> httpx2.AsyncClient:
+    """A client of the app's own."""
+    return httpx2.AsyncClient(proxy="http://proxy.example:3128", verify=ssl.create_default_context())
+
+
+async def from_a_vault(url: str) -> bytes:
+    """A key set from somewhere else."""
+    return b'{"keys": []}'
+
+
+async def from_a_vault_that_says_how_long(url: str) -> Fetched:
+    """The same, with its age."""
+    return Fetched(b'{"keys": []}', max_age=300)
+
+
+plain = JWKS("https://login.example/jwks.json")
+tuned = JWKS(
+    "https://login.example/jwks.json", client=through_a_proxy, cooldown=10, min_age=30, max_age=900, stale=3600
+)
+bearer = Bearer(
+    Issuer("https://login.example/", audience="orders", algorithms=["RS256"], keys=plain),
+    Issuer("https://two.example/", audience="orders", algorithms=["ES256"], keys=tuned),
+    Issuer(
+        "https://three.example/", audience="orders", algorithms=["ES256"], keys=JWKS("https://x/", fetch=from_a_vault)
+    ),
+    Issuer.discover(
+        "https://four.example/realms/shop",
+        audience="orders",
+        algorithms=["RS256"],
+        roles=claim("realm_access", "roles"),
+        fetch=from_a_vault_that_says_how_long,
+        timeout=3,
+    ),
+    realm="orders",
+)
+guard = Guard(bearer)
+
+
+async def ready() -> dict[str, object]:
+    """What a readiness probe shows."""
+    await guard.warm()
+    return {name: dict(figures) for name, figures in guard.health().items()}
