@@ -436,13 +436,13 @@ async def test_to_say_who_asks_and_to_ask_have_one_deadline() -> None:
     server.held = anyio.Event()
 
     async def slow(headers: dict[str, str], form: dict[str, str]) -> None:
-        await anyio.sleep(0.2)
+        await anyio.sleep(0.6)
 
-    of = introspection(server, auth=slow, client_id=None, client_secret=None, deadline=0.3)
+    of = introspection(server, auth=slow, client_id=None, client_secret=None, deadline=1.0)
     began = anyio.current_time()
 
     assert (await trouble(of)).reason == INTROSPECTION_TIMEOUT
-    assert anyio.current_time() - began < 0.45
+    assert anyio.current_time() - began < 1.5
 
 
 # --- what goes out ----------------------------------------------------------------------------------------------------
