@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from authguard.keys.client import ClientFactory, check_httpx2, plain
@@ -18,10 +19,8 @@ _ASKED = {"Accept": "application/jwk-set+json, application/json", "Accept-Encodi
 def over_httpx2(client: ClientFactory | None, *, limit: int) -> Fetch:
     """A ``Fetch`` that makes a client each time, that of ``plain`` or one by ``client``.
 
-    Raises ``ConfigurationError`` where httpx2 lacks.
-
     At most ``limit`` octets are read. Redirects are not followed: where keys come from is said in the app. How long all
-    may take is the business of whoever asks.
+    may take is the business of whoever asks. Raises ``ConfigurationError`` where httpx2 lacks.
     """
     check_httpx2("fetch")
     import httpx2  # noqa: PLC0415 - an extra
@@ -48,7 +47,7 @@ def over_httpx2(client: ClientFactory | None, *, limit: int) -> Fetch:
 async def _read(answer: httpx2.Response, limit: int) -> Fetched:
     if answer.is_redirect:
         raise FetchFailed("it redirects, which is not followed")
-    if answer.status_code != 200:
+    if answer.status_code != HTTPStatus.OK:
         raise FetchFailed(f"it answers with status {answer.status_code}")
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         raise FetchFailed("its answer is compressed, which was not asked for")

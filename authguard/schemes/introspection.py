@@ -146,7 +146,9 @@ class Introspection:
     def _known(self, key: bytes, moment: Moment) -> Answer | None:
         kept = self._active.get(key) or self._inactive.get(key)
         # RFC 7662 section 4: not beyond exp, without leeway. The server may still call it active, if it has some.
-        return kept.answer if kept is not None and self._clock() < kept.until and moment.now < kept.exp else None
+        if kept is None or self._clock() >= kept.until:
+            return None
+        return kept.answer if moment.between(-math.inf, kept.exp) else None
 
     async def _asked_anew(self, octets: bytes, key: bytes) -> Answer:
         answer = await self._inquiry.about(octets)

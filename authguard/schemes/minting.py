@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -75,7 +76,7 @@ class Mint:
             return NONCE_UNKNOWN, {}
         minted_at, now = nonce.issued_at, moment.now
         expires_at = minted_at + self._life
-        if now >= expires_at:
+        if not moment.between(-math.inf, expires_at):
             return NONCE_STALE, {"expired_by": moment.by(expires_at)}
         if moment.not_yet(minted_at):
             return NONCE_NOT_YET, {"early_by": -moment.by(minted_at)}
