@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from authguard.access import allows
+from authguard.accounts.account import Account, AccountsAtHand, PasswordCheck, PasswordHasher, PasswordStore, Verdict
+from authguard.accounts.digest_account import DigestAccount, DigestsAtHand, DigestsListed, DigestStore, digest_ha1
+from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
+from authguard.accounts.htdigest import HtdigestFile
+from authguard.accounts.htpasswd import HtpasswdFile
+from authguard.accounts.memory import MemoryUsers, UserLookup
+from authguard.accounts.password_hashes import LibpassHasher
+from authguard.asgi.locks import allows
+from authguard.asgi.request_context import AccessDenied
+from authguard.core.guard import Check, Guard
+from authguard.core.responses import Render
 from authguard.errors import (
     AuthGuardError,
     BackendUnavailable,
@@ -10,10 +20,9 @@ from authguard.errors import (
     InvalidSignature,
     RequestBodyError,
 )
-from authguard.guard import Check, Guard
-from authguard.keys.base import KeysAtHand, KeySource, VerificationKey
-from authguard.keys.fetching import Fetch, Fetched, FetchFailed
-from authguard.keys.jwks import JWKS
+from authguard.http_client import Fetch, Fetched, FetchFailed
+from authguard.keys.remote import JWKS
+from authguard.keys.source import KeysAtHand, KeySource, VerificationKey
 from authguard.keys.static import JWK, PEM, JWKSet, Secret
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import (
@@ -27,9 +36,8 @@ from authguard.model import (
     Requirement,
     Unmet,
 )
-from authguard.passage import AccessDenied
-from authguard.policy.combine import all_of, any_of
-from authguard.policy.requirement import (
+from authguard.policy.combinators import all_of, any_of
+from authguard.policy.requirements import (
     AUTHENTICATED,
     OPTIONAL,
     PUBLIC,
@@ -43,37 +51,21 @@ from authguard.policy.requirement import (
 )
 from authguard.policy.rules import Rule
 from authguard.reasons import Reason
-from authguard.record import Hook, Record
+from authguard.records.record import Hook, Record
 from authguard.request import AuthRequest
-from authguard.respond import Render
-from authguard.schemes.attempts import Attempts, Rate
-from authguard.schemes.base import Carrier, Published, Scheme, Service
 from authguard.schemes.basic import Basic
-from authguard.schemes.bearer import Bearer
+from authguard.schemes.bearer.claim_mapping import claim
+from authguard.schemes.bearer.claims import ANY_AUDIENCE, ANY_ISSUER
+from authguard.schemes.bearer.introspection import Introspection
+from authguard.schemes.bearer.issuer import Issuer
+from authguard.schemes.bearer.protected_resource import ProtectedResource
+from authguard.schemes.bearer.scheme import Bearer
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.claims import ANY_AUDIENCE, ANY_ISSUER, claim
-from authguard.schemes.digest import Digest
-from authguard.schemes.introspection import Introspection
-from authguard.schemes.issuer import Issuer
-from authguard.schemes.nonces import MemoryNonces
-from authguard.schemes.offered import PER_PROCESS
-from authguard.schemes.resource import ProtectedResource
-from authguard.stores.base import Account, AccountsAtHand, PasswordCheck, PasswordHasher, PasswordStore, Verdict
-from authguard.stores.digested import DigestLookup, MemoryDigests
-from authguard.stores.digests import (
-    Claim,
-    DigestAccount,
-    DigestsAtHand,
-    DigestsListed,
-    DigestStore,
-    NoncesAtHand,
-    NonceStore,
-)
-from authguard.stores.ha1 import digest_ha1
-from authguard.stores.htdigest import HtdigestFile
-from authguard.stores.htpasswd import HtpasswdFile
-from authguard.stores.memory import MemoryUsers, UserLookup
-from authguard.stores.passwords import LibpassHasher
+from authguard.schemes.digest.options import PER_PROCESS
+from authguard.schemes.digest.scheme import Digest
+from authguard.schemes.scheme import Carrier, Published, Scheme, Service
+from authguard.schemes.throttle import Attempts, Rate
+from authguard.state.nonce_store import Claim, MemoryNonces, NoncesAtHand, NonceStore
 from authguard.wire.authorization import Credentials, auth_params, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError

@@ -16,18 +16,18 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(msg, name="fastapi") from error
 from starlette.requests import HTTPConnection
 
-from authguard.access import Lock, lock
-from authguard.auditing.audit import Audit, assert_closed, audit
+from authguard.asgi.locks import Lock, lock
+from authguard.audit.audit import Audit, assert_closed, audit
+from authguard.audit.route_discovery import endpoints
+from authguard.core.guard import Guard
+from authguard.core.responses import Render
 from authguard.errors import ConfigurationError
-from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Principal, Requirement
 from authguard.openapi import Operation, describe
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC
 from authguard.policy.rules import Rule
-from authguard.respond import Render
-from authguard.said import caller
-from authguard.surface import endpoints
+from authguard.source_location import caller
 
 __all__ = ["Audit", "CurrentPrincipal", "MaybePrincipal", "assert_closed", "audit", "docs", "install", "requires"]
 

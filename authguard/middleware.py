@@ -9,20 +9,19 @@ from typing import Literal
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from authguard.auditing.inside import hands_on
-from authguard.edge import Body, Crossing, Starting, answer
+from authguard.asgi.messages import Body, Starting, answer
+from authguard.asgi.request_context import Crossing, Manner, Passage
+from authguard.asgi.router_paths import Routing, chain
+from authguard.audit.findings import hands_on
+from authguard.audit.startup import StartUp
+from authguard.core.csrf import check_origins
+from authguard.core.guard import Guard
+from authguard.core.responses import Render, Reply, served
 from authguard.errors import ConfigurationError
-from authguard.guard import Guard
 from authguard.model import Decision, Denied
-from authguard.passage import Manner, Passage
-from authguard.policy.origin import check_origins
-from authguard.policy.requirement import PUBLIC
-from authguard.policy.rules import WEBSOCKET
-from authguard.policy.table import AMBIGUOUS
-from authguard.record import log, log_failure
-from authguard.respond import Render, Reply, served
-from authguard.routing import Routing, chain
-from authguard.startup import StartUp
+from authguard.policy.requirements import PUBLIC
+from authguard.policy.rules import AMBIGUOUS, WEBSOCKET
+from authguard.records.record import log, log_failure
 
 
 class AuthGuardMiddleware:

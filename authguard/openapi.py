@@ -10,11 +10,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from authguard.guard import Guard
+from authguard.core.csrf import SAFE
+from authguard.core.guard import Guard
+from authguard.core.responses import PROBLEM, PROBLEM_SCHEMA
 from authguard.model import Requirement
-from authguard.policy.combine import scopes_needed
-from authguard.policy.origin import SAFE
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC
+from authguard.policy.combinators import scopes_needed
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC
 from authguard.reasons import (
     BACKEND_FAILED,
     BODY_TOO_LARGE,
@@ -25,8 +26,7 @@ from authguard.reasons import (
     REQUIREMENT_UNMET,
     Reason,
 )
-from authguard.respond import PROBLEM, PROBLEM_SCHEMA
-from authguard.schemes.base import Scheme
+from authguard.schemes.scheme import Scheme
 
 #: The name of the schema of denials, so long that an app has none of this name.
 _SCHEMA = "AuthguardProblem"

@@ -14,10 +14,9 @@ from starlette._utils import is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from authguard.access import lock
-from authguard.auditing.audit import Audit, assert_closed, audit
+from authguard.asgi.locks import lock, put_on
+from authguard.audit.audit import Audit, assert_closed, audit
 from authguard.errors import ConfigurationError
-from authguard.laid import put_on
 from authguard.model import Requirement
 
 __all__ = ["Audit", "assert_closed", "audit", "requires"]

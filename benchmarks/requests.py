@@ -8,7 +8,7 @@ from time import perf_counter_ns
 from starlette.types import ASGIApp, Message, Scope
 
 from authguard import Rule, role
-from authguard.policy.table import RuleTable
+from authguard.policy.rules import RuleTable
 from benchmarks.apps import PATH
 from benchmarks.measure import Sample
 

@@ -20,7 +20,7 @@ from authguard import (
     Rule,
     Scheme,
 )
-from authguard.policy.requirement import OPTIONAL, PUBLIC
+from authguard.policy.requirements import OPTIONAL, PUBLIC
 from tests.minting import NOW
 from tests.test_request import Badge, Exchange, drive, fields, http
 

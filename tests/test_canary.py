@@ -13,21 +13,21 @@ from typing import Any, cast
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from authguard.core.guard import Guard
+from authguard.core.responses import problem
 from authguard.errors import BackendUnavailable, ConfigurationError, RequestBodyError
-from authguard.guard import Guard
-from authguard.keys.base import KeySource, VerificationKey
+from authguard.keys.source import KeySource, VerificationKey
 from authguard.keys.static import JWK, PEM, JWKSet, Secret
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Denied, Outcome, Principal, Rejected
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, Predicate, check, role, scopes, step_up
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, Predicate, check, role, scopes, step_up
 from authguard.policy.rules import Rule
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.record import Record
+from authguard.records.record import Record
 from authguard.request import AuthRequest
-from authguard.respond import problem
-from authguard.schemes.base import Carrier, Scheme
-from authguard.schemes.bearer import Bearer
-from authguard.schemes.issuer import Issuer
+from authguard.schemes.bearer.issuer import Issuer
+from authguard.schemes.bearer.scheme import Bearer
+from authguard.schemes.scheme import Carrier, Scheme
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from tests.minting import AUDIENCE, ISSUER, NOW, ec_key, mint, raw_token

@@ -13,10 +13,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from authguard.accounts.digest_account import DigestAccount, digest_ha1
+from authguard.accounts.htdigest import HtdigestFile
 from authguard.cli import main
-from authguard.stores.digests import DigestAccount
-from authguard.stores.ha1 import digest_ha1
-from authguard.stores.htdigest import HtdigestFile
 
 PASSWORD = "correct horse"
 SHA_256 = "alice:orders:dd9a9f44b49757f4e97383750048c7ef0e82f907ad18deac1ecd094a92993c12\n"

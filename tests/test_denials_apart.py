@@ -14,7 +14,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard import AccessDenied, Rule, role
-from authguard.passage import CURRENT, Passage
+from authguard.asgi.request_context import CURRENT, Passage
 from tests.behind import NO_SESSION, OPEN, Behind, app_of, denial, respond
 from tests.test_request import Endpoint, drive, fields, http
 

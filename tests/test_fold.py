@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable
-from authguard.fold import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Fold, Folder, Kind
-from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Rejected
-from authguard.policy.requirement import OPTIONAL, role
+from authguard.policy.requirements import OPTIONAL, role
 from authguard.policy.rules import Rule
 from authguard.reasons import TOKEN_EXPIRED, Reason
-from authguard.record import Record, record_of
+from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Fold, Folder, Kind
+from authguard.records.record import Record, record_of
 from tests.minting import NOW
 from tests.schemes.logins import Clock
 from tests.test_record import ALICE, FORGERIES, NASTY
@@ -435,7 +435,7 @@ async def test_without_hooks_nothing_folded_is_formatted(monkeypatch: pytest.Mon
         made.append(record_of(*given))
         return made[-1]
 
-    monkeypatch.setattr("authguard.teller.record_of", counting)
+    monkeypatch.setattr("authguard.records.recorder.record_of", counting)
 
     await Site(hooks=[]).ask(times=100)
 

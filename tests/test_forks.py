@@ -9,14 +9,14 @@ from textwrap import dedent
 
 import pytest
 
-from authguard import forks
+from authguard import fork
 
 FORKING = """
     import os, sys
     from authguard import PER_PROCESS, Digest, MemoryDigests
     from authguard.model import Moment
     from authguard.request import AuthRequest
-    from authguard.schemes.nonces import MemoryNonces
+    from authguard.state.nonce_store import MemoryNonces
 
     store = MemoryDigests.of_cleartext({"alice": "wonderland"}, realm="orders")
     nonces = MemoryNonces()
@@ -47,10 +47,10 @@ def test_what_lives_is_renewed() -> None:
     """And what is gone is forgotten."""
     kept, gone = Counted(), Counted()
     for one in (kept, gone):
-        forks.renew_in_forks(one)
+        fork.renew_in_forks(one)
     del gone
 
-    forks._renew()
+    fork._renew()
 
     assert kept.times == 1
 

@@ -11,13 +11,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable, ConfigurationError, InvalidSignature
-from authguard.guard import Guard
 from authguard.model import Accepted, Decision, Denied, Granted, Header, Moment, Outcome, Principal, Rejected, Unmet
-from authguard.policy.combine import all_of, any_of
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, check, role, scopes, step_up, via
-from authguard.policy.rules import Rule
-from authguard.policy.table import Match
+from authguard.policy.combinators import all_of, any_of
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, check, role, scopes, step_up, via
+from authguard.policy.rules import Match, Rule
 from authguard.reasons import (
     BACKEND_FAILED,
     CREDENTIALS_AMBIGUOUS,
@@ -35,8 +34,8 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.request import AuthRequest
-from authguard.schemes.base import Carrier, Scheme
 from authguard.schemes.carriers import AuthorizationField
+from authguard.schemes.scheme import Carrier, Scheme
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 from tests.minting import NOW

@@ -34,7 +34,7 @@ from authguard import (
     step_up,
     via,
 )
-from authguard.access import Lock
+from authguard.asgi.locks import Lock
 from authguard.starlette import requires
 from tests.behind import EITHER, OPEN, Behind
 from tests.test_request import Badge, Plain

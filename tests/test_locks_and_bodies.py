@@ -12,8 +12,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard import AUTHENTICATED
-from authguard.access import Lock
-from authguard.edge import _MOST_KEPT, Body
+from authguard.asgi.locks import Lock
+from authguard.asgi.messages import _MOST_KEPT, Body
 from authguard.fastapi import requires
 from tests.behind import OPEN, Behind, app_of, respond
 from tests.test_middleware import Webhook, chunks, signed

@@ -24,7 +24,7 @@ from authguard import (
     allows,
     step_up,
 )
-from authguard.access import Lock
+from authguard.asgi.locks import Lock
 from authguard.reasons import TOKEN_EXPIRED
 from tests.behind import OPEN, Behind
 from tests.minting import NOW

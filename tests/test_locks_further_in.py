@@ -26,7 +26,7 @@ from authguard import (
     role,
     via,
 )
-from authguard.access import Lock, lock
+from authguard.asgi.locks import Lock, lock
 from authguard.starlette import requires
 from tests.behind import OPEN, Behind, Speaking, app_of, denial, respond
 from tests.test_locks import ALICE, ROWS, locked

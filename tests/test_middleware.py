@@ -33,19 +33,19 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from authguard.access import allows
+from authguard.asgi.locks import allows
+from authguard.asgi.request_context import Manner, Passage
+from authguard.asgi.router_paths import Routing
+from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError, RequestBodyError
-from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Clock, Denied, Outcome, Principal, Rejected
-from authguard.passage import Manner, Passage
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, all_roles, role, via
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, all_roles, role, via
 from authguard.policy.rules import Rule
 from authguard.reasons import Reason
-from authguard.record import Record
+from authguard.records.record import Record
 from authguard.request import AuthRequest
-from authguard.routing import Routing
-from authguard.schemes.base import Scheme, Service
+from authguard.schemes.scheme import Scheme, Service
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from tests.minting import NOW

@@ -33,7 +33,7 @@ from authguard import (
     step_up,
     via,
 )
-from authguard.schemes.bearer import MAX_CANDIDATES
+from authguard.schemes.bearer.scheme import MAX_CANDIDATES
 from authguard.testing import ManualClock
 from tests.minting import AUDIENCE, ISSUER, NOW, mint, public_pem, rsa_key
 from tests.test_request import Badge, drive, fields, http

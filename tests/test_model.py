@@ -13,23 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authguard.errors import ConfigurationError
-from authguard.model import (
-    Accepted,
-    Denied,
-    Granted,
-    Moment,
-    Principal,
-    Rejected,
-    Unmet,
-    check_leeway,
-    check_seconds,
-    functions,
-)
-from authguard.policy.combine import all_of, any_of
-from authguard.policy.requirement import AUTHENTICATED, role, scopes, step_up, via
-from authguard.policy.rules import Rule
-from authguard.policy.table import Match
+from authguard.model import Accepted, Denied, Granted, Moment, Principal, Rejected, Unmet
+from authguard.policy.combinators import all_of, any_of
+from authguard.policy.requirements import AUTHENTICATED, role, scopes, step_up, via
+from authguard.policy.rules import Match, Rule
 from authguard.reasons import TOKEN_EXPIRED
+from authguard.validation import check_leeway, check_seconds, functions
 from tests.minting import NOW
 
 stamps = st.floats(-1e11, 1e11)

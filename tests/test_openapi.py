@@ -25,10 +25,10 @@ from authguard import (
     scopes,
     via,
 )
+from authguard.core.responses import PROBLEM, problem
 from authguard.model import Denied, Moment
 from authguard.openapi import Operation, describe
-from authguard.policy.requirement import UNLISTED
-from authguard.respond import PROBLEM, problem
+from authguard.policy.requirements import UNLISTED
 from tests.fastapi.users import Directory, Signed, guarded
 from tests.test_request import http
 

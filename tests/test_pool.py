@@ -18,9 +18,9 @@ from typing import Any
 import anyio
 import pytest
 
-from authguard import pool as pool_module
+from authguard.concurrency import thread_pool as pool_module
+from authguard.concurrency.thread_pool import Pool, spare_cores
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.pool import Pool, spare_cores
 from authguard.reasons import HASHING_BUSY
 
 PASSWORD = "correct horse battery"

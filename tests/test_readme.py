@@ -119,7 +119,7 @@ def test_the_passwords_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_rules_block_builds_a_table_that_is_accepted() -> None:
     """Its rules neither cross nor stand twice."""
-    from authguard.policy.table import RuleTable
+    from authguard.policy.rules import RuleTable
 
     rules = _run(RULES)["rules"]
 

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 import structlog
 
-from authguard import record as module
+from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable
-from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Decision, Denied, Granted, Moment, Principal, Rejected, Requirement, Unmet
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role
 from authguard.policy.rules import Rule
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -31,8 +30,9 @@ from authguard.reasons import (
     TOKEN_EXPIRED,
     Reason,
 )
-from authguard.record import CLIP, Record, escaped, failure, level_of, record_of
-from authguard.teller import Teller
+from authguard.records import record as module
+from authguard.records.record import CLIP, Record, escaped, failure, level_of, record_of
+from authguard.records.recorder import Teller
 from tests.test_request import WRONG, Badge, Endpoint, Exchange, drive, fields, http, made
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -468,9 +468,9 @@ UVICORN = """
 import logging.config
 from uvicorn.config import LOGGING_CONFIG
 from authguard.model import Denied, Granted, Moment, Principal
-from authguard.policy.requirement import AUTHENTICATED, role
+from authguard.policy.requirements import AUTHENTICATED, role
 from authguard.reasons import CREDENTIALS_MISSING, KEYS_UNAVAILABLE, ROLE_MISSING
-from authguard.teller import Teller
+from authguard.records.recorder import Teller
 from authguard.request import AuthRequest
 
 logging.config.dictConfig(LOGGING_CONFIG)

@@ -13,8 +13,8 @@ from authguard.errors import RequestBodyError
 from authguard.model import Accepted, Denied, Header, Moment, Outcome, Principal, Rejected
 from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE, TOKEN_EXPIRED, Reason
 from authguard.request import AuthRequest, BodyReader
-from authguard.schemes.base import Carrier, Scheme, Service
 from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.scheme import Carrier, Scheme, Service
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from tests.minting import NOW

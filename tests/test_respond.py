@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from authguard.core.responses import RETRY_AFTER, Reply, problem, reply_to
 from authguard.model import Denied
 from authguard.reasons import (
     BODY_TOO_LARGE,
@@ -20,7 +21,6 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.request import AuthRequest
-from authguard.respond import RETRY_AFTER, Reply, problem, reply_to
 from authguard.wire.challenge import Challenge
 from tests.test_request import Badge, Plain, http, made
 

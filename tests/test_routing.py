@@ -15,7 +15,7 @@ from starlette.routing import Host, Mount, Route
 from starlette.types import ASGIApp
 
 from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, Secret, role
-from authguard.routing import chain
+from authguard.asgi.router_paths import chain
 from tests.test_request import drive, fields, http
 
 SCHEME = Bearer(Issuer("i", audience="a", algorithms=["HS256"], keys=Secret(bytes(range(64)))), realm="r")

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from authguard import AUTHENTICATED, role
-from authguard.laid import put_on
+from authguard.asgi.locks import put_on
 from authguard.starlette import requires
 from tests.behind import OPEN, Behind
 from tests.test_request import drive, fields, http, websocket

@@ -183,7 +183,7 @@ def broken(app: object) -> object:
 
 async def test_an_audit_that_fails_refuses_a_strict_app(caplog: pytest.LogCaptureFixture) -> None:
     """Any other goes on, and tells what failed, without its text."""
-    with patch("authguard.auditing.audit.endpoints", broken):
+    with patch("authguard.audit.audit.endpoints", broken):
         strict = await lifespan(guarded(routes("/a"), CLOSED, strict=True))
         lax = guarded(routes("/a"), CLOSED)
         started = await lifespan(lax)
@@ -203,7 +203,7 @@ async def test_an_app_that_fails_to_start_says_so_itself() -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no database"})
 
-    with patch("authguard.auditing.audit.endpoints", broken):
+    with patch("authguard.audit.audit.endpoints", broken):
         sent = await lifespan(guarded(app, strict=True))
 
     assert sent == [{"type": "lifespan.startup.failed", "message": "no database"}]

@@ -21,11 +21,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware, Guard, role
+from authguard.audit.endpoint import Endpoint
+from authguard.audit.route_discovery import endpoints
 from authguard.fastapi import CurrentPrincipal, requires
-from authguard.policy.pattern import parse_pattern
-from authguard.served import Endpoint
+from authguard.policy.path_pattern import parse_pattern
 from authguard.starlette import requires as locked
-from authguard.surface import endpoints
 from tests.test_request import Badge
 
 HERE = Path(__file__)

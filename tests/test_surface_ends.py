@@ -14,9 +14,9 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware
-from authguard.policy.pattern import parse_pattern
-from authguard.routing import Routing
-from authguard.surface import endpoints
+from authguard.asgi.router_paths import Routing
+from authguard.audit.route_discovery import endpoints
+from authguard.policy.path_pattern import parse_pattern
 from tests.test_request import drive, fields, http
 from tests.test_surface import GUARD, one, shown
 
@@ -72,7 +72,7 @@ def test_more_routers_than_are_looked_at_may_read_anything_anew(monkeypatch: pyt
     scope = {"path": "/x", "root_path": "/api"}
 
     assert Routing(app).read(scope)[1] is None
-    monkeypatch.setattr("authguard.routing._MOST_ROUTERS", 4)
+    monkeypatch.setattr("authguard.asgi.router_paths._MOST_ROUTERS", 4)
     assert Routing(app).read(scope)[1] is not None
 
 

@@ -19,9 +19,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware, role
+from authguard.audit.route_discovery import endpoints
 from authguard.fastapi import requires
 from authguard.starlette import requires as locked
-from authguard.surface import endpoints
 from tests.test_surface import GUARD, asked, one, shown
 
 
@@ -143,7 +143,7 @@ class Purging(HTTPEndpoint):
 def test_a_class_serves_whatever_method_it_has_where_starlette_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Older ones look for no list."""
     for older, methods in ((False, [("GET",)]), (True, [("GET",), ("PURGE",)])):
-        monkeypatch.setattr("authguard.surface._ANY_ATTRIBUTE", older)
+        monkeypatch.setattr("authguard.audit.route_discovery._ANY_ATTRIBUTE", older)
         found = endpoints(Starlette(routes=[Route("/u", Purging), Route("/v", Purging, methods=["PURGE"])]))
 
         assert [each.methods for each in found if each.path == "/u"] == methods

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from authguard.accounts.htdigest import check_fits, htdigest_line
 from authguard.errors import ConfigurationError
-from authguard.stores.htdigest import check_fits, htdigest_line
 
 NAME = "htdigest"
 HELP = "a line name:realm:digest for a file of Digest, of a password that is asked for"

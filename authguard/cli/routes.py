@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from authguard.auditing.audit import audit
-from authguard.auditing.shown import document
+from authguard.audit.audit import audit
+from authguard.audit.report import document
+from authguard.audit.route_discovery import endpoints
+from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
-from authguard.guard import Guard
-from authguard.surface import endpoints
 
 NAME = "routes"
 HELP = "a table of what applies where, and of what is worth a second look"

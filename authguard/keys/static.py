@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 
 from authguard.errors import ConfigurationError
-from authguard.keys.base import KeyMaterial, VerificationKey
 from authguard.keys.jwk import bound_key, bound_secret, from_jwk
+from authguard.keys.source import KeyMaterial, VerificationKey
 
 _log = logging.getLogger("authguard")
 

@@ -13,10 +13,13 @@ from typing import Literal, TypeAlias
 
 import anyio.lowlevel
 
+from authguard.accounts.account import Account, PasswordCheck, PasswordStore, RolesListed
+from authguard.caching import Keyed
+from authguard.concurrency.deadline import ask
+from authguard.concurrency.single_flight import Flights
+from authguard.concurrency.thread_pool import Pool
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Outcome, Principal, Rejected
-from authguard.pool import Pool
-from authguard.ports import ask
 from authguard.reasons import (
     ACCOUNT_DISABLED,
     ATTEMPTS_EXCEEDED,
@@ -24,14 +27,10 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.request import AuthRequest
-from authguard.schemes.attempts import Attempts, Exceeded
-from authguard.schemes.base import Scheme
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.flights import Flights
-from authguard.schemes.keyed import Keyed
-from authguard.schemes.remembered import Remembered
-from authguard.schemes.verifying import Directory, Verifier
-from authguard.stores.base import Account, PasswordCheck, PasswordStore, RolesListed
+from authguard.schemes.password_verifier import Directory, Remembered, Verifier
+from authguard.schemes.scheme import Scheme
+from authguard.schemes.throttle import Attempts, Exceeded
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from authguard.model import Rejected
 from authguard.reasons import CREDENTIALS_AMBIGUOUS, HEADER_TOO_LONG
 from authguard.request import AuthRequest
-from authguard.schemes.base import Carrier
+from authguard.schemes.scheme import Carrier
 from authguard.wire.authorization import MAX_FIELD, Credentials, split
 
 

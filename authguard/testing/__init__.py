@@ -5,14 +5,12 @@ Nothing else in authguard imports it. As fixtures: ``pytest_plugins = ["authguar
 
 from __future__ import annotations
 
-from authguard.testing.acting import acting_as
+from authguard.testing.acting import ActingAs, acting_as
+from authguard.testing.assertions import assert_denied
 from authguard.testing.clock import ManualClock
-from authguard.testing.denied import assert_denied
-from authguard.testing.digested import digest_auth
-from authguard.testing.matrix import assert_matrix, route_matrix
-from authguard.testing.minted import MintingIssuer, basic_auth
-from authguard.testing.recorded import recording
-from authguard.testing.typed import ActingAs, AssertMatrix, Recording
+from authguard.testing.credentials import MintingIssuer, basic_auth, digest_auth
+from authguard.testing.recording import Recording, recording
+from authguard.testing.route_matrix import AssertMatrix, assert_matrix, route_matrix
 
 __all__ = [
     "ActingAs",

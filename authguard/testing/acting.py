@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
-from authguard.guard import Guard
 from authguard.model import Denied, Principal
 from authguard.reasons import CREDENTIALS_MISSING, SCHEME_UNSUPPORTED
-from authguard.record import Record
-from authguard.testing.recorded import LOCK, OPEN, Listening
+from authguard.records.record import Record
+from authguard.testing.recording import LOCK, OPEN, Listening
 
 P = TypeVar("P", bound=Principal | None)
 P_co = TypeVar("P_co", bound=Principal | None, covariant=True)
@@ -101,3 +101,9 @@ def acting_as(guard: Guard, principal: P) -> AbstractContextManager[P]:
     Raises ``ConfigurationError`` for what is no guard, no principal, or a scheme that the guard does not have.
     """
     return Acting(guard, principal)
+
+
+class ActingAs(Protocol):
+    """``acting_as(guard, Principal("alice"))``: from here until the test ends, or to the end of a ``with``."""
+
+    def __call__(self, guard: Guard, principal: P) -> AbstractContextManager[P]: ...

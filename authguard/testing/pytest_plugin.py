@@ -12,12 +12,12 @@ from os import PathLike
 
 import pytest
 
-from authguard.guard import Guard
-from authguard.testing import matrix
-from authguard.testing.acting import Acting, P
+from authguard.core.guard import Guard
+from authguard.testing.acting import Acting, ActingAs, P
 from authguard.testing.clock import ManualClock
-from authguard.testing.recorded import Recorded
-from authguard.testing.typed import ActingAs, AssertMatrix, Recording
+from authguard.testing.recording import Recorded, Recording
+from authguard.testing.route_matrix import AssertMatrix
+from authguard.testing.route_matrix import assert_matrix as compare_matrix
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +59,6 @@ def assert_matrix(request: pytest.FixtureRequest) -> AssertMatrix:
     def compare(app: object, guard: Guard, path: str | PathLike[str]) -> None:
         __tracebackhide__ = True
         update = request.config.getoption("--authguard-update") is True
-        matrix.assert_matrix(app, guard, request.path.parent / path, update=update)
+        compare_matrix(app, guard, request.path.parent / path, update=update)
 
     return compare

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from authguard import AuthGuardMiddleware, Guard
-from authguard.auditing import audit as auditing
-from authguard.auditing.audit import Audit
-from authguard.surface import endpoints
+from authguard.audit import audit as auditing
+from authguard.audit.audit import Audit
+from authguard.audit.route_discovery import endpoints
 
 
 def installed(served: Any, front: Guard) -> Any:

@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from authguard import AUTHENTICATED, OPTIONAL, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Rule, role
 from authguard import fastapi as on_fastapi
 from authguard import starlette as on_starlette
-from authguard.auditing.audit import assert_closed, audit
+from authguard.audit.audit import assert_closed, audit
 from authguard.fastapi import CurrentPrincipal, install, requires
 from tests.auditing.installed import assert_closed as closed
 from tests.auditing.installed import installed
@@ -91,7 +91,7 @@ def test_what_is_open_is_told() -> None:
 
 def near(said: str) -> str:
     """As a person at the root of the project reads it."""
-    from authguard.auditing.shown import near as shown
+    from authguard.audit.report import near as shown
 
     return shown(said)
 

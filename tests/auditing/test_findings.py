@@ -44,8 +44,8 @@ from authguard import (
     via,
 )
 from authguard import starlette as on_starlette
-from authguard.auditing import audit as auditing
-from authguard.auditing.finding import CODES, Finding
+from authguard.audit import audit as auditing
+from authguard.audit.findings import CODES, Finding
 from authguard.fastapi import install, requires
 from tests.auditing.installed import audit
 from tests.test_request import Badge

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Rule, role, scopes
 from authguard import starlette as on_starlette
-from authguard.auditing.shown import document, near
+from authguard.audit.report import document, near
 from tests.auditing.installed import audit
 from tests.test_request import Badge
 

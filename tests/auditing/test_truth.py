@@ -32,11 +32,11 @@ from authguard import (
     role,
 )
 from authguard import starlette as on_starlette
-from authguard.auditing.audit import audit
-from authguard.auditing.rows import Row
+from authguard.audit.audit import audit
+from authguard.audit.endpoint import ANY_METHOD
+from authguard.audit.rows import Row
 from authguard.fastapi import CurrentPrincipal, MaybePrincipal, requires
-from authguard.policy.pattern import parse_pattern
-from authguard.served import ANY_METHOD
+from authguard.policy.path_pattern import parse_pattern
 from tests.test_request import Badge, drive, fields, http, websocket
 
 WHO = {

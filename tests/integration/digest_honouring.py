@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import httpx2
 
-from authguard.stores.hashes import hash_of
+from authguard.accounts.digest_account import hash_of
 from authguard.wire.authorization import auth_params
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import DigestCredentials, expected, ha1

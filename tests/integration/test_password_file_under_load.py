@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from authguard.stores.watched import EVERY
+from authguard.accounts.watched_file import EVERY
 from tests.integration.apps.common import USERS
 from tests.integration.load import Answered, Load, Login
 from tests.integration.serving import Server, running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authguard import ConfigurationError, VerificationKey
-from authguard.keys.base import KeyMaterial
+from authguard.keys.source import KeyMaterial
 
 RS256 = frozenset({"RS256"})
 PUBLIC = frozenset({"RS256", "ES256", "EdDSA"})

@@ -17,7 +17,7 @@ from authguard import (
     Secret,
     VerificationKey,
 )
-from authguard.keys.base import ALGORITHMS, KeyMaterial, StaticKeys, as_source, check_algorithms
+from authguard.keys.source import ALGORITHMS, KeyMaterial, StaticKeys, as_source, check_algorithms
 from tests.minting import ec_key, ed_key, public_pem, rsa_key
 from tests.security.peers import SECRET, settled, setup
 

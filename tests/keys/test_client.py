@@ -10,9 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from authguard import JWKS, ConfigurationError, Introspection
-from authguard.keys import client
-from authguard.schemes.posting import HttpPost
+from authguard import JWKS, ConfigurationError, Introspection, http_client
+from authguard.http_client import HttpPost
 from tests.keys.server import key_set, serving_keys
 from tests.minting import rsa_key
 from tests.schemes.introspecting import CLIENT
@@ -33,7 +32,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login alice password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    client._trusted.cache_clear()
+    http_client._trusted.cache_clear()
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -66,29 +65,29 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(options)
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    client._trusted.cache_clear()
+    http_client._trusted.cache_clear()
     with monkeypatch.context() as patched:
         patched.setattr(httpx2, "create_ssl_context", create)
         for _ in range(3):
             JWKS("https://login.example/jwks")
             Introspection("https://login.example/introspect", issuer="x", audience="y", **CLIENT)
         for _ in range(3):
-            client.plain()()
-    client._trusted.cache_clear()
+            http_client.plain()()
+    http_client._trusted.cache_clear()
 
     assert made == [{"trust_env": False}]
 
 
 def test_servers_are_verified() -> None:
     """Their certificates, and that those are theirs."""
-    trusted = client._trusted()
+    trusted = http_client._trusted()
 
     assert (trusted.verify_mode, trusted.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_a_client_follows_no_redirect_and_has_no_time_out_of_its_own() -> None:
     """Each call has a deadline as a whole."""
-    made = client.plain()()
+    made = http_client.plain()()
 
     assert (made.follow_redirects, made.trust_env, made.timeout) == (False, False, httpx2.Timeout(None))
 
@@ -99,6 +98,6 @@ def test_httpx2_is_an_extra(argument: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "httpx2", None)
 
     with pytest.raises(ConfigurationError, match=f"^{argument}: .* or give {argument}=") as caught:
-        client.check_httpx2(argument)
+        http_client.check_httpx2(argument)
 
     assert caught.value.__context__ is None

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from authguard import BackendUnavailable, ConfigurationError, Issuer, KeysAtHand
-from authguard.keys.discovery import Discovery, well_known
+from authguard.keys.remote import Discovery, well_known
 from authguard.testing import ManualClock
 from tests.keys.server import KeyServer, hanging, key_set, serving, serving_keys
 from tests.minting import AUDIENCE, rsa_key

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from authguard import JWKS, BackendUnavailable
-from authguard.keys import refreshed
+from authguard.keys import cache
 from authguard.testing import ManualClock
 from tests.keys.server import key_set, serving_keys
 from tests.keys.stub import Source, refused
@@ -69,7 +69,7 @@ async def test_known_keys_serve_on_while_the_server_is_down() -> None:
 
 async def test_known_keys_serve_on_while_the_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first request after the end waits a moment, those that follow do not."""
-    monkeypatch.setattr(refreshed, "PATIENCE", 0.02)
+    monkeypatch.setattr(cache, "PATIENCE", 0.02)
     source = Source("a")
     await source.ask("a")
     source.server.open.clear()

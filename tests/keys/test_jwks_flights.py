@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 import pytest
 
-from authguard import JWKS, BackendUnavailable, KeysAtHand, Service, forks
+from authguard import JWKS, BackendUnavailable, KeysAtHand, Service, fork
 from tests.keys.stub import URL, Source, refused
 from tests.schemes.logins import at_once, until
 
@@ -137,7 +137,7 @@ async def test_a_fork_does_not_wait_for_its_parents_thread() -> None:
     source.server.open.clear()
     with anyio.move_on_after(0.01):
         await source.ask("a")
-    forks._renew()
+    fork._renew()
     source.server.open.set()
 
     assert await source.ask("a") == ["a"]

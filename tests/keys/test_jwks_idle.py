@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from authguard import BackendUnavailable
-from authguard.keys import refreshed
+from authguard.keys import cache
 from tests.keys.server import jwk, key_set
 from tests.keys.stub import Source, refused
 from tests.minting import rsa_key
@@ -37,7 +37,7 @@ async def test_a_failure_of_long_ago_lets_in_no_key_that_was_withdrawn() -> None
 
 async def test_a_slow_answer_is_waited_for_where_nobody_came_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the set has been expired for as long as it was good: by who comes first and by who comes later."""
-    monkeypatch.setattr(refreshed, "PATIENCE", 0.001)
+    monkeypatch.setattr(cache, "PATIENCE", 0.001)
     source = Source("a")
     await source.ask("a")
     source.server.publish("b")

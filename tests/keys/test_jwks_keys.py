@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from authguard import BackendUnavailable, FetchFailed
-from authguard.keys.jwk import published
-from authguard.keys.keyset import KeySet, read_keys
+from authguard.keys.jwk import KeySet, published, read_keys
 from tests.keys.server import jwk, key_set
 from tests.keys.stub import Source
 from tests.minting import b64url, ec_key, ed_key, rsa_key
@@ -86,7 +85,7 @@ def test_a_key_that_its_reader_stumbles_over_spoils_no_other(monkeypatch: pytest
             raise OverflowError("CANARY")
         return published(member)
 
-    monkeypatch.setattr("authguard.keys.keyset.published", stumbling)
+    monkeypatch.setattr("authguard.keys.jwk.published", stumbling)
 
     found = read({"kid": "odd"}, jwk("good", ec_key()))
 

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from authguard import JWKS, ConfigurationError, Fetched, FetchFailed
-from authguard.keys.discovery import Discovery
-from authguard.keys.fetching import max_age
+from authguard.http_client import max_age
+from authguard.keys.remote import Discovery
 from tests.keys.server import (
     key_set,
 )

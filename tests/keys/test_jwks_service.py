@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from authguard import BackendUnavailable
-from authguard.keys import refreshed
+from authguard.keys import cache
 from tests.keys.server import key_set
 from tests.keys.stub import Source
 from tests.minting import ec_key, rsa_key
@@ -15,7 +15,7 @@ from tests.schemes.logins import until
 
 async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """From its start, and whenever it is time, without a request; and no longer than it lasts."""
-    monkeypatch.setattr(refreshed, "TICK", 0.001)
+    monkeypatch.setattr(cache, "TICK", 0.001)
     source = Source("a")
 
     async with source.keys.running(source.clock):

@@ -9,10 +9,10 @@ from timeit import repeat
 import anyio
 import pytest
 
-from authguard.keys import refreshed
-from authguard.keys.base import StaticKeys, VerificationKey
-from authguard.keys.budget import Budget
-from authguard.keys.misses import Misses
+from authguard.caching import Misses
+from authguard.concurrency.token_bucket import Budget
+from authguard.keys import cache
+from authguard.keys.source import StaticKeys, VerificationKey
 from tests.keys.server import jwk, key_set
 from tests.keys.stub import Source
 from tests.minting import rsa_key
@@ -75,7 +75,7 @@ async def test_who_joins_a_fetch_that_was_due_spends_nothing_of_the_budget() -> 
     for number in range(20, 40):
         await source.ask(f"random-{number}")
 
-    assert source.server.count == 2 + refreshed.IN_HAND
+    assert source.server.count == 2 + cache.IN_HAND
 
 
 @pytest.mark.rfc("limits-6")
@@ -88,7 +88,7 @@ async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
         assert await source.ask(f"random-{number}") == []
         assert source.at_hand("a") == ["a"]
 
-    assert source.server.count == 1 + refreshed.IN_HAND
+    assert source.server.count == 1 + cache.IN_HAND
     assert len(source.keys._misses) <= 1024
 
 
@@ -103,7 +103,7 @@ async def test_a_flood_all_at_once_costs_no_more() -> None:
     answers = await at_once([partial(source.ask, f"random-{number}") for number in range(1000)], let_go)
 
     assert answers == [[]] * 1000
-    assert source.server.count <= 1 + refreshed.IN_HAND
+    assert source.server.count <= 1 + cache.IN_HAND
 
 
 async def test_a_rotation_under_a_flood_is_seen_within_one_cooldown() -> None:

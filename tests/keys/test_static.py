@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import HMACAlgorithm
 
 from authguard import JWK, PEM, ConfigurationError, JWKSet, Secret, VerificationKey
-from authguard.keys.base import KeyMaterial
+from authguard.keys.source import KeyMaterial
 from tests.keys.binding import HS, one, problem
 from tests.minting import ec_key, ed_key, private_pem, public_pem, rsa_key
 from tests.security.peers import SECRET

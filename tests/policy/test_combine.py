@@ -9,8 +9,8 @@ import pytest
 
 from authguard.errors import ConfigurationError
 from authguard.model import Moment, Principal, Requirement, Unmet
-from authguard.policy.combine import all_of, any_of, asks_step_up
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role, scopes, step_up, via
+from authguard.policy.combinators import all_of, any_of, asks_step_up
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role, scopes, step_up, via
 from authguard.reasons import REQUIREMENT_UNMET, ROLE_MISSING, SCHEME_INSUFFICIENT, SCOPE_MISSING, STEP_UP_REQUIRED
 from tests.minting import NOW
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authguard.policy.pattern import parse_pattern
-from authguard.policy.requirement import AUTHENTICATED, PUBLIC, UNLISTED, role
-from authguard.policy.rules import Rule
-from authguard.policy.table import AMBIGUOUS, RuleTable
+from authguard.policy.path_pattern import parse_pattern
+from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, role
+from authguard.policy.rules import AMBIGUOUS, Rule, RuleTable
 from tests.policy import naive
 from tests.policy.naive import NaiveRule
 from tests.policy.test_table_properties import (

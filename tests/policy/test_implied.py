@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.policy.implied import close_over
+from authguard.policy.requirements import close_over
 
 
 def test_implication_is_transitive() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from authguard.core.csrf import check_origins, is_foreign, told_of
 from authguard.errors import ConfigurationError
 from authguard.model import Header
-from authguard.policy.origin import check_origins, is_foreign, told_of
 from tests.test_request import http, made, websocket
 
 TRUSTED = check_origins(["https://app.example", "https://app.example:8443"])

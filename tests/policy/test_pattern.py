@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.policy.pattern import ANY, CONVERTERS, Pattern, parse_pattern
+from authguard.policy.path_pattern import ANY, CONVERTERS, Pattern, parse_pattern
 
 INT, FLOAT, UUID = (CONVERTERS[name] for name in ("int", "float", "uuid"))
 

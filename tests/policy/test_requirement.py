@@ -9,7 +9,7 @@ import pytest
 
 from authguard.errors import ConfigurationError
 from authguard.model import Moment, Principal, Requirement, Unmet
-from authguard.policy.requirement import (
+from authguard.policy.requirements import (
     AUTHENTICATED,
     OPTIONAL,
     PUBLIC,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.policy.requirement import PUBLIC, role
+from authguard.policy.requirements import PUBLIC, role
 from authguard.policy.rules import Rule
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
-from authguard.policy.rules import Rule
-from authguard.policy.table import AMBIGUOUS, Match, RuleTable
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
+from authguard.policy.rules import AMBIGUOUS, Match, Rule, RuleTable
 
 A, B, C, D = (role(name) for name in "abcd")
 

@@ -23,9 +23,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
-from authguard.policy.requirement import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
-from authguard.policy.rules import Rule
-from authguard.policy.table import AMBIGUOUS, RuleTable
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
+from authguard.policy.rules import AMBIGUOUS, Rule, RuleTable
 from tests.policy import naive
 from tests.policy.naive import NaiveRule
 

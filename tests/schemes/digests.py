@@ -8,11 +8,12 @@ from typing import Any
 
 import anyio.lowlevel
 
+from authguard.accounts.digest_account import DigestAccount
 from authguard.model import Accepted, Denied, Moment, Outcome, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
-from authguard.schemes.digest import Digest
-from authguard.stores.digests import Claim, DigestAccount, NonceStore
+from authguard.schemes.digest.scheme import Digest
+from authguard.state.nonce_store import Claim, NonceStore
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from tests.minting import NOW

@@ -9,12 +9,12 @@ from typing import Any
 
 import anyio
 
+from authguard.accounts.account import Account, Verdict
+from authguard.accounts.memory import MemoryUsers
 from authguard.model import Accepted, Moment, Outcome, Principal, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.schemes.basic import Basic
-from authguard.stores.base import Account, Verdict
-from authguard.stores.memory import MemoryUsers
 from authguard.wire.authorization import Credentials
 from tests.minting import NOW
 from tests.test_request import fields, http

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.schemes.attempts import LONGEST, Attempts, Exceeded, Rate, Taken
+from authguard.schemes.throttle import LONGEST, Attempts, Exceeded, Rate, Taken
 from tests.schemes.logins import Clock
 
 HOME, AWAY = "192.0.2.7", "198.51.100.9"

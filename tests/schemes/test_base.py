@@ -7,7 +7,7 @@ import pytest
 
 from authguard import AUTHORIZATION, AuthRequest, Bearer, Challenge, ConfigurationError, Credentials, Denied, Scheme
 from authguard.model import Outcome
-from authguard.schemes.base import check_schemes
+from authguard.schemes.scheme import check_schemes
 from tests.security.door import bearer
 
 

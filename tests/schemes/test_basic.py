@@ -10,8 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
+from authguard.accounts.account import Account
+from authguard.accounts.memory import MemoryUsers
+from authguard.accounts.password_hashes import LibpassHasher
+from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Denied, Outcome, Principal, Rejected
 from authguard.reasons import (
@@ -21,11 +24,8 @@ from authguard.reasons import (
     STORE_UNAVAILABLE,
     USER_UNKNOWN,
 )
-from authguard.schemes.attempts import Attempts, Rate
 from authguard.schemes.basic import Basic
-from authguard.stores.base import Account
-from authguard.stores.memory import MemoryUsers
-from authguard.stores.passwords import LibpassHasher
+from authguard.schemes.throttle import Attempts, Rate
 from tests.schemes.logins import (
     ALICE,
     MALLORY,

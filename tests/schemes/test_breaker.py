@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authguard.schemes.breaker import FIRST_PAUSE, LONGEST_PAUSE, TRIPS, Breaker
+from authguard.concurrency.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, TRIPS, Breaker
 
 
 class Ticks:

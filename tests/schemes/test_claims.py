@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from authguard import ANY_AUDIENCE, ANY_ISSUER, Moment
-from authguard.schemes.claims import ClaimRules, Fault, check_type, tolerated
+from authguard.schemes.bearer.claims import ClaimRules, Fault, check_type, tolerated
 from tests.minting import AUDIENCE, NOW, claims
 
 LEEWAY = 60.0

@@ -7,6 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
+from authguard.accounts.account import Account
+from authguard.accounts.digest_account import DigestAccount
+from authguard.accounts.digest_memory import MemoryDigests
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Accepted, Principal, Rejected
 from authguard.reasons import (
@@ -21,13 +24,10 @@ from authguard.reasons import (
     URI_MISMATCH,
     USER_UNKNOWN,
 )
-from authguard.schemes.attempts import Attempts, Rate
-from authguard.schemes.base import check_schemes
-from authguard.schemes.digest import Digest
-from authguard.schemes.minting import STALE
-from authguard.stores.base import Account
-from authguard.stores.digested import MemoryDigests
-from authguard.stores.digests import DigestAccount
+from authguard.schemes.digest.nonce_service import STALE
+from authguard.schemes.digest.scheme import Digest
+from authguard.schemes.scheme import check_schemes
+from authguard.schemes.throttle import Attempts, Rate
 from tests.minting import NOW
 from tests.schemes.digests import (
     REALM,

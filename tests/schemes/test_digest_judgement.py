@@ -13,10 +13,9 @@ from authguard.errors import RequestBodyError
 from authguard.model import Accepted, Moment, Rejected
 from authguard.reasons import ATTEMPTS_EXCEEDED, BODY_TOO_LARGE
 from authguard.request import AuthRequest
-from authguard.schemes.attempts import Attempts, Rate
-from authguard.schemes.digest import Digest
-from authguard.schemes.nonces import MemoryNonces
-from authguard.stores.digests import NonceStore
+from authguard.schemes.digest.scheme import Digest
+from authguard.schemes.throttle import Attempts, Rate
+from authguard.state.nonce_store import MemoryNonces, NonceStore
 from tests.minting import NOW
 from tests.schemes.digests import (
     SECRET,

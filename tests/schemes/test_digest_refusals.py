@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from authguard.accounts.digest_account import hash_of
 from authguard.model import Rejected
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     URI_MISMATCH,
 )
-from authguard.schemes import offered
-from authguard.stores.hashes import hash_of
+from authguard.schemes.digest import options
 from authguard.wire.digest import Hash
 from tests.schemes.digests import (
     Cards,
@@ -218,7 +218,7 @@ async def test_who_is_unknown_costs_what_anybody_costs(algorithm: str, monkeypat
 
         return count
 
-    monkeypatch.setattr(offered, "hash_of", counting)
+    monkeypatch.setattr(options, "hash_of", counting)
     scheme = digest(Cards(algorithm.removesuffix("-sess")), algorithms=[algorithm])
     costs = set()
     for username, password in [("alice", "wrong"), ("nobody", "x"), ("mallory", "secret"), ("mallory", "x")]:

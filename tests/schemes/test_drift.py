@@ -9,7 +9,7 @@ import pytest
 
 from authguard import ANY_ISSUER, Bearer
 from authguard.model import Moment
-from authguard.schemes.drift import ENOUGH, WINDOW, Drift
+from authguard.schemes.bearer.clock_skew import ENOUGH, WINDOW, Drift
 from tests.minting import ISSUER, NOW, mint
 from tests.schemes.asking import outcome
 from tests.security.door import bearer, issuer

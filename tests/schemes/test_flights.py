@@ -8,9 +8,9 @@ from functools import partial
 import anyio
 import pytest
 
+from authguard.concurrency.single_flight import Flights
 from authguard.errors import BackendUnavailable
 from authguard.reasons import HASHING_BUSY
-from authguard.schemes.flights import Flights
 from tests.schemes.logins import at_once, until
 
 

@@ -11,11 +11,11 @@ import anyio
 import pytest
 
 from authguard import Accepted, BackendUnavailable, Introspection, Moment, Reason, Rejected
+from authguard.concurrency.circuit_breaker import FIRST_PAUSE, TRIPS
+from authguard.concurrency.limiter import Turn
+from authguard.http_client import MOST
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE
-from authguard.schemes.breaker import FIRST_PAUSE, TRIPS
-from authguard.schemes.inquiry import AT_ONCE, WAITING
-from authguard.schemes.posting import MOST
-from authguard.schemes.turns import Turn
+from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
 from tests.minting import NOW
 from tests.schemes.introspecting import OPAQUE, URL, Server, Ticks, active, introspection
 from tests.schemes.logins import at_once, until

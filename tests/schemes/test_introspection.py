@@ -23,7 +23,7 @@ from authguard import (
     claim,
 )
 from authguard.model import Outcome
-from authguard.schemes.introspection import INACTIVE_FOR
+from authguard.schemes.bearer.introspection import INACTIVE_FOR
 from tests.minting import ISSUER, NOW, b64url, claims, mint, rsa_key
 from tests.schemes.asking import presented, request
 from tests.schemes.introspecting import OPAQUE, URL, Server, Ticks, active, introspection

@@ -20,7 +20,7 @@ from authguard import (
     scopes,
 )
 from authguard.reasons import CREDENTIALS_MISSING, ROLE_MISSING, SCOPE_MISSING, STEP_UP_REQUIRED, TOKEN_EXPIRED
-from authguard.schemes.claims import ClaimRules
+from authguard.schemes.bearer.claims import ClaimRules
 from tests.keys.test_static import CANARY
 from tests.minting import AUDIENCE, ISSUER, public_pem, rsa_key
 from tests.schemes.asking import request

@@ -10,9 +10,8 @@ import pytest
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Moment
 from authguard.reasons import STORE_TIMEOUT
-from authguard.schemes.minting import STALE, Mint
-from authguard.schemes.nonces import MemoryNonces
-from authguard.stores.digests import Claim, NonceStore
+from authguard.schemes.digest.nonce_service import STALE, Mint
+from authguard.state.nonce_store import Claim, MemoryNonces, NonceStore
 from authguard.wire.nonce import Nonce, nonce_key
 from tests.minting import NOW
 

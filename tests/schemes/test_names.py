@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from authguard import ConfigurationError, claim
-from authguard.schemes.claims import ClaimPath, Source, collect, sources
+from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, collect, sources
 
 NESTED: dict[str, Any] = {
     "sub": "alice",

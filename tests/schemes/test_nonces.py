@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authguard.errors import ConfigurationError
-from authguard.schemes.nonces import WINDOW, MemoryNonces
-from authguard.stores.digests import Claim, NoncesAtHand
+from authguard.state.nonce_store import WINDOW, Claim, MemoryNonces, NoncesAtHand
 from authguard.testing import ManualClock
 from authguard.wire.nonce import RANDOM, Nonce
 from tests.minting import NOW

@@ -8,16 +8,9 @@ from typing import Any
 
 import pytest
 
+from authguard.accounts.digest_account import check_realm
 from authguard.errors import ConfigurationError
-from authguard.schemes.offered import (
-    PER_PROCESS,
-    check_held,
-    check_prefix,
-    check_qop,
-    check_secrets,
-    offered,
-)
-from authguard.stores.ha1 import check_realm
+from authguard.schemes.digest.options import PER_PROCESS, check_held, check_prefix, check_qop, check_secrets, offered
 
 
 def _refusal(function: Any, *given: Any) -> ConfigurationError:

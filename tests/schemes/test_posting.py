@@ -14,9 +14,17 @@ import httpx2
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from authguard import Accepted, BackendUnavailable, Bearer, ConfigurationError, Guard, Introspection, Moment
-from authguard.schemes import posting
-from authguard.schemes.posting import MOST, HttpPost, check_url
+from authguard import (
+    Accepted,
+    BackendUnavailable,
+    Bearer,
+    ConfigurationError,
+    Guard,
+    Introspection,
+    Moment,
+    http_client,
+)
+from authguard.http_client import MOST, HttpPost, check_url
 from tests.minting import AUDIENCE, ISSUER, NOW
 from tests.schemes.introspecting import CLIENT, OPAQUE, active
 
@@ -209,7 +217,7 @@ async def test_with_a_function_of_the_apps_there_is_nothing_to_run() -> None:
 def test_each_keeps_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anyio tells such variables apart by their names, in some versions: else one would send by the other's client."""
     named: list[str] = []
-    monkeypatch.setattr(posting, "RunVar", named.append)
+    monkeypatch.setattr(http_client, "RunVar", named.append)
 
     for _ in range(2):
         HttpPost()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from authguard.caching import Keyed, Recent
 from authguard.errors import ConfigurationError
-from authguard.schemes.keyed import Keyed
-from authguard.schemes.recent import Recent
-from authguard.schemes.remembered import Remembered
+from authguard.schemes.password_verifier import Remembered
 from tests.schemes.logins import Clock
 
 

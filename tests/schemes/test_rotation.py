@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from authguard import JWKS
-from authguard.keys import refreshed
-from authguard.keys.base import KeysFetched
+from authguard.keys import cache
+from authguard.keys.source import KeysFetched
 from tests.keys.server import jwk, key_set
 from tests.keys.stub import Source
 from tests.minting import ec_key, mint, rsa_key
@@ -79,11 +79,11 @@ async def test_forged_signatures_leave_the_fetches_for_new_keys() -> None:
     asked = door(source)
     for kid in kids * 3:
         assert told(await asked.bearer(token(kid, which=1))) == FORGED
-    assert source.server.count == 1 + refreshed.IN_HAND
+    assert source.server.count == 1 + cache.IN_HAND
 
     source.server.answer = key_set(new=rsa_key(), **{kid: rsa_key() for kid in kids})
     assert (await asked.bearer(token("new"))).status == 200
-    assert source.server.count == 2 + refreshed.IN_HAND
+    assert source.server.count == 2 + cache.IN_HAND
 
 
 async def test_many_at_once_are_one_fetch() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 import pytest
 
-from authguard.schemes.turns import Turn, Turns
+from authguard.concurrency.limiter import Turn, Turns
 from tests.schemes.logins import at_once, until
 
 

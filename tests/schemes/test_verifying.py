@@ -8,8 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
+from authguard.accounts.account import Account
+from authguard.accounts.memory import MemoryUsers
+from authguard.concurrency.thread_pool import Pool
 from authguard.errors import BackendUnavailable
-from authguard.pool import Pool
 from authguard.reasons import (
     PASSWORD_EMPTY,
     PASSWORD_HASH_UNREADABLE,
@@ -20,9 +22,7 @@ from authguard.reasons import (
     USER_UNKNOWN,
     Reason,
 )
-from authguard.schemes.verifying import MOST_SEEN, Directory, Verifier, _jump
-from authguard.stores.base import Account
-from authguard.stores.memory import MemoryUsers
+from authguard.schemes.password_verifier import MOST_SEEN, Directory, Verifier, _jump
 from tests.schemes.logins import ALICE, MALLORY, Ldap, SpyHasher, Users, memory
 
 FORMATS = ["fast", "old", "slow", "short"]

@@ -23,8 +23,8 @@ from authguard import (
     VerificationKey,
     reasons,
 )
-from authguard.keys.base import KeyMaterial
-from authguard.schemes.claims import Opted
+from authguard.keys.source import KeyMaterial
+from authguard.schemes.bearer.claims import Opted
 from tests.minting import AUDIENCE, ISSUER, NOW, public_pem, rsa_key
 
 #: Every code that a record may bear.

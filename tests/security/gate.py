@@ -8,11 +8,11 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authguard.guard import Guard
+from authguard.core.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Header
-from authguard.record import Record
-from authguard.schemes.digest import Digest
+from authguard.records.record import Record
+from authguard.schemes.digest.scheme import Digest
 from authguard.wire.challenge import Challenge
 from tests.minting import NOW
 from tests.schemes.digests import Cards, Told, digest, written

@@ -8,12 +8,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from authguard.guard import Guard
+from authguard.core.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Header
-from authguard.policy.requirement import role
+from authguard.policy.requirements import role
 from authguard.policy.rules import Rule
-from authguard.schemes.digest import Digest
+from authguard.schemes.digest.scheme import Digest
 from tests.minting import NOW
 from tests.schemes.digests import (
     Cards,

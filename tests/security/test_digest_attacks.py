@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from authguard.stores.digests import NonceStore
+from authguard.state.nonce_store import NonceStore
 from authguard.wire.authorization import MAX_FIELD
 from tests.schemes.digests import (
     Cards,

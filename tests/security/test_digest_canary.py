@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from authguard.accounts.digest_account import DigestAccount
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.schemes.attempts import Attempts, Rate
-from authguard.schemes.digest import Digest
-from authguard.schemes.minting import Mint
-from authguard.stores.digests import DigestAccount
+from authguard.schemes.digest.nonce_service import Mint
+from authguard.schemes.digest.scheme import Digest
+from authguard.schemes.throttle import Attempts, Rate
 from authguard.wire.digest import DigestCredentials
 from tests.schemes.digests import Cards, Network, Told, answered, digest, written
 from tests.schemes.logins import Clock

@@ -10,17 +10,17 @@ from typing import Any
 import anyio
 import pytest
 
+from authguard.accounts.account import Account, Verdict
+from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable
-from authguard.guard import Guard
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Principal
-from authguard.policy.requirement import PUBLIC, role
+from authguard.policy.requirements import PUBLIC, role
 from authguard.policy.rules import Rule
 from authguard.reasons import HASHING_BUSY, STORE_UNAVAILABLE
-from authguard.record import Record
-from authguard.schemes.attempts import Attempts, Rate
+from authguard.records.record import Record
 from authguard.schemes.basic import Basic
-from authguard.stores.base import Account, Verdict
+from authguard.schemes.throttle import Attempts, Rate
 from tests.minting import NOW
 from tests.schemes.logins import ALICE, MALLORY, Clock, Ldap, SpyHasher, Users, at_once, basic, until, user_pass
 from tests.test_canary import CANARY, Ears, ears, leaks

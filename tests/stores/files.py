@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
-from authguard.stores.watched import EVERY
+from authguard.accounts.watched_file import EVERY
 
 T = TypeVar("T")
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from authguard.accounts.account import Account, PasswordStore, RolesListed
+from authguard.accounts.digest_account import DigestAccount, DigestsAtHand, DigestsListed, DigestStore, digest_ha1
+from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import BACKEND_FAILED, STORE_UNAVAILABLE
-from authguard.stores.base import Account, PasswordStore, RolesListed
-from authguard.stores.digested import DigestLookup, MemoryDigests
-from authguard.stores.digests import DigestAccount, DigestsAtHand, DigestsListed, DigestStore
-from authguard.stores.ha1 import digest_ha1
 
 BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"
 PASSWORD = "correct horse"

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authguard.accounts.digest_account import DIGITS, digest_ha1, hash_of
 from authguard.errors import ConfigurationError
-from authguard.stores.ha1 import digest_ha1
-from authguard.stores.hashes import DIGITS, hash_of
 from tests.wire.tokens import vectors
 
 CASES = vectors("htdigest.json")["cases"]

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authguard.accounts.account import RolesListed
+from authguard.accounts.digest_account import DigestAccount, DigestsAtHand, DigestsListed
+from authguard.accounts.digest_index import Index
+from authguard.accounts.groups import BLANKS
+from authguard.accounts.htdigest import HtdigestFile, _parse, htdigest_line
+from authguard.accounts.watched_file import KEEP, BadFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.stores.base import RolesListed
-from authguard.stores.digests import DigestAccount, DigestsAtHand, DigestsListed
-from authguard.stores.htdigest import HtdigestFile, _parse, htdigest_line
-from authguard.stores.index import Index
-from authguard.stores.lines import BLANKS
-from authguard.stores.watched import KEEP, BadFile
 from tests.stores.files import Hands, Name, delete, replace, steps, told, write
 from tests.wire.tokens import vectors
 

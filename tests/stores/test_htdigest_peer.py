@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from authguard.stores.digests import DigestAccount
-from authguard.stores.ha1 import digest_ha1
-from authguard.stores.htdigest import HtdigestFile, htdigest_line
+from authguard.accounts.digest_account import DigestAccount, digest_ha1
+from authguard.accounts.htdigest import HtdigestFile, htdigest_line
 from tests.stores.files import Hands
 
 HTDIGEST = shutil.which("htdigest")

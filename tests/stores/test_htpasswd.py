@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from authguard.accounts.account import Account, PasswordStore, SampledStore, Verdict
+from authguard.accounts.htpasswd import HtpasswdFile
+from authguard.accounts.password_hashes import LibpassHasher
+from authguard.accounts.watched_file import KEEP
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.stores.base import Account, PasswordStore, SampledStore, Verdict
-from authguard.stores.htpasswd import HtpasswdFile
-from authguard.stores.passwords import LibpassHasher
-from authguard.stores.watched import KEEP
 from tests.stores.files import Hands, Name, delete, replace, steps, told, write
 from tests.wire.tokens import vectors
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from authguard.stores.base import Verdict
-from authguard.stores.htpasswd import HtpasswdFile
-from authguard.stores.passwords import BY_NAME, LibpassHasher
+from authguard.accounts.account import Verdict
+from authguard.accounts.htpasswd import HtpasswdFile
+from authguard.accounts.password_hashes import BY_NAME, LibpassHasher
 from tests.stores.files import Hands
 
 HTPASSWD = shutil.which("htpasswd")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from authguard.accounts.account import Account, PasswordCheck, PasswordStore, SampledStore, Verdict
+from authguard.accounts.memory import Find, MemoryUsers, UserLookup
+from authguard.accounts.password_hashes import LibpassHasher
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.stores.base import Account, PasswordCheck, PasswordStore, SampledStore, Verdict
-from authguard.stores.memory import Find, MemoryUsers, UserLookup
-from authguard.stores.passwords import LibpassHasher
 
 HASH = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"

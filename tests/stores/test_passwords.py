@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authguard.accounts import password_hashes
+from authguard.accounts.account import Verdict
+from authguard.accounts.password_hashes import BY_NAME, MAKES, READ, LibpassHasher
 from authguard.errors import ConfigurationError
-from authguard.stores import passwords
-from authguard.stores.base import Verdict
-from authguard.stores.passwords import BY_NAME, MAKES, READ, LibpassHasher
 from tests.wire.tokens import vectors
 
 CASES = [
@@ -248,7 +248,7 @@ def test_a_passlib_that_is_not_libpass_is_refused(
             raise PackageNotFoundError(name)
         return name
 
-    monkeypatch.setattr(passwords, "distribution", find)
+    monkeypatch.setattr(password_hashes, "distribution", find)
 
     with pytest.raises(ConfigurationError, match=mend) as caught:
         LibpassHasher()
@@ -276,7 +276,7 @@ FRESH = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 sys.modules["argon2"] = None  # not installed
-from authguard.stores.passwords import LibpassHasher
+from authguard.accounts.password_hashes import LibpassHasher
 hasher = LibpassHasher()
 print(hasher.verify("pw", hasher.hash("pw")).name, *(hasher.verify("pw", each).name for each in sys.argv[1:]))
 """

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from authguard.accounts.account import Account, Verdict
+from authguard.accounts.memory import UserLookup
 from authguard.errors import BackendUnavailable
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.stores.base import Account, Verdict
-from authguard.stores.memory import UserLookup
 from examples.sql_users import SqlUsers, Table, User, UserRole, make_app
 from tests.stores.files import until
 from tests.stores.postgres import free_port, programs, serving

@@ -11,10 +11,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from authguard.accounts import watched_file
+from authguard.accounts.watched_file import EVERY, KEEP, PATIENCE, SETTLED, BadFile, WatchedFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.stores import watched
-from authguard.stores.watched import EVERY, KEEP, PATIENCE, SETTLED, BadFile, WatchedFile
 from tests.stores.files import Hands, delete, replace, rewrite_unseen, told, until, write
 
 
@@ -354,7 +354,7 @@ async def test_a_file_that_is_too_large_is_not_read(
 ) -> None:
     """A log that was moved over the file takes no memory."""
     file = _watch(path, parse, clock, _later)
-    monkeypatch.setattr(watched, "MOST_OCTETS", 8)
+    monkeypatch.setattr(watched_file, "MOST_OCTETS", 8)
     write(path, b"much too long")
 
     assert await _look(file, clock) == b"old"
@@ -438,7 +438,7 @@ async def test_nobody_waits_for_a_look_for_longer_than_a_second(
     path: Path, parse: Parser, clock: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The look that hangs is left to itself, and the last good reading is given."""
-    monkeypatch.setattr(watched, "PATIENCE", 0.01)
+    monkeypatch.setattr(watched_file, "PATIENCE", 0.01)
     file = _watch(path, parse, clock, _later)
     parse.held = threading.Event()
     clock.next_look()

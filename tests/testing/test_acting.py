@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from authguard import AuthGuardMiddleware, ConfigurationError, Guard, Principal, role
 from authguard.testing import acting_as, assert_denied, basic_auth
 from authguard.testing.acting import _INNERMOST
-from authguard.testing.recorded import OPEN
+from authguard.testing.recording import OPEN
 from tests.test_request import Badge, Plain
 from tests.testing.shop import MINTING, app_behind, client_of, guard_of
 

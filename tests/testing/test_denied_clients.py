@@ -18,7 +18,7 @@ from authguard import (
     Principal,
 )
 from authguard.testing import acting_as, assert_denied, recording
-from authguard.testing.seen import Seen
+from authguard.testing.assertions import Seen
 from tests.testing.shop import MINTING, app_behind, guard_of
 
 BOB = Principal("bob", roles={"clerk"})

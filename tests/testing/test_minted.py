@@ -136,4 +136,4 @@ def test_it_dates_by_the_real_clock_unless_told_otherwise() -> None:
 
 def test_no_key_is_shown() -> None:
     """What a failing test prints of the issuer holds none."""
-    assert repr(MINTING).startswith("<authguard.testing.minted.MintingIssuer object")
+    assert repr(MINTING).startswith("<authguard.testing.credentials.MintingIssuer object")

@@ -14,7 +14,7 @@ from requests.auth import HTTPDigestAuth
 from requests.utils import parse_dict_header
 from yarl import URL
 
-from authguard.stores.hashes import hash_of
+from authguard.accounts.digest_account import hash_of
 from authguard.wire.authorization import auth_params, split
 from authguard.wire.digest import DigestCredentials, expected, ha1, resource, session, user_hash
 from tests.wire.tokens import vectors

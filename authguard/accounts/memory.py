@@ -1,0 +1,71 @@
+"""Accounts in memory, and accounts by a function of your own."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeAlias
+
+from authguard.accounts.account import Account, PasswordHasher
+from authguard.accounts.password_hashes import LibpassHasher
+from authguard.errors import ConfigurationError
+
+Find: TypeAlias = Callable[[str], Awaitable[Account | None]]
+
+
+class MemoryUsers:
+    """A fixed set of accounts: ``MemoryUsers([Account("alice", "$2b$...", roles={"admin"})])``.
+
+    Raises ``ConfigurationError`` for two of one name and for a hash that the hasher cannot read.
+    """
+
+    def __init__(self, accounts: Iterable[Account], *, hasher: PasswordHasher | None = None) -> None:
+        self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
+        self._accounts: dict[str, Account] = {}
+        given = tuple(accounts) if isinstance(accounts, Iterable) else ()
+        if not isinstance(accounts, Iterable) or not all(isinstance(account, Account) for account in given):
+            raise ConfigurationError("accounts", 'give a list of accounts: [Account("alice", "$2b$12$...")]')
+        for account in given:
+            # A name comes in the form NFC from the wire (RFC 7617 section 2.1), and is to be found in whatever form.
+            name = unicodedata.normalize("NFC", account.subject)
+            if name in self._accounts:
+                raise ConfigurationError("accounts", f"{name!r} stands twice")
+            if account.password_hash and not self.hasher.reads(account.password_hash):
+                raise ConfigurationError("accounts", f"the hash of {name!r} is none that the hasher reads")
+            self._accounts[name] = account
+        self._sample = tuple(account.password_hash for account in self._accounts.values() if account.password_hash)
+
+    @property
+    def at_hand(self) -> bool:
+        """Always."""
+        return True
+
+    async def find(self, username: str) -> Account | None:
+        """The account of this name."""
+        return self._accounts.get(username)
+
+    def sample(self) -> Sequence[str]:
+        """All stored hashes."""
+        return self._sample
+
+    def roles_given(self) -> frozenset[str]:
+        """The roles of all accounts."""
+        return frozenset[str]().union(*(account.roles for account in self._accounts.values()))
+
+
+class UserLookup:
+    """Accounts by an async function of a name: ``UserLookup(find_user)``, over any database.
+
+    The function returns None for a name that it does not know, and raises ``BackendUnavailable`` where it cannot tell.
+    Names come in the form NFC.
+    """
+
+    def __init__(self, find: Find, *, hasher: PasswordHasher | None = None) -> None:
+        if not callable(find):
+            raise ConfigurationError("find", "give an async function of the user name")
+        self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
+        self._find = find
+
+    async def find(self, username: str) -> Account | None:
+        """What the function says."""
+        return await self._find(username)

@@ -1,0 +1,1 @@
+"""What applies to each route of an app, and what of that deserves a second look."""

@@ -1,0 +1,1 @@
+"""Threads, queues, limits and shared work. Nothing here belongs to one event loop."""

@@ -1,0 +1,1 @@
+"""One record for each decision, to the log and the hooks."""

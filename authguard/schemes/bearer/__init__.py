@@ -1,0 +1,1 @@
+"""Bearer tokens (RFC 6750): signed JWTs and introspected opaque tokens."""
