@@ -21,7 +21,7 @@ from authguard.errors import (
     RequestBodyError,
 )
 from authguard.http_client import Fetch, Fetched, FetchFailed
-from authguard.keys.remote import JWKS
+from authguard.keys.remote import RemoteJWKS
 from authguard.keys.source import KeysAtHand, KeySource, VerificationKey
 from authguard.keys.static import JWK, PEM, JWKSet, Secret
 from authguard.middleware import AuthGuardMiddleware
@@ -43,7 +43,7 @@ from authguard.policy.requirements import (
     PUBLIC,
     all_roles,
     any_role,
-    check,
+    predicate,
     role,
     scopes,
     step_up,
@@ -64,8 +64,8 @@ from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.digest.options import PER_PROCESS
 from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.scheme import Carrier, Published, Scheme, Service
-from authguard.schemes.throttle import Attempts, Rate
-from authguard.state.nonce_store import Claim, MemoryNonces, NoncesAtHand, NonceStore
+from authguard.schemes.throttle import LoginThrottle, Rate
+from authguard.state.nonce_store import MemoryNonces, NoncesAtHand, NonceStore, NonceUse
 from authguard.wire.authorization import Credentials, auth_params, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
@@ -78,7 +78,6 @@ __all__ = [
     "AUTHENTICATED",
     "AUTHORIZATION",
     "JWK",
-    "JWKS",
     "OPTIONAL",
     "PEM",
     "PER_PROCESS",
@@ -87,7 +86,6 @@ __all__ = [
     "AccessDenied",
     "Account",
     "AccountsAtHand",
-    "Attempts",
     "AuthGuardError",
     "AuthGuardMiddleware",
     "AuthRequest",
@@ -97,7 +95,6 @@ __all__ = [
     "Carrier",
     "Challenge",
     "Check",
-    "Claim",
     "ConfigurationError",
     "Credentials",
     "Denied",
@@ -122,11 +119,13 @@ __all__ = [
     "KeySource",
     "KeysAtHand",
     "LibpassHasher",
+    "LoginThrottle",
     "MemoryDigests",
     "MemoryNonces",
     "MemoryUsers",
     "Moment",
     "NonceStore",
+    "NonceUse",
     "NoncesAtHand",
     "Outcome",
     "PasswordCheck",
@@ -139,6 +138,7 @@ __all__ = [
     "Reason",
     "Record",
     "Rejected",
+    "RemoteJWKS",
     "Render",
     "RequestBodyError",
     "Requirement",
@@ -157,9 +157,9 @@ __all__ = [
     "any_of",
     "any_role",
     "auth_params",
-    "check",
     "claim",
     "digest_ha1",
+    "predicate",
     "role",
     "scopes",
     "step_up",

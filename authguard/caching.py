@@ -8,7 +8,7 @@ import secrets
 from typing import Generic, TypeVar
 
 
-class Keyed:
+class KeyedHash:
     """HMAC-SHA-256 of several texts under a key that nothing outlives the process with."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Keyed:
 V = TypeVar("V")
 
 
-class Recent(Generic[V]):
+class BoundedCache(Generic[V]):
     """Keeps at most ``most`` values by keys of octets, and the half of them that was written last for certain.
 
     In two generations rather than in an order: that takes half the memory of an ``OrderedDict``.
@@ -56,7 +56,7 @@ class Recent(Generic[V]):
         self._old.pop(key, None)
 
 
-class Misses:
+class NegativeCache:
     """At most ``most`` keys that are not there, each for ``seconds``.
 
     What a stranger wrote in a header is no key of a mapping of ours: a keyed hash of it is. In two generations, so that

@@ -27,7 +27,7 @@ from authguard.model import Principal, Requirement
 from authguard.openapi import Operation, describe
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC
 from authguard.policy.rules import Rule
-from authguard.source_location import caller
+from authguard.source_location import caller_location
 
 __all__ = ["Audit", "CurrentPrincipal", "MaybePrincipal", "assert_closed", "audit", "docs", "install", "requires"]
 
@@ -80,7 +80,7 @@ def docs(app: FastAPI, requirement: Requirement = PUBLIC) -> list[Rule]:
     paths = [app.openapi_url, app.docs_url, app.docs_url and app.swagger_ui_oauth2_redirect_url, app.redoc_url]
     rules = [Rule(path, requirement, methods={"GET"}) for path in paths if path and app.openapi_url]
     for rule in rules:
-        object.__setattr__(rule, "said", caller(1))
+        object.__setattr__(rule, "location", caller_location(1))
     return rules
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 
-class Renewed(Protocol):
+class Renewable(Protocol):
     """Something of one process."""
 
     def renew(self) -> None:
@@ -16,10 +16,10 @@ class Renewed(Protocol):
         ...
 
 
-_all: weakref.WeakSet[Renewed] = weakref.WeakSet()
+_all: weakref.WeakSet[Renewable] = weakref.WeakSet()
 
 
-def renew_in_forks(one: Renewed) -> None:
+def renew_after_fork(one: Renewable) -> None:
     """Has it renewed in each fork, for as long as it lives."""
     _all.add(one)
 

@@ -9,11 +9,11 @@ from typing import Literal
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from authguard.asgi.messages import Body, Starting, answer
-from authguard.asgi.request_context import Crossing, Manner, Passage
-from authguard.asgi.router_paths import Routing, chain
+from authguard.asgi.messages import Body, LifespanStart, answer
+from authguard.asgi.request_context import Crossing, MiddlewareOptions, Passage
+from authguard.asgi.router_paths import RouterPaths, chain
 from authguard.audit.findings import hands_on
-from authguard.audit.startup import StartUp
+from authguard.audit.startup import StartupAudit
 from authguard.core.csrf import check_origins
 from authguard.core.guard import Guard
 from authguard.core.responses import Render, Reply, served
@@ -62,9 +62,9 @@ class AuthGuardMiddleware:
         self.app = app
         self.guard = guard
         self.preflight = preflight
-        self._manner = Manner(guard, check_origins(origins), render)
-        self._routing = Routing(app)
-        self._startup = StartUp(app, guard, strict=strict, ignore=ignore)
+        self._manner = MiddlewareOptions(guard, check_origins(origins), render)
+        self._routing = RouterPaths(app)
+        self._startup = StartupAudit(app, guard, strict=strict, ignore=ignore)
         self._preflight_passes = preflight == "pass" or _is_answered(app)
         if any(isinstance(inner, CORSMiddleware) for inner in chain(app)):
             log.warning(
@@ -89,13 +89,13 @@ class AuthGuardMiddleware:
         opened = match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope))
         body = Body(receive, keep=opened) if guard.reads_body and kind == "http" else None
         crossing = Crossing(self._manner, scope, path, None if match is AMBIGUOUS else match.rule, send)
-        outer, proven = scope.get("authguard"), None
+        outer, authenticated = scope.get("authguard"), None
         if isinstance(outer, Passage) and outer.headers is scope["headers"]:
-            crossing.outer, proven = outer, outer.principal
+            crossing.outer, authenticated = outer, outer.principal
         if body is not None:
             crossing.read, receive = body.read, body.receive
         if opened and unstarted is None:
-            crossing.enter(proven)
+            crossing.enter(authenticated)
             await crossing.through(self.app, receive)
             return
         request = crossing.request
@@ -104,13 +104,13 @@ class AuthGuardMiddleware:
         elif match is AMBIGUOUS:
             decision = guard.path_refused(problem)
         else:
-            decision = await guard.decide(request, match, proven, self._manner.origins)
+            decision = await guard.decide(request, match, authenticated, self._manner.origins)
         if isinstance(decision, Denied):
             reply, denied = guard.reply(request, decision, self._manner.render)
-            guard.tell(request, denied, crossing.rule)
+            guard.record(request, denied, crossing.rule)
             await answer(scope, send, reply)
             return
-        guard.tell(request, decision, crossing.rule)
+        guard.record(request, decision, crossing.rule)
         crossing.response_headers = decision.response_headers
         crossing.verified = True
         crossing.enter(decision.principal)
@@ -128,7 +128,7 @@ class AuthGuardMiddleware:
             except Exception as error:  # noqa: BLE001 - everything works without them too, and the app must start
                 log_failure("a service's start", error)
             try:
-                start = Starting(receive, send, self._startup.problem)
+                start = LifespanStart(receive, send, self._startup.problem)
                 await self.app(scope, start.receive, start.send)
                 failed = start.failed
             except Exception as error:  # noqa: BLE001 - raised below

@@ -151,7 +151,7 @@ class Rejected:
     subject: str | None = None
     facts: Facts = field(default_factory=dict)
     response_headers: Sequence[Header] = ()
-    proven: bool = False
+    authenticated: bool = False
 
 
 Outcome: TypeAlias = Accepted | Rejected
@@ -199,7 +199,7 @@ class Denied:
     reason: Reason
     scheme: str | None = None
     subject: str | None = None
-    proven: bool = False
+    authenticated: bool = False
     requirement: Requirement | None = None
     accepted: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()

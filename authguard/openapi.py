@@ -65,15 +65,15 @@ def describe(
     any_may = not str(described.get("openapi", "")).startswith("3.0")
     with_scopes = {name for name, told in schemes.items() if any_may or told.get("type") in _OF_SCOPES}
     for one in operations:
-        said = described.get("paths", {}).get(one.path, {}).get(one.method.lower())
-        if said is None:  # include_in_schema=False
+        location = described.get("paths", {}).get(one.path, {}).get(one.method.lower())
+        if location is None:  # include_in_schema=False
             continue
         ways = [_Way.under(rule, one.locks, guard) for rule in one.rules]
-        if "security" not in said:
-            said["security"] = _security(ways, with_scopes)
-        answers = said.setdefault("responses", {})
+        if "security" not in location:
+            location["security"] = _security(ways, with_scopes)
+        answers = location.setdefault("responses", {})
         for status, reasons in sorted(_by_status(_reasons(one, ways, guard)).items()):
-            answers.setdefault(status, _response(reasons, ways, _bodies(reasons, said, rendered=rendered)))
+            answers.setdefault(status, _response(reasons, ways, _bodies(reasons, location, rendered=rendered)))
     return described
 
 
@@ -130,7 +130,7 @@ def _reasons(operation: Operation, ways: Sequence[_Way], guard: Guard) -> Iterat
                 yield ORIGIN_FOREIGN
             if scheme.reads_body:
                 yield BODY_TOO_LARGE
-            yield from scheme.refusals
+            yield from scheme.denial_reasons
 
 
 def _by_status(reasons: Iterator[Reason]) -> dict[str, list[Reason]]:
@@ -140,12 +140,12 @@ def _by_status(reasons: Iterator[Reason]) -> dict[str, list[Reason]]:
     return found
 
 
-def _bodies(reasons: Sequence[Reason], said: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]:
+def _bodies(reasons: Sequence[Reason], location: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]:
     """By media type; nothing is claimed where what the app writes is not known."""
     if rendered:
         return {}
     bodies: dict[str, Any] = {PROBLEM: {"schema": {"$ref": f"#/components/schemas/{_SCHEMA}"}}}
-    if "requestBody" in said and any(reason.about_message for reason in reasons):
+    if "requestBody" in location and any(reason.about_message for reason in reasons):
         # FastAPI answers a body that it cannot decode so, with a ``detail`` too, and does not tell it.
         bodies["application/json"] = {}
     return bodies
@@ -153,7 +153,7 @@ def _bodies(reasons: Sequence[Reason], said: Mapping[str, Any], *, rendered: boo
 
 def _response(reasons: Sequence[Reason], ways: Sequence[_Way], bodies: dict[str, Any]) -> dict[str, Any]:
     headers: dict[str, Any] = {}
-    explained = any(scheme.explains_forbidden for way in ways for scheme in way.accepted)
+    explained = any(scheme.challenges_on_403 for way in ways for scheme in way.accepted)
     if any(one.challenged == "all" or (one.challenged == "tried" and explained) for one in reasons):
         headers["WWW-Authenticate"] = {
             "description": "A challenge; each has a field line of its own.",

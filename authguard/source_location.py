@@ -9,7 +9,7 @@ from typing import Any
 _NOT_THE_APPS = frozenset({"builtins", "fastapi", "functools", "starlette"})
 
 
-def caller(depth: int) -> str:
+def caller_location(depth: int) -> str:
     """``file:line`` of what called the function that asks (``depth`` 1), or of what called that (2)."""
     frame = sys._getframe(depth + 1)  # noqa: SLF001 - as logging does; inspect.stack reads every source file
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
@@ -21,7 +21,7 @@ def name_of(what: object) -> str:
     return name.rpartition("<locals>.")[2]
 
 
-def said_of(what: Any) -> str:
+def definition_location(what: Any) -> str:
     """The file and the line of what an app's own code defines."""
     what = inspect.unwrap(what) if callable(what) else what
     code = getattr(what, "__code__", None)

@@ -14,7 +14,7 @@ from starlette._utils import is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from authguard.asgi.locks import lock, put_on
+from authguard.asgi.locks import lock, lock_marker
 from authguard.audit.audit import Audit, assert_closed, audit
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
@@ -52,9 +52,9 @@ def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[
             await here.open(connection)
             return await endpoint(*args, **kwargs) if is_async else await run_in_threadpool(endpoint, *args, **kwargs)
 
-        _put(opened, (here, *put_on(endpoint)), under="")
+        _put(opened, (here, *lock_marker(endpoint)), under="")
         # A decorator further in may have given the bare function to a route, which nothing locks then: the audit looks.
-        _put(endpoint, put_on(endpoint), under=here.said)
+        _put(endpoint, lock_marker(endpoint), under=here.location)
         return opened
 
     return locked

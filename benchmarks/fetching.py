@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from authguard import JWKS, PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule
+from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, RemoteJWKS, Rule
 from benchmarks.apps import endpoint, quiet
 from benchmarks.programs import serve
 from benchmarks.tokens import AUDIENCE, ISSUER
@@ -23,7 +23,7 @@ FRESH = 1.0
 
 def guarded(url: str, timeout: float) -> Starlette:
     """Behind authguard. ``/told`` says what it knows of its key server."""
-    keys = JWKS(url, insecure_http=True, timeout=timeout, min_age=FRESH, max_age=FRESH)
+    keys = RemoteJWKS(url, insecure_http=True, timeout=timeout, min_age=FRESH, max_age=FRESH)
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=keys)
 
     async def told(request: Request) -> JSONResponse:

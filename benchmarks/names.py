@@ -1,4 +1,4 @@
-"""The memory that ``Attempts`` takes where somebody invents account names, in a process of its own."""
+"""The memory that ``LoginThrottle`` takes where somebody invents account names, in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from authguard import Attempts
+from authguard import LoginThrottle
 from benchmarks.programs import ROOT
 
 #: A new client each so many names, as of somebody who has a network of machines.
@@ -29,11 +29,11 @@ def resident(pid: int) -> int:
 
 async def growth(steps: Sequence[int]) -> list[int]:
     """By how many octets the process has grown when so many names have come."""
-    attempts, before, grown = Attempts(), resident(os.getpid()), []
+    attempts, before, grown = LoginThrottle(), resident(os.getpid()), []
     for begin, end in zip([0, *steps], steps, strict=False):
         for number in range(begin, end):
             client = number // NAMES_OF_A_CLIENT
-            await attempts.take(f"invented-{number}", f"10.{client >> 16}.{client >> 8 & 255}.{client & 255}")
+            await attempts.acquire(f"invented-{number}", f"10.{client >> 16}.{client >> 8 & 255}.{client & 255}")
         grown.append(resident(os.getpid()) - before)
     return grown
 
@@ -43,7 +43,7 @@ def names(most: int) -> str:
     steps = [max(1, most // 100), max(1, most // 10), most]
     command = [sys.executable, "-m", "benchmarks.names", *map(str, steps)]
     grown = json.loads(subprocess.check_output(command, cwd=ROOT, text=True))  # noqa: S603 - our own program
-    rows = [f"{'invented names in Attempts()':30}  MB of memory"]
+    rows = [f"{'invented names in LoginThrottle()':30}  MB of memory"]
     rows += [f"{step:30,}  {octets / 1e6:12.1f}" for step, octets in zip(steps, grown, strict=True)]
     return "\n".join(rows)
 

@@ -33,7 +33,7 @@ def answering() -> FastAPI:
 def guarded(stored: str, *, waiting: int = 64) -> FastAPI:
     """Behind authguard. Nothing is remembered and nothing counted, so that each login is a hash."""
     users = MemoryUsers([Account(f"user-{number}", stored) for number in range(USERS)])
-    basic = Basic(users, realm="orders", remember=None, attempts=None, waiting=waiting)
+    basic = Basic(users, realm="orders", remember=None, throttle=None, waiting=waiting)
     app = answering()
     app.add_middleware(AuthGuardMiddleware, guard=Guard(basic, rules=[Rule("/health", PUBLIC)]))
 

@@ -24,7 +24,7 @@ guard = Guard(
     Basic(users, realm="articles"),
     rules=[Rule("/articles/**", role("reader"))],
     # Transitive: a publisher is a reader too. A cycle is an error here, before anybody asks.
-    implies={"publisher": {"editor"}, "editor": {"reader"}},
+    role_hierarchy={"publisher": {"editor"}, "editor": {"reader"}},
 )
 
 app = FastAPI(title="articles")

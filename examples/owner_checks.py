@@ -9,7 +9,7 @@ import os
 
 from fastapi import FastAPI, HTTPException, Request
 
-from authguard import PEM, AccessDenied, Bearer, Guard, Issuer, Reason, Rule, allows, check, role
+from authguard import PEM, AccessDenied, Bearer, Guard, Issuer, Reason, Rule, allows, predicate, role
 from authguard.fastapi import CurrentPrincipal, install
 
 issuer = Issuer(
@@ -22,7 +22,7 @@ guard = Guard(
     Bearer(issuer, realm="orders"),
     rules=[
         # The parameters are the pattern's, decoded, as the router will read them.
-        Rule("/users/{name}/**", check("owner", lambda who, params: who.subject == params["name"])),
+        Rule("/users/{name}/**", predicate("owner", lambda who, params: who.subject == params["name"])),
     ],
 )
 NOT_OWNER = Reason("order.not_owner", 403)

@@ -43,7 +43,7 @@ class Webhook(ag.Scheme):
         if not any(hmac.compare_digest(expected, given) for given in re.findall(rb"[0-9a-f]{64}", form[2])):
             return ag.Rejected(WRONG)
         if request.moment.not_yet(sent) or request.moment.expired(sent + self.max_age):
-            return ag.Rejected(UNTIMELY, self.sender, {"age": request.moment.by(sent)}, proven=True)
+            return ag.Rejected(UNTIMELY, self.sender, {"age": request.moment.by(sent)}, authenticated=True)
         return ag.Accepted(ag.Principal(self.sender, expires_at=sent + self.max_age))
 
     def challenges(self, request: ag.AuthRequest, why: ag.Denied | None) -> list[ag.Challenge]:

@@ -61,7 +61,7 @@ class SqlUsers:
 
 def make_app(engine: AsyncEngine) -> FastAPI:
     users = SqlUsers(engine)
-    basic = Basic(UserLookup(users.find), realm="orders", on_outdated=users.renew)
+    basic = Basic(UserLookup(users.find), realm="orders", on_rehash=users.renew)
     app = FastAPI(title="orders")
     app.add_middleware(AuthGuardMiddleware, guard=Guard(basic, rules=[Rule("/admin/**", role("admin"))]))
 

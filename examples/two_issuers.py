@@ -39,7 +39,7 @@ bearer = Bearer(staff, partner, realm="stock")
 guard = Guard(
     bearer,
     rules=[Rule("/stock", role("buyer")), Rule("/admin/**", role("admin"))],
-    implies={"admin": {"buyer"}},
+    role_hierarchy={"admin": {"buyer"}},
 )
 
 app = FastAPI(title="stock")

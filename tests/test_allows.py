@@ -23,7 +23,7 @@ from authguard import (
     Requirement,
     allows,
     any_of,
-    check,
+    predicate,
     role,
     scopes,
     via,
@@ -42,7 +42,7 @@ def asking(*requirements: Requirement) -> ASGIApp:
     return Starlette(routes=[Route("/{name}", endpoint)])
 
 
-OWN = check("own", lambda principal, params: principal.subject == params["name"])
+OWN = predicate("own", lambda principal, params: principal.subject == params["name"])
 ASKED = [role("admin"), role("boss"), AUTHENTICATED, OPTIONAL, any_of(role("boss"), scopes("read")), OWN, via("badge")]
 
 

@@ -20,7 +20,7 @@ from authguard.keys.source import KeySource, VerificationKey
 from authguard.keys.static import JWK, PEM, JWKSet, Secret
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Denied, Outcome, Principal, Rejected
-from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, Predicate, check, role, scopes, step_up
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, Predicate, predicate, role, scopes, step_up
 from authguard.policy.rules import Rule
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.records.record import Record
@@ -143,7 +143,7 @@ class Key(Scheme):
 
     name = "key"
     carrier: Carrier = Field("key", b"x-key")
-    reads_body = explains_forbidden = tells_login = True
+    reads_body = challenges_on_403 = reports_login_time = True
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         word, _, password = credentials.rest.decode("latin-1").partition(" ")
@@ -199,7 +199,7 @@ RULES = [
     Rule("/boss", role("boss")),
     Rule("/scoped", scopes("boss")),
     Rule("/step", step_up(acr="gold", max_age=1)),
-    Rule("/owner", check("owner", _raises)),
+    Rule("/owner", predicate("owner", _raises)),
     Rule("/get", AUTHENTICATED, methods={"GET"}),
 ]
 
@@ -283,7 +283,12 @@ SEEN: list[Record] = []
 def made(*schemes: Scheme, render: Any = None, hooks: Sequence[Any] = (), **options: Any) -> AuthGuardMiddleware:
     """An app behind a guard that logs, whose hooks keep every record."""
     guard = Guard(
-        *schemes, rules=RULES, clock=lambda: NOW, hooks=[*hooks, SEEN.append], implies={"admin": {"editor"}}, **options
+        *schemes,
+        rules=RULES,
+        clock=lambda: NOW,
+        hooks=[*hooks, SEEN.append],
+        role_hierarchy={"admin": {"editor"}},
+        **options,
     )
     return AuthGuardMiddleware(_app, guard=guard, render=render or problem)
 
@@ -369,7 +374,7 @@ async def test_values_do_not_show_their_secrets() -> None:
     request = AuthRequest(scope, path="/", moment=guard.moment())
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["HS256"], keys=Secret(SIGNING_KEY))
     jwk = {"kty": "oct", "k": base64.urlsafe_b64encode(SIGNING_KEY.encode()).decode().rstrip("=")}
-    predicate: Predicate = lambda principal, params: principal.subject == CANARY  # noqa: E731
+    owns: Predicate = lambda principal, params: principal.subject == CANARY  # noqa: E731
     values = [
         request,
         Credentials("bearer", field.encode()),
@@ -384,7 +389,7 @@ async def test_values_do_not_show_their_secrets() -> None:
         PEM(CANARY),
         JWK(jwk),
         JWKSet({"keys": [jwk]}),
-        check("owner", predicate),
+        predicate("owner", owns),
         RequestBodyError(),
     ]
 

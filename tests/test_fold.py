@@ -16,24 +16,24 @@ from authguard.model import Accepted, Rejected
 from authguard.policy.requirements import OPTIONAL, role
 from authguard.policy.rules import Rule
 from authguard.reasons import TOKEN_EXPIRED, Reason
-from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Fold, Folder, Kind
+from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Aggregate, AggregateKey, Aggregator
 from authguard.records.record import Record, record_of
 from tests.minting import NOW
 from tests.schemes.logins import Clock
 from tests.test_record import ALICE, FORGERIES, NASTY
 from tests.test_request import WRONG, Badge, Endpoint, drive, fields, http, websocket
 
-KIND = Kind("badge.wrong", "192.0.2.7", "/admin")
+KIND = AggregateKey("badge.wrong", "192.0.2.7", "/admin")
 
 
 class Minute:
     """A folder, and what it tells."""
 
     def __init__(self) -> None:
-        self.folder = Folder()
+        self.folder = Aggregator()
         self.ticks = 500.0
 
-    def count(self, kind: Kind = KIND, subject: str | None = None) -> Fold | None:
+    def count(self, kind: AggregateKey = KIND, subject: str | None = None) -> Aggregate | None:
         """One more."""
         now = NOW + self.ticks
         return self.folder.count(kind, logging.WARNING, ticks=self.ticks, now=now, subject=subject)
@@ -95,16 +95,16 @@ def test_the_next_minute_begins_anew() -> None:
 
 
 KINDS = [
-    Kind("badge.old", "192.0.2.7", "/admin"),
-    Kind("badge.wrong", "192.0.2.8", "/admin"),
-    Kind("badge.wrong", "192.0.2.7", "/other"),
-    Kind("badge.wrong", None, "/admin"),
-    Kind("badge.wrong", "192.0.2.7", None),
+    AggregateKey("badge.old", "192.0.2.7", "/admin"),
+    AggregateKey("badge.wrong", "192.0.2.8", "/admin"),
+    AggregateKey("badge.wrong", "192.0.2.7", "/other"),
+    AggregateKey("badge.wrong", None, "/admin"),
+    AggregateKey("badge.wrong", "192.0.2.7", None),
 ]
 
 
 @pytest.mark.parametrize("other", KINDS)
-def test_another_reason_client_or_rule_is_counted_by_itself(other: Kind) -> None:
+def test_another_reason_client_or_rule_is_counted_by_itself(other: AggregateKey) -> None:
     """A flood of one hides nothing of another."""
     minute = Minute()
     for _ in range(1000):
@@ -117,13 +117,13 @@ def test_no_more_than_so_many_rows_are_kept() -> None:
     """Beyond them, what is new is counted by its reason alone, and folded as anything else."""
     minute = Minute()
 
-    folds = [minute.count(Kind("badge.wrong", f"192.0.2.{n}", None)) for n in range(5000)]
+    folds = [minute.count(AggregateKey("badge.wrong", f"192.0.2.{n}", None)) for n in range(5000)]
 
     assert len(minute.folder) == OWN_ROWS + 1 <= MOST_ROWS
     assert folds[: OWN_ROWS + 20] == [None] * (OWN_ROWS + 20)
     last = folds[-1]
     assert last is not None
-    assert (last.kind, last.count) == (Kind("badge.wrong", "*", "*"), 5000 - OWN_ROWS)
+    assert (last.kind, last.count) == (AggregateKey("badge.wrong", "*", "*"), 5000 - OWN_ROWS)
 
 
 def test_reasons_without_end_make_no_rows_without_end() -> None:
@@ -135,7 +135,7 @@ def test_reasons_without_end_make_no_rows_without_end() -> None:
     told = []
     for number in range(3000):
         told += minute.over()
-        minute.count(Kind(f"badge.r{number}", "192.0.2.9", None))
+        minute.count(AggregateKey(f"badge.r{number}", "192.0.2.9", None))
         assert len(minute.folder) <= MOST_ROWS
 
     assert told == [("192.0.2.7", 25)]
@@ -146,7 +146,7 @@ def test_at_the_end_all_is_told() -> None:
     minute = Minute()
     for client, count in [("a", 40), ("b", 5), ("c", 32), ("d", 21)]:
         for _ in range(count):
-            minute.count(Kind("badge.wrong", client, None))
+            minute.count(AggregateKey("badge.wrong", client, None))
 
     assert [(fold.kind.client, fold.count) for fold in minute.folder.rest()] == [("a", 40), ("d", 21)]
     assert (len(minute.folder), minute.folder.rest()) == (0, [])
@@ -174,9 +174,9 @@ def test_several_threads_lose_no_count() -> None:
 # --- What a fold knows ------------------------------------------------------------------------------------------------
 
 
-def folded(*subjects: str | None) -> Fold:
+def folded(*subjects: str | None) -> Aggregate:
     """A fold of these."""
-    fold = Fold(KIND, logging.WARNING, 0.0, NOW, NOW)
+    fold = Aggregate(KIND, logging.WARNING, 0.0, NOW, NOW)
     for number, subject in enumerate(subjects):
         fold.add(NOW + number, subject)
     return fold
@@ -227,7 +227,7 @@ class Site:
             "alice": Accepted(ALICE),
             "wrong": Rejected(WRONG),
             "mallory": Rejected(WRONG, "mallory"),
-            "expired": Rejected(TOKEN_EXPIRED, "alice", proven=True),
+            "expired": Rejected(TOKEN_EXPIRED, "alice", authenticated=True),
             "down": BackendUnavailable("lost"),
             "often": Rejected(Reason("badge.often", 429)),
             "odd": Rejected(Reason("badge.odd", 400)),
@@ -352,7 +352,7 @@ async def test_who_presents_nothing_is_folded_at_his_own_level(caplog: pytest.Lo
     """INFO; and where nobody listens to that, nothing is counted."""
     site = Site()
     await site.ask(None, 40)
-    unheard = len(site.guard._teller._folder)
+    unheard = len(site.guard._recorder._aggregator)
     caplog.set_level(logging.INFO)
 
     await site.ask(None, 40)
@@ -424,7 +424,7 @@ async def test_a_silent_guard_counts_nothing(caplog: pytest.LogCaptureFixture) -
 
     await site.ask(times=100)
 
-    assert (caplog.records, len(site.guard._teller._folder), len(site.seen)) == ([], 0, 100)
+    assert (caplog.records, len(site.guard._recorder._aggregator), len(site.seen)) == ([], 0, 100)
 
 
 async def test_without_hooks_nothing_folded_is_formatted(monkeypatch: pytest.MonkeyPatch) -> None:

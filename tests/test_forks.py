@@ -22,14 +22,14 @@ FORKING = """
     nonces = MemoryNonces()
     nonces.begin(1000.0)
     scheme = Digest(store, realm="orders", secret=PER_PROCESS, nonces=nonces)
-    opened = scheme._mint._keys
+    opened = scheme._nonce_service._keys
     nonces._lock.acquire()  # as another thread may have it
     child = os.fork()
     if child:
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     nonces.begin(2000.0)
     fresh = nonces.claim_now(b"n", 1, minted_at=1500.0, expires_at=1800.0, now=1501.0)
-    print(scheme._mint._keys == opened, fresh.name, flush=True)
+    print(scheme._nonce_service._keys == opened, fresh.name, flush=True)
     os._exit(0)
 """
 
@@ -47,7 +47,7 @@ def test_what_lives_is_renewed() -> None:
     """And what is gone is forgotten."""
     kept, gone = Counted(), Counted()
     for one in (kept, gone):
-        fork.renew_in_forks(one)
+        fork.renew_after_fork(one)
     del gone
 
     fork._renew()

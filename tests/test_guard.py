@@ -15,7 +15,7 @@ from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable, ConfigurationError, InvalidSignature
 from authguard.model import Accepted, Decision, Denied, Granted, Header, Moment, Outcome, Principal, Rejected, Unmet
 from authguard.policy.combinators import all_of, any_of
-from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, check, role, scopes, step_up, via
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, predicate, role, scopes, step_up, via
 from authguard.policy.rules import Match, Rule
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -55,14 +55,14 @@ async def decide(
     authorization: str | None = "Badge alice",
     path: str = "/",
     method: str = "GET",
-    proven: Principal | None = None,
+    authenticated: Principal | None = None,
     **others: str,
 ) -> Decision:
     """What the guard decides."""
     match = guard.table.match(method, path)
     assert isinstance(match, Match)
     scope = http(path, method, fields(authorization, **others))
-    return await guard.decide(AuthRequest(scope, path=path, moment=guard.moment()), match, proven)
+    return await guard.decide(AuthRequest(scope, path=path, moment=guard.moment()), match, authenticated)
 
 
 async def refusal(*asked: Any, **more: Any) -> Denied:
@@ -97,7 +97,7 @@ async def test_a_principal_that_names_its_scheme_is_passed_on_as_it_is() -> None
 
 async def test_a_scheme_that_rejects_is_told_with_all_it_said() -> None:
     """Reason, subject and whether that was proven, facts, headers; and the scheme that was tried."""
-    outcome = Rejected(TOKEN_EXPIRED, "alice", {"expired_by": 4.2}, [(b"x-a", b"1")], proven=True)
+    outcome = Rejected(TOKEN_EXPIRED, "alice", {"expired_by": 4.2}, [(b"x-a", b"1")], authenticated=True)
 
     denied = await refusal(made(Badge(table={"alice": outcome})))
 
@@ -159,7 +159,7 @@ async def test_an_unlisted_method_is_closed_to_everybody() -> None:
 
 async def test_the_parameters_of_the_pattern_reach_a_check_of_the_policy() -> None:
     """Owners only."""
-    owner = check("owner", lambda principal, params: params["name"] == principal.subject)
+    owner = predicate("owner", lambda principal, params: params["name"] == principal.subject)
     guard = made(rules=[Rule("/o/{name}", owner)])
 
     assert isinstance(await decide(guard, path="/o/alice"), Granted)
@@ -174,7 +174,7 @@ IMPLIES = {"admin": {"editor"}, "editor": {"reader"}}
 @pytest.mark.parametrize("wanted", ["admin", "editor", "reader"])
 async def test_implied_roles_are_had(wanted: str) -> None:
     """However far down."""
-    guard = made(rules=[Rule("/**", role(wanted))], implies=IMPLIES)
+    guard = made(rules=[Rule("/**", role(wanted))], role_hierarchy=IMPLIES)
 
     decision = await decide(guard)
 
@@ -185,7 +185,7 @@ async def test_implied_roles_are_had(wanted: str) -> None:
 async def test_roles_are_implied_downward_only() -> None:
     """A reader is no admin."""
     table = {"alice": Accepted(Principal("alice", roles={"reader", "other"}))}
-    guard = made(Badge(table=table), rules=[Rule("/**", role("admin"))], implies=IMPLIES)
+    guard = made(Badge(table=table), rules=[Rule("/**", role("admin"))], role_hierarchy=IMPLIES)
 
     assert (await refusal(guard)).offered == ("other", "reader")
 
@@ -201,7 +201,7 @@ async def test_a_check_sees_the_principal_as_the_guard_knows_it() -> None:
         seen.append((request.path, principal))
         return principal
 
-    decision = await decide(made(checks=[look], implies=IMPLIES), path="/a")
+    decision = await decide(made(checks=[look], role_hierarchy=IMPLIES), path="/a")
 
     expected = replace(ALICE, roles=frozenset({"admin", "editor", "reader"}))
     assert seen == [("/a", expected)]
@@ -219,7 +219,7 @@ async def test_a_check_may_enrich_a_principal() -> None:
         seen.append(principal.roles)
         return principal
 
-    guard = made(checks=[enrich, look], implies=IMPLIES, rules=[Rule("/**", role("reader"))])
+    guard = made(checks=[enrich, look], role_hierarchy=IMPLIES, rules=[Rule("/**", role("reader"))])
 
     decision = await decide(guard, "Badge bob")
 
@@ -237,7 +237,7 @@ async def test_a_check_may_refuse() -> None:
     """Its reason is the denial's; the subject is the one that was proven, whatever the check says."""
     denied = await refusal(made(checks=[refuse]))
 
-    assert (denied.reason, denied.scheme, denied.subject, denied.proven) == (DISABLED, "badge", "alice", True)
+    assert (denied.reason, denied.scheme, denied.subject, denied.authenticated) == (DISABLED, "badge", "alice", True)
     assert denied.facts == {"since": 7}
 
 
@@ -342,7 +342,7 @@ async def test_a_time_out_of_a_checks_own_is_not_our_deadline() -> None:
 
 # --- Which credentials ------------------------------------------------------------------------------------------------
 
-KEY, COOKIE = Field("key", b"x-key"), Field("cookie", b"x-cookie", ambient=True)
+KEY, COOKIE = Field("key", b"x-key"), Field("cookie", b"x-cookie", sent_by_browsers=True)
 THREE = {"key": Badge("key", carrier=KEY), "cookie": Badge("cookie", carrier=COOKIE), "badge": Badge()}
 
 #: Fields by name, the rule's requirement, and who passes by which scheme or why nobody does.
@@ -409,7 +409,7 @@ class Fails(Carrier):
     """A carrier that cannot find."""
 
     error: Exception
-    ambient: bool = False
+    sent_by_browsers: bool = False
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         raise self.error
@@ -417,7 +417,9 @@ class Fails(Carrier):
 
 async def test_a_malformed_ambient_credential_yields_to_an_explicit_one_too() -> None:
     """A cookie that another app left there does not lock a client out that sent a good token."""
-    guard = made(Badge("cookie", carrier=Fails(WireError("no cookie of ours", "cookie"), ambient=True)), Badge())
+    guard = made(
+        Badge("cookie", carrier=Fails(WireError("no cookie of ours", "cookie"), sent_by_browsers=True)), Badge()
+    )
 
     decision = await decide(guard)
 
@@ -429,7 +431,7 @@ async def test_a_malformed_ambient_credential_that_nobody_wants_is_nothing(
     requirement: Any, reason: Reason | None
 ) -> None:
     """As a well-formed one is: a scheme that the route does not accept is not judged, by its octets either."""
-    broken = Fails(WireError("no cookie of ours", "session"), ambient=True)
+    broken = Fails(WireError("no cookie of ours", "session"), sent_by_browsers=True)
     guard = made(Badge("cookie", carrier=broken), Badge(), rules=[Rule("/**", requirement)])
 
     decision = await decide(guard, None)
@@ -439,7 +441,7 @@ async def test_a_malformed_ambient_credential_that_nobody_wants_is_nothing(
 
 async def test_of_two_faults_the_explicit_one_is_told() -> None:
     """A malformed cookie hides nothing of a malformed field; alone it is what is told."""
-    broken = Fails(WireError("no cookie of ours", "cookie"), ambient=True)
+    broken = Fails(WireError("no cookie of ours", "cookie"), sent_by_browsers=True)
     guard = made(Badge("cookie", carrier=broken), Badge("old", carrier=broken), Badge())
 
     told = [(await refusal(guard, field)).facts for field in ("Badge\talice", None, "Basic abc")]
@@ -449,7 +451,7 @@ async def test_of_two_faults_the_explicit_one_is_told() -> None:
 
 async def test_an_ambient_carrier_whose_schemes_are_not_accepted_is_not_asked() -> None:
     """Whatever it would have said, this route did not want it."""
-    cookie = Badge("cookie", carrier=Fails(WireError("no cookie of ours"), ambient=True))
+    cookie = Badge("cookie", carrier=Fails(WireError("no cookie of ours"), sent_by_browsers=True))
     guard = made(cookie, Badge(), default=via("badge"))
 
     assert (await refusal(guard, None)).reason is CREDENTIALS_MISSING
@@ -662,7 +664,7 @@ class Slow(Badge):
     """It takes its time."""
 
     def __init__(self, clocks: Clocks, seconds: float, principal: Principal) -> None:
-        super().__init__(table={"alice": Accepted(principal, [(b"x-a", b"1")])}, tells_login=True)
+        super().__init__(table={"alice": Accepted(principal, [(b"x-a", b"1")])}, reports_login_time=True)
         self.clocks, self.seconds = clocks, seconds
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
@@ -692,7 +694,7 @@ async def test_a_long_wait_reads_the_clock_again_before_granting() -> None:
 
     assert isinstance(decision, Denied)
     assert reads == 2
-    assert (decision.reason, decision.scheme, decision.subject, decision.proven) == (
+    assert (decision.reason, decision.scheme, decision.subject, decision.authenticated) == (
         CREDENTIALS_EXPIRED,
         "badge",
         "alice",
@@ -775,9 +777,9 @@ MISTAKES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("leeway", (Badge(),), {"leeway": -1}),
     ("leeway", (Badge(),), {"leeway": math.nan}),
     ("leeway", (Badge(),), {"leeway": 301}),
-    ("implies", (Badge(),), {"implies": {"admin": "editor"}}),
-    ("implies", (Badge(),), {"implies": {"a": {"b"}, "b": {"a"}}}),
-    ("implies", (Badge(),), {"implies": [("a", {"b"})]}),
+    ("role_hierarchy", (Badge(),), {"role_hierarchy": {"admin": "editor"}}),
+    ("role_hierarchy", (Badge(),), {"role_hierarchy": {"a": {"b"}, "b": {"a"}}}),
+    ("role_hierarchy", (Badge(),), {"role_hierarchy": [("a", {"b"})]}),
     ("checks", (Badge(),), {"checks": [None]}),
     ("checks", (Badge(),), {"checks": refuse}),
     ("hooks", (Badge(),), {"hooks": ["print"]}),
@@ -815,4 +817,4 @@ def test_a_step_up_needs_one_scheme_that_tells_the_login() -> None:
     """One of several will do."""
     rules = [Rule("/a", step_up(acr="gold"))]
 
-    assert Guard(Badge(), Badge("bearer", tells_login=True), rules=rules).table.rules == tuple(rules)
+    assert Guard(Badge(), Badge("bearer", reports_login_time=True), rules=rules).table.rules == tuple(rules)

@@ -28,7 +28,7 @@ from authguard import (
     Rule,
     Unmet,
     all_of,
-    check,
+    predicate,
     role,
     scopes,
     step_up,
@@ -168,14 +168,14 @@ async def test_a_lock_whose_asker_was_cancelled_can_be_asked_again() -> None:
         (role("boss"), "Pass alice", 403, "role.missing", []),
         (scopes("write"), "Badge alice", 403, "scope.missing", ["Badge"]),
         (step_up(max_age=5), "Badge alice", 401, "step_up.required", ["Badge"]),
-        (check("never", lambda principal, params: False), "Badge alice", 403, "check.refused", ["Badge"]),
+        (predicate("never", lambda principal, params: False), "Badge alice", 403, "check.refused", ["Badge"]),
     ],
 )
 async def test_a_lock_denies_as_a_rule_does(
     rules: Any, requirement: Requirement, field: str | None, status: int, reason: str, challenges: list[str]
 ) -> None:
     """The same statuses, the same challenges, of those schemes alone that can meet it; one record."""
-    behind = Behind(Badge(tells_login=True), Plain("pass"), rules=rules)
+    behind = Behind(Badge(reports_login_time=True), Plain("pass"), rules=rules)
 
     answer = await behind.ask(locked(requirement), field=field)
 
@@ -214,7 +214,7 @@ async def test_a_check_sees_the_parameters_of_the_route_as_strings() -> None:
         seen.append(params)
         return params["number"] == "7"
 
-    requirement = check("seventh", is_seventh)
+    requirement = predicate("seventh", is_seventh)
     answer = await Behind(rules=OPEN).ask(locked(requirement, path="/orders/{number:int}/{name}"), "/orders/7/x")
 
     assert (answer.status, seen) == (200, [{"number": "7", "name": "x"}])

@@ -54,7 +54,7 @@ FRESH = {"alice": Accepted(Principal("alice", claims={"auth_time": NOW - 540}, e
 async def test_a_lock_goes_by_the_time_at_which_it_is_asked(seconds: float, status: int, body: bytes | None) -> None:
     """A login grows stale and credentials expire while a request, or a WebSocket, is open."""
     clock = Clock(NOW)
-    behind = Behind(Badge(table=FRESH, tells_login=True), clock=clock, monotonic=clock)
+    behind = Behind(Badge(table=FRESH, reports_login_time=True), clock=clock, monotonic=clock)
 
     answer = await behind.ask(passing(clock, seconds, AUTHENTICATED))
 
@@ -86,7 +86,7 @@ async def test_a_verification_that_took_long_reads_the_clock_again() -> None:
 async def test_an_open_route_reads_the_clock_when_its_lock_is_asked() -> None:
     """Not when the request came."""
     clock = Clock(NOW)
-    behind = Behind(Badge(table=FRESH, tells_login=True), rules=OPEN, clock=clock, monotonic=clock)
+    behind = Behind(Badge(table=FRESH, reports_login_time=True), rules=OPEN, clock=clock, monotonic=clock)
 
     answer = await behind.ask(passing(clock, 130, AUTHENTICATED))
 

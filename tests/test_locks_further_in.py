@@ -72,7 +72,7 @@ def test_a_lock_says_where_it_was_said() -> None:
     def requires_of_ones_own() -> Lock:
         return lock(role("admin"))
 
-    assert requires_of_ones_own().said.startswith(__file__)
+    assert requires_of_ones_own().location.startswith(__file__)
     assert requires_of_ones_own() == requires_of_ones_own()
 
 

@@ -34,8 +34,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authguard.asgi.locks import allows
-from authguard.asgi.request_context import Manner, Passage
-from authguard.asgi.router_paths import Routing
+from authguard.asgi.request_context import MiddlewareOptions, Passage
+from authguard.asgi.router_paths import RouterPaths
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.middleware import AuthGuardMiddleware
@@ -421,7 +421,7 @@ def test_the_path_is_what_the_router_matches(root: str, prefix: str, parts: Sequ
     """For every root_path and path, the one of Starlette's own router."""
     scope = http(prefix + "".join(parts), root_path=root)
 
-    assert Routing(None).read(scope)[0] == get_route_path(scope)
+    assert RouterPaths(None).read(scope)[0] == get_route_path(scope)
 
 
 @given(own=roots, root=roots, prefix=roots, parts=below)
@@ -430,7 +430,7 @@ def test_an_apps_own_root_path_is_the_one_that_counts(own: str, root: str, prefi
     path = prefix + "".join(parts)
 
     app = SimpleNamespace(root_path=own)
-    read, _ = Routing(app).read(http(path, root_path=root))
+    read, _ = RouterPaths(app).read(http(path, root_path=root))
 
     assert read == get_route_path(http(path, root_path=own or root))
 
@@ -1067,8 +1067,8 @@ async def _pass(request: AuthRequest, principal: Principal) -> Principal:
 @pytest.mark.parametrize("checks", [[], [_pass]])
 async def test_an_inner_guard_knows_by_its_own_words_what_a_role_implies(checks: list[Any]) -> None:
     """Whether it has checks is no matter of that."""
-    rules, implies = [Rule("/x", role("editor"))], {"admin": {"editor"}}
-    nested = Nested(inner={"rules": rules, "implies": implies, "checks": checks})
+    rules, role_hierarchy = [Rule("/x", role("editor"))], {"admin": {"editor"}}
+    nested = Nested(inner={"rules": rules, "role_hierarchy": role_hierarchy, "checks": checks})
 
     answer = await nested.ask()
 
@@ -1101,7 +1101,7 @@ FORGED: list[Callable[[Scope], object]] = [
 
 
 def _of_another_request(scope: Scope) -> Passage:
-    passage = Passage(Manner(Guard(Badge())), scope, "/", None)
+    passage = Passage(MiddlewareOptions(Guard(Badge())), scope, "/", None)
     passage.principal = ALICE
     return passage
 

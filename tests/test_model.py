@@ -217,5 +217,5 @@ def test_outcomes_and_decisions_begin_empty() -> None:
 
     assert [(dict(value.facts), tuple(value.response_headers)) for value in made] == [({}, ())] * 4
     assert (dict(Unmet(TOKEN_EXPIRED).facts), Unmet(TOKEN_EXPIRED).missing) == ({}, ())
-    assert (Denied(TOKEN_EXPIRED).proven, Rejected(TOKEN_EXPIRED).proven) == (False, False)
+    assert (Denied(TOKEN_EXPIRED).authenticated, Rejected(TOKEN_EXPIRED).authenticated) == (False, False)
     assert Rejected(TOKEN_EXPIRED).facts is not Rejected(TOKEN_EXPIRED).facts

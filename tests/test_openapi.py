@@ -29,7 +29,7 @@ from authguard.core.responses import PROBLEM, problem
 from authguard.model import Denied, Moment
 from authguard.openapi import Operation, describe
 from authguard.policy.requirements import UNLISTED
-from tests.fastapi.users import Directory, Signed, guarded
+from tests.fastapi.users import DirectoryVerifier, Signed, guarded
 from tests.test_request import http
 
 EMPTY: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}}
@@ -110,7 +110,7 @@ def test_up_to_3_0_scopes_are_named_for_oauth2_alone(version: str, told: list[st
         (via("bearer"), {}, [*ALWAYS, "403"]),
         (AUTHENTICATED, {"guard": guarded(checks=[_let_by])}, [*ALWAYS, "403", "429"]),
         (AUTHENTICATED, {"method": "POST"}, [*ALWAYS, "403", "429"]),
-        (AUTHENTICATED, {"guard": Guard(Basic(Directory(), realm="x", attempts=None))}, ALWAYS),
+        (AUTHENTICATED, {"guard": Guard(Basic(DirectoryVerifier(), realm="x", throttle=None))}, ALWAYS),
         (AUTHENTICATED, {"guard": Guard(Signed())}, [*ALWAYS, "413", "429"]),
         (AUTHENTICATED, {"guard": Guard(Signed()), "method": "POST"}, [*ALWAYS, "413", "429"]),
     ],

@@ -26,7 +26,7 @@ from authguard.reasons import HASHING_BUSY
 PASSWORD = "correct horse battery"
 
 
-class Gate:
+class GuardLayer:
     """A job that does not end before it is let."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class Gate:
 
 
 @pytest.fixture(name="gate")
-def _gate() -> Iterator[Gate]:
-    gate = Gate()
+def _gate() -> Iterator[GuardLayer]:
+    gate = GuardLayer()
     yield gate
     gate.open()
 
@@ -60,7 +60,7 @@ def _waiting(pool: Pool) -> object:
 
 
 @asynccontextmanager
-async def _held(pool: Pool, gate: Gate) -> AsyncIterator[None]:
+async def _held(pool: Pool, gate: GuardLayer) -> AsyncIterator[None]:
     """The pool's only thread is busy with this gate; on the way out it is opened."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, gate)
@@ -96,7 +96,7 @@ async def test_what_the_job_raises_is_raised_at_the_caller(error: BaseException)
 async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
     """Two threads run two jobs side by side, and a third job waits."""
     pool = Pool(threads=2)
-    gates = [Gate(), Gate(), Gate()]
+    gates = [GuardLayer(), GuardLayer(), GuardLayer()]
     health = {}
 
     async with anyio.create_task_group() as tasks:
@@ -111,7 +111,7 @@ async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
     assert pool.health() == {"threads": 2, "working": 0, "waiting": 0, "most_waiting": 64}
 
 
-async def test_a_full_queue_refuses_at_once(gate: Gate) -> None:
+async def test_a_full_queue_refuses_at_once(gate: GuardLayer) -> None:
     """Who finds the queue full is told so, and those who wait keep their places."""
     pool = Pool(threads=1, deadline=60, waiting=2)
     results: list[int] = []
@@ -132,10 +132,10 @@ async def test_a_full_queue_refuses_at_once(gate: Gate) -> None:
     assert sorted(results) == [1, 2]
 
 
-async def test_who_waits_too_long_is_refused(gate: Gate) -> None:
+async def test_who_waits_too_long_is_refused(gate: GuardLayer) -> None:
     """At the deadline the caller is told that the pool is busy, and the place in the queue is free again."""
     pool = Pool(threads=1, deadline=60)
-    job = Gate()
+    job = GuardLayer()
 
     async with _held(pool, gate):
         pool._deadline = 0.01
@@ -149,10 +149,10 @@ async def test_who_waits_too_long_is_refused(gate: Gate) -> None:
     assert job.runs == 0
 
 
-async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: Gate) -> None:
+async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: GuardLayer) -> None:
     """A client that goes away frees its place in the queue, and its password is never hashed."""
     pool = Pool(threads=1, deadline=60, waiting=1)
-    job = Gate()
+    job = GuardLayer()
 
     async with _held(pool, gate):
         async with anyio.create_task_group() as tasks:
@@ -166,7 +166,7 @@ async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: Gate) -> Non
     assert job.runs == 0
 
 
-async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: Gate) -> None:
+async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: GuardLayer) -> None:
     """A job that has begun runs to its end alone; who asked for it is let go at once."""
     pool = Pool(threads=1, deadline=60)
 
@@ -209,7 +209,7 @@ def test_loops_of_both_kinds_share_a_pool() -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: Gate) -> None:
+def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: GuardLayer) -> None:
     """What a loop leaves behind when it ends does no harm to the thread, which serves the next loop."""
     pool = Pool(threads=1, deadline=60)
 
@@ -321,7 +321,7 @@ def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
     assert held == [False]
 
 
-async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: Gate) -> None:
+async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: GuardLayer) -> None:
     """The cancellation carries the frames that it went through, and no password in them."""
     pool = Pool(threads=1, deadline=60)
     made: list[weakref.ref[Password]] = []
@@ -344,7 +344,7 @@ async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: Gate) -> None:
     assert held == [False]
 
 
-async def test_a_job_that_was_refused_is_not_held(gate: Gate) -> None:
+async def test_a_job_that_was_refused_is_not_held(gate: GuardLayer) -> None:
     """A password that never got a thread is gone with its request."""
     pool = Pool(threads=1, deadline=60)
 
@@ -356,7 +356,7 @@ async def test_a_job_that_was_refused_is_not_held(gate: Gate) -> None:
             assert password() is None
 
 
-async def test_a_traceback_with_locals_shows_no_password(gate: Gate) -> None:
+async def test_a_traceback_with_locals_shows_no_password(gate: GuardLayer) -> None:
     """What tools print of the pool's frames holds neither the job nor what it was called with."""
     pool = Pool(threads=1, deadline=60)
     shown = ""
@@ -392,7 +392,7 @@ def _held_elsewhere(lock: threading.Condition) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_has_a_pool_of_its_own(gate: Gate) -> None:
+def test_a_fork_has_a_pool_of_its_own(gate: GuardLayer) -> None:
     """A child answers with threads of its own, though its parent's are busy and one held the lock as it was forked."""
     pool = Pool(threads=1, deadline=60)
     parent = threading.Thread(target=anyio.run, args=(pool.run, gate))

@@ -223,7 +223,7 @@ def test_it_stands_in_the_table_as_public() -> None:
     """With the line that said so."""
     (rule,) = guarded().table.rules
 
-    assert (str(rule), rule.said.startswith(__file__)) == (f"GET {PATH} PUBLIC", True)
+    assert (str(rule), rule.location.startswith(__file__)) == (f"GET {PATH} PUBLIC", True)
 
 
 def test_the_audit_lists_it() -> None:

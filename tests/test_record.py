@@ -32,7 +32,7 @@ from authguard.reasons import (
 )
 from authguard.records import record as module
 from authguard.records.record import CLIP, Record, escaped, failure, level_of, record_of
-from authguard.records.recorder import Teller
+from authguard.records.recorder import Recorder
 from tests.test_request import WRONG, Badge, Endpoint, Exchange, drive, fields, http, made
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -470,16 +470,16 @@ from uvicorn.config import LOGGING_CONFIG
 from authguard.model import Denied, Granted, Moment, Principal
 from authguard.policy.requirements import AUTHENTICATED, role
 from authguard.reasons import CREDENTIALS_MISSING, KEYS_UNAVAILABLE, ROLE_MISSING
-from authguard.records.recorder import Teller
+from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
 
 logging.config.dictConfig(LOGGING_CONFIG)
 scope = {"type": "http", "method": "GET", "path": "/admin", "headers": [], "client": ("192.0.2.7", 1)}
 request = AuthRequest(scope, path="/admin", moment=Moment(0.0, 0.0))
 denied = Denied(ROLE_MISSING, "bearer", "alice", True, role("admin"), missing=("admin",))
-teller = Teller((), to_log=True, monotonic=lambda: 0.0)
+recorder = Recorder((), to_log=True, monotonic=lambda: 0.0)
 for decision in (denied, Denied(CREDENTIALS_MISSING), Denied(KEYS_UNAVAILABLE), Granted(None, AUTHENTICATED)):
-    teller.tell(request, decision)
+    recorder.record(request, decision)
 """
 
 
@@ -505,7 +505,7 @@ def test_structlog_sees_the_facts(caplog: pytest.LogCaptureFixture) -> None:
     )
     denied = Denied(TOKEN_EXPIRED, "bearer", "alice", True, role("admin"), facts={"expired_by": 4.2})
 
-    Teller((), to_log=True, monotonic=lambda: 0.0).tell(made(), denied)
+    Recorder((), to_log=True, monotonic=lambda: 0.0).record(made(), denied)
     found = json.loads(formatter.format(caplog.records[0]))
 
     assert found["event"] == "denied token.expired: GET / 401 bearer alice expired_by=4.2s"

@@ -25,14 +25,14 @@ WRONG = Reason("badge.wrong", 401, "invalid_token")
 TABLE: Mapping[str, object] = {
     "alice": Accepted(Principal("alice", roles={"admin"}, scopes={"read"})),
     "bob": Accepted(Principal("bob")),
-    "expired": Rejected(TOKEN_EXPIRED, "alice", {"expired_by": 4.2}, proven=True),
+    "expired": Rejected(TOKEN_EXPIRED, "alice", {"expired_by": 4.2}, authenticated=True),
 }
 
 
 class Badge(Scheme):
     """A scheme that judges by a table, and counts. An exception in the table is raised."""
 
-    explains_forbidden = True
+    challenges_on_403 = True
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Badge(Scheme):
         carrier: Carrier = AUTHORIZATION,
         services: Sequence[Service] = (),
         reads_body: bool = False,
-        tells_login: bool = False,
+        reports_login_time: bool = False,
     ) -> None:
         self.name, self.carrier, self.services = name, carrier, services
-        self.reads_body, self.tells_login = reads_body, tells_login
+        self.reads_body, self.reports_login_time = reads_body, reports_login_time
         self.table = table
         self.presented: list[str] = []
 
@@ -64,7 +64,7 @@ class Badge(Scheme):
 class Plain(Badge):
     """As Basic: it has no way to say what was wrong, so that a 403 takes no challenge."""
 
-    explains_forbidden = False
+    challenges_on_403 = False
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         return (Challenge(self.name.title(), {"realm": "tests"}),)
@@ -76,7 +76,7 @@ class Field(Carrier):
 
     scheme: str
     name: bytes
-    ambient: bool = False
+    sent_by_browsers: bool = False
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         return [Credentials(self.scheme, line) for line in request.lines(self.name)]

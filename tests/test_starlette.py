@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from authguard import AUTHENTICATED, role
-from authguard.asgi.locks import put_on
+from authguard.asgi.locks import lock_marker
 from authguard.starlette import requires
 from tests.behind import OPEN, Behind
 from tests.test_request import drive, fields, http, websocket
@@ -164,7 +164,7 @@ async def test_several_locks() -> None:
         return ADMIN(lock(lambda request: FINE))
 
     assert await both(make) == [200, 403]
-    assert [str(one.requirement) for one in put_on(make(BOSS))] == ["role(admin)", "role(boss)"]
+    assert [str(one.requirement) for one in lock_marker(make(BOSS))] == ["role(admin)", "role(boss)"]
 
 
 def wrapping(endpoint: Any) -> Any:
@@ -190,7 +190,7 @@ async def test_other_decorators_above_and_below() -> None:
         403,
         200,
     ]
-    assert [str(one.requirement) for one in put_on(above)] == ["role(boss)"]
+    assert [str(one.requirement) for one in lock_marker(above)] == ["role(boss)"]
 
 
 def test_the_function_looks_as_it_did() -> None:
@@ -204,11 +204,11 @@ def test_the_function_looks_as_it_did() -> None:
 
     assert inspect.signature(locked) == inspect.signature(endpoint)
     assert (locked.__name__, locked.__doc__) == ("endpoint", "Orders.")
-    assert put_on(endpoint) == ()
+    assert lock_marker(endpoint) == ()
 
 
 def test_a_lock_tells_where_it_was_laid() -> None:
     """For the audit: this file."""
-    (lock,) = put_on(requires(AUTHENTICATED)(lambda request: FINE))
+    (lock,) = lock_marker(requires(AUTHENTICATED)(lambda request: FINE))
 
-    assert lock.said.rpartition(":")[0] == __file__
+    assert lock.location.rpartition(":")[0] == __file__

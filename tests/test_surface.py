@@ -66,7 +66,7 @@ def test_a_route_is_told_with_its_methods_its_name_and_its_place() -> None:
     """HEAD goes with GET; a WebSocket is a method of its own."""
     found = endpoints(Starlette(routes=[Route("/a", page, methods=["GET", "post"]), WebSocketRoute("/b", page)]))
 
-    assert [(one.kind, one.methods, one.path, one.name, one.said) for one in found] == [
+    assert [(one.kind, one.methods, one.path, one.name, one.location) for one in found] == [
         ("http", ("GET", "POST"), "/a", "page", line_of("async def page")),
         ("websocket", ("WEBSOCKET",), "/b", "page", line_of("async def page")),
     ]
@@ -228,14 +228,14 @@ def test_a_class_is_told_by_its_methods() -> None:
         (("QUERY",), "/u", "Users.query", []),
         (("POST",), "/v", "Users.post", []),
     ]
-    assert found[0].said == line_of('    @locked(role("reader"))')
+    assert found[0].location == line_of('    @locked(role("reader"))')
 
 
 def test_a_class_that_dispatches_by_itself_is_told_whole() -> None:
     """Nobody knows which of its methods it asks."""
     found = one(Route("/u", Dispatching))
 
-    assert (found.methods, asked(found), found.said) == (("*",), [], line_of("class Dispatching"))
+    assert (found.methods, asked(found), found.location) == (("*",), [], line_of("class Dispatching"))
 
 
 def test_a_socket_class_is_locked_by_its_beginning() -> None:
@@ -259,7 +259,7 @@ def test_the_locks_of_a_function_are_found_behind_what_wraps_it() -> None:
     twice = locked(role("one"))(locked(role("two"))(page))
 
     for endpoint in (twice, functools.partial(twice), functools.partial(functools.partial(twice))):
-        assert (asked(one(Route("/a", endpoint))), one(Route("/a", endpoint)).said) == (
+        assert (asked(one(Route("/a", endpoint))), one(Route("/a", endpoint)).location) == (
             ["role(one)", "role(two)"],
             line_of("async def page"),
         )
@@ -426,4 +426,4 @@ def test_code_without_a_file_has_no_place() -> None:
 
     found = one(Mount("/a", names["Odd"]()))
 
-    assert (found.name, found.said) == ("Odd", "")
+    assert (found.name, found.location) == ("Odd", "")

@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware
-from authguard.asgi.router_paths import Routing
+from authguard.asgi.router_paths import RouterPaths
 from authguard.audit.route_discovery import endpoints
 from authguard.policy.path_pattern import parse_pattern
 from tests.test_request import drive, fields, http
@@ -62,7 +62,7 @@ def test_an_app_with_more_ways_than_anybody_can_count_is_walked_for_a_while() ->
 
     assert {one.kind for one in found} == {"http", "unseen"}
     assert len(found) < 10_000
-    assert Routing(doubled(20)).read({"path": "/a/x", "root_path": "/api"})[1] is not None
+    assert RouterPaths(doubled(20)).read({"path": "/a/x", "root_path": "/api"})[1] is not None
     assert time.monotonic() - started < 30
 
 
@@ -71,9 +71,9 @@ def test_more_routers_than_are_looked_at_may_read_anything_anew(monkeypatch: pyt
     app = Starlette(routes=[Mount("", Router(routes=[Route("/x", page)])) for _ in range(8)])
     scope = {"path": "/x", "root_path": "/api"}
 
-    assert Routing(app).read(scope)[1] is None
+    assert RouterPaths(app).read(scope)[1] is None
     monkeypatch.setattr("authguard.asgi.router_paths._MOST_ROUTERS", 4)
-    assert Routing(app).read(scope)[1] is not None
+    assert RouterPaths(app).read(scope)[1] is not None
 
 
 @pytest.mark.parametrize("made", [AsyncMock, lambda: Extension(None)])
@@ -86,7 +86,7 @@ def test_an_endpoint_that_wraps_without_end_is_unseen(made: Any) -> None:
     found = one(Route("/a", endpoint, methods=["POST"]))
 
     assert (found.kind, found.methods, found.path, found.locks) == ("unseen", ("*",), "/a", ())
-    assert Routing(Starlette(routes=[Route("/a", endpoint)])).read({"path": "/a", "root_path": "/api"})[1] is None
+    assert RouterPaths(Starlette(routes=[Route("/a", endpoint)])).read({"path": "/a", "root_path": "/api"})[1] is None
 
 
 def test_a_router_in_middleware_without_end_is_unseen() -> None:

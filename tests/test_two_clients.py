@@ -91,7 +91,7 @@ def test_by_turns(loops: tuple[Loop, Loop], remember: float | None) -> None:
 @pytest.mark.parametrize("path", ["/ruled", "/locked"])
 def test_at_the_same_time(loops: tuple[Loop, Loop], path: str) -> None:
     """From two threads, the same login and the same wrong one; neither waits for what the other has under way."""
-    both, hasher = clients(loops, remember=None, attempts=None)
+    both, hasher = clients(loops, remember=None, throttle=None)
 
     def work(client: TestClient) -> list[int]:
         return [get(client, path, password) for password in ("wonderland", "wrong") * 5]

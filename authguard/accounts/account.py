@@ -70,7 +70,7 @@ def fill(
 class Verdict(Enum):
     """What a hasher says of a password and a stored hash."""
 
-    FITS = auto()
+    MATCH = auto()
     WRONG = auto()
     #: The format cannot tell this password from its own beginning (bcrypt reads 72 octets), or no password is so long.
     TOO_LONG = auto()
@@ -89,7 +89,7 @@ class PasswordHasher(Protocol):
         """A new hash in the format that new passwords get. ``ValueError`` for a password that it cannot take."""
         ...
 
-    def outdated(self, stored: str) -> bool:
+    def needs_rehash(self, stored: str) -> bool:
         """Whether a better format or cost is used for new passwords."""
         ...
 
@@ -97,7 +97,7 @@ class PasswordHasher(Protocol):
         """Whether this is a hash in a format that is read here, and all of it. Verifies nothing, and costs little."""
         ...
 
-    def holds_lock(self, stored: str) -> bool:
+    def blocks_gil(self, stored: str) -> bool:
         """Whether verifying this format keeps the interpreter lock from every other thread for long."""
         ...
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Index(Generic[T]):
+class DigestIndex(Generic[T]):
     """``named`` is by (realm, algorithm) and by name, both in the form NFC. All is hashed while it is built."""
 
     named: Mapping[tuple[str, str], Mapping[str, T]] = field(repr=False)

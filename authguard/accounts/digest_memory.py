@@ -10,7 +10,7 @@ from typing import Protocol
 
 from authguard.accounts.account import Account
 from authguard.accounts.digest_account import DIGITS, DigestAccount, check_realm, digest_ha1, hash_of
-from authguard.accounts.digest_index import Index
+from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import roles_by_name
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import BACKEND_FAILED
@@ -41,7 +41,7 @@ class MemoryDigests:
 
     def __init__(self, accounts: Iterable[DigestAccount], *, realm: str, algorithm: str = "SHA-256") -> None:
         hash_of(algorithm, "algorithm")
-        self._index = Index({(check_realm(realm), algorithm): _named(accounts, algorithm)})
+        self._index = DigestIndex({(check_realm(realm), algorithm): _named(accounts, algorithm)})
 
     @classmethod
     def of_cleartext(
@@ -70,7 +70,7 @@ class MemoryDigests:
         if strangers := roles.keys() - {nfc(name) for name in users if isinstance(name, str)}:
             raise ConfigurationError("groups", f"{min(strangers)!r} is none of the users")
         store = cls((), realm=realm)
-        store._index = Index(
+        store._index = DigestIndex(
             {(realm, algorithm): _of_cleartext(users, realm, algorithm, roles) for algorithm in wanted}
         )
         return store

@@ -43,7 +43,7 @@ _NOBODY: frozenset[str] = frozenset()
 _MEMBER = re.compile(r"""[ \t]*+(?:"([^"\\]++)"|'([^'\\]++)'|([^ \t"'][^ \t]*+))""")
 
 
-class Membership:
+class GroupMembership:
     """The roles of a name: by an ``AuthGroupFile`` (lines of ``role: name name``), which is watched, or by a mapping.
 
     Raises ``ConfigurationError`` about the argument ``groups``.

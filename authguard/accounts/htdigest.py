@@ -7,8 +7,8 @@ import re
 import time
 
 from authguard.accounts.digest_account import HA1, DigestAccount, check_realm, check_username, digest_ha1
-from authguard.accounts.digest_index import Index
-from authguard.accounts.groups import BLANKS, Groups, Membership, lines
+from authguard.accounts.digest_index import DigestIndex
+from authguard.accounts.groups import BLANKS, GroupMembership, Groups, lines
 from authguard.accounts.watched_file import BadFile, WatchedFile
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
@@ -52,7 +52,7 @@ class HtdigestFile:
         clock: Clock = time.monotonic,
     ) -> None:
         self._digests = WatchedFile(path, _parse, argument="path", clock=clock)
-        self._groups = Membership(groups, clock)
+        self._groups = GroupMembership(groups, clock)
 
     @property
     def at_hand(self) -> bool:
@@ -98,7 +98,7 @@ def check_fits(username: str, realm: str) -> None:
         raise ValueError(msg)
 
 
-def _parse(octets: bytes) -> Index[str]:
+def _parse(octets: bytes) -> DigestIndex[str]:
     found: dict[tuple[str, str], dict[str, str]] = {}
     # The same by what stands in a line: a realm stands in many.
     tables: dict[tuple[str, int], dict[str, str]] = {}
@@ -120,7 +120,7 @@ def _parse(octets: bytes) -> Index[str]:
         names[name] = digest
     if not found:
         raise BadFile("it holds no digest")
-    return Index(found)
+    return DigestIndex(found)
 
 
 def _problem(number: int, line: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from authguard.accounts.account import Account, PasswordHasher
-from authguard.accounts.groups import Groups, Membership, lines
+from authguard.accounts.groups import GroupMembership, Groups, lines
 from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import BadFile, WatchedFile
 from authguard.model import Clock
@@ -45,7 +45,7 @@ class HtpasswdFile:
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
         parse = partial(_parse_users, reads=self.hasher.reads)
         self._users = WatchedFile(path, parse, argument="path", clock=clock)
-        self._groups = Membership(groups, clock)
+        self._groups = GroupMembership(groups, clock)
 
     @property
     def at_hand(self) -> bool:

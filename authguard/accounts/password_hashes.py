@@ -83,9 +83,9 @@ class LibpassHasher:
         if b"\0" in octets:
             return Verdict.WRONG
         if name == "plaintext":
-            return Verdict.FITS if hmac.compare_digest(octets, _octets(stored)) else Verdict.WRONG
+            return Verdict.MATCH if hmac.compare_digest(octets, _octets(stored)) else Verdict.WRONG
         try:
-            return Verdict.FITS if self._context.handler(name).verify(octets, stored) else Verdict.WRONG
+            return Verdict.MATCH if self._context.handler(name).verify(octets, stored) else Verdict.WRONG
         except Exception:  # noqa: BLE001 - the text may quote the hash; what it needs is not installed, or not sound
             return Verdict.UNREADABLE
 
@@ -96,7 +96,7 @@ class LibpassHasher:
             raise ValueError(msg)
         return cast("str", self._context.hash(password))
 
-    def outdated(self, stored: str) -> bool:
+    def needs_rehash(self, stored: str) -> bool:
         """Whether it is of a weaker format than any of ``MAKES``, or cheaper than a new one of its own."""
         found = self._whole(stored)
         if found is None:
@@ -104,7 +104,7 @@ class LibpassHasher:
         name, stored = found
         return name == "plaintext" or bool(self._context.needs_update(stored))
 
-    def holds_lock(self, stored: str) -> bool:
+    def blocks_gil(self, stored: str) -> bool:
         """Whether verifying it keeps the interpreter from every other thread for long."""
         return self.format_of(stored) in _HOLDS_LOCK
 

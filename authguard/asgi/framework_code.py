@@ -5,18 +5,18 @@ from __future__ import annotations
 _KNOWN = frozenset({"fastapi", "starlette"})
 
 
-def vouched(thing: object, *names: str) -> bool:
+def is_framework_method(thing: object, *names: str) -> bool:
     """Whether these methods are the framework's own, neither overridden by a class nor put on the object.
 
     What is said of a class holds where somebody has replaced a method of it, as tracing does to all apps alike.
     """
     mine = getattr(thing, "__dict__", {})
     return not any(name in mine for name in names) and all(
-        maker is None or is_framework(maker) for maker in (_maker(type(thing), name) for name in names)
+        maker is None or is_framework_code(maker) for maker in (_maker(type(thing), name) for name in names)
     )
 
 
-def is_framework(made: object) -> bool:
+def is_framework_code(made: object) -> bool:
     """Whether a class or a function is the framework's."""
     return str(getattr(made, "__module__", "")).partition(".")[0] in _KNOWN
 

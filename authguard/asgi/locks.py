@@ -13,7 +13,7 @@ from authguard.asgi.request_context import Passage
 from authguard.errors import ConfigurationError
 from authguard.model import Principal, Requirement
 from authguard.policy.requirements import PUBLIC, check_requirement
-from authguard.source_location import caller
+from authguard.source_location import caller_location
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Lock:
     """A requirement on one route. ``said`` is where that was said: a file and a line."""
 
     requirement: Requirement
-    said: str = field(default="", compare=False)
+    location: str = field(default="", compare=False)
 
     async def open(self, connection: HTTPConnection) -> Principal | None:
         """Whom the guard proved; None only where the requirement is OPTIONAL. Raises ``AccessDenied``."""
@@ -33,7 +33,7 @@ def lock(requirement: Requirement) -> Lock:
     check_requirement("requirement", requirement)
     if requirement == PUBLIC:
         raise ConfigurationError("requirement", "a lock opens nothing; PUBLIC belongs in the rules")
-    return Lock(requirement, caller(2))
+    return Lock(requirement, caller_location(2))
 
 
 def passage_of(connection: HTTPConnection) -> Passage:
@@ -93,7 +93,7 @@ def _params(connection: HTTPConnection) -> Mapping[str, str]:
     return {name: str(value) for name, value in connection.path_params.items()}
 
 
-def put_on(function: object) -> tuple[Any, ...]:
+def lock_marker(function: object) -> tuple[Any, ...]:
     """What ``requires`` has put on this very object, or what was copied to it."""
     found: tuple[Any, ...] = getattr(function, "__authguard__", ())
     return found

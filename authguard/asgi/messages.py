@@ -85,7 +85,7 @@ class Body:
         self._more = message.get("more_body", False)
 
 
-class Starting:
+class LifespanStart:
     """One lifespan of an app: what it says of its start goes out unless there is a problem, and then it is ended."""
 
     def __init__(self, receive: Receive, send: Send, problem: Callable[[], Exception | None]) -> None:

@@ -28,7 +28,7 @@ from authguard.request import AuthRequest, BodyReader
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class MiddlewareOptions:
     """How one middleware answers: the same for all its requests."""
 
     guard: Guard
@@ -36,7 +36,7 @@ class Manner:
     render: Render | None = None
 
 
-class Noted(NamedTuple):
+class PendingDenial(NamedTuple):
     """A denial, and the answer to it."""
 
     denied: Denied
@@ -59,7 +59,7 @@ class Passage:
     response_headers: Sequence[Header] = ()
     read: BodyReader | None = None
     #: The denial that holds: the first.
-    noted: Noted | None = None
+    noted: PendingDenial | None = None
     #: Whether the app is done with the request; nothing can be denied any more.
     over = False
     _request: AuthRequest | None = None
@@ -69,8 +69,10 @@ class Passage:
     _late = False
     _opened: tuple[Requirement, ...] = ()
 
-    def __init__(self, manner: Manner, scope: MutableMapping[str, Any], path: str, rule: Rule | None) -> None:
-        self.manner = manner
+    def __init__(
+        self, options: MiddlewareOptions, scope: MutableMapping[str, Any], path: str, rule: Rule | None
+    ) -> None:
+        self.options = options
         self.scope = scope
         self.headers: object = scope["headers"]
         self.path = path
@@ -90,7 +92,7 @@ class Passage:
     def request(self) -> AuthRequest:
         """The request as schemes see it."""
         if self._request is None:
-            guard = self.manner.guard
+            guard = self.options.guard
             self._request = AuthRequest(self.scope, self.path, guard.moment(), self.read)
             self._read_at = guard.monotonic()
         return self._request
@@ -133,31 +135,31 @@ class Passage:
             return _failed(requirement, failure(error))
 
     async def _verify(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
-        guard, match = self.manner.guard, Match(requirement, None, params)
+        guard, match = self.options.guard, Match(requirement, None, params)
         self._wake()
-        decision = await guard.decide(self.request, match, self.principal, self.manner.origins)
+        decision = await guard.decide(self.request, match, self.principal, self.options.origins)
         if isinstance(decision, Denied):
             return decision
         self.response_headers = (*self.response_headers, *decision.response_headers)
         self.verified = self._late = True
         self.enter(decision.principal)
-        guard.tell(self.request, decision, self.rule)
+        guard.record(self.request, decision, self.rule)
         return None
 
     def _lacks(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
         self._wake()
-        decision = self.manner.guard.judge(self.request, Match(requirement, None, params), self.principal)
+        decision = self.options.guard.judge(self.request, Match(requirement, None, params), self.principal)
         return decision if isinstance(decision, Denied) else None
 
     def _wake(self) -> None:
         """Reads the clock again, where the last reading is long ago: a WebSocket may be open for days."""
-        guard = self.manner.guard
+        guard = self.options.guard
         if self._request is not None and guard.monotonic() - self._read_at > LONG_WAIT:
             self._request.moment, self._read_at = guard.moment(), guard.monotonic()
 
     def refused(self, reason: Reason, facts: Facts) -> Denied:
         """The endpoint's own denial of whom the guard proved, in the words of what this route asks."""
-        guard, who = self.manner.guard, self.principal
+        guard, who = self.options.guard, self.principal
         rule = guard.table.default if self.rule is None else self.rule
         asked = (rule.requirement, *self._opened)
         accepted = frozenset.intersection(*(guard.requirements[one].accepted for one in asked))
@@ -174,11 +176,11 @@ class Passage:
             # What `render` raises is no denial of this request.
             token = CURRENT.set(None)
             try:
-                reply, denied = self.manner.guard.reply(self.request, denied, self.manner.render)
+                reply, denied = self.options.guard.reply(self.request, denied, self.options.render)
             finally:
                 CURRENT.reset(token)
             # Of two threads one is the first.
-            self.__dict__.setdefault("noted", Noted(denied, reply))
+            self.__dict__.setdefault("noted", PendingDenial(denied, reply))
         return denied if self.noted is None else self.noted.denied
 
 
@@ -255,9 +257,9 @@ class Crossing(Passage):
     _answering = False
     _left: list[Message] | None = None
 
-    def __init__(self, manner: Manner, scope: Scope, path: str, rule: Rule | None, send: Send) -> None:
+    def __init__(self, options: MiddlewareOptions, scope: Scope, path: str, rule: Rule | None, send: Send) -> None:
         # Not by the class below: this is on the path of every request.
-        self.manner = manner
+        self.options = options
         self.scope = scope
         self.headers = scope["headers"]
         self.path = path
@@ -295,7 +297,7 @@ class Crossing(Passage):
             except ValueError:
                 pass  # of a task that its loop left behind; the collector ends it, in a context of its own
             if self.noted is not None:
-                self.manner.guard.tell(self.request, self.noted.denied, self.rule)
+                self.options.guard.record(self.request, self.noted.denied, self.rule)
         if self.noted is not None:
             await self._deny()
 

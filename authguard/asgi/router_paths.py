@@ -28,7 +28,7 @@ _ONE_SEGMENT = re.compile(
 )
 
 
-class Routing:
+class RouterPaths:
     """How the app that a guard wraps reads paths. Its routes are looked at with the first request, when all are there.
 
     Starlette looks for the path of a ``Mount`` behind ``root_path``. Where a path does not begin with that, the router

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from authguard.audit.endpoint import Endpoint, Layer
 from authguard.audit.findings import Finding, check_ignore, findings_of, is_page
-from authguard.audit.report import near, page
+from authguard.audit.report import page, short_location
 from authguard.audit.route_discovery import endpoints
-from authguard.audit.rows import Opening, Row, rows_of
+from authguard.audit.rows import PublicAccess, RouteEntry, route_entries
 from authguard.core.guard import Guard
 from authguard.core.responses import distinct
 from authguard.errors import ConfigurationError
@@ -22,7 +22,7 @@ from authguard.validation import names
 class Audit:
     """A row for each method and path that the app can serve, and what is worth a second look. ``str()`` is a table."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[RouteEntry, ...]
     findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
@@ -52,13 +52,13 @@ def _audit(app: object, guard: Guard, ignore: Collection[str], *, in_front: bool
     accepted, served = check_ignore(ignore), endpoints(app)
     held = [layer.guard for one in served for layer in one.layers if layer.guard]
     served = tuple(_behind(guard, one) for one in served) if in_front or not held else served
-    rows = rows_of([*served, *_published(served)])
+    rows = route_entries([*served, *_published(served)])
     missing = served and not in_front and not any(guard is one for one in held)
     found = (*([_missing(app, other=bool(held))] if missing else ()), *findings_of(rows, guard))
     if not in_front:  # an app starts, whatever has been mended meanwhile
         met = {each for one in found for each in (one.code, f"{one.code} {one.about}")}
-        what, mend = "it accepts a finding, and there is none", "Leave it out"
-        found = (*found, *(Finding("ignore.unmet", one, what, "", mend) for one in sorted(accepted - met)))
+        what, fix = "it accepts a finding, and there is none", "Leave it out"
+        found = (*found, *(Finding("ignore.unmet", one, what, "", fix) for one in sorted(accepted - met)))
     return Audit(rows, tuple(one for one in found if not {one.code, f"{one.code} {one.about}"} & accepted))
 
 
@@ -69,7 +69,9 @@ def _published(served: Collection[Endpoint]) -> Iterator[Endpoint]:
     for layer in outermost.values():
         for one in distinct(layer.guard.published) if layer.guard else ():
             pattern = parse_pattern(one.path)[0]
-            yield Endpoint("http", ("GET",), one.path, pattern, name="published", said=one.said, layers=(layer,))
+            yield Endpoint(
+                "http", ("GET",), one.path, pattern, name="published", location=one.location, layers=(layer,)
+            )
 
 
 def _behind(guard: Guard, endpoint: Endpoint) -> Endpoint:
@@ -79,11 +81,11 @@ def _behind(guard: Guard, endpoint: Endpoint) -> Endpoint:
 def _missing(app: object, *, other: bool) -> Finding:
     about = name_of(type(app))
     if other:
-        what, mend = "it holds a guard, and not the one given", "Make the guard once, and give it to both"
-        return Finding("guard.other", about, what, "", mend)
+        what, fix = "it holds a guard, and not the one given", "Make the guard once, and give it to both"
+        return Finding("guard.other", about, what, "", fix)
     what = "no guard is in front of it yet; this is what it would be"
-    mend = "install(app, guard) on FastAPI, else app.add_middleware(AuthGuardMiddleware, guard=guard)"
-    return Finding("guard.absent", about, what, "", mend)
+    fix = "install(app, guard) on FastAPI, else app.add_middleware(AuthGuardMiddleware, guard=guard)"
+    return Finding("guard.absent", about, what, "", fix)
 
 
 def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) -> None:
@@ -97,10 +99,16 @@ def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) ->
     """
     wanted = {entry: _entry(entry) for entry in sorted(names("public", public))}
     result = audit(app, guard)
-    told = [f"{one.about}: {one.what}. {one.mend}" for one in result.findings if one.code.startswith("guard.")]
+    told = [f"{one.about}: {one.what}. {one.fix}" for one in result.findings if one.code.startswith("guard.")]
     told += [] if result.rows else ["it serves nothing. Ask when its routes are there"]
     told += dict.fromkeys(_problems(result.rows, wanted))
-    met = {entry for row in result.rows for one in row.openings for entry in wanted if _meets(row, one, wanted[entry])}
+    met = {
+        entry
+        for row in result.rows
+        for one in row.public_accesses
+        for entry in wanted
+        if _meets(row, one, wanted[entry])
+    }
     told += [
         f"{entry}: public names it, and no open route meets it. Leave it out" for entry in wanted if entry not in met
     ]
@@ -109,27 +117,27 @@ def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) ->
         raise AssertionError("\n  ".join([f"{count} should be:", *told]))
 
 
-def _problems(rows: Collection[Row], wanted: dict[str, tuple[str, Pattern | str]]) -> Iterator[str]:
+def _problems(rows: Collection[RouteEntry], wanted: dict[str, tuple[str, Pattern | str]]) -> Iterator[str]:
     for row in rows:
-        shut = [one for one in row.openings if not any(_meets(row, one, entry) for entry in wanted.values())]
+        shut = [one for one in row.public_accesses if not any(_meets(row, one, entry) for entry in wanted.values())]
         # Once, where several guards open it: by the innermost that has a rule for it.
-        for opening in {one.path: one for one in sorted(shut, key=lambda one: one.rule is not None)}.values():
-            by, where = f"by {opening.rule}" if opening.rule else "by default", row.endpoint.said
-            said = opening.rule.said if opening.rule else where
-            yield _line(f"{row.method} {opening.path}: it is open {by}", said, "Close it, or name it in public")
-        if not row.named and not row.openings:
+        for access in {one.path: one for one in sorted(shut, key=lambda one: one.rule is not None)}.values():
+            by, where = f"by {access.rule}" if access.rule else "by default", row.endpoint.location
+            location = access.rule.location if access.rule else where
+            yield _line(f"{row.method} {access.path}: it is open {by}", location, "Close it, or name it in public")
+        if not row.named and not row.public_accesses:
             problem = f"{row.about}: no rule names it and no lock is on it"
             page = "Give it a rule: rules=[*docs(app, AUTHENTICATED), ...]"
-            yield _line(problem, row.endpoint.said, page if is_page(row) else "Give it a rule or a lock")
+            yield _line(problem, row.endpoint.location, page if is_page(row) else "Give it a rule or a lock")
 
 
-def _line(problem: str, said: str, mend: str) -> str:
-    return f"{problem}{f' ({near(said)})' if said else ''}. {mend}"
+def _line(problem: str, location: str, fix: str) -> str:
+    return f"{problem}{f' ({short_location(location)})' if location else ''}. {fix}"
 
 
-def _meets(row: Row, opening: Opening, entry: tuple[str, Pattern | str]) -> bool:
+def _meets(row: RouteEntry, access: PublicAccess, entry: tuple[str, Pattern | str]) -> bool:
     method, path = entry
-    return method in {"", row.method} and path == _pattern(opening.path)
+    return method in {"", row.method} and path == _pattern(access.path)
 
 
 def _entry(entry: str) -> tuple[str, Pattern | str]:

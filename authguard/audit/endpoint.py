@@ -55,7 +55,7 @@ class Endpoint:
     pattern: Pattern
     locks: tuple[Lock, ...] = ()
     name: str = ""
-    said: str = ""
+    location: str = ""
     hosts: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
     bypassed: str = ""

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from authguard.audit.endpoint import ANY_METHOD, Endpoint
-from authguard.audit.rows import Gate, Opening, Row, is_open
+from authguard.audit.rows import GuardLayer, PublicAccess, RouteEntry, is_open
 from authguard.core.csrf import SAFE
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
 from authguard.policy.rules import WEBSOCKET, Rule
-from authguard.source_location import said_of
+from authguard.source_location import definition_location
 from authguard.validation import names
 
 #: Each code, and what it says.
@@ -43,11 +43,11 @@ class Finding:
     about: str
     what: str
     where: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
         where = f" ({self.where})" if self.where else ""
-        return f"{self.code} {self.about}: {self.what}{where}. {self.mend}."
+        return f"{self.code} {self.about}: {self.what}{where}. {self.fix}."
 
 
 def check_ignore(ignore: Collection[str]) -> frozenset[str]:
@@ -64,9 +64,9 @@ def check_ignore(ignore: Collection[str]) -> frozenset[str]:
 _PAGES = frozenset({"openapi", "redoc_html", "swagger_ui_html", "swagger_ui_redirect"})
 
 
-def findings_of(rows: Sequence[Row], guard: Guard) -> tuple[Finding, ...]:
+def findings_of(rows: Sequence[RouteEntry], guard: Guard) -> tuple[Finding, ...]:
     """Everything, each once."""
-    guards = dict.fromkeys([guard, *(gate.guard for row in rows for gate in row.gates)])
+    guards = dict.fromkeys([guard, *(guard_layer.guard for row in rows for guard_layer in row.guard_layers)])
     found = [
         *_of_pages(own := [row for row in rows if not row.named and is_page(row)]),
         *(one for row in rows if row not in own for one in _of_row(row)),
@@ -76,41 +76,41 @@ def findings_of(rows: Sequence[Row], guard: Guard) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def is_page(row: Row) -> bool:
+def is_page(row: RouteEntry) -> bool:
     """Whether it is a page that FastAPI makes itself."""
-    return row.endpoint.name in _PAGES and not row.endpoint.said
+    return row.endpoint.name in _PAGES and not row.endpoint.location
 
 
-def _of_pages(rows: Sequence[Row]) -> Iterator[Finding]:
+def _of_pages(rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     if rows:
         what = f"no rule names {_listed(row.about for row in rows)}, so that the default applies"
-        mend = "Give them rules: rules=[*docs(app, AUTHENTICATED), ...]"
-        yield Finding("route.unnamed", "FastAPI's own pages", what, "", mend)
+        fix = "Give them rules: rules=[*docs(app, AUTHENTICATED), ...]"
+        yield Finding("route.unnamed", "FastAPI's own pages", what, "", fix)
     for row in rows:
-        for opening in row.openings:
-            yield from _of_opening(row, opening)
+        for access in row.public_accesses:
+            yield from _of_opening(row, access)
 
 
-def _of_row(row: Row) -> Iterator[Finding]:
+def _of_row(row: RouteEntry) -> Iterator[Finding]:
     if not row.named:
         what = "no rule names it and no lock is on it, so that the default applies"
-        mend = 'Give it a rule or a lock; Rule("/**", AUTHENTICATED) names all that nothing else does'
-        yield Finding("route.unnamed", row.about, what, row.endpoint.said, mend)
+        fix = 'Give it a rule or a lock; Rule("/**", AUTHENTICATED) names all that nothing else does'
+        yield Finding("route.unnamed", row.about, what, row.endpoint.location, fix)
     if row.endpoint.bypassed:
         what = "requires(...) stands above what made the route, and so locks nothing"
-        mend = "Put it below the route's decorator, right above def"
-        yield Finding("lock.bypassed", row.about, what, row.endpoint.bypassed, mend)
+        fix = "Put it below the route's decorator, right above def"
+        yield Finding("lock.bypassed", row.about, what, row.endpoint.bypassed, fix)
     if row.endpoint.covered:
         what = "a decorator above requires(...) may answer before the lock is asked, so that it counts for nothing"
-        mend = "Put requires(...) above the decorator"
-        yield Finding("lock.covered", row.about, what, row.endpoint.covered, mend)
+        fix = "Put requires(...) above the decorator"
+        yield Finding("lock.covered", row.about, what, row.endpoint.covered, fix)
     if row.locks and not row.schemes:
         wanted = ", ".join(str(lock.requirement) for lock in row.locks)
         what = f"no scheme that gets so far can meet {wanted}"
         yield Finding(
-            "lock.impossible", row.about, what, row.locks[-1].said, "Give the guard the scheme, or mend the lock"
+            "lock.impossible", row.about, what, row.locks[-1].location, "Give the guard the scheme, or mend the lock"
         )
-    asking = [gate for gate in row.gates if not is_open(gate.match.requirement)]
+    asking = [guard_layer for guard_layer in row.guard_layers if not is_open(guard_layer.match.requirement)]
     if (
         row.method in {ANY_METHOD, "OPTIONS"}
         and asking
@@ -118,90 +118,90 @@ def _of_row(row: Row) -> Iterator[Finding]:
         and all(one.layer.preflight for one in asking)
     ):
         what = "whoever sends Origin and Access-Control-Request-Method gets to it without credentials"
-        mend = 'Leave out preflight="pass", or lock what answers OPTIONS'
-        yield Finding("open.preflight", row.about, what, row.endpoint.said, mend)
+        fix = 'Leave out preflight="pass", or lock what answers OPTIONS'
+        yield Finding("open.preflight", row.about, what, row.endpoint.location, fix)
     given = _roles_given(row)
-    for role, said in row.roles:
+    for role, location in row.roles:
         if given is not None and role not in given:
             what = "it is asked for, and nobody can have it"
-            yield Finding("role.unknown", role, what, said, "Mend the name, or give somebody the role")
-    for opening in row.openings:
-        yield from _of_opening(row, opening)
+            yield Finding("role.unknown", role, what, location, "Mend the name, or give somebody the role")
+    for access in row.public_accesses:
+        yield from _of_opening(row, access)
 
 
-def _of_opening(row: Row, opening: Opening) -> Iterator[Finding]:
-    endpoint, rule = row.endpoint, opening.rule
+def _of_opening(row: RouteEntry, access: PublicAccess) -> Iterator[Finding]:
+    endpoint, rule = row.endpoint, access.rule
     by = f"by {rule}" if rule else "by default"
-    where = rule.said if rule else endpoint.said
-    about = f"{row.method} {opening.path}"
+    where = rule.location if rule else endpoint.location
+    about = f"{row.method} {access.path}"
     if endpoint.kind == "unseen":
         what = f"it is open {by}, and what it serves cannot be seen"
         yield Finding("unseen", about, what, where, "Open only what you know, path by path")
     elif row.method not in {WEBSOCKET, *SAFE} and not (rule and rule.methods):
         what = f"it changes state and is open {by}, which does not name the method"
         yield Finding("open.unsafe", about, what, where, f"Close it, or say so: Rule(..., methods={{{row.method!r}}})")
-    if len(endpoint.hosts) > max((gate.layer.hosts for gate in row.gates), default=0):
+    if len(endpoint.hosts) > max((guard_layer.layer.hosts for guard_layer in row.guard_layers), default=0):
         what = f"it is open {by}, for every host alike ({', '.join(endpoint.hosts)})"
         yield Finding("open.hosts", about, what, where, "Put a guard inside each host")
 
 
-def reaches(row: Row, opening: Opening) -> bool:
+def reaches(row: RouteEntry, access: PublicAccess) -> bool:
     """Whether an open rule reaches the route without being that very path."""
-    rule, gate, endpoint = opening.rule, opening.gate, row.endpoint
-    if rule is None or gate is None or endpoint.kind == "unseen":
+    rule, guard_layer, endpoint = access.rule, access.guard_layer, row.endpoint
+    if rule is None or guard_layer is None or endpoint.kind == "unseen":
         return False
     # Where a guard is further in, it is that which says what is open, if it says anything.
-    if gate is not row.gates[-1] and not row.gates[-1].ajar:
+    if guard_layer is not row.guard_layers[-1] and not row.guard_layers[-1].ajar:
         return False
-    pattern = endpoint.below(gate.layer)
+    pattern = endpoint.below(guard_layer.layer)
     inner = endpoint.kind == "static" and rule.parsed.inside(pattern)  # some of the files, by their names
     return rule.parsed != pattern and not inner
 
 
-def _of_rules(guard: Guard, rows: Sequence[Row]) -> Iterator[Finding]:
-    met: dict[int, list[tuple[Row, Gate]]] = {}
+def _of_rules(guard: Guard, rows: Sequence[RouteEntry]) -> Iterator[Finding]:
+    met: dict[int, list[tuple[RouteEntry, GuardLayer]]] = {}
     wide: dict[int, list[str]] = {}
     for row in rows:
-        for gate in row.gates:
-            for rule in gate.guard.table.meeting(row.endpoint.below(gate.layer)):
+        for guard_layer in row.guard_layers:
+            for rule in guard_layer.guard.table.meeting(row.endpoint.below(guard_layer.layer)):
                 if _takes(rule, row.method):
-                    met.setdefault(id(rule), []).append((row, gate))
-        for one in row.openings:
+                    met.setdefault(id(rule), []).append((row, guard_layer))
+        for one in row.public_accesses:
             if reaches(row, one):
                 wide.setdefault(id(one.rule), []).append(row.about)
     for rule in guard.table.rules:
         yield from _of_rule(rule, met.get(id(rule), []), wide.get(id(rule), []))
 
 
-def _of_rule(rule: Rule, met: Sequence[tuple[Row, Gate]], wide: Sequence[str]) -> Iterator[Finding]:
+def _of_rule(rule: Rule, met: Sequence[tuple[RouteEntry, GuardLayer]], wide: Sequence[str]) -> Iterator[Finding]:
     about = " ".join([*sorted(rule.methods or ()), rule.pattern])
     if not met:
-        mend = "Mend the path or the methods, or leave it out"
-        yield Finding("rule.unmet", about, "no route meets it", rule.said, mend)
+        fix = "Mend the path or the methods, or leave it out"
+        yield Finding("rule.unmet", about, "no route meets it", rule.location, fix)
     # What closes all below is a net, and may hang below others.
     net = rule.parsed.tail and not is_open(rule.requirement)
-    if met and not net and not any(match.rule is rule for _, gate in met for match in gate.matches):
+    if met and not net and not any(match.rule is rule for _, guard_layer in met for match in guard_layer.matches):
         what = f"on {_listed(row.about for row, _ in met)} other rules apply"
-        yield Finding("rule.hidden", about, what, rule.said, "Leave it out, or mend the others")
+        yield Finding("rule.hidden", about, what, rule.location, "Leave it out, or mend the others")
     if wide:
         what = f"{rule.requirement} reaches {_listed(wide)}"
-        yield Finding("open.wide", about, what, rule.said, "Open each path by a rule of its own")
+        yield Finding("open.wide", about, what, rule.location, "Open each path by a rule of its own")
 
 
 def _takes(rule: Rule, method: str) -> bool:
     return rule.methods is None or method == ANY_METHOD or ("GET" if method == "HEAD" else method) in rule.methods
 
 
-def _roles_given(row: Row) -> frozenset[str] | None:
+def _roles_given(row: RouteEntry) -> frozenset[str] | None:
     """The roles that somebody can have there; None where that is not known."""
     found: frozenset[str] = frozenset()
-    for guard in dict.fromkeys(gate.guard for gate in row.gates):
+    for guard in dict.fromkeys(guard_layer.guard for guard_layer in row.guard_layers):
         for scheme in guard.schemes:
             given = getattr(scheme, "roles_given", lambda: None)()
             if given is None or guard.checks:
                 return None
             found |= given
-        found = found.union(*(guard.implied.get(name, ()) for name in found))
+        found = found.union(*(guard.implied_roles.get(name, ()) for name in found))
     return found
 
 
@@ -226,20 +226,22 @@ _HARMLESS = frozenset(
 )
 
 
-def of_middleware(rows: Sequence[Row]) -> Iterator[Finding]:
+def of_middleware(rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     """What may answer, or change the path, behind a guard."""
     for row in rows:
         for kind in _inside(row.endpoint):
             if hands_on(kind):
                 continue
             name = getattr(kind, "__qualname__", type(kind).__qualname__)
-            what, mend = (
+            what, fix = (
                 "what it does to path and method is not known",
                 "Put it outside of the guard, or accept it by name",
             )
             if name == "CORSMiddleware":
-                what, mend = "denials lack its headers", "Put it outermost: add it after the guard"
-            yield Finding("middleware.inside", name, f"it sits inside the guard; {what}", said_of(kind), mend)
+                what, fix = "denials lack its headers", "Put it outermost: add it after the guard"
+            yield Finding(
+                "middleware.inside", name, f"it sits inside the guard; {what}", definition_location(kind), fix
+            )
 
 
 def hands_on(kind: object) -> bool:

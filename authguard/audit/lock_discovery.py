@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from authguard.asgi.locks import Lock, put_on
+from authguard.asgi.locks import Lock, lock_marker
 
 
 def bare(function: Any) -> Any:
@@ -14,7 +14,7 @@ def bare(function: Any) -> Any:
     return function
 
 
-def depended(route: object) -> tuple[Lock, ...]:
+def dependency_locks(route: object) -> tuple[Lock, ...]:
     """The locks among the dependencies of FastAPI: those of the app and of its routers are among the route's.
 
     Without those below a dependency that the app overrides, for nobody asks them.
@@ -38,7 +38,7 @@ def locks_of(function: object) -> tuple[Lock, ...]:
 
 def covered(function: object) -> str:
     """Where a lock was said that a decorator stands above, which may answer before it is asked."""
-    return next((lock.said for lock in _read(function)[1]), "")
+    return next((lock.location for lock in _read(function)[1]), "")
 
 
 def _read(function: Any) -> tuple[tuple[Lock, ...], tuple[Lock, ...]]:
@@ -48,9 +48,9 @@ def _read(function: Any) -> tuple[tuple[Lock, ...], tuple[Lock, ...]]:
         function = type(function).__call__  # an object that is called has them there
     trusted: list[Lock] = []
     while True:
-        found = put_on(function)
+        found = lock_marker(function)
         function = getattr(function, "__wrapped__", None)
-        below = put_on(function)
+        below = lock_marker(function)
         # functools.wraps copies the attribute, as it is, to whatever wraps; a lock puts a longer one on.
         if found and found is below:
             return tuple(trusted), _locks(found)
@@ -65,8 +65,8 @@ def _locks(found: tuple[object, ...]) -> tuple[Lock, ...]:
 
 def bypassed(endpoint: Any) -> str:
     """Where a lock was said that a route has not got, because it was made of the function below it."""
-    said: str = getattr(endpoint, "__authguard_under__", "")
+    location: str = getattr(endpoint, "__authguard_under__", "")
     # What the function's own name still means is given to routes with a lock and without one, and that is meant.
     known = getattr(endpoint, "__globals__", None)
     meant = known.get(getattr(endpoint, "__qualname__", "")) if isinstance(known, dict) else None
-    return "" if meant is endpoint else said
+    return "" if meant is endpoint else location

@@ -8,26 +8,26 @@ from itertools import zip_longest
 from pathlib import Path
 
 from authguard.audit.findings import Finding
-from authguard.audit.rows import Row
+from authguard.audit.rows import RouteEntry
 from authguard.model import Requirement
 from authguard.policy.requirements import UNLISTED
 
 _WIDTH = 100
-_HEAD = ("METHOD", "PATH", "REQUIRES", "SCHEMES", "SAID")
+_HEAD = ("METHOD", "PATH", "REQUIRES", "SCHEMES", "WHERE")
 # As wide as a column gets where all do not fit; with a blank between any two of them that fills the page.
 _WIDEST = (9, 29, 22, 12, 24)
 
 
-def near(said: str) -> str:
+def short_location(location: str) -> str:
     """A file and a line, from the working directory on where the file is below it."""
-    path, _, line = said.rpartition(":")
+    path, _, line = location.rpartition(":")
     try:
         return f"{Path(path).relative_to(Path.cwd()).as_posix()}:{line}"
     except (ValueError, OSError):
-        return said
+        return location
 
 
-def page(rows: Sequence[Row], findings: Sequence[Finding]) -> str:
+def page(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
     """A table, and the findings below it."""
     cells = [_HEAD, *(line for row in rows for line in _lines(row))]
     longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -36,29 +36,32 @@ def page(rows: Sequence[Row], findings: Sequence[Finding]) -> str:
     told = [line for cell in cells for line in _wrapped(cell, widths)]
     told += ["", f"{len(findings)} finding{'s'[: len(findings) != 1]}"]
     for one in findings:
-        where = f" ({near(one.where)})" if one.where else ""
-        text = f"{one.code} {one.about}: {one.what}{where}. {one.mend}."
+        where = f" ({short_location(one.where)})" if one.where else ""
+        text = f"{one.code} {one.about}: {one.what}{where}. {one.fix}."
         told += textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(told)
 
 
-def _lines(row: Row) -> Iterator[tuple[str, str, str, str, str]]:
-    asked = [(str(requirement), near(said) if said else _unsaid(requirement)) for requirement, said in row.asked]
+def _lines(row: RouteEntry) -> Iterator[tuple[str, str, str, str, str]]:
+    asked = [
+        (str(requirement), short_location(location) if location else _unsaid(requirement))
+        for requirement, location in row.asked
+    ]
     paths = [row.path, *_remarks(row)]
     schemes = ", ".join(sorted(row.schemes))
     for number, (path, one) in enumerate(zip_longest(paths, asked or [("PUBLIC", "no guard")])):
-        requirement, said = one or ("", "")
+        requirement, location = one or ("", "")
         first = number == 0
-        yield row.method if first else "", path or "", requirement, schemes if first else "", said
-    for requirement, path, said in row.narrower:
-        yield "", f"  but {path}", str(requirement), "", near(said)
+        yield row.method if first else "", path or "", requirement, schemes if first else "", location
+    for requirement, path, location in row.narrower:
+        yield "", f"  but {path}", str(requirement), "", short_location(location)
 
 
 def _unsaid(requirement: Requirement) -> str:
     return "by its method" if requirement == UNLISTED else "default"
 
 
-def _remarks(row: Row) -> Iterator[str]:
+def _remarks(row: RouteEntry) -> Iterator[str]:
     for host in row.endpoint.hosts:
         yield f"  on {host}"
     if row.endpoint.kind in {"static", "unseen"}:
@@ -82,7 +85,7 @@ def _cut(text: str, width: int) -> Iterator[str]:
     yield indent + text
 
 
-def document(rows: Sequence[Row], findings: Sequence[Finding]) -> dict[str, object]:
+def document(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> dict[str, object]:
     """The same, of strings, lists and mappings alone."""
     return {
         "routes": [
@@ -92,18 +95,27 @@ def document(rows: Sequence[Row], findings: Sequence[Finding]) -> dict[str, obje
                 "hosts": list(row.endpoint.hosts),
                 "kind": row.endpoint.kind,
                 "endpoint": row.endpoint.name,
-                "defined": near(row.endpoint.said),
-                "open": bool(row.openings),
-                "requires": [{"requirement": str(asked), "said": near(said)} for asked, said in row.asked],
+                "defined": short_location(row.endpoint.location),
+                "open": bool(row.public_accesses),
+                "requires": [
+                    {"requirement": str(asked), "location": short_location(location)} for asked, location in row.asked
+                ],
                 "narrower": [
-                    {"requirement": str(asked), "path": path, "said": near(said)} for asked, path, said in row.narrower
+                    {"requirement": str(asked), "path": path, "location": short_location(location)}
+                    for asked, path, location in row.narrower
                 ],
                 "schemes": sorted(row.schemes),
             }
             for row in rows
         ],
         "findings": [
-            {"code": one.code, "about": one.about, "what": one.what, "where": near(one.where), "mend": one.mend}
+            {
+                "code": one.code,
+                "about": one.about,
+                "what": one.what,
+                "where": short_location(one.where),
+                "fix": one.fix,
+            }
             for one in findings
         ],
     }

@@ -14,15 +14,15 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.staticfiles import StaticFiles
 
-from authguard.asgi.framework_code import is_framework, is_guard, vouched
+from authguard.asgi.framework_code import is_framework_code, is_framework_method, is_guard
 from authguard.asgi.locks import Lock
 from authguard.asgi.router_paths import read_segments
 from authguard.audit.endpoint import ANY_METHOD, Endpoint, Kind, Layer
-from authguard.audit.lock_discovery import bare, bypassed, covered, depended, locks_of
+from authguard.audit.lock_discovery import bare, bypassed, covered, dependency_locks, locks_of
 from authguard.core.guard import Guard
 from authguard.policy.path_pattern import Pattern, Segment
 from authguard.policy.rules import WEBSOCKET
-from authguard.source_location import name_of, said_of
+from authguard.source_location import definition_location, name_of
 
 _MOST_LINKS = 64
 # In all: an app that is mounted twice in one that is mounted twice, and so on, is soon more than anybody can wait for.
@@ -77,7 +77,7 @@ class _Way:
             Pattern(self.segments, self.tail or all_below),
             tuple(locks),
             name_of(what),
-            said_of(what),
+            definition_location(what),
             self.hosts,
             self.layers,
             bypassed(what),
@@ -98,7 +98,7 @@ def _walk(app: object, way: _Way) -> Iterator[Endpoint]:
         yield from _router(app, way)
     elif isinstance(app, BaseRoute):
         yield from _route(app, way)
-    elif isinstance(app, StaticFiles) and vouched(app, "__call__", "get_response"):
+    elif isinstance(app, StaticFiles) and is_framework_method(app, "__call__", "get_response"):
         yield way.end("static", ["GET"], type(app), all_below=True)
     elif inner is not None:
         yield from _walk(inner, _past(app, way))
@@ -124,12 +124,12 @@ def _wrapped(app: Any, way: _Way, end: object) -> _Way | None:
             return None
         found.append(app)
         way, app = _past(app, way), app.app
-    seen = app == end or any(one is end for one in found) or (inspect.isfunction(app) and is_framework(app))
+    seen = app == end or any(one is end for one in found) or (inspect.isfunction(app) and is_framework_code(app))
     return way if seen else way.through(app if inspect.isroutine(app) else type(app))
 
 
 def _application(app: Starlette, way: _Way) -> Iterator[Endpoint]:
-    if not vouched(app, "__call__", "build_middleware_stack"):
+    if not is_framework_method(app, "__call__", "build_middleware_stack"):
         yield way.end("unseen", [ANY_METHOD], type(app), all_below=True)
     for layer in app.user_middleware:
         kind: object = layer.cls
@@ -141,7 +141,7 @@ def _application(app: Starlette, way: _Way) -> Iterator[Endpoint]:
 
 def _router(router: Router, way: _Way) -> Iterator[Endpoint]:
     wrapped = _wrapped(router.middleware_stack, way, router.app)
-    if wrapped is None or not vouched(router, "__call__", "app", "handle"):
+    if wrapped is None or not is_framework_method(router, "__call__", "app", "handle"):
         yield way.end("unseen", [ANY_METHOD], type(router), all_below=True)
     if wrapped is None:
         return
@@ -177,16 +177,16 @@ def _route(route: Any, way: _Way) -> Iterator[Endpoint]:
     elif isinstance(original, Route | WebSocketRoute):
         here = way.down(actual.path, actual.param_convertors)
         wrapped = _wrapped(getattr(actual, "app", original.app), way, actual.endpoint)
-        if wrapped is None or not vouched(original, "handle", "__call__"):
+        if wrapped is None or not is_framework_method(original, "handle", "__call__"):
             yield here.end("unseen", [ANY_METHOD], actual.endpoint)
-        elif not vouched(original, "get_route_handler"):
+        elif not is_framework_method(original, "get_route_handler"):
             yield replace(here, layers=wrapped.layers).end("http", actual.methods, actual.endpoint)
         else:  # what stands round a route reads the path that the router reads
             yield from _leaf(actual, replace(here, layers=wrapped.layers), isinstance(original, WebSocketRoute))
     elif hasattr(original, "add_frontend_route"):
         for files in original.routes:
             here = way.down(getattr(route, "frontend_prefix", ""), {}).down(files.path, {})
-            yield here.end("static", ["GET"], type(files.app), depended(route), all_below=True)
+            yield here.end("static", ["GET"], type(files.app), dependency_locks(route), all_below=True)
     else:
         yield way.end("unseen", [ANY_METHOD], type(route), all_below=True)
 
@@ -195,12 +195,12 @@ def _read_as_ever(route: Any) -> bool:
     """Whether it matches what its path says, and no other class says which paths those are."""
     path = f"{route.path.rstrip('/')}/{{path:path}}" if isinstance(route, Mount) else getattr(route, "path", "")
     known = isinstance(route, Mount | Route | WebSocketRoute)
-    return vouched(route, "matches") and (not known or route.path_regex == compile_path(path)[0])
+    return is_framework_method(route, "matches") and (not known or route.path_regex == compile_path(path)[0])
 
 
 def _leaf(route: Any, way: _Way, socket: bool) -> Iterator[Endpoint]:
     endpoint = bare(route.endpoint)
-    asked = depended(route)
+    asked = dependency_locks(route)
     if socket:
         handled = _is_kind(endpoint, WebSocketEndpoint) and endpoint.dispatch is WebSocketEndpoint.dispatch
         first = endpoint.on_connect if handled else endpoint

@@ -21,7 +21,7 @@ def is_open(requirement: Requirement) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class GuardLayer:
     """One guard on the way: what its rules ask, and what narrower ones ask of some of the paths instead."""
 
     guard: Guard
@@ -45,21 +45,21 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class PublicAccess:
     """A way in for the anonymous: on the row's path, or on a narrower rule's. ``rule`` is None for a default."""
 
     path: str
     rule: Rule | None = None
-    gate: Gate | None = None
+    guard_layer: GuardLayer | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RouteEntry:
     """One method and path of an app, and what is asked there. ``*`` is any method."""
 
     endpoint: Endpoint
     method: str
-    gates: tuple[Gate, ...]
+    guard_layers: tuple[GuardLayer, ...]
 
     @property
     def path(self) -> str:
@@ -87,9 +87,9 @@ class Row:
 
         Whoever meets all of it gets in, unless a narrower rule applies.
         """
-        said = [(gate.match.requirement, gate.match.said) for gate in self.gates]
+        location = [(guard_layer.match.requirement, guard_layer.match.location) for guard_layer in self.guard_layers]
         found: list[tuple[Requirement, str]] = []
-        for requirement, where in [*said, *((lock.requirement, lock.said) for lock in self.locks)]:
+        for requirement, where in [*location, *((lock.requirement, lock.location) for lock in self.locks)]:
             same = [index for index, (other, _) in enumerate(found) if other == requirement]
             if not same:
                 found.append((requirement, where))
@@ -103,9 +103,9 @@ class Row:
     def narrower(self) -> tuple[tuple[Requirement, str, str], ...]:
         """What narrower rules ask instead, of which paths, and where each was said."""
         return tuple(
-            (match.requirement, gate.path_of(match.rule), match.rule.said)
-            for gate in self.gates
-            for match in gate.narrower
+            (match.requirement, guard_layer.path_of(match.rule), match.rule.location)
+            for guard_layer in self.guard_layers
+            for match in guard_layer.narrower
             if match.rule
         )
 
@@ -114,42 +114,48 @@ class Row:
         """Whether a rule or a lock says what the whole of it asks; else a default does."""
         if self.locked:
             return True
-        for number, gate in enumerate(self.gates):
+        for number, guard_layer in enumerate(self.guard_layers):
             # What an outer guard opens it leaves to the inner ones, and may be open there by a default alone.
-            left = is_open(gate.match.requirement) and any(inner.ajar for inner in self.gates[number + 1 :])
-            if (gate.match.rule and not left) or gate.match.requirement == UNLISTED:
+            left = is_open(guard_layer.match.requirement) and any(
+                inner.ajar for inner in self.guard_layers[number + 1 :]
+            )
+            if (guard_layer.match.rule and not left) or guard_layer.match.requirement == UNLISTED:
                 return True
         return False
 
     @property
     def open(self) -> bool:
         """Whether anybody gets in on the whole of the path."""
-        return not self.locked and all(is_open(gate.match.requirement) for gate in self.gates)
+        return not self.locked and all(is_open(guard_layer.match.requirement) for guard_layer in self.guard_layers)
 
     @property
-    def openings(self) -> tuple[Opening, ...]:
+    def public_accesses(self) -> tuple[PublicAccess, ...]:
         """Each way in for the anonymous, by narrower rules too."""
-        return tuple(self._openings())
+        return tuple(self._public_accesses())
 
-    def _openings(self) -> Iterator[Opening]:
-        opened = [[match for match in gate.matches if is_open(match.requirement)] for gate in self.gates]
+    def _public_accesses(self) -> Iterator[PublicAccess]:
+        opened = [
+            [match for match in guard_layer.matches if is_open(match.requirement)] for guard_layer in self.guard_layers
+        ]
         if self.locked or not all(opened):
             return
-        if not self.gates:  # the guard is further in, and elsewhere
-            yield Opening(self.path)
-        for gate, matches in zip(self.gates, opened, strict=True):
+        if not self.guard_layers:  # the guard is further in, and elsewhere
+            yield PublicAccess(self.path)
+        for guard_layer, matches in zip(self.guard_layers, opened, strict=True):
             for match in matches:
-                if match is not gate.match and match.rule:
-                    yield Opening(gate.path_of(match.rule), match.rule, gate)
+                if match is not guard_layer.match and match.rule:
+                    yield PublicAccess(guard_layer.path_of(match.rule), match.rule, guard_layer)
                 elif self.open:
-                    yield Opening(self.path, match.rule, gate)
+                    yield PublicAccess(self.path, match.rule, guard_layer)
 
     @property
     def schemes(self) -> frozenset[str]:
         """Whom the guards and the locks take, by the schemes that proved them; none where nobody is asked."""
         accepted: frozenset[str] | None = None
-        asked = [(gate.guard, gate.match.requirement) for gate in self.gates]
-        asked += [(gate.guard, lock.requirement) for gate in self.gates[-1:] for lock in self.locks]
+        asked = [(guard_layer.guard, guard_layer.match.requirement) for guard_layer in self.guard_layers]
+        asked += [
+            (guard_layer.guard, lock.requirement) for guard_layer in self.guard_layers[-1:] for lock in self.locks
+        ]
         for guard, requirement in asked:
             if accepted is not None:
                 accepted = requirement.schemes(accepted)
@@ -160,9 +166,11 @@ class Row:
     @property
     def roles(self) -> tuple[tuple[str, str], ...]:
         """The roles that are asked for somewhere in it, and where each was said."""
-        asked = [(match.requirement, match.said) for gate in self.gates for match in gate.matches]
-        asked += [(lock.requirement, lock.said) for lock in self.locks]
-        return tuple((role, said) for requirement, said in asked for role in roles_named(requirement))
+        asked = [
+            (match.requirement, match.location) for guard_layer in self.guard_layers for match in guard_layer.matches
+        ]
+        asked += [(lock.requirement, lock.location) for lock in self.locks]
+        return tuple((role, location) for requirement, location in asked for role in roles_named(requirement))
 
 
 def accepted_by(guard: Guard, requirement: Requirement) -> frozenset[str]:
@@ -173,16 +181,18 @@ def accepted_by(guard: Guard, requirement: Requirement) -> frozenset[str]:
         return frozenset()
 
 
-def rows_of(found: Sequence[Endpoint]) -> tuple[Row, ...]:
+def route_entries(found: Sequence[Endpoint]) -> tuple[RouteEntry, ...]:
     """A row for each method of each endpoint."""
     return tuple(
-        Row(endpoint, method, tuple(_gates(endpoint, method))) for endpoint in found for method in endpoint.methods
+        RouteEntry(endpoint, method, tuple(_guard_layers(endpoint, method)))
+        for endpoint in found
+        for method in endpoint.methods
     )
 
 
-def _gates(endpoint: Endpoint, method: str) -> Iterator[Gate]:
+def _guard_layers(endpoint: Endpoint, method: str) -> Iterator[GuardLayer]:
     for layer in endpoint.layers:
         if layer.guard is not None:
             named = None if method == ANY_METHOD else method
             match, narrower = layer.guard.table.governing(named, endpoint.below(layer))
-            yield Gate(layer.guard, layer, match, narrower)
+            yield GuardLayer(layer.guard, layer, match, narrower)

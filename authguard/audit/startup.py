@@ -17,7 +17,7 @@ from authguard.records.record import failure, log, log_failure, shown
 _TOLD = ("lock.bypassed", "lock.covered", "open.hosts", "open.wide")
 
 
-class StartUp:
+class StartupAudit:
     """The audit of the app inside a guard, made where its lifespan has started, or else with the first request.
 
     ``strict``: whether the app must not start on a finding, or where the audit itself fails. ``ignore``: findings that

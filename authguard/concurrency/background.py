@@ -10,7 +10,7 @@ import anyio
 from authguard.concurrency.thread_pool import waker
 
 
-class Flight:
+class BackgroundFetch:
     """A fetch in a thread of its own, with a small event loop of its own.
 
     So it belongs to no request and to no loop of the app's: whoever began it may be cancelled, his loop may close (that
@@ -28,7 +28,7 @@ class Flight:
         self._over = False
         self._waiting: set[Callable[[], None]] = set()
 
-    def depart(self, work: Callable[[], Awaitable[None]]) -> None:
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Begins. ``work`` must raise nothing. Raises ``RuntimeError`` where the system has no thread left."""
 
         async def fly() -> None:
@@ -37,12 +37,12 @@ class Flight:
             finally:
                 # Before the loop is closed: a name server that does not answer holds a thread of its pool for longer
                 # than anybody should wait.
-                self.land()
+                self.finish()
 
         # asyncio, whatever the app runs on: it is in the standard library, and httpx2 runs on it.
         threading.Thread(target=anyio.run, args=(fly,), name=f"authguard-keys-{self.number}", daemon=True).start()
 
-    def land(self) -> None:
+    def finish(self) -> None:
         """Wakes all who wait."""
         with self._lock:
             self._over = True
@@ -50,7 +50,7 @@ class Flight:
         for wake in waiting:
             wake()
 
-    async def landed(self) -> None:
+    async def wait(self) -> None:
         """Waits for the end, whatever it is. Who is cancelled takes nobody along."""
         done = anyio.Event()
         wake = waker(done)

@@ -11,7 +11,7 @@ from authguard.model import Clock
 TRIPS, FIRST_PAUSE, LONGEST_PAUSE = 5, 2.0, 60.0
 
 
-class Trial:
+class Probe:
     """One call of the server, and how it went. One that says neither was abandoned, and counts for nothing."""
 
     __slots__ = ("good",)
@@ -50,9 +50,9 @@ class Breaker:
         return max(self._until - self._clock(), 1.0 if self._on_trial else 0.0)
 
     @contextmanager
-    def calling(self) -> Iterator[Trial]:
+    def calling(self) -> Iterator[Probe]:
         """One call, by who was told to wait for 0 seconds."""
-        trial, mine = Trial(), self.open
+        trial, mine = Probe(), self.open
         self._on_trial = self._on_trial or mine
         try:
             yield trial

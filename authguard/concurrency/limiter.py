@@ -13,12 +13,12 @@ import anyio
 from authguard.concurrency.thread_pool import waker
 
 
-class Turn(Enum):
+class Admission(Enum):
     """What became of somebody who asked for a turn."""
 
-    TAKEN = "it is his, until he gives it back"
+    ACQUIRED = "it is his, until he gives it back"
     FULL = "too many wait already"
-    LATE = "it did not come in time"
+    TIMED_OUT = "it did not come in time"
 
 
 @dataclass(slots=True, eq=False)
@@ -26,10 +26,10 @@ class _Waiting:
     """Somebody in the queue: for as long as his turn is ``LATE``, and no longer."""
 
     wake: Callable[[], None] = field(repr=False)
-    turn: Turn = Turn.LATE
+    turn: Admission = Admission.TIMED_OUT
 
 
-class Turns:
+class ConcurrencyLimiter:
     """At most ``at_once`` at the same time, and at most ``most`` who wait for that, in the order in which they came.
 
     It belongs to no event loop: callers on asyncio and on trio, on one loop or on several, share it.
@@ -45,17 +45,17 @@ class Turns:
         """How many wait for their turn."""
         return len(self._queue)
 
-    async def take(self, deadline: float) -> Turn:
-        """Takes a turn, or waits for one for ``deadline`` seconds. Who is told ``TAKEN`` must ``give_back``.
+    async def acquire(self, deadline: float) -> Admission:
+        """Takes a turn, or waits for one for ``deadline`` seconds. Who is told ``TAKEN`` must ``refund``.
 
         Who is cancelled has no turn and waits no more.
         """
         with self._lock:
             if self._free:
                 self._free -= 1
-                return Turn.TAKEN
+                return Admission.ACQUIRED
             if len(self._queue) >= self._most:
-                return Turn.FULL
+                return Admission.FULL
             done = anyio.Event()
             mine = _Waiting(waker(done))
             self._queue.append(mine)
@@ -66,18 +66,18 @@ class Turns:
             stayed = True
         finally:
             with self._lock:
-                if mine.turn is Turn.LATE:
+                if mine.turn is Admission.TIMED_OUT:
                     self._queue.remove(mine)
-            if mine.turn is Turn.TAKEN and not stayed:
-                self.give_back()
+            if mine.turn is Admission.ACQUIRED and not stayed:
+                self.refund()
         return mine.turn
 
-    def give_back(self) -> None:
+    def refund(self) -> None:
         """It is the turn of the one who has waited longest."""
         with self._lock:
             if not self._queue:
                 self._free += 1
                 return
             following = self._queue.popleft()
-            following.turn = Turn.TAKEN
+            following.turn = Admission.ACQUIRED
         following.wake()

@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Flight(Generic[T]):
-    landed: anyio.Event = field(default_factory=anyio.Event)
+    finished: anyio.Event = field(default_factory=anyio.Event)
     answer: T | None = field(default=None, repr=False)
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """Who asks what is being asked gets the same answer.
 
     So fifty requests of a page that has just logged in are one attempt and one hash, and fifty times the same wrong
@@ -39,7 +39,7 @@ class Flights(Generic[T]):
         if key in self._under_way:
             with anyio.move_on_after(self._deadline):
                 while (ahead := self._under_way.get(key)) is not None:
-                    await ahead.landed.wait()
+                    await ahead.finished.wait()
                     if ahead.answer is not None:
                         return ahead.answer, False
             if key in self._under_way:
@@ -50,4 +50,4 @@ class Flights(Generic[T]):
             return flight.answer, True
         finally:
             del self._under_way[key]
-            flight.landed.set()
+            flight.finished.set()

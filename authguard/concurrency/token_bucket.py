@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Budget:
+class TokenBucket:
     """``most`` in hand, and one regained each ``every`` seconds.
 
     One number tells it all: until when what was spent is regained. So nothing has to be counted back.
@@ -14,7 +14,7 @@ class Budget:
         self._slack = (most - 1) * every
         self._spent_until = float("-inf")
 
-    def take(self, now: float) -> bool:
+    def acquire(self, now: float) -> bool:
         """Whether there was one in hand, which is spent now."""
         spent_until = max(self._spent_until, now)
         if spent_until - now > self._slack:

@@ -14,34 +14,34 @@ from authguard.request import AuthRequest
 from authguard.schemes.scheme import Scheme
 
 
-class Asked(NamedTuple):
+class ResolvedRequirement(NamedTuple):
     """The names of the schemes that can meet a requirement, and what makes a ``Denied`` of a reason."""
 
     accepted: frozenset[str]
     refuse: partial[Denied]
 
 
-class Requirements:
+class RequirementResolver:
     """The requirements of one guard. Those that are known while it is built are looked at once."""
 
     def __init__(self, schemes: Sequence[Scheme], known: Mapping[str, Sequence[Requirement]]) -> None:
-        self._tells_login = {scheme.name: scheme.tells_login for scheme in schemes}
-        self._every = frozenset(self._tells_login)
+        self._reports_login_time = {scheme.name: scheme.reports_login_time for scheme in schemes}
+        self._every = frozenset(self._reports_login_time)
         # By identity: the table holds these very values, and to hash one costs more than to find it.
-        self._known = {id(one): self.look_at(argument, one) for argument, some in known.items() for one in some}
+        self._known = {id(one): self.resolve(argument, one) for argument, some in known.items() for one in some}
 
-    def __getitem__(self, requirement: Requirement) -> Asked:
+    def __getitem__(self, requirement: Requirement) -> ResolvedRequirement:
         found = self._known.get(id(requirement))
-        return self.look_at("requirement", requirement) if found is None else found
+        return self.resolve("requirement", requirement) if found is None else found
 
-    def look_at(self, argument: str, requirement: Requirement) -> Asked:
+    def resolve(self, argument: str, requirement: Requirement) -> ResolvedRequirement:
         """``ConfigurationError`` where no scheme of this guard can meet it."""
         accepted = requirement.schemes(self._every)
         if not accepted:
             raise ConfigurationError(argument, f"no scheme of this guard can meet {requirement}")
-        if asks_step_up(requirement) and not any(self._tells_login[name] for name in accepted):
+        if asks_step_up(requirement) and not any(self._reports_login_time[name] for name in accepted):
             raise ConfigurationError(argument, f"no scheme that is accepted tells acr or auth_time: {requirement}")
-        return Asked(accepted, partial(Denied, requirement=requirement, accepted=accepted))
+        return ResolvedRequirement(accepted, partial(Denied, requirement=requirement, accepted=accepted))
 
 
 def evaluate(request: AuthRequest, match: Match, outcome: Accepted, refuse: Callable[..., Denied]) -> Decision:

@@ -26,7 +26,7 @@ def _told(scheme: str) -> str:
     return scheme if scheme in _SCHEMES else "a word that is no registered scheme"
 
 
-def choose(
+def select_credentials(
     request: AuthRequest,
     carriers: Iterable[tuple[Carrier, frozenset[str]]],
     accepted: frozenset[str],
@@ -38,22 +38,22 @@ def choose(
     route does not accept is never verified.
     """
     explicit: list[Credentials] = []
-    ambient: list[Credentials] = []
+    sent_by_browsers: list[Credentials] = []
     ambient_fault: Denied | None = None
     for carrier, names in carriers:
-        if carrier.ambient and names.isdisjoint(accepted):
+        if carrier.sent_by_browsers and names.isdisjoint(accepted):
             continue  # what is sent along for others is nothing here
         found = _find(carrier, request, accepted, refuse)
         if not isinstance(found, Denied):
-            (ambient if carrier.ambient else explicit).extend(found)
-        elif not carrier.ambient:
+            (sent_by_browsers if carrier.sent_by_browsers else explicit).extend(found)
+        elif not carrier.sent_by_browsers:
             return found
         elif found.reason is not SCHEME_UNSUPPORTED:
             ambient_fault = ambient_fault or found
     usable = _usable(explicit, accepted)
     if not usable and ambient_fault is not None:
         return ambient_fault
-    usable = usable or _usable(ambient, accepted)
+    usable = usable or _usable(sent_by_browsers, accepted)
     if len(usable) == 1:
         return usable[0]
     if usable:
@@ -73,7 +73,7 @@ def rejected_by(rejected: Rejected, scheme: str | None, refuse: Callable[..., De
         rejected.reason,
         scheme,
         rejected.subject,
-        rejected.proven,
+        rejected.authenticated,
         facts=rejected.facts,
         response_headers=rejected.response_headers,
     )

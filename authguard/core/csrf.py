@@ -46,7 +46,7 @@ def check_origins(origins: Iterable[str]) -> Origins:
     return frozenset(found)
 
 
-def is_foreign(request: AuthRequest, trusted: Origins) -> bool:
+def is_cross_origin(request: AuthRequest, trusted: Origins) -> bool:
     """Whether the request may change something, or opens a WebSocket, and comes from another origin.
 
     Requests without ``Sec-Fetch-Site`` and ``Origin`` are not browsers' and pass. Two lines of either are foreign.
@@ -71,7 +71,7 @@ def _is_ours(request: AuthRequest, origin: bytes) -> bool:
     return authority != b"" and hosts in ([authority], [authority + _PORTS.get(scheme, b"")])
 
 
-def told_of(request: AuthRequest) -> dict[str, object]:
+def origin_facts(request: AuthRequest) -> dict[str, object]:
     """What the record tells of where the request came from."""
     told: dict[str, object] = {}
     for name, fact in ((b"origin", "origin"), (b"sec-fetch-site", "sec_fetch_site")):

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import anyio
 
 from authguard.concurrency.deadline import ask
-from authguard.core.authorization import Requirements, evaluate
-from authguard.core.credential_selection import choose, rejected_by
-from authguard.core.csrf import Origins, is_foreign, told_of
-from authguard.core.responses import Render, Reply, answered, published_by, with_openings
+from authguard.core.authorization import RequirementResolver, evaluate
+from authguard.core.credential_selection import rejected_by, select_credentials
+from authguard.core.csrf import Origins, is_cross_origin, origin_facts
+from authguard.core.responses import Render, Reply, answer_denial, published_by_path, with_published_rules
 from authguard.errors import BackendUnavailable, ConfigurationError, RequestBodyError
 from authguard.model import (
     Accepted,
@@ -29,7 +29,7 @@ from authguard.model import (
     Rejected,
     Requirement,
 )
-from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, close_over
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -41,7 +41,7 @@ from authguard.reasons import (
     STORE_UNAVAILABLE,
 )
 from authguard.records.record import Hook, failure
-from authguard.records.recorder import Teller
+from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Scheme, carried, check_schemes
 from authguard.validation import check_leeway, check_seconds, functions
@@ -52,7 +52,7 @@ from authguard.wire.grammar import WireError
 Check: TypeAlias = Callable[[AuthRequest, Principal], Awaitable[Principal | Rejected]]
 
 #: For tests: who acts, of the accepted schemes, whatever a request presents; None looks at what it presents.
-StandIn: TypeAlias = Callable[[frozenset[str], Callable[..., Denied]], Principal | Denied | None]
+TestOverride: TypeAlias = Callable[[frozenset[str], Callable[..., Denied]], Principal | Denied | None]
 
 #: A request that waited longer than this, in seconds, reads the clock again before it is granted.
 LONG_WAIT = 1.0
@@ -66,7 +66,7 @@ class Guard:
     - ``leeway``: seconds, 0 to 300, granted to every stamp that another clock made.
     - ``clock``: the time in seconds since the epoch, read once a request. ``monotonic`` is for our own durations.
     - ``checks``: async functions ``(request, principal) -> Principal | Rejected``, after every success.
-    - ``implies``: ``{"admin": {"editor"}}``: who has the first role has the others too, transitively.
+    - ``role_hierarchy``: ``{"admin": {"editor"}}``: who has the first role has the others too, transitively.
     - ``hooks``: functions of a ``Record``, called at every decision. ``log`` False silences the logger.
     - ``deadline``: how many seconds a check may take.
 
@@ -74,7 +74,7 @@ class Guard:
     """
 
     #: Set by ``authguard.testing`` while one of its blocks is open, and by nothing else.
-    stand_in: StandIn | None = None
+    test_override: TestOverride | None = None
 
     def __init__(
         self,
@@ -85,29 +85,31 @@ class Guard:
         clock: Clock = time.time,
         monotonic: Clock = time.monotonic,
         checks: Sequence[Check] = (),
-        implies: Mapping[str, AbstractSet[str]] | None = None,
+        role_hierarchy: Mapping[str, AbstractSet[str]] | None = None,
         hooks: Sequence[Hook] = (),
         log: bool = True,
         deadline: float = 5.0,
     ) -> None:
         self.schemes = check_schemes(schemes)
-        self.published = published_by(self.schemes)
-        self.table = RuleTable(with_openings(rules, self.published), default)
+        self.published = published_by_path(self.schemes)
+        self.table = RuleTable(with_published_rules(rules, self.published), default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
-        self.sent_by_browsers = {one.name for one in self.schemes if one.sent_by_browsers or one.carrier.ambient}
+        self.sent_by_browsers = {
+            one.name for one in self.schemes if one.sent_by_browsers or one.carrier.sent_by_browsers
+        }
         self._carriers = carried(self.schemes)
         known = {
             "default": [UNLISTED, self.table.default.requirement],
             "rules": [one.requirement for one in self.table.rules],
         }
-        self.requirements = Requirements(self.schemes, known)
-        self.implied = close_over(implies or {})
+        self.requirements = RequirementResolver(self.schemes, known)
+        self.implied_roles = expand_role_hierarchy(role_hierarchy or {})
         (self._clock,), (self.monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
         self.checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
         if any(map(iscoroutinefunction, self._hooks)):
             raise ConfigurationError("hooks", "a hook is no async function: it is called while the request waits")
-        self._teller = Teller(self._hooks, to_log=log, monotonic=self.monotonic)
+        self._recorder = Recorder(self._hooks, to_log=log, monotonic=self.monotonic)
         self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
@@ -116,7 +118,7 @@ class Guard:
         return Moment(self._clock(), self.leeway)
 
     async def decide(
-        self, request: AuthRequest, match: Match, proven: Principal | None = None, origins: Origins = frozenset()
+        self, request: AuthRequest, match: Match, authenticated: Principal | None = None, origins: Origins = frozenset()
     ) -> Decision:
         """Whether the request passes.
 
@@ -127,15 +129,15 @@ class Guard:
         tried: str | None = None
         began = self.monotonic()
         try:
-            acting = self.stand_in
-            known = proven or (acting and acting(accepted, refuse))
-            chosen = known or choose(request, self._carriers, accepted, refuse)
+            acting = self.test_override
+            known = authenticated or (acting and acting(accepted, refuse))
+            chosen = known or select_credentials(request, self._carriers, accepted, refuse)
             if isinstance(chosen, Denied):
                 anonymous = chosen.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
                 return Granted(None, match.requirement) if anonymous else chosen
             tried = chosen.scheme
-            if proven is None and tried in self.sent_by_browsers and is_foreign(request, origins):
-                return refuse(ORIGIN_FOREIGN, tried, facts=told_of(request))
+            if authenticated is None and tried in self.sent_by_browsers and is_cross_origin(request, origins):
+                return refuse(ORIGIN_FOREIGN, tried, facts=origin_facts(request))
             if isinstance(chosen, Principal):
                 outcome = self._still_good(request, Accepted(self._known(chosen, tried)))
                 if isinstance(outcome, Accepted):
@@ -172,7 +174,7 @@ class Guard:
         if principal.expires_at is None or not moment.expired(principal.expires_at):
             return accepted
         facts = {"expired_by": moment.by(principal.expires_at), "leeway": self.leeway, "while_waiting": True}
-        return Rejected(CREDENTIALS_EXPIRED, principal.subject, facts, headers, proven=True)
+        return Rejected(CREDENTIALS_EXPIRED, principal.subject, facts, headers, authenticated=True)
 
     async def _outcome(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         scheme = self._by_name[credentials.scheme]
@@ -198,7 +200,7 @@ class Guard:
             checked = await ask(check(request, principal), self._deadline)
             if isinstance(checked, Rejected):
                 told = (*headers, *checked.response_headers)
-                return Rejected(checked.reason, principal.subject, checked.facts, told, proven=True)
+                return Rejected(checked.reason, principal.subject, checked.facts, told, authenticated=True)
             principal = self._known(checked, principal.scheme)
         return Accepted(principal, headers, accepted.facts)
 
@@ -207,10 +209,10 @@ class Guard:
         if not isinstance(principal, Principal):
             msg = "a scheme or a check accepted without a Principal"
             raise TypeError(msg)
-        if not self.implied:
+        if not self.implied_roles:
             return principal if principal.scheme == scheme else principal.seen_by(scheme, principal.roles)
         roles = principal.roles
-        return principal.seen_by(scheme, roles.union(*(self.implied.get(name, ()) for name in roles)))
+        return principal.seen_by(scheme, roles.union(*(self.implied_roles.get(name, ()) for name in roles)))
 
     def path_refused(self, problem: str | None = None) -> Denied:
         """The denial of a path that has two readings; ``problem`` says why where the path alone does not show it."""
@@ -218,15 +220,15 @@ class Guard:
 
     def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
         """The answer to a denial, and the denial that it answers: an outage where the answer itself failed."""
-        return answered(request, denied, self.schemes, render)
+        return answer_denial(request, denied, self.schemes, render)
 
-    def tell(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
+    def record(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
         """One record, to the log and the hooks."""
-        self._teller.tell(request, decision, None if rule is None else rule.pattern)
+        self._recorder.record(request, decision, None if rule is None else rule.pattern)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Runs the services of the schemes. Everything works without it too, only later."""
-        return run_services(self.schemes, self.monotonic, self._teller.close)
+        return run_services(self.schemes, self.monotonic, self._recorder.close)
 
     async def warm(self) -> None:
         """Fetches now what the schemes will need, such as keys. ``BackendUnavailable`` tells what could not be had."""

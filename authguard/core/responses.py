@@ -129,7 +129,7 @@ def _challenges(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme])
         tried = scheme.name == denied.scheme
         if reason.challenged == "all" and scheme.name in denied.accepted:
             found += scheme.challenges(request, denied if tried or reason.about_message else None)
-        elif reason.challenged == "tried" and tried and scheme.explains_forbidden:
+        elif reason.challenged == "tried" and tried and scheme.challenges_on_403:
             found += scheme.challenges(request, denied)
     if reason.challenges_needed and not found:  # RFC 9110 section 15.5.2
         msg = "no scheme gave a challenge"
@@ -137,7 +137,7 @@ def _challenges(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme])
     return found
 
 
-def answered(
+def answer_denial(
     request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], render: Render | None
 ) -> tuple[Reply, Denied]:
     """The answer to a denial, and the denial that it answers: an outage where the answer itself failed."""
@@ -157,7 +157,7 @@ def _rendered(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], r
     return reply_to(request, denied, schemes)
 
 
-def published_by(schemes: Sequence[Scheme]) -> Mapping[str, Published]:
+def published_by_path(schemes: Sequence[Scheme]) -> Mapping[str, Published]:
     """The documents by their paths, with and without a trailing slash, which to a rule are the same path.
 
     ``ConfigurationError`` for two at one path, and for a pattern, which would open what lies in the app.
@@ -179,13 +179,13 @@ def distinct(pages: Mapping[str, Published]) -> list[Published]:
     return list({id(page): page for page in pages.values()}.values())
 
 
-def with_openings(rules: Sequence[Rule], pages: Mapping[str, Published]) -> Sequence[Rule]:
+def with_published_rules(rules: Sequence[Rule], pages: Mapping[str, Published]) -> Sequence[Rule]:
     """The rules, and one for each document."""
-    return [*rules, *_openings(pages)] if pages and isinstance(rules, Sequence) else rules
+    return [*rules, *_public_accesses(pages)] if pages and isinstance(rules, Sequence) else rules
 
 
-def _openings(pages: Mapping[str, Published]) -> Iterator[Rule]:
+def _public_accesses(pages: Mapping[str, Published]) -> Iterator[Rule]:
     for page in distinct(pages):
         rule = Rule(page.path, PUBLIC, methods={"GET"})
-        object.__setattr__(rule, "said", page.said)
+        object.__setattr__(rule, "location", page.location)
         yield rule

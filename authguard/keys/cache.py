@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from authguard.caching import Misses
-from authguard.concurrency.background import Flight
-from authguard.concurrency.token_bucket import Budget
-from authguard.keys.options import Terms
-from authguard.keys.refresher import Kept, Loaded, Refresh
+from authguard.caching import NegativeCache
+from authguard.concurrency.background import BackgroundFetch
+from authguard.concurrency.token_bucket import TokenBucket
+from authguard.keys.options import FetchOptions
+from authguard.keys.refresher import CachedKeySet, FetchedKeySet, KeyRefresher
 from authguard.keys.source import ALGORITHMS, VerificationKey
 from authguard.model import Clock
 
@@ -25,8 +25,8 @@ PATIENCE = 1.0
 TICK = 1.0
 
 
-class RefreshedKeys(ABC):
-    """A source that keeps what it fetches. ``JWKS`` and ``Discovery`` say where from, in ``_load``.
+class CachedKeys(ABC):
+    """A source that keeps what it fetches. ``RemoteJWKS`` and ``Discovery`` say where from, in ``_load``.
 
     - *Fresh*: the answer is at hand. After four fifths of its lifetime a set is fetched again, beside the requests.
     - *Expired*: the next request waits for a fetch, a second at most, or to its end where nobody came for long. Where
@@ -40,20 +40,20 @@ class RefreshedKeys(ABC):
     One fetch at a time, whoever asks.
     """
 
-    def __init__(self, name: str, terms: Terms) -> None:
+    def __init__(self, name: str, fetch_options: FetchOptions) -> None:
         self.name = name
-        self._terms, self._clock = terms, terms.clock
-        self._budget = Budget(IN_HAND, terms.cooldown)
+        self._options, self._clock = fetch_options, fetch_options.clock
+        self._budget = TokenBucket(IN_HAND, fetch_options.cooldown)
         # Of its own: forged signatures are no reason to overlook a key that is new.
-        self._looks = Budget(IN_HAND, terms.cooldown)
-        self._misses = Misses(seconds=terms.cooldown)
-        self._refresh = Refresh(name, self._load, terms)
+        self._looks = TokenBucket(IN_HAND, fetch_options.cooldown)
+        self._misses = NegativeCache(seconds=fetch_options.cooldown)
+        self._refresh = KeyRefresher(name, self._load, fetch_options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     @abstractmethod
-    async def _load(self) -> Loaded:
+    async def _load(self) -> FetchedKeySet:
         """Fetches, on a loop of its own. Whatever it raises is a failure; ``FetchFailed`` says which."""
         ...
 
@@ -67,7 +67,7 @@ class RefreshedKeys(ABC):
         found = kept.source.named(kid, algorithm)
         return found if found is None or now < kept.refresh or self._serves_on(kept, now) else None
 
-    def _serves_on(self, kept: Kept, now: float) -> bool:
+    def _serves_on(self, kept: CachedKeySet, now: float) -> bool:
         """Whether a set serves while it is fetched again, which this begins."""
         refresh = self._refresh
         with refresh.lock:
@@ -88,13 +88,13 @@ class RefreshedKeys(ABC):
                 if known is not None and not (patient and self._is_worth_waiting()):
                     return known
                 found = self._awaited(kid, algorithm, asked_after)
-            if not isinstance(found, Flight):
+            if not isinstance(found, BackgroundFetch):
                 return found
             with anyio.move_on_after(math.inf if known is None or self._is_long_expired() else PATIENCE):
-                await found.landed()
+                await found.wait()
             patient = False
 
-    async def look_again(
+    async def refetch(
         self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
     ) -> Sequence[VerificationKey] | None:
         """The keys where they are others than were tried; None where they are not, or it was asked too often.
@@ -105,9 +105,9 @@ class RefreshedKeys(ABC):
         while True:
             with self._refresh.lock:
                 found = self._others(tried, kid, algorithm, asked_after)
-            if not isinstance(found, Flight):
+            if not isinstance(found, BackgroundFetch):
                 return found
-            await found.landed()
+            await found.wait()
 
     def algorithms_of(self, kid: str | None) -> Sequence[str]:
         """The algorithms that the key of this id is held for, those of all where it is None."""
@@ -128,7 +128,9 @@ class RefreshedKeys(ABC):
         kept = self._refresh.kept
         return kept is not None and kept.is_long_expired(self._clock())
 
-    def _awaited(self, kid: str | None, algorithm: str, asked_after: int) -> Sequence[VerificationKey] | Flight:
+    def _awaited(
+        self, kid: str | None, algorithm: str, asked_after: int
+    ) -> Sequence[VerificationKey] | BackgroundFetch:
         """The fetch to wait for, or the answer where none is worth it. The lock is held."""
         refresh, now = self._refresh, self._clock()
         kept, failure = refresh.kept, refresh.failing()
@@ -143,15 +145,15 @@ class RefreshedKeys(ABC):
         # The set is good, and the key is not in it.
         if kept.number > asked_after:
             self._misses.note(kid, algorithm, now)
-        elif not self._misses.knows(kid, algorithm, now) and (refresh.flight is not None or self._budget.take(now)):
+        elif not self._misses.knows(kid, algorithm, now) and (refresh.flight is not None or self._budget.acquire(now)):
             return refresh.begin()
         # A key that bears no id may have signed what names one.
         return kept.source.held(kid=kid, algorithm=algorithm)
 
     def _others(
         self, tried: Sequence[VerificationKey], kid: str | None, algorithm: str, asked_after: int
-    ) -> Sequence[VerificationKey] | Flight | None:
-        """The fetch to wait for, or what ``look_again`` answers. The lock is held."""
+    ) -> Sequence[VerificationKey] | BackgroundFetch | None:
+        """The fetch to wait for, or what ``refetch`` answers. The lock is held."""
         refresh, now = self._refresh, self._clock()
         kept, failure = refresh.kept, refresh.failing()
         if kept is None:
@@ -165,7 +167,7 @@ class RefreshedKeys(ABC):
             return None
         if kept.number > asked_after:
             self._misses.note(kid, algorithm, now)
-        elif not self._misses.knows(kid, algorithm, now) and (refresh.flight is not None or self._looks.take(now)):
+        elif not self._misses.knows(kid, algorithm, now) and (refresh.flight is not None or self._looks.acquire(now)):
             return refresh.begin()
         return None
 
@@ -189,7 +191,7 @@ class RefreshedKeys(ABC):
         """Fetches now, whatever is held. Raises ``BackendUnavailable`` where that fails."""
         with self._refresh.lock:
             flight = self._refresh.begin()
-        await flight.landed()
+        await flight.wait()
         failure = self._refresh.failure
         if failure is not None:
             raise self._refresh.unavailable(failure)

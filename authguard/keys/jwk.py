@@ -166,7 +166,7 @@ _SHOWN = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class KeyWarning:
     """What is to be told of one key, once. ``of`` tells the key from others, so that it is not told again."""
 
     text: str
@@ -180,7 +180,7 @@ class KeySet:
     keys: Sequence[VerificationKey]
     held: int
     skipped: int
-    remarks: Sequence[Remark]
+    remarks: Sequence[KeyWarning]
 
 
 def read_json(octets: bytes) -> Mapping[str, Any]:
@@ -201,23 +201,23 @@ def read_keys(octets: bytes) -> KeySet:
     """
     keys: list[VerificationKey] = []
     kids: Counter[tuple[str | None, type]] = Counter()
-    remarks: list[Remark] = []
+    remarks: list[KeyWarning] = []
     members = _members(octets)
     for index, member in enumerate(members):
         try:
             found = published(member)
         except Exception as error:  # noqa: BLE001 - what reads its numbers is not ours
             told = str(error).removeprefix("keys: ") if isinstance(error, ConfigurationError) else "it cannot be read"
-            remarks.append(Remark(f"key {index}{_named(member)} is left out: {told}", _digest(member)))
+            remarks.append(KeyWarning(f"key {index}{_named(member)} is left out: {told}", _digest(member)))
         else:
             keys += found
             kids[found[0].kid, type(found[0].material)] += 1
     if not keys:
-        raise NothingUsable(remarks)
+        raise NoUsableKey(remarks)
     held = kids.total()
     for (kid, _), count in kids.items():
         if kid is not None and count > 1:
-            remarks.append(Remark(f"{count} keys have the kid {_shown(kid)}; each is tried", ascii(kid).encode()))
+            remarks.append(KeyWarning(f"{count} keys have the kid {_shown(kid)}; each is tried", ascii(kid).encode()))
     return KeySet(keys, held, len(members) - held, remarks)
 
 
@@ -232,10 +232,10 @@ def _members(octets: bytes) -> list[Any]:
     return members
 
 
-class NothingUsable(FetchFailed):
+class NoUsableKey(FetchFailed):
     """A set in which no key can be used, and why each cannot."""
 
-    def __init__(self, remarks: Sequence[Remark]) -> None:
+    def __init__(self, remarks: Sequence[KeyWarning]) -> None:
         super().__init__("no key of its key set can be used")
         self.remarks = remarks
 

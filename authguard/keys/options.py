@@ -17,8 +17,8 @@ MOST_OCTETS = 1024 * 1024
 _LEAST_OCTETS = 1024
 
 
-class Options(TypedDict, total=False):
-    """What ``JWKS`` and ``Discovery`` may be given beside their address.
+class FetchArguments(TypedDict, total=False):
+    """What ``RemoteJWKS`` and ``Discovery`` may be given beside their address.
 
     - ``fetch``: an async function from an address to its octets (or ``Fetched``), in place of httpx2.
     - ``client``: a function that makes an ``httpx2.AsyncClient``: for a proxy, or a certificate authority of one's own.
@@ -43,13 +43,13 @@ class Options(TypedDict, total=False):
     cooldown: float
     min_age: float
     max_age: float
-    stale: float
+    stale_if_error: float
     limit: int
     clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class FetchOptions:
     """The same, checked: ``terms(...)`` makes it."""
 
     fetch: Fetch
@@ -58,7 +58,7 @@ class Terms:
     cooldown: float
     min_age: float
     max_age: float
-    stale: float
+    stale_if_error: float
     limit: int
     clock: Clock
 
@@ -83,7 +83,7 @@ class Terms:
 DEFAULT_AGE = 600.0
 
 
-def terms(
+def fetch_options(
     *,
     fetch: Fetch | None = None,
     client: ClientFactory | None = None,
@@ -92,10 +92,10 @@ def terms(
     cooldown: float = 30.0,
     min_age: float = 60.0,
     max_age: float = 3600.0,
-    stale: float = DAY,
+    stale_if_error: float = DAY,
     limit: int = MOST_OCTETS,
     clock: Clock = time.monotonic,
-) -> Terms:
+) -> FetchOptions:
     """The options as terms; ``ConfigurationError`` for one that cannot be."""
     if fetch is not None and client is not None:
         raise ConfigurationError("client", "it is for httpx2; a fetch of your own makes its own")
@@ -112,22 +112,22 @@ def terms(
     if check_seconds("max_age", max_age, most=7 * DAY) < min_age:
         raise ConfigurationError("max_age", f"{max_age!r} is less than min_age, {min_age!r}")
     functions("clock", [clock])
-    return Terms(
+    return FetchOptions(
         fetch=fetch or over_httpx2(client, limit=limit),
         insecure_http=insecure_http,
         timeout=check_seconds("timeout", timeout, most=60),
         cooldown=check_seconds("cooldown", cooldown, most=3600),
         min_age=min_age,
         max_age=max_age,
-        stale=check_seconds("stale", stale, most=7 * DAY),
+        stale_if_error=check_seconds("stale_if_error", stale_if_error, most=7 * DAY),
         limit=limit,
         clock=clock,
     )
 
 
-def terms_of(name: str, options: Options) -> Terms:
+def fetch_options_from(name: str, options: FetchArguments) -> FetchOptions:
     """The options of a source of this name; ``TypeError`` for one that there is not, as any call raises it."""
     for option in options:
-        if option not in Options.__annotations__:
+        if option not in FetchArguments.__annotations__:
             raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
-    return terms(**options)
+    return fetch_options(**options)

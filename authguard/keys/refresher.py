@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import anyio
 
-from authguard.concurrency.background import Flight
+from authguard.concurrency.background import BackgroundFetch
 from authguard.errors import BackendUnavailable
-from authguard.fork import renew_in_forks
+from authguard.fork import renew_after_fork
 from authguard.http_client import FetchFailed
-from authguard.keys.jwk import MOST_KEYS, KeySet, NothingUsable, Remark
-from authguard.keys.options import Terms
+from authguard.keys.jwk import MOST_KEYS, KeySet, KeyWarning, NoUsableKey
+from authguard.keys.options import FetchOptions
 from authguard.keys.source import StaticKeys
 from authguard.reasons import KEYS_UNAVAILABLE
 
@@ -32,7 +32,7 @@ _MOST_TOLD = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class FetchedKeySet:
     """What one fetch brought: the set, and for how many seconds it holds."""
 
     keys: KeySet
@@ -40,7 +40,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedKeySet:
     """The last good set, the number of the flight that brought it, and its dates by our clock."""
 
     source: StaticKeys
@@ -66,51 +66,51 @@ class Failure:
     retry: float
 
 
-class Refresh:
+class KeyRefresher:
     """What ``load`` fetches, the last good and the last failure of it.
 
     ``lock`` is held for a few lines at a time, by requests on any loop and by the flight. ``kept`` and ``failure`` are
     frozen, and may be read without it.
     """
 
-    def __init__(self, name: str, load: Callable[[], Awaitable[Loaded]], terms: Terms) -> None:
-        self._name, self._load, self._terms = name, load, terms
-        self.kept: Kept | None = None
+    def __init__(self, name: str, load: Callable[[], Awaitable[FetchedKeySet]], fetch_options: FetchOptions) -> None:
+        self._name, self._load, self._options = name, load, fetch_options
+        self.kept: CachedKeySet | None = None
         self.failure: Failure | None = None
         self.departures = 0
         self._told: frozenset[bytes] = frozenset()
         self.renew()
-        renew_in_forks(self)
+        renew_after_fork(self)
 
     def renew(self) -> None:
         """Forgets the fetch under way, as a fork must: its thread is the parent's."""
         self.lock = threading.Lock()
-        self.flight: Flight | None = None
+        self.flight: BackgroundFetch | None = None
 
     def failing(self) -> Failure | None:
         """The last failure, until it is too old to say that the server does not answer."""
         failure = self.failure
-        if failure is None or self._terms.clock() >= failure.retry + REMEMBERED * self._terms.cooldown:
+        if failure is None or self._options.clock() >= failure.retry + REMEMBERED * self._options.cooldown:
             return None
         return failure
 
-    def begin(self) -> Flight:
+    def begin(self) -> BackgroundFetch:
         """The fetch under way, or one that begins now. The lock is held."""
         if self.flight is not None:
             return self.flight
         self.departures += 1
-        flight = self.flight = Flight(self.departures, self._terms.clock())
+        flight = self.flight = BackgroundFetch(self.departures, self._options.clock())
         try:
-            flight.depart(lambda: self._fly(flight))
+            flight.start(lambda: self._fly(flight))
         except RuntimeError:
             self._fail("the system has no thread left")
             self.flight = None
-            flight.land()
+            flight.finish()
         return flight
 
     def begin_where_due(self) -> None:
         """Begins one where the set is soon to expire, and the last failure is not too recent. The lock is held."""
-        now = self._terms.clock()
+        now = self._options.clock()
         if self.kept is not None and now < self.kept.refresh:
             return
         if self.failure is None or now >= self.failure.retry:
@@ -118,21 +118,21 @@ class Refresh:
 
     def unavailable(self, failure: Failure) -> BackendUnavailable:
         """What to raise: what was wrong, and when the next try is."""
-        wait = max(1, math.ceil(failure.retry - self._terms.clock()))
+        wait = max(1, math.ceil(failure.retry - self._options.clock()))
         return BackendUnavailable(f"{self._name}: {failure.problem}", reason=KEYS_UNAVAILABLE, retry_after=wait)
 
-    async def _fly(self, flight: Flight) -> None:
-        loaded: Loaded | None = None
-        problem = f"it gave no answer within {self._terms.timeout:g} s"
-        remarks: Sequence[Remark] = ()
+    async def _fly(self, flight: BackgroundFetch) -> None:
+        loaded: FetchedKeySet | None = None
+        problem = f"it gave no answer within {self._options.timeout:g} s"
+        remarks: Sequence[KeyWarning] = ()
         before = self.failure
         try:
-            with anyio.move_on_after(self._terms.timeout):
+            with anyio.move_on_after(self._options.timeout):
                 loaded = await self._load()
                 remarks = loaded.keys.remarks
         except FetchFailed as error:
             problem = error.problem
-            remarks = error.remarks if isinstance(error, NothingUsable) else ()
+            remarks = error.remarks if isinstance(error, NoUsableKey) else ()
         except BaseException as error:  # noqa: BLE001 - whatever a fetch of the app's own raises, in a thread of ours
             problem = raised(error)
         with self.lock:
@@ -144,24 +144,24 @@ class Refresh:
         with suppress(Exception):  # a filter or a handler of the app's own
             self._tell(before, remarks)
 
-    def _keep(self, loaded: Loaded, flight: Flight) -> None:
-        now, lifetime = self._terms.clock(), loaded.lifetime
+    def _keep(self, loaded: FetchedKeySet, flight: BackgroundFetch) -> None:
+        now, lifetime = self._options.clock(), loaded.lifetime
         expires = now + lifetime
-        dates = (now, now + lifetime * EARLY, expires, expires + self._terms.stale)
-        self.kept = Kept(StaticKeys(loaded.keys.keys), loaded.keys, flight.number, *dates)
+        dates = (now, now + lifetime * EARLY, expires, expires + self._options.stale_if_error)
+        self.kept = CachedKeySet(StaticKeys(loaded.keys.keys), loaded.keys, flight.number, *dates)
         self.failure = None
 
     def _fail(self, problem: str) -> None:
-        now, last = self._terms.clock(), self.failure
+        now, last = self._options.clock(), self.failure
         count = 1 if last is None else last.count + 1
-        wait = min(FIRST_RETRY * 2.0 ** min(count - 1, 16), self._terms.cooldown)
+        wait = min(FIRST_RETRY * 2.0 ** min(count - 1, 16), self._options.cooldown)
         self.failure = Failure(problem, count, now if last is None else last.since, now + wait)
 
-    def _tell(self, before: Failure | None, remarks: Sequence[Remark]) -> None:
+    def _tell(self, before: Failure | None, remarks: Sequence[KeyWarning]) -> None:
         """What is new: that it fails or answers again, and what is wrong with which key."""
         after, kept = self.failure, self.kept
         if after is not None and (before is None or before.problem != after.problem):
-            left = 0.0 if kept is None else max(0.0, kept.dies - self._terms.clock())
+            left = 0.0 if kept is None else max(0.0, kept.dies - self._options.clock())
             held = "no keys are held" if kept is None else f"the keys that are held serve for another {left:.0f} s"
             _log.error("%s: %s; %s", self._name, after.problem, held)
         elif before is not None and after is None:

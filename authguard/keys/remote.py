@@ -11,36 +11,36 @@ import anyio
 
 from authguard.errors import ConfigurationError
 from authguard.http_client import FetchFailed, address_fault, check_address, shown
-from authguard.keys.cache import RefreshedKeys
+from authguard.keys.cache import CachedKeys
 from authguard.keys.jwk import read_json, read_keys
-from authguard.keys.options import DAY, Options, Terms, terms_of
-from authguard.keys.refresher import Loaded, raised
+from authguard.keys.options import DAY, FetchArguments, FetchOptions, fetch_options_from
+from authguard.keys.refresher import FetchedKeySet, raised
 
 
-class JWKS(RefreshedKeys):
-    """``Issuer(..., keys=JWKS("https://login.example/jwks.json"))``: keys that are fetched, and rotate.
+class RemoteJWKS(CachedKeys):
+    """``Issuer(..., keys=RemoteJWKS("https://login.example/jwks.json"))``: keys that are fetched, and rotate.
 
-    Nothing is fetched while the app is built. ``Options`` says what else may be given; fetching needs httpx2 (the extra
-    ``oidc``), unless ``fetch`` stands in for it. Keys for encryption, private ones, secrets, RSA under 2048 bits and
-    what is not understood are left out, each told once in a WARNING. A key without ``alg`` serves what its type allows
-    and the issuer's ``algorithms`` take. Raises ``ConfigurationError``; denies with ``keys.unavailable``.
+    Nothing is fetched while the app is built. ``FetchArguments`` lists the other arguments. Fetching needs httpx2
+    (extra ``oidc``), unless ``fetch`` stands in for it. Keys for encryption, private ones, secrets, RSA under 2048 bits
+    and what is not understood are left out, each told once in a WARNING. A key without ``alg`` serves what its type
+    allows and the issuer's ``algorithms`` take. Raises ``ConfigurationError``; denies with ``keys.unavailable``.
     """
 
-    def __init__(self, url: str, **options: Unpack[Options]) -> None:
-        given = terms_of("JWKS", options)
+    def __init__(self, url: str, **options: Unpack[FetchArguments]) -> None:
+        given = fetch_options_from("JWKS", options)
         if isinstance(url, Mapping) or (isinstance(url, str | bytes) and url.lstrip()[:1] in {"{", b"{"}):
             raise ConfigurationError("url", "this is no address; for a key set that you hold write JWKSet(...)")
         self.url = check_address("url", url, insecure_http=given.insecure_http)
         super().__init__(shown(url), given)
 
-    async def _load(self) -> Loaded:
-        return await load_keys(self.url, self._terms)
+    async def _load(self) -> FetchedKeySet:
+        return await load_keys(self.url, self._options)
 
 
-async def load_keys(url: str, given: Terms) -> Loaded:
+async def load_keys(url: str, given: FetchOptions) -> FetchedKeySet:
     """The key set at this address. Raises ``FetchFailed``."""
     answer = await given.fetched(url)
-    return Loaded(read_keys(answer.body), given.lifetime(answer.max_age))
+    return FetchedKeySet(read_keys(answer.body), given.lifetime(answer.max_age))
 
 
 _log = logging.getLogger("authguard")
@@ -53,17 +53,17 @@ AGAIN = 600.0
 _SLASH = "; it differs by a slash at its end from the one that was given"
 
 
-class Discovery(RefreshedKeys):
+class Discovery(CachedKeys):
     """The keys of the issuer that goes by this very name; ``Issuer.discover("https://login.example/", ...)`` makes one.
 
     Both forms of the well-known address are tried, the one that answered last first. The metadata's ``issuer`` must be
     equal octet by octet, and ``jwks_uri`` must be such an address as the app itself could have named. Nothing else is
     read of them: which algorithms are taken, the app says. Metadata that are gone or spoilt do no harm while the keys
-    are where they were. ``Options`` and all else are those of ``JWKS``.
+    are where they were. ``FetchArguments`` and all else are those of ``RemoteJWKS``.
     """
 
-    def __init__(self, issuer: str, **options: Unpack[Options]) -> None:
-        given = terms_of("Discovery", options)
+    def __init__(self, issuer: str, **options: Unpack[FetchArguments]) -> None:
+        given = fetch_options_from("Discovery", options)
         check_address("issuer", issuer, insecure_http=given.insecure_http)
         if "?" in issuer:  # RFC 8414 section 2
             raise ConfigurationError("issuer", "the name of an issuer has no query")
@@ -74,7 +74,7 @@ class Discovery(RefreshedKeys):
         self._jwks_uri: str | None = None
         self._due = self._clock()
 
-    async def _load(self) -> Loaded:
+    async def _load(self) -> FetchedKeySet:
         uri = self._jwks_uri
         if uri is None:
             uri = await self._discovered()
@@ -82,14 +82,14 @@ class Discovery(RefreshedKeys):
             uri = await self._rediscovered(uri)
         self._jwks_uri = uri
         due, self._due = self._due, self._clock()  # they may have moved, where what follows fails
-        loaded = await load_keys(uri, self._terms)
+        loaded = await load_keys(uri, self._options)
         self._due = due
         return loaded
 
     async def _rediscovered(self, uri: str) -> str:
         problem = "they take too long"
         # Half of the time is for the keys, at the address that was good so far.
-        with anyio.move_on_after(self._terms.timeout / 2):
+        with anyio.move_on_after(self._options.timeout / 2):
             try:
                 return await self._discovered()
             except FetchFailed as error:
@@ -114,13 +114,13 @@ class Discovery(RefreshedKeys):
         raise FetchFailed(f"its metadata: {'; '.join(dict.fromkeys(problems))}")
 
     async def _read(self, url: str) -> str:
-        metadata = read_json((await self._terms.fetched(url)).body)
+        metadata = read_json((await self._options.fetched(url)).body)
         issuer = metadata.get("issuer")
         if issuer != self.name:  # OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3
             slash = isinstance(issuer, str) and issuer.removesuffix("/") == self.name.removesuffix("/")
             raise FetchFailed("their issuer is another" + (_SLASH if slash else ""))
         uri = metadata.get("jwks_uri")
-        if not isinstance(uri, str) or address_fault(uri, insecure_http=self._terms.insecure_http) is not None:
+        if not isinstance(uri, str) or address_fault(uri, insecure_http=self._options.insecure_http) is not None:
             raise FetchFailed("their jwks_uri is no address that keys may come from")
         return uri
 

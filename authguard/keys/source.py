@@ -75,10 +75,10 @@ class KeysAtHand(KeySource, Protocol):
 
 
 @runtime_checkable
-class KeysFetched(KeySource, Protocol):
+class RefetchableKeys(KeySource, Protocol):
     """A source whose keys are another's, who may have changed them without a word, and without a new ``kid``."""
 
-    async def look_again(
+    async def refetch(
         self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
     ) -> Sequence[VerificationKey] | None:
         """What ``keys_for`` answers now, where that is not what was ``tried`` in vain; None where it is."""
@@ -138,7 +138,7 @@ def as_source(keys: KeySource | KeyMaterial | Sequence[KeyMaterial], algorithms:
     if not isinstance(given, tuple | list) or not given or not all(isinstance(one, KeyMaterial) for one in given):
         raise ConfigurationError(
             "keys",
-            "give PEM(...), JWK(...), JWKSet(...), Secret(...), a list of them, JWKS(url), or a KeySource;"
+            "give PEM(...), JWK(...), JWKSet(...), Secret(...), a list of them, RemoteJWKS(url), or a KeySource;"
             " JWKS stands alone",
         )
     return StaticKeys(key for one in given for key in one.bind(algorithms))

@@ -122,7 +122,7 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            found = "an address; for a key server write JWKS(...)" if _is_address(value) else "no JSON"
+            found = "an address; for a key server write RemoteJWKS(...)" if _is_address(value) else "no JSON"
             raise ConfigurationError("keys", f"this {what} is {found}") from None
     if not isinstance(value, Mapping):
         raise ConfigurationError("keys", f"a {what} is a JSON object")

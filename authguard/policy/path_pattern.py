@@ -204,6 +204,6 @@ class Neighbours:
     def of(self, pattern: Pattern) -> list[Pattern]:
         """Those that share a path with it, in the order of the search."""
         start = pattern.beginning
-        near = [one for depth in range(len(start) + 1) for one in self._alike.get(start[:depth], ())]
-        near += self._longer.get(start, ())
-        return sorted((one for one in near if one.common_path(pattern)), key=lambda one: one.order)
+        short_location = [one for depth in range(len(start) + 1) for one in self._alike.get(start[:depth], ())]
+        short_location += self._longer.get(start, ())
+        return sorted((one for one in short_location if one.common_path(pattern)), key=lambda one: one.order)

@@ -202,14 +202,14 @@ def step_up(*, acr: str | Iterable[str] = (), max_age: int | None = None) -> Req
     return StepUp(classes, max_age)
 
 
-def check(name: str, predicate: Predicate) -> Requirement:
-    """``predicate(principal, params)`` returns True; ``params`` are those of the rule's pattern, as strings.
+def predicate(name: str, function: Predicate) -> Requirement:
+    """``function(principal, params)`` returns True; ``params`` are those of the rule's pattern, as strings.
 
     It must not block. Denies with ``check.refused``, also where it raises or returns anything but True.
     """
-    if not callable(predicate) or iscoroutinefunction(predicate):
-        raise ConfigurationError("predicate", "give a function of (principal, params) that is not async")
-    return _Check(_wanted("check", (name,))[0], predicate)
+    if not callable(function) or iscoroutinefunction(function):
+        raise ConfigurationError("function", "give a function of (principal, params) that is not async")
+    return _Check(_wanted("name", (name,))[0], function)
 
 
 def _is_scope_token(name: str) -> bool:
@@ -246,22 +246,22 @@ def _as_requirement(value: object) -> str:
     return "all_of(...) or any_of(...)" if many else "role(...), scopes(...), AUTHENTICATED, ..."
 
 
-def close_over(implies: Mapping[str, AbstractSet[str]]) -> dict[str, frozenset[str]]:
+def expand_role_hierarchy(role_hierarchy: Mapping[str, AbstractSet[str]]) -> dict[str, frozenset[str]]:
     """For each role all that it implies, transitively. ``ConfigurationError`` for a circle or a bare string."""
-    if not isinstance(implies, Mapping):
-        raise ConfigurationError("implies", 'give a mapping such as {"admin": {"editor"}}')
-    names("implies", implies)
-    direct = {role: names("implies", implied) for role, implied in implies.items()}
+    if not isinstance(role_hierarchy, Mapping):
+        raise ConfigurationError("role_hierarchy", 'give a mapping such as {"admin": {"editor"}}')
+    names("role_hierarchy", role_hierarchy)
+    direct = {role: names("role_hierarchy", implied_roles) for role, implied_roles in role_hierarchy.items()}
     closed: dict[str, frozenset[str]] = {}
     for role, first in direct.items():
         found: set[str] = set()
         open_ = set(first)
         while open_:
-            implied = open_.pop()
-            if implied == role:
-                raise ConfigurationError("implies", f"{role!r} implies itself, by way of others")
-            if implied not in found:
-                found.add(implied)
-                open_ |= direct.get(implied, frozenset())
+            implied_roles = open_.pop()
+            if implied_roles == role:
+                raise ConfigurationError("role_hierarchy", f"{role!r} implies itself, by way of others")
+            if implied_roles not in found:
+                found.add(implied_roles)
+                open_ |= direct.get(implied_roles, frozenset())
         closed[role] = frozenset(found)
     return closed

@@ -13,7 +13,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import Requirement
 from authguard.policy.path_pattern import ANY, RANK, Converter, Neighbours, Pattern, overlapping, parse_pattern
 from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, check_requirement
-from authguard.source_location import caller
+from authguard.source_location import caller_location
 from authguard.validation import names
 
 WEBSOCKET = "WEBSOCKET"
@@ -40,7 +40,7 @@ class Rule:
     parsed: Pattern = field(repr=False)
     positions: Mapping[str, int] = field(repr=False, compare=False)
     #: The file and the line.
-    said: str = field(repr=False, compare=False)
+    location: str = field(repr=False, compare=False)
 
     def __init__(self, pattern: str, requirement: Requirement, methods: Iterable[str] | None = None) -> None:
         parsed, positions = parse_pattern(pattern)
@@ -51,7 +51,7 @@ class Rule:
         put(self, "methods", None if methods is None else _methods(methods))
         put(self, "parsed", parsed)
         put(self, "positions", positions)
-        put(self, "said", caller(1))
+        put(self, "location", caller_location(1))
 
     def __str__(self) -> str:
         shown = " ".join(sorted(self.methods)) + " " if self.methods else ""
@@ -99,9 +99,9 @@ class Match:
     params: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def said(self) -> str:
+    def location(self) -> str:
         """The file and the line of the rule; empty for a default."""
-        return "" if self.rule is None else self.rule.said
+        return "" if self.rule is None else self.rule.location
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class _Row:
     """All rules of one pattern. ``alone``: a ``/**`` that shares no path with any pattern but wider ones."""
 
     pattern: Pattern
-    said: str
+    source: str
     alone: bool
     by_method: dict[str, Match] = field(default_factory=dict)
     rest: Match = field(default_factory=lambda: Match(UNLISTED))
@@ -291,6 +291,6 @@ def _refuse_crossing(one: _Row, other: _Row) -> None:
     path = one.pattern.common_path(other.pattern)
     raise ConfigurationError(
         "rules",
-        f"{one.said} and {other.said} both match {path}, neither is inside the other, and they ask for different "
+        f"{one.source} and {other.source} both match {path}, neither is inside the other, and they ask for different "
         f"things; make them agree, or narrow one of them",
     )

@@ -22,7 +22,7 @@ SAMPLES, EXACT = 3, 64
 _HASHES = 2**61 - 1
 
 
-class Kind(NamedTuple):
+class AggregateKey(NamedTuple):
     """What is counted together. The client is an IPv4 address or an IPv6 /64; where it and the rule are ``*``, they
     stand for all that had no row of their own.
     """
@@ -33,10 +33,10 @@ class Kind(NamedTuple):
 
 
 @dataclass(slots=True)
-class Fold:
+class Aggregate:
     """What happened to one kind within one window. ``first`` and ``last`` are in seconds since the epoch."""
 
-    kind: Kind
+    kind: AggregateKey
     level: int
     opened: float
     first: float
@@ -71,36 +71,38 @@ class Fold:
         return self.count & (self.count - 1) == 0
 
 
-class Folder:
+class Aggregator:
     """The kinds that are counted now, oldest first."""
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[Kind, Fold] = OrderedDict()
+        self._rows: OrderedDict[AggregateKey, Aggregate] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def count(self, kind: Kind, level: int, *, ticks: float, now: float, subject: str | None) -> Fold | None:
+    def count(
+        self, kind: AggregateKey, level: int, *, ticks: float, now: float, subject: str | None
+    ) -> Aggregate | None:
         """One more of this kind. None where it is to be told in full, else its fold, which may be ``due``.
 
         ``ticks`` is a monotonic clock, ``now`` the time of day.
         """
         with self._lock:
             if kind not in self._rows and len(self._rows) >= OWN_ROWS:
-                kind = Kind(kind.reason, "*", "*")
+                kind = AggregateKey(kind.reason, "*", "*")
             row = self._rows.get(kind)
             if row is None:
-                row = self._rows[kind] = Fold(kind, level, ticks, now, now)
+                row = self._rows[kind] = Aggregate(kind, level, ticks, now, now)
             row.add(now, subject)
             if row.count <= IN_FULL or row.due:
                 row.told = row.count
             return None if row.count <= IN_FULL else row
 
-    def over(self, ticks: float) -> list[Fold]:
+    def over(self, ticks: float) -> list[Aggregate]:
         """The folds whose minute is over, or which make room for the next, where they have something to tell."""
         with self._lock:
-            gone: list[Fold] = []
+            gone: list[Aggregate] = []
             while self._rows:
                 oldest = next(iter(self._rows.values()))
                 if ticks - oldest.opened < WINDOW and len(self._rows) < MOST_ROWS:
@@ -108,6 +110,6 @@ class Folder:
                 gone.append(self._rows.popitem(last=False)[1])
             return [row for row in gone if row.count > row.told]
 
-    def rest(self) -> list[Fold]:
+    def rest(self) -> list[Aggregate]:
         """All that is still to be told, at the end."""
         return self.over(float("inf"))

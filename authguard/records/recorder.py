@@ -8,24 +8,24 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from authguard.model import Clock, Decision, Denied
-from authguard.records.aggregation import Fold, Folder, Kind
+from authguard.records.aggregation import Aggregate, AggregateKey, Aggregator
 from authguard.records.record import Hook, escaped, level_of, log, log_failure, record_of, shown
 from authguard.request import AuthRequest, network_of
 
 
-class Teller:
+class Recorder:
     """Tells the log and the hooks of each decision. A flood of one kind is told folded; hooks see everything."""
 
     def __init__(self, hooks: Sequence[Hook], *, to_log: bool, monotonic: Clock) -> None:
         #: ``authguard.testing`` adds its own while it records.
         self.hooks = tuple(hooks)
         self._to_log, self._monotonic = to_log, monotonic
-        self._folder = Folder()
+        self._aggregator = Aggregator()
 
-    def tell(self, request: AuthRequest, decision: Decision, rule: str | None = None) -> None:
+    def record(self, request: AuthRequest, decision: Decision, rule: str | None = None) -> None:
         """One record. Nothing is formatted where nobody listens."""
-        if len(self._folder):
-            _tell_folds(self._folder.over(self._monotonic()))
+        if len(self._aggregator):
+            _tell_folds(self._aggregator.over(self._monotonic()))
         level = level_of(decision.reason) if isinstance(decision, Denied) else logging.DEBUG
         in_full = self._to_log and log.isEnabledFor(level) and not self._folds(request, decision, rule, level)
         if not (in_full or self.hooks):
@@ -42,21 +42,21 @@ class Teller:
 
     def _folds(self, request: AuthRequest, decision: Decision, rule: str | None, level: int) -> bool:
         """Whether the decision goes into a fold."""
-        if not isinstance(decision, Denied) or decision.proven or not decision.reason.folded:
+        if not isinstance(decision, Denied) or decision.authenticated or not decision.reason.folded:
             return False
-        kind = Kind(decision.reason.code, network_of(request.client), rule)
+        kind = AggregateKey(decision.reason.code, network_of(request.client), rule)
         subject = None if decision.subject is None else escaped(decision.subject)
-        fold = self._folder.count(kind, level, ticks=self._monotonic(), now=request.moment.now, subject=subject)
+        fold = self._aggregator.count(kind, level, ticks=self._monotonic(), now=request.moment.now, subject=subject)
         if fold is not None and fold.due:
             _tell_folds([fold])
         return fold is not None
 
     def close(self) -> None:
         """Tells what is still folded."""
-        _tell_folds(self._folder.rest())
+        _tell_folds(self._aggregator.rest())
 
 
-def _tell_folds(folds: Sequence[Fold]) -> None:
+def _tell_folds(folds: Sequence[Aggregate]) -> None:
     for fold in folds:
         facts: dict[str, object] = {
             "count": fold.count,

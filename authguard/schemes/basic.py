@@ -14,9 +14,9 @@ from typing import Literal, TypeAlias
 import anyio.lowlevel
 
 from authguard.accounts.account import Account, PasswordCheck, PasswordStore, RolesListed
-from authguard.caching import Keyed
+from authguard.caching import KeyedHash
 from authguard.concurrency.deadline import ask
-from authguard.concurrency.single_flight import Flights
+from authguard.concurrency.single_flight import SingleFlight
 from authguard.concurrency.thread_pool import Pool
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Outcome, Principal, Rejected
@@ -28,16 +28,16 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.password_verifier import Directory, Remembered, Verifier
+from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
 from authguard.schemes.scheme import Scheme
-from authguard.schemes.throttle import Attempts, Exceeded
+from authguard.schemes.throttle import Exceeded, LoginThrottle
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
 #: Called with the account and a new hash where a better format or cost is used for new passwords.
-OnOutdated: TypeAlias = Callable[[Account, str], Awaitable[None]]
+OnRehash: TypeAlias = Callable[[Account, str], Awaitable[None]]
 
 log = logging.getLogger("authguard")
 
@@ -56,9 +56,9 @@ class Basic(Scheme):
     """The Basic scheme: ``Basic(HtpasswdFile("users"), realm="orders")``.
 
     - ``passwords``: a ``PasswordStore``, whose hashes are verified in a pool of threads; or a ``PasswordCheck``.
-    - ``attempts``: an ``Attempts``, which slows guessing down; None switches it off.
+    - ``attempts``: an ``LoginThrottle``, which slows guessing down; None switches it off.
     - ``remember``: for how many seconds a password that fits a stored hash is not hashed again; None switches it off.
-    - ``on_outdated``: an async function of the account and a new hash, called after a login with an outdated one.
+    - ``on_rehash``: an async function of the account and a new hash, called after a login with an outdated one.
     - ``threads``, ``waiting``, ``deadline``: the pool, its queue, and how many seconds a login or a store may wait.
 
     Denies with ``credentials.malformed``, ``user.unknown``, ``password.*``, ``account.disabled``, which are one to the
@@ -75,9 +75,9 @@ class Basic(Scheme):
         passwords: PasswordStore | PasswordCheck,
         *,
         realm: str,
-        attempts: Attempts | Literal["default"] | None = "default",
+        throttle: LoginThrottle | Literal["default"] | None = "default",
         remember: float | None = 60.0,
-        on_outdated: OnOutdated | None = None,
+        on_rehash: OnRehash | None = None,
         threads: int | None = None,
         waiting: int = 64,
         deadline: float = 5.0,
@@ -91,29 +91,29 @@ class Basic(Scheme):
             self._challenge = (Challenge("Basic", {"realm": realm, "charset": "UTF-8"}),)
         except ValueError as error:
             raise ConfigurationError("realm", str(error)) from None
-        self._attempts = Attempts(clock=clock) if attempts == "default" else attempts
-        if not isinstance(self._attempts, Attempts | None):
-            raise ConfigurationError("attempts", f"{attempts!r} is no Attempts(...)")
-        self.refusals = () if self._attempts is None else (ATTEMPTS_EXCEEDED,)
-        self._remembered = None if remember is None else Remembered(seconds=remember, clock=clock)
+        self._throttle = LoginThrottle(clock=clock) if throttle == "default" else throttle
+        if not isinstance(self._throttle, LoginThrottle | None):
+            raise ConfigurationError("throttle", f"{throttle!r} is not a LoginThrottle(...)")
+        self.denial_reasons = () if self._throttle is None else (ATTEMPTS_EXCEEDED,)
+        self._verified = None if remember is None else VerificationCache(seconds=remember, clock=clock)
         self._deadline = deadline
         self._pool = Pool(threads=threads, waiting=waiting, deadline=deadline)
         self._passwords = passwords
-        self._judge: Verifier | Directory
+        self._judge: PasswordVerifier | DirectoryVerifier
         if isinstance(passwords, PasswordStore):
-            self._judge = verifier = Verifier(passwords, self._pool, deadline)
-            if formats := verifier.lock_holders():
+            self._judge = verifier = PasswordVerifier(passwords, self._pool, deadline)
+            if formats := verifier.gil_blocking_formats():
                 told = (
                     "passwords of these formats keep the interpreter from everything else while they are verified: %s"
                 )
                 log.warning(told, ", ".join(formats))
         else:
-            self._judge = Directory(passwords, deadline)
-        if on_outdated is not None and not (callable(on_outdated) and isinstance(self._judge, Verifier)):
-            raise ConfigurationError("on_outdated", "give an async function, and a store that shows its hashes")
-        self._on_outdated = on_outdated
-        self._keyed = Keyed()
-        self._flights: Flights[Account | Reason | Exceeded] = Flights(deadline=deadline)
+            self._judge = DirectoryVerifier(passwords, deadline)
+        if on_rehash is not None and not (callable(on_rehash) and isinstance(self._judge, PasswordVerifier)):
+            raise ConfigurationError("on_rehash", "give an async function, and a store that shows its hashes")
+        self._on_rehash = on_rehash
+        self._keyed_hash = KeyedHash()
+        self._flights: SingleFlight[Account | Reason | Exceeded] = SingleFlight(deadline=deadline)
         self.services = (self,)
 
     def roles_given(self) -> AbstractSet[str] | None:
@@ -130,7 +130,7 @@ class Basic(Scheme):
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
         account = await self._judge.find(given.username)
         stored = "" if account is None else account.password_hash
-        login = _Login(given, request.client, account, self._keyed(given.username, given.password, stored))
+        login = _Login(given, request.client, account, self._keyed_hash(given.username, given.password, stored))
         at_hand, own = await self._at_hand(login), False
         if at_hand is not None:
             answer: Account | Reason | Exceeded = at_hand
@@ -143,54 +143,54 @@ class Basic(Scheme):
         # Each request goes by its own reading of the account: only that the password fits is shared, or remembered.
         account = answer if account is None else account
         if account.disabled:
-            return Rejected(ACCOUNT_DISABLED, given.username, proven=True)
-        if own and self._on_outdated is not None and isinstance(self._judge, Verifier):
-            await self._renew(account, given.password, self._judge, self._on_outdated)
+            return Rejected(ACCOUNT_DISABLED, given.username, authenticated=True)
+        if own and self._on_rehash is not None and isinstance(self._judge, PasswordVerifier):
+            await self._renew(account, given.password, self._judge, self._on_rehash)
         claims = {} if account.claims is NO_CLAIMS else account.claims
         return Accepted(Principal.checked(account.subject, account.roles, account.scopes, claims, None, self.name))
 
     async def _at_hand(self, login: _Login) -> Account | Exceeded | None:
         """What takes no hash, if anything does: that no attempt is left is asked first, for guessing would go on."""
         account = login.account
-        if self._remembered is None or account is None or account.disabled:  # who is disabled goes on costing a hash
+        if self._verified is None or account is None or account.disabled:  # who is disabled goes on costing a hash
             return None
-        if not self._remembered.knows(login.fit):
+        if not self._verified.knows(login.fit):
             return None
-        return (self._attempts and await self._attempts.admit(account.subject, login.client)) or account
+        return (self._throttle and await self._throttle.allow(account.subject, login.client)) or account
 
     async def _counted(self, login: _Login) -> Account | Reason | Exceeded:
         """Counts an attempt before a hash is made, and gives it back where the password fits."""
-        if self._attempts is None:
+        if self._throttle is None:
             return await self._judged(login)
         # The account's own name, where there is one: a store that takes a name in several spellings has one account.
         name = login.given.username if login.account is None else login.account.subject
-        taken = await self._attempts.take(name, login.client)
+        taken = await self._throttle.acquire(name, login.client)
         if isinstance(taken, Exceeded):
             return taken
         try:
             answer = await self._judged(login)
         except Exception:
             # Nobody learned anything. Who leaves before he has his answer is not caught here: that stays counted.
-            await self._attempts.give_back(taken, succeeded=False)
+            await self._throttle.refund(taken, succeeded=False)
             raise
         if isinstance(answer, Account) and not answer.disabled:
-            await self._attempts.give_back(taken, succeeded=True)
+            await self._throttle.refund(taken, succeeded=True)
         return answer
 
     async def _judged(self, login: _Login) -> Account | Reason:
         answer = await self._judge.judged(login.given.username, login.given.password, login.account)
-        if self._remembered is not None and login.account is not None and answer is login.account:
-            self._remembered.note(login.fit)
+        if self._verified is not None and login.account is not None and answer is login.account:
+            self._verified.note(login.fit)
         return answer
 
-    async def _renew(self, account: Account, password: str, verifier: Verifier, tell: OnOutdated) -> None:
+    async def _renew(self, account: Account, password: str, verifier: PasswordVerifier, tell: OnRehash) -> None:
         # The login has succeeded; what goes wrong from here on is told, and changes nothing.
         try:
             renewed = await verifier.renewed(password, account)
             if renewed is not None:
                 await ask(tell(account, renewed), self._deadline)
         except Exception as error:  # noqa: BLE001 - see above
-            log.error("on_outdated failed: %s", type(error).__qualname__)
+            log.error("on_rehash failed: %s", type(error).__qualname__)
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One challenge, whatever the cause. RFC 7617 section 2."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from authguard.accounts.account import Account, AccountsAtHand, PasswordCheck, PasswordStore, SampledStore, Verdict
-from authguard.caching import Recent
+from authguard.caching import BoundedCache
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.thread_pool import Pool
 from authguard.errors import BackendUnavailable
@@ -25,7 +25,7 @@ from authguard.reasons import (
 from authguard.validation import check_seconds
 
 
-class Remembered:
+class VerificationCache:
     """At most ``most`` fits, each for ``seconds``. A fit is a keyed hash of name, password and stored hash.
 
     Nothing of the account is kept. It is read from its store each time, so that a changed role tells at once; a changed
@@ -35,7 +35,7 @@ class Remembered:
     def __init__(self, *, seconds: float, most: int = 4096, clock: Clock) -> None:
         self._seconds = check_seconds("remember", seconds, most=3600)
         self._clock = clock
-        self._until = Recent[float](most)
+        self._until = BoundedCache[float](most)
 
     def knows(self, fit: bytes) -> bool:
         """Whether this password fitted this hash a moment ago."""
@@ -60,7 +60,7 @@ _REASONS: dict[Verdict, Reason] = {
 _FORMAT = re.compile(r"\$[a-z0-9-]{1,20}\$")
 
 
-class Verifier:
+class PasswordVerifier:
     """Verifies passwords against a store's hashes in the pool.
 
     Where there is no hash to verify, somebody else's is verified and the answer thrown away. Whose goes by a keyed hash
@@ -93,18 +93,18 @@ class Verifier:
             return USER_UNKNOWN
         if not password:
             return PASSWORD_EMPTY
-        return account if verdict is Verdict.FITS else _REASONS[verdict]
+        return account if verdict is Verdict.MATCH else _REASONS[verdict]
 
     async def renewed(self, password: str, account: Account) -> str | None:
         """A new hash where the stored one is outdated."""
-        if not self._hasher.outdated(account.password_hash):
+        if not self._hasher.needs_rehash(account.password_hash):
             return None
         return await self._pool.run(partial(self._hasher.hash, password))
 
-    def lock_holders(self) -> list[str]:
+    def gil_blocking_formats(self) -> list[str]:
         """The formats in the store whose verification keeps the interpreter lock from the event loop."""
         sample = self._sample()
-        held = [stored for stored in sample[:: len(sample) // LOOKED_AT + 1] if self._hasher.holds_lock(stored)]
+        held = [stored for stored in sample[:: len(sample) // LOOKED_AT + 1] if self._hasher.blocks_gil(stored)]
         # Of what does not begin as a format, no part may be told.
         return sorted({found[0] if (found := _FORMAT.match(stored)) else "another format" for stored in held})
 
@@ -135,7 +135,7 @@ class Verifier:
         return self._own
 
 
-class Directory:
+class DirectoryVerifier:
     """Leaves it to a directory that checks passwords itself."""
 
     def __init__(self, check: PasswordCheck, deadline: float) -> None:

@@ -24,7 +24,7 @@ class Carrier(Protocol):
     """Where credentials travel in a request. It finds them; it does not judge them."""
 
     #: Whether a client sends these by itself (a cookie). Ambient credentials yield to explicit ones.
-    ambient: bool = False
+    sent_by_browsers: bool = False
 
     @abstractmethod
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
@@ -59,7 +59,7 @@ class Published:
     media_type: str
     octets: bytes = field(repr=False)
     headers: Sequence[Header] = ()
-    said: str = field(default="", compare=False)
+    location: str = field(default="", compare=False)
 
 
 class Scheme(Protocol):
@@ -76,17 +76,17 @@ class Scheme(Protocol):
     reads_body: bool = False
     #: Whether it can say in a challenge what an authenticated client lacks (RFC 6750 section 3.1). Only then is it
     #: asked for the challenges of a 403.
-    explains_forbidden: bool = False
+    challenges_on_403: bool = False
     #: Whether its principals' claims tell ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
-    tells_login: bool = False
+    reports_login_time: bool = False
     #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), where that is another
     #: than ``{"type": "http", "scheme": name}``.
     openapi: Mapping[str, object] = MappingProxyType({})
     #: Why its challenge should be the first of all, where clients break otherwise; told once, where it is not.
-    wants_first: str = ""
+    must_be_first: str = ""
     #: What it denies with whose status is neither that of credentials that are no good nor that of an outage, so that
     #: OpenAPI tells it. What ``reads_body`` brings along is told anyway.
-    refusals: Sequence[Reason] = ()
+    denial_reasons: Sequence[Reason] = ()
     #: What the guard serves for it: documents that a client needs before it has credentials.
     published: Sequence[Published] = ()
 
@@ -127,7 +127,7 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
             raise ConfigurationError("schemes", f"{scheme.name} stands twice; one scheme of a name")
         if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
             raise ConfigurationError("schemes", f"{scheme.name} has no carrier; AUTHORIZATION is that of the field")
-        why: str = getattr(scheme, "wants_first", "")
+        why: str = getattr(scheme, "must_be_first", "")
         if position and why:
             log.warning("%s stands after %s: %s", scheme.name, schemes[0].name, why)
         seen.add(scheme.name)

@@ -1,6 +1,6 @@
 """What slows guessing down, without a lock-out that somebody else could cause for long.
 
-Kept here, and behind ``take`` and ``give_back``, rather than with the ``limits`` library: its memory storage has no
+Kept here, and behind ``take`` and ``refund``, rather than with the ``limits`` library: its memory storage has no
 bound, so that whoever invents names fills it; it keeps the names as they are, reads the wall clock, and walks over all
 that it holds in a thread of its own a hundred times a second.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from authguard.caching import Keyed, Recent
+from authguard.caching import BoundedCache, KeyedHash
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.request import network_of
@@ -43,7 +43,7 @@ Buckets: TypeAlias = Sequence[tuple[bytes, Rate, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class CountedAttempt:
     """An attempt that was counted, to be given back where it was none."""
 
     pair: bytes = field(repr=False)
@@ -62,7 +62,7 @@ class Exceeded:
         return {"retry_after": self.retry_after, "bucket": self.bucket}
 
 
-class Attempts:
+class LoginThrottle:
     """Counts attempts before they are judged, and gives back those that succeed.
 
     - ``pair``: for one account from one network; the strict one.
@@ -99,14 +99,14 @@ class Attempts:
         self._pair, self._account, self._network = pair, account, network
         self._trusted_client = trusted_client
         self._clock = clock
-        self._keyed = Keyed()
+        self._keyed_hash = KeyedHash()
         self._lock = threading.Lock()
         #: For each bucket that is not full, when it will be: the theoretical arrival time of GCRA.
-        self._full_at = Recent[float](most)
+        self._full_at = BoundedCache[float](most)
         #: The pairs that have logged in.
-        self._known = Recent[bool](most)
+        self._known = BoundedCache[bool](most)
 
-    async def take(self, account: str, network: str | None) -> Taken | Exceeded:
+    async def acquire(self, account: str, network: str | None) -> CountedAttempt | Exceeded:
         """Counts one attempt, unless none is left. It stays counted where nobody gives it back."""
         name, place = _folded(account), network_of(network) or ""
         pair = self._hashed("pair", name, place)
@@ -117,10 +117,10 @@ class Attempts:
                 return exceeded
             for key, rate, _ in buckets:
                 self._move(key, rate.seconds, now)
-        return Taken(pair, buckets)
+        return CountedAttempt(pair, buckets)
 
-    async def admit(self, account: str, network: str | None) -> Exceeded | None:
-        """``take``, and ``give_back`` with success, at once; for a password that is known to be right."""
+    async def allow(self, account: str, network: str | None) -> Exceeded | None:
+        """``take``, and ``refund`` with success, at once; for a password that is known to be right."""
         name, place = _folded(account), network_of(network) or ""
         pair = self._hashed("pair", name, place)
         with self._lock:
@@ -131,7 +131,7 @@ class Attempts:
                 self._known.put(pair, True)
             return exceeded
 
-    async def left(self, account: str, network: str | None) -> Exceeded | None:
+    async def remaining(self, account: str, network: str | None) -> Exceeded | None:
         """``Exceeded`` where no attempt is left; counts nothing, for a password that is right and may be of no use."""
         with self._lock:
             if not self._full_at:
@@ -139,7 +139,7 @@ class Attempts:
             name, place = _folded(account), network_of(network) or ""
             return self._exceeded(self._buckets(self._hashed("pair", name, place), name, place), self._clock())
 
-    async def give_back(self, taken: Taken, *, succeeded: bool) -> None:
+    async def refund(self, taken: CountedAttempt, *, succeeded: bool) -> None:
         """It was none: the password was right, or (``succeeded`` False) nobody could tell."""
         with self._lock:
             now = self._clock()
@@ -174,7 +174,7 @@ class Attempts:
             self._full_at.discard(key)  # as good as unknown
 
     def _hashed(self, *texts: str) -> bytes:
-        return self._keyed(*texts)[:16]
+        return self._keyed_hash(*texts)[:16]
 
 
 def _folded(name: str) -> str:

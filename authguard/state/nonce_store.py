@@ -10,11 +10,11 @@ from enum import Enum, auto
 from typing import Protocol, runtime_checkable
 
 from authguard.errors import ConfigurationError
-from authguard.fork import renew_in_forks
+from authguard.fork import renew_after_fork
 from authguard.model import Clock
 
 
-class Claim(Enum):
+class NonceUse(Enum):
     """What a nonce store says of one use of a nonce."""
 
     FRESH = auto()
@@ -39,7 +39,7 @@ class NonceStore(Protocol):
         """
         ...
 
-    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """Uses the count with the nonce, in one step: of several at the same time one is ``FRESH``.
 
         ``nonce`` are at most 32 octets that no other has. None is presented after ``expires_at``. Raises
@@ -52,7 +52,7 @@ class NonceStore(Protocol):
 class NoncesAtHand(NonceStore, Protocol):
     """A store that has its answer at hand: it is asked without a deadline, whose timer would cost more."""
 
-    def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """What ``claim`` answers, at once."""
         ...
 
@@ -99,7 +99,7 @@ class MemoryNonces:
         self._clock = clock
         self._born = clock()
         self._told = False
-        renew_in_forks(self)
+        renew_after_fork(self)
         #: The youngest first, as that is where nearly all that are known are found.
         self._generations: list[_Generation] = []
 
@@ -119,11 +119,11 @@ class MemoryNonces:
         self._lock = threading.Lock()
         self._born, self._floor = self._clock(), None
 
-    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """The same as ``claim_now``."""
         return self.claim_now(nonce, count, minted_at=minted_at, expires_at=expires_at, now=now)
 
-    def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """Uses the count with the nonce, if it may be used."""
         with self._lock:
             for generation in self._generations:
@@ -133,12 +133,12 @@ class MemoryNonces:
                     return claim
             if self._floor is None or minted_at <= self._floor:
                 self._tell(now)
-                return Claim.FORGOTTEN
+                return NonceUse.FORGOTTEN
             young = self._young(now, (expires_at - minted_at) / _PARTS)
             young.uses[nonce] = count << WINDOW | 1
             young.newest_minted = max(young.newest_minted, minted_at)
             young.last_expires = max(young.last_expires, expires_at)
-            return Claim.FRESH
+            return NonceUse.FRESH
 
     def _young(self, now: float, span: float) -> _Generation:
         """The generation that takes new nonces, after the old ones were let go."""
@@ -168,14 +168,14 @@ class MemoryNonces:
         return sum(len(generation.uses) for generation in self._generations)
 
 
-def _use(used: int, count: int) -> tuple[Claim, int]:
+def _use(used: int, count: int) -> tuple[NonceUse, int]:
     """What is to be said of the count, and what is to be kept then."""
     highest, window = used >> WINDOW, used & _MASK
     above = count - highest
     if above > 0:
         window = (window << above | 1) & _MASK if above < WINDOW else 1
-        return Claim.FRESH, count << WINDOW | window
+        return NonceUse.FRESH, count << WINDOW | window
     if above <= -WINDOW:
-        return Claim.OUTSIDE, used
+        return NonceUse.OUTSIDE, used
     bit = 1 << -above
-    return (Claim.REPLAYED, used) if window & bit else (Claim.FRESH, used | bit)
+    return (NonceUse.REPLAYED, used) if window & bit else (NonceUse.FRESH, used | bit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from authguard.testing.acting import ActingAs, acting_as
 from authguard.testing.assertions import assert_denied
 from authguard.testing.clock import ManualClock
-from authguard.testing.credentials import MintingIssuer, basic_auth, digest_auth
+from authguard.testing.credentials import TestIssuer, basic_auth, digest_auth
 from authguard.testing.recording import Recording, recording
 from authguard.testing.route_matrix import AssertMatrix, assert_matrix, route_matrix
 
@@ -16,8 +16,8 @@ __all__ = [
     "ActingAs",
     "AssertMatrix",
     "ManualClock",
-    "MintingIssuer",
     "Recording",
+    "TestIssuer",
     "acting_as",
     "assert_denied",
     "assert_matrix",

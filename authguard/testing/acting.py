@@ -19,13 +19,13 @@ from authguard.errors import ConfigurationError
 from authguard.model import Denied, Principal
 from authguard.reasons import CREDENTIALS_MISSING, SCHEME_UNSUPPORTED
 from authguard.records.record import Record
-from authguard.testing.recording import LOCK, OPEN, Listening
+from authguard.testing.recording import LOCK, OPEN, GuardListener
 
 P = TypeVar("P", bound=Principal | None)
 P_co = TypeVar("P_co", bound=Principal | None, covariant=True)
 
 
-class Acting(Listening[P_co]):
+class Acting(GuardListener[P_co]):
     """While it is open, somebody acts for a guard."""
 
     def __init__(self, guard: Guard, principal: P_co) -> None:
@@ -43,7 +43,7 @@ class Acting(Listening[P_co]):
             if not self.is_open:
                 self.outer = next(acting(), None)
                 _INNERMOST.set(self)
-                self.guard.stand_in = partial(_who, self.guard)
+                self.guard.test_override = partial(_who, self.guard)
                 super().open()
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class Acting(Listening[P_co]):
                 if _INNERMOST.get() is self:  # what was opened in another context is found closed there
                     _INNERMOST.set(self.outer)
                 if not any(isinstance(one, Acting) and one.guard is self.guard for one in OPEN):
-                    del self.guard.stand_in
+                    del self.guard.test_override
 
     def note(self, record: Record) -> None:
         # Others may act for the same guard at the same time.

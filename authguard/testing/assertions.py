@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from authguard.reasons import Reason, Status
 from authguard.records.record import Record, escaped
 from authguard.testing.acting import acting
-from authguard.testing.recording import LOCK, OPEN, Recorded
+from authguard.testing.recording import LOCK, OPEN, RecordList
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError, is_token
 
@@ -25,7 +25,7 @@ class Response(Protocol):
     def headers(self) -> Any: ...
 
 
-class Seen:
+class ObservedResponse:
     """What came back, and what was asked: ``method`` and ``path`` are None where the response does not tell."""
 
     def __init__(self, response: Response) -> None:
@@ -75,7 +75,7 @@ class Seen:
 def kept() -> list[Record]:
     """What is recorded for who calls this, the latest first: of what acts here, then of whatever asked."""
     with LOCK:
-        heard = [one for one in reversed(OPEN) if isinstance(one, Recorded)]
+        heard = [one for one in reversed(OPEN) if isinstance(one, RecordList)]
     return [record for one in (*acting(), *heard) for record in reversed(one.records)]
 
 
@@ -109,7 +109,7 @@ def assert_denied(
     ``AssertionError`` shows what was recorded: why the request was really denied, or what was granted.
     """
     __tracebackhide__ = True
-    seen = Seen(response)
+    seen = ObservedResponse(response)
     faults = list(_on_the_wire(seen, status))
     if challenge is not None:
         faults += _challenge(seen.lines("www-authenticate"), challenge)
@@ -120,7 +120,7 @@ def assert_denied(
         raise AssertionError("\n  ".join([f"{seen} was answered with {seen.status}:", *faults, *_recorded(record)]))
 
 
-def _on_the_wire(seen: Seen, wanted: int | None) -> Iterator[str]:
+def _on_the_wire(seen: ObservedResponse, wanted: int | None) -> Iterator[str]:
     if wanted is not None and seen.status != wanted:
         yield f"{wanted} was expected"
     if seen.status not in get_args(Status):

@@ -15,7 +15,7 @@ import pytest
 from authguard.core.guard import Guard
 from authguard.testing.acting import Acting, ActingAs, P
 from authguard.testing.clock import ManualClock
-from authguard.testing.recording import Recorded, Recording
+from authguard.testing.recording import Recording, RecordList
 from authguard.testing.route_matrix import AssertMatrix
 from authguard.testing.route_matrix import assert_matrix as compare_matrix
 
@@ -43,7 +43,7 @@ def acting_as() -> Iterator[ActingAs]:
 def recording() -> Iterator[Recording]:
     """``recording(guard)`` lists the guard's decisions until the test ends."""
     with ExitStack() as open_:
-        yield lambda *guards: open_.enter_context(Recorded(guards))
+        yield lambda *guards: open_.enter_context(RecordList(guards))
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ T_co = TypeVar("T_co", covariant=True)
 #: Guards are shared by threads, and what is put into one is put together from what it has.
 LOCK = threading.RLock()
 #: What listens now, oldest first.
-OPEN: list[Listening[object]] = []
+OPEN: list[GuardListener[object]] = []
 
 
-class Listening(AbstractContextManager[T_co]):
+class GuardListener(AbstractContextManager[T_co]):
     """Keeps what guards record, from ``open`` to ``close``; ``with`` gives ``value``."""
 
     def __init__(self, guards: tuple[Guard, ...], value: T_co) -> None:
@@ -37,8 +37,8 @@ class Listening(AbstractContextManager[T_co]):
                 self.is_open = True
                 OPEN.append(self)
                 for guard in self.guards:
-                    teller = guard._teller  # noqa: SLF001 - a friend
-                    teller.hooks = (*teller.hooks, self.note)
+                    recorder = guard._recorder  # noqa: SLF001 - a friend
+                    recorder.hooks = (*recorder.hooks, self.note)
 
     def close(self) -> None:
         """Ends, and leaves nothing behind. What is closed stays so."""
@@ -47,8 +47,8 @@ class Listening(AbstractContextManager[T_co]):
                 self.is_open = False
                 OPEN.remove(self)
                 for guard in self.guards:
-                    teller = guard._teller  # noqa: SLF001 - a friend
-                    teller.hooks = tuple(hook for hook in teller.hooks if hook != self.note)
+                    recorder = guard._recorder  # noqa: SLF001 - a friend
+                    recorder.hooks = tuple(hook for hook in recorder.hooks if hook != self.note)
 
     def note(self, record: Record) -> None:
         """A hook of the guards."""
@@ -64,7 +64,7 @@ class Listening(AbstractContextManager[T_co]):
         self.close()
 
 
-class Recorded(Listening[list[Record]]):
+class RecordList(GuardListener[list[Record]]):
     """Listens to whoever asks."""
 
     def __init__(self, guards: tuple[Guard, ...]) -> None:
@@ -80,7 +80,7 @@ def recording(*guards: Guard) -> AbstractContextManager[list[Record]]:
     ``assert_denied`` looks there for the reason of a response. Nothing is decided on PUBLIC, and nothing recorded.
     Raises ``ConfigurationError``.
     """
-    return Recorded(guards)
+    return RecordList(guards)
 
 
 class Recording(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from authguard.audit.audit import audit
-from authguard.audit.rows import Gate, Row
+from authguard.audit.rows import GuardLayer, RouteEntry
 from authguard.core.guard import Guard
 
 _HEAD = "# What each route asks, as authguard sees it. Make it anew: pytest --authguard-update\n"
@@ -50,20 +50,20 @@ def assert_matrix(app: object, guard: Guard, path: str | PathLike[str], *, updat
         raise AssertionError("\n".join(["what routes ask has changed:", *lines, f"Where that is meant: {_MEND}"]))
 
 
-def _line(row: Row) -> str:
-    asked = " then ".join(map(_rules, row.gates)) or "no guard"
+def _line(row: RouteEntry) -> str:
+    asked = " then ".join(map(_rules, row.guard_layers)) or "no guard"
     asked += "".join(f", lock {lock.requirement}" for lock in row.locks)
     asked += "".join(f", but {path} {requirement}" for requirement, path, _ in row.narrower)
     by = f" by {', '.join(sorted(row.schemes))}" if row.schemes else ""
     return f"{row.about}{''.join(_remarks(row))}: {asked}{by}"
 
 
-def _rules(gate: Gate) -> str:
-    requirement = gate.match.requirement
-    return str(requirement) if gate.match.rule else f"{requirement} (no rule)"
+def _rules(guard_layer: GuardLayer) -> str:
+    requirement = guard_layer.match.requirement
+    return str(requirement) if guard_layer.match.rule else f"{requirement} (no rule)"
 
 
-def _remarks(row: Row) -> Iterator[str]:
+def _remarks(row: RouteEntry) -> Iterator[str]:
     yield from (f" on {host}" for host in row.endpoint.hosts)
     yield _REMARKS.get(row.endpoint.kind, "")
 

@@ -22,7 +22,7 @@ def guard_of(issuer: Issuer, clock: Callable[[], float] = time.time) -> Guard:
     return Guard(
         Bearer(issuer, realm="till"),
         rules=[Rule("/health", PUBLIC), Rule("/refunds/**", role("manager"))],
-        implies={"manager": {"cashier"}},
+        role_hierarchy={"manager": {"cashier"}},
         clock=clock,
     )
 

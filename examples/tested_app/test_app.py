@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi.testclient import TestClient
 
 from authguard import Guard, Principal
-from authguard.testing import ActingAs, AssertMatrix, ManualClock, MintingIssuer, Recording, assert_denied
+from authguard.testing import ActingAs, AssertMatrix, ManualClock, Recording, TestIssuer, assert_denied
 from examples.tested_app.app import app_behind
 
 CASHIER = Principal("carol", roles={"cashier"})
@@ -37,7 +37,7 @@ def test_strangers_see_nothing(client: TestClient, guard: Guard, recording: Reco
 
 
 def test_a_token_ends(
-    client: TestClient, guard: Guard, minting: MintingIssuer, manual_clock: ManualClock, recording: Recording
+    client: TestClient, guard: Guard, minting: TestIssuer, manual_clock: ManualClock, recording: Recording
 ) -> None:
     """It is good for a minute and the guard's leeway, and one second later it is not."""
     recording(guard)

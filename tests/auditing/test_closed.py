@@ -80,18 +80,19 @@ def test_what_is_open_is_told() -> None:
     """With the rule, its place and the mend; where a default opens it, with the place of the endpoint."""
     rule = Rule("/items/**", OPTIONAL)
 
+    at = short_location(rule.location)
     assert told(app("/items/{id}"), guard(rule)) == [
-        f"GET /items/{{id}}: it is open by /items/** OPTIONAL ({near(rule.said)}). Close it, or name it in public"
+        f"GET /items/{{id}}: it is open by /items/** OPTIONAL ({at}). Close it, or name it in public"
     ]
     assert told(app("/a"), guard(default=OPTIONAL)) == [
-        f"GET /a: it is open by default ({near(PLACE)}). Close it, or name it in public"
+        f"GET /a: it is open by default ({short_location(PLACE)}). Close it, or name it in public"
     ]
     assert told(app("/a"), guard(), "/a")[0].startswith("GET /a: no rule names it and no lock is on it")
 
 
-def near(said: str) -> str:
+def short_location(said: str) -> str:
     """As a person at the root of the project reads it."""
-    from authguard.audit.report import near as shown
+    from authguard.audit.report import short_location as shown
 
     return shown(said)
 

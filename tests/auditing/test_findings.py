@@ -112,7 +112,7 @@ def test_a_route_without_a_rule_or_a_lock_is_found() -> None:
         finding = only(app("/a"), guard(default=default))
 
         assert (finding.code, finding.about) == ("route.unnamed", "GET /a")
-        assert finding.mend.startswith('Give it a rule or a lock; Rule("/**", AUTHENTICATED) names')
+        assert finding.fix.startswith('Give it a rule or a lock; Rule("/**", AUTHENTICATED) names')
         assert finding.where == f"{__file__}:{page.__code__.co_firstlineno}"
 
 
@@ -178,8 +178,8 @@ def test_a_rule_that_no_route_meets_is_found() -> None:
         ("rule.unmet", "/a/b"),
         ("rule.unmet", "PUT WEBSOCKET /b"),
     ]
-    assert [one.where for one in findings] == [rule.said for rule in unmet]
-    assert findings[0].mend == "Mend the path or the methods, or leave it out"
+    assert [one.where for one in findings] == [rule.location for rule in unmet]
+    assert findings[0].fix == "Mend the path or the methods, or leave it out"
 
 
 def test_what_cannot_be_seen_into_meets_every_rule() -> None:
@@ -196,7 +196,7 @@ def test_a_rule_that_others_hide_is_found() -> None:
     findings = audit(served, guard(hidden, *others, Rule("/b/**", PUBLIC), CLOSED)).findings
 
     assert [(one.code, one.about) for one in findings] == [("rule.hidden", "/a"), ("rule.hidden", "/b/**")]
-    assert (findings[0].what, findings[0].where) == ("on GET /a other rules apply", hidden.said)
+    assert (findings[0].what, findings[0].where) == ("on GET /a other rules apply", hidden.location)
 
 
 @pytest.mark.parametrize("requirement", [PUBLIC, OPTIONAL])
@@ -207,9 +207,9 @@ def test_an_open_rule_that_reaches_further_is_found(requirement: Requirement) ->
 
     finding = only(served, guard(wide, Rule("/a/b/c", role("any"))))
 
-    assert (finding.code, finding.about, finding.where) == ("open.wide", "/a/**", wide.said)
+    assert (finding.code, finding.about, finding.where) == ("open.wide", "/a/**", wide.location)
     assert finding.what == f"{requirement} reaches GET /a, GET /a/{{x}}"
-    assert finding.mend == "Open each path by a rule of its own"
+    assert finding.fix == "Open each path by a rule of its own"
 
 
 def test_an_open_rule_that_opens_some_paths_of_a_route_is_found() -> None:
@@ -228,7 +228,7 @@ def test_what_a_guard_further_in_opens_is_not_the_outer_ones_doing() -> None:
         return app(Mount("/in", AuthGuardMiddleware(app("/a"), guard=inner)))
 
     assert found(served(exact), outer) == []
-    assert [one.where for one in audit(served(wide), outer).findings] == [wide.table.rules[0].said]
+    assert [one.where for one in audit(served(wide), outer).findings] == [wide.table.rules[0].location]
 
 
 def test_files_may_be_opened_one_by_one() -> None:
@@ -253,8 +253,8 @@ def test_an_open_route_that_changes_state_is_found() -> None:
 
     finding = only(served, guard(rule))
 
-    assert (finding.code, finding.about, finding.where) == ("open.unsafe", "POST /a", rule.said)
-    assert finding.mend == "Close it, or say so: Rule(..., methods={'POST'})"
+    assert (finding.code, finding.about, finding.where) == ("open.unsafe", "POST /a", rule.location)
+    assert finding.fix == "Close it, or say so: Rule(..., methods={'POST'})"
     assert found(served, guard(Rule("/a", PUBLIC, methods={"GET", "POST"}))) == []
     assert found(served, guard(Rule("/a", PUBLIC, methods={"GET"}), Rule("/a", role("any")))) == []
     assert found(app(Route("/a", opaque.__class__)), guard(rule))[0] == ("open.unsafe", "* /a")
@@ -278,8 +278,8 @@ def test_an_open_rule_above_hosts_is_found() -> None:
 
     finding = only(app(Host("a.example", app("/a"))), guard(rule))
 
-    assert (finding.code, finding.about, finding.where) == ("open.hosts", "GET /a", rule.said)
-    assert (finding.what, finding.mend) == (
+    assert (finding.code, finding.about, finding.where) == ("open.hosts", "GET /a", rule.location)
+    assert (finding.what, finding.fix) == (
         "it is open by /a PUBLIC, for every host alike (a.example)",
         "Put a guard inside each host",
     )
@@ -295,7 +295,7 @@ def test_what_is_open_and_cannot_be_seen_into_is_found() -> None:
     finding = only(served, guard(Rule("/in/**", PUBLIC)))
 
     assert (finding.code, finding.about) == ("unseen", "* /in/**")
-    assert finding.mend == "Open only what you know, path by path"
+    assert finding.fix == "Open only what you know, path by path"
     assert found(served, guard(CLOSED, Rule("/in/health", PUBLIC))) == [("unseen", "* /in/health")]
 
 
@@ -315,15 +315,15 @@ def test_a_role_that_nobody_can_have_is_found() -> None:
     findings = audit(served, basic("admin")).findings
 
     assert [(one.code, one.about) for one in findings] == [("role.unknown", "clerk"), ("role.unknown", "locksmith")]
-    assert findings[0].where == basic().table.rules[0].said
+    assert findings[0].where == basic().table.rules[0].location
     assert findings[1].where.startswith(f"{__file__}:")
     assert found(served, basic("admin", "clerk", "locksmith")) == []
 
 
 def test_a_role_may_be_implied() -> None:
     """By one that somebody has."""
-    assert found(app("/a"), basic("root", implies={"root": {"admin"}, "admin": {"clerk"}})) == []
-    assert found(app("/a"), basic("admin", implies={"root": {"clerk"}})) == [("role.unknown", "clerk")]
+    assert found(app("/a"), basic("root", role_hierarchy={"root": {"admin"}, "admin": {"clerk"}})) == []
+    assert found(app("/a"), basic("admin", role_hierarchy={"root": {"clerk"}})) == [("role.unknown", "clerk")]
 
 
 async def anybody(request: AuthRequest, principal: Principal) -> Principal:
@@ -336,7 +336,7 @@ async def nobody(name: str) -> Account | None:
     return None
 
 
-class Directory:
+class DirectoryVerifier:
     """A directory that lists no role."""
 
     async def check(self, username: str, password: str) -> Account:
@@ -348,7 +348,7 @@ def test_where_roles_may_come_from_anywhere_none_is_unknown() -> None:
     rules = [Rule("/a", role("admin"))]
 
     assert found(app("/a"), basic(checks=[anybody])) == []
-    for schemes in ([Basic(UserLookup(nobody), realm="r")], [Basic(Directory(), realm="r")], [Badge()]):
+    for schemes in ([Basic(UserLookup(nobody), realm="r")], [Basic(DirectoryVerifier(), realm="r")], [Badge()]):
         assert found(app("/a"), Guard(*schemes, rules=rules)) == []
     assert found(app("/a"), Guard(Basic(MemoryUsers([]), realm="r"), Badge(), rules=rules)) == []
 
@@ -368,7 +368,7 @@ def test_the_groups_of_a_password_file_are_its_roles(tmp_path: Path, as_file: bo
 
 def test_roles_come_from_outer_guards_too() -> None:
     """An inner guard takes over whom the outer one proved, and adds what its own roles imply."""
-    inner = Guard(Badge("other"), rules=[Rule("/a", role("admin"))], implies={"clerk": {"admin"}})
+    inner = Guard(Badge("other"), rules=[Rule("/a", role("admin"))], role_hierarchy={"clerk": {"admin"}})
     served = app(Mount("/in", AuthGuardMiddleware(app("/a"), guard=inner)))
 
     assert found(served, basic("x"))[0] == ("rule.unmet", "/a")
@@ -384,7 +384,7 @@ def test_a_lock_that_no_scheme_can_meet_is_found() -> None:
     for front in (guard(), guard(Rule("/a", PUBLIC)), of_two):
         finding = only(served, front)
         assert (finding.code, finding.about) == ("lock.impossible", "GET /a")
-        assert finding.where == audit(served, front).rows[0].locks[0].said
+        assert finding.where == audit(served, front).rows[0].locks[0].location
     assert found(served, Guard(Badge("bearer"), rules=[Rule("/a", PUBLIC)], log=False)) == []
 
 
@@ -504,7 +504,7 @@ def test_a_lock_that_stands_above_what_made_the_route_is_found() -> None:
 
     assert (finding.code, finding.about) == ("lock.bypassed", "DELETE /bypassed")
     assert finding.where.startswith(f"{__file__}:")
-    assert "below the route's decorator" in finding.mend
+    assert "below the route's decorator" in finding.fix
     assert bypassed is not locked
 
 
@@ -516,7 +516,7 @@ def test_an_app_without_its_guard_is_found() -> None:
     absent, there = auditing.audit(served, front), auditing.audit(held, front)
 
     assert [(one.code, one.about) for one in absent.findings] == [("guard.absent", "Starlette")]
-    assert "install(app, guard)" in absent.findings[0].mend
+    assert "install(app, guard)" in absent.findings[0].fix
     assert (there.findings[0].code, there.findings[0].about) == ("guard.other", "AuthGuardMiddleware")
     assert [row.open for row in (*absent.rows, *there.rows)] == [False, True]
     assert auditing.audit(app(), guard()).findings == ()
@@ -536,7 +536,10 @@ def test_a_guard_in_front_and_further_in_is_asked_twice() -> None:
 
     rows = auditing.audit_behind(served, front).rows
 
-    assert [(row.about, len(row.gates), row.open) for row in rows] == [("GET /x", 1, False), ("GET /sub/y", 2, False)]
+    assert [(row.about, len(row.guard_layers), row.open) for row in rows] == [
+        ("GET /x", 1, False),
+        ("GET /sub/y", 2, False),
+    ]
     assert [row.open for row in auditing.audit(served, front).rows] == [True, False]
 
 
@@ -601,7 +604,7 @@ def test_the_pages_of_fastapi_are_found_once() -> None:
 
     assert (finding.code, finding.about) == ("route.unnamed", "FastAPI's own pages")
     assert "GET /openapi.json, GET /docs, GET /docs/oauth2-redirect, GET /redoc" in finding.what
-    assert "*docs(app, AUTHENTICATED)" in finding.mend
+    assert "*docs(app, AUTHENTICATED)" in finding.fix
     assert found(served, opened) == [("open.wide", "/{page}")]
     assert found(served, guard(default=OPTIONAL)) == [("route.unnamed", "FastAPI's own pages")]
 

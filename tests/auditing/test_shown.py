@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Rule, role, scopes
 from authguard import starlette as on_starlette
-from authguard.audit.report import document, near
+from authguard.audit.report import document, short_location
 from tests.auditing.installed import audit
 from tests.test_request import Badge
 
@@ -50,7 +50,7 @@ APP = Starlette(
 
 def said(rule: int) -> str:
     """Where a rule was said, as it is shown."""
-    return near(GUARD.table.rules[rule].said)
+    return short_location(GUARD.table.rules[rule].location)
 
 
 def lines() -> list[str]:
@@ -62,9 +62,9 @@ def test_the_table_has_a_row_for_each_method_and_path() -> None:
     """With what is asked and where that was said; narrower rules, hosts and what is unseen stand below."""
     shown = lines()
 
-    assert shown[0] == "METHOD PATH REQUIRES SCHEMES SAID"
+    assert shown[0] == "METHOD PATH REQUIRES SCHEMES WHERE"
     assert shown[1] == "GET /shop/{x} scopes(read) badge, token tests/auditing/"
-    assert shown[2] == near(audit(APP, GUARD).rows[0].locks[0].said).removeprefix("tests/auditing/")
+    assert shown[2] == short_location(audit(APP, GUARD).rows[0].locks[0].location).removeprefix("tests/auditing/")
     assert shown[3] == "but /shop/health PUBLIC tests/auditing/"
     assert shown[4] == said(0).removeprefix("tests/auditing/")
     assert {"cannot be seen into", "on shop.example", "files"} <= set(shown)
@@ -119,22 +119,22 @@ def test_programs_read_the_same() -> None:
 
     assert list(read) == ["routes", "findings"]
     assert (first["method"], first["path"], first["open"]) == ("GET", "/shop/{x}", False)
-    assert first["narrower"] == [{"requirement": "PUBLIC", "path": "/shop/health", "said": said(0)}]
+    assert first["narrower"] == [{"requirement": "PUBLIC", "path": "/shop/health", "location": said(0)}]
     assert [one["requirement"] for one in first["requires"]] == ["scopes(read)"]
     assert (first["endpoint"], first["schemes"]) == ("page", ["badge", "token"])
     assert first["defined"].startswith(str(Path("tests") / "auditing"))
     assert (wide["kind"], files["kind"], files["hosts"]) == ("unseen", "static", ["shop.example"])
     assert [one["code"] for one in read["findings"]] == [one.code for one in result.findings]
-    assert all(list(one) == ["code", "about", "what", "where", "mend"] for one in read["findings"])
+    assert all(list(one) == ["code", "about", "what", "where", "fix"] for one in read["findings"])
 
 
 def test_a_place_is_told_from_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not below it is told in full, and what is no place as it is."""
     monkeypatch.chdir(tmp_path)
 
-    assert near(f"{tmp_path}/shop/app.py:7") == "shop/app.py:7"
-    assert near("/elsewhere/app.py:7") == "/elsewhere/app.py:7"
-    assert near("CurrentPrincipal") == "CurrentPrincipal"
+    assert short_location(f"{tmp_path}/shop/app.py:7") == "shop/app.py:7"
+    assert short_location("/elsewhere/app.py:7") == "/elsewhere/app.py:7"
+    assert short_location("CurrentPrincipal") == "CurrentPrincipal"
 
 
 def test_a_method_that_no_rule_of_its_path_names_is_told_apart_from_a_default() -> None:

@@ -34,7 +34,7 @@ from authguard import (
 from authguard import starlette as on_starlette
 from authguard.audit.audit import audit
 from authguard.audit.endpoint import ANY_METHOD
-from authguard.audit.rows import Row
+from authguard.audit.rows import RouteEntry
 from authguard.fastapi import CurrentPrincipal, MaybePrincipal, requires
 from authguard.policy.path_pattern import parse_pattern
 from tests.test_request import Badge, drive, fields, http, websocket
@@ -61,7 +61,7 @@ PATHS = ["/open", "/either/7", "/either/{x:int}", "/edit/all", "/else", "/sub/cl
 
 def guard(*rules: Rule, **options: Any) -> Guard:
     """A guard whose badge is whoever presents it."""
-    return Guard(SCHEME, rules=rules or RULES, implies=ROOT, log=False, **options)
+    return Guard(SCHEME, rules=rules or RULES, role_hierarchy=ROOT, log=False, **options)
 
 
 async def page(request: Request) -> PlainTextResponse:
@@ -167,7 +167,7 @@ def fast() -> FastAPI:
 APPS: list[Callable[[], Any]] = [plain, mounted, hosted, nested, fast]
 
 
-def samples(row: Row) -> Iterator[str]:
+def samples(row: RouteEntry) -> Iterator[str]:
     """Paths of the row that no other route serves, as far as it can be helped."""
     path = row.path.replace("/**", "/test_base.py")
     path = re.sub(r"\{\w+:int\}", "5", path)
@@ -182,7 +182,7 @@ def meets(principal: Principal | None, requirements: list[Requirement]) -> bool:
     return all(requirement.unmet(principal, {}, moment) is None for requirement in requirements)
 
 
-async def gets_in(app: Any, row: Row, path: str, name: str | None) -> bool:
+async def gets_in(app: Any, row: RouteEntry, path: str, name: str | None) -> bool:
     """Whether a request is served."""
     authorization = [] if name is None else fields(f"Badge {name}")[1:]
     headers = [(b"host", row.endpoint.hosts[0].encode() if row.endpoint.hosts else b"other"), *authorization]
@@ -194,7 +194,7 @@ async def gets_in(app: Any, row: Row, path: str, name: str | None) -> bool:
     return exchange.status == 200
 
 
-def implied(principal: Principal | None) -> Principal | None:
+def implied_roles(principal: Principal | None) -> Principal | None:
     """With the roles that the guard adds."""
     if principal is None or "admin" not in principal.roles:
         return principal
@@ -217,7 +217,9 @@ async def test_who_gets_in_is_who_is_said_to(made: Callable[[], Any], options: d
         asked = [requirement for requirement, _ in row.asked]
         for path in samples(row):
             for name in [None, *WHO]:
-                told[row.about, row.endpoint.hosts, name] = meets(implied(None if name is None else WHO[name]), asked)
+                told[row.about, row.endpoint.hosts, name] = meets(
+                    implied_roles(None if name is None else WHO[name]), asked
+                )
                 seen[row.about, row.endpoint.hosts, name] = await gets_in(guarded, row, path, name)
             assert told[row.about, row.endpoint.hosts, None] == row.open
 
@@ -232,7 +234,9 @@ async def test_an_opening_is_open_and_there_is_no_other(made: Callable[[], Any])
     app, front = made(), guard()
     guarded = AuthGuardMiddleware(app, guard=front)
     first = {(row.method, row.path, row.endpoint.hosts): row for row in reversed(audit(guarded, front).rows)}
-    openings = {(row.method, parse_pattern(one.path)[0]) for row in first.values() for one in row.openings}
+    public_accesses = {
+        (row.method, parse_pattern(one.path)[0]) for row in first.values() for one in row.public_accesses
+    }
     missed, entered = [], 0
 
     for row in first.values():
@@ -242,7 +246,9 @@ async def test_an_opening_is_open_and_there_is_no_other(made: Callable[[], Any])
             if await gets_in(guarded, row, path, None):
                 entered += 1
                 here = parse_pattern(path)[0]
-                missed += [] if any(row.method == method and here.inside(one) for method, one in openings) else [path]
+                missed += (
+                    [] if any(row.method == method and here.inside(one) for method, one in public_accesses) else [path]
+                )
 
     assert missed == []
     assert entered > 10
@@ -266,7 +272,7 @@ async def test_what_no_guard_is_in_front_of_is_open() -> None:
 
     bare, *others = audit(app, inner).rows
 
-    assert (bare.about, bare.open, bare.asked, [one.path for one in bare.openings]) == (
+    assert (bare.about, bare.open, bare.asked, [one.path for one in bare.public_accesses]) == (
         "GET /bare",
         True,
         (),
@@ -282,8 +288,8 @@ def test_what_somebody_wrote_is_told_before_a_default() -> None:
 
     (row,) = audit(app, guard(Rule("/b", PUBLIC), default=role("admin"))).rows
 
-    assert row.asked == ((role("admin"), row.locks[0].said),)
-    assert row.locks[0].said
+    assert row.asked == ((role("admin"), row.locks[0].location),)
+    assert row.locks[0].location
 
 
 def test_each_of_two_guards_may_open_another_part() -> None:
@@ -294,7 +300,7 @@ def test_each_of_two_guards_may_open_another_part() -> None:
     front = guard()
     (row,) = audit(AuthGuardMiddleware(app, guard=front), front).rows
 
-    assert (row.open, [(one.path, str(one.rule)) for one in row.openings]) == (False, [("/sub/x", "/x PUBLIC")])
+    assert (row.open, [(one.path, str(one.rule)) for one in row.public_accesses]) == (False, [("/sub/x", "/x PUBLIC")])
 
 
 async def opaque(scope: Scope, receive: Receive, send: Send) -> None:
@@ -309,5 +315,8 @@ def test_what_cannot_be_seen_into_is_said_to_be_so() -> None:
     rows = audit(app, guard()).rows
 
     assert [(row.about, row.endpoint.kind) for row in rows] == [("* /open/in/**", "unseen"), ("* /edit/**", "unseen")]
-    assert [sorted({str(one.rule) for one in row.openings}) for row in rows] == [["GET WEBSOCKET /open/** PUBLIC"], []]
+    assert [sorted({str(one.rule) for one in row.public_accesses}) for row in rows] == [
+        ["GET WEBSOCKET /open/** PUBLIC"],
+        [],
+    ]
     assert rows[1].narrower[0][1] == "/edit/all"

@@ -36,7 +36,7 @@ async def test_every_character_may_stand_in_a_name_and_in_a_password() -> None:
     logins = {f"{number} {part.replace(':', '')}": part for number, part in enumerate(parts)}
     accounts = [Account(name, f"$fast${unicodedata.normalize('NFC', word)}") for name, word in logins.items()]
     behind = Endpoint()
-    app = AuthGuardMiddleware(behind, guard=Guard(basic(memory(*accounts), attempts=None), log=False))
+    app = AuthGuardMiddleware(behind, guard=Guard(basic(memory(*accounts), throttle=None), log=False))
 
     answers = [await drive(app, http(headers=fields(b"Basic " + user_pass(*login)))) for login in logins.items()]
     other = await drive(app, http(headers=fields(b"Basic " + user_pass(f"{next(iter(logins))}x", parts[0]))))

@@ -66,4 +66,4 @@ def test_another_site_cannot_make_a_browser_publish(client: TestClient) -> None:
 def test_a_cycle_is_refused_while_the_guard_is_built() -> None:
     """Two roles that imply each other would be one."""
     with pytest.raises(ConfigurationError):
-        Guard(implies={"editor": {"reader"}, "reader": {"editor"}})
+        Guard(role_hierarchy={"editor": {"reader"}, "reader": {"editor"}})

@@ -78,7 +78,7 @@ def test_docs_may_ask_for_a_role() -> None:
 
     install(app, guarded(rules))
     assert statuses(app, "/docs") == [401, 403, 200, 200]
-    assert {rule.said for rule in rules} == {f"{__file__}:{line}"}
+    assert {rule.location for rule in rules} == {f"{__file__}:{line}"}
 
 
 def test_the_pages_are_closed_unless_they_are_opened() -> None:

@@ -35,7 +35,7 @@ NOBODY = ""
 ALL = (NOBODY, *ROLES)
 
 
-class Directory:
+class DirectoryVerifier:
     """Takes everybody's own name for the password."""
 
     async def check(self, username: str, password: str) -> Account | Reason:
@@ -51,7 +51,7 @@ class Signed(Scheme):
     name = "signed"
     carrier = AUTHORIZATION
     reads_body = True
-    refusals = (Reason("signed.too_often", 429),)
+    denial_reasons = (Reason("signed.too_often", 429),)
 
     def __init__(self) -> None:
         self.openapi = {"type": "apiKey", "in": "header", "name": "X-Signature"}
@@ -66,7 +66,7 @@ class Signed(Scheme):
 def guarded(rules: Sequence[Rule] = (), **options: Any) -> Guard:
     """A guard that takes Bearer and Basic."""
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=PEM(public_pem(ec_key())))
-    schemes = (Bearer(issuer, realm="shop"), Basic(Directory(), realm="shop"))
+    schemes = (Bearer(issuer, realm="shop"), Basic(DirectoryVerifier(), realm="shop"))
     return Guard(*schemes, rules=rules, clock=lambda: NOW, **options)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from authguard import JWKS, BackendUnavailable, Fetched
+from authguard import BackendUnavailable, Fetched, RemoteJWKS
 from authguard.reasons import KEYS_UNAVAILABLE
 from authguard.testing import ManualClock
 from tests.keys.server import PATIENCE, key_set
@@ -54,7 +54,7 @@ class Source:
     def __init__(self, *kids: str, max_age: float | None = None, **options: Any) -> None:
         self.server = Stub(*kids, max_age=max_age)
         self.clock = ManualClock()
-        self.keys = JWKS(URL, fetch=self.server, clock=self.clock, **options)
+        self.keys = RemoteJWKS(URL, fetch=self.server, clock=self.clock, **options)
 
     async def ask(self, kid: str | None, algorithm: str = "RS256") -> list[str | None]:
         """The ids of the keys, as ``Bearer`` asks for them."""
@@ -73,11 +73,11 @@ class Source:
         await landed(self.keys)
 
 
-async def landed(keys: JWKS) -> None:
+async def landed(keys: RemoteJWKS) -> None:
     """Waits for the fetch that is under way."""
     flight = keys._refresh.flight
     if flight is not None:
-        await flight.landed()
+        await flight.wait()
 
 
 async def refused(source: Source, kid: str | None) -> tuple[str, int | None]:
@@ -88,7 +88,7 @@ async def refused(source: Source, kid: str | None) -> tuple[str, int | None]:
     return caught.value.detail, caught.value.retry_after
 
 
-async def problem(keys: JWKS) -> str:
+async def problem(keys: RemoteJWKS) -> str:
     """Why a fetch over the wire failed, less whose it was."""
     with pytest.raises(BackendUnavailable) as caught:
         await keys.keys_for(kid="a", algorithm="RS256")

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from authguard import (
-    JWKS,
     PEM,
     AuthGuardError,
     ConfigurationError,
     InvalidSignature,
     KeysAtHand,
     KeySource,
+    RemoteJWKS,
     Secret,
     VerificationKey,
 )
@@ -201,7 +201,7 @@ def test_materials_become_one_source() -> None:
         (),
         "PEM",
         "https://login.example/jwks",
-        [JWKS("https://login.example/jwks")],
+        [RemoteJWKS("https://login.example/jwks")],
         b"-----BEGIN PUBLIC KEY-----",
         [PEM(b""), None],
         {"keys": []},
@@ -214,7 +214,7 @@ def test_materials_become_one_source() -> None:
 def test_what_is_no_key_is_told_by_name(given: Any) -> None:
     """A bare string, an empty list, a class instead of an instance: each is a ``ConfigurationError``."""
     with pytest.raises(
-        ConfigurationError, match=r"^keys: give PEM\(\.\.\.\).*, JWKS\(url\), .*stands alone$"
+        ConfigurationError, match=r"^keys: give PEM\(\.\.\.\).*, RemoteJWKS\(url\), .*stands alone$"
     ) as caught:
         as_source(given, frozenset({"RS256"}))
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from authguard import JWKS, ConfigurationError, Introspection, http_client
+from authguard import ConfigurationError, Introspection, RemoteJWKS, http_client
 from authguard.http_client import HttpPost
 from tests.keys.server import key_set, serving_keys
 from tests.minting import rsa_key
@@ -41,7 +41,7 @@ async def test_nothing_is_taken_from_the_environment() -> None:
     with pytest.raises(FileNotFoundError):
         httpx2.AsyncClient()
     with serving_keys(GOOD) as server:
-        await JWKS(server.url, insecure_http=True).warm()
+        await RemoteJWKS(server.url, insecure_http=True).warm()
 
         assert [path for path, _ in server.requests] == ["/jwks"]
         assert "authorization" not in server.requests[0][1]
@@ -69,7 +69,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(httpx2, "create_ssl_context", create)
         for _ in range(3):
-            JWKS("https://login.example/jwks")
+            RemoteJWKS("https://login.example/jwks")
             Introspection("https://login.example/introspect", issuer="x", audience="y", **CLIENT)
         for _ in range(3):
             http_client.plain()()

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from authguard import JWKS
+from authguard import RemoteJWKS
 from tests.keys.server import (
     Behaviour,
     Flood,
@@ -34,7 +34,7 @@ GOOD = key_set(a=rsa_key())
 async def test_keys_come_over_http_where_that_is_said_in_words() -> None:
     """One request with an Accept of its own, without a cookie, a credential or a wish for compression."""
     with serving_keys(GOOD) as server:
-        keys = JWKS(server.url, insecure_http=True)
+        keys = RemoteJWKS(server.url, insecure_http=True)
 
         found = await keys.keys_for(kid="a", algorithm="RS256")
 
@@ -49,7 +49,7 @@ async def test_keys_come_over_http_where_that_is_said_in_words() -> None:
 def test_nothing_is_fetched_while_the_app_is_built() -> None:
     """Nor at the first look at what is at hand."""
     with serving_keys(GOOD) as server:
-        keys = JWKS(server.url, insecure_http=True)
+        keys = RemoteJWKS(server.url, insecure_http=True)
 
         assert keys.held(kid="a", algorithm="RS256") is None
         assert server.hits == 0
@@ -86,7 +86,7 @@ async def test_whatever_a_server_does_is_told_by_a_phrase_of_its_own(behaviour: 
     with serving_keys() as server:
         server.behaviour = behaviour
         late = behaviour in {hanging, dripping}
-        keys = JWKS(server.url, insecure_http=True, timeout=0.2 if late else 10)
+        keys = RemoteJWKS(server.url, insecure_http=True, timeout=0.2 if late else 10)
 
         assert await problem(keys) == told
         # On a machine that does other things too the time may be over before anything was sent.
@@ -98,9 +98,9 @@ async def test_ten_megabytes_are_not_held(announced: bool) -> None:
     """The connection is closed after what is read: memory stays flat, and most of it is never sent."""
     flood = Flood(announced=announced)
     with serving_keys() as server:
-        keys = JWKS(server.url, insecure_http=True, limit=64 * 1024)
+        keys = RemoteJWKS(server.url, insecure_http=True, limit=64 * 1024)
         await problem(keys)  # what is imported on the way is no part of it
-        server.behaviour, keys = flood, JWKS(server.url, insecure_http=True, limit=64 * 1024)
+        server.behaviour, keys = flood, RemoteJWKS(server.url, insecure_http=True, limit=64 * 1024)
         tracemalloc.start()
         try:
             assert await problem(keys) == "its answer is longer than 65536 octets"
@@ -118,8 +118,8 @@ async def test_a_server_that_is_not_there_is_told_so() -> None:
     with serving_keys() as server:
         url = server.url
 
-    assert await problem(JWKS(url, insecure_http=True)) == "it cannot be reached"
-    assert await problem(JWKS("https://nobody.invalid/jwks")) == "it cannot be reached"
+    assert await problem(RemoteJWKS(url, insecure_http=True)) == "it cannot be reached"
+    assert await problem(RemoteJWKS("https://nobody.invalid/jwks")) == "it cannot be reached"
 
 
 def _certificate(folder: Path) -> ssl.SSLContext:
@@ -152,5 +152,5 @@ async def test_tls_that_is_at_fault_is_told_so(certified: bool, tmp_path: Path) 
             server.tls = lambda plain: context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
             server.start()
 
-        assert await problem(JWKS(server.url.replace("http:", "https:"))) == "its TLS is at fault"
+        assert await problem(RemoteJWKS(server.url.replace("http:", "https:"))) == "its TLS is at fault"
         assert server.hits == 0

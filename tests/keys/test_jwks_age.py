@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from authguard import JWKS, BackendUnavailable
+from authguard import BackendUnavailable, RemoteJWKS
 from authguard.keys import cache
 from authguard.testing import ManualClock
 from tests.keys.server import key_set, serving_keys
@@ -48,7 +48,7 @@ async def test_a_key_that_was_withdrawn_is_refused_when_the_set_expires() -> Non
 
 async def test_known_keys_serve_on_while_the_server_is_down() -> None:
     """For as long as ``stale`` says, and then no more; nobody waits for a server that is known to be down."""
-    source = Source("a", stale=1000.0)
+    source = Source("a", stale_if_error=1000.0)
     await source.ask("a")
     source.server.answer = OSError()
     source.clock.move(600)
@@ -198,7 +198,7 @@ async def test_a_server_that_restarts_is_found_again() -> None:
     """Over the wire: known keys hold while it is away, and its new key is taken when it is back."""
     with serving_keys(key_set(a=rsa_key())) as server:
         clock = ManualClock()
-        keys = JWKS(server.url, insecure_http=True, clock=clock)
+        keys = RemoteJWKS(server.url, insecure_http=True, clock=clock)
         assert len(await keys.keys_for(kid="a", algorithm="RS256")) == 1
         server.stop()
         clock.move(700)

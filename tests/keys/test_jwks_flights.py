@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 import pytest
 
-from authguard import JWKS, BackendUnavailable, KeysAtHand, Service, fork
+from authguard import BackendUnavailable, KeysAtHand, RemoteJWKS, Service, fork
 from tests.keys.stub import URL, Source, refused
 from tests.schemes.logins import at_once, until
 
@@ -68,7 +68,7 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
             scope.cancel()
         await until(lambda: not flight._waiting)
         source.server.open.set()
-        await flight.landed()
+        await flight.wait()
 
     await at_once([impatient] * 100, leave)
 
@@ -121,7 +121,7 @@ async def test_a_name_server_that_does_not_answer_holds_nobody() -> None:
         await asyncio.get_running_loop().run_in_executor(None, answered.wait, 30)
         return b""
 
-    keys = JWKS(URL, fetch=fetch, timeout=0.05)
+    keys = RemoteJWKS(URL, fetch=fetch, timeout=0.05)
     try:
         with anyio.fail_after(5):
             for _ in range(2):

@@ -68,7 +68,7 @@ async def test_known_keys_serve_on_where_nobody_came_for_long_and_the_server_is_
 
 async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:
     """A token that names one may be signed with it; where the signature does not fit, nobody knows."""
-    source = Source(stale=1000.0)
+    source = Source(stale_if_error=1000.0)
     source.server.answer = key_set(jwk(None, rsa_key()))
     assert await source.ask("x") == [None]
     tried = source.keys.held(kid=None, algorithm="RS256")
@@ -78,7 +78,7 @@ async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:
 
     assert await source.ask("x") == [None]
     with pytest.raises(BackendUnavailable, match="the fetch raised OSError"):
-        await source.keys.look_again(tried, kid="x", algorithm="RS256")
-    assert await source.keys.look_again(tried, kid=None, algorithm="RS256") is None
+        await source.keys.refetch(tried, kid="x", algorithm="RS256")
+    assert await source.keys.refetch(tried, kid=None, algorithm="RS256") is None
     source.clock.move(900)
     assert (await refused(source, "x"))[0] == "https://login.example/jwks: the fetch raised OSError"

@@ -9,7 +9,7 @@ import anyio
 import httpx2
 import pytest
 
-from authguard import JWKS, ConfigurationError, Fetched, FetchFailed
+from authguard import ConfigurationError, Fetched, FetchFailed, RemoteJWKS
 from authguard.http_client import max_age
 from authguard.keys.remote import Discovery
 from tests.keys.server import (
@@ -32,7 +32,7 @@ async def test_a_client_is_made_for_each_fetch_on_the_loop_of_the_fetch() -> Non
         loops.append(anyio.get_current_task().name or "")
         return httpx2.AsyncClient(transport=httpx2.MockTransport(answered))
 
-    keys = JWKS("https://login.example/jwks", client=client)
+    keys = RemoteJWKS("https://login.example/jwks", client=client)
     await keys.warm()
     await keys.warm()
 
@@ -56,7 +56,7 @@ async def test_what_a_client_raises_is_told_without_its_text(
     def failing(request: httpx2.Request) -> httpx2.Response:
         raise error
 
-    keys = JWKS(
+    keys = RemoteJWKS(
         "https://login.example/jwks?key=CANARY",
         client=lambda: httpx2.AsyncClient(transport=httpx2.MockTransport(failing)),
     )
@@ -74,11 +74,11 @@ async def test_any_async_function_may_fetch(answer: Any) -> None:
         asked.append(url)
         return answer
 
-    keys = JWKS("https://login.example/jwks?v=1", fetch=fetch)
+    keys = RemoteJWKS("https://login.example/jwks?v=1", fetch=fetch)
 
     assert len(await keys.keys_for(kid="a", algorithm="RS256")) == 1
     assert asked == ["https://login.example/jwks?v=1"]
-    assert repr(keys) == "JWKS('https://login.example/jwks')"
+    assert repr(keys) == "RemoteJWKS('https://login.example/jwks')"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_a_function_that_fetches_nonsense_or_raises_is_an_outage(answer: A
             raise answer
         return answer
 
-    assert await problem(JWKS("https://login.example/jwks", fetch=fetch, limit=1024)) == told
+    assert await problem(RemoteJWKS("https://login.example/jwks", fetch=fetch, limit=1024)) == told
 
 
 def test_httpx2_is_an_extra_and_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +115,8 @@ def test_httpx2_is_an_extra_and_the_error_names_it(monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         ConfigurationError, match=r"fetch: asking a server needs httpx2: pip install \"authguard\[oidc\]\""
     ):
-        JWKS("https://login.example/jwks")
-    assert JWKS("https://login.example/jwks", fetch=fetch).name == "https://login.example/jwks"
+        RemoteJWKS("https://login.example/jwks")
+    assert RemoteJWKS("https://login.example/jwks", fetch=fetch).name == "https://login.example/jwks"
 
 
 @pytest.mark.parametrize(
@@ -148,14 +148,14 @@ def test_httpx2_is_an_extra_and_the_error_names_it(monkeypatch: pytest.MonkeyPat
 def test_an_address_that_keys_must_not_come_from_is_refused(url: Any, said: str) -> None:
     """While the app is built. Loopback is http too, and is named as such."""
     with pytest.raises(ConfigurationError, match=f"^url: {said}") as caught:
-        JWKS(url)
+        RemoteJWKS(url)
     assert "secret" not in str(caught.value)
 
 
 def test_an_option_that_there_is_not_is_told_of_what_was_called() -> None:
     """As Python does it, and not of a function that nobody wrote."""
     with pytest.raises(TypeError, match=r"^JWKS\(\) got an unexpected keyword argument 'retries'$"):
-        JWKS("https://login.example/jwks", retries=3)  # type: ignore[call-arg]
+        RemoteJWKS("https://login.example/jwks", retries=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"^Discovery\(\) got an unexpected keyword argument 'retries'$"):
         Discovery("https://login.example/", retries=3)  # type: ignore[call-arg]
 
@@ -177,7 +177,7 @@ async def _fetch(url: str) -> bytes:
         ({"min_age": 0}, "min_age"),
         ({"min_age": 120, "max_age": 60}, "max_age"),
         ({"max_age": 8 * 86_400}, "max_age"),
-        ({"stale": None}, "stale"),
+        ({"stale_if_error": None}, "stale_if_error"),
         ({"limit": 1023}, "limit"),
         ({"limit": 2.0**20}, "limit"),
         ({"limit": True}, "limit"),
@@ -187,7 +187,7 @@ async def _fetch(url: str) -> bytes:
 def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], argument: str) -> None:
     """By name, while the app is built."""
     with pytest.raises(ConfigurationError) as caught:
-        JWKS("https://login.example/jwks", **options)
+        RemoteJWKS("https://login.example/jwks", **options)
     assert caught.value.argument == argument
 
 

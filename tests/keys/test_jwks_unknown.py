@@ -9,8 +9,8 @@ from timeit import repeat
 import anyio
 import pytest
 
-from authguard.caching import Misses
-from authguard.concurrency.token_bucket import Budget
+from authguard.caching import NegativeCache
+from authguard.concurrency.token_bucket import TokenBucket
 from authguard.keys import cache
 from authguard.keys.source import StaticKeys, VerificationKey
 from tests.keys.server import jwk, key_set
@@ -168,17 +168,17 @@ async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
 
 def test_a_budget_has_three_in_hand_and_regains_one_each_cooldown() -> None:
     """However long nobody spent, there are never more."""
-    budget = Budget(3, 30)
+    budget = TokenBucket(3, 30)
 
     def taken(now: float) -> int:
-        return sum(budget.take(now) for _ in range(10))
+        return sum(budget.acquire(now) for _ in range(10))
 
     assert [taken(now) for now in (0, 29.9, 30, 59.9, 60, 120, 100_000)] == [3, 0, 1, 0, 1, 2, 3]
 
 
 def test_misses_are_forgotten_after_a_while_and_by_number() -> None:
     """Whatever a kid looks like; one algorithm's is not another's."""
-    misses = Misses(seconds=30, most=8)
+    misses = NegativeCache(seconds=30, most=8)
     for kid in (None, "a", "\ud800", "a" * 10_000):
         assert not misses.knows(kid, "RS256", 0)
         misses.note(kid, "RS256", 0)

@@ -140,7 +140,7 @@ def test_an_rsa_key_under_an_elliptic_algorithm_is_told_by_its_kind() -> None:
 @pytest.mark.parametrize("address", ["https://login.example/jwks.json", "HTTP://login.example/jwks.json"])
 def test_an_address_is_no_key_set(address: str) -> None:
     """Which is a source of its own, and the error says so."""
-    assert problem(JWKSet(address)) == "this JWK Set is an address; for a key server write JWKS(...)"
+    assert problem(JWKSet(address)) == "this JWK Set is an address; for a key server write RemoteJWKS(...)"
 
 
 def test_a_private_pem_is_refused_in_every_form() -> None:

@@ -80,8 +80,8 @@ def test_a_match_tells_where_its_rule_was_said() -> None:
     """And nothing where it is the default."""
     table = RuleTable([rule := Rule("/a", PUBLIC)])
 
-    assert table.governing("GET", parse_pattern("/a")[0])[0].said == rule.said
-    assert table.governing("GET", parse_pattern("/b")[0])[0].said == ""
+    assert table.governing("GET", parse_pattern("/a")[0])[0].location == rule.location
+    assert table.governing("GET", parse_pattern("/b")[0])[0].location == ""
 
 
 @st.composite

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.policy.requirements import close_over
+from authguard.policy.requirements import expand_role_hierarchy
 
 
 def test_implication_is_transitive() -> None:
     """Each role has all that is below it, by however many steps and ways."""
-    closed = close_over({"root": {"admin", "ops"}, "admin": {"editor"}, "editor": {"reader"}, "ops": {"reader"}})
+    closed = expand_role_hierarchy(
+        {"root": {"admin", "ops"}, "admin": {"editor"}, "editor": {"reader"}, "ops": {"reader"}}
+    )
 
     assert closed == {
         "root": {"admin", "ops", "editor", "reader"},
@@ -24,17 +26,17 @@ def test_implication_is_transitive() -> None:
 
 def test_a_role_that_implies_nothing_may_be_said() -> None:
     """An empty set is no mistake."""
-    assert close_over({"a": frozenset()}) == {"a": frozenset()}
+    assert expand_role_hierarchy({"a": frozenset()}) == {"a": frozenset()}
 
 
 CIRCLES: list[dict[str, set[str]]] = [{"a": {"a"}}, {"a": {"b"}, "b": {"a"}}, {"a": {"b"}, "b": {"c", "d"}, "d": {"b"}}]
 
 
-@pytest.mark.parametrize("implies", CIRCLES)
-def test_a_circle_is_refused(implies: dict[str, set[str]]) -> None:
+@pytest.mark.parametrize("role_hierarchy", CIRCLES)
+def test_a_circle_is_refused(role_hierarchy: dict[str, set[str]]) -> None:
     """Also one that not every role is in."""
-    with pytest.raises(ConfigurationError, match=r"implies: .* implies itself"):
-        close_over(implies)
+    with pytest.raises(ConfigurationError, match=r"role_hierarchy: .* implies itself"):
+        expand_role_hierarchy(role_hierarchy)
 
 
 MISTAKES: list[Any] = [
@@ -49,10 +51,10 @@ MISTAKES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("implies", MISTAKES)
-def test_what_is_no_set_of_roles_is_refused(implies: Any) -> None:
+@pytest.mark.parametrize("role_hierarchy", MISTAKES)
+def test_what_is_no_set_of_roles_is_refused(role_hierarchy: Any) -> None:
     """A bare string would be a set of letters; a blank role is nobody's."""
     with pytest.raises(ConfigurationError) as caught:
-        close_over(implies)
+        expand_role_hierarchy(role_hierarchy)
 
-    assert caught.value.argument == "implies"
+    assert caught.value.argument == "role_hierarchy"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authguard.core.csrf import check_origins, is_foreign, told_of
+from authguard.core.csrf import check_origins, is_cross_origin, origin_facts
 from authguard.errors import ConfigurationError
 from authguard.model import Header
 from tests.test_request import http, made, websocket
@@ -25,7 +25,7 @@ def lines(**fields: str | list[str]) -> list[Header]:
 
 def foreign(method: str = "POST", scheme: str = "https", **fields: str | list[str]) -> bool:
     """Whether such a request is foreign."""
-    return is_foreign(made(http(method=method, headers=lines(**fields), scheme=scheme)), TRUSTED)
+    return is_cross_origin(made(http(method=method, headers=lines(**fields), scheme=scheme)), TRUSTED)
 
 
 EVIL = "https://evil.example"
@@ -131,7 +131,7 @@ def test_a_handshake_is_looked_at_though_it_is_a_get(
     """RFC 6455 section 10.2: the same-origin policy does not hold for WebSockets, so the server has to."""
     scope = websocket(headers=lines(**fields), **named)
 
-    assert is_foreign(made(scope), TRUSTED) is expected
+    assert is_cross_origin(made(scope), TRUSTED) is expected
 
 
 ORIGINS = [
@@ -196,5 +196,5 @@ def test_the_record_is_told_where_the_request_came_from() -> None:
     """Every line of both fields, and nothing else."""
     request = made(http(headers=lines(origin=["null", EVIL], sec_fetch_site="cross-site", cookie="s3cr3t")))
 
-    assert told_of(request) == {"origin": ["null", EVIL], "sec_fetch_site": ["cross-site"]}
-    assert told_of(made(http(headers=lines()))) == {}
+    assert origin_facts(request) == {"origin": ["null", EVIL], "sec_fetch_site": ["cross-site"]}
+    assert origin_facts(made(http(headers=lines()))) == {}

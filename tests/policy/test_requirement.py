@@ -17,8 +17,8 @@ from authguard.policy.requirements import (
     Access,
     all_roles,
     any_role,
-    check,
     check_requirement,
+    predicate,
     role,
     scopes,
     step_up,
@@ -125,7 +125,7 @@ def test_only_via_narrows_the_schemes() -> None:
         role("a"),
         scopes("a"),
         step_up(acr="x"),
-        check("c", lambda *_: True),
+        predicate("c", lambda *_: True),
     ]
 
     assert {item.schemes(EVERY) for item in others} == {EVERY}
@@ -166,7 +166,7 @@ def test_step_up(asked: dict[str, Any], claims: dict[str, Any], wanted: dict[str
 
 def test_a_check_sees_the_principal_and_the_parameters_of_the_pattern() -> None:
     """It passes with True."""
-    owns = check("owner", lambda principal, params: params["name"] == principal.subject)
+    owns = predicate("owner", lambda principal, params: params["name"] == principal.subject)
 
     assert lacks(owns, {"name": "alice"}) is None
     assert lacks(owns, {"name": "bob"}) == Unmet(CHECK_REFUSED, ("owner",))
@@ -179,23 +179,23 @@ async def _never_awaited(principal: Principal, params: Mapping[str, str]) -> boo
 @pytest.mark.parametrize("answer", [None, 1, "yes", [True]])
 def test_only_true_itself_is_a_yes(answer: object) -> None:
     """What is merely truthy denies, and the record tells what came instead of an answer."""
-    predicate: Any = lambda *_: answer  # noqa: E731 - of no type that a predicate may have
+    function: Any = lambda *_: answer  # noqa: E731 - of no type that a predicate may have
 
-    assert lacks(check("c", predicate)) == Unmet(CHECK_REFUSED, ("c",), {"returned": type(answer).__name__})
-    assert lacks(check("c", lambda *_: False)) == Unmet(CHECK_REFUSED, ("c",))
+    assert lacks(predicate("c", function)) == Unmet(CHECK_REFUSED, ("c",), {"returned": type(answer).__name__})
+    assert lacks(predicate("c", lambda *_: False)) == Unmet(CHECK_REFUSED, ("c",))
 
 
 def test_an_async_predicate_is_refused_while_it_is_built() -> None:
     """Its coroutine would be truthy, and nobody would await it."""
-    predicate: Any = _never_awaited
+    function: Any = _never_awaited
 
-    with pytest.raises(ConfigurationError, match=r"^predicate: .* not async"):
-        check("c", predicate)
+    with pytest.raises(ConfigurationError, match=r"^function: .* not async"):
+        predicate("c", function)
 
 
 def test_a_check_that_raises_denies() -> None:
     """The type of what it raised is told, and not its text."""
-    lack = lacks(check("c", lambda _, params: params["s3cr3t"] == ""))
+    lack = lacks(predicate("c", lambda _, params: params["s3cr3t"] == ""))
 
     assert lack == Unmet(CHECK_REFUSED, ("c",), {"raised": "KeyError"})
 
@@ -203,7 +203,7 @@ def test_a_check_that_raises_denies() -> None:
 def test_requirements_explain_themselves() -> None:
     """Their text is what one would write."""
     every = [PUBLIC, role("a"), any_role("a"), any_role("a", "b"), all_roles("a", "b"), scopes("r", "w"), via("Basic")]
-    more = [step_up(acr=["x", "y"], max_age=5), step_up(max_age=0), check("owner", lambda *_: True), UNLISTED]
+    more = [step_up(acr=["x", "y"], max_age=5), step_up(max_age=0), predicate("owner", lambda *_: True), UNLISTED]
 
     assert list(map(str, every)) == [
         "PUBLIC",
@@ -251,8 +251,8 @@ MISTAKES: list[tuple[str, Callable[..., object], tuple[Any, ...], dict[str, Any]
     ("max_age", step_up, (), {"max_age": -1}),
     ("max_age", step_up, (), {"max_age": True}),
     ("max_age", step_up, (), {"max_age": 1.5}),
-    ("predicate", check, ("c", True), {}),
-    ("check", check, ("", bool), {}),
+    ("function", predicate, ("c", True), {}),
+    ("name", predicate, ("", bool), {}),
 ]
 
 
@@ -306,7 +306,15 @@ def test_a_list_of_names_is_told_what_to_write(make: Callable[..., object]) -> N
 
 @pytest.mark.parametrize(
     "requirement",
-    [role("a"), any_role("a", "b"), scopes("a"), via("a"), step_up(max_age=5), check("own", lambda *_: True), PUBLIC],
+    [
+        role("a"),
+        any_role("a", "b"),
+        scopes("a"),
+        via("a"),
+        step_up(max_age=5),
+        predicate("own", lambda *_: True),
+        PUBLIC,
+    ],
 )
 def test_a_requirement_is_shown_as_it_is_told(requirement: object) -> None:
     """In a debugger as in a record."""

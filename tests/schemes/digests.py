@@ -13,7 +13,7 @@ from authguard.model import Accepted, Denied, Moment, Outcome, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.schemes.digest.scheme import Digest
-from authguard.state.nonce_store import Claim, NonceStore
+from authguard.state.nonce_store import NonceStore, NonceUse
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from tests.minting import NOW
@@ -150,12 +150,12 @@ class Network(NonceStore):
     def begin(self, now: float) -> None:
         """It began long ago."""
 
-    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         await anyio.lowlevel.checkpoint()
         if self.error is not None:
             raise self.error
         async with self.lock:
-            claim = Claim.REPLAYED if (nonce, count) in self.used else Claim.FRESH
+            claim = NonceUse.REPLAYED if (nonce, count) in self.used else NonceUse.FRESH
             await anyio.lowlevel.checkpoint()
             self.used.add((nonce, count))
         return claim

@@ -49,19 +49,19 @@ class SpyHasher:
         kind, _, right = stored[1:].partition("$")
         if kind == "short" and len(password) > 3:
             return Verdict.TOO_LONG
-        return Verdict.FITS if password == right else Verdict.WRONG
+        return Verdict.MATCH if password == right else Verdict.WRONG
 
     def hash(self, password: str) -> str:
         self.hashed.append(password)
         return f"$new${password}"
 
-    def outdated(self, stored: str) -> bool:
+    def needs_rehash(self, stored: str) -> bool:
         return stored.startswith("$old$")
 
     def reads(self, stored: str) -> bool:
         return stored.startswith("$") and not stored.startswith("$odd$")
 
-    def holds_lock(self, stored: str) -> bool:
+    def blocks_gil(self, stored: str) -> bool:
         return "slow" in stored
 
     @property

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.schemes.throttle import LONGEST, Attempts, Exceeded, Rate, Taken
+from authguard.schemes.throttle import LONGEST, CountedAttempt, Exceeded, LoginThrottle, Rate
 from tests.schemes.logins import Clock
 
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
@@ -21,21 +21,21 @@ class Limiter:
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
         given: dict[str, Any] = {"pair": Rate(3, 10.0), "account": Rate(5, 4.0), "network": Rate(4, 2.0)}
-        self.attempts = Attempts(clock=self.clock, **{**given, **options})
+        self.attempts = LoginThrottle(clock=self.clock, **{**given, **options})
 
-    async def take(self, account: str = "alice", network: str | None = HOME) -> Taken | Exceeded:
+    async def acquire(self, account: str = "alice", network: str | None = HOME) -> CountedAttempt | Exceeded:
         """One attempt."""
-        return await self.attempts.take(account, network)
+        return await self.attempts.acquire(account, network)
 
     async def fail(self, times: int, account: str = "alice", network: str | None = HOME) -> int:
         """How many of so many attempts pass, where none succeeds."""
-        return sum([isinstance(await self.take(account, network), Taken) for _ in range(times)])
+        return sum([isinstance(await self.acquire(account, network), CountedAttempt) for _ in range(times)])
 
     async def succeed(self, account: str = "alice", network: str | None = HOME, *, succeeded: bool = True) -> None:
         """An attempt that passes and is given back."""
-        taken = await self.take(account, network)
-        assert isinstance(taken, Taken)
-        await self.attempts.give_back(taken, succeeded=succeeded)
+        taken = await self.acquire(account, network)
+        assert isinstance(taken, CountedAttempt)
+        await self.attempts.refund(taken, succeeded=succeeded)
 
 
 # --- One account, one network -----------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ async def test_no_more_pass_than_the_burst() -> None:
     limiter = Limiter()
 
     assert await limiter.fail(10) == 3
-    assert await limiter.take() == Exceeded(10, "account and network")
+    assert await limiter.acquire() == Exceeded(10, "account and network")
 
 
 async def test_after_its_seconds_there_is_one_attempt_again() -> None:
@@ -55,7 +55,7 @@ async def test_after_its_seconds_there_is_one_attempt_again() -> None:
     await limiter.fail(50)
 
     limiter.clock.now += 9.5
-    early = await limiter.take()
+    early = await limiter.acquire()
     limiter.clock.now += 0.5
     passed = await limiter.fail(10)
     limiter.clock.now += 1000
@@ -68,11 +68,11 @@ async def test_what_is_refused_is_not_counted() -> None:
     """Who goes on asking locks nobody out for longer."""
     limiter = Limiter()
     await limiter.fail(3)
-    before = await limiter.take()
+    before = await limiter.acquire()
 
     await limiter.fail(100)
 
-    assert await limiter.take() == before
+    assert await limiter.acquire() == before
 
 
 async def test_another_account_and_another_network_are_another_matter() -> None:
@@ -102,17 +102,17 @@ async def test_what_nobody_could_tell_does_not_count() -> None:
         await limiter.succeed(succeeded=False)
 
     assert await limiter.fail(3, network=AWAY) == 3
-    assert await limiter.take() == Exceeded(4, "account")
+    assert await limiter.acquire() == Exceeded(4, "account")
 
 
 async def test_what_is_given_back_late_gives_no_more_than_was_taken() -> None:
     """The bucket has filled up meanwhile: it is full, and not more than that."""
     limiter = Limiter()
-    taken = await limiter.take()
-    assert isinstance(taken, Taken)
+    taken = await limiter.acquire()
+    assert isinstance(taken, CountedAttempt)
 
     limiter.clock.now += 1000
-    await limiter.attempts.give_back(taken, succeeded=False)
+    await limiter.attempts.refund(taken, succeeded=False)
 
     assert await limiter.fail(10) == 3
 
@@ -138,25 +138,25 @@ async def test_a_success_that_is_known_already_is_let_by_where_an_attempt_is_lef
     """It counts nothing, is refused as any other where none is left, and makes the network one that has logged in."""
     limiter = Limiter()
 
-    admitted = {await limiter.attempts.admit("alice", HOME) for _ in range(100)}
+    admitted = {await limiter.attempts.allow("alice", HOME) for _ in range(100)}
     for network in botnet(100):
-        await limiter.take(network=network)
+        await limiter.acquire(network=network)
 
     assert admitted == {None}
-    assert await limiter.attempts.admit("alice", AWAY) == Exceeded(4, "account")
+    assert await limiter.attempts.allow("alice", AWAY) == Exceeded(4, "account")
     assert await limiter.fail(10) == 3
-    assert await limiter.attempts.admit("alice", HOME) == Exceeded(10, "account and network")
+    assert await limiter.attempts.allow("alice", HOME) == Exceeded(10, "account and network")
 
 
 async def test_who_is_refused_there_has_not_logged_in() -> None:
     """A refusal tells nothing of the password, and so makes no network known."""
     limiter = Limiter()
     for network in botnet(100):
-        await limiter.take(network=network)
+        await limiter.acquire(network=network)
 
-    await limiter.attempts.admit("alice", AWAY)
+    await limiter.attempts.allow("alice", AWAY)
 
-    assert await limiter.take(network=AWAY) == Exceeded(4, "account")
+    assert await limiter.acquire(network=AWAY) == Exceeded(4, "account")
 
 
 # --- What is one account ----------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ async def test_a_name_is_one_however_it_is_spelt(name: str) -> None:
     limiter = Limiter()
     await limiter.fail(3)
 
-    assert isinstance(await limiter.take(name), Exceeded)
+    assert isinstance(await limiter.acquire(name), Exceeded)
 
 
 async def test_names_with_one_folding_are_one() -> None:
@@ -188,7 +188,7 @@ async def test_names_with_one_folding_are_one() -> None:
     limiter = Limiter()
     await limiter.fail(3, "stra\u00dfe  \ufb01x")
 
-    assert isinstance(await limiter.take("STRASSE FIX"), Exceeded)
+    assert isinstance(await limiter.acquire("STRASSE FIX"), Exceeded)
 
 
 async def test_other_names_are_others() -> None:
@@ -205,7 +205,7 @@ async def test_a_very_long_name_costs_little() -> None:
     limiter = Limiter()
     await limiter.fail(3, "\ufdfa" * LONGEST)
 
-    assert isinstance(await limiter.take("\ufdfa" * 100_000), Exceeded)
+    assert isinstance(await limiter.acquire("\ufdfa" * 100_000), Exceeded)
 
 
 async def test_a_surrogate_in_a_name_is_no_error() -> None:
@@ -236,7 +236,7 @@ async def test_a_network_is_what_one_customer_gets(one: str | None, other: str |
     limiter = Limiter()
     await limiter.fail(3, network=one)
 
-    assert isinstance(await limiter.take(network=other), Exceeded) is same
+    assert isinstance(await limiter.acquire(network=other), Exceeded) is same
 
 
 # --- From many networks -----------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ async def test_many_networks_together_are_slowed_for_one_account() -> None:
     passed = sum([await limiter.fail(1, network=network) for network in botnet(100)])
 
     assert passed == 5
-    assert await limiter.take(network=AWAY) == Exceeded(4, "account")
+    assert await limiter.acquire(network=AWAY) == Exceeded(4, "account")
     assert await limiter.fail(1, "bob", AWAY) == 1
 
 
@@ -264,10 +264,10 @@ async def test_a_network_that_has_logged_in_is_not_kept_out_by_others() -> None:
     await limiter.succeed()
 
     for network in botnet(100):
-        await limiter.take(network=network)
+        await limiter.acquire(network=network)
 
     assert await limiter.fail(10) == 3
-    assert isinstance(await limiter.take(network=AWAY), Exceeded)
+    assert isinstance(await limiter.acquire(network=AWAY), Exceeded)
 
 
 async def test_a_network_that_has_logged_in_is_known_for_that_account_alone() -> None:
@@ -276,9 +276,9 @@ async def test_a_network_that_has_logged_in_is_known_for_that_account_alone() ->
     await limiter.succeed("mallory")
 
     for network in botnet(100):
-        await limiter.take(network=network)
+        await limiter.acquire(network=network)
 
-    assert await limiter.take() == Exceeded(4, "account")
+    assert await limiter.acquire() == Exceeded(4, "account")
 
 
 async def test_the_longest_wait_is_the_one_that_is_told() -> None:
@@ -286,7 +286,7 @@ async def test_the_longest_wait_is_the_one_that_is_told() -> None:
     limiter = Limiter(pair=Rate(5, 30.0))
     await limiter.fail(5)
 
-    assert await limiter.take() == Exceeded(30, "account and network")
+    assert await limiter.acquire() == Exceeded(30, "account and network")
 
 
 # --- From one network, at many accounts -------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ async def test_with_a_trusted_address_a_network_is_slowed_at_all_accounts() -> N
     limiter = Limiter(trusted_client=True)
 
     assert sum([await limiter.fail(1, f"user{number}") for number in range(100)]) == 4
-    assert await limiter.take("bob") == Exceeded(2, "network")
+    assert await limiter.acquire("bob") == Exceeded(2, "network")
     assert await limiter.fail(1, "bob", AWAY) == 1
 
 
@@ -314,9 +314,9 @@ async def test_success_never_resets_a_network() -> None:
 
     passed = 0
     for number in range(100):
-        own = await limiter.take("mallory")
-        if isinstance(own, Taken):
-            await limiter.attempts.give_back(own, succeeded=True)
+        own = await limiter.acquire("mallory")
+        if isinstance(own, CountedAttempt):
+            await limiter.attempts.refund(own, succeeded=True)
         passed += await limiter.fail(1, f"user{number}")
 
     assert passed == 4
@@ -325,7 +325,7 @@ async def test_success_never_resets_a_network() -> None:
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
 
-def kept(attempts: Attempts) -> int:
+def kept(attempts: LoginThrottle) -> int:
     """How many buckets and pairs it keeps."""
     recents = (attempts._full_at, attempts._known)
     return max(len(recent._young) + len(recent._old) for recent in recents)
@@ -336,7 +336,7 @@ async def test_invented_names_fill_no_memory() -> None:
     limiter = Limiter(most=1000)
 
     for number in range(5000):
-        await limiter.take(f"user{number}", f"10.0.{number >> 8}.{number & 255}")
+        await limiter.acquire(f"user{number}", f"10.0.{number >> 8}.{number & 255}")
 
     assert kept(limiter.attempts) <= 1000
     assert await limiter.fail(10, "user4999", "10.0.19.135") == 2
@@ -366,19 +366,19 @@ async def test_neither_names_nor_addresses_are_kept() -> None:
     limiters = [Limiter(), Limiter()]
     for limiter in limiters:
         await limiter.succeed()
-        await limiter.take()
+        await limiter.acquire()
 
     keys = [{*limiter.attempts._full_at._young, *limiter.attempts._known._young} for limiter in limiters]
 
     assert {len(key) for key in keys[0] | keys[1]} == {16}
     assert keys[0].isdisjoint(keys[1])
-    assert "alice" not in repr(vars(limiters[0].attempts)) + repr(await limiters[0].take())
+    assert "alice" not in repr(vars(limiters[0].attempts)) + repr(await limiters[0].acquire())
 
 
 async def test_the_default_rates_pass_who_mistypes_and_stop_who_guesses() -> None:
     """Ten attempts at once, then two a minute: under 3,000 a day from one network."""
     limiter = Limiter()
-    limiter.attempts = Attempts(clock=limiter.clock)
+    limiter.attempts = LoginThrottle(clock=limiter.clock)
     first = await limiter.fail(100)
 
     passed = 0
@@ -407,7 +407,7 @@ BAD: list[tuple[str, Any]] = [
 def test_bad_options_are_refused(argument: str, value: Any) -> None:
     """By the argument's name, while the app is built."""
     with pytest.raises(ConfigurationError) as caught:
-        Attempts(**{argument: value})
+        LoginThrottle(**{argument: value})
 
     assert caught.value.argument == argument
 

@@ -30,8 +30,8 @@ def test_a_scheme_needs_no_services_no_body_and_no_login() -> None:
     """What a scheme of one's own says nothing about has a default."""
     own = Own()
 
-    assert (own.services, own.reads_body, own.tells_login) == ((), False, False)
-    assert Own.carrier.ambient is False
+    assert (own.services, own.reads_body, own.reports_login_time) == ((), False, False)
+    assert Own.carrier.sent_by_browsers is False
 
 
 def test_schemes_keep_their_order() -> None:

@@ -25,7 +25,7 @@ from authguard.reasons import (
     USER_UNKNOWN,
 )
 from authguard.schemes.basic import Basic
-from authguard.schemes.throttle import Attempts, Rate
+from authguard.schemes.throttle import LoginThrottle, Rate
 from tests.schemes.logins import (
     ALICE,
     MALLORY,
@@ -150,13 +150,13 @@ BAD: list[tuple[str, Any]] = [
     ("passwords", MemoryUsers),
     ("passwords", Users),
     ("passwords", Ldap),
-    ("attempts", Rate(1, 1.0)),
-    ("attempts", True),
-    ("attempts", "off"),
+    ("throttle", Rate(1, 1.0)),
+    ("throttle", True),
+    ("throttle", "off"),
     ("remember", 0),
     ("remember", 3601),
     ("remember", True),
-    ("on_outdated", "yes"),
+    ("on_rehash", "yes"),
     ("threads", 0),
     ("waiting", 0),
     ("deadline", 0),
@@ -177,9 +177,9 @@ def test_bad_options_are_refused(argument: str, value: Any) -> None:
 def test_a_directory_has_no_hash_that_could_be_outdated() -> None:
     """Who asks to be told of one is told so at once."""
     with pytest.raises(ConfigurationError) as caught:
-        basic(Ldap(ALICE), on_outdated=_async)
+        basic(Ldap(ALICE), on_rehash=_async)
 
-    assert caught.value.argument == "on_outdated"
+    assert caught.value.argument == "on_rehash"
 
 
 # --- Unknown, wrong, disabled: one answer -----------------------------------------------------------------------------
@@ -231,7 +231,7 @@ async def test_whatever_is_wrong_it_costs_one_verification(
 ) -> None:
     """Each time, also after the right password of the same user was remembered."""
     hasher = SpyHasher()
-    scheme = basic(town(hasher), attempts=attempts)
+    scheme = basic(town(hasher), throttle=attempts)
     await log_in(scheme)
 
     counts = []
@@ -249,8 +249,8 @@ async def test_who_is_disabled_has_proven_who_he_is() -> None:
 
     said = [await log_in(scheme, username, password) for username, password, _ in STRANGERS]
 
-    proven = [one.reason for one in said if isinstance(one, Rejected) and one.proven]
-    assert proven == [ACCOUNT_DISABLED]
+    authenticated = [one.reason for one in said if isinstance(one, Rejected) and one.authenticated]
+    assert authenticated == [ACCOUNT_DISABLED]
     assert [one.subject for one in said if isinstance(one, Rejected)] == [name for name, _, _ in STRANGERS]
 
 
@@ -365,7 +365,7 @@ async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
     """Between requests nothing of them is in reach of the scheme but a keyed hash; of the account nothing at all."""
     scheme = basic(memory())
     await accepted(scheme)
-    remembered = scheme._remembered
+    remembered = scheme._verified
     assert remembered is not None
     kept: list[object] = [vars(remembered), vars(remembered._until), vars(scheme._flights)]
 
@@ -377,15 +377,15 @@ async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
 # --- Attempts ---------------------------------------------------------------------------------------------------------
 
 
-def strict(**options: Any) -> Attempts:
+def strict(**options: Any) -> LoginThrottle:
     """Three attempts at once."""
-    return Attempts(pair=Rate(3, 10.0), clock=Clock(), **options)
+    return LoginThrottle(pair=Rate(3, 10.0), clock=Clock(), **options)
 
 
 async def test_who_guesses_too_often_is_not_even_hashed() -> None:
     """Asked before a hash is: the fourth guess costs nothing, and learns how long to wait."""
     users = Users(ALICE)
-    scheme = basic(users, attempts=strict())
+    scheme = basic(users, throttle=strict())
     codes = [await refused(scheme, "alice", f"guess{number}") for number in range(5)]
 
     said = await log_in(scheme)
@@ -398,7 +398,7 @@ async def test_who_guesses_too_often_is_not_even_hashed() -> None:
 
 async def test_the_memory_is_asked_after_the_attempts() -> None:
     """Else who has no attempt left could go on guessing against it."""
-    scheme = basic(Users(ALICE), attempts=strict())
+    scheme = basic(Users(ALICE), throttle=strict())
     await accepted(scheme)
     for number in range(3):
         await log_in(scheme, "alice", f"guess{number}")
@@ -409,7 +409,7 @@ async def test_the_memory_is_asked_after_the_attempts() -> None:
 async def test_a_right_password_costs_no_attempt() -> None:
     """Hashed or remembered."""
     for remember in (60, None):
-        scheme = basic(Users(ALICE), attempts=strict(), remember=remember)
+        scheme = basic(Users(ALICE), throttle=strict(), remember=remember)
 
         for _ in range(20):
             await accepted(scheme)
@@ -417,7 +417,7 @@ async def test_a_right_password_costs_no_attempt() -> None:
 
 async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
     """Else it could be told from a wrong one by what comes after."""
-    scheme = basic(Users(MALLORY), attempts=strict())
+    scheme = basic(Users(MALLORY), throttle=strict())
 
     codes = [await refused(scheme, "mallory", "secret") for _ in range(4)]
 
@@ -427,7 +427,7 @@ async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
 @pytest.mark.parametrize("known", [True, False])
 async def test_an_unknown_name_is_slowed_as_a_known_one(*, known: bool) -> None:
     """After as many guesses."""
-    scheme = basic(Users(ALICE), attempts=strict())
+    scheme = basic(Users(ALICE), throttle=strict())
 
     codes = [await refused(scheme, "alice" if known else "nobody", f"guess{number}") for number in range(5)]
 
@@ -438,7 +438,7 @@ async def test_all_names_of_one_account_are_one() -> None:
     """The store says whose they are; what it does not know is told apart by how it is spelt."""
     users = Users(ALICE)
     users.aliases |= {"a@example.org": "alice", "+44 20 7946 0000": "alice"}
-    scheme = basic(users, attempts=strict())
+    scheme = basic(users, throttle=strict())
 
     names = ["alice", "a@example.org", "+44 20 7946 0000", "ALICE", "\uff21lice"]
     codes = [await refused(scheme, name, f"guess {name}") for name in names]
@@ -454,7 +454,7 @@ async def test_an_outage_costs_no_attempt(error: Exception) -> None:
         async def check(self, username: str, password: str) -> Any:
             raise error
 
-    scheme = basic(Down(None), attempts=strict())
+    scheme = basic(Down(None), throttle=strict())
 
     for _ in range(20):
         with pytest.raises(type(error)):
@@ -464,7 +464,7 @@ async def test_an_outage_costs_no_attempt(error: Exception) -> None:
 async def test_who_leaves_before_the_answer_has_used_an_attempt() -> None:
     """Else hashing could be had for nothing."""
     users = Users(ALICE)
-    scheme = basic(users, attempts=strict(), deadline=60)
+    scheme = basic(users, throttle=strict(), deadline=60)
     users.hasher.open.clear()
 
     for number in range(3):
@@ -481,7 +481,7 @@ async def test_who_leaves_before_the_answer_has_used_an_attempt() -> None:
 async def test_one_limiter_may_serve_several_schemes() -> None:
     """Who guesses here is slowed there."""
     attempts = strict()
-    one, other = basic(Users(ALICE), attempts=attempts), basic(Users(ALICE), attempts=attempts)
+    one, other = basic(Users(ALICE), throttle=attempts), basic(Users(ALICE), throttle=attempts)
 
     codes = [await refused(scheme, "alice", f"{number}") for number in range(2) for scheme in (one, other)]
 
@@ -502,7 +502,7 @@ async def test_without_a_word_there_are_ten_by_the_clock_of_the_scheme() -> None
 
 async def test_they_can_be_switched_off() -> None:
     """For who has a limiter of his own in front."""
-    scheme = basic(Users(ALICE), attempts=None)
+    scheme = basic(Users(ALICE), throttle=None)
 
     assert {await refused(scheme, "alice", f"guess{number}") for number in range(100)} == {"password.wrong"}
     await accepted(scheme)
@@ -524,7 +524,7 @@ async def together(scheme: Basic, users: Users, logins: list[tuple[str, str]]) -
 async def test_parallel_requests_with_the_right_password_all_pass() -> None:
     """As a page sends them that has just logged in: one attempt, one hash."""
     users = Users(ALICE)
-    scheme = basic(users, attempts=strict(), deadline=60)
+    scheme = basic(users, throttle=strict(), deadline=60)
 
     said = await together(scheme, users, [("alice", "wonderland")] * 50)
 
@@ -535,7 +535,7 @@ async def test_parallel_requests_with_the_right_password_all_pass() -> None:
 async def test_parallel_requests_with_the_same_wrong_password_are_one_guess() -> None:
     """Sent a hundred times at once it is hashed once: a flood of one guess is no way round the limiter."""
     users = Users(ALICE)
-    scheme = basic(users, attempts=strict(), deadline=60)
+    scheme = basic(users, throttle=strict(), deadline=60)
 
     said = await together(scheme, users, [("alice", "wrong"), ("nobody", "wrong")] * 50)
 
@@ -546,7 +546,7 @@ async def test_parallel_requests_with_the_same_wrong_password_are_one_guess() ->
 async def test_of_parallel_guesses_no_more_pass_than_the_burst() -> None:
     """They are counted before they are hashed."""
     users = Users(ALICE)
-    scheme = basic(users, attempts=strict(), deadline=60)
+    scheme = basic(users, throttle=strict(), deadline=60)
 
     said = await together(scheme, users, [("alice", f"guess{number}") for number in range(200)])
 
@@ -588,7 +588,7 @@ async def test_who_shares_a_verdict_goes_by_his_own_reading_of_the_account() -> 
 async def test_the_same_password_from_another_place_is_another_attempt() -> None:
     """Each network has its own."""
     users = Users(ALICE)
-    scheme = basic(users, attempts=strict(), deadline=60, remember=None)
+    scheme = basic(users, throttle=strict(), deadline=60, remember=None)
     users.hasher.open.clear()
 
     async def let_go() -> None:
@@ -614,7 +614,7 @@ async def test_a_new_hash_is_handed_over_after_the_login() -> None:
         told.append((account, renewed))
 
     users = Users(ALICE, BOB)
-    scheme = basic(users, on_outdated=save)
+    scheme = basic(users, on_rehash=save)
 
     await refused(scheme, "bob", "wrong")
     await accepted(scheme)
@@ -632,7 +632,7 @@ async def test_of_parallel_logins_one_hands_it_over() -> None:
         told.append(renewed)
 
     users = Users(BOB)
-    scheme = basic(users, on_outdated=save, deadline=60)
+    scheme = basic(users, on_rehash=save, deadline=60)
 
     said = await together(scheme, users, [("bob", "builder")] * 10)
 
@@ -657,12 +657,12 @@ def _is_not_async(account: Account, renewed: str) -> None:
 )
 async def test_what_goes_wrong_there_changes_nothing(caplog: pytest.LogCaptureFixture, save: Any, error: str) -> None:
     """The login has succeeded. The log tells by type what failed, and nothing of the hash."""
-    scheme = basic(Users(BOB), on_outdated=save, deadline=0.25)
+    scheme = basic(Users(BOB), on_rehash=save, deadline=0.25)
 
     await accepted(scheme, "bob", "builder")
 
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("ERROR", f"on_outdated failed: {error}")
+        ("ERROR", f"on_rehash failed: {error}")
     ]
 
 
@@ -672,7 +672,7 @@ async def test_what_goes_wrong_there_changes_nothing(caplog: pytest.LogCaptureFi
 async def test_a_directory_lets_in_whom_it_says() -> None:
     """Its account is the principal; parallel logins with one password are one question to it."""
     ldap = Ldap(ALICE)
-    scheme = basic(ldap, attempts=strict())
+    scheme = basic(ldap, throttle=strict())
 
     said = await at_once([partial(log_in, scheme)] * 10, _async)
 
@@ -733,5 +733,5 @@ async def test_it_says_what_browsers_do_with_it() -> None:
     """They send it by themselves, so the guard looks at where a request comes from; it explains no 403."""
     scheme = basic()
 
-    assert (scheme.name, scheme.sent_by_browsers, scheme.explains_forbidden) == ("basic", True, False)
+    assert (scheme.name, scheme.sent_by_browsers, scheme.challenges_on_403) == ("basic", True, False)
     assert len(scheme.challenges(None, Denied(CREDENTIALS_MISSING))) == 1  # type: ignore[arg-type]

@@ -179,7 +179,7 @@ def test_a_malformed_token_names_itself_and_nobody() -> None:
     said = outcome(SCHEME, b"opaque")
 
     assert isinstance(said, Rejected)
-    assert (said.subject, said.proven) == (None, False)
+    assert (said.subject, said.authenticated) == (None, False)
     assert said.facts["token"] == hashlib.sha256(b"opaque").hexdigest()[:8]
 
 

@@ -53,4 +53,4 @@ def test_octets_that_are_no_credentials_are_malformed() -> None:
 
 def test_the_field_is_no_ambient_carrier() -> None:
     """Browsers send it only where a script or a person put it there."""
-    assert AUTHORIZATION.ambient is False
+    assert AUTHORIZATION.sent_by_browsers is False

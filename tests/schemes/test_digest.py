@@ -27,7 +27,7 @@ from authguard.reasons import (
 from authguard.schemes.digest.nonce_service import STALE
 from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.scheme import check_schemes
-from authguard.schemes.throttle import Attempts, Rate
+from authguard.schemes.throttle import LoginThrottle, Rate
 from tests.minting import NOW
 from tests.schemes.digests import (
     REALM,
@@ -249,7 +249,7 @@ async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
 async def test_what_a_store_raises_passes_through(error: Exception) -> None:
     """The guard makes a 503 of it; no attempt is counted, for nobody learned anything."""
     cards = Cards()
-    scheme = digest(cards, attempts=Attempts(pair=Rate(1, 60.0), clock=Clock()))
+    scheme = digest(cards, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=Clock()))
     kept, cards.accounts["alice"] = cards.accounts["alice"], error
 
     for _ in range(3):
@@ -336,9 +336,9 @@ BAD: list[tuple[str, Any]] = [
     ("life", 0),
     ("life", 86_401),
     ("nonces", {}),
-    ("attempts", Rate(1, 1.0)),
-    ("attempts", True),
-    ("attempts", "off"),
+    ("throttle", Rate(1, 1.0)),
+    ("throttle", True),
+    ("throttle", "off"),
     ("public_prefix", "api"),
     ("limit", -1),
     ("limit", True),
@@ -374,8 +374,8 @@ def test_a_password_hash_is_no_digest() -> None:
 
 def test_what_it_refuses_beside_is_told_to_openapi() -> None:
     """Without attempts there is no 429."""
-    assert [reason.status for reason in digest().refusals] == [400, 429]
-    assert [reason.status for reason in digest(attempts=None).refusals] == [400]
+    assert [reason.status for reason in digest().denial_reasons] == [400, 429]
+    assert [reason.status for reason in digest(throttle=None).denial_reasons] == [400]
     assert (digest().reads_body, digest(qop=("auth-int",)).reads_body) == (False, True)
 
 

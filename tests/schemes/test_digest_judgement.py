@@ -14,7 +14,7 @@ from authguard.model import Accepted, Moment, Rejected
 from authguard.reasons import ATTEMPTS_EXCEEDED, BODY_TOO_LARGE
 from authguard.request import AuthRequest
 from authguard.schemes.digest.scheme import Digest
-from authguard.schemes.throttle import Attempts, Rate
+from authguard.schemes.throttle import LoginThrottle, Rate
 from authguard.state.nonce_store import MemoryNonces, NonceStore
 from tests.minting import NOW
 from tests.schemes.digests import (
@@ -39,9 +39,9 @@ LATE = NOW + 300
 OTHER_SECRET = "another secret of thirty-two octets"
 
 
-def few(burst: int = 2) -> Attempts:
+def few(burst: int = 2) -> LoginThrottle:
     """So many attempts, and none more while the clock stands."""
-    return Attempts(pair=Rate(burst, 60.0), clock=Clock())
+    return LoginThrottle(pair=Rate(burst, 60.0), clock=Clock())
 
 
 async def exhaust(scheme: Digest, burst: int = 2) -> None:
@@ -87,7 +87,7 @@ NONCES = ["nonce.unknown", "nonce.stale", "nonce.not_yet", "nonce.forgotten", "n
 @pytest.mark.parametrize("name", NONCES)
 async def test_a_right_response_under_a_bad_nonce_is_stale(name: str) -> None:
     """The client takes the new nonce and prompts nobody; it costs no attempt."""
-    case = Case(name, attempts=few(1))
+    case = Case(name, throttle=few(1))
     told = await case.told()
 
     codes = {await refused(case.scheme, told, case.asked) for _ in range(3)}
@@ -95,7 +95,7 @@ async def test_a_right_response_under_a_bad_nonce_is_stale(name: str) -> None:
 
     assert isinstance(said, Rejected)
     assert codes == {name} == {said.reason.code}
-    assert (said.subject, said.proven) == ("alice", False)
+    assert (said.subject, said.authenticated) == ("alice", False)
     again = challenge(case.scheme, said.reason, case.asked.moment.now)
     assert again.get("stale") == "true"
     await admitted(case.scheme, answered(again), case.asked)
@@ -118,7 +118,7 @@ async def test_a_wrong_response_is_never_stale(name: str) -> None:
 @pytest.mark.parametrize("name", NONCES)
 async def test_while_no_attempt_is_left_right_and_wrong_are_one(name: str) -> None:
     """A 429 for both, also where the nonce is no good: no 401 between them tells which guess was right."""
-    case = Case(name, attempts=few())
+    case = Case(name, throttle=few())
     right, wrong = await case.told(), answered(case.challenge, "wrong", count=200)
     await exhaust(case.scheme)
 
@@ -131,7 +131,7 @@ async def test_while_no_attempt_is_left_right_and_wrong_are_one(name: str) -> No
 
 async def test_while_no_attempt_is_left_another_resource_is_a_429_too() -> None:
     """The 400 would tell that the response was right."""
-    scheme = digest(attempts=few())
+    scheme = digest(throttle=few())
     await exhaust(scheme)
 
     told = [answered(challenge(scheme), word, uri="/elsewhere") for word in ("wonderland", "wrong")]
@@ -142,7 +142,7 @@ async def test_while_no_attempt_is_left_another_resource_is_a_429_too() -> None:
 async def test_while_no_attempt_is_left_a_count_is_not_used() -> None:
     """The same header is good once the bucket has filled up again."""
     clock = Clock()
-    scheme = digest(attempts=Attempts(pair=Rate(2, 60.0), clock=clock))
+    scheme = digest(throttle=LoginThrottle(pair=Rate(2, 60.0), clock=clock))
     told = answered(challenge(scheme))
     await exhaust(scheme)
     assert await refused(scheme, told) == "attempts.exceeded"
@@ -153,7 +153,7 @@ async def test_while_no_attempt_is_left_a_count_is_not_used() -> None:
 
 async def test_an_unknown_name_and_a_disabled_account_run_out_of_attempts_as_any() -> None:
     """A disabled account whose password is right, too."""
-    scheme = digest(attempts=few())
+    scheme = digest(throttle=few())
 
     for name, password in [("nobody", "x"), ("mallory", "secret")]:
         codes = [await refused(scheme, answered(challenge(scheme), password, name)) for _ in range(3)]
@@ -163,7 +163,7 @@ async def test_an_unknown_name_and_a_disabled_account_run_out_of_attempts_as_any
 
 async def test_without_attempts_guessing_is_not_slowed() -> None:
     """None switches it off."""
-    scheme = digest(attempts=None)
+    scheme = digest(throttle=None)
 
     await exhaust(scheme, 30)
     await admitted(scheme, answered(challenge(scheme)))
@@ -171,7 +171,7 @@ async def test_without_attempts_guessing_is_not_slowed() -> None:
 
 async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
     """The account's own bucket counts only for networks from which nobody has logged in to it."""
-    scheme = digest(attempts=Attempts(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=Clock()))
+    scheme = digest(throttle=LoginThrottle(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=Clock()))
     await admitted(scheme, answered(challenge(scheme)), request(client="192.0.2.1"))
 
     for stranger in range(10):
@@ -188,7 +188,7 @@ async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
 
 async def test_each_thing_that_is_wrong_hides_what_is_judged_after_it() -> None:
     """From the outside in: what was asked for, the response, the attempts, the resource, the nonce, its age last."""
-    scheme = digest(attempts=few(3))
+    scheme = digest(throttle=few(3))
     asked = challenge(scheme)
     await admitted(scheme, answered(asked, count=1))
     wrong: dict[str, Any] = {"realm": "x", "opaque": "x", "algorithm": "MD5", "qop": "x", "uri": "/elsewhere"}
@@ -217,7 +217,7 @@ async def test_each_thing_that_is_wrong_hides_what_is_judged_after_it() -> None:
 @pytest.mark.rfc("7616-9")
 async def test_what_was_not_verified_uses_no_count() -> None:
     """gsm-sip-bridge PR #21: a stranger with the greatest count there is does not lock the owner out."""
-    scheme = digest(attempts=None)
+    scheme = digest(throttle=None)
     asked = challenge(scheme)
     strange: list[dict[str, Any]] = [
         {"password": "wrong"},
@@ -378,7 +378,7 @@ async def test_a_body_beyond_the_limit_is_a_413() -> None:
 
 async def test_while_no_attempt_is_left_no_body_is_read() -> None:
     """A stranger would have it kept for nothing."""
-    scheme = digest(qop=("auth-int",), attempts=few())
+    scheme = digest(qop=("auth-int",), throttle=few())
     asked = challenge(scheme)
     told = answered(asked, "wrong", method="POST", body=b"x")
     said = [await refused(scheme, told, with_body(b"x")) for _ in range(10)]
@@ -406,7 +406,7 @@ async def test_a_nonce_ages_while_its_body_comes() -> None:
 async def test_a_429_does_not_tell_whose_a_hashed_name_is() -> None:
     """Guesses at it are not counted with those at the name in the clear, whether there is such a one or not."""
     for name in ("alice", "nobody"):
-        scheme = digest(Cards(finds_hashed=True), attempts=few())
+        scheme = digest(Cards(finds_hashed=True), throttle=few())
         hashed = {"username": hashlib.sha256(f"{name}:orders".encode()).hexdigest(), "userhash": "true"}
         said = [await refused(scheme, {**answered(challenge(scheme), "wrong"), **hashed}) for _ in range(10)]
         assert said[-1] == "attempts.exceeded"

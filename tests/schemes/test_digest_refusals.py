@@ -174,7 +174,7 @@ async def test_who_is_not_let_in_is_told_apart_in_the_log_alone(username: str, p
 
     assert isinstance(said, Rejected)
     assert (said.reason.code, said.reason.status, said.subject) == (code, 401, username)
-    assert (said.proven, said.facts, said.response_headers) == (False, {}, ())
+    assert (said.authenticated, said.facts, said.response_headers) == (False, {}, ())
     assert challenge(scheme, said.reason).get("stale") is None
 
 

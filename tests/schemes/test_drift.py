@@ -9,7 +9,7 @@ import pytest
 
 from authguard import ANY_ISSUER, Bearer
 from authguard.model import Moment
-from authguard.schemes.bearer.clock_skew import ENOUGH, WINDOW, Drift
+from authguard.schemes.bearer.clock_skew import ENOUGH, WINDOW, ClockSkew
 from tests.minting import ISSUER, NOW, mint
 from tests.schemes.asking import outcome
 from tests.security.door import bearer, issuer
@@ -27,10 +27,10 @@ class Ticks:
         return self.at
 
 
-def noted(drift: Drift, *ages: float, leeway: float = 60) -> None:
+def noted(clock_skew: ClockSkew, *ages: float, leeway: float = 60) -> None:
     """Tokens of these ages."""
     for age in ages:
-        drift.note(NOW - age, Moment(NOW, leeway))
+        clock_skew.note(NOW - age, Moment(NOW, leeway))
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -40,49 +40,49 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_nothing_is_known_of_an_issuer_without_tokens() -> None:
     """Neither a smallest nor a typical age."""
-    assert Drift(NAME, Ticks()).health() == {"tokens": 0, "smallest": None, "typical": None, "tolerated": 0}
+    assert ClockSkew(NAME, Ticks()).health() == {"tokens": 0, "smallest": None, "typical": None, "tolerated": 0}
 
 
 def test_the_smallest_and_the_typical_age_are_told() -> None:
     """The one to the millisecond, the other by the edge that half of the tokens lie below."""
-    drift = Drift(NAME, Ticks())
+    clock_skew = ClockSkew(NAME, Ticks())
 
-    noted(drift, 0.25, 4, 45, 50, 3000)
+    noted(clock_skew, 0.25, 4, 45, 50, 3000)
 
-    assert drift.health() == {"tokens": 5, "smallest": 0.25, "typical": 60.0, "tolerated": 0}
+    assert clock_skew.health() == {"tokens": 5, "smallest": 0.25, "typical": 60.0, "tolerated": 0}
 
 
 @pytest.mark.parametrize(("age", "typical"), [(-3, 0.0), (0, 1.0), (0.5, 1.0), (86_399, 86_400.0), (10**7, 86_400.0)])
 def test_the_histogram_has_two_ends(age: float, typical: float) -> None:
     """What comes from the future is below 0; what is older than a day is a day old."""
-    drift = Drift(NAME, Ticks())
+    clock_skew = ClockSkew(NAME, Ticks())
 
-    noted(drift, age)
+    noted(clock_skew, age)
 
-    assert drift.health()["typical"] == typical
+    assert clock_skew.health()["typical"] == typical
 
 
 @pytest.mark.parametrize("iat", [None, "1800000000", True, [1], 10**400, -(10**400), float("inf"), 1.8e12])
 def test_what_is_no_stamp_is_no_age(iat: Any) -> None:
     """A claim of another type, milliseconds, and numbers that no float can hold; they cost no request its answer."""
-    drift = Drift(NAME, Ticks())
+    clock_skew = ClockSkew(NAME, Ticks())
 
-    drift.note(iat, Moment(NOW, 60))
+    clock_skew.note(iat, Moment(NOW, 60))
 
-    assert drift.health()["tokens"] == 0
+    assert clock_skew.health()["tokens"] == 0
 
 
 def test_an_issuer_that_is_ahead_is_told_by_how_much(caplog: pytest.LogCaptureFixture) -> None:
     """Once a window, when it nears the leeway: that is at half of it."""
     ticks = Ticks()
-    drift = Drift(NAME, ticks)
+    clock_skew = ClockSkew(NAME, ticks)
 
-    noted(drift, 5, -29.9)
+    noted(clock_skew, 5, -29.9)
     assert warned(caplog) == []
-    noted(drift, -41.2, -45)
+    noted(clock_skew, -41.2, -45)
     assert warned(caplog) == [f"issuer {NAME} is about 41 s ahead; leeway is 60 s"]
     ticks.at += WINDOW
-    noted(drift, -45, -46)
+    noted(clock_skew, -45, -46)
 
     assert warned(caplog)[1:] == [f"issuer {NAME} is about 45 s ahead; leeway is 60 s"]
     assert vars(caplog.records[0])["authguard.ahead"] == pytest.approx(41.2)
@@ -92,65 +92,65 @@ def test_an_issuer_that_is_ahead_is_told_by_how_much(caplog: pytest.LogCaptureFi
 
 def test_without_a_leeway_any_token_from_the_future_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """For it is refused; one that was issued this very moment is none."""
-    drift = Drift(NAME, Ticks())
+    clock_skew = ClockSkew(NAME, Ticks())
 
-    noted(drift, 0, leeway=0)
+    noted(clock_skew, 0, leeway=0)
     assert warned(caplog) == []
-    noted(drift, -1, leeway=0)
+    noted(clock_skew, -1, leeway=0)
 
     assert warned(caplog) == [f"issuer {NAME} is about 1 s ahead; leeway is 0 s"]
 
 
 def test_tokens_used_late_are_no_sign_of_a_clock_that_is_behind(caplog: pytest.LogCaptureFixture) -> None:
     """Where some are young, the issuer is behind by no more than those are old."""
-    drift = Drift(NAME, Ticks())
-    noted(drift, 0.5, *[600] * ENOUGH)
+    clock_skew = ClockSkew(NAME, Ticks())
+    noted(clock_skew, 0.5, *[600] * ENOUGH)
 
-    drift.tolerate({"exp": 50}, Moment(NOW, 60))
+    clock_skew.tolerate({"exp": 50}, Moment(NOW, 60))
 
-    assert (warned(caplog), drift.health()["tolerated"]) == ([], 1)
+    assert (warned(caplog), clock_skew.health()["tolerated"]) == ([], 1)
 
 
 def test_an_issuer_that_may_be_behind_is_told_as_that(caplog: pytest.LogCaptureFixture) -> None:
     """None of its tokens is young, and they are in use after their end: once, and only after some tokens."""
-    drift = Drift(NAME, Ticks())
+    clock_skew = ClockSkew(NAME, Ticks())
 
-    noted(drift, *[44] * (ENOUGH - 1))
-    drift.tolerate({"exp": 41}, Moment(NOW, 60))
+    noted(clock_skew, *[44] * (ENOUGH - 1))
+    clock_skew.tolerate({"exp": 41}, Moment(NOW, 60))
     assert warned(caplog) == []
-    noted(drift, 44)
-    drift.tolerate({"nbf": 20}, Moment(NOW, 60))
-    drift.tolerate({"exp": 30}, Moment(NOW, 60))
+    noted(clock_skew, 44)
+    clock_skew.tolerate({"nbf": 20}, Moment(NOW, 60))
+    clock_skew.tolerate({"exp": 30}, Moment(NOW, 60))
 
     assert warned(caplog) == [
         f"issuer {NAME} may be up to 44 s behind: tokens are in use 41 s after their end; leeway is 60 s"
     ]
-    assert drift.health()["tolerated"] == 3
+    assert clock_skew.health()["tolerated"] == 3
 
 
 def test_a_window_and_the_one_before_are_kept() -> None:
     """And no more, whatever comes: the figures are those of one to two hours."""
     ticks = Ticks()
-    drift = Drift(NAME, ticks)
+    clock_skew = ClockSkew(NAME, ticks)
 
-    noted(drift, -7)
+    noted(clock_skew, -7)
     ticks.at += WINDOW
-    noted(drift, 3)
-    assert drift.health()["smallest"] == -7
+    noted(clock_skew, 3)
+    assert clock_skew.health()["smallest"] == -7
     ticks.at += WINDOW
 
-    assert drift.health() == {"tokens": 1, "smallest": 3.0, "typical": 5.0, "tolerated": 0}
+    assert clock_skew.health() == {"tokens": 1, "smallest": 3.0, "typical": 5.0, "tolerated": 0}
 
 
 def test_after_a_long_rest_nothing_old_is_told() -> None:
     """What was before the rest is not the window before."""
     ticks = Ticks()
-    drift = Drift(NAME, ticks)
-    noted(drift, -7)
+    clock_skew = ClockSkew(NAME, ticks)
+    noted(clock_skew, -7)
 
     ticks.at += 2 * WINDOW
 
-    assert drift.health()["tokens"] == 0
+    assert clock_skew.health()["tokens"] == 0
 
 
 def test_a_handler_that_raises_costs_nobody_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,11 +161,11 @@ def test_a_handler_that_raises_costs_nobody_an_answer(monkeypatch: pytest.Monkey
 
     logger = logging.getLogger("authguard")
     monkeypatch.setattr(logger, "filters", [fails])
-    drift = Drift(NAME, Ticks())
+    clock_skew = ClockSkew(NAME, Ticks())
 
-    noted(drift, -59)
+    noted(clock_skew, -59)
 
-    assert drift.health()["tokens"] == 1
+    assert clock_skew.health()["tokens"] == 1
 
 
 def clocks(scheme: Bearer) -> Any:

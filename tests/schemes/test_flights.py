@@ -8,7 +8,7 @@ from functools import partial
 import anyio
 import pytest
 
-from authguard.concurrency.single_flight import Flights
+from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable
 from authguard.reasons import HASHING_BUSY
 from tests.schemes.logins import at_once, until
@@ -28,9 +28,9 @@ class Work:
         return begun
 
 
-def flights(deadline: float = 60) -> Flights[int]:
+def flights(deadline: float = 60) -> SingleFlight[int]:
     """Nobody waits for long in a test that goes well."""
-    return Flights(deadline=deadline)
+    return SingleFlight(deadline=deadline)
 
 
 async def test_who_asks_the_same_at_the_same_time_gets_the_same_answer() -> None:

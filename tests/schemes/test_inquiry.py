@@ -12,7 +12,7 @@ import pytest
 
 from authguard import Accepted, BackendUnavailable, Introspection, Moment, Reason, Rejected
 from authguard.concurrency.circuit_breaker import FIRST_PAUSE, TRIPS
-from authguard.concurrency.limiter import Turn
+from authguard.concurrency.limiter import Admission
 from authguard.http_client import MOST
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE
 from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
@@ -243,7 +243,7 @@ async def test_who_waits_out_the_deadline_is_told_so() -> None:
     of = introspection(server, deadline=60)
 
     async def late() -> None:
-        of._inquiry._deadline = 0.01
+        of._client._deadline = 0.01
         error = await trouble(of, b"late")
         told = (INTROSPECTION_TIMEOUT, "no turn to ask within 0.01 s", 1)
         assert (error.reason, error.detail, error.retry_after) == told
@@ -260,7 +260,7 @@ async def test_who_waits_has_the_whole_deadline_for_the_answer() -> None:
     of = introspection(server, deadline=60)
 
     async def wait() -> bool:
-        of._inquiry._deadline = deadline
+        of._client._deadline = deadline
         return await taken(of, b"waits")
 
     async def let_go() -> None:
@@ -312,8 +312,8 @@ async def test_where_the_circuit_opens_as_a_turn_comes_nothing_is_asked() -> Non
     server = Server()
     held = server.held = anyio.Event()
     of = introspection(server, clock=Ticks(), deadline=60)
-    inquiry = of._inquiry
-    assert await inquiry._turns.take(0) is Turn.TAKEN
+    inquiry = of._client
+    assert await inquiry._limiter.acquire(0) is Admission.ACQUIRED
     errors: list[BackendUnavailable] = []
 
     async def wait(number: int) -> None:
@@ -326,7 +326,7 @@ async def test_where_the_circuit_opens_as_a_turn_comes_nothing_is_asked() -> Non
         for number in range(3):
             tasks.start_soon(wait, number)
         await until(lambda: of.health()["waiting"] == 3)
-        inquiry._turns.give_back()
+        inquiry._limiter.refund()
         for _ in range(TRIPS):
             with inquiry._breaker.calling() as trial:
                 trial.good = False
@@ -478,4 +478,4 @@ async def test_the_answer_to_an_expired_token_is_that_of_a_jwt() -> None:
     outcome = await introspection(Server(active(exp=NOW - 90))).judge(OPAQUE.encode(), MOMENT)
 
     assert isinstance(outcome, Rejected)
-    assert (outcome.reason.code, outcome.subject, outcome.proven) == ("token.expired", "alice", True)
+    assert (outcome.reason.code, outcome.subject, outcome.authenticated) == ("token.expired", "alice", True)

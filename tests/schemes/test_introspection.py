@@ -503,7 +503,7 @@ def test_the_secret_is_not_shown() -> None:
     made = Introspection(URL, client_id="a", client_secret="CANARY", issuer="x", audience="y", post=Server())
     keyed = introspection(url=f"{URL}?key=CANARY")
 
-    assert "CANARY" not in repr([vars(made), vars(vars(made)["_inquiry"])])
+    assert "CANARY" not in repr([vars(made), vars(vars(made)["_client"])])
     assert "CANARY" not in repr([keyed, keyed.health()])
 
 

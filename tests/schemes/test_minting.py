@@ -10,8 +10,8 @@ import pytest
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Moment
 from authguard.reasons import STORE_TIMEOUT
-from authguard.schemes.digest.nonce_service import STALE, Mint
-from authguard.state.nonce_store import Claim, MemoryNonces, NonceStore
+from authguard.schemes.digest.nonce_service import STALE, NonceService
+from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
 from authguard.wire.nonce import Nonce, nonce_key
 from tests.minting import NOW
 
@@ -20,13 +20,13 @@ LEEWAY = 60.0
 LIFE = 300.0
 
 
-def mint(*secrets: bytes, realm: str = "orders", **options: Any) -> Mint:
+def mint(*secrets: bytes, realm: str = "orders", **options: Any) -> NonceService:
     """A mint of these secrets."""
     given: dict[str, Any] = {"life": LIFE, "store": None, "deadline": 5.0, **options}
-    return Mint(secrets or (SECRET,), realm, **given)
+    return NonceService(secrets or (SECRET,), realm, **given)
 
 
-async def use(one: Mint, text: str, count: int = 1, now: float = NOW) -> str:
+async def use(one: NonceService, text: str, count: int = 1, now: float = NOW) -> str:
     """The code of the refusal; empty where it may be used."""
     said = await one.use(text.encode(), count, Moment(now, LEEWAY))
     return "" if isinstance(said, Nonce) else said[0].code
@@ -35,7 +35,7 @@ async def use(one: Mint, text: str, count: int = 1, now: float = NOW) -> str:
 class Elsewhere(NonceStore):
     """A store that is asked over a network: it says what it is told to, when it is told to."""
 
-    def __init__(self, answer: Any = Claim.FRESH) -> None:
+    def __init__(self, answer: Any = NonceUse.FRESH) -> None:
         self.answer = answer
         self.begun: list[float] = []
         self.claimed: list[tuple[bytes, int, float, float, float]] = []
@@ -43,12 +43,12 @@ class Elsewhere(NonceStore):
     def begin(self, now: float) -> None:
         self.begun.append(now)
 
-    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> Claim:
+    async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         await anyio.lowlevel.checkpoint()
         self.claimed.append((nonce, count, minted_at, expires_at, now))
         if isinstance(self.answer, Exception):
             raise self.answer
-        answer: Claim = self.answer
+        answer: NonceUse = self.answer
         return answer
 
 
@@ -136,13 +136,13 @@ async def test_a_nonce_of_before_the_start_is_forgotten() -> None:
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (Claim.FRESH, ""),
-        (Claim.REPLAYED, "nonce.replayed"),
-        (Claim.OUTSIDE, "nonce.outside"),
-        (Claim.FORGOTTEN, "nonce.forgotten"),
+        (NonceUse.FRESH, ""),
+        (NonceUse.REPLAYED, "nonce.replayed"),
+        (NonceUse.OUTSIDE, "nonce.outside"),
+        (NonceUse.FORGOTTEN, "nonce.forgotten"),
     ],
 )
-async def test_a_store_of_the_apps_own_is_asked(answer: Claim, code: str) -> None:
+async def test_a_store_of_the_apps_own_is_asked(answer: NonceUse, code: str) -> None:
     """It is told who, how often, since when, until when, and what time it is; and before, that nonces begin."""
     store = Elsewhere(answer)
     one = mint(store=store)
@@ -181,7 +181,7 @@ async def test_a_store_is_not_waited_for_for_ever() -> None:
     """The deadline of the scheme is that of its store."""
 
     class Silent(Elsewhere):
-        async def claim(self, nonce: bytes, count: int, **_: float) -> Claim:
+        async def claim(self, nonce: bytes, count: int, **_: float) -> NonceUse:
             await anyio.sleep_forever()
             raise AssertionError
 
@@ -224,7 +224,7 @@ def test_all_that_is_wrong_with_a_nonce_is_stale() -> None:
 class OnlyClaims:
     """Half a store."""
 
-    async def claim(self, *_: object, **__: object) -> Claim:
+    async def claim(self, *_: object, **__: object) -> NonceUse:
         raise AssertionError
 
 

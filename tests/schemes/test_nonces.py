@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authguard.errors import ConfigurationError
-from authguard.state.nonce_store import WINDOW, Claim, MemoryNonces, NoncesAtHand
+from authguard.state.nonce_store import WINDOW, MemoryNonces, NoncesAtHand, NonceUse
 from authguard.testing import ManualClock
 from authguard.wire.nonce import RANDOM, Nonce
 from tests.minting import NOW
@@ -29,14 +29,14 @@ def begun(now: float = NOW, **options: Any) -> MemoryNonces:
 
 def claim(
     nonces: MemoryNonces, count: int = 1, nonce: bytes = b"n", *, minted_at: float = NOW, now: float = NOW + 1
-) -> Claim:
+) -> NonceUse:
     """One use of a nonce that lives as long as all of them."""
     return nonces.claim_now(nonce, count, minted_at=minted_at, expires_at=minted_at + LIFE, now=now)
 
 
 def claims(nonces: MemoryNonces, *counts: int) -> list[str]:
     """What is said of each count of one nonce, by its first letter: FRESH, REPLAYED, OUTSIDE, ``x`` for FORGOTTEN."""
-    letters = {Claim.FRESH: "F", Claim.REPLAYED: "R", Claim.OUTSIDE: "O", Claim.FORGOTTEN: "x"}
+    letters = {NonceUse.FRESH: "F", NonceUse.REPLAYED: "R", NonceUse.OUTSIDE: "O", NonceUse.FORGOTTEN: "x"}
     return [letters[claim(nonces, count)] for count in counts]
 
 
@@ -44,7 +44,7 @@ def fill(nonces: MemoryNonces, number: int, *, minted_at: float = NOW, now: floa
     """So many nonces of others."""
     for index in range(number):
         stamp = minted_at + index * 1e-6
-        assert claim(nonces, 1, secrets.token_bytes(20), minted_at=stamp, now=now) is Claim.FRESH
+        assert claim(nonces, 1, secrets.token_bytes(20), minted_at=stamp, now=now) is NonceUse.FRESH
 
 
 # --- One nonce --------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ async def test_asked_with_await_it_says_the_same() -> None:
     options: dict[str, float] = {"minted_at": NOW, "expires_at": NOW + LIFE, "now": NOW}
 
     assert isinstance(nonces, NoncesAtHand)
-    assert [await nonces.claim(b"n", 1, **options) for _ in range(2)] == [Claim.FRESH, Claim.REPLAYED]
+    assert [await nonces.claim(b"n", 1, **options) for _ in range(2)] == [NonceUse.FRESH, NonceUse.REPLAYED]
 
 
 # --- What is forgotten is not taken again -----------------------------------------------------------------------------
@@ -109,9 +109,9 @@ def test_a_nonce_of_before_the_beginning_is_forgotten() -> None:
     """It may have been used, and nobody here would know; one that is minted at the very beginning is not of before."""
     nonces = begun(NOW)
 
-    assert claim(nonces, minted_at=NOW - 1) is Claim.FORGOTTEN
-    assert claim(nonces, minted_at=NOW - 1e-5) is Claim.FORGOTTEN
-    assert claim(nonces, minted_at=Nonce.mint(NOW, bytes(RANDOM)).issued_at) is Claim.FRESH
+    assert claim(nonces, minted_at=NOW - 1) is NonceUse.FORGOTTEN
+    assert claim(nonces, minted_at=NOW - 1e-5) is NonceUse.FORGOTTEN
+    assert claim(nonces, minted_at=Nonce.mint(NOW, bytes(RANDOM)).issued_at) is NonceUse.FRESH
 
 
 def test_what_other_processes_mint_before_the_first_request_is_taken() -> None:
@@ -121,8 +121,8 @@ def test_what_other_processes_mint_before_the_first_request_is_taken() -> None:
     clock.move(60)
     nonces.begin(NOW)
 
-    assert claim(nonces, nonce=b"theirs", minted_at=NOW - 59) is Claim.FRESH
-    assert claim(nonces, nonce=b"older", minted_at=NOW - 61) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"theirs", minted_at=NOW - 59) is NonceUse.FRESH
+    assert claim(nonces, nonce=b"older", minted_at=NOW - 61) is NonceUse.FORGOTTEN
 
 
 def test_a_fork_begins_anew() -> None:
@@ -130,15 +130,15 @@ def test_a_fork_begins_anew() -> None:
     clock = ManualClock(0)
     nonces = MemoryNonces(clock=clock)
     nonces.begin(NOW)
-    assert claim(nonces, nonce=b"used", minted_at=NOW + 1) is Claim.FRESH
+    assert claim(nonces, nonce=b"used", minted_at=NOW + 1) is NonceUse.FRESH
     clock.move(60)
     nonces.renew()
     clock.move(5)
     nonces.begin(NOW + 65)
 
-    assert claim(nonces, nonce=b"used", minted_at=NOW + 1) is Claim.REPLAYED
-    assert claim(nonces, nonce=b"a", minted_at=NOW + 59) is Claim.FORGOTTEN
-    assert claim(nonces, nonce=b"b", minted_at=NOW + 61) is Claim.FRESH
+    assert claim(nonces, nonce=b"used", minted_at=NOW + 1) is NonceUse.REPLAYED
+    assert claim(nonces, nonce=b"a", minted_at=NOW + 59) is NonceUse.FORGOTTEN
+    assert claim(nonces, nonce=b"b", minted_at=NOW + 61) is NonceUse.FRESH
 
 
 def test_a_clock_that_was_set_back_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -146,7 +146,7 @@ def test_a_clock_that_was_set_back_is_told_once(caplog: pytest.LogCaptureFixture
     nonces = begun(NOW)
 
     for _ in range(2):
-        assert claim(nonces, minted_at=NOW - 3600, now=NOW - 3600) is Claim.FORGOTTEN
+        assert claim(nonces, minted_at=NOW - 3600, now=NOW - 3600) is NonceUse.FORGOTTEN
 
     (told,) = caplog.messages
     assert told.startswith("the clock was set back by 3600 s")
@@ -154,53 +154,53 @@ def test_a_clock_that_was_set_back_is_told_once(caplog: pytest.LogCaptureFixture
 
 def test_what_has_not_begun_takes_nothing() -> None:
     """Nobody can say what was used before."""
-    assert claim(MemoryNonces(clock=lambda: 0.0)) is Claim.FORGOTTEN
+    assert claim(MemoryNonces(clock=lambda: 0.0)) is NonceUse.FORGOTTEN
 
 
 def test_it_begins_once() -> None:
     """Two schemes that share one begin it twice: neither forgets what the other minted, nor reopens what was."""
     nonces = begun(NOW)
     nonces.begin(NOW + 100)
-    assert claim(nonces, nonce=b"a", minted_at=NOW + 50, now=NOW + 101) is Claim.FRESH
+    assert claim(nonces, nonce=b"a", minted_at=NOW + 50, now=NOW + 101) is NonceUse.FRESH
 
     nonces.begin(NOW - 100)
-    assert claim(nonces, nonce=b"b", minted_at=NOW - 50) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"b", minted_at=NOW - 50) is NonceUse.FORGOTTEN
 
 
 def test_where_there_are_too_many_the_oldest_are_forgotten() -> None:
     """What is forgotten is refused from then on, and so is what nobody has seen and is as old."""
     nonces = begun(most=1_000)
-    assert claim(nonces, nonce=b"old") is Claim.FRESH
+    assert claim(nonces, nonce=b"old") is NonceUse.FRESH
     fill(nonces, 2_000, minted_at=NOW + 2)
 
     assert len(nonces) <= 1_000
-    assert claim(nonces, 2, b"old") is Claim.FORGOTTEN
-    assert claim(nonces, nonce=b"unseen") is Claim.FORGOTTEN
-    assert claim(nonces, nonce=b"new", minted_at=NOW + 3) is Claim.FRESH
+    assert claim(nonces, 2, b"old") is NonceUse.FORGOTTEN
+    assert claim(nonces, nonce=b"unseen") is NonceUse.FORGOTTEN
+    assert claim(nonces, nonce=b"new", minted_at=NOW + 3) is NonceUse.FRESH
 
 
 def test_the_youngest_of_what_is_forgotten_is_what_counts() -> None:
     """Not the last: a nonce of a host that is ahead comes before one of our own, which is older."""
     nonces = begun(most=1_000)
-    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FRESH
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FRESH
     fill(nonces, 124, minted_at=NOW + 1)
     fill(nonces, 900, minted_at=NOW + 60)
 
-    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FORGOTTEN
-    assert claim(nonces, nonce=b"unseen", minted_at=NOW + 49) is Claim.FORGOTTEN
-    assert claim(nonces, nonce=b"younger", minted_at=NOW + 51) is Claim.FRESH
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FORGOTTEN
+    assert claim(nonces, nonce=b"unseen", minted_at=NOW + 49) is NonceUse.FORGOTTEN
+    assert claim(nonces, nonce=b"younger", minted_at=NOW + 51) is NonceUse.FRESH
 
 
 def test_what_was_forgotten_once_stays_so_though_older_ones_are_forgotten_after_it() -> None:
     """As when the clock was set back between them."""
     nonces = begun(most=1_000)
-    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FRESH
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FRESH
     fill(nonces, 824, minted_at=NOW + 10)
     fill(nonces, 300, minted_at=NOW + 51)
-    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FORGOTTEN
 
     fill(nonces, 600, minted_at=NOW + 52)
-    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FORGOTTEN
 
 
 def test_what_has_expired_is_let_go() -> None:
@@ -212,7 +212,7 @@ def test_what_has_expired_is_let_go() -> None:
 
     fill(nonces, 1, minted_at=NOW + LIFE + 1, now=NOW + LIFE + 1)
     assert len(nonces) == 11
-    assert claim(nonces, nonce=b"unseen", now=NOW + LIFE + 1) is Claim.FORGOTTEN
+    assert claim(nonces, nonce=b"unseen", now=NOW + LIFE + 1) is NonceUse.FORGOTTEN
 
 
 def test_a_steady_stream_keeps_no_more_than_lives() -> None:
@@ -229,15 +229,15 @@ def test_lives_of_different_lengths_may_share_one() -> None:
     """Two schemes with one store: of a long-lived nonce no count is good twice, though it may be forgotten early."""
     nonces = begun()
     long = {"minted_at": NOW, "expires_at": NOW + 86_400}
-    assert nonces.claim_now(b"long", 1, **long, now=NOW) is Claim.FRESH
+    assert nonces.claim_now(b"long", 1, **long, now=NOW) is NonceUse.FRESH
 
     said = []
     for second in range(1, 60):
         short = {"minted_at": NOW + second, "expires_at": NOW + second + 1}
-        assert nonces.claim_now(b"%d" % second, 1, **short, now=NOW + second) is Claim.FRESH
+        assert nonces.claim_now(b"%d" % second, 1, **short, now=NOW + second) is NonceUse.FRESH
         said.append(nonces.claim_now(b"long", 1, **long, now=NOW + second))
 
-    assert set(said) <= {Claim.REPLAYED, Claim.FORGOTTEN}
+    assert set(said) <= {NonceUse.REPLAYED, NonceUse.FORGOTTEN}
     assert len(nonces) < 60
 
 
@@ -265,10 +265,10 @@ class Model:
         if not minted_at - 60 <= self.now < minted_at + LIFE:
             return  # a scheme does not ask
         said = claim(self.nonces, count, nonce, minted_at=minted_at, now=self.now)
-        if said is Claim.FRESH:
+        if said is NonceUse.FRESH:
             assert (nonce, count) not in self.used
             self.used.add((nonce, count))
-        if said is Claim.REPLAYED:
+        if said is NonceUse.REPLAYED:
             assert (nonce, count) in self.used
 
     def crowd(self, number: int) -> None:
@@ -312,20 +312,20 @@ def test_what_is_remembered_is_told_exactly(uses: list[tuple[int, int]]) -> None
     for which, count in uses:
         highest = max(used[which], default=0)
         wanted = (
-            Claim.OUTSIDE
+            NonceUse.OUTSIDE
             if used[which] and count <= highest - WINDOW
-            else Claim.REPLAYED
+            else NonceUse.REPLAYED
             if count in used[which]
-            else Claim.FRESH
+            else NonceUse.FRESH
         )
         assert claim(nonces, count, bytes([which])) is wanted
-        if wanted is Claim.FRESH:
+        if wanted is NonceUse.FRESH:
             used[which] |= {count}
 
 
 def test_of_many_threads_one_is_fresh() -> None:
     """The store is shared by event loops in several threads, and each claim is one step."""
-    nonces, answers, gate = begun(), list[Claim](), threading.Barrier(8)
+    nonces, answers, gate = begun(), list[NonceUse](), threading.Barrier(8)
 
     def claim_all() -> None:
         gate.wait(30)
@@ -338,9 +338,9 @@ def test_of_many_threads_one_is_fresh() -> None:
         thread.join(30)
 
     assert len(answers) == 800
-    assert answers.count(Claim.FRESH) <= 100
-    assert set(answers) <= {Claim.FRESH, Claim.REPLAYED, Claim.OUTSIDE}
-    assert claim(nonces, 100) is Claim.REPLAYED
+    assert answers.count(NonceUse.FRESH) <= 100
+    assert set(answers) <= {NonceUse.FRESH, NonceUse.REPLAYED, NonceUse.OUTSIDE}
+    assert claim(nonces, 100) is NonceUse.REPLAYED
 
 
 # --- Memory -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,14 @@ import pytest
 
 from authguard.accounts.digest_account import check_realm
 from authguard.errors import ConfigurationError
-from authguard.schemes.digest.options import PER_PROCESS, check_held, check_prefix, check_qop, check_secrets, offered
+from authguard.schemes.digest.options import (
+    PER_PROCESS,
+    check_held,
+    check_prefix,
+    check_qop,
+    check_secrets,
+    parse_algorithms,
+)
 
 
 def _refusal(function: Any, *given: Any) -> ConfigurationError:
@@ -25,7 +32,7 @@ def _refusal(function: Any, *given: Any) -> ConfigurationError:
 @pytest.mark.rfc("7616-1", "7616-2")
 def test_algorithms_are_offered_in_the_order_given() -> None:
     """However their case, they are shown as the RFC writes them; a session's digest is stored as its algorithm's."""
-    found = offered(["sha-256", "SHA-256-SESS", "sha-512-256", "Md5-Sess", "md5"])
+    found = parse_algorithms(["sha-256", "SHA-256-SESS", "sha-512-256", "Md5-Sess", "md5"])
 
     assert [(one.name, one.stored, one.session) for one in found] == [
         ("SHA-256", "SHA-256", False),
@@ -48,7 +55,7 @@ def test_algorithms_are_offered_in_the_order_given() -> None:
 )
 def test_an_order_that_breaks_clients_is_refused_and_the_right_one_told(given: tuple[str, ...], told: str) -> None:
     """SHA-512-256 first stops curl 7, httpx and aiohttp; MD5 first is what many would take."""
-    error = _refusal(offered, given)
+    error = _refusal(parse_algorithms, given)
 
     assert error.argument == "algorithms"
     assert told in str(error)
@@ -74,7 +81,7 @@ def test_an_order_that_breaks_clients_is_refused_and_the_right_one_told(given: t
 )
 def test_other_algorithms_are_refused(given: Any) -> None:
     """By the argument's name; and no algorithm stands twice."""
-    assert _refusal(offered, given).argument == "algorithms"
+    assert _refusal(parse_algorithms, given).argument == "algorithms"
 
 
 def test_md5_is_refused_where_the_platform_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,22 +92,22 @@ def test_md5_is_refused_where_the_platform_forbids_it(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(hashlib, "md5", forbidden)
 
-    error = _refusal(offered, ("SHA-256", "MD5-sess"))
+    error = _refusal(parse_algorithms, ("SHA-256", "MD5-sess"))
     assert (error.argument, error.__cause__) == ("algorithms", None)
     assert "FIPS" in str(error)
-    assert len(offered(("SHA-256",))) == 1
+    assert len(parse_algorithms(("SHA-256",))) == 1
 
 
 @pytest.mark.rfc("7616-1")
 def test_sha_512_256_works_where_openssl_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is that of cryptography, and the same."""
-    (there,) = offered(("SHA-512-256",))
+    (there,) = parse_algorithms(("SHA-512-256",))
 
     def lacking(name: str, *_: object, **__: object) -> Any:
         raise ValueError(f"unsupported hash type {name}")
 
     monkeypatch.setattr(hashlib, "new", lacking)
-    (elsewhere,) = offered(("SHA-512-256",))
+    (elsewhere,) = parse_algorithms(("SHA-512-256",))
     monkeypatch.undo()
 
     assert elsewhere.hashed(b"abc").hex() == "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
@@ -118,7 +125,7 @@ def test_the_kinds_of_protection_are_named(given: Any) -> None:
 
 @pytest.mark.parametrize("given", ["auth", b"auth", (), None, ("auth-int", "auth"), ("AUTH",), (["auth"],), ("none",)])
 def test_other_kinds_of_protection_are_refused(given: Any) -> None:
-    """Nor can there be none: the form of RFC 2069 is not offered."""
+    """Nor can there be none: the form of RFC 2069 is not parse_algorithms."""
     assert _refusal(check_qop, given).argument == "qop"
 
 
@@ -190,7 +197,7 @@ def test_what_is_no_prefix_is_refused(given: Any) -> None:
 
 def test_a_store_has_somebody_for_each_challenge() -> None:
     """Of this realm and of the algorithm; else the message tells what there is."""
-    both = offered(("SHA-256-sess", "MD5"))
+    both = parse_algorithms(("SHA-256-sess", "MD5"))
     check_held({("orders", "SHA-256"), ("orders", "MD5"), ("x", "MD5")}, "orders", both)
 
     error = _refusal(check_held, {("orders", "MD5"), ("cameras", "SHA-256")}, "orders", both)

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from authguard import JWKS, AuthGuardMiddleware, BackendUnavailable, ConfigurationError, Guard, Issuer, claim
+from authguard import AuthGuardMiddleware, BackendUnavailable, ConfigurationError, Guard, Issuer, RemoteJWKS, claim
 from authguard.testing import ManualClock
 from tests.keys.server import PATIENCE, hanging, key_set, serving, serving_keys
 from tests.keys.stub import Source
@@ -134,7 +134,7 @@ async def test_an_unknown_key_is_the_tokens_fault_once_the_server_has_answered()
 async def test_a_server_that_hangs_disturbs_nobody_else() -> None:
     """Who needs it waits and is told; who knows his key, and who is refused by other means, passes by."""
     with serving_keys(key_set(a=rsa_key())) as server:
-        keys = JWKS(server.url, insecure_http=True, timeout=30)
+        keys = RemoteJWKS(server.url, insecure_http=True, timeout=30)
         asked = Door(bearer(issuer(keys)))
         assert (await asked.bearer(token())).status == 200
         server.behaviour = hanging
@@ -156,7 +156,7 @@ async def test_five_hundred_first_requests_are_one_request_to_the_server() -> No
     with serving_keys(key_set(a=rsa_key())) as server:
         good = server.behaviour
         server.behaviour = lambda each: (server.let_go.wait(PATIENCE), good(each))[1]
-        asked = Door(bearer(issuer(JWKS(server.url, insecure_http=True, timeout=30)), deadline=30))
+        asked = Door(bearer(issuer(RemoteJWKS(server.url, insecure_http=True, timeout=30)), deadline=30))
         leaving = anyio.CancelScope()
 
         async def first() -> None:
@@ -177,7 +177,7 @@ async def test_a_thousand_random_kids_are_four_requests_to_the_server() -> None:
     """Over the wire; each of them is 401, and the good ones in between are let in."""
     rest = mint().partition(".")[2]
     with serving_keys(key_set(a=rsa_key())) as server:
-        asked = Door(bearer(issuer(JWKS(server.url, insecure_http=True, clock=ManualClock()))))
+        asked = Door(bearer(issuer(RemoteJWKS(server.url, insecure_http=True, clock=ManualClock()))))
         for number in range(1000):
             named = b64url(json.dumps({"alg": "RS256", "kid": f"random-{number}"}).encode())
             answer = await asked.bearer(f"{named}.{rest}")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from authguard.caching import Keyed, Recent
+from authguard.caching import BoundedCache, KeyedHash
 from authguard.errors import ConfigurationError
-from authguard.schemes.password_verifier import Remembered
+from authguard.schemes.password_verifier import VerificationCache
 from tests.schemes.logins import Clock
 
 
 def test_what_was_noted_is_known_for_its_seconds() -> None:
     """Not for one moment longer, and what was not noted is not known."""
     clock = Clock()
-    remembered = Remembered(seconds=60, clock=clock)
+    remembered = VerificationCache(seconds=60, clock=clock)
     remembered.note(b"fit")
 
     clock.now += 59.9
@@ -26,7 +26,7 @@ def test_what_was_noted_is_known_for_its_seconds() -> None:
 def test_to_be_asked_does_not_make_it_last_longer() -> None:
     """Else a client that asks often would never be hashed again."""
     clock = Clock()
-    remembered = Remembered(seconds=60, clock=clock)
+    remembered = VerificationCache(seconds=60, clock=clock)
     remembered.note(b"fit")
 
     known = []
@@ -39,7 +39,7 @@ def test_to_be_asked_does_not_make_it_last_longer() -> None:
 
 def test_it_is_bounded() -> None:
     """Where there is no room the oldest goes."""
-    remembered = Remembered(seconds=60, most=8, clock=Clock())
+    remembered = VerificationCache(seconds=60, most=8, clock=Clock())
     for number in range(100):
         remembered.note(b"%d" % number)
 
@@ -53,14 +53,14 @@ def test_it_is_bounded() -> None:
 def test_it_is_short(seconds: float) -> None:
     """Above nothing and up to an hour; the argument is named as ``Basic`` names it."""
     with pytest.raises(ConfigurationError) as caught:
-        Remembered(seconds=seconds, clock=Clock())
+        VerificationCache(seconds=seconds, clock=Clock())
 
     assert caught.value.argument == "remember"
 
 
 def test_a_keyed_hash_is_of_its_texts_in_their_order() -> None:
     """No two lists of texts are one, whatever stands in them."""
-    keyed = Keyed()
+    keyed = KeyedHash()
     lists = [("ab", ""), ("a", "b"), ("", "ab"), ("b", "a"), ("ab",), ("a", "", "b"), ("\0\0\0\x01a", "b"), ("\ud800",)]
 
     hashes = [keyed(*texts) for texts in lists]
@@ -71,7 +71,7 @@ def test_a_keyed_hash_is_of_its_texts_in_their_order() -> None:
 
 def test_a_keyed_hash_is_of_its_object() -> None:
     """Each has a key of its own, of 32 octets."""
-    one, other = Keyed(), Keyed()
+    one, other = KeyedHash(), KeyedHash()
 
     assert one("alice") != other("alice")
     assert len({one._key, other._key}) == 2
@@ -80,7 +80,7 @@ def test_a_keyed_hash_is_of_its_object() -> None:
 
 def test_the_half_that_was_written_last_is_kept() -> None:
     """And never more than the most."""
-    recent = Recent[int](10)
+    recent = BoundedCache[int](10)
 
     for number in range(100):
         recent.put(b"%d" % number, number)
@@ -92,7 +92,7 @@ def test_the_half_that_was_written_last_is_kept() -> None:
 
 def test_what_is_written_again_has_its_new_value() -> None:
     """And what is forgotten is forgotten, in whichever half it was."""
-    recent = Recent[int](6)
+    recent = BoundedCache[int](6)
     for key in (b"a", b"b", b"c", b"d"):  # three of them in the older half
         recent.put(key, 1)
 

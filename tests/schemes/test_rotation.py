@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from authguard import JWKS
+from authguard import RemoteJWKS
 from authguard.keys import cache
-from authguard.keys.source import KeysFetched
+from authguard.keys.source import RefetchableKeys
 from tests.keys.server import jwk, key_set
 from tests.keys.stub import Source
 from tests.minting import ec_key, mint, rsa_key
@@ -149,7 +149,7 @@ async def test_where_no_set_is_held_there_is_nothing_to_look_at_again() -> None:
     """Nor is anything fetched."""
     source = Source("a")
 
-    assert await source.keys.look_again((), kid="a", algorithm="RS256") is None
+    assert await source.keys.refetch((), kid="a", algorithm="RS256") is None
     assert source.server.count == 0
 
 
@@ -160,7 +160,7 @@ async def test_a_set_that_another_has_brought_is_judged_without_a_fetch() -> Non
     source.server.answer = key_set(a=rsa_key(which=1))
     await source.keys.warm()
 
-    again = await source.keys.look_again(tried, kid="a", algorithm="RS256")
+    again = await source.keys.refetch(tried, kid="a", algorithm="RS256")
 
     assert again == source.keys.held(kid="a", algorithm="RS256")
     assert source.server.count == 2
@@ -168,9 +168,9 @@ async def test_a_set_that_another_has_brought_is_judged_without_a_fetch() -> Non
 
 def test_only_keys_that_are_fetched_are_looked_at_again() -> None:
     """Known when the issuer is built."""
-    fetched = JWKS("https://login.example/jwks")
+    fetched = RemoteJWKS("https://login.example/jwks")
 
-    assert isinstance(fetched, KeysFetched)
+    assert isinstance(fetched, RefetchableKeys)
     assert issuer(fetched).fetched is fetched
     assert issuer().fetched is None
 

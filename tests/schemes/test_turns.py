@@ -9,7 +9,7 @@ from functools import partial
 import anyio
 import pytest
 
-from authguard.concurrency.limiter import Turn, Turns
+from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from tests.schemes.logins import at_once, until
 
 
@@ -21,10 +21,10 @@ class Peak:
         self.now = self.most = self.served = 0
         self.open = threading.Event()
 
-    async def work(self, turns: Turns) -> Turn:
+    async def work(self, turns: ConcurrencyLimiter) -> Admission:
         """Takes a turn and gives it back."""
-        turn = await turns.take(30)
-        if turn is Turn.TAKEN:
+        turn = await turns.acquire(30)
+        if turn is Admission.ACQUIRED:
             try:
                 with self.lock:
                     self.now += 1
@@ -37,39 +37,39 @@ class Peak:
                     self.now -= 1
                     self.served += 1
             finally:
-                turns.give_back()
+                turns.refund()
         return turn
 
 
-async def free(turns: Turns) -> int:
+async def free(turns: ConcurrencyLimiter) -> int:
     """How many turns there are to take."""
     taken = 0
-    while await turns.take(0) is Turn.TAKEN:
+    while await turns.acquire(0) is Admission.ACQUIRED:
         taken += 1
     for _ in range(taken):
-        turns.give_back()
+        turns.refund()
     return taken
 
 
 async def test_few_are_at_it_and_all_get_their_turn() -> None:
     """In the order in which they came."""
-    turns, order = Turns(at_once=2, most=100), list[int]()
+    turns, order = ConcurrencyLimiter(at_once=2, most=100), list[int]()
 
     async def one(number: int) -> None:
-        assert await turns.take(30) is Turn.TAKEN
+        assert await turns.acquire(30) is Admission.ACQUIRED
         order.append(number)
         await anyio.lowlevel.checkpoint()
-        turns.give_back()
+        turns.refund()
 
     async with anyio.create_task_group() as tasks:
-        assert [await turns.take(0), await turns.take(0)] == [Turn.TAKEN] * 2
+        assert [await turns.acquire(0), await turns.acquire(0)] == [Admission.ACQUIRED] * 2
         for number in range(20):
             tasks.start_soon(one, number)
             await until(lambda: turns.waiting == number + 1)  # noqa: B023 - it is called here and now
         assert order == []
-        turns.give_back()
+        turns.refund()
         await until(lambda: len(order) == 20)
-        turns.give_back()
+        turns.refund()
 
     assert order == list(range(20))
     assert (turns.waiting, await free(turns)) == (0, 2)
@@ -77,78 +77,78 @@ async def test_few_are_at_it_and_all_get_their_turn() -> None:
 
 async def test_a_full_queue_takes_nobody() -> None:
     """Whoever comes then is told at once."""
-    turns = Turns(at_once=1, most=2)
-    await turns.take(0)
+    turns = ConcurrencyLimiter(at_once=1, most=2)
+    await turns.acquire(0)
 
     async def full() -> None:
-        assert await turns.take(30) is Turn.FULL
-        turns.give_back()
+        assert await turns.acquire(30) is Admission.FULL
+        turns.refund()
 
-    async def taken() -> Turn:
-        turn = await turns.take(30)
-        turns.give_back()
+    async def taken() -> Admission:
+        turn = await turns.acquire(30)
+        turns.refund()
         return turn
 
-    assert await at_once([taken, taken], full) == [Turn.TAKEN] * 2
+    assert await at_once([taken, taken], full) == [Admission.ACQUIRED] * 2
 
 
 async def test_nobody_waits_for_ever() -> None:
     """Who is late has left the queue."""
-    turns = Turns(at_once=1, most=1)
-    await turns.take(0)
+    turns = ConcurrencyLimiter(at_once=1, most=1)
+    await turns.acquire(0)
 
-    assert [await turns.take(0.01), await turns.take(0.01)] == [Turn.LATE] * 2
+    assert [await turns.acquire(0.01), await turns.acquire(0.01)] == [Admission.TIMED_OUT] * 2
     assert turns.waiting == 0
-    turns.give_back()
+    turns.refund()
     assert await free(turns) == 1
 
 
 async def test_who_waits_and_leaves_is_forgotten() -> None:
     """The next one in the queue goes before him."""
-    turns, leaving = Turns(at_once=1, most=100), list[anyio.CancelScope]()
-    await turns.take(0)
+    turns, leaving = ConcurrencyLimiter(at_once=1, most=100), list[anyio.CancelScope]()
+    await turns.acquire(0)
 
     async def impatient() -> None:
         with anyio.CancelScope() as scope:
             leaving.append(scope)
-            await turns.take(30)
+            await turns.acquire(30)
 
     async def leave() -> None:
         assert turns.waiting == 51
         for scope in leaving:
             scope.cancel()
         await until(lambda: turns.waiting == 1)
-        turns.give_back()
+        turns.refund()
 
-    answers = await at_once([*[impatient] * 50, partial(turns.take, 30)], leave)
+    answers = await at_once([*[impatient] * 50, partial(turns.acquire, 30)], leave)
 
-    assert answers[-1] is Turn.TAKEN
-    turns.give_back()
+    assert answers[-1] is Admission.ACQUIRED
+    turns.refund()
     assert await free(turns) == 1
 
 
 async def test_who_leaves_as_his_turn_comes_gives_it_back() -> None:
     """To the next one in the queue, who knows nothing of that."""
-    turns, leaving = Turns(at_once=1, most=100), anyio.CancelScope()
-    await turns.take(0)
+    turns, leaving = ConcurrencyLimiter(at_once=1, most=100), anyio.CancelScope()
+    await turns.acquire(0)
 
     async def impatient() -> None:
         with leaving:
-            await turns.take(30)
+            await turns.acquire(30)
 
     async def leave() -> None:
         leaving.cancel()
-        turns.give_back()  # before he can run
+        turns.refund()  # before he can run
 
-    assert await at_once([impatient, partial(turns.take, 30)], leave) == [None, Turn.TAKEN]
-    turns.give_back()
+    assert await at_once([impatient, partial(turns.acquire, 30)], leave) == [None, Admission.ACQUIRED]
+    turns.refund()
     assert await free(turns) == 1
 
 
 @pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])
 def test_loops_in_several_threads_share_the_turns(backends: list[str]) -> None:
     """Nothing is bound to a loop: never are more at it than may be, and a turn goes from one loop to the other."""
-    turns, peak, answers = Turns(at_once=3, most=100), Peak(), list[Turn]()
+    turns, peak, answers = ConcurrencyLimiter(at_once=3, most=100), Peak(), list[Admission]()
 
     async def several() -> None:
         async def one() -> None:
@@ -168,7 +168,7 @@ def test_loops_in_several_threads_share_the_turns(backends: list[str]) -> None:
     for thread in threads:
         thread.join(30)
 
-    assert answers == [Turn.TAKEN] * 5 * len(threads)
+    assert answers == [Admission.ACQUIRED] * 5 * len(threads)
     assert (peak.most, peak.served, turns.waiting) == (3, len(answers), 0)
     assert anyio.run(free, turns) == 3
 

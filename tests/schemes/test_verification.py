@@ -92,7 +92,9 @@ def test_a_subject_is_proven_only_behind_a_signature() -> None:
     forged, expired = outcome(SCHEME, mint(rsa_key(which=1))), outcome(SCHEME, mint(exp=NOW - 100))
     unknown, odd = outcome(SCHEME, mint(iss="x")), outcome(SCHEME, signed(payload=claims(iss="x", sub=5)))
 
-    assert [(said.subject, said.proven) for said in (forged, expired, unknown, odd) if isinstance(said, Rejected)] == [
+    assert [
+        (said.subject, said.authenticated) for said in (forged, expired, unknown, odd) if isinstance(said, Rejected)
+    ] == [
         ("alice", False),
         ("alice", True),
         ("alice", False),

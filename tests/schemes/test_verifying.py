@@ -22,15 +22,15 @@ from authguard.reasons import (
     USER_UNKNOWN,
     Reason,
 )
-from authguard.schemes.password_verifier import MOST_SEEN, Directory, Verifier, _jump
+from authguard.schemes.password_verifier import MOST_SEEN, DirectoryVerifier, PasswordVerifier, _jump
 from tests.schemes.logins import ALICE, MALLORY, Ldap, SpyHasher, Users, memory
 
 FORMATS = ["fast", "old", "slow", "short"]
 
 
-def verifier(store: Any) -> Verifier:
+def verifier(store: Any) -> PasswordVerifier:
     """It verifies in one thread."""
-    return Verifier(store, Pool(threads=1, waiting=1000, deadline=60), 60)
+    return PasswordVerifier(store, Pool(threads=1, waiting=1000, deadline=60), 60)
 
 
 def crowd(size: int) -> list[Account]:
@@ -38,7 +38,7 @@ def crowd(size: int) -> list[Account]:
     return [Account(f"user{number}", f"${FORMATS[number % 4]}$pw{number}") for number in range(size)]
 
 
-async def decoy_of(judge: Verifier, hasher: SpyHasher, username: str) -> str:
+async def decoy_of(judge: PasswordVerifier, hasher: SpyHasher, username: str) -> str:
     """The stored hash that the password of an unknown user was verified against."""
     assert await judge.judged(username, "guess", None) is USER_UNKNOWN
     return hasher.verified[-1][1]
@@ -216,7 +216,7 @@ def test_the_formats_that_hold_the_interpreter_are_named() -> None:
     store = memory(*[Account(f"user{number}", "$fast$x") for number in range(len(hashes))])
     store._sample = tuple(hashes)
 
-    assert verifier(store).lock_holders() == ["$fast$", "$slow$", "$slow-512$", "another format"]
+    assert verifier(store).gil_blocking_formats() == ["$fast$", "$slow$", "$slow-512$", "another format"]
 
 
 def test_of_a_large_file_some_are_looked_at() -> None:
@@ -224,14 +224,14 @@ def test_of_a_large_file_some_are_looked_at() -> None:
     looked: list[str] = []
 
     class Looking(SpyHasher):
-        def holds_lock(self, stored: str) -> bool:
+        def blocks_gil(self, stored: str) -> bool:
             looked.append(stored)
             return False
 
     store = memory(hasher=Looking())
     store._sample = tuple(f"$fast${number}" for number in range(10_000))
 
-    verifier(store).lock_holders()
+    verifier(store).gil_blocking_formats()
 
     assert 500 <= len(looked) <= 1000
     assert looked[-1] > "$fast$99"
@@ -244,7 +244,7 @@ def test_of_a_large_file_some_are_looked_at() -> None:
 async def test_what_a_directory_says_holds(answer: Account | Reason) -> None:
     """It looked at the password itself. Nobody is found before that."""
     ldap = Ldap(answer)
-    judge = Directory(ldap, 60)
+    judge = DirectoryVerifier(ldap, 60)
 
     assert await judge.find("alice") is None
     assert await judge.judged("alice", "wonderland", None) is answer
@@ -255,14 +255,14 @@ async def test_a_directory_is_never_asked_about_an_empty_password() -> None:
     """To LDAP that is an anonymous bind, and succeeds."""
     ldap = Ldap(ALICE)
 
-    assert await Directory(ldap, 60).judged("alice", "", None) is PASSWORD_EMPTY
+    assert await DirectoryVerifier(ldap, 60).judged("alice", "", None) is PASSWORD_EMPTY
     assert ldap.asked == []
 
 
 async def test_a_directory_may_say_by_a_reason_that_it_is_down() -> None:
     """That is an outage, however it is said."""
     with pytest.raises(BackendUnavailable) as caught:
-        await Directory(Ldap(STORE_UNAVAILABLE), 60).judged("alice", "wonderland", None)
+        await DirectoryVerifier(Ldap(STORE_UNAVAILABLE), 60).judged("alice", "wonderland", None)
 
     assert caught.value.reason is STORE_UNAVAILABLE
 
@@ -285,9 +285,9 @@ async def test_a_store_and_a_directory_have_a_deadline() -> None:
     pool = Pool(threads=1)
 
     with pytest.raises(BackendUnavailable) as store:
-        await Verifier(hung, pool, 0.01).find("alice")
+        await PasswordVerifier(hung, pool, 0.01).find("alice")
     with pytest.raises(BackendUnavailable) as directory:
-        await Directory(hung, 0.01).judged("alice", "wonderland", None)
+        await DirectoryVerifier(hung, 0.01).judged("alice", "wonderland", None)
 
     assert [caught.value.reason for caught in (store, directory)] == [STORE_TIMEOUT] * 2
 
@@ -307,7 +307,7 @@ class Slow(Users):
 async def test_a_store_with_its_answer_at_hand_is_asked_without_a_timer() -> None:
     """Only where it says so, each time anew: the deadline would cost more than the answer."""
     slow = Slow(at_hand=True)
-    verifier = Verifier(slow, Pool(threads=1), 0.001)
+    verifier = PasswordVerifier(slow, Pool(threads=1), 0.001)
 
     found = await verifier.find("alice")
     slow.at_hand = False
@@ -327,7 +327,7 @@ class Remote(MemoryUsers):
 
 async def test_a_store_made_of_another_one_is_asked_with_a_deadline() -> None:
     """That its answer is at hand was said of the look-up that it overrides."""
-    verifier = Verifier(Remote([]), Pool(threads=1), 0.01)
+    verifier = PasswordVerifier(Remote([]), Pool(threads=1), 0.01)
 
     with pytest.raises(BackendUnavailable) as caught:
         await verifier.find("alice")

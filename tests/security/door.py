@@ -24,7 +24,7 @@ from authguard import (
     reasons,
 )
 from authguard.keys.source import KeyMaterial
-from authguard.schemes.bearer.claims import Opted
+from authguard.schemes.bearer.claims import Unchecked
 from tests.minting import AUDIENCE, ISSUER, NOW, public_pem, rsa_key
 
 #: Every code that a record may bear.
@@ -109,7 +109,7 @@ class Counted:
 
 
 def issuer(
-    keys: KeySource | KeyMaterial | Sequence[KeyMaterial] | None = None, name: str | Opted = ISSUER, **changes: Any
+    keys: KeySource | KeyMaterial | Sequence[KeyMaterial] | None = None, name: str | Unchecked = ISSUER, **changes: Any
 ) -> Issuer:
     """An issuer of RS256 tokens, unless the changes say otherwise."""
     options = {"audience": AUDIENCE, "algorithms": ["RS256"], **changes}

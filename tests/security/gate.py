@@ -59,12 +59,12 @@ class Echo(Endpoint):
         await send({"type": "http.response.body", "body": body})
 
 
-class Gate:
+class GuardLayer:
     """An app whose every path asks for Digest. ``now`` is its clock."""
 
     def __init__(self, scheme: Digest | None = None, *, app: ASGIApp | None = None, **options: Any) -> None:
         self.now = NOW
-        self.scheme = scheme or digest(Cards(), attempts=None)
+        self.scheme = scheme or digest(Cards(), throttle=None)
         self.behind = Echo()
         self.records: list[Record] = []
         guard = Guard(self.scheme, clock=lambda: self.now, hooks=[self.records.append], **options)

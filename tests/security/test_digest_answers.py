@@ -24,7 +24,7 @@ from tests.schemes.digests import (
     response,
     written,
 )
-from tests.security.gate import Gate
+from tests.security.gate import GuardLayer
 from tests.test_request import Endpoint
 
 MALFORMED = "credentials.malformed"
@@ -50,7 +50,7 @@ CNONCES = [
 @pytest.mark.parametrize("cnonce", CNONCES, ids=ascii)
 async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
     """It comes back in one field, escaped, and is what it was; CR and LF do not get so far."""
-    gate = Gate()
+    gate = GuardLayer()
     told = answered(await gate.challenge(), cnonce=cnonce)
 
     answer = await gate.present(told)
@@ -64,7 +64,7 @@ async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
 @pytest.mark.parametrize("octet", [b"\r", b"\n", b"\r\nset-cookie: a=b", b"\0", b"\x7f", b"\x1b"])
 async def test_a_control_character_ends_it(octet: bytes) -> None:
     """Servers let none through; should one, nothing of it is echoed."""
-    gate = Gate()
+    gate = GuardLayer()
     field = written(answered(await gate.challenge())).replace(b"0a4f113b", b"0a4f" + octet)
 
     answer = await gate.send(b"Digest " + field)
@@ -76,7 +76,7 @@ async def test_a_control_character_ends_it(octet: bytes) -> None:
 @pytest.mark.rfc("7616-14")
 async def test_the_server_proves_itself_on_whatever_answer_follows() -> None:
     """Also on a 403: the credentials were accepted, and the count was used."""
-    gate = Gate(rules=[Rule("/boss", role("boss"))])
+    gate = GuardLayer(rules=[Rule("/boss", role("boss"))])
     told = answered(await gate.challenge(), uri="/boss")
 
     answer = await gate.present(told, path="/boss", raw_path=b"/boss")
@@ -89,7 +89,7 @@ async def test_the_server_proves_itself_on_whatever_answer_follows() -> None:
 
 async def test_a_websocket_is_let_in_by_its_handshake() -> None:
     """With Authentication-Info on the acceptance."""
-    gate = Gate()
+    gate = GuardLayer()
     told = answered(await gate.challenge(), uri="/chat")
 
     answer = await gate.present(
@@ -104,7 +104,7 @@ async def test_a_websocket_is_let_in_by_its_handshake() -> None:
 @pytest.mark.rfc("7616-18")
 async def test_who_lists_digest_offers_nothing_weaker() -> None:
     """Section 5.6: Basic is asked for, and taken, only where the app names it."""
-    gate = Gate()
+    gate = GuardLayer()
 
     answer = await gate.send(b"Basic YWxpY2U6d29uZGVybGFuZA==")
 
@@ -123,7 +123,7 @@ def _body(*parts: bytes) -> list[dict[str, Any]]:
 @pytest.mark.rfc("7616-11")
 async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> None:
     """In however many pieces it came; another body is refused, one beyond the limit is a 413."""
-    gate = Gate(digest(Cards(), qop=("auth-int",), limit=20, attempts=None))
+    gate = GuardLayer(digest(Cards(), qop=("auth-int",), limit=20, throttle=None))
     told = answered(await gate.challenge(), method="POST", body=b"ten pounds to Bob")
 
     forged = await gate.present(told, *_body(b"ten pounds to Eve"), method="POST")
@@ -138,7 +138,7 @@ async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> No
 
 async def test_a_body_that_breaks_off_is_nobodys() -> None:
     """The client has gone, and what it sent is not what it digested."""
-    gate = Gate(digest(Cards(), qop=("auth-int",), attempts=None))
+    gate = GuardLayer(digest(Cards(), qop=("auth-int",), throttle=None))
     told = answered(await gate.challenge(), method="POST", body=b"ten")
 
     answer = await gate.present(told, {"type": "http.request", "body": b"ten", "more_body": True}, method="POST")
@@ -152,7 +152,7 @@ async def test_a_body_that_breaks_off_is_nobodys() -> None:
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 async def test_what_another_site_made_a_browser_send_is_refused(site: str) -> None:
     """Browsers send Digest by themselves once they have it; nothing is verified, and no count is used."""
-    gate = Gate()
+    gate = GuardLayer()
     told = answered(await gate.challenge(), method="POST")
     headers: list[Header] = [(b"sec-fetch-site", site.encode()), (b"origin", b"https://evil.example")]
 
@@ -165,11 +165,11 @@ async def test_what_another_site_made_a_browser_send_is_refused(site: str) -> No
 
 async def test_a_guard_further_in_does_not_count_the_nonce_twice() -> None:
     """With the same scheme, and with one of its own: what the outer guard proved is not verified again."""
-    scheme, behind = digest(Cards(), attempts=None), Endpoint()
-    own = digest(Cards(), attempts=None)
+    scheme, behind = digest(Cards(), throttle=None), Endpoint()
+    own = digest(Cards(), throttle=None)
     for inner_scheme in (scheme, own):
         inner = AuthGuardMiddleware(behind, guard=Guard(inner_scheme, clock=lambda: NOW, log=False))
-        gate = Gate(scheme, app=inner)
+        gate = GuardLayer(scheme, app=inner)
         told = answered(await gate.challenge())
 
         assert (await gate.present(told)).status == 200
@@ -179,8 +179,8 @@ async def test_a_guard_further_in_does_not_count_the_nonce_twice() -> None:
 
 async def test_two_doors_in_one_app_do_not_use_up_each_others_nonces() -> None:
     """Side by side, with one scheme: a count is good once for both, as they are one realm."""
-    scheme = digest(Cards(), attempts=None)
-    left, right = Gate(scheme), Gate(scheme)
+    scheme = digest(Cards(), throttle=None)
+    left, right = GuardLayer(scheme), GuardLayer(scheme)
     asked = await left.challenge()
 
     assert (await left.present(answered(asked, count=1))).status == 200
@@ -190,7 +190,7 @@ async def test_two_doors_in_one_app_do_not_use_up_each_others_nonces() -> None:
 
 async def test_the_life_of_a_nonce_costs_one_round_trip() -> None:
     """``stale=true`` once, and on it goes; the password is not asked for."""
-    gate = Gate()
+    gate = GuardLayer()
     asked = await gate.challenge()
     assert (await gate.present(answered(asked))).status == 200
 
@@ -207,11 +207,11 @@ async def test_a_failure_of_a_store_is_a_503_and_nobody_is_let_in() -> None:
     cards = Cards()
     cards.accounts["alice"] = RuntimeError()
     schemes: list[Digest] = [
-        digest(cards, attempts=None),
-        digest(Cards(), nonces=Network(RuntimeError()), attempts=None),
+        digest(cards, throttle=None),
+        digest(Cards(), nonces=Network(RuntimeError()), throttle=None),
     ]
     for scheme in schemes:
-        gate = Gate(scheme)
+        gate = GuardLayer(scheme)
         answer = await gate.present(answered(await gate.challenge()))
 
         assert (answer.status, answer.reason) == (503, "backend.failed")
@@ -230,7 +230,7 @@ async def test_who_leaves_is_not_let_in() -> None:
             return await super().find(username, **asked)
 
     cards = Stuck(at_hand=False)
-    gate = Gate(digest(cards, attempts=None))
+    gate = GuardLayer(digest(cards, throttle=None))
     told = answered(await gate.challenge())
     with anyio.move_on_after(0.01):
         await gate.present(told)

@@ -22,7 +22,7 @@ from tests.schemes.digests import (
     written,
 )
 from tests.security.door import KNOWN_CODES
-from tests.security.gate import Gate
+from tests.security.gate import GuardLayer
 
 # --- Tampering --------------------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ async def test_whatever_is_tampered_with_has_a_reason_and_changes_nothing(
     name: str, how: str, tamper: Callable[[Told, str, str], bytes], which: int
 ) -> None:
     """A 401 with a challenge, and the honest header is as good as before: no count was used up."""
-    gate = Gate(digest(Cards(finds_hashed=True), attempts=None))
+    gate = GuardLayer(digest(Cards(finds_hashed=True), throttle=None))
     told = answered(await gate.challenge())
     if name == "userhash":
         told = {**told, "username": hashed_name("alice"), "userhash": "true"}
@@ -81,7 +81,7 @@ async def test_whatever_is_tampered_with_has_a_reason_and_changes_nothing(
 
 async def test_of_two_names_none_is_chosen() -> None:
     """``username`` and ``username*`` beside each other, whichever was digested."""
-    gate = Gate()
+    gate = GuardLayer()
     told = {**answered(await gate.challenge()), "username*": "UTF-8''mallory"}
 
     assert (await gate.present(told)).reason == MALFORMED
@@ -90,7 +90,7 @@ async def test_of_two_names_none_is_chosen() -> None:
 @pytest.mark.parametrize("name", [name for name in TAMPERED if name != "userhash"])
 async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
     """Whichever parameter makes it so long."""
-    gate = Gate()
+    gate = GuardLayer()
     told = answered(await gate.challenge())
 
     answer = await gate.present({**told, name: "0" * MAX_FIELD})
@@ -111,7 +111,7 @@ async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
 )
 async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, Any], status: int, reason: str) -> None:
     """Twisted #3453, Flask-HTTPAuth: not on another path, with another query or another method; nor a second time."""
-    gate = Gate()
+    gate = GuardLayer()
     told = answered(await gate.challenge())
 
     elsewhere = await gate.present(told, **scope)
@@ -124,7 +124,7 @@ async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, 
 
 async def test_a_client_without_a_challenge_cannot_make_a_nonce() -> None:
     """Cakephp #9668: who knows the password and invents a nonce is asked again, and lets itself in by ours alone."""
-    gate = Gate()
+    gate = GuardLayer()
     asked = await gate.challenge()
 
     invented = await gate.present(answered(asked, nonce="0" * 48))
@@ -140,7 +140,7 @@ def _bare(field: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(8))
 async def test_noise_is_neither_let_in_nor_a_500(seed: int) -> None:
     """A good header with octets struck out, put in, and changed, two hundred times."""
-    rng, gate = random.Random(seed), Gate()
+    rng, gate = random.Random(seed), GuardLayer()
     good = b"Digest " + written(answered(await gate.challenge()))
 
     for _ in range(200):
@@ -165,7 +165,7 @@ async def test_noise_is_neither_let_in_nor_a_500(seed: int) -> None:
 @pytest.mark.parametrize("store", [lambda: None, Network])
 async def test_of_200_that_come_at_once_exactly_one_passes(store: Callable[[], NonceStore | None]) -> None:
     """With one nonce and one count; the others are stale, and their clients ask again."""
-    gate = Gate(digest(Cards(at_hand=False), nonces=store(), attempts=None))
+    gate = GuardLayer(digest(Cards(at_hand=False), nonces=store(), throttle=None))
     field = b"Digest " + written(answered(await gate.challenge()))
     statuses: list[int] = []
     gate.records.clear()
@@ -185,7 +185,7 @@ async def test_of_200_that_come_at_once_exactly_one_passes(store: Callable[[], N
 @pytest.mark.rfc("7616-9")
 async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> None:
     """Pain 37: SensESP #885 switched the check off because of Chrome; within the window none is refused."""
-    gate = Gate()
+    gate = GuardLayer()
     asked = await gate.challenge()
     counts = list(range(1, 201))
     rng = random.Random(7)
@@ -201,7 +201,7 @@ async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> Non
 
 async def test_who_is_unknown_wrong_or_disabled_is_one_to_the_client() -> None:
     """Status, body and fields are the same octets, but for the nonce."""
-    gate = Gate()
+    gate = GuardLayer()
     seen = set()
 
     for name, password in [("alice", "wrong"), ("nobody", "wrong"), ("mallory", "wrong"), ("mallory", "secret")]:

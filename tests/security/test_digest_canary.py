@@ -9,13 +9,13 @@ import pytest
 
 from authguard.accounts.digest_account import DigestAccount
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.schemes.digest.nonce_service import Mint
+from authguard.schemes.digest.nonce_service import NonceService
 from authguard.schemes.digest.scheme import Digest
-from authguard.schemes.throttle import Attempts, Rate
+from authguard.schemes.throttle import LoginThrottle, Rate
 from authguard.wire.digest import DigestCredentials
 from tests.schemes.digests import Cards, Network, Told, answered, digest, written
 from tests.schemes.logins import Clock
-from tests.security.gate import Gate
+from tests.security.gate import GuardLayer
 from tests.test_canary import CANARY, Ears, ears, leaks
 
 __all__ = ["ears"]  # a fixture
@@ -45,7 +45,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "the store raises": {"accounts": failing(LookupError(STORED[0]))},
     "the store is down": {"accounts": failing(BackendUnavailable("down"))},
     "the nonces raise": {"nonces": Network(LookupError(SECRET))},
-    "no attempt is left": {"attempts": Attempts(pair=Rate(1, 60.0), clock=Clock())},
+    "no attempt is left": {"throttle": LoginThrottle(pair=Rate(1, 60.0), clock=Clock())},
     "the body": {"qop": ("auth", "auth-int"), "limit": 4},
 }
 
@@ -71,8 +71,8 @@ TOLD: list[dict[str, Any]] = [
 async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None:
     """Not in a log, its extra keys or a traceback, not in a record; and what is stored, not in an answer either."""
     options = dict(SCHEMES[name])
-    scheme = digest(options.pop("accounts", cards()), secret=SECRET, **{"attempts": None, **options})
-    gate = Gate(scheme)
+    scheme = digest(options.pop("accounts", cards()), secret=SECRET, **{"throttle": None, **options})
+    gate = GuardLayer(scheme)
     statuses, leaked = set(), []
 
     for changes in TOLD:
@@ -95,9 +95,9 @@ async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None
 async def test_values_do_not_show_their_secrets() -> None:
     """Whatever is printed while one looks for a bug."""
     scheme = digest(cards(), secret=SECRET)
-    gate = Gate(scheme)
+    gate = GuardLayer(scheme)
     told = answered(await gate.challenge(), cnonce=CNONCE)
-    mint = Mint([SECRET.encode()], "orders", life=300, store=None, deadline=5)
+    mint = NonceService([SECRET.encode()], "orders", life=300, store=None, deadline=5)
     values = [
         scheme,
         mint,

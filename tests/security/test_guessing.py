@@ -20,7 +20,7 @@ from authguard.policy.rules import Rule
 from authguard.reasons import HASHING_BUSY, STORE_UNAVAILABLE
 from authguard.records.record import Record
 from authguard.schemes.basic import Basic
-from authguard.schemes.throttle import Attempts, Rate
+from authguard.schemes.throttle import LoginThrottle, Rate
 from tests.minting import NOW
 from tests.schemes.logins import ALICE, MALLORY, Clock, Ldap, SpyHasher, Users, at_once, basic, until, user_pass
 from tests.test_canary import CANARY, Ears, ears, leaks
@@ -39,7 +39,7 @@ class House:
         self.hasher = SpyHasher()
         self.users = Users(*accounts or (ALICE, MALLORY), hasher=self.hasher)
         self.records: list[Record] = []
-        given = {"attempts": Attempts(pair=Rate(10, 30.0), clock=self.clock), "clock": self.clock, "deadline": 60}
+        given = {"throttle": LoginThrottle(pair=Rate(10, 30.0), clock=self.clock), "clock": self.clock, "deadline": 60}
         self.scheme: Basic = basic(store or self.users, **{**given, **options})
         self.guard = Guard(
             self.scheme,
@@ -186,8 +186,8 @@ async def test_spelling_a_name_differently_is_no_way_out() -> None:
 
 async def test_an_account_of_ones_own_is_no_way_out() -> None:
     """Where addresses are trusted, a network has a bucket, and logging in between the guesses does not empty it."""
-    attempts = Attempts(network=Rate(10, 1.0), trusted_client=True, clock=Clock())
-    house = House(ALICE, Account("eve", "$fast$own"), attempts=attempts)
+    attempts = LoginThrottle(network=Rate(10, 1.0), trusted_client=True, clock=Clock())
+    house = House(ALICE, Account("eve", "$fast$own"), throttle=attempts)
 
     passed = 0
     for number in range(100):
@@ -341,7 +341,7 @@ async def test_what_no_other_site_sends_passes(request_: dict[str, Any]) -> None
 
 async def test_other_credentials_that_are_sent_by_themselves_are_held_to_it() -> None:
     """A cookie too; but not what a script has to add, which no other site's script can."""
-    cookie, token = Badge("cookie", carrier=Field("cookie", b"cookie", ambient=True)), Badge("token")
+    cookie, token = Badge("cookie", carrier=Field("cookie", b"cookie", sent_by_browsers=True)), Badge("token")
     app = AuthGuardMiddleware(Endpoint(), guard=Guard(cookie, token, log=False))
 
     by_cookie = await drive(app, http("/", "POST", fields(cookie="alice", **EVIL)))
@@ -375,7 +375,7 @@ async def test_a_flood_of_guesses_is_a_few_records(caplog: pytest.LogCaptureFixt
 
 async def test_a_disabled_user_who_knows_his_password_is_told_each_time(caplog: pytest.LogCaptureFixture) -> None:
     """He has proven who he is, so that what he does is never folded."""
-    house = House(attempts=None)
+    house = House(throttle=None)
 
     for _ in range(50):
         await house.ask("mallory", "secret")
@@ -420,7 +420,7 @@ async def _save_raises(account: Account, renewed: str) -> None:
 class Holding(SpyHasher):
     """All that it verifies keeps the interpreter."""
 
-    def holds_lock(self, stored: str) -> bool:
+    def blocks_gil(self, stored: str) -> bool:
         return True
 
 
@@ -438,7 +438,7 @@ HOUSES: dict[str, Callable[[], House]] = {
     "disabled": lambda: House(Account("alice", f"$fast${CANARY}", disabled=True)),
     "unreadable": lambda: House(Account("alice", f"!{CANARY}")),
     "too long": lambda: House(Account("alice", f"$short${CANARY}")),
-    "callback raises": lambda: House(HOLDER, on_outdated=_save_raises),
+    "callback raises": lambda: House(HOLDER, on_rehash=_save_raises),
     "hasher raises": lambda: House(store=Users(HOLDER, hasher=Broken())),
     "store raises": lambda: House(store=Failing(LookupError(CANARY))),
     "store is down": lambda: House(store=Failing(BackendUnavailable("lost", reason=STORE_UNAVAILABLE))),
@@ -464,7 +464,7 @@ async def test_no_password_and_no_hash_comes_out_whatever_fails(ears: Ears, name
                 leaked += [(text, found) for text in told if (found := leaks(text))]
                 ears.heard.clear()
                 house.records.clear()
-    house.guard._teller.close()
+    house.guard._recorder.close()
     leaked += [(text, found) for text in ears.heard if (found := leaks(text))]
 
     assert leaked == []
@@ -475,8 +475,8 @@ async def test_values_of_a_login_do_not_show_their_secrets() -> None:
     house = House(HOLDER)
     await house.ask(password=CANARY)
     scheme = house.scheme
-    taken = await Attempts().take("alice", None)
-    shown = [scheme, scheme._judge, scheme._flights, scheme._remembered, scheme._pool, HOLDER, taken]
+    taken = await LoginThrottle().acquire("alice", None)
+    shown = [scheme, scheme._judge, scheme._flights, scheme._verified, scheme._pool, HOLDER, taken]
 
     assert [(value, found) for value in shown if (found := leaks(repr(value)))] == []
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from authguard.accounts.account import RolesListed
 from authguard.accounts.digest_account import DigestAccount, DigestsAtHand, DigestsListed
-from authguard.accounts.digest_index import Index
+from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import BLANKS
 from authguard.accounts.htdigest import HtdigestFile, _parse, htdigest_line
 from authguard.accounts.watched_file import KEEP, BadFile
@@ -413,7 +413,7 @@ def test_a_platform_without_md5_goes_on_with_what_it_has(path: Path, monkeypatch
     assert read.find(hashed, "orders", "MD5", hashed=True) is None
 
 
-def _read(octets: bytes) -> tuple[Index[str] | None, str | None]:
+def _read(octets: bytes) -> tuple[DigestIndex[str] | None, str | None]:
     """What is read, or what is bad about it."""
     try:
         return _parse(octets), None

@@ -80,7 +80,7 @@ async def test_every_line_that_apaches_tool_wrote_lets_its_user_in(path: Path) -
         account = await store.find(f"user{number}")
         assert account is not None
         refused = case["format"] in {"plaintext", "des_crypt"}
-        expected = Verdict.UNREADABLE if refused else Verdict.FITS
+        expected = Verdict.UNREADABLE if refused else Verdict.MATCH
         assert store.hasher.verify(case["password"], account.password_hash) is expected
 
 
@@ -161,7 +161,7 @@ async def test_plain_text_is_read_where_it_is_allowed(path: Path) -> None:
     account = await store.find("alice")
 
     assert account is not None
-    assert store.hasher.verify("correct horse", account.password_hash) is Verdict.FITS
+    assert store.hasher.verify("correct horse", account.password_hash) is Verdict.MATCH
     assert store.hasher.verify("correct", account.password_hash) is Verdict.WRONG
 
 

@@ -49,7 +49,7 @@ def test_we_and_apaches_tool_agree_on_every_password(tmp_path: Path, flags: list
         for given in (password, "~" + password[1:], password.upper() + "x"):
             verdict = store.hasher.verify(given, account.password_hash)
             if verdict is not Verdict.TOO_LONG:  # there it is we who are stricter
-                ours.append(verdict is Verdict.FITS)
+                ours.append(verdict is Verdict.MATCH)
                 theirs.append(_run("-bv", str(path), f"user{number}", given) == 0)
 
     assert ours == theirs
@@ -82,10 +82,10 @@ async def test_what_apaches_tool_changes_is_seen(tmp_path: Path) -> None:
 
     assert await look("bob", "b") is None
     assert _run("-bs", str(path), "bob", "b") == 0
-    assert await look("bob", "b") is Verdict.FITS
+    assert await look("bob", "b") is Verdict.MATCH
     assert _run("-bs", str(path), "bob", "changed") == 0
     assert await look("bob", "b") is Verdict.WRONG
-    assert await look("bob", "changed") is Verdict.FITS
+    assert await look("bob", "changed") is Verdict.MATCH
     assert _run("-D", str(path), "bob") == 0
     assert await look("bob", "changed") is None
-    assert await look("alice", "a") is Verdict.FITS
+    assert await look("alice", "a") is Verdict.MATCH

@@ -40,7 +40,7 @@ def test_what_apaches_tool_wrote_is_read(name: str, password: str, stored: str) 
     """The password that htpasswd was given fits what it wrote, and another of the same length does not."""
     assert HASHER.format_of(stored) == name
     assert HASHER.reads(stored)
-    assert HASHER.verify(password, stored) is Verdict.FITS
+    assert HASHER.verify(password, stored) is Verdict.MATCH
     assert HASHER.verify("~" + password[1:], stored) is Verdict.WRONG
 
 
@@ -52,7 +52,7 @@ def test_plain_text_and_des_crypt_are_read_only_by_name(name: str, password: str
 
     assert HASHER.verify(password, stored) is Verdict.UNREADABLE
     assert allowing.format_of(stored) == name
-    assert allowing.verify(password, stored) is Verdict.FITS
+    assert allowing.verify(password, stored) is Verdict.MATCH
     assert allowing.verify("~" + password[1:], stored) is Verdict.WRONG
 
 
@@ -60,7 +60,7 @@ def test_des_crypt_reads_eight_octets() -> None:
     """Who allows DES crypt takes what comes with it: Apache's tool warns of it too."""
     hasher = LibpassHasher(allow={"des_crypt"})
 
-    assert hasher.verify("correct hippopotamus", ONE_EACH["des_crypt"]) is Verdict.FITS
+    assert hasher.verify("correct hippopotamus", ONE_EACH["des_crypt"]) is Verdict.MATCH
 
 
 @pytest.mark.parametrize("stored", ["$1$aaaaaaaa$aaaaaaaaaaaaaaaaaaaaaa", "{SSHA}AAAA", "!$apr1$x$y", "*", "!", ""])
@@ -82,7 +82,7 @@ def test_half_an_argon2_hash_fits_nothing() -> None:
     """A shorter digest makes a good argon2 hash, and of other passwords. Some lengths are none that it can have."""
     verdicts = {HASHER.verify("pw", ARGON2_CHEAP[:-length]) for length in range(1, len(ARGON2_CHEAP))}
 
-    assert HASHER.verify("pw", ARGON2_CHEAP) is Verdict.FITS
+    assert HASHER.verify("pw", ARGON2_CHEAP) is Verdict.MATCH
     assert verdicts == {Verdict.WRONG, Verdict.UNREADABLE}
 
 
@@ -112,7 +112,7 @@ def test_an_unknown_hash_is_unreadable_and_no_error(stored: Any) -> None:
     """Whatever a database holds in the column of the hash, a login with it is refused, and nothing is raised."""
     assert HASHER.verify("pw", stored) is Verdict.UNREADABLE
     assert not HASHER.reads(stored)
-    assert not HASHER.outdated(stored)
+    assert not HASHER.needs_rehash(stored)
 
 
 @given(st.text(alphabet=st.characters(codec=None)), st.sampled_from(["", *ONE_EACH.values()]), st.text())
@@ -125,8 +125,8 @@ def test_no_password_and_no_hash_raises(password: str, beginning: str, end: str)
     assert verdict in {Verdict.WRONG, Verdict.TOO_LONG, Verdict.UNREADABLE}
     assert (verdict is Verdict.UNREADABLE) is not HASHER.reads(stored)
     assert ALL.verify(password, stored) in Verdict
-    assert ALL.outdated(stored) is ALL.reads(stored)
-    assert ALL.holds_lock(stored) in {True, False}
+    assert ALL.needs_rehash(stored) is ALL.reads(stored)
+    assert ALL.blocks_gil(stored) in {True, False}
 
 
 def test_bcrypt_takes_72_octets_and_no_more() -> None:
@@ -134,7 +134,7 @@ def test_bcrypt_takes_72_octets_and_no_more() -> None:
     stored = next(case.values[2] for case in CASES if case.values[1] == "x" * 71 + "y")
     assert isinstance(stored, str)
 
-    assert HASHER.verify("x" * 71 + "y", stored) is Verdict.FITS
+    assert HASHER.verify("x" * 71 + "y", stored) is Verdict.MATCH
     assert HASHER.verify("x" * 71 + "yz", stored) is Verdict.TOO_LONG
     assert HASHER.verify("é" * 36, stored) is Verdict.WRONG
     assert HASHER.verify("é" * 36 + "z", stored) is Verdict.TOO_LONG
@@ -166,7 +166,7 @@ def test_bits_that_bcrypt_does_not_use_are_passed_over(at: int) -> None:
         warnings.simplefilter("always")
         verdict = HASHER.verify("a", stored)
 
-    assert verdict is Verdict.FITS
+    assert verdict is Verdict.MATCH
     assert told == []
 
 
@@ -178,9 +178,9 @@ def test_a_new_hash_is_read_and_not_outdated(name: str) -> None:
     stored = hasher.hash("pässwörd")
 
     assert hasher.format_of(stored) == name
-    assert hasher.verify("pässwörd", stored) is Verdict.FITS
-    assert not hasher.outdated(stored)
-    assert not hasher.holds_lock(stored)
+    assert hasher.verify("pässwörd", stored) is Verdict.MATCH
+    assert not hasher.needs_rehash(stored)
+    assert not hasher.blocks_gil(stored)
 
 
 def test_bcrypt_makes_no_hash_of_a_password_that_it_cannot_read() -> None:
@@ -195,18 +195,18 @@ def test_bcrypt_makes_no_hash_of_a_password_that_it_cannot_read() -> None:
 @pytest.mark.parametrize("stored", [*(ONE_EACH[name] for name in ONE_EACH), PBKDF2_29000, ARGON2_CHEAP])
 def test_a_weaker_format_or_a_lower_cost_is_outdated(stored: str) -> None:
     """All that Apache's tool writes by default is weaker than what is made here."""
-    assert ALL.outdated(stored)
+    assert ALL.needs_rehash(stored)
 
 
 @pytest.mark.parametrize("stored", [BCRYPT_12, ARGON2])
 def test_another_good_format_is_not_outdated(stored: str) -> None:
     """A good hash is not made anew only because this hasher would have made another."""
-    assert not HASHER.outdated(stored)
+    assert not HASHER.needs_rehash(stored)
 
 
 def test_formats_that_hold_the_interpreter_lock_are_known() -> None:
     """SHA-crypt is computed in Python, and slow enough for the event loop to feel it."""
-    slow = {name for name in ONE_EACH if ALL.holds_lock(ONE_EACH[name])}
+    slow = {name for name in ONE_EACH if ALL.blocks_gil(ONE_EACH[name])}
 
     assert slow == {"sha256_crypt", "sha512_crypt"}
 
@@ -231,7 +231,7 @@ def test_unknown_and_weak_formats_are_refused_while_the_app_is_built(argument: s
 
 
 @pytest.mark.parametrize(
-    ("distributions", "mend"),
+    ("distributions", "fix"),
     [
         (["passlib"], "pip uninstall passlib libpass, then pip install libpass"),
         (["libpass", "passlib"], "pip uninstall passlib libpass, then pip install libpass"),
@@ -239,7 +239,7 @@ def test_unknown_and_weak_formats_are_refused_while_the_app_is_built(argument: s
     ],
 )
 def test_a_passlib_that_is_not_libpass_is_refused(
-    monkeypatch: pytest.MonkeyPatch, distributions: list[str], mend: str
+    monkeypatch: pytest.MonkeyPatch, distributions: list[str], fix: str
 ) -> None:
     """The old passlib fails at the first login: it is found out while the app is built, and the mend is named."""
 
@@ -250,7 +250,7 @@ def test_a_passlib_that_is_not_libpass_is_refused(
 
     monkeypatch.setattr(password_hashes, "distribution", find)
 
-    with pytest.raises(ConfigurationError, match=mend) as caught:
+    with pytest.raises(ConfigurationError, match=fix) as caught:
         LibpassHasher()
 
     assert caught.value.argument == "passlib"
@@ -289,7 +289,7 @@ def test_a_fresh_process_says_nothing() -> None:
     command = [sys.executable, "-W", "error", "-c", FRESH, *stored]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
 
-    assert (done.stdout, done.stderr) == ("FITS FITS WRONG WRONG WRONG WRONG WRONG UNREADABLE\n", "")
+    assert (done.stdout, done.stderr) == ("MATCH MATCH WRONG WRONG WRONG WRONG WRONG UNREADABLE\n", "")
 
 
 def test_nothing_is_logged_in_use(caplog: pytest.LogCaptureFixture) -> None:

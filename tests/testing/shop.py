@@ -33,17 +33,17 @@ from authguard import (
     via,
 )
 from authguard.starlette import requires
-from authguard.testing import ManualClock, MintingIssuer
+from authguard.testing import ManualClock, TestIssuer
 
 CLOCK = ManualClock()
-MINTING = MintingIssuer("https://login.test/", audience="shop", clock=CLOCK)
+MINTING = TestIssuer("https://login.test/", audience="shop", clock=CLOCK)
 #: The password is `s3cret`.
 USERS = [Account("zoë", "$2b$04$dRt3IMya6YrwOwagJL02yOipwqNACs6.lT8y9RMg0DIOriZ/W/Xqy", roles={"clerk"})]
 
 
 def schemes() -> list[Scheme]:
     """Bearer first."""
-    return [Bearer(MINTING.as_issuer(), realm="shop"), Basic(MemoryUsers(USERS), realm="shop", attempts=None)]
+    return [Bearer(MINTING.as_issuer(), realm="shop"), Basic(MemoryUsers(USERS), realm="shop", throttle=None)]
 
 
 async def banned(request: AuthRequest, principal: Principal) -> Principal | Rejected:
@@ -64,7 +64,7 @@ def guard_of(*own: Scheme, **options: Any) -> Guard:
     made: Mapping[str, Any] = {
         "rules": rules,
         "checks": [banned],
-        "implies": {"admin": {"editor"}},
+        "role_hierarchy": {"admin": {"editor"}},
         "clock": CLOCK,
         **options,
     }

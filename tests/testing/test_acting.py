@@ -169,17 +169,17 @@ def test_nothing_is_left_in_the_guard() -> None:
     """After the last block it is as it was, whatever the order in which they end."""
     told: list[object] = []
     guard = guard_of(hooks=[told.append])
-    before, hooks = dict(vars(guard)), guard._teller.hooks
+    before, hooks = dict(vars(guard)), guard._recorder.hooks
     first, second = acting_as(guard, EDITOR), acting_as(guard, CLERK)
 
     first.__enter__()
     second.__enter__()
-    meanwhile = guard.stand_in
+    meanwhile = guard.test_override
     first.__exit__(None, None, None)
     with_one = client_of(guard).get("/").json()
     second.__exit__(None, None, None)
 
-    assert (vars(guard), guard._teller.hooks, guard.stand_in) == (before, hooks, None)
+    assert (vars(guard), guard._recorder.hooks, guard.test_override) == (before, hooks, None)
     assert (meanwhile is None, with_one[0], len(told)) == (False, "bob", 1)
 
 
@@ -240,7 +240,7 @@ def test_a_block_is_no_decorator() -> None:
     assert not callable(acting_as(guard_of(), EDITOR))
 
 
-def test_production_has_no_stand_in() -> None:
+def test_production_has_no_test_override() -> None:
     """A new guard looks at what is presented."""
-    assert Guard.stand_in is None
-    assert "stand_in" not in vars(guard_of())
+    assert Guard.test_override is None
+    assert "test_override" not in vars(guard_of())

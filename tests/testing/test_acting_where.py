@@ -116,7 +116,7 @@ def test_threads_act_each_for_itself() -> None:
         seen = list(pool.map(ask, range(8)))
 
     assert seen == [[401] * 4, *([f"user{number}"] * 4 for number in range(1, 8))]
-    assert guard.stand_in is None
+    assert guard.test_override is None
 
 
 def test_reasons_are_those_of_ones_own_block() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from authguard import Attempts, Basic, Guard, MemoryUsers, Rate
+from authguard import Basic, Guard, LoginThrottle, MemoryUsers, Rate
 from authguard.testing import ManualClock, assert_denied, basic_auth, recording
 from tests.testing.shop import MINTING, USERS, client_of, guard_of
 
@@ -57,8 +57,8 @@ def test_one_second_after_it_expired() -> None:
 def test_it_is_a_monotonic_clock_too() -> None:
     """Who has no attempt left has one more after the wait."""
     clock = ManualClock()
-    attempts = Attempts(pair=Rate(1, 30), clock=clock)
-    guard = Guard(Basic(MemoryUsers(USERS), realm="r", attempts=attempts), clock=clock, monotonic=clock)
+    attempts = LoginThrottle(pair=Rate(1, 30), clock=clock)
+    guard = Guard(Basic(MemoryUsers(USERS), realm="r", throttle=attempts), clock=clock, monotonic=clock)
     client = client_of(guard)
 
     first = client.get("/", headers=basic_auth("zoë", "wrong"))

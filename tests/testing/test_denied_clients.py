@@ -18,7 +18,7 @@ from authguard import (
     Principal,
 )
 from authguard.testing import acting_as, assert_denied, recording
-from authguard.testing.assertions import Seen
+from authguard.testing.assertions import ObservedResponse
 from tests.testing.shop import MINTING, app_behind, guard_of
 
 BOB = Principal("bob", roles={"clerk"})
@@ -66,7 +66,7 @@ def test_clients_keep_lines_under_several_names() -> None:
 
     assert_denied(_Joined(plain), 401, challenge=BEARER)
     assert_denied(_Joined(_Multi(plain)), 401, challenge=BASIC)
-    assert Seen(_Joined(plain)).lines("retry-after") == []
+    assert ObservedResponse(_Joined(plain)).lines("retry-after") == []
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from authguard import (
     Principal,
     Rule,
     Unmet,
-    check,
+    predicate,
     role,
 )
 from authguard.starlette import requires
@@ -160,7 +160,7 @@ def test_a_rule_that_opens_is_shown(tmp_path: Path) -> None:
     assert_matrix(site(), rules(), file, update=True)
 
     with pytest.raises(AssertionError) as failed:
-        assert_matrix(site(), rules(Rule("/files/**", PUBLIC), Rule("/mine", check("own", lambda *_: True))), file)
+        assert_matrix(site(), rules(Rule("/files/**", PUBLIC), Rule("/mine", predicate("own", lambda *_: True))), file)
 
     assert [line for line in str(failed.value).splitlines() if re.match(r"[+-](?!-|\+)", line)] == [
         "-GET /files/** (files): AUTHENTICATED (no rule) by basic, bearer",

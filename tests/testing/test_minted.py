@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from authguard import Bearer, ConfigurationError, Guard, claim
-from authguard.testing import ManualClock, MintingIssuer, assert_denied, basic_auth, recording
+from authguard.testing import ManualClock, TestIssuer, assert_denied, basic_auth, recording
 from tests.testing.shop import CLOCK, MINTING, client_of, guard_of
 
 
@@ -50,7 +50,7 @@ def test_a_minted_token_is_verified() -> None:
 def test_a_token_is_what_another_implementation_reads() -> None:
     """PyJWT verifies it with the public key and finds all the claims of RFC 9068 section 2.2."""
     clock = ManualClock(time.time())
-    minting = MintingIssuer(clock=clock)
+    minting = TestIssuer(clock=clock)
     key = minting._key.public_key()
 
     token = minting.token("alice", roles=["b", "a"], scopes={"y", "x"}, expires_in=5, acr="gold")
@@ -100,7 +100,7 @@ def test_a_token_that_expired_was_issued_before() -> None:
 def test_each_issuer_has_a_key_of_its_own() -> None:
     """A token of another one of the same name is refused by its signature, though it names no key."""
     guard = guard_of()
-    other = MintingIssuer(MINTING.issuer, audience=MINTING.audience, clock=CLOCK)
+    other = TestIssuer(MINTING.issuer, audience=MINTING.audience, clock=CLOCK)
 
     with recording(guard):
         assert_denied(client_of(guard).get("/", headers=other.headers("alice")), 401, reason="key.unknown")
@@ -108,7 +108,7 @@ def test_each_issuer_has_a_key_of_its_own() -> None:
 
 def test_the_issuer_takes_the_options_of_the_real_one() -> None:
     """Roles from where the real tokens have them, and access tokens of RFC 9068 alone."""
-    minting = MintingIssuer(clock=CLOCK)
+    minting = TestIssuer(clock=CLOCK)
     issuer = minting.as_issuer(
         roles=claim("realm_access", "roles"), scopes=claim("scp"), subject=claim("client_id"), typ="at+jwt"
     )
@@ -123,12 +123,12 @@ def test_a_string_of_roles_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="roles: 'admin' is one string"):
         MINTING.token("alice", roles="admin")
     with pytest.raises(ConfigurationError, match="clock"):
-        MintingIssuer(clock=5.0)  # type: ignore[arg-type]
+        TestIssuer(clock=5.0)  # type: ignore[arg-type]
 
 
 def test_it_dates_by_the_real_clock_unless_told_otherwise() -> None:
     """So that it goes with a guard that reads the real one."""
-    minting = MintingIssuer()
+    minting = TestIssuer()
     guard = Guard(Bearer(minting.as_issuer(), realm="r"))
 
     assert client_of(guard).get("/", headers=minting.headers("alice")).status_code == 200
@@ -136,4 +136,4 @@ def test_it_dates_by_the_real_clock_unless_told_otherwise() -> None:
 
 def test_no_key_is_shown() -> None:
     """What a failing test prints of the issuer holds none."""
-    assert repr(MINTING).startswith("<authguard.testing.credentials.MintingIssuer object")
+    assert repr(MINTING).startswith("<authguard.testing.credentials.TestIssuer object")

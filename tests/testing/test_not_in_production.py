@@ -54,13 +54,13 @@ def test_the_kit_reads_no_environment_and_no_setting() -> None:
     assert not names & {"eval", "exec", "open", "__import__", "getenv", "environ", "scope", "headers_of"}
 
 
-def test_only_the_kit_sets_a_stand_in() -> None:
+def test_only_the_kit_sets_a_test_override() -> None:
     """Everywhere else in the package it is read, in one place, and set to None, in another."""
     said = [
         (file.name, type(getattr(node, "ctx", node)).__name__)
         for file in SOURCES.keys() - KIT
         for node in ast.walk(SOURCES[file])
-        if "stand_in" in {str(getattr(node, name, None)) for name in ("attr", "id", "value")}
+        if "test_override" in {str(getattr(node, name, None)) for name in ("attr", "id", "value")}
     ]
 
     assert sorted(said) == [("guard.py", "Load"), ("guard.py", "Store")]
@@ -101,7 +101,7 @@ def test_no_variable_of_the_environment_makes_somebody_act() -> None:
 import authguard.testing.pytest_plugin
 from tests.testing.shop import client_of, guard_of
 guard = guard_of()
-print(client_of(guard).get("/").status_code, guard.stand_in)
+print(client_of(guard).get("/").status_code, guard.test_override)
 """
     environment = {**os.environ, **forged, "PYTEST_CURRENT_TEST": "test_it", "CI": "true"}
 
@@ -119,6 +119,6 @@ async def test_a_check_that_fails_keeps_the_door_closed() -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    guard.stand_in = broken
+    guard.test_override = broken
 
     assert (await drive(AuthGuardMiddleware(app_behind(guard), guard=guard), http())).status == 503

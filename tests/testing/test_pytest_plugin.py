@@ -60,7 +60,7 @@ def test_one(acting_as):
 
 def test_two():
     assert client.get("/").status_code == 401
-    assert "stand_in" not in vars(guard)
+    assert "test_override" not in vars(guard)
 
 def test_three(acting_as):
     with acting_as(guard, Principal("alice", roles={"admin"})) as alice:
@@ -122,7 +122,7 @@ def test_one(recording):
     assert [record.reason for record in records] == ["credentials.missing"]
 
 def test_two():
-    assert guard._teller.hooks == ()
+    assert guard._recorder.hooks == ()
 """,
     )
 

@@ -38,7 +38,7 @@ def test_the_hooks_of_the_app_are_called_all_the_same() -> None:
     client.get("/")
 
     assert (len(told), len(outer), len(inner)) == (2, 1, 1)
-    assert guard._teller.hooks == (told.append,)
+    assert guard._recorder.hooks == (told.append,)
 
 
 def test_several_guards_are_one_list() -> None:

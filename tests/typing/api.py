@@ -53,9 +53,9 @@ from authguard import (
     allows,
     any_of,
     any_role,
-    check,
     claim,
     digest_ha1,
+    predicate,
     role,
     scopes,
     step_up,
@@ -67,8 +67,8 @@ from authguard.testing import (
     ActingAs,
     AssertMatrix,
     ManualClock,
-    MintingIssuer,
     Recording,
+    TestIssuer,
     acting_as,
     assert_denied,
     assert_matrix,
@@ -109,7 +109,7 @@ issuers = [
     Issuer("https://d.example", audience="api", algorithms=["RS256"], keys=source, roles=claim("groups")),
     Issuer("https://e.example", audience="api", algorithms=["RS256"], keys=source, roles=lambda claims: claims["x"]),
 ]
-own: Requirement = check("owner", lambda principal, params: principal.subject == params["name"])
+own: Requirement = predicate("owner", lambda principal, params: principal.subject == params["name"])
 rules = [
     Rule("/", PUBLIC),
     Rule("/news/**", OPTIONAL, methods={"GET", "WEBSOCKET"}),
@@ -160,7 +160,7 @@ guard = Guard(
     default=OPTIONAL,
     leeway=5,
     checks=[known],
-    implies={"admin": {"editor"}},
+    role_hierarchy={"admin": {"editor"}},
     hooks=[tell],
 )
 app = Starlette(middleware=[Middleware(AuthGuardMiddleware, guard=guard, preflight="pass", render=body)])
@@ -172,7 +172,7 @@ def test(
     maybe: Principal | None, acting: ActingAs, recorded: Recording, matrix: AssertMatrix, manual_clock: ManualClock
 ) -> None:
     """The test kit, as functions and as fixtures."""
-    minting = MintingIssuer("https://a.example", audience="api", clock=manual_clock)
+    minting = TestIssuer("https://a.example", audience="api", clock=manual_clock)
     tested = Guard(Bearer(minting.as_issuer(roles=claim("groups")), realm="api"), clock=manual_clock)
     client = TestClient(
         app, headers=minting.headers("alice", roles={"admin"}, scopes=["read"], expires_in=5, acr="gold")

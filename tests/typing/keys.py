@@ -6,7 +6,7 @@ import ssl
 
 import httpx2
 
-from authguard import JWKS, Bearer, Fetched, Guard, Issuer, claim
+from authguard import Bearer, Fetched, Guard, Issuer, RemoteJWKS, claim
 
 
 def through_a_proxy() -> httpx2.AsyncClient:
@@ -24,15 +24,18 @@ async def from_a_vault_that_says_how_long(url: str) -> Fetched:
     return Fetched(b'{"keys": []}', max_age=300)
 
 
-plain = JWKS("https://login.example/jwks.json")
-tuned = JWKS(
-    "https://login.example/jwks.json", client=through_a_proxy, cooldown=10, min_age=30, max_age=900, stale=3600
+plain = RemoteJWKS("https://login.example/jwks.json")
+tuned = RemoteJWKS(
+    "https://login.example/jwks.json", client=through_a_proxy, cooldown=10, min_age=30, max_age=900, stale_if_error=3600
 )
 bearer = Bearer(
     Issuer("https://login.example/", audience="orders", algorithms=["RS256"], keys=plain),
     Issuer("https://two.example/", audience="orders", algorithms=["ES256"], keys=tuned),
     Issuer(
-        "https://three.example/", audience="orders", algorithms=["ES256"], keys=JWKS("https://x/", fetch=from_a_vault)
+        "https://three.example/",
+        audience="orders",
+        algorithms=["ES256"],
+        keys=RemoteJWKS("https://x/", fetch=from_a_vault),
     ),
     Issuer.discover(
         "https://four.example/realms/shop",

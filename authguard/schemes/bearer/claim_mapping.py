@@ -106,7 +106,7 @@ def _given(value: Iterable[str]) -> Sequence[str]:
 BEARER = "bearer"
 
 
-class Judge(Protocol):
+class ClaimMapping(Protocol):
     """What its tokens must say, and where they say who it is and what they may do."""
 
     @property
@@ -119,12 +119,12 @@ class Judge(Protocol):
     def scopes(self) -> tuple[Source, ...]: ...
 
 
-def judged(octets: bytes, claims: Claims, judge: Judge, moment: Moment) -> Outcome:
+def judged(octets: bytes, claims: Claims, judge: ClaimMapping, moment: Moment) -> Outcome:
     """The outcome for a token that truly has these claims."""
     fault = judge.rules.fault(claims, moment)
     subject = judge.subject.of(claims)
     if fault is not None:
-        return Rejected(fault.reason, text(subject), {**fault.facts, "token": named(octets)}, proven=True)
+        return Rejected(fault.reason, text(subject), {**fault.facts, "token": named(octets)}, authenticated=True)
     if not isinstance(subject, str) or not subject:
         nameless = _nameless(subject, judge)
         return Rejected(nameless.reason, None, {**nameless.facts, "token": named(octets)})
@@ -139,13 +139,13 @@ def judged(octets: bytes, claims: Claims, judge: Judge, moment: Moment) -> Outco
     return Accepted(principal, (), tolerated(claims, moment))
 
 
-def subject_fault(claims: Claims, judge: Judge) -> Fault | None:
+def subject_fault(claims: Claims, judge: ClaimMapping) -> Fault | None:
     """What is wrong where the claims name nobody."""
     subject = judge.subject.of(claims)
     return None if isinstance(subject, str) and subject else _nameless(subject, judge)
 
 
-def _nameless(subject: object, judge: Judge) -> Fault:
+def _nameless(subject: object, judge: ClaimMapping) -> Fault:
     reason = TOKEN_CLAIM_MISSING if subject is None else TOKEN_CLAIM_INVALID
     return Fault(reason, {"claim": ".".join(judge.subject.path)})
 

@@ -37,7 +37,7 @@ _PLAIN_TYPES = frozenset({None, "JWT", "jwt", ACCESS_TOKEN})
 _MIN_STAMP, _MAX_STAMP = -(10**12), 10**12
 
 
-class Opted(Enum):
+class Unchecked(Enum):
     """What is not checked, said in words."""
 
     ANY_ISSUER = "any issuer"
@@ -48,9 +48,9 @@ class Opted(Enum):
 
 
 #: Whoever holds the key may have issued the token.
-ANY_ISSUER: Final = Opted.ANY_ISSUER
+ANY_ISSUER: Final = Unchecked.ANY_ISSUER
 #: The token may be meant for somebody else.
-ANY_AUDIENCE: Final = Opted.ANY_AUDIENCE
+ANY_AUDIENCE: Final = Unchecked.ANY_AUDIENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class _Window:
         self.told = False
 
 
-class Drift:
+class ClockSkew:
     """The distance of ``iat`` to our clock, over the tokens of one issuer whose signature was right.
 
     A token is hardly ever younger than nothing, so that one from our future shows an issuer that is *ahead*, and by how

@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from authguard.caching import Keyed, Recent
-from authguard.concurrency.single_flight import Flights
+from authguard.caching import BoundedCache, KeyedHash
+from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.http_client import ClientFactory, HttpPost, Post, check_url
 from authguard.model import Accepted, Clock, Moment, Outcome, Rejected
 from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_ISSUER_UNKNOWN, TOKEN_TYPE_REFUSED
 from authguard.schemes.bearer.claim_mapping import BEARER, ClaimPath, Source, claim, judged, named, sources, text
-from authguard.schemes.bearer.claims import ClaimRules, Claims, Fault, Opted
-from authguard.schemes.bearer.clock_skew import Drift
-from authguard.schemes.bearer.introspection_client import INACTIVE, Answer, ClientAuth, Inquiry, authentication
+from authguard.schemes.bearer.claims import ClaimRules, Claims, Fault, Unchecked
+from authguard.schemes.bearer.clock_skew import ClockSkew
+from authguard.schemes.bearer.introspection_client import (
+    INACTIVE,
+    ClientAuth,
+    IntrospectionAnswer,
+    IntrospectionClient,
+    authentication,
+)
 from authguard.schemes.bearer.issuer import check_audience, check_issuer
 from authguard.validation import check_seconds, functions
 from authguard.wire.jws import read_object
@@ -34,7 +40,7 @@ _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 class _Kept:
     """An answer, by our own clock until when, and until when by the server's."""
 
-    answer: Answer
+    answer: IntrospectionAnswer
     until: float
     exp: float
 
@@ -68,8 +74,8 @@ class Introspection:
         client_id: str | None = None,
         client_secret: str | None = None,
         auth: ClientAuth | None = None,
-        issuer: str | Opted,
-        audience: str | Sequence[str] | Opted,
+        issuer: str | Unchecked,
+        audience: str | Sequence[str] | Unchecked,
         roles: Source | Sequence[Source] = _ROLES,
         scopes: Source | Sequence[Source] = _SCOPES,
         subject: ClaimPath = _SUBJECT,
@@ -102,20 +108,20 @@ class Introspection:
         if post is None:
             post = self._http = HttpPost(client)
         self._clock = clock
-        self._drift = Drift(self.issuer or self._url.partition("?")[0], clock)
-        self._inquiry = Inquiry(self._url, proof, post, deadline=deadline, clock=clock)
-        self._keyed = Keyed()
+        self._clock_skew = ClockSkew(self.issuer or self._url.partition("?")[0], clock)
+        self._client = IntrospectionClient(self._url, proof, post, deadline=deadline, clock=clock)
+        self._keyed_hash = KeyedHash()
         # Apart, so that nobody who invents tokens drives out those that are good.
-        self._active, self._inactive = Recent[_Kept](most), Recent[_Kept](MOST_INACTIVE)
+        self._active, self._inactive = BoundedCache[_Kept](most), BoundedCache[_Kept](MOST_INACTIVE)
         # Who went ahead may leave, and then the next one asks anew. He may wait for his turn, too.
-        self._flights = Flights[Answer](deadline=3 * deadline, reason=INTROSPECTION_TIMEOUT)
+        self._flights = SingleFlight[IntrospectionAnswer](deadline=3 * deadline, reason=INTROSPECTION_TIMEOUT)
 
     def __repr__(self) -> str:
         return f"Introspection({self._url.partition('?')[0]!r}, issuer={self.issuer!r})"
 
     async def judge(self, octets: bytes, moment: Moment) -> Outcome:
         """The outcome for a token. Raises ``BackendUnavailable``."""
-        key = self._keyed(octets.decode("ascii"))
+        key = self._keyed_hash(octets.decode("ascii"))
         answer = self._known(key, moment)
         if answer is None:
             answer, _ = await self._flights.share(key, partial(self._asked_anew, octets, key))
@@ -126,11 +132,13 @@ class Introspection:
         claims = read_object(answer.octets)
         flaw = self._flaw(claims)
         if flaw is not None:
-            return Rejected(flaw.reason, text(claims.get("sub")), {**flaw.facts, "token": named(octets)}, proven=True)
-        self._drift.note(claims.get("iat"), moment)
+            return Rejected(
+                flaw.reason, text(claims.get("sub")), {**flaw.facts, "token": named(octets)}, authenticated=True
+            )
+        self._clock_skew.note(claims.get("iat"), moment)
         outcome = judged(octets, claims, self, moment)
         if isinstance(outcome, Accepted) and outcome.facts:
-            self._drift.tolerate(cast("Any", outcome.facts["tolerated"]), moment)
+            self._clock_skew.tolerate(cast("Any", outcome.facts["tolerated"]), moment)
         return outcome
 
     def _flaw(self, claims: Claims) -> Fault | None:
@@ -142,15 +150,15 @@ class Introspection:
             return Fault(TOKEN_TYPE_REFUSED, {"typ": text(kind), "wanted": "Bearer"})
         return None
 
-    def _known(self, key: bytes, moment: Moment) -> Answer | None:
+    def _known(self, key: bytes, moment: Moment) -> IntrospectionAnswer | None:
         kept = self._active.get(key) or self._inactive.get(key)
         # RFC 7662 section 4: not beyond exp, without leeway. The server may still call it active, if it has some.
         if kept is None or self._clock() >= kept.until:
             return None
         return kept.answer if moment.between(-math.inf, kept.exp) else None
 
-    async def _asked_anew(self, octets: bytes, key: bytes) -> Answer:
-        answer = await self._inquiry.about(octets)
+    async def _asked_anew(self, octets: bytes, key: bytes) -> IntrospectionAnswer:
+        answer = await self._client.about(octets)
         now = self._clock()
         if answer is INACTIVE:
             self._active.discard(key)
@@ -172,5 +180,5 @@ class Introspection:
                 yield
 
     def health(self) -> Mapping[str, object]:
-        """The server's address, how often it was asked, whether the circuit breaker is open, and ``Drift.health``."""
-        return {**self._inquiry.health(), "clock": self._drift.health()}
+        """The server's address, how often it was asked, the circuit breaker's state, and ``ClockSkew.health``."""
+        return {**self._client.health(), "clock": self._clock_skew.health()}

@@ -13,7 +13,7 @@ from urllib.parse import quote_plus, urlencode
 
 from authguard.concurrency.circuit_breaker import Breaker
 from authguard.concurrency.deadline import ask
-from authguard.concurrency.limiter import Turn, Turns
+from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.http_client import MOST, Post
 from authguard.model import Clock
@@ -49,7 +49,7 @@ _HINTS: Mapping[int, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class IntrospectionAnswer:
     """What the server said: the octets, or None for a token that is not active; or why it said nothing.
 
     Octets and not claims: what a principal is given, an app may change.
@@ -61,31 +61,31 @@ class Answer:
     retry_after: int | None = None
 
 
-INACTIVE = Answer()
+INACTIVE = IntrospectionAnswer()
 
 
-class Inquiry:
+class IntrospectionClient:
     """Asks one server about tokens, and answers with its trouble too, so that all who wait for it get the same."""
 
     def __init__(self, url: str, auth: ClientAuth, post: Post, *, deadline: float, clock: Clock) -> None:
         self._told = url.partition("?")[0]
         self._url, self._auth, self._post, self._deadline = url, auth, post, deadline
         self._breaker = Breaker(clock)
-        self._turns = Turns(at_once=AT_ONCE, most=WAITING)
+        self._limiter = ConcurrencyLimiter(at_once=AT_ONCE, most=WAITING)
         self._asked = 0
         self._last: str | None = None
 
-    async def about(self, octets: bytes) -> Answer:
+    async def about(self, octets: bytes) -> IntrospectionAnswer:
         """What the server says of a token. Trouble in the client authentication is told as the server's is."""
         wait = self._breaker.wait()
         if wait > 0:
             return self._unasked(wait)
         # A turn has a deadline of its own: what waited for long would else be cut off, and told as the server's fault.
-        turn = await self._turns.take(self._deadline)
-        if turn is Turn.FULL:
-            return Answer(None, INTROSPECTION_BUSY, f"{WAITING} tokens wait to be asked about already", 1)
-        if turn is Turn.LATE:
-            return Answer(None, INTROSPECTION_TIMEOUT, f"no turn to ask within {self._deadline:g} s", 1)
+        turn = await self._limiter.acquire(self._deadline)
+        if turn is Admission.FULL:
+            return IntrospectionAnswer(None, INTROSPECTION_BUSY, f"{WAITING} tokens wait to be asked about already", 1)
+        if turn is Admission.TIMED_OUT:
+            return IntrospectionAnswer(None, INTROSPECTION_TIMEOUT, f"no turn to ask within {self._deadline:g} s", 1)
         try:
             wait = self._breaker.wait()
             if wait > 0:  # the circuit has opened meanwhile; his turn goes on to the next, who goes too
@@ -96,25 +96,25 @@ class Inquiry:
                 self._last = answer.detail
             return answer
         finally:
-            self._turns.give_back()
+            self._limiter.refund()
 
-    def _unasked(self, wait: float) -> Answer:
+    def _unasked(self, wait: float) -> IntrospectionAnswer:
         detail = f"not asked, after {self._breaker.failures} failures: {self._last}"
-        return Answer(None, INTROSPECTION_UNAVAILABLE, detail, math.ceil(wait))
+        return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail, math.ceil(wait))
 
-    async def _tried(self, octets: bytes) -> tuple[Answer, bool | None]:
+    async def _tried(self, octets: bytes) -> tuple[IntrospectionAnswer, bool | None]:
         """What the server says, and whether that is a sign of its health."""
         # RFC 7662 section 2.1.
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         form = {"token": octets.decode("ascii"), "token_type_hint": "access_token"}
-        proven = False
+        authenticated = False
 
         async def call() -> tuple[int, bytes]:
-            nonlocal proven
+            nonlocal authenticated
             added = self._auth(headers, form)
             if isawaitable(added):
                 await added
-            proven = True
+            authenticated = True
             self._asked += 1
             return await self._post(self._url, headers, urlencode(form).encode())
 
@@ -128,7 +128,9 @@ class Inquiry:
             if status == HTTPStatus.OK:
                 return _read(body, self._told)
             return _trouble(f"{self._told} answers with status {status}{self._hint(status)}"), _is_failure(status)
-        return Answer(None, reason, f"{self._told}: {'' if proven else 'auth= failed: '}{problem}", retry_after), False
+        return IntrospectionAnswer(
+            None, reason, f"{self._told}: {'' if authenticated else 'auth= failed: '}{problem}", retry_after
+        ), False
 
     def _hint(self, status: int) -> str:
         if status == HTTPStatus.UNAUTHORIZED:
@@ -141,15 +143,15 @@ class Inquiry:
         return {
             "url": self._told,
             "asked": self._asked,
-            "waiting": self._turns.waiting,
+            "waiting": self._limiter.waiting,
             "open": self._breaker.open,
             "failures": self._breaker.failures,
             "last_error": self._last,
         }
 
 
-def _trouble(detail: str) -> Answer:
-    return Answer(None, INTROSPECTION_UNAVAILABLE, detail)
+def _trouble(detail: str) -> IntrospectionAnswer:
+    return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail)
 
 
 def _is_failure(status: int) -> bool | None:
@@ -159,7 +161,7 @@ def _is_failure(status: int) -> bool | None:
     return False if status in _FAILURES or status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
 
-def _read(body: bytes, told: str) -> tuple[Answer, bool | None]:
+def _read(body: bytes, told: str) -> tuple[IntrospectionAnswer, bool | None]:
     """RFC 7662 section 2.2. A firewall's page of objections comes with status 200 too, and is no sign of trouble."""
     if len(body) > MOST:
         return _trouble(f"{told}: an answer of over {MOST} octets"), None
@@ -169,7 +171,7 @@ def _read(body: bytes, told: str) -> tuple[Answer, bool | None]:
         return _trouble(f"{told}: its answer cannot be read: {error.problem}"), None
     # A boolean. A string that says true is none, and neither is 1.
     if active is True:
-        return Answer(body), True
+        return IntrospectionAnswer(body), True
     if active is False:
         return INACTIVE, True
     return _trouble(f"{told}: its answer does not say whether the token is active"), None

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Self, Unpack
 
 from authguard.errors import ConfigurationError
-from authguard.keys.cache import RefreshedKeys
-from authguard.keys.options import Options
+from authguard.keys.cache import CachedKeys
+from authguard.keys.options import FetchArguments
 from authguard.keys.remote import Discovery
-from authguard.keys.source import KeyMaterial, KeysAtHand, KeysFetched, KeySource, as_source, check_algorithms
+from authguard.keys.source import KeyMaterial, KeysAtHand, KeySource, RefetchableKeys, as_source, check_algorithms
 from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, claim, sources
-from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSUER, ClaimRules, Opted
+from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSUER, ClaimRules, Unchecked
 from authguard.validation import names
 
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
@@ -25,7 +25,7 @@ class Issuer:
     - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` says in words that it is not.
     - ``audience``: one name of this API or several, one of which ``aud`` must hold; or ``ANY_AUDIENCE``.
     - ``algorithms``: the only ones taken, such as ``["RS256"]``. HMAC and public keys do not mix.
-    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these; ``JWKS(url)``, or any ``KeySource``.
+    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these; ``RemoteJWKS(url)``, or any ``KeySource``.
     - ``roles``, ``scopes``: ``claim(...)`` paths, whose union is taken, or functions of the claims.
     - ``subject``: where the subject stands. It must be a non-empty string.
     - ``typ``: None takes ``JWT``, ``at+jwt`` or no type. ``"at+jwt"`` takes access tokens of RFC 9068 alone, with all
@@ -39,7 +39,7 @@ class Issuer:
     algorithms: frozenset[str]
     keys: KeySource = field(repr=False)
     at_hand: KeysAtHand | None = field(repr=False)
-    fetched: KeysFetched | None = field(repr=False)
+    fetched: RefetchableKeys | None = field(repr=False)
     roles: tuple[Source, ...] = field(repr=False)
     scopes: tuple[Source, ...] = field(repr=False)
     subject: ClaimPath = field(repr=False)
@@ -48,9 +48,9 @@ class Issuer:
 
     def __init__(
         self,
-        issuer: str | Opted,
+        issuer: str | Unchecked,
         *,
-        audience: str | Sequence[str] | Opted,
+        audience: str | Sequence[str] | Unchecked,
         algorithms: Sequence[str],
         keys: KeySource | KeyMaterial | Sequence[KeyMaterial],
         roles: Source | Sequence[Source] = _ROLES,
@@ -69,11 +69,11 @@ class Issuer:
         put(self, "issuer", check_issuer(issuer))
         put(self, "algorithms", allowed)
         source = as_source(keys, allowed)
-        if isinstance(source, RefreshedKeys) and any(name.startswith("HS") for name in allowed):
+        if isinstance(source, CachedKeys) and any(name.startswith("HS") for name in allowed):
             raise ConfigurationError("algorithms", "no key server publishes a secret; for HMAC give keys=Secret(...)")
         put(self, "keys", source)
         put(self, "at_hand", source if isinstance(source, KeysAtHand) else None)
-        put(self, "fetched", source if isinstance(source, KeysFetched) else None)
+        put(self, "fetched", source if isinstance(source, RefetchableKeys) else None)
         put(self, "roles", sources("roles", roles))
         put(self, "scopes", sources("scopes", scopes))
         put(self, "subject", subject)
@@ -85,20 +85,20 @@ class Issuer:
         cls,
         issuer: str,
         *,
-        audience: str | Sequence[str] | Opted,
+        audience: str | Sequence[str] | Unchecked,
         algorithms: Sequence[str],
         roles: Source | Sequence[Source] = _ROLES,
         scopes: Source | Sequence[Source] = _SCOPES,
         subject: ClaimPath = _SUBJECT,
         typ: str | None = None,
         require_exp: bool = True,
-        **fetching: Unpack[Options],
+        **fetching: Unpack[FetchArguments],
     ) -> Self:
         """``Issuer.discover("https://login.example/", ...)``: its keys are where its own metadata say.
 
         OpenID Connect Discovery 1.0 and RFC 8414; ``issuer`` as the metadata and ``iss`` have it, octet by octet, the
         slash at the end included. Nothing is fetched while the app is built. ``algorithms`` stays the app's: of the
-        metadata only the address of the keys is taken. ``fetching``: the options of ``JWKS``. Raises
+        metadata only the address of the keys is taken. ``fetching``: the options of ``RemoteJWKS``. Raises
         ``ConfigurationError``.
         """
         return cls(
@@ -114,7 +114,7 @@ class Issuer:
         )
 
 
-def check_issuer(issuer: str | Opted) -> str | None:
+def check_issuer(issuer: str | Unchecked) -> str | None:
     """The name of an issuer, None for ANY_ISSUER; ``ConfigurationError`` for anything else."""
     if issuer is ANY_ISSUER:
         return None
@@ -123,11 +123,11 @@ def check_issuer(issuer: str | Opted) -> str | None:
     return issuer
 
 
-def check_audience(audience: str | Sequence[str] | Opted) -> frozenset[str] | None:
+def check_audience(audience: str | Sequence[str] | Unchecked) -> frozenset[str] | None:
     """The names of this API, None for ANY_AUDIENCE; ``ConfigurationError`` for anything else."""
     if audience is ANY_AUDIENCE:
         return None
-    if isinstance(audience, Opted) or not audience:
+    if isinstance(audience, Unchecked) or not audience:
         raise ConfigurationError(
             "audience", "give the name of this API as its issuer writes it in `aud`, or ANY_AUDIENCE"
         )

@@ -7,28 +7,30 @@ from dataclasses import dataclass
 
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
-from authguard.schemes.bearer.clock_skew import Drift
+from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.scheme import Service
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RegisteredIssuer:
     """An issuer, and how far off its clock is."""
 
     issuer: Issuer
-    drift: Drift
+    clock_skew: ClockSkew
 
 
-class Issuers:
+class IssuerRegistry:
     """The issuers of one scheme. It never changes: another one takes its place as a whole, and a request in flight goes
     on by the one that it began with.
     """
 
     __slots__ = ("_any", "_known", "introspection")
 
-    def __init__(self, given: Sequence[Issuer | Introspection], clock: Clock, before: Issuers | None = None) -> None:
+    def __init__(
+        self, given: Sequence[Issuer | Introspection], clock: Clock, before: IssuerRegistry | None = None
+    ) -> None:
         _check(given)
         issuers = [one for one in given if isinstance(one, Issuer)]
         asked = [one for one in given if isinstance(one, Introspection)]
@@ -44,8 +46,10 @@ class Issuers:
                 "issuers", "one Introspection(...) alone: an opaque token does not say whose it is"
             )
         old = {} if before is None else before._known  # noqa: SLF001 - of its own kind
-        self._known: Mapping[str | None, Known] = {
-            one.issuer: Known(one, old[one.issuer].drift if one.issuer in old else _drift(one, clock))
+        self._known: Mapping[str | None, RegisteredIssuer] = {
+            one.issuer: RegisteredIssuer(
+                one, old[one.issuer].clock_skew if one.issuer in old else _clock_skew(one, clock)
+            )
             for one in issuers
         }
         self._any = self._known.get(None)
@@ -59,10 +63,10 @@ class Issuers:
         fetching = [source for source in sources.values() if isinstance(source, Service)]
         return (*fetching, *(() if self.introspection is None else (self.introspection,)))
 
-    def __iter__(self) -> Iterator[Known]:
+    def __iter__(self) -> Iterator[RegisteredIssuer]:
         return iter(self._known.values())
 
-    def of(self, iss: str | None) -> Known | None:
+    def of(self, iss: str | None) -> RegisteredIssuer | None:
         """The issuer that this ``iss`` names, if it is one of these."""
         return self._any or self._known.get(iss or "")
 
@@ -83,5 +87,5 @@ def _check(given: Sequence[object]) -> None:
         raise ConfigurationError("issuers", "give at least one Issuer(...)")
 
 
-def _drift(issuer: Issuer, clock: Clock) -> Drift:
-    return Drift("ANY_ISSUER" if issuer.issuer is None else issuer.issuer, clock)
+def _clock_skew(issuer: Issuer, clock: Clock) -> ClockSkew:
+    return ClockSkew("ANY_ISSUER" if issuer.issuer is None else issuer.issuer, clock)

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from authguard.errors import ConfigurationError
 from authguard.http_client import check_url
 from authguard.schemes.scheme import Published
-from authguard.source_location import caller
+from authguard.source_location import caller_location
 from authguard.validation import names
 
 #: RFC 9728 section 3: it stands between the host and the path of the resource.
@@ -88,7 +88,7 @@ class ProtectedResource:
         put(self, "metadata_url", f"{parts.scheme}://{parts.netloc}{path}")
         octets = _json({name: value for name, value in document.items() if value not in (None, "", [], (), {})})
         cached = (b"cache-control", f"public, max-age={max_age}".encode())
-        put(self, "published", Published(opened, "application/json", octets, (cached,), caller(1)))
+        put(self, "published", Published(opened, "application/json", octets, (cached,), caller_location(1)))
 
 
 def _decoded(resource: str, path: str) -> str:

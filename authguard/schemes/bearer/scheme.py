@@ -30,7 +30,7 @@ from authguard.schemes.bearer.claim_mapping import BEARER, judged, named, subjec
 from authguard.schemes.bearer.claims import check_type
 from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
-from authguard.schemes.bearer.issuer_registry import Issuers
+from authguard.schemes.bearer.issuer_registry import IssuerRegistry
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.scheme import Scheme
@@ -60,8 +60,8 @@ class Bearer(Scheme):
 
     name = BEARER
     carrier = AUTHORIZATION
-    explains_forbidden = True
-    tells_login = True
+    challenges_on_403 = True
+    reports_login_time = True
     openapi: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
 
     def __init__(
@@ -74,7 +74,7 @@ class Bearer(Scheme):
         clock: Clock = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._issuers = Issuers(issuers, clock)
+        self._issuers = IssuerRegistry(issuers, clock)
         self.services = self._issuers.services
         if self._issuers.introspection is not None:
             self.openapi = {"type": "http", "scheme": "bearer"}
@@ -101,7 +101,7 @@ class Bearer(Scheme):
         Raises ``ConfigurationError`` as the constructor does, and then nothing has changed. What comes new is not run
         by a lifespan that has begun: it works without one; what that runs goes on being fetched until it ends.
         """
-        self._issuers = Issuers(issuers, self._clock, self._issuers)
+        self._issuers = IssuerRegistry(issuers, self._clock, self._issuers)
         self.services = self._issuers.services
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
@@ -126,10 +126,10 @@ class Bearer(Scheme):
             return _refused(octets, token, *flaw)
         if (unverified := await self._unverified(issuer, octets, token, request)) is not None:
             return unverified
-        known.drift.note(token.claims.get("iat"), request.moment)
+        known.clock_skew.note(token.claims.get("iat"), request.moment)
         outcome = judged(octets, token.claims, issuer, request.moment)
         if isinstance(outcome, Accepted) and outcome.facts:
-            known.drift.tolerate(cast("Any", outcome.facts["tolerated"]), request.moment)
+            known.clock_skew.tolerate(cast("Any", outcome.facts["tolerated"]), request.moment)
         return outcome
 
     async def _unverified(self, issuer: Issuer, octets: bytes, token: jws.Jws, request: AuthRequest) -> Rejected | None:
@@ -146,7 +146,7 @@ class Bearer(Scheme):
         if signed_by_one_of(keys[:MAX_CANDIDATES], token):
             return None
         if keys and issuer.fetched is not None:
-            asking_again = issuer.fetched.look_again(keys, kid=kid, algorithm=algorithm)
+            asking_again = issuer.fetched.refetch(keys, kid=kid, algorithm=algorithm)
             others = await self._asked(asking_again, issuer, octets, token, request)
             if isinstance(others, Rejected):
                 return others
@@ -193,12 +193,12 @@ class Bearer(Scheme):
     def health(self) -> Mapping[str, object]:
         """Of each source that fetches keys how it does; of each issuer how far its clock seems to be from ours.
 
-        ``JWKS.health`` and ``Drift.health`` say what the figures are. Of the introspection: its own.
+        ``RemoteJWKS.health`` and ``ClockSkew.health`` say what the figures are. Of the introspection: its own.
         """
         issuers = self._issuers
         asked = issuers.introspection
         clocks = {
-            "ANY_ISSUER" if one.issuer.issuer is None else one.issuer.issuer: one.drift.health() for one in issuers
+            "ANY_ISSUER" if one.issuer.issuer is None else one.issuer.issuer: one.clock_skew.health() for one in issuers
         }
         keys = [one.health() for one in issuers.services if one is not asked]
         return {"keys": keys, "clocks": clocks} | ({} if asked is None else {"introspection": asked.health()})

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from authguard.concurrency.deadline import ask
 from authguard.errors import ConfigurationError
-from authguard.fork import renew_in_forks
+from authguard.fork import renew_after_fork
 from authguard.model import Facts, Moment
 from authguard.reasons import (
     NONCE_FORGOTTEN,
@@ -20,11 +20,11 @@ from authguard.reasons import (
     NONCE_UNKNOWN,
     Reason,
 )
-from authguard.state.nonce_store import Claim, MemoryNonces, NoncesAtHand, NonceStore
+from authguard.state.nonce_store import MemoryNonces, NoncesAtHand, NonceStore, NonceUse
 from authguard.validation import check_seconds
 from authguard.wire.nonce import RANDOM, Nonce, nonce_key
 
-_CLAIMED = {Claim.REPLAYED: NONCE_REPLAYED, Claim.OUTSIDE: NONCE_OUTSIDE, Claim.FORGOTTEN: NONCE_FORGOTTEN}
+_CLAIMED = {NonceUse.REPLAYED: NONCE_REPLAYED, NonceUse.OUTSIDE: NONCE_OUTSIDE, NonceUse.FORGOTTEN: NONCE_FORGOTTEN}
 
 #: Where the response was right, and a client that is told so answers again without asking anybody for a password.
 STALE: Final = frozenset({NONCE_UNKNOWN, NONCE_STALE, NONCE_NOT_YET, *_CLAIMED.values()})
@@ -38,7 +38,7 @@ _LATE = 0.75
 Unusable: TypeAlias = tuple[Reason, Facts]
 
 
-class Mint:
+class NonceService:
     """Mints with the first secret that is ``known``, and knows the nonces of all. Each use is counted by the store.
 
     Without any it has one of its own, which no other process has.
@@ -52,7 +52,7 @@ class Mint:
             raise ConfigurationError("nonces", f"{store!r} is no store of nonces; None is one of this process")
         self._known, self._realm = known, realm
         self.renew()
-        renew_in_forks(self)
+        renew_after_fork(self)
         self._life = check_seconds("life", life, most=86_400)
         self._store = MemoryNonces() if store is None else store
         self._at_hand = self._store if isinstance(self._store, NoncesAtHand) else None
@@ -85,7 +85,7 @@ class Mint:
         else:
             asked = self._store.claim(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
             claim = await ask(asked, self._deadline)
-        return nonce if claim is Claim.FRESH else (_CLAIMED[claim], {"count": count})
+        return nonce if claim is NonceUse.FRESH else (_CLAIMED[claim], {"count": count})
 
     def after(self, nonce: Nonce, now: float) -> str | None:
         """The nonce to go on with, where this one will soon be too old. RFC 7616 section 3.5, ``nextnonce``."""

@@ -27,7 +27,7 @@ _ORDER = ("SHA-256", "SHA-512-256", "MD5")
 _MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one, for the environment of the app"
 
 
-class Chosen(Enum):
+class PerProcess(Enum):
     """What nobody would want by accident, said in words."""
 
     PER_PROCESS = "a secret of this process alone"
@@ -37,13 +37,13 @@ class Chosen(Enum):
 
 
 #: Nonces die with the process, and no other process takes them: for one process, and for tests.
-PER_PROCESS: Final = Chosen.PER_PROCESS
+PER_PROCESS: Final = PerProcess.PER_PROCESS
 
-SecretGiven: TypeAlias = str | bytes | Sequence[str | bytes] | Chosen
+SecretArgument: TypeAlias = str | bytes | Sequence[str | bytes] | PerProcess
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class DigestAlgorithm:
     """One algorithm of RFC 7616 section 3.2. ``stored`` is the one that a store keeps ``H(A1)`` for."""
 
     name: str
@@ -52,12 +52,12 @@ class Offered:
     hashed: Hash = field(repr=False)
 
 
-def offered(algorithms: Iterable[str]) -> tuple[Offered, ...]:
+def parse_algorithms(algorithms: Iterable[str]) -> tuple[DigestAlgorithm, ...]:
     """The algorithms, in the order of their challenges. ``ConfigurationError`` for an unknown one or another order."""
     given = tuple(algorithms) if isinstance(algorithms, Iterable) and not isinstance(algorithms, str) else ()
     if not given or not all(isinstance(name, str) for name in given):
         raise ConfigurationError("algorithms", f'{algorithms!r}: give names in a tuple, such as ("SHA-256",)')
-    found = tuple(_offered(name) for name in given)
+    found = tuple(_algorithms(name) for name in given)
     if len({one.name.upper() for one in found}) < len(found):
         raise ConfigurationError("algorithms", "one stands twice; RFC 7616 section 3.7 wants one challenge of each")
     ranks = [_ORDER.index(one.stored) for one in found]
@@ -69,10 +69,10 @@ def offered(algorithms: Iterable[str]) -> tuple[Offered, ...]:
     return found
 
 
-def _offered(name: str) -> Offered:
+def _algorithms(name: str) -> DigestAlgorithm:
     session = name.upper().endswith(_SESSION)
     stored = name.upper().removesuffix(_SESSION)
-    return Offered(stored + "-sess" if session else stored, stored, session, hash_of(stored))
+    return DigestAlgorithm(stored + "-sess" if session else stored, stored, session, hash_of(stored))
 
 
 def check_qop(qop: Iterable[str]) -> tuple[str, ...]:
@@ -83,12 +83,12 @@ def check_qop(qop: Iterable[str]) -> tuple[str, ...]:
     return given
 
 
-def check_secrets(secret: SecretGiven | None) -> tuple[bytes, ...] | None:
+def check_secrets(secret: SecretArgument | None) -> tuple[bytes, ...] | None:
     """The secrets as octets, the one that mints first; None is ``PER_PROCESS``. ``ConfigurationError``."""
     if secret is PER_PROCESS:
         return None
     given = [secret] if isinstance(secret, str | bytes) else secret
-    if given is None or isinstance(given, Chosen) or not isinstance(given, Sequence) or not given:
+    if given is None or isinstance(given, PerProcess) or not isinstance(given, Sequence) or not given:
         raise ConfigurationError("secret", f"give one that all processes share; {_MAKE_ONE}. PER_PROCESS is for one")
     # What of an environment is not UTF-8 comes as halves of surrogate pairs, and the codec's error would quote it all.
     found = tuple(one.encode("utf-8", "surrogatepass") if isinstance(one, str) else one for one in given)
@@ -98,7 +98,7 @@ def check_secrets(secret: SecretGiven | None) -> tuple[bytes, ...] | None:
     return found
 
 
-def check_held(held: AbstractSet[tuple[str, str]], realm: str, algorithms: Iterable[Offered]) -> None:
+def check_held(held: AbstractSet[tuple[str, str]], realm: str, algorithms: Iterable[DigestAlgorithm]) -> None:
     """``ConfigurationError`` where a store has nobody who could answer a challenge."""
     for one in algorithms:
         if (realm, one.stored) in held:

@@ -17,7 +17,7 @@ from authguard.accounts.digest_account import (
     DigestStore,
     check_realm,
 )
-from authguard.caching import Keyed
+from authguard.caching import KeyedHash
 from authguard.concurrency.deadline import ask
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Facts, Moment, Outcome, Principal, Rejected
@@ -35,19 +35,19 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.digest.nonce_service import STALE, Mint
+from authguard.schemes.digest.nonce_service import STALE, NonceService
 from authguard.schemes.digest.options import (
-    Offered,
-    SecretGiven,
+    DigestAlgorithm,
+    SecretArgument,
     check_held,
     check_limit,
     check_prefix,
     check_qop,
     check_secrets,
-    offered,
+    parse_algorithms,
 )
 from authguard.schemes.scheme import Scheme
-from authguard.schemes.throttle import Attempts, Exceeded
+from authguard.schemes.throttle import Exceeded, LoginThrottle
 from authguard.state.nonce_store import NonceStore
 from authguard.validation import check_seconds
 from authguard.wire.authorization import Credentials
@@ -82,19 +82,19 @@ class Digest(Scheme):
     name = "digest"
     carrier = AUTHORIZATION
     sent_by_browsers = True
-    wants_first = "aiohttp reads the first WWW-Authenticate line alone; write Guard(Digest(...), ...)"
+    must_be_first = "aiohttp reads the first WWW-Authenticate line alone; write Guard(Digest(...), ...)"
 
     def __init__(
         self,
         accounts: DigestStore,
         *,
         realm: str,
-        secret: SecretGiven | None = None,
+        secret: SecretArgument | None = None,
         algorithms: Iterable[str] = ("SHA-256",),
         qop: Iterable[str] = ("auth",),
         life: float = 300.0,
         nonces: NonceStore | None = None,
-        attempts: Attempts | Literal["default"] | None = "default",
+        throttle: LoginThrottle | Literal["default"] | None = "default",
         public_prefix: str = "",
         limit: int = 1_048_576,
         deadline: float = 5.0,
@@ -103,28 +103,30 @@ class Digest(Scheme):
         if isinstance(accounts, type) or not isinstance(accounts, DigestStore):
             raise ConfigurationError("accounts", "give HtdigestFile(...), MemoryDigests(...), or a store of your own")
         self.realm = check_realm(realm)
-        self._offered = {one.name.upper(): one for one in offered(algorithms)}
+        self._algorithms = {one.name.upper(): one for one in parse_algorithms(algorithms)}
         if isinstance(accounts, DigestsListed):
-            check_held(accounts.realms_held(), self.realm, self._offered.values())
+            check_held(accounts.realms_held(), self.realm, self._algorithms.values())
         self._accounts = accounts
         self._at_hand = accounts if isinstance(accounts, DigestsAtHand) else None
         self._realm = self.realm.encode()
         self._deadline = check_seconds("deadline", deadline, most=60)
-        self._mint = Mint(check_secrets(secret), self.realm, life=life, store=nonces, deadline=deadline)
+        self._nonce_service = NonceService(
+            check_secrets(secret), self.realm, life=life, store=nonces, deadline=deadline
+        )
         # Not of the secret, which may change while a client goes on sending this.
         self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()
         self._qop = check_qop(qop)
         self.reads_body = "auth-int" in self._qop
-        if attempts != "default" and not isinstance(attempts, Attempts | None):
-            raise ConfigurationError("attempts", f"{attempts!r} is no Attempts(...)")
-        self._attempts = Attempts(clock=clock) if attempts == "default" else attempts
-        self.refusals = (URI_MISMATCH,) if self._attempts is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
+        if throttle != "default" and not isinstance(throttle, LoginThrottle | None):
+            raise ConfigurationError("throttle", f"{throttle!r} is not a LoginThrottle(...)")
+        self._throttle = LoginThrottle(clock=clock) if throttle == "default" else throttle
+        self.denial_reasons = (URI_MISMATCH,) if self._throttle is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
         self._prefix = check_prefix(public_prefix)
         self._limit = check_limit(limit)
-        self._clock, self._keyed = clock, Keyed()
+        self._clock, self._keyed_hash = clock, KeyedHash()
         before = {"realm": self.realm, "qop": ",".join(self._qop)}
         behind = {"opaque": self._opaque.decode(), "charset": "UTF-8"} | _USERHASH[bool(accounts.finds_hashed)]
-        self._constants = [before | {"algorithm": one.name} | behind for one in self._offered.values()]
+        self._constants = [before | {"algorithm": one.name} | behind for one in self._algorithms.values()]
 
     def roles_given(self) -> AbstractSet[str] | None:
         """Those that the store lists, if it does."""
@@ -138,7 +140,7 @@ class Digest(Scheme):
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
         if (foreign := self._foreign(sent)) is not None:
             return foreign
-        algorithm = self._offered[sent.algorithm]
+        algorithm = self._algorithms[sent.algorithm]
         account = await self._found(sent, algorithm)
         # The account's own name: a store that takes a name in several spellings has one account. A hashed name is
         # counted by itself, or a 429 would tell whether it is anybody's.
@@ -149,7 +151,7 @@ class Digest(Scheme):
                 return exceeded
             entity, moment = await self._entity(request)
         # Made for everybody, so that who is unknown costs what anybody costs, to the octet.
-        made_up = self._keyed(sent.username).hex()[: DIGITS[algorithm.stored]]
+        made_up = self._keyed_hash(sent.username).hex()[: DIGITS[algorithm.stored]]
         a1 = (made_up if account is None else account.ha1).encode("ascii")
         if algorithm.session:
             a1 = session(algorithm.hashed, a1, sent.nonce, sent.cnonce)
@@ -168,19 +170,21 @@ class Digest(Scheme):
         moment: Moment,
     ) -> Outcome:
         """For a response that is right: where and when it is good, and how often it was used."""
-        subject, algorithm = account.subject, self._offered[sent.algorithm]
+        subject, algorithm = account.subject, self._algorithms[sent.algorithm]
         if (elsewhere := self._elsewhere(sent, request)) is not None:
             return Rejected(URI_MISMATCH, subject, elsewhere)
-        nonce = await self._mint.use(sent.nonce, sent.count, moment)
+        nonce = await self._nonce_service.use(sent.nonce, sent.count, moment)
         if not isinstance(nonce, Nonce):
             return Rejected(nonce[0], subject, nonce[1])
-        if self._attempts is not None:
-            await self._attempts.admit(counted, request.client)
+        if self._throttle is not None:
+            await self._throttle.allow(counted, request.client)
         claims = {} if account.claims is NO_CLAIMS else account.claims
         principal = Principal.checked(subject, account.roles, account.scopes, claims, None, self.name)
         rspauth = expected(algorithm.hashed, a1, sent, b"", qop=b"auth")
         # A session's key is of the nonce that it began with (section 3.4.2), so that one goes on with that.
-        info = sent.authentication_info(rspauth, None if algorithm.session else self._mint.after(nonce, moment.now))
+        info = sent.authentication_info(
+            rspauth, None if algorithm.session else self._nonce_service.after(nonce, moment.now)
+        )
         return Accepted(principal, ((b"authentication-info", info),))
 
     async def _entity(self, request: AuthRequest) -> tuple[bytes, Moment]:
@@ -190,7 +194,7 @@ class Digest(Scheme):
         return entity, Moment(moment.now + self._clock() - began, moment.leeway)
 
     async def _left(self, counted: str, request: AuthRequest) -> Rejected | None:
-        exceeded = None if self._attempts is None else await self._attempts.left(counted, request.client)
+        exceeded = None if self._throttle is None else await self._throttle.remaining(counted, request.client)
         return None if exceeded is None else Rejected(ATTEMPTS_EXCEEDED, counted, exceeded.facts())
 
     def _foreign(self, sent: DigestCredentials) -> Rejected | None:
@@ -199,8 +203,8 @@ class Digest(Scheme):
             return Rejected(REALM_FOREIGN, sent.username)
         if sent.opaque != self._opaque:
             return Rejected(OPAQUE_FOREIGN, sent.username, {"missing": ("opaque",)} if sent.opaque is None else {})
-        if sent.algorithm not in self._offered:
-            names = tuple(one.name for one in self._offered.values())
+        if sent.algorithm not in self._algorithms:
+            names = tuple(one.name for one in self._algorithms.values())
             return Rejected(ALGORITHM_UNOFFERED, sent.username, {"algorithm": sent.algorithm, "wanted": names})
         if sent.qop.decode("latin-1") not in self._qop:
             return Rejected(QOP_UNOFFERED, sent.username, {"qop": sent.qop.decode("latin-1"), "wanted": self._qop})
@@ -208,7 +212,7 @@ class Digest(Scheme):
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "userhash was not offered"})
         return None
 
-    async def _found(self, sent: DigestCredentials, algorithm: Offered) -> DigestAccount | None:
+    async def _found(self, sent: DigestCredentials, algorithm: DigestAlgorithm) -> DigestAccount | None:
         call = self._accounts.find(sent.username, realm=self.realm, algorithm=algorithm.stored, hashed=sent.hashed)
         if self._at_hand is not None and self._at_hand.at_hand:
             return await call
@@ -216,7 +220,7 @@ class Digest(Scheme):
 
     async def _refused(self, request: AuthRequest, counted: str, account: DigestAccount | None, fits: bool) -> Rejected:
         """For who did not show that he may come in: an attempt, and to the client always the same."""
-        taken = None if self._attempts is None else await self._attempts.take(counted, request.client)
+        taken = None if self._throttle is None else await self._throttle.acquire(counted, request.client)
         if isinstance(taken, Exceeded):
             return Rejected(ATTEMPTS_EXCEEDED, counted, taken.facts())
         if account is None:
@@ -236,5 +240,5 @@ class Digest(Scheme):
         """One for each algorithm, each with a nonce of its own. RFC 7616 sections 3.3 and 3.7."""
         now = request.moment.now
         stale = {"stale": "true"} if why is not None and why.reason in STALE else {}
-        fresh = ({**constant, "nonce": self._mint.mint(now), **stale} for constant in self._constants)
+        fresh = ({**constant, "nonce": self._nonce_service.mint(now), **stale} for constant in self._constants)
         return [Challenge("Digest", params, _BARE) for params in fresh]

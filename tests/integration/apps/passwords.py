@@ -33,5 +33,5 @@ def me(request: Request) -> PlainTextResponse:
 
 
 give_up_privileges()  # before there is a second thread: each has its own
-scheme = Basic(HtpasswdFile(os.environ[USERS]), realm="orders", attempts=None)
+scheme = Basic(HtpasswdFile(os.environ[USERS]), realm="orders", throttle=None)
 app = AuthGuardMiddleware(Starlette(routes=[Route("/me", me)]), guard=Guard(scheme))

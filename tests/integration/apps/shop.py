@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from authguard import OPTIONAL, PUBLIC, AccessDenied, Basic, Guard, Principal, Reason, Rule, role, scopes, via
 from authguard.fastapi import CurrentPrincipal, MaybePrincipal, docs, install, requires
-from tests.fastapi.users import Directory
+from tests.fastapi.users import DirectoryVerifier
 from tests.integration.apps.common import bearer, clock
 
 logging.basicConfig()
@@ -41,7 +41,7 @@ rules = [
     Rule("/tokens", via("bearer")),
     Rule("/passwords", via("basic")),
 ]
-guard = Guard(bearer(), Basic(Directory(), realm="orders"), rules=rules, clock=clock)
+guard = Guard(bearer(), Basic(DirectoryVerifier(), realm="orders"), rules=rules, clock=clock)
 install(app, guard)
 
 

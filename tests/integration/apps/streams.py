@@ -16,7 +16,7 @@ from starlette.routing import Route
 from authguard import Accepted, AuthGuardMiddleware, AuthRequest, Bearer, Credentials, Guard, Rejected
 from tests.integration.apps.common import PIECE, PIECES, bearer, clock
 
-_gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+_guard_layers: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
 
 def tell(text: str) -> None:
@@ -39,7 +39,7 @@ def halting(request: Request) -> StreamingResponse:
     async def pieces() -> AsyncIterator[bytes]:
         try:
             yield b"first"
-            await _gates[name].wait()
+            await _guard_layers[name].wait()
             yield b"last"
         finally:
             tell(f"the stream {name} ended")
@@ -53,14 +53,14 @@ def with_task(request: Request) -> PlainTextResponse:
     who = request.user.display_name if "user" in request.scope else "nobody"
 
     async def task() -> None:
-        await _gates[name].wait()
+        await _guard_layers[name].wait()
         tell(f"the task {name} ran for {who}")
 
     return PlainTextResponse("answered", background=BackgroundTask(task))
 
 
 def release(request: Request) -> PlainTextResponse:
-    _gates[request.path_params["name"]].set()
+    _guard_layers[request.path_params["name"]].set()
     return PlainTextResponse("open")
 
 
