@@ -11,7 +11,7 @@ from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, role
 from authguard.policy.rules import AMBIGUOUS, Rule, RuleTable
 from tests.policy import naive
 from tests.policy.naive import NaiveRule
-from tests.policy.test_table_properties import (
+from tests.policy.test_rule_table_properties import (
     METHODS,
     SEGMENTS,
     TAILS,

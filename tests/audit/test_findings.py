@@ -47,7 +47,7 @@ from authguard import starlette as on_starlette
 from authguard.audit import audit as auditing
 from authguard.audit.findings import CODES, Finding
 from authguard.fastapi import install, requires
-from tests.auditing.installed import audit
+from tests.audit.installed import audit
 from tests.test_request import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)

@@ -26,10 +26,10 @@ from authguard import (
 )
 from authguard.asgi.locks import Lock
 from authguard.reasons import TOKEN_EXPIRED
+from tests.asgi.test_locks import locked
 from tests.behind import OPEN, Behind
 from tests.minting import NOW
 from tests.schemes.logins import Clock
-from tests.test_locks import locked
 from tests.test_request import Badge
 
 

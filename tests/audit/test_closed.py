@@ -16,8 +16,8 @@ from authguard import fastapi as on_fastapi
 from authguard import starlette as on_starlette
 from authguard.audit.audit import assert_closed, audit
 from authguard.fastapi import CurrentPrincipal, install, requires
-from tests.auditing.installed import assert_closed as closed
-from tests.auditing.installed import installed
+from tests.audit.installed import assert_closed as closed
+from tests.audit.installed import installed
 from tests.test_request import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)

@@ -120,7 +120,7 @@ def test_an_object_that_does_not_say_what_it_is_has_no_address() -> None:
     """Else each run would have a matrix of its own."""
     guard = Guard(*schemes(), default=Nameless())
 
-    assert "<tests.testing.test_matrix.Nameless object>" in route_matrix(app_behind(guard), guard)
+    assert "<tests.testing.test_route_matrix.Nameless object>" in route_matrix(app_behind(guard), guard)
 
 
 def test_what_was_committed_passes(tmp_path: Path) -> None:

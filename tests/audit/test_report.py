@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Rule, role, scopes
 from authguard import starlette as on_starlette
 from authguard.audit.report import document, short_location
-from tests.auditing.installed import audit
+from tests.audit.installed import audit
 from tests.test_request import Badge
 
 
@@ -63,12 +63,12 @@ def test_the_table_has_a_row_for_each_method_and_path() -> None:
     shown = lines()
 
     assert shown[0] == "METHOD PATH REQUIRES SCHEMES WHERE"
-    assert shown[1] == "GET /shop/{x} scopes(read) badge, token tests/auditing/"
-    assert shown[2] == short_location(audit(APP, GUARD).rows[0].locks[0].location).removeprefix("tests/auditing/")
-    assert shown[3] == "but /shop/health PUBLIC tests/auditing/"
-    assert shown[4] == said(0).removeprefix("tests/auditing/")
+    assert shown[1] == "GET /shop/{x} scopes(read) badge, token tests/audit/"
+    assert shown[2] == short_location(audit(APP, GUARD).rows[0].locks[0].location).removeprefix("tests/audit/")
+    assert shown[3] == "but /shop/health PUBLIC tests/audit/"
+    assert shown[4] == said(0).removeprefix("tests/audit/")
     assert {"cannot be seen into", "on shop.example", "files"} <= set(shown)
-    assert "GET /files/** role(reader) badge, token tests/auditing/" in shown
+    assert "GET /files/** role(reader) badge, token tests/audit/" in shown
 
 
 def test_the_table_fits_a_page_and_is_followed_by_the_findings() -> None:
@@ -122,7 +122,7 @@ def test_programs_read_the_same() -> None:
     assert first["narrower"] == [{"requirement": "PUBLIC", "path": "/shop/health", "location": said(0)}]
     assert [one["requirement"] for one in first["requires"]] == ["scopes(read)"]
     assert (first["endpoint"], first["schemes"]) == ("page", ["badge", "token"])
-    assert first["defined"].startswith(str(Path("tests") / "auditing"))
+    assert first["defined"].startswith(str(Path("tests") / "audit"))
     assert (wide["kind"], files["kind"], files["hosts"]) == ("unseen", "static", ["shop.example"])
     assert [one["code"] for one in read["findings"]] == [one.code for one in result.findings]
     assert all(list(one) == ["code", "about", "what", "where", "fix"] for one in read["findings"])

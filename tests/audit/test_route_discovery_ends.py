@@ -17,8 +17,8 @@ from authguard import AuthGuardMiddleware
 from authguard.asgi.router_paths import RouterPaths
 from authguard.audit.route_discovery import endpoints
 from authguard.policy.path_pattern import parse_pattern
+from tests.audit.test_route_discovery import GUARD, one, shown
 from tests.test_request import drive, fields, http
-from tests.test_surface import GUARD, one, shown
 
 
 async def page(request: Request) -> None:

@@ -35,7 +35,7 @@ from authguard.records.record import CLIP, Record, escaped, failure, level_of, r
 from authguard.records.recorder import Recorder
 from tests.test_request import WRONG, Badge, Endpoint, Exchange, drive, fields, http, made
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ALICE = Principal("alice", roles={"editor"}, scheme="bearer")
 
 
@@ -449,7 +449,7 @@ def test_an_exception_is_told_by_type_and_place() -> None:
 
     assert failure(caught.value) == {
         "error": "builtins.LookupError",
-        "frames": (f"tests/test_record.py:{caught.tb.tb_lineno} test_an_exception_is_told_by_type_and_place",),
+        "frames": (f"records/test_record.py:{caught.tb.tb_lineno} test_an_exception_is_told_by_type_and_place",),
     }
     assert failure(LookupError("s3cr3t")) == {"error": "builtins.LookupError", "frames": ()}
 

@@ -28,8 +28,8 @@ from authguard import (
     scopes,
     via,
 )
+from tests.asgi.test_locks import ROWS, Broken
 from tests.behind import OPEN, Behind
-from tests.test_locks import ROWS, Broken
 from tests.test_request import Badge, Plain, drive, http
 
 

@@ -15,7 +15,7 @@ from authguard.http_client import HttpPost
 from tests.keys.server import key_set, serving_keys
 from tests.minting import rsa_key
 from tests.schemes.introspecting import CLIENT
-from tests.schemes.test_posting import listening
+from tests.test_http_client import listening
 
 GOOD = key_set(a=rsa_key())
 

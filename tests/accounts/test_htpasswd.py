@@ -12,7 +12,7 @@ from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import KEEP
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from tests.stores.files import Hands, Name, delete, replace, steps, told, write
+from tests.accounts.files import Hands, Name, delete, replace, steps, told, write
 from tests.wire.tokens import vectors
 
 BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"

@@ -22,7 +22,7 @@ from authguard import AuthGuardMiddleware, role
 from authguard.audit.route_discovery import endpoints
 from authguard.fastapi import requires
 from authguard.starlette import requires as locked
-from tests.test_surface import GUARD, asked, one, shown
+from tests.audit.test_route_discovery import GUARD, asked, one, shown
 
 
 @locked(role("any"))

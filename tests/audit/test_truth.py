@@ -169,7 +169,7 @@ APPS: list[Callable[[], Any]] = [plain, mounted, hosted, nested, fast]
 
 def samples(row: RouteEntry) -> Iterator[str]:
     """Paths of the row that no other route serves, as far as it can be helped."""
-    path = row.path.replace("/**", "/test_base.py")
+    path = row.path.replace("/**", "/test_source.py")
     path = re.sub(r"\{\w+:int\}", "5", path)
     yield re.sub(r"\{\w+\}", "whatever", path)
 
@@ -241,7 +241,7 @@ async def test_an_opening_is_open_and_there_is_no_other(made: Callable[[], Any])
 
     for row in first.values():
         for word, number in (("whatever", "5"), ("open", "7"), ("all", "8")):
-            path = re.sub(r"\{\w+:int\}", number, row.path.replace("/**", "/test_base.py"))
+            path = re.sub(r"\{\w+:int\}", number, row.path.replace("/**", "/test_source.py"))
             path = re.sub(r"\{\w+\}", word, path)
             if await gets_in(guarded, row, path, None):
                 entered += 1

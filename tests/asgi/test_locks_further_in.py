@@ -28,8 +28,8 @@ from authguard import (
 )
 from authguard.asgi.locks import Lock, lock
 from authguard.starlette import requires
+from tests.asgi.test_locks import ALICE, ROWS, locked
 from tests.behind import OPEN, Behind, Speaking, app_of, denial, respond
-from tests.test_locks import ALICE, ROWS, locked
 from tests.test_request import WRONG, Badge, Plain, drive, fields, http
 
 # --- No guard --------------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from authguard.reasons import TOKEN_EXPIRED, Reason
 from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Aggregate, AggregateKey, Aggregator
 from authguard.records.record import Record, record_of
 from tests.minting import NOW
+from tests.records.test_record import ALICE, FORGERIES, NASTY
 from tests.schemes.logins import Clock
-from tests.test_record import ALICE, FORGERIES, NASTY
 from tests.test_request import WRONG, Badge, Endpoint, drive, fields, http, websocket
 
 KIND = AggregateKey("badge.wrong", "192.0.2.7", "/admin")

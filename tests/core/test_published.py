@@ -238,7 +238,8 @@ def test_the_audit_lists_it() -> None:
             (f"GET {PATH}", ["PUBLIC"]),
         ]
         assert found.findings == ()
-    assert __file__.rpartition("/")[2] in str(audit(behind, guard)).splitlines()[-3]
+    table = str(audit(behind, guard)).partition("\n\n")[0].replace("\n", "")
+    assert __file__.rpartition("/")[2] in "".join(table.split())
 
 
 def test_it_is_an_open_door_and_is_named_as_one() -> None:

@@ -556,7 +556,7 @@ async def test_the_innermost_frames_are_told() -> None:
 
     assert isinstance(frames, tuple)
     assert len(frames) == 8
-    assert {frame.split(":")[0] for frame in frames} == {"tests/test_guard.py"}
+    assert {frame.split(":")[0] for frame in frames} == {"core/test_guard.py"}
     assert {frame.split(" ")[1] for frame in frames} == {"_nested"}
 
 
