@@ -23,7 +23,7 @@ from authguard.validation import functions, names
 from authguard.wire.authorization import Credentials
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
-from authguard.wire.digest import DigestCredentials, expected, ha1, session
+from authguard.wire.digest import DigestCredentials, expected_response, ha1, session
 
 _ALGORITHM = "ES256"
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
@@ -158,5 +158,5 @@ def digest_auth(
     a1 = ha1(one.hashed, username, realm, password)
     if one.session:
         a1 = session(one.hashed, a1, unanswered.nonce, unanswered.cnonce)
-    answer_denial = replace(unanswered, response=expected(one.hashed, a1, unanswered, method.encode()))
+    answer_denial = replace(unanswered, response=expected_response(one.hashed, a1, unanswered, method.encode()))
     return {"Authorization": Credentials("Digest", answer_denial.to_auth_params()).to_header().decode("latin-1")}

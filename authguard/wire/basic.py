@@ -1,4 +1,4 @@
-"""The user-pass of Basic, after RFC 7617."""
+"""The username and password of ``Basic`` credentials (RFC 7617)."""
 
 from __future__ import annotations
 
@@ -11,33 +11,38 @@ from authguard.wire.text import nfc
 
 @dataclass(frozen=True, slots=True)
 class UserPass:
-    """A user-id and a password, in the normal form NFC that RFC 7617 section 2.1 expects of both."""
+    """A user-id and a password, both in the Unicode normal form NFC (RFC 7617 section 2.1)."""
 
     username: str
     password: str = field(repr=False)
 
     def to_token68(self) -> bytes:
-        """What a client sends after ``Basic``. This is the reverse of ``from_token68``."""
+        """Return what a client sends after ``Basic``. This is the reverse of ``from_token68``.
+
+        Raises ``ValueError`` for a user-id with a colon, and for control characters.
+        """
         if ":" in self.username:
-            msg = "a user-id with a colon cannot be sent: the first colon ends it"
+            msg = "a user-id with a colon cannot be sent: the first colon ends the user-id"
             raise ValueError(msg)
         text = f"{nfc(self.username)}:{nfc(self.password)}"
         if CONTROL.search(text):
-            msg = "user-id and password must not hold control characters"
+            msg = "user-id and password must not contain control characters"
             raise ValueError(msg)
         return binascii.b2a_base64(text.encode("utf-8"), newline=False)
 
     @classmethod
-    def from_token68(cls, octets: bytes) -> UserPass:
-        """Read what a client sent after ``Basic``. This is the reverse of ``to_token68``.
+    def from_token68(cls, token: bytes) -> UserPass:
+        """Parse what a client sent after ``Basic``. This is the reverse of ``to_token68``.
 
         https://www.rfc-editor.org/rfc/rfc7617.html#section-2
 
             user-pass   = user-id ":" password
             user-id     = *<TEXT excluding ":">
             password    = *TEXT
+
+        Raises ``WireError`` for anything that is not canonical base64 of such a text in UTF-8.
         """
-        text = _decode(octets)
+        text = _decode(token)
         username, colon, password = text.partition(":")
         if not colon:
             raise WireError("no colon in the user-pass")
@@ -46,15 +51,15 @@ class UserPass:
         return cls(nfc(username), nfc(password))
 
 
-def _decode(octets: bytes) -> str:
-    # binascii reads more than one spelling of the same octets and writes exactly one: that of RFC 4648 section 4, with
-    # its padding and with the unused bits zero. Only that one is taken. The errors are raised outside the handlers,
-    # because those of binascii and of the codec would stay on as context, and the latter holds the password.
+def _decode(token: bytes) -> str:
+    # binascii decodes several spellings of the same bytes but encodes only one: that of RFC 4648 section 4, padded and
+    # with the unused bits zero. Only that spelling is accepted. The errors are raised outside the handlers, because the
+    # errors of binascii and of the codec would otherwise stay attached as context, and the latter holds the password.
     try:
-        decoded = binascii.a2b_base64(octets)
+        decoded = binascii.a2b_base64(token)
     except binascii.Error:
         decoded = None
-    if decoded is None or binascii.b2a_base64(decoded, newline=False) != octets:
+    if decoded is None or binascii.b2a_base64(decoded, newline=False) != token:
         raise WireError("not base64 as of RFC 4648 section 4")
     try:
         text = decoded.decode("utf-8")

@@ -1,4 +1,4 @@
-"""One challenge of a WWW-Authenticate field, after RFC 9110 section 11.3."""
+"""One challenge of a ``WWW-Authenticate`` field (RFC 9110 section 11.3)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import cast
 
 from authguard.wire.grammar import CONTROL, TOKEN, WireError, is_token, parse_auth_params, quoted
 
-#: The longest list of auth-params that is read, in elements.
+#: The longest list of auth-params that is parsed, in elements.
 MAX_PARAMS = 32
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Challenge:
-    """What a scheme asks for. It is checked when it is built, so whatever exists can be sent.
+    """One challenge: the scheme and the parameters that tell a client how to authenticate.
 
-    ``params`` may be given as a mapping or as pairs; their order is the order on the wire. Their names are kept in
-    lower case, for case says nothing in them (section 11.2). A value is sent as a quoted-string, unless its name is in
-    ``bare``: then as a token, which RFC 7616 asks for in places. Names in ``bare`` that this challenge does not have
-    are dropped. Text outside ASCII is sent in UTF-8.
+    The constructor checks everything, so every ``Challenge`` can be sent. It raises ``ValueError`` for a name that is
+    not a token, a name that is listed twice, and a value that cannot be sent.
+
+    ``params`` is a mapping or an iterable of pairs; its order is the order on the wire. Names are stored in lower case,
+    because they are case-insensitive (section 11.2). A value is sent as a quoted-string, unless its name is in
+    ``bare``: then it is sent as a token, as RFC 7616 requires for some parameters. Names in ``bare`` that are not in
+    ``params`` are ignored. Text outside ASCII is sent in UTF-8.
     """
 
     scheme: str
@@ -35,28 +38,28 @@ class Challenge:
         if not is_token(scheme):
             raise ValueError("the auth-scheme of a challenge must be a token")
         if isinstance(bare, str):
-            raise TypeError("bare must hold names, not be one")
-        given = cast("Iterable[tuple[str, str]]", params.items() if isinstance(params, Mapping) else params)
+            raise TypeError("bare must be a collection of names, not a string")
+        pairs = cast("Iterable[tuple[str, str]]", params.items() if isinstance(params, Mapping) else params)
         unquoted = {name.lower() for name in bare}
         checked: dict[str, str] = {}
-        for name, value in given:
+        for name, value in pairs:
             key = name.lower()
             if (problem := _problem(name, value, bare=key in unquoted)) is not None:
                 raise ValueError(f"the parameter {name!r} of a challenge {problem}")
             if key in checked:
-                raise ValueError(f"the parameter {name!r} stands in a challenge twice")
+                raise ValueError(f"the parameter {name!r} of a challenge is listed twice")
             checked[key] = value
-        # The class is frozen, and this is where it freezes.
+        # A frozen dataclass sets its own fields this way.
         object.__setattr__(self, "scheme", scheme)
         object.__setattr__(self, "params", tuple(checked.items()))
         object.__setattr__(self, "bare", frozenset(unquoted & checked.keys()))
 
     def get(self, name: str) -> str | None:
-        """The value of a parameter, whatever the case of its name; None where there is no such parameter."""
+        """Return the value of a parameter, or None. The case of the name does not matter."""
         return dict(self.params).get(name.lower())
 
     def to_header(self) -> bytes:
-        """The value of a field with this challenge alone. This is the reverse of ``from_header``."""
+        """Return the value of a field with only this challenge. This is the reverse of ``from_header``."""
         params = b", ".join(
             (b"%b=%b" if name in self.bare else b'%b="%b"') % (name.encode("ascii"), quoted(value.encode("utf-8")))
             for name, value in self.params
@@ -66,21 +69,21 @@ class Challenge:
 
     @classmethod
     def from_header(cls, line: bytes) -> Challenge:
-        """Read the value of a field that has one challenge, made of auth-params. This is the reverse of ``to_header``.
+        """Parse the value of a field with one challenge. This is the reverse of ``to_header``.
 
         https://www.rfc-editor.org/rfc/rfc9110.html#section-11.3
 
             challenge   = auth-scheme [ 1*SP ( token68 / #auth-param ) ]
 
-        For tests and clients of ours: it takes what ``to_header`` can send, and says no to a second challenge, to a
-        token68 and to a value that is not UTF-8.
+        For tests and clients. It reads what ``to_header`` writes, and raises ``WireError`` for anything else: a second
+        challenge, a token68, or a value that is not UTF-8.
         """
         line = line.strip(b" \t")
-        found = TOKEN.match(line)
-        if found is None:
+        match = TOKEN.match(line)
+        if match is None:
             raise WireError("no auth-scheme")
-        scheme = found[0].decode("ascii")
-        rest = line[found.end() :]
+        scheme = match[0].decode("ascii")
+        rest = line[match.end() :]
         if rest and not rest.startswith(b" "):
             raise WireError("no space after the auth-scheme", scheme.lower())
         bare: set[str] = set()
@@ -89,16 +92,16 @@ class Challenge:
             return cls(scheme, [(name, value.decode("utf-8")) for name, value in params.items()], bare)
         except ValueError:
             pass
-        raise WireError("a value that no challenge of ours has", scheme.lower())
+        raise WireError("a value that is not UTF-8, or holds a control character", scheme.lower())
 
 
 def _problem(name: str, value: str, *, bare: bool) -> str | None:
     if not is_token(name):
-        return "is not named by a token"
+        return "has a name that is not a token"
     if CONTROL.search(value):
         return "holds a control character"
     if any("\ud800" <= character <= "\udfff" for character in value):
-        return "holds half of a surrogate pair, which UTF-8 cannot say"
+        return "holds half of a surrogate pair, which UTF-8 cannot encode"
     if bare and not is_token(value):
-        return "is sent without quotes, so its value must be one"
+        return "is sent without quotes, so its value must be a token"
     return None

@@ -1,15 +1,16 @@
-"""The grammar of credentials and challenges, after RFC 9110.
+"""The grammar of credentials and challenges (RFC 9110).
 
-Each pattern stands under its ABNF and keeps three promises:
+Each pattern stands below the ABNF that it implements, and has three properties:
 
-*Anchored.* Octets are read through ``fullmatch``, or through ``match`` where the last match ended; nothing between two
-matches can be skipped. Searched is only what has been read already: for escapes, for control characters.
+*Anchored.* Input is read with ``fullmatch``, or with ``match`` from the end of the previous match, so nothing between
+two matches can be skipped. ``search`` and ``sub`` only run on text that has been matched already, to find escapes and
+control characters.
 
-*Linear.* Every repeat is possessive (``*+``, ``++``): what it took it never gives back, so no octet is read twice. This
-costs no match, because what may follow a repeat never begins with an octet that the repeat takes.
+*Linear.* Every repeat is possessive (``*+``, ``++``): it never backtracks, so no byte is read twice. No valid input is
+lost by this, because whatever may follow a repeat never begins with a byte that the repeat matches.
 
-*Bounded.* The patterns carry no lengths. Whoever reads a field bounds its length before the first pattern runs, and a
-list is bounded by its number of elements.
+*Bounded.* The patterns contain no length limits. The caller limits the length of a field before the first pattern runs;
+a list is limited by its number of elements.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import re
 
 
 class WireError(ValueError):
-    """These octets are not what the grammar asks for.
+    """The input does not match the grammar.
 
-    ``problem`` is a constant phrase, so that no octet of the input can reach a log through it. ``scheme`` is the
-    auth-scheme, in lower case, that the octets were addressed to, where that much could be read.
+    ``problem`` is a constant phrase, so that no byte of the input can reach a log through it. ``scheme`` is the
+    auth-scheme of the input in lower case, or None if it could not be read.
     """
 
     def __init__(self, problem: str, scheme: str | None = None) -> None:
@@ -68,7 +69,7 @@ QUOTED_PAIR = re.compile(rb"\\([\t \x21-\x7e\x80-\xff])")
 #   quoted-string  = DQUOTE *( qdtext / quoted-pair ) DQUOTE
 #   qdtext         = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text
 #
-# The choice is written out as runs of qdtext with single quoted-pairs between them. It takes the same strings.
+# The alternation is written as runs of qdtext separated by single quoted-pairs. It matches the same strings.
 _QDTEXT = rb"[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]*+"
 QUOTED_STRING = re.compile(rb'"(%b(?:%b%b)*+)"' % (_QDTEXT, rb"\\[\t \x21-\x7e\x80-\xff]", _QDTEXT))
 
@@ -83,34 +84,35 @@ AUTH_PARAM = re.compile(
 #
 #   #element => [ element ] *( OWS "," OWS [ element ] )
 #
-# One element, which may be empty, with the comma that ends it or the end of the list.
+# One element, which may be empty, and the comma after it or the end of the list.
 _ELEMENT = re.compile(rb"(?:%b)?(?:%b(,)%b|\Z)" % (AUTH_PARAM.pattern, OWS.pattern, OWS.pattern))
 
-# Not of RFC 9110: the general category Cc, that is C0, DEL and C1. RFC 7617 refuses them in user-id and password, and
-# no challenge of ours sends one. The single class is looked for, not matched: one pass at most.
+# Not from RFC 9110: the general category Cc, that is C0, DEL and C1. RFC 7617 forbids them in user-id and password, and
+# ``Challenge`` refuses to send one. A search for a single character class reads the text once.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def is_token(text: str) -> bool:
-    """Whether this text can be sent as a token."""
+    """Whether the text can be sent as a token."""
     return text.isascii() and TOKEN.fullmatch(text.encode("ascii")) is not None
 
 
-def parse_auth_params(octets: bytes, limit: int, bare: set[str] | None = None) -> dict[str, bytes]:
-    """Read a whole list of auth-params, at most ``limit`` elements long: the values by their names in lower case.
+def parse_auth_params(data: bytes, limit: int, bare: set[str] | None = None) -> dict[str, bytes]:
+    """Parse a list of auth-params of at most ``limit`` elements: the values, by their names in lower case.
 
-    The names of values that stood without quotes are added to ``bare``; mostly it makes no difference (section 11.2).
-    Empty elements are ignored, as section 5.6.1.2 asks of recipients, but they count: it asks for a "reasonable
-    number" of them. No name stands twice (section 11.2); names that differ in case alone are one name.
+    If ``bare`` is given, the names of the values without quotes are added to it. For most callers quotes make no
+    difference (section 11.2). Empty elements are ignored, as section 5.6.1.2 requires of recipients, but they count
+    towards the limit, because it requires only "a reasonable number" of them. A name that is listed twice, in
+    whatever case, is an error (section 11.2). All errors are ``WireError``.
     """
     params: dict[str, bytes] = {}
     position = 0
     match = _ELEMENT.match
     for _ in range(limit):
-        found = match(octets, position)
-        if found is None:
+        element = match(data, position)
+        if element is None:
             raise WireError("not a list of auth-params")
-        raw_name, token, text, comma = found.groups()
+        raw_name, token, text, comma = element.groups()
         if raw_name is not None:
             name = raw_name.decode("ascii").lower()
             if name in params:
@@ -120,10 +122,10 @@ def parse_auth_params(octets: bytes, limit: int, bare: set[str] | None = None) -
                 bare.add(name)
         if comma is None:
             return params
-        position = found.end()
+        position = element.end()
     raise WireError("too many auth-params")
 
 
 def quoted(value: bytes) -> bytes:
-    """What stands between the quotes of a quoted-string; ``parse_auth_params`` undoes it."""
+    """Escape a value for the inside of a quoted-string. ``parse_auth_params`` reverses it."""
     return value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')

@@ -1,7 +1,8 @@
-"""The compact serialisation of a signed token, after RFC 7515 and RFC 8725: one strict pass over the raw octets.
+"""Parse signed tokens in the compact serialisation of JWS (RFC 7515, RFC 8725), in one strict pass.
 
-Strict means that a token has one reading. Each of the base64url parts has one spelling, the JSON has no member twice,
-and what only some readers take (NaN, UTF-16, a byte order mark, half of a surrogate pair) nobody gets to see.
+Strict means that two parsers cannot disagree about a token. Each base64url part has only one spelling, a JSON object
+has no duplicate member, and what only some JSON parsers accept (NaN, UTF-16, a byte order mark, half of a surrogate
+pair) is an error.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import NoReturn, cast
 
 from authguard.wire.grammar import WireError
 
-#: The longest token that is read at all, in octets.
+#: The longest token that is parsed, in bytes.
 MAX_TOKEN = 8 * 1024
 
-#: The deepest nesting of objects and arrays that is read. Fixed here, because the depth at which the interpreter gives
-#: up depends on how deep in the app the guard was called.
+#: The deepest nesting of objects and arrays that is accepted. The interpreter's own limit is no substitute, because it
+#: depends on how deep the call stack of the app already is.
 MAX_DEPTH = 32
 
 _MAX_CACHED_HEADER = 1024
@@ -28,11 +29,12 @@ _MAX_CACHED_HEADER = 1024
 
 @dataclass(frozen=True, slots=True)
 class JoseHeader:
-    """What the JOSE header says that is ever looked at.
+    """The members of a JOSE header that authguard uses.
 
-    ``crit``: a ``crit`` member is present, whatever it holds. ``b64``: a ``b64`` member is present and not ``true``, so
-    that the payload would not be what RFC 7515 signs. Keys that a header brings along (``jwk``, ``jku``, ``x5c``,
-    ``x5u``) have no place here: a token does not choose its own key (RFC 8725 section 3.10).
+    ``crit`` is True if a ``crit`` member is present, whatever its value. ``b64`` is True if a ``b64`` member is present
+    and is not ``true``; the signature then does not cover the payload as RFC 7515 defines it. Keys in the header
+    (``jwk``, ``jku``, ``x5c``, ``x5u``) are left out on purpose: a token must not choose its own key (RFC 8725 section
+    3.10).
     """
 
     alg: str
@@ -44,7 +46,7 @@ class JoseHeader:
 
 @dataclass(frozen=True, slots=True)
 class Jws:
-    """A token whose form is right. Nothing is proven yet: ``signature`` may be wrong, or empty."""
+    """A well-formed token. It is not verified yet: ``signature`` may be wrong or empty."""
 
     header: JoseHeader
     claims: dict[str, object] = field(repr=False)
@@ -53,7 +55,7 @@ class Jws:
 
 
 def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
-    """Read a token, and raise nothing but ``WireError``.
+    """Parse a token. ``WireError`` is the only exception that the input can cause.
 
     https://www.rfc-editor.org/rfc/rfc7515.html#section-7.1
 
@@ -86,12 +88,12 @@ _WRONG_NUMBER_OF_PARTS = {
 
 
 def is_jose(token: bytes) -> bool:
-    """Whether what is no JWS was meant for one, or for a JWE, and is no opaque token.
+    """Tell a damaged JWS or a JWE from an opaque token, for a token that ``parse`` rejects.
 
-    Its first part then reads as a JOSE header (RFC 7515 section 4.1.1), or begins as one and does not read at all.
+    True if the first part is a JOSE header (RFC 7515 section 4.1.1), or begins like one and cannot be parsed.
     """
     first, dot, _ = token.partition(b".")
-    # An open brace, and the quote, the blank or the line break behind it.
+    # In base64url: an opening brace, followed by a quote, a space or a line break.
     if not dot or first[:2] not in {b"ey", b"ew"}:
         return False
     try:
@@ -114,8 +116,8 @@ def _read_header(segment: bytes) -> JoseHeader:
     )
 
 
-# An issuer signs with few keys, so the same few headers come back with every request. Failures raise, and so are not
-# kept; what is kept is bounded in number and in length.
+# An issuer signs with few keys, so most requests carry one of a few headers. A header that fails to parse raises and is
+# not cached; the cache is bounded in number and in length of the headers.
 _cached_header = lru_cache(maxsize=256)(_read_header)
 
 
@@ -129,10 +131,11 @@ def _text(members: dict[str, object], name: str) -> str | None:
 
 
 # https://www.rfc-editor.org/rfc/rfc7515.html#section-2: base64url without padding, line breaks, whitespace or other
-# characters. The URL alphabet is turned into the standard one; "+", "/" and "=" become an octet of neither.
+# characters. The URL alphabet is translated to the standard one; "+", "/" and "=" become a byte of neither alphabet.
 _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
-# By the length modulo four: the padding that the decoder wants, and the characters that may stand last. Those are the
-# ones whose unused bits are zero; any other would be a second spelling. No encoding has a length of one modulo four.
+# Indexed by the length modulo four: the padding that the decoder needs, and the characters that may come last. Those
+# are the ones whose unused bits are zero; any other would be a second spelling of the same bytes. No base64 text has a
+# length of one modulo four.
 _PADDING = (b"", b"", b"==", b"=")
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
@@ -144,7 +147,7 @@ def _decode(part: bytes) -> bytes:
             return binascii.a2b_base64(part.translate(_TO_STANDARD) + _PADDING[remainder], strict_mode=True)
         except binascii.Error:
             pass
-    # Some issuers pad (a load balancer of Amazon's is known for it), and their users should read why it fails.
+    # Some issuers pad (AWS Application Load Balancers do), and their users should learn why the token is refused.
     if part.endswith(b"="):
         raise WireError("base64url with padding")
     raise WireError("not base64url")
@@ -164,39 +167,39 @@ def _no_constant(_: str) -> NoReturn:
 _JSON = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
 
 
-def read_object(octets: bytes) -> dict[str, object]:
-    """The one JSON object that the octets are, read as strictly as a token. Raises ``WireError``."""
-    # Brackets inside strings count here, so only a large count needs a closer look.
-    if octets.count(b"[") + octets.count(b"{") > MAX_DEPTH and _depth(octets) > MAX_DEPTH:
+def read_object(data: bytes) -> dict[str, object]:
+    """Parse one JSON object, as strictly as the parts of a token. Raises ``WireError``."""
+    # This count includes brackets inside strings, so the exact depth is computed only where the count is large.
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise WireError("nested too deeply")
     value: object = None
     try:
-        # json.loads would guess at UTF-16 and UTF-32. A byte order mark is decoded, and is no JSON.
-        text = octets.decode("utf-8").strip(" \t\n\r")
+        # json.loads would accept UTF-16 and UTF-32 too. A byte order mark survives the decoding, and is not valid JSON.
+        text = data.decode("utf-8").strip(" \t\n\r")
         value, end = _JSON.raw_decode(text)
         if end != len(text):
             value = None
         elif "\\" in text and ("\\ud" in text or "\\uD" in text):
-            # Half of a surrogate pair is what an escape can say and UTF-8 cannot.
+            # An escape can express half of a surrogate pair; UTF-8 cannot, so encoding raises for it.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except WireError:
         raise
     except ValueError:
-        # Not JSON, not UTF-8, or more digits than the interpreter converts. Raised below and not here: as context of
-        # ours, the error would carry the claims along.
+        # Not JSON, not UTF-8, or a number with more digits than the interpreter converts. A WireError raised here would
+        # carry this error, which holds the claims, as its context. It is therefore raised below.
         value = None
     if not isinstance(value, dict):
         raise WireError("not a JSON object in UTF-8")
     return cast("dict[str, object]", value)
 
 
-# A string that does not end runs to the end of the text, so that no quote is tried as an opening one twice.
+# An unterminated string extends to the end of the text, so that no quote is tried twice as an opening quote.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_NO_BRACKET = bytes(octet for octet in range(256) if octet not in b"[]{}")
+_NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-def _depth(octets: bytes) -> int:
-    # The true depth of what is JSON. In what is not, it is true up to the first fault, and no parser goes beyond.
-    brackets = _STRING.sub(b"", octets).translate(None, _NO_BRACKET)
+def _depth(data: bytes) -> int:
+    # Exact for valid JSON. For invalid JSON it is exact up to the first error, where every parser stops.
+    brackets = _STRING.sub(b"", data).translate(None, _NO_BRACKET)
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)

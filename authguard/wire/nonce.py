@@ -1,12 +1,12 @@
-"""A nonce of Digest (RFC 7616 section 3.3) that its server can verify without having kept it.
+"""Digest nonces (RFC 7616 section 3.3) that the server can verify without storing them.
 
     nonce    = base64url( time random tag )
-    time     = 8 octets, microseconds since the epoch
-    random   = 12 octets
-    tag      = the first 16 octets of HMAC-SHA256( key, time random )
+    time     = 8 bytes, microseconds since the epoch
+    random   = 12 bytes
+    tag      = the first 16 bytes of HMAC-SHA256( key, time random )
 
-The key is made of the app's secret and the realm, so that a nonce of one realm is none of another's. Whether a nonce is
-too old is not judged here.
+The key is derived from the app's secret and the realm, so that a nonce is valid in one realm only. This module does not
+check the age of a nonce.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: So many octets of randomness make two nonces of one microsecond different.
+#: The number of random bytes in a nonce. They make two nonces of the same microsecond different.
 RANDOM = 12
 
 _TAG = 16
 _MICROSECONDS = 1e6
 _TIME = struct.Struct(">Q")
-# 36 octets have exactly one spelling in base64, with neither padding nor unused bits.
-_SPELLED = re.compile(rb"[A-Za-z0-9_-]{48}")
+# 36 bytes have exactly one spelling in base64: no padding and no unused bits.
+_TEXT = re.compile(rb"[A-Za-z0-9_-]{48}")
 
 
 def nonce_key(secret: bytes, realm: str) -> bytes:
-    """The key of a realm's nonces."""
+    """Derive the key that signs the nonces of a realm."""
     return hmac.digest(secret, b"authguard nonce\0" + realm.encode("utf-8"), "sha256")
 
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """A nonce that was minted with a key of ours.
+    """A nonce that this server, or another one with the same secret, has issued.
 
-    ``issued_at`` is in seconds since the epoch, by the clock of the process that minted it. ``identity`` are the 20
-    octets that no two nonces share.
+    ``issued_at`` is in seconds since the epoch, by the clock of the issuing process. ``identity`` is 20 bytes that are
+    unique to the nonce.
     """
 
     issued_at: float
@@ -46,20 +46,20 @@ class Nonce:
 
     @classmethod
     def mint(cls, now: float, random: bytes) -> Nonce:
-        """A new one; ``random`` are ``RANDOM`` octets that nobody can foresee."""
+        """Create a nonce. ``random`` must be ``RANDOM`` unpredictable bytes."""
         stamp = _TIME.pack(max(0, round(now * _MICROSECONDS)))
         return cls(_TIME.unpack(stamp)[0] / _MICROSECONDS, stamp + random)
 
     def to_text(self, key: bytes) -> str:
-        """What goes into a challenge. This is the reverse of ``from_text``."""
+        """Return the nonce as it is sent in a challenge. This is the reverse of ``from_text``."""
         return urlsafe_b64encode(self.identity + _tag(key, self.identity)).decode("ascii")
 
     @classmethod
-    def from_text(cls, octets: bytes, keys: Sequence[bytes]) -> Nonce | None:
-        """Read what a client sent back; None unless one of the keys minted it. This is the reverse of ``to_text``."""
-        if _SPELLED.fullmatch(octets) is None:
+    def from_text(cls, text: bytes, keys: Sequence[bytes]) -> Nonce | None:
+        """Parse the nonce that a client sent, or return None if none of the keys signed it. Reverses ``to_text``."""
+        if _TEXT.fullmatch(text) is None:
             return None
-        decoded = urlsafe_b64decode(octets)
+        decoded = urlsafe_b64decode(text)
         identity, tag = decoded[:-_TAG], decoded[-_TAG:]
         for key in keys:
             if hmac.compare_digest(_tag(key, identity), tag):

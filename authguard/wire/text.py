@@ -1,4 +1,4 @@
-"""Names and passwords as text."""
+"""Unicode normalisation of names, realms and passwords."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import unicodedata
 
 from authguard.wire.grammar import WireError
 
-# To put the marks of a letter in order takes time in proportion to the square of their number, which a stranger would
-# choose. No language has more than 30 (https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format); a password may
-# be all of a block of theirs, the longest of which has 112.
-_MOST_MARKS = 128
+# Normalisation sorts the combining marks of a letter in quadratic time, and the client chooses their number. No
+# language needs more than 30 (https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format). The limit is higher,
+# because a password may consist of a whole Unicode block of marks; the longest block has 112.
+_MAX_MARKS = 128
 
 
 def nfc(text: str) -> str:
-    """The form NFC of names, realms and passwords (RFC 7617 section 2.1, RFC 7616 section 4).
+    """Normalise a name, realm or password to NFC (RFC 7617 section 2.1, RFC 7616 section 4).
 
     Raises ``WireError`` for more than 128 combining marks in a row.
     """
@@ -22,6 +22,6 @@ def nfc(text: str) -> str:
     marks = 0
     for character in text:
         marks = marks + 1 if unicodedata.combining(character) else 0
-        if marks > _MOST_MARKS:
+        if marks > _MAX_MARKS:
             raise WireError("more than 128 combining marks in a row")
     return unicodedata.normalize("NFC", text)

@@ -12,7 +12,7 @@ import httpx2
 from authguard.accounts.digest_account import hash_of
 from authguard.wire.authorization import auth_params
 from authguard.wire.challenge import Challenge
-from authguard.wire.digest import DigestCredentials, expected, ha1
+from authguard.wire.digest import DigestCredentials, expected_response, ha1
 from tests.integration.accounts import Login
 from tests.integration.digest_callers import Step
 
@@ -50,13 +50,13 @@ class Honouring(httpx2.Auth):
         assert self._sent is not None
         nc = b"%08x" % (int(self._sent.nc or b"0", 16) + 1)
         sent = replace(self._sent, uri=request.url.raw_path, nc=nc, cnonce=secrets.token_hex(8).encode())
-        self._sent = replace(sent, response=expected(_SHA256, self._ha1(sent), sent, request.method.encode()))
+        self._sent = replace(sent, response=expected_response(_SHA256, self._ha1(sent), sent, request.method.encode()))
         request.headers["authorization"] = "Digest " + self._sent.to_auth_params().decode()
 
     def _verify(self, response: httpx2.Response) -> None:
         assert self._sent is not None
         info = auth_params(response.headers["authentication-info"].encode())
-        assert hmac.compare_digest(info["rspauth"], expected(_SHA256, self._ha1(self._sent), self._sent, b""))
+        assert hmac.compare_digest(info["rspauth"], expected_response(_SHA256, self._ha1(self._sent), self._sent, b""))
         assert (info["nc"], info["cnonce"]) == (self._sent.nc, self._sent.cnonce)
         if "nextnonce" in info:
             self._sent = replace(self._sent, nonce=info["nextnonce"], nc=b"")

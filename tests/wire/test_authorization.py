@@ -13,7 +13,7 @@ CASES = [case for source in vectors("auth_fields.json")["sources"] for case in s
 
 @pytest.mark.parametrize("case", CASES, ids=[case["field"] for case in CASES])
 def test_fields_of_other_test_suites_are_read_as_the_table_says(case: dict[str, Any]) -> None:
-    """What other implementations test is read the same way here, or refused for the reason that the table gives."""
+    """Fields from other test suites are parsed as there, or refused with the problem that the table names."""
     expected = {key: value for key, value in case.items() if key not in {"field", "note"}}
 
     assert _read(case["field"].encode("latin-1"), as_token68="token68" in case) == expected
@@ -47,15 +47,15 @@ def _read(field: bytes, *, as_token68: bool) -> dict[str, object]:
     ],
 )
 def test_a_field_is_parted_at_the_spaces_after_its_scheme(field: bytes, scheme: str, rest: bytes) -> None:
-    """The scheme comes out in lower case, the rest untouched, whatever the number of spaces between them."""
+    """The scheme is in lower case and the rest is unchanged, whatever the number of spaces between them."""
     assert split(field) == Credentials(scheme, rest)
 
 
-@pytest.mark.parametrize("octet", [b"\t", b"=", b"/", b",", b'"', b";", b"\n", b"\r", b"\x00", b"\xa0", b"(", b"@"])
-def test_what_follows_a_scheme_is_a_space(octet: bytes) -> None:
-    """Any other octet right after the scheme is refused, and the error still names the scheme."""
+@pytest.mark.parametrize("separator", [b"\t", b"=", b"/", b",", b'"', b";", b"\n", b"\r", b"\x00", b"\xa0", b"(", b"@"])
+def test_a_space_must_follow_the_scheme(separator: bytes) -> None:
+    """Any other byte after the scheme is refused, and the error still names the scheme."""
     with pytest.raises(WireError) as caught:
-        split(b"Bearer" + octet + b"abc")
+        split(b"Bearer" + separator + b"abc")
 
     assert (caught.value.problem, caught.value.scheme) == ("no space after the auth-scheme", "bearer")
 
@@ -72,16 +72,16 @@ def test_what_follows_a_scheme_is_a_space(octet: bytes) -> None:
         (b"\nBearer abc", "no auth-scheme"),
     ],
 )
-def test_a_field_without_a_scheme_is_addressed_to_none(field: bytes, problem: str) -> None:
-    """Where no scheme can be read the error has none."""
+def test_a_field_without_a_scheme_is_refused(field: bytes, problem: str) -> None:
+    """The error names no scheme, because none could be read."""
     with pytest.raises(WireError) as caught:
         split(field)
 
     assert (caught.value.problem, caught.value.scheme) == (problem, None)
 
 
-def test_a_field_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
-    """The limit is 16 KiB and inclusive, and it counts the field as it came."""
+def test_a_field_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    """The limit is 16 KiB, inclusive, and counts surrounding whitespace too."""
     field = b"X " + b"a" * (MAX_FIELD - 2)
 
     assert MAX_FIELD == len(field) == 16384
@@ -90,29 +90,29 @@ def test_a_field_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
         split(field + b" ")
 
 
-def test_the_limit_is_the_callers() -> None:
-    """A guard that wants shorter fields says so."""
+def test_the_limit_can_be_set() -> None:
+    """A caller that wants shorter fields passes ``limit``."""
     with pytest.raises(WireError, match=r"^too long$"):
         split(b"Bearer abc", limit=9)
 
 
-def test_credentials_do_not_show_what_was_presented() -> None:
-    """The representation has the scheme and not the rest."""
+def test_the_repr_of_credentials_hides_the_secret() -> None:
+    """The repr shows the scheme and not the rest."""
     assert repr(Credentials("bearer", b"s3cret")) == "Credentials(scheme='bearer')"
 
 
 def test_credentials_without_a_rest_are_written_without_a_space() -> None:
-    """A scheme alone is written alone, as it was read."""
+    """A scheme without a rest is written as the bare scheme name."""
     assert Credentials("negotiate", b"").to_header() == b"negotiate"
 
 
 def test_credentials_are_written_with_one_space() -> None:
-    """Scheme and rest stand one space apart."""
+    """Exactly one space separates scheme and rest."""
     assert Credentials("bearer", b"abc").to_header() == b"bearer abc"
 
 
 @pytest.mark.parametrize("rest", [b"a", b"A0-._~+/", b"YWxhZGRpbjpvcGVuc2VzYW1l", b"a=", b"a==", b"a====", b"a.b.c"])
-def test_a_token68_is_taken_whole(rest: bytes) -> None:
+def test_a_token68_is_returned_unchanged(rest: bytes) -> None:
     """A token68 may end with any number of equals signs."""
     assert token68(rest) == rest
 
@@ -121,14 +121,14 @@ def test_a_token68_is_taken_whole(rest: bytes) -> None:
     "rest",
     [b"=", b"==a", b"a=b", b"a b", b"a,b", b"a ", b" a", b"a\n", b"a\t", b'"a"', b"a:b", b"\xe4", b"a%3D", b"a\x00"],
 )
-def test_a_token68_with_anything_beside_it_is_refused(rest: bytes) -> None:
-    """Nothing is cut off to make a token68 of it."""
+def test_anything_but_a_token68_is_refused(rest: bytes) -> None:
+    """Nothing is stripped from the input to make it a token68."""
     with pytest.raises(WireError, match=r"^not a token68$"):
         token68(rest)
 
 
-def test_an_empty_rest_is_told_from_a_malformed_one() -> None:
-    """A client that sent only the scheme gets its own words in the log."""
+def test_an_empty_rest_has_its_own_problem() -> None:
+    """The log tells a client that sent only the scheme from one that sent a malformed token."""
     with pytest.raises(WireError, match=r"^nothing after the auth-scheme$"):
         token68(b"")
 
@@ -150,8 +150,8 @@ def test_an_empty_rest_is_told_from_a_malformed_one() -> None:
         (b"NC=00000001,,Qop=auth,", {"nc": b"00000001", "qop": b"auth"}),
     ],
 )
-def test_auth_params_are_read(rest: bytes, params: dict[str, bytes]) -> None:
-    """Names come out in lower case, values without quotes and escapes; empty elements say nothing."""
+def test_auth_params_are_parsed(rest: bytes, params: dict[str, bytes]) -> None:
+    """Names are in lower case, values are without quotes and escapes, and empty elements are ignored."""
     assert auth_params(rest) == params
 
 
@@ -184,8 +184,8 @@ def test_auth_params_are_read(rest: bytes, params: dict[str, bytes]) -> None:
         b"a='b c'",
     ],
 )
-def test_what_stands_between_auth_params_is_never_skipped(rest: bytes) -> None:
-    """A list is read from its first octet to its last, or not at all."""
+def test_nothing_between_auth_params_is_skipped(rest: bytes) -> None:
+    """A list is parsed from its first byte to its last, or it is an error."""
     with pytest.raises(WireError, match=r"^not a list of auth-params$"):
         auth_params(rest)
 
@@ -193,14 +193,14 @@ def test_what_stands_between_auth_params_is_never_skipped(rest: bytes) -> None:
 @pytest.mark.rfc("9110-5")
 @pytest.mark.parametrize("rest", [b"a=1,a=1", b"a=1, b=2, A=3", b'nonce="x",,NONCE=y'])
 def test_a_name_that_stands_twice_is_refused(rest: bytes) -> None:
-    """Two readers could take two different values, so nobody gets one."""
+    """Two parsers could choose different values, so the list is an error."""
     with pytest.raises(WireError, match=r"^duplicate auth-param$"):
         auth_params(rest)
 
 
 @pytest.mark.rfc("limits-1")
 def test_a_list_of_the_limit_is_read_and_one_element_more_is_not() -> None:
-    """The limit is inclusive."""
+    """``MAX_PARAMS`` elements are accepted."""
     names = [b"p%d=1" % number for number in range(MAX_PARAMS + 1)]
 
     assert len(auth_params(b",".join(names[:MAX_PARAMS]))) == MAX_PARAMS
@@ -209,7 +209,7 @@ def test_a_list_of_the_limit_is_read_and_one_element_more_is_not() -> None:
 
 
 def test_empty_elements_count() -> None:
-    """Commas alone cannot keep the reader busy."""
+    """A field of commas alone runs into the limit too."""
     assert auth_params(b"," * (MAX_PARAMS - 1)) == {}
     with pytest.raises(WireError, match=r"^too many auth-params$"):
         auth_params(b"," * MAX_PARAMS)

@@ -52,7 +52,7 @@ from authguard.state.nonce_store import NonceStore
 from authguard.validation import check_seconds
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
-from authguard.wire.digest import DigestCredentials, expected, resource, session
+from authguard.wire.digest import DigestCredentials, expected_response, resource, session
 from authguard.wire.grammar import WireError
 from authguard.wire.nonce import Nonce
 
@@ -155,7 +155,9 @@ class Digest(Scheme):
         a1 = (made_up if account is None else account.ha1).encode("ascii")
         if algorithm.session:
             a1 = session(algorithm.hashed, a1, sent.nonce, sent.cnonce)
-        fits = hmac.compare_digest(expected(algorithm.hashed, a1, sent, request.method.encode(), entity), sent.response)
+        fits = hmac.compare_digest(
+            expected_response(algorithm.hashed, a1, sent, request.method.encode(), entity), sent.response
+        )
         if account is None or not fits or account.disabled:
             return await self._refused(request, counted, account, fits)
         return await self._left(counted, request) or await self._granted(request, sent, account, a1, counted, moment)
@@ -180,7 +182,7 @@ class Digest(Scheme):
             await self._throttle.allow(counted, request.client)
         claims = {} if account.claims is NO_CLAIMS else account.claims
         principal = Principal.checked(subject, account.roles, account.scopes, claims, None, self.name)
-        rspauth = expected(algorithm.hashed, a1, sent, b"", qop=b"auth")
+        rspauth = expected_response(algorithm.hashed, a1, sent, b"", qop=b"auth")
         # A session's key is of the nonce that it began with (section 3.4.2), so that one goes on with that.
         info = sent.authentication_info(
             rspauth, None if algorithm.session else self._nonce_service.after(nonce, moment.now)
