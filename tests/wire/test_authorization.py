@@ -192,7 +192,7 @@ def test_nothing_between_auth_params_is_skipped(rest: bytes) -> None:
 
 @pytest.mark.rfc("9110-5")
 @pytest.mark.parametrize("rest", [b"a=1,a=1", b"a=1, b=2, A=3", b'nonce="x",,NONCE=y'])
-def test_a_name_that_stands_twice_is_refused(rest: bytes) -> None:
+def test_a_name_that_is_listed_twice_is_refused(rest: bytes) -> None:
     """Two parsers could choose different values, so the list is an error."""
     with pytest.raises(WireError, match=r"^duplicate auth-param$"):
         auth_params(rest)

@@ -1,4 +1,4 @@
-"""The grammar of Digest: what clients write, what is refused, what comes back, and what a uri names."""
+"""The parser of Digest credentials: what clients send, what is refused, round trips, and the parts of a uri."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from authguard.wire.digest import DigestCredentials, resource
 from authguard.wire.grammar import WireError
 from tests.wire.test_linearity import steps
 
-# --- What clients write -----------------------------------------------------------------------------------------------
+# --- What clients send ------------------------------------------------------------------------------------------------
 
 RESPONSE = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
 GOOD = {
@@ -32,27 +32,27 @@ GOOD = {
 
 
 def field(*more: str, **changes: str | None) -> bytes:
-    """What a client writes: good but for the changes, in octets; None leaves a parameter out."""
+    """The parameters that a client sends: ``GOOD`` with the changes, then ``more``. None leaves a parameter out."""
     pairs = {**GOOD, **changes}
     written = [f"{name}={value}" for name, value in pairs.items() if value is not None]
     return ", ".join([*written, *more]).encode("latin-1")
 
 
 def read(*more: str, **changes: str | None) -> DigestCredentials:
-    """What is made of it."""
+    """The credentials that these parameters are parsed into."""
     return DigestCredentials.from_auth_params(field(*more, **changes))
 
 
-def problem(octets: bytes) -> str:
-    """Why it is refused."""
+def problem(params: bytes) -> str:
+    """The problem that these parameters are refused with."""
     with pytest.raises(WireError) as caught:
-        DigestCredentials.from_auth_params(octets)
+        DigestCredentials.from_auth_params(params)
     assert caught.value.__context__ is None
     return caught.value.problem
 
 
-def test_what_is_told_is_told_without_its_quotes() -> None:
-    """The algorithm is MD5 where none is named, and there need be no opaque."""
+def test_values_are_returned_without_quotes() -> None:
+    """Without ``algorithm`` it is MD5; ``opaque`` is optional."""
     assert read() == DigestCredentials(
         "alice", b"orders", b"n0", b"/", RESPONSE.encode(), b"auth", b"c0", b"00000001", "MD5", None, False
     )
@@ -61,22 +61,22 @@ def test_what_is_told_is_told_without_its_quotes() -> None:
 @pytest.mark.rfc("7616-7", "7616-8")
 @pytest.mark.parametrize("name", ["algorithm", "qop", "nc"])
 def test_quotes_say_nothing(name: str) -> None:
-    """Pain 55: requests and curl write with quotes what others write without."""
+    """Pain 55: requests and curl quote values that other clients send as tokens."""
     value = {"algorithm": "SHA-256", **GOOD}[name]
 
     assert read(**{name: f'"{value}"'}) == read(**{name: value})
 
 
 def test_unknown_parameters_are_ignored_and_so_is_the_case_of_names() -> None:
-    """RFC 9110 section 11.2."""
+    """RFC 9110 section 11.2: parameter names are case-insensitive."""
     assert read('auth-param="x"', "stale=true", nonce=None, realm=None, REALM='"orders"', Nonce='"n0"') == read()
 
 
-def test_quotes_and_commas_within_quotes_are_the_values_own() -> None:
-    """Escapes are undone, and what is digested is what they stood for."""
-    sent = read(username=r'"a\"li\\ce, qop=none"', realm=r'"or\ders"', uri='"/?a,b=\\"c\\", d"', cnonce=r'"\""')
+def test_quotes_and_commas_within_quotes_belong_to_the_value() -> None:
+    """Escapes are removed before anything is hashed."""
+    credentials = read(username=r'"a\"li\\ce, qop=none"', realm=r'"or\ders"', uri='"/?a,b=\\"c\\", d"', cnonce=r'"\""')
 
-    assert (sent.username, sent.realm, sent.uri, sent.cnonce) == (
+    assert (credentials.username, credentials.realm, credentials.uri, credentials.cnonce) == (
         r'a"li\ce, qop=none',
         b"orders",
         b'/?a,b="c", d',
@@ -95,7 +95,7 @@ def test_quotes_and_commas_within_quotes_are_the_values_own() -> None:
     ],
 )
 def test_names_are_utf_8_in_nfc(written: str, name: str) -> None:
-    """Section 4."""
+    """RFC 7616 section 4: decomposed names are composed, and any character outside the controls is accepted."""
     assert read(username=written).username == name
 
 
@@ -111,13 +111,13 @@ EXTENDED = [
 @pytest.mark.rfc("7616-7")
 @pytest.mark.parametrize(("written", "name"), EXTENDED)
 def test_extended_names_are_those_of_rfc_8187(written: str, name: str) -> None:
-    """``username*``, in UTF-8 alone, with a language or without."""
+    """``username*`` is accepted in UTF-8 only, with or without a language tag."""
     assert read(f"username*={written}", username=None).username == name
 
 
 @pytest.mark.rfc("7616-12")
 def test_a_hashed_name_is_in_lower_case() -> None:
-    """As stores look it up; of 32 digits or 64."""
+    """A hash of 32 or 64 digits is converted to lower case, because stores look it up so."""
     assert read("userhash=true", username=f'"{RESPONSE.upper()}"').username == RESPONSE
     assert read("userhash=TRUE", username=f'"{"A" * 32}"').hashed
     assert not read("userhash=false").hashed
@@ -125,12 +125,12 @@ def test_a_hashed_name_is_in_lower_case() -> None:
 
 @pytest.mark.rfc("7616-17")
 def test_a_response_may_be_in_upper_case() -> None:
-    """Section 3.2 says lower case; upper case says the same."""
+    """RFC 7616 section 3.2 requires lower case; upper case is accepted and has the same meaning."""
     assert read(response=f'"{RESPONSE.upper()}"') == read()
 
 
-def test_the_algorithm_is_compared_without_regard_to_case_and_to_no_more() -> None:
-    """In octets: in text, one letter of Latin-1 would be two in upper case."""
+def test_only_ascii_letters_of_the_algorithm_are_upper_cased() -> None:
+    """The bytes are upper-cased: as text, "ß" would become "SS"."""
     assert read("algorithm=sha-256-Sess").algorithm == "SHA-256-SESS"
     assert read('algorithm="MD5-se\u00df"').algorithm == "MD5-SE\u00df"
 
@@ -139,7 +139,7 @@ def test_the_algorithm_is_compared_without_regard_to_case_and_to_no_more() -> No
     ("written", "count"), [("00000001", 1), ("0000000a", 10), ("0000000A", 10), ("ffffffff", 2**32 - 1)]
 )
 def test_the_count_is_hexadecimal(written: str, count: int) -> None:
-    """What is digested is what was written, whatever its case."""
+    """``nc`` keeps the case that the client sent, because it is hashed; ``count`` is the number."""
     assert (read(nc=written).count, read(nc=written).nc) == (count, written.encode())
 
 
@@ -149,14 +149,14 @@ def test_the_count_is_hexadecimal(written: str, count: int) -> None:
 @pytest.mark.rfc("7616-7")
 @pytest.mark.parametrize("name", ["realm", "nonce", "uri", "response", "qop", "cnonce", "nc", "username"])
 def test_what_must_be_there_is_there_and_not_empty(name: str) -> None:
-    """The form of RFC 2069 has no qop, and is refused."""
+    """A missing parameter is refused, and so is an empty one. That includes RFC 2069, which has no ``qop``."""
     assert problem(field(**{name: None})) == f"no {name}"
     assert problem(field(**{name: '""'})) == f"no {name}"
 
 
 @pytest.mark.parametrize("name", [*GOOD, "Nonce", "URI"])
-def test_nothing_stands_twice(name: str) -> None:
-    """Pain 55: not the same value either."""
+def test_a_parameter_that_is_listed_twice_is_refused(name: str) -> None:
+    """Pain 55: even if both values are equal."""
     assert problem(field(f"{name}={GOOD[name.lower()]}")) == "duplicate auth-param"
 
 
@@ -165,7 +165,7 @@ def test_nothing_stands_twice(name: str) -> None:
     "nc", ["1", "0000001", "000000001", "0x000001", "0000000g", "+0000001", '" 0000001"', "-0000001"]
 )
 def test_a_count_has_eight_digits(nc: str) -> None:
-    """Neither more nor fewer, and nothing that Python would take for a number."""
+    """Other lengths are refused, and so are other spellings that ``int`` accepts."""
     assert problem(field(nc=nc)) == "nc is not eight hexadecimal digits"
 
 
@@ -205,13 +205,13 @@ MALFORMED: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.rfc("7616-7")
-@pytest.mark.parametrize(("octets", "wanted"), MALFORMED)
-def test_what_is_out_of_the_grammar_is_refused(octets: bytes, wanted: str) -> None:
-    """Each with its own problem, which quotes nothing of it."""
-    assert problem(octets) == wanted
+@pytest.mark.parametrize(("params", "expected"), MALFORMED)
+def test_what_is_out_of_the_grammar_is_refused(params: bytes, expected: str) -> None:
+    """Each kind of error has its own problem, a constant that quotes none of the input."""
+    assert problem(params) == expected
 
 
-# lighttpd, tests/mod-auth.t; its lines are folded, and a fold is read as spaces (RFC 9112 section 5.2).
+# From lighttpd, tests/mod-auth.t. Its lines are folded, and a fold is read as spaces (RFC 9112 section 5.2).
 STALE = b'username="jan", realm="download archiv", nonce="b3b26457000000003a9b34a3cd56d26e48a52a498ac9765d4b",      '
 CRASHES: list[tuple[bytes, bytes, str]] = [
     (
@@ -232,30 +232,30 @@ CRASHES: list[tuple[bytes, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "folded", "wanted"), CRASHES)
-def test_what_crashed_others_is_refused(line: bytes, folded: bytes, wanted: str) -> None:
-    """Without a qop, without an nc, without a cnonce."""
-    assert problem(line + folded) == wanted
+@pytest.mark.parametrize(("line", "continuation", "expected"), CRASHES)
+def test_fields_that_crashed_lighttpd_are_refused(line: bytes, continuation: bytes, expected: str) -> None:
+    """Its regression tests: credentials without qop, without nc, or without cnonce."""
+    assert problem(line + continuation) == expected
 
 
 @pytest.mark.parametrize("present", range(7))
-def test_qop_nc_and_cnonce_are_there_together_or_not_at_all(present: int) -> None:
-    """Tomcat's TestDigestAuthenticator, testInvalidQopCombo1 to 6, and testValidNoQop, which is no longer valid."""
+def test_qop_nc_and_cnonce_are_all_required(present: int) -> None:
+    """Tomcat's TestDigestAuthenticator: testInvalidQopCombo1 to 6, and testValidNoQop, which RFC 7616 made invalid."""
     missing = {name: None for bit, name in enumerate(("qop", "cnonce", "nc")) if not present >> bit & 1}
 
     assert problem(field(**missing)) == f"no {next(iter(missing))}"
 
 
-# --- Written, and read again ------------------------------------------------------------------------------------------
+# --- Round trips ------------------------------------------------------------------------------------------------------
 
 values = st.binary(min_size=1, max_size=20).map(
-    lambda octets: bytes(octet for octet in octets if octet in {9, 32} or 32 < octet != 127) or b"x"
+    lambda data: bytes(byte for byte in data if byte in {9, 32} or 32 < byte != 127) or b"x"
 )
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).map(
     lambda text: unicodedata.normalize("NFC", text)
 )
 digits = st.sampled_from([32, 64]).flatmap(lambda size: st.text("0123456789abcdef", min_size=size, max_size=size))
-told = st.builds(
+all_credentials = st.builds(
     DigestCredentials,
     username=names,
     realm=values,
@@ -265,49 +265,49 @@ told = st.builds(
     qop=values,
     cnonce=values,
     nc=st.integers(1, 2**32 - 1).map(lambda count: b"%08x" % count),
-    algorithm=values.map(lambda octets: octets.upper().decode("latin-1")),
+    algorithm=values.map(lambda value: value.upper().decode("latin-1")),
     opaque=st.none() | values,
 )
-unhurried = settings(deadline=None)
+no_deadline = settings(deadline=None)
 
 
-@unhurried
-@given(told, st.booleans(), digits)
-def test_what_is_written_is_read(sent: DigestCredentials, hashed: bool, name: str) -> None:
-    """``from_auth_params`` is the reverse of ``to_auth_params``, whatever octets a field may have."""
-    sent = replace(sent, hashed=True, username=name) if hashed else sent
+@no_deadline
+@given(all_credentials, st.booleans(), digits)
+def test_credentials_survive_a_round_trip(credentials: DigestCredentials, hashed: bool, name: str) -> None:
+    """``from_auth_params`` is the reverse of ``to_auth_params``, for every byte that a field may contain."""
+    credentials = replace(credentials, hashed=True, username=name) if hashed else credentials
 
-    assert DigestCredentials.from_auth_params(sent.to_auth_params()) == sent
+    assert DigestCredentials.from_auth_params(credentials.to_auth_params()) == credentials
 
 
-@unhurried
-@given(told, st.none() | st.text("abcdefghij-_0123", min_size=48, max_size=48))
+@no_deadline
+@given(all_credentials, st.none() | st.text("abcdefghij-_0123", min_size=48, max_size=48))
 def test_an_authentication_info_can_be_sent_whatever_the_client_chose(
-    sent: DigestCredentials, nextnonce: str | None
+    credentials: DigestCredentials, nextnonce: str | None
 ) -> None:
-    """7616-14: quotes and backslashes in a cnonce come back escaped, and nothing ends the field."""
-    value = sent.authentication_info(b"0" * 64, nextnonce)
+    """7616-14: quotes and backslashes in a cnonce are escaped, so no client can end the field early."""
+    value = credentials.authentication_info(b"0" * 64, nextnonce)
 
-    found = auth_params(value)
-    following = {} if nextnonce is None else {"nextnonce": nextnonce.encode()}
-    assert found == {**following, "rspauth": b"0" * 64, "qop": b"auth", "cnonce": sent.cnonce, "nc": sent.nc}
-    assert not any(octet < 32 and octet != 9 for octet in value)
+    next_params = {} if nextnonce is None else {"nextnonce": nextnonce.encode()}
+    echoed = {"cnonce": credentials.cnonce, "nc": credentials.nc}
+    assert auth_params(value) == {**next_params, "rspauth": b"0" * 64, "qop": b"auth", **echoed}
+    assert not any(byte < 32 and byte != 9 for byte in value)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.data())
-def test_nothing_but_a_wire_error_comes_of_any_octets(data: st.DataObject) -> None:
-    """Also where only some of a good field is replaced."""
-    octets = bytearray(field("algorithm=SHA-256", "userhash=false", "opaque=x"))
-    for place in data.draw(st.lists(st.integers(0, len(octets) - 1), max_size=4)):
-        octets[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
-    mutilated = bytes(octets)
+def test_damaged_credentials_raise_nothing_but_a_wire_error(data: st.DataObject) -> None:
+    """With a few bytes replaced, the parser raises ``WireError``, or its result survives a round trip."""
+    buffer = bytearray(field("algorithm=SHA-256", "userhash=false", "opaque=x"))
+    for position in data.draw(st.lists(st.integers(0, len(buffer) - 1), max_size=4)):
+        buffer[position : position + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    damaged = bytes(buffer)
 
     try:
-        sent = DigestCredentials.from_auth_params(mutilated)
+        credentials = DigestCredentials.from_auth_params(damaged)
     except WireError:
         return
-    assert DigestCredentials.from_auth_params(sent.to_auth_params()) == sent
+    assert DigestCredentials.from_auth_params(credentials.to_auth_params()) == credentials
 
 
 HOSTILE: list[Callable[[int], bytes]] = [
@@ -323,14 +323,14 @@ HOSTILE: list[Callable[[int], bytes]] = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_no_field_costs_more_than_its_length(hostile: Callable[[int], bytes]) -> None:
-    """In calls; that no pattern reads an octet twice is shown for all patterns at once."""
+def test_the_cost_of_a_field_is_linear_in_its_length(hostile: Callable[[int], bytes]) -> None:
+    """The number of calls grows no faster than the input. ``test_linearity`` shows the same for the patterns."""
     at_n, at_2n, at_4n = (steps(DigestCredentials.from_auth_params, hostile(n)) for n in (4096, 8192, 16384))
 
     assert at_4n - at_2n <= 2 * (at_2n - at_n)
 
 
-# --- What is named ----------------------------------------------------------------------------------------------------
+# --- The parts of a uri -----------------------------------------------------------------------------------------------
 
 RESOURCES = [
     (b"/a", b"/a"),
@@ -359,22 +359,22 @@ RESOURCES = [
 
 
 @pytest.mark.rfc("7616-10")
-@pytest.mark.parametrize(("uri", "named"), RESOURCES)
-def test_scheme_authority_and_a_bare_question_mark_are_dropped_and_nothing_else(uri: bytes, named: bytes) -> None:
-    """Pain 17: neither is the path decoded, nor are two slashes one, and the query stays."""
-    assert resource(uri) == named
+@pytest.mark.parametrize(("uri", "expected"), RESOURCES)
+def test_scheme_authority_and_a_bare_question_mark_are_dropped_and_nothing_else(uri: bytes, expected: bytes) -> None:
+    """Pain 17: the path is not decoded, double slashes are not merged, and the query is kept."""
+    assert resource(uri) == expected
 
 
 def test_no_secret_is_in_the_repr() -> None:
-    """What could be used again, or guessed from, is not shown."""
-    sent = read(nonce='"S3CR3Tnonce"', cnonce='"S3CR3Tcnonce"')
+    """The repr hides what could be replayed or used to guess the password."""
+    credentials = read(nonce='"S3CR3Tnonce"', cnonce='"S3CR3Tcnonce"')
 
-    assert "S3CR3T" not in repr(sent)
-    assert RESPONSE not in repr(sent)
+    assert "S3CR3T" not in repr(credentials)
+    assert RESPONSE not in repr(credentials)
 
 
-def test_a_challenge_like_value_is_what_a_challenge_reads() -> None:
-    """The answer's field has the same grammar as a challenge's parameters, so clients read it alike."""
+def test_authentication_info_has_the_grammar_of_challenge_parameters() -> None:
+    """Clients can parse ``Authentication-Info`` with the parser that they use for challenges."""
     info = read(cnonce=r'"a\"b"').authentication_info(b"0" * 64)
 
     assert Challenge.from_header(b"Info " + info).get("cnonce") == 'a"b'

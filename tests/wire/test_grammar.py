@@ -34,68 +34,68 @@ PATTERNS = {
 }
 
 
-def _says_abnf(rule: str, octets: bytes) -> bool:
+def _matches_abnf(rule: str, data: bytes) -> bool:
     try:
-        rfc9110.Rule(rule).parse_all(octets.decode("latin-1"))
+        rfc9110.Rule(rule).parse_all(data.decode("latin-1"))
     except ParseError:
         return False
     return True
 
 
 @pytest.mark.parametrize("rule", PATTERNS)
-def test_every_single_octet_matches_as_the_rfc_says(rule: str) -> None:
-    """For each of the 256 octets alone, our pattern and the RFC's own ABNF agree."""
-    octets = [bytes([octet]) for octet in range(256)]
+def test_every_single_byte_matches_as_in_the_rfc(rule: str) -> None:
+    """For each of the 256 one-byte inputs, our pattern and the RFC's own ABNF agree."""
+    inputs = [bytes([byte]) for byte in range(256)]
 
-    ours = [octet for octet in octets if PATTERNS[rule].fullmatch(octet)]
+    matched = [data for data in inputs if PATTERNS[rule].fullmatch(data)]
 
-    assert ours == [octet for octet in octets if _says_abnf(rule, octet)]
+    assert matched == [data for data in inputs if _matches_abnf(rule, data)]
 
 
 @pytest.mark.parametrize("rule", ["token", "token68", "quoted-string", "quoted-pair", "auth-param"])
 @pytest.mark.parametrize("template", [b"a%ba", b'"%b"', b'"\\%b"', b"\\%b", b'a="%b"', b"a=%b", b"a%b=b", b"%b=b"])
-def test_every_octet_in_its_place_matches_as_the_rfc_says(rule: str, template: bytes) -> None:
-    """Inside a token, a quoted-string, a quoted-pair or an auth-param, each octet is judged as the ABNF judges it."""
-    texts = [template % bytes([octet]) for octet in range(256)]
+def test_every_byte_in_context_matches_as_in_the_rfc(rule: str, template: bytes) -> None:
+    """Inside a token, a quoted-string, a quoted-pair or an auth-param, our pattern and the ABNF agree on each byte."""
+    inputs = [template % bytes([byte]) for byte in range(256)]
 
-    ours = [text for text in texts if PATTERNS[rule].fullmatch(text)]
+    matched = [data for data in inputs if PATTERNS[rule].fullmatch(data)]
 
-    assert ours == [text for text in texts if _says_abnf(rule, text)]
+    assert matched == [data for data in inputs if _matches_abnf(rule, data)]
 
 
 def test_a_final_newline_is_not_overlooked() -> None:
-    """No pattern lets a newline by at its end, which ``$`` would."""
+    """No pattern accepts a newline at the end of the input, as ``$`` would."""
     matched = [rule for rule, pattern in PATTERNS.items() if pattern.fullmatch(b"a\n") or pattern.fullmatch(b'a="b"\n')]
 
     assert matched == []
 
 
-def test_text_outside_ascii_is_no_token() -> None:
-    """A character that has no place in a token is none because some encoding would give it one octet."""
+def test_text_outside_ascii_is_not_a_token() -> None:
+    """``is_token`` accepts only the characters of the RFC, and no look-alikes outside ASCII."""
     assert [is_token(text) for text in ("realm", "", "a b", "ré", "\u212aid", "a\n")] == [True] + [False] * 5
 
 
-def test_a_wire_error_says_its_problem_and_nothing_else() -> None:
-    """The text of the error is the constant phrase; the scheme is kept beside it."""
+def test_the_text_of_a_wire_error_is_its_problem() -> None:
+    """The scheme is an attribute and not part of the text."""
     error = WireError("duplicate auth-param", "digest")
 
     assert (str(error), error.problem, error.scheme) == ("duplicate auth-param", "duplicate auth-param", "digest")
 
 
 def test_a_wire_error_survives_pickling() -> None:
-    """An error that crosses a process keeps its problem and its scheme."""
+    """An error that is sent to another process keeps its problem and its scheme."""
     error = pickle.loads(pickle.dumps(WireError("empty", "basic")))
 
     assert (error.problem, error.scheme) == ("empty", "basic")
 
 
 def test_a_wire_error_is_a_value_error() -> None:
-    """Whoever catches ValueError catches malformed octets."""
+    """``except ValueError`` catches malformed input."""
     assert issubclass(WireError, ValueError)
 
 
-def test_no_problem_is_put_together_from_input() -> None:
-    """Each WireError in the package is raised with a literal phrase, or with one out of a table of literals."""
+def test_no_problem_is_built_from_input() -> None:
+    """Each WireError in the package is raised with a literal phrase, or with one from a table of literals."""
     variable = [
         f"{module.__name__}:{node.lineno}"
         for module in WIRE
@@ -120,8 +120,8 @@ def _is_literal(node: ast.expr, module: ModuleType) -> bool:
             return False
 
 
-def test_nothing_is_searched_for_between_matches() -> None:
-    """No module of the layer uses ``finditer`` or ``findall``, which skip what they do not know."""
+def test_no_input_between_matches_is_skipped() -> None:
+    """No module of the package uses ``finditer`` or ``findall``, because both skip what does not match."""
     used = [module.__name__ for module in WIRE if re.search(r"\.(finditer|findall)\(", inspect.getsource(module))]
 
     assert used == []

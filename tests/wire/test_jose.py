@@ -1,4 +1,4 @@
-"""What was meant for a JWS or a JWE is told apart from an opaque token."""
+"""``is_jose`` tells a damaged JWS or a JWE from an opaque token."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ JWE = b64url(b'{"alg":"dir","enc":"A256GCM"}').encode()
         b64url(b'{"a":1,"a":2}').encode() + b".e30.AA",
     ],
 )
-def test_what_has_a_jose_header_is_no_opaque_token(token: bytes) -> None:
-    """RFC 7515 section 4.1.1, and what begins as one and cannot be read: it is shown to nobody."""
+def test_a_token_with_a_jose_header_is_not_opaque(token: bytes) -> None:
+    """A header as in RFC 7515 section 4.1.1, or an unreadable one, is never sent to an introspection endpoint."""
     assert is_jose(token)
 
 
@@ -41,6 +41,6 @@ def test_what_has_a_jose_header_is_no_opaque_token(token: bytes) -> None:
         b64url(b'"alg"').encode() + b".e30.AA",
     ],
 )
-def test_whatever_else_is_opaque(token: bytes) -> None:
-    """A token without a dot, another format, and signed JSON that is no JWS."""
+def test_every_other_token_is_opaque(token: bytes) -> None:
+    """Opaque are tokens without a dot, tokens of other formats, and signed JSON that is not a JWS."""
     assert not is_jose(token)

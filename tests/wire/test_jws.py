@@ -18,8 +18,8 @@ def _problem_of(token: bytes, limit: int = MAX_TOKEN) -> str:
     return caught.value.problem
 
 
-def test_a_token_is_read() -> None:
-    """Header, claims, signed octets and signature come out of one pass."""
+def test_a_token_is_parsed() -> None:
+    """One call returns header, claims, signing input and signature."""
     assert parse(compact()) == Jws(
         header=JoseHeader(alg="RS256", kid="2026-01", typ="at+jwt", crit=False, b64=False),
         claims={"sub": "alice"},
@@ -29,7 +29,7 @@ def test_a_token_is_read() -> None:
 
 
 def test_the_example_of_rfc_7515_verifies() -> None:
-    """Appendix A.1: the HMAC over what we call the signing input is what we call the signature."""
+    """Appendix A.1: the HMAC of ``signing_input`` equals ``signature``."""
     token = (
         b"eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9"
         b".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
@@ -37,23 +37,23 @@ def test_the_example_of_rfc_7515_verifies() -> None:
     )
     key = urlsafe_b64decode(b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow==")
 
-    read = parse(token)
+    parsed = parse(token)
 
-    assert read.header == JoseHeader(alg="HS256", typ="JWT")
-    assert read.claims == {"iss": "joe", "exp": 1300819380, "http://example.com/is_root": True}
-    assert hmac.digest(key, read.signing_input, "sha256") == read.signature
+    assert parsed.header == JoseHeader(alg="HS256", typ="JWT")
+    assert parsed.claims == {"iss": "joe", "exp": 1300819380, "http://example.com/is_root": True}
+    assert hmac.digest(key, parsed.signing_input, "sha256") == parsed.signature
 
 
-def test_an_unsecured_token_is_read() -> None:
-    """RFC 7519 section 6.1: an empty signature is well formed; to refuse ``none`` has a reason of its own."""
+def test_an_unsecured_token_is_parsed() -> None:
+    """RFC 7519 section 6.1: an empty signature is well-formed. The algorithm ``none`` is refused later."""
     token = (
         b"eyJhbGciOiJub25lIn0"
         b".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
     )
 
-    read = parse(token)
+    parsed = parse(token)
 
-    assert (read.header.alg, read.signature, read.signing_input) == ("none", b"", token[:-1])
+    assert (parsed.header.alg, parsed.signature, parsed.signing_input) == ("none", b"", token[:-1])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_an_unsecured_token_is_read() -> None:
     ],
 )
 def test_a_token_has_three_parts_of_the_right_kind(token: bytes, problem: str) -> None:
-    """Each other number of parts has its own phrase, and an encrypted token is called by its name."""
+    """Each other number of parts has its own problem, and an encrypted token is identified as such."""
     assert _problem_of(token) == problem
 
 
@@ -88,13 +88,13 @@ def test_a_token_has_three_parts_of_the_right_kind(token: bytes, problem: str) -
         b"eyJhbGciOiJIUzI1NiIsImtpZCI6ImtpZC1hZXMtc2lnbiJ9.Zm9v.TD37p4c_0jmreSrBSDmE0F3mYSPtkZ3WrSyI5wb_KTg",
     ],
 )
-def test_a_jws_that_holds_no_claims_is_no_token_of_ours(token: bytes) -> None:
-    """RFC 7515 signs anything; what we read is RFC 7519's, whose payload is a JSON object."""
+def test_a_jws_without_claims_is_refused(token: bytes) -> None:
+    """A JWS can sign any bytes (RFC 7515); a JWT must have a JSON object as its payload (RFC 7519)."""
     assert _problem_of(token) == "not a JSON object in UTF-8"
 
 
-def test_a_token_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
-    """The limit is 8 KiB and inclusive, and the caller may set it."""
+def test_a_token_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    """The limit is 8 KiB, inclusive, and can be set by the caller."""
     token = compact(signature=b"")
     token += b64url(bytes((MAX_TOKEN - len(token)) * 3 // 4))
     token += b"A" * (MAX_TOKEN - len(token))
@@ -108,7 +108,7 @@ def test_a_token_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
 @pytest.mark.rfc("7515-1")
 @pytest.mark.parametrize("part", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("octets", "problem"),
+    ("text", "problem"),
     [
         pytest.param(b"e30=", "base64url with padding", id="padding"),
         pytest.param(b"eyJhIjoxfQ==", "base64url with padding", id="two of padding"),
@@ -119,7 +119,7 @@ def test_a_token_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
         pytest.param(b"e3+0", "not base64url", id="a plus"),
         pytest.param(b"e3/0", "not base64url", id="a slash"),
         pytest.param(b"e3\x000", "not base64url", id="a null"),
-        pytest.param(b"e3\xff0", "not base64url", id="an octet outside ASCII"),
+        pytest.param(b"e3\xff0", "not base64url", id="a byte outside ASCII"),
         pytest.param(b"e30ab", "not base64url", id="one character modulo four"),
         pytest.param(b"e", "not base64url", id="one character"),
         pytest.param(b"eyJh!!!!IjoxfQ", "not base64url", id="four characters that a lenient decoder would skip"),
@@ -130,17 +130,17 @@ def test_a_token_of_the_limit_is_read_and_one_octet_more_is_not() -> None:
         pytest.param(b"eyJhIjoxfR", "not base64url", id="unused bits that are not zero, of four"),
     ],
 )
-def test_each_part_has_one_spelling(part: int, octets: bytes, problem: str) -> None:
-    """Base64url without padding, with the unused bits zero, in each of the three parts."""
+def test_each_part_has_one_spelling(part: int, text: bytes, problem: str) -> None:
+    """Each of the three parts must be base64url without padding and with zero unused bits."""
     parts = compact().split(b".")
-    parts[part] = octets
+    parts[part] = text
 
     assert _problem_of(b".".join(parts)) == problem
 
 
 @pytest.mark.parametrize("remainder", [2, 3])
-def test_only_zero_bits_are_left_unused(remainder: int) -> None:
-    """Of the 64 characters that might stand last, those and only those are taken that an encoder would write."""
+def test_unused_bits_must_be_zero(remainder: int) -> None:
+    """Of the 64 possible last characters, exactly those are accepted that an encoder can write."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     body = compact(signature=b"") + b"A" * (remainder - 1)
     accepted = []
@@ -156,60 +156,60 @@ def test_only_zero_bits_are_left_unused(remainder: int) -> None:
 
 
 @pytest.mark.parametrize("header", [{}, {"typ": "JWT"}, {"ALG": "RS256"}])
-def test_a_header_names_an_algorithm(header: dict[str, object]) -> None:
-    """RFC 7515 section 4.1.1: ``alg`` must be there, spelt so."""
+def test_a_header_must_name_an_algorithm(header: dict[str, object]) -> None:
+    """RFC 7515 section 4.1.1: ``alg`` is required, and case-sensitive."""
     assert _problem_of(compact(header=header)) == "no alg"
 
 
 @pytest.mark.parametrize("name", ["alg", "kid", "typ"])
 @pytest.mark.parametrize("value", [None, 1, True, ["RS256"], {"a": "RS256"}])
 def test_members_of_a_header_are_strings(name: str, value: object) -> None:
-    """Another type is refused, ``null`` too, rather than taken for absent."""
+    """Every other type is refused. ``null`` does not count as absent."""
     assert _problem_of(compact(header={"alg": "RS256", name: value})) == "a header member of the wrong type"
 
 
 @pytest.mark.parametrize("value", [[], ["exp"], ["b64"], None, "exp", False])
 def test_a_critical_extension_is_noticed_whatever_it_holds(value: object) -> None:
-    """Whoever sees ``crit`` set refuses, so no value of it may hide it."""
+    """A token with ``crit`` is refused later, so its mere presence sets the flag, whatever the value."""
     assert parse(compact(header={"alg": "RS256", "crit": value})).header.crit
 
 
 @pytest.mark.parametrize(("value", "noticed"), [(True, False), (False, True), (None, True), (1, True), ("true", True)])
 def test_an_unencoded_payload_is_noticed(value: object, noticed: bool) -> None:
-    """RFC 7797: only ``b64`` that is true, literally, leaves the payload what RFC 7515 signs."""
+    """RFC 7797: every ``b64`` other than the literal ``true`` sets the flag."""
     assert parse(compact(header={"alg": "RS256", "b64": value})).header.b64 is noticed
 
 
 @pytest.mark.rfc("8725-5")
 def test_a_token_does_not_bring_its_own_key() -> None:
-    """RFC 8725 section 3.10: where a key might be found is not even kept."""
+    """RFC 8725 section 3.10: keys and key URLs in the header are discarded while parsing."""
     header = {"alg": "RS256", "jwk": {"kty": "oct", "k": "AA"}, "jku": "https://evil.example", "x5u": "a", "x5c": ["b"]}
 
     assert parse(compact(header=header)).header == JoseHeader(alg="RS256")
 
 
-def test_a_token_does_not_show_what_it_says() -> None:
-    """The representation has the header alone: no claim, no octet that a token could be built from."""
+def test_the_repr_of_a_token_hides_claims_and_signature() -> None:
+    """The repr shows only the header, so that no token can be rebuilt from a log."""
     assert repr(parse(compact(header={"alg": "RS256"}))) == (
         "Jws(header=JoseHeader(alg='RS256', kid=None, typ=None, crit=False, b64=False))"
     )
 
 
-def test_a_header_is_read_once() -> None:
-    """The same octets give the same object."""
+def test_a_parsed_header_is_cached() -> None:
+    """The same bytes give the same object."""
     assert parse(compact()).header is parse(compact(payload={"sub": "bob"})).header
 
 
-def test_two_spellings_of_a_header_are_two_headers() -> None:
-    """What is remembered goes by the octets, not by what they mean."""
-    one, two = (parse(compact(header=header)).header for header in (b'{"alg":"RS256"}', b'{"alg": "RS256"}'))
+def test_two_spellings_of_a_header_are_cached_separately() -> None:
+    """The key of the cache is the bytes, not their meaning."""
+    first, second = (parse(compact(header=header)).header for header in (b'{"alg":"RS256"}', b'{"alg": "RS256"}'))
 
-    assert one == two
-    assert one is not two
+    assert first == second
+    assert first is not second
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """Neither many headers, nor long ones, nor bad ones fill the memory."""
+def test_the_header_cache_is_bounded() -> None:
+    """It holds 256 headers at most, and neither long headers nor bad ones."""
     jws._cached_header.cache_clear()
     long_header = compact(header={"alg": "RS256", "x": "y" * 1024})
     for number in range(300):

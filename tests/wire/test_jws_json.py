@@ -1,4 +1,4 @@
-"""The JSON of a token: one reading, or none."""
+"""The JSON of a token: whatever parsers disagree about is refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from authguard.wire.grammar import WireError
 from authguard.wire.jws import MAX_DEPTH, parse
 from tests.wire.tokens import compact
 
-# Values that JSON readers differ on (RFC 8259), and whether a token may bring them. Written for this file.
-TAKEN = [
+# Values at the edges of RFC 8259, on which JSON parsers differ. Written for this file.
+ACCEPTED = [
     b"{}",
     b'{"":0}',
     b"-0",
@@ -71,29 +71,29 @@ def _problem_of(token: bytes) -> str:
 
 
 def _nested(depth: int) -> bytes:
-    """A payload with objects and arrays in each other, so many in all."""
+    """A payload of this many objects and arrays inside one another."""
     levels = [(b'{"a":', b"}"), (b"[", b"]")] * depth
     opening = [opening for opening, _ in levels[: depth - 1]]
     closing = [closing for _, closing in levels[: depth - 1]]
     return b"".join([b'{"a":', *opening[1:], b"[", b"]", *reversed(closing[1:]), b"}"])
 
 
-@pytest.mark.parametrize("value", TAKEN)
-def test_a_value_with_one_reading_is_taken(value: bytes) -> None:
-    """Whatever RFC 8259 allows and UTF-8 can say may stand in a token."""
+@pytest.mark.parametrize("value", ACCEPTED)
+def test_an_unambiguous_value_is_accepted(value: bytes) -> None:
+    """A token may contain everything that RFC 8259 allows and UTF-8 can encode."""
     assert parse(compact(payload=b'{"v":' + value + b"}")).claims.keys() == {"v"}
 
 
 @pytest.mark.parametrize("value", REFUSED)
-def test_a_value_that_only_some_readers_take_is_refused(value: bytes) -> None:
-    """What JSON readers differ on has no reading here."""
+def test_a_value_that_only_some_parsers_accept_is_refused(value: bytes) -> None:
+    """Two services must not read different claims out of one token."""
     with pytest.raises(WireError):
         parse(compact(payload=b'{"v":' + value + b"}"))
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b'"a"', b"1", b"null", b"true", b"{}{}", b"{} x", b"{", b"}", b"foo"])
 def test_claims_are_one_object(payload: bytes) -> None:
-    """Neither another JSON value nor anything after the object will do, in the claims and in the header."""
+    """Other JSON values, and anything after the object, are refused in the claims and in the header."""
     assert _problem_of(compact(payload=payload)) == "not a JSON object in UTF-8"
     assert _problem_of(compact(header=payload)) == "not a JSON object in UTF-8"
 
@@ -103,12 +103,12 @@ def test_claims_are_one_object(payload: bytes) -> None:
     "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig"]
 )
 def test_json_is_in_utf_8_without_a_byte_order_mark(encoding: str) -> None:
-    """The encoding is not guessed at, as ``json.loads`` would."""
+    """The encoding is not guessed, unlike in ``json.loads``."""
     assert _problem_of(compact(payload='{"sub":"alice"}'.encode(encoding))) == "not a JSON object in UTF-8"
 
 
-def test_whitespace_round_an_object_is_json() -> None:
-    """The four characters that JSON calls whitespace may stand before and after it, and no others."""
+def test_whitespace_around_an_object_is_accepted() -> None:
+    """Only the four whitespace characters of JSON are accepted there."""
     assert parse(compact(payload=b' \t\r\n{"a" : 1}\n')).claims == {"a": 1}
     assert _problem_of(compact(payload=b"\x0b{}")) == "not a JSON object in UTF-8"
     assert _problem_of(compact(payload=b"{}\xc2\xa0")) == "not a JSON object in UTF-8"
@@ -126,31 +126,31 @@ def test_whitespace_round_an_object_is_json() -> None:
         b'{"":1,"":2}',
     ],
 )
-def test_no_name_stands_twice_at_any_depth(payload: bytes) -> None:
-    """However it is spelt, and however deep it stands."""
+def test_no_member_is_listed_twice_at_any_depth(payload: bytes) -> None:
+    """A duplicate member is refused, even if one name is written with an escape, and at every depth."""
     assert _problem_of(compact(payload=payload)) == "duplicate member"
 
 
 @pytest.mark.rfc("7515-2")
-def test_no_name_stands_twice_in_a_header() -> None:
-    """Two algorithms are no algorithm."""
+def test_no_header_member_is_listed_twice() -> None:
+    """A header with two algorithms is refused."""
     assert _problem_of(compact(header=b'{"alg":"none","alg":"RS256"}')) == "duplicate member"
 
 
 @pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
 def test_numbers_that_json_does_not_have_are_refused(constant: bytes) -> None:
-    """Python's reader takes them, ours does not."""
+    """``json.loads`` accepts them; this parser does not."""
     assert _problem_of(compact(payload=b'{"exp":' + constant + b"}")) == "NaN or Infinity, which JSON does not have"
 
 
 def test_a_number_beyond_a_float_is_infinite() -> None:
-    """It is JSON; whoever compares it with a clock has to refuse it."""
+    """It is valid JSON. The check of the time claims has to refuse it."""
     assert parse(compact(payload=b'{"exp":1e400}')).claims == {"exp": math.inf}
 
 
 @pytest.mark.parametrize("digits", [4301, 5000])
 def test_a_number_of_too_many_digits_is_refused(digits: int) -> None:
-    """The interpreter's own limit on digits comes out as ours."""
+    """The interpreter's limit on digits raises ``WireError`` like other malformed JSON."""
     assert _problem_of(compact(payload=b'{"exp":' + b"9" * digits + b"}")) == "not a JSON object in UTF-8"
 
 
@@ -168,8 +168,8 @@ def test_a_number_of_too_many_digits_is_refused(digits: int) -> None:
         (rb'{"a":"\ud7ff\ue000"}', True),
     ],
 )
-def test_half_a_surrogate_pair_is_refused_wherever_it_stands(payload: bytes, accepted: bool) -> None:
-    """Such a string cannot be logged, compared or stored as UTF-8; pairs and escaped backslashes are well."""
+def test_half_a_surrogate_pair_is_refused_everywhere(payload: bytes, accepted: bool) -> None:
+    """Such a string cannot be logged or stored as UTF-8. Complete pairs and escaped backslashes are accepted."""
     token = compact(payload=payload)
 
     if accepted:
@@ -180,7 +180,7 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(payload: bytes, acc
 
 @pytest.mark.rfc("limits-2")
 def test_nesting_is_read_to_the_limit_and_no_deeper() -> None:
-    """Objects and arrays count alike, the outermost one too."""
+    """Objects and arrays both count, including the outermost one."""
     assert parse(compact(payload=_nested(32))).claims
     assert _problem_of(compact(payload=_nested(33))) == "nested too deeply"
 
@@ -191,8 +191,8 @@ def _at_depth(frames: int, token: bytes) -> str:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 2500])
 @pytest.mark.parametrize("frames", [0, 700])
-def test_the_limit_on_nesting_is_ours(depth: int, frames: int) -> None:
-    """How deep in the app the guard was called makes no difference to what it says."""
+def test_the_limit_on_nesting_is_independent_of_the_call_stack(depth: int, frames: int) -> None:
+    """The result is the same at every depth of the call stack, unlike the interpreter's own limit."""
     assert (
         _at_depth(frames, compact(payload=b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"))
         == "nested too deeply"
@@ -209,7 +209,7 @@ def test_the_limit_on_nesting_is_ours(depth: int, frames: int) -> None:
     ],
 )
 def test_brackets_that_do_not_nest_do_not_count(payload: bytes) -> None:
-    """Many brackets are looked at more closely, and what stands in a string is no bracket."""
+    """For many brackets the exact depth is computed, which ignores brackets in strings."""
     assert parse(compact(payload=payload)).claims
 
 
@@ -219,9 +219,9 @@ def test_brackets_that_do_not_nest_do_not_count(payload: bytes) -> None:
         pytest.param(b'{"a":"x' + b"[" * 40, id="a string without an end"),
         pytest.param(b'{"a":"x' + b"[" * 40 + b"\\", id="a string that ends with a backslash"),
         pytest.param(b"]" * 40 + b"[" * 40, id="closed before it is opened"),
-        pytest.param(b'{"a":' + b"[}" * 40 + b"}", id="pairs that do not fit"),
+        pytest.param(b'{"a":' + b"[}" * 40 + b"}", id="pairs that do not match"),
     ],
 )
-def test_brackets_in_what_is_no_json_are_refused_as_no_json(payload: bytes) -> None:
-    """The closer look judges depth alone."""
+def test_many_brackets_in_invalid_json_are_refused_as_invalid_json(payload: bytes) -> None:
+    """The computation of the depth does not report other errors."""
     assert _problem_of(compact(payload=payload)) == "not a JSON object in UTF-8"

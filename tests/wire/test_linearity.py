@@ -1,9 +1,9 @@
-"""That no octets keep the layer busy for longer than their number allows.
+"""The cost of parsing is linear in the length of the input.
 
-Two things are shown. *In Python*: the calls that the interpreter makes, into our functions and into C, grow no faster
-than the input (``steps``). *In C*: a regular expression is one call, whatever it does inside, so its cost is shown by
-its structure (``gives_back``): where no repeat gives back what it took, each octet is read a bounded number of times.
-What is not shown but taken on trust is that ``json``, ``binascii`` and the methods of ``bytes`` read their input once.
+Two things are tested. *In Python*: the number of calls, to Python functions and to C functions, grows no faster than
+the input (``steps``). *In C*: a regular expression is one call, whatever happens inside, so its structure is checked
+instead (``backtracking_parts``): if no repeat can backtrack, each byte is read a bounded number of times. It is
+assumed, and not tested, that ``json``, ``binascii`` and the methods of ``bytes`` read their input once.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from authguard.wire.jws import parse
 from tests.wire.tokens import HEADER, WIRE, b64url, compact
 
 
-def steps(function: Callable[[bytes], object], octets: bytes) -> int:
-    """How many calls are made, of Python functions and of those in C, while the function runs."""
+def steps(function: Callable[[bytes], object], data: bytes) -> int:
+    """The number of calls, of Python and C functions, that are made while the function runs."""
     count = 0
 
-    def note(_frame: object, event: str, _arg: object) -> None:
+    def count_calls(_frame: object, event: str, _arg: object) -> None:
         nonlocal count
         count += event in {"call", "c_call"}
 
     with suppress(WireError):
-        function(octets)  # once unseen: what is done only the first time is no matter of the input
+        function(data)  # a first, uncounted run, because one-time work does not depend on the input
     jws._cached_header.cache_clear()
-    gc.disable()  # its callbacks would be counted too
+    gc.disable()  # gc callbacks would be counted too
     previous = sys.getprofile()
-    sys.setprofile(note)
+    sys.setprofile(count_calls)
     try:
         with suppress(WireError):
-            function(octets)
+            function(data)
     finally:
         sys.setprofile(previous)
         gc.enable()
     return count
 
 
-def _params(octets: bytes) -> object:
-    return auth_params(octets, limit=len(octets))
+def _params(data: bytes) -> object:
+    return auth_params(data, limit=len(data))
 
 
 HOSTILE: list[tuple[Callable[[bytes], object], Callable[[int], bytes]]] = [
@@ -91,7 +91,7 @@ HOSTILE: list[tuple[Callable[[bytes], object], Callable[[int], bytes]]] = [
 def test_steps_grow_no_faster_than_the_input(
     function: Callable[[bytes], object], hostile: Callable[[int], bytes]
 ) -> None:
-    """Twice the octets make at most twice the steps more, and the next doubling too."""
+    """From 512 to 1024 bytes, at most twice as many steps are added as from 256 to 512."""
     at_n, at_2n, at_4n = (steps(function, hostile(n)) for n in (256, 512, 1024))
 
     assert at_4n - at_2n <= 2 * (at_2n - at_n)
@@ -99,29 +99,29 @@ def test_steps_grow_no_faster_than_the_input(
 
 @pytest.mark.parametrize("function", [split, parse])
 def test_what_is_too_long_costs_the_same_whatever_its_length(function: Callable[[bytes], object]) -> None:
-    """Beyond the limit no octet is looked at."""
+    """Input longer than the limit is refused without being read."""
     assert steps(function, b"a." * 10_000) == steps(function, b"a." * 1_000_000) < 10
 
 
-def test_the_count_sees_a_cost_that_is_not_linear() -> None:
-    """The measure itself can fail: a reader that slices its rest at every octet is found out."""
+def test_steps_detects_a_quadratic_cost() -> None:
+    """The measurement can fail: it detects a function that reads its whole rest again at every byte."""
 
-    def slices(octets: bytes) -> None:
-        while octets:
-            for octet in octets:
-                abs(octet)
-            octets = octets[1:]
+    def quadratic(data: bytes) -> None:
+        while data:
+            for byte in data:
+                abs(byte)
+            data = data[1:]
 
-    at_n, at_2n, at_4n = (steps(slices, b"a" * n) for n in (16, 32, 64))
+    at_n, at_2n, at_4n = (steps(quadratic, b"a" * n) for n in (16, 32, 64))
 
     assert at_4n - at_2n > 2 * (at_2n - at_n)
 
 
-def gives_back(pattern: re.Pattern[Any]) -> list[str]:
-    """The parts of a pattern that may read an octet again: what the engine can return to with another choice.
+def backtracking_parts(pattern: re.Pattern[Any]) -> list[str]:
+    """The parts of a pattern where the regex engine can backtrack, and so read a byte again.
 
-    A possessive repeat never does. An optional part, or a repeat of one fixed number, offers no more than one other
-    choice at one place, so it may stand; look-around and references to groups may not.
+    A possessive repeat never backtracks. An optional part, or a repeat of a fixed number, has at most one alternative
+    at each position, so both are allowed. Look-around and references to groups are not.
     """
     return list(_walk(import_module("re._parser").parse(pattern.pattern, pattern.flags & re.DOTALL)))
 
@@ -156,33 +156,33 @@ PATTERNS = {
 
 @pytest.mark.rfc("limits-5")
 @pytest.mark.parametrize("name", PATTERNS)
-def test_no_pattern_reads_an_octet_again(name: str) -> None:
-    """No repeat of any pattern in the layer gives back what it took."""
-    assert gives_back(PATTERNS[name]) == []
+def test_no_pattern_can_backtrack(name: str) -> None:
+    """No pattern of the package contains a repeat that can backtrack."""
+    assert backtracking_parts(PATTERNS[name]) == []
 
 
 @pytest.mark.parametrize(
     "evil", [r"(a+)+b", r"a*a*b", r"(?:a|ab)*c", r"a{2,5}b", r"a*?b", r"(a)\1", r"(?=a*b)a", r"(?<=a)b"]
 )
-def test_the_structure_test_finds_what_may_be_read_again(evil: str) -> None:
-    """The measure itself can fail."""
-    assert gives_back(re.compile(evil)) != []
+def test_backtracking_parts_finds_each_kind_of_backtracking(evil: str) -> None:
+    """The check can fail: each of these patterns is reported."""
+    assert backtracking_parts(re.compile(evil)) != []
 
 
-def test_each_quote_that_may_open_a_string_does() -> None:
-    """The one pattern that is looked for, and not matched at a given place, cannot fail once it has begun.
+def test_the_string_pattern_matches_at_every_quote_that_it_tries() -> None:
+    """``_STRING`` is the only pattern used in a search. It cannot fail after its first character.
 
-    It is a quote followed by nothing that must be there, so no quote is tried in vain, and none twice.
+    It is a quote followed by optional parts only, so no quote is tried in vain, and none is tried twice.
     """
-    begins, *follows = import_module("re._parser").parse(jws._STRING.pattern)
+    first, *rest = import_module("re._parser").parse(jws._STRING.pattern)
 
-    assert begins[1] == ord('"')
+    assert first[1] == ord('"')
     assert jws._STRING.sub(b"", b'"' + b'\\"' * 1000) == b""
-    assert all(argument[0] == 0 for _, argument in follows)
+    assert all(argument[0] == 0 for _, argument in rest)
 
 
-def test_steps_are_counted_at_all() -> None:
-    """A token that is well is read in a few dozen steps."""
+def test_steps_counts_a_plausible_number() -> None:
+    """A valid token is parsed in a few dozen steps."""
     token = compact()
     parse(token)
 

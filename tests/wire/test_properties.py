@@ -30,8 +30,8 @@ tokens = st.text(TCHAR, min_size=1, max_size=12)
 schemes = tokens.map(str.lower)
 whitespace = st.text(" \t", max_size=2)
 printable = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
-field_octets = st.binary(max_size=20).map(
-    lambda octets: bytes(octet for octet in octets if octet in {9, 32} or 32 < octet != 127)
+field_values = st.binary(max_size=20).map(
+    lambda data: bytes(byte for byte in data if byte in {9, 32} or 32 < byte != 127)
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | printable,
@@ -41,35 +41,35 @@ json_values = st.recursive(
 claims = st.dictionaries(printable, json_values, max_size=6)
 
 
-# Time is not what these tests are about, on whatever machine they run.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# These tests must not fail on a slow machine.
+no_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> bool:
     return len({name.lower() for name, _ in pairs}) == len(pairs)
 
 
-# --- what is written is read ------------------------------------------------------------------------------------------
+# --- round trips ------------------------------------------------------------------------------------------------------
 
 
-@unhurried
-@given(schemes, field_octets)
-def test_credentials_come_back(scheme: str, rest: bytes) -> None:
-    """``split`` is the reverse of ``Credentials.to_header`` for a rest without whitespace round it."""
+@no_deadline
+@given(schemes, field_values)
+def test_credentials_survive_a_round_trip(scheme: str, rest: bytes) -> None:
+    """``split`` is the reverse of ``Credentials.to_header``, for a rest without surrounding whitespace."""
     credentials = Credentials(scheme, rest.strip(b" \t"))
 
     assert split(credentials.to_header()) == credentials
 
 
-@unhurried
-@given(st.lists(st.tuples(tokens, field_octets), max_size=5).filter(_distinct), st.data())
-def test_auth_params_come_back(pairs: list[tuple[str, bytes]], data: st.DataObject) -> None:
-    """However a list is spaced, and whichever octets are escaped, names and values are the same."""
+@no_deadline
+@given(st.lists(st.tuples(tokens, field_values), max_size=5).filter(_distinct), st.data())
+def test_auth_params_survive_a_round_trip(pairs: list[tuple[str, bytes]], data: st.DataObject) -> None:
+    """Names and values do not depend on the whitespace in a list, nor on which characters are escaped."""
     elements = []
     for name, value in pairs:
         before, after = data.draw(whitespace), data.draw(whitespace)
         escaped = data.draw(st.sets(st.sampled_from(range(256)))) | set(b'"\\')
-        quoted = b"".join(b"\\" * (octet in escaped) + bytes([octet]) for octet in value)
+        quoted = b"".join(b"\\" * (byte in escaped) + bytes([byte]) for byte in value)
         elements.append(f"{name}{before}={after}".encode() + b'"' + quoted + b'"')
     commas = st.lists(whitespace, min_size=1, max_size=3).map(lambda spaces: ",".join(["", *spaces, ""]))
     written = b"".join(element + data.draw(commas).encode() for element in elements)
@@ -77,12 +77,12 @@ def test_auth_params_come_back(pairs: list[tuple[str, bytes]], data: st.DataObje
     assert auth_params(written) == {name.lower(): value for name, value in pairs}
 
 
-@unhurried
+@no_deadline
 @given(tokens, st.lists(st.tuples(tokens, printable), max_size=5).filter(_distinct), st.data())
-def test_challenges_come_back_and_are_of_rfc_9110(
+def test_challenges_survive_a_round_trip_and_match_the_abnf(
     scheme: str, pairs: list[tuple[str, str]], data: st.DataObject
 ) -> None:
-    """``from_header`` is the reverse of ``to_header``, and the RFC's own grammar takes what was written."""
+    """``from_header`` is the reverse of ``to_header``, and the RFC's own grammar accepts the line."""
     can_be_bare = [name for name, value in pairs if value and set(value) <= set(TCHAR)]
     challenge = Challenge(
         scheme, pairs, data.draw(st.sets(st.sampled_from(can_be_bare)) if can_be_bare else st.just({}))
@@ -94,10 +94,10 @@ def test_challenges_come_back_and_are_of_rfc_9110(
     assert rfc9110.Rule("challenge").parse_all(line.decode("latin-1")).value == line.decode("latin-1")
 
 
-@unhurried
+@no_deadline
 @given(printable, printable)
-def test_user_and_password_come_back(username: str, password: str) -> None:
-    """``from_token68`` is the reverse of ``to_token68``, up to the normal form."""
+def test_user_and_password_survive_a_round_trip(username: str, password: str) -> None:
+    """``from_token68`` is the reverse of ``to_token68``, apart from the normalisation to NFC."""
     username = username.replace(":", "")
     normal = UserPass(unicodedata.normalize("NFC", username), unicodedata.normalize("NFC", password))
 
@@ -106,21 +106,23 @@ def test_user_and_password_come_back(username: str, password: str) -> None:
     assert UserPass.from_token68(token68(written)) == normal
 
 
-@unhurried
+@no_deadline
 @given(claims, st.binary(max_size=64), st.booleans(), st.sampled_from([None, 2]))
-def test_tokens_come_back(payload: dict[str, Any], signature: bytes, ascii_only: bool, indent: int | None) -> None:
-    """Whatever an issuer's JSON looks like, its claims and its signature are read as they were written."""
+def test_tokens_survive_a_round_trip(
+    payload: dict[str, Any], signature: bytes, ascii_only: bool, indent: int | None
+) -> None:
+    """Claims and signature are parsed as they were written, whatever the style of the issuer's JSON."""
     text = json.dumps(payload, ensure_ascii=ascii_only, indent=indent).encode()
 
-    read = parse(compact(payload=text, signature=signature), limit=1 << 20)
+    jws = parse(compact(payload=text, signature=signature), limit=1 << 20)
 
-    assert (read.claims, read.signature) == (payload, signature)
+    assert (jws.claims, jws.signature) == (payload, signature)
 
 
-@unhurried
+@no_deadline
 @given(claims.filter(lambda payload: not {"exp", "nbf", "iat", "iss", "sub", "aud", "jti"} & payload.keys()))
-def test_tokens_of_other_libraries_are_read(payload: dict[str, Any]) -> None:
-    """PyJWT and joserfc write what we read, kid and all."""
+def test_tokens_of_other_libraries_are_parsed(payload: dict[str, Any]) -> None:
+    """Tokens written by PyJWT and joserfc are parsed, including their headers."""
     secret = b"k" * 32
     header = {"alg": "HS256", "kid": "1", "typ": "JWT"}
 
@@ -130,24 +132,24 @@ def test_tokens_of_other_libraries_are_read(payload: dict[str, Any]) -> None:
     ]
 
     for token in written:
-        read = parse(token.encode(), limit=1 << 20)
-        assert (read.header.alg, read.header.kid, read.header.typ, read.claims) == ("HS256", "1", "JWT", payload)
+        jws = parse(token.encode(), limit=1 << 20)
+        assert (jws.header.alg, jws.header.kid, jws.header.typ, jws.claims) == ("HS256", "1", "JWT", payload)
 
 
-# --- what is not of the grammar is refused, and nothing else happens --------------------------------------------------
+# --- malformed input raises WireError and nothing else ----------------------------------------------------------------
 
 
-READERS: dict[str, Callable[[bytes], object]] = {
+PARSERS: dict[str, Callable[[bytes], object]] = {
     "split": split,
     "token68": token68,
     "auth_params": auth_params,
     "challenge": Challenge.from_header,
     "basic": UserPass.from_token68,
-    "basic, encoded": lambda octets: UserPass.from_token68(b64encode(octets)),
+    "basic, encoded": lambda data: UserPass.from_token68(b64encode(data)),
     "jws": parse,
-    "jws, header": lambda octets: parse(compact(header=octets)),
-    "jws, payload": lambda octets: parse(compact(payload=octets)),
-    "jws, value": lambda octets: parse(compact(payload=b'{"a":' + octets + b"}")),
+    "jws, header": lambda data: parse(compact(header=data)),
+    "jws, payload": lambda data: parse(compact(payload=data)),
+    "jws, value": lambda data: parse(compact(payload=b'{"a":' + data + b"}")),
 }
 pieces = st.sampled_from(
     [
@@ -155,19 +157,19 @@ pieces = st.sampled_from(
         *(b" ", b"\t", b"\n", b"\x00", b"\xff", b"9" * 99),
     ]
 )
-octets = st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join)
+arbitrary_bytes = st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join)
 
 
-@pytest.mark.parametrize("reader", READERS)
-@settings(unhurried, max_examples=300)
+@pytest.mark.parametrize("parser", PARSERS)
+@settings(no_deadline, max_examples=300)
 @given(st.data())
-def test_arbitrary_octets_raise_nothing_but_a_wire_error(reader: str, data: st.DataObject) -> None:
-    """Whatever comes in, the one error that comes out says a fixed phrase and holds on to nothing."""
-    given_octets = data.draw(octets)
+def test_arbitrary_bytes_raise_nothing_but_a_wire_error(parser: str, data: st.DataObject) -> None:
+    """The error has no cause, no context and no attributes that could hold input."""
+    text = data.draw(arbitrary_bytes)
     caught: list[WireError] = []
 
     try:
-        READERS[reader](given_octets)
+        PARSERS[parser](text)
     except WireError as error:
         caught.append(error)
 
@@ -177,16 +179,16 @@ def test_arbitrary_octets_raise_nothing_but_a_wire_error(reader: str, data: st.D
 
 @load_grammar_rules([(name, rfc9110.Rule(name)) for name in ("auth-param", "OWS")])
 class Recipient(Rule):
-    """What a recipient must take: RFC 9110 has one form of a list for senders, and this one for recipients."""
+    """What a recipient must accept: RFC 9110 defines one form of a list for senders, and this one for recipients."""
 
     grammar: ClassVar[str | list[str]] = ['auth-params = [ auth-param ] *( OWS "," OWS [ auth-param ] )']
 
 
 @pytest.mark.rfc("9110-5")
-@settings(unhurried, max_examples=500)
+@settings(no_deadline, max_examples=500)
 @given(st.lists(st.sampled_from(["a", "b", "=", '"', "\\", ",", " ", "\t", "é", "\x7f"]), max_size=12).map("".join))
 def test_auth_params_are_those_of_rfc_9110(text: str) -> None:
-    """Our reader takes what the ABNF of section 5.6.1.2 takes, names that stand twice apart, and nothing beside it."""
+    """The parser accepts exactly what the ABNF of section 5.6.1.2 accepts, except for names that are listed twice."""
     try:
         Recipient("auth-params").parse_all(text)
         expected = True
@@ -202,30 +204,30 @@ def test_auth_params_are_those_of_rfc_9110(text: str) -> None:
     assert accepted == expected
 
 
-# --- one token, one spelling ------------------------------------------------------------------------------------------
+# --- one spelling per token ------------------------------------------------------------------------------------------
 
 
-def _read_or_none(token: bytes) -> Jws | None:
+def _parse_or_none(token: bytes) -> Jws | None:
     try:
         return parse(token)
     except WireError:
         return None
 
 
-@unhurried
+@no_deadline
 @given(st.binary(max_size=8), st.data())
 def test_no_change_of_one_character_leaves_a_token_the_same(signature: bytes, data: st.DataObject) -> None:
-    """Replace, insert or drop an octet anywhere: what is read differs in more than its spelling, or nothing is read."""
+    """After replacing, inserting or deleting one byte, the token has other content or is refused."""
     token = compact(signature=signature)
     at = data.draw(st.integers(0, len(token) - 1))
-    octet = data.draw(st.sampled_from([bytes([octet]) for octet in URL64 + b"+/=. \n\x00\xff"]))
+    byte = data.draw(st.sampled_from([bytes([byte]) for byte in URL64 + b"+/=. \n\x00\xff"]))
     changed = data.draw(
         st.sampled_from(
-            [token[:at] + octet + token[at + 1 :], token[:at] + octet + token[at:], token[:at] + token[at + 1 :]]
+            [token[:at] + byte + token[at + 1 :], token[:at] + byte + token[at:], token[:at] + token[at + 1 :]]
         )
     )
 
-    before, after = _read_or_none(token), _read_or_none(changed)
+    before, after = _parse_or_none(token), _parse_or_none(changed)
 
     assert changed == token or before != after
     if after is not None and changed != token:
@@ -234,17 +236,17 @@ def test_no_change_of_one_character_leaves_a_token_the_same(signature: bytes, da
 
 
 def _decode(part: bytes) -> bytes:
-    """What stands in a part, read by way of a signature, where any octets may stand."""
+    """Decode a part of a token, by parsing it as a signature, where any bytes are allowed."""
     return parse(compact(signature=b"") + part).signature
 
 
-@unhurried
+@no_deadline
 @given(st.binary(max_size=12).map(b64url) | st.lists(st.sampled_from(URL64), max_size=12).map(bytes))
-def test_what_base64url_is_read_would_be_written_the_same(part: bytes) -> None:
-    """No two spellings of a part are read as the same octets."""
+def test_decoded_base64url_is_encoded_to_the_same_text(part: bytes) -> None:
+    """No two spellings of a part decode to the same bytes."""
     try:
-        octets = _decode(part)
+        decoded = _decode(part)
     except WireError:
         return
 
-    assert b64url(octets) == part
+    assert b64url(decoded) == part

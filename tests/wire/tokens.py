@@ -1,4 +1,4 @@
-"""How these tests write what they read: tokens, and the vectors beside them."""
+"""Helpers of the wire tests: build tokens, and load test vectors."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ PAYLOAD = b'{"sub":"alice"}'
 SIGNATURE = bytes(range(256))
 
 
-WIRE = [import_module(f"authguard.wire.{found.name}") for found in pkgutil.iter_modules(authguard.wire.__path__)]
+WIRE = [import_module(f"authguard.wire.{module.name}") for module in pkgutil.iter_modules(authguard.wire.__path__)]
 
 
 def vectors(name: str) -> Any:
-    """A file of vectors; it says itself where they come from."""
+    """Load a file of test vectors. The file names its sources."""
     return json.loads((VECTORS / name).read_text(encoding="utf-8"))
 
 
-def b64url(octets: bytes) -> bytes:
-    """Base64url without padding, as the standard library writes it."""
-    return urlsafe_b64encode(octets).rstrip(b"=")
+def b64url(data: bytes) -> bytes:
+    """Encode as base64url without padding, with the standard library."""
+    return urlsafe_b64encode(data).rstrip(b"=")
 
 
 def compact(
@@ -37,6 +37,6 @@ def compact(
     payload: bytes | Mapping[str, object] = PAYLOAD,
     signature: bytes = SIGNATURE,
 ) -> bytes:
-    """A token with exactly these octets in its parts. A mapping is written as JSON."""
+    """Build a token from these parts. A mapping is written as JSON."""
     parts = (header, payload, signature)
     return b".".join(b64url(part if isinstance(part, bytes) else json.dumps(part).encode()) for part in parts)
