@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.support.canary import Ears
 
 CI = os.environ.get("CI") == "true"
 
@@ -39,6 +43,18 @@ class NothingSkips:
             terminalreporter.section("CI=true, and these did not run", red=True)
             for nodeid in self.skipped:
                 terminalreporter.line(nodeid)
+
+
+@pytest.fixture
+def ears() -> Iterator[Ears]:
+    """All logging at DEBUG, for one test."""
+    handler, root = Ears(), logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler
+    root.removeHandler(handler)
+    root.setLevel(before)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -40,8 +40,10 @@ from authguard import (
     via,
 )
 from authguard.reasons import STORE_UNAVAILABLE
-from tests.minting import AUDIENCE, ISSUER, NOW, ec_key, mint, public_pem
-from tests.test_request import TABLE, Badge, Exchange, Plain, drive, fields, http
+from tests.support.asgi import Exchange, drive, fields, http
+from tests.support.clock import NOW
+from tests.support.schemes.badge import TABLE, Badge, Plain
+from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, public_pem
 
 BEARER, PLAIN, BADGE = 'Bearer realm="orders"', 'Plain realm="tests"', 'Badge realm="tests"'
 BARE = [BEARER, PLAIN, BADGE]

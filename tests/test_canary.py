@@ -30,67 +30,11 @@ from authguard.schemes.bearer.scheme import Bearer
 from authguard.schemes.scheme import Carrier, Scheme
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
-from tests.minting import AUDIENCE, ISSUER, NOW, ec_key, mint, raw_token
-from tests.test_request import WRONG, Endpoint, Field, drive, fields, http, websocket
-
-#: The secret. No eight characters of it stand anywhere else.
-CANARY = "Zq7xKw3pVt9mRb2yLc5nHd8fJg4sPa6u"
-SIGNING_KEY = hashlib.sha256(b"signing key").hexdigest()
-WEBHOOK_KEY = hashlib.sha256(b"webhook").hexdigest()
-
-
-def slices(text: str) -> Iterator[str]:
-    """Every eight characters of it."""
-    return (text[start : start + 8] for start in range(len(text) - 7))
-
-
-def encodings(text: str) -> list[str]:
-    """The text, in lower case and in hexadecimal, and what of its Base64 is the same wherever in a text it stands."""
-    shifted = [base64.b64encode(b"\0" * shift + text.encode()).decode()[4:-4] for shift in range(3)]
-    return [
-        text,
-        text.lower(),
-        text.encode().hex(),
-        *shifted,
-        *(part.replace("+", "-").replace("/", "_") for part in shifted),
-    ]
-
-
-SECRETS = {part for secret in (CANARY, SIGNING_KEY, WEBHOOK_KEY) for text in encodings(secret) for part in slices(text)}
-
-
-def leaks(told: str, *more: str) -> list[str]:
-    """What of the secrets stands in the text."""
-    return [part for part in {*SECRETS, *(part for text in more for part in slices(text))} if part in told]
-
-
-class Ears(logging.Handler):
-    """It hears every record of every logger, and writes down all that a handler could."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.heard: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # Times and numbers of threads are the logging module's own, and now and then a run of their digits is a slice.
-        figures = {"created", "msecs", "relativeCreated", "thread", "process"}
-        told = {name: value for name, value in vars(record).items() if name not in figures}
-        self.heard += [record.getMessage(), repr(told)]
-        if record.exc_info:
-            self.heard.append("".join(traceback.format_exception(record.exc_info[1])))
-
-
-@pytest.fixture
-def ears() -> Iterator[Ears]:
-    """All logging at DEBUG, for one test."""
-    handler, root = Ears(), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(before)
-
+from tests.support.asgi import Endpoint, drive, fields, http, websocket
+from tests.support.canary import CANARY, SIGNING_KEY, WEBHOOK_KEY, Ears, leaks
+from tests.support.clock import NOW
+from tests.support.schemes.badge import WRONG, Field
+from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, raw_token
 
 # --- A guard with all that can fail ----------------------------------------------------------------------------------
 

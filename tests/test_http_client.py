@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import httpx2
 import pytest
-from anyio.abc import SocketAttribute, SocketStream
 
 from authguard import (
     Accepted,
@@ -25,65 +20,10 @@ from authguard import (
     http_client,
 )
 from authguard.http_client import MOST, HttpPost, check_url
-from tests.minting import AUDIENCE, ISSUER, NOW
-from tests.schemes.introspecting import CLIENT, OPAQUE, active
-
-GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-
-
-class Server:
-    """Answers each request with the same octets, and remembers what it was sent."""
-
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self.url = ""
-        #: What follows the octets for as long as somebody listens.
-        self.endless = b""
-        #: After so many answers a connection is hung up on as the next request comes.
-        self.patience = 1000
-
-    async def serve(self, stream: SocketStream) -> None:
-        self.connections += 1
-        async with stream:
-            try:
-                for _ in range(self.patience):
-                    if not await self._one(stream):
-                        return
-                    await stream.send(self.octets)
-                    while self.endless:
-                        await stream.send(self.endless)
-                    if b"Connection: close" in self.octets:
-                        return
-                await self._one(stream)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                pass
-
-    async def _one(self, stream: SocketStream) -> bool:
-        request, whole = b"", False
-        while not whole:
-            try:
-                request += await stream.receive()
-            except anyio.EndOfStream:
-                return False
-            head, _, body = request.partition(b"\r\n\r\n")
-            length = re.search(rb"\r\ncontent-length: (\d+)", head.lower())
-            whole = length is not None and len(body) == int(length[1])
-        self.requests.append(request)
-        return True
-
-
-@asynccontextmanager
-async def listening(octets: bytes) -> AsyncIterator[Server]:
-    """A server on a port that the system chose."""
-    server = Server(octets)
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, server.serve)
-        server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/introspect"
-        with anyio.fail_after(20):
-            yield server
-        tasks.cancel_scope.cancel()
+from tests.support.clock import NOW
+from tests.support.schemes.introspection import CLIENT, OPAQUE, active
+from tests.support.servers.raw_server import GOOD, listening
+from tests.support.tokens import AUDIENCE, ISSUER
 
 
 @pytest.mark.peer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import logging
 import warnings
@@ -39,7 +37,7 @@ from authguard.asgi.router_paths import RouterPaths
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError, RequestBodyError
 from authguard.middleware import AuthGuardMiddleware
-from authguard.model import Accepted, Clock, Denied, Outcome, Principal, Rejected
+from authguard.model import Accepted, Clock, Outcome, Principal, Rejected
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, all_roles, role, via
 from authguard.policy.rules import Rule
 from authguard.reasons import Reason
@@ -47,9 +45,10 @@ from authguard.records.record import Record
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Scheme, Service
 from authguard.wire.authorization import Credentials
-from authguard.wire.challenge import Challenge
-from tests.minting import NOW
-from tests.test_request import WRONG, Badge, Endpoint, Exchange, Field, drive, fields, http, websocket
+from tests.support.asgi import Endpoint, Exchange, chunks, drive, fields, http, websocket
+from tests.support.clock import NOW
+from tests.support.schemes.badge import WRONG, Badge
+from tests.support.schemes.webhook import Webhook, signature, signed
 
 BARE = 'Badge realm="tests"'
 ALICE = Principal("alice", roles={"admin"}, scopes={"read"}, scheme="badge")
@@ -711,41 +710,6 @@ async def test_with_cors_outside_denials_can_be_read(caplog: pytest.LogCaptureFi
 
 # --- The body --------------------------------------------------------------------------------------------------------
 
-SECRET = b"of the webhook"
-
-
-class Webhook(Scheme):
-    """A signature over the body, in a field of its own: a scheme as a user writes it."""
-
-    name = "webhook"
-    carrier = Field("webhook", b"x-signature")
-    reads_body = True
-
-    def __init__(self, limit: int = 8) -> None:
-        self.limit = limit
-
-    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
-        body = await request.body(self.limit)
-        if hmac.compare_digest(signature(body).encode(), credentials.rest):
-            return Accepted(Principal("sender"))
-        return Rejected(WRONG)
-
-    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
-        return (Challenge("Webhook"),)
-
-
-def signature(body: bytes) -> str:
-    """What the sender puts into the field."""
-    return hmac.new(SECRET, body, hashlib.sha256).hexdigest()
-
-
-def chunks(*parts: bytes, more: bool = False) -> list[Message]:
-    """The messages of a body."""
-    last = len(parts) - 1
-    return [
-        {"type": "http.request", "body": part, "more_body": more or index < last} for index, part in enumerate(parts)
-    ]
-
 
 class Reader:
     """An app that takes all messages until its body is whole or the client gone."""
@@ -767,11 +731,6 @@ class Reader:
     def body(self) -> bytes:
         """What came."""
         return b"".join(message.get("body", b"") for message in self.messages)
-
-
-def signed(body: bytes) -> Scope:
-    """A request with a signature over this body."""
-    return http(method="POST", headers=fields(x_signature=signature(body)))
 
 
 @pytest.mark.parametrize("parts", [[b""], [b"abcd"], [b"ab", b"", b"cd"], [b"", b"abcdefgh"], [b"abcdefgh", b""]])

@@ -35,8 +35,10 @@ from authguard import (
 )
 from authguard.schemes.bearer.scheme import MAX_CANDIDATES
 from authguard.testing import ManualClock
-from tests.minting import AUDIENCE, ISSUER, NOW, mint, public_pem, rsa_key
-from tests.test_request import Badge, drive, fields, http
+from tests.support.asgi import drive, fields, http
+from tests.support.clock import NOW
+from tests.support.schemes.badge import Badge
+from tests.support.tokens import AUDIENCE, ISSUER, mint, public_pem, rsa_key
 
 WRONG = Reason("badge.wrong", 401)
 

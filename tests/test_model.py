@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Denied, Granted, Moment, Principal, Rejected, Unmet
+from authguard.model import Accepted, Denied, Failure, Granted, Moment, Principal, Rejected
 from authguard.policy.combinators import all_of, any_of
 from authguard.policy.requirements import AUTHENTICATED, role, scopes, step_up, via
 from authguard.policy.rules import Match, Rule
 from authguard.reasons import TOKEN_EXPIRED
 from authguard.validation import check_leeway, check_seconds, functions
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 stamps = st.floats(-1e11, 1e11)
 
@@ -189,7 +189,7 @@ VALUES: list[object] = [
     Principal("a"),
     Accepted(Principal("a")),
     Rejected(TOKEN_EXPIRED),
-    Unmet(TOKEN_EXPIRED),
+    Failure(TOKEN_EXPIRED),
 ]
 VALUES += [Granted(None, AUTHENTICATED), Denied(TOKEN_EXPIRED), Rule("/", AUTHENTICATED), Match(AUTHENTICATED)]
 VALUES += [AUTHENTICATED, role("a"), scopes("a"), via("a"), step_up(acr="a"), all_of(role("a")), any_of(role("a"))]
@@ -216,6 +216,6 @@ def test_outcomes_and_decisions_begin_empty() -> None:
     ]
 
     assert [(dict(value.facts), tuple(value.response_headers)) for value in made] == [({}, ())] * 4
-    assert (dict(Unmet(TOKEN_EXPIRED).facts), Unmet(TOKEN_EXPIRED).missing) == ({}, ())
+    assert (dict(Failure(TOKEN_EXPIRED).facts), Failure(TOKEN_EXPIRED).missing) == ({}, ())
     assert (Denied(TOKEN_EXPIRED).authenticated, Rejected(TOKEN_EXPIRED).authenticated) == (False, False)
     assert Rejected(TOKEN_EXPIRED).facts is not Rejected(TOKEN_EXPIRED).facts

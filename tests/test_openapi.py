@@ -30,7 +30,7 @@ from authguard.model import Denied, Moment
 from authguard.openapi import Operation, describe
 from authguard.policy.requirements import UNLISTED
 from tests.fastapi.users import DirectoryVerifier, Signed, guarded
-from tests.test_request import http
+from tests.support.asgi import http
 
 EMPTY: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}}
 BOTH: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]

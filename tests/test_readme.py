@@ -18,8 +18,8 @@ from authguard import PUBLIC, Issuer, Principal, Reason, Rule, digest_ha1, reaso
 from authguard.fastapi import install
 from authguard.testing import acting_as, pytest_plugin
 from tests.fastapi.users import guarded
-from tests.minting import public_pem, rsa_key
-from tests.readme import README, blocks
+from tests.support.markdown import README, blocks
+from tests.support.tokens import public_pem, rsa_key
 
 QUICK_START, CLAIMS, SERVERS, PASSWORDS, DIGEST, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = blocks(
     "python"
@@ -181,7 +181,7 @@ def test_the_open_block_fails_for_a_route_that_is_added(monkeypatch: pytest.Monk
     """It passes while only what it names is open."""
     from authguard import AUTHENTICATED, PUBLIC, Guard
     from authguard.fastapi import docs, install
-    from tests.test_request import Badge
+    from tests.support.schemes.badge import Badge
 
     app, opened = FastAPI(), [Rule("/health", PUBLIC), Rule("/login", PUBLIC, methods={"POST"})]
     app.get("/health")(app.post("/login")(lambda: None))

@@ -20,8 +20,8 @@ from starlette.websockets import WebSocket
 from authguard import AUTHENTICATED, role
 from authguard.asgi.locks import lock_marker
 from authguard.starlette import requires
-from tests.behind import OPEN, Behind
-from tests.test_request import drive, fields, http, websocket
+from tests.support.asgi import drive, fields, http, websocket
+from tests.support.guards import OPEN, Behind
 
 Lock: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from authguard import ConfigurationError
 from authguard.starlette import requires
-from tests.behind import OPEN, Behind
+from tests.support.guards import OPEN, Behind
 from tests.test_starlette import ADMIN, BOSS, FINE, status
 
 if TYPE_CHECKING:

@@ -32,9 +32,10 @@ from authguard import (
 from authguard import fastapi as on_fastapi
 from authguard import starlette as on_starlette
 from authguard.testing import assert_denied, recording
-from tests.minting import NOW, mint
-from tests.schemes.introspecting import OPAQUE, Server, active, introspection
-from tests.security.door import issuer
+from tests.support.clock import NOW
+from tests.support.schemes.bearer import issuer
+from tests.support.schemes.introspection import OPAQUE, Server, active, introspection
+from tests.support.tokens import mint
 
 GOLD = step_up(acr=["gold", "silver"], max_age=300)
 STALE = 'error="insufficient_user_authentication"'

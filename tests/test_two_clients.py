@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 
 from authguard import AUTHENTICATED, PUBLIC, AccessDenied, AuthGuardMiddleware, Guard, Rule
 from authguard.starlette import requires
-from tests.behind import NOT_OWNER
-from tests.schemes.logins import SpyHasher, basic, memory
+from tests.support.guards import NOT_OWNER
+from tests.support.schemes.basic import SpyHasher, basic, memory
 
 Loop: TypeAlias = Literal["asyncio", "trio"]
 LOOPS: list[tuple[Loop, Loop]] = [("asyncio", "asyncio"), ("trio", "trio"), ("asyncio", "trio")]

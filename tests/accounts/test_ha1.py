@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from authguard.accounts.digest_account import DIGITS, digest_ha1, hash_of
 from authguard.errors import ConfigurationError
-from tests.wire.tokens import vectors
+from tests.support.vectors import vectors
 
 CASES = vectors("htdigest.json")["cases"]
 ALICE = next(case for case in CASES if case["name"] == "alice" and case["algorithm"] == "SHA-256")

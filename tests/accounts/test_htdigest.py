@@ -17,8 +17,9 @@ from authguard.accounts.htdigest import HtdigestFile, _parse, htdigest_line
 from authguard.accounts.watched_file import KEEP, BadFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from tests.accounts.files import Hands, Name, delete, replace, steps, told, write
-from tests.wire.tokens import vectors
+from tests.accounts.file_changes import Name, delete, replace, steps, told, write
+from tests.support.clock import Hands
+from tests.support.vectors import vectors
 
 SHA = "dd9a9f44b49757f4e97383750048c7ef0e82f907ad18deac1ecd094a92993c12"  # alice:orders:correct horse
 MD5 = "676c8fbeaeca47c7fda28384209dcbb9"  # the same

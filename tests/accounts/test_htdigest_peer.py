@@ -8,7 +8,7 @@ import pytest
 
 from authguard.accounts.digest_account import DigestAccount, digest_ha1
 from authguard.accounts.htdigest import HtdigestFile, htdigest_line
-from tests.accounts.files import Hands
+from tests.support.clock import Hands
 
 HTDIGEST = shutil.which("htdigest")
 

@@ -12,8 +12,9 @@ from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import KEEP
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from tests.accounts.files import Hands, Name, delete, replace, steps, told, write
-from tests.wire.tokens import vectors
+from tests.accounts.file_changes import Name, delete, replace, steps, told, write
+from tests.support.clock import Hands
+from tests.support.vectors import vectors
 
 BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"

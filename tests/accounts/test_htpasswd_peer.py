@@ -10,7 +10,7 @@ import pytest
 from authguard.accounts.account import Verdict
 from authguard.accounts.htpasswd import HtpasswdFile
 from authguard.accounts.password_hashes import BY_NAME, LibpassHasher
-from tests.accounts.files import Hands
+from tests.support.clock import Hands
 
 HTPASSWD = shutil.which("htpasswd")
 

@@ -15,7 +15,7 @@ from authguard.accounts import password_hashes
 from authguard.accounts.account import Verdict
 from authguard.accounts.password_hashes import BY_NAME, MAKES, READ, LibpassHasher
 from authguard.errors import ConfigurationError
-from tests.wire.tokens import vectors
+from tests.support.vectors import vectors
 
 CASES = [
     pytest.param(case["format"], case["password"], case["line"].partition(":")[2], id=case["command"][:40])

@@ -15,7 +15,7 @@ from authguard.accounts.memory import UserLookup
 from authguard.errors import BackendUnavailable
 from authguard.reasons import STORE_UNAVAILABLE
 from examples.sql_users import SqlUsers, Table, User, UserRole, make_app
-from tests.accounts.files import until
+from tests.accounts.file_changes import until
 from tests.accounts.postgres import free_port, programs, serving
 
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"

@@ -15,7 +15,8 @@ from authguard.accounts import watched_file
 from authguard.accounts.watched_file import EVERY, KEEP, PATIENCE, SETTLED, BadFile, WatchedFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
-from tests.accounts.files import Hands, delete, replace, rewrite_unseen, told, until, write
+from tests.accounts.file_changes import delete, replace, rewrite_unseen, told, until, write
+from tests.support.clock import Hands
 
 
 class Parser:

@@ -27,9 +27,10 @@ from authguard import (
     Rule,
     via,
 )
-from tests.behind import LEAK, NO_SESSION, NOT_OWNER, OPEN, WHOLE, Behind, Speaking, app_of, denial, kinds
-from tests.places_in_fastapi import PLACES
-from tests.test_request import Badge, Exchange, Plain
+from tests.asgi.denying_apps import PLACES
+from tests.support.asgi import LEAK, WHOLE, Exchange, app_of, kinds
+from tests.support.guards import NO_SESSION, NOT_OWNER, OPEN, Behind, denial
+from tests.support.schemes.badge import Badge, Plain, Speaking
 
 
 def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:

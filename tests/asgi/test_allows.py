@@ -28,9 +28,10 @@ from authguard import (
     scopes,
     via,
 )
-from tests.asgi.test_locks import ROWS, Broken
-from tests.behind import OPEN, Behind
-from tests.test_request import Badge, Plain, drive, http
+from tests.asgi.locked_apps import ROWS, Broken
+from tests.support.asgi import drive, http
+from tests.support.guards import OPEN, Behind
+from tests.support.schemes.badge import Badge, Plain
 
 
 def asking(*requirements: Requirement) -> ASGIApp:

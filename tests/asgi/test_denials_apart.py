@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard import AccessDenied, Rule, role
 from authguard.asgi.request_context import CURRENT, Passage
-from tests.behind import NO_SESSION, OPEN, Behind, app_of, denial, respond
-from tests.test_request import Endpoint, drive, fields, http
+from tests.support.asgi import Endpoint, app_of, drive, fields, http, respond
+from tests.support.guards import NO_SESSION, OPEN, Behind, denial
 
 
 async def _none() -> Message:

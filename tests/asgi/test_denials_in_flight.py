@@ -16,8 +16,8 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from authguard import AccessDenied
-from tests.behind import LEAK, WHOLE, Behind, app_of, denial, kinds, respond, start
-from tests.test_request import Exchange, fields, http
+from tests.support.asgi import LEAK, WHOLE, Exchange, app_of, fields, http, kinds, respond, start
+from tests.support.guards import Behind, denial
 
 
 async def _once_begun(request: Request) -> Response:

@@ -15,8 +15,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from authguard import AccessDenied, allows, role
 from authguard.starlette import requires
-from tests.behind import EITHER, NO_SESSION, OPEN, Behind, Speaking, app_of, denial, kinds
-from tests.test_request import Exchange, drive, fields, websocket
+from tests.support.asgi import Exchange, app_of, drive, fields, kinds, websocket
+from tests.support.guards import EITHER, NO_SESSION, OPEN, Behind, denial
+from tests.support.schemes.badge import Speaking
 
 DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
 CONNECT: Message = {"type": "websocket.connect"}

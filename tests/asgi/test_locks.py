@@ -10,9 +10,8 @@ import anyio.lowlevel
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from authguard import (
     AUTHENTICATED,
@@ -21,12 +20,10 @@ from authguard import (
     AuthRequest,
     BackendUnavailable,
     Credentials,
-    Moment,
     Outcome,
     Principal,
     Requirement,
     Rule,
-    Unmet,
     all_of,
     predicate,
     role,
@@ -35,26 +32,9 @@ from authguard import (
     via,
 )
 from authguard.asgi.locks import Lock
-from authguard.starlette import requires
-from tests.behind import EITHER, OPEN, Behind
-from tests.test_request import Badge, Plain
-
-
-def locked(*requirements: Requirement, path: str = "/") -> ASGIApp:
-    """An app with one route under these locks, the first outermost. It tells whom it is asked by."""
-
-    async def endpoint(request: Request) -> Response:
-        return JSONResponse([request.user.display_name, sorted(request.auth.scopes)])
-
-    guarded: Any = endpoint
-    for requirement in reversed(requirements):
-        guarded = requires(requirement)(guarded)
-    return Starlette(routes=[Route(path, guarded)])
-
-
-ALICE = b'["alice",["authenticated","read","role:admin"]]'
-ROWS = pytest.mark.parametrize("rules", [OPEN, EITHER, []], ids=["public", "optional", "authenticated"])
-
+from tests.asgi.locked_apps import ALICE, ROWS, Broken, locked
+from tests.support.guards import EITHER, OPEN, Behind
+from tests.support.schemes.badge import Badge, Plain
 
 # --- Who is verified, and when ---------------------------------------------------------------------------------------
 
@@ -230,24 +210,6 @@ async def test_what_no_scheme_can_meet_stays_closed(rules: Any, requirement: Req
 
     assert (answer.status, behind.denied) == (503, ["backend.failed"])
     assert "no scheme" in str(behind.records[-1].facts["problem"])
-
-
-class Broken:
-    """A requirement of somebody's own that fails."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
-        raise LookupError
-
-    def schemes(self, every: frozenset[str]) -> frozenset[str]:
-        if self.where == "schemes":
-            raise LookupError
-        return every
-
-    def scopes_named(self) -> tuple[str, ...]:
-        return ()
 
 
 @ROWS

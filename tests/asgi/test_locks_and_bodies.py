@@ -15,9 +15,9 @@ from authguard import AUTHENTICATED
 from authguard.asgi.locks import Lock
 from authguard.asgi.messages import _MOST_KEPT, Body
 from authguard.fastapi import requires
-from tests.behind import OPEN, Behind, app_of, respond
-from tests.test_middleware import Webhook, chunks, signed
-from tests.test_request import Exchange, drive
+from tests.support.asgi import Exchange, app_of, chunks, drive, respond
+from tests.support.guards import OPEN, Behind
+from tests.support.schemes.webhook import Webhook, signed
 
 PARTS = [b"one ", b"", b"two ", b"three"]
 WHOLE = b"".join(PARTS)

@@ -26,11 +26,10 @@ from authguard import (
 )
 from authguard.asgi.locks import Lock
 from authguard.reasons import TOKEN_EXPIRED
-from tests.asgi.test_locks import locked
-from tests.behind import OPEN, Behind
-from tests.minting import NOW
-from tests.schemes.logins import Clock
-from tests.test_request import Badge
+from tests.asgi.locked_apps import locked
+from tests.support.clock import NOW, Clock
+from tests.support.guards import OPEN, Behind
+from tests.support.schemes.badge import Badge
 
 
 def passing(clock: Clock, seconds: float, requirement: Requirement) -> ASGIApp:

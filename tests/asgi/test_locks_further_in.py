@@ -28,9 +28,10 @@ from authguard import (
 )
 from authguard.asgi.locks import Lock, lock
 from authguard.starlette import requires
-from tests.asgi.test_locks import ALICE, ROWS, locked
-from tests.behind import OPEN, Behind, Speaking, app_of, denial, respond
-from tests.test_request import WRONG, Badge, Plain, drive, fields, http
+from tests.asgi.locked_apps import ALICE, ROWS, locked
+from tests.support.asgi import app_of, drive, fields, http, respond
+from tests.support.guards import OPEN, Behind, denial
+from tests.support.schemes.badge import WRONG, Badge, Plain, Speaking
 
 # --- No guard --------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, Secret, role
 from authguard.asgi.router_paths import chain
-from tests.test_request import drive, fields, http
+from tests.support.asgi import drive, fields, http
 
 SCHEME = Bearer(Issuer("i", audience="a", algorithms=["HS256"], keys=Secret(bytes(range(64)))), realm="r")
 RULES = [Rule("/**", PUBLIC), Rule("/admin/**", role("admin")), Rule("/a/{x}/secret", role("one"))]

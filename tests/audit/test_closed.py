@@ -18,7 +18,7 @@ from authguard.audit.audit import assert_closed, audit
 from authguard.fastapi import CurrentPrincipal, install, requires
 from tests.audit.installed import assert_closed as closed
 from tests.audit.installed import installed
-from tests.test_request import Badge
+from tests.support.schemes.badge import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)
 HEALTH = Rule("/health", PUBLIC)

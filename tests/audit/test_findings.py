@@ -48,7 +48,7 @@ from authguard.audit import audit as auditing
 from authguard.audit.findings import CODES, Finding
 from authguard.fastapi import install, requires
 from tests.audit.installed import audit
-from tests.test_request import Badge
+from tests.support.schemes.badge import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)
 

@@ -16,7 +16,7 @@ from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Rule, r
 from authguard import starlette as on_starlette
 from authguard.audit.report import document, short_location
 from tests.audit.installed import audit
-from tests.test_request import Badge
+from tests.support.schemes.badge import Badge
 
 
 async def page(request: Request) -> None:

@@ -26,7 +26,7 @@ from authguard.audit.route_discovery import endpoints
 from authguard.fastapi import CurrentPrincipal, requires
 from authguard.policy.path_pattern import parse_pattern
 from authguard.starlette import requires as locked
-from tests.test_request import Badge
+from tests.support.schemes.badge import Badge
 
 HERE = Path(__file__)
 GUARD = Guard(Badge())

@@ -18,7 +18,7 @@ from authguard.asgi.router_paths import RouterPaths
 from authguard.audit.route_discovery import endpoints
 from authguard.policy.path_pattern import parse_pattern
 from tests.audit.test_route_discovery import GUARD, one, shown
-from tests.test_request import drive, fields, http
+from tests.support.asgi import drive, fields, http
 
 
 async def page(request: Request) -> None:

@@ -20,7 +20,8 @@ from starlette.websockets import WebSocket
 
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Record, Rule
 from authguard.fastapi import install
-from tests.test_request import Badge, drive, fields, http, websocket
+from tests.support.asgi import drive, fields, http, websocket
+from tests.support.schemes.badge import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)
 WIDE = [Rule("/a/**", PUBLIC), Rule("/b/**", PUBLIC)]

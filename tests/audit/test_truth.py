@@ -37,7 +37,8 @@ from authguard.audit.endpoint import ANY_METHOD
 from authguard.audit.rows import RouteEntry
 from authguard.fastapi import CurrentPrincipal, MaybePrincipal, requires
 from authguard.policy.path_pattern import parse_pattern
-from tests.test_request import Badge, drive, fields, http, websocket
+from tests.support.asgi import drive, fields, http, websocket
+from tests.support.schemes.badge import Badge
 
 WHO = {
     name: Principal(name, roles=roles) for name, roles in {"anne": set(), "ed": {"editor"}, "root": {"admin"}}.items()

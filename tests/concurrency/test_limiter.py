@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
-from tests.schemes.logins import at_once, until
+from tests.support.coroutines import at_once, until
 
 
 class Peak:

@@ -11,7 +11,7 @@ import pytest
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable
 from authguard.reasons import HASHING_BUSY
-from tests.schemes.logins import at_once, until
+from tests.support.coroutines import at_once, until
 
 
 class Work:

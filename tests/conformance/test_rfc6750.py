@@ -7,9 +7,10 @@ from urllib.parse import quote
 import pytest
 
 from authguard import AuthGuardMiddleware, Guard, Record
-from tests.minting import NOW, mint
-from tests.security.door import bearer
-from tests.test_request import Endpoint, drive, fields, http
+from tests.support.asgi import Endpoint, drive, fields, http
+from tests.support.clock import NOW
+from tests.support.schemes.bearer import bearer
+from tests.support.tokens import mint
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 

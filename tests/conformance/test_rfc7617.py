@@ -8,8 +8,8 @@ import unicodedata
 import pytest
 
 from authguard import Account, AuthGuardMiddleware, Guard
-from tests.schemes.logins import basic, memory, user_pass
-from tests.test_request import Endpoint, drive, fields, http
+from tests.support.asgi import Endpoint, drive, fields, http
+from tests.support.schemes.basic import basic, memory, user_pass
 
 # What PRECIS (RFC 8264 section 9) leaves out of any string: controls, halves of surrogate pairs, what is unassigned and
 # what is for private use. It leaves out more of names; what is asked for is the least that must be taken.

@@ -9,8 +9,9 @@ import pytest
 from jwt.utils import base64url_decode
 
 from authguard import JWK, PEM, ConfigurationError
-from tests.minting import AUDIENCE, b64url, claims, ec_key, mint, public_pem, raw_token, rsa_key
-from tests.security.door import Door, bearer, issuer
+from tests.support.guards import Door
+from tests.support.schemes.bearer import bearer, issuer
+from tests.support.tokens import AUDIENCE, b64url, claims, ec_key, mint, public_pem, raw_token, rsa_key
 
 #: What an authorization server tells a client of a login (OpenID Connect Core section 2).
 ID_TOKEN: dict[str, Any] = {"nonce": "n-0S6_WzA2Mj", "at_hash": "77QmUPtjPfzWtF2AnpK9RQ", "auth_time": 1_799_999_900}

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from authguard import AuthRequest, Principal, Reason, Rejected, Rule, claim, role, scopes
-from tests.minting import ISSUER, NOW, claims, raw_token, rsa_key
-from tests.security.door import Answer, Door, bearer, issuer
+from tests.support.clock import NOW
+from tests.support.guards import Answer, Door
+from tests.support.schemes.bearer import bearer, issuer
+from tests.support.tokens import ISSUER, claims, raw_token, rsa_key
 
 GOOD: dict[str, Any] = {"client_id": "shop", "jti": "1"}
 ROLES = claim("roles")

@@ -9,8 +9,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from authguard import OPTIONAL, AuthGuardMiddleware, Guard, Rule, role, via
-from tests.schemes.logins import basic, user_pass
-from tests.test_request import Endpoint, drive, fields, http
+from tests.support.asgi import Endpoint, drive, fields, http
+from tests.support.schemes.basic import basic, user_pass
 
 RULES = [
     Rule("/admin", role("admin")),

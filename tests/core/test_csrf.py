@@ -9,7 +9,7 @@ import pytest
 from authguard.core.csrf import check_origins, is_cross_origin, origin_facts
 from authguard.errors import ConfigurationError
 from authguard.model import Header
-from tests.test_request import http, made, websocket
+from tests.support.asgi import http, made, websocket
 
 TRUSTED = check_origins(["https://app.example", "https://app.example:8443"])
 

@@ -13,7 +13,7 @@ import pytest
 
 from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable, ConfigurationError, InvalidSignature
-from authguard.model import Accepted, Decision, Denied, Granted, Header, Moment, Outcome, Principal, Rejected, Unmet
+from authguard.model import Accepted, Decision, Denied, Failure, Granted, Header, Moment, Outcome, Principal, Rejected
 from authguard.policy.combinators import all_of, any_of
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, predicate, role, scopes, step_up, via
 from authguard.policy.rules import Match, Rule
@@ -38,8 +38,9 @@ from authguard.schemes.carriers import AuthorizationField
 from authguard.schemes.scheme import Carrier, Scheme
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
-from tests.minting import NOW
-from tests.test_request import TABLE, WRONG, Badge, Field, Plain, fields, http
+from tests.support.asgi import fields, http
+from tests.support.clock import NOW
+from tests.support.schemes.badge import TABLE, WRONG, Badge, Field, Plain
 
 ALICE = Principal("alice", roles={"admin"}, scopes={"read"}, scheme="badge")
 DISABLED = Reason("account.disabled", 401)
@@ -593,7 +594,7 @@ async def test_a_requirement_of_ones_own_that_fails_closes_the_door() -> None:
     """503, and the request does not pass."""
 
     class Broken:
-        def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+        def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
             raise LookupError("s3cr3t")
 
         def schemes(self, every: frozenset[str]) -> frozenset[str]:

@@ -29,8 +29,9 @@ from authguard import (
 )
 from authguard.fastapi import install, requires
 from authguard.starlette import assert_closed, audit
-from tests.security.door import issuer
-from tests.test_request import Badge, Endpoint, drive, http, websocket
+from tests.support.asgi import Endpoint, drive, http, websocket
+from tests.support.schemes.badge import Badge
+from tests.support.schemes.bearer import issuer
 
 URL = "https://api.example/orders"
 PATH = "/.well-known/oauth-protected-resource/orders"

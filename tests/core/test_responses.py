@@ -22,7 +22,8 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.wire.challenge import Challenge
-from tests.test_request import Badge, Plain, http, made
+from tests.support.asgi import http, made
+from tests.support.schemes.badge import Badge, Plain
 
 EVERY = frozenset({"badge", "other", "plain"})
 

@@ -12,8 +12,8 @@ import pytest
 from authguard import BackendUnavailable, Guard, Service
 from authguard.model import Clock
 from authguard.reasons import KEYS_UNAVAILABLE
-from tests.schemes.logins import basic
-from tests.test_request import Badge
+from tests.support.schemes.badge import Badge
+from tests.support.schemes.basic import basic
 
 
 class Ran(Service):

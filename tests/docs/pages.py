@@ -14,8 +14,8 @@ from flask import Flask
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from tests.minting import mint
-from tests.readme import DOCS, blocks
+from tests.support.markdown import DOCS, blocks
+from tests.support.tokens import mint
 
 SECRET = "b5c1e07d9a6f42e3b18470d2c69fa53e"
 

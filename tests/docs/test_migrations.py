@@ -28,8 +28,8 @@ from authguard.fastapi import install
 from authguard.starlette import assert_closed, audit
 from tests.docs.pages import SECRET, Row, Sent, answer, each, programs, rows, run, token
 from tests.examples.callers import hash_of
-from tests.minting import public_pem, rsa_key
-from tests.readme import DOCS
+from tests.support.markdown import DOCS
+from tests.support.tokens import public_pem, rsa_key
 
 STARLETTE, FASTAPI, FLASK, USERS = (
     "from-starlette",

@@ -10,7 +10,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from tests.minting import mint, public_pem, rsa_key
+from tests.support.tokens import mint, public_pem, rsa_key
 
 PUBLIC_KEY = public_pem(rsa_key(2048, 0)).decode()
 PARTNER_KEY = public_pem(rsa_key(2048, 1)).decode()

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from authguard import ConfigurationError
 from tests.examples.callers import reasons
 from tests.examples.conftest import Start
-from tests.integration.oidc import ALGORITHMS, OIDC_PROVIDER, Provider, providing
+from tests.support.servers.oidc_provider import ALGORITHMS, OIDC_PROVIDER, Provider, providing
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oidc-provider is not here")]
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.examples.conftest import Start
-from tests.minting import mint, public_pem, rsa_key
+from tests.support.tokens import mint, public_pem, rsa_key
 
 BARE = 'Bearer realm="orders"'
 

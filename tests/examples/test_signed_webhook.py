@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from authguard import ConfigurationError
 from tests.examples.conftest import Start
 from tests.examples.webhooks import BODY, CHALLENGE, OTHER, SECRET, reasons, signature, v1
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 
 def test_it_is_under_sixty_lines(example: ModuleType) -> None:

@@ -12,7 +12,8 @@ from starlette.types import Message, Receive
 from authguard import PEM, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, role, via
 from authguard.testing import ManualClock
 from tests.examples.webhooks import BODY, CHALLENGE, SECRET, app_behind, reasons, signature
-from tests.minting import AUDIENCE, ISSUER, NOW, mint, public_pem, rsa_key
+from tests.support.clock import NOW
+from tests.support.tokens import AUDIENCE, ISSUER, mint, public_pem, rsa_key
 
 
 async def ask(

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from authguard import AuthGuardMiddleware, Guard, Rule, Scheme
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 SECRET = b"0f9d4a7c1be2586370f9d4a7c1be2586"
 OTHER = b"5e1c8a03d7f6429b5e1c8a03d7f6429b"

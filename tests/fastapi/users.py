@@ -27,7 +27,8 @@ from authguard import (
     Scheme,
 )
 from authguard.reasons import USER_UNKNOWN
-from tests.minting import AUDIENCE, ISSUER, NOW, ec_key, mint, public_pem
+from tests.support.clock import NOW
+from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, public_pem
 
 ROLES = {"bob": frozenset[str](), "alice": frozenset({"staff"}), "carol": frozenset({"staff", "boss"})}
 NOBODY = ""

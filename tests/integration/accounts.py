@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.integration.serving import Server
+from tests.support.servers.app_server import Server
 
 HTPASSWD = shutil.which("htpasswd")
 CHALLENGE = 'Basic realm="orders", charset="UTF-8"'

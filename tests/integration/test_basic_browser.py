@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.browser import PROGRAM, Browser, Page
 from tests.integration.accounts import CHALLENGE, HTPASSWD, JUERGEN, Login, behind_htpasswd, fresh, records
-from tests.integration.serving import Server, running
+from tests.support.servers.app_server import Server, running
+from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = [
     pytest.mark.peer,

@@ -19,7 +19,7 @@ from tests.integration.accounts import (
     fresh,
     records,
 )
-from tests.integration.callers import (
+from tests.integration.basic_clients import (
     CURL,
     WGET,
     Client,
@@ -38,7 +38,7 @@ from tests.integration.callers import (
     wget_by_url,
     wget_unasked,
 )
-from tests.integration.serving import Server, running
+from tests.support.servers.app_server import Server, running
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(HTPASSWD is None, reason="htpasswd is not here")]
 needs_curl = pytest.mark.skipif(CURL is None, reason="curl is not here")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.apps.common import BODY_LIMIT, WEBHOOK_SECRET
-from tests.integration.serving import Answer, Server, http_request, running
+from tests.support.servers.app_server import Answer, Server, http_request, running
 
 pytestmark = pytest.mark.peer
 

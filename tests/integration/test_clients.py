@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from tests.integration.apps.common import MORE_LOG
-from tests.integration.serving import Server, authorization, http_request, running, token
-from tests.minting import NOW
+from tests.support.clock import NOW
+from tests.support.servers.app_server import Server, authorization, http_request, running, token
 
 pytestmark = pytest.mark.peer
 

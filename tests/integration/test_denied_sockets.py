@@ -10,9 +10,9 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from tests.browser import PROGRAM, Browser, Page
-from tests.integration.serving import Answer, Server, authorization, http_request, running, token
-from tests.integration.test_websockets import KINDS, shake
+from tests.integration.handshakes import KINDS, shake
+from tests.support.servers.app_server import Answer, Server, authorization, http_request, running, token
+from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = pytest.mark.peer
 

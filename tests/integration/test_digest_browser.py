@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser import PROGRAM, Browser, Page
 from tests.integration.accounts import ALICE, JUERGEN, Login
 from tests.integration.apps.common import DIGEST_SECRET
-from tests.integration.digest_stage import (
+from tests.integration.digest_servers import (
     ASKED,
     GRANTED,
     LIFE,
@@ -26,7 +25,8 @@ from tests.integration.digest_stage import (
     later,
     told,
 )
-from tests.integration.serving import Server, running
+from tests.support.servers.app_server import Server, running
+from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
 

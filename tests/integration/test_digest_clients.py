@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.integration.accounts import ALICE, JUERGEN
-from tests.integration.digest_callers import (
+from tests.integration.digest_clients import (
     CURL,
     DIGEST_FETCH,
     JAVA,
@@ -30,8 +30,8 @@ from tests.integration.digest_callers import (
     urllib_,
     wget,
 )
-from tests.integration.digest_honouring import honouring
-from tests.integration.digest_stage import ASKED, GRANTED, LIFE, MALFORMED, STALE, WRONG, Stage, staged
+from tests.integration.digest_servers import ASKED, GRANTED, LIFE, MALFORMED, STALE, WRONG, Stage, staged
+from tests.integration.strict_digest_client import honouring
 
 pytestmark = pytest.mark.peer
 

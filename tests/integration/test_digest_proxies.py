@@ -12,10 +12,10 @@ import pytest
 
 from tests.integration.accounts import ALICE
 from tests.integration.apps.common import DIGEST_PREFIX
-from tests.integration.digest_callers import CURL, Client, Step, aiohttp_, curl, httpx2_, requests_
-from tests.integration.digest_stage import ASKED, GRANTED, LIFE, SECRET, STALE, folder, later, told
+from tests.integration.digest_clients import CURL, Client, Step, aiohttp_, curl, httpx2_, requests_
+from tests.integration.digest_servers import ASKED, GRANTED, LIFE, SECRET, STALE, folder, later, told
 from tests.integration.nginx import NGINX, proxying
-from tests.integration.serving import Server, running
+from tests.support.servers.app_server import Server, running
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(NGINX is None, reason="nginx is not here")]
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.accounts import ALICE
 from tests.integration.apps.common import DIGEST_SECRET
-from tests.integration.digest_callers import (
+from tests.integration.digest_clients import (
     CURL,
     DIGEST_FETCH,
     JAVA,
@@ -24,19 +24,8 @@ from tests.integration.digest_callers import (
     httpx2_together,
     java_together,
 )
-from tests.integration.digest_stage import (
-    ASKED,
-    GRANTED,
-    LIFE,
-    REPLAYED,
-    STALE,
-    UNKNOWN,
-    Stage,
-    folder,
-    staged,
-    told,
-)
-from tests.integration.serving import Server, running
+from tests.integration.digest_servers import ASKED, GRANTED, LIFE, REPLAYED, STALE, UNKNOWN, Stage, folder, staged, told
+from tests.support.servers.app_server import Server, running
 
 pytestmark = pytest.mark.peer
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.integration.serving import Server, authorization, http_request, running, token
+from tests.support.servers.app_server import Server, authorization, http_request, running, token
 
 pytestmark = pytest.mark.peer
 

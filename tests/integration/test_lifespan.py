@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.integration.serving import Server, http_request
+from tests.support.servers.app_server import Server, http_request
 
 pytestmark = pytest.mark.peer
 

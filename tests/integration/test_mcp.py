@@ -31,7 +31,7 @@ from pydantic import AnyUrl
 from authguard import Issuer, Record
 from authguard.testing import recording
 from tests.integration.apps.authorization import AuthorizationServer
-from tests.minting import ec_key, public_pem
+from tests.support.tokens import ec_key, public_pem
 
 pytestmark = pytest.mark.peer
 

@@ -16,7 +16,16 @@ from starlette.routing import Route
 
 from authguard import AuthGuardMiddleware, Bearer, Guard, Introspection, Issuer, Record, Rule, claim, step_up
 from authguard.testing import ManualClock
-from tests.integration.oidc import ALGORITHMS, API, OIDC_PROVIDER, SECRET, STOCK, Person, Provider, providing
+from tests.support.servers.oidc_provider import (
+    ALGORITHMS,
+    API,
+    OIDC_PROVIDER,
+    SECRET,
+    STOCK,
+    Person,
+    Provider,
+    providing,
+)
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oidc-provider is not here")]
 

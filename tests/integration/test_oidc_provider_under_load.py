@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.integration.apps.common import KEYS_AGE, PROVIDER
-from tests.integration.in_use import InUse, Use
-from tests.integration.oidc import ALGORITHMS, OIDC_PROVIDER, Provider, providing
-from tests.integration.serving import PATIENCE, Answer, Server, authorization, http_request, running
-from tests.minting import ec_key, mint
+from tests.integration.token_load import InUse, Use
+from tests.support.servers.app_server import PATIENCE, Answer, Server, authorization, http_request, running
+from tests.support.servers.oidc_provider import ALGORITHMS, OIDC_PROVIDER, Provider, providing
+from tests.support.tokens import ec_key, mint
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oidc-provider is not here")]
 

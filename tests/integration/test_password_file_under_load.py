@@ -16,8 +16,8 @@ import pytest
 
 from authguard.accounts.watched_file import EVERY
 from tests.integration.apps.common import USERS
-from tests.integration.load import Answered, Load, Login
-from tests.integration.serving import Server, running
+from tests.integration.login_load import Answered, Load, Login
+from tests.support.servers.app_server import Server, running
 
 pytestmark = pytest.mark.peer
 

@@ -12,8 +12,8 @@ from itertools import product
 import pytest
 
 from tests.integration.apps.common import FOR_ADMINS, FOR_ALL, FOR_USERS, TREE
-from tests.integration.serving import Answer, Server, authorization, http_request, running, token
-from tests.integration.tricks import DISGUISES, FIELDS, GOALS, METHODS, PLAIN, REFUSED, TARGETS, Disguise
+from tests.integration.attack_requests import DISGUISES, FIELDS, GOALS, METHODS, PLAIN, REFUSED, TARGETS, Disguise
+from tests.support.servers.app_server import Answer, Server, authorization, http_request, running, token
 
 pytestmark = pytest.mark.peer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fastapi.users import password
-from tests.integration.serving import Server, running, token
+from tests.support.servers.app_server import Server, running, token
 
 pytestmark = pytest.mark.peer
 

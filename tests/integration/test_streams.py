@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.integration.apps.common import PIECE, PIECES
-from tests.integration.serving import Answer, Server, authorization, http_request, running, token
+from tests.support.servers.app_server import Answer, Server, authorization, http_request, running, token
 
 pytestmark = pytest.mark.peer
 

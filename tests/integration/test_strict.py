@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.serving import Server, http_request, running
+from tests.support.servers.app_server import Server, http_request, running
 
 pytestmark = pytest.mark.peer
 

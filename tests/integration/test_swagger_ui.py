@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.browser import PROGRAM, Browser, Page
-from tests.integration.serving import Server, running, token
+from tests.support.servers.app_server import Server, running, token
+from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
 

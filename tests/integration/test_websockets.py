@@ -9,14 +9,10 @@ from functools import partial
 import pytest
 from websockets.sync.client import connect
 
-from tests.integration.serving import Answer, Server, authorization, http_request, running, token
+from tests.integration.handshakes import KINDS, shake
+from tests.support.servers.app_server import Server, authorization, http_request, running, token
 
 pytestmark = pytest.mark.peer
-
-KINDS = [("websockets", "h11"), ("websockets-sansio", "httptools"), ("wsproto", "h11")]
-
-# RFC 6455 section 1.3 has this key.
-HANDSHAKE = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +26,6 @@ def servers() -> Iterator[dict[str, Server]]:
 def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server:
     """Each server in turn."""
     return servers[request.param]
-
-
-def shake(server: Server, target: str, *fields: str, method: str = "GET") -> Answer:
-    """The answer to a handshake with these fields added."""
-    octets = http_request(target, *HANDSHAKE, *fields, method=method)
-    return server.ask(octets.replace(b"Connection: close", b"Connection: Upgrade"))
 
 
 def calls(server: Server) -> dict[str, int]:

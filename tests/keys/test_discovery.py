@@ -12,10 +12,9 @@ import pytest
 from authguard import BackendUnavailable, ConfigurationError, Issuer, KeysAtHand
 from authguard.keys.remote import Discovery, well_known
 from authguard.testing import ManualClock
-from tests.keys.server import KeyServer, hanging, key_set, serving, serving_keys
-from tests.minting import AUDIENCE, rsa_key
+from tests.support.servers.key_server import OAUTH, OPENID, hanging, provider, serving_keys
+from tests.support.tokens import AUDIENCE, key_set, rsa_key
 
-OPENID, OAUTH = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
 KEYS = "https://login.example/keys"
 
 
@@ -236,15 +235,6 @@ async def test_metadata_are_read_at_once_where_the_keys_have_moved() -> None:
     await source.warm()
 
     assert await kids(source, "b") == ["b"]
-
-
-def provider(server: KeyServer, path: str = "") -> str:
-    """The name of the issuer that this server is, with its documents."""
-    issuer = f"http://127.0.0.1:{server.port}{path}"
-    metadata = {"issuer": issuer, "jwks_uri": server.url, "id_token_signing_alg_values_supported": ["none", "HS256"]}
-    server.pages[f"{path}{OPENID}"] = serving(b"not found", 404)
-    server.pages[f"{OAUTH}{path}"] = serving(json.dumps(metadata).encode())
-    return issuer
 
 
 async def test_discovery_over_the_wire() -> None:

@@ -12,11 +12,8 @@ import pytest
 from authguard import ConfigurationError, Fetched, FetchFailed, RemoteJWKS
 from authguard.http_client import max_age
 from authguard.keys.remote import Discovery
-from tests.keys.server import (
-    key_set,
-)
-from tests.keys.stub import problem
-from tests.minting import rsa_key
+from tests.support.key_source import problem
+from tests.support.tokens import key_set, rsa_key
 
 GOOD = key_set(a=rsa_key())
 

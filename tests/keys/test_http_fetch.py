@@ -12,10 +12,10 @@ import pytest
 
 from authguard import ConfigurationError, Introspection, RemoteJWKS, http_client
 from authguard.http_client import HttpPost
-from tests.keys.server import key_set, serving_keys
-from tests.minting import rsa_key
-from tests.schemes.introspecting import CLIENT
-from tests.test_http_client import listening
+from tests.support.schemes.introspection import CLIENT
+from tests.support.servers.key_server import serving_keys
+from tests.support.servers.raw_server import listening
+from tests.support.tokens import key_set, rsa_key
 
 GOOD = key_set(a=rsa_key())
 

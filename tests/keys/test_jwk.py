@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authguard import JWK, ConfigurationError, JWKSet, VerificationKey
-from tests.keys.binding import PUBLIC, RS256, one, problem
-from tests.minting import b64url, ec_key, ed_key, rsa_key
-from tests.security.forged import public_jwk
-from tests.security.peers import SECRET
+from tests.keys.key_material import PUBLIC, RS256, one, problem
+from tests.support.tokens import SECRET, b64url, ec_key, ed_key, public_jwk, rsa_key
 
 
 @pytest.mark.parametrize("write", [dict, json.dumps, lambda jwk: json.dumps(jwk).encode()])

@@ -14,19 +14,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from authguard import RemoteJWKS
-from tests.keys.server import (
+from tests.support.key_source import problem
+from tests.support.servers.key_server import (
     Behaviour,
     Flood,
     dripping,
     hanging,
-    key_set,
     no_http,
     serving,
     serving_keys,
     truncated,
 )
-from tests.keys.stub import problem
-from tests.minting import ec_key, private_pem, rsa_key
+from tests.support.tokens import ec_key, key_set, private_pem, rsa_key
 
 GOOD = key_set(a=rsa_key())
 

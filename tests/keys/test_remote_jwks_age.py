@@ -9,10 +9,10 @@ import pytest
 from authguard import BackendUnavailable, RemoteJWKS
 from authguard.keys import cache
 from authguard.testing import ManualClock
-from tests.keys.server import key_set, serving_keys
-from tests.keys.stub import Source, refused
-from tests.minting import rsa_key
-from tests.schemes.logins import until
+from tests.support.coroutines import until
+from tests.support.key_source import Source, refused
+from tests.support.servers.key_server import serving_keys
+from tests.support.tokens import key_set, rsa_key
 
 
 async def test_keys_are_fetched_again_before_they_expire() -> None:

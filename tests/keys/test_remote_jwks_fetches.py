@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from authguard import BackendUnavailable, KeysAtHand, RemoteJWKS, Service, fork
-from tests.keys.stub import URL, Source, refused
-from tests.schemes.logins import at_once, until
+from tests.support.coroutines import at_once, until
+from tests.support.key_source import URL, Source, refused
 
 
 async def test_what_was_fetched_is_at_hand() -> None:

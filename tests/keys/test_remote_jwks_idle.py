@@ -9,10 +9,9 @@ import pytest
 
 from authguard import BackendUnavailable
 from authguard.keys import cache
-from tests.keys.server import jwk, key_set
-from tests.keys.stub import Source, refused
-from tests.minting import rsa_key
-from tests.schemes.logins import at_once, until
+from tests.support.coroutines import at_once, until
+from tests.support.key_source import Source, refused
+from tests.support.tokens import jwk, key_set, rsa_key
 
 
 async def test_a_failure_of_long_ago_lets_in_no_key_that_was_withdrawn() -> None:

@@ -10,11 +10,9 @@ import pytest
 
 from authguard import BackendUnavailable, FetchFailed
 from authguard.keys.jwk import KeySet, published, read_keys
-from tests.keys.server import jwk, key_set
-from tests.keys.stub import Source
-from tests.minting import b64url, ec_key, ed_key, rsa_key
-from tests.schemes.logins import until
-from tests.security.peers import SECRET
+from tests.support.coroutines import until
+from tests.support.key_source import Source
+from tests.support.tokens import SECRET, b64url, ec_key, ed_key, jwk, key_set, rsa_key
 
 PRIVATE = {**jwk("private", rsa_key()), "d": "CANARY-of-a-private-key"}
 

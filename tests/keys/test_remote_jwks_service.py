@@ -7,10 +7,9 @@ import pytest
 
 from authguard import BackendUnavailable
 from authguard.keys import cache
-from tests.keys.server import key_set
-from tests.keys.stub import Source
-from tests.minting import ec_key, rsa_key
-from tests.schemes.logins import until
+from tests.support.coroutines import until
+from tests.support.key_source import Source
+from tests.support.tokens import ec_key, key_set, rsa_key
 
 
 async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,9 @@ from authguard.caching import NegativeCache
 from authguard.concurrency.token_bucket import TokenBucket
 from authguard.keys import cache
 from authguard.keys.source import StaticKeys, VerificationKey
-from tests.keys.server import jwk, key_set
-from tests.keys.stub import Source
-from tests.minting import rsa_key
-from tests.schemes.logins import at_once, until
+from tests.support.coroutines import at_once, until
+from tests.support.key_source import Source
+from tests.support.tokens import jwk, key_set, rsa_key
 
 
 async def test_a_key_that_is_not_known_is_fetched() -> None:

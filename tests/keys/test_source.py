@@ -18,8 +18,9 @@ from authguard import (
     VerificationKey,
 )
 from authguard.keys.source import ALGORITHMS, KeyMaterial, StaticKeys, as_source, check_algorithms
-from tests.minting import ec_key, ed_key, public_pem, rsa_key
-from tests.security.peers import SECRET, settled, setup
+from tests.security.peers import setup
+from tests.support.coroutines import settled
+from tests.support.tokens import SECRET, ec_key, ed_key, public_pem, rsa_key
 
 
 def key(algorithm: str, kid: str | None = None, material: object = None) -> VerificationKey:

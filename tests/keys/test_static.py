@@ -20,9 +20,8 @@ from jwt.algorithms import HMACAlgorithm
 
 from authguard import JWK, PEM, ConfigurationError, JWKSet, Secret, VerificationKey
 from authguard.keys.source import KeyMaterial
-from tests.keys.binding import HS, one, problem
-from tests.minting import ec_key, ed_key, private_pem, public_pem, rsa_key
-from tests.security.peers import SECRET
+from tests.keys.key_material import HS, one, problem
+from tests.support.tokens import SECRET, ec_key, ed_key, private_pem, public_pem, rsa_key
 
 
 def certificate() -> bytes:

@@ -10,8 +10,8 @@ from joserfc import jwk as joserfc_jwk
 from joserfc import jws as joserfc_jws
 
 from authguard import JWK, InvalidSignature, VerificationKey
-from tests.security.forged import parted
-from tests.wire.tokens import vectors
+from tests.support.tokens import parted
+from tests.support.vectors import vectors
 
 CASES: list[dict[str, Any]] = vectors("jws.json")["cases"]
 

@@ -8,52 +8,60 @@ from typing import Any
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.model import Moment, Principal, Requirement, Unmet
+from authguard.model import Failure, Moment, Principal, Requirement
 from authguard.policy.combinators import all_of, any_of, asks_step_up
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role, scopes, step_up, via
 from authguard.reasons import REQUIREMENT_UNMET, ROLE_MISSING, SCHEME_INSUFFICIENT, SCOPE_MISSING, STEP_UP_REQUIRED
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 EVERY = frozenset({"bearer", "basic", "digest"})
 GOLD, FRESH = step_up(acr="gold"), step_up(max_age=60)
 
 
-def lacks(requirement: Requirement, **principal: Any) -> Unmet | None:
+def lacks(requirement: Requirement, **principal: Any) -> Failure | None:
     """What alice lacks, being so."""
     return requirement.unmet(Principal("alice", **principal), {}, Moment(NOW, 0.0))
 
 
-CASES: list[tuple[Requirement, dict[str, Any], Unmet | None]] = [
+CASES: list[tuple[Requirement, dict[str, Any], Failure | None]] = [
     (all_of(role("a"), scopes("s")), {"roles": {"a"}, "scopes": {"s"}}, None),
-    (all_of(role("a"), scopes("s")), {"roles": {"a"}}, Unmet(SCOPE_MISSING, ("s",))),
-    (all_of(role("a"), scopes("s")), {}, Unmet(ROLE_MISSING, ("a",))),
+    (all_of(role("a"), scopes("s")), {"roles": {"a"}}, Failure(SCOPE_MISSING, missing=("s",))),
+    (all_of(role("a"), scopes("s")), {}, Failure(ROLE_MISSING, missing=("a",))),
     (all_of(AUTHENTICATED), {}, None),
-    (all_of(GOLD, role("a")), {}, Unmet(ROLE_MISSING, ("a",))),
-    (all_of(GOLD, role("a")), {"roles": {"a"}}, Unmet(STEP_UP_REQUIRED, ("acr_values",), {"acr_values": "gold"})),
+    (all_of(GOLD, role("a")), {}, Failure(ROLE_MISSING, missing=("a",))),
+    (
+        all_of(GOLD, role("a")),
+        {"roles": {"a"}},
+        Failure(STEP_UP_REQUIRED, {"acr_values": "gold"}, missing=("acr_values",)),
+    ),
     (
         all_of(GOLD, FRESH),
         {},
-        Unmet(STEP_UP_REQUIRED, ("acr_values", "max_age"), {"acr_values": "gold", "max_age": 60}),
+        Failure(STEP_UP_REQUIRED, {"acr_values": "gold", "max_age": 60}, missing=("acr_values", "max_age")),
     ),
     (any_of(role("a"), role("b")), {"roles": {"b"}}, None),
-    (any_of(role("a"), role("b")), {}, Unmet(ROLE_MISSING, ("a", "b"))),
-    (any_of(role("a"), any_role("b", "a")), {}, Unmet(ROLE_MISSING, ("a", "b"))),
-    (any_of(role("a"), scopes("s")), {}, Unmet(REQUIREMENT_UNMET, ("a", "s"))),
-    (any_of(role("a"), GOLD), {}, Unmet(STEP_UP_REQUIRED, ("acr_values",), {"acr_values": "gold"})),
-    (any_of(all_of(role("a"), GOLD), role("b")), {}, Unmet(ROLE_MISSING, ("a", "b"))),
+    (any_of(role("a"), role("b")), {}, Failure(ROLE_MISSING, missing=("a", "b"))),
+    (any_of(role("a"), any_role("b", "a")), {}, Failure(ROLE_MISSING, missing=("a", "b"))),
+    (any_of(role("a"), scopes("s")), {}, Failure(REQUIREMENT_UNMET, missing=("a", "s"))),
+    (any_of(role("a"), GOLD), {}, Failure(STEP_UP_REQUIRED, {"acr_values": "gold"}, missing=("acr_values",))),
+    (any_of(all_of(role("a"), GOLD), role("b")), {}, Failure(ROLE_MISSING, missing=("a", "b"))),
     (any_of(all_of(role("a"), GOLD), role("b")), {"roles": {"b"}}, None),
     (
         any_of(all_of(role("a"), GOLD), role("b")),
         {"roles": {"a"}},
-        Unmet(STEP_UP_REQUIRED, ("acr_values",), {"acr_values": "gold"}),
+        Failure(STEP_UP_REQUIRED, {"acr_values": "gold"}, missing=("acr_values",)),
     ),
     (any_of(via("basic"), all_of(via("bearer"), role("a"))), {"scheme": "bearer", "roles": {"a"}}, None),
-    (any_of(via("basic"), via("digest")), {"scheme": "bearer"}, Unmet(SCHEME_INSUFFICIENT, ("basic", "digest"))),
+    (
+        any_of(via("basic"), via("digest")),
+        {"scheme": "bearer"},
+        Failure(SCHEME_INSUFFICIENT, missing=("basic", "digest")),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("requirement", "principal", "lack"), CASES)
-def test_what_is_lacking(requirement: Requirement, principal: dict[str, Any], lack: Unmet | None) -> None:
+def test_what_is_lacking(requirement: Requirement, principal: dict[str, Any], lack: Failure | None) -> None:
     """9470-1: a step-up is asked for only where it alone would do: never from one who also lacks a role."""
     assert lacks(requirement, **principal) == lack
 
@@ -63,7 +71,7 @@ def test_the_first_part_that_passes_ends_an_any_of() -> None:
     asked: list[str] = []
 
     class Told:
-        def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+        def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
             asked.append(principal.subject)
             return None
 

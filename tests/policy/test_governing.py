@@ -9,18 +9,9 @@ from hypothesis import strategies as st
 from authguard.policy.path_pattern import parse_pattern
 from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, role
 from authguard.policy.rules import AMBIGUOUS, Rule, RuleTable
-from tests.policy import naive
-from tests.policy.naive import NaiveRule
-from tests.policy.test_rule_table_properties import (
-    METHODS,
-    SEGMENTS,
-    TAILS,
-    buildable,
-    built,
-    good_rules,
-    paths_near,
-    patterns,
-)
+from tests.policy import reference_rules as naive
+from tests.policy.reference_rules import NaiveRule
+from tests.policy.strategies import METHODS, SEGMENTS, TAILS, buildable, built, good_rules, paths_near, patterns
 
 TABLE = RuleTable(
     [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.model import Moment, Principal, Requirement, Unmet
+from authguard.model import Failure, Moment, Principal, Requirement
 from authguard.policy.requirements import (
     AUTHENTICATED,
     OPTIONAL,
@@ -32,13 +32,13 @@ from authguard.reasons import (
     SCOPE_MISSING,
     STEP_UP_REQUIRED,
 )
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 MOMENT = Moment(NOW, 60.0)
 EVERY = frozenset({"bearer", "basic", "digest"})
 
 
-def lacks(requirement: Requirement, params: Mapping[str, str] | None = None, **principal: Any) -> Unmet | None:
+def lacks(requirement: Requirement, params: Mapping[str, str] | None = None, **principal: Any) -> Failure | None:
     """What alice lacks, being so."""
     return requirement.unmet(Principal("alice", **principal), params or {}, MOMENT)
 
@@ -51,7 +51,7 @@ def test_a_principal_is_enough_for_what_asks_only_for_one(access: Requirement) -
 
 def test_nobody_meets_what_is_unlisted() -> None:
     """A method that no rule of the path names is closed to every principal."""
-    assert lacks(UNLISTED, roles={"admin"}) == Unmet(METHOD_UNLISTED)
+    assert lacks(UNLISTED, roles={"admin"}) == Failure(METHOD_UNLISTED)
 
 
 ROLES = [
@@ -71,19 +71,19 @@ ROLES = [
 @pytest.mark.parametrize(("requirement", "roles", "missing"), ROLES)
 def test_roles(requirement: Requirement, roles: set[str], missing: tuple[str, ...] | None) -> None:
     """Roles are compared whole and with their case; what is missing is told in the order in which it was asked."""
-    assert lacks(requirement, roles=roles) == (None if missing is None else Unmet(ROLE_MISSING, missing))
+    assert lacks(requirement, roles=roles) == (None if missing is None else Failure(ROLE_MISSING, missing=missing))
 
 
 def test_a_role_is_not_met_by_a_scope() -> None:
     """Who may write is not thereby a writer, and the other way round."""
-    assert lacks(role("write"), scopes={"write", "role:write"}) == Unmet(ROLE_MISSING, ("write",))
-    assert lacks(scopes("write"), roles={"write"}) == Unmet(SCOPE_MISSING, ("write",))
+    assert lacks(role("write"), scopes={"write", "role:write"}) == Failure(ROLE_MISSING, missing=("write",))
+    assert lacks(scopes("write"), roles={"write"}) == Failure(SCOPE_MISSING, missing=("write",))
 
 
 def test_scopes_are_wanted_all() -> None:
     """Every scope that is named must be there; what is missing is told."""
     assert lacks(scopes("read", "write"), scopes={"write", "read"}) is None
-    assert lacks(scopes("read", "write"), scopes={"write"}) == Unmet(SCOPE_MISSING, ("read",))
+    assert lacks(scopes("read", "write"), scopes={"write"}) == Failure(SCOPE_MISSING, missing=("read",))
 
 
 @pytest.mark.rfc("6750-5")
@@ -111,8 +111,8 @@ def test_only_scopes_are_told_in_a_challenge() -> None:
 def test_via_is_about_the_scheme_that_was_used() -> None:
     """Who came by another scheme lacks it; the names are compared in lower case."""
     assert lacks(via("Bearer"), scheme="bearer") is None
-    assert lacks(via("Bearer", "digest"), scheme="basic") == Unmet(SCHEME_INSUFFICIENT, ("bearer", "digest"))
-    assert lacks(via("bearer")) == Unmet(SCHEME_INSUFFICIENT, ("bearer",))
+    assert lacks(via("Bearer", "digest"), scheme="basic") == Failure(SCHEME_INSUFFICIENT, missing=("bearer", "digest"))
+    assert lacks(via("bearer")) == Failure(SCHEME_INSUFFICIENT, missing=("bearer",))
 
 
 def test_only_via_narrows_the_schemes() -> None:
@@ -161,7 +161,7 @@ def test_step_up(asked: dict[str, Any], claims: dict[str, Any], wanted: dict[str
     proof. The leeway covers auth_time on both sides, for another clock stamped it."""
     lack = lacks(step_up(**asked), claims=claims)
 
-    assert lack == (None if wanted is None else Unmet(STEP_UP_REQUIRED, tuple(wanted), wanted))
+    assert lack == (None if wanted is None else Failure(STEP_UP_REQUIRED, wanted, missing=tuple(wanted)))
 
 
 def test_a_check_sees_the_principal_and_the_parameters_of_the_pattern() -> None:
@@ -169,7 +169,7 @@ def test_a_check_sees_the_principal_and_the_parameters_of_the_pattern() -> None:
     owns = predicate("owner", lambda principal, params: params["name"] == principal.subject)
 
     assert lacks(owns, {"name": "alice"}) is None
-    assert lacks(owns, {"name": "bob"}) == Unmet(CHECK_REFUSED, ("owner",))
+    assert lacks(owns, {"name": "bob"}) == Failure(CHECK_REFUSED, missing=("owner",))
 
 
 async def _never_awaited(principal: Principal, params: Mapping[str, str]) -> bool:
@@ -181,8 +181,10 @@ def test_only_true_itself_is_a_yes(answer: object) -> None:
     """What is merely truthy denies, and the record tells what came instead of an answer."""
     function: Any = lambda *_: answer  # noqa: E731 - of no type that a predicate may have
 
-    assert lacks(predicate("c", function)) == Unmet(CHECK_REFUSED, ("c",), {"returned": type(answer).__name__})
-    assert lacks(predicate("c", lambda *_: False)) == Unmet(CHECK_REFUSED, ("c",))
+    assert lacks(predicate("c", function)) == Failure(
+        CHECK_REFUSED, {"returned": type(answer).__name__}, missing=("c",)
+    )
+    assert lacks(predicate("c", lambda *_: False)) == Failure(CHECK_REFUSED, missing=("c",))
 
 
 def test_an_async_predicate_is_refused_while_it_is_built() -> None:
@@ -197,7 +199,7 @@ def test_a_check_that_raises_denies() -> None:
     """The type of what it raised is told, and not its text."""
     lack = lacks(predicate("c", lambda _, params: params["s3cr3t"] == ""))
 
-    assert lack == Unmet(CHECK_REFUSED, ("c",), {"raised": "KeyError"})
+    assert lack == Failure(CHECK_REFUSED, {"raised": "KeyError"}, missing=("c",))
 
 
 def test_requirements_explain_themselves() -> None:

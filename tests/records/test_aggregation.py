@@ -18,10 +18,10 @@ from authguard.policy.rules import Rule
 from authguard.reasons import TOKEN_EXPIRED, Reason
 from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Aggregate, AggregateKey, Aggregator
 from authguard.records.record import Record, record_of
-from tests.minting import NOW
-from tests.records.test_record import ALICE, FORGERIES, NASTY
-from tests.schemes.logins import Clock
-from tests.test_request import WRONG, Badge, Endpoint, drive, fields, http, websocket
+from tests.records.samples import ALICE, FORGERIES, NASTY
+from tests.support.asgi import Endpoint, drive, fields, http, websocket
+from tests.support.clock import NOW, Clock
+from tests.support.schemes.badge import WRONG, Badge
 
 KIND = AggregateKey("badge.wrong", "192.0.2.7", "/admin")
 

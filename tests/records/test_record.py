@@ -17,7 +17,7 @@ import structlog
 from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable
 from authguard.middleware import AuthGuardMiddleware
-from authguard.model import Accepted, Decision, Denied, Granted, Moment, Principal, Rejected, Requirement, Unmet
+from authguard.model import Accepted, Decision, Denied, Failure, Granted, Moment, Principal, Rejected, Requirement
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role
 from authguard.policy.rules import Rule
 from authguard.reasons import (
@@ -31,12 +31,13 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.records import record as module
-from authguard.records.record import CLIP, Record, escaped, failure, level_of, record_of
+from authguard.records.record import CLIP, Record, escaped, exception_facts, level_of, record_of
 from authguard.records.recorder import Recorder
-from tests.test_request import WRONG, Badge, Endpoint, Exchange, drive, fields, http, made
+from tests.records.samples import ALICE, FORGERIES, NASTY
+from tests.support.asgi import Endpoint, Exchange, drive, fields, http, made
+from tests.support.schemes.badge import WRONG, Badge
 
 ROOT = Path(__file__).resolve().parents[2]
-ALICE = Principal("alice", roles={"editor"}, scheme="bearer")
 
 
 def told(decision: Decision, path: str = "/admin", **scope: Any) -> Record:
@@ -280,7 +281,7 @@ class Counted:
     def __init__(self) -> None:
         self.shown = 0
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         return None
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
@@ -355,24 +356,6 @@ async def test_what_cannot_be_told_costs_nobody_an_answer(
 
 # --- What the client chose -------------------------------------------------------------------------------------------
 
-NASTY = {
-    "newline": "a\nWARNING granted: GET / bearer root",
-    "carriage return": "a\rb",
-    "escape": "a\x1b[2Jb",
-    "null": "a\0b",
-    "delete": "a\x7fb",
-    "C1": "a\x9b31mb",
-    "next line": "a\x85b",
-    "line separator": "a\u2028b",
-    "paragraph separator": "a\u2029b",
-    "right to left": "a\u202eb",
-    "isolate": "a\u2066b",
-    "zero width": "a\u200bb",
-    "byte order mark": "\ufeffa",
-    "surrogate": "a\ud800b",
-    "private use": "a\ue000b",
-}
-
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=list(NASTY))
 def test_what_the_client_chose_is_escaped(text: str) -> None:
@@ -390,9 +373,6 @@ def test_what_the_client_chose_is_escaped(text: str) -> None:
 def test_an_escape_says_what_stood_there() -> None:
     """As Python writes it."""
     assert escaped("a\n\x1b\u2028\ud800\u202e\U000e0001ü ") == "a\\n\\x1b\\u2028\\ud800\\u202e\\U000e0001ü "
-
-
-FORGERIES = ["/x 200 bearer root", '/x" 200 bearer "root', "/x status=200", "/x\u00a0200", "/x\t200"]
 
 
 def outside_quotes(found: Record) -> list[str]:
@@ -447,11 +427,11 @@ def test_an_exception_is_told_by_type_and_place() -> None:
     with pytest.raises(LookupError) as caught:
         raise LookupError("s3cr3t")
 
-    assert failure(caught.value) == {
+    assert exception_facts(caught.value) == {
         "error": "builtins.LookupError",
         "frames": (f"records/test_record.py:{caught.tb.tb_lineno} test_an_exception_is_told_by_type_and_place",),
     }
-    assert failure(LookupError("s3cr3t")) == {"error": "builtins.LookupError", "frames": ()}
+    assert exception_facts(LookupError("s3cr3t")) == {"error": "builtins.LookupError", "frames": ()}
 
 
 def test_a_record_cannot_be_changed() -> None:

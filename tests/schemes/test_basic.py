@@ -26,24 +26,23 @@ from authguard.reasons import (
 )
 from authguard.schemes.basic import Basic
 from authguard.schemes.throttle import LoginThrottle, Rate
-from tests.schemes.logins import (
+from tests.support.asgi import Endpoint, Exchange, drive, fields, http
+from tests.support.clock import Clock
+from tests.support.coroutines import at_once, until
+from tests.support.schemes.basic import (
     ALICE,
     MALLORY,
-    Clock,
     Ldap,
     SpyHasher,
     Users,
     accepted,
-    at_once,
     basic,
     log_in,
     memory,
     present,
     refused,
-    until,
     user_pass,
 )
-from tests.test_request import Endpoint, Exchange, drive, fields, http
 
 # --- What it reads ----------------------------------------------------------------------------------------------------
 

@@ -16,10 +16,9 @@ from authguard import (
     Secret,
     claim,
 )
-from tests.minting import ISSUER, NOW, claims, mint, public_pem, rsa_key
-from tests.schemes.asking import accepted, outcome, refused, signed
-from tests.security.door import bearer, issuer
-from tests.security.peers import SECRET
+from tests.support.clock import NOW
+from tests.support.schemes.bearer import accepted, bearer, issuer, outcome, refused, signed
+from tests.support.tokens import ISSUER, SECRET, claims, mint, public_pem, rsa_key
 
 SCHEME = bearer()
 

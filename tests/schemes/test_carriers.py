@@ -5,7 +5,7 @@ import pytest
 from authguard import AUTHORIZATION, Credentials, Rejected
 from authguard.wire.authorization import MAX_FIELD
 from authguard.wire.grammar import WireError
-from tests.schemes.asking import request
+from tests.support.schemes.bearer import request
 
 
 def test_no_field_is_no_credentials() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from authguard import ANY_AUDIENCE, ANY_ISSUER, Moment
 from authguard.schemes.bearer.claims import ClaimRules, Fault, check_type, tolerated
-from tests.minting import AUDIENCE, NOW, claims
+from tests.support.clock import NOW
+from tests.support.tokens import AUDIENCE, claims
 
 LEEWAY = 60.0
 AT_NOW = Moment(NOW, LEEWAY)

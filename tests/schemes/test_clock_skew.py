@@ -10,9 +10,9 @@ import pytest
 from authguard import ANY_ISSUER, Bearer
 from authguard.model import Moment
 from authguard.schemes.bearer.clock_skew import ENOUGH, WINDOW, ClockSkew
-from tests.minting import ISSUER, NOW, mint
-from tests.schemes.asking import outcome
-from tests.security.door import bearer, issuer
+from tests.support.clock import NOW
+from tests.support.schemes.bearer import bearer, issuer, outcome
+from tests.support.tokens import ISSUER, mint
 
 NAME = "https://login.example/"
 

@@ -28,8 +28,9 @@ from authguard.schemes.digest.nonce_service import STALE
 from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.scheme import check_schemes
 from authguard.schemes.throttle import LoginThrottle, Rate
-from tests.minting import NOW
-from tests.schemes.digests import (
+from tests.support.clock import NOW, Clock
+from tests.support.schemes.basic import basic, memory
+from tests.support.schemes.digest import (
     REALM,
     SECRET,
     Cards,
@@ -47,7 +48,6 @@ from tests.schemes.digests import (
     stored,
     written,
 )
-from tests.schemes.logins import Clock, basic, memory
 
 # --- What it asks for -------------------------------------------------------------------------------------------------
 

@@ -15,16 +15,7 @@ from authguard.reasons import (
 )
 from authguard.schemes.digest import options
 from authguard.wire.digest import Hash
-from tests.schemes.digests import (
-    Cards,
-    admitted,
-    answered,
-    challenge,
-    digest,
-    present,
-    refused,
-    request,
-)
+from tests.support.schemes.digest import Cards, admitted, answered, challenge, digest, present, refused, request
 
 # --- The uri ----------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,9 @@ from authguard.request import AuthRequest
 from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.throttle import LoginThrottle, Rate
 from authguard.state.nonce_store import MemoryNonces, NonceStore
-from tests.minting import NOW
-from tests.schemes.digests import (
+from tests.support.asgi import http
+from tests.support.clock import NOW, Clock
+from tests.support.schemes.digest import (
     SECRET,
     Cards,
     Network,
@@ -32,8 +33,6 @@ from tests.schemes.digests import (
     request,
     response,
 )
-from tests.schemes.logins import Clock
-from tests.test_request import http
 
 LATE = NOW + 300
 OTHER_SECRET = "another secret of thirty-two octets"

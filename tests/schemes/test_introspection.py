@@ -24,11 +24,11 @@ from authguard import (
 )
 from authguard.model import Outcome
 from authguard.schemes.bearer.introspection import INACTIVE_FOR
-from tests.minting import ISSUER, NOW, b64url, claims, mint, rsa_key
-from tests.schemes.asking import presented, request
-from tests.schemes.introspecting import OPAQUE, URL, Server, Ticks, active, introspection
-from tests.schemes.logins import at_once
-from tests.security.door import bearer, issuer
+from tests.support.clock import NOW, Ticks
+from tests.support.coroutines import at_once
+from tests.support.schemes.bearer import bearer, issuer, presented, request
+from tests.support.schemes.introspection import OPAQUE, URL, Server, active, introspection
+from tests.support.tokens import ISSUER, b64url, claims, mint, rsa_key
 
 FOREIGN = "https://elsewhere.example/"
 

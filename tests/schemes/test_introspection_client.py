@@ -16,10 +16,11 @@ from authguard.concurrency.limiter import Admission
 from authguard.http_client import MOST
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE
 from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
-from tests.minting import NOW
-from tests.schemes.introspecting import OPAQUE, URL, Server, Ticks, active, introspection
-from tests.schemes.logins import at_once, until
-from tests.security.door import Door, bearer
+from tests.support.clock import NOW, Ticks
+from tests.support.coroutines import at_once, until
+from tests.support.guards import Door
+from tests.support.schemes.bearer import bearer
+from tests.support.schemes.introspection import OPAQUE, URL, Server, active, introspection
 
 MOMENT = Moment(NOW, 60)
 

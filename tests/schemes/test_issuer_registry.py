@@ -22,9 +22,8 @@ from authguard import (
 from authguard.reasons import CREDENTIALS_MISSING, ROLE_MISSING, SCOPE_MISSING, STEP_UP_REQUIRED, TOKEN_EXPIRED
 from authguard.schemes.bearer.claims import ClaimRules
 from tests.keys.test_static import CANARY
-from tests.minting import AUDIENCE, ISSUER, public_pem, rsa_key
-from tests.schemes.asking import request
-from tests.security.door import Counted, bearer, issuer
+from tests.support.schemes.bearer import Counted, bearer, issuer, request
+from tests.support.tokens import AUDIENCE, ISSUER, public_pem, rsa_key
 
 NAN = float("nan")
 

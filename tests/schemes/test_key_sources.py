@@ -10,9 +10,9 @@ import pytest
 
 from authguard import Accepted, BackendUnavailable, Rejected, VerificationKey
 from authguard.reasons import KEYS_UNAVAILABLE, STORE_UNAVAILABLE, TOKEN_EXPIRED
-from tests.minting import mint, rsa_key
-from tests.schemes.asking import presented, request
-from tests.security.door import Counted, Door, bearer, issuer
+from tests.support.guards import Door
+from tests.support.schemes.bearer import Counted, bearer, issuer, presented, request
+from tests.support.tokens import mint, rsa_key
 
 GOOD = VerificationKey("RS256", None, rsa_key().public_key())
 BAD = VerificationKey("RS256", None, rsa_key(which=1).public_key())

@@ -13,7 +13,7 @@ from authguard.reasons import STORE_TIMEOUT
 from authguard.schemes.digest.nonce_service import STALE, NonceService
 from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
 from authguard.wire.nonce import Nonce, nonce_key
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 SECRET = b"s" * 32
 LEEWAY = 60.0

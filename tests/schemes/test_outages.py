@@ -16,12 +16,13 @@ from starlette.testclient import TestClient
 
 from authguard import AuthGuardMiddleware, BackendUnavailable, ConfigurationError, Guard, Issuer, RemoteJWKS, claim
 from authguard.testing import ManualClock
-from tests.keys.server import PATIENCE, hanging, key_set, serving, serving_keys
-from tests.keys.stub import Source
-from tests.keys.test_discovery import provider
-from tests.minting import NOW, b64url, ec_key, mint, rsa_key
-from tests.schemes.logins import at_once
-from tests.security.door import Answer, Door, bearer, issuer
+from tests.support.clock import NOW
+from tests.support.coroutines import at_once
+from tests.support.guards import Answer, Door
+from tests.support.key_source import Source
+from tests.support.schemes.bearer import bearer, issuer
+from tests.support.servers.key_server import PATIENCE, hanging, provider, serving, serving_keys
+from tests.support.tokens import b64url, ec_key, key_set, mint, rsa_key
 
 
 def door(source: Source, **changes: Any) -> Door:

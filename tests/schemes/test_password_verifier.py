@@ -23,7 +23,7 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.schemes.password_verifier import MOST_SEEN, DirectoryVerifier, PasswordVerifier, _jump
-from tests.schemes.logins import ALICE, MALLORY, Ldap, SpyHasher, Users, memory
+from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, memory
 
 FORMATS = ["fast", "old", "slow", "short"]
 

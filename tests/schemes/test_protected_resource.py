@@ -18,8 +18,7 @@ from authguard.reasons import (
     STEP_UP_REQUIRED,
     TOKEN_EXPIRED,
 )
-from tests.schemes.asking import request
-from tests.security.door import issuer
+from tests.support.schemes.bearer import issuer, request
 
 URL = "https://api.example/orders"
 METADATA = "https://api.example/.well-known/oauth-protected-resource/orders"

@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from authguard import ANY_ISSUER, PEM, Accepted, Bearer, ConfigurationError, Issuer, VerificationKey
-from tests.minting import AUDIENCE, ISSUER, NOW, mint, public_pem, rsa_key
-from tests.schemes.asking import accepted, outcome, presented, refused, request
-from tests.security.door import bearer, issuer
+from tests.support.clock import NOW
+from tests.support.schemes.bearer import accepted, bearer, issuer, outcome, presented, refused, request
+from tests.support.tokens import AUDIENCE, ISSUER, mint, public_pem, rsa_key
 
 OTHER = "https://other.example/"
 KEY = VerificationKey("RS256", None, rsa_key().public_key())

@@ -10,11 +10,11 @@ import pytest
 from authguard import RemoteJWKS
 from authguard.keys import cache
 from authguard.keys.source import RefetchableKeys
-from tests.keys.server import jwk, key_set
-from tests.keys.stub import Source
-from tests.minting import ec_key, mint, rsa_key
-from tests.schemes.logins import at_once, until
-from tests.security.door import Answer, Door, bearer, issuer
+from tests.support.coroutines import at_once, until
+from tests.support.guards import Answer, Door
+from tests.support.key_source import Source
+from tests.support.schemes.bearer import bearer, issuer
+from tests.support.tokens import ec_key, jwk, key_set, mint, rsa_key
 
 
 def door(source: Source, **changes: Any) -> Door:

@@ -8,7 +8,7 @@ import pytest
 from authguard import AUTHORIZATION, AuthRequest, Bearer, Challenge, ConfigurationError, Credentials, Denied, Scheme
 from authguard.model import Outcome
 from authguard.schemes.scheme import check_schemes
-from tests.security.door import bearer
+from tests.support.schemes.bearer import bearer
 
 
 class Own(Scheme):

@@ -10,7 +10,7 @@ import pytest
 
 from authguard.errors import ConfigurationError
 from authguard.schemes.throttle import LONGEST, CountedAttempt, Exceeded, LoginThrottle, Rate
-from tests.schemes.logins import Clock
+from tests.support.clock import Clock
 
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
 

@@ -16,11 +16,10 @@ from authguard import (
     Rejected,
     claim,
 )
-from tests.minting import NOW, claims, ec_key, mint, public_pem, raw_token, rsa_key
-from tests.schemes.asking import accepted, outcome, refused, signed
-from tests.security.door import bearer, issuer
-from tests.security.forged import unsigned, with_signature
-from tests.wire.tokens import vectors
+from tests.support.clock import NOW
+from tests.support.schemes.bearer import accepted, bearer, issuer, outcome, refused, signed
+from tests.support.tokens import claims, ec_key, mint, public_pem, raw_token, rsa_key, unsigned, with_signature
+from tests.support.vectors import vectors
 
 SCHEME = bearer()
 

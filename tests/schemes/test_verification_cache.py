@@ -7,7 +7,7 @@ import pytest
 from authguard.caching import BoundedCache, KeyedHash
 from authguard.errors import ConfigurationError
 from authguard.schemes.password_verifier import VerificationCache
-from tests.schemes.logins import Clock
+from tests.support.clock import Clock
 
 
 def test_what_was_noted_is_known_for_its_seconds() -> None:

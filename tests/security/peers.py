@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import jwt
 import jwt.api_jwt
@@ -22,26 +21,14 @@ from joserfc.registry import HeaderParameter
 
 from authguard import ANY_AUDIENCE, ANY_ISSUER, PEM, AuthRequest, Bearer, Credentials, Issuer, Moment, Rejected, Secret
 from authguard.model import Outcome
-from tests.minting import AUDIENCE, ISSUER, NOW, claims, ec_key, ed_key, public_pem, raw_token, rsa_key
+from tests.support.clock import NOW
+from tests.support.coroutines import settled
+from tests.support.tokens import AUDIENCE, ISSUER, SECRET, claims, ec_key, ed_key, public_pem, raw_token, rsa_key
 
 LEEWAY = 60
 
-#: An HMAC secret that nobody published.
-SECRET = hashlib.sha512(b"a secret of these tests").digest()
 
-T = TypeVar("T")
 Part: TypeAlias = bytes | dict[str, Any]
-
-
-def settled(call: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns that has nothing to wait for, without an event loop."""
-    try:
-        call.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    msg = "it waits for something"
-    raise AssertionError(msg)
 
 
 class _LargeHeaders(JWSRegistry):

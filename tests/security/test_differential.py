@@ -9,9 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authguard import Accepted, Rejected
-from tests.minting import NOW, claims
-from tests.security import forged, generated, harmless, hostile
+from tests.security import attack_inputs as hostile
+from tests.security import forged_tokens as forged
+from tests.security import token_strategies as generated
+from tests.security import unusual_tokens as harmless
 from tests.security.peers import Setup, kind_of, pyjwt_at_now, setup
+from tests.support.clock import NOW
+from tests.support.tokens import claims
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "HS256")
 

@@ -14,18 +14,10 @@ from authguard.model import Header
 from authguard.policy.requirements import role
 from authguard.policy.rules import Rule
 from authguard.schemes.digest.scheme import Digest
-from tests.minting import NOW
-from tests.schemes.digests import (
-    Cards,
-    Network,
-    answered,
-    digest,
-    key,
-    response,
-    written,
-)
-from tests.security.gate import GuardLayer
-from tests.test_request import Endpoint
+from tests.security.digest_app import GuardLayer
+from tests.support.asgi import Endpoint
+from tests.support.clock import NOW
+from tests.support.schemes.digest import Cards, Network, answered, digest, key, response, written
 
 MALFORMED = "credentials.malformed"
 

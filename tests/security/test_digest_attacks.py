@@ -12,17 +12,9 @@ import pytest
 
 from authguard.state.nonce_store import NonceStore
 from authguard.wire.authorization import MAX_FIELD
-from tests.schemes.digests import (
-    Cards,
-    Network,
-    Told,
-    answered,
-    digest,
-    hashed_name,
-    written,
-)
-from tests.security.door import KNOWN_CODES
-from tests.security.gate import GuardLayer
+from tests.security.digest_app import GuardLayer
+from tests.support.guards import KNOWN_CODES
+from tests.support.schemes.digest import Cards, Network, Told, answered, digest, hashed_name, written
 
 # --- Tampering --------------------------------------------------------------------------------------------------------
 

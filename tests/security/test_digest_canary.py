@@ -13,12 +13,10 @@ from authguard.schemes.digest.nonce_service import NonceService
 from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.throttle import LoginThrottle, Rate
 from authguard.wire.digest import DigestCredentials
-from tests.schemes.digests import Cards, Network, Told, answered, digest, written
-from tests.schemes.logins import Clock
-from tests.security.gate import GuardLayer
-from tests.test_canary import CANARY, Ears, ears, leaks
-
-__all__ = ["ears"]  # a fixture
+from tests.security.digest_app import GuardLayer
+from tests.support.canary import CANARY, Ears, leaks
+from tests.support.clock import Clock
+from tests.support.schemes.digest import Cards, Network, Told, answered, digest, written
 
 SECRET = f"the secret {CANARY}"
 CNONCE = "Hq2vY8sTn4Lk7zRw"

@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authguard.wire.authorization import split
-from tests.minting import mint
-from tests.security.door import KNOWN_CODES, Door
-from tests.security.generated import mutated
-from tests.security.peers import settled
+from tests.security.token_strategies import mutated
+from tests.support.coroutines import settled
+from tests.support.guards import KNOWN_CODES, Door
+from tests.support.tokens import mint
 
 _door = Door()
 _token = mint()

@@ -21,12 +21,12 @@ from authguard.reasons import HASHING_BUSY, STORE_UNAVAILABLE
 from authguard.records.record import Record
 from authguard.schemes.basic import Basic
 from authguard.schemes.throttle import LoginThrottle, Rate
-from tests.minting import NOW
-from tests.schemes.logins import ALICE, MALLORY, Clock, Ldap, SpyHasher, Users, at_once, basic, until, user_pass
-from tests.test_canary import CANARY, Ears, ears, leaks
-from tests.test_request import Badge, Endpoint, Exchange, Field, drive, fields, http, websocket
-
-__all__ = ["ears"]  # a fixture
+from tests.support.asgi import Endpoint, Exchange, drive, fields, http, websocket
+from tests.support.canary import CANARY, Ears, leaks
+from tests.support.clock import NOW, Clock
+from tests.support.coroutines import at_once, until
+from tests.support.schemes.badge import Badge, Field
+from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, basic, user_pass
 
 EVIL: Mapping[str, str] = {"origin": "https://evil.example", "sec_fetch_site": "cross-site"}
 

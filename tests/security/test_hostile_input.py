@@ -18,9 +18,11 @@ from jwt.algorithms import RSAAlgorithm
 
 from authguard import AuthRequest, Credentials, Moment, Rejected, VerificationKey
 from authguard.wire import jws
-from tests.minting import NOW, b64url, claims, mint, raw_token, rsa_key
-from tests.security.door import Counted, Door, bearer, issuer
-from tests.security.peers import settled
+from tests.support.clock import NOW
+from tests.support.coroutines import settled
+from tests.support.guards import Door
+from tests.support.schemes.bearer import Counted, bearer, issuer
+from tests.support.tokens import b64url, claims, mint, raw_token, rsa_key
 
 MEGABYTE = 1 << 20
 

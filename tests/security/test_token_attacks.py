@@ -19,21 +19,25 @@ from authguard import (
     Secret,
     VerificationKey,
 )
-from tests.minting import (
+from tests.security.forged_tokens import known_octets
+from tests.security.unusual_tokens import FOREIGN_KEYS
+from tests.support.guards import Door
+from tests.support.schemes.bearer import Counted, bearer, issuer
+from tests.support.tokens import (
     AUDIENCE,
     ISSUER,
+    SECRET,
     b64url,
     claims,
     ec_key,
     mint,
+    public_jwk,
     public_pem,
     raw_token,
     rsa_key,
+    unsigned,
+    with_signature,
 )
-from tests.security.door import Counted, Door, bearer, issuer
-from tests.security.forged import known_octets, public_jwk, unsigned, with_signature
-from tests.security.harmless import FOREIGN_KEYS
-from tests.security.peers import SECRET
 
 CASINGS = sorted({"".join(letters) for letters in itertools.product(*zip("none", "NONE", strict=True))})
 

@@ -8,10 +8,9 @@ import jwt
 import pytest
 
 from authguard import JWK, PEM, ConfigurationError, Guard, Secret
-from tests.minting import ec_key, private_pem, public_pem, rsa_key
-from tests.security.door import bearer, issuer
-from tests.security.forged import known_octets, public_jwk
-from tests.security.peers import SECRET
+from tests.security.forged_tokens import known_octets
+from tests.support.schemes.bearer import bearer, issuer
+from tests.support.tokens import SECRET, ec_key, private_pem, public_jwk, public_pem, rsa_key
 
 
 @pytest.mark.rfc("limits-3")

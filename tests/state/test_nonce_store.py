@@ -15,7 +15,7 @@ from authguard.errors import ConfigurationError
 from authguard.state.nonce_store import WINDOW, MemoryNonces, NoncesAtHand, NonceUse
 from authguard.testing import ManualClock
 from authguard.wire.nonce import RANDOM, Nonce
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 LIFE = 300.0
 

@@ -15,7 +15,7 @@ from authguard import AuthGuardMiddleware, ConfigurationError, Guard, Principal,
 from authguard.testing import acting_as, assert_denied, basic_auth
 from authguard.testing.acting import _INNERMOST
 from authguard.testing.recording import OPEN
-from tests.test_request import Badge, Plain
+from tests.support.schemes.badge import Badge, Plain
 from tests.testing.shop import MINTING, app_behind, client_of, guard_of
 
 EDITOR = Principal("alice", roles={"editor"})

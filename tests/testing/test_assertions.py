@@ -23,7 +23,7 @@ from authguard import (
 )
 from authguard.reasons import ROLE_MISSING
 from authguard.testing import acting_as, assert_denied, recording
-from tests.test_request import Badge
+from tests.support.schemes.badge import Badge
 from tests.testing.shop import MINTING, app_behind, client_of, guard_of
 
 BOB = Principal("bob", roles={"clerk"})

@@ -14,8 +14,9 @@ import pytest
 import authguard
 from authguard import AuthGuardMiddleware, Guard, Principal
 from authguard.testing import acting_as, recording
-from tests.minting import NOW
-from tests.test_request import Badge, drive, http
+from tests.support.asgi import drive, http
+from tests.support.clock import NOW
+from tests.support.schemes.badge import Badge
 from tests.testing.shop import app_behind, guard_of
 
 PACKAGE = Path(authguard.__file__).parent

@@ -6,7 +6,7 @@ import pytest
 
 from authguard.wire.authorization import MAX_FIELD, MAX_PARAMS, Credentials, auth_params, split, token68
 from authguard.wire.grammar import WireError
-from tests.wire.tokens import vectors
+from tests.support.vectors import vectors
 
 CASES = [case for source in vectors("auth_fields.json")["sources"] for case in source["cases"]]
 

@@ -9,7 +9,7 @@ from abnf.grammars import rfc9110
 
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
-from tests.wire.tokens import vectors
+from tests.support.vectors import vectors
 
 LINES = [line for source in vectors("challenges.json")["sources"] for line in source["lines"]]
 

@@ -17,7 +17,7 @@ from yarl import URL
 from authguard.accounts.digest_account import hash_of
 from authguard.wire.authorization import auth_params, split
 from authguard.wire.digest import DigestCredentials, expected_response, ha1, resource, session, user_hash
-from tests.wire.tokens import vectors
+from tests.support.vectors import vectors
 
 
 class Case(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authguard.wire.jws import is_jose
-from tests.minting import b64url, mint
+from tests.support.tokens import b64url, mint
 
 JWE = b64url(b'{"alg":"dir","enc":"A256GCM"}').encode()
 

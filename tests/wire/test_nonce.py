@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authguard.wire.nonce import RANDOM, Nonce, nonce_key
-from tests.minting import NOW
+from tests.support.clock import NOW
 
 KEY = nonce_key(b"s" * 32, "orders")
 OTHER = nonce_key(b"t" * 32, "orders")

@@ -7,12 +7,8 @@ import pkgutil
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 import authguard.wire
-
-VECTORS = Path(__file__).parent.parent / "vectors"
 
 HEADER = b'{"alg":"RS256","kid":"2026-01","typ":"at+jwt"}'
 PAYLOAD = b'{"sub":"alice"}'
@@ -20,11 +16,6 @@ SIGNATURE = bytes(range(256))
 
 
 WIRE = [import_module(f"authguard.wire.{module.name}") for module in pkgutil.iter_modules(authguard.wire.__path__)]
-
-
-def vectors(name: str) -> Any:
-    """Load a file of test vectors. The file names its sources."""
-    return json.loads((VECTORS / name).read_text(encoding="utf-8"))
 
 
 def b64url(data: bytes) -> bytes:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.minting import ec_key
+from tests.support.tokens import ec_key
 
 
 class AuthorizationServer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from authguard import PEM, Bearer, Issuer
-from tests.minting import AUDIENCE, ISSUER, NOW
+from tests.support.clock import NOW
+from tests.support.tokens import AUDIENCE, ISSUER
 
 #: The key that the tests sign with reaches the server's process by this variable.
 PUBLIC_KEY = "TEST_PUBLIC_KEY"

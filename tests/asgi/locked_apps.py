@@ -1,0 +1,58 @@
+"""Apps with locked routes, and requirements that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from authguard import (
+    Failure,
+    Moment,
+    Principal,
+    Requirement,
+)
+from authguard.starlette import requires
+from tests.support.guards import EITHER, OPEN
+
+
+def locked(*requirements: Requirement, path: str = "/") -> ASGIApp:
+    """An app with one route under these locks, the first outermost. It tells whom it is asked by."""
+
+    async def endpoint(request: Request) -> Response:
+        return JSONResponse([request.user.display_name, sorted(request.auth.scopes)])
+
+    guarded: Any = endpoint
+    for requirement in reversed(requirements):
+        guarded = requires(requirement)(guarded)
+    return Starlette(routes=[Route(path, guarded)])
+
+
+ALICE = b'["alice",["authenticated","read","role:admin"]]'
+
+
+ROWS = pytest.mark.parametrize("rules", [OPEN, EITHER, []], ids=["public", "optional", "authenticated"])
+
+
+class Broken:
+    """A requirement of somebody's own that fails."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        raise LookupError
+
+    def schemes(self, every: frozenset[str]) -> frozenset[str]:
+        if self.where == "schemes":
+            raise LookupError
+        return every
+
+    def scopes_named(self) -> tuple[str, ...]:
+        return ()

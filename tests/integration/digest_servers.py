@@ -1,0 +1,79 @@
+"""Servers behind Digest, and the records of what they answered."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import httpx2
+
+from tests.integration.accounts import Login
+from tests.integration.apps.common import DIGEST_ALGORITHMS, DIGEST_QOP, DIGEST_SECRET
+from tests.integration.digest_clients import Client, Step
+from tests.support.servers.app_server import Server, running
+
+#: How long a nonce is good for.
+LIFE = 300
+SECRET = {DIGEST_SECRET: "a secret that has at least 32 octets"}
+SETTINGS = {
+    "SHA-256": {},
+    "MD5": {DIGEST_ALGORITHMS: "MD5"},
+    "SHA-256, MD5": {DIGEST_ALGORITHMS: "SHA-256 MD5"},
+    "auth, auth-int": {DIGEST_QOP: "auth auth-int"},
+}
+
+ASKED, STALE, GRANTED = "401 credentials.missing", "401 nonce.stale stale", "200 granted"
+REPLAYED, UNKNOWN = "401 nonce.replayed stale", "401 nonce.unknown stale"
+WRONG, MALFORMED = "401 response.wrong", "401 credentials.malformed"
+
+_numbers = itertools.count(1)
+
+
+class Told(NamedTuple):
+    """How a request was answered: the status, why, and whether with ``stale=true``."""
+
+    target: str
+    said: str
+    #: The algorithm and the qop, where it says them.
+    chosen: tuple[str, ...]
+
+
+def folder() -> str:
+    """A folder that nobody has asked for anything in."""
+    return f"/mine/{next(_numbers)}"
+
+
+def told(server: Server) -> list[Told]:
+    """What a server has told since it was last asked."""
+    found = httpx2.get(f"{server.url}/told", trust_env=False, timeout=20).json()
+    return [Told(target, said.removesuffix(" nextnonce"), tuple(chosen)) for target, said, *chosen in found]
+
+
+def later(server: Server, seconds: float) -> None:
+    """Puts the clock of a server forward."""
+    httpx2.get(f"{server.url}/later/{seconds}", trust_env=False, timeout=20).raise_for_status()
+
+
+class Stage(NamedTuple):
+    servers: dict[str, Server]
+
+    def take(self, offered: str, client: Client, login: Login, *steps: Step) -> tuple[list[dict[str, str]], list[Told]]:
+        """What the client was answered, and what was told of it. ``{}`` in a target is a folder of this call alone."""
+        server, here = self.servers[offered], folder()
+        # Long enough for what was guessed before to be forgotten.
+        later(server, 3600)
+        bodies = client(server.url, login, [step._replace(target=step.target.format(here)) for step in steps])
+        heard = told(server)
+        assert all(here in one.target for one in heard)
+        return [json.loads(body) for body in bodies], heard
+
+
+@contextmanager
+def staged(*offered: str) -> Iterator[Stage]:
+    """The servers of these ``SETTINGS``."""
+    with running(*(partial(Server, "digest:app", **SECRET, **SETTINGS[name]) for name in offered)) as servers:
+        yield Stage(dict(zip(offered, servers, strict=True)))

@@ -1,0 +1,115 @@
+"""Logins at a steady rate, on persistent connections."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import bcrypt
+
+from tests.support.servers.app_server import PATIENCE
+
+CONNECTIONS = 8
+
+
+class Login(NamedTuple):
+    user: str
+    password: str
+
+    @property
+    def credentials(self) -> str:
+        """As the field carries them."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+    @property
+    def line(self) -> str:
+        """As the file has it."""
+        return f"{self.user}:{bcrypt.hashpw(self.password.encode(), bcrypt.gensalt(4)).decode()}\n"
+
+
+class Answered(NamedTuple):
+    """An answer (status 0: there was none, and why), and when it was asked for and came."""
+
+    login: Login
+    status: int
+    text: str
+    asked: float
+    came: float
+
+
+class Load:
+    """``rate`` logins a second, each connection going round through all of them.
+
+    A login is due whether or not the ones before were answered in time; one that is late goes at once.
+    """
+
+    def __init__(self, port: int, target: str, logins: Sequence[Login], *, rate: float) -> None:
+        self._port, self._target, self._logins, self._rate = port, target, logins, rate
+        self._over = threading.Event()
+        self._came = threading.Condition()
+        self.answers: list[Answered] = []
+        self.began = time.monotonic()
+
+    def _go_round(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
+        due = self.began + number / self._rate
+        for login in itertools.cycle([*self._logins[number:], *self._logins[:number]]):
+            if self._over.wait(max(0.0, due - time.monotonic())):
+                break
+            due += CONNECTIONS / self._rate
+            answered = self._ask(connection, login)
+            with self._came:
+                self.answers.append(answered)
+                self._came.notify_all()
+        connection.close()
+
+    def _ask(self, connection: http.client.HTTPConnection, login: Login) -> Answered:
+        asked = time.monotonic()
+        try:
+            # Only what is sent first connects: http.client sends nothing a second time.
+            connection.request("GET", self._target, headers={"Authorization": login.credentials})
+            response = connection.getresponse()
+            text = response.read().decode()
+            status = 0 if response.will_close else response.status
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            status, text = 0, repr(error)
+        return Answered(login, status, text, asked, time.monotonic())
+
+    def _wait(self, holds: Callable[[], bool]) -> None:
+        with self._came:
+            assert self._came.wait_for(holds, PATIENCE), self.answers[-20:]
+
+    def more(self, count: int) -> None:
+        """Waits for so many answers."""
+        wanted = len(self.answers) + count
+        self._wait(lambda: len(self.answers) >= wanted)
+
+    def shows(self, login: Login, status: int) -> float:
+        """When this was first so answered, of all that is asked from now on."""
+        now, at = time.monotonic(), len(self.answers)
+
+        def shown() -> Iterator[Answered]:
+            return (answer for answer in self.answers[at:] if answer[:2] == (login, status) and answer.asked >= now)
+
+        self._wait(lambda: any(shown()))
+        return next(shown()).came
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While the block lasts; no request is on its way after it."""
+        threads = [threading.Thread(target=self._go_round, args=(number,)) for number in range(CONNECTIONS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            for thread in threads:
+                thread.join(PATIENCE)

@@ -1,0 +1,26 @@
+"""Bind key material to algorithms, and read why it cannot be bound."""
+
+from __future__ import annotations
+
+import pytest
+
+from authguard import ConfigurationError, VerificationKey
+from authguard.keys.source import KeyMaterial
+
+RS256 = frozenset({"RS256"})
+PUBLIC = frozenset({"RS256", "ES256", "EdDSA"})
+HS = frozenset({"HS256", "HS384", "HS512"})
+
+
+def one(material: KeyMaterial, *algorithms: str) -> VerificationKey:
+    """The only key that the material makes."""
+    (key,) = material.bind(frozenset(algorithms))
+    return key
+
+
+def problem(material: KeyMaterial, *algorithms: str) -> str:
+    """Why the material makes none."""
+    with pytest.raises(ConfigurationError) as caught:
+        material.bind(frozenset(algorithms or ["RS256"]))
+    assert caught.value.argument == "keys"
+    return str(caught.value).removeprefix("keys: ")

@@ -1,0 +1,143 @@
+"""Guards that keep their records, in front of apps that are driven over ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message
+
+from authguard import (
+    AccessDenied,
+    AuthGuardMiddleware,
+    Guard,
+    Reason,
+    Record,
+    Rule,
+    Scheme,
+    reasons,
+)
+from authguard.policy.requirements import OPTIONAL, PUBLIC
+from tests.support.asgi import Exchange, drive, fields, http
+from tests.support.clock import NOW
+from tests.support.schemes.badge import Badge
+from tests.support.schemes.bearer import bearer
+
+NOT_OWNER = Reason("order.not_owner", 403, "insufficient_scope")
+
+
+NO_SESSION = Reason("session.over", 401)
+
+
+OPEN = [Rule("/**", PUBLIC)]
+
+
+EITHER = [Rule("/**", OPTIONAL)]
+
+
+def denial(**facts: object) -> AccessDenied:
+    """What the apps here raise."""
+    return AccessDenied(NOT_OWNER, **(facts or {"order": 5}))
+
+
+class Behind:
+    """A guard and its records. ``wrap`` puts it in front of an app."""
+
+    def __init__(self, *schemes: Scheme, rules: Sequence[Rule] = (), render: Any = None, **options: Any) -> None:
+        self.records: list[Record] = []
+        self.badge = Badge()
+        given = {"clock": lambda: NOW, "log": False, "hooks": [self.records.append], **options}
+        self.guard = Guard(*(schemes or (self.badge,)), rules=rules, **given)
+        self.render = render
+
+    def wrap(self, app: ASGIApp) -> AuthGuardMiddleware:
+        """The app behind the guard."""
+        return AuthGuardMiddleware(app, guard=self.guard, render=self.render)
+
+    async def ask(self, app: ASGIApp, path: str = "/", field: str | None = "Badge alice", **more: Any) -> Exchange:
+        """One request to the app."""
+        return await drive(self.wrap(app), http(path, headers=fields(field), **more))
+
+    @property
+    def denied(self) -> list[str]:
+        """The reasons of all denials until now."""
+        return [record.reason for record in self.records if record.reason is not None]
+
+    @property
+    def told(self) -> list[str]:
+        """All records as events, a denial by its reason."""
+        return [record.reason or record.event for record in self.records]
+
+
+#: Every code that a record may bear.
+KNOWN_CODES = {value.code for value in vars(reasons).values() if isinstance(value, reasons.Reason)}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, and the records of it. ``reason`` is that of the only one."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+    records: Sequence[Record]
+
+    @property
+    def record(self) -> Record:
+        (only,) = self.records
+        return only
+
+    @property
+    def reason(self) -> str | None:
+        return self.record.reason
+
+
+class Door:
+    """An app whose every path answers with the name of the caller."""
+
+    def __init__(self, *schemes: Any, **options: Any) -> None:
+        self.records: list[Record] = []
+        guard = Guard(*schemes or (bearer(),), clock=lambda: NOW, hooks=[self.records.append], **options)
+        app = Starlette(routes=[Route("/{rest:path}", _who)])
+        self.app = AuthGuardMiddleware(app, guard=guard)
+
+    async def answer(self, authorization: bytes | None = None, *more: tuple[bytes, bytes]) -> Answer:
+        """The answer to one GET with this ``Authorization`` field."""
+        told = len(self.records)
+        headers = [*more] if authorization is None else [(b"authorization", authorization), *more]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "method": "GET",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "scheme": "https",
+            "headers": headers,
+            "client": ("192.0.2.1", 50000),
+            "server": ("api.example", 443),
+        }
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
+        return Answer(start["status"], start["headers"], body, self.records[told:])
+
+    async def bearer(self, token: bytes | str) -> Answer:
+        """The answer to one GET with this token."""
+        return await self.answer(b"Bearer " + (token.encode() if isinstance(token, str) else token))
+
+
+async def _who(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(request.user.display_name)

@@ -1,0 +1,88 @@
+"""Small schemes that judge by a table, and a carrier of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from authguard.model import Accepted, Denied, Outcome, Principal, Rejected
+from authguard.reasons import TOKEN_EXPIRED, Reason
+from authguard.request import AuthRequest
+from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.scheme import Carrier, Scheme, Service
+from authguard.wire.authorization import Credentials
+from authguard.wire.challenge import Challenge
+
+WRONG = Reason("badge.wrong", 401, "invalid_token")
+
+
+#: What the schemes below make of what follows their name.
+TABLE: Mapping[str, object] = {
+    "alice": Accepted(Principal("alice", roles={"admin"}, scopes={"read"})),
+    "bob": Accepted(Principal("bob")),
+    "expired": Rejected(TOKEN_EXPIRED, "alice", {"expired_by": 4.2}, authenticated=True),
+}
+
+
+class Badge(Scheme):
+    """A scheme that judges by a table, and counts. An exception in the table is raised."""
+
+    challenges_on_403 = True
+
+    def __init__(
+        self,
+        name: str = "badge",
+        table: Mapping[str, object] = TABLE,
+        *,
+        carrier: Carrier = AUTHORIZATION,
+        services: Sequence[Service] = (),
+        reads_body: bool = False,
+        reports_login_time: bool = False,
+    ) -> None:
+        self.name, self.carrier, self.services = name, carrier, services
+        self.reads_body, self.reports_login_time = reads_body, reports_login_time
+        self.table = table
+        self.presented: list[str] = []
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        self.presented.append(credentials.rest.decode("latin-1"))
+        found = self.table.get(self.presented[-1], Rejected(WRONG))
+        if isinstance(found, BaseException):
+            raise found
+        return cast("Outcome", found)
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        error = {} if why is None or why.reason.error is None else {"error": why.reason.error}
+        return (Challenge(self.name.title(), {"realm": "tests", **error}),)
+
+
+class Plain(Badge):
+    """As Basic: it has no way to say what was wrong, so that a 403 takes no challenge."""
+
+    challenges_on_403 = False
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return (Challenge(self.name.title(), {"realm": "tests"}),)
+
+
+@dataclass(frozen=True)
+class Field(Carrier):
+    """Credentials in a field of their own, one set a line, for one scheme."""
+
+    scheme: str
+    name: bytes
+    sent_by_browsers: bool = False
+
+    def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
+        return [Credentials(self.scheme, line) for line in request.lines(self.name)]
+
+
+class Speaking(Badge):
+    """A scheme with something to say to whomever it accepts."""
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        outcome = await super().authenticate(request, credentials)
+        if isinstance(outcome, Accepted):
+            outcome = Accepted(outcome.principal, [(b"x-info", f"from {self.name}".encode())])
+        return outcome

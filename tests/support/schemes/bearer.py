@@ -1,0 +1,90 @@
+"""Issuers, Bearer schemes, and their outcome for one token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from authguard import (
+    PEM,
+    Accepted,
+    AuthRequest,
+    Bearer,
+    Credentials,
+    Issuer,
+    KeySource,
+    Moment,
+    Principal,
+    Rejected,
+    VerificationKey,
+)
+from authguard.keys.source import KeyMaterial
+from authguard.model import Outcome
+from authguard.schemes.bearer.claims import Unchecked
+from tests.support.clock import NOW
+from tests.support.coroutines import settled
+from tests.support.tokens import AUDIENCE, ISSUER, claims, public_pem, raw_token, rsa_key
+
+
+class Counted:
+    """A key source that counts how often it is asked."""
+
+    def __init__(self, *keys: VerificationKey) -> None:
+        self.keys = keys
+        self.asked: list[tuple[str | None, str]] = []
+
+    async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        self.asked.append((kid, algorithm))
+        return [key for key in self.keys if kid is None or key.kid in {None, kid}]
+
+
+def issuer(
+    keys: KeySource | KeyMaterial | Sequence[KeyMaterial] | None = None, name: str | Unchecked = ISSUER, **changes: Any
+) -> Issuer:
+    """An issuer of RS256 tokens, unless the changes say otherwise."""
+    options = {"audience": AUDIENCE, "algorithms": ["RS256"], **changes}
+    return Issuer(name, keys=PEM(public_pem(rsa_key())) if keys is None else keys, **options)
+
+
+def bearer(*issuers: Issuer, **options: Any) -> Bearer:
+    """A Bearer scheme of these issuers, or of the one of RS256 tokens."""
+    return Bearer(*issuers or (issuer(),), **{"realm": "orders", **options})
+
+
+def signed(header: Mapping[str, Any] | None = None, payload: Any = None) -> str:
+    """A token with this header and payload and a right signature."""
+    stated = {"alg": "RS256", **(header or {})}
+    return raw_token(stated, claims() if payload is None else payload, rsa_key())
+
+
+def request(*headers: tuple[bytes, bytes], now: float = NOW, leeway: float = 60) -> AuthRequest:
+    """A request at a moment."""
+    return AuthRequest({"type": "http", "headers": list(headers)}, path="/", moment=Moment(now, leeway))
+
+
+def presented(token: str | bytes) -> Credentials:
+    """Credentials for the Bearer scheme."""
+    return Credentials("bearer", token.encode() if isinstance(token, str) else token)
+
+
+def outcome(scheme: Bearer, token: str | bytes, *, now: float = NOW, leeway: float = 60) -> Outcome:
+    """What the scheme says to a token, where its keys are at hand."""
+    return settled(scheme.authenticate(request(now=now, leeway=leeway), presented(token)))
+
+
+def accepted(scheme: Bearer, token: str | bytes, **moment: float) -> Principal:
+    """Whom the scheme takes the bearer for."""
+    said = outcome(scheme, token, **moment)
+    assert isinstance(said, Accepted), said
+    return said.principal
+
+
+def refused(scheme: Bearer, token: str | bytes, **moment: float) -> tuple[str, Mapping[str, object]]:
+    """The code and the facts of a refusal, less the name of the token, which is checked here."""
+    said = outcome(scheme, token, **moment)
+    assert isinstance(said, Rejected), said
+    facts: dict[str, Any] = dict(said.facts)
+    octets = token.encode() if isinstance(token, str) else token
+    assert facts.pop("token", sha256(octets).hexdigest()[:8]) == sha256(octets).hexdigest()[:8]
+    return said.reason.code, facts

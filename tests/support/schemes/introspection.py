@@ -1,0 +1,65 @@
+"""An introspection endpoint that is a function, and its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+
+from authguard import Introspection
+from tests.support.clock import NOW
+from tests.support.tokens import AUDIENCE, ISSUER
+
+URL = "https://login.example/introspect"
+
+
+CLIENT: dict[str, Any] = {"client_id": "orders", "client_secret": "a secret of the API's"}
+
+
+OPAQUE = "2YotnFZFEjr1zCsicMWpAA"
+
+
+def active(**changes: Any) -> dict[str, Any]:
+    """A good answer at NOW, with changes; a change to ``...`` takes the member away."""
+    good: dict[str, Any] = {
+        "active": True,
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "alice",
+        "scope": "read write",
+        "token_type": "Bearer",
+        "client_id": "web",
+        "iat": NOW - 60,
+        "exp": NOW + 600,
+        "roles": ["admin"],
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not ...}
+
+
+class Server:
+    """Answers as it is told: by members, by status and octets, or by raising. It may be held back."""
+
+    def __init__(self, answer: object = None) -> None:
+        self.answer: object = active() if answer is None else answer
+        self.asked: list[tuple[str, Mapping[str, str], dict[str, list[str]]]] = []
+        self.held: anyio.Event | None = None
+
+    async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        self.asked.append((url, headers, parse_qs(body.decode("ascii"), strict_parsing=True)))
+        if self.held is not None:
+            await self.held.wait()
+        answer = self.answer
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, tuple):
+            return answer
+        return 200, json.dumps(answer).encode()
+
+
+def introspection(server: Server | None = None, **changes: Any) -> Introspection:
+    """One that asks this server."""
+    options = {"issuer": ISSUER, "audience": AUDIENCE, "post": server or Server(), **CLIENT, **changes}
+    return Introspection(**{"url": URL, **options})

@@ -1,0 +1,185 @@
+"""ASGI servers in processes of their own, and raw sockets to ask them."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.integration.apps.common import PUBLIC_KEY
+from tests.support.tokens import ec_key, mint, public_pem
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0
+
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that came back until the server closed."""
+
+    octets: bytes = field(repr=False)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The status of each response; none where the server only closed."""
+        return [int(found) for found in _STATUS.findall(self.octets)]
+
+    @property
+    def status(self) -> int:
+        """The status of the one response; 0 where there is not just one."""
+        return self.statuses[0] if len(self.statuses) == 1 else 0
+
+    def lines(self, name: str) -> list[str]:
+        """The values of every field line of this lower-case name in the first response."""
+        head = self.octets.partition(b"\r\n\r\n")[0].decode("latin-1")
+        fields = [line.partition(": ") for line in head.split("\r\n")[1:]]
+        return [value for key, _, value in fields if key.lower() == name]
+
+    def says(self, text: str) -> bool:
+        """Whether the text stands anywhere in what came back."""
+        return text.encode() in self.octets
+
+
+class Server:
+    """``python -m uvicorn``, or ``hypercorn``, with an app of these tests, on a port that the system chose."""
+
+    def __init__(self, app: str, *options: str, program: str = "uvicorn", **env: str) -> None:
+        anywhere = {"uvicorn": ("--port", "0"), "hypercorn": ("--bind", "127.0.0.1:0")}[program]
+        command = [sys.executable, "-m", program, f"tests.integration.apps.{app}", *anywhere, *options]
+        key = public_pem(ec_key()).decode()
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), PUBLIC_KEY: key, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="backslashreplace",
+        )
+        self.lines: list[str] = []
+        self._ended = False
+        self._settlings = 0
+        self._told = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                with self._told:
+                    self.lines.append(line.rstrip("\n"))
+                    self._told.notify_all()
+        with self._told:
+            self._ended = True
+            self._told.notify_all()
+
+    def wait_for(self, text: str, since: int = 0) -> str:
+        """The first line on stderr, from line ``since`` on, that holds the text: as soon as it is there."""
+
+        def found() -> str | None:
+            return next((line for line in self.lines[since:] if text in line), None)
+
+        with self._told:
+            self._told.wait_for(lambda: self._ended or found() is not None, PATIENCE)
+            line = found()
+        assert line is not None, f"{text!r} was never told:\n" + "\n".join(self.lines)
+        return line
+
+    def settled(self) -> int:
+        """How many lines stand on stderr, all of them that were caused until now: a last one is caused to know that."""
+        self._settlings += 1
+        self.ask(http_request(f"/settled-{self._settlings}%00"))
+        self.wait_for(f"/settled-{self._settlings}\\x00")
+        return len(self.lines)
+
+    def told_since(self, before: int) -> list[str]:
+        """The lines since ``settled`` said so many."""
+        return self.lines[before : self.settled() - 1]
+
+    @property
+    def port(self) -> int:
+        """The port, as soon as the server listens on it."""
+        line = self.wait_for("unning on http://")
+        return int(line.partition("http://127.0.0.1:")[2].split()[0])
+
+    @property
+    def url(self) -> str:
+        """What stands before a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait(self) -> int:
+        """The exit status, once the server has ended by itself."""
+        status = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return status
+
+    def stop(self) -> int:
+        """End this very process, if it has not ended; its exit status."""
+        self._process.terminate()
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self.wait()
+            raise
+
+    def connect(self) -> socket.socket:
+        """A connection of one's own."""
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def ask(self, octets: bytes) -> Answer:
+        """Send these very octets, and read until the server closes: the request had better ask for that."""
+        received = bytearray()
+        with self.connect() as connection:
+            try:
+                connection.sendall(octets)
+                while chunk := connection.recv(65536):
+                    received += chunk
+            except ConnectionError:
+                pass  # it closed before it had read everything
+        return Answer(bytes(received))
+
+
+@contextmanager
+def running(*starts: Callable[[], Server]) -> Iterator[list[Server]]:
+    """The servers, started side by side. None of them may have told a traceback when all is over."""
+    with ExitStack() as stack:
+        servers: list[Server] = []
+        for start in starts:
+            server = start()
+            stack.callback(server.stop)
+            servers.append(server)
+        for server in servers:
+            assert server.port
+        yield servers
+    for server in servers:
+        assert not [line for line in server.lines if "Traceback" in line], "\n".join(server.lines)
+
+
+def token(subject: str = "alice", *roles: str, **changes: Any) -> str:
+    """A good token for the apps of these tests."""
+    return mint(ec_key(), "ES256", sub=subject, roles=list(roles), **changes)
+
+
+def http_request(target: str | bytes, *fields: str | bytes, method: str = "GET", host: str = "app.example") -> bytes:
+    """A request as it goes over the wire, whatever the target and the fields are."""
+    octets = [part if isinstance(part, bytes) else part.encode("latin-1") for part in (target, *fields)]
+    first = method.encode() + b" " + octets[0] + b" HTTP/1.1"
+    return b"\r\n".join([first, b"Host: " + host.encode(), b"Connection: close", *octets[1:], b"", b""])
+
+
+def authorization(bearer_token: str) -> str:
+    """The field line that carries a token."""
+    return f"Authorization: Bearer {bearer_token}"

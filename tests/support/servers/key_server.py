@@ -1,0 +1,173 @@
+"""A key server on loopback that misbehaves as a test says."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeAlias, cast
+
+Behaviour: TypeAlias = "Callable[[Asked], None]"
+
+
+#: Nothing in these tests waits longer, in seconds.
+PATIENCE = 30.0
+
+
+class Asked(BaseHTTPRequestHandler):
+    """One request."""
+
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def owner(self) -> KeyServer:
+        """Who serves it."""
+        return cast("_Listening", self.server).owner
+
+    def do_GET(self) -> None:
+        owner = self.owner
+        owner.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        self.close_connection = True
+        with suppress(ConnectionError):
+            owner.pages.get(self.path, owner.behaviour)(self)
+
+    def answer(self, body: bytes, status: int = 200, **fields: str) -> None:
+        """A whole answer; a field's name is written with underscores."""
+        self.send_response(status)
+        for name, value in {"content_length": str(len(body)), **fields}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
+        """Says nothing."""
+
+
+class _Listening(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, port: int, owner: KeyServer) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", port), Asked)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """What broke off was meant to."""
+
+
+class KeyServer:
+    """Serves ``pages`` by path, and does what ``behaviour`` says with every other. It can stop and start again."""
+
+    def __init__(self, body: bytes = b"", **fields: str) -> None:
+        self.requests: list[tuple[str, Mapping[str, str]]] = []
+        self.pages: dict[str, Behaviour] = {}
+        self.behaviour: Behaviour = serving(body, 200, **fields)
+        self.let_go = threading.Event()
+        self.port = 0
+        self.tls: Callable[[Any], Any] | None = None
+        self._listening: _Listening | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the key set."""
+        return f"http://127.0.0.1:{self.port}/jwks"
+
+    @property
+    def hits(self) -> int:
+        """How many requests came."""
+        return len(self.requests)
+
+    def start(self) -> None:
+        """Listens, at the port that it had if it had one."""
+        self._listening = _Listening(self.port, self)
+        self.port = self._listening.server_port
+        if self.tls is not None:
+            self._listening.socket = self.tls(self._listening.socket)
+        threading.Thread(target=self._listening.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Listens no more; what hangs is let go."""
+        self.let_go.set()
+        if self._listening is not None:
+            self._listening.shutdown()
+            self._listening.server_close()
+            self._listening = None
+
+
+@contextmanager
+def serving_keys(body: bytes = b"", **fields: str) -> Iterator[KeyServer]:
+    """A server that runs."""
+    server = KeyServer(body, **fields)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def serving(body: bytes, status: int = 200, **fields: str) -> Behaviour:
+    """Answers with this."""
+    return lambda asked: asked.answer(body, status, **fields)
+
+
+def hanging(asked: Asked) -> None:
+    """Says nothing until the test is over."""
+    asked.owner.let_go.wait(PATIENCE)
+
+
+def dripping(asked: Asked) -> None:
+    """An octet now and then, which no time-out between two of them would notice."""
+    asked.send_response(200)
+    asked.send_header("content-length", "100000")
+    asked.end_headers()
+    while not asked.owner.let_go.wait(0.02):
+        asked.wfile.write(b" ")
+
+
+def truncated(asked: Asked) -> None:
+    """Less than it announced."""
+    asked.send_response(200)
+    asked.send_header("content-length", "1000")
+    asked.end_headers()
+    asked.wfile.write(b'{"keys": [')
+
+
+def no_http(asked: Asked) -> None:
+    """Another protocol."""
+    asked.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+
+class Flood:
+    """Ten megabytes, announced or not. ``sent`` is how many octets of them went out."""
+
+    def __init__(self, *, announced: bool) -> None:
+        self.announced = announced
+        self.sent = 0
+        self.over = threading.Event()
+
+    def __call__(self, asked: Asked) -> None:
+        total, piece = 10 * 1024 * 1024, b" " * 16384
+        asked.send_response(200)
+        if self.announced:
+            asked.send_header("content-length", str(total))
+        asked.end_headers()
+        try:
+            while self.sent < total:
+                self.sent += asked.connection.send(piece)
+        finally:
+            self.over.set()
+
+
+OPENID, OAUTH = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
+
+
+def provider(server: KeyServer, path: str = "") -> str:
+    """The name of the issuer that this server is, with its documents."""
+    issuer = f"http://127.0.0.1:{server.port}{path}"
+    metadata = {"issuer": issuer, "jwks_uri": server.url, "id_token_signing_alg_values_supported": ["none", "HS256"]}
+    server.pages[f"{path}{OPENID}"] = serving(b"not found", 404)
+    server.pages[f"{OAUTH}{path}"] = serving(json.dumps(metadata).encode())
+    return issuer

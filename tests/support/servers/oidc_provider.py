@@ -1,0 +1,221 @@
+"""A certified OpenID provider in a process of its own, and who gets tokens from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import signal
+import subprocess
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from typing import IO, Any, cast
+
+import httpx2
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from tests.support.servers.app_server import PATIENCE, ROOT
+from tests.support.servers.node import NODE, NODE_MODULES, has
+from tests.support.tokens import ec_key, ed_key, rsa_key
+
+OIDC_PROVIDER = has("oidc-provider")
+
+ALGORITHMS = ("RS256", "ES256", "EdDSA", "PS256")
+#: The addresses of two APIs, to whom tokens call them ``orders`` and ``stock``.
+ORDERS, STOCK = "https://orders.example/", "https://stock.example/"
+SECRET = "a secret of a client"
+#: The API, where it asks about tokens itself; its secret is that of all clients.
+API = "orders"
+
+#: Where the provider sends her back to, which nobody listens at.
+_BACK = "https://web.example/back"
+_HOPS = 12
+_ANSWERS = {"user": "alice", "password": "correct horse", "otp": "755224"}
+
+
+def keys(generation: int) -> list[dict[str, Any]]:
+    """The private keys of a generation, one for each algorithm."""
+    pss, rsa = (rsa_key(2048, 2 * generation + which) for which in (1, 0))
+    made = {
+        "RS256": RSAAlgorithm.to_jwk(rsa, as_dict=True),
+        "ES256": ECAlgorithm.to_jwk(ec_key("P-256", generation), as_dict=True),
+        "EdDSA": OKPAlgorithm.to_jwk(ed_key(generation), as_dict=True),
+        "PS256": RSAAlgorithm.to_jwk(pss, as_dict=True),
+    }
+    # What PyJWT says a private key is for is no good of its public half.
+    plain = {alg: {name: value for name, value in jwk.items() if name != "key_ops"} for alg, jwk in made.items()}
+    return [{**jwk, "alg": alg, "use": "sig", "kid": f"{alg}-{generation}"} for alg, jwk in plain.items()]
+
+
+class Provider:
+    """``oidc-provider`` on loopback. It stops and starts again at the same port, and then has forgotten all but keys.
+
+    ``generations``: of which keys; the first signs, and all are published.
+    """
+
+    def __init__(self, *generations: int) -> None:
+        self.port = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._client = httpx2.Client(trust_env=False, timeout=PATIENCE)
+        self._keys: list[dict[str, Any]] = []
+        self._closing = ExitStack()
+        self._closing.enter_context(self._client)
+        self.start(*generations)
+
+    @property
+    def url(self) -> str:
+        """Its name as an issuer."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, *generations: int) -> None:
+        """A process. Without generations the keys are those that it had."""
+        self._process = subprocess.Popen(
+            [NODE, ROOT / "tests" / "peers" / "oidc" / "provider.mjs", NODE_MODULES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._keys = [key for generation in generations for key in keys(generation)] or self._keys
+        self.port = self._told(keys=self._keys)["port"]
+
+    def rotate(self, *generations: int) -> None:
+        """Other keys from now on."""
+        self._keys = [key for generation in generations for key in keys(generation)]
+        self._told(keys=self._keys)
+
+    def asked(self, path: str) -> int:
+        """How often somebody asked for this path, since it started."""
+        return int(self._told()["asked"].get(path, 0))
+
+    def _told(self, **said: Any) -> Any:
+        process = self._process
+        assert process is not None
+        stdin, stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
+        stdin.write(json.dumps({"port": self.port, **said}) + "\n")
+        stdin.flush()
+        while not (line := stdout.readline()).startswith("{"):  # the provider has notices of its own
+            assert line, "it has ended"
+        return json.loads(line)
+
+    def stop(self) -> None:
+        """Ends this very process, with all its connections."""
+        process, self._process = self._process, None
+        if process is not None:
+            with process:  # closes its pipes
+                process.kill()
+                process.wait(PATIENCE)
+
+    def hang(self) -> None:
+        """Takes connections, and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Goes on where it was."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def close(self) -> None:
+        """Ends for good."""
+        self.stop()
+        self._closing.close()
+
+    def person(self, form: str = "RS256") -> Person:
+        """Somebody who gets tokens in this form."""
+        person = Person(self, form)
+        self._closing.callback(person.close)
+        return person
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Nobody listens while the block lasts."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    def post(self, path: str, client: str, **form: str) -> Any:
+        """What it answers to a client that has a secret."""
+        answer = self._client.post(self.url + path, auth=(client, SECRET), data=form)
+        assert answer.status_code == 200, answer.text
+        return answer.json() if answer.content else None
+
+    def token(self, form: str = "RS256", api: str = ORDERS) -> str:
+        """An access token of a machine: signed by this algorithm, or opaque."""
+        given = self.post("/token", f"batch-{form}", grant_type="client_credentials", resource=api, scope="read")
+        return str(given["access_token"])
+
+    def revoke(self, token: str) -> None:
+        """The client that has this opaque token has it revoked."""
+        self.post("/token/revocation", "batch-opaque", token=token)
+
+
+@contextmanager
+def providing(*generations: int) -> Iterator[Provider]:
+    """A provider that runs, with the keys of these generations."""
+    provider = Provider(*generations)
+    try:
+        yield provider
+    finally:
+        provider.close()
+
+
+class Person:
+    """Alice at her browser, which keeps the cookies of the provider; she logs in where it wants her to.
+
+    ``logins``: what it asked her for each time.
+    """
+
+    def __init__(self, provider: Provider, form: str = "RS256") -> None:
+        self._provider, self._client_id = provider, f"web-{form}"
+        self._browser = httpx2.Client(trust_env=False, timeout=PATIENCE)
+        self.logins: list[list[str]] = []
+
+    def tokens(self, *, ago: int = 0, **asked: str) -> Mapping[str, str]:
+        """Authorization code with PKCE (RFC 7636), and these parameters. ``ago``: when she logged in elsewhere."""
+        verifier = secrets.token_urlsafe(48)
+        challenge = urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        request = {
+            "client_id": self._client_id,
+            "response_type": "code",
+            "redirect_uri": _BACK,
+            "scope": "openid read write",
+            "resource": ORDERS,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        code = self._code(self._browser.get(self._provider.url + "/auth", params={**request, **asked}), ago)
+        exchange = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier, "resource": ORDERS}
+        form = {"client_id": self._client_id, "redirect_uri": _BACK, **exchange}
+        answer = self._browser.post(self._provider.url + "/token", data=form)
+        assert answer.status_code == 200, answer.text
+        return cast("Mapping[str, str]", answer.json())
+
+    def token(self, *, ago: int = 0, **asked: str) -> str:
+        """An access token of hers."""
+        return self.tokens(ago=ago, **asked)["access_token"]
+
+    def _code(self, answer: httpx2.Response, ago: int) -> str:
+        """Follows the provider, through its login, to where it sends her back with a code."""
+        for _ in range(_HOPS):
+            onward = answer.next_request
+            if onward is None:
+                assert answer.status_code == 200, answer.text
+                names = re.findall(r'<input name="(\w+)">', answer.text)
+                self.logins.append(names)
+                filled = {name: _ANSWERS[name] for name in names}
+                answer = self._browser.post(answer.url, data={**filled, "ago": str(ago)})
+            elif str(onward.url).startswith(_BACK):
+                return onward.url.params["code"]
+            else:
+                answer = self._browser.send(onward)
+        raise AssertionError(self.logins)
+
+    def close(self) -> None:
+        """Leaves."""
+        self._browser.close()

@@ -1,0 +1,14 @@
+"""The test vectors under tests/vectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+def vectors(name: str) -> Any:
+    """Load a file of test vectors. The file names its sources."""
+    return json.loads((VECTORS / name).read_text(encoding="utf-8"))
