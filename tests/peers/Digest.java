@@ -15,7 +15,7 @@ import java.util.concurrent.Future;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
-/** Does the steps of tests/integration/digest_callers.py in one session of HttpURLConnection. */
+/** Does the steps of tests/integration/digest_clients.py in one session of HttpURLConnection. */
 public class Digest {
     public static void main(String[] arguments) throws Exception {
         List<String> lines = new BufferedReader(new InputStreamReader(System.in, UTF_8)).lines().toList();

@@ -1,4 +1,4 @@
-# Does the steps of tests/integration/digest_callers.py in one session of LWP.
+# Does the steps of tests/integration/digest_clients.py in one session of LWP.
 use strict;
 use warnings;
 use LWP::UserAgent;

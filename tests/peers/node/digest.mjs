@@ -1,4 +1,4 @@
-// Does the steps of tests/integration/digest_callers.py in one session of digest-fetch.
+// Does the steps of tests/integration/digest_clients.py in one session of digest-fetch.
 import { createInterface } from 'node:readline'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
