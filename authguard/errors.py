@@ -1,15 +1,15 @@
-"""What authguard raises.
+"""The exceptions of authguard.
 
 The tree::
 
-    AuthGuardError                  never raised itself
-    ├── ConfigurationError          the app is set up wrongly; raised while it is built, never for a request
-    ├── InvalidSignature            a signature does not fit the key; raised by ``VerificationKey.verify``
-    ├── RequestBodyError            the body that a scheme asked for is too large, or never came whole
-    └── BackendUnavailable          something we depend on cannot answer; the request is answered with an outage
+    AuthGuardError                  the base class; never raised itself
+    ├── ConfigurationError          a wrong setting; raised while the app is built, never during a request
+    ├── InvalidSignature            a signature does not match; raised by ``VerificationKey.verify``
+    ├── RequestBodyError            the body that a scheme asked for is too large or incomplete
+    └── BackendUnavailable          a key source, a store or a service cannot answer; the response is a 503
 
-``ConfigurationError`` and ``InvalidSignature`` are kinds of ``ValueError`` too. Malformed octets raise
-``authguard.wire.grammar.WireError``, a ``ValueError`` that never leaves the scheme or the guard.
+``ConfigurationError`` and ``InvalidSignature`` are subclasses of ``ValueError`` too. Malformed input raises
+``authguard.wire.grammar.WireError``, a ``ValueError`` that the scheme or the guard catches.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from authguard.reasons import BODY_INCOMPLETE, Reason
 
 
 class AuthGuardError(Exception):
-    """The base of all that authguard raises. Never raised itself."""
+    """The base class of all exceptions here. Never raised itself."""
 
 
 class ConfigurationError(AuthGuardError, ValueError):
-    """The app is set up wrongly. The message names the argument and the mend."""
+    """A setting is wrong. The message names the argument, the problem and the fix."""
 
     def __init__(self, argument: str, problem: str) -> None:
         super().__init__(f"{argument}: {problem}")
-        #: The argument at fault, as the caller spells it.
+        #: The name of the argument, as the caller writes it.
         self.argument = argument
 
 
 class InvalidSignature(AuthGuardError, ValueError):
-    """The signature was not made over these octets with this key."""
+    """The signature does not match these bytes and this key."""
 
 
 class RequestBodyError(AuthGuardError):
-    """A scheme asked for the request's body and it cannot be had.
+    """The request body that a scheme asked for cannot be read.
 
     ``reason`` is ``body.too_large`` or ``body.incomplete``.
     """
@@ -46,17 +46,17 @@ class RequestBodyError(AuthGuardError):
 
 
 class BackendUnavailable(AuthGuardError):
-    """A key source, a store or a service cannot answer now.
+    """A key source, a store or a service cannot answer at the moment. The response is a 503.
 
-    ``reason`` must be one of an outage (503); without one the asker names its own, ``keys.unavailable`` for a key
-    source, ``store.unavailable`` for anything else. ``retry_after`` is in whole seconds. ``detail`` is for the log and
-    must hold no secret.
+    ``detail`` is for the log and must not contain a secret. ``reason`` must have the status 503; the default is
+    ``keys.unavailable`` for a key source and ``store.unavailable`` for everything else. ``retry_after`` is in whole
+    seconds.
     """
 
     def __init__(self, detail: str = "", *, reason: Reason | None = None, retry_after: int | None = None) -> None:
         super().__init__(detail or (reason.code if reason else "unavailable"))
         if reason is not None and not reason.outage:
-            msg = "a BackendUnavailable is an outage: its reason's status must be 503"
+            msg = f"reason: {reason.code!r} has the status {reason.status}; an outage must have the status 503"
             raise ValueError(msg)
         self.reason = reason
         self.retry_after = retry_after

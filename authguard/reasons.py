@@ -1,6 +1,8 @@
-"""Why a request is refused: one constant a line, and all that a denial implies stands on that line.
+"""The reasons for refusing a request: one constant each, which decides everything that the response says.
 
-No other module writes a status code or an error code. A scheme of your own brings its own ``Reason``.
+No other module contains a status code or an error code. A custom scheme defines its own ``Reason``::
+
+    SIGNATURE_OLD = Reason("webhook.signature_old", 401)
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _CODE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 # RFC 6750 section 3: the characters of `error` and `error_description`.
 _ERROR_TEXT = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 
-#: What a client learns, by the status alone: a code for programs, the status' own phrase, a sentence for people.
+#: What the client is told, by status: a code for programs, the standard phrase of the status, a sentence for people.
 _PUBLIC: dict[Status, tuple[str, str, str]] = {
     400: ("ambiguous_request", "Bad Request", "The request can be read in more than one way"),
     401: ("unauthenticated", "Unauthorized", "Not authenticated"),
@@ -31,14 +33,14 @@ _PUBLIC: dict[Status, tuple[str, str, str]] = {
 class Reason:
     """Why a request is refused.
 
-    - ``code``: ``"token.expired"``. For logs, and public API: never renamed, never sent to a client.
+    - ``code``: such as ``"token.expired"``. It is for logs and never sent to a client. Codes are never renamed.
     - ``status``: the HTTP status (RFC 9110 section 15).
-    - ``error``: the error code of RFC 6750, 9470 or 9449 for the challenge of the scheme that was tried.
-    - ``public``: a sentence for the client. Without one it gets the sentence of the status.
-    - ``presented``: False where the client presented nothing at all; such denials are told at INFO.
-    - ``ours``: True where the client's answer hides a fault of ours; such denials are told at ERROR, as outages are.
+    - ``error``: the error code in the challenge of the scheme that was tried (RFC 6750, 9470 or 9449).
+    - ``public``: a sentence for the client. The default is the sentence of the status.
+    - ``presented``: False if the client sent no credentials. Such denials are logged at INFO.
+    - ``ours``: True if the server is at fault and the response hides that. Such denials are logged at ERROR.
 
-    Raises ``ValueError`` for a code without a dot, a status that no denial has, a text that RFC 6750 cannot carry.
+    Raises ``ValueError`` for a code without a dot, for any other status, and for a text that RFC 6750 does not allow.
     """
 
     code: str
@@ -50,70 +52,70 @@ class Reason:
 
     def __post_init__(self) -> None:
         if not _CODE.fullmatch(self.code):
-            msg = f"code: {self.code!r} is not of the form 'family.what', in lower case"
+            msg = f"code: {self.code!r} must have the form 'family.name', in lower case"
             raise ValueError(msg)
         if self.status not in get_args(Status):
-            msg = f"status: {self.status!r} is none of {get_args(Status)}"
+            msg = f"status: {self.status!r} must be one of {get_args(Status)}"
             raise ValueError(msg)
         for name, text in (("error", self.error), ("public", self.public)):
             if text is not None and not _ERROR_TEXT.fullmatch(text):
-                msg = f"{name}: only printable ASCII without the quote and the backslash can be sent"
+                msg = f"{name}: {text!r} must be printable ASCII without quotes and backslashes, and not empty"
                 raise ValueError(msg)
 
     @property
     def public_code(self) -> str:
-        """What the client's program reads. It goes by the status alone."""
+        """The error code in the response body, for programs. It depends only on the status."""
         return _PUBLIC[self.status][0]
 
     @property
     def detail(self) -> str:
-        """What a person at the client reads."""
+        """The sentence in the response body, for people."""
         return self.public or _PUBLIC[self.status][2]
 
     @property
     def title(self) -> str:
-        """The status' own phrase (RFC 9457 section 3.1.3)."""
+        """The standard phrase of the status (RFC 9457 section 3.1.3)."""
         return _PUBLIC[self.status][1]
 
     @property
     def challenge_error(self) -> str | None:
-        """The error code for the challenge: a 403 without one of its own has that of RFC 6750 section 3.1."""
+        """The error code for the challenge. The default for a 403 is ``insufficient_scope`` (RFC 6750 section 3.1)."""
         return self.error or ("insufficient_scope" if self.status == 403 else None)
 
     @property
     def challenged(self) -> Challenged:
-        """Whose challenges go out: of all accepted schemes, of the one that was tried, of none."""
+        """Whose challenges are sent: those of all accepted schemes, of the scheme that was tried, or none."""
         if self.status == 401 or (self.status == 400 and self.error):
             return "all"
         return "tried" if self.status == 403 else "none"
 
     @property
     def challenges_needed(self) -> bool:
-        """Whether the answer must bear a challenge (RFC 9110 section 15.5.2)."""
+        """Whether the response must contain a challenge (RFC 9110 section 15.5.2)."""
         return self.status == 401
 
     @property
     def about_message(self) -> bool:
-        """Whether the message as a whole is at fault, so that each challenge tells the error (RFC 9449 section 7.2)."""
+        """Whether the request itself is malformed, so that every challenge carries the error (RFC 9449 section 7.2)."""
         return self.status == 400
 
     @property
     def folded(self) -> bool:
-        """Whether a flood of it is told folded: what a stranger can cause at will."""
+        """Whether many such denials are aggregated in the log, because any client can cause them at will."""
         return self.status in {400, 401, 413, 429}
 
     @property
     def retried(self) -> bool:
-        """Whether ``Retry-After`` goes out (RFC 9110 section 10.2.3, RFC 6585 section 4)."""
+        """Whether ``Retry-After`` is sent (RFC 9110 section 10.2.3, RFC 6585 section 4)."""
         return self.status in {429, 503}
 
     @property
     def outage(self) -> bool:
-        """Whether the fault is ours: told at ERROR, and never a client's token's."""
+        """Whether the server cannot decide. Such denials are logged at ERROR; the credentials may be valid."""
         return self.status == 503
 
 
-# What the client presented, before any scheme looked at it.
+# The credentials, before a scheme has checked them.
 CREDENTIALS_MISSING = Reason("credentials.missing", 401, presented=False)
 CREDENTIALS_MALFORMED = Reason("credentials.malformed", 401, "invalid_token")
 CREDENTIALS_AMBIGUOUS = Reason("credentials.ambiguous", 400, "invalid_request")
@@ -127,7 +129,7 @@ BODY_INCOMPLETE = Reason("body.incomplete", 400)
 PATH_AMBIGUOUS = Reason("path.ambiguous", 400)
 METHOD_UNLISTED = Reason("method.unlisted", 403, "insufficient_scope")
 
-# A token (RFC 6750 section 3.1: all of them are `invalid_token`).
+# Bearer tokens (RFC 6750 section 3.1: all of them are `invalid_token`).
 TOKEN_MALFORMED = Reason("token.malformed", 401, "invalid_token")
 TOKEN_TOO_LONG = Reason("token.too_long", 401, "invalid_token")
 TOKEN_ALGORITHM_REFUSED = Reason("token.algorithm_refused", 401, "invalid_token")
@@ -145,7 +147,7 @@ TOKEN_BOUND = Reason("token.bound", 401, "invalid_token")
 TOKEN_INACTIVE = Reason("token.inactive", 401, "invalid_token")
 KEY_UNKNOWN = Reason("key.unknown", 401, "invalid_token")
 
-# A name and a password. To the client all of them are one: same status, body, headers and time.
+# Username and password. The client cannot tell the 401s apart: they have the same status, body, headers and timing.
 USER_UNKNOWN = Reason("user.unknown", 401)
 PASSWORD_WRONG = Reason("password.wrong", 401)
 PASSWORD_EMPTY = Reason("password.empty", 401)
@@ -154,7 +156,7 @@ PASSWORD_HASH_UNREADABLE = Reason("password.hash_unreadable", 401, ours=True)
 ACCOUNT_DISABLED = Reason("account.disabled", 401)
 ATTEMPTS_EXCEEDED = Reason("attempts.exceeded", 429)
 
-# A digest. Those of the nonce are told only where the response was right, so that a new nonce is all that is lacking.
+# Digest. A reason about the nonce implies that the response was right, so that a new nonce is all the client needs.
 RESPONSE_WRONG = Reason("response.wrong", 401)
 REALM_FOREIGN = Reason("realm.foreign", 401)
 OPAQUE_FOREIGN = Reason("opaque.foreign", 401)
@@ -168,7 +170,7 @@ NONCE_FORGOTTEN = Reason("nonce.forgotten", 401)
 NONCE_REPLAYED = Reason("nonce.replayed", 401)
 NONCE_OUTSIDE = Reason("nonce.outside", 401)
 
-# Authenticated, and not allowed.
+# Authenticated, but not allowed.
 ROLE_MISSING = Reason("role.missing", 403, "insufficient_scope")
 SCOPE_MISSING = Reason("scope.missing", 403, "insufficient_scope")
 SCHEME_INSUFFICIENT = Reason("scheme.insufficient", 403, "insufficient_scope")
@@ -177,7 +179,7 @@ ORIGIN_FOREIGN = Reason("origin.foreign", 403)
 REQUIREMENT_UNMET = Reason("requirement.unmet", 403, "insufficient_scope")
 STEP_UP_REQUIRED = Reason("step_up.required", 401, "insufficient_user_authentication")
 
-# We cannot tell.
+# The server cannot decide.
 KEYS_UNAVAILABLE = Reason("keys.unavailable", 503)
 KEYS_TIMEOUT = Reason("keys.timeout", 503)
 INTROSPECTION_UNAVAILABLE = Reason("introspection.unavailable", 503)

@@ -1,4 +1,4 @@
-"""A request as carriers and schemes see it: less than ASGI has, and nothing that can be sent."""
+"""The request as carriers and schemes see it. It is read-only: a scheme cannot send a response."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from authguard.errors import RequestBodyError
 from authguard.model import Header, Moment
 from authguard.reasons import BODY_TOO_LARGE
 
-#: What was read so far and more, until it is whole or longer than the limit. It can be asked again.
+#: Reads the body until it is complete or longer than the limit (in bytes), and returns it. It can be called again with
+#: a higher limit.
 BodyReader: TypeAlias = Callable[[int], Awaitable[bytes]]
 
 
 class AuthRequest:
-    """All that a carrier or a scheme may see of a request.
+    """The parts of a request that a carrier or a scheme may use.
 
-    ``path`` is decoded and below ``root_path``: exactly what the router matches. ``target`` is what was sent, as near
-    as ASGI tells it. ``headers`` is ASGI's own list of ``(lower-case name, value)``. ``scopes_asked`` are those that
-    the route names, known where challenges are drawn up: what a client without a token should ask for.
+    ``path`` is decoded and relative to ``root_path``, exactly as the router matches it. ``target`` is the request
+    target as it was sent. ``headers`` is ASGI's own list of ``(lower-case name, value)``. ``moment`` is the time of the
+    request. ``scopes_asked`` are the scopes that the route requires; they are set only while challenges are built, for
+    a client that has no token yet.
     """
 
     __slots__ = ("_body", "_reader", "body_readable", "headers", "moment", "path", "scope", "scopes_asked")
@@ -52,41 +54,42 @@ class AuthRequest:
 
     @property
     def method(self) -> str:
-        """The method as sent: HEAD stays HEAD. A WebSocket handshake is ``GET`` on the wire (RFC 6455 section 4.1)."""
+        """The method as sent; HEAD stays HEAD. A WebSocket handshake is a ``GET`` (RFC 6455 section 4.1)."""
         method: str = self.scope.get("method", "GET")
         return method
 
     @property
     def secure(self) -> bool:
-        """Whether the server took the request over TLS, or was told so by a proxy that it trusts."""
+        """Whether the server received the request over TLS, or a trusted proxy told the server so."""
         return self.scope.get("scheme") in {"https", "wss"}
 
     @property
     def target(self) -> bytes:
-        """The request target as sent. ASGI loses a final ``?`` with nothing behind it."""
+        """The request target as sent, except that ASGI loses a ``?`` without a query."""
         raw: bytes = self.scope.get("raw_path") or str(self.scope["path"]).encode()
         query: bytes = self.scope.get("query_string", b"")
         return raw + b"?" + query if query else raw
 
     @property
     def client(self) -> str | None:
-        """The peer's address as the server gives it; no forwarded field is read."""
+        """The address of the client, as the server reports it. ``X-Forwarded-For`` and ``Forwarded`` are not read."""
         client = self.scope.get("client")
         return str(client[0]) if client else None
 
     def lines(self, name: bytes) -> list[bytes]:
-        """Every field line of this lower-case name, unjoined and in order."""
+        """Return the values of all header lines with this lower-case name, in order and not joined."""
         return [value for key, value in self.headers if key == name]
 
     async def body(self, limit: int) -> bytes:
-        """The whole body, at most ``limit`` octets; the app receives it again.
+        """Return the whole body, of at most ``limit`` bytes. The app receives it again afterwards.
 
-        Only for a scheme with ``reads_body``. Raises ``RequestBodyError`` where it is larger (413) or the client left.
+        Only a scheme with ``reads_body`` may call this. Raises ``RequestBodyError`` if the body is larger (413), or if
+        the client disconnected before it was complete.
         """
         if not self.body_readable:
-            msg = "only a scheme with reads_body = True may ask for the body"
+            msg = "a scheme must set reads_body = True before it can read the body"
             raise RuntimeError(msg)
-        if self._reader is None:  # a WebSocket handshake has none
+        if self._reader is None:  # a WebSocket handshake has no body
             raise RequestBodyError
         body = self._body
         if body is None:
@@ -99,7 +102,7 @@ class AuthRequest:
 
 @lru_cache(4096)
 def network_of(client: str | None) -> str | None:
-    """What counts as one client: an IPv4 address, or an IPv6 /64, which one client has the whole of."""
+    """Return the network that counts as one client: an IPv4 address, or an IPv6 /64, which one client controls."""
     try:
         address = ipaddress.ip_address(client or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where in the app's own code something was said, for the audit."""
+"""Source locations in the app's own code, which the audit prints beside its findings."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import inspect
 import sys
 from typing import Any
 
-_NOT_THE_APPS = frozenset({"builtins", "fastapi", "functools", "starlette"})
+_LIBRARY_PACKAGES = frozenset({"builtins", "fastapi", "functools", "starlette"})
 
 
 def caller_location(depth: int) -> str:
-    """``file:line`` of what called the function that asks (``depth`` 1), or of what called that (2)."""
-    frame = sys._getframe(depth + 1)  # noqa: SLF001 - as logging does; inspect.stack reads every source file
+    """Return the ``file:line`` where the calling function was called (``depth`` 1), or where its caller was (2)."""
+    frame = sys._getframe(depth + 1)  # noqa: SLF001 - as logging does; inspect.stack would read every source file
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def name_of(what: object) -> str:
-    """What a person calls a function, a class, or the class of anything else."""
-    name: str = getattr(what, "__qualname__", type(what).__qualname__)
+def name_of(value: object) -> str:
+    """Return the name of a function or a class, or the name of the class of any other value."""
+    name: str = getattr(value, "__qualname__", type(value).__qualname__)
     return name.rpartition("<locals>.")[2]
 
 
-def definition_location(what: Any) -> str:
-    """The file and the line of what an app's own code defines."""
-    what = inspect.unwrap(what) if callable(what) else what
-    code = getattr(what, "__code__", None)
-    kind = what if isinstance(what, type) else type(what)
-    if str(getattr(kind if code is None else what, "__module__", "")).partition(".")[0] in _NOT_THE_APPS:
+def definition_location(value: Any) -> str:
+    """Return the ``file:line`` of the definition of a function, or of a class or the class of an instance.
+
+    It is "" for the standard library's builtins and functools, for FastAPI and Starlette, and if no source is found.
+    """
+    value = inspect.unwrap(value) if callable(value) else value
+    code = getattr(value, "__code__", None)
+    kind = value if isinstance(value, type) else type(value)
+    if str(getattr(kind if code is None else value, "__module__", "")).partition(".")[0] in _LIBRARY_PACKAGES:
         return ""
     if code is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"

@@ -1,4 +1,4 @@
-"""The error tree."""
+"""The exceptions of authguard."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from authguard.errors import (
 from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE, STORE_UNAVAILABLE, TOKEN_EXPIRED
 
 
-def test_the_drawing_is_the_tree() -> None:
-    """The docstring of the module names each error, and each is an AuthGuardError."""
+def test_the_module_docstring_lists_every_exception() -> None:
+    """The tree in the docstring of ``errors`` names every subclass of ``AuthGuardError``, in order."""
     drawn = re.findall(r"^    (?:[├└]── )?(\w+) ", errors.__doc__ or "", re.MULTILINE)
-    there = [
+    defined = [
         name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, AuthGuardError)
     ]
 
-    assert drawn == there
+    assert drawn == defined
 
 
-def test_bad_set_up_and_bad_signatures_are_value_errors_too() -> None:
-    """Who catches ValueError catches them; an outage is no such thing."""
-    kinds = (ConfigurationError, InvalidSignature, RequestBodyError, BackendUnavailable)
+def test_configuration_and_signature_errors_are_value_errors_too() -> None:
+    """``except ValueError`` catches both, but neither body errors nor outages."""
+    classes = (ConfigurationError, InvalidSignature, RequestBodyError, BackendUnavailable)
 
-    assert [issubclass(kind, ValueError) for kind in kinds] == [True, True, False, False]
+    assert [issubclass(cls, ValueError) for cls in classes] == [True, True, False, False]
 
 
 def test_a_configuration_error_names_the_argument() -> None:
-    """In its text and for programs."""
+    """The argument is in the text of the error and in its attribute ``argument``."""
     error = ConfigurationError("leeway", "too long")
 
     assert (str(error), error.argument) == ("leeway: too long", "leeway")
 
 
 def test_a_body_error_has_its_reason() -> None:
-    """Without one, the body never came whole."""
+    """The default reason is an incomplete body."""
     errors = [RequestBodyError(), RequestBodyError(BODY_TOO_LARGE)]
 
     assert [(str(error), error.reason) for error in errors] == [
@@ -51,10 +51,10 @@ def test_a_body_error_has_its_reason() -> None:
     ]
 
 
-def test_an_outage_has_a_reason_a_detail_and_a_time() -> None:
-    """Each may be left out, and then the asker names its own reason; the text is the detail, or the code."""
+def test_an_outage_has_a_reason_a_detail_and_a_retry_time() -> None:
+    """All three are optional. The text of the error is the detail, or the code of the reason."""
     plain = BackendUnavailable()
-    told = BackendUnavailable("no route to host", reason=STORE_UNAVAILABLE, retry_after=30)
+    full = BackendUnavailable("no route to host", reason=STORE_UNAVAILABLE, retry_after=30)
 
     assert (str(plain), plain.reason, plain.detail, plain.retry_after) == (
         "unavailable",
@@ -62,7 +62,7 @@ def test_an_outage_has_a_reason_a_detail_and_a_time() -> None:
         "",
         None,
     )
-    assert (str(told), told.reason, told.detail, told.retry_after) == (
+    assert (str(full), full.reason, full.detail, full.retry_after) == (
         "no route to host",
         STORE_UNAVAILABLE,
         "no route to host",
@@ -70,7 +70,7 @@ def test_an_outage_has_a_reason_a_detail_and_a_time() -> None:
     )
 
 
-def test_an_outage_is_never_a_clients_fault() -> None:
-    """7662-4: a reason that is not of an outage is refused."""
+def test_the_reason_of_an_outage_must_be_a_503() -> None:
+    """7662-4: an outage is never reported as an error of the client; other reasons raise ``ValueError``."""
     with pytest.raises(ValueError, match="503"):
         BackendUnavailable(reason=TOKEN_EXPIRED)

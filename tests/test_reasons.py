@@ -1,4 +1,4 @@
-"""Reasons: the one table of what each denial implies."""
+"""``reasons.py``: the one table that decides status, error code and challenges of every denial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from authguard.reasons import Challenged, Reason
 
 STOCK = {name: value for name, value in vars(reasons).items() if isinstance(value, Reason)}
 
-# Public API of the library: a code that stands here is never renamed, and what it implies does not change.
+# Public API: a code in this list is never renamed, and its status and error code never change.
 CODES = [
     ("credentials.missing", 401, None),
     ("credentials.malformed", 401, "invalid_token"),
@@ -63,7 +63,7 @@ CODES = [
 @pytest.mark.rfc("6750-7")
 @pytest.mark.parametrize(("code", "status", "error"), CODES)
 def test_a_code_keeps_its_meaning(code: str, status: int, error: str | None) -> None:
-    """6750-7: what was presented and is no good is ``invalid_token``; who may not, ``insufficient_scope``."""
+    """6750-7: an unusable token is ``invalid_token``; a missing permission is ``insufficient_scope``."""
     reason = {reason.code: reason for reason in STOCK.values()}[code]
 
     assert (reason.status, reason.error) == (status, error)
@@ -78,30 +78,30 @@ def test_a_code_keeps_its_meaning(code: str, status: int, error: str | None) -> 
         (Reason("order.often", 429), None),
     ],
 )
-def test_a_403_of_an_apps_own_has_an_error_code_too(reason: Reason, error: str | None) -> None:
-    """6750-7: after Bearer the challenge of a 403 says that the token was good and is not enough."""
+def test_a_custom_403_has_an_error_code_too(reason: Reason, error: str | None) -> None:
+    """6750-7: the Bearer challenge of a 403 tells the client that its token is valid but not sufficient."""
     assert reason.challenge_error == error
 
 
 def test_a_constant_is_named_after_its_code() -> None:
-    """So that one finds the one by the other; and no two have one code."""
+    """So a constant can be found by its code. No two constants have the same code."""
     assert {name: reason.code.upper().replace(".", "_") for name, reason in STOCK.items()} == {
         name: name for name in STOCK
     }
 
 
-def test_no_other_module_writes_a_status() -> None:
-    """A denial's status is decided in one table."""
+def test_no_other_module_contains_a_status() -> None:
+    """The status of a denial is decided in ``reasons.py`` and nowhere else."""
     sources = Path(authguard.__file__).parent.rglob("*.py")
     trees = {path.name: ast.parse(path.read_text("utf-8")) for path in sources if path.name != "reasons.py"}
-    written = [
+    numbers = [
         (name, node.value, node.lineno)
         for name, tree in trees.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and type(node.value) is int and node.value in {400, 401, 403, 413, 429, 503}
     ]
 
-    assert written == []
+    assert numbers == []
 
 
 IMPLIED: list[tuple[Reason, Challenged, bool, bool, bool, str]] = [
@@ -116,25 +116,25 @@ IMPLIED: list[tuple[Reason, Challenged, bool, bool, bool, str]] = [
 
 
 @pytest.mark.parametrize(("reason", "challenged", "about_message", "retried", "outage", "public_code"), IMPLIED)
-def test_the_rest_goes_by_the_status(
+def test_the_other_properties_depend_on_the_status(
     reason: Reason, challenged: Challenged, about_message: bool, retried: bool, outage: bool, public_code: str
 ) -> None:
-    """9110-1, 9110-13: who is challenged, who is asked to come back, whose fault it is."""
-    told = (reason.challenged, reason.about_message, reason.retried, reason.outage, reason.public_code)
+    """9110-1, 9110-13: which challenges are sent, whether ``Retry-After`` is, and whether it is an outage."""
+    properties = (reason.challenged, reason.about_message, reason.retried, reason.outage, reason.public_code)
 
-    assert told == (challenged, about_message, retried, outage, public_code)
+    assert properties == (challenged, about_message, retried, outage, public_code)
 
 
-def test_the_client_learns_the_sentence_of_the_status_unless_the_reason_has_one() -> None:
-    """The title is always the status' own phrase."""
-    plain, own = Reason("x.y", 403), Reason("order.not_owner", 403, public="Not your order")
+def test_the_client_gets_the_sentence_of_the_status_unless_the_reason_has_one() -> None:
+    """The title is always the standard phrase of the status."""
+    plain, custom = Reason("x.y", 403), Reason("order.not_owner", 403, public="Not your order")
 
     assert (plain.detail, plain.title) == ("Not allowed", HTTPStatus.FORBIDDEN.phrase)
-    assert (own.detail, own.title) == ("Not your order", "Forbidden")
+    assert (custom.detail, custom.title) == ("Not your order", "Forbidden")
 
 
 def test_reasons_are_values() -> None:
-    """A third party brings its own; equal ones are one."""
+    """Reasons are compared and hashed by their fields, so two equal reasons are interchangeable."""
     assert Reason("x.y", 401) == Reason("x.y", 401) != Reason("x.y", 403)
     assert len({Reason("x.y", 401), Reason("x.y", 401)}) == 1
 
@@ -143,14 +143,14 @@ def test_reasons_are_values() -> None:
     "code", ["expired", "Token.expired", "token.", ".expired", "token expired", "a.b\n", "a.%s", ""]
 )
 def test_a_code_has_a_family_and_a_name_in_lower_case(code: str) -> None:
-    """Nothing else can be grouped by, nor stand in a template of the log."""
+    """Logs can then be grouped by family, and a code is safe in a logging template."""
     with pytest.raises(ValueError, match=r"^code: "):
         Reason(code, 401)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500, "401", None])
-def test_a_denial_has_one_of_few_statuses(status: Any) -> None:
-    """A reason with another one is refused while it is made."""
+def test_a_reason_with_another_status_is_refused(status: Any) -> None:
+    """The constructor raises ``ValueError``."""
     with pytest.raises(ValueError, match=r"^status: "):
         Reason("x.y", status)
 
@@ -158,15 +158,15 @@ def test_a_denial_has_one_of_few_statuses(status: Any) -> None:
 @pytest.mark.rfc("6750-5")
 @pytest.mark.parametrize("text", ["", 'a"b', "a\\b", "a\r\nx: y", "a\x7f", "ü"])
 def test_a_text_that_no_challenge_can_carry_is_refused(text: str) -> None:
-    """6750-5: error and error_description are printable ASCII without the quote and the backslash."""
+    """6750-5: error and error_description are printable ASCII without quotes and backslashes."""
     with pytest.raises(ValueError, match=r"^error: "):
         Reason("x.y", 401, text)
     with pytest.raises(ValueError, match=r"^public: "):
         Reason("x.y", 401, public=text)
 
 
-def test_the_edges_of_an_error_text_are_taken() -> None:
-    """6750-5: %x20-21, %x23-5B and %x5D-7E are all of it."""
-    whole = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in '"\\')
+def test_an_error_text_may_contain_every_allowed_character() -> None:
+    """6750-5: the allowed characters are %x20-21, %x23-5B and %x5D-7E."""
+    text = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in '"\\')
 
-    assert Reason("x.y", 401, whole, whole).detail == whole
+    assert Reason("x.y", 401, text, text).detail == text

@@ -10,27 +10,27 @@ from tests.support.asgi import fields, http, made, websocket
 
 
 def test_the_method_is_told_as_it_was_sent() -> None:
-    """HEAD stays HEAD, which Digest needs; a handshake is GET, for it is GET on the wire."""
+    """HEAD stays HEAD, because Digest hashes the method. A WebSocket handshake is a GET on the wire."""
     told = [made(http(method="HEAD")).method, made(http(method="get")).method, made(websocket()).method]
 
     assert told == ["HEAD", "get", "GET"]
 
 
 def test_the_kind_is_that_of_the_connection() -> None:
-    """HTTP and WebSocket are told apart."""
+    """``kind`` is "http" or "websocket"."""
     assert [made(http()).kind, made(websocket()).kind] == ["http", "websocket"]
 
 
 @pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("wss", True), ("http", False), ("ws", False)])
 def test_a_request_is_secure_where_the_server_says_so(scheme: str, secure: bool) -> None:
-    """Only the server's own word counts, not a forwarded field."""
+    """Only the scheme that the server reports counts; ``X-Forwarded-Proto`` is ignored."""
     forged = fields(x_forwarded_proto="https")
 
     assert made(http(headers=forged, scheme=scheme)).secure is secure
 
 
 def test_the_target_is_the_raw_path_and_the_query() -> None:
-    """Escapes stay as they were sent; a server without raw_path gives the path."""
+    """Percent-escapes stay as they were sent. If the server gives no ``raw_path``, the path is used."""
     sent = made(http("/a b", raw_path=b"/a%20b", query_string=b"x=%31"))
     without_query = made(http("/a b", raw_path=b"/a%20b"))
     without_raw = made(http("/ä", raw_path=None, query_string=b"x=1"))
@@ -41,7 +41,7 @@ def test_the_target_is_the_raw_path_and_the_query() -> None:
 
 
 def test_the_client_is_the_peer_that_the_server_names() -> None:
-    """No forwarded field is read, and a server that does not know the peer says None."""
+    """Forwarded fields are ignored. If the server does not know the client, the value is None."""
     forged = fields(x_forwarded_for="203.0.113.9", forwarded="for=203.0.113.9")
 
     assert made(http(headers=forged)).client == "192.0.2.7"
@@ -49,7 +49,7 @@ def test_the_client_is_the_peer_that_the_server_names() -> None:
 
 
 def test_field_lines_are_not_joined() -> None:
-    """Each line of a name is told by itself, in order, and names are compared as ASGI gives them: in lower case."""
+    """Each header line is returned separately and in order. Names are lower-case, as ASGI gives them."""
     request = made(http(headers=[(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3, 4")]))
 
     assert request.lines(b"x-a") == [b"1", b"3, 4"]
@@ -57,21 +57,21 @@ def test_field_lines_are_not_joined() -> None:
 
 
 def test_the_header_list_is_the_servers_own() -> None:
-    """No copy is made of it."""
+    """``headers`` is the list from the scope, not a copy."""
     scope = http()
 
     assert made(scope).headers is scope["headers"]
 
 
 def test_a_request_shows_neither_headers_nor_query() -> None:
-    """Its repr is the method and the path."""
+    """The repr shows only the method and the path."""
     request = made(http("/a", headers=fields("Bearer s3cr3t"), query_string=b"key=s3cr3t"), path="/a\n")
 
     assert repr(request) == "<AuthRequest GET '/a\\n'>"
 
 
 async def test_the_body_is_read_once() -> None:
-    """Who asks again gets the same octets."""
+    """A second call returns the same bytes."""
     limits: list[int] = []
 
     async def read(limit: int) -> bytes:
@@ -85,7 +85,7 @@ async def test_the_body_is_read_once() -> None:
 
 
 async def test_a_body_over_the_limit_is_an_error_and_no_part_of_it_is_given() -> None:
-    """The limit is the greatest length that passes."""
+    """``body()`` raises and returns no partial body. A body of exactly ``limit`` bytes is accepted."""
 
     async def read(limit: int) -> bytes:
         return b"abcd"
@@ -97,7 +97,7 @@ async def test_a_body_over_the_limit_is_an_error_and_no_part_of_it_is_given() ->
 
 
 async def test_who_declared_nothing_gets_no_body() -> None:
-    """A scheme without ``reads_body`` asks in vain: a mistake of its author's, not the client's."""
+    """Without ``reads_body`` the call raises ``RuntimeError``: a bug in the scheme, not an error of the client."""
 
     async def read(limit: int) -> bytes:
         raise AssertionError("the body was read")
@@ -110,7 +110,7 @@ async def test_who_declared_nothing_gets_no_body() -> None:
 
 
 async def test_a_handshake_has_no_body() -> None:
-    """Who asks for it there is told that it is not whole."""
+    """``body()`` of a WebSocket handshake raises ``body.incomplete``."""
     with pytest.raises(RequestBodyError) as caught:
         await made(websocket()).body(10)
 
