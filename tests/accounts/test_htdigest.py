@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authguard.accounts.account import RolesListed
-from authguard.accounts.digest_account import DigestAccount, DigestsAtHand, DigestsListed
+from authguard.accounts.account import NOT_NOW, RolesListed
+from authguard.accounts.digest_account import DigestAccount
 from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import BLANKS
 from authguard.accounts.htdigest import HtdigestFile, _parse, htdigest_line
-from authguard.accounts.watched_file import KEEP, BadFile
+from authguard.accounts.watched_file import EVERY, KEEP, BadFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
+from authguard.testing import ManualClock
 from tests.accounts.file_changes import Name, delete, replace, steps, told, write
-from tests.support.clock import Hands
 from tests.support.vectors import vectors
 
 SHA = "dd9a9f44b49757f4e97383750048c7ef0e82f907ad18deac1ecd094a92993c12"  # alice:orders:correct horse
@@ -30,8 +30,8 @@ TWO = f"alice:orders:{SHA}\nbob:orders:{OTHER}\n".encode()
 
 
 @pytest.fixture(name="clock")
-def _clock() -> Hands:
-    return Hands()
+def _clock() -> ManualClock:
+    return ManualClock(1000)
 
 
 @pytest.fixture(name="path")
@@ -47,16 +47,16 @@ async def _find(
     return await store.find(username, realm=realm, algorithm=algorithm, hashed=False)
 
 
-async def _look(store: HtdigestFile, clock: Hands, username: str, times: int = 2) -> DigestAccount | None:
+async def _look(store: HtdigestFile, clock: ManualClock, username: str, times: int = 2) -> DigestAccount | None:
     """What the store says of a name after so many looks at its file."""
     for _ in range(times - 1):
-        clock.next_look()
+        clock.move(EVERY)
         await _find(store, username)
-    clock.next_look()
+    clock.move(EVERY)
     return await _find(store, username)
 
 
-def _store(path: Path, clock: Hands, groups: Path | None = None) -> HtdigestFile:
+def _store(path: Path, clock: ManualClock, groups: Path | None = None) -> HtdigestFile:
     """A store for which every file was written a moment ago, however slow the machine is that runs the test."""
     store = HtdigestFile(path, groups=groups, clock=clock)
     store._digests._wall = lambda: 0.0
@@ -256,7 +256,7 @@ def test_groups_are_checked_while_the_app_is_built(path: Path, groups: Any) -> N
     assert caught.value.argument == "groups"
 
 
-async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: Hands) -> None:
+async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: ManualClock) -> None:
     """The file is read again when it changes, and what is held with it."""
     store = _store(path, clock)
     hashed = hashlib.sha256(b"carol:orders").hexdigest()
@@ -269,7 +269,7 @@ async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: Hands) ->
     assert store.realms_held() == {("orders", "SHA-256"), ("billing", "MD5")}
 
 
-async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: Hands) -> None:
+async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
     """Cut off at the end of a line it looks whole; it is not read before the writer has left it alone."""
     store = _store(path, clock)
     found = []
@@ -296,7 +296,7 @@ SPOILT: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
-    spoil: Callable[[Path], None], path: Path, clock: Hands, caplog: pytest.LogCaptureFixture
+    spoil: Callable[[Path], None], path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """For five minutes, with one ERROR; then it is an outage, for whoever is asked for, and a good file ends it."""
     store = _store(path, clock)
@@ -314,14 +314,14 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     assert SHA not in caplog.text
 
     replace(path, f"carol:orders:{SHA}\n".encode())
-    clock.next_look()
+    clock.move(EVERY)
     with pytest.raises(BackendUnavailable):
         await _find(store, "carol")  # this look is the first that finds it
     assert await _look(store, clock, "carol", times=1) == DigestAccount("carol", SHA)
     assert told(caplog) == ["ERROR", "WARNING"]
 
 
-async def test_a_bad_group_file_is_bridged_too(path: Path, clock: Hands) -> None:
+async def test_a_bad_group_file_is_bridged_too(path: Path, clock: ManualClock) -> None:
     """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
     groups = path.with_name("groups")
     write(groups, b"admin: alice\n")
@@ -335,7 +335,7 @@ async def test_a_bad_group_file_is_bridged_too(path: Path, clock: Hands) -> None
     assert caught.value.reason is STORE_UNAVAILABLE
 
 
-def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: Hands) -> None:
+def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: ManualClock) -> None:
     """As many lines run as for ten, by name and by its hash; and a name is compared once for each file."""
     groups = path.with_name("groups")
     by_name, by_hash = set(), set()
@@ -364,8 +364,8 @@ def test_the_store_is_what_digest_asks_for(path: Path) -> None:
     """It may have its answer at hand, and lists its realms and its roles."""
     store = HtdigestFile(path)
 
-    assert isinstance(store, DigestsAtHand)
-    assert isinstance(store, DigestsListed)
+    assert callable(store.find_now)
+    assert store.realms_held()
     assert isinstance(store, RolesListed)
 
 
@@ -381,21 +381,26 @@ def test_a_store_shows_no_digest(path: Path) -> None:
 
 
 @pytest.mark.parametrize("groups", [None, "file", {"admin": ["alice"]}])
-async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(path: Path, clock: Hands, groups: Any) -> None:
+async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(
+    path: Path, clock: ManualClock, groups: Any
+) -> None:
     """Then a look-up waits for nothing, and needs no deadline round it; of two files either may be due."""
     if groups == "file":
         groups = path.with_name("groups")
         groups.write_text("admin: alice\n")
     store = HtdigestFile(path, groups=groups, clock=clock)
 
-    fresh = store.at_hand
-    clock.next_look()
-    due = store.at_hand
+    def answers_now() -> bool:
+        return store.find_now("alice", realm="orders", algorithm="MD5", hashed=False) is not NOT_NOW
+
+    fresh = answers_now()
+    clock.move(EVERY)
+    due = answers_now()
     await store._digests.value()
-    one = store.at_hand
+    one = answers_now()
     await _find(store, "alice")
 
-    assert (fresh, due, one, store.at_hand) == (True, False, groups != path.with_name("groups"), True)
+    assert (fresh, due, one, answers_now()) == (True, False, groups != path.with_name("groups"), True)
 
 
 def test_a_platform_without_md5_goes_on_with_what_it_has(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from authguard.accounts.digest_account import DigestAccount, digest_ha1
 from authguard.accounts.htdigest import HtdigestFile, htdigest_line
-from tests.support.clock import Hands
+from authguard.accounts.watched_file import EVERY
+from authguard.testing import ManualClock
 
 HTDIGEST = shutil.which("htdigest")
 
@@ -50,14 +51,14 @@ async def test_we_read_and_write_what_apaches_tool_does(tmp_path: Path) -> None:
 
 async def test_apaches_tool_keeps_what_it_does_not_know(tmp_path: Path) -> None:
     """Lines of SHA-256 stay while others change, as is seen here after two looks; it may put its own in their place."""
-    path, clock = tmp_path / "users", Hands()
+    path, clock = tmp_path / "users", ManualClock(1000)
     line = htdigest_line("alice", "orders", "correct horse")
     path.write_text(f"{line}\n")
     store = HtdigestFile(path, clock=clock)
 
     async def look(algorithm: str) -> DigestAccount | None:
         for _ in range(2):
-            clock.next_look()
+            clock.move(EVERY)
             await store.find("alice", realm="orders", algorithm=algorithm, hashed=False)
         return await store.find("alice", realm="orders", algorithm=algorithm, hashed=False)
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from authguard.accounts.account import Account, PasswordStore, SampledStore, Verdict
+from authguard.accounts.account import NOT_NOW, Account, PasswordStore, SampledStore, Verdict
 from authguard.accounts.htpasswd import HtpasswdFile
 from authguard.accounts.password_hashes import LibpassHasher
-from authguard.accounts.watched_file import KEEP
+from authguard.accounts.watched_file import EVERY, KEEP
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
+from authguard.testing import ManualClock
 from tests.accounts.file_changes import Name, delete, replace, steps, told, write
-from tests.support.clock import Hands
 from tests.support.vectors import vectors
 
 BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"
@@ -26,8 +26,8 @@ PLAIN = LibpassHasher(allow={"plaintext"})
 
 
 @pytest.fixture(name="clock")
-def _clock() -> Hands:
-    return Hands()
+def _clock() -> ManualClock:
+    return ManualClock(1000)
 
 
 @pytest.fixture(name="path")
@@ -37,16 +37,16 @@ def _path(tmp_path: Path) -> Path:
     return path
 
 
-async def _look(store: HtpasswdFile, clock: Hands, username: str, times: int = 2) -> Account | None:
+async def _look(store: HtpasswdFile, clock: ManualClock, username: str, times: int = 2) -> Account | None:
     """What the store says of a name after so many looks at its file."""
     for _ in range(times - 1):
-        clock.next_look()
+        clock.move(EVERY)
         await store.find(username)
-    clock.next_look()
+    clock.move(EVERY)
     return await store.find(username)
 
 
-def _store(path: Path, clock: Hands, groups: Path | None = None) -> HtpasswdFile:
+def _store(path: Path, clock: ManualClock, groups: Path | None = None) -> HtpasswdFile:
     """A store for which every file was written a moment ago, however slow the machine is that runs the test."""
     store = HtpasswdFile(path, groups=groups, clock=clock)
     store._users._wall = lambda: 0.0
@@ -256,7 +256,7 @@ def test_a_mapping_of_groups_is_checked_while_the_app_is_built(path: Path, group
     assert caught.value.argument == "groups"
 
 
-async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: Hands) -> None:
+async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: ManualClock) -> None:
     """The file is read again when it changes, and the sample of hashes with it."""
     store = _store(path, clock)
     replace(path, f"alice:{SHA}\ncarol:{SHA}\n".encode())
@@ -267,7 +267,7 @@ async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: Hands) ->
     assert store.sample() == (SHA, SHA)
 
 
-async def test_a_role_that_is_taken_away_tells(path: Path, clock: Hands) -> None:
+async def test_a_role_that_is_taken_away_tells(path: Path, clock: ManualClock) -> None:
     """The group file is read again when it changes, on its own."""
     groups = path.with_name("groups")
     write(groups, b"admin: alice bob\n")
@@ -279,7 +279,7 @@ async def test_a_role_that_is_taken_away_tells(path: Path, clock: Hands) -> None
     assert await _look(store, clock, "bob") == Account("bob", SHA, roles={"admin"})
 
 
-async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: Hands) -> None:
+async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
     """Cut off at the end of a line it looks whole; it is not read before the writer has left it alone."""
     store = _store(path, clock)
     found = []
@@ -305,7 +305,7 @@ SPOILT: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
-    spoil: Callable[[Path], None], path: Path, clock: Hands, caplog: pytest.LogCaptureFixture
+    spoil: Callable[[Path], None], path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """For five minutes, with one ERROR and nobody else; then it is an outage, and a good file ends it."""
     store = _store(path, clock)
@@ -323,7 +323,7 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     assert told(caplog) == ["ERROR"]
 
     replace(path, f"carol:{SHA}\n".encode())
-    clock.next_look()
+    clock.move(EVERY)
     with pytest.raises(BackendUnavailable):
         await store.find("carol")  # this look is the first that finds it
     assert await _look(store, clock, "carol", times=1) == Account("carol", SHA)
@@ -331,7 +331,7 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     assert told(caplog) == ["ERROR", "WARNING"]
 
 
-async def test_a_bad_group_file_is_bridged_too(path: Path, clock: Hands) -> None:
+async def test_a_bad_group_file_is_bridged_too(path: Path, clock: ManualClock) -> None:
     """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
     groups = path.with_name("groups")
     write(groups, b"admin: alice\n")
@@ -345,7 +345,7 @@ async def test_a_bad_group_file_is_bridged_too(path: Path, clock: Hands) -> None
     assert caught.value.reason is STORE_UNAVAILABLE
 
 
-def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: Hands) -> None:
+def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: ManualClock) -> None:
     """As many lines run as for ten, for the first name and the last, and a name is compared once for each file."""
     groups = path.with_name("groups")
     counts = set()
@@ -387,7 +387,7 @@ def test_a_store_shows_no_hash(path: Path) -> None:
 @pytest.mark.parametrize("groups", [None, "file", {"admin": ["alice"]}])
 async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(tmp_path: Path, groups: Any) -> None:
     """Then a look-up waits for nothing, and needs no deadline round it; of two files either may be due."""
-    clock = Hands()
+    clock = ManualClock(1000)
     users = tmp_path / "users"
     users.write_text("alice:{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g=\n")
     if groups == "file":
@@ -395,9 +395,9 @@ async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(tmp_path: 
         groups.write_text("admin: alice\n")
     store = HtpasswdFile(users, groups=groups, clock=clock)
 
-    fresh = store.at_hand
-    clock.next_look()
-    due = store.at_hand
+    fresh = store.find_now("alice") is not NOT_NOW
+    clock.move(EVERY)
+    due = store.find_now("alice") is not NOT_NOW
     await store.find("alice")
 
-    assert (fresh, due, store.at_hand) == (True, False, True)
+    assert (fresh, due, store.find_now("alice") is not NOT_NOW) == (True, False, True)

@@ -10,7 +10,8 @@ import pytest
 from authguard.accounts.account import Verdict
 from authguard.accounts.htpasswd import HtpasswdFile
 from authguard.accounts.password_hashes import BY_NAME, LibpassHasher
-from tests.support.clock import Hands
+from authguard.accounts.watched_file import EVERY
+from authguard.testing import ManualClock
 
 HTPASSWD = shutil.which("htpasswd")
 
@@ -69,14 +70,14 @@ def test_apaches_tool_reads_what_we_write(tmp_path: Path) -> None:
 
 async def test_what_apaches_tool_changes_is_seen(tmp_path: Path) -> None:
     """A user who is added, whose password is changed, or who is deleted by htpasswd is that here after two looks."""
-    path, clock = tmp_path / "users", Hands()
+    path, clock = tmp_path / "users", ManualClock(1000)
     assert _run("-bcm", str(path), "alice", "a") == 0
     store = HtpasswdFile(path, clock=clock)
 
     async def look(username: str, password: str) -> Verdict | None:
-        clock.next_look()
+        clock.move(EVERY)
         await store.find(username)
-        clock.next_look()
+        clock.move(EVERY)
         account = await store.find(username)
         return None if account is None else store.hasher.verify(password, account.password_hash)
 

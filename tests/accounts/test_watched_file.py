@@ -15,8 +15,8 @@ from authguard.accounts import watched_file
 from authguard.accounts.watched_file import EVERY, KEEP, PATIENCE, SETTLED, BadFile, WatchedFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
+from authguard.testing import ManualClock
 from tests.accounts.file_changes import delete, replace, rewrite_unseen, told, until, write
-from tests.support.clock import Hands
 
 
 class Parser:
@@ -38,8 +38,8 @@ class Parser:
 
 
 @pytest.fixture(name="clock")
-def _clock() -> Hands:
-    return Hands()
+def _clock() -> ManualClock:
+    return ManualClock(1000)
 
 
 @pytest.fixture(name="parse")
@@ -69,20 +69,22 @@ def _standing_still() -> Callable[[], float]:
     return lambda: now
 
 
-def _watch(path: Path, parse: Parser, clock: Hands, wall: Callable[[], float] = _just_now) -> WatchedFile[bytes]:
+def _watch(path: Path, parse: Parser, clock: ManualClock, wall: Callable[[], float] = _just_now) -> WatchedFile[bytes]:
     return WatchedFile(path, parse, argument="path", clock=clock, wall=wall)
 
 
-async def _look(file: WatchedFile[bytes], clock: Hands, times: int = 1) -> bytes:
+async def _look(file: WatchedFile[bytes], clock: ManualClock, times: int = 1) -> bytes:
     """What the file gives after so many looks."""
     for _ in range(times - 1):
-        clock.next_look()
+        clock.move(EVERY)
         await file.value()
-    clock.next_look()
+    clock.move(EVERY)
     return await file.value()
 
 
-async def test_what_was_read_while_the_app_was_built_is_there_at_once(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_what_was_read_while_the_app_was_built_is_there_at_once(
+    path: Path, parse: Parser, clock: ManualClock
+) -> None:
     """The first request needs no look at the file."""
     file = _watch(path, parse, clock)
     delete(path)
@@ -91,7 +93,7 @@ async def test_what_was_read_while_the_app_was_built_is_there_at_once(path: Path
     assert file.last == b"old"
 
 
-async def test_a_change_is_taken_at_the_second_look(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_a_change_is_taken_at_the_second_look(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A file that was written a moment ago is read only once two looks in a row found it the same."""
     file = _watch(path, parse, clock)
     write(path, b"new")
@@ -100,7 +102,9 @@ async def test_a_change_is_taken_at_the_second_look(path: Path, parse: Parser, c
     assert file.last == b"new"
 
 
-async def test_a_change_that_was_long_ago_is_taken_at_the_first_look(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_a_change_that_was_long_ago_is_taken_at_the_first_look(
+    path: Path, parse: Parser, clock: ManualClock
+) -> None:
     """After an idle night the first request already sees what was changed in the evening."""
     file = _watch(path, parse, clock, _later)
     write(path, b"new")
@@ -109,7 +113,7 @@ async def test_a_change_that_was_long_ago_is_taken_at_the_first_look(path: Path,
 
 
 async def test_an_old_time_of_writing_does_not_pass_for_a_file_left_alone(
-    path: Path, parse: Parser, clock: Hands
+    path: Path, parse: Parser, clock: ManualClock
 ) -> None:
     """A copy that was given the time of its original a moment ago may still be on its way."""
     file = _watch(path, parse, clock, _standing_still())
@@ -118,7 +122,7 @@ async def test_an_old_time_of_writing_does_not_pass_for_a_file_left_alone(
     assert [await _look(file, clock), await _look(file, clock)] == [b"old", b"new"]
 
 
-async def test_a_file_is_left_alone_while_it_is_written(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_a_file_is_left_alone_while_it_is_written(path: Path, parse: Parser, clock: ManualClock) -> None:
     """Cut off, and then written line by line: not one state in between is read."""
     file = _watch(path, parse, clock)
     values = []
@@ -133,7 +137,7 @@ async def test_a_file_is_left_alone_while_it_is_written(path: Path, parse: Parse
 
 
 async def test_a_file_that_changes_as_it_is_read_is_not_taken(
-    path: Path, parse: Parser, clock: Hands, monkeypatch: pytest.MonkeyPatch
+    path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read is thrown away where the file is another one afterwards, and nobody calls it bad."""
     file = _watch(path, parse, clock, _later)
@@ -154,7 +158,7 @@ async def test_a_file_that_changes_as_it_is_read_is_not_taken(
     assert parse.given == [b"old", b"all of it"]
 
 
-async def test_what_was_read_at_first_is_read_again(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_what_was_read_at_first_is_read_again(path: Path, parse: Parser, clock: ManualClock) -> None:
     """While the app was built the file was looked at but once, so that may have been in the middle of writing."""
     file = _watch(path, parse, clock)
 
@@ -163,7 +167,7 @@ async def test_what_was_read_at_first_is_read_again(path: Path, parse: Parser, c
     assert parse.given == [b"old", b"old"]
 
 
-async def test_a_file_that_does_not_change_is_not_read(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_a_file_that_does_not_change_is_not_read(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A look costs a stat and no more."""
     file = _watch(path, parse, clock, _later)
     await _look(file, clock)
@@ -173,7 +177,7 @@ async def test_a_file_that_does_not_change_is_not_read(path: Path, parse: Parser
     assert parse.given == []
 
 
-async def test_the_file_is_looked_at_every_half_second_at_most(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_the_file_is_looked_at_every_half_second_at_most(path: Path, parse: Parser, clock: ManualClock) -> None:
     """However many ask, the disk is asked twice a second."""
     file = _watch(path, parse, clock, _later)
     write(path, b"new")
@@ -186,12 +190,12 @@ async def test_the_file_is_looked_at_every_half_second_at_most(path: Path, parse
 
 
 async def test_those_who_come_together_share_a_look(
-    path: Path, parse: Parser, clock: Hands, monkeypatch: pytest.MonkeyPatch
+    path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty requests at once cost one stat, and all of them see what it found."""
     file = _watch(path, parse, clock, _later)
     write(path, b"new")
-    clock.next_look()
+    clock.move(EVERY)
     stats = []
     values = []
     stat = Path.stat
@@ -213,7 +217,7 @@ async def test_those_who_come_together_share_a_look(
     assert len(stats) == 2  # before reading, and after
 
 
-async def test_a_file_is_read_off_the_loop(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_a_file_is_read_off_the_loop(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A slow disk and a long file stop no other request."""
     file = _watch(path, parse, clock, _later)
 
@@ -223,7 +227,7 @@ async def test_a_file_is_read_off_the_loop(path: Path, parse: Parser, clock: Han
     assert parse.threads[1] is not threading.current_thread()
 
 
-async def test_a_file_that_was_replaced_is_read(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_a_file_that_was_replaced_is_read(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A file that was renamed over it is another file, whatever its size and time."""
     file = _watch(path, parse, clock)
     await _look(file, clock, times=2)
@@ -233,7 +237,7 @@ async def test_a_file_that_was_replaced_is_read(path: Path, parse: Parser, clock
     assert await _look(file, clock, times=2) == b"new"
 
 
-async def test_a_time_that_was_set_back_hides_no_change(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_a_time_that_was_set_back_hides_no_change(path: Path, parse: Parser, clock: ManualClock) -> None:
     """Copying tools restore the time of a file that they wrote in place; its size may be the same."""
     file = _watch(path, parse, clock)
     await _look(file, clock, times=2)
@@ -267,7 +271,7 @@ WAYS = [delete, _fill_with_junk, _put_a_folder_there, _point_it_at_itself, _put_
 
 @pytest.mark.parametrize("spoil", WAYS, ids=lambda way: way.__name__.strip("_"))
 async def test_a_bad_file_is_bridged_for_five_minutes(
-    spoil: Callable[[Path], None], path: Path, parse: Parser, clock: Hands, caplog: pytest.LogCaptureFixture
+    spoil: Callable[[Path], None], path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The last good reading holds, with one ERROR. Then nobody can tell who may come in, which is an outage."""
     file = _watch(path, parse, clock, _later)
@@ -292,7 +296,7 @@ async def test_a_bad_file_is_bridged_for_five_minutes(
 
 @pytest.mark.parametrize("after", [0.0, KEEP])
 async def test_a_file_that_is_good_again_is_taken(
-    after: float, path: Path, parse: Parser, clock: Hands, caplog: pytest.LogCaptureFixture
+    after: float, path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whether it was bad for a moment or for long, it is read, and that it is good again is told."""
     file = _watch(path, parse, clock, _later)
@@ -307,7 +311,7 @@ async def test_a_file_that_is_good_again_is_taken(
 
 
 async def test_a_file_that_comes_back_as_it_was_is_good(
-    path: Path, parse: Parser, clock: Hands, caplog: pytest.LogCaptureFixture
+    path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A disk that was away for a while and came back has the same file: it need not even be read."""
     file = _watch(path, parse, clock, _later)
@@ -323,7 +327,7 @@ async def test_a_file_that_comes_back_as_it_was_is_good(
 
 
 async def test_each_time_of_trouble_is_told_once(
-    path: Path, parse: Parser, clock: Hands, caplog: pytest.LogCaptureFixture
+    path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file that turns bad in another way is still the same trouble; one that was good in between is new trouble."""
     file = _watch(path, parse, clock, _later)
@@ -340,7 +344,7 @@ async def test_each_time_of_trouble_is_told_once(
     assert told(caplog) == ["ERROR", "WARNING", "ERROR"]
 
 
-async def test_junk_is_read_once(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_junk_is_read_once(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A large bad file does not keep a processor busy for five minutes."""
     file = _watch(path, parse, clock, _later)
     write(path, b"junk")
@@ -351,7 +355,7 @@ async def test_junk_is_read_once(path: Path, parse: Parser, clock: Hands) -> Non
 
 
 async def test_a_file_that_is_too_large_is_not_read(
-    path: Path, parse: Parser, clock: Hands, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A log that was moved over the file takes no memory."""
     file = _watch(path, parse, clock, _later)
@@ -385,7 +389,7 @@ def _for_everybody(folder: str) -> Path:
 
 
 async def test_a_file_that_became_unreadable_is_bad(
-    parse: Parser, clock: Hands, caplog: pytest.LogCaptureFixture
+    parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """That only its mode was changed is seen, and is as bad as if it were gone; with the old mode it is good again."""
     with tempfile.TemporaryDirectory() as folder:
@@ -409,12 +413,12 @@ async def test_a_file_that_became_unreadable_is_bad(
 
 
 async def test_a_disk_that_does_not_answer_is_bridged(
-    path: Path, parse: Parser, clock: Hands, caplog: pytest.LogCaptureFixture
+    path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Those who come in the first second wait with the look; later ones get the last good reading at once."""
     file = _watch(path, parse, clock, _later)
     parse.held = threading.Event()
-    clock.next_look()
+    clock.move(EVERY)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(file.value)
@@ -436,13 +440,13 @@ async def test_a_disk_that_does_not_answer_is_bridged(
 
 
 async def test_nobody_waits_for_a_look_for_longer_than_a_second(
-    path: Path, parse: Parser, clock: Hands, monkeypatch: pytest.MonkeyPatch
+    path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The look that hangs is left to itself, and the last good reading is given."""
     monkeypatch.setattr(watched_file, "PATIENCE", 0.01)
     file = _watch(path, parse, clock, _later)
     parse.held = threading.Event()
-    clock.next_look()
+    clock.move(EVERY)
 
     value = await file.value()
     parse.held.set()
@@ -453,7 +457,7 @@ async def test_nobody_waits_for_a_look_for_longer_than_a_second(
 
 @pytest.mark.parametrize("spoil", WAYS, ids=lambda way: way.__name__.strip("_"))
 def test_a_file_that_is_bad_from_the_beginning_is_refused(
-    spoil: Callable[[Path], None], path: Path, parse: Parser, clock: Hands
+    spoil: Callable[[Path], None], path: Path, parse: Parser, clock: ManualClock
 ) -> None:
     """An app without its users does not start, and says which argument and which file it is about."""
     spoil(path)
@@ -465,7 +469,7 @@ def test_a_file_that_is_bad_from_the_beginning_is_refused(
     assert str(path) in str(caught.value)
 
 
-async def test_the_loops_of_two_threads_share_a_file(path: Path, parse: Parser, clock: Hands) -> None:
+async def test_the_loops_of_two_threads_share_a_file(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A file that was read by a request on one loop is read for all."""
     file = _watch(path, parse, clock, _later)
     write(path, b"new")

@@ -17,7 +17,6 @@ from authguard import (
     Accepted,
     AuthRequest,
     Credentials,
-    Outcome,
     Principal,
     Rejected,
     Requirement,
@@ -26,17 +25,19 @@ from authguard import (
 )
 from authguard.asgi.locks import Lock
 from authguard.reasons import TOKEN_EXPIRED
+from authguard.schemes import Outcome
+from authguard.testing import ManualClock
 from tests.asgi.locked_apps import locked
-from tests.support.clock import NOW, Clock
+from tests.support.clock import NOW
 from tests.support.guards import OPEN, Behind
 from tests.support.schemes.badge import Badge
 
 
-def passing(clock: Clock, seconds: float, requirement: Requirement) -> ASGIApp:
+def passing(clock: ManualClock, seconds: float, requirement: Requirement) -> ASGIApp:
     """An app in which time passes between the guard and a lock."""
 
     async def endpoint(request: Request) -> Response:
-        clock.now += seconds
+        clock.move(seconds)
         await Lock(requirement).open(request)
         return JSONResponse([await allows(request, step_up(max_age=600))])
 
@@ -52,7 +53,7 @@ FRESH = {"alice": Accepted(Principal("alice", claims={"auth_time": NOW - 540}, e
 )
 async def test_a_lock_goes_by_the_time_at_which_it_is_asked(seconds: float, status: int, body: bytes | None) -> None:
     """A login grows stale and credentials expire while a request, or a WebSocket, is open."""
-    clock = Clock(NOW)
+    clock = ManualClock(NOW)
     behind = Behind(Badge(table=FRESH, reports_login_time=True), clock=clock, monotonic=clock)
 
     answer = await behind.ask(passing(clock, seconds, AUTHENTICATED))
@@ -67,12 +68,12 @@ async def test_a_lock_goes_by_the_time_at_which_it_is_asked(seconds: float, stat
 
 async def test_a_verification_that_took_long_reads_the_clock_again() -> None:
     """Behind an open rule too: what expired while its keys were fetched is not let in."""
-    clock, ticks = Clock(NOW), Clock(0)
+    clock, ticks = ManualClock(NOW), ManualClock(0)
 
     class Slow(Badge):
         async def authenticate(self, request: AuthRequest, credentials: Any) -> Any:
-            clock.now += 400
-            ticks.now += 400
+            clock.move(400)
+            ticks.move(400)
             return await super().authenticate(request, credentials)
 
     behind = Behind(Slow(table=FRESH), rules=OPEN, clock=clock, monotonic=ticks)
@@ -84,7 +85,7 @@ async def test_a_verification_that_took_long_reads_the_clock_again() -> None:
 
 async def test_an_open_route_reads_the_clock_when_its_lock_is_asked() -> None:
     """Not when the request came."""
-    clock = Clock(NOW)
+    clock = ManualClock(NOW)
     behind = Behind(Badge(table=FRESH, reports_login_time=True), rules=OPEN, clock=clock, monotonic=clock)
 
     answer = await behind.ask(passing(clock, 130, AUTHENTICATED))
@@ -94,7 +95,7 @@ async def test_an_open_route_reads_the_clock_when_its_lock_is_asked() -> None:
 
 async def test_a_lock_that_is_asked_again_goes_by_the_time_of_that() -> None:
     """The first asker gave up while it was verified, and came back when the credentials had expired."""
-    clock = Clock(NOW)
+    clock = ManualClock(NOW)
 
     class Judges(Badge):
         async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
@@ -106,7 +107,7 @@ async def test_a_lock_that_is_asked_again_goes_by_the_time_of_that() -> None:
     async def endpoint(request: Request) -> Response:
         with anyio.move_on_after(0.01):
             await Lock(AUTHENTICATED).open(request)
-        clock.now += 100
+        clock.move(100)
         await Lock(AUTHENTICATED).open(request)
         return Response()
 

@@ -5,16 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authguard.concurrency.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, TRIPS, Breaker
-
-
-class Ticks:
-    """A monotonic clock that stands still."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
+from authguard.testing import ManualClock
 
 
 def called(breaker: Breaker, *, good: bool | None) -> None:
@@ -24,7 +15,7 @@ def called(breaker: Breaker, *, good: bool | None) -> None:
         trial.good = good
 
 
-def tripped(ticks: Ticks) -> Breaker:
+def tripped(ticks: ManualClock) -> Breaker:
     """A breaker that has just opened."""
     breaker = Breaker(ticks)
     for _ in range(TRIPS):
@@ -34,7 +25,7 @@ def tripped(ticks: Ticks) -> Breaker:
 
 def test_failures_in_a_row_open_it() -> None:
     """The last of so many; a success in between begins the count anew."""
-    breaker = Breaker(Ticks())
+    breaker = Breaker(ManualClock(1000))
 
     for good in [False] * (TRIPS - 1) + [True] + [False] * (TRIPS - 1):
         called(breaker, good=good)
@@ -46,9 +37,9 @@ def test_failures_in_a_row_open_it() -> None:
 
 def test_after_the_pause_one_is_let_by_on_trial() -> None:
     """Others wait meanwhile."""
-    ticks = Ticks()
+    ticks = ManualClock(1000)
     breaker = tripped(ticks)
-    ticks.at += FIRST_PAUSE
+    ticks.move(FIRST_PAUSE)
 
     with breaker.calling() as trial:
         assert breaker.wait() == 1
@@ -59,12 +50,12 @@ def test_after_the_pause_one_is_let_by_on_trial() -> None:
 
 def test_a_trial_that_fails_opens_it_for_twice_as_long() -> None:
     """Up to a minute."""
-    ticks = Ticks()
+    ticks = ManualClock(1000)
     breaker = tripped(ticks)
     pauses = []
 
     for _ in range(8):
-        ticks.at += breaker.wait()
+        ticks.move(breaker.wait())
         called(breaker, good=False)
         pauses.append(breaker.wait())
 
@@ -73,9 +64,9 @@ def test_a_trial_that_fails_opens_it_for_twice_as_long() -> None:
 
 def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
     """Its client is gone: that says nothing about the server, and must not keep everybody out."""
-    ticks = Ticks()
+    ticks = ManualClock(1000)
     breaker = tripped(ticks)
-    ticks.at += FIRST_PAUSE
+    ticks.move(FIRST_PAUSE)
 
     with pytest.raises(KeyError), breaker.calling():
         raise KeyError
@@ -87,7 +78,7 @@ def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
 
 def test_calls_that_were_under_way_do_not_open_it_further() -> None:
     """A hundred that fail with the fifth are one reason to pause."""
-    breaker = Breaker(Ticks())
+    breaker = Breaker(ManualClock(1000))
     under_way = [breaker.calling() for _ in range(100)]
     trials = [one.__enter__() for one in under_way]
 
@@ -100,7 +91,7 @@ def test_calls_that_were_under_way_do_not_open_it_further() -> None:
 
 def test_a_late_success_closes_it() -> None:
     """Who began before it opened and was answered knows best."""
-    breaker = Breaker(Ticks())
+    breaker = Breaker(ManualClock(1000))
     slow = breaker.calling()
     trial = slow.__enter__()
     for _ in range(TRIPS):

@@ -18,9 +18,10 @@ from authguard.policy.rules import Rule
 from authguard.reasons import TOKEN_EXPIRED, Reason
 from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Aggregate, AggregateKey, Aggregator
 from authguard.records.record import Record, record_of
+from authguard.testing import ManualClock
 from tests.records.samples import ALICE, FORGERIES, NASTY
 from tests.support.asgi import Endpoint, drive, fields, http, websocket
-from tests.support.clock import NOW, Clock
+from tests.support.clock import NOW
 from tests.support.schemes.badge import WRONG, Badge
 
 KIND = AggregateKey("badge.wrong", "192.0.2.7", "/admin")
@@ -222,7 +223,7 @@ class Site:
 
     def __init__(self, **options: Any) -> None:
         self.seen: list[Record] = []
-        self.monotonic, self.clock = Clock(), Clock(NOW)
+        self.monotonic, self.clock = ManualClock(1000), ManualClock(NOW)
         table = {
             "alice": Accepted(ALICE),
             "wrong": Rejected(WRONG),
@@ -251,8 +252,8 @@ class Site:
 
     def passes(self, seconds: float) -> None:
         """Time goes on."""
-        self.monotonic.now += seconds
-        self.clock.now += seconds
+        self.monotonic.move(seconds)
+        self.clock.move(seconds)
 
 
 def heads(caplog: pytest.LogCaptureFixture) -> list[str]:

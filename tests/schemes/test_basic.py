@@ -13,6 +13,7 @@ import pytest
 from authguard.accounts.account import Account
 from authguard.accounts.memory import MemoryUsers
 from authguard.accounts.password_hashes import LibpassHasher
+from authguard.concurrency.token_bucket import Rate
 from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.middleware import AuthGuardMiddleware
@@ -25,9 +26,9 @@ from authguard.reasons import (
     USER_UNKNOWN,
 )
 from authguard.schemes.basic import Basic
-from authguard.schemes.throttle import LoginThrottle, Rate
+from authguard.schemes.throttle import LoginThrottle
+from authguard.testing import ManualClock
 from tests.support.asgi import Endpoint, Exchange, drive, fields, http
-from tests.support.clock import Clock
 from tests.support.coroutines import at_once, until
 from tests.support.schemes.basic import (
     ALICE,
@@ -280,13 +281,13 @@ async def test_a_hash_that_cannot_be_read_is_told_as_a_fault_of_ours(caplog: pyt
 
 async def test_who_comes_again_is_not_hashed_again() -> None:
     """For the seconds of ``remember``; then once more."""
-    clock = Clock()
+    clock = ManualClock(1000)
     users = Users(ALICE)
     scheme = basic(users, remember=60, clock=clock)
 
     for _ in range(5):
         await accepted(scheme)
-    clock.now += 60
+    clock.move(60)
     await accepted(scheme)
 
     assert users.hasher.count == 2
@@ -378,7 +379,7 @@ async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
 
 def strict(**options: Any) -> LoginThrottle:
     """Three attempts at once."""
-    return LoginThrottle(pair=Rate(3, 10.0), clock=Clock(), **options)
+    return LoginThrottle(pair=Rate(3, 10.0), clock=ManualClock(1000), **options)
 
 
 async def test_who_guesses_too_often_is_not_even_hashed() -> None:
@@ -489,11 +490,11 @@ async def test_one_limiter_may_serve_several_schemes() -> None:
 
 async def test_without_a_word_there_are_ten_by_the_clock_of_the_scheme() -> None:
     """Guessing is slowed by default."""
-    clock = Clock()
+    clock = ManualClock(1000)
     scheme = basic(Users(ALICE), clock=clock)
     codes = [await refused(scheme, "alice", f"guess{number}") for number in range(11)]
 
-    clock.now += 30
+    clock.move(30)
 
     assert codes == ["password.wrong"] * 10 + ["attempts.exceeded"]
     assert (await accepted(scheme)).subject == "alice"

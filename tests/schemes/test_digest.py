@@ -10,6 +10,7 @@ import pytest
 from authguard.accounts.account import Account
 from authguard.accounts.digest_account import DigestAccount
 from authguard.accounts.digest_memory import MemoryDigests
+from authguard.concurrency.token_bucket import Rate
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Accepted, Principal, Rejected
 from authguard.reasons import (
@@ -27,8 +28,9 @@ from authguard.reasons import (
 from authguard.schemes.digest.nonce_service import STALE
 from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.scheme import check_schemes
-from authguard.schemes.throttle import LoginThrottle, Rate
-from tests.support.clock import NOW, Clock
+from authguard.schemes.throttle import LoginThrottle
+from authguard.testing import ManualClock
+from tests.support.clock import NOW
 from tests.support.schemes.basic import basic, memory
 from tests.support.schemes.digest import (
     REALM,
@@ -249,7 +251,7 @@ async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
 async def test_what_a_store_raises_passes_through(error: Exception) -> None:
     """The guard makes a 503 of it; no attempt is counted, for nobody learned anything."""
     cards = Cards()
-    scheme = digest(cards, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=Clock()))
+    scheme = digest(cards, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000)))
     kept, cards.accounts["alice"] = cards.accounts["alice"], error
 
     for _ in range(3):

@@ -9,15 +9,17 @@ from typing import Any
 import anyio
 import pytest
 
+from authguard.concurrency.token_bucket import Rate
 from authguard.errors import RequestBodyError
 from authguard.model import Accepted, Moment, Rejected
 from authguard.reasons import ATTEMPTS_EXCEEDED, BODY_TOO_LARGE
 from authguard.request import AuthRequest
 from authguard.schemes.digest.scheme import Digest
-from authguard.schemes.throttle import LoginThrottle, Rate
+from authguard.schemes.throttle import LoginThrottle
 from authguard.state.nonce_store import MemoryNonces, NonceStore
+from authguard.testing import ManualClock
 from tests.support.asgi import http
-from tests.support.clock import NOW, Clock
+from tests.support.clock import NOW
 from tests.support.schemes.digest import (
     SECRET,
     Cards,
@@ -40,7 +42,7 @@ OTHER_SECRET = "another secret of thirty-two octets"
 
 def few(burst: int = 2) -> LoginThrottle:
     """So many attempts, and none more while the clock stands."""
-    return LoginThrottle(pair=Rate(burst, 60.0), clock=Clock())
+    return LoginThrottle(pair=Rate(burst, 60.0), clock=ManualClock(1000))
 
 
 async def exhaust(scheme: Digest, burst: int = 2) -> None:
@@ -140,13 +142,13 @@ async def test_while_no_attempt_is_left_another_resource_is_a_429_too() -> None:
 
 async def test_while_no_attempt_is_left_a_count_is_not_used() -> None:
     """The same header is good once the bucket has filled up again."""
-    clock = Clock()
+    clock = ManualClock(1000)
     scheme = digest(throttle=LoginThrottle(pair=Rate(2, 60.0), clock=clock))
     told = answered(challenge(scheme))
     await exhaust(scheme)
     assert await refused(scheme, told) == "attempts.exceeded"
 
-    clock.now += 120
+    clock.move(120)
     await admitted(scheme, told)
 
 
@@ -170,7 +172,7 @@ async def test_without_attempts_guessing_is_not_slowed() -> None:
 
 async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
     """The account's own bucket counts only for networks from which nobody has logged in to it."""
-    scheme = digest(throttle=LoginThrottle(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=Clock()))
+    scheme = digest(throttle=LoginThrottle(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=ManualClock(1000)))
     await admitted(scheme, answered(challenge(scheme)), request(client="192.0.2.1"))
 
     for stranger in range(10):
@@ -388,12 +390,12 @@ async def test_while_no_attempt_is_left_no_body_is_read() -> None:
 
 async def test_a_nonce_ages_while_its_body_comes() -> None:
     """A body that takes longer than the nonce lives is digested with an old one."""
-    clock = Clock()
+    clock = ManualClock(1000)
     scheme = digest(qop=("auth-int",), clock=clock)
     told = answered(challenge(scheme), method="POST", body=b"x")
 
     async def slowly(limit: int) -> bytes:
-        clock.now += 301
+        clock.move(301)
         return b"x"
 
     given = {**request(method="POST").scope}

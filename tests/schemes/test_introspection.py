@@ -24,7 +24,8 @@ from authguard import (
 )
 from authguard.model import Outcome
 from authguard.schemes.bearer.introspection import INACTIVE_FOR
-from tests.support.clock import NOW, Ticks
+from authguard.testing import ManualClock
+from tests.support.clock import NOW
 from tests.support.coroutines import at_once
 from tests.support.schemes.bearer import bearer, issuer, presented, request
 from tests.support.schemes.introspection import OPAQUE, URL, Server, active, introspection
@@ -240,16 +241,16 @@ async def test_without_an_introspection_an_opaque_token_is_malformed() -> None:
 @pytest.mark.rfc("7662-3")
 async def test_an_answer_is_kept_for_a_while() -> None:
     """By the second, on our own clock; another token has another answer."""
-    server, ticks = Server(), Ticks()
+    server, ticks = Server(), ManualClock(1000)
     of = scheme(server, remember=10, clock=ticks)
 
     for token in (OPAQUE, OPAQUE, "other"):
         await taken(of, token)
     assert len(server.asked) == 2
-    ticks.at += 9.9
+    ticks.move(9.9)
     await taken(of)
     assert len(server.asked) == 2
-    ticks.at += 0.1
+    ticks.move(0.1)
     await taken(of)
 
     assert len(server.asked) == 3
@@ -259,7 +260,7 @@ async def test_an_answer_is_kept_for_a_while() -> None:
 async def test_no_answer_is_kept_beyond_its_end() -> None:
     """7662-3: by the clock alone, without leeway; then the server has the word again."""
     server = Server(active(exp=NOW + 5))
-    of = scheme(server, clock=Ticks())
+    of = scheme(server, clock=ManualClock(1000))
     await taken(of)
 
     await taken(of, now=NOW + 4.9)
@@ -272,7 +273,7 @@ async def test_no_answer_is_kept_beyond_its_end() -> None:
 @pytest.mark.rfc("7662-5")
 async def test_a_kept_answer_is_judged_anew() -> None:
     """By the moment of each request."""
-    of = scheme(Server(active(nbf=NOW)), clock=Ticks())
+    of = scheme(Server(active(nbf=NOW)), clock=ManualClock(1000))
     await taken(of)
 
     assert (await refused(of, now=NOW - 61))[0] == "token.not_yet_valid"
@@ -302,11 +303,11 @@ async def test_nothing_is_kept_of_what_is_not_active_either() -> None:
 
 async def test_that_a_token_is_not_active_is_kept_no_longer_than_the_rest() -> None:
     """Where an answer is remembered for less."""
-    server, ticks = Server(active(active=False)), Ticks()
+    server, ticks = Server(active(active=False)), ManualClock(1000)
     of = scheme(server, remember=1, clock=ticks)
 
     await refused(of)
-    ticks.at += 1
+    ticks.move(1)
     server.answer = active()
 
     assert (await taken(of)).subject == "alice"
@@ -314,7 +315,7 @@ async def test_that_a_token_is_not_active_is_kept_no_longer_than_the_rest() -> N
 
 async def test_what_an_app_does_to_its_claims_is_its_own() -> None:
     """The next request gets them as the server said."""
-    of = scheme(Server(), clock=Ticks())
+    of = scheme(Server(), clock=ManualClock(1000))
     first: Any = (await taken(of)).claims
     first["roles"].append("root")
     first["sub"] = "mallory"
@@ -327,13 +328,13 @@ async def test_what_an_app_does_to_its_claims_is_its_own() -> None:
 
 async def test_that_a_token_is_not_active_is_kept_for_moments() -> None:
     """So that one who tries it again and again does not ask the server each time."""
-    server, ticks = Server(active(active=False)), Ticks()
+    server, ticks = Server(active(active=False)), ManualClock(1000)
     of = scheme(server, clock=ticks)
 
     for _ in range(3):
         await refused(of)
     assert len(server.asked) == 1
-    ticks.at += INACTIVE_FOR
+    ticks.move(INACTIVE_FOR)
     await refused(of)
 
     assert len(server.asked) == 2
@@ -343,7 +344,7 @@ async def test_that_a_token_is_not_active_is_kept_for_moments() -> None:
 async def test_who_invents_tokens_drives_out_nobody() -> None:
     """What is not active is kept apart, and both are bounded."""
     server = Server()
-    of = scheme(server, most=64, clock=Ticks())
+    of = scheme(server, most=64, clock=ManualClock(1000))
     await taken(of)
     server.answer = active(active=False)
     for number in range(10_000):

@@ -16,7 +16,8 @@ from authguard.concurrency.limiter import Admission
 from authguard.http_client import MOST
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE
 from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
-from tests.support.clock import NOW, Ticks
+from authguard.testing import ManualClock
+from tests.support.clock import NOW
 from tests.support.coroutines import at_once, until
 from tests.support.guards import Door
 from tests.support.schemes.bearer import bearer
@@ -28,13 +29,13 @@ MOMENT = Moment(NOW, 60)
 async def trouble(of: Introspection, token: bytes = OPAQUE.encode()) -> BackendUnavailable:
     """Why there is no outcome."""
     with pytest.raises(BackendUnavailable) as caught:
-        await of.judge(token, MOMENT)
+        await of.authenticate(token, MOMENT)
     return caught.value
 
 
 async def taken(of: Introspection, token: bytes = OPAQUE.encode()) -> bool:
     """Whether the token is accepted."""
-    return isinstance(await of.judge(token, MOMENT), Accepted)
+    return isinstance(await of.authenticate(token, MOMENT), Accepted)
 
 
 REFUSED = "it does not take our client_id and client_secret"
@@ -133,7 +134,7 @@ async def test_no_answer_in_time_is_an_outage() -> None:
 @pytest.mark.rfc("7662-4")
 async def test_a_server_in_trouble_is_not_asked_again_and_again() -> None:
     """After five failures nobody waits for it; after a pause one asks, and where that goes well, all do again."""
-    server, ticks = Server((500, b"")), Ticks()
+    server, ticks = Server((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
     for _ in range(TRIPS):
         await trouble(of)
@@ -142,7 +143,7 @@ async def test_a_server_in_trouble_is_not_asked_again_and_again() -> None:
     assert (len(server.asked), error.retry_after) == (TRIPS, FIRST_PAUSE)
     assert error.detail == f"not asked, after 5 failures: {URL} answers with status 500"
     assert of.health()["open"] is True
-    ticks.at += FIRST_PAUSE
+    ticks.move(FIRST_PAUSE)
     server.answer = active()
 
     assert [await taken(of), of.health()["open"]] == [True, False]
@@ -150,11 +151,11 @@ async def test_a_server_in_trouble_is_not_asked_again_and_again() -> None:
 
 async def test_while_one_asks_on_trial_the_others_are_refused() -> None:
     """Those of other tokens; those of the same wait for it."""
-    server, ticks = Server((500, b"")), Ticks()
+    server, ticks = Server((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
     for _ in range(TRIPS):
         await trouble(of)
-    ticks.at += FIRST_PAUSE
+    ticks.move(FIRST_PAUSE)
     server.answer, server.held = active(), anyio.Event()
 
     async def let_go() -> None:
@@ -169,11 +170,11 @@ async def test_while_one_asks_on_trial_the_others_are_refused() -> None:
 
 async def test_a_trial_whose_client_leaves_is_left_to_the_next() -> None:
     """Else nobody would ever ask again."""
-    server, ticks = Server((500, b"")), Ticks()
+    server, ticks = Server((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
     for _ in range(TRIPS):
         await trouble(of)
-    ticks.at += FIRST_PAUSE
+    ticks.move(FIRST_PAUSE)
     server.answer, server.held = active(), anyio.Event()
 
     with anyio.move_on_after(0.01):
@@ -186,7 +187,7 @@ async def test_a_trial_whose_client_leaves_is_left_to_the_next() -> None:
 async def test_kept_answers_outlive_the_server() -> None:
     """Who was let in a moment ago still is."""
     server = Server()
-    of = introspection(server, clock=Ticks())
+    of = introspection(server, clock=ManualClock(1000))
     await taken(of)
     server.answer = (500, b"")
     for number in range(TRIPS + 1):
@@ -284,7 +285,7 @@ async def test_where_the_circuit_opens_nobody_waits_any_longer() -> None:
     async def post(url: str, headers: Any, body: bytes) -> tuple[int, bytes]:
         return await (bad if len(bad.asked) < TRIPS else good)(url, headers, body)
 
-    of = introspection(post=post, clock=Ticks(), deadline=60)
+    of = introspection(post=post, clock=ManualClock(1000), deadline=60)
     told: list[BackendUnavailable] = []
 
     async def ask(number: int) -> None:
@@ -312,7 +313,7 @@ async def test_where_the_circuit_opens_as_a_turn_comes_nothing_is_asked() -> Non
     """The one whose turn it is has not gone out yet: he hands it on, and so do all."""
     server = Server()
     held = server.held = anyio.Event()
-    of = introspection(server, clock=Ticks(), deadline=60)
+    of = introspection(server, clock=ManualClock(1000), deadline=60)
     inquiry = of._client
     assert await inquiry._limiter.acquire(0) is Admission.ACQUIRED
     errors: list[BackendUnavailable] = []
@@ -476,7 +477,7 @@ async def test_an_inactive_token_is_invalid() -> None:
 
 async def test_the_answer_to_an_expired_token_is_that_of_a_jwt() -> None:
     """The same reason, and the one sentence that the client may read."""
-    outcome = await introspection(Server(active(exp=NOW - 90))).judge(OPAQUE.encode(), MOMENT)
+    outcome = await introspection(Server(active(exp=NOW - 90))).authenticate(OPAQUE.encode(), MOMENT)
 
     assert isinstance(outcome, Rejected)
     assert (outcome.reason.code, outcome.subject, outcome.authenticated) == ("token.expired", "alice", True)

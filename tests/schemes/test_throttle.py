@@ -8,9 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
+from authguard.concurrency.token_bucket import Rate
 from authguard.errors import ConfigurationError
-from authguard.schemes.throttle import LONGEST, CountedAttempt, Exceeded, LoginThrottle, Rate
-from tests.support.clock import Clock
+from authguard.schemes.throttle import MAX_NAME, CountedAttempt, LoginThrottle
+from authguard.state.throttle_store import Exceeded, MemoryThrottleStore
+from authguard.testing import ManualClock
 
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
 
@@ -19,7 +21,7 @@ class Limiter:
     """Attempts of small rates, by a clock that stands still."""
 
     def __init__(self, **options: Any) -> None:
-        self.clock = Clock()
+        self.clock = ManualClock(1000)
         given: dict[str, Any] = {"pair": Rate(3, 10.0), "account": Rate(5, 4.0), "network": Rate(4, 2.0)}
         self.attempts = LoginThrottle(clock=self.clock, **{**given, **options})
 
@@ -54,11 +56,11 @@ async def test_after_its_seconds_there_is_one_attempt_again() -> None:
     limiter = Limiter()
     await limiter.fail(50)
 
-    limiter.clock.now += 9.5
+    limiter.clock.move(9.5)
     early = await limiter.acquire()
-    limiter.clock.now += 0.5
+    limiter.clock.move(0.5)
     passed = await limiter.fail(10)
-    limiter.clock.now += 1000
+    limiter.clock.move(1000)
     later = await limiter.fail(10)
 
     assert (early, passed, later) == (Exceeded(1, "account and network"), 1, 3)
@@ -111,7 +113,7 @@ async def test_what_is_given_back_late_gives_no_more_than_was_taken() -> None:
     taken = await limiter.acquire()
     assert isinstance(taken, CountedAttempt)
 
-    limiter.clock.now += 1000
+    limiter.clock.move(1000)
     await limiter.attempts.refund(taken, succeeded=False)
 
     assert await limiter.fail(10) == 3
@@ -203,7 +205,7 @@ async def test_other_names_are_others() -> None:
 async def test_a_very_long_name_costs_little() -> None:
     """Of a name that no account has only the beginning is looked at: to fold all of it takes the loop's time."""
     limiter = Limiter()
-    await limiter.fail(3, "\ufdfa" * LONGEST)
+    await limiter.fail(3, "\ufdfa" * MAX_NAME)
 
     assert isinstance(await limiter.acquire("\ufdfa" * 100_000), Exceeded)
 
@@ -327,8 +329,15 @@ async def test_success_never_resets_a_network() -> None:
 
 def kept(attempts: LoginThrottle) -> int:
     """How many buckets and pairs it keeps."""
-    recents = (attempts._full_at, attempts._known)
-    return max(len(recent._young) + len(recent._old) for recent in recents)
+    store = attempts._store
+    assert isinstance(store, MemoryThrottleStore)
+    return max(len(store._full_at), len(store._logged_in))
+
+
+def _store(limiter: Limiter) -> MemoryThrottleStore:
+    store = limiter.attempts._store
+    assert isinstance(store, MemoryThrottleStore)
+    return store
 
 
 async def test_invented_names_fill_no_memory() -> None:
@@ -358,7 +367,7 @@ async def test_a_full_bucket_is_not_kept() -> None:
 
     await limiter.succeed()
 
-    assert (limiter.attempts._full_at._young, len(limiter.attempts._known._young)) == ({}, 1)
+    assert (_store(limiter)._full_at._young, len(_store(limiter)._logged_in._young)) == ({}, 1)
 
 
 async def test_neither_names_nor_addresses_are_kept() -> None:
@@ -368,7 +377,7 @@ async def test_neither_names_nor_addresses_are_kept() -> None:
         await limiter.succeed()
         await limiter.acquire()
 
-    keys = [{*limiter.attempts._full_at._young, *limiter.attempts._known._young} for limiter in limiters]
+    keys = [{*_store(limiter)._full_at._young, *_store(limiter)._logged_in._young} for limiter in limiters]
 
     assert {len(key) for key in keys[0] | keys[1]} == {16}
     assert keys[0].isdisjoint(keys[1])
@@ -383,7 +392,7 @@ async def test_the_default_rates_pass_who_mistypes_and_stop_who_guesses() -> Non
 
     passed = 0
     for _ in range(24 * 60):
-        limiter.clock.now += 60
+        limiter.clock.move(60)
         passed += await limiter.fail(5)
 
     assert (first, passed) == (10, 2 * 24 * 60)

@@ -7,39 +7,39 @@ import pytest
 from authguard.caching import BoundedCache, KeyedHash
 from authguard.errors import ConfigurationError
 from authguard.schemes.password_verifier import VerificationCache
-from tests.support.clock import Clock
+from authguard.testing import ManualClock
 
 
 def test_what_was_noted_is_known_for_its_seconds() -> None:
     """Not for one moment longer, and what was not noted is not known."""
-    clock = Clock()
+    clock = ManualClock(1000)
     remembered = VerificationCache(seconds=60, clock=clock)
     remembered.note(b"fit")
 
-    clock.now += 59.9
+    clock.move(59.9)
     before = remembered.knows(b"fit"), remembered.knows(b"other")
-    clock.now += 0.1
+    clock.move(0.1)
 
     assert (before, remembered.knows(b"fit")) == ((True, False), False)
 
 
 def test_to_be_asked_does_not_make_it_last_longer() -> None:
     """Else a client that asks often would never be hashed again."""
-    clock = Clock()
+    clock = ManualClock(1000)
     remembered = VerificationCache(seconds=60, clock=clock)
     remembered.note(b"fit")
 
     known = []
     for _ in range(7):
         known.append(remembered.knows(b"fit"))
-        clock.now += 10
+        clock.move(10)
 
     assert known == [True] * 6 + [False]
 
 
 def test_it_is_bounded() -> None:
     """Where there is no room the oldest goes."""
-    remembered = VerificationCache(seconds=60, most=8, clock=Clock())
+    remembered = VerificationCache(seconds=60, most=8, clock=ManualClock(1000))
     for number in range(100):
         remembered.note(b"%d" % number)
 
@@ -53,7 +53,7 @@ def test_it_is_bounded() -> None:
 def test_it_is_short(seconds: float) -> None:
     """Above nothing and up to an hour; the argument is named as ``Basic`` names it."""
     with pytest.raises(ConfigurationError) as caught:
-        VerificationCache(seconds=seconds, clock=Clock())
+        VerificationCache(seconds=seconds, clock=ManualClock(1000))
 
     assert caught.value.argument == "remember"
 

@@ -13,6 +13,7 @@ from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Header
 from authguard.records.record import Record
 from authguard.schemes.digest.scheme import Digest
+from authguard.testing import ManualClock
 from authguard.wire.challenge import Challenge
 from tests.support.asgi import Echo, Exchange, drive, http
 from tests.support.clock import NOW
@@ -44,14 +45,14 @@ class Answer:
 
 
 class GuardLayer:
-    """An app whose every path asks for Digest. ``now`` is its clock."""
+    """An app whose every path asks for Digest. ``clock`` is its clock."""
 
     def __init__(self, scheme: Digest | None = None, *, app: ASGIApp | None = None, **options: Any) -> None:
-        self.now = NOW
+        self.clock = ManualClock(NOW)
         self.scheme = scheme or digest(Cards(), throttle=None)
         self.behind = Echo()
         self.records: list[Record] = []
-        guard = Guard(self.scheme, clock=lambda: self.now, hooks=[self.records.append], **options)
+        guard = Guard(self.scheme, clock=self.clock, hooks=[self.records.append], **options)
         self.app = AuthGuardMiddleware(app or self.behind, guard=guard)
 
     async def reach(

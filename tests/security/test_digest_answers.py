@@ -186,7 +186,7 @@ async def test_the_life_of_a_nonce_costs_one_round_trip() -> None:
     asked = await gate.challenge()
     assert (await gate.present(answered(asked))).status == 200
 
-    gate.now += 300
+    gate.clock.move(300)
     stale = await gate.present(answered(asked, count=2))
 
     assert (stale.status, stale.reason, stale.challenge.get("stale")) == (401, "nonce.stale", "true")

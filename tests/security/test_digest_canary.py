@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from authguard.accounts.digest_account import DigestAccount
+from authguard.concurrency.token_bucket import Rate
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.schemes.digest.nonce_service import NonceService
 from authguard.schemes.digest.scheme import Digest
-from authguard.schemes.throttle import LoginThrottle, Rate
+from authguard.schemes.throttle import LoginThrottle
+from authguard.testing import ManualClock
 from authguard.wire.digest import DigestCredentials
 from tests.security.digest_app import GuardLayer
 from tests.support.canary import CANARY, Ears, leaks
-from tests.support.clock import Clock
 from tests.support.schemes.digest import Cards, Network, Told, answered, digest, written
 
 SECRET = f"the secret {CANARY}"
@@ -43,7 +44,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "the store raises": {"accounts": failing(LookupError(STORED[0]))},
     "the store is down": {"accounts": failing(BackendUnavailable("down"))},
     "the nonces raise": {"nonces": Network(LookupError(SECRET))},
-    "no attempt is left": {"throttle": LoginThrottle(pair=Rate(1, 60.0), clock=Clock())},
+    "no attempt is left": {"throttle": LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000))},
     "the body": {"qop": ("auth", "auth-int"), "limit": 4},
 }
 

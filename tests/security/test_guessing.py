@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from authguard.accounts.account import Account, Verdict
+from authguard.concurrency.token_bucket import Rate
 from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable
 from authguard.middleware import AuthGuardMiddleware
@@ -20,10 +21,11 @@ from authguard.policy.rules import Rule
 from authguard.reasons import HASHING_BUSY, STORE_UNAVAILABLE
 from authguard.records.record import Record
 from authguard.schemes.basic import Basic
-from authguard.schemes.throttle import LoginThrottle, Rate
+from authguard.schemes.throttle import LoginThrottle
+from authguard.testing import ManualClock
 from tests.support.asgi import Endpoint, Exchange, drive, fields, http, websocket
 from tests.support.canary import CANARY, Ears, leaks
-from tests.support.clock import NOW, Clock
+from tests.support.clock import NOW
 from tests.support.coroutines import at_once, until
 from tests.support.schemes.badge import Badge, Field
 from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, basic, user_pass
@@ -35,7 +37,7 @@ class House:
     """An app behind Basic, whose clocks stand still."""
 
     def __init__(self, *accounts: Account, store: Any = None, origins: Sequence[str] = (), **options: Any) -> None:
-        self.clock = Clock()
+        self.clock = ManualClock(1000)
         self.hasher = SpyHasher()
         self.users = Users(*accounts or (ALICE, MALLORY), hasher=self.hasher)
         self.records: list[Record] = []
@@ -124,7 +126,7 @@ async def test_who_waits_as_long_as_he_is_told_gets_in() -> None:
     answers = [await house.ask(password=f"guess{number}") for number in range(500)]
     refused = answers[-1]
 
-    house.clock.now += int(refused.lines(b"retry-after")[0])
+    house.clock.move(int(refused.lines(b"retry-after")[0]))
 
     assert (await house.ask()).status == 200
 
@@ -186,7 +188,7 @@ async def test_spelling_a_name_differently_is_no_way_out() -> None:
 
 async def test_an_account_of_ones_own_is_no_way_out() -> None:
     """Where addresses are trusted, a network has a bucket, and logging in between the guesses does not empty it."""
-    attempts = LoginThrottle(network=Rate(10, 1.0), trusted_client=True, clock=Clock())
+    attempts = LoginThrottle(network=Rate(10, 1.0), trusted_client=True, clock=ManualClock(1000))
     house = House(ALICE, Account("eve", "$fast$own"), throttle=attempts)
 
     passed = 0
@@ -360,7 +362,7 @@ async def test_a_flood_of_guesses_is_a_few_records(caplog: pytest.LogCaptureFixt
 
     for number in range(2000):
         await house.ask(f"user{number}", "123456", path="/boss")
-    house.clock.now += 60
+    house.clock.move(60)
     await house.ask()
 
     folds = [vars(record) for record in caplog.records if str(record.msg).startswith("folded")]

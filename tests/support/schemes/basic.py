@@ -12,9 +12,10 @@ from authguard.model import Accepted, Moment, Outcome, Principal, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.schemes.basic import Basic
+from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
 from tests.support.asgi import fields, http
-from tests.support.clock import NOW, Clock
+from tests.support.clock import NOW
 
 
 class SpyHasher:
@@ -98,7 +99,7 @@ def memory(*accounts: Account, hasher: SpyHasher | None = None) -> MemoryUsers:
 
 def basic(passwords: Any = None, **options: Any) -> Basic:
     """A scheme with a pool of one thread and a clock that stands still."""
-    given: dict[str, Any] = {"realm": "orders", "threads": 1, "waiting": 1000, "clock": Clock(), **options}
+    given: dict[str, Any] = {"realm": "orders", "threads": 1, "waiting": 1000, "clock": ManualClock(1000), **options}
     return Basic(Users(ALICE, MALLORY) if passwords is None else passwords, **given)
 
 

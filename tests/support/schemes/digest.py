@@ -8,16 +8,18 @@ from typing import Any
 
 import anyio.lowlevel
 
+from authguard.accounts.account import NOT_NOW, NotNow
 from authguard.accounts.digest_account import DigestAccount
 from authguard.model import Accepted, Denied, Moment, Outcome, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.schemes.digest.scheme import Digest
 from authguard.state.nonce_store import NonceStore, NonceUse
+from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from tests.support.asgi import http
-from tests.support.clock import NOW, Clock
+from tests.support.clock import NOW
 
 SECRET = "a secret of thirty-two octets, and more"
 REALM = "orders"
@@ -127,6 +129,12 @@ class Cards:
         self.asked: list[tuple[str, str, str, bool]] = []
 
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
+        return self._find(username, realm, algorithm, hashed)
+
+    def find_now(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | NotNow | None:
+        return self._find(username, realm, algorithm, hashed) if self.at_hand else NOT_NOW
+
+    def _find(self, username: str, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         self.asked.append((username, realm, algorithm, hashed))
         found: Any = self.accounts.get(self.hashes.get(username, username) if hashed else username)
         if isinstance(found, Exception):
@@ -162,7 +170,7 @@ class Network(NonceStore):
 
 def digest(accounts: Any = None, **options: Any) -> Digest:
     """A scheme whose attempts have a clock that stands still."""
-    given: dict[str, Any] = {"realm": REALM, "secret": SECRET, "clock": Clock(), **options}
+    given: dict[str, Any] = {"realm": REALM, "secret": SECRET, "clock": ManualClock(1000), **options}
     return Digest(Cards() if accounts is None else accounts, **given)
 
 
