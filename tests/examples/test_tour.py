@@ -1,4 +1,4 @@
-"""The tour tells the truth, tells it plainly, and cleans up."""
+"""The tour: its output is true, plain when piped, and free of secrets, and its servers stop."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from pathlib import Path
 
 import pytest
 
-from examples.touring import digests, logins
-from examples.touring.digests import DIGESTS, Answering
-from examples.touring.logins import GUESSES, LOGINS, Login
-from examples.touring.screen import Screen
-from examples.touring.server import HEALTH, HOST, Server, ServerDied, ask, serving
-from examples.touring.steps import TOKENS, Get
-from examples.touring.telling import Answer, Part, Sent
-from examples.touring.tokens import new_key, public_pem, tokens
+from examples.tour import basic_steps, digest_steps
+from examples.tour.basic_steps import BASIC, GUESSES, BasicRequest
+from examples.tour.bearer_steps import BEARER, BearerRequest
+from examples.tour.digest_steps import DIGEST, DigestRequest
+from examples.tour.screen import Screen
+from examples.tour.server import HEALTH, HOST, Server, ServerDied, running_server, send
+from examples.tour.step import Part, Request, Response
+from examples.tour.tokens import new_key, public_pem, tokens
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
-STEPS = (*TOKENS.steps, *LOGINS.steps, *DIGESTS.steps)
-SERVED = ("API", "BASIC", "DIGEST")
+STEPS = (*BEARER.steps, *BASIC.steps, *DIGEST.steps)
+ADDRESSES = ("API", "BASIC", "DIGEST")
 
 
 @contextmanager
 def tour(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The tour in a process of its own, piped, where nothing asks for colours."""
-    asks_for_colour = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE")
-    env = {name: value for name, value in os.environ.items() if name not in asks_for_colour}
+    """Start the tour in its own process, with its output in a pipe and no variable that asks for colour."""
+    colour_variables = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE")
+    env = {name: value for name, value in os.environ.items() if name not in colour_variables}
     with subprocess.Popen(
         [sys.executable, "-m", "examples.tour", *arguments],
         cwd=ROOT,
@@ -51,52 +51,53 @@ def tour(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """What it prints up to the first line that holds the text; all of it where there is none."""
+    """Read the output up to the first line that contains the text, or to the end if there is none."""
     assert process.stdout is not None
-    read = ""
+    output = ""
     for line in process.stdout:
-        read += line
+        output += line
         if text in line:
             break
-    return read
+    return output
 
 
 @pytest.mark.peer
-def test_the_tour_holds_and_is_plain_where_piped() -> None:
-    """Every answer and every record is as told; each step is there with its curl line; no control code, no token."""
+def test_the_tour_succeeds_and_is_plain_when_piped() -> None:
+    """It exits with 0, prints each step with its curl line, and prints neither control codes nor tokens."""
     with tour() as process:
         printed, _ = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 0, printed
     assert [step.title for step in STEPS if f"{step.title}\n" not in printed] == []
-    assert [step.asks.curl for step in STEPS if f"    $ {step.asks.curl}\n" not in printed] == []
-    assert [step.lesson for step in STEPS if f"    {step.lesson}\n" not in printed] == []
+    assert [step.action.curl for step in STEPS if f"    $ {step.action.curl}\n" not in printed] == []
+    assert [step.explanation for step in STEPS if f"    {step.explanation}\n" not in printed] == []
     assert "\x1b" not in printed
     assert "eyJ" not in printed
 
 
 @pytest.mark.peer
-def test_what_is_served_can_be_tried_and_ends_cleanly() -> None:
-    """`--serve` hands out whole tokens and a file with all that the lines name, logs, and ends with Ctrl-C."""
+def test_serve_prints_working_credentials_and_stops_cleanly() -> None:
+    """`--serve` prints tokens and a file that sets all variables, shows the log, and stops at Ctrl-C."""
     with tour("--serve") as process:
         printed = read_until(process, "The log:")
         file = Path(printed.partition("    . ")[2].partition("\n")[0])
         shell = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text("utf-8").splitlines())
-        port, basic, digest = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in SERVED)
-        asked = [Get("/admin/users", [name]).sends(shell)[0] for name in ("ALICE", "BOB", "EXPIRED")]
-        answers = [ask(port, sent).status for sent in asked]
+        port, basic, digest = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in ADDRESSES)
+        requests = [BearerRequest("/admin/users", [name]).requests(shell)[0] for name in ("ALICE", "BOB", "EXPIRED")]
+        statuses = [send(port, request).status for request in requests]
         log = read_until(process, "token.expired")
-        answers += [ask(basic, sent).status for sent in Login("/admin/users", "bob:builder").sends({})]
+        requests = list(BasicRequest("/admin/users", "bob:builder").requests({}))
+        statuses += [send(basic, request).status for request in requests]
         log += read_until(process, "role.missing")
-        ours = Answering("/ptz/left", "bob:builder", "POST").answers(partial(ask, digest), {})
-        answers += [answer.status for answer in ours]
+        responses = DigestRequest("/ptz/left", "bob:builder", "POST").run(partial(send, digest), {})
+        statuses += [response.status for response in responses]
         log += read_until(process, "role.missing")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
 
-    assert [name for name in SERVED if f" at {shell[name]}" not in printed] == []
+    assert [name for name in ADDRESSES if f" at {shell[name]}\n" not in printed] == []
     assert [name for name in ("ALICE", "BOB", "EXPIRED") if f"\n{shell[name]}\n" not in printed] == []
-    assert answers == [200, 403, 401, 403, 401, 403]
+    assert statuses == [200, 403, 401, 403, 401, 403]
     assert [line.split(":")[2] for line in log.splitlines()] == [
         "granted",
         "denied role.missing",
@@ -106,146 +107,147 @@ def test_what_is_served_can_be_tried_and_ends_cleanly() -> None:
         "denied role.missing",
     ]
     assert (process.returncode, "Traceback" in rest, file.exists()) == (0, False, False)
-    for ended in (port, basic, digest):
+    for stopped in (port, basic, digest):
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((HOST, ended))
+            socket.create_connection((HOST, stopped))
 
 
 @pytest.mark.peer
-def test_a_port_that_is_taken_is_said() -> None:
-    """Where the fixed port is taken, another one serves, and the first line says so."""
+def test_a_taken_port_is_reported() -> None:
+    """If the fixed port is taken, `--serve` uses another one, and its first line says so."""
     try:
         taken = socket.create_server((HOST, 8000))
-    except OSError:  # by somebody else, which serves as well
+    except OSError:  # another process has it already, which is just as good
         taken = socket.socket()
 
     with taken, tour("--serve") as process:
         printed = read_until(process, "Serving")
 
-    assert printed.startswith("Port 8000 is taken; here is a free one.\n")
-    assert f"http://{HOST}:8000 " not in printed
+    assert printed.startswith("Port 8000 is taken; using a free one.\n")
+    assert f"http://{HOST}:8000\n" not in printed
 
 
 @pytest.mark.peer
-def test_a_server_that_cannot_start_is_told() -> None:
-    """A first request does not wait for a server that is gone, and what the server printed is at hand."""
+def test_a_server_that_cannot_start_is_reported() -> None:
+    """The first request fails at once, and the error contains what the server printed."""
     settings = {"ISSUER_PUBLIC_KEY": "no key at all"}
 
-    with serving("quickstart", settings) as server, pytest.raises(ServerDied, match="this is no PEM"):
-        server.ask(HEALTH)
+    with running_server("quickstart", settings) as server, pytest.raises(ServerDied, match="this is no PEM"):
+        server.send(HEALTH)
 
 
 @pytest.mark.peer
 def test_no_token_and_no_key_is_in_the_log() -> None:
-    """All that the server prints on the whole tour holds no part of a token that was sent, nor of the key."""
+    """The output of the server during the whole tour contains no part of a token, nor of the key."""
     key = new_key()
-    known = tokens(key, expired_by=4)
-    with serving("quickstart", {"ISSUER_PUBLIC_KEY": public_pem(key)}) as server:
-        answers = [answer for step in TOKENS.steps for answer in step.asks.answers(server.ask, known)]
-    printed = [line for answer in answers for line in answer.printed]
+    by_name = tokens(key, expired_by=4)
+    with running_server("quickstart", {"ISSUER_PUBLIC_KEY": public_pem(key)}) as server:
+        responses = [response for step in BEARER.steps for response in step.action.run(server.send, by_name)]
+    log = [line for response in responses for line in response.log]
 
     parts = (
-        {part for token in known.values() for part in token.split(".")} | set(public_pem(key).splitlines()) | {"eyJ"}
+        {part for token in by_name.values() for part in token.split(".")} | set(public_pem(key).splitlines()) | {"eyJ"}
     )
-    assert len(printed) == sum(step.told.record is not None for step in TOKENS.steps)
-    assert [part for part in parts if len(part) > 2 and part in "\n".join(printed)] == []
+    assert len(log) == sum(step.expected.record is not None for step in BEARER.steps)
+    assert [part for part in parts if len(part) > 2 and part in "\n".join(log)] == []
 
 
-def walked(part: Part, server: Server) -> tuple[list[Sent], list[str]]:
-    """What is sent in a part of the tour, and what the server prints meanwhile."""
-    sent: list[Sent] = []
-    printed: list[str] = []
+def run_part(part: Part, server: Server) -> tuple[list[Request], list[str]]:
+    """Run a part of the tour, and return the requests that were sent and the lines that the server logged."""
+    requests: list[Request] = []
+    log: list[str] = []
 
-    def noted(request: Sent) -> Answer:
-        answer = server.ask(request)
-        sent.append(request)
-        printed.extend(answer.printed)
-        return answer
+    def recording_send(request: Request) -> Response:
+        response = server.send(request)
+        requests.append(request)
+        log.extend(response.log)
+        return response
 
     for step in part.steps:
-        step.asks.answers(noted, {})
-    return sent, printed
+        step.action.run(recording_send, {})
+    return requests, log
 
 
-def presented(sent: list[Sent]) -> set[str]:
-    """All that stood in Authorization, without the scheme."""
-    return {value.partition(" ")[2] for request in sent for name, value in request.fields if name == "Authorization"}
+def credentials_in(requests: list[Request]) -> set[str]:
+    """The values of all ``Authorization`` headers, without the scheme."""
+    headers = [header for request in requests for header in request.headers]
+    return {value.partition(" ")[2] for name, value in headers if name == "Authorization"}
 
 
 @pytest.mark.peer
 def test_no_password_is_in_the_log(tmp_path: Path) -> None:
-    """All that the server prints on the whole tour holds no password, guess, credentials or hash."""
-    settings = logins.write_files(tmp_path)
-    with serving("htpasswd", settings) as server:
-        sent, printed = walked(LOGINS, server)
+    """The output of the server during the whole tour contains no password, guess, header or hash."""
+    settings = basic_steps.write_files(tmp_path)
+    with running_server("htpasswd", settings) as server:
+        requests, log = run_part(BASIC, server)
 
     hashes = {line.partition(":")[2] for line in Path(settings["USER_FILE"]).read_text().splitlines()}
-    secrets = {*logins.PASSWORDS.values(), "looking-glass", *hashes, *presented(sent)}
-    assert len(printed) == len(sent) == len(LOGINS.steps) - 1 + GUESSES
-    assert [secret for secret in secrets if secret in "\n".join(printed)] == []
+    secrets = {*basic_steps.PASSWORDS.values(), "looking-glass", *hashes, *credentials_in(requests)}
+    assert len(log) == len(requests) == len(BASIC.steps) - 1 + GUESSES
+    assert [secret for secret in secrets if secret in "\n".join(log)] == []
 
 
 @pytest.mark.peer
 def test_no_digest_is_in_the_log(tmp_path: Path) -> None:
-    """Nor is there, of Digest, a response, a nonce, what the file keeps, or the secret."""
-    settings = digests.write_files(tmp_path)
-    with serving("camera", settings) as server:
-        sent, printed = walked(DIGESTS, server)
+    """With Digest, the output contains no response, nonce, stored digest or secret."""
+    settings = digest_steps.write_files(tmp_path)
+    with running_server("camera", settings) as server:
+        requests, log = run_part(DIGEST, server)
 
-    kept = {line.rpartition(":")[2] for line in Path(settings["USER_FILE"]).read_text().splitlines()}
-    long = {value for fields in presented(sent) for value in fields.split('"') if len(value) > 20}
-    secrets = {*digests.PASSWORDS.values(), "looking-glass", settings["DIGEST_SECRET"], *kept, *long}
-    assert len(printed) == len(sent)
-    assert len(long) > len(DIGESTS.steps)
-    assert [secret for secret in secrets if secret in "\n".join(printed)] == []
+    stored = {line.rpartition(":")[2] for line in Path(settings["USER_FILE"]).read_text().splitlines()}
+    long_values = {value for params in credentials_in(requests) for value in params.split('"') if len(value) > 20}
+    secrets = {*digest_steps.PASSWORDS.values(), "looking-glass", settings["DIGEST_SECRET"], *stored, *long_values}
+    assert len(log) == len(requests)
+    assert len(long_values) > len(DIGEST.steps)
+    assert [secret for secret in secrets if secret in "\n".join(log)] == []
 
 
 @pytest.mark.peer
-def test_a_wrong_password_and_an_unknown_user_are_one_to_the_client(tmp_path: Path) -> None:
-    """Their answers are the same octet for octet, but for the date."""
-    answers = []
-    with serving("htpasswd", logins.write_files(tmp_path)) as server:
-        server.ask(HEALTH)
+def test_a_client_cannot_tell_a_wrong_password_from_an_unknown_user(tmp_path: Path) -> None:
+    """Both responses are identical byte for byte, except for the date."""
+    responses = []
+    with running_server("htpasswd", basic_steps.write_files(tmp_path)) as server:
+        server.send(HEALTH)
         for name in ("alice", "eve"):
             url = f"http://{HOST}:{server.port}/orders"
             command = ["curl", "-si", "-u", f"{name}:looking-glass", url]
-            answers.append(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+            responses.append(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
-    wrong, unknown = ([line for line in answer.splitlines() if "date: " not in line] for answer in answers)
+    wrong, unknown = ([line for line in response.splitlines() if "date: " not in line] for response in responses)
     assert wrong == unknown
     assert wrong[0] == "HTTP/1.1 401 Unauthorized"
 
 
 @pytest.mark.peer
-def test_the_curl_lines_of_the_logins_hold_in_a_shell(tmp_path: Path) -> None:
-    """Copied into a shell, each line is answered as the tour tells, and the line of guesses asks eleven times."""
+def test_the_curl_lines_of_basic_work_in_a_shell(tmp_path: Path) -> None:
+    """In a shell, each line gets the expected status, and the line with guesses sends eleven requests."""
     statuses = []
-    with serving("htpasswd", logins.write_files(tmp_path)) as server:
-        server.ask(HEALTH)
-        for step in LOGINS.steps:
-            line = step.asks.curl.replace("curl -i", "curl -si")
+    with running_server("htpasswd", basic_steps.write_files(tmp_path)) as server:
+        server.send(HEALTH)
+        for step in BASIC.steps:
+            line = step.action.curl.replace("curl -i", "curl -si")
             env = {**os.environ, "BASIC": f"http://{HOST}:{server.port}"}
             printed = subprocess.run(["sh", "-c", line], env=env, capture_output=True, check=True, text=True).stdout
             statuses.append([int(text.split()[0]) for text in printed.split("HTTP/1.1 ")[1:]])
 
-    *others, guesses = [(step.before, step.told.status) for step in LOGINS.steps]
+    *others, guesses = [(step.earlier_status, step.expected.status) for step in BASIC.steps]
     assert statuses == [*([status] for _, status in others), [guesses[0]] * (GUESSES - 1) + [guesses[1]]]
 
 
 @pytest.mark.peer
-def test_a_tour_that_does_not_hold_ends_with_1(
+def test_an_unexpected_response_ends_the_tour_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where an answer is not what the tour says, the step shows how it differs, and the exit status tells."""
-    from examples import tour as module
+    """The step shows how the response differs from the expected one, and the exit status is 1."""
+    from examples.tour import __main__ as module
 
-    first, second, *_ = TOKENS.steps
-    wrong = replace(first, told=replace(first.told, status=403))
+    first, second, *_ = BEARER.steps
+    wrong = replace(first, expected=replace(first.expected, status=403))
     monkeypatch.setattr(module, "PARTS", (Part("Tokens", [wrong]), Part("More of them", [second])))
 
     status = module.walk(Screen())
 
     printed = capsys.readouterr().out
     assert status == 1
-    assert printed.count("NOT AS TOLD: the status is 401, told was 403\n") == 1
-    assert printed.endswith("Not as told: 1 of 2 steps.\n")
+    assert printed.count("UNEXPECTED: the status is 401, expected was 403\n") == 1
+    assert printed.endswith("Not as expected: 1 of 2 steps.\n")
