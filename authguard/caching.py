@@ -1,31 +1,32 @@
-"""Keyed hashes of names and passwords: what is kept of them can be compared, and not looked up."""
+"""Caches that a stranger cannot fill, and keyed hashes for what a stranger chose."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from typing import Generic, TypeVar
 
+V = TypeVar("V")
+
 
 class KeyedHash:
-    """HMAC-SHA-256 of several texts under a key that nothing outlives the process with."""
+    """HMAC-SHA-256 of several texts, under a key that only this object has.
+
+    What is kept of a name, a password or a token can then be compared, but neither read nor guessed from a dump.
+    """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
-    def __call__(self, *texts: str) -> bytes:
-        # The repr of a tuple tells any two lists of texts apart, and writes out what UTF-8 cannot say.
+    def __call__(self, *texts: str | None) -> bytes:
+        # The repr of a tuple differs for any two lists of texts, and it escapes what UTF-8 cannot encode.
         return hmac.digest(self._key, repr(texts).encode(), "sha256")
 
 
-V = TypeVar("V")
-
-
 class BoundedCache(Generic[V]):
-    """Keeps at most ``most`` values by keys of octets, and the half of them that was written last for certain.
+    """Keeps at most ``most`` values by keys of bytes; the half that was written last is certainly there.
 
-    In two generations rather than in an order: that takes half the memory of an ``OrderedDict``.
+    It keeps two generations instead of an order: that takes half the memory of an ``OrderedDict``.
     """
 
     def __init__(self, most: int) -> None:
@@ -36,53 +37,45 @@ class BoundedCache(Generic[V]):
     def __contains__(self, key: bytes) -> bool:
         return key in self._young or key in self._old
 
-    def __bool__(self) -> bool:
-        return bool(self._young or self._old)
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
 
     def get(self, key: bytes) -> V | None:
-        """What is kept under this key."""
-        found = self._young.get(key)
-        return self._old.get(key) if found is None else found
+        """The value of this key; None if there is none."""
+        value = self._young.get(key)
+        return self._old.get(key) if value is None else value
 
     def put(self, key: bytes, value: V) -> None:
-        """Keeps the value."""
+        """Keep the value."""
         self._young[key] = value
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
 
     def discard(self, key: bytes) -> None:
-        """Forgets it."""
+        """Forget the key, if it is there."""
         self._young.pop(key, None)
         self._old.pop(key, None)
 
 
 class NegativeCache:
-    """At most ``most`` keys that are not there, each for ``seconds``.
+    """Remembers for ``seconds`` that something was not found, for at most ``most`` questions.
 
-    What a stranger wrote in a header is no key of a mapping of ours: a keyed hash of it is. In two generations, so that
-    who sends many forgets the old ones, and costs nothing.
+    A question is a tuple of texts that a stranger may have chosen; it is kept as a keyed hash.
     """
 
     def __init__(self, *, seconds: float, most: int = 1024) -> None:
-        self._seconds, self._half = seconds, most // 2
-        self._key = secrets.token_bytes(32)
-        self._young: dict[bytes, float] = {}
-        self._old: dict[bytes, float] = {}
+        self._seconds = seconds
+        self._hash = KeyedHash()
+        self._until = BoundedCache[float](most)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._until)
 
-    def note(self, kid: str | None, algorithm: str, now: float) -> None:
-        """This key is not there."""
-        self._young[self._named(kid, algorithm)] = now + self._seconds
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
+    def add(self, *question: str | None, now: float) -> None:
+        """Nothing was found."""
+        self._until.put(self._hash(*question), now + self._seconds)
 
-    def knows(self, kid: str | None, algorithm: str, now: float) -> bool:
-        """Whether this key was not there a moment ago."""
-        named = self._named(kid, algorithm)
-        return now < max(self._young.get(named, now), self._old.get(named, now))
-
-    def _named(self, kid: str | None, algorithm: str) -> bytes:
-        # The repr of a tuple tells any two pairs apart, and writes out what UTF-8 cannot say.
-        return hashlib.blake2b(repr((algorithm, kid)).encode(), digest_size=16, key=self._key).digest()
+    def has(self, *question: str | None, now: float) -> bool:
+        """Whether nothing was found a moment ago."""
+        until = self._until.get(self._hash(*question))
+        return until is not None and now < until

@@ -1,4 +1,4 @@
-"""The middleware: which rule a request falls under, and what becomes of it."""
+"""The ASGI middleware: it finds the rule of a request, has the guard decide, and runs the app or answers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard.asgi.messages import Body, LifespanStart, answer
-from authguard.asgi.request_context import Crossing, MiddlewareOptions, Passage
+from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths, chain
-from authguard.audit.findings import hands_on
+from authguard.audit.findings import passes_unchanged
 from authguard.audit.startup import StartupAudit
 from authguard.core.csrf import check_origins
 from authguard.core.guard import Guard
@@ -27,19 +27,19 @@ from authguard.records.record import log, log_failure
 class AuthGuardMiddleware:
     """Puts a guard in front of an app: ``app.add_middleware(AuthGuardMiddleware, guard=guard)``.
 
-    - ``preflight``: ``"auto"`` lets a true CORS preflight by only where a ``CORSMiddleware`` sits further in, which
-      answers it; ``"pass"`` always does.
-    - ``origins``: other sites (``https://app.example``) that may make browsers send Basic, Digest or a cookie with what
-      changes something.
-    - ``render``: ``(request, denied) -> (media type, octets)`` replaces the body of denials, and nothing else of them.
-    - ``strict``: whether the app must not start where ``audit`` has a finding. Without a lifespan every request is 503.
-    - ``ignore``: findings to accept: a code, or a code and what one is about, ``"open.unsafe POST /login"``.
+    - ``preflight``: ``"auto"`` passes a true CORS preflight only if a ``CORSMiddleware`` inside the guard answers it;
+      ``"pass"`` passes every one.
+    - ``origins``: other sites (``https://app.example``) whose pages may make a browser send Basic, Digest or a cookie
+      with a request that changes something.
+    - ``render``: ``(request, denied) -> (media type, bytes)`` replaces the body of a denial, and nothing else of it.
+    - ``strict``: with True the app does not start if ``audit`` has a finding. Without a lifespan every request is 503.
+    - ``ignore``: findings to accept: a code, or a code and its subject, ``"open.unsafe POST /login"``.
 
     Behind it ``request.user`` is the ``Principal`` and ``request.auth`` holds ``authenticated``, the scopes, and the
     roles as ``role:NAME``. Raises ``ConfigurationError``.
     """
 
-    #: By this the audit knows it.
+    #: The audit recognises the middleware by this attribute.
     is_authguard = True
 
     def __init__(
@@ -54,78 +54,78 @@ class AuthGuardMiddleware:
         ignore: Collection[str] = (),
     ) -> None:
         if not isinstance(guard, Guard):
-            raise ConfigurationError("guard", f"{guard!r} is no Guard(...)")
+            raise ConfigurationError("guard", f"{guard!r} is not a Guard(...)")
         if preflight not in {"auto", "pass"}:
             raise ConfigurationError("preflight", f'{preflight!r} is neither "auto" nor "pass"')
         if render is not None and not callable(render):
-            raise ConfigurationError("render", f"{render!r} is no function of (request, denied)")
+            raise ConfigurationError("render", f"{render!r} is not a function of (request, denied)")
         self.app = app
         self.guard = guard
         self.preflight = preflight
-        self._manner = MiddlewareOptions(guard, check_origins(origins), render)
-        self._routing = RouterPaths(app)
+        self._options = MiddlewareOptions(guard, check_origins(origins), render)
+        self._router_paths = RouterPaths(app)
         self._startup = StartupAudit(app, guard, strict=strict, ignore=ignore)
-        self._preflight_passes = preflight == "pass" or _is_answered(app)
+        self._preflight_passes = preflight == "pass" or _cors_answers(app)
         if any(isinstance(inner, CORSMiddleware) for inner in chain(app)):
             log.warning(
-                "CORSMiddleware sits inside the guard: denials lack its headers. Put it outermost: add it last."
+                "CORSMiddleware is inside the guard, so denials have no CORS headers: add it last, as the outermost."
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI connection. Scope types that are not known here are refused, not passed."""
+        """One ASGI connection. A scope type that is not known here is refused, not passed."""
         kind = scope["type"]
         if kind not in {"http", "websocket"}:
             await self._lifespan(scope, receive, send)
             return
         guard = self.guard
-        unstarted = None if self._startup.passed else self._startup.refusal()
-        path, problem = self._routing.read(scope)
-        if guard.published and unstarted is None and (page := _published(guard, scope, path)) is not None:
+        not_started = None if self._startup.passed else self._startup.refusal()
+        path, problem = self._router_paths.read(scope)
+        if guard.published and not_started is None and (page := _published(guard, scope, path)) is not None:
             await answer(scope, send, page)
             return
         match = guard.table.match(_method(scope), path)
         if problem is not None and guard.table.rules:
             match = AMBIGUOUS
-        opened = match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope))
-        body = Body(receive, keep=opened) if guard.reads_body and kind == "http" else None
-        crossing = Crossing(self._manner, scope, path, None if match is AMBIGUOUS else match.rule, send)
+        is_open = match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope))
+        body = Body(receive, keep=is_open) if guard.reads_body and kind == "http" else None
+        context = RequestContext(self._options, scope, path, None if match is AMBIGUOUS else match.rule, send)
         outer, authenticated = scope.get("authguard"), None
-        if isinstance(outer, Passage) and outer.headers is scope["headers"]:
-            crossing.outer, authenticated = outer, outer.principal
+        if isinstance(outer, RequestContext) and outer.headers is scope["headers"]:
+            context.outer, authenticated = outer, outer.principal
         if body is not None:
-            crossing.read, receive = body.read, body.receive
-        if opened and unstarted is None:
-            crossing.enter(authenticated)
-            await crossing.through(self.app, receive)
+            context.read, receive = body.read, body.receive
+        if is_open and not_started is None:
+            context.enter(authenticated)
+            await context.run(self.app, receive)
             return
-        request = crossing.request
-        if unstarted is not None:
-            decision: Decision = unstarted
+        request = context.request
+        if not_started is not None:
+            decision: Decision = not_started
         elif match is AMBIGUOUS:
-            decision = guard.path_refused(problem)
+            decision = guard.deny_path(problem)
         else:
-            decision = await guard.decide(request, match, authenticated, self._manner.origins)
+            decision = await guard.decide(request, match, authenticated, self._options.origins)
         if isinstance(decision, Denied):
-            reply, denied = guard.reply(request, decision, self._manner.render)
-            guard.record(request, denied, crossing.rule)
+            reply, denied = guard.reply(request, decision, self._options.render)
+            guard.record(request, denied, context.rule)
             await answer(scope, send, reply)
             return
-        guard.record(request, decision, crossing.rule)
-        crossing.response_headers = decision.response_headers
-        crossing.verified = True
-        crossing.enter(decision.principal)
-        await crossing.through(self.app, receive)
+        guard.record(request, decision, context.rule)
+        context.response_headers = decision.response_headers
+        context.verified = True
+        context.enter(decision.principal)
+        await context.run(self.app, receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            msg = f"authguard does not know the scope type {scope['type']!r}, and lets nothing by that it does not know"
+            msg = f"authguard does not know the scope type {scope['type']!r}, and passes only what it knows"
             raise RuntimeError(msg)
-        # An error of the app's own comes out as it is: raised through the services, it would come out in their groups.
+        # The app's own error is raised unchanged: through the services' task groups it would come out wrapped.
         failed: Exception | None = None
         async with AsyncExitStack() as services:
             try:
                 await services.enter_async_context(self.guard.running())
-            except Exception as error:  # noqa: BLE001 - everything works without them too, and the app must start
+            except Exception as error:  # noqa: BLE001 - everything works without the services too, and the app must start
                 log_failure("a service's start", error)
             try:
                 start = LifespanStart(receive, send, self._startup.problem)
@@ -140,9 +140,9 @@ class AuthGuardMiddleware:
         return self._preflight_passes and scope["type"] == "http" and _is_true_preflight(scope)
 
 
-def _is_answered(app: ASGIApp) -> bool:
-    """Whether a CORSMiddleware further in answers each preflight, with nothing before it that could."""
-    first = next((inner for inner in chain(app) if not hands_on(type(inner))), None)
+def _cors_answers(app: ASGIApp) -> bool:
+    """Whether a CORSMiddleware inside the guard answers every preflight, with nothing before it that could answer."""
+    first = next((inner for inner in chain(app) if not passes_unchanged(type(inner))), None)
     return type(first) is CORSMiddleware
 
 
@@ -154,10 +154,11 @@ def _is_true_preflight(scope: Scope) -> bool:
 
 
 def _published(guard: Guard, scope: Scope, path: str) -> Reply | None:
-    """The answer of the guard's own. By the whole path: it stands at the root of the host, wherever the app does.
+    """The response of a document that the guard itself serves, if the request asks for one.
 
-    By the path below ``root_path`` too: servers put that in front (uvicorn), and the rule that opens it is held against
-    what is left. So what it opens never reaches the app.
+    It is found by the whole path, because it is served at the root of the host wherever the app is mounted. It is found
+    by the path below ``root_path`` too: uvicorn adds that prefix, and the rule that opens the document matches the
+    rest.
     """
     if scope["type"] != "http":
         return None
@@ -171,5 +172,5 @@ def _method(scope: Scope) -> str:
     if scope["type"] == "websocket":
         return WEBSOCKET
     method: str = scope["method"]
-    # An HTTP request could name the method that stands for handshakes.
+    # "WEBSOCKET" stands for handshakes in rules; an HTTP request that names this method must not match those.
     return "" if method == WEBSOCKET else method

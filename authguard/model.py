@@ -17,6 +17,8 @@ Facts: TypeAlias = Mapping[str, object]
 Header: TypeAlias = tuple[bytes, bytes]
 _MAX_STAMP = 1e15  # beyond it a float tells no seconds apart
 NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
+#: For a decision that has no facts: nothing can be added to it by accident.
+NO_FACTS: Facts = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,18 @@ def _fill(
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a check failed: its reason, and the facts that the record tells.
+
+    ``missing`` names what a principal does not have, such as roles; it is empty for every other check.
+    """
+
+    reason: Reason
+    facts: Facts = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """A scheme accepted the credentials. ``response_headers`` go out on whatever answer follows."""
 
@@ -157,20 +171,11 @@ class Rejected:
 Outcome: TypeAlias = Accepted | Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Unmet:
-    """What a principal lacks for a requirement."""
-
-    reason: Reason
-    missing: tuple[str, ...] = ()
-    facts: Facts = field(default_factory=dict)
-
-
 class Requirement(Protocol):
     """What a route asks of a principal: a value that explains itself with ``str()``."""
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
-        """What is lacking; None where nothing is."""
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        """Why this principal does not meet it; None if it does."""
         ...
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Checks of arguments: each returns the value, or raises ``ConfigurationError`` that names the argument."""
+"""Checks of arguments. Each returns the value, or raises ``ConfigurationError`` that names the argument."""
 
 from __future__ import annotations
 
@@ -13,35 +13,54 @@ _MAX_LEEWAY = 300.0
 
 
 def check_leeway(leeway: float) -> float:
-    """The leeway as a float; ``ConfigurationError`` unless it is a finite number of 0 to 300 seconds."""
-    if isinstance(leeway, bool) or not isinstance(leeway, int | float) or not 0 <= leeway <= _MAX_LEEWAY:
-        raise ConfigurationError("leeway", f"{leeway!r} is no number of seconds from 0 to {_MAX_LEEWAY:.0f}")
+    """A finite number of 0 to 300 seconds, as a float."""
+    if not _is_number(leeway) or not 0 <= leeway <= _MAX_LEEWAY:
+        raise ConfigurationError("leeway", f"{leeway!r} is not a number of seconds from 0 to {_MAX_LEEWAY:.0f}")
     return float(leeway)
 
 
+def check_seconds(argument: str, value: float, *, most: float) -> float:
+    """A number of seconds above 0, and at most ``most``."""
+    if not _is_number(value) or not 0 < value <= most:
+        raise ConfigurationError(argument, f"{value!r} is not a number of seconds above 0 and up to {most:g}")
+    return value
+
+
+def check_int(argument: str, value: int, *, least: int, most: int, unit: str = "") -> int:
+    """A whole number from ``least`` to ``most``. ``unit``, such as ``"bytes"``, is for the message."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        of_unit = f" of {unit}" if unit else ""
+        raise ConfigurationError(argument, f"{value!r} is not a whole number{of_unit} from {least} to {most}")
+    return value
+
+
+def check_flag(argument: str, value: bool) -> bool:
+    """True or False, and nothing that only counts as one of them."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(argument, f"{value!r} is neither True nor False")
+    return value
+
+
 def names(argument: str, value: Iterable[str]) -> frozenset[str]:
-    """The names as a set; ``ConfigurationError`` for a bare string or a blank name, which would never be meant."""
+    """A set of names. A bare string is refused, because it would be a set of letters; so is a blank name."""
     if isinstance(value, str):
         raise ConfigurationError(argument, f"{value!r} is one string; write {{{value!r}}} for a set of one")
     if isinstance(value, bytes) or not isinstance(value, Iterable):
-        raise ConfigurationError(argument, f"a {type(value).__name__} is no set of names")
+        raise ConfigurationError(argument, f"a {type(value).__name__} is not a set of names")
     found = tuple(value)
     for name in found:
         if not isinstance(name, str) or not name.strip():
-            raise ConfigurationError(argument, f"{name!r} is no name; give non-empty strings")
+            raise ConfigurationError(argument, f"{name!r} is not a name; give non-empty strings")
     return frozenset(found)
 
 
 def functions(argument: str, value: Iterable[T]) -> tuple[T, ...]:
-    """The functions as a tuple; ``ConfigurationError`` for what cannot be called."""
+    """A tuple of what can be called."""
     found = tuple(value) if isinstance(value, Iterable) else None
     if found is None or not all(map(callable, found)):
-        raise ConfigurationError(argument, "give functions, in a list where there may be several")
+        raise ConfigurationError(argument, "give functions, in a list if there may be several")
     return found
 
 
-def check_seconds(argument: str, value: float, *, most: float) -> float:
-    """The number of seconds; ``ConfigurationError`` unless it is above 0 and at most ``most``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-        raise ConfigurationError(argument, f"{value!r} is no number of seconds above 0, up to {most:g}")
-    return value
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

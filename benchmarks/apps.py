@@ -33,7 +33,6 @@ from authguard import (
     Guard,
     Issuer,
     MemoryUsers,
-    Outcome,
     Principal,
     Requirement,
     Rule,
@@ -41,6 +40,7 @@ from authguard import (
     Secret,
     role,
 )
+from authguard.schemes import Outcome
 from benchmarks.tokens import AUDIENCE, ISSUER, RSA, public_pem
 
 PATH = "/orders"

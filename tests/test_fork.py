@@ -23,7 +23,7 @@ FORKING = """
     nonces.begin(1000.0)
     scheme = Digest(store, realm="orders", secret=PER_PROCESS, nonces=nonces)
     opened = scheme._nonce_service._keys
-    nonces._lock.acquire()  # as another thread may have it
+    nonces._lock.__enter__()  # as another thread may have it
     child = os.fork()
     if child:
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -137,7 +137,7 @@ async def test_an_introspection_goes_over_http_by_itself() -> None:
         of = Introspection(server.url, remember=None, **options)
         guard = Guard(Bearer(of, realm="orders"))
         async with guard.running():
-            outcomes = [await of.judge(OPAQUE.encode(), Moment(NOW, 60)) for _ in range(2)]
+            outcomes = [await of.authenticate(OPAQUE.encode(), Moment(NOW, 60)) for _ in range(2)]
 
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     assert (server.connections, len(server.requests)) == (1, 2)

@@ -32,7 +32,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authguard.asgi.locks import allows
-from authguard.asgi.request_context import MiddlewareOptions, Passage
+from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError, RequestBodyError
@@ -98,7 +98,7 @@ async def test_what_stood_in_the_scope_before_is_overwritten(rules: list[Rule]) 
 
     scope = endpoint.scopes[0]
     assert (scope["user"].display_name, "role:root" in scope["auth"].scopes) == ("alice" if field else "", False)
-    assert isinstance(scope["authguard"], Passage)
+    assert isinstance(scope["authguard"], RequestContext)
 
 
 async def test_no_scope_of_a_token_passes_for_a_role() -> None:
@@ -1059,10 +1059,13 @@ FORGED: list[Callable[[Scope], object]] = [
 ]
 
 
-def _of_another_request(scope: Scope) -> Passage:
-    passage = Passage(MiddlewareOptions(Guard(Badge())), scope, "/", None)
-    passage.principal = ALICE
-    return passage
+def _of_another_request(scope: Scope) -> RequestContext:
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    context = RequestContext(MiddlewareOptions(Guard(Badge())), scope, "/", None, send)
+    context.principal = ALICE
+    return context
 
 
 @pytest.mark.parametrize("forge", FORGED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS
@@ -67,6 +67,16 @@ def fill(
     put(account, "disabled", disabled)
 
 
+class NotNow(Enum):
+    """The answer of a ``find_now`` that would have to wait."""
+
+    NOT_NOW = auto()
+
+
+#: Returned by an optional ``find_now`` if the answer must be waited for: ``find`` is called instead.
+NOT_NOW: Final = NotNow.NOT_NOW
+
+
 class Verdict(Enum):
     """What a hasher says of a password and a stored hash."""
 
@@ -104,7 +114,21 @@ class PasswordHasher(Protocol):
 
 @runtime_checkable
 class PasswordStore(Protocol):
-    """Looks accounts up. It never sees a password; ``Basic`` verifies, in a pool of its own."""
+    """Finds accounts by name for ``Basic``, which verifies the password.
+
+    Write ``find``, and say which hasher reads the hashes::
+
+        class Users:
+            hasher = LibpassHasher()
+
+            async def find(self, username: str) -> Account | None:
+                row = await database.fetch_one("select hash from users where name = :name", {"name": username})
+                return None if row is None else Account(username, row["hash"], roles={"user"})
+
+    A store never sees a password. It may also have ``find_now(username)``, not async: the same answer if it is in
+    memory, ``NOT_NOW`` if it must be waited for. It is called first, without a deadline, whose timer would cost more
+    than the answer.
+    """
 
     @property
     def hasher(self) -> PasswordHasher:
@@ -113,16 +137,6 @@ class PasswordStore(Protocol):
 
     async def find(self, username: str) -> Account | None:
         """The account of this name, None where there is none. ``BackendUnavailable`` where it cannot be told."""
-        ...
-
-
-@runtime_checkable
-class AccountsAtHand(PasswordStore, Protocol):
-    """A store that may have its answer at hand: it is then asked without a deadline, whose timer would cost more."""
-
-    @property
-    def at_hand(self) -> bool:
-        """Whether ``find`` would now answer without waiting for anything that has no deadline of its own."""
         ...
 
 

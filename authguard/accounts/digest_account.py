@@ -117,7 +117,22 @@ class DigestAccount:
 
 @runtime_checkable
 class DigestStore(Protocol):
-    """Looks up who can log in by Digest. It never sees a password, nor a response."""
+    """Finds accounts for ``Digest``, which verifies the response.
+
+    Write ``find``::
+
+        class Cameras:
+            finds_hashed = False
+
+            async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
+                ha1 = await database.fetch_val("select ha1 from cameras where name = :name", {"name": username})
+                return None if ha1 is None else DigestAccount(username, ha1)
+
+    A store sees neither a password nor a response. It may also have ``find_now`` with the same arguments, not async:
+    the same answer if it is in memory, ``NOT_NOW`` if it must be waited for. And ``realms_held()``: each (realm,
+    algorithm) in which it has an ``H(A1)`` now, so that a realm in which nobody could log in is found while the app is
+    built.
+    """
 
     @property
     def finds_hashed(self) -> bool:
@@ -131,25 +146,6 @@ class DigestStore(Protocol):
         case. ``algorithm`` is ``MD5``, ``SHA-256`` or ``SHA-512-256``, never a ``-sess`` form. Raises
         ``BackendUnavailable`` where it cannot be told.
         """
-        ...
-
-
-@runtime_checkable
-class DigestsAtHand(DigestStore, Protocol):
-    """A store that may have its answer at hand, as ``AccountsAtHand`` may."""
-
-    @property
-    def at_hand(self) -> bool:
-        """Whether ``find`` would now answer without waiting for anything that has no deadline of its own."""
-        ...
-
-
-@runtime_checkable
-class DigestsListed(Protocol):
-    """A store that can list what it holds, so that a realm or an algorithm in which nobody can log in is found."""
-
-    def realms_held(self) -> AbstractSet[tuple[str, str]]:
-        """Each (realm, algorithm) in which it has an ``H(A1)`` now."""
         ...
 
 

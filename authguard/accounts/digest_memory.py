@@ -75,13 +75,12 @@ class MemoryDigests:
         )
         return store
 
-    @property
-    def at_hand(self) -> bool:
-        """Always."""
-        return True
-
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         """The account of this name."""
+        return self.find_now(username, realm=realm, algorithm=algorithm, hashed=hashed)
+
+    def find_now(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
+        """The same answer, which is always in memory."""
         found = self._index.find(username, realm, algorithm, hashed)
         return None if found is None else found[1]
 

@@ -64,10 +64,15 @@ class GroupMembership:
         """Whether ``of`` would look at a file first."""
         return self._file is not None and self._file.due
 
-    async def of(self, name: str) -> frozenset[str]:
-        """The roles of this name, which is in the form NFC."""
-        listed = self._given if self._file is None else await self._file.value()
-        return listed.get(name, _NOBODY)
+    async def refresh(self) -> None:
+        """Look whether the group file has changed, if it is time to."""
+        if self._file is not None:
+            await self._file.value()
+
+    def roles_of(self, name: str) -> frozenset[str]:
+        """The roles of this name, which is in the form NFC. Raises ``BackendUnavailable``."""
+        roles = self._given if self._file is None else self._file.current
+        return roles.get(name, _NOBODY)
 
     def roles_given(self) -> frozenset[str]:
         """The groups that have a member, by the last good reading."""

@@ -6,6 +6,7 @@ import os
 import re
 import time
 
+from authguard.accounts.account import NOT_NOW, NotNow
 from authguard.accounts.digest_account import HA1, DigestAccount, check_realm, check_username, digest_ha1
 from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import BLANKS, GroupMembership, Groups, lines
@@ -54,17 +55,22 @@ class HtdigestFile:
         self._digests = WatchedFile(path, _parse, argument="path", clock=clock)
         self._groups = GroupMembership(groups, clock)
 
-    @property
-    def at_hand(self) -> bool:
-        """Whether no file is to be looked at now."""
-        return not (self._digests.due or self._groups.due)
-
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
-        """The account of this name, as the files say now."""
-        found = (await self._digests.value()).find(username, realm, algorithm, hashed)
+        """The account of this name, as the files say now. Raises ``BackendUnavailable``."""
+        await self._digests.value()
+        await self._groups.refresh()
+        return self._account(username, realm, algorithm, hashed)
+
+    def find_now(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | NotNow | None:
+        """The same answer, unless it is time to look at a file."""
+        due = self._digests.due or self._groups.due
+        return NOT_NOW if due else self._account(username, realm, algorithm, hashed)
+
+    def _account(self, username: str, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
+        found = self._digests.current.find(username, realm, algorithm, hashed)
         # All of it for whoever it is: a group file that is bad for too long is told to all alike, and so is the time.
         name, digest = found or _NOBODY
-        account = DigestAccount(name, digest, roles=await self._groups.of(name))
+        account = DigestAccount(name, digest, roles=self._groups.roles_of(name))
         return account if found else None
 
     def realms_held(self) -> frozenset[tuple[str, str]]:

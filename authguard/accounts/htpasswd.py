@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from authguard.accounts.account import Account, PasswordHasher
+from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordHasher
 from authguard.accounts.groups import GroupMembership, Groups, lines
 from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import BadFile, WatchedFile
@@ -47,15 +47,19 @@ class HtpasswdFile:
         self._users = WatchedFile(path, parse, argument="path", clock=clock)
         self._groups = GroupMembership(groups, clock)
 
-    @property
-    def at_hand(self) -> bool:
-        """Whether no file is to be looked at now."""
-        return not (self._users.due or self._groups.due)
-
     async def find(self, username: str) -> Account | None:
-        """The account of this name, as the files say now."""
-        stored = (await self._users.value()).hashes.get(username)
-        roles = await self._groups.of(username)
+        """The account of this name, as the files say now. Raises ``BackendUnavailable``."""
+        await self._users.value()
+        await self._groups.refresh()
+        return self._account(username)
+
+    def find_now(self, username: str) -> Account | NotNow | None:
+        """The same answer, unless it is time to look at a file."""
+        return NOT_NOW if self._users.due or self._groups.due else self._account(username)
+
+    def _account(self, username: str) -> Account | None:
+        stored = self._users.current.hashes.get(username)
+        roles = self._groups.roles_of(username)
         return None if stored is None else Account(username, stored, roles=roles)
 
     def sample(self) -> Sequence[str]:

@@ -85,7 +85,14 @@ class WatchedFile(Generic[T]):
 
     @property
     def last(self) -> T:
-        """The last good reading, without a look at the file."""
+        """The last good reading, without a look at the file, however old it is."""
+        return self._value
+
+    @property
+    def current(self) -> T:
+        """The last good reading, without a look at the file. Raises ``BackendUnavailable`` if that is too old."""
+        if self._bad_since is not None and self._clock() - self._bad_since >= KEEP:
+            raise BackendUnavailable(f"{self._path} has been bad for five minutes", reason=STORE_UNAVAILABLE)
         return self._value
 
     @property
@@ -105,9 +112,7 @@ class WatchedFile(Generic[T]):
                     await self._pool.run(self._look)
             else:
                 self._bad(f"reading it takes more than {PATIENCE:g} s")
-        if self._bad_since is not None and self._clock() - self._bad_since >= KEEP:
-            raise BackendUnavailable(f"{self._path} has been bad for five minutes", reason=STORE_UNAVAILABLE)
-        return self._value
+        return self.current
 
     def _look(self) -> None:
         """In the thread, one at a time."""

@@ -1,4 +1,4 @@
-"""Behind the guard: what a lock on a route asks, and what code asks that branches."""
+"""Locks: a requirement on one route, asked behind the guard, and ``allows(...)`` for code that branches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
-from authguard.asgi.request_context import Passage
+from authguard.asgi.request_context import RequestContext
 from authguard.errors import ConfigurationError
 from authguard.model import Principal, Requirement
 from authguard.policy.requirements import PUBLIC, check_requirement
@@ -18,82 +18,101 @@ from authguard.source_location import caller_location
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A requirement on one route. ``said`` is where that was said: a file and a line."""
+    """A requirement on one route. ``location`` is the file and the line of the ``requires(...)``."""
 
     requirement: Requirement
     location: str = field(default="", compare=False)
 
     async def open(self, connection: HTTPConnection) -> Principal | None:
-        """Whom the guard proved; None only where the requirement is OPTIONAL. Raises ``AccessDenied``."""
-        return await passage_of(connection).require(self.requirement, _params(connection), connection.scope)
+        """The principal; None only if the requirement is OPTIONAL. Raises ``AccessDenied``."""
+        return await context_of(connection).require(self.requirement, _params(connection), connection.scope)
 
 
 def lock(requirement: Requirement) -> Lock:
-    """The lock of a requirement, said by whoever called the function that called this."""
+    """A lock, located where the caller of this function was called."""
     check_requirement("requirement", requirement)
     if requirement == PUBLIC:
-        raise ConfigurationError("requirement", "a lock opens nothing; PUBLIC belongs in the rules")
+        raise ConfigurationError("requirement", "a lock cannot open a route; put PUBLIC into the rules")
     return Lock(requirement, caller_location(2))
 
 
-def passage_of(connection: HTTPConnection) -> Passage:
-    """The passage of this request; ``ConfigurationError`` where there is no guard in front of the app."""
-    passage = connection.scope.get("authguard")
-    if not isinstance(passage, Passage):
+def context_of(connection: HTTPConnection) -> RequestContext:
+    """The context of this request. Raises ``ConfigurationError`` if no guard is in front of the app."""
+    context = connection.scope.get("authguard")
+    if not isinstance(context, RequestContext):
         raise ConfigurationError(
             "app",
             "no guard is in front of this app, or the request is over: install(app, guard) on FastAPI, else "
             "app.add_middleware(AuthGuardMiddleware, guard=guard)",
         )
-    return passage
+    return context
 
 
 def allows(connection: HTTPConnection, requirement: Requirement) -> Coroutine[Any, Any, bool]:
-    """Whether who asks meets the requirement: ``if await allows(request, role("editor")):``, for code that branches.
+    """Whether the principal meets the requirement: ``if await allows(request, role("editor")):``.
 
-    Nobody is denied by it, save who presents credentials that are no good: that raises ``AccessDenied``. Raises
-    ``ConfigurationError`` where no guard is in front of the app, and where ``await`` was forgotten.
+    It denies nothing by itself; only bad credentials raise ``AccessDenied``. Raises ``ConfigurationError`` if no guard
+    is in front of the app, and if ``await`` was forgotten.
     """
     check_requirement("requirement", requirement)
-    return _Answer(partial(_allows, connection, requirement))
+    return _Allows(partial(_allows, connection, requirement))
 
 
-class _Answer(Coroutine[Any, Any, bool]):
-    """A coroutine that is not true where nobody waits for it."""
+class _Allows(Coroutine[Any, Any, bool]):
+    """The awaitable of ``allows(...)``.
 
-    def __init__(self, ask: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-        self._ask = ask
+    Its truth value raises, so that a forgotten ``await`` cannot let everybody in.
+    """
+
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+        self._call = call
 
     @cached_property
-    def _asked(self) -> Coroutine[Any, Any, bool]:
-        return self._ask()
+    def _coroutine(self) -> Coroutine[Any, Any, bool]:
+        return self._call()
 
     def __await__(self) -> Generator[Any, Any, bool]:
-        return self._asked.__await__()
+        return self._coroutine.__await__()
 
     def __bool__(self) -> bool:
         raise ConfigurationError("allows", "write await allows(...): without it, it would always be true")
 
     def send(self, value: Any, /) -> Any:
-        return self._asked.send(value)
+        return self._coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
-        return self._asked.throw(*error)
+        return self._coroutine.throw(*error)
 
     def close(self) -> None:
-        self._asked.close()
+        self._coroutine.close()
 
 
 async def _allows(connection: HTTPConnection, requirement: Requirement) -> bool:
-    passage = passage_of(connection)
-    return requirement == PUBLIC or await passage.meets(requirement, _params(connection), connection.scope)
+    context = context_of(connection)
+    return requirement == PUBLIC or await context.allows(requirement, _params(connection), connection.scope)
 
 
 def _params(connection: HTTPConnection) -> Mapping[str, str]:
     return {name: str(value) for name, value in connection.path_params.items()}
 
 
+# The marker that requires(...) writes and the audit reads. `__authguard__` holds the locks that run before a function,
+# `__authguard_outer__` the source location of a lock that wraps it.
+
+
 def lock_marker(function: object) -> tuple[Any, ...]:
-    """What ``requires`` has put on this very object, or what was copied to it."""
-    found: tuple[Any, ...] = getattr(function, "__authguard__", ())
-    return found
+    """The locks that ``requires(...)`` has put on this very object, or that ``functools.wraps`` has copied to it."""
+    locks: tuple[Any, ...] = getattr(function, "__authguard__", ())
+    return locks
+
+
+def outer_lock_location(function: object) -> str:
+    """Source location of the ``requires(...)`` that wraps this very function; "" if there is none."""
+    location: str = getattr(function, "__authguard_outer__", "")
+    return location
+
+
+def set_lock_marker(function: Any, locks: tuple[Any, ...], *, outer: str = "") -> None:
+    """Mark a function: these locks run before it. ``outer`` is the source location of a lock that wraps it."""
+    function.__authguard__ = locks
+    function.__authguard_outer__ = outer

@@ -1,4 +1,4 @@
-"""The edge: the only file that calls ``receive`` or ``send``."""
+"""ASGI messages: a response, the request's body, the start of a lifespan."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from authguard.core.responses import Reply
 from authguard.errors import RequestBodyError
 from authguard.reasons import BODY_TOO_LARGE
 
-# RFC 6455 section 7.4.1: "policy violation", where the server has no way to refuse the handshake with a status.
+# RFC 6455 section 7.4.1, "policy violation": for servers that cannot refuse a handshake with a status.
 POLICY_VIOLATION = 1008
 
 
 async def answer(scope: Scope, send: Send, reply: Reply) -> None:
-    """Sends a whole answer."""
+    """Send a whole response."""
     for message in messages(scope, reply):
         await send(message)
 
 
 def messages(scope: Scope, reply: Reply) -> list[Message]:
-    """A whole answer, as ASGI sends it."""
+    """A whole response as ASGI messages."""
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"
@@ -33,12 +33,12 @@ def messages(scope: Scope, reply: Reply) -> list[Message]:
     ]
 
 
-#: So much of a body is kept for a lock behind PUBLIC, which asks when the app has read it already.
-_MOST_KEPT = 1024 * 1024
+#: How many bytes of a body are kept for a lock on a PUBLIC route, which asks after the app may have read the body.
+MAX_KEPT_BODY = 1024 * 1024
 
 
 class Body:
-    """The request's body, read for a scheme and then given to the app as if nobody had.
+    """The request's body: read for a scheme, then given to the app as if nobody had read it.
 
     ``keep``: whether what the app reads first is kept for a scheme that asks later.
     """
@@ -53,7 +53,7 @@ class Body:
         self._lost = False
 
     async def read(self, limit: int) -> bytes:
-        """At most a little more than ``limit`` octets: who gets more than that knows that there is too much."""
+        """At most one message more than ``limit`` bytes: more than ``limit`` means that the body is too large."""
         if self._lost:
             raise RequestBodyError(BODY_TOO_LARGE)
         while self._more and len(self._read) <= limit:
@@ -61,41 +61,41 @@ class Body:
             message = await self._receive()
             if message["type"] != "http.request":
                 raise RequestBodyError
-            self._take(message)
+            self._add(message)
         return bytes(self._read)
 
     async def receive(self) -> Message:
-        """What the app receives."""
+        """The ``receive`` of the app."""
         if self._ahead:
             self._ahead = False
-            octets = bytes(self._read[self._given :])
+            data = bytes(self._read[self._given :])
             self._given = len(self._read)
-            return {"type": "http.request", "body": octets, "more_body": self._more}
+            return {"type": "http.request", "body": data, "more_body": self._more}
         message = await self._receive()
         if self._keep and message["type"] == "http.request":
-            self._take(message)
+            self._add(message)
             self._given = len(self._read)
-            if self._given > _MOST_KEPT:
+            if self._given > MAX_KEPT_BODY:
                 self._lost, self._keep, self._given = True, False, 0
                 self._read.clear()
         return message
 
-    def _take(self, message: Message) -> None:
+    def _add(self, message: Message) -> None:
         self._read += message.get("body", b"")
         self._more = message.get("more_body", False)
 
 
 class LifespanStart:
-    """One lifespan of an app: what it says of its start goes out unless there is a problem, and then it is ended."""
+    """The lifespan of an app. If ``problem`` finds one when the app has started, the start is reported as failed."""
 
     def __init__(self, receive: Receive, send: Send, problem: Callable[[], Exception | None]) -> None:
         self._receive, self._send, self._problem = receive, send, problem
         self.failed: Exception | None = None
 
     async def send(self, message: Message) -> None:
-        """What the app sends."""
+        """The ``send`` of the app."""
         if self.failed is not None:
-            return  # of its end; the server knows of no start
+            return  # the server has been told that the start failed
         if message["type"] == "lifespan.startup.complete":
             self.failed = self._problem()
             if self.failed is not None:
@@ -103,5 +103,5 @@ class LifespanStart:
         await self._send(message)
 
     async def receive(self) -> Message:
-        """What the app receives."""
+        """The ``receive`` of the app."""
         return await self._receive() if self.failed is None else {"type": "lifespan.shutdown"}

@@ -12,20 +12,20 @@ ANONYMOUS_USER = UnauthenticatedUser()
 
 
 class PrincipalCredentials(AuthCredentials):
-    """What Starlette is told of a principal. Drawn up when the app asks, which most requests never do."""
+    """``request.auth`` of a principal. The scopes are listed when the app reads them, which most requests never do."""
 
     def __init__(self, principal: Principal) -> None:
         self._principal = principal
 
     @cached_property
     def scopes(self) -> list[str]:  # type: ignore[override]
-        # No scope of a token may pass for a role, or for more than itself.
+        # A scope of a token must not pass for a role, nor for `authenticated`.
         own = [name for name in self._principal.scopes if name != "authenticated" and not name.startswith("role:")]
         return ["authenticated", *own, *(f"role:{name}" for name in self._principal.roles)]
 
 
 class AnonymousCredentials(AuthCredentials):
-    """What Starlette is told where nobody was proved: one for all requests, which none of them can add to."""
+    """``request.auth`` of an anonymous request. All requests share it, so nothing can be added to it."""
 
     def __init__(self) -> None:
         pass

@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import UnionType
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
 
-from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.errors import BackendUnavailable
+from authguard.fork import renew_after_fork
 from authguard.reasons import HASHING_BUSY
+from authguard.validation import check_int, check_seconds
 
 T = TypeVar("T")
 
@@ -92,17 +93,11 @@ class Pool:
     """
 
     def __init__(self, *, threads: int | None = None, waiting: int = 64, deadline: float = 5.0) -> None:
-        self.threads = spare_cores() if threads is None else threads
-        if not _is_number(self.threads, int) or not 1 <= self.threads <= 64:
-            raise ConfigurationError("threads", f"{threads!r} is no whole number from 1 to 64")
-        if not _is_number(waiting, int) or not 1 <= waiting <= 10_000:
-            raise ConfigurationError("waiting", f"{waiting!r} is no whole number from 1 to 10000")
-        if not _is_number(deadline, int | float) or not 0 < deadline <= 60:
-            raise ConfigurationError("deadline", f"{deadline!r} is no number of seconds above 0, up to 60")
-        self.waiting = waiting
-        self._deadline = deadline
+        self.threads = check_int("threads", spare_cores() if threads is None else threads, least=1, most=64)
+        self.waiting = check_int("waiting", waiting, least=1, most=10_000)
+        self._deadline = check_seconds("deadline", deadline, most=60)
         self._begin()
-        _pools.add(self)
+        renew_after_fork(self)
 
     def _begin(self) -> None:
         self._queue = _Queue()
@@ -163,23 +158,6 @@ class Pool:
             return cast("T", job.result)
         finally:
             del job  # it holds the error, whose traceback holds this frame: a ring that would keep a password
-
-
-_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-
-
-def renew_all() -> None:
-    """Called in a fork, while its one thread runs and before that does anything else."""
-    for pool in list(_pools):
-        pool.renew()
-
-
-with suppress(AttributeError):  # Windows has no fork
-    os.register_at_fork(after_in_child=renew_all)
-
-
-def _is_number(value: object, kind: type | UnionType) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def waker(done: anyio.Event) -> Callable[[], None]:

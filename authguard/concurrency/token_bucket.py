@@ -1,23 +1,49 @@
-"""How often something may be done that strangers can ask for."""
+"""Token buckets: how often something may be done that a stranger can ask for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 
-class TokenBucket:
-    """``most`` in hand, and one regained each ``every`` seconds.
+from authguard.validation import check_int, check_seconds
 
-    One number tells it all: until when what was spent is regained. So nothing has to be counted back.
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """``burst`` at once, and one more every ``seconds``. Raises ``ConfigurationError``.
+
+    The state of a bucket is one number: the moment at which it is full again (GCRA, the generic cell rate algorithm).
     """
 
-    def __init__(self, most: int, every: float) -> None:
-        self._every = every
-        self._slack = (most - 1) * every
-        self._spent_until = float("-inf")
+    burst: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        check_int("burst", self.burst, least=1, most=10_000)
+        check_seconds("seconds", self.seconds, most=86_400)
+
+    def wait(self, full_at: float, now: float) -> float:
+        """Seconds until there is a token; 0 or less if there is one now."""
+        return max(full_at - now, 0.0) - (self.burst - 1) * self.seconds
+
+    def spend(self, full_at: float, now: float) -> float:
+        """When the bucket is full again, after a token was taken."""
+        return max(full_at, now) + self.seconds
+
+    def refund(self, full_at: float) -> float:
+        """When the bucket is full again, after a token was put back."""
+        return full_at - self.seconds
+
+
+class TokenBucket:
+    """One bucket, full at first."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._full_at = float("-inf")
 
     def acquire(self, now: float) -> bool:
-        """Whether there was one in hand, which is spent now."""
-        spent_until = max(self._spent_until, now)
-        if spent_until - now > self._slack:
+        """Take a token; False if there is none."""
+        if self._rate.wait(self._full_at, now) > 0:
             return False
-        self._spent_until = spent_until + self._every
+        self._full_at = self._rate.spend(self._full_at, now)
         return True

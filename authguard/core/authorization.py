@@ -1,62 +1,103 @@
-"""What a requirement means for one guard: which schemes can meet it, and how its denials begin."""
+"""What a requirement means for one guard: which schemes can meet it, and whether a principal does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Decision, Denied, Granted, Requirement
+from authguard.model import NO_FACTS, Accepted, Decision, Denied, Facts, Granted, Header, Moment, Rejected, Requirement
 from authguard.policy.combinators import asks_step_up
-from authguard.policy.rules import Match
-from authguard.request import AuthRequest
+from authguard.reasons import Reason
 from authguard.schemes.scheme import Scheme
 
 
-class ResolvedRequirement(NamedTuple):
-    """The names of the schemes that can meet a requirement, and what makes a ``Denied`` of a reason."""
+@dataclass(frozen=True, slots=True)
+class ResolvedRequirement:
+    """A requirement of one guard, with the names of the schemes that can meet it."""
 
+    requirement: Requirement
     accepted: frozenset[str]
-    refuse: partial[Denied]
+
+    def deny(
+        self,
+        reason: Reason,
+        scheme: str | None = None,
+        subject: str | None = None,
+        *,
+        authenticated: bool = False,
+        missing: tuple[str, ...] = (),
+        offered: tuple[str, ...] = (),
+        facts: Facts = NO_FACTS,
+        response_headers: Sequence[Header] = (),
+    ) -> Denied:
+        """The denial of a request on this route. The arguments are the fields of ``Denied``."""
+        return Denied(
+            reason,
+            scheme,
+            subject,
+            authenticated,
+            self.requirement,
+            self.accepted,
+            missing,
+            offered,
+            facts,
+            response_headers,
+        )
+
+    def reject(self, rejected: Rejected, scheme: str | None) -> Denied:
+        """The denial of credentials that a scheme or a check rejected."""
+        return self.deny(
+            rejected.reason,
+            scheme,
+            rejected.subject,
+            authenticated=rejected.authenticated,
+            facts=rejected.facts,
+            response_headers=rejected.response_headers,
+        )
+
+    def authorize(self, outcome: Accepted, params: Mapping[str, str], moment: Moment) -> Decision:
+        """Granted if the principal meets the requirement. ``params`` are the path parameters of the rule."""
+        principal, requirement = outcome.principal, self.requirement
+        failure = requirement.unmet(principal, params, moment)
+        if failure is None:
+            return Granted(principal, requirement, outcome.response_headers, outcome.facts)
+        return self.deny(
+            failure.reason,
+            principal.scheme,
+            principal.subject,
+            authenticated=True,
+            missing=failure.missing,
+            offered=tuple(sorted(principal.scopes if requirement.scopes_named() else principal.roles)),
+            facts=failure.facts,
+            response_headers=outcome.response_headers,
+        )
 
 
 class RequirementResolver:
-    """The requirements of one guard. Those that are known while it is built are looked at once."""
+    """The requirements of one guard. Those of its rules are resolved while it is built."""
 
     def __init__(self, schemes: Sequence[Scheme], known: Mapping[str, Sequence[Requirement]]) -> None:
         self._reports_login_time = {scheme.name: scheme.reports_login_time for scheme in schemes}
-        self._every = frozenset(self._reports_login_time)
-        # By identity: the table holds these very values, and to hash one costs more than to find it.
-        self._known = {id(one): self.resolve(argument, one) for argument, some in known.items() for one in some}
+        self._scheme_names = frozenset(self._reports_login_time)
+        # Keyed by identity: the rule table holds these very values, and hashing one costs more than finding it.
+        self._resolved = {
+            id(requirement): self.resolve(argument, requirement)
+            for argument, requirements in known.items()
+            for requirement in requirements
+        }
 
     def __getitem__(self, requirement: Requirement) -> ResolvedRequirement:
-        found = self._known.get(id(requirement))
-        return self.resolve("requirement", requirement) if found is None else found
+        resolved = self._resolved.get(id(requirement))
+        return self.resolve("requirement", requirement) if resolved is None else resolved
 
     def resolve(self, argument: str, requirement: Requirement) -> ResolvedRequirement:
-        """``ConfigurationError`` where no scheme of this guard can meet it."""
-        accepted = requirement.schemes(self._every)
+        """Raises ``ConfigurationError`` about ``argument`` if no scheme of the guard can meet the requirement."""
+        accepted = requirement.schemes(self._scheme_names)
         if not accepted:
             raise ConfigurationError(argument, f"no scheme of this guard can meet {requirement}")
         if asks_step_up(requirement) and not any(self._reports_login_time[name] for name in accepted):
-            raise ConfigurationError(argument, f"no scheme that is accepted tells acr or auth_time: {requirement}")
-        return ResolvedRequirement(accepted, partial(Denied, requirement=requirement, accepted=accepted))
-
-
-def evaluate(request: AuthRequest, match: Match, outcome: Accepted, refuse: Callable[..., Denied]) -> Decision:
-    """Whether the principal meets what was matched; ``refuse`` makes the denial for this route."""
-    principal, requirement = outcome.principal, match.requirement
-    lack = requirement.unmet(principal, match.params, request.moment)
-    if lack is None:
-        return Granted(principal, requirement, outcome.response_headers, outcome.facts)
-    return refuse(
-        lack.reason,
-        principal.scheme,
-        principal.subject,
-        True,
-        missing=lack.missing,
-        offered=tuple(sorted(principal.scopes if requirement.scopes_named() else principal.roles)),
-        facts=lack.facts,
-        response_headers=outcome.response_headers,
-    )
+            raise ConfigurationError(
+                argument, f"{requirement} needs acr or auth_time, and no accepted scheme reports them"
+            )
+        return ResolvedRequirement(requirement, accepted)

@@ -14,7 +14,7 @@ from authguard.policy.path_pattern import parse_pattern
 from authguard.policy.requirements import PUBLIC
 from authguard.policy.rules import Rule
 from authguard.reasons import BACKEND_FAILED
-from authguard.records.record import failure, log_failure
+from authguard.records.record import exception_facts, log_failure
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Published, Scheme
 from authguard.wire.challenge import Challenge
@@ -144,7 +144,7 @@ def answer_denial(
     try:
         return _rendered(request, denied, schemes, render), denied
     except Exception as error:  # noqa: BLE001 - no request gets a 500
-        failed = replace(denied, reason=BACKEND_FAILED, facts=failure(error), response_headers=())
+        failed = replace(denied, reason=BACKEND_FAILED, facts=exception_facts(error), response_headers=())
         return reply_to(request, failed, schemes), failed
 
 

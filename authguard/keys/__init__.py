@@ -1,1 +1,24 @@
-"""Where verification keys come from."""
+"""Where verification keys come from, and the port for a key source of your own."""
+
+from __future__ import annotations
+
+from authguard.http_client import Fetch, Fetched, FetchFailed
+from authguard.keys.remote import Discovery, RemoteJWKS
+from authguard.keys.source import KeyMaterial, KeySource, RefetchableKeys, VerificationKey
+from authguard.keys.static import JWK, PEM, JWKSet, Secret
+
+__all__ = [
+    "JWK",
+    "PEM",
+    "Discovery",
+    "Fetch",
+    "FetchFailed",
+    "Fetched",
+    "JWKSet",
+    "KeyMaterial",
+    "KeySource",
+    "RefetchableKeys",
+    "RemoteJWKS",
+    "Secret",
+    "VerificationKey",
+]

@@ -11,7 +11,7 @@ import anyio
 
 from authguard.caching import NegativeCache
 from authguard.concurrency.background import BackgroundFetch
-from authguard.concurrency.token_bucket import TokenBucket
+from authguard.concurrency.token_bucket import Rate, TokenBucket
 from authguard.keys.options import FetchOptions
 from authguard.keys.refresher import CachedKeySet, FetchedKeySet, KeyRefresher
 from authguard.keys.source import ALGORITHMS, VerificationKey
@@ -43,10 +43,10 @@ class CachedKeys(ABC):
     def __init__(self, name: str, fetch_options: FetchOptions) -> None:
         self.name = name
         self._options, self._clock = fetch_options, fetch_options.clock
-        self._budget = TokenBucket(IN_HAND, fetch_options.cooldown)
+        self._fetches_for_unknown = TokenBucket(Rate(IN_HAND, fetch_options.cooldown))
         # Of its own: forged signatures are no reason to overlook a key that is new.
-        self._looks = TokenBucket(IN_HAND, fetch_options.cooldown)
-        self._misses = NegativeCache(seconds=fetch_options.cooldown)
+        self._fetches_for_unverified = TokenBucket(Rate(IN_HAND, fetch_options.cooldown))
+        self._not_found = NegativeCache(seconds=fetch_options.cooldown)
         self._refresh = KeyRefresher(name, self._load, fetch_options)
 
     def __repr__(self) -> str:
@@ -144,8 +144,10 @@ class CachedKeys(ABC):
             return nameless
         # The set is good, and the key is not in it.
         if kept.number > asked_after:
-            self._misses.note(kid, algorithm, now)
-        elif not self._misses.knows(kid, algorithm, now) and (refresh.flight is not None or self._budget.acquire(now)):
+            self._not_found.add(kid, algorithm, now=now)
+        elif not self._not_found.has(kid, algorithm, now=now) and (
+            refresh.flight is not None or self._fetches_for_unknown.acquire(now)
+        ):
             return refresh.begin()
         # A key that bears no id may have signed what names one.
         return kept.source.held(kid=kid, algorithm=algorithm)
@@ -166,8 +168,10 @@ class CachedKeys(ABC):
         if failure is not None and now < failure.retry:
             return None
         if kept.number > asked_after:
-            self._misses.note(kid, algorithm, now)
-        elif not self._misses.knows(kid, algorithm, now) and (refresh.flight is not None or self._looks.acquire(now)):
+            self._not_found.add(kid, algorithm, now=now)
+        elif not self._not_found.has(kid, algorithm, now=now) and (
+            refresh.flight is not None or self._fetches_for_unverified.acquire(now)
+        ):
             return refresh.begin()
         return None
 

@@ -9,7 +9,7 @@ from typing import TypedDict
 from authguard.errors import ConfigurationError
 from authguard.http_client import ClientFactory, Fetch, Fetched, FetchFailed, over_httpx2, too_long
 from authguard.model import Clock
-from authguard.validation import check_seconds, functions
+from authguard.validation import check_flag, check_int, check_seconds, functions
 
 DAY = 86_400.0
 #: A thousand RSA keys of 4096 bits fit.
@@ -102,12 +102,8 @@ def fetch_options(
     for name, given in (("fetch", fetch), ("client", client)):
         if given is not None:
             functions(name, [given])
-    if not isinstance(insecure_http, bool):
-        raise ConfigurationError("insecure_http", f"{insecure_http!r} is neither True nor False")
-    if isinstance(limit, bool) or not isinstance(limit, int) or not _LEAST_OCTETS <= limit <= 16 * MOST_OCTETS:
-        raise ConfigurationError(
-            "limit", f"{limit!r} is no number of octets from {_LEAST_OCTETS} to {16 * MOST_OCTETS}"
-        )
+    check_flag("insecure_http", insecure_http)
+    check_int("limit", limit, least=_LEAST_OCTETS, most=16 * MOST_OCTETS, unit="bytes")
     check_seconds("min_age", min_age, most=DAY)
     if check_seconds("max_age", max_age, most=7 * DAY) < min_age:
         raise ConfigurationError("max_age", f"{max_age!r} is less than min_age, {min_age!r}")

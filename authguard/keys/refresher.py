@@ -57,7 +57,7 @@ class CachedKeySet:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FetchFailure:
     """Why the last fetch failed, how many did in a row, since when, and when the next may begin."""
 
     problem: str
@@ -76,7 +76,7 @@ class KeyRefresher:
     def __init__(self, name: str, load: Callable[[], Awaitable[FetchedKeySet]], fetch_options: FetchOptions) -> None:
         self._name, self._load, self._options = name, load, fetch_options
         self.kept: CachedKeySet | None = None
-        self.failure: Failure | None = None
+        self.failure: FetchFailure | None = None
         self.departures = 0
         self._told: frozenset[bytes] = frozenset()
         self.renew()
@@ -87,7 +87,7 @@ class KeyRefresher:
         self.lock = threading.Lock()
         self.flight: BackgroundFetch | None = None
 
-    def failing(self) -> Failure | None:
+    def failing(self) -> FetchFailure | None:
         """The last failure, until it is too old to say that the server does not answer."""
         failure = self.failure
         if failure is None or self._options.clock() >= failure.retry + REMEMBERED * self._options.cooldown:
@@ -116,7 +116,7 @@ class KeyRefresher:
         if self.failure is None or now >= self.failure.retry:
             self.begin()
 
-    def unavailable(self, failure: Failure) -> BackendUnavailable:
+    def unavailable(self, failure: FetchFailure) -> BackendUnavailable:
         """What to raise: what was wrong, and when the next try is."""
         wait = max(1, math.ceil(failure.retry - self._options.clock()))
         return BackendUnavailable(f"{self._name}: {failure.problem}", reason=KEYS_UNAVAILABLE, retry_after=wait)
@@ -155,9 +155,9 @@ class KeyRefresher:
         now, last = self._options.clock(), self.failure
         count = 1 if last is None else last.count + 1
         wait = min(FIRST_RETRY * 2.0 ** min(count - 1, 16), self._options.cooldown)
-        self.failure = Failure(problem, count, now if last is None else last.since, now + wait)
+        self.failure = FetchFailure(problem, count, now if last is None else last.since, now + wait)
 
-    def _tell(self, before: Failure | None, remarks: Sequence[KeyWarning]) -> None:
+    def _tell(self, before: FetchFailure | None, remarks: Sequence[KeyWarning]) -> None:
         """What is new: that it fails or answers again, and what is wrong with which key."""
         after, kept = self.failure, self.kept
         if after is not None and (before is None or before.problem != after.problem):

@@ -55,9 +55,17 @@ class VerificationKey:
 
 @runtime_checkable
 class KeySource(Protocol):
-    """Keys by id and algorithm.
+    """Where an issuer's verification keys come from.
 
-    A source that cannot answer raises ``BackendUnavailable``; that there is no such key is an empty answer.
+    Write ``keys_for``; an empty answer means that there is no such key, ``BackendUnavailable`` that nobody can tell::
+
+        class VaultKeys:
+            async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+                keys = await load()  # VerificationKey("ES256", kid, public_key), ...
+                return [key for key in keys if key.algorithm == algorithm and kid in (None, key.kid)]
+
+    A source may also have ``held(*, kid, algorithm)``, not async: the same answer if it is in memory, None if it must
+    be waited for. It is called first, without a deadline, whose timer would cost more than the answer.
     """
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
@@ -65,23 +73,20 @@ class KeySource(Protocol):
         ...
 
 
-@runtime_checkable
-class KeysAtHand(KeySource, Protocol):
-    """A source that can answer at once: it is asked without a deadline, whose timer would cost more than the answer."""
+class HeldKeys(Protocol):
+    """The optional method ``held`` of a key source."""
 
-    def held(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
-        """The answer of ``keys_for`` where it is at hand; None where it must be waited for."""
-        ...
+    def __call__(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None: ...
 
 
 @runtime_checkable
 class RefetchableKeys(KeySource, Protocol):
-    """A source whose keys are another's, who may have changed them without a word, and without a new ``kid``."""
+    """A source of keys that a key server may replace at any time, even under the same ``kid``."""
 
     async def refetch(
         self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
     ) -> Sequence[VerificationKey] | None:
-        """What ``keys_for`` answers now, where that is not what was ``tried`` in vain; None where it is."""
+        """What ``keys_for`` answers now; None if that is what was ``tried`` already, in vain."""
         ...
 
     def algorithms_of(self, kid: str | None) -> Sequence[str]:

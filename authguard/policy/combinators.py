@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from authguard.errors import ConfigurationError
-from authguard.model import Moment, Principal, Requirement, Unmet
+from authguard.model import Failure, Moment, Principal, Requirement
 from authguard.policy.requirements import OPTIONAL, PUBLIC, StepUp, check_requirement, distinct
 from authguard.reasons import REQUIREMENT_UNMET, STEP_UP_REQUIRED
 
@@ -27,7 +27,7 @@ class _Parts:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _AllOf(_Parts):
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         # A fresher login does not help whom a role is lacking: what cannot be mended by logging in again comes first.
         lacks = [lack for part in self.parts if (lack := part.unmet(principal, params, moment))]
         final = [lack for lack in lacks if lack.reason is not STEP_UP_REQUIRED]
@@ -36,7 +36,7 @@ class _AllOf(_Parts):
         if not lacks:
             return None
         facts = {key: value for lack in lacks for key, value in lack.facts.items()}
-        return Unmet(STEP_UP_REQUIRED, tuple(facts), facts)
+        return Failure(STEP_UP_REQUIRED, facts, missing=tuple(facts))
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
         return every.intersection(*(part.schemes(every) for part in self.parts))
@@ -47,8 +47,8 @@ class _AllOf(_Parts):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _AnyOf(_Parts):
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
-        lacks: list[Unmet] = []
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        lacks: list[Failure] = []
         for part in self.parts:
             lack = part.unmet(principal, params, moment)
             if lack is None:
@@ -59,7 +59,7 @@ class _AnyOf(_Parts):
                 return lack
         reasons = {lack.reason for lack in lacks}
         missing = distinct(name for lack in lacks for name in lack.missing)
-        return Unmet(reasons.pop() if len(reasons) == 1 else REQUIREMENT_UNMET, missing)
+        return Failure(reasons.pop() if len(reasons) == 1 else REQUIREMENT_UNMET, missing=missing)
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
         return frozenset[str]().union(*(part.schemes(every) for part in self.parts))

@@ -9,7 +9,7 @@ from inspect import iscoroutinefunction
 from typing import Literal, TypeAlias, final
 
 from authguard.errors import ConfigurationError
-from authguard.model import Moment, Principal, Requirement, Unmet
+from authguard.model import Failure, Moment, Principal, Requirement
 from authguard.reasons import (
     CHECK_REFUSED,
     METHOD_UNLISTED,
@@ -48,8 +48,8 @@ class Access(_Anyone):
 
     name: Literal["PUBLIC", "OPTIONAL", "AUTHENTICATED", "UNLISTED"]
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
-        return Unmet(METHOD_UNLISTED) if self.name == "UNLISTED" else None
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        return Failure(METHOD_UNLISTED) if self.name == "UNLISTED" else None
 
     def __str__(self) -> str:
         return self.name
@@ -72,10 +72,10 @@ class _Roles(_Anyone):
     wanted: tuple[str, ...]
     every: bool
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         missing = tuple(name for name in self.wanted if name not in principal.roles)
         met = not missing if self.every else len(missing) < len(self.wanted)
-        return None if met else Unmet(ROLE_MISSING, missing)
+        return None if met else Failure(ROLE_MISSING, missing=missing)
 
     def roles_named(self) -> tuple[str, ...]:
         return self.wanted
@@ -89,9 +89,9 @@ class _Roles(_Anyone):
 class _Scopes(_Anyone):
     wanted: tuple[str, ...]
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         missing = tuple(name for name in self.wanted if name not in principal.scopes)
-        return Unmet(SCOPE_MISSING, missing) if missing else None
+        return Failure(SCOPE_MISSING, missing=missing) if missing else None
 
     def scopes_named(self) -> tuple[str, ...]:
         return self.wanted
@@ -104,8 +104,8 @@ class _Scopes(_Anyone):
 class _Via(_Anyone):
     names: tuple[str, ...]
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
-        return None if principal.scheme in self.names else Unmet(SCHEME_INSUFFICIENT, self.names)
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        return None if principal.scheme in self.names else Failure(SCHEME_INSUFFICIENT, missing=self.names)
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
         return every.intersection(self.names)
@@ -119,13 +119,13 @@ class StepUp(_Anyone):
     acr: tuple[str, ...]
     max_age: int | None
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         wanted: dict[str, object] = {}
         if self.acr and principal.claims.get("acr") not in self.acr:
             wanted["acr_values"] = " ".join(self.acr)
         if self.max_age is not None and not self._fresh(principal.claims.get("auth_time"), moment):
             wanted["max_age"] = self.max_age
-        return Unmet(STEP_UP_REQUIRED, tuple(wanted), wanted) if wanted else None
+        return Failure(STEP_UP_REQUIRED, wanted, missing=tuple(wanted)) if wanted else None
 
     def _fresh(self, auth_time: object, moment: Moment) -> bool:
         # A login stamped in our future proves no age, and neither does a value that is no number.
@@ -144,15 +144,16 @@ class _Check(_Anyone):
     name: str
     predicate: Predicate
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         try:
             passed = self.predicate(principal, params)
         except Exception as error:  # noqa: BLE001 - whatever it raises, it did not say yes
-            return Unmet(CHECK_REFUSED, (self.name,), {"raised": type(error).__name__})
+            return Failure(CHECK_REFUSED, {"raised": type(error).__name__}, missing=(self.name,))
         # Only True itself is a yes: a coroutine that was never awaited is truthy.
         if passed is True:
             return None
-        return Unmet(CHECK_REFUSED, (self.name,), {} if passed is False else {"returned": type(passed).__name__})
+        facts: dict[str, object] = {} if passed is False else {"returned": type(passed).__name__}
+        return Failure(CHECK_REFUSED, facts, missing=(self.name,))
 
     def __str__(self) -> str:
         return f"check({self.name})"

@@ -1,1 +1,10 @@
-"""One record for each decision, to the log and the hooks."""
+"""One record for each decision, to the log and to the hooks."""
+
+from __future__ import annotations
+
+from authguard.records.record import Hook, Record
+
+__all__ = [
+    "Hook",
+    "Record",
+]

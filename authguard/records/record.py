@@ -120,7 +120,7 @@ def record_of(request: AuthRequest, decision: Decision, rule: str | None = None)
         if denied is not None:
             missing, offered = _clipped(denied.missing), _clipped(denied.offered)
     except Exception as error:  # noqa: BLE001 - a requirement or a fact that is not ours
-        requirement, facts = None, {"untold": failure(error)["error"]}
+        requirement, facts = None, {"untold": exception_facts(error)["error"]}
     return Record(
         event="denied" if denied else "granted",
         reason=denied.reason.code if denied else None,
@@ -141,12 +141,12 @@ def record_of(request: AuthRequest, decision: Decision, rule: str | None = None)
 
 def log_failure(what: str, error: Exception) -> None:
     """Tells of something of the app's own that failed and changed nothing."""
-    told = failure(error)
+    told = exception_facts(error)
     with suppress(Exception):  # a filter or a handler of the app's own
         log.error("%s failed: %s at %s", what, told["error"], told["frames"], extra={"authguard.event": "failed"})
 
 
-def failure(error: BaseException) -> dict[str, object]:
+def exception_facts(error: BaseException) -> dict[str, object]:
     """What may be told of an exception: its type and its frames. Its text and its locals may hold a secret."""
     frames = list(traceback.walk_tb(error.__traceback__))[-_MANY:]
     where = tuple(f"{_short(frame.f_code.co_filename)}:{line} {frame.f_code.co_name}" for frame, line in frames)

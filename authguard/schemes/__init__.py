@@ -1,1 +1,39 @@
-"""Schemes judge credentials; carriers find them."""
+"""Authentication schemes, and the ports for a scheme of your own."""
+
+from __future__ import annotations
+
+from authguard.concurrency.token_bucket import Rate
+from authguard.model import Outcome
+from authguard.schemes.basic import Basic
+from authguard.schemes.bearer.claim_mapping import claim
+from authguard.schemes.bearer.claims import ANY_AUDIENCE, ANY_ISSUER
+from authguard.schemes.bearer.introspection import Introspection
+from authguard.schemes.bearer.issuer import Issuer
+from authguard.schemes.bearer.protected_resource import ProtectedResource
+from authguard.schemes.bearer.scheme import Bearer
+from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.digest.options import PER_PROCESS
+from authguard.schemes.digest.scheme import Digest
+from authguard.schemes.scheme import Carrier, Published, Scheme, Service
+from authguard.schemes.throttle import LoginThrottle
+
+__all__ = [
+    "ANY_AUDIENCE",
+    "ANY_ISSUER",
+    "AUTHORIZATION",
+    "PER_PROCESS",
+    "Basic",
+    "Bearer",
+    "Carrier",
+    "Digest",
+    "Introspection",
+    "Issuer",
+    "LoginThrottle",
+    "Outcome",
+    "ProtectedResource",
+    "Published",
+    "Rate",
+    "Scheme",
+    "Service",
+    "claim",
+]

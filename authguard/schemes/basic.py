@@ -30,7 +30,8 @@ from authguard.request import AuthRequest
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
 from authguard.schemes.scheme import Scheme
-from authguard.schemes.throttle import Exceeded, LoginThrottle
+from authguard.schemes.throttle import LoginThrottle
+from authguard.state.throttle_store import Exceeded
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
@@ -112,7 +113,7 @@ class Basic(Scheme):
         if on_rehash is not None and not (callable(on_rehash) and isinstance(self._judge, PasswordVerifier)):
             raise ConfigurationError("on_rehash", "give an async function, and a store that shows its hashes")
         self._on_rehash = on_rehash
-        self._keyed_hash = KeyedHash()
+        self._hash = KeyedHash()
         self._flights: SingleFlight[Account | Reason | Exceeded] = SingleFlight(deadline=deadline)
         self.services = (self,)
 
@@ -130,7 +131,7 @@ class Basic(Scheme):
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
         account = await self._judge.find(given.username)
         stored = "" if account is None else account.password_hash
-        login = _Login(given, request.client, account, self._keyed_hash(given.username, given.password, stored))
+        login = _Login(given, request.client, account, self._hash(given.username, given.password, stored))
         at_hand, own = await self._at_hand(login), False
         if at_hand is not None:
             answer: Account | Reason | Exceeded = at_hand

@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Sequence
 from functools import partial
 
-from authguard.accounts.account import Account, AccountsAtHand, PasswordCheck, PasswordStore, SampledStore, Verdict
+from authguard.accounts.account import NOT_NOW, Account, PasswordCheck, PasswordStore, SampledStore, Verdict
 from authguard.caching import BoundedCache
-from authguard.concurrency.deadline import ask
+from authguard.concurrency.deadline import ask, optional_method
 from authguard.concurrency.thread_pool import Pool
 from authguard.errors import BackendUnavailable
 from authguard.model import Clock
@@ -70,7 +70,7 @@ class PasswordVerifier:
 
     def __init__(self, store: PasswordStore, pool: Pool, deadline: float) -> None:
         self._store, self._hasher, self._deadline = store, store.hasher, deadline
-        self._at_hand = store if isinstance(store, AccountsAtHand) and _is_about(store, "at_hand", "find") else None
+        self._find_now = optional_method(store, "find_now", beside="find")
         self._sampled = store if isinstance(store, SampledStore) else None
         self._pool = pool
         self._seen: dict[str, None] = {}
@@ -78,13 +78,13 @@ class PasswordVerifier:
 
     async def find(self, username: str) -> Account | None:
         """The account of this name."""
-        call = self._store.find(username)
-        at_hand = self._at_hand is not None and self._at_hand.at_hand
-        found = await (call if at_hand else ask(call, self._deadline))
-        if found is not None and not isinstance(found, Account):
-            msg = "a store found something that is no Account"
+        account = NOT_NOW if self._find_now is None else self._find_now(username)
+        if account is NOT_NOW:
+            account = await ask(self._store.find(username), self._deadline)
+        if account is not None and not isinstance(account, Account):
+            msg = "a password store returned something that is not an Account"
             raise TypeError(msg)
-        return found
+        return account
 
     async def judged(self, username: str, password: str, account: Account | None) -> Account | Reason:
         """The account where the password fits, else why not; after one verification, whatever the cause."""
@@ -157,13 +157,6 @@ class DirectoryVerifier:
             msg = "a directory answered with neither an Account nor a Reason"
             raise TypeError(msg)
         return answer
-
-
-def _is_about(store: object, name: str, other: str) -> bool:
-    """Whether what a store says by one name is about its own other one, and not about the one that it overrides."""
-    kinds = type(store).__mro__
-    depths = [next((depth for depth, kind in enumerate(kinds) if one in vars(kind)), -1) for one in (name, other)]
-    return depths[0] <= depths[1]
 
 
 def _jump(key: int, places: int) -> int:

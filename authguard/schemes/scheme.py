@@ -134,7 +134,7 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
     return tuple(schemes)
 
 
-def carried(schemes: Sequence[Scheme]) -> tuple[tuple[Carrier, frozenset[str]], ...]:
+def group_by_carrier(schemes: Sequence[Scheme]) -> tuple[tuple[Carrier, frozenset[str]], ...]:
     """Each carrier once, with the names of its schemes: two that are equal would find the same credentials twice."""
     found: list[tuple[Carrier, set[str]]] = []
     for scheme in schemes:

@@ -1,1 +1,16 @@
-"""State that must count once: used nonces, login attempts. Each has a port and a memory adapter."""
+"""State that must count once: used nonces and login attempts. Each has a port and a memory adapter."""
+
+from __future__ import annotations
+
+from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
+from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
+
+__all__ = [
+    "Bucket",
+    "Exceeded",
+    "MemoryNonces",
+    "MemoryThrottleStore",
+    "NonceStore",
+    "NonceUse",
+    "ThrottleStore",
+]

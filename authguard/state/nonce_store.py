@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from authguard.errors import ConfigurationError
-from authguard.fork import renew_after_fork
+from authguard.fork import ForkSafeLock, renew_after_fork
 from authguard.model import Clock
+from authguard.validation import check_int
 
 
 class NonceUse(Enum):
@@ -45,15 +44,6 @@ class NonceStore(Protocol):
         ``nonce`` are at most 32 octets that no other has. None is presented after ``expires_at``. Raises
         ``BackendUnavailable``.
         """
-        ...
-
-
-@runtime_checkable
-class NoncesAtHand(NonceStore, Protocol):
-    """A store that has its answer at hand: it is asked without a deadline, whose timer would cost more."""
-
-    def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
-        """What ``claim`` answers, at once."""
         ...
 
 
@@ -91,10 +81,8 @@ class MemoryNonces:
     """
 
     def __init__(self, *, most: int = 1_000_000, clock: Clock = time.monotonic) -> None:
-        if isinstance(most, bool) or not isinstance(most, int) or not 1_000 <= most <= 10_000_000:
-            raise ConfigurationError("most", f"{most!r} is no whole number from 1000 to 10000000")
-        self._most = most
-        self._lock = threading.Lock()
+        self._most = check_int("most", most, least=1_000, most=10_000_000)
+        self._lock = ForkSafeLock()
         self._floor: float | None = None
         self._clock = clock
         self._born = clock()
@@ -116,7 +104,6 @@ class MemoryNonces:
 
     def renew(self) -> None:
         """Begins anew in a fork, which knows nothing of what its siblings take."""
-        self._lock = threading.Lock()
         self._born, self._floor = self._clock(), None
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:

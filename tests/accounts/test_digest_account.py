@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authguard.accounts.account import Account, PasswordStore, RolesListed
-from authguard.accounts.digest_account import DigestAccount, DigestsAtHand, DigestsListed, DigestStore, digest_ha1
+from authguard.accounts.digest_account import DigestAccount, DigestStore, digest_ha1
 from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import BACKEND_FAILED, STORE_UNAVAILABLE
@@ -357,20 +357,18 @@ def test_a_callable_that_does_not_say_what_it_takes_is_believed() -> None:
     assert not DigestLookup(unsaid).finds_hashed
 
 
-KINDS: tuple[type, ...] = (DigestStore, DigestsAtHand, DigestsListed, RolesListed, PasswordStore)
+KINDS: tuple[type, ...] = (DigestStore, RolesListed, PasswordStore)
 
 
 def test_the_stores_are_told_apart_by_what_they_can() -> None:
-    """One in memory has its answer at hand and lists what it holds; a function has neither. None holds passwords."""
+    """A store in memory answers at once and lists its realms and roles; a function does neither."""
     memory, lookup = MemoryDigests([ALICE], realm="orders"), DigestLookup(_find)
 
-    assert memory.at_hand
-    assert [kind for kind in KINDS if isinstance(memory, kind)] == [
-        DigestStore,
-        DigestsAtHand,
-        DigestsListed,
-        RolesListed,
-    ]
+    assert memory.find_now("alice", realm="orders", algorithm="SHA-256", hashed=False) is ALICE
+    assert memory.realms_held() == {("orders", "SHA-256")}
+    assert not hasattr(lookup, "find_now")
+    assert not hasattr(lookup, "realms_held")
+    assert [kind for kind in KINDS if isinstance(memory, kind)] == [DigestStore, RolesListed]
     assert [kind for kind in KINDS if isinstance(lookup, kind)] == [DigestStore]
 
 

@@ -132,7 +132,7 @@ def test_made_outside_of_any_request_it_is_an_exception_and_no_more() -> None:
 @pytest.mark.parametrize("odd", [None, "order.not_owner", 403, Exception(), type(NOT_OWNER)])
 def test_what_is_no_reason_denies_nothing(odd: Any) -> None:
     """The mistake is named."""
-    with pytest.raises(ConfigurationError, match=r"^reason: .* is no Reason\("):
+    with pytest.raises(ConfigurationError, match=r"^reason: .* is not a Reason; write Reason\("):
         AccessDenied(odd)
 
 

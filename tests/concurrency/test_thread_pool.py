@@ -419,14 +419,13 @@ def test_a_fork_has_a_pool_of_its_own(gate: GuardLayer) -> None:
     assert status == 0
 
 
-def test_after_a_fork_every_pool_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a fork calls first leaves no pool with its parent's queue, not even for the end of the pool."""
+def test_a_renewed_pool_has_an_empty_queue_and_new_threads() -> None:
+    """A forked child calls ``renew``: neither the queue nor its end is shared with the parent."""
     pool = Pool(threads=1, deadline=60)
     pool.start()
     queue = pool._queue
-    monkeypatch.setattr(pool_module, "_pools", weakref.WeakSet([pool]))
 
-    pool_module.renew_all()
+    pool.renew()
     another = pool._queue
     answer = anyio.run(pool.run, lambda: 1)
     del pool

@@ -22,12 +22,12 @@ from authguard import (
     ConfigurationError,
     Guard,
     ProtectedResource,
-    Published,
     Rule,
     role,
     scopes,
 )
 from authguard.fastapi import install, requires
+from authguard.schemes import Published
 from authguard.starlette import assert_closed, audit
 from tests.support.asgi import Endpoint, drive, http, websocket
 from tests.support.schemes.badge import Badge

@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from authguard import BackendUnavailable, Guard, Service
+from authguard import BackendUnavailable, Guard
 from authguard.model import Clock
 from authguard.reasons import KEYS_UNAVAILABLE
+from authguard.schemes import Service
 from tests.support.schemes.badge import Badge
 from tests.support.schemes.basic import basic
 

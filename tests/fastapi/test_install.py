@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from starlette.applications import Starlette
 
-from authguard import PUBLIC, ConfigurationError, Denied, Principal, Rule, Unmet, role
+from authguard import PUBLIC, ConfigurationError, Denied, Failure, Principal, Rule, role
 from authguard.fastapi import docs, install, requires
 from authguard.model import Moment
 from authguard.reasons import ROLE_MISSING
@@ -228,8 +228,8 @@ class Named:
 
     name: str
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
-        return None if principal.subject == self.name else Unmet(ROLE_MISSING, (self.name,))
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        return None if principal.subject == self.name else Failure(ROLE_MISSING, missing=(self.name,))
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
         return every

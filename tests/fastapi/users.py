@@ -21,12 +21,12 @@ from authguard import (
     Denied,
     Guard,
     Issuer,
-    Outcome,
     Reason,
     Rule,
     Scheme,
 )
 from authguard.reasons import USER_UNKNOWN
+from authguard.schemes import Outcome
 from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, public_pem
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from authguard import BackendUnavailable, ConfigurationError, Issuer, KeysAtHand
+from authguard import BackendUnavailable, ConfigurationError, Issuer
 from authguard.keys.remote import Discovery, well_known
 from authguard.testing import ManualClock
 from tests.support.servers.key_server import OAUTH, OPENID, hanging, provider, serving_keys
@@ -89,7 +89,7 @@ def test_an_issuer_is_discovered_without_a_word_to_the_network() -> None:
     found = Issuer.discover(idp.issuer, audience=AUDIENCE, algorithms=["RS256"], typ="at+jwt", fetch=idp)
 
     assert (found.issuer, found.algorithms, found.typ) == (idp.issuer, frozenset({"RS256"}), "at+jwt")
-    assert isinstance(found.at_hand, KeysAtHand)
+    assert found.held is not None
     assert repr(found.keys) == "Discovery('https://login.example/')"
     assert idp.asked == []
 

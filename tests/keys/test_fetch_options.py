@@ -9,8 +9,9 @@ import anyio
 import httpx2
 import pytest
 
-from authguard import ConfigurationError, Fetched, FetchFailed, RemoteJWKS
+from authguard import ConfigurationError, RemoteJWKS
 from authguard.http_client import max_age
+from authguard.keys import Fetched, FetchFailed
 from authguard.keys.remote import Discovery
 from tests.support.key_source import problem
 from tests.support.tokens import key_set, rsa_key

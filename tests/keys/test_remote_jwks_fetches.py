@@ -9,7 +9,8 @@ from functools import partial
 import anyio
 import pytest
 
-from authguard import BackendUnavailable, KeysAtHand, RemoteJWKS, Service, fork
+from authguard import BackendUnavailable, RemoteJWKS, fork
+from authguard.schemes import Service
 from tests.support.coroutines import at_once, until
 from tests.support.key_source import URL, Source, refused
 
@@ -24,7 +25,7 @@ async def test_what_was_fetched_is_at_hand() -> None:
 
     assert (source.at_hand("a"), source.at_hand("b"), source.at_hand(None)) == (["a"], ["b"], ["a", "b"])
     assert source.server.count == 1
-    assert isinstance(source.keys, KeysAtHand)
+    assert source.keys.held(kid="a", algorithm="RS256")
     assert isinstance(source.keys, Service)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from authguard import BackendUnavailable, FetchFailed
+from authguard import BackendUnavailable
+from authguard.keys import FetchFailed
 from authguard.keys.jwk import KeySet, published, read_keys
 from tests.support.coroutines import until
 from tests.support.key_source import Source

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from authguard.caching import NegativeCache
-from authguard.concurrency.token_bucket import TokenBucket
+from authguard.concurrency.token_bucket import Rate, TokenBucket
 from authguard.keys import cache
 from authguard.keys.source import StaticKeys, VerificationKey
 from tests.support.coroutines import at_once, until
@@ -88,7 +88,7 @@ async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
         assert source.at_hand("a") == ["a"]
 
     assert source.server.count == 1 + cache.IN_HAND
-    assert len(source.keys._misses) <= 1024
+    assert len(source.keys._not_found) <= 1024
 
 
 async def test_a_flood_all_at_once_costs_no_more() -> None:
@@ -167,7 +167,7 @@ async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
 
 def test_a_budget_has_three_in_hand_and_regains_one_each_cooldown() -> None:
     """However long nobody spent, there are never more."""
-    budget = TokenBucket(3, 30)
+    budget = TokenBucket(Rate(3, 30))
 
     def taken(now: float) -> int:
         return sum(budget.acquire(now) for _ in range(10))
@@ -179,16 +179,16 @@ def test_misses_are_forgotten_after_a_while_and_by_number() -> None:
     """Whatever a kid looks like; one algorithm's is not another's."""
     misses = NegativeCache(seconds=30, most=8)
     for kid in (None, "a", "\ud800", "a" * 10_000):
-        assert not misses.knows(kid, "RS256", 0)
-        misses.note(kid, "RS256", 0)
-        assert misses.knows(kid, "RS256", 29.9)
-        assert not misses.knows(kid, "RS256", 30)
-        assert not misses.knows(kid, "ES256", 0)
+        assert not misses.has(kid, "RS256", now=0)
+        misses.add(kid, "RS256", now=0)
+        assert misses.has(kid, "RS256", now=29.9)
+        assert not misses.has(kid, "RS256", now=30)
+        assert not misses.has(kid, "ES256", now=0)
     for number in range(1000):
-        misses.note(f"random-{number}", "RS256", 0)
+        misses.add(f"random-{number}", "RS256", now=0)
 
     assert len(misses) <= 8
-    assert misses.knows("random-999", "RS256", 0)
+    assert misses.has("random-999", "RS256", now=0)
 
 
 def test_a_look_up_costs_the_same_among_a_thousand_keys() -> None:

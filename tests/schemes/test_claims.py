@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from authguard import ANY_AUDIENCE, ANY_ISSUER, Moment
-from authguard.schemes.bearer.claims import ClaimRules, Fault, check_type, tolerated
+from authguard import ANY_AUDIENCE, ANY_ISSUER, Failure, Moment
+from authguard.schemes.bearer.claims import ClaimRules, check_type, tolerated
 from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, claims
 
@@ -21,7 +21,7 @@ ACCESS_CLAIMS: dict[str, Any] = {"client_id": "shop", "jti": "1"}
 Told: TypeAlias = tuple[str, Mapping[str, object]] | None
 
 
-def told(fault: Fault | None) -> Told:
+def told(fault: Failure | None) -> Told:
     """The code of a fault, and its facts."""
     return None if fault is None else (fault.reason.code, fault.facts)
 
@@ -30,7 +30,7 @@ def fault(
     rules: ClaimRules = RULES, moment: Moment = AT_NOW, **changes: Any
 ) -> tuple[str, Mapping[str, object]] | None:
     """What is wrong with the good claims after these changes."""
-    return told(rules.fault(claims(**changes), moment))
+    return told(rules.failure(claims(**changes), moment))
 
 
 # --- stamps -----------------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_a_token_dies_at_its_end_and_the_leeway(offset: float) -> None:
 @pytest.mark.parametrize("offset", [-1e6, 0, 0.5, 60])
 def test_a_token_lives_from_its_beginning_less_the_leeway(name: str, offset: float) -> None:
     """RFC 7519 section 4.1.5: at ``nbf`` less the leeway it is in time; the same of ``iat``."""
-    assert told(RULES.fault(claims(**{name: NOW + offset}), AT_NOW)) is None
+    assert told(RULES.failure(claims(**{name: NOW + offset}), AT_NOW)) is None
 
 
 @pytest.mark.rfc("7519-1")
@@ -73,7 +73,7 @@ def test_a_token_lives_from_its_beginning_less_the_leeway(name: str, offset: flo
 @pytest.mark.parametrize("offset", [60.001, 61, 1e6])
 def test_a_token_of_the_future_is_refused(name: str, code: str, fact: str, offset: float) -> None:
     """Each of the two stamps has a reason of its own, and says how far off it is."""
-    assert told(RULES.fault(claims(**{name: NOW + offset}), AT_NOW)) == (
+    assert told(RULES.failure(claims(**{name: NOW + offset}), AT_NOW)) == (
         code,
         {fact: pytest.approx(offset, abs=0.001), "leeway": LEEWAY},
     )

@@ -48,8 +48,9 @@ def test_a_source_whose_answer_is_at_hand_is_known_from_the_start() -> None:
     """Keys in memory are; a source of one's own is only where it says so."""
     own, in_memory = Counted(), issuer()
 
-    assert in_memory.at_hand is in_memory.keys
-    assert (issuer(own).at_hand, issuer(own).keys) == (None, own)
+    assert in_memory.held is not None
+    assert in_memory.held(kid=None, algorithm="RS256")
+    assert (issuer(own).held, issuer(own).keys) == (None, own)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +112,14 @@ def test_an_argument_of_an_odd_type_is_told_by_its_name(argument: str, changes: 
         ("issuers", "[...] is a tuple; write Bearer(one, other, realm=...)", [(issuer(),)], {}),
         ("issuers", f"two of them have one name, {ISSUER!r}", [issuer(), issuer(audience="x")], {}),
         ("issuers", "ANY_ISSUER stands alone", [issuer(), issuer(name=ANY_ISSUER)], {}),
-        ("limit", "0 is no number of octets from 1 to 16384", [issuer()], {"limit": 0}),
-        ("limit", "16385 is no number of octets", [issuer()], {"limit": 16385}),
-        ("limit", "nan is no number", [issuer()], {"limit": NAN}),
-        ("deadline", "0 is no number of seconds above 0, up to 60", [issuer()], {"deadline": 0}),
-        ("deadline", "-1 is no number", [issuer()], {"deadline": -1}),
-        ("deadline", "60.5 is no number", [issuer()], {"deadline": 60.5}),
-        ("deadline", "nan is no number", [issuer()], {"deadline": NAN}),
-        ("deadline", "inf is no number", [issuer()], {"deadline": float("inf")}),
+        ("limit", "0 is not a whole number of bytes from 1 to 16384", [issuer()], {"limit": 0}),
+        ("limit", "16385 is not a whole number of bytes", [issuer()], {"limit": 16385}),
+        ("limit", "nan is not a ", [issuer()], {"limit": NAN}),
+        ("deadline", "0 is not a number of seconds above 0 and up to 60", [issuer()], {"deadline": 0}),
+        ("deadline", "-1 is not a ", [issuer()], {"deadline": -1}),
+        ("deadline", "60.5 is not a ", [issuer()], {"deadline": 60.5}),
+        ("deadline", "nan is not a ", [issuer()], {"deadline": NAN}),
+        ("deadline", "inf is not a ", [issuer()], {"deadline": float("inf")}),
         ("realm", "holds a control character", [issuer()], {"realm": "a\r\nb"}),
         ("realm", "half of a surrogate pair", [issuer()], {"realm": "\ud800"}),
     ],
@@ -155,7 +156,7 @@ def test_neither_an_issuer_nor_a_scheme_shows_a_key() -> None:
         f"Issuer(issuer={ISSUER!r}, algorithms=frozenset({{'HS256'}}), typ=None, rules=ClaimRules("
         "audience=frozenset({'orders'}), require_exp=True, access_token=False))"
     )
-    assert "CANARY" not in repr([made, bearer(made), made.keys, made.at_hand])
+    assert "CANARY" not in repr([made, bearer(made), made.keys, made.held])
     assert public_pem(rsa_key()).decode()[60:80] not in repr(issuer())
 
 

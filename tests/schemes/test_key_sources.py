@@ -149,7 +149,7 @@ async def test_a_source_says_that_it_cannot_answer(
 
 def test_what_is_no_outage_is_no_reason_for_one() -> None:
     """A key server that is down never makes a token expired."""
-    with pytest.raises(ValueError, match="status must be 503"):
+    with pytest.raises(ValueError, match="must have the status 503"):
         BackendUnavailable(reason=TOKEN_EXPIRED)
     assert BackendUnavailable(reason=KEYS_UNAVAILABLE).reason is KEYS_UNAVAILABLE
 

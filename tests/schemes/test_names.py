@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from authguard import ConfigurationError, claim
-from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, collect, sources
+from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, check_sources, collect_names
 
 NESTED: dict[str, Any] = {
     "sub": "alice",
@@ -63,10 +63,10 @@ def test_a_source_is_a_claim_or_a_function_or_several() -> None:
     """One needs no list."""
     of_app = lambda said: {"x"}  # noqa: E731
 
-    assert sources("roles", claim("roles")) == (claim("roles"),)
-    assert sources("roles", of_app) == (of_app,)
-    assert sources("roles", [claim("roles"), of_app]) == (claim("roles"), of_app)
-    assert sources("roles", ()) == ()
+    assert check_sources("roles", claim("roles")) == (claim("roles"),)
+    assert check_sources("roles", of_app) == (of_app,)
+    assert check_sources("roles", [claim("roles"), of_app]) == (claim("roles"), of_app)
+    assert check_sources("roles", ()) == ()
 
 
 @pytest.mark.parametrize(
@@ -82,21 +82,21 @@ def test_a_source_is_a_claim_or_a_function_or_several() -> None:
 def test_a_path_in_a_string_is_told_as_a_claim(given: Any, written: str) -> None:
     """A dot was meant as a step, save in the name of a namespaced claim."""
     with pytest.raises(ConfigurationError, match=f" is no source; write {re.escape(written)} or a function$"):
-        sources("roles", given)
+        check_sources("roles", given)
 
 
 @pytest.mark.parametrize("given", ["roles", ["roles"], [claim("roles"), "roles"], [None], [5]])
 def test_a_bare_string_is_no_source(given: Any) -> None:
     """It is told how to write it."""
     with pytest.raises(ConfigurationError, match=r"^roles: .* is no source; write claim\("):
-        sources("roles", given)
+        check_sources("roles", given)
 
 
 @pytest.mark.parametrize("given", [None, 5])
 def test_sources_of_an_odd_type_are_told_by_name(given: Any) -> None:
     """The same for what is no list at all."""
     with pytest.raises(ConfigurationError, match=r"^roles: "):
-        sources("roles", given)
+        check_sources("roles", given)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_sources_of_an_odd_type_are_told_by_name(given: Any) -> None:
 )
 def test_names_are_collected(value: Any, roles: set[str], scopes: set[str]) -> None:
     """RFC 6749 section 3.3: a scope string splits on the space alone. What is of an odd type is no name."""
-    assert collect([claim("x")], {"x": value}, split=False) == roles
-    assert collect([claim("x")], {"x": value}, split=True) == scopes
+    assert collect_names([claim("x")], {"x": value}, split=False) == roles
+    assert collect_names([claim("x")], {"x": value}, split=True) == scopes
 
 
 def test_several_sources_are_one_union() -> None:
@@ -133,18 +133,18 @@ def test_several_sources_are_one_union() -> None:
     said = {"roles": "admin", "realm": {"roles": ["editor", "admin"]}, "groups": ["a", "b"]}
     found: list[Source] = [claim("roles"), claim("realm", "roles"), of_groups, claim("nobody")]
 
-    assert collect(found, said, split=False) == {"admin", "editor", "group:a", "group:b"}
-    assert collect([], said, split=True) == frozenset()
+    assert collect_names(found, said, split=False) == {"admin", "editor", "group:a", "group:b"}
+    assert collect_names([], said, split=True) == frozenset()
 
 
 def test_a_function_that_returns_one_string_is_a_fault_of_the_app() -> None:
     """It would be a set of letters."""
     with pytest.raises(TypeError, match="returned one string; return a set"):
-        collect([lambda said: said["role"]], {"role": "admin"}, split=False)
+        collect_names([lambda said: said["role"]], {"role": "admin"}, split=False)
 
 
 @pytest.mark.parametrize("given", [["admin", None], [5], [["admin"]], [b"admin"], None, 5])
 def test_a_function_that_returns_no_strings_is_a_fault_of_the_app(given: Any) -> None:
     """What a token says may be odd; what the app says of it may not."""
     with pytest.raises(TypeError):
-        collect([lambda _: given], {}, split=False)
+        collect_names([lambda _: given], {}, split=False)

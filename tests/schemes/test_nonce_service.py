@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.model import Moment
+from authguard.model import Failure, Moment
 from authguard.reasons import STORE_TIMEOUT
 from authguard.schemes.digest.nonce_service import STALE, NonceService
 from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
@@ -29,7 +29,7 @@ def mint(*secrets: bytes, realm: str = "orders", **options: Any) -> NonceService
 async def use(one: NonceService, text: str, count: int = 1, now: float = NOW) -> str:
     """The code of the refusal; empty where it may be used."""
     said = await one.use(text.encode(), count, Moment(now, LEEWAY))
-    return "" if isinstance(said, Nonce) else said[0].code
+    return "" if isinstance(said, Nonce) else said.reason.code
 
 
 class Elsewhere(NonceStore):
@@ -96,9 +96,9 @@ async def test_the_facts_say_by_how_much() -> None:
     late = await one.use(one.mint(NOW).encode(), 1, Moment(NOW + LIFE + 2.5, LEEWAY))
     early = await one.use(one.mint(NOW + 90.5).encode(), 1, Moment(NOW, LEEWAY))
 
-    assert isinstance(late, tuple)
-    assert isinstance(early, tuple)
-    assert (late[1], early[1]) == ({"expired_by": 2.5}, {"early_by": 90.5})
+    assert isinstance(late, Failure)
+    assert isinstance(early, Failure)
+    assert (late.facts, early.facts) == ({"expired_by": 2.5}, {"early_by": 90.5})
 
 
 @pytest.mark.rfc("7616-6")

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from authguard.accounts.account import Account
+from authguard.accounts.account import NOT_NOW, Account, NotNow
 from authguard.accounts.memory import MemoryUsers
 from authguard.concurrency.thread_pool import Pool
 from authguard.errors import BackendUnavailable
@@ -293,7 +293,7 @@ async def test_a_store_and_a_directory_have_a_deadline() -> None:
 
 
 class Slow(Users):
-    """It has its answer at hand where a test says so, and then takes longer than the deadline all the same."""
+    """A store that answers at once if the test says so; otherwise it takes longer than the deadline."""
 
     def __init__(self, *, at_hand: bool) -> None:
         super().__init__(ALICE)
@@ -302,6 +302,9 @@ class Slow(Users):
     async def find(self, username: str) -> Account | None:
         await anyio.sleep(0.05)
         return await super().find(username)
+
+    def find_now(self, username: str) -> Account | NotNow | None:
+        return ALICE if self.at_hand else NOT_NOW
 
 
 async def test_a_store_with_its_answer_at_hand_is_asked_without_a_timer() -> None:

@@ -171,8 +171,8 @@ def test_only_keys_that_are_fetched_are_looked_at_again() -> None:
     fetched = RemoteJWKS("https://login.example/jwks")
 
     assert isinstance(fetched, RefetchableKeys)
-    assert issuer(fetched).fetched is fetched
-    assert issuer().fetched is None
+    assert issuer(fetched).refetchable is fetched
+    assert issuer().refetchable is None
 
 
 async def test_a_key_that_is_there_for_other_algorithms_is_told() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from authguard import BackendUnavailable, Fetched, RemoteJWKS
+from authguard import BackendUnavailable, RemoteJWKS
+from authguard.keys import Fetched
 from authguard.reasons import KEYS_UNAVAILABLE
 from authguard.testing import ManualClock
 from tests.support.servers.key_server import PATIENCE

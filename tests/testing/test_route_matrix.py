@@ -17,11 +17,11 @@ from authguard import (
     PUBLIC,
     AuthGuardMiddleware,
     ConfigurationError,
+    Failure,
     Guard,
     Moment,
     Principal,
     Rule,
-    Unmet,
     predicate,
     role,
 )
@@ -103,7 +103,7 @@ def test_the_order_of_routes_and_rules_changes_nothing() -> None:
 class Nameless:
     """A requirement that does not say what it is."""
 
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Unmet | None:
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         """Never asked."""
         raise NotImplementedError
 

@@ -6,7 +6,8 @@ import ssl
 
 import httpx2
 
-from authguard import Bearer, Fetched, Guard, Issuer, RemoteJWKS, claim
+from authguard import Bearer, Guard, Issuer, RemoteJWKS, claim
+from authguard.keys import Fetched
 
 
 def through_a_proxy() -> httpx2.AsyncClient:

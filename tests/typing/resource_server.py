@@ -15,13 +15,13 @@ from authguard import (
     Introspection,
     Issuer,
     ProtectedResource,
-    Published,
     Rule,
     all_of,
     claim,
     scopes,
     step_up,
 )
+from authguard.schemes import Published
 
 
 async def ask(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Moment, Outcome, Principal, Rejected
+from authguard.model import Accepted, Failure, Moment, Outcome, Principal, Rejected
 from authguard.reasons import (
     TOKEN_CLAIM_INVALID,
     TOKEN_CLAIM_MISSING,
 )
-from authguard.schemes.bearer.claims import ClaimRules, Claims, Fault, tolerated
+from authguard.schemes.bearer.claims import ClaimRules, Claims, tolerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def claim(*path: str) -> ClaimPath:
     return ClaimPath(path)
 
 
-def sources(argument: str, given: Source | Sequence[Source]) -> tuple[Source, ...]:
+def check_sources(argument: str, given: Source | Sequence[Source]) -> tuple[Source, ...]:
     """The sources as a tuple; ``ConfigurationError`` for a bare string."""
     if isinstance(given, ClaimPath) or callable(given):
         return (given,)
@@ -69,7 +69,7 @@ def _as_claim(source: object) -> str:
     return f"claim({', '.join(json.dumps(name) for name in path)})"
 
 
-def collect(found: Sequence[Source], claims: Claims, *, split: bool) -> frozenset[str]:
+def collect_names(found: Sequence[Source], claims: Claims, *, split: bool) -> frozenset[str]:
     """The union of what the sources say.
 
     A list gives its strings; a string is one name, or with ``split`` several, separated by the space alone (RFC 6749
@@ -102,12 +102,12 @@ def _given(value: Iterable[str]) -> Sequence[str]:
     return given
 
 
-#: The scheme that all this is for.
+#: The name of the scheme that these principals authenticate with.
 BEARER = "bearer"
 
 
 class ClaimMapping(Protocol):
-    """What its tokens must say, and where they say who it is and what they may do."""
+    """An issuer's claim rules, and the claims that hold the subject, the roles and the scopes of its tokens."""
 
     @property
     def rules(self) -> ClaimRules: ...
@@ -119,42 +119,43 @@ class ClaimMapping(Protocol):
     def scopes(self) -> tuple[Source, ...]: ...
 
 
-def judged(octets: bytes, claims: Claims, judge: ClaimMapping, moment: Moment) -> Outcome:
-    """The outcome for a token that truly has these claims."""
-    fault = judge.rules.fault(claims, moment)
-    subject = judge.subject.of(claims)
-    if fault is not None:
-        return Rejected(fault.reason, text(subject), {**fault.facts, "token": named(octets)}, authenticated=True)
+def outcome_from_claims(token: bytes, claims: Claims, mapping: ClaimMapping, moment: Moment) -> Outcome:
+    """Check proven claims and map them to a principal. ``token`` is hashed for the record only."""
+    failure = mapping.rules.failure(claims, moment)
+    subject = mapping.subject.of(claims)
+    if failure is not None:
+        facts = {**failure.facts, "token": token_fingerprint(token)}
+        return Rejected(failure.reason, string_or_none(subject), facts, authenticated=True)
     if not isinstance(subject, str) or not subject:
-        nameless = _nameless(subject, judge)
-        return Rejected(nameless.reason, None, {**nameless.facts, "token": named(octets)})
+        failure = _invalid_subject(subject, mapping)
+        return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token)})
     principal = Principal.checked(
         subject,
-        collect(judge.roles, claims, split=False),
-        collect(judge.scopes, claims, split=True),
+        collect_names(mapping.roles, claims, split=False),
+        collect_names(mapping.scopes, claims, split=True),
         claims,
-        cast("float | None", claims.get("exp")),  # what no stamp is was found at fault
+        cast("float | None", claims.get("exp")),  # the rules have checked its type
         BEARER,
     )
     return Accepted(principal, (), tolerated(claims, moment))
 
 
-def subject_fault(claims: Claims, judge: ClaimMapping) -> Fault | None:
-    """What is wrong where the claims name nobody."""
-    subject = judge.subject.of(claims)
-    return None if isinstance(subject, str) and subject else _nameless(subject, judge)
+def subject_failure(claims: Claims, mapping: ClaimMapping) -> Failure | None:
+    """Why the claims name no subject; None if they do."""
+    subject = mapping.subject.of(claims)
+    return None if isinstance(subject, str) and subject else _invalid_subject(subject, mapping)
 
 
-def _nameless(subject: object, judge: ClaimMapping) -> Fault:
+def _invalid_subject(subject: object, mapping: ClaimMapping) -> Failure:
     reason = TOKEN_CLAIM_MISSING if subject is None else TOKEN_CLAIM_INVALID
-    return Fault(reason, {"claim": ".".join(judge.subject.path)})
+    return Failure(reason, {"claim": ".".join(mapping.subject.path)})
 
 
-def named(octets: bytes) -> str:
-    """The name of a token in a log: the first 8 hex digits of its SHA-256."""
-    return hashlib.sha256(octets).hexdigest()[:8]
+def token_fingerprint(token: bytes) -> str:
+    """How a log names a token: the first 8 hex digits of its SHA-256."""
+    return hashlib.sha256(token).hexdigest()[:8]
 
 
-def text(value: object) -> str | None:
-    """The value, where it is a string."""
+def string_or_none(value: object) -> str | None:
+    """The value if it is a string."""
     return value if isinstance(value, str) else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from authguard.model import Moment
+from authguard.model import Failure, Moment
 from authguard.reasons import (
     TOKEN_AUDIENCE_MISMATCH,
     TOKEN_BOUND,
@@ -20,7 +20,6 @@ from authguard.reasons import (
     TOKEN_ISSUED_IN_FUTURE,
     TOKEN_NOT_YET_VALID,
     TOKEN_TYPE_REFUSED,
-    Reason,
 )
 
 Claims: TypeAlias = Mapping[str, Any]
@@ -53,22 +52,14 @@ ANY_ISSUER: Final = Unchecked.ANY_ISSUER
 ANY_AUDIENCE: Final = Unchecked.ANY_AUDIENCE
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with a token's claims."""
-
-    reason: Reason
-    facts: Mapping[str, object]
-
-
-def check_type(stated: str | None, wanted: str | None) -> Fault | None:
+def check_type(stated: str | None, wanted: str | None) -> Failure | None:
     """The token's ``typ`` (RFC 8725 section 3.11), with or without ``application/``, without case."""
     if wanted is None and stated in _PLAIN_TYPES:  # as nearly every token has it
         return None
     short = None if stated is None else stated.lower().removeprefix("application/")
     if short == wanted if wanted is not None else short in _PLAIN_TYPES:
         return None
-    return Fault(TOKEN_TYPE_REFUSED, {"typ": stated, "wanted": wanted or "JWT or at+jwt"})
+    return Failure(TOKEN_TYPE_REFUSED, {"typ": stated, "wanted": wanted or "JWT or at+jwt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,57 +70,59 @@ class ClaimRules:
     require_exp: bool
     access_token: bool
 
-    def fault(self, claims: Claims, moment: Moment) -> Fault | None:
+    def failure(self, claims: Claims, moment: Moment) -> Failure | None:
         """The first thing that is wrong; None where nothing is."""
         if self.access_token and (missing := [name for name in _ACCESS_TOKEN_CLAIMS if name not in claims]):
-            return Fault(TOKEN_CLAIM_MISSING, {"claim": missing[0]})
-        fault = _names(claims, access_token=self.access_token) or self._stamps(claims, moment) or self._audience(claims)
-        if fault is None and claims.get("cnf") is not None:
+            return Failure(TOKEN_CLAIM_MISSING, {"claim": missing[0]})
+        failure = (
+            _names(claims, access_token=self.access_token) or self._stamps(claims, moment) or self._audience(claims)
+        )
+        if failure is None and claims.get("cnf") is not None:
             # RFC 9449 section 7.2: a token bound to its holder's key is worth nothing without the proof, which Bearer
             # does not carry. Taking it all the same would undo the binding.
-            return Fault(TOKEN_BOUND, {})
-        return fault
+            return Failure(TOKEN_BOUND, {})
+        return failure
 
-    def _stamps(self, claims: Claims, moment: Moment) -> Fault | None:
+    def _stamps(self, claims: Claims, moment: Moment) -> Failure | None:
         for name in ("exp", "nbf", "iat"):
             if name in claims and not _is_stamp(claims[name]):
-                return Fault(TOKEN_CLAIM_INVALID, {"claim": name})
+                return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
         exp, nbf, iat = claims.get("exp"), claims.get("nbf"), claims.get("iat")
         if exp is None:
             if self.require_exp:
-                return Fault(TOKEN_CLAIM_MISSING, {"claim": "exp"})
+                return Failure(TOKEN_CLAIM_MISSING, {"claim": "exp"})
         elif moment.expired(exp):
-            return Fault(TOKEN_EXPIRED, {"expired_by": moment.by(exp), "leeway": moment.leeway})
+            return Failure(TOKEN_EXPIRED, {"expired_by": moment.by(exp), "leeway": moment.leeway})
         if nbf is not None and moment.not_yet(nbf):
-            return Fault(TOKEN_NOT_YET_VALID, {"valid_in": -moment.by(nbf), "leeway": moment.leeway})
+            return Failure(TOKEN_NOT_YET_VALID, {"valid_in": -moment.by(nbf), "leeway": moment.leeway})
         if iat is not None and moment.not_yet(iat):
-            return Fault(TOKEN_ISSUED_IN_FUTURE, {"issued_in": -moment.by(iat), "leeway": moment.leeway})
+            return Failure(TOKEN_ISSUED_IN_FUTURE, {"issued_in": -moment.by(iat), "leeway": moment.leeway})
         return None
 
-    def _audience(self, claims: Claims) -> Fault | None:
+    def _audience(self, claims: Claims) -> Failure | None:
         if "aud" not in claims:
-            return None if self.audience is None else Fault(TOKEN_CLAIM_MISSING, {"claim": "aud"})
+            return None if self.audience is None else Failure(TOKEN_CLAIM_MISSING, {"claim": "aud"})
         stated = claims["aud"]
         if isinstance(stated, str):
             listed = (stated,)
         elif isinstance(stated, list) and all(isinstance(item, str) for item in stated):
             listed = tuple(stated)
         else:
-            return Fault(TOKEN_CLAIM_INVALID, {"claim": "aud"})
+            return Failure(TOKEN_CLAIM_INVALID, {"claim": "aud"})
         if self.audience is not None and self.audience.isdisjoint(listed):
-            return Fault(TOKEN_AUDIENCE_MISMATCH, {"audience": listed, "wanted": tuple(sorted(self.audience))})
+            return Failure(TOKEN_AUDIENCE_MISMATCH, {"audience": listed, "wanted": tuple(sorted(self.audience))})
         return None
 
 
-def _names(claims: Claims, *, access_token: bool) -> Fault | None:
+def _names(claims: Claims, *, access_token: bool) -> Failure | None:
     """RFC 7519 section 4.1: names are strings, asked for or not."""
     for name in ("iss", "sub", "jti"):
         if not isinstance(claims.get(name, ""), str):
-            return Fault(TOKEN_CLAIM_INVALID, {"claim": name})
+            return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
     if access_token:
         for name in ("client_id", "jti"):
             if not isinstance(claims[name], str) or not claims[name]:
-                return Fault(TOKEN_CLAIM_INVALID, {"claim": name})
+                return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
     return None
 
 

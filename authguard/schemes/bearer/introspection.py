@@ -14,10 +14,19 @@ from authguard.caching import BoundedCache, KeyedHash
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.http_client import ClientFactory, HttpPost, Post, check_url
-from authguard.model import Accepted, Clock, Moment, Outcome, Rejected
+from authguard.model import Accepted, Clock, Failure, Moment, Outcome, Rejected
 from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_ISSUER_UNKNOWN, TOKEN_TYPE_REFUSED
-from authguard.schemes.bearer.claim_mapping import BEARER, ClaimPath, Source, claim, judged, named, sources, text
-from authguard.schemes.bearer.claims import ClaimRules, Claims, Fault, Unchecked
+from authguard.schemes.bearer.claim_mapping import (
+    BEARER,
+    ClaimPath,
+    Source,
+    check_sources,
+    claim,
+    outcome_from_claims,
+    string_or_none,
+    token_fingerprint,
+)
+from authguard.schemes.bearer.claims import ClaimRules, Claims, Unchecked
 from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.introspection_client import (
     INACTIVE,
@@ -27,7 +36,7 @@ from authguard.schemes.bearer.introspection_client import (
     authentication,
 )
 from authguard.schemes.bearer.issuer import check_audience, check_issuer
-from authguard.validation import check_seconds, functions
+from authguard.validation import check_int, check_seconds, functions
 from authguard.wire.jws import read_object
 
 #: For so many seconds a token that is not active is not asked about again, and of so many that is known.
@@ -91,13 +100,12 @@ class Introspection:
         proof = authentication(client_id, client_secret, auth)
         self.issuer = check_issuer(issuer)
         self.rules = ClaimRules(check_audience(audience), require_exp=False, access_token=False)
-        self.roles, self.scopes = sources("roles", roles), sources("scopes", scopes)
+        self.roles, self.scopes = check_sources("roles", roles), check_sources("scopes", scopes)
         if not isinstance(subject, ClaimPath):
             raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
         self.subject = subject
         self._seconds = 0.0 if remember is None else check_seconds("remember", remember, most=3600)
-        if isinstance(most, bool) or not isinstance(most, int) or not 2 <= most <= 1_000_000:
-            raise ConfigurationError("most", f"{most!r} is no whole number from 2 to 1000000")
+        check_int("most", most, least=2, most=1_000_000)
         check_seconds("deadline", deadline, most=60)
         for name, function in (("post", post), ("client", client)):
             if function is not None:
@@ -110,7 +118,7 @@ class Introspection:
         self._clock = clock
         self._clock_skew = ClockSkew(self.issuer or self._url.partition("?")[0], clock)
         self._client = IntrospectionClient(self._url, proof, post, deadline=deadline, clock=clock)
-        self._keyed_hash = KeyedHash()
+        self._hash = KeyedHash()
         # Apart, so that nobody who invents tokens drives out those that are good.
         self._active, self._inactive = BoundedCache[_Kept](most), BoundedCache[_Kept](MOST_INACTIVE)
         # Who went ahead may leave, and then the next one asks anew. He may wait for his turn, too.
@@ -119,35 +127,38 @@ class Introspection:
     def __repr__(self) -> str:
         return f"Introspection({self._url.partition('?')[0]!r}, issuer={self.issuer!r})"
 
-    async def judge(self, octets: bytes, moment: Moment) -> Outcome:
+    async def authenticate(self, octets: bytes, moment: Moment) -> Outcome:
         """The outcome for a token. Raises ``BackendUnavailable``."""
-        key = self._keyed_hash(octets.decode("ascii"))
+        key = self._hash(octets.decode("ascii"))
         answer = self._known(key, moment)
         if answer is None:
             answer, _ = await self._flights.share(key, partial(self._asked_anew, octets, key))
         if answer.trouble is not None:
             raise BackendUnavailable(answer.detail, reason=answer.trouble, retry_after=answer.retry_after)
         if answer.octets is None:
-            return Rejected(TOKEN_INACTIVE, facts={"token": named(octets)})
+            return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(octets)})
         claims = read_object(answer.octets)
-        flaw = self._flaw(claims)
-        if flaw is not None:
+        failure = self._response_failure(claims)
+        if failure is not None:
             return Rejected(
-                flaw.reason, text(claims.get("sub")), {**flaw.facts, "token": named(octets)}, authenticated=True
+                failure.reason,
+                string_or_none(claims.get("sub")),
+                {**failure.facts, "token": token_fingerprint(octets)},
+                authenticated=True,
             )
         self._clock_skew.note(claims.get("iat"), moment)
-        outcome = judged(octets, claims, self, moment)
+        outcome = outcome_from_claims(octets, claims, self, moment)
         if isinstance(outcome, Accepted) and outcome.facts:
             self._clock_skew.tolerate(cast("Any", outcome.facts["tolerated"]), moment)
         return outcome
 
-    def _flaw(self, claims: Claims) -> Fault | None:
+    def _response_failure(self, claims: Claims) -> Failure | None:
         if self.issuer is not None and claims.get("iss") != self.issuer:
-            return Fault(TOKEN_ISSUER_UNKNOWN, {"issuer": text(claims.get("iss")), "wanted": self.issuer})
+            return Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": string_or_none(claims.get("iss")), "wanted": self.issuer})
         kind = claims.get("token_type")
         # RFC 6749 section 5.1: without case. One for DPoP is worth nothing without its proof.
         if kind is not None and not (isinstance(kind, str) and kind.lower() == BEARER):
-            return Fault(TOKEN_TYPE_REFUSED, {"typ": text(kind), "wanted": "Bearer"})
+            return Failure(TOKEN_TYPE_REFUSED, {"typ": string_or_none(kind), "wanted": "Bearer"})
         return None
 
     def _known(self, key: bytes, moment: Moment) -> IntrospectionAnswer | None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self, Unpack
 
+from authguard.concurrency.deadline import optional_method
 from authguard.errors import ConfigurationError
 from authguard.keys.cache import CachedKeys
 from authguard.keys.options import FetchArguments
 from authguard.keys.remote import Discovery
-from authguard.keys.source import KeyMaterial, KeysAtHand, KeySource, RefetchableKeys, as_source, check_algorithms
-from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, claim, sources
+from authguard.keys.source import HeldKeys, KeyMaterial, KeySource, RefetchableKeys, as_source, check_algorithms
+from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, check_sources, claim
 from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSUER, ClaimRules, Unchecked
 from authguard.validation import names
 
@@ -38,8 +39,8 @@ class Issuer:
     issuer: str | None
     algorithms: frozenset[str]
     keys: KeySource = field(repr=False)
-    at_hand: KeysAtHand | None = field(repr=False)
-    fetched: RefetchableKeys | None = field(repr=False)
+    held: HeldKeys | None = field(repr=False)
+    refetchable: RefetchableKeys | None = field(repr=False)
     roles: tuple[Source, ...] = field(repr=False)
     scopes: tuple[Source, ...] = field(repr=False)
     subject: ClaimPath = field(repr=False)
@@ -72,10 +73,10 @@ class Issuer:
         if isinstance(source, CachedKeys) and any(name.startswith("HS") for name in allowed):
             raise ConfigurationError("algorithms", "no key server publishes a secret; for HMAC give keys=Secret(...)")
         put(self, "keys", source)
-        put(self, "at_hand", source if isinstance(source, KeysAtHand) else None)
-        put(self, "fetched", source if isinstance(source, RefetchableKeys) else None)
-        put(self, "roles", sources("roles", roles))
-        put(self, "scopes", sources("scopes", scopes))
+        put(self, "held", optional_method(source, "held", beside="keys_for"))
+        put(self, "refetchable", source if isinstance(source, RefetchableKeys) else None)
+        put(self, "roles", check_sources("roles", roles))
+        put(self, "scopes", check_sources("scopes", scopes))
         put(self, "subject", subject)
         put(self, "typ", kind)
         put(self, "rules", ClaimRules(check_audience(audience), require_exp, kind == ACCESS_TOKEN))

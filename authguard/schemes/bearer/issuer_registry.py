@@ -66,11 +66,11 @@ class IssuerRegistry:
     def __iter__(self) -> Iterator[RegisteredIssuer]:
         return iter(self._known.values())
 
-    def of(self, iss: str | None) -> RegisteredIssuer | None:
+    def find(self, iss: str | None) -> RegisteredIssuer | None:
         """The issuer that this ``iss`` names, if it is one of these."""
         return self._any or self._known.get(iss or "")
 
-    def asked_about(self, iss: str | None) -> Introspection | None:
+    def introspection_for(self, iss: str | None) -> Introspection | None:
         """Who is asked about a JWT of this ``iss``: the server that was named for it, and no other ever sees it."""
         asked = self.introspection
         return asked if asked is not None and iss and asked.issuer == iss else None

@@ -12,7 +12,7 @@ from authguard.errors import ConfigurationError
 from authguard.http_client import check_url
 from authguard.schemes.scheme import Published
 from authguard.source_location import caller_location
-from authguard.validation import names
+from authguard.validation import check_int, names
 
 #: RFC 9728 section 3: it stands between the host and the path of the resource.
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -62,8 +62,7 @@ class ProtectedResource:
         if "?" in resource or "#" in resource:
             raise ConfigurationError("resource", "a query or a fragment belongs into no resource identifier")
         below = _decoded(resource, parts.path)
-        if isinstance(max_age, bool) or not isinstance(max_age, int) or not 0 <= max_age <= 31_536_000:
-            raise ConfigurationError("max_age", f"{max_age!r} is no whole number of seconds from 0 to 31536000")
+        check_int("max_age", max_age, least=0, most=31_536_000, unit="seconds")
         servers, wanted = _listed("authorization_servers", authorization_servers), _listed("scopes", scopes)
         for server in servers:
             check_url("authorization_servers", server, insecure_http=insecure_http, example="https://login.example")

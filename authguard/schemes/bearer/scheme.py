@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from authguard.concurrency.deadline import ask
 from authguard.errors import BackendUnavailable, ConfigurationError, InvalidSignature
 from authguard.keys.source import VerificationKey
-from authguard.model import Accepted, Clock, Denied, Facts, Outcome, Rejected
+from authguard.model import Accepted, Clock, Denied, Failure, Outcome, Rejected
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     KEY_UNKNOWN,
@@ -23,10 +23,15 @@ from authguard.reasons import (
     TOKEN_MALFORMED,
     TOKEN_SIGNATURE_INVALID,
     TOKEN_TOO_LONG,
-    Reason,
 )
 from authguard.request import AuthRequest
-from authguard.schemes.bearer.claim_mapping import BEARER, judged, named, subject_fault, text
+from authguard.schemes.bearer.claim_mapping import (
+    BEARER,
+    outcome_from_claims,
+    string_or_none,
+    subject_failure,
+    token_fingerprint,
+)
 from authguard.schemes.bearer.claims import check_type
 from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
@@ -34,7 +39,7 @@ from authguard.schemes.bearer.issuer_registry import IssuerRegistry
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.scheme import Scheme
-from authguard.validation import check_seconds
+from authguard.validation import check_int, check_seconds
 from authguard.wire import jws
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.challenge import Challenge
@@ -78,8 +83,6 @@ class Bearer(Scheme):
         self.services = self._issuers.services
         if self._issuers.introspection is not None:
             self.openapi = {"type": "http", "scheme": "bearer"}
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= jws.MAX_TOKEN * 2:
-            raise ConfigurationError("limit", f"{limit!r} is no number of octets from 1 to {jws.MAX_TOKEN * 2}")
         if not isinstance(realm, str):
             raise ConfigurationError("realm", f"{realm!r} is no string")
         if not isinstance(resource, ProtectedResource | None):
@@ -92,7 +95,7 @@ class Bearer(Scheme):
             raise ConfigurationError("realm", str(error)) from None
         self.published = () if resource is None else (resource.published,)
         self.realm = realm
-        self._limit = limit
+        self._limit = check_int("limit", limit, least=1, most=jws.MAX_TOKEN * 2, unit="bytes")
         self._deadline = check_seconds("deadline", deadline, most=60)
 
     def replace(self, *issuers: Issuer | Introspection) -> None:
@@ -105,71 +108,73 @@ class Bearer(Scheme):
         self.services = self._issuers.services
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
-        """Signature first, then claims: what an unsigned token says is not worth reading, unless nobody can tell."""
-        octets, issuers = credentials.rest, self._issuers
-        if len(octets) > self._limit:
-            return Rejected(TOKEN_TOO_LONG, facts={"octets": len(octets), "limit": self._limit})
+        """Verify the signature first, then the claims: nothing that an unsigned token claims is trusted."""
+        raw, issuers = credentials.rest, self._issuers
+        if len(raw) > self._limit:
+            return Rejected(TOKEN_TOO_LONG, facts={"octets": len(raw), "limit": self._limit})
         try:
-            token = jws.parse(octets, self._limit)
+            token = jws.parse(raw, self._limit)
         except WireError as error:
-            opaque = issuers.introspection if _is_opaque(octets) else None
-            return _unreadable(octets, error) if opaque is None else await opaque.judge(octets, request.moment)
-        iss = text(token.claims.get("iss"))
-        known = issuers.of(iss)
-        if known is None:
-            asked = issuers.asked_about(iss)
-            if asked is not None:
-                return await asked.judge(octets, request.moment)
-            return _refused(octets, token, TOKEN_ISSUER_UNKNOWN, {"issuer": iss})
-        issuer = known.issuer
-        if (flaw := _header_flaw(token.header, issuer)) is not None:
-            return _refused(octets, token, *flaw)
-        if (unverified := await self._unverified(issuer, octets, token, request)) is not None:
-            return unverified
-        known.clock_skew.note(token.claims.get("iat"), request.moment)
-        outcome = judged(octets, token.claims, issuer, request.moment)
+            introspection = issuers.introspection if _is_opaque(raw) else None
+            if introspection is None:
+                return _malformed(raw, error)
+            return await introspection.authenticate(raw, request.moment)
+        iss = string_or_none(token.claims.get("iss"))
+        registered = issuers.find(iss)
+        if registered is None:
+            introspection = issuers.introspection_for(iss)
+            if introspection is not None:
+                return await introspection.authenticate(raw, request.moment)
+            return _reject(raw, token, Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": iss}))
+        issuer = registered.issuer
+        failure = _header_failure(token.header, issuer)
+        if failure is None:
+            failure = await self._signature_failure(issuer, token, request)
+        if failure is not None:
+            return _reject(raw, token, failure)
+        registered.clock_skew.note(token.claims.get("iat"), request.moment)
+        outcome = outcome_from_claims(raw, token.claims, issuer, request.moment)
         if isinstance(outcome, Accepted) and outcome.facts:
-            known.clock_skew.tolerate(cast("Any", outcome.facts["tolerated"]), request.moment)
+            registered.clock_skew.tolerate(cast("Any", outcome.facts["tolerated"]), request.moment)
         return outcome
 
-    async def _unverified(self, issuer: Issuer, octets: bytes, token: jws.Jws, request: AuthRequest) -> Rejected | None:
-        """Why the signature does not count; None where it does."""
+    async def _signature_failure(self, issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
+        """Why the signature does not count; None if it does. Raises ``BackendUnavailable``."""
         kid, algorithm = token.header.kid, token.header.alg
-        # A deadline costs a timer; an answer that is at hand needs none.
-        keys = None if issuer.at_hand is None else issuer.at_hand.held(kid=kid, algorithm=algorithm)
+        # A deadline costs a timer; keys that are held already need none.
+        keys = None if issuer.held is None else issuer.held(kid=kid, algorithm=algorithm)
         if keys is None:
-            asking = issuer.keys.keys_for(kid=kid, algorithm=algorithm)
-            asked_for = await self._asked(asking, issuer, octets, token, request)
-            if isinstance(asked_for, Rejected):
-                return asked_for
-            keys = asked_for
-        if signed_by_one_of(keys[:MAX_CANDIDATES], token):
+            fetched = await self._await_keys(issuer.keys.keys_for(kid=kid, algorithm=algorithm), issuer, token, request)
+            if isinstance(fetched, Failure):
+                return fetched
+            keys = fetched
+        if is_signed_by_one_of(keys[:MAX_CANDIDATES], token):
             return None
-        if keys and issuer.fetched is not None:
-            asking_again = issuer.fetched.refetch(keys, kid=kid, algorithm=algorithm)
-            others = await self._asked(asking_again, issuer, octets, token, request)
-            if isinstance(others, Rejected):
+        if keys and issuer.refetchable is not None:
+            refetch = issuer.refetchable.refetch(keys, kid=kid, algorithm=algorithm)
+            others = await self._await_keys(refetch, issuer, token, request)
+            if isinstance(others, Failure):
                 return others
             if others is not None:
                 keys = others
-                if signed_by_one_of(keys[:MAX_CANDIDATES], token):
+                if is_signed_by_one_of(keys[:MAX_CANDIDATES], token):
                     return None
-        held = () if keys or issuer.fetched is None else issuer.fetched.algorithms_of(kid)
-        return _unsigned(octets, token, len(keys), held)
+        held = () if keys or issuer.refetchable is None else issuer.refetchable.algorithms_of(kid)
+        return _unverified(token, len(keys), held)
 
-    async def _asked(
-        self, keys: Awaitable[_Keys], issuer: Issuer, octets: bytes, token: jws.Jws, request: AuthRequest
-    ) -> _Keys | Rejected:
-        """The keys; where they are not to be had, why the token would be refused with any."""
+    async def _await_keys(
+        self, keys: Awaitable[_Keys], issuer: Issuer, token: jws.Jws, request: AuthRequest
+    ) -> _Keys | Failure:
+        """The keys; or, where they cannot be had, why the token would be refused with any key."""
         try:
             return await ask(keys, self._deadline, KEYS_TIMEOUT)
         except BackendUnavailable as error:
-            # To come again with such a token is no use.
-            fault = issuer.rules.fault(token.claims, request.moment) or subject_fault(token.claims, issuer)
-            if fault is None:
+            # A retry with such a token would be useless, so the answer is not 503.
+            failure = issuer.rules.failure(token.claims, request.moment) or subject_failure(token.claims, issuer)
+            if failure is None:
                 error.reason = error.reason or KEYS_UNAVAILABLE
                 raise
-        return _refused(octets, token, fault.reason, {**fault.facts, "signature": "unchecked"})
+        return Failure(failure.reason, {**failure.facts, "signature": "unchecked"})
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One challenge. RFC 6750 section 3; RFC 9470 section 3 for a step-up; RFC 9728 section 5.1."""
@@ -204,51 +209,53 @@ class Bearer(Scheme):
         return {"keys": keys, "clocks": clocks} | ({} if asked is None else {"introspection": asked.health()})
 
 
-def _is_opaque(octets: bytes) -> bool:
-    """Whether it is a token (RFC 6750 section 2.1), and nothing that was meant for a JWT."""
+def _is_opaque(raw: bytes) -> bool:
+    """Whether it is a bearer token (RFC 6750 section 2.1) that was not meant to be a JWT."""
     try:
-        token68(octets)
+        token68(raw)
     except WireError:
         return False
-    return not jws.is_jose(octets)
+    return not jws.is_jose(raw)
 
 
-def _unreadable(octets: bytes, error: WireError) -> Rejected:
-    # What is no token68 at all was never a bearer token (RFC 6750 section 2.1); the rest was one, and no JWS.
+def _malformed(raw: bytes, error: WireError) -> Rejected:
+    # Without a token68 there is no bearer token at all (RFC 6750 section 2.1); anything else is a token, but not a JWS.
     try:
-        # Amazon's load balancer pads the parts of its tokens. That is no token68, and yet the better name is known.
-        token68(octets.replace(b"=", b"") if error.problem == "base64url with padding" else octets)
+        # Amazon's load balancer pads the parts of its tokens. Padding inside is not a token68, and still gets the
+        # more helpful reason.
+        token68(raw.replace(b"=", b"") if error.problem == "base64url with padding" else raw)
     except WireError as worse:
         return Rejected(CREDENTIALS_MALFORMED, facts={"problem": worse.problem})
-    return Rejected(TOKEN_MALFORMED, facts={"problem": error.problem, "token": named(octets)})
+    return Rejected(TOKEN_MALFORMED, facts={"problem": error.problem, "token": token_fingerprint(raw)})
 
 
-def _refused(octets: bytes, token: jws.Jws, reason: Reason, facts: Facts) -> Rejected:
-    return Rejected(reason, text(token.claims.get("sub")), {**facts, "token": named(octets)})
+def _reject(raw: bytes, token: jws.Jws, failure: Failure) -> Rejected:
+    subject = string_or_none(token.claims.get("sub"))
+    return Rejected(failure.reason, subject, {**failure.facts, "token": token_fingerprint(raw)})
 
 
-def _unsigned(octets: bytes, token: jws.Jws, keys: int, held: Sequence[str]) -> Rejected:
+def _unverified(token: jws.Jws, keys: int, held: Sequence[str]) -> Failure:
     facts: dict[str, object] = {"kid": token.header.kid, "algorithm": token.header.alg}
-    if held:  # the key is there, and is for other algorithms
+    if held:  # the key is known, but for other algorithms
         facts["held"] = held
     if keys > MAX_CANDIDATES:
         facts["untried"] = keys - MAX_CANDIDATES
-    return _refused(octets, token, TOKEN_SIGNATURE_INVALID if keys else KEY_UNKNOWN, facts)
+    return Failure(TOKEN_SIGNATURE_INVALID if keys else KEY_UNKNOWN, facts)
 
 
-def _header_flaw(header: jws.JoseHeader, issuer: Issuer) -> tuple[Reason, Facts] | None:
+def _header_failure(header: jws.JoseHeader, issuer: Issuer) -> Failure | None:
     if header.alg not in issuer.algorithms:
-        return TOKEN_ALGORITHM_REFUSED, {"algorithm": header.alg, "wanted": tuple(sorted(issuer.algorithms))}
-    if header.crit or header.b64:  # RFC 7515 section 4.1.11; none is understood here, RFC 7797 among them
-        return TOKEN_CRITICAL_UNKNOWN, {}
-    fault = check_type(header.typ, issuer.typ)
-    return None if fault is None else (fault.reason, fault.facts)
+        wanted = tuple(sorted(issuer.algorithms))
+        return Failure(TOKEN_ALGORITHM_REFUSED, {"algorithm": header.alg, "wanted": wanted})
+    if header.crit or header.b64:  # RFC 7515 section 4.1.11: no extension is understood here, RFC 7797 included
+        return Failure(TOKEN_CRITICAL_UNKNOWN)
+    return check_type(header.typ, issuer.typ)
 
 
-def signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
-    """Whether one of them verifies it (RFC 7515 section 5.2)."""
+def is_signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
+    """Whether one of the keys verifies the token (RFC 7515 section 5.2)."""
     for key in keys:
-        if key.algorithm != token.header.alg:  # a source of somebody else's may answer with more than it was asked for
+        if key.algorithm != token.header.alg:  # a key source of the app's own may return more than it was asked for
             continue
         try:
             key.verify(token.signing_input, token.signature)

@@ -1,16 +1,16 @@
-"""The nonces that a Digest scheme mints, and what becomes of those that come back."""
+"""The nonces of a Digest scheme: minted, and checked when a client sends them back."""
 
 from __future__ import annotations
 
 import math
 import secrets
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
-from authguard.concurrency.deadline import ask
+from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError
 from authguard.fork import renew_after_fork
-from authguard.model import Facts, Moment
+from authguard.model import Failure, Moment
 from authguard.reasons import (
     NONCE_FORGOTTEN,
     NONCE_NOT_YET,
@@ -18,16 +18,15 @@ from authguard.reasons import (
     NONCE_REPLAYED,
     NONCE_STALE,
     NONCE_UNKNOWN,
-    Reason,
 )
-from authguard.state.nonce_store import MemoryNonces, NoncesAtHand, NonceStore, NonceUse
+from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
 from authguard.validation import check_seconds
 from authguard.wire.nonce import RANDOM, Nonce, nonce_key
 
-_CLAIMED = {NonceUse.REPLAYED: NONCE_REPLAYED, NonceUse.OUTSIDE: NONCE_OUTSIDE, NonceUse.FORGOTTEN: NONCE_FORGOTTEN}
+_REFUSED = {NonceUse.REPLAYED: NONCE_REPLAYED, NonceUse.OUTSIDE: NONCE_OUTSIDE, NonceUse.FORGOTTEN: NONCE_FORGOTTEN}
 
-#: Where the response was right, and a client that is told so answers again without asking anybody for a password.
-STALE: Final = frozenset({NONCE_UNKNOWN, NONCE_STALE, NONCE_NOT_YET, *_CLAIMED.values()})
+#: Reasons of a right response with a bad nonce: ``stale=true`` makes a client try again without asking its user.
+STALE: Final = frozenset({NONCE_UNKNOWN, NONCE_STALE, NONCE_NOT_YET, *_REFUSED.values()})
 
 #: In octets: a secret of our own.
 RANDOM_SECRET = 32
@@ -35,13 +34,11 @@ RANDOM_SECRET = 32
 # What of a nonce's life must be over before the client is handed the next one.
 _LATE = 0.75
 
-Unusable: TypeAlias = tuple[Reason, Facts]
-
 
 class NonceService:
-    """Mints with the first secret that is ``known``, and knows the nonces of all. Each use is counted by the store.
+    """Mints nonces with the first of the secrets, and accepts those of all of them. The store counts each use.
 
-    Without any it has one of its own, which no other process has.
+    Without a secret it makes one, which no other process has.
     """
 
     def __init__(
@@ -49,44 +46,46 @@ class NonceService:
     ) -> None:
         methods = [getattr(store, name, None) for name in ("begin", "claim")]
         if store is not None and (isinstance(store, type) or not all(map(callable, methods))):
-            raise ConfigurationError("nonces", f"{store!r} is no store of nonces; None is one of this process")
+            raise ConfigurationError(
+                "nonces", f"{store!r} is not a NonceStore; None keeps them in the memory of this process"
+            )
         self._known, self._realm = known, realm
         self.renew()
         renew_after_fork(self)
         self._life = check_seconds("life", life, most=86_400)
         self._store = MemoryNonces() if store is None else store
-        self._at_hand = self._store if isinstance(self._store, NoncesAtHand) else None
+        self._claim_now = optional_method(self._store, "claim_now", beside="claim")
         self._deadline = deadline
 
     def renew(self) -> None:
-        """Makes the secret of this process alone, where none was given: a fork is another process."""
+        """Make the secret of this process, if none was given. A forked child is another process."""
         known = (secrets.token_bytes(RANDOM_SECRET),) if self._known is None else self._known
         self._keys = tuple(nonce_key(one, self._realm) for one in known)
 
     def mint(self, now: float) -> str:
-        """A nonce that nobody had before."""
+        """A new nonce."""
         self._store.begin(now)
         return Nonce.mint(now, secrets.token_bytes(RANDOM)).to_text(self._keys[0])
 
-    async def use(self, text: bytes, count: int, moment: Moment) -> Nonce | Unusable:
-        """Uses the nonce once. Its end is judged without leeway, for the clock that stamped it is ours."""
+    async def use(self, text: bytes, count: int, moment: Moment) -> Nonce | Failure:
+        """Use the nonce once. Its end has no leeway, because our own clock stamped it."""
         self._store.begin(moment.now)
         nonce = Nonce.from_text(text, self._keys)
         if nonce is None:
-            return NONCE_UNKNOWN, {}
+            return Failure(NONCE_UNKNOWN)
         minted_at, now = nonce.issued_at, moment.now
         expires_at = minted_at + self._life
         if not moment.between(-math.inf, expires_at):
-            return NONCE_STALE, {"expired_by": moment.by(expires_at)}
+            return Failure(NONCE_STALE, {"expired_by": moment.by(expires_at)})
         if moment.not_yet(minted_at):
-            return NONCE_NOT_YET, {"early_by": -moment.by(minted_at)}
-        if self._at_hand is not None:
-            claim = self._at_hand.claim_now(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
+            return Failure(NONCE_NOT_YET, {"early_by": -moment.by(minted_at)})
+        stamps = {"minted_at": minted_at, "expires_at": expires_at, "now": now}
+        if self._claim_now is not None:
+            use = self._claim_now(nonce.identity, count, **stamps)
         else:
-            asked = self._store.claim(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
-            claim = await ask(asked, self._deadline)
-        return nonce if claim is NonceUse.FRESH else (_CLAIMED[claim], {"count": count})
+            use = await ask(self._store.claim(nonce.identity, count, **stamps), self._deadline)
+        return nonce if use is NonceUse.FRESH else Failure(_REFUSED[use], {"count": count})
 
     def after(self, nonce: Nonce, now: float) -> str | None:
-        """The nonce to go on with, where this one will soon be too old. RFC 7616 section 3.5, ``nextnonce``."""
+        """The next nonce, if this one will expire soon. RFC 7616 section 3.5, ``nextnonce``."""
         return self.mint(now) if now - nonce.issued_at >= self._life * _LATE else None

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from authguard.accounts.digest_account import hash_of
 from authguard.errors import ConfigurationError
+from authguard.validation import check_int
 from authguard.wire.digest import Hash
 
 #: The shortest secret, in octets: as long as the hash that it keys (RFC 2104 section 3).
@@ -121,6 +122,4 @@ def check_prefix(prefix: str) -> bytes:
 
 def check_limit(limit: int) -> int:
     """The octets of a body; ``ConfigurationError`` for more than anybody should keep for a stranger."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= _MOST_OCTETS:
-        raise ConfigurationError("limit", f"{limit!r} is no number of octets from 0 to {_MOST_OCTETS}")
-    return limit
+    return check_int("limit", limit, least=0, most=_MOST_OCTETS, unit="bytes")

@@ -8,17 +8,15 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
-from authguard.accounts.account import RolesListed
+from authguard.accounts.account import NOT_NOW, NotNow, RolesListed
 from authguard.accounts.digest_account import (
     DIGITS,
     DigestAccount,
-    DigestsAtHand,
-    DigestsListed,
     DigestStore,
     check_realm,
 )
 from authguard.caching import KeyedHash
-from authguard.concurrency.deadline import ask
+from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Facts, Moment, Outcome, Principal, Rejected
 from authguard.reasons import (
@@ -47,8 +45,9 @@ from authguard.schemes.digest.options import (
     parse_algorithms,
 )
 from authguard.schemes.scheme import Scheme
-from authguard.schemes.throttle import Exceeded, LoginThrottle
+from authguard.schemes.throttle import LoginThrottle
 from authguard.state.nonce_store import NonceStore
+from authguard.state.throttle_store import Exceeded
 from authguard.validation import check_seconds
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
@@ -104,10 +103,11 @@ class Digest(Scheme):
             raise ConfigurationError("accounts", "give HtdigestFile(...), MemoryDigests(...), or a store of your own")
         self.realm = check_realm(realm)
         self._algorithms = {one.name.upper(): one for one in parse_algorithms(algorithms)}
-        if isinstance(accounts, DigestsListed):
-            check_held(accounts.realms_held(), self.realm, self._algorithms.values())
+        realms_held = getattr(accounts, "realms_held", None)
+        if callable(realms_held):
+            check_held(realms_held(), self.realm, self._algorithms.values())
         self._accounts = accounts
-        self._at_hand = accounts if isinstance(accounts, DigestsAtHand) else None
+        self._find_now = optional_method(accounts, "find_now", beside="find")
         self._realm = self.realm.encode()
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._nonce_service = NonceService(
@@ -123,7 +123,7 @@ class Digest(Scheme):
         self.denial_reasons = (URI_MISMATCH,) if self._throttle is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
         self._prefix = check_prefix(public_prefix)
         self._limit = check_limit(limit)
-        self._clock, self._keyed_hash = clock, KeyedHash()
+        self._clock, self._hash = clock, KeyedHash()
         before = {"realm": self.realm, "qop": ",".join(self._qop)}
         behind = {"opaque": self._opaque.decode(), "charset": "UTF-8"} | _USERHASH[bool(accounts.finds_hashed)]
         self._constants = [before | {"algorithm": one.name} | behind for one in self._algorithms.values()]
@@ -141,7 +141,7 @@ class Digest(Scheme):
         if (foreign := self._foreign(sent)) is not None:
             return foreign
         algorithm = self._algorithms[sent.algorithm]
-        account = await self._found(sent, algorithm)
+        account = await self._account(sent, algorithm)
         # The account's own name: a store that takes a name in several spellings has one account. A hashed name is
         # counted by itself, or a 429 would tell whether it is anybody's.
         counted = sent.username if account is None or sent.hashed else account.subject
@@ -151,7 +151,7 @@ class Digest(Scheme):
                 return exceeded
             entity, moment = await self._entity(request)
         # Made for everybody, so that who is unknown costs what anybody costs, to the octet.
-        made_up = self._keyed_hash(sent.username).hex()[: DIGITS[algorithm.stored]]
+        made_up = self._hash(sent.username).hex()[: DIGITS[algorithm.stored]]
         a1 = (made_up if account is None else account.ha1).encode("ascii")
         if algorithm.session:
             a1 = session(algorithm.hashed, a1, sent.nonce, sent.cnonce)
@@ -177,7 +177,7 @@ class Digest(Scheme):
             return Rejected(URI_MISMATCH, subject, elsewhere)
         nonce = await self._nonce_service.use(sent.nonce, sent.count, moment)
         if not isinstance(nonce, Nonce):
-            return Rejected(nonce[0], subject, nonce[1])
+            return Rejected(nonce.reason, subject, nonce.facts)
         if self._throttle is not None:
             await self._throttle.allow(counted, request.client)
         claims = {} if account.claims is NO_CLAIMS else account.claims
@@ -214,11 +214,15 @@ class Digest(Scheme):
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "userhash was not offered"})
         return None
 
-    async def _found(self, sent: DigestCredentials, algorithm: DigestAlgorithm) -> DigestAccount | None:
-        call = self._accounts.find(sent.username, realm=self.realm, algorithm=algorithm.stored, hashed=sent.hashed)
-        if self._at_hand is not None and self._at_hand.at_hand:
-            return await call
-        return await ask(call, self._deadline)
+    async def _account(self, sent: DigestCredentials, algorithm: DigestAlgorithm) -> DigestAccount | None:
+        find, name = self._accounts.find, sent.username
+        realm, stored, hashed = self.realm, algorithm.stored, sent.hashed
+        if self._find_now is not None:
+            account: DigestAccount | NotNow | None
+            account = self._find_now(name, realm=realm, algorithm=stored, hashed=hashed)
+            if account is not NOT_NOW:
+                return account
+        return await ask(find(name, realm=realm, algorithm=stored, hashed=hashed), self._deadline)
 
     async def _refused(self, request: AuthRequest, counted: str, account: DigestAccount | None, fits: bool) -> Rejected:
         """For who did not show that he may come in: an attempt, and to the client always the same."""
