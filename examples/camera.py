@@ -1,6 +1,6 @@
-"""A camera behind Digest: the password is never sent, and a header that somebody saw opens nothing.
+"""A camera behind Digest: the password is never sent, and an intercepted header cannot be used again.
 
-Serve it with ``make serve``, or with files of your own:
+Serve it with ``make serve``, or with your own files:
 
 python -m authguard htdigest cameras alice >> users.htdigest
 echo "operator: alice" > users.groups
@@ -23,7 +23,7 @@ logging.getLogger("authguard").setLevel(os.environ.get("LOG_LEVEL", "NOTSET"))
 
 users = HtdigestFile(os.environ["USER_FILE"], groups=os.environ["GROUP_FILE"])
 guard = Guard(
-    # The same secret in every process, so that each takes the nonces of all.
+    # All processes share the secret, so each accepts the nonces of the others.
     Digest(users, realm="cameras", secret=os.environ["DIGEST_SECRET"]),
     rules=[Rule("/health", PUBLIC), Rule("/ptz/**", role("operator"))],
 )
@@ -34,17 +34,17 @@ app.add_middleware(AuthGuardMiddleware, guard=guard)
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Open: a rule says PUBLIC."""
+    """Public, by its rule."""
     return {"status": "up"}
 
 
 @app.get("/snapshot")
 def snapshot(request: Request, width: int = 320) -> dict[str, object]:
-    """For everybody in the file. The response is good for this path with this query, and for nothing else."""
+    """For everybody in the file. The client's digest covers the path and the query."""
     return {"snapshot for": request.user.subject, "width": width}
 
 
 @app.post("/ptz/{direction}")
 def move(request: Request, direction: str) -> dict[str, str]:
-    """For those whom the group file calls operator."""
+    """For users who are operators in the group file."""
     return {"moved": direction, "by": request.user.subject}

@@ -1,4 +1,4 @@
-"""A FastAPI app behind Keycloak, or any other OpenID provider: its keys are found by its name, and may rotate.
+"""A FastAPI app behind Keycloak or another OpenID provider: discovery finds the keys, and they may rotate.
 
 ISSUER="https://login.example/realms/shop" uvicorn examples.discovery:app
 """
@@ -16,17 +16,17 @@ from authguard.fastapi import CurrentPrincipal, install, requires
 
 logging.basicConfig()
 
-# As its metadata and its tokens have it, octet by octet.
+# Exactly as in the provider's metadata and tokens, character by character.
 ISSUER = os.environ["ISSUER"]
 
-# Nothing is fetched while the app is built.
+# This fetches nothing yet. The keys are fetched when the app starts, or with the first token.
 issuer = Issuer.discover(
     ISSUER,
     audience="orders",
     algorithms=["RS256", "PS256", "ES256", "EdDSA"],
-    # Where Keycloak puts those of the realm, and those of this client alone.
+    # Keycloak puts the roles of the realm into the first claim, and the roles of this client into the second.
     roles=[claim("realm_access", "roles"), claim("resource_access", "orders", "roles")],
-    insecure_http=ISSUER.startswith("http://127.0.0.1:"),  # to try it out
+    insecure_http=ISSUER.startswith("http://127.0.0.1:"),  # to try it out locally
 )
 guard = Guard(
     Bearer(issuer, realm="orders"),
@@ -41,23 +41,23 @@ Cashier = Annotated[Principal, requires(role("cashier"))]
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Open, and well though the provider is down: the keys that are held serve on."""
+    """Public, and up even while the provider is down, because the keys in memory stay in use."""
     return {"status": "up"}
 
 
 @app.get("/orders")
-def orders(who: CurrentPrincipal) -> dict[str, str]:
-    """For whom the provider knows."""
-    return {"orders of": who.subject}
+def orders(principal: CurrentPrincipal) -> dict[str, str]:
+    """For every user of the provider."""
+    return {"orders of": principal.subject}
 
 
 @app.post("/orders/{number}/refund")
-def refund(number: int, who: Cashier) -> dict[str, object]:
-    """For those to whom the realm, or this client of it, gives the role cashier."""
-    return {"refunded": number, "by": who.subject}
+def refund(number: int, principal: Cashier) -> dict[str, object]:
+    """For users with the role cashier, in the realm or in this client."""
+    return {"refunded": number, "by": principal.subject}
 
 
 @app.get("/admin/keys")
 def keys() -> object:
-    """How old the keys are, and what was wrong when they could not be fetched."""
+    """The age of the keys, and the last error if they could not be fetched."""
     return guard.health()["bearer"]["keys"]

@@ -1,4 +1,4 @@
-"""A hierarchy of roles: who may publish may edit, who may edit may read. It is said once, beside the rules.
+"""A role hierarchy: publishers may edit, and editors may read. The guard knows it, so no rule has to repeat it.
 
 export ALICE_HASH="$(htpasswd -nB alice | cut -d: -f2)"  # and BOB_HASH and CAROL_HASH
 uvicorn examples.hierarchy:app
@@ -23,7 +23,7 @@ users = MemoryUsers(
 guard = Guard(
     Basic(users, realm="articles"),
     rules=[Rule("/articles/**", role("reader"))],
-    # Transitive: a publisher is a reader too. A cycle is an error here, before anybody asks.
+    # Transitive: a publisher is a reader too. A cycle raises ConfigurationError here.
     role_hierarchy={"publisher": {"editor"}, "editor": {"reader"}},
 )
 
@@ -33,23 +33,23 @@ install(app, guard)
 
 @app.get("/articles/{name}")
 def read(name: str) -> dict[str, str]:
-    """What the rule asks is enough."""
+    """For readers, by the rule."""
     return {"article": name}
 
 
 @app.put("/articles/{name}", dependencies=[requires(role("editor"))])
 def edit(name: str) -> dict[str, str]:
-    """A route adds to what the rule asks; it takes nothing away."""
+    """For editors: the requirement of a route is checked in addition to that of the rule."""
     return {"edited": name}
 
 
 @app.post("/articles/{name}/publish", dependencies=[requires(role("publisher"))])
-def publish(name: str, who: CurrentPrincipal) -> dict[str, str]:
-    """For publishers alone: what a role implies does not imply it."""
-    return {"published": name, "by": who.subject}
+def publish(name: str, principal: CurrentPrincipal) -> dict[str, str]:
+    """For publishers only: a role implies the roles below it, and not those above it."""
+    return {"published": name, "by": principal.subject}
 
 
 @app.get("/me")
-def me(who: CurrentPrincipal) -> dict[str, list[str]]:
-    """The roles with all that they imply."""
-    return {"roles": sorted(who.roles)}
+def me(principal: CurrentPrincipal) -> dict[str, list[str]]:
+    """All roles of the user, including the implied ones."""
+    return {"roles": sorted(principal.roles)}

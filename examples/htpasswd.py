@@ -1,6 +1,6 @@
 """A FastAPI app behind Basic, with Apache's password and group files.
 
-Serve it with ``make serve``, or with files of your own:
+Serve it with ``make serve``, or with your own files:
 
 htpasswd -B -c users.htpasswd alice
 echo "admin: alice" > users.groups
@@ -31,7 +31,7 @@ app.add_middleware(AuthGuardMiddleware, guard=guard)
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Open: a rule says PUBLIC."""
+    """Public, by its rule."""
     return {"status": "up"}
 
 
@@ -43,11 +43,11 @@ def orders(request: Request) -> dict[str, str]:
 
 @app.post("/orders")
 def order(request: Request) -> dict[str, str]:
-    """Browsers send passwords by themselves, so what another site makes them send is refused."""
+    """Browsers send the password by themselves, so the guard refuses a request that another site made them send."""
     return {"ordered by": request.user.subject}
 
 
 @app.get("/admin/users")
 def administer(request: Request) -> dict[str, str]:
-    """For those whom the group file calls admin."""
+    """For users who are admins in the group file."""
     return {"asked by": request.user.subject}

@@ -1,4 +1,4 @@
-"""An MCP server behind authguard: a client that comes without a token finds out by itself where to get one.
+"""An MCP server behind authguard: a client without a token finds out where to get one.
 
 RESOURCE=https://notes.example/mcp ISSUER=https://login.example ISSUER_PUBLIC_KEY="$(cat public.pem)" \
 uvicorn examples.mcp_server:app
@@ -23,9 +23,9 @@ resource = ProtectedResource(
     authorization_servers=[ISSUER],
     scopes=["notes:read", "notes:write"],
     metadata={"resource_name": "Notes"},
-    insecure_http=HOST.hostname == "127.0.0.1",  # to try it out; nobody else gets at what goes over the loopback
+    insecure_http=HOST.hostname == "127.0.0.1",  # to try it out locally; loopback traffic cannot be intercepted
 )
-# RFC 8707: the client asks for a token for this very resource, and no other token is taken.
+# RFC 8707: clients request a token for exactly this resource, and only such a token is accepted.
 issuer = Issuer(ISSUER, audience=RESOURCE, algorithms=["ES256"], keys=PEM(os.environ["ISSUER_PUBLIC_KEY"]))
 guard = Guard(
     Bearer(issuer, realm="notes", resource=resource),
@@ -38,29 +38,29 @@ NOTES: dict[str, list[str]] = {}
 
 @mcp.tool()
 def read_notes(ctx: Context[Any]) -> list[str]:
-    """The notes of whoever asks."""
+    """Return your notes."""
     return NOTES.get(_principal(ctx).subject, [])
 
 
 @mcp.tool()
 def write_note(text: str, ctx: Context[Any]) -> str:
-    """Adds one, where the token says more than the rule asks."""
-    who = _principal(ctx)
-    if "notes:write" not in who.scopes:
-        return "this token may read, and not write"
-    NOTES.setdefault(who.subject, []).append(text)
+    """Add a note. The token needs the scope notes:write, in addition to the scope that the rule requires."""
+    principal = _principal(ctx)
+    if "notes:write" not in principal.scopes:
+        return "this token may read notes, but not write them"
+    NOTES.setdefault(principal.subject, []).append(text)
     return "noted"
 
 
 def _principal(ctx: Context[Any]) -> Principal:
     request: Any = ctx.request_context.request
-    who: Principal = request.user
-    return who
+    principal: Principal = request.user
+    return principal
 
 
 app = mcp.streamable_http_app(
-    # Each request is judged by its own token. The sessions of the SDK are tied to users that it proved itself, and who
-    # knows the name of another's session could go on with it.
+    # Every request is authorised by its own token. Sessions of the SDK are bound to a user only if the SDK itself has
+    # authenticated the user; behind authguard, anybody who knows the ID of a session could continue it.
     stateless_http=True,
     json_response=True,
     transport_security=TransportSecuritySettings(allowed_hosts=[HOST.netloc]),

@@ -1,4 +1,4 @@
-"""Guards inside guards: a partner's app with an issuer of its own, and a mount that only tightens.
+"""Nested guards: a partner's app with its own issuer, and a mounted app that adds requirements.
 
 ISSUER_PUBLIC_KEY="$(cat public.pem)" PARTNER_PUBLIC_KEY="$(cat partner.pem)" uvicorn examples.nested_guards:app
 """
@@ -19,7 +19,7 @@ from authguard.starlette import requires
 
 
 def bearer(issuer: str, key: str) -> Bearer:
-    """Tokens of one issuer, under its own realm."""
+    """Bearer tokens of one issuer. The realm is the issuer."""
     keys = PEM(os.environ[key])
     return Bearer(Issuer(issuer, audience="orders", algorithms=["RS256"], keys=keys), realm=issuer)
 
@@ -27,35 +27,35 @@ def bearer(issuer: str, key: str) -> Bearer:
 ours = bearer("https://login.example/", "ISSUER_PUBLIC_KEY")
 theirs = bearer("https://partner.example/", "PARTNER_PUBLIC_KEY")
 
-# A guard of its own decides for the partner. It reads paths below its mount, and it too is closed by default.
+# The partner's app has its own guard. Its rules are relative to the mount, and it is closed by default too.
 partner = FastAPI(title="partner")
 install(partner, Guard(theirs, rules=[Rule("/health", PUBLIC)]))
 
 
 @partner.get("/health")
 def health() -> dict[str, str]:
-    """Open by both guards."""
+    """Public in both guards."""
     return {"status": "up"}
 
 
 @partner.get("/orders")
-def partner_orders(who: CurrentPrincipal) -> dict[str, str]:
-    """For the partner's tokens and no others."""
-    return {"orders of partner": who.subject}
+def partner_orders(principal: CurrentPrincipal) -> dict[str, str]:
+    """For the partner's tokens only."""
+    return {"orders of partner": principal.subject}
 
 
 @requires(role("admin"))
 async def audit(request: Request) -> JSONResponse:
-    """Three ask: the outer guard for a token of ours, the inner one for the role staff, this lock for admin."""
+    """The outer guard requires our token, the inner guard the role staff, and this decorator the role admin."""
     return JSONResponse({"audited by": request.user.subject})
 
 
 async def status(request: Request) -> JSONResponse:
-    """The inner guard calls it PUBLIC, and that opens nothing: the outer guard asks first."""
+    """PUBLIC in the inner guard does not make it public, because the outer guard still requires a token."""
     return JSONResponse({"asked by": request.user.subject})
 
 
-# The inner guard takes over whom the outer one has proved: nothing is verified twice.
+# The inner guard reuses the principal of the outer guard, so the token is verified only once.
 staff = Starlette(routes=[Route("/audit", audit), Route("/status", status)])
 staff.add_middleware(AuthGuardMiddleware, guard=Guard(ours, rules=[Rule("/status", PUBLIC)], default=role("staff")))
 
@@ -66,6 +66,6 @@ app.mount("/staff", staff)
 
 
 @app.get("/orders")
-def orders(who: CurrentPrincipal) -> dict[str, str]:
-    """For tokens of ours alone."""
-    return {"orders of": who.subject}
+def orders(principal: CurrentPrincipal) -> dict[str, str]:
+    """For our own tokens only."""
+    return {"orders of": principal.subject}

@@ -1,4 +1,4 @@
-"""Opaque tokens beside JWTs: the first are asked about at the server that issued them, the others are verified here.
+"""Opaque tokens and JWTs: the issuer is asked about an opaque token (RFC 7662), and a JWT is verified locally.
 
 INTROSPECTION_URL=https://login.example/introspect CLIENT_SECRET=... ISSUER_PUBLIC_KEY="$(cat public.pem)" \
 uvicorn examples.opaque_tokens:app
@@ -20,12 +20,12 @@ opaque = Introspection(
     URL,
     client_id="orders",
     client_secret=os.environ["CLIENT_SECRET"],
-    # The server's word is checked as a token is: who says it, and for whom.
+    # Issuer and audience in the server's answer are checked like those of a JWT.
     issuer=ISSUER,
     audience="orders",
-    # A revocation is noticed so many seconds late at the most; None asks with every request.
+    # Cache the answers for this many seconds. A revocation is noticed at most this late; None disables the cache.
     remember=10,
-    insecure_http=URL.startswith("http://127.0.0.1:"),  # to try it out
+    insecure_http=URL.startswith("http://127.0.0.1:"),  # to try it out locally
 )
 guard = Guard(
     Bearer(jwts, opaque, realm="orders"),
@@ -37,12 +37,12 @@ install(app, guard)
 
 
 @app.get("/orders")
-def orders(who: CurrentPrincipal) -> dict[str, str | None]:
-    """Which of the two it was makes no difference here; what the server said is in ``who.claims``."""
-    return {"orders of": who.subject, "by": who.claims.get("client_id")}
+def orders(principal: CurrentPrincipal) -> dict[str, str | None]:
+    """Both kinds of tokens look the same here. For opaque tokens, ``claims`` is the answer of the server."""
+    return {"orders of": principal.subject, "by": principal.claims.get("client_id")}
 
 
 @app.get("/admin/server")
 def server() -> dict[str, object]:
-    """How the server has been: how often it was asked, and whether it is in trouble."""
+    """How often the server was asked, and whether it has problems."""
     return dict(opaque.health())

@@ -1,4 +1,4 @@
-"""Optional login: anybody may look, a member sees prices of their own, and a wrong password is not an anonymous visit.
+"""Optional login: anybody may look, members see lower prices, and a wrong password is an error, not an anonymous visit.
 
 ALICE_HASH="$(htpasswd -nB alice | cut -d: -f2)" uvicorn examples.optional_login:app
 """
@@ -16,8 +16,8 @@ users = MemoryUsers([Account("alice", os.environ["ALICE_HASH"], roles={"member"}
 guard = Guard(
     Basic(users, realm="shop"),
     rules=[
-        Rule("/health", PUBLIC),  # nothing is verified here, whatever is presented
-        Rule("/products/{name}", OPTIONAL),  # nobody, or somebody who proves it
+        Rule("/health", PUBLIC),  # credentials are not even verified here
+        Rule("/products/{name}", OPTIONAL),  # anonymous, or with valid credentials
     ],
 )
 
@@ -29,20 +29,24 @@ PRICES = {"tea": 1000, "cup": 500}
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Open."""
+    """Public."""
     return {"status": "up"}
 
 
 @app.get("/products/{name}")
-def product(name: str, who: MaybePrincipal) -> dict[str, object]:
-    """Who is None where nobody asked to be known; members pay a tenth less."""
+def product(name: str, principal: MaybePrincipal) -> dict[str, object]:
+    """The principal is None without credentials. Members pay a tenth less."""
     if name not in PRICES:
         raise HTTPException(404)
-    member = who is not None and "member" in who.roles
-    return {"product": name, "price": PRICES[name] * (9 if member else 10) // 10, "for": who.subject if who else None}
+    member = principal is not None and "member" in principal.roles
+    return {
+        "product": name,
+        "price": PRICES[name] * (9 if member else 10) // 10,
+        "for": principal.subject if principal else None,
+    }
 
 
 @app.get("/basket")
-def basket(who: CurrentPrincipal) -> dict[str, str]:
-    """Closed: no rule names it."""
-    return {"basket of": who.subject}
+def basket(principal: CurrentPrincipal) -> dict[str, str]:
+    """For every authenticated user, because no rule names this path."""
+    return {"basket of": principal.subject}

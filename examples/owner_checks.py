@@ -1,4 +1,4 @@
-"""Owners: by the path alone in a rule, and after a look in the database by the endpoint itself.
+"""Ownership: checked by a rule where the path tells the owner, and by the endpoint where the database does.
 
 ISSUER_PUBLIC_KEY="$(cat public.pem)" uvicorn examples.owner_checks:app
 """
@@ -21,8 +21,8 @@ issuer = Issuer(
 guard = Guard(
     Bearer(issuer, realm="orders"),
     rules=[
-        # The parameters are the pattern's, decoded, as the router will read them.
-        Rule("/users/{name}/**", predicate("owner", lambda who, params: who.subject == params["name"])),
+        # The parameters come from the pattern, decoded as the router decodes them.
+        Rule("/users/{name}/**", predicate("owner", lambda principal, params: principal.subject == params["name"])),
     ],
 )
 NOT_OWNER = Reason("order.not_owner", 403)
@@ -34,22 +34,22 @@ ORDERS = {5: "alice", 6: "bob"}
 
 
 async def owner_of(number: int) -> str | None:
-    """Your database."""
+    """Look up the owner in your database."""
     return ORDERS.get(number)
 
 
 @app.get("/users/{name}/files/{file}")
 def own_file(name: str, file: str) -> dict[str, str]:
-    """The rule has looked at the name already."""
+    """The rule has checked the name already."""
     return {"file": file, "of": name}
 
 
 @app.get("/orders/{number}")
-async def order(number: int, who: CurrentPrincipal, request: Request) -> dict[str, object]:
-    """An order that is not there is answered as one that is somebody else's, so that nobody can count them."""
+async def order(number: int, principal: CurrentPrincipal, request: Request) -> dict[str, object]:
+    """A missing order gets the same response as another user's, so that nobody can find out which orders exist."""
     owner = await owner_of(number)
-    if owner != who.subject:
-        # `allows` asks and denies nobody; AccessDenied is answered and recorded like a denial of the guard's own.
+    if owner != principal.subject:
+        # `allows` only checks, and records nothing. AccessDenied is answered and recorded like a denial of the guard.
         if not await allows(request, role("support")):
             raise AccessDenied(NOT_OWNER, order=number)
         if owner is None:

@@ -1,4 +1,4 @@
-"""Roles by method: analysts read, editors write, admins delete; a method that no rule names is nobody's.
+"""Roles by method: analysts read, editors write, admins delete. A method that no rule names is refused.
 
 ISSUER_PUBLIC_KEY="$(cat public.pem)" uvicorn examples.per_method_roles:app
 """
@@ -34,18 +34,19 @@ guard = Guard(
 
 
 async def report(request: Request) -> JSONResponse:
-    """One endpoint for all methods: the rules tell them apart."""
+    """One endpoint for all methods; the rules distinguish them."""
     return JSONResponse({"report": request.path_params["id"], request.method: request.user.subject})
 
 
 async def live(websocket: WebSocket) -> None:
-    """A handshake is a method of its own, WEBSOCKET: a rule for GET is none for it."""
+    """A WebSocket handshake counts as the method WEBSOCKET; a rule for GET does not apply to it."""
     await websocket.accept()
     await websocket.send_json({"watched by": websocket.user.subject})
     await websocket.close()
 
 
-# PATCH is routed and stands in no rule, so it is refused: a wider rule, or the default, is not asked instead.
+# PATCH has a route but no rule, so it is refused. Neither a wider rule nor the default applies to a path that other
+# rules name.
 app = Starlette(
     routes=[
         Route("/reports/{id}", report, methods=["GET", "PUT", "PATCH", "DELETE"]),

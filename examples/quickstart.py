@@ -1,6 +1,6 @@
-"""A FastAPI app behind authguard: one door open, the rest behind a token, one corner behind a role.
+"""A FastAPI app behind bearer tokens: /health is public, /admin needs a role, and everything else needs a token.
 
-Serve it with ``make serve``, or with the public key of an issuer of yours:
+Serve it with ``make serve``, or with the public key of your own issuer:
 
     ISSUER_PUBLIC_KEY="$(cat public.pem)" uvicorn examples.quickstart:app
 """
@@ -36,17 +36,17 @@ install(app, guard)
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Open: a rule says PUBLIC."""
+    """Public, by its rule."""
     return {"status": "up"}
 
 
 @app.get("/orders")
-def orders(who: CurrentPrincipal) -> dict[str, str]:
-    """Closed: no rule names it, so it takes anybody who proves who they are."""
-    return {"orders of": who.subject}
+def orders(principal: CurrentPrincipal) -> dict[str, str]:
+    """No rule names this path, so it is for every authenticated user."""
+    return {"orders of": principal.subject}
 
 
 @app.get("/admin/users")
-def users(who: CurrentPrincipal) -> dict[str, list[str]]:
-    """For those with the role admin."""
-    return {"users": ["alice", "bob"], "asked by": [who.subject]}
+def users(principal: CurrentPrincipal) -> dict[str, list[str]]:
+    """For users with the role admin, by the rule."""
+    return {"users": ["alice", "bob"], "asked by": [principal.subject]}

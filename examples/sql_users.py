@@ -1,4 +1,4 @@
-"""Users in a database of your own: Basic over async SQLAlchemy, on SQLite, PostgreSQL or what else it speaks.
+"""Users in your own database: Basic with async SQLAlchemy, on SQLite, PostgreSQL or any other supported database.
 
 DATABASE_URL=postgresql+asyncpg://orders@localhost/orders uvicorn examples.sql_users:app
 """
@@ -40,20 +40,20 @@ class SqlUsers:
         self.sessions = async_sessionmaker(engine)
 
     async def find(self, username: str) -> Account | None:
-        """The whole store: it is asked at each request, so that a role that is taken away is gone at once."""
+        """Find an account. This runs for every request, so a role that is removed is lost at once."""
         try:
             async with self.sessions() as session:
                 user = await session.scalar(select(User).where(User.name == username))
         except (SQLAlchemyError, OSError) as error:
-            # That the database is away is no fault of the user's. The error's text may hold a name or an address.
+            # An outage is not the user's fault: 503. The text of the error is not logged, as it may contain addresses.
             raise BackendUnavailable(type(error).__name__, reason=STORE_UNAVAILABLE) from None
         if user is None:
             return None
-        roles = {each.role for each in user.roles}
+        roles = {user_role.role for user_role in user.roles}
         return Account(user.name, user.password_hash or "", roles=roles, disabled=user.disabled)
 
     async def renew(self, account: Account, password_hash: str) -> None:
-        """After a login with an outdated hash, unless the password was changed meanwhile."""
+        """Store a stronger hash after a login, unless the password has been changed in the meantime."""
         unchanged = (User.name == account.subject) & (User.password_hash == account.password_hash)
         async with self.sessions.begin() as session:
             await session.execute(update(User).where(unchanged).values(password_hash=password_hash))

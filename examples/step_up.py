@@ -1,4 +1,4 @@
-"""Step-up: looking takes a login, paying takes a second factor, and closing the account one of the last minutes.
+"""Step-up: the balance needs a login, a payment a second factor, and closing the account a recent second factor.
 
 ISSUER_PUBLIC_KEY="$(cat public.pem)" uvicorn examples.step_up:app
 """
@@ -16,33 +16,33 @@ from authguard.fastapi import CurrentPrincipal, install, requires
 issuer = Issuer(
     "https://login.example/", audience="bank", algorithms=["RS256"], keys=PEM(os.environ["ISSUER_PUBLIC_KEY"])
 )
-# What the issuer calls its logins: a second factor, or a key that cannot be phished. Either will do.
+# The issuer's names for strong logins: a second factor, or a phishing-resistant key. One of them is enough.
 SECOND_FACTOR = step_up(acr=["mfa", "phr"])
 guard = Guard(
     Bearer(issuer, realm="bank"),
-    # The challenge names both, so that the client goes to the login once.
+    # The challenge names the scope and the login, so that the client has to go to the login page only once.
     rules=[Rule("/payments", all_of(scopes("pay"), SECOND_FACTOR), methods={"POST"})],
 )
 
 app = FastAPI(title="bank")
 install(app, guard)
 
-Fresh = Annotated[Principal, requires(step_up(acr="phr", max_age=300))]
+RecentLogin = Annotated[Principal, requires(step_up(acr="phr", max_age=300))]
 
 
 @app.get("/balance")
-def balance(who: CurrentPrincipal) -> dict[str, object]:
-    """Any login."""
-    return {"of": who.subject, "balance": 100}
+def balance(principal: CurrentPrincipal) -> dict[str, object]:
+    """For any login, because no rule names this path."""
+    return {"of": principal.subject, "balance": 100}
 
 
 @app.post("/payments")
-def pay(who: CurrentPrincipal) -> dict[str, str]:
-    """By the rule."""
-    return {"paid by": who.subject}
+def pay(principal: CurrentPrincipal) -> dict[str, str]:
+    """For a login with a second factor, by the rule."""
+    return {"paid by": principal.subject}
 
 
 @app.delete("/account")
-def close(who: Fresh) -> dict[str, str]:
-    """By a dependency: ``auth_time`` is at most five minutes ago, the leeway granted."""
-    return {"closed": who.subject}
+def close(principal: RecentLogin) -> dict[str, str]:
+    """For a phishing-resistant login of the last five minutes (plus leeway), by a dependency."""
+    return {"closed": principal.subject}

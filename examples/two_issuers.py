@@ -1,4 +1,4 @@
-"""Two issuers: staff of our own, and a partner's, whose tokens say other things. The partner can be let go at run time.
+"""Two issuers: our staff, and a partner whose tokens have other claims. The partner can be removed at run time.
 
 ISSUER_PUBLIC_KEY="$(cat ours.pem)" PARTNER_PUBLIC_KEY="$(cat theirs.pem)" uvicorn examples.two_issuers:app
 """
@@ -16,7 +16,7 @@ from authguard.fastapi import CurrentPrincipal, install
 
 
 def partner_roles(claims: Mapping[str, Any]) -> set[str]:
-    """Whatever a partner calls its people, here they are buyers: no issuer makes admins of another's."""
+    """Map the partner's departments to our roles. Nothing in a partner's token can grant another role than buyer."""
     return {"buyer"} if "purchasing" in claims.get("departments", []) else set()
 
 
@@ -34,7 +34,7 @@ partner = Issuer(
     keys=PEM(os.environ["PARTNER_PUBLIC_KEY"]),
     roles=partner_roles,
 )
-# A token is verified with the keys of the issuer that it names, and with no other's.
+# A token is verified only with the keys of the issuer that it names.
 bearer = Bearer(staff, partner, realm="stock")
 guard = Guard(
     bearer,
@@ -47,19 +47,19 @@ install(app, guard)
 
 
 @app.get("/stock")
-def stock(who: CurrentPrincipal) -> dict[str, str]:
-    """Two issuers may have an alice each: who that is takes both claims."""
-    return {"asked by": f"{who.claims['iss']} {who.subject}"}
+def stock(principal: CurrentPrincipal) -> dict[str, str]:
+    """Both issuers may have a user alice. Only issuer and subject together identify a user."""
+    return {"asked by": f"{principal.claims['iss']} {principal.subject}"}
 
 
-@app.put("/admin/partner/{state}")
-async def switch(state: bool) -> dict[str, bool]:
-    """From the next request on; what is under way goes on by what it began with."""
-    bearer.replace(*([staff, partner] if state else [staff]))
-    return {"partner": state}
+@app.put("/admin/partner/{enabled}")
+async def switch(enabled: bool) -> dict[str, bool]:
+    """Add or remove the partner, from the next request on. Requests that are being served are not affected."""
+    bearer.replace(*([staff, partner] if enabled else [staff]))
+    return {"partner": enabled}
 
 
 @app.get("/admin/clocks")
 def clocks() -> dict[str, object]:
-    """How far the clock of each issuer seems to be from ours."""
+    """How far the clock of each issuer seems to be from this server's clock."""
     return dict(bearer.health())

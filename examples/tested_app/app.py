@@ -1,8 +1,8 @@
-"""An app that is easily tested: a function makes it, of an issuer and a clock.
+"""An app that is easy to test: a function builds it from a guard, and the guard from an issuer and a clock.
 
     ISSUER_PUBLIC_KEY="$(cat public.pem)" uvicorn --factory examples.tested_app.app:production
 
-Its tests stand beside it: ``pytest examples/tested_app``.
+Its tests are in the same folder: ``pytest examples/tested_app``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from authguard.fastapi import CurrentPrincipal, install, requires
 
 
 def guard_of(issuer: Issuer, clock: Callable[[], float] = time.time) -> Guard:
-    """The guard: everything is closed but /health, and /refunds is for managers."""
+    """Build the guard: /health is public, /refunds is for managers, and everything else needs a token."""
     return Guard(
         Bearer(issuer, realm="till"),
         rules=[Rule("/health", PUBLIC), Rule("/refunds/**", role("manager"))],
@@ -28,7 +28,7 @@ def guard_of(issuer: Issuer, clock: Callable[[], float] = time.time) -> Guard:
 
 
 def app_behind(guard: Guard) -> FastAPI:
-    """The app."""
+    """Build the app behind this guard."""
     app = FastAPI(title="till")
     install(app, guard)
 
@@ -37,21 +37,21 @@ def app_behind(guard: Guard) -> FastAPI:
         return {"status": "up"}
 
     @app.get("/receipts")
-    def receipts(who: CurrentPrincipal) -> dict[str, str]:
-        return {"receipts of": who.subject}
+    def receipts(principal: CurrentPrincipal) -> dict[str, str]:
+        return {"receipts of": principal.subject}
 
     @app.post("/sales", dependencies=[requires(role("cashier"))])
-    def sell(who: CurrentPrincipal) -> dict[str, str]:
-        return {"sold by": who.subject}
+    def sell(principal: CurrentPrincipal) -> dict[str, str]:
+        return {"sold by": principal.subject}
 
     @app.post("/refunds/{number}")
-    def refund(number: int, who: CurrentPrincipal) -> dict[str, object]:
-        return {"refunded": number, "by": who.subject}
+    def refund(number: int, principal: CurrentPrincipal) -> dict[str, object]:
+        return {"refunded": number, "by": principal.subject}
 
     return app
 
 
 def production() -> FastAPI:
-    """The app with the real issuer."""
+    """Build the app with the real issuer."""
     key = PEM(os.environ["ISSUER_PUBLIC_KEY"])
     return app_behind(guard_of(Issuer("https://login.example/", audience="till", algorithms=["RS256"], keys=key)))

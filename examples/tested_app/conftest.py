@@ -1,4 +1,4 @@
-"""The plug-in, and the app as the tests have it."""
+"""Fixtures: authguard's pytest plug-in, and the app with a test issuer and a manual clock."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ pytest_plugins = ["authguard.testing.pytest_plugin"]
 
 
 @pytest.fixture
-def minting(manual_clock: ManualClock) -> TestIssuer:
-    """Stands for the real issuer; its tokens are really verified."""
+def issuer(manual_clock: ManualClock) -> TestIssuer:
+    """Replaces the real issuer. Its tokens are verified like real ones."""
     return TestIssuer(audience="till", clock=manual_clock)
 
 
 @pytest.fixture
-def guard(minting: TestIssuer, manual_clock: ManualClock) -> Guard:
-    """The app's own guard, but for the issuer and the clock."""
-    return guard_of(minting.as_issuer(), manual_clock)
+def guard(issuer: TestIssuer, manual_clock: ManualClock) -> Guard:
+    """The app's own guard, with the test issuer and the manual clock."""
+    return guard_of(issuer.as_issuer(), manual_clock)
 
 
 @pytest.fixture
 def client(guard: Guard) -> TestClient:
-    """A client of the app."""
+    """A test client of the app."""
     return TestClient(app_behind(guard))

@@ -1,4 +1,4 @@
-"""Who may do what, at what time, and that no route changes that unseen."""
+"""Tests of the access rules: who may do what, until when, and that no change of a route goes unnoticed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MANAGER = Principal("mike", roles={"manager"})
 
 
 def test_cashiers_sell(client: TestClient, guard: Guard, acting_as: ActingAs) -> None:
-    """Nothing is presented: the guard takes whom the test names, and asks for the role all the same."""
+    """``acting_as`` replaces the login, without any credentials. The guard still checks the role."""
     acting_as(guard, CASHIER)
 
     assert client.post("/sales").json() == {"sold by": "carol"}
@@ -21,7 +21,7 @@ def test_cashiers_sell(client: TestClient, guard: Guard, acting_as: ActingAs) ->
 
 
 def test_managers_do_both(client: TestClient, guard: Guard, acting_as: ActingAs) -> None:
-    """One role implies the other, as the guard says."""
+    """The role manager implies the role cashier, by the guard's role hierarchy."""
     acting_as(guard, MANAGER)
 
     assert client.post("/sales").status_code == 200
@@ -29,7 +29,7 @@ def test_managers_do_both(client: TestClient, guard: Guard, acting_as: ActingAs)
 
 
 def test_strangers_see_nothing(client: TestClient, guard: Guard, recording: Recording) -> None:
-    """What nobody may see is 401, and the record says that nothing was presented."""
+    """Without credentials, a closed route is a 401, and the recorded reason is ``credentials.missing``."""
     recording(guard)
 
     assert client.get("/health").status_code == 200
@@ -37,11 +37,11 @@ def test_strangers_see_nothing(client: TestClient, guard: Guard, recording: Reco
 
 
 def test_a_token_ends(
-    client: TestClient, guard: Guard, minting: TestIssuer, manual_clock: ManualClock, recording: Recording
+    client: TestClient, guard: Guard, issuer: TestIssuer, manual_clock: ManualClock, recording: Recording
 ) -> None:
-    """It is good for a minute and the guard's leeway, and one second later it is not."""
+    """A token is accepted until it expires, plus the guard's leeway of a minute, and not a second longer."""
     recording(guard)
-    headers = minting.headers("carol", roles={"cashier"}, expires_in=60)
+    headers = issuer.headers("carol", roles={"cashier"}, expires_in=60)
 
     manual_clock.move(60 + 59)
     assert client.get("/receipts", headers=headers).json() == {"receipts of": "carol"}
@@ -49,6 +49,6 @@ def test_a_token_ends(
     assert_denied(client.get("/receipts", headers=headers), 401, reason="token.expired")
 
 
-def test_what_routes_ask_is_what_was_agreed(guard: Guard, assert_matrix: AssertMatrix) -> None:
-    """A route that is added, opened or locked changes a committed file, where a review sees it."""
+def test_the_routes_require_what_was_agreed(guard: Guard, assert_matrix: AssertMatrix) -> None:
+    """A route that is added, opened or locked changes a committed file, so a reviewer sees it."""
     assert_matrix(app_behind(guard), guard, "routes.txt")

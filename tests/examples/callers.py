@@ -1,4 +1,4 @@
-"""Who calls the examples: people with passwords, and with tokens that are good by the real clock."""
+"""The users of the examples: password hashes, tokens that are valid by the real clock, and the recorded decisions."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ PARTNER_KEY = public_pem(rsa_key(2048, 1)).decode()
 
 @cache
 def hash_of(password: str) -> str:
-    """As ``htpasswd -B`` writes it, at the least cost."""
+    """The bcrypt hash of this password, at the lowest cost."""
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
 
 
 def bearer(*roles: str, which: int = 0, **changes: Any) -> Mapping[str, str]:
-    """A field with a token for somebody who has these roles; ``which`` chooses the key that signs it."""
+    """A header with a token of a user with these roles; ``which`` selects the key that signs it."""
     now = time.time()
-    good = {"iat": now - 60, "exp": now + 600, "roles": list(roles), **changes}
-    return {"Authorization": f"Bearer {mint(rsa_key(2048, which), **good)}"}
+    claims = {"iat": now - 60, "exp": now + 600, "roles": list(roles), **changes}
+    return {"Authorization": f"Bearer {mint(rsa_key(2048, which), **claims)}"}
 
 
-def told(caplog: pytest.LogCaptureFixture, *facts: str) -> list[tuple[Any, ...]]:
-    """These facts of each record of a decision, in order; what is told of the app itself is none."""
+def recorded(caplog: pytest.LogCaptureFixture, *facts: str) -> list[tuple[Any, ...]]:
+    """The values of these facts in each decision record, in order. Other log lines are ignored."""
     records = [vars(record) for record in caplog.records if hasattr(record, "authguard.reason")]
     return [tuple(record[f"authguard.{fact}"] for fact in facts) for record in records]
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> list[str | None]:
-    """The reasons, in order; None for what was granted."""
-    return [reason for (reason,) in told(caplog, "reason")]
+    """The reasons of the decision records, in order; None for a granted request."""
+    return [reason for (reason,) in recorded(caplog, "reason")]

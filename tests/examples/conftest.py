@@ -1,4 +1,4 @@
-"""Examples are read as a user starts them: with settings in the environment, and once for each test."""
+"""Fixtures that import an example as a user starts it: with its settings in the environment, and new for each test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SETTINGS = (
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """``start("quickstart", LEEWAY="0")``: the example's module, imported with these settings and no other."""
+    """``start("quickstart", LEEWAY="0")`` imports the example with these settings and no others."""
     level = logging.getLogger("authguard").level
 
     def run(name: str, **settings: str) -> ModuleType:
@@ -49,12 +49,12 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 @pytest.fixture
 def example(start: Start) -> ModuleType:
-    """The example's module."""
+    """The module of the signed webhook."""
     return start("signed_webhook", WEBHOOK_SECRET=SECRET.decode())
 
 
 @pytest.fixture
 def webhook_client(example: ModuleType, caplog: pytest.LogCaptureFixture) -> TestClient:
-    """A client of an app that takes the shop's webhooks of at most 64 octets; records are kept, of grants too."""
+    """A client of an app that accepts webhooks of at most 64 bytes. Grants are recorded too."""
     caplog.set_level(logging.DEBUG, "authguard")
     return TestClient(app_behind(example.Webhook("shop", SECRET, limit=64)))

@@ -1,4 +1,4 @@
-"""The app of the example finds the keys of a certified OpenID provider by its name, and the roles where they are."""
+"""The discovery example, with a certified OpenID provider."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ def _client(start: Start, provider: Provider) -> Iterator[TestClient]:
 
 
 def bearer(token: str) -> Mapping[str, str]:
-    """The field that carries it."""
+    """A header with this token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_whom_the_provider_knows_is_in(client: TestClient, provider: Provider, algorithm: str) -> None:
-    """Whichever of its keys signed."""
+def test_tokens_of_the_provider_are_accepted(client: TestClient, provider: Provider, algorithm: str) -> None:
+    """The example accepts tokens signed by each of the provider's keys."""
     response = client.get("/orders", headers=bearer(provider.token(algorithm)))
 
     assert (response.status_code, response.json()) == (200, {"orders of": f"batch-{algorithm}"})
 
 
-def test_the_roles_of_the_realm_open_what_asks_for_them(
+def test_the_roles_of_the_realm_are_used(
     client: TestClient, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Alice has both roles by ``realm_access``; a machine has neither."""
+    """The user alice has both roles through ``realm_access``; a machine token has no role."""
     alice, machine = bearer(provider.person().token()), bearer(provider.token())
 
     refunded = client.post("/orders/5/refund", headers=alice)
     statuses = [client.post("/orders/5/refund", headers=machine).status_code]
-    statuses += [client.get("/admin/keys", headers=who).status_code for who in (alice, machine)]
+    statuses += [client.get("/admin/keys", headers=headers).status_code for headers in (alice, machine)]
 
     assert refunded.json() == {"refunded": 5, "by": "alice"}
     assert statuses == [403, 200, 403]
     assert reasons(caplog) == ["role.missing"] * 2
 
 
-def test_its_health_tells_of_the_keys(client: TestClient, provider: Provider) -> None:
-    """Of all four, fetched once."""
-    (told,) = client.get("/admin/keys", headers=bearer(provider.person().token())).json()
+def test_health_describes_the_keys(client: TestClient, provider: Provider) -> None:
+    """All four keys were fetched with one request."""
+    (health,) = client.get("/admin/keys", headers=bearer(provider.person().token())).json()
 
-    assert (told["source"], told["keys"], told["fetches"], told["last_error"]) == (provider.url, 4, 1, None)
+    assert (health["source"], health["keys"], health["fetches"], health["last_error"]) == (provider.url, 4, 1, None)
 
 
 def test_the_app_starts_and_is_up_while_the_provider_is_down(start: Start, provider: Provider) -> None:
-    """What needs a key is 503 until then, and nothing else is."""
+    """Until the provider is back, only requests that need a key get a 503."""
     token = provider.token()
     with provider.down():
         app = start("discovery", ISSUER=provider.url).app
@@ -74,7 +74,7 @@ def test_the_app_starts_and_is_up_while_the_provider_is_down(start: Start, provi
     assert statuses == [200, 503]
 
 
-def test_keys_come_over_https_from_anywhere_else(start: Start) -> None:
-    """Over http anybody on the way could put in keys of his own, and the app is not built."""
+def test_a_provider_without_https_is_refused(start: Start) -> None:
+    """Over http, an attacker on the network could replace the keys, so building the app fails."""
     with pytest.raises(ConfigurationError, match="use https"):
         start("discovery", ISSUER="http://login.example/realms/shop")

@@ -1,4 +1,4 @@
-"""The Basic example: real files, real hashes, a client that knows nothing of us."""
+"""The Basic example, with real files, real hashes and httpx as an independent client."""
 
 from __future__ import annotations
 
@@ -23,29 +23,30 @@ def _client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     return TestClient(runpy.run_path("examples/htpasswd.py")["app"])
 
 
-def test_who_is_in_the_file_gets_in(client: TestClient) -> None:
-    """Names and passwords in UTF-8 too, with a colon in the password."""
+def test_users_in_the_file_are_let_in(client: TestClient) -> None:
+    """Names and passwords may be UTF-8, and a password may contain a colon."""
     assert client.get("/orders", auth=ALICE).json() == {"orders of": "alice"}
     assert client.get("/orders", auth=IN_UTF_8).json() == {"orders of": "jürgen"}
 
 
 def test_a_role_comes_from_the_group_file(client: TestClient) -> None:
-    """Who has none is known, and not allowed."""
-    answers = [client.get("/admin/users", auth=ALICE), client.get("/admin/users", auth=IN_UTF_8)]
+    """A user without the role gets a 403."""
+    responses = [client.get("/admin/users", auth=ALICE), client.get("/admin/users", auth=IN_UTF_8)]
 
-    assert [answer.status_code for answer in answers] == [200, 403]
+    assert [response.status_code for response in responses] == [200, 403]
 
 
-def test_who_is_not_gets_one_challenge_whatever_the_cause(client: TestClient) -> None:
-    """7617-1: a realm and the charset, and nothing that tells a name from a password."""
-    answers = [client.get("/orders"), *(client.get("/orders", auth=who) for who in (("alice", "x"), ("eve", "x")))]
+def test_every_401_has_the_same_challenge(client: TestClient) -> None:
+    """7617-1: it has a realm and a charset, and does not tell whether the name or the password was wrong."""
+    logins = (("alice", "x"), ("eve", "x"))
+    responses = [client.get("/orders"), *(client.get("/orders", auth=login) for login in logins)]
 
-    assert {answer.status_code for answer in answers} == {401}
-    assert {answer.headers["www-authenticate"] for answer in answers} == {'Basic realm="orders", charset="UTF-8"'}
+    assert {response.status_code for response in responses} == {401}
+    assert {response.headers["www-authenticate"] for response in responses} == {'Basic realm="orders", charset="UTF-8"'}
 
 
 def test_another_site_cannot_make_a_browser_order(client: TestClient) -> None:
-    """403 where the browser says that it was another site; without its word it is no browser."""
+    """A POST that a browser reports as cross-site gets a 403; a client that is not a browser reports nothing."""
     foreign = client.post("/orders", auth=ALICE, headers={"sec-fetch-site": "cross-site"})
 
     assert (foreign.status_code, client.post("/orders", auth=ALICE).status_code) == (403, 200)

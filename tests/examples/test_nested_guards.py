@@ -1,11 +1,11 @@
-"""Guards inside guards: each issuer's tokens open its own part, and no guard opens what another closes."""
+"""The nested guards example: each issuer has its own part, and no guard opens what another one closes."""
 
 from __future__ import annotations
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.examples.callers import PARTNER_KEY, PUBLIC_KEY, bearer, reasons, told
+from tests.examples.callers import PARTNER_KEY, PUBLIC_KEY, bearer, reasons, recorded
 from tests.examples.conftest import Start
 
 OUR_REALM, THEIR_REALM = 'Bearer realm="https://login.example/"', 'Bearer realm="https://partner.example/"'
@@ -14,12 +14,12 @@ PARTNER = "https://partner.example/"
 
 @pytest.fixture
 def client(start: Start) -> TestClient:
-    """A client of the whole app."""
+    """A test client of the whole app."""
     return TestClient(start("nested_guards", ISSUER_PUBLIC_KEY=PUBLIC_KEY, PARTNER_PUBLIC_KEY=PARTNER_KEY).app)
 
 
-def test_each_issuer_opens_its_own_part(client: TestClient) -> None:
-    """And is 401 in the other's, with that part's challenge."""
+def test_tokens_are_accepted_only_in_their_own_part(client: TestClient) -> None:
+    """In the other part they get a 401 with the challenge of that part."""
     own, partners = bearer("staff", "admin"), bearer("staff", "admin", which=1, iss=PARTNER)
 
     assert client.get("/orders", headers=own).json() == {"orders of": "alice"}
@@ -36,7 +36,7 @@ def test_each_issuer_opens_its_own_part(client: TestClient) -> None:
 def test_a_key_signs_for_its_own_issuer_alone(
     client: TestClient, caplog: pytest.LogCaptureFixture, which: int, issuer: str
 ) -> None:
-    """The partner cannot sign in our name, nor we in the partner's."""
+    """The partner cannot sign tokens of our issuer, and we cannot sign tokens of the partner."""
     forged = bearer("staff", which=which, iss=issuer)
 
     answers = [client.get(path, headers=forged) for path in ("/orders", "/partner/orders", "/staff/status")]
@@ -61,7 +61,7 @@ def test_a_key_signs_for_its_own_issuer_alone(
     ],
 )
 def test_public_outside_is_closed_inside(client: TestClient, path: str, status: int, challenge: str | None) -> None:
-    """The outer row hands over to the inner guard, which closes all that it does not open itself."""
+    """The outer rule is PUBLIC, but the inner guard closes everything that it does not open itself."""
     response = client.get(path, follow_redirects=False)
 
     assert (response.status_code, response.headers.get("www-authenticate")) == (status, challenge)
@@ -72,22 +72,22 @@ def test_public_outside_is_closed_inside(client: TestClient, path: str, status: 
     [((), [200, 403]), (("admin",), [200, 403]), (("staff",), [200, 403]), (("staff", "admin"), [200, 200])],
 )
 def test_a_mount_tightens(client: TestClient, roles: tuple[str, ...], statuses: list[int]) -> None:
-    """The inner PUBLIC takes any token of ours; all else there takes staff too, and the lock admin."""
+    """Behind the inner PUBLIC any of our tokens is enough; everything else needs staff, and the audit admin too."""
     assert [
         client.get(path, headers=bearer(*roles)).status_code for path in ("/staff/status", "/staff/audit")
     ] == statuses
 
 
-def test_the_inner_guard_tells_what_was_missing(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """One record a denial, with the role that this part asks for."""
+def test_the_inner_guard_records_the_missing_role(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Each denial is one record, with the role that this part requires."""
     client.get("/staff/audit", headers=bearer("admin"))
     client.get("/staff/audit", headers=bearer("staff"))
 
-    assert told(caplog, "reason", "missing") == [("role.missing", ("staff",)), ("role.missing", ("admin",))]
+    assert recorded(caplog, "reason", "missing") == [("role.missing", ("staff",)), ("role.missing", ("admin",))]
 
 
-def test_two_tokens_are_not_one_for_each_guard(client: TestClient) -> None:
-    """Who sends both is refused, and not served by whichever guard finds its own."""
+def test_a_request_with_two_tokens_is_refused(client: TestClient) -> None:
+    """It is not accepted by the guard that finds a matching token among them."""
     fields = [*bearer("staff").items(), *bearer("staff", which=1, iss=PARTNER).items()]
 
     assert [client.get(path, headers=fields).status_code for path in ("/orders", "/partner/orders")] == [400, 400]

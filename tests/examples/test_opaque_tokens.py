@@ -1,4 +1,4 @@
-"""Opaque tokens beside JWTs, with a server that is really asked."""
+"""The example with opaque tokens and JWTs, with a real introspection server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOOD = "2YotnFZFEjr1zCsicMWpAA"
 
 
 class Login(HTTPServer):
-    """An introspection endpoint (RFC 7662) that knows the token of ``GOOD`` until it is revoked."""
+    """An introspection endpoint (RFC 7662) that knows the token ``GOOD`` until it is revoked."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Endpoint)
@@ -49,13 +49,13 @@ class _Endpoint(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the library's
-        """Nothing: what it would print is no test's business."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named by the library
+        """Log nothing, to keep the output of the tests clean."""
 
 
 @pytest.fixture
 def login() -> Iterator[Login]:
-    """The server."""
+    """A running introspection server."""
     with Login() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -66,24 +66,24 @@ def login() -> Iterator[Login]:
 
 @pytest.fixture
 def example(start: Start, login: Login) -> ModuleType:
-    """The example, which asks that server."""
+    """The example, configured for this server."""
     url = f"http://127.0.0.1:{login.server_port}/introspect"
     return start("opaque_tokens", INTROSPECTION_URL=url, CLIENT_SECRET="s:3cret", ISSUER_PUBLIC_KEY=PUBLIC_KEY)
 
 
 @pytest.fixture
 def client(example: ModuleType) -> TestClient:
-    """A client of the orders."""
+    """A test client of the example."""
     return TestClient(example.app)
 
 
 def opaque(token: str = GOOD) -> dict[str, str]:
-    """A field with an opaque token."""
+    """A header with an opaque token."""
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_both_kinds_get_in(client: TestClient, login: Login) -> None:
-    """The server is asked about the opaque one alone, once, and knows who asks."""
+def test_both_kinds_of_tokens_are_accepted(client: TestClient, login: Login) -> None:
+    """Only the opaque token is sent to the server, once, and with the credentials of the client."""
     jwt = bearer(iss="https://login.example/", scope="read", sub="bob")
 
     assert client.get("/orders", headers=opaque()).json() == {"orders of": "alice", "by": "web"}
@@ -92,41 +92,41 @@ def test_both_kinds_get_in(client: TestClient, login: Login) -> None:
     assert login.asked == [("orders:s%3A3cret", GOOD)]
 
 
-def test_what_the_server_does_not_know_is_refused(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """As an invalid token, which is what a client is told to throw away."""
-    answer = client.get("/orders", headers=opaque("unknown"))
+def test_a_token_unknown_to_the_server_is_refused(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The error is ``invalid_token``, so the client discards the token."""
+    response = client.get("/orders", headers=opaque("unknown"))
 
-    assert (answer.status_code, reasons(caplog)) == (401, ["token.inactive"])
-    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+    assert (response.status_code, reasons(caplog)) == (401, ["token.inactive"])
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
 
 
-def test_an_outage_of_the_server_throws_no_token_away(
+def test_an_outage_of_the_server_invalidates_no_token(
     client: TestClient, login: Login, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """503, and when to come again; who was let in a moment ago still is."""
+    """The response is a 503 with ``Retry-After``. A token that was checked a moment ago is still accepted."""
     client.get("/orders", headers=opaque())
     login.status = 500
 
-    answer = client.get("/orders", headers=opaque("another"))
+    response = client.get("/orders", headers=opaque("another"))
 
-    assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
-    assert "www-authenticate" not in answer.headers
+    assert (response.status_code, "retry-after" in response.headers) == (503, True)
+    assert "www-authenticate" not in response.headers
     assert client.get("/orders", headers=opaque()).status_code == 200
     assert reasons(caplog) == ["introspection.unavailable"]
 
 
 def test_roles_come_from_the_server_too(client: TestClient, login: Login) -> None:
-    """And its health is for admins."""
+    """Only an admin may see the health of the server."""
     login.active["root"] = {"sub": "root", "roles": ["admin"]}
 
     assert client.get("/admin/server", headers=opaque()).status_code == 403
-    told = client.get("/admin/server", headers=opaque("root")).json()
+    health = client.get("/admin/server", headers=opaque("root")).json()
 
-    assert (told["asked"], told["open"], told["last_error"]) == (2, False, None)
+    assert (health["asked"], health["open"], health["last_error"]) == (2, False, None)
 
 
-def test_under_a_lifespan_it_is_the_same(example: ModuleType, login: Login) -> None:
-    """Connections are kept then, and closed with the app."""
+def test_the_example_works_under_a_lifespan_too(example: ModuleType, login: Login) -> None:
+    """Connections are then kept open, and closed with the app."""
     with TestClient(example.app) as client:
         assert [client.get("/orders", headers=opaque(token)).status_code for token in (GOOD, "x", "y")] == [
             200,

@@ -1,4 +1,4 @@
-"""Optional login: nobody is let by, somebody is known, and what is no good is refused."""
+"""The optional login example: without credentials a visit is anonymous, and wrong credentials are refused."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ CHALLENGE = 'Basic realm="shop", charset="UTF-8"'
 
 @pytest.fixture
 def client(start: Start) -> TestClient:
-    """A client of the shop."""
+    """A test client of the example."""
     return TestClient(start("optional_login", ALICE_HASH=hash_of(ALICE[1])).app)
 
 
-def test_who_presents_nothing_is_anonymous(client: TestClient) -> None:
-    """The endpoint gets None, and the price is everybody's."""
+def test_a_visitor_without_credentials_is_anonymous(client: TestClient) -> None:
+    """The endpoint gets None, and the price is the normal one."""
     assert client.get("/products/tea").json() == {"product": "tea", "price": 1000, "for": None}
 
 
-def test_who_logs_in_is_known(client: TestClient) -> None:
-    """The same path, with the price of a member."""
+def test_a_member_gets_the_price_of_members(client: TestClient) -> None:
+    """The same path has another price for a member who logs in."""
     assert client.get("/products/tea", auth=ALICE).json() == {"product": "tea", "price": 900, "for": "alice"}
 
 
@@ -37,10 +37,10 @@ def test_who_logs_in_is_known(client: TestClient) -> None:
         ("Bearer YWxpY2U6eA==", "scheme.unsupported"),
     ],
 )
-def test_what_is_no_good_is_not_anonymous(
+def test_wrong_credentials_are_not_anonymous(
     client: TestClient, caplog: pytest.LogCaptureFixture, field: str, reason: str
 ) -> None:
-    """401 with a challenge: who mistyped a password is told, and does not shop on as a stranger."""
+    """A user who mistypes the password gets a 401 with a challenge, and does not silently become anonymous."""
     response = client.get("/products/tea", headers={"Authorization": field})
 
     assert (response.status_code, response.headers["www-authenticate"]) == (401, CHALLENGE)
@@ -48,7 +48,7 @@ def test_what_is_no_good_is_not_anonymous(
 
 
 def test_two_sets_of_credentials_are_refused(client: TestClient) -> None:
-    """400: a proxy and the app could each go by another one."""
+    """The response is a 400, because a proxy and the app could each use another set."""
     good = client.build_request("GET", "/products/tea").headers
     fields = [("Authorization", "Basic YWxpY2U6eA=="), ("Authorization", "Basic ZXZlOng=")]
 
@@ -68,18 +68,18 @@ def test_two_sets_of_credentials_are_refused(client: TestClient) -> None:
         ("/products/tea%0a", 400),
     ],
 )
-def test_nothing_beside_the_pattern_is_open(client: TestClient, path: str, status: int) -> None:
-    """The pattern is one segment below /products: neither more, nor another spelling, nor a way round."""
+def test_only_the_pattern_is_open(client: TestClient, path: str, status: int) -> None:
+    """The pattern matches one segment below /products, and no other depth or spelling."""
     assert client.get(path).status_code == status
 
 
-def test_public_asks_nothing(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """On PUBLIC a wrong password is not even read; the basket takes the right one."""
+def test_public_ignores_credentials(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """On a PUBLIC path a wrong password is not even read. The basket needs the right one."""
     assert client.get("/health", auth=("alice", "x")).status_code == 200
     assert client.get("/basket", auth=ALICE).json() == {"basket of": "alice"}
     assert reasons(caplog) == []
 
 
-def test_what_is_not_for_sale_is_404(client: TestClient) -> None:
-    """The app's own answers pass."""
+def test_an_unknown_product_is_404(client: TestClient) -> None:
+    """Responses of the app itself pass unchanged."""
     assert client.get("/products/gold").status_code == 404

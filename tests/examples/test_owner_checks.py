@@ -1,22 +1,22 @@
-"""Owners: what is theirs is theirs by every spelling, and what is not there looks like what is somebody else's."""
+"""The ownership example: no spelling of a path reaches another user's files, and nobody can probe for orders."""
 
 from __future__ import annotations
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.examples.callers import PUBLIC_KEY, bearer, reasons, told
+from tests.examples.callers import PUBLIC_KEY, bearer, reasons, recorded
 from tests.examples.conftest import Start
 
 
 @pytest.fixture
 def client(start: Start) -> TestClient:
-    """A client of the orders."""
+    """A test client of the example."""
     return TestClient(start("owner_checks", ISSUER_PUBLIC_KEY=PUBLIC_KEY).app)
 
 
-def test_an_owner_gets_in(client: TestClient) -> None:
-    """By the path, and by what the database says."""
+def test_an_owner_is_let_in(client: TestClient) -> None:
+    """The rule compares the path, and the endpoint asks the database."""
     assert client.get("/users/alice/files/a.txt", headers=bearer()).json() == {"file": "a.txt", "of": "alice"}
     assert client.get("/orders/5", headers=bearer()).json() == {"order": 5, "of": "alice"}
 
@@ -35,31 +35,31 @@ def test_an_owner_gets_in(client: TestClient) -> None:
         ("/users/alice%00/files/a.txt", 400),
     ],
 )
-def test_no_spelling_reaches_anothers_files(client: TestClient, path: str, status: int) -> None:
-    """What the rule compares is what the router reads, or the path is refused."""
+def test_no_spelling_reaches_the_files_of_another_user(client: TestClient, path: str, status: int) -> None:
+    """The rule compares what the router matches. An ambiguous path is refused."""
     assert client.get(path, headers=bearer()).status_code == status
 
 
-def test_the_check_is_named_in_the_record(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """With who asked, and proved it."""
+def test_the_record_names_the_predicate(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """It also names the authenticated subject."""
     client.get("/users/bob/files/a.txt", headers=bearer("support"))
 
-    facts = told(caplog, "reason", "missing", "subject", "subject_proven")
+    facts = recorded(caplog, "reason", "missing", "subject", "subject_proven")
     assert facts == [("check.refused", ("owner",), "alice", True)]
 
 
-def test_an_endpoints_own_denial_is_told_like_the_guards(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Its reason and facts are in the record, and not in the answer."""
+def test_a_denial_by_an_endpoint_is_recorded_too(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Its reason and facts are in the record, but not in the response."""
     response = client.get("/orders/6", headers=bearer())
 
     assert response.status_code == 403
     assert response.headers["www-authenticate"].startswith('Bearer realm="orders"')
     assert "not_owner" not in response.text
-    assert told(caplog, "reason", "order") == [("order.not_owner", 6)]
+    assert recorded(caplog, "reason", "order") == [("order.not_owner", 6)]
 
 
 def test_nobody_can_count_the_orders(client: TestClient) -> None:
-    """The answers to an order of somebody else's and to one that is not there are one, but for the date."""
+    """An order of another user and a missing order get the same response."""
     others, missing = (client.get(f"/orders/{number}", headers=bearer()) for number in (6, 7))
 
     assert (others.status_code, others.headers, others.content) == (
@@ -70,17 +70,17 @@ def test_nobody_can_count_the_orders(client: TestClient) -> None:
 
 
 def test_support_sees_every_order(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """``allows`` asks without denying: what is not there is 404 to them, and nothing is recorded as refused."""
-    answers = [client.get(f"/orders/{number}", headers=bearer("support")) for number in (5, 6, 7)]
+    """For support a missing order is a 404. ``allows`` only checks, so no denial is recorded."""
+    responses = [client.get(f"/orders/{number}", headers=bearer("support")) for number in (5, 6, 7)]
 
-    assert [answer.status_code for answer in answers] == [200, 200, 404]
+    assert [response.status_code for response in responses] == [200, 200, 404]
     assert reasons(caplog) == []
 
 
-def test_the_anonymous_are_asked_who_they_are(client: TestClient) -> None:
-    """401 before any check, and before any look at the database."""
-    answers = [client.get(path) for path in ("/users/alice/files/a.txt", "/orders/5", "/orders/7")]
+def test_without_credentials_every_request_is_a_401(client: TestClient) -> None:
+    """The login is checked before the predicate and before the database is asked."""
+    responses = [client.get(path) for path in ("/users/alice/files/a.txt", "/orders/5", "/orders/7")]
 
-    assert {(answer.status_code, answer.headers["www-authenticate"]) for answer in answers} == {
+    assert {(response.status_code, response.headers["www-authenticate"]) for response in responses} == {
         (401, 'Bearer realm="orders"')
     }

@@ -1,4 +1,4 @@
-"""The quickstart does what its README says."""
+"""The quickstart does what the README says."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ BARE = 'Bearer realm="orders"'
 
 @pytest.fixture
 def client(start: Start) -> TestClient:
-    """A client of the quickstart, whose issuer has the key of ``mint``."""
+    """A test client of the quickstart, whose issuer has the key of ``mint``."""
     quickstart = start("quickstart", ISSUER_PUBLIC_KEY=public_pem(rsa_key()).decode())
     return TestClient(quickstart.app)
 
 
 def token(**changes: Any) -> Mapping[str, str]:
-    """A field with a token that is good by the real clock, which is the quickstart's."""
+    """A header with a token that is valid by the real clock."""
     now = time.time()
     return {"Authorization": f"Bearer {mint(**{'iat': now - 60, 'exp': now + 600, **changes})}"}
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The reasons of the records, in order."""
+    """The reasons of the decision records, in order."""
     return [vars(record)["authguard.reason"] for record in caplog.records if record.name == "authguard"]
 
 
-def test_health_is_open(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A rule says PUBLIC, and nothing is asked, verified or recorded."""
+def test_health_is_public(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Its rule is PUBLIC: nothing is verified, and nothing is recorded."""
     response = client.get("/health", headers={"Authorization": "Bearer nonsense"})
 
     assert (response.status_code, response.json()) == (200, {"status": "up"})
@@ -42,8 +42,8 @@ def test_health_is_open(client: TestClient, caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.mark.parametrize("path", ["/orders", "/admin/users", "/docs", "/openapi.json", "/nothing/here"])
-def test_all_else_is_closed(client: TestClient, caplog: pytest.LogCaptureFixture, path: str) -> None:
-    """What no rule opens is closed to who presents nothing: FastAPI's own pages too, and paths that do not exist."""
+def test_everything_else_is_closed(client: TestClient, caplog: pytest.LogCaptureFixture, path: str) -> None:
+    """Without credentials every other path is a 401, including FastAPI's own pages and paths that do not exist."""
     response = client.get(path)
 
     assert response.status_code == 401
@@ -51,22 +51,22 @@ def test_all_else_is_closed(client: TestClient, caplog: pytest.LogCaptureFixture
     assert reasons(caplog) == ["credentials.missing"]
 
 
-def test_a_good_token_tells_who_is_asking(client: TestClient) -> None:
-    """The app finds the principal in `request.user`."""
+def test_the_app_gets_the_principal_of_a_valid_token(client: TestClient) -> None:
+    """``CurrentPrincipal`` is the user of the token."""
     response = client.get("/orders", headers=token(sub="bob", roles=[]))
 
     assert (response.status_code, response.json()) == (200, {"orders of": "bob"})
 
 
-def test_the_role_opens_the_corner(client: TestClient) -> None:
-    """Who has the role gets in."""
+def test_the_role_opens_the_admin_pages(client: TestClient) -> None:
+    """A user with the role admin is let in."""
     response = client.get("/admin/users", headers=token())
 
     assert (response.status_code, response.json()) == (200, {"users": ["alice", "bob"], "asked by": ["alice"]})
 
 
 def test_without_the_role_it_is_403(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Authenticated and not allowed is 403, and the record names the role."""
+    """The user is authenticated but not allowed, and the record names the missing role."""
     response = client.get("/admin/users", headers=token(sub="bob", roles=["cashier"]))
 
     assert response.status_code == 403
@@ -77,7 +77,7 @@ def test_without_the_role_it_is_403(client: TestClient, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize(("leeway", "status"), [("0", 401), ("60", 200), (None, 200)])
 def test_the_leeway_is_a_setting(start: Start, leeway: str | None, status: int) -> None:
-    """LEEWAY is what the guard grants to other clocks; without it that is a minute."""
+    """LEEWAY is the tolerance for other clocks, in seconds; the default is a minute."""
     settings = {"ISSUER_PUBLIC_KEY": public_pem(rsa_key()).decode()}
     client = TestClient(start("quickstart", **settings, **({} if leeway is None else {"LEEWAY": leeway})).app)
 
@@ -87,10 +87,10 @@ def test_the_leeway_is_a_setting(start: Start, leeway: str | None, status: int) 
 
 
 @pytest.mark.parametrize(("settings", "levels"), [({}, []), ({"LOG_LEVEL": "DEBUG"}, ["DEBUG"])])
-def test_grants_are_told_where_one_asks_for_them(
+def test_grants_are_logged_at_debug(
     start: Start, caplog: pytest.LogCaptureFixture, settings: dict[str, str], levels: list[str]
 ) -> None:
-    """LOG_LEVEL is that of the records, INFO without it; what is granted is told at DEBUG."""
+    """The default LOG_LEVEL is INFO, which hides them."""
     client = TestClient(start("quickstart", ISSUER_PUBLIC_KEY=public_pem(rsa_key()).decode(), **settings).app)
 
     client.get("/orders", headers=token())
@@ -99,6 +99,6 @@ def test_grants_are_told_where_one_asks_for_them(
 
 
 def test_without_a_key_it_does_not_start(start: Start) -> None:
-    """There is no key to fall back on."""
+    """There is no default key."""
     with pytest.raises(KeyError, match="ISSUER_PUBLIC_KEY"):
         start("quickstart")

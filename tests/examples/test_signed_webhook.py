@@ -1,4 +1,4 @@
-"""The seam for a scheme of one's own, driven through the example that proves it."""
+"""The example of a custom scheme: a signed webhook."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tests.support.clock import NOW
 
 
 def test_it_is_under_sixty_lines(example: ModuleType) -> None:
-    """What the README says of its length holds."""
+    """The README says so."""
     assert len(Path(str(example.__file__)).read_text("utf-8").splitlines()) < 60
 
 
-def test_the_app_takes_what_the_shop_signed(example: ModuleType) -> None:
-    """The example's own app, by the real clock, reads the event that the scheme has read before it."""
+def test_the_app_accepts_what_the_shop_signed(example: ModuleType) -> None:
+    """The example's own app, with the real clock, can read the body after the scheme has read it."""
     fields = {"X-Signature": signature(at=time.time()), "Content-Type": "application/json"}
 
     response = TestClient(example.app).post("/payments", content=BODY, headers=fields)
 
-    assert (response.status_code, response.json()) == (200, {"taken": "order-5"})
+    assert (response.status_code, response.json()) == (200, {"accepted": "order-5"})
 
 
-def test_what_is_signed_is_the_shops(webhook_client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_signed_request_is_the_shops(webhook_client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     """The principal is the sender, and the app receives the body unchanged."""
     response = webhook_client.post("/hook", content=BODY, headers={"X-Signature": signature()})
 
@@ -38,8 +38,8 @@ def test_what_is_signed_is_the_shops(webhook_client: TestClient, caplog: pytest.
     assert reasons(caplog) == [None]
 
 
-def test_nothing_presented(webhook_client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A message without a signature gets the challenge, and the guard's own reason."""
+def test_a_message_without_a_signature_is_refused(webhook_client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """It gets the challenge, and the guard's own reason."""
     response = webhook_client.post("/hook", content=BODY)
 
     assert response.status_code == 401
@@ -59,10 +59,10 @@ def test_nothing_presented(webhook_client: TestClient, caplog: pytest.LogCapture
     ],
     ids=["another secret", "two other secrets", "a body altered", "no body", "a time altered", "another text signed"],
 )
-def test_what_the_secret_did_not_sign(
+def test_a_wrong_signature_is_refused(
     webhook_client: TestClient, caplog: pytest.LogCaptureFixture, body: bytes, field: str
 ) -> None:
-    """The signature holds for this time, this body and this secret, or not at all."""
+    """A signature is valid only for this time, this body and this secret."""
     response = webhook_client.post("/hook", content=body, headers={"X-Signature": field})
 
     assert response.status_code == 401
@@ -71,8 +71,8 @@ def test_what_the_secret_did_not_sign(
 
 
 @pytest.mark.parametrize("secrets", [(SECRET, OTHER), (OTHER, SECRET), (OTHER, OTHER, OTHER, SECRET)])
-def test_one_signature_that_holds_is_enough(webhook_client: TestClient, secrets: Sequence[bytes]) -> None:
-    """A sender that changes its secret signs with both."""
+def test_one_valid_signature_is_enough(webhook_client: TestClient, secrets: Sequence[bytes]) -> None:
+    """A sender that changes its secret signs with the old one and the new one."""
     response = webhook_client.post("/hook", content=BODY, headers={"X-Signature": signature(secrets=secrets)})
 
     assert response.status_code == 200
@@ -99,8 +99,10 @@ def test_one_signature_that_holds_is_enough(webhook_client: TestClient, secrets:
         signature(secrets=[SECRET] * 5),
     ],
 )
-def test_what_is_no_signature(webhook_client: TestClient, caplog: pytest.LogCaptureFixture, field: str) -> None:
-    """The field has one form, and what is not of that form is not guessed at."""
+def test_a_malformed_signature_is_refused(
+    webhook_client: TestClient, caplog: pytest.LogCaptureFixture, field: str
+) -> None:
+    """The header has one format, and the scheme does not guess at anything else."""
     response = webhook_client.post("/hook", content=BODY, headers={"X-Signature": field})
 
     assert response.status_code == 401
@@ -108,7 +110,7 @@ def test_what_is_no_signature(webhook_client: TestClient, caplog: pytest.LogCapt
 
 
 def test_two_fields_are_ambiguous(webhook_client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A carrier only says what it finds; that two are too many is the guard's business."""
+    """The carrier returns both, and the guard refuses a request with two sets of credentials."""
     response = webhook_client.post(
         "/hook", content=BODY, headers=[("X-Signature", signature()), ("X-Signature", signature())]
     )
@@ -121,10 +123,8 @@ def test_two_fields_are_ambiguous(webhook_client: TestClient, caplog: pytest.Log
 @pytest.mark.parametrize(
     ("age", "status"), [(359, 200), (360, 401), (86_400 * 365, 401), (0, 200), (-60, 200), (-61, 401)]
 )
-def test_a_message_has_its_time(
-    webhook_client: TestClient, caplog: pytest.LogCaptureFixture, age: int, status: int
-) -> None:
-    """It is taken for five minutes, and a minute of leeway on either side; the record tells its age."""
+def test_a_message_expires(webhook_client: TestClient, caplog: pytest.LogCaptureFixture, age: int, status: int) -> None:
+    """It is accepted for five minutes, with a minute of leeway on both sides. The record has its age."""
     response = webhook_client.post("/hook", content=BODY, headers={"X-Signature": signature(at=NOW - age)})
 
     assert response.status_code == status
@@ -134,25 +134,27 @@ def test_a_message_has_its_time(
 
 @pytest.mark.parametrize("secret", [b"", SECRET[:31]])
 def test_a_short_secret_is_refused_while_building(example: ModuleType, secret: bytes) -> None:
-    """Fewer than 32 octets are no key for HMAC-SHA256 (RFC 7518 section 3.2)."""
-    with pytest.raises(ConfigurationError, match="secret: give at least 32 octets"):
+    """A key for HMAC-SHA256 needs at least 32 bytes (RFC 7518 section 3.2)."""
+    with pytest.raises(ConfigurationError, match="secret: must have at least 32 bytes"):
         example.Webhook("shop", secret)
 
 
 def test_without_a_secret_it_does_not_start(start: Start) -> None:
-    """There is no secret to fall back on."""
+    """There is no default secret."""
     with pytest.raises(KeyError, match="WEBHOOK_SECRET"):
         start("signed_webhook")
 
 
 @pytest.mark.parametrize("at", [NOW, NOW - 3600])
 @pytest.mark.parametrize("secrets", [(SECRET,), (OTHER,)])
-def test_no_record_holds_a_secret_or_a_signature(
+def test_no_record_contains_a_secret_or_a_signature(
     webhook_client: TestClient, caplog: pytest.LogCaptureFixture, secrets: Sequence[bytes], at: float
 ) -> None:
-    """Neither what was sent nor what it was held against is in a record, its facts or an answer."""
+    """Neither the signature nor the expected one appears in a record, its facts or a response."""
     response = webhook_client.post("/hook", content=BODY, headers={"X-Signature": signature(at=at, secrets=secrets)})
 
-    told = repr([vars(record) for record in caplog.records]) + response.text + repr(response.headers)
+    output = repr([vars(record) for record in caplog.records]) + response.text + repr(response.headers)
     assert len(reasons(caplog)) == 1
-    assert not [text for text in (SECRET.decode(), OTHER.decode(), v1(at=at), v1(at=at, secret=OTHER)) if text in told]
+    assert not [
+        text for text in (SECRET.decode(), OTHER.decode(), v1(at=at), v1(at=at, secret=OTHER)) if text in output
+    ]

@@ -1,4 +1,4 @@
-"""The signed webhook in an app: bodies in pieces, rules, and Bearer beside it."""
+"""The signed webhook in an app: bodies in chunks, rules, and Bearer as a second scheme."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.tokens import AUDIENCE, ISSUER, mint, public_pem, rsa_key
 async def ask(
     app: AuthGuardMiddleware, field: str, *received: Message, receive: Receive | None = None
 ) -> tuple[int, bytes]:
-    """The status and the body that the app answers with, when the server hands it these messages."""
+    """Pass these messages to the app, and return the status and the body of its response."""
     messages = list(received)
     sent: list[Message] = []
 
@@ -36,16 +36,16 @@ async def ask(
 
 
 def part(body: bytes, more: bool = True) -> Message:
-    """A message of a server."""
+    """A body message as a server sends it."""
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-@pytest.mark.parametrize(("octets", "status"), [(64, 200), (65, 413), (100_000, 413)])
-def test_a_body_has_its_limit(
-    webhook_client: TestClient, caplog: pytest.LogCaptureFixture, octets: int, status: int
+@pytest.mark.parametrize(("length", "status"), [(64, 200), (65, 413), (100_000, 413)])
+def test_a_body_over_the_limit_is_refused(
+    webhook_client: TestClient, caplog: pytest.LogCaptureFixture, length: int, status: int
 ) -> None:
-    """A larger body is 413, however well it is signed, and no challenge asks for another signature."""
-    body = b"x" * octets
+    """A larger body is a 413 without a challenge, even if it is signed correctly."""
+    body = b"x" * length
 
     response = webhook_client.post("/hook", content=body, headers={"X-Signature": signature(body)})
 
@@ -54,9 +54,9 @@ def test_a_body_has_its_limit(
     assert reasons(caplog) == [None if status == 200 else "body.too_large"]
 
 
-@pytest.mark.parametrize("pieces", [[BODY[:1], BODY[1:5], b"", BODY[5:]], [bytes([octet]) for octet in BODY]])
+@pytest.mark.parametrize("pieces", [[BODY[:1], BODY[1:5], b"", BODY[5:]], [bytes([byte]) for byte in BODY]])
 async def test_a_body_may_come_in_pieces(example: ModuleType, pieces: list[bytes]) -> None:
-    """What comes in chunks is signed and read as a whole."""
+    """The chunks are joined before the signature is checked and before the app reads the body."""
     app = app_behind(example.Webhook("shop", SECRET))
 
     answer = await ask(app, signature(), *map(part, pieces), part(b"", more=False))
@@ -65,7 +65,7 @@ async def test_a_body_may_come_in_pieces(example: ModuleType, pieces: list[bytes
 
 
 async def test_pieces_are_counted_together(example: ModuleType) -> None:
-    """A body without a stated length is refused as soon as it is over the limit, and the rest is not waited for."""
+    """A body without a Content-Length is refused as soon as it exceeds the limit; the rest is not read."""
     app = app_behind(example.Webhook("shop", SECRET, limit=10))
 
     status, _ = await ask(app, signature(), part(BODY[:8]), part(BODY[8:]))
@@ -73,8 +73,8 @@ async def test_pieces_are_counted_together(example: ModuleType) -> None:
     assert status == 413
 
 
-async def test_a_sender_that_leaves_signed_nothing(example: ModuleType) -> None:
-    """Half a body is none: the message is refused, and the app is not called."""
+async def test_an_incomplete_body_is_refused(example: ModuleType) -> None:
+    """If the sender disconnects, the request is refused and the app is not called."""
     app = app_behind(example.Webhook("shop", SECRET))
 
     status, body = await ask(app, signature(BODY[:5]), part(BODY[:5]), {"type": "http.disconnect"})
@@ -83,10 +83,8 @@ async def test_a_sender_that_leaves_signed_nothing(example: ModuleType) -> None:
     assert BODY[:5] not in body
 
 
-async def test_a_body_that_trickles_in_too_late_is_refused(
-    example: ModuleType, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A message that was in time when it began and is not when it ends is judged by the end."""
+async def test_a_body_that_arrives_too_slowly_is_refused(example: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+    """A message that expires while its body arrives is refused."""
     clock = ManualClock(NOW)
     guard = Guard(example.Webhook("shop", SECRET), clock=clock, monotonic=clock)
     app = AuthGuardMiddleware(Starlette(), guard=guard)
@@ -103,7 +101,7 @@ async def test_a_body_that_trickles_in_too_late_is_refused(
 
 
 def test_without_the_role_there_is_no_challenge(example: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
-    """Another signature would not give the shop a role, so a 403 asks for none."""
+    """Another signature would not give the shop a role, so the 403 has no challenge."""
     client = TestClient(app_behind(example.Webhook("shop", SECRET), rules=[Rule("/admin", role("admin"))]))
 
     response = client.post("/admin", content=BODY, headers={"X-Signature": signature()})
@@ -115,7 +113,7 @@ def test_without_the_role_there_is_no_challenge(example: ModuleType, caplog: pyt
 
 @pytest.fixture
 def both(example: ModuleType) -> TestClient:
-    """A client of an app that takes webhooks in one place, tokens in another, and either in all others."""
+    """A client of an app that accepts webhooks below one path, tokens below another, and both everywhere else."""
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=PEM(public_pem(rsa_key())))
     rules = [Rule("/hooks/**", via("webhook")), Rule("/orders/**", via("bearer"))]
     return TestClient(app_behind(Bearer(issuer, realm="orders"), example.Webhook("shop", SECRET), rules=rules))
@@ -129,8 +127,10 @@ def both(example: ModuleType) -> TestClient:
         ("/else", ['Bearer realm="orders"', CHALLENGE]),
     ],
 )
-def test_each_place_asks_for_what_it_takes(both: TestClient, path: str, challenges: list[str]) -> None:
-    """Beside Bearer it challenges where it is accepted, on a line of its own."""
+def test_each_path_challenges_for_the_schemes_that_it_accepts(
+    both: TestClient, path: str, challenges: list[str]
+) -> None:
+    """The challenge of the webhook is sent where the webhook is accepted, on its own header line."""
     response = both.post(path, content=BODY)
 
     assert response.status_code == 401
@@ -138,8 +138,10 @@ def test_each_place_asks_for_what_it_takes(both: TestClient, path: str, challeng
 
 
 @pytest.mark.parametrize(("path", "user"), [("/hooks/payments", "shop"), ("/orders/5", "alice"), ("/else", None)])
-def test_each_place_takes_its_own(both: TestClient, caplog: pytest.LogCaptureFixture, path: str, user: str) -> None:
-    """Of a token and a signature the one is judged that the route accepts; where it accepts both, two are too many."""
+def test_each_path_uses_the_credentials_that_it_accepts(
+    both: TestClient, caplog: pytest.LogCaptureFixture, path: str, user: str
+) -> None:
+    """Of a token and a signature, the accepted one is checked. If the path accepts both, the request is ambiguous."""
     fields = {"X-Signature": signature(), "Authorization": f"Bearer {mint()}"}
 
     response = both.post(path, content=BODY, headers=fields)
@@ -149,8 +151,8 @@ def test_each_place_takes_its_own(both: TestClient, caplog: pytest.LogCaptureFix
     assert reasons(caplog) == ([] if user else ["credentials.ambiguous"])
 
 
-def test_the_document_tells_where_the_signature_goes(example: ModuleType) -> None:
-    """In a field of its own, which Swagger UI can send; and that a body may be too large."""
+def test_the_openapi_document_describes_the_signature(example: ModuleType) -> None:
+    """It is an apiKey in a header, which Swagger UI can send. The responses include 413."""
     document = example.app.openapi()
     operation = document["paths"]["/payments"]["post"]
 

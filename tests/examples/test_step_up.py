@@ -1,4 +1,4 @@
-"""Step-up: what each door takes, and what a client is told that is not strong or fresh enough."""
+"""The step-up example: which login each route needs, and what the challenge says if the login is not enough."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ CHALLENGE = 'Bearer realm="bank", error="insufficient_user_authentication", '
 
 @pytest.fixture
 def client(start: Start) -> TestClient:
-    """A client of the bank."""
+    """A test client of the example."""
     return TestClient(start("step_up", ISSUER_PUBLIC_KEY=PUBLIC_KEY).app)
 
 
 def login(acr: str, ago: float, scope: str = "pay") -> Any:
-    """A token of such a login, so many seconds ago."""
+    """A header with a token from a login of this class, this many seconds ago."""
     return bearer(aud="bank", acr=acr, auth_time=time.time() - ago, scope=scope)
 
 
-def test_each_door_takes_its_login(client: TestClient) -> None:
-    """Any for a look, a second factor for a payment, a fresh one to close the account."""
-    asked = [("GET", "/balance"), ("POST", "/payments"), ("DELETE", "/account")]
+def test_each_route_needs_its_login(client: TestClient) -> None:
+    """Any login for the balance, a second factor for a payment, a recent one to close the account."""
+    requests = [("GET", "/balance"), ("POST", "/payments"), ("DELETE", "/account")]
     logins = [login("pwd", 9000), login("mfa", 9000), login("phr", 9000), login("phr", 60)]
 
-    statuses = [[client.request(*one, headers=fields).status_code for one in asked] for fields in logins]
+    statuses = [[client.request(*request, headers=headers).status_code for request in requests] for headers in logins]
 
     assert statuses == [[200, 401, 401], [200, 200, 401], [200, 200, 401], [200, 200, 200]]
 
 
-def test_a_client_is_told_what_to_ask_the_login_for(client: TestClient) -> None:
-    """RFC 9470 section 3: the classes, the age, and the scope that the same route asks."""
+def test_the_challenge_describes_the_required_login(client: TestClient) -> None:
+    """RFC 9470 section 3: it names the classes, the age, and the scope that the route requires."""
     paid = client.post("/payments", headers=login("pwd", 0))
     closed = client.delete("/account", headers=login("mfa", 9000))
 
@@ -44,11 +44,11 @@ def test_a_client_is_told_what_to_ask_the_login_for(client: TestClient) -> None:
     assert closed.headers["www-authenticate"] == CHALLENGE + 'acr_values="phr", max_age="300"'
 
 
-def test_a_scope_that_is_missing_is_another_matter(client: TestClient) -> None:
-    """403: logging in again would not help."""
+def test_a_missing_scope_is_a_403(client: TestClient) -> None:
+    """Logging in again would not help, so it is not a 401."""
     assert client.post("/payments", headers=login("pwd", 0, scope="read")).status_code == 403
 
 
-def test_who_presents_nothing_learns_what_the_route_asks(client: TestClient) -> None:
-    """The scope, and no error."""
+def test_without_a_token_the_challenge_names_the_scope(client: TestClient) -> None:
+    """The challenge has no error, because no token was wrong."""
     assert client.post("/payments").headers["www-authenticate"] == 'Bearer realm="bank", scope="pay"'

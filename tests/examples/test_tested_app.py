@@ -1,4 +1,4 @@
-"""The example's own tests pass, as a user runs them, and fail where the app changes what a route asks."""
+"""The tests of the example pass as a user runs them, and fail if the requirement of a route changes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ FOLDER = ROOT / "examples" / "tested_app"
 
 
 def run(folder: Path) -> tuple[int, str]:
-    """``pytest examples/tested_app`` there: the exit code, and what it tells."""
+    """Run ``pytest examples/tested_app`` in this folder; return the exit code and the output."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "examples/tested_app"]
     done = subprocess.run(command, cwd=folder, capture_output=True, check=False, text=True)
     return done.returncode, done.stdout
 
 
 def test_its_tests_pass() -> None:
-    """With the fixtures of the plug-in, which its conftest names."""
-    code, told = run(ROOT)
+    """They use the fixtures of the plug-in, which the conftest of the example names."""
+    code, output = run(ROOT)
 
-    assert (code, "5 passed" in told) == (0, True), told
+    assert (code, "5 passed" in output) == (0, True), output
 
 
 @pytest.mark.parametrize(
@@ -38,21 +38,23 @@ def test_its_tests_pass() -> None:
         ('"/refunds/**", role("manager")', '"/refunds/**", PUBLIC', "+POST /refunds/{number}: PUBLIC, lock AUTH"),
     ],
 )
-def test_a_changed_lock_fails_them(tmp_path: Path, old: str, new: str, shown: str) -> None:
-    """The matrix says which route asks something else now."""
+def test_they_fail_if_a_requirement_changes(tmp_path: Path, old: str, new: str, shown: str) -> None:
+    """The route matrix shows which route has another requirement now."""
     shutil.copytree(FOLDER, tmp_path / "examples" / "tested_app", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "examples" / "__init__.py").touch()
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\npythonpath = .\n")
     app = tmp_path / "examples" / "tested_app" / "app.py"
     app.write_text(app.read_text().replace(old, new))
 
-    code, told = run(tmp_path)
+    code, output = run(tmp_path)
 
-    assert (code, shown in told, "Where that is meant: pytest --authguard-update" in told) == (1, True, True), told
+    assert (code, shown in output, "If that is intended: pytest --authguard-update" in output) == (1, True, True), (
+        output
+    )
 
 
-def test_the_real_issuer_is_the_apps_own(start: Start) -> None:
-    """What the factory makes for production takes its tokens, and nobody acts there."""
+def test_the_production_app_uses_the_real_issuer(start: Start) -> None:
+    """``production()`` accepts the tokens of the real issuer, and nothing without a token."""
     client = TestClient(start("tested_app.app", ISSUER_PUBLIC_KEY=PUBLIC_KEY).production())
 
     assert client.get("/receipts").status_code == 401

@@ -1,4 +1,4 @@
-"""The sender of the signed webhook, and an app that takes what it sends."""
+"""The sender of the signed webhook, and an app that accepts it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ CHALLENGE = 'Webhook realm="shop"'
 
 
 def v1(body: bytes = BODY, at: float = NOW, secret: bytes = SECRET) -> str:
-    """A signature as the sender makes it."""
+    """The signature that the sender computes."""
     return hmac.new(secret, b"%d." % at + body, hashlib.sha256).hexdigest()
 
 
 def signature(body: bytes = BODY, at: float = NOW, secrets: Sequence[bytes] = (SECRET,)) -> str:
-    """A whole field."""
+    """The whole value of ``X-Signature``."""
     return ", ".join([f"t={int(at)}", *(f"v1={v1(body, at, secret)}" for secret in secrets)])
 
 
 async def echo(request: Request) -> Response:
-    """Says who is asking, and gives the body back as it came."""
+    """Return the body unchanged, and the subject in a header."""
     return PlainTextResponse(await request.body(), headers={"x-user": request.user.subject})
 
 
 def app_behind(*schemes: Scheme, rules: Sequence[Rule] = ()) -> AuthGuardMiddleware:
-    """An app that gives every body back, behind a guard whose clock stands at NOW."""
+    """An app that echoes every body, behind a guard whose clock always says NOW."""
     app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST"])])
     return AuthGuardMiddleware(app, guard=Guard(*schemes, rules=rules, clock=lambda: NOW))
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> list[str | None]:
-    """The reasons of the records, in order; None for what was granted."""
+    """The reasons of the decision records, in order; None for a granted request."""
     return [vars(record)["authguard.reason"] for record in caplog.records if record.name == "authguard"]

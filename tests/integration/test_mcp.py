@@ -142,7 +142,7 @@ async def test_a_client_that_knows_the_url_alone_gets_in(place: Place) -> None:
 
     answer = await said(place.url, "write_note", memory, browser, text="milk")
 
-    assert answer == ["this token may read, and not write"]
+    assert answer == ["this token may read notes, but not write them"]
     assert place.denied[0] == "credentials.missing"
     assert set(place.denied) == {"credentials.missing"}
     ((asked),) = place.login.asked
