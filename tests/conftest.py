@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.support.canary import Ears
+from tests.support.canary import LogRecorder
 
 CI = os.environ.get("CI") == "true"
 
@@ -18,7 +18,7 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if CI else "here")
 
 
-class NothingSkips:
+class FailOnSkip:
     """A test that does not run there proves nothing, and nobody reads the log of a green run: a skip is a failure, and
     an expected failure is one too, for it would be the way round this."""
 
@@ -46,9 +46,9 @@ class NothingSkips:
 
 
 @pytest.fixture
-def ears() -> Iterator[Ears]:
+def ears() -> Iterator[LogRecorder]:
     """All logging at DEBUG, for one test."""
-    handler, root = Ears(), logging.getLogger()
+    handler, root = LogRecorder(), logging.getLogger()
     before = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
@@ -59,4 +59,4 @@ def ears() -> Iterator[Ears]:
 
 def pytest_configure(config: pytest.Config) -> None:
     if CI:
-        config.pluginmanager.register(NothingSkips())
+        config.pluginmanager.register(FailOnSkip())

@@ -40,9 +40,9 @@ from authguard import (
     via,
 )
 from authguard.reasons import STORE_UNAVAILABLE
-from tests.support.asgi import Exchange, drive, fields, http
+from tests.support.asgi import Exchange, header_list, http_scope, run_app
 from tests.support.clock import NOW
-from tests.support.schemes.badge import TABLE, Badge, Plain
+from tests.support.schemes.badge import OUTCOMES, Badge, PlainBadge
 from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, public_pem
 
 BEARER, PLAIN, BADGE = 'Bearer realm="orders"', 'Plain realm="tests"', 'Badge realm="tests"'
@@ -66,7 +66,7 @@ RULES = [
 ]
 
 ODDS: dict[str, object] = {
-    **TABLE,
+    **OUTCOMES,
     "down": BackendUnavailable("no route to host", reason=STORE_UNAVAILABLE, retry_after=7),
     "sometime": BackendUnavailable(),
     "broken": ZeroDivisionError("s3cr3t"),
@@ -206,7 +206,7 @@ class World:
 
     def __init__(self, render: Render | None = None, **options: Any) -> None:
         issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=PEM(public_pem(ec_key())))
-        self.plain, self.badge = Plain("plain", ODDS), Badge("badge", ODDS)
+        self.plain, self.badge = PlainBadge("plain", ODDS), Badge("badge", ODDS)
         self.told: list[Record] = []
         self.reached: list[str | None] = []
         guard = Guard(
@@ -228,26 +228,26 @@ class World:
 
     async def ask(self, case: Case, method: str | None = None) -> Exchange:
         """The answer to a case."""
-        return await drive(self.app, sent(case, method or case.method))
+        return await run_app(self.app, sent(case, method or case.method))
 
 
 def sent(case: Case, method: str) -> Scope:
     """The scope of a case."""
-    headers = fields(case.sent)
+    headers = header_list(case.sent)
     match case.sent.split(" "):
         case [""]:
-            headers = fields()
+            headers = header_list()
         case ["token", kind]:
-            headers = fields(token(kind))
+            headers = header_list(token(kind))
         case ["forged"]:
-            headers = fields(forged())
+            headers = header_list(forged())
         case ["two"]:
-            headers = [*fields(token("admin")), (b"authorization", b"Badge alice")]
+            headers = [*header_list(token("admin")), (b"authorization", b"Badge alice")]
         case ["long"]:
-            headers = fields("Bearer " + "a" * 16 * 1024)
+            headers = header_list("Bearer " + "a" * 16 * 1024)
         case _:
             pass
-    return http(case.path, method, headers)
+    return http_scope(case.path, method, headers)
 
 
 @dataclass(frozen=True)
@@ -431,17 +431,17 @@ async def test_unknown_user_and_wrong_password_are_one_answer() -> None:
     """OWASP-1: status, headers and body are the same, and the log tells them apart."""
     unknown, wrong = Reason("user.unknown", 401), Reason("password.wrong", 401)
     told: list[Record] = []
-    scheme = Plain("basic", {"unknown": Rejected(unknown), "wrong": Rejected(wrong, "alice")})
+    scheme = PlainBadge("basic", {"unknown": Rejected(unknown), "wrong": Rejected(wrong, "alice")})
     guard = Guard(scheme, hooks=[told.append], log=False)
     app = AuthGuardMiddleware(World().app, guard=guard)
 
-    answers = [await drive(app, http(headers=fields(f"Basic {who}"))) for who in ("unknown", "wrong")]
+    answers = [await run_app(app, http_scope(headers=header_list(f"Basic {who}"))) for who in ("unknown", "wrong")]
 
     assert answers[0].sent == answers[1].sent
     assert [record.reason for record in told] == ["user.unknown", "password.wrong"]
 
 
-class Counting(Plain):
+class Counting(PlainBadge):
     """It counts how often it is asked what it wants."""
 
     asked = 0
@@ -457,7 +457,7 @@ async def test_a_scheme_that_explains_nothing_is_not_asked_why_somebody_may_not(
     scheme = Counting("plain")
     app = AuthGuardMiddleware(World().app, guard=Guard(scheme, rules=[Rule("/**", role("boss"))], log=False))
 
-    answer = await drive(app, http(headers=fields("Plain alice")))
+    answer = await run_app(app, http_scope(headers=header_list("Plain alice")))
 
     assert (answer.status, answer.lines(b"www-authenticate"), scheme.asked) == (403, [], 0)
 
@@ -476,7 +476,7 @@ async def test_a_scheme_may_have_several_challenges() -> None:
     """7616-2, 9110-6: each on a line of its own, in its order; what must be escaped is."""
     app = AuthGuardMiddleware(World().app, guard=Guard(TwoChallenges("digest"), Badge()))
 
-    answer = await drive(app, http())
+    answer = await run_app(app, http_scope())
 
     assert answer.lines(b"www-authenticate") == [
         'Digest realm="a \\"b\\" \\\\c", algorithm=A',
@@ -543,7 +543,7 @@ async def test_a_scheme_that_cannot_name_its_challenges_is_an_outage() -> None:
     told: list[Record] = []
     app = AuthGuardMiddleware(World().app, guard=Guard(Speechless(), hooks=[told.append], log=False))
 
-    answer = await drive(app, http())
+    answer = await run_app(app, http_scope())
 
     assert (answer.status, answer.lines(b"www-authenticate")) == (503, [])
     assert [(record.reason, record.facts["error"]) for record in told] == [("backend.failed", "builtins.LookupError")]

@@ -30,10 +30,10 @@ from authguard.schemes.bearer.scheme import Bearer
 from authguard.schemes.scheme import Carrier, Scheme
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
-from tests.support.asgi import Endpoint, drive, fields, http, websocket
-from tests.support.canary import CANARY, SIGNING_KEY, WEBHOOK_KEY, Ears, leaks
+from tests.support.asgi import RecordingApp, header_list, http_scope, run_app, websocket_scope
+from tests.support.canary import CANARY, SIGNING_KEY, WEBHOOK_KEY, LogRecorder, leaks
 from tests.support.clock import NOW
-from tests.support.schemes.badge import WRONG, Field
+from tests.support.schemes.badge import BADGE_WRONG, FieldCarrier
 from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, raw_token
 
 # --- A guard with all that can fail ----------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class Key(Scheme):
     """A scheme of a user's, that fails as its credentials bid it, with the canary in its hands."""
 
     name = "key"
-    carrier: Carrier = Field("key", b"x-key")
+    carrier: Carrier = FieldCarrier("key", b"x-key")
     reads_body = challenges_on_403 = reports_login_time = True
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
@@ -102,9 +102,11 @@ class Key(Scheme):
             "good": Accepted(Principal("alice", claims={"password": password})),
             "nonsense": password,
             "nobody": Accepted(password),  # type: ignore[arg-type]
-            "odd": Rejected(WRONG, facts={"octets": password.encode(), "scope": request, "error": KeyError(password)}),
+            "odd": Rejected(
+                BADGE_WRONG, facts={"octets": password.encode(), "scope": request, "error": KeyError(password)}
+            ),
         }
-        return cast("Outcome", outcomes.get(word, Rejected(WRONG)))
+        return cast("Outcome", outcomes.get(word, Rejected(BADGE_WRONG)))
 
     def _signature(self, body: bytes) -> bytes:
         return hmac.new(WEBHOOK_KEY.encode(), body, hashlib.sha256).hexdigest().encode()
@@ -153,7 +155,7 @@ async def _check_raises(request: AuthRequest, principal: Principal) -> Principal
 
 
 async def _check_refuses(request: AuthRequest, principal: Principal) -> Rejected:
-    return Rejected(WRONG, facts={"claims": principal.claims.keys(), "principal": principal})
+    return Rejected(BADGE_WRONG, facts={"claims": principal.claims.keys(), "principal": principal})
 
 
 def _hook_raises(record: Record) -> None:
@@ -254,20 +256,23 @@ def requests() -> Iterator[tuple[Scope, list[str]]]:
         field = authorization()
         secrets = [part for part in field.partition(" ")[2].split(".") if len(part) > 40]
         for path in paths if authorization is token else ["/"]:
-            yield http(path, "POST", fields(field, cookie=CANARY), query_string=query), secrets
+            yield http_scope(path, "POST", header_list(field, cookie=CANARY), query_string=query), secrets
     for word in KEYS:
         for path in paths if word == "good" else ["/"]:
-            yield http(path, "POST", fields(x_key=f"{word} {CANARY}"), query_string=query), []
-    both = [*fields(token()), *fields(basic())]
-    yield http(headers=both, query_string=query), []
-    yield http(headers=[*fields(token()), (b"x-key", CANARY.encode())], query_string=query), []
+            yield http_scope(path, "POST", header_list(x_key=f"{word} {CANARY}"), query_string=query), []
+    both = [*header_list(token()), *header_list(basic())]
+    yield http_scope(headers=both, query_string=query), []
+    yield http_scope(headers=[*header_list(token()), (b"x-key", CANARY.encode())], query_string=query), []
     offered: list[dict[str, Any]] = [{}, {"websocket.http.response": {}}]
     for extensions in offered:
-        yield websocket(headers=fields(x_key=f"lookup {CANARY}"), query_string=query, extensions=extensions), []
+        yield (
+            websocket_scope(headers=header_list(x_key=f"lookup {CANARY}"), query_string=query, extensions=extensions),
+            [],
+        )
 
 
 @pytest.mark.parametrize("name", GUARDS)
-async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None:
+async def test_no_secret_comes_out_whatever_fails(ears: LogRecorder, name: str) -> None:
     """Not in a message, an extra key or a traceback of the log, not in a record, an answer, or a repr of what the app
     finds: neither the secret nor eight characters of it, as they are, in Base64 or in hexadecimal.
     """
@@ -278,22 +283,22 @@ async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None
 
     for scope, secrets in requests():
         body = {"type": "http.request", "body": CANARY.encode(), "more_body": False}
-        answer = await drive(app, scope, body)
+        answer = await run_app(app, scope, body)
         statuses.add(answer.sent[0].get("status", 0))
-        told = [repr(answer.sent), *ears.heard, *(f"{record} {record!r} {record.extra()}" for record in SEEN)]
+        told = [repr(answer.sent), *ears.entries, *(f"{record} {record!r} {record.extra()}" for record in SEEN)]
         leaked += [(text, found) for text in told if (found := leaks(text, *secrets))]
-        ears.heard.clear()
+        ears.entries.clear()
         SEEN.clear()
 
     assert leaked == []
     assert 503 in statuses
 
 
-async def test_the_canary_is_heard_where_it_sings(ears: Ears) -> None:
+async def test_the_canary_is_heard_where_it_sings(ears: LogRecorder) -> None:
     """The test above could fail: whole, cut, and in Base64 after any beginning, the secret is found."""
     logging.getLogger("anybody").debug("%s", 1, extra={"password": CANARY[3:11]})
 
-    assert leaks("".join(ears.heard)) == [CANARY[3:11]]
+    assert leaks("".join(ears.entries)) == [CANARY[3:11]]
     assert all(leaks(base64.b64encode(f"{'x' * length}:{CANARY}".encode()).decode()) for length in range(6))
     assert leaks(token(), token().split(".")[1])
     assert leaks(CANARY.encode().hex())
@@ -302,10 +307,10 @@ async def test_the_canary_is_heard_where_it_sings(ears: Ears) -> None:
 
 async def test_the_marker_in_the_scope_does_not_show_the_headers() -> None:
     """What a guard leaves for guards further in may be printed with the rest of the scope's own names."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
     app = AuthGuardMiddleware(endpoint, guard=Guard(bearer(), clock=lambda: NOW, log=False))
 
-    await drive(app, http(headers=fields(token(), cookie=CANARY)))
+    await run_app(app, http_scope(headers=header_list(token(), cookie=CANARY)))
 
     assert leaks(repr(endpoint.scopes[0]["authguard"]), *token().split(".")) == []
 
@@ -314,7 +319,7 @@ async def test_values_do_not_show_their_secrets() -> None:
     """Whatever is printed while one looks for a bug: requests, credentials, principals, schemes, keys, decisions."""
     guard = Guard(bearer(), Key(), rules=RULES, clock=lambda: NOW, checks=[_check_refuses])
     field = token()
-    scope = http("/", headers=fields(field, x_key=CANARY), query_string=CANARY.encode())
+    scope = http_scope("/", headers=header_list(field, x_key=CANARY), query_string=CANARY.encode())
     request = AuthRequest(scope, path="/", moment=guard.moment())
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["HS256"], keys=Secret(SIGNING_KEY))
     jwk = {"kty": "oct", "k": base64.urlsafe_b64encode(SIGNING_KEY.encode()).decode().rstrip("=")}

@@ -21,15 +21,15 @@ from authguard import (
 )
 from authguard.http_client import MOST, HttpPost, check_url
 from tests.support.clock import NOW
-from tests.support.schemes.introspection import CLIENT, OPAQUE, active
-from tests.support.servers.raw_server import GOOD, listening
+from tests.support.schemes.introspection import CLIENT_OPTIONS, OPAQUE_TOKEN, active_response
+from tests.support.servers.raw_server import EMPTY_JSON_RESPONSE, running_raw_server
 from tests.support.tokens import AUDIENCE, ISSUER
 
 
 @pytest.mark.peer
 async def test_a_form_goes_out_and_an_answer_comes_in() -> None:
     """With the fields that were given; and encoded answers are not asked for."""
-    async with listening(GOOD) as server:
+    async with running_raw_server(EMPTY_JSON_RESPONSE) as server:
         answer = await HttpPost()(server.url, {"Authorization": "Basic eA=="}, b"token=x")
 
     assert answer == (200, b"{}")
@@ -46,7 +46,7 @@ async def test_a_form_goes_out_and_an_answer_comes_in() -> None:
 async def test_a_redirect_is_not_followed() -> None:
     """The token goes to the server that was named, and to no other."""
     moved = b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
-    async with listening(moved) as server:
+    async with running_raw_server(moved) as server:
         status, _ = await HttpPost(lambda: httpx2.AsyncClient(follow_redirects=True))(server.url, {}, b"x")
 
     assert (status, len(server.requests)) == (307, 1)
@@ -63,7 +63,7 @@ async def test_a_redirect_is_not_followed() -> None:
 )
 async def test_no_more_is_read_than_an_answer_can_be(octets: bytes, problem: str) -> None:
     """Neither ten megabytes, nor what unfolds to that."""
-    async with listening(octets) as server:
+    async with running_raw_server(octets) as server:
         with pytest.raises(BackendUnavailable, match=problem):
             await HttpPost()(server.url, {}, b"x")
 
@@ -71,7 +71,7 @@ async def test_no_more_is_read_than_an_answer_can_be(octets: bytes, problem: str
 @pytest.mark.peer
 async def test_an_answer_without_end_is_left() -> None:
     """As soon as it is too large: the server is hung up on, and nothing more of it is held."""
-    async with listening(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n") as server:
+    async with running_raw_server(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n") as server:
         server.endless = b"x" * 65536
         with pytest.raises(BackendUnavailable, match="an answer of over"):
             await HttpPost()(server.url, {}, b"x")
@@ -88,7 +88,7 @@ async def test_an_answer_without_end_is_left() -> None:
 )
 async def test_what_is_no_whole_answer_is_an_error(octets: bytes) -> None:
     """Of httpx2's own, which whoever asked makes an outage of."""
-    async with listening(octets) as server:
+    async with running_raw_server(octets) as server:
         with pytest.raises(httpx2.HTTPError):
             await HttpPost()(server.url, {}, b"x")
 
@@ -96,7 +96,7 @@ async def test_what_is_no_whole_answer_is_an_error(octets: bytes) -> None:
 @pytest.mark.peer
 async def test_while_a_lifespan_runs_a_connection_is_kept() -> None:
     """Without one each call has its own, for it must not outlive the event loop."""
-    async with listening(GOOD) as server:
+    async with running_raw_server(EMPTY_JSON_RESPONSE) as server:
         post = HttpPost()
         for _ in range(2):
             await post(server.url, {}, b"x")
@@ -113,12 +113,12 @@ async def test_while_a_lifespan_runs_a_connection_is_kept() -> None:
 @pytest.mark.peer
 async def test_a_connection_that_ends_as_it_is_used_again_is_no_outage() -> None:
     """The server had enough of it: what was on its way is sent again, over another, and once."""
-    async with listening(GOOD) as server:
-        server.patience = 1
+    async with running_raw_server(EMPTY_JSON_RESPONSE) as server:
+        server.answers_per_connection = 1
         post = HttpPost()
         async with post.running():
             answers = [await post(server.url, {}, b"x") for _ in range(3)]
-            server.patience = 0
+            server.answers_per_connection = 0
             with pytest.raises(httpx2.RemoteProtocolError):
                 await post(server.url, {}, b"x")
 
@@ -130,14 +130,14 @@ async def test_a_connection_that_ends_as_it_is_used_again_is_no_outage() -> None
 @pytest.mark.peer
 async def test_an_introspection_goes_over_http_by_itself() -> None:
     """A guard that runs keeps the connection."""
-    body = json.dumps(active()).encode()
+    body = json.dumps(active_response()).encode()
     octets = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    options: dict[str, Any] = {**CLIENT, "issuer": ISSUER, "audience": AUDIENCE, "insecure_http": True}
-    async with listening(octets) as server:
+    options: dict[str, Any] = {**CLIENT_OPTIONS, "issuer": ISSUER, "audience": AUDIENCE, "insecure_http": True}
+    async with running_raw_server(octets) as server:
         of = Introspection(server.url, remember=None, **options)
         guard = Guard(Bearer(of, realm="orders"))
         async with guard.running():
-            outcomes = [await of.authenticate(OPAQUE.encode(), Moment(NOW, 60)) for _ in range(2)]
+            outcomes = [await of.authenticate(OPAQUE_TOKEN.encode(), Moment(NOW, 60)) for _ in range(2)]
 
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     assert (server.connections, len(server.requests)) == (1, 2)
@@ -149,7 +149,7 @@ async def test_with_a_function_of_the_apps_there_is_nothing_to_run() -> None:
     async def post(url: str, headers: Any, body: bytes) -> tuple[int, bytes]:
         return 200, b"{}"
 
-    of = Introspection("https://idp.example/", issuer=ISSUER, audience=AUDIENCE, post=post, **CLIENT)
+    of = Introspection("https://idp.example/", issuer=ISSUER, audience=AUDIENCE, post=post, **CLIENT_OPTIONS)
     async with Guard(Bearer(of, realm="orders")).running():
         assert of.health()["asked"] == 0
 
@@ -170,7 +170,7 @@ def test_without_httpx2_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "httpx2", None)
 
     with pytest.raises(ConfigurationError, match=r'pip install "authguard\[oidc\]", or give post=') as caught:
-        Introspection("https://idp.example/", issuer=ISSUER, audience=AUDIENCE, **CLIENT)
+        Introspection("https://idp.example/", issuer=ISSUER, audience=AUDIENCE, **CLIENT_OPTIONS)
 
     assert caught.value.argument == "post"
 

@@ -45,10 +45,10 @@ from authguard.records.record import Record
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Scheme, Service
 from authguard.wire.authorization import Credentials
-from tests.support.asgi import Endpoint, Exchange, chunks, drive, fields, http, websocket
+from tests.support.asgi import Exchange, RecordingApp, body_messages, header_list, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
-from tests.support.schemes.badge import WRONG, Badge
-from tests.support.schemes.webhook import Webhook, signature, signed
+from tests.support.schemes.badge import BADGE_WRONG, Badge
+from tests.support.schemes.webhook import Webhook, body_signature, signed_post
 
 BARE = 'Badge realm="tests"'
 ALICE = Principal("alice", roles={"admin"}, scopes={"read"}, scheme="badge")
@@ -64,9 +64,9 @@ def guarded(app: ASGIApp, *schemes: Scheme, **options: Any) -> AuthGuardMiddlewa
 
 async def test_the_principal_is_the_user() -> None:
     """``scope["user"]`` is the principal, ``scope["auth"]`` holds the scopes, and the roles by a name of their own."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
-    await drive(guarded(endpoint), http(headers=fields("Badge alice")))
+    await run_app(guarded(endpoint), http_scope(headers=header_list("Badge alice")))
 
     assert endpoint.scopes[0]["user"] == ALICE
     assert sorted(endpoint.scopes[0]["auth"].scopes) == ["authenticated", "read", "role:admin"]
@@ -75,9 +75,9 @@ async def test_the_principal_is_the_user() -> None:
 @pytest.mark.parametrize("rules", [[Rule("/**", PUBLIC)], [Rule("/**", OPTIONAL)]])
 async def test_nobody_is_starlettes_unauthenticated_user(rules: list[Rule]) -> None:
     """With no scope at all."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
-    await drive(guarded(endpoint, rules=rules), http())
+    await run_app(guarded(endpoint, rules=rules), http_scope())
 
     assert isinstance(endpoint.scopes[0]["user"], UnauthenticatedUser)
     assert endpoint.scopes[0]["auth"].scopes == []
@@ -86,7 +86,7 @@ async def test_nobody_is_starlettes_unauthenticated_user(rules: list[Rule]) -> N
 @pytest.mark.parametrize("rules", [[Rule("/**", PUBLIC)], [Rule("/**", OPTIONAL)], []])
 async def test_what_stood_in_the_scope_before_is_overwritten(rules: list[Rule]) -> None:
     """Whoever wrote it there, this guard did not: neither user nor scopes nor the marker stay."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
     forged: dict[str, Any] = {
         "user": Principal("root"),
         "auth": SimpleNamespace(scopes=["role:root"]),
@@ -94,7 +94,7 @@ async def test_what_stood_in_the_scope_before_is_overwritten(rules: list[Rule]) 
     }
     field = None if rules else "Badge alice"
 
-    await drive(guarded(endpoint, rules=rules), http(headers=fields(field), **forged))
+    await run_app(guarded(endpoint, rules=rules), http_scope(headers=header_list(field), **forged))
 
     scope = endpoint.scopes[0]
     assert (scope["user"].display_name, "role:root" in scope["auth"].scopes) == ("alice" if field else "", False)
@@ -103,11 +103,11 @@ async def test_what_stood_in_the_scope_before_is_overwritten(rules: list[Rule]) 
 
 async def test_no_scope_of_a_token_passes_for_a_role() -> None:
     """Nor for more than itself: what begins with ``role:``, and ``authenticated``, are not copied."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
     scopes = {"role:admin", "authenticated", "role:", "roles", "Role:x"}
     table = {"alice": Accepted(Principal("alice", roles={"editor"}, scopes=scopes))}
 
-    await drive(guarded(endpoint, Badge(table=table)), http(headers=fields("Badge alice")))
+    await run_app(guarded(endpoint, Badge(table=table)), http_scope(headers=header_list("Badge alice")))
 
     auth = endpoint.scopes[0]["auth"]
     assert sorted(auth.scopes) == ["Role:x", "authenticated", "role:editor", "roles"]
@@ -135,7 +135,7 @@ async def test_public_builds_nothing() -> None:
         return NOW
 
     middleware = guarded(app, scheme, rules=[Rule("/**", PUBLIC)], clock=clock, hooks=[told.append])
-    await middleware(http(headers=fields("Badge alice")), receive, send)
+    await middleware(http_scope(headers=header_list("Badge alice")), receive, send)
 
     assert (reads, scheme.presented, told) == ([], [], [])
     assert sent == [{"type": "http.response.start", "status": 204}]
@@ -149,17 +149,17 @@ async def test_the_clock_is_read_once_a_request() -> None:
         reads.append(NOW)
         return NOW
 
-    await drive(guarded(Endpoint(), clock=clock), http(headers=fields("Badge alice")))
+    await run_app(guarded(RecordingApp(), clock=clock), http_scope(headers=header_list("Badge alice")))
 
     assert reads == [NOW]
 
 
 async def test_an_unknown_kind_of_connection_is_refused() -> None:
     """What authguard does not know, it does not pass on."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
     with pytest.raises(RuntimeError, match="'webtransport'"):
-        await drive(guarded(endpoint, rules=[Rule("/**", PUBLIC)]), http(type="webtransport"))
+        await run_app(guarded(endpoint, rules=[Rule("/**", PUBLIC)]), http_scope(type="webtransport"))
 
     assert endpoint.scopes == []
 
@@ -171,9 +171,9 @@ DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
 
 async def test_a_handshake_is_refused_with_a_status_where_the_server_can() -> None:
     """6455-1: a true 401 with its challenge, before anything was received."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
-    answer = await drive(guarded(endpoint), websocket(**DENIAL))
+    answer = await run_app(guarded(endpoint), websocket_scope(**DENIAL))
 
     assert [message["type"] for message in answer.sent] == [
         "websocket.http.response.start",
@@ -187,9 +187,9 @@ async def test_a_handshake_is_refused_with_a_status_where_the_server_can() -> No
 @pytest.mark.parametrize("extensions", [{}, {"extensions": None}, {"extensions": {"tls": {}}}])
 async def test_a_handshake_is_closed_where_the_server_cannot(extensions: dict[str, Any]) -> None:
     """6455-1: code 1008, which servers answer with 403; nothing was received or accepted."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
-    answer = await drive(guarded(endpoint), websocket(**extensions))
+    answer = await run_app(guarded(endpoint), websocket_scope(**extensions))
 
     assert answer.sent == [{"type": "websocket.close", "code": 1008}]
     assert (answer.received, endpoint.scopes) == (0, [])
@@ -197,9 +197,11 @@ async def test_a_handshake_is_closed_where_the_server_cannot(extensions: dict[st
 
 async def test_a_principal_may_shake_hands() -> None:
     """And is the user behind it."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
-    answer = await drive(guarded(endpoint), websocket(headers=fields("Badge alice")), {"type": "websocket.connect"})
+    answer = await run_app(
+        guarded(endpoint), websocket_scope(headers=header_list("Badge alice")), {"type": "websocket.connect"}
+    )
 
     assert [message["type"] for message in answer.sent] == ["websocket.accept", "websocket.close"]
     assert endpoint.scopes[0]["user"] == ALICE
@@ -208,16 +210,16 @@ async def test_a_principal_may_shake_hands() -> None:
 async def test_a_rule_with_methods_covers_handshakes_only_by_their_name() -> None:
     """A rule for GET leaves them closed, one for WEBSOCKET leaves GET closed; no HTTP method passes for one."""
     rules = [Rule("/get", PUBLIC, methods={"GET"}), Rule("/socket", PUBLIC, methods={"WEBSOCKET"})]
-    app = guarded(Endpoint(), rules=rules)
+    app = guarded(RecordingApp(), rules=rules)
     scopes = [
-        websocket("/get", **DENIAL),
-        http("/socket"),
-        http("/socket", "WEBSOCKET"),
-        http("/get"),
+        websocket_scope("/get", **DENIAL),
+        http_scope("/socket"),
+        http_scope("/socket", "WEBSOCKET"),
+        http_scope("/get"),
     ]
 
-    statuses = [(await drive(app, scope)).status for scope in scopes]
-    shaken = await drive(app, websocket("/socket"), {"type": "websocket.connect"})
+    statuses = [(await run_app(app, scope)).status for scope in scopes]
+    shaken = await run_app(app, websocket_scope("/socket"), {"type": "websocket.connect"})
 
     assert statuses == [401, 401, 401, 200]
     assert shaken.sent[0]["type"] == "websocket.accept"
@@ -303,7 +305,7 @@ async def test_services_run_round_the_lifespan_of_the_app() -> None:
     services = [Ran("one", told), Ran("two", told), Ran("three", told, tasks=True)]
     app = guarded(starting(told), Badge(services=services[:2]), Badge("other", services=services[2:]), monotonic=_mono)
 
-    answer = await drive(app, {"type": "lifespan", "state": {}}, *STARTUP)
+    answer = await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
 
     assert [message["type"] for message in answer.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert told == [
@@ -332,7 +334,7 @@ async def test_an_apps_own_start_up_error_comes_out_unchanged(services: int, tas
     app = guarded(starting(told, error), scheme)
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - it may be a group, and that is the question
-        await drive(app, {"type": "lifespan", "state": {}}, *STARTUP)
+        await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
 
     assert caught.value is error
     assert told[services:] == [f"{number} closed" for number in reversed(range(services))]
@@ -354,7 +356,7 @@ async def test_a_service_that_cannot_start_does_not_keep_the_app_from_starting(
     told: list[str] = []
     app = guarded(starting(told), Badge(services=[Ran("one", told), Unstartable("two", told)]))
 
-    answer = await drive(app, {"type": "lifespan", "state": {}}, *STARTUP)
+    answer = await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
 
     assert [message["type"] for message in answer.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert told == ["one runs", "one closed", "app starts", "app stops"]
@@ -376,7 +378,9 @@ async def test_everything_works_without_a_lifespan() -> None:
     """A mounted app never gets one: nothing waits for a service."""
     told: list[str] = []
 
-    answer = await drive(guarded(Endpoint(), Badge(services=[Ran("one", told)])), http(headers=fields("Badge alice")))
+    answer = await run_app(
+        guarded(RecordingApp(), Badge(services=[Ran("one", told)])), http_scope(headers=header_list("Badge alice"))
+    )
 
     assert (answer.status, told) == (200, [])
 
@@ -418,7 +422,7 @@ below = st.lists(st.sampled_from(["", "/", "v", "/v", "w", "adm", "admin", "/adm
 @given(root=roots, prefix=roots, parts=below)
 def test_the_path_is_what_the_router_matches(root: str, prefix: str, parts: Sequence[str]) -> None:
     """For every root_path and path, the one of Starlette's own router."""
-    scope = http(prefix + "".join(parts), root_path=root)
+    scope = http_scope(prefix + "".join(parts), root_path=root)
 
     assert RouterPaths(None).read(scope)[0] == get_route_path(scope)
 
@@ -429,9 +433,9 @@ def test_an_apps_own_root_path_is_the_one_that_counts(own: str, root: str, prefi
     path = prefix + "".join(parts)
 
     app = SimpleNamespace(root_path=own)
-    read, _ = RouterPaths(app).read(http(path, root_path=root))
+    read, _ = RouterPaths(app).read(http_scope(path, root_path=root))
 
-    assert read == get_route_path(http(path, root_path=own or root))
+    assert read == get_route_path(http_scope(path, root_path=own or root))
 
 
 PATHS = [
@@ -472,9 +476,9 @@ async def test_no_root_path_leads_round_a_rule(outside: bool, own: str, root_pat
         inner.add_middleware(AuthGuardMiddleware, guard=guard)
 
     for path in PATHS:
-        await drive(bare, http(path, root_path=root_path))
+        await run_app(bare, http_scope(path, root_path=root_path))
     unguarded = list(reached)
-    statuses = {path: (await drive(asgi, http(path, root_path=root_path))).status for path in PATHS}
+    statuses = {path: (await run_app(asgi, http_scope(path, root_path=root_path))).status for path in PATHS}
 
     assert (unguarded != [], reached) == (True, unguarded)
     assert {statuses[path] for path in unguarded} == {401}
@@ -496,7 +500,7 @@ async def test_a_guard_inside_a_mounted_app_sees_the_path_below_the_mount() -> N
     inner.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/x", PUBLIC)], log=False))
     outer = Starlette(routes=[Mount("/sub", inner)])
 
-    statuses = [(await drive(outer, http(path))).status for path in ("/sub/x", "/sub/y", "/x")]
+    statuses = [(await run_app(outer, http_scope(path))).status for path in ("/sub/x", "/sub/y", "/x")]
 
     assert statuses == [200, 401, 404]
 
@@ -514,7 +518,7 @@ def _included() -> FastAPI:
 
 APPS: dict[str, tuple[Callable[[], ASGIApp], bool]] = {
     "no mount": (_open, False),
-    "no router to be seen": (Endpoint, True),
+    "no router to be seen": (RecordingApp, True),
     "a mount": (lambda: _open(Mount("/sub", _open())), True),
     "a mount in a mount": (lambda: _open(Mount("/sub", routes=[Mount("/sub", _open())])), True),
     "a mount in a middleware": (lambda: _Wrapped(_open(Mount("/sub", _open()))), True),
@@ -532,7 +536,7 @@ async def test_a_path_that_a_mount_would_read_anew_is_refused(name: str) -> None
     app = guarded(make(), rules=[Rule("/boss", role("boss"))], default=OPTIONAL)
     twice, once = [("/sub/open", "/v"), ("/sub/open", "/v")], [("/sub/open", ""), ("/v/sub/open", "/v"), ("/open", "")]
 
-    answers = [await drive(app, http(path, root_path=root_path)) for path, root_path in twice + once]
+    answers = [await run_app(app, http_scope(path, root_path=root_path)) for path, root_path in twice + once]
 
     assert [answer.status == 400 for answer in answers[:2]] == [refused] * 2
     assert 400 not in [answer.status for answer in answers[2:]]
@@ -542,14 +546,14 @@ async def test_without_rules_no_reading_matters() -> None:
     """As with any other path that could be read in two ways."""
     app = guarded(_open(Mount("/sub", _open())), default=OPTIONAL)
 
-    answer = await drive(app, http("/open", root_path="/v"))
+    answer = await run_app(app, http_scope("/open", root_path="/v"))
 
     assert answer.status == 200
 
 
 async def test_a_chain_that_bites_its_tail_is_walked_once() -> None:
     """An app whose ``.app`` is itself does not hang the start."""
-    app = _Wrapped(Endpoint())
+    app = _Wrapped(RecordingApp())
     app.app = app
 
     assert isinstance(guarded(app), AuthGuardMiddleware)
@@ -557,7 +561,7 @@ async def test_a_chain_that_bites_its_tail_is_walked_once() -> None:
 
 # --- Preflight -------------------------------------------------------------------------------------------------------
 
-PREFLIGHT = fields(origin="https://app.example", access_control_request_method="PUT")
+PREFLIGHT = header_list(origin="https://app.example", access_control_request_method="PUT")
 CORS: dict[str, Any] = {"allow_origins": ["https://app.example"], "allow_methods": ["PUT"]}
 
 
@@ -579,7 +583,7 @@ async def test_a_preflight_passes_where_cors_sits_inside(caplog: pytest.LogCaptu
     """Fetch-1: CORSMiddleware answers it, no handler is reached, and one WARNING tells what the order costs."""
     app, reached = cors_inside()
 
-    answers = [await drive(app, http(method="OPTIONS", headers=PREFLIGHT)) for _ in range(3)]
+    answers = [await run_app(app, http_scope(method="OPTIONS", headers=PREFLIGHT)) for _ in range(3)]
 
     assert [answer.status for answer in answers] == [200] * 3
     assert answers[0].lines(b"access-control-allow-origin") == ["https://app.example"]
@@ -624,28 +628,28 @@ async def _dispatch(request: Request, call_next: Any) -> Response:
 )
 async def test_a_preflight_is_judged_where_somebody_else_could_answer_it(inside: Callable[[Any], ASGIApp]) -> None:
     """Fetch-1: what stands before CORSMiddleware, or is only a kind of it, may serve it as any OPTIONS."""
-    app = guarded(inside(CORSMiddleware(Endpoint(), allow_origins=["https://app.example"])))
+    app = guarded(inside(CORSMiddleware(RecordingApp(), allow_origins=["https://app.example"])))
 
-    answer = await drive(app, http(method="OPTIONS", headers=PREFLIGHT))
+    answer = await run_app(app, http_scope(method="OPTIONS", headers=PREFLIGHT))
 
     assert answer.status == 401
 
 
 async def test_a_preflight_passes_what_is_starlettes_own() -> None:
     """It hands everything on to the CORSMiddleware behind it."""
-    cors = CORSMiddleware(Endpoint(), **CORS)
+    cors = CORSMiddleware(RecordingApp(), **CORS)
 
-    answer = await drive(guarded(GZipMiddleware(cors)), http(method="OPTIONS", headers=PREFLIGHT))
+    answer = await run_app(guarded(GZipMiddleware(cors)), http_scope(method="OPTIONS", headers=PREFLIGHT))
 
     assert (answer.status, answer.lines(b"access-control-allow-origin")) == (200, ["https://app.example"])
 
 
 NO_PREFLIGHT = [
-    http(method="OPTIONS"),
-    http(method="OPTIONS", headers=PREFLIGHT[:2]),
-    http(method="OPTIONS", headers=[PREFLIGHT[0], PREFLIGHT[2]]),
-    http(method="GET", headers=PREFLIGHT),
-    http(method="options", headers=PREFLIGHT),
+    http_scope(method="OPTIONS"),
+    http_scope(method="OPTIONS", headers=PREFLIGHT[:2]),
+    http_scope(method="OPTIONS", headers=[PREFLIGHT[0], PREFLIGHT[2]]),
+    http_scope(method="GET", headers=PREFLIGHT),
+    http_scope(method="options", headers=PREFLIGHT),
 ]
 
 
@@ -654,37 +658,39 @@ async def test_what_is_no_preflight_is_judged(scope: Scope) -> None:
     """Fetch-1: OPTIONS without both fields, and another method with them, are not exempt."""
     app, reached = cors_inside()
 
-    answer = await drive(app, dict(scope))
+    answer = await run_app(app, dict(scope))
 
     assert (answer.status, reached) == (401, [])
 
 
 async def test_a_preflight_on_an_ambiguous_path_is_refused() -> None:
     """It is exempt from authentication, not from being read in one way."""
-    app = AuthGuardMiddleware(Endpoint(), guard=Guard(Badge(), rules=[Rule("/a", PUBLIC)], log=False), preflight="pass")
+    app = AuthGuardMiddleware(
+        RecordingApp(), guard=Guard(Badge(), rules=[Rule("/a", PUBLIC)], log=False), preflight="pass"
+    )
 
-    answer = await drive(app, http("/a/../b", "OPTIONS", PREFLIGHT))
+    answer = await run_app(app, http_scope("/a/../b", "OPTIONS", PREFLIGHT))
 
     assert answer.status == 400
 
 
 async def test_a_preflight_is_judged_where_nobody_would_answer_it() -> None:
     """Without CORS inside it would reach a handler."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
-    answer = await drive(guarded(endpoint), http(method="OPTIONS", headers=PREFLIGHT))
+    answer = await run_app(guarded(endpoint), http_scope(method="OPTIONS", headers=PREFLIGHT))
 
     assert (answer.status, endpoint.scopes) == (401, [])
 
 
 async def test_a_preflight_passes_where_the_app_says_so() -> None:
     """As nobody, whatever stood in the scope; a handshake with these fields is none."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
     app = AuthGuardMiddleware(endpoint, guard=Guard(Badge(), log=False), preflight="pass")
-    headers = [*PREFLIGHT, *fields("Badge alice")]
+    headers = [*PREFLIGHT, *header_list("Badge alice")]
 
-    answer = await drive(app, http(method="OPTIONS", headers=headers, user=ALICE))
-    handshake = await drive(app, websocket(headers=PREFLIGHT, **DENIAL))
+    answer = await run_app(app, http_scope(method="OPTIONS", headers=headers, user=ALICE))
+    handshake = await run_app(app, websocket_scope(headers=PREFLIGHT, **DENIAL))
 
     assert (answer.status, endpoint.scopes[0]["user"].is_authenticated) == (200, False)
     assert handshake.status == 401
@@ -698,9 +704,9 @@ async def test_with_cors_outside_denials_can_be_read(caplog: pytest.LogCaptureFi
     origin = {"origin": "https://app.example"}
 
     answers = [
-        await drive(app, http(headers=fields(**origin))),
-        await drive(app, http(headers=fields("Badge alice", **origin))),
-        await drive(app, http(method="OPTIONS", headers=PREFLIGHT)),
+        await run_app(app, http_scope(headers=header_list(**origin))),
+        await run_app(app, http_scope(headers=header_list("Badge alice", **origin))),
+        await run_app(app, http_scope(method="OPTIONS", headers=PREFLIGHT)),
     ]
 
     assert [answer.status for answer in answers] == [401, 403, 200]
@@ -738,7 +744,7 @@ async def test_a_body_that_a_scheme_read_reaches_the_app_again(parts: list[bytes
     """Whole, up to the very limit, in one message, and what follows it is the server's own."""
     reader, body = Reader(), b"".join(parts)
 
-    answer = await drive(guarded(reader, Webhook()), signed(body), *chunks(*parts))
+    answer = await run_app(guarded(reader, Webhook()), signed_post(body), *body_messages(*parts))
 
     assert answer.status == 200
     assert reader.messages == [
@@ -751,7 +757,7 @@ async def test_a_message_may_leave_out_what_is_empty() -> None:
     """ASGI gives ``body`` and ``more_body`` defaults."""
     reader = Reader()
 
-    answer = await drive(guarded(reader, Webhook()), signed(b""), {"type": "http.request"})
+    answer = await run_app(guarded(reader, Webhook()), signed_post(b""), {"type": "http.request"})
 
     assert (answer.status, reader.body) == (200, b"")
 
@@ -759,9 +765,9 @@ async def test_a_message_may_leave_out_what_is_empty() -> None:
 async def test_a_body_over_the_limit_is_413() -> None:
     """Without a challenge, before the app, and no more is read than tells that it is too much."""
     reader = Reader()
-    messages = chunks(*[b"abcd"] * 100)
+    messages = body_messages(*[b"abcd"] * 100)
 
-    answer = await drive(guarded(reader, Webhook()), signed(b"abcd" * 100), *messages)
+    answer = await run_app(guarded(reader, Webhook()), signed_post(b"abcd" * 100), *messages)
 
     assert (answer.status, answer.lines(b"www-authenticate"), answer.received) == (413, [], 3)
     assert (json.loads(answer.body)["code"], reader.messages) == ("body_too_large", [])
@@ -771,7 +777,9 @@ async def test_a_client_that_left_is_answered_all_the_same() -> None:
     """The body never came whole, so that nothing is verified: 400, and the app is not asked."""
     reader, told = Reader(), list[Record]()
 
-    answer = await drive(guarded(reader, Webhook(), hooks=[told.append]), signed(b"ab"), *chunks(b"ab", more=True))
+    answer = await run_app(
+        guarded(reader, Webhook(), hooks=[told.append]), signed_post(b"ab"), *body_messages(b"ab", more=True)
+    )
 
     assert (answer.status, reader.messages) == (400, [])
     assert [record.reason for record in told] == ["body.incomplete"]
@@ -781,7 +789,7 @@ async def test_a_body_with_another_signature_is_refused() -> None:
     """The app gets nothing of it."""
     reader = Reader()
 
-    answer = await drive(guarded(reader, Webhook()), signed(b"abcd"), *chunks(b"abce"))
+    answer = await run_app(guarded(reader, Webhook()), signed_post(b"abcd"), *body_messages(b"abce"))
 
     assert (answer.status, answer.lines(b"www-authenticate"), reader.messages) == (401, ["Webhook"], [])
 
@@ -808,10 +816,10 @@ async def test_a_scheme_that_declared_nothing_gets_no_body(others: tuple[Scheme,
     """503, also where another scheme of the guard may have it: it is no leak, and the record says what to declare."""
     reader, told, scheme = Reader(), list[Record](), Asks(8, reads_body=False)
 
-    answer = await drive(
+    answer = await run_app(
         guarded(reader, scheme, *others, hooks=[told.append]),
-        http(headers=fields("Badge alice")),
-        *chunks(b"s3cr3t"),
+        http_scope(headers=header_list("Badge alice")),
+        *body_messages(b"s3cr3t"),
     )
 
     assert (answer.status, answer.received, reader.messages, scheme.bodies) == (503, 0, [], [])
@@ -820,9 +828,11 @@ async def test_a_scheme_that_declared_nothing_gets_no_body(others: tuple[Scheme,
 
 async def test_a_handshake_has_no_body() -> None:
     """A signature over a body cannot be verified there: the handshake is refused, and nothing is received."""
-    endpoint = Endpoint()
+    endpoint = RecordingApp()
 
-    answer = await drive(guarded(endpoint, Webhook()), websocket(headers=fields(x_signature=signature(b"")), **DENIAL))
+    answer = await run_app(
+        guarded(endpoint, Webhook()), websocket_scope(headers=header_list(x_signature=body_signature(b"")), **DENIAL)
+    )
 
     assert (answer.status, answer.received, endpoint.scopes) == (400, 0, [])
 
@@ -831,16 +841,22 @@ async def test_a_scheme_that_does_not_ask_leaves_the_body_where_it_was() -> None
     """Message by message."""
     reader = Reader()
 
-    await drive(guarded(reader, Badge(), Webhook()), http(headers=fields("Badge alice")), *chunks(b"ab", b"cd"))
+    await run_app(
+        guarded(reader, Badge(), Webhook()),
+        http_scope(headers=header_list("Badge alice")),
+        *body_messages(b"ab", b"cd"),
+    )
 
-    assert reader.messages[:2] == chunks(b"ab", b"cd")
+    assert reader.messages[:2] == body_messages(b"ab", b"cd")
 
 
 async def test_an_app_gets_the_whole_of_a_body_that_was_too_much_for_a_scheme() -> None:
     """A scheme may go without: what it took is replayed, and the rest follows."""
     reader, scheme = Reader(), Asks(4, reads_body=True)
 
-    answer = await drive(guarded(reader, scheme), http(headers=fields("Badge alice")), *chunks(b"abc", b"def", b"ghi"))
+    answer = await run_app(
+        guarded(reader, scheme), http_scope(headers=header_list("Badge alice")), *body_messages(b"abc", b"def", b"ghi")
+    )
 
     assert (answer.status, scheme.bodies, reader.body) == (200, [None], b"abcdefghi")
 
@@ -849,7 +865,9 @@ async def test_a_greater_limit_reads_on() -> None:
     """A part of a body never passes for the whole."""
     reader, scheme = Reader(), Asks(4, 100, reads_body=True)
 
-    await drive(guarded(reader, scheme), http(headers=fields("Badge alice")), *chunks(b"abc", b"def", b"ghi"))
+    await run_app(
+        guarded(reader, scheme), http_scope(headers=header_list("Badge alice")), *body_messages(b"abc", b"def", b"ghi")
+    )
 
     assert scheme.bodies == [None, b"abcdefghi"]
     assert reader.body == b"abcdefghi"
@@ -860,7 +878,7 @@ async def test_a_greater_limit_reads_on() -> None:
 INFO = [(b"authentication-info", b"nextnonce=x"), (b"dpop-nonce", b"y")]
 TALKING: Mapping[str, object] = {
     "alice": Accepted(Principal("alice"), INFO),
-    "wrong": Rejected(WRONG, response_headers=INFO),
+    "wrong": Rejected(BADGE_WRONG, response_headers=INFO),
 }
 
 
@@ -889,7 +907,7 @@ async def test_what_a_scheme_has_to_say_goes_out_on_whatever_passes(
     app: ASGIApp, field: str, status: int, own: int
 ) -> None:
     """9110-12: behind the app's own headers, which stay as they are; on a 404 too."""
-    answer = await drive(guarded(app, Badge(table=TALKING)), http(headers=fields(field)))
+    answer = await run_app(guarded(app, Badge(table=TALKING)), http_scope(headers=header_list(field)))
 
     assert (answer.status, answer.headers[own:]) == (status, INFO)
 
@@ -897,9 +915,9 @@ async def test_what_a_scheme_has_to_say_goes_out_on_whatever_passes(
 @pytest.mark.parametrize(("path", "field", "status"), [("/", "Badge wrong", 401), ("/boss", "Badge alice", 403)])
 async def test_what_a_scheme_has_to_say_goes_out_on_denials(path: str, field: str, status: int) -> None:
     """On its own refusal, and on the policy's."""
-    app = guarded(Endpoint(), Badge(table=TALKING), rules=[Rule("/boss", role("boss"))])
+    app = guarded(RecordingApp(), Badge(table=TALKING), rules=[Rule("/boss", role("boss"))])
 
-    answer = await drive(app, http(path, headers=fields(field)))
+    answer = await run_app(app, http_scope(path, headers=header_list(field)))
 
     assert (answer.status, answer.headers[-2:]) == (status, INFO)
 
@@ -911,10 +929,10 @@ async def test_what_a_scheme_has_to_say_goes_out_on_handshakes() -> None:
         await send({"type": "websocket.http.response.start", "status": 418, "headers": []})
         await send({"type": "websocket.http.response.body"})
 
-    scope = websocket(headers=fields("Badge alice"), **DENIAL)
+    scope = websocket_scope(headers=header_list("Badge alice"), **DENIAL)
 
-    accepted = await drive(guarded(Endpoint(), Badge(table=TALKING)), dict(scope), {"type": "websocket.connect"})
-    refused = await drive(guarded(refuses, Badge(table=TALKING)), dict(scope))
+    accepted = await run_app(guarded(RecordingApp(), Badge(table=TALKING)), dict(scope), {"type": "websocket.connect"})
+    refused = await run_app(guarded(refuses, Badge(table=TALKING)), dict(scope))
 
     assert (accepted.sent[0]["type"], accepted.headers) == ("websocket.accept", INFO)
     assert (refused.status, refused.headers) == (418, INFO)
@@ -928,13 +946,13 @@ class Nested:
     """An app behind two guards, with a count of what each was presented."""
 
     def __init__(self, *, outer: Mapping[str, Any] | None = None, inner: Mapping[str, Any] | None = None) -> None:
-        self.endpoint, self.outer, self.inner = Endpoint(), Badge(), Badge()
+        self.endpoint, self.outer, self.inner = RecordingApp(), Badge(), Badge()
         within = guarded(self.endpoint, self.inner, Badge("other"), **(inner or {}))
         self.app = guarded(Starlette(routes=[Mount("/sub", within)]), self.outer, Badge("other"), **(outer or {}))
 
     async def ask(self, field: str | None = "Badge alice", path: str = "/sub/x", **more: Any) -> Exchange:
         """One request."""
-        return await drive(self.app, http(path, headers=fields(field), **more))
+        return await run_app(self.app, http_scope(path, headers=header_list(field), **more))
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -985,8 +1003,8 @@ async def test_an_inner_guard_goes_by_its_own_clock(inner: dict[str, Any], late:
     within = Starlette(routes=[Route("/x", endpoint)])
     app = Starlette(routes=[Mount("/sub", AuthGuardMiddleware(within, guard=later))])
 
-    answer = await drive(
-        guarded(app, Badge(table=table), clock=lambda: NOW), http("/sub/x", headers=fields("Badge alice"))
+    answer = await run_app(
+        guarded(app, Badge(table=table), clock=lambda: NOW), http_scope("/sub/x", headers=header_list("Badge alice"))
     )
 
     assert answer.status == status
@@ -995,15 +1013,15 @@ async def test_an_inner_guard_goes_by_its_own_clock(inner: dict[str, Any], late:
 async def test_a_call_within_the_process_knows_nothing_of_who_calls() -> None:
     """What a guard takes out of its own scope it does not put there for the app that it is called from."""
     left: list[object] = []
-    called = guarded(Endpoint(), rules=[Rule("/**", PUBLIC)])
+    called = guarded(RecordingApp(), rules=[Rule("/**", PUBLIC)])
 
     async def calling(scope: Scope, receive: Receive, send: Send) -> None:
-        other = http("/other", headers=fields())
-        await drive(called, other)
+        other = http_scope("/other", headers=header_list())
+        await run_app(called, other)
         left.append(other.get("authguard"))
         await PlainTextResponse("done")(scope, receive, send)
 
-    answer = await drive(guarded(calling), http(headers=fields("Badge alice")))
+    answer = await run_app(guarded(calling), http_scope(headers=header_list("Badge alice")))
 
     assert (answer.status, left) == (200, [None])
 
@@ -1071,13 +1089,13 @@ def _of_another_request(scope: Scope) -> RequestContext:
 @pytest.mark.parametrize("forge", FORGED)
 async def test_a_marker_that_no_guard_wrote_in_this_request_is_ignored(forge: Callable[[Scope], object]) -> None:
     """Neither what only looks like one nor one of another request; and it does not reach the app."""
-    endpoint = Endpoint()
-    marked = [http(headers=fields()), http("/open", headers=fields())]
+    endpoint = RecordingApp()
+    marked = [http_scope(headers=header_list()), http_scope("/open", headers=header_list())]
     for scope in marked:
         scope["authguard"] = forge(scope)
     app = guarded(endpoint, rules=[Rule("/open", PUBLIC)])
 
-    closed, opened = [await drive(app, scope) for scope in marked]
+    closed, opened = [await run_app(app, scope) for scope in marked]
 
     assert (closed.status, opened.status) == (401, 200)
     assert endpoint.scopes[0]["user"].is_authenticated is False
@@ -1099,7 +1117,7 @@ async def _in_context(wrap: Callable[[ASGIApp], ASGIApp]) -> list[str]:
 
     app = wrap(Starlette(routes=[Route("/", endpoint)]))
     token = VAR.set("outer")
-    await drive(app, http(headers=fields("Badge alice")))
+    await run_app(app, http_scope(headers=header_list("Badge alice")))
     seen.append(VAR.get())
     VAR.reset(token)
     return seen
@@ -1120,7 +1138,7 @@ async def test_what_an_app_raises_comes_out_unchanged() -> None:
         raise error
 
     with pytest.raises(LookupError) as caught:
-        await drive(guarded(app), http(headers=fields("Badge alice")))
+        await run_app(guarded(app), http_scope(headers=header_list("Badge alice")))
 
     assert caught.value is error
 
@@ -1132,7 +1150,7 @@ class Echo(Badge):
         for _ in range(int(credentials.rest) % 7):
             await anyio.lowlevel.checkpoint()
         if int(credentials.rest) % 5 == 0:
-            return Rejected(WRONG, credentials.rest.decode())
+            return Rejected(BADGE_WRONG, credentials.rest.decode())
         return Accepted(Principal(credentials.rest.decode()))
 
 
@@ -1152,7 +1170,7 @@ async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
     middleware = guarded(app, Echo(), checks=[check], hooks=[told.append])
 
     async def one(number: int) -> None:
-        answers[number] = await drive(middleware, http(f"/{number}", headers=fields(f"Badge {number}")))
+        answers[number] = await run_app(middleware, http_scope(f"/{number}", headers=header_list(f"Badge {number}")))
 
     async with anyio.create_task_group() as group:
         for number in range(200):
@@ -1182,7 +1200,7 @@ MISTAKES: list[tuple[str, dict[str, Any]]] = [
 def test_a_middleware_that_could_never_be_meant_is_refused(argument: str, named: dict[str, Any]) -> None:
     """While the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
-        AuthGuardMiddleware(Endpoint(), **{"guard": Guard(Badge()), **named})
+        AuthGuardMiddleware(RecordingApp(), **{"guard": Guard(Badge()), **named})
 
     assert caught.value.argument == argument
 

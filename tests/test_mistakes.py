@@ -35,7 +35,7 @@ from authguard import (
 )
 from authguard.schemes.bearer.scheme import MAX_CANDIDATES
 from authguard.testing import ManualClock
-from tests.support.asgi import drive, fields, http
+from tests.support.asgi import header_list, http_scope, run_app
 from tests.support.clock import NOW
 from tests.support.schemes.badge import Badge
 from tests.support.tokens import AUDIENCE, ISSUER, mint, public_pem, rsa_key
@@ -50,7 +50,7 @@ async def ask(guard: Guard, authorization: str = "Badge alice") -> int:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})
 
-    return (await drive(AuthGuardMiddleware(app, guard=guard), http(headers=fields(authorization)))).status
+    return (await run_app(AuthGuardMiddleware(app, guard=guard), http_scope(headers=header_list(authorization)))).status
 
 
 class Silent(Badge):
@@ -199,7 +199,7 @@ async def test_an_inner_check_that_waits_too_long_grants_nobody_who_expired() ->
 
     nested = AuthGuardMiddleware(AuthGuardMiddleware(app, guard=inner), guard=outer)
 
-    assert (await drive(nested, http(headers=fields("Badge alice")))).status == 401
+    assert (await run_app(nested, http_scope(headers=header_list("Badge alice")))).status == 401
 
 
 def test_credentials_are_a_value() -> None:

@@ -30,7 +30,7 @@ from authguard.model import Denied, Moment
 from authguard.openapi import Operation, describe
 from authguard.policy.requirements import UNLISTED
 from tests.fastapi.users import DirectoryVerifier, Signed, guarded
-from tests.support.asgi import http
+from tests.support.asgi import http_scope
 
 EMPTY: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}}
 BOTH: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
@@ -153,7 +153,7 @@ def test_the_body_is_a_problem() -> None:
     (content,) = document["paths"]["/"]["get"]["responses"]["401"]["content"].items()
     schema = document["components"]["schemas"]["AuthguardProblem"]
 
-    media_type, body = problem(AuthRequest(http(), "/", Moment(0, 0)), Denied(Reason("a.b", 401)))
+    media_type, body = problem(AuthRequest(http_scope(), "/", Moment(0, 0)), Denied(Reason("a.b", 401)))
 
     assert content == (PROBLEM, {"schema": {"$ref": "#/components/schemas/AuthguardProblem"}})
     assert media_type == PROBLEM

@@ -18,10 +18,10 @@ from authguard import PUBLIC, Issuer, Principal, Reason, Rule, digest_ha1, reaso
 from authguard.fastapi import install
 from authguard.testing import acting_as, pytest_plugin
 from tests.fastapi.users import guarded
-from tests.support.markdown import README, blocks
+from tests.support.markdown import README, code_blocks
 from tests.support.tokens import public_pem, rsa_key
 
-QUICK_START, CLAIMS, SERVERS, PASSWORDS, DIGEST, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = blocks(
+QUICK_START, CLAIMS, SERVERS, PASSWORDS, DIGEST, RULES, CHECKS, LOCKS, OPEN, LOGGING, STRUCTLOG, TESTING = code_blocks(
     "python"
 )
 
@@ -66,7 +66,7 @@ def test_an_expired_token_is_told_as_the_readme_shows(client: TestClient, caplog
     """The challenge is the one that is printed there, and the line is but for its figures."""
     import time
 
-    (shown,) = (block for block in blocks("text") if "denied token.expired" in block)
+    (shown,) = (block for block in code_blocks("text") if "denied token.expired" in block)
     *head, line = shown.strip().splitlines()
 
     response = client.get("/admin/users", headers={"authorization": f"Bearer {_token(exp=time.time() - 64)}"})

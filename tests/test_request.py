@@ -6,34 +6,38 @@ import pytest
 
 from authguard.errors import RequestBodyError
 from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE
-from tests.support.asgi import fields, http, made, websocket
+from tests.support.asgi import auth_request, header_list, http_scope, websocket_scope
 
 
 def test_the_method_is_told_as_it_was_sent() -> None:
     """HEAD stays HEAD, because Digest hashes the method. A WebSocket handshake is a GET on the wire."""
-    told = [made(http(method="HEAD")).method, made(http(method="get")).method, made(websocket()).method]
+    told = [
+        auth_request(http_scope(method="HEAD")).method,
+        auth_request(http_scope(method="get")).method,
+        auth_request(websocket_scope()).method,
+    ]
 
     assert told == ["HEAD", "get", "GET"]
 
 
 def test_the_kind_is_that_of_the_connection() -> None:
     """``kind`` is "http" or "websocket"."""
-    assert [made(http()).kind, made(websocket()).kind] == ["http", "websocket"]
+    assert [auth_request(http_scope()).kind, auth_request(websocket_scope()).kind] == ["http", "websocket"]
 
 
 @pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("wss", True), ("http", False), ("ws", False)])
 def test_a_request_is_secure_where_the_server_says_so(scheme: str, secure: bool) -> None:
     """Only the scheme that the server reports counts; ``X-Forwarded-Proto`` is ignored."""
-    forged = fields(x_forwarded_proto="https")
+    forged = header_list(x_forwarded_proto="https")
 
-    assert made(http(headers=forged, scheme=scheme)).secure is secure
+    assert auth_request(http_scope(headers=forged, scheme=scheme)).secure is secure
 
 
 def test_the_target_is_the_raw_path_and_the_query() -> None:
     """Percent-escapes stay as they were sent. If the server gives no ``raw_path``, the path is used."""
-    sent = made(http("/a b", raw_path=b"/a%20b", query_string=b"x=%31"))
-    without_query = made(http("/a b", raw_path=b"/a%20b"))
-    without_raw = made(http("/ä", raw_path=None, query_string=b"x=1"))
+    sent = auth_request(http_scope("/a b", raw_path=b"/a%20b", query_string=b"x=%31"))
+    without_query = auth_request(http_scope("/a b", raw_path=b"/a%20b"))
+    without_raw = auth_request(http_scope("/ä", raw_path=None, query_string=b"x=1"))
 
     targets = [sent.target, without_query.target, without_raw.target]
 
@@ -42,15 +46,15 @@ def test_the_target_is_the_raw_path_and_the_query() -> None:
 
 def test_the_client_is_the_peer_that_the_server_names() -> None:
     """Forwarded fields are ignored. If the server does not know the client, the value is None."""
-    forged = fields(x_forwarded_for="203.0.113.9", forwarded="for=203.0.113.9")
+    forged = header_list(x_forwarded_for="203.0.113.9", forwarded="for=203.0.113.9")
 
-    assert made(http(headers=forged)).client == "192.0.2.7"
-    assert made(http(headers=forged, client=None)).client is None
+    assert auth_request(http_scope(headers=forged)).client == "192.0.2.7"
+    assert auth_request(http_scope(headers=forged, client=None)).client is None
 
 
 def test_field_lines_are_not_joined() -> None:
     """Each header line is returned separately and in order. Names are lower-case, as ASGI gives them."""
-    request = made(http(headers=[(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3, 4")]))
+    request = auth_request(http_scope(headers=[(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3, 4")]))
 
     assert request.lines(b"x-a") == [b"1", b"3, 4"]
     assert request.lines(b"x-c") == []
@@ -58,14 +62,16 @@ def test_field_lines_are_not_joined() -> None:
 
 def test_the_header_list_is_the_servers_own() -> None:
     """``headers`` is the list from the scope, not a copy."""
-    scope = http()
+    scope = http_scope()
 
-    assert made(scope).headers is scope["headers"]
+    assert auth_request(scope).headers is scope["headers"]
 
 
 def test_a_request_shows_neither_headers_nor_query() -> None:
     """The repr shows only the method and the path."""
-    request = made(http("/a", headers=fields("Bearer s3cr3t"), query_string=b"key=s3cr3t"), path="/a\n")
+    request = auth_request(
+        http_scope("/a", headers=header_list("Bearer s3cr3t"), query_string=b"key=s3cr3t"), path="/a\n"
+    )
 
     assert repr(request) == "<AuthRequest GET '/a\\n'>"
 
@@ -78,7 +84,7 @@ async def test_the_body_is_read_once() -> None:
         limits.append(limit)
         return b"abcd"
 
-    request = made(reader=read)
+    request = auth_request(reader=read)
 
     assert [await request.body(10), await request.body(4)] == [b"abcd", b"abcd"]
     assert limits == [10]
@@ -91,7 +97,7 @@ async def test_a_body_over_the_limit_is_an_error_and_no_part_of_it_is_given() ->
         return b"abcd"
 
     with pytest.raises(RequestBodyError) as caught:
-        await made(reader=read).body(3)
+        await auth_request(reader=read).body(3)
 
     assert caught.value.reason is BODY_TOO_LARGE
 
@@ -102,7 +108,7 @@ async def test_who_declared_nothing_gets_no_body() -> None:
     async def read(limit: int) -> bytes:
         raise AssertionError("the body was read")
 
-    request = made(reader=read)
+    request = auth_request(reader=read)
     request.body_readable = False
 
     with pytest.raises(RuntimeError, match="reads_body"):
@@ -112,6 +118,6 @@ async def test_who_declared_nothing_gets_no_body() -> None:
 async def test_a_handshake_has_no_body() -> None:
     """``body()`` of a WebSocket handshake raises ``body.incomplete``."""
     with pytest.raises(RequestBodyError) as caught:
-        await made(websocket()).body(10)
+        await auth_request(websocket_scope()).body(10)
 
     assert caught.value.reason is BODY_INCOMPLETE

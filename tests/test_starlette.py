@@ -20,8 +20,8 @@ from starlette.websockets import WebSocket
 from authguard import AUTHENTICATED, role
 from authguard.asgi.locks import lock_marker
 from authguard.starlette import requires
-from tests.support.asgi import drive, fields, http, websocket
-from tests.support.guards import OPEN, Behind
+from tests.support.asgi import header_list, http_scope, run_app, websocket_scope
+from tests.support.guards import PUBLIC_RULES, RecordingGuard
 
 Lock: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -33,7 +33,11 @@ FINE = PlainTextResponse("fine")
 async def status(endpoint: Any, method: str = "GET") -> int:
     """What alice gets, whose role is admin, where no rule asks anything."""
     app = Starlette(routes=[Route("/", endpoint)])
-    return (await drive(Behind(rules=OPEN).wrap(app), http(method=method, headers=fields("Badge alice")))).status
+    return (
+        await run_app(
+            RecordingGuard(rules=PUBLIC_RULES).wrap(app), http_scope(method=method, headers=header_list("Badge alice"))
+        )
+    ).status
 
 
 async def both(make: Callable[[Any], Any], method: str = "GET") -> list[int]:
@@ -129,9 +133,9 @@ async def test_websocket_endpoints(lock: Lock, sent: list[str]) -> None:
             await websocket.close()
 
     routes: list[BaseRoute] = [WebSocketRoute("/function", function), WebSocketRoute("/class", Feed)]
-    app = Behind(rules=OPEN).wrap(Starlette(routes=routes))
+    app = RecordingGuard(rules=PUBLIC_RULES).wrap(Starlette(routes=routes))
     for path in ("/function", "/class"):
-        answer = await drive(app, websocket(path, fields("Badge alice")), {"type": "websocket.connect"})
+        answer = await run_app(app, websocket_scope(path, header_list("Badge alice")), {"type": "websocket.connect"})
         assert [message["type"] for message in answer.sent] == sent
 
 
@@ -149,10 +153,10 @@ async def test_an_endpoint_of_fastapi() -> None:
     async def change(number: int, request: Request) -> int:
         return number
 
-    behind = Behind(rules=OPEN)
-    got = await behind.ask(app, "/7")
-    wrong = await behind.ask(app, "/x")
-    posted = await behind.ask(app, "/7", method="POST")
+    behind = RecordingGuard(rules=PUBLIC_RULES)
+    got = await behind.request(app, "/7")
+    wrong = await behind.request(app, "/x")
+    posted = await behind.request(app, "/7", method="POST")
 
     assert (got.status, got.body, wrong.status, posted.status) == (200, b"8", 422, 403)
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from authguard import ConfigurationError
 from authguard.starlette import requires
-from tests.support.guards import OPEN, Behind
+from tests.support.guards import PUBLIC_RULES, RecordingGuard
 from tests.test_starlette import ADMIN, BOSS, FINE, status
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def test_an_annotation_says_more_than_a_name() -> None:
     app = FastAPI()
     app.get("/")(BOSS(_not_first))
 
-    assert (await Behind(rules=OPEN).ask(app)).status == 403
+    assert (await RecordingGuard(rules=PUBLIC_RULES).request(app)).status == 403
 
 
 # --- What it refuses -------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from authguard import starlette as on_starlette
 from authguard.testing import assert_denied, recording
 from tests.support.clock import NOW
 from tests.support.schemes.bearer import issuer
-from tests.support.schemes.introspection import OPAQUE, Server, active, introspection
+from tests.support.schemes.introspection import OPAQUE_TOKEN, IntrospectionServer, active_response, introspection
 from tests.support.tokens import mint
 
 GOLD = step_up(acr=["gold", "silver"], max_age=300)
@@ -42,7 +42,7 @@ STALE = 'error="insufficient_user_authentication"'
 Face = Callable[[Requirement], tuple[ASGIApp, Guard]]
 
 
-def guarded(server: Server | None = None, **options: Any) -> Guard:
+def guarded(server: IntrospectionServer | None = None, **options: Any) -> Guard:
     """A guard that takes JWTs, and opaque tokens of this server."""
     return Guard(Bearer(issuer(), introspection(server), realm="orders"), clock=lambda: NOW, **options)
 
@@ -193,8 +193,8 @@ def test_an_opaque_token_steps_up_by_its_introspection(face: Face) -> None:
     statuses = []
 
     for members in ({"acr": "gold", "auth_time": NOW - 60}, {"acr": "bronze", "auth_time": NOW}, {"acr": "gold"}):
-        scheme.replace(introspection(Server(active(**members))))
-        statuses.append(asked(app, OPAQUE).status_code)
+        scheme.replace(introspection(IntrospectionServer(active_response(**members))))
+        statuses.append(asked(app, OPAQUE_TOKEN).status_code)
 
     assert statuses == [200, 401, 401]
 

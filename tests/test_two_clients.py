@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from authguard import AUTHENTICATED, PUBLIC, AccessDenied, AuthGuardMiddleware, Guard, Rule
 from authguard.starlette import requires
 from tests.support.guards import NOT_OWNER
-from tests.support.schemes.basic import SpyHasher, basic, memory
+from tests.support.schemes.basic import SpyHasher, basic_scheme, memory_users
 
 Loop: TypeAlias = Literal["asyncio", "trio"]
 LOOPS: list[tuple[Loop, Loop]] = [("asyncio", "asyncio"), ("trio", "trio"), ("asyncio", "trio")]
@@ -41,7 +41,7 @@ def _denied(request: Request) -> Response:
 def clients(loops: tuple[Loop, Loop], **options: Any) -> tuple[list[TestClient], SpyHasher]:
     """Two clients, each of an app of its own, behind one guard with a pool of threads."""
     hasher = SpyHasher()
-    guard = Guard(basic(memory(hasher=hasher), **options), rules=[Rule("/locked", PUBLIC)], log=False)
+    guard = Guard(basic_scheme(memory_users(hasher=hasher), **options), rules=[Rule("/locked", PUBLIC)], log=False)
     found = []
     for loop in loops:
         app = Starlette(routes=[Route("/locked", _locked), Route("/ruled", _ruled), Route("/denied", _denied)])
@@ -106,12 +106,12 @@ def test_at_the_same_time(loops: tuple[Loop, Loop], path: str) -> None:
 def test_who_waits_in_one_loop_does_not_hold_the_other_up(loops: tuple[Loop, Loop]) -> None:
     """One hash is under way for a request of the one; the other's queues for the same thread, and both are answered."""
     both, hasher = clients(loops, remember=None)
-    hasher.open.clear()
+    hasher.released.clear()
 
     def let_go() -> None:
         while not hasher.count:
             threading.Event().wait(0.001)
-        hasher.open.set()
+        hasher.released.set()
 
     answers = in_threads([*(partial(get, client, "/ruled") for client in both), let_go])
 

@@ -16,7 +16,7 @@ import pytest
 T = TypeVar("T")
 
 
-def write(path: Path, content: bytes) -> None:
+def overwrite(path: Path, content: bytes) -> None:
     """As careless programs write: cut off, and then filled."""
     path.write_bytes(content)
 
@@ -46,12 +46,12 @@ async def until(holds: Callable[[], bool]) -> None:
             await anyio.lowlevel.checkpoint()
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def log_levels(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The levels of what was logged, in order."""
     return [logging.getLevelName(record.levelno) for record in caplog.records]
 
 
-class Name(str):
+class CountingName(str):
     """A name that counts how often it is compared."""
 
     __slots__ = ("compared",)
@@ -64,7 +64,7 @@ class Name(str):
     __hash__ = str.__hash__
 
 
-def steps(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
+def count_lines(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
     """What it returns, without ever waiting, and how many lines of Python were run for it."""
     count = 0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 
-def programs() -> Path | None:
+def server_programs() -> Path | None:
     """The folder of the server's programs. Debian does not put it on the path."""
     found = shutil.which("initdb")
     if found is not None:
@@ -22,13 +22,13 @@ def programs() -> Path | None:
     return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name), default=None)
 
 
-class _Somebody(TypedDict, total=False):
+class _Privileges(TypedDict, total=False):
     user: str
     group: str
     extra_groups: list[str]
 
 
-def _somebody() -> _Somebody:
+def _privileges() -> _Privileges:
     """Root may not run the server; the package has made a user for that."""
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
@@ -39,12 +39,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
+def running_postgres() -> Iterator[str]:
     """The URL of an empty database. The server runs until the end of the block, and leaves nothing behind."""
-    folder = programs()
+    folder = server_programs()
     assert folder is not None
     port = free_port()
-    options: dict[str, Any] = {**_somebody(), "cwd": "/", "env": {**os.environ, "LC_ALL": "C"}, "text": True}
+    options: dict[str, Any] = {**_privileges(), "cwd": "/", "env": {**os.environ, "LC_ALL": "C"}, "text": True}
     with tempfile.TemporaryDirectory() as name:
         if os.geteuid() == 0:
             shutil.chown(name, "postgres", "postgres")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from authguard.accounts.digest_account import DIGITS, digest_ha1, hash_of
 from authguard.errors import ConfigurationError
-from tests.support.vectors import vectors
+from tests.support.vectors import load_vectors
 
-CASES = vectors("htdigest.json")["cases"]
+CASES = load_vectors("htdigest.json")["cases"]
 ALICE = next(case for case in CASES if case["name"] == "alice" and case["algorithm"] == "SHA-256")
 
 # SHAVS of NIST, and RFC 1321 section A.5: the digests of "abc".

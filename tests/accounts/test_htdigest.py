@@ -18,8 +18,8 @@ from authguard.accounts.watched_file import EVERY, KEEP, BadFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock
-from tests.accounts.file_changes import Name, delete, replace, steps, told, write
-from tests.support.vectors import vectors
+from tests.accounts.file_changes import CountingName, count_lines, delete, log_levels, overwrite, replace
+from tests.support.vectors import load_vectors
 
 SHA = "dd9a9f44b49757f4e97383750048c7ef0e82f907ad18deac1ecd094a92993c12"  # alice:orders:correct horse
 MD5 = "676c8fbeaeca47c7fda28384209dcbb9"  # the same
@@ -65,7 +65,7 @@ def _store(path: Path, clock: ManualClock, groups: Path | None = None) -> Htdige
 
 async def test_an_account_is_found_by_name_realm_and_algorithm(path: Path) -> None:
     """Each line is an account with the digest that stands there; in another realm or algorithm there is nobody."""
-    write(path, TWO + f"alice:orders:{MD5}\nalice:billing:{OTHER}\n".encode())
+    overwrite(path, TWO + f"alice:orders:{MD5}\nalice:billing:{OTHER}\n".encode())
     store = HtdigestFile(path)
 
     assert await _find(store, "alice") == DigestAccount("alice", SHA)
@@ -91,7 +91,7 @@ async def test_sha_512_256_is_not_read(path: Path) -> None:
 @pytest.mark.parametrize(("algorithm", "digest"), [("SHA-256", SHA), ("MD5", MD5)])
 async def test_an_account_is_found_by_the_hash_of_its_name(path: Path, algorithm: str, digest: str) -> None:
     """``H(name:realm)`` of RFC 7616 section 3.4.4, of the algorithm that is asked for, names whom it was made of."""
-    write(path, f"alice:orders:{SHA}\nalice:orders:{MD5}\n".encode())
+    overwrite(path, f"alice:orders:{SHA}\nalice:orders:{MD5}\n".encode())
     store = HtdigestFile(path)
     hashed = hashlib.new(algorithm.replace("-", "").lower(), b"alice:orders").hexdigest()
     elsewhere = hashlib.new(algorithm.replace("-", "").lower(), b"alice:billing").hexdigest()
@@ -108,8 +108,8 @@ async def test_an_account_is_found_by_the_hash_of_its_name(path: Path, algorithm
 
 async def test_every_line_that_apaches_tool_wrote_is_read(path: Path) -> None:
     """Names and realms with blanks, quotes and other scripts in one file."""
-    cases = [case for case in vectors("htdigest.json")["cases"] if case["algorithm"] != "SHA-512-256"]
-    write(path, "".join(f"{case['line']}\n" for case in cases).encode())
+    cases = [case for case in load_vectors("htdigest.json")["cases"] if case["algorithm"] != "SHA-512-256"]
+    overwrite(path, "".join(f"{case['line']}\n" for case in cases).encode())
 
     store = HtdigestFile(path)
 
@@ -125,7 +125,7 @@ async def test_every_line_that_apaches_tool_wrote_is_read(path: Path) -> None:
     "case",
     [
         case
-        for case in vectors("htdigest.json")["cases"]
+        for case in load_vectors("htdigest.json")["cases"]
         if case["algorithm"] != "SHA-512-256" and '"' not in case["realm"]
     ],
     ids=lambda case: case["line"],
@@ -152,14 +152,14 @@ def test_the_line_that_is_written_is_the_one_of_other_tools(case: dict[str, str]
 )
 async def test_a_line_is_read_as_apache_reads_it(path: Path, content: str) -> None:
     """Comments, blanks, other ends of lines and remarks are nothing to stumble over."""
-    write(path, content.encode())
+    overwrite(path, content.encode())
 
     assert await _find(HtdigestFile(path), "alice") == DigestAccount("alice", SHA)
 
 
 async def test_names_and_realms_are_found_in_whatever_form_they_were_written(path: Path) -> None:
     """They come composed from the wire, and a realm as the app wrote it."""
-    write(path, f"ame\u0301lie:cafe\u0301:{SHA}\nline\u2028separator:caf\u00e9:{OTHER}\n".encode())
+    overwrite(path, f"ame\u0301lie:cafe\u0301:{SHA}\nline\u2028separator:caf\u00e9:{OTHER}\n".encode())
     store = HtdigestFile(path)
     hashed = hashlib.sha256("am\u00e9lie:caf\u00e9".encode()).hexdigest()
 
@@ -212,7 +212,7 @@ async def test_names_and_realms_are_found_in_whatever_form_they_were_written(pat
 )
 def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str) -> None:
     """What is no file of digests, or only the beginning of one, is refused whole, and nothing of it is quoted."""
-    write(path, content)
+    overwrite(path, content)
 
     with pytest.raises(ConfigurationError, match=problem) as caught:
         HtdigestFile(path)
@@ -224,7 +224,7 @@ def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str
 
 async def test_a_line_is_whole_where_something_follows_its_digest(path: Path) -> None:
     """32 digits at the very end may be the first half of 64; before a line feed or a colon they are not."""
-    write(path, f"alice:orders:{MD5}:rem".encode())
+    overwrite(path, f"alice:orders:{MD5}:rem".encode())
 
     assert await _find(HtdigestFile(path), "alice", algorithm="MD5") == DigestAccount("alice", MD5)
 
@@ -232,7 +232,7 @@ async def test_a_line_is_whole_where_something_follows_its_digest(path: Path) ->
 async def test_roles_come_from_an_auth_group_file_or_a_mapping(path: Path) -> None:
     """As for password files; whoever finds the account, and by what."""
     groups = path.with_name("groups")
-    write(groups, b"admin: alice\nstaff: alice bob\n")
+    overwrite(groups, b"admin: alice\nstaff: alice bob\n")
     hashed = hashlib.sha256(b"alice:orders").hexdigest()
 
     for given_groups in (groups, {"admin": ["alice"], "staff": {"alice", "bob"}}):
@@ -275,7 +275,7 @@ async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock:
     found = []
 
     for content in (b"", f"alice:orders:{SHA}\n".encode(), TWO, TWO + f"carol:orders:{SHA}\n".encode()):
-        write(path, content)
+        overwrite(path, content)
         found.append(await _look(store, clock, "bob", times=1))
 
     assert found == [DigestAccount("bob", OTHER)] * 4
@@ -284,13 +284,13 @@ async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock:
 
 SPOILT: dict[str, Callable[[Path], None]] = {
     "deleted": delete,
-    "cut off": lambda path: write(path, b""),
-    "torn": lambda path: write(path, TWO[:-5]),
-    "torn in half": lambda path: write(path, TWO[:-33]),
-    "torn in a name": lambda path: write(path, TWO + b"car"),
+    "cut off": lambda path: overwrite(path, b""),
+    "torn": lambda path: overwrite(path, TWO[:-5]),
+    "torn in half": lambda path: overwrite(path, TWO[:-33]),
+    "torn in a name": lambda path: overwrite(path, TWO + b"car"),
     "replaced by a password file": lambda path: replace(path, f"alice:{BCRYPT}\nbob:{BCRYPT}\n".encode()),
     "replaced by junk": lambda path: replace(path, bytes(range(256)) * 100),
-    "filled with zeros": lambda path: write(path, bytes(len(TWO))),
+    "filled with zeros": lambda path: overwrite(path, bytes(len(TWO))),
 }
 
 
@@ -310,7 +310,7 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
         with pytest.raises(BackendUnavailable) as caught:
             await _find(store, name)
         assert caught.value.reason is STORE_UNAVAILABLE
-    assert told(caplog) == ["ERROR"]
+    assert log_levels(caplog) == ["ERROR"]
     assert SHA not in caplog.text
 
     replace(path, f"carol:orders:{SHA}\n".encode())
@@ -318,15 +318,15 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     with pytest.raises(BackendUnavailable):
         await _find(store, "carol")  # this look is the first that finds it
     assert await _look(store, clock, "carol", times=1) == DigestAccount("carol", SHA)
-    assert told(caplog) == ["ERROR", "WARNING"]
+    assert log_levels(caplog) == ["ERROR", "WARNING"]
 
 
 async def test_a_bad_group_file_is_bridged_too(path: Path, clock: ManualClock) -> None:
     """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
     groups = path.with_name("groups")
-    write(groups, b"admin: alice\n")
+    overwrite(groups, b"admin: alice\n")
     store = HtdigestFile(path, groups=groups, clock=clock)
-    write(groups, b"admin: alice bo")
+    overwrite(groups, b"admin: alice bo")
 
     assert await _look(store, clock, "alice", times=4) == DigestAccount("alice", SHA, roles={"admin"})
     clock.move(KEEP)
@@ -340,22 +340,22 @@ def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock
     groups = path.with_name("groups")
     by_name, by_hash = set(), set()
     for users in (10, 100_000):
-        write(path, "".join(f"user{number}:orders:{SHA}\n" for number in range(users)).encode())
-        write(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
+        overwrite(path, "".join(f"user{number}:orders:{SHA}\n" for number in range(users)).encode())
+        overwrite(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
         store = HtdigestFile(path, groups=groups, clock=clock)
-        steps(_find(store, "user1"))  # Python's own memory of what is an instance of what is made here
-        for name in (Name("user0"), Name(f"user{users - 1}")):
-            account, count = steps(_find(store, name))
+        count_lines(_find(store, "user1"))  # Python's own memory of what is an instance of what is made here
+        for name in (CountingName("user0"), CountingName(f"user{users - 1}")):
+            account, count = count_lines(_find(store, name))
             compared = name.compared
             by_name.add(count)
             hashed = hashlib.sha256(f"{name}:orders".encode()).hexdigest()
-            found, count = steps(store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True))
+            found, count = count_lines(store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True))
             by_hash.add(count)
 
             assert account == found == DigestAccount(str(name), SHA, roles={"all"})
             assert compared == 2
 
-        assert steps(_find(store, "nobody"))[0] is None
+        assert count_lines(_find(store, "nobody"))[0] is None
 
     assert len(by_name) == len(by_hash) == 1
 
@@ -409,7 +409,7 @@ def test_a_platform_without_md5_goes_on_with_what_it_has(path: Path, monkeypatch
     def forbidden(octets: bytes, *, usedforsecurity: bool) -> None:
         raise ValueError("[digital envelope routines] unsupported")
 
-    write(path, f"alice:orders:{MD5}\nalice:orders:{SHA}\n".encode())
+    overwrite(path, f"alice:orders:{MD5}\nalice:orders:{SHA}\n".encode())
     monkeypatch.setattr(hashlib, "md5", forbidden)
 
     read = _parse(path.read_bytes())

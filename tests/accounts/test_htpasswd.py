@@ -13,8 +13,8 @@ from authguard.accounts.watched_file import EVERY, KEEP
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock
-from tests.accounts.file_changes import Name, delete, replace, steps, told, write
-from tests.support.vectors import vectors
+from tests.accounts.file_changes import CountingName, count_lines, delete, log_levels, overwrite, replace
+from tests.support.vectors import load_vectors
 
 BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"  # "a"
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"
@@ -71,9 +71,9 @@ async def test_an_account_is_found_by_its_name(path: Path) -> None:
 
 async def test_every_line_that_apaches_tool_wrote_lets_its_user_in(path: Path) -> None:
     """A file of all formats is read as one, and those that are no protection are refused at their own logins only."""
-    cases = vectors("htpasswd.json")["cases"]
+    cases = load_vectors("htpasswd.json")["cases"]
     lines = [case["line"].replace("alice:", f"user{number}:", 1) for number, case in enumerate(cases)]
-    write(path, "".join(f"{line}\n" for line in lines).encode())
+    overwrite(path, "".join(f"{line}\n" for line in lines).encode())
 
     store = HtpasswdFile(path)
 
@@ -102,7 +102,7 @@ async def test_every_line_that_apaches_tool_wrote_lets_its_user_in(path: Path) -
 )
 async def test_a_line_is_read_as_apache_reads_it(path: Path, content: str, stored: str) -> None:
     """Comments, blanks, other ends of lines and remarks are nothing to stumble over."""
-    write(path, content.encode())
+    overwrite(path, content.encode())
 
     assert await _hash(path, "alice") == stored
 
@@ -110,7 +110,7 @@ async def test_a_line_is_read_as_apache_reads_it(path: Path, content: str, store
 async def test_a_name_may_have_any_character_but_a_colon(path: Path) -> None:
     """Spaces, other scripts, and what only looks like the end of a line are part of a name, in the form NFC."""
     names = ["two words", "日本", "line\u2028separator", "ame\u0301lie", "\N{NO-BREAK SPACE}"]
-    write(path, "".join(f"{name}:{SHA}\n" for name in names).encode())
+    overwrite(path, "".join(f"{name}:{SHA}\n" for name in names).encode())
 
     assert await _hash(path, "two words") == SHA
     assert await _hash(path, "日本") == SHA
@@ -145,7 +145,7 @@ async def test_a_name_may_have_any_character_but_a_colon(path: Path) -> None:
 )
 def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str) -> None:
     """What is no password file, or only the beginning of one, is refused whole, and nothing of it is quoted."""
-    write(path, content)
+    overwrite(path, content)
 
     with pytest.raises(ConfigurationError, match=problem) as caught:
         HtpasswdFile(path)
@@ -156,7 +156,7 @@ def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str
 
 async def test_plain_text_is_read_where_it_is_allowed(path: Path) -> None:
     """A store with such a hasher takes what stands in the file for the password."""
-    write(path, f"alice:correct horse\nbob:{BCRYPT}\n".encode())
+    overwrite(path, f"alice:correct horse\nbob:{BCRYPT}\n".encode())
 
     store = HtpasswdFile(path, hasher=PLAIN)
     account = await store.find("alice")
@@ -168,11 +168,11 @@ async def test_plain_text_is_read_where_it_is_allowed(path: Path) -> None:
 
 def test_the_end_of_a_plain_text_cannot_be_known(path: Path) -> None:
     """Half a password would be another password, so the last line must have its line feed. A hash shows its end."""
-    write(path, f"bob:{BCRYPT}\nalice:correct hor".encode())
+    overwrite(path, f"bob:{BCRYPT}\nalice:correct hor".encode())
     with pytest.raises(ConfigurationError, match="line 2 has no line feed"):
         HtpasswdFile(path, hasher=PLAIN)
 
-    write(path, f"bob:{BCRYPT}".encode())
+    overwrite(path, f"bob:{BCRYPT}".encode())
     assert HtpasswdFile(path, hasher=PLAIN).sample() == (BCRYPT,)
 
 
@@ -194,7 +194,7 @@ GROUPS = {
 async def test_roles_come_from_an_auth_group_file(path: Path, content: str, roles: set[str]) -> None:
     """A group is a role of its members, as Apache reads the file."""
     groups = path.with_name("groups")
-    write(groups, f"{content}\n".encode())
+    overwrite(groups, f"{content}\n".encode())
 
     account = await HtpasswdFile(path, groups=str(groups)).find("alice")
 
@@ -204,8 +204,8 @@ async def test_roles_come_from_an_auth_group_file(path: Path, content: str, role
 async def test_a_member_with_a_blank_stands_in_quotes(path: Path) -> None:
     """Without the quotes it would be two members."""
     groups = path.with_name("groups")
-    write(path, f"two words:{SHA}\ntwo:{SHA}\nam\u00e9lie:{SHA}\n".encode())
-    write(groups, "admin: \"two words\" 'ame\u0301lie'\n".encode())
+    overwrite(path, f"two words:{SHA}\ntwo:{SHA}\nam\u00e9lie:{SHA}\n".encode())
+    overwrite(groups, "admin: \"two words\" 'ame\u0301lie'\n".encode())
 
     store = HtpasswdFile(path, groups=groups)
 
@@ -231,7 +231,7 @@ async def test_a_member_with_a_blank_stands_in_quotes(path: Path) -> None:
 def test_a_bad_group_file_is_told_by_its_line(path: Path, content: str, problem: str) -> None:
     """A role is given by a whole line or not at all: half a name may be another user's."""
     groups = path.with_name("groups")
-    write(groups, content.encode())
+    overwrite(groups, content.encode())
 
     with pytest.raises(ConfigurationError, match=problem) as caught:
         HtpasswdFile(path, groups=groups)
@@ -270,7 +270,7 @@ async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: ManualClo
 async def test_a_role_that_is_taken_away_tells(path: Path, clock: ManualClock) -> None:
     """The group file is read again when it changes, on its own."""
     groups = path.with_name("groups")
-    write(groups, b"admin: alice bob\n")
+    overwrite(groups, b"admin: alice bob\n")
     store = HtpasswdFile(path, groups=groups, clock=clock)
 
     replace(groups, b"admin: bob\n")
@@ -285,7 +285,7 @@ async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock:
     found = []
 
     for content in (b"", f"alice:{BCRYPT}\n".encode(), TWO, TWO + f"carol:{SHA}\n".encode()):
-        write(path, content)
+        overwrite(path, content)
         found.append(await _look(store, clock, "bob", times=1))
 
     assert found == [Account("bob", SHA)] * 4
@@ -294,11 +294,11 @@ async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock:
 
 SPOILT: dict[str, Callable[[Path], None]] = {
     "deleted": delete,
-    "cut off": lambda path: write(path, b""),
-    "torn": lambda path: write(path, TWO[:-5]),
-    "torn in a name": lambda path: write(path, TWO + b"car"),
+    "cut off": lambda path: overwrite(path, b""),
+    "torn": lambda path: overwrite(path, TWO[:-5]),
+    "torn in a name": lambda path: overwrite(path, TWO + b"car"),
     "replaced by junk": lambda path: replace(path, bytes(range(256)) * 100),
-    "filled with zeros": lambda path: write(path, bytes(len(TWO))),
+    "filled with zeros": lambda path: overwrite(path, bytes(len(TWO))),
     "replaced by prose": lambda path: replace(path, b"Note: this moved.\nSee: elsewhere.\n"),
 }
 
@@ -320,7 +320,7 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     with pytest.raises(BackendUnavailable):
         await store.find("nobody")
     assert caught.value.reason is STORE_UNAVAILABLE
-    assert told(caplog) == ["ERROR"]
+    assert log_levels(caplog) == ["ERROR"]
 
     replace(path, f"carol:{SHA}\n".encode())
     clock.move(EVERY)
@@ -328,15 +328,15 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
         await store.find("carol")  # this look is the first that finds it
     assert await _look(store, clock, "carol", times=1) == Account("carol", SHA)
     assert await store.find("alice") is None
-    assert told(caplog) == ["ERROR", "WARNING"]
+    assert log_levels(caplog) == ["ERROR", "WARNING"]
 
 
 async def test_a_bad_group_file_is_bridged_too(path: Path, clock: ManualClock) -> None:
     """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
     groups = path.with_name("groups")
-    write(groups, b"admin: alice\n")
+    overwrite(groups, b"admin: alice\n")
     store = HtpasswdFile(path, groups=groups, clock=clock)
-    write(groups, b"admin: alice bo")
+    overwrite(groups, b"admin: alice bo")
 
     assert await _look(store, clock, "alice", times=4) == Account("alice", BCRYPT, roles={"admin"})
     clock.move(KEEP)
@@ -350,19 +350,21 @@ def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock
     groups = path.with_name("groups")
     counts = set()
     for users in (10, 100_000):
-        write(path, "".join(f"user{number}:{SHA}\n" for number in range(users)).encode())
-        write(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
+        overwrite(path, "".join(f"user{number}:{SHA}\n" for number in range(users)).encode())
+        overwrite(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
         store = HtpasswdFile(path, groups=groups, clock=clock)
-        steps(store.find("user1"))  # Python's own memory of what is an instance of what is made here, and not counted
-        for name in (Name("user0"), Name(f"user{users - 1}")):
-            account, count = steps(store.find(name))
+        count_lines(
+            store.find("user1")
+        )  # Python's own memory of what is an instance of what is made here, and not counted
+        for name in (CountingName("user0"), CountingName(f"user{users - 1}")):
+            account, count = count_lines(store.find(name))
             compared = name.compared
             counts.add(count)
 
             assert account == Account(str(name), SHA, roles={"all"})
             assert compared == 2
 
-        assert steps(store.find("nobody"))[0] is None
+        assert count_lines(store.find("nobody"))[0] is None
 
     assert len(counts) == 1
 

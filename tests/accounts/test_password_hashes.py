@@ -15,11 +15,11 @@ from authguard.accounts import password_hashes
 from authguard.accounts.account import Verdict
 from authguard.accounts.password_hashes import BY_NAME, MAKES, READ, LibpassHasher
 from authguard.errors import ConfigurationError
-from tests.support.vectors import vectors
+from tests.support.vectors import load_vectors
 
 CASES = [
     pytest.param(case["format"], case["password"], case["line"].partition(":")[2], id=case["command"][:40])
-    for case in vectors("htpasswd.json")["cases"]
+    for case in load_vectors("htpasswd.json")["cases"]
 ]
 READ_CASES = [case for case in CASES if case.values[0] not in BY_NAME]
 WEAK_CASES = [case for case in CASES if case.values[0] in BY_NAME]

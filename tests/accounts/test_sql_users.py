@@ -16,7 +16,7 @@ from authguard.errors import BackendUnavailable
 from authguard.reasons import STORE_UNAVAILABLE
 from examples.sql_users import SqlUsers, Table, User, UserRole, make_app
 from tests.accounts.file_changes import until
-from tests.accounts.postgres import free_port, programs, serving
+from tests.accounts.postgres import free_port, running_postgres, server_programs
 
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"
 
@@ -29,9 +29,9 @@ def _anyio_backend() -> str:
 
 @pytest.fixture(name="postgres", scope="module")
 def _postgres() -> Iterator[str]:
-    if programs() is None:
+    if server_programs() is None:
         pytest.skip("PostgreSQL is not here")
-    with serving() as url:
+    with running_postgres() as url:
         yield url
 
 

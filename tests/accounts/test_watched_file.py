@@ -16,7 +16,7 @@ from authguard.accounts.watched_file import EVERY, KEEP, PATIENCE, SETTLED, BadF
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock
-from tests.accounts.file_changes import delete, replace, rewrite_unseen, told, until, write
+from tests.accounts.file_changes import delete, log_levels, overwrite, replace, rewrite_unseen, until
 
 
 class Parser:
@@ -50,7 +50,7 @@ def _parse() -> Parser:
 @pytest.fixture(name="path")
 def _path(tmp_path: Path) -> Path:
     path = tmp_path / "users"
-    write(path, b"old")
+    overwrite(path, b"old")
     return path
 
 
@@ -96,7 +96,7 @@ async def test_what_was_read_while_the_app_was_built_is_there_at_once(
 async def test_a_change_is_taken_at_the_second_look(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A file that was written a moment ago is read only once two looks in a row found it the same."""
     file = _watch(path, parse, clock)
-    write(path, b"new")
+    overwrite(path, b"new")
 
     assert [await _look(file, clock), await _look(file, clock)] == [b"old", b"new"]
     assert file.last == b"new"
@@ -107,7 +107,7 @@ async def test_a_change_that_was_long_ago_is_taken_at_the_first_look(
 ) -> None:
     """After an idle night the first request already sees what was changed in the evening."""
     file = _watch(path, parse, clock, _later)
-    write(path, b"new")
+    overwrite(path, b"new")
 
     assert await _look(file, clock) == b"new"
 
@@ -117,7 +117,7 @@ async def test_an_old_time_of_writing_does_not_pass_for_a_file_left_alone(
 ) -> None:
     """A copy that was given the time of its original a moment ago may still be on its way."""
     file = _watch(path, parse, clock, _standing_still())
-    rewrite_unseen(path, write, b"new", aged=3600)
+    rewrite_unseen(path, overwrite, b"new", aged=3600)
 
     assert [await _look(file, clock), await _look(file, clock)] == [b"old", b"new"]
 
@@ -128,7 +128,7 @@ async def test_a_file_is_left_alone_while_it_is_written(path: Path, parse: Parse
     values = []
 
     for content in (b"", b"new line\n", b"new line\nand another\n"):
-        write(path, content)
+        overwrite(path, content)
         values.append(await _look(file, clock))
     values.append(await _look(file, clock))
 
@@ -141,7 +141,7 @@ async def test_a_file_that_changes_as_it_is_read_is_not_taken(
 ) -> None:
     """What was read is thrown away where the file is another one afterwards, and nobody calls it bad."""
     file = _watch(path, parse, clock, _later)
-    write(path, b"junk: half of it")
+    overwrite(path, b"junk: half of it")
     read = Path.read_bytes
 
     def read_and_write(self: Path) -> bytes:
@@ -180,7 +180,7 @@ async def test_a_file_that_does_not_change_is_not_read(path: Path, parse: Parser
 async def test_the_file_is_looked_at_every_half_second_at_most(path: Path, parse: Parser, clock: ManualClock) -> None:
     """However many ask, the disk is asked twice a second."""
     file = _watch(path, parse, clock, _later)
-    write(path, b"new")
+    overwrite(path, b"new")
 
     clock.move(EVERY - 0.01)
     before = await file.value()
@@ -194,7 +194,7 @@ async def test_those_who_come_together_share_a_look(
 ) -> None:
     """Twenty requests at once cost one stat, and all of them see what it found."""
     file = _watch(path, parse, clock, _later)
-    write(path, b"new")
+    overwrite(path, b"new")
     clock.move(EVERY)
     stats = []
     values = []
@@ -242,13 +242,13 @@ async def test_a_time_that_was_set_back_hides_no_change(path: Path, parse: Parse
     file = _watch(path, parse, clock)
     await _look(file, clock, times=2)
 
-    rewrite_unseen(path, write, b"new")
+    rewrite_unseen(path, overwrite, b"new")
 
     assert await _look(file, clock, times=2) == b"new"
 
 
 def _fill_with_junk(path: Path) -> None:
-    write(path, b"junk")
+    overwrite(path, b"junk")
 
 
 def _put_a_folder_there(path: Path) -> None:
@@ -289,7 +289,7 @@ async def test_a_bad_file_is_bridged_for_five_minutes(
 
     assert (first, last) == (b"old", b"old")
     assert caught.value.reason is STORE_UNAVAILABLE
-    assert told(caplog) == ["ERROR"]
+    assert log_levels(caplog) == ["ERROR"]
     assert caplog.records[0].name == "authguard"
     assert str(path) in caplog.messages[0]
 
@@ -300,14 +300,14 @@ async def test_a_file_that_is_good_again_is_taken(
 ) -> None:
     """Whether it was bad for a moment or for long, it is read, and that it is good again is told."""
     file = _watch(path, parse, clock, _later)
-    write(path, b"junk")
+    overwrite(path, b"junk")
     await _look(file, clock)
 
     clock.move(after)
     replace(path, b"new")
 
     assert await _look(file, clock) == b"new"
-    assert told(caplog) == ["ERROR", "WARNING"]
+    assert log_levels(caplog) == ["ERROR", "WARNING"]
 
 
 async def test_a_file_that_comes_back_as_it_was_is_good(
@@ -322,7 +322,7 @@ async def test_a_file_that_comes_back_as_it_was_is_good(
     folder.rename(path.parent)
 
     assert await _look(file, clock) == b"old"
-    assert told(caplog) == ["ERROR", "WARNING"]
+    assert log_levels(caplog) == ["ERROR", "WARNING"]
     assert len(parse.given) == 2
 
 
@@ -332,22 +332,22 @@ async def test_each_time_of_trouble_is_told_once(
     """A file that turns bad in another way is still the same trouble; one that was good in between is new trouble."""
     file = _watch(path, parse, clock, _later)
 
-    write(path, b"junk")
+    overwrite(path, b"junk")
     await _look(file, clock, times=3)
     delete(path)
     await _look(file, clock, times=3)
-    write(path, b"new")
+    overwrite(path, b"new")
     await _look(file, clock, times=3)
-    write(path, b"junk")
+    overwrite(path, b"junk")
     await _look(file, clock, times=3)
 
-    assert told(caplog) == ["ERROR", "WARNING", "ERROR"]
+    assert log_levels(caplog) == ["ERROR", "WARNING", "ERROR"]
 
 
 async def test_junk_is_read_once(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A large bad file does not keep a processor busy for five minutes."""
     file = _watch(path, parse, clock, _later)
-    write(path, b"junk")
+    overwrite(path, b"junk")
 
     await _look(file, clock, times=5)
 
@@ -360,11 +360,11 @@ async def test_a_file_that_is_too_large_is_not_read(
     """A log that was moved over the file takes no memory."""
     file = _watch(path, parse, clock, _later)
     monkeypatch.setattr(watched_file, "MOST_OCTETS", 8)
-    write(path, b"much too long")
+    overwrite(path, b"much too long")
 
     assert await _look(file, clock) == b"old"
     assert parse.given == [b"old"]
-    assert told(caplog) == ["ERROR"]
+    assert log_levels(caplog) == ["ERROR"]
 
 
 @contextmanager
@@ -408,7 +408,7 @@ async def test_a_file_that_became_unreadable_is_bad(
         with _without_privileges():
             assert await _look(file, clock) == b"old"
 
-    assert told(caplog) == ["ERROR", "WARNING"]
+    assert log_levels(caplog) == ["ERROR", "WARNING"]
     assert "Permission denied" in caplog.messages[0]
 
 
@@ -431,12 +431,12 @@ async def test_a_disk_that_does_not_answer_is_bridged(
         await file.value()
 
     assert values == [b"old", b"old"]
-    assert told(caplog) == ["ERROR"]
+    assert log_levels(caplog) == ["ERROR"]
 
     parse.held.set()
     await until(lambda: not file._pool.working)
     assert await file.value() == b"old"
-    assert told(caplog) == ["ERROR", "WARNING"]
+    assert log_levels(caplog) == ["ERROR", "WARNING"]
 
 
 async def test_nobody_waits_for_a_look_for_longer_than_a_second(
@@ -472,7 +472,7 @@ def test_a_file_that_is_bad_from_the_beginning_is_refused(
 async def test_the_loops_of_two_threads_share_a_file(path: Path, parse: Parser, clock: ManualClock) -> None:
     """A file that was read by a request on one loop is read for all."""
     file = _watch(path, parse, clock, _later)
-    write(path, b"new")
+    overwrite(path, b"new")
     values = []
 
     def elsewhere() -> None:

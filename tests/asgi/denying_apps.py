@@ -19,15 +19,15 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard import AccessDenied
-from tests.support.asgi import LEAK, app_of, respond
+from tests.support.asgi import LEAK, function_app, send_response
 from tests.support.guards import denial
 
-PLACES: dict[str, Callable[[], ASGIApp]] = {}
+DENYING_APPS: dict[str, Callable[[], ASGIApp]] = {}
 
 
-def place(make: Callable[[], ASGIApp]) -> Callable[[], ASGIApp]:
+def denying_app(make: Callable[[], ASGIApp]) -> Callable[[], ASGIApp]:
     """An app that denies every request to ``/``."""
-    PLACES[make.__name__.strip("_").replace("_", " ")] = make
+    DENYING_APPS[make.__name__.strip("_").replace("_", " ")] = make
     return make
 
 
@@ -47,25 +47,25 @@ async def _pass(request: Request) -> Response:
     return PlainTextResponse(LEAK)
 
 
-@place
+@denying_app
 def a_bare_app() -> ASGIApp:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         raise denial()
 
-    return app_of(act)
+    return function_app(act)
 
 
-@place
+@denying_app
 def a_starlette_endpoint() -> ASGIApp:
     return Starlette(routes=[Route("/", _deny)])
 
 
-@place
+@denying_app
 def a_starlette_endpoint_in_a_thread() -> ASGIApp:
     return Starlette(routes=[Route("/", _deny_in_a_thread)])
 
 
-@place
+@denying_app
 def a_method_of_an_endpoint_class() -> ASGIApp:
     class Orders(HTTPEndpoint):
         async def get(self, request: Request) -> Response:
@@ -74,22 +74,22 @@ def a_method_of_an_endpoint_class() -> ASGIApp:
     return Starlette(routes=[Route("/", Orders)])
 
 
-@place
+@denying_app
 def a_mounted_starlette() -> ASGIApp:
     return Starlette(routes=[Mount("/", Starlette(debug=True, routes=[Route("/", _deny)]))])
 
 
-@place
+@denying_app
 def a_handler_of_all_exceptions() -> ASGIApp:
     return Starlette(routes=[Route("/", _deny)], exception_handlers={Exception: _answer, HTTPException: _answer})
 
 
-@place
+@denying_app
 def a_handler_of_its_status() -> ASGIApp:
     return Starlette(routes=[Route("/", _deny)], exception_handlers={403: _answer})
 
 
-@place
+@denying_app
 def a_handler_that_fails() -> ASGIApp:
     def fail(request: Request, error: Exception) -> Response:
         raise LookupError("LEAK")
@@ -97,7 +97,7 @@ def a_handler_that_fails() -> ASGIApp:
     return Starlette(routes=[Route("/", _deny)], exception_handlers={AccessDenied: fail})
 
 
-@place
+@denying_app
 def a_handler_of_other_exceptions() -> ASGIApp:
     async def fail(request: Request) -> Response:
         try:
@@ -108,7 +108,7 @@ def a_handler_of_other_exceptions() -> ASGIApp:
     return Starlette(routes=[Route("/", fail)], exception_handlers={Exception: _answer})
 
 
-class Dispatched(BaseHTTPMiddleware):
+class DenyingMiddleware(BaseHTTPMiddleware):
     """A middleware of the app's own that denies before, after, or lets by."""
 
     def __init__(self, app: ASGIApp, when: str) -> None:
@@ -127,34 +127,34 @@ class Dispatched(BaseHTTPMiddleware):
         return response
 
 
-@place
+@denying_app
 def behind_a_base_http_middleware() -> ASGIApp:
-    return Starlette(routes=[Route("/", _deny)], middleware=[Middleware(Dispatched, when="")])
+    return Starlette(routes=[Route("/", _deny)], middleware=[Middleware(DenyingMiddleware, when="")])
 
 
-@place
+@denying_app
 def in_a_base_http_middleware_before_the_endpoint() -> ASGIApp:
-    return Starlette(routes=[Route("/", _pass)], middleware=[Middleware(Dispatched, when="before")])
+    return Starlette(routes=[Route("/", _pass)], middleware=[Middleware(DenyingMiddleware, when="before")])
 
 
-@place
+@denying_app
 def in_a_base_http_middleware_after_the_endpoint() -> ASGIApp:
-    return Starlette(routes=[Route("/", _pass)], middleware=[Middleware(Dispatched, when="after")])
+    return Starlette(routes=[Route("/", _pass)], middleware=[Middleware(DenyingMiddleware, when="after")])
 
 
-@place
+@denying_app
 def behind_two_base_http_middlewares_with_one_that_catches() -> ASGIApp:
     async def swallow(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await inner(scope, receive, send)
         except HTTPException:
-            await respond(send)
+            await send_response(send)
 
-    inner = Starlette(routes=[Route("/", _deny)], middleware=[Middleware(Dispatched, when="")] * 2)
+    inner = Starlette(routes=[Route("/", _deny)], middleware=[Middleware(DenyingMiddleware, when="")] * 2)
     return swallow
 
 
-@place
+@denying_app
 def behind_what_holds_the_start_back() -> ASGIApp:
     async def answer_then_deny(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -163,7 +163,7 @@ def behind_what_holds_the_start_back() -> ASGIApp:
     return GZipMiddleware(answer_then_deny)
 
 
-@place
+@denying_app
 def a_task_group() -> ASGIApp:
     async def deny() -> None:
         raise denial()
@@ -173,19 +173,19 @@ def a_task_group() -> ASGIApp:
             tasks.start_soon(deny)
             tasks.start_soon(anyio.sleep_forever)
 
-    return app_of(act)
+    return function_app(act)
 
 
-@place
+@denying_app
 def a_thread() -> ASGIApp:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.to_thread.run_sync(denial)
-        await respond(send)
+        await send_response(send)
 
-    return app_of(act)
+    return function_app(act)
 
 
-@place
+@denying_app
 def a_stream_before_its_start() -> ASGIApp:
     async def act(request: Request) -> Response:
         async def pieces() -> AsyncIterator[bytes]:
@@ -197,36 +197,36 @@ def a_stream_before_its_start() -> ASGIApp:
     return Starlette(routes=[Route("/", act)])
 
 
-@place
+@denying_app
 def what_catches_and_answers() -> ASGIApp:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             raise denial()
         except HTTPException:
-            await respond(send)
+            await send_response(send)
 
-    return app_of(act)
+    return function_app(act)
 
 
-@place
+@denying_app
 def what_answers_nothing() -> ASGIApp:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
 
-    return app_of(act)
+    return function_app(act)
 
 
-@place
+@denying_app
 def what_was_made_once_for_all_requests() -> ASGIApp:
     made = denial()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         raise made
 
-    return app_of(act)
+    return function_app(act)
 
 
-@place
+@denying_app
 def a_fastapi_endpoint() -> ASGIApp:
     app = FastAPI()
 
@@ -237,7 +237,7 @@ def a_fastapi_endpoint() -> ASGIApp:
     return app
 
 
-@place
+@denying_app
 def a_fastapi_endpoint_in_a_thread() -> ASGIApp:
     app = FastAPI()
 
@@ -248,14 +248,14 @@ def a_fastapi_endpoint_in_a_thread() -> ASGIApp:
     return app
 
 
-@place
+@denying_app
 def a_mounted_fastapi() -> ASGIApp:
     app = FastAPI()
     app.mount("/", a_fastapi_endpoint())
     return app
 
 
-@place
+@denying_app
 def a_dependency() -> ASGIApp:
     app = FastAPI()
 
@@ -269,7 +269,7 @@ def a_dependency() -> ASGIApp:
     return app
 
 
-@place
+@denying_app
 def a_dependency_that_swallows_it() -> ASGIApp:
     app = FastAPI()
 
@@ -286,7 +286,7 @@ def a_dependency_that_swallows_it() -> ASGIApp:
     return app
 
 
-@place
+@denying_app
 def a_yielding_dependency_that_swallows_it() -> ASGIApp:
     app = FastAPI()
 
@@ -303,7 +303,7 @@ def a_yielding_dependency_that_swallows_it() -> ASGIApp:
     return app
 
 
-@place
+@denying_app
 def a_yielding_dependency_that_translates_it() -> ASGIApp:
     app = FastAPI()
 

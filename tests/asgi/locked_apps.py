@@ -19,10 +19,10 @@ from authguard import (
     Requirement,
 )
 from authguard.starlette import requires
-from tests.support.guards import EITHER, OPEN
+from tests.support.guards import OPTIONAL_RULES, PUBLIC_RULES
 
 
-def locked(*requirements: Requirement, path: str = "/") -> ASGIApp:
+def locked_app(*requirements: Requirement, path: str = "/") -> ASGIApp:
     """An app with one route under these locks, the first outermost. It tells whom it is asked by."""
 
     async def endpoint(request: Request) -> Response:
@@ -34,13 +34,15 @@ def locked(*requirements: Requirement, path: str = "/") -> ASGIApp:
     return Starlette(routes=[Route(path, guarded)])
 
 
-ALICE = b'["alice",["authenticated","read","role:admin"]]'
+ALICE_BODY = b'["alice",["authenticated","read","role:admin"]]'
 
 
-ROWS = pytest.mark.parametrize("rules", [OPEN, EITHER, []], ids=["public", "optional", "authenticated"])
+WITH_EACH_RULE = pytest.mark.parametrize(
+    "rules", [PUBLIC_RULES, OPTIONAL_RULES, []], ids=["public", "optional", "authenticated"]
+)
 
 
-class Broken:
+class BrokenRequirement:
     """A requirement of somebody's own that fails."""
 
     def __init__(self, where: str) -> None:

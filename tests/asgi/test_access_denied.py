@@ -27,10 +27,10 @@ from authguard import (
     Rule,
     via,
 )
-from tests.asgi.denying_apps import PLACES
-from tests.support.asgi import LEAK, WHOLE, Exchange, app_of, kinds
-from tests.support.guards import NO_SESSION, NOT_OWNER, OPEN, Behind, denial
-from tests.support.schemes.badge import Badge, Plain, Speaking
+from tests.asgi.denying_apps import DENYING_APPS
+from tests.support.asgi import LEAK, RESPONSE_MESSAGES, Exchange, function_app, message_types
+from tests.support.guards import NO_SESSION, NOT_OWNER, PUBLIC_RULES, RecordingGuard, denial
+from tests.support.schemes.badge import Badge, InfoBadge, PlainBadge
 
 
 def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
@@ -39,18 +39,18 @@ def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         raise AccessDenied(reason, **facts)
 
-    return app_of(act)
+    return function_app(act)
 
 
 @pytest.mark.rfc("9110-8")
-@pytest.mark.parametrize("make", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("make", DENYING_APPS.values(), ids=DENYING_APPS)
 async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> None:
     """403 with the challenge of the scheme that was tried, one record with its facts, and nothing of the app's."""
-    behind = Behind()
+    behind = RecordingGuard()
 
-    answer = await behind.ask(make())
+    answer = await behind.request(make())
 
-    assert (answer.status, kinds(answer)) == (403, WHOLE)
+    assert (answer.status, message_types(answer)) == (403, RESPONSE_MESSAGES)
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="insufficient_scope"']
     assert (answer.lines(b"content-type"), answer.lines(b"cache-control")) == (
         ["application/problem+json"],
@@ -59,7 +59,7 @@ async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> 
     assert json.loads(answer.body)["code"] == "forbidden"
     assert LEAK not in answer.body
     assert LEAK not in repr(answer.headers).encode()
-    assert behind.told == ["granted", "order.not_owner"]
+    assert behind.outcomes == ["granted", "order.not_owner"]
     told = behind.records[-1]
     assert (told.scheme, told.subject, told.subject_proven, told.status) == ("badge", "alice", True, 403)
     assert (told.requirement, told.rule, told.facts) == ("AUTHENTICATED", None, {"order": 5})
@@ -74,11 +74,11 @@ async def test_a_bare_thread_knows_of_no_request() -> None:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.get_running_loop().run_in_executor(None, deny)
 
-    behind = Behind()
+    behind = RecordingGuard()
 
-    answer = await anyio.to_thread.run_sync(lambda: asyncio.run(behind.ask(app_of(act))))
+    answer = await anyio.to_thread.run_sync(lambda: asyncio.run(behind.request(function_app(act))))
 
-    assert (answer.status, behind.denied) == (403, ["order.not_owner"])
+    assert (answer.status, behind.denial_reasons) == (403, ["order.not_owner"])
 
 
 #: Made once for all requests, as an app may have it.
@@ -104,10 +104,10 @@ async def test_a_framework_that_catches_it_denies_the_request(
     """Its handler asks for the headers, in the request's own context: that is the denial, each time anew."""
     app = make()
     app.router.routes.append(Route("/", act))
-    behind = Behind()
+    behind = RecordingGuard()
 
     async def ask() -> list[Exchange]:
-        return [await behind.ask(app) for _ in range(2)]
+        return [await behind.request(app) for _ in range(2)]
 
     answers = await anyio.to_thread.run_sync(lambda: asyncio.run(ask()))
 
@@ -116,7 +116,7 @@ async def test_a_framework_that_catches_it_denies_the_request(
         'Badge realm="tests", error="insufficient_scope"'
     }
     assert all(answer.lines(b"cache-control") == ["no-store"] for answer in answers)
-    assert behind.told == ["granted", "order.not_owner"] * 2
+    assert behind.outcomes == ["granted", "order.not_owner"] * 2
     assert behind.records[-1].facts == {"order": 7}
 
 
@@ -141,9 +141,9 @@ def test_what_is_no_reason_denies_nothing(odd: Any) -> None:
 
 async def test_a_401_has_a_line_for_each_scheme_of_the_guard() -> None:
     """In the guard's order, each bare but that which was tried."""
-    behind = Behind(Badge(), Plain("pass"))
+    behind = RecordingGuard(Badge(), PlainBadge("pass"))
 
-    answer = await behind.ask(denying(Reason("session.over", 401, "invalid_token")))
+    answer = await behind.request(denying(Reason("session.over", 401, "invalid_token")))
 
     assert answer.status == 401
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="invalid_token"', 'Pass realm="tests"']
@@ -151,9 +151,9 @@ async def test_a_401_has_a_line_for_each_scheme_of_the_guard() -> None:
 
 async def test_a_401_names_only_the_schemes_that_the_route_accepts() -> None:
     """What the rule takes no credentials of is not asked for by an endpoint behind it."""
-    behind = Behind(Badge(), Plain("pass"), rules=[Rule("/", via("badge"))])
+    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=[Rule("/", via("badge"))])
 
-    answer = await behind.ask(denying(NO_SESSION))
+    answer = await behind.request(denying(NO_SESSION))
 
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests"']
     assert (behind.records[-1].requirement, behind.records[-1].rule) == ("via(badge)", "/")
@@ -161,16 +161,16 @@ async def test_a_401_names_only_the_schemes_that_the_route_accepts() -> None:
 
 async def test_a_403_after_a_scheme_that_explains_nothing_has_no_challenge() -> None:
     """As after Basic."""
-    answer = await Behind(Plain("pass")).ask(denying(), field="Pass alice")
+    answer = await RecordingGuard(PlainBadge("pass")).request(denying(), field="Pass alice")
 
     assert (answer.status, answer.lines(b"www-authenticate")) == (403, [])
 
 
 async def test_nobody_is_named_where_nobody_was_proved() -> None:
     """What an open route is sent was not looked at, and passes for nobody."""
-    behind = Behind(rules=OPEN)
+    behind = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.ask(denying())
+    answer = await behind.request(denying())
 
     (record,) = behind.records
     assert (answer.status, answer.lines(b"www-authenticate")) == (403, [])
@@ -180,26 +180,28 @@ async def test_nobody_is_named_where_nobody_was_proved() -> None:
 
 async def test_head_gets_no_body() -> None:
     """And the length of that which a GET would get."""
-    behind = Behind()
+    behind = RecordingGuard()
 
-    get = await behind.ask(denying())
-    head = await behind.ask(denying(), method="HEAD")
+    get = await behind.request(denying())
+    head = await behind.request(denying(), method="HEAD")
 
     assert (head.status, head.body, head.headers) == (403, b"", get.headers)
 
 
 async def test_an_outage_of_the_endpoints_own_says_when_to_come_again() -> None:
     """A fact of that name is the wait."""
-    answer = await Behind().ask(denying(Reason("ledger.closed", 503), retry_after=90))
+    answer = await RecordingGuard().request(denying(Reason("ledger.closed", 503), retry_after=90))
 
     assert (answer.status, answer.lines(b"retry-after")) == (503, ["90"])
 
 
 async def test_render_makes_the_body() -> None:
     """As of the guard's own denials; neither status nor challenges are its."""
-    behind = Behind(render=lambda request, denied: ("text/plain", f"{request.path} {denied.reason.code}".encode()))
+    behind = RecordingGuard(
+        render=lambda request, denied: ("text/plain", f"{request.path} {denied.reason.code}".encode())
+    )
 
-    answer = await behind.ask(denying())
+    answer = await behind.request(denying())
 
     assert (answer.status, answer.body, answer.lines(b"content-type")) == (403, b"/ order.not_owner", ["text/plain"])
     assert len(answer.lines(b"www-authenticate")) == 1
@@ -212,12 +214,12 @@ async def test_render_that_fails_changes_nothing(error: Callable[[], Exception])
     def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
         raise error()
 
-    behind = Behind(render=render)
+    behind = RecordingGuard(render=render)
 
-    answer = await behind.ask(denying())
+    answer = await behind.request(denying())
 
     assert (answer.status, answer.lines(b"content-type")) == (403, ["application/problem+json"])
-    assert behind.denied == ["order.not_owner"]
+    assert behind.denial_reasons == ["order.not_owner"]
 
 
 async def test_an_answer_that_cannot_be_made_is_an_outage() -> None:
@@ -227,16 +229,16 @@ async def test_an_answer_that_cannot_be_made_is_an_outage() -> None:
         def challenges(self, request: AuthRequest, why: Denied | None) -> Any:
             raise LookupError
 
-    behind = Behind(Mute())
+    behind = RecordingGuard(Mute())
 
-    answer = await behind.ask(denying(NO_SESSION))
+    answer = await behind.request(denying(NO_SESSION))
 
-    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
 
 
 async def test_what_the_scheme_has_to_say_goes_out_with_the_denial() -> None:
     """Once."""
-    answer = await Behind(Speaking()).ask(denying())
+    answer = await RecordingGuard(InfoBadge()).request(denying())
 
     assert answer.lines(b"x-info") == ["from badge"]
 
@@ -244,9 +246,9 @@ async def test_what_the_scheme_has_to_say_goes_out_with_the_denial() -> None:
 @pytest.mark.parametrize("name", ["reason", "self", "status", "cls", "event", "subject", "passage", "denied"])
 async def test_a_fact_may_have_any_name(name: str) -> None:
     """What the record says by itself is not shadowed by it."""
-    behind = Behind()
+    behind = RecordingGuard()
 
-    answer = await behind.ask(denying(NOT_OWNER, **{name: "forged"}))
+    answer = await behind.request(denying(NOT_OWNER, **{name: "forged"}))
 
     record = behind.records[-1]
     assert (answer.status, record.facts) == (403, {name: "forged"})
@@ -265,9 +267,9 @@ async def test_huge_facts_are_clipped() -> None:
         def __str__(self) -> str:
             raise LookupError
 
-    behind = Behind()
+    behind = RecordingGuard()
 
-    await behind.ask(denying(NOT_OWNER, text="x" * 100_000, many=["y"] * 100_000, odd=Odd()))
+    await behind.request(denying(NOT_OWNER, text="x" * 100_000, many=["y"] * 100_000, odd=Odd()))
 
     facts = behind.records[-1].facts
     assert len(repr(facts)) < 1000
@@ -285,11 +287,11 @@ async def test_the_first_of_two_holds() -> None:
         made.extend([denial(), AccessDenied(NO_SESSION)])
         raise made[1]
 
-    behind = Behind()
+    behind = RecordingGuard()
 
-    answer = await behind.ask(app_of(act))
+    answer = await behind.request(function_app(act))
 
-    assert (answer.status, behind.denied) == (403, ["order.not_owner"])
+    assert (answer.status, behind.denial_reasons) == (403, ["order.not_owner"])
     assert [(one.status_code, one.reason, one.facts) for one in made] == [(403, NOT_OWNER, {"order": 5})] * 2
     assert made[0].headers == made[1].headers
 
@@ -302,8 +304,8 @@ async def test_the_exception_has_the_headers_of_the_answer() -> None:
         made.append(AccessDenied(NO_SESSION))
         raise made[0]
 
-    behind = Behind(Badge(), Plain("pass"))
-    await behind.ask(app_of(act))
+    behind = RecordingGuard(Badge(), PlainBadge("pass"))
+    await behind.request(function_app(act))
 
     response = PlainTextResponse("", headers=made[0].headers)
     names = [name for name, _ in response.raw_headers]
@@ -329,9 +331,9 @@ async def test_two_threads_at_once_make_one_denial() -> None:
             for number in range(2):
                 tasks.start_soon(anyio.to_thread.run_sync, deny, number)
 
-    behind = Behind(render=render)
+    behind = RecordingGuard(render=render)
 
-    answer = await behind.ask(app_of(act))
+    answer = await behind.request(function_app(act))
 
-    assert [one.reason.code for one in made] == behind.denied * 2
-    assert ([answer.body.decode()], len(answer.sent)) == (behind.denied, 2)
+    assert [one.reason.code for one in made] == behind.denial_reasons * 2
+    assert ([answer.body.decode()], len(answer.sent)) == (behind.denial_reasons, 2)

@@ -28,10 +28,10 @@ from authguard import (
     scopes,
     via,
 )
-from tests.asgi.locked_apps import ROWS, Broken
-from tests.support.asgi import drive, http
-from tests.support.guards import OPEN, Behind
-from tests.support.schemes.badge import Badge, Plain
+from tests.asgi.locked_apps import WITH_EACH_RULE, BrokenRequirement
+from tests.support.asgi import http_scope, run_app
+from tests.support.guards import PUBLIC_RULES, RecordingGuard
+from tests.support.schemes.badge import Badge, PlainBadge
 
 
 def asking(*requirements: Requirement) -> ASGIApp:
@@ -47,86 +47,88 @@ OWN = predicate("own", lambda principal, params: principal.subject == params["na
 ASKED = [role("admin"), role("boss"), AUTHENTICATED, OPTIONAL, any_of(role("boss"), scopes("read")), OWN, via("badge")]
 
 
-@ROWS
+@WITH_EACH_RULE
 async def test_it_says_what_who_asks_may_do(rules: Any) -> None:
     """And verifies once, where nobody has; not allowed is neither a denial nor a record."""
-    behind = Behind(Badge(), Plain("pass"), rules=rules)
+    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
 
-    answer = await behind.ask(asking(*ASKED), "/alice")
+    answer = await behind.request(asking(*ASKED), "/alice")
 
     assert answer.body == b"[true,false,true,true,true,true,true]"
-    assert behind.told == ["granted"]
+    assert behind.outcomes == ["granted"]
 
 
-@ROWS
+@WITH_EACH_RULE
 async def test_it_goes_by_who_asks(rules: Any) -> None:
     """Somebody else, by another scheme."""
-    answer = await Behind(Badge(), Plain("pass"), rules=rules).ask(asking(*ASKED), "/alice", "Pass bob")
+    answer = await RecordingGuard(Badge(), PlainBadge("pass"), rules=rules).request(
+        asking(*ASKED), "/alice", "Pass bob"
+    )
 
     assert answer.body == b"[false,false,true,true,false,false,false]"
 
 
-@pytest.mark.parametrize("rules", [OPEN, None])
+@pytest.mark.parametrize("rules", [PUBLIC_RULES, None])
 async def test_nobody_may_do_what_needs_somebody(rules: Any) -> None:
     """And is not denied for it."""
-    behind = Behind(rules=rules or [], default=OPTIONAL)
+    behind = RecordingGuard(rules=rules or [], default=OPTIONAL)
 
-    answer = await behind.ask(asking(*ASKED), "/alice", None)
+    answer = await behind.request(asking(*ASKED), "/alice", None)
 
     assert answer.body == b"[false,false,false,true,false,false,false]"
-    assert behind.told == ["granted"]
+    assert behind.outcomes == ["granted"]
 
 
 async def test_everybody_may_do_what_is_public() -> None:
     """Whatever they present: nothing is verified for it."""
-    behind = Behind(rules=OPEN)
+    behind = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.ask(asking(PUBLIC), "/alice", "Badge wrong")
+    answer = await behind.request(asking(PUBLIC), "/alice", "Badge wrong")
 
-    assert (answer.body, behind.told, behind.badge.presented) == (b"[true]", [], [])
+    assert (answer.body, behind.outcomes, behind.badge.presented) == (b"[true]", [], [])
 
 
 async def test_credentials_that_are_no_good_are_no_answer() -> None:
     """They are refused, as everywhere."""
-    behind = Behind(rules=OPEN)
+    behind = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.ask(asking(role("admin")), "/alice", "Badge wrong")
+    answer = await behind.request(asking(role("admin")), "/alice", "Badge wrong")
 
-    assert (answer.status, behind.told) == (401, ["badge.wrong"])
+    assert (answer.status, behind.outcomes) == (401, ["badge.wrong"])
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="invalid_token"']
 
 
-@ROWS
+@WITH_EACH_RULE
 async def test_it_is_asked_from_a_thread(rules: Any) -> None:
     """By anyio's bridge."""
 
     def endpoint(request: Request) -> Response:
         return JSONResponse([anyio.from_thread.run(allows, request, one) for one in (role("admin"), role("boss"))])
 
-    behind = Behind(rules=rules)
+    behind = RecordingGuard(rules=rules)
 
-    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]))
+    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.body, behind.told) == (b"[true,false]", ["granted"])
+    assert (answer.body, behind.outcomes) == (b"[true,false]", ["granted"])
 
 
-@ROWS
-@pytest.mark.parametrize("odd", [via("nowhere"), Broken("unmet")])
+@WITH_EACH_RULE
+@pytest.mark.parametrize("odd", [via("nowhere"), BrokenRequirement("unmet")])
 async def test_what_nobody_can_ever_meet_is_an_outage_as_of_a_lock(rules: Any, odd: Any) -> None:
     """Which shows: False would hide it for good, and an exception would be a 500."""
-    behind = Behind(rules=rules)
+    behind = RecordingGuard(rules=rules)
 
-    answer = await behind.ask(asking(odd), "/alice")
+    answer = await behind.request(asking(odd), "/alice")
 
-    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
 
 
-@ROWS
+@WITH_EACH_RULE
 async def test_what_is_no_requirement_is_a_mistake(rules: Any) -> None:
     """Of whoever wrote it, and named so."""
     odd: Any = "admin"
     with pytest.raises(ConfigurationError, match="admin"):
-        await Behind(rules=rules).ask(asking(odd), "/alice")
+        await RecordingGuard(rules=rules).request(asking(odd), "/alice")
 
 
 @pytest.mark.parametrize("odd", [bool, lambda answer: answer or True, lambda answer: not answer])
@@ -137,7 +139,7 @@ async def test_without_await_it_is_no_answer(odd: Any) -> None:
         return JSONResponse(odd(allows(request, role("boss"))))
 
     with pytest.raises(ConfigurationError, match=r"await allows"):
-        await Behind().ask(Starlette(routes=[Route("/", endpoint)]))
+        await RecordingGuard().request(Starlette(routes=[Route("/", endpoint)]))
 
 
 async def test_it_is_a_coroutine_to_whoever_drives_it() -> None:
@@ -153,9 +155,11 @@ async def test_it_is_a_coroutine_to_whoever_drives_it() -> None:
             allows(request, role("boss")).send(None)
         return JSONResponse([await task, ended.value.value])
 
-    behind = Behind()
+    behind = RecordingGuard()
 
-    answer = await anyio.to_thread.run_sync(lambda: asyncio.run(behind.ask(Starlette(routes=[Route("/", endpoint)]))))
+    answer = await anyio.to_thread.run_sync(
+        lambda: asyncio.run(behind.request(Starlette(routes=[Route("/", endpoint)])))
+    )
 
     assert answer.body == b"[true,false]"
 
@@ -164,4 +168,4 @@ async def test_without_a_guard_nothing_is_allowed() -> None:
     """It is a mistake, as of a lock."""
     for one in (PUBLIC, OPTIONAL, role("admin")):
         with pytest.raises(ConfigurationError, match="no guard"):
-            await drive(asking(one), http("/alice"))
+            await run_app(asking(one), http_scope("/alice"))

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard import AccessDenied, Rule, role
 from authguard.asgi.request_context import CURRENT, RequestContext
-from tests.support.asgi import Endpoint, app_of, drive, fields, http, respond
-from tests.support.guards import NO_SESSION, OPEN, Behind, denial
+from tests.support.asgi import RecordingApp, function_app, header_list, http_scope, run_app, send_response
+from tests.support.guards import NO_SESSION, PUBLIC_RULES, RecordingGuard, denial
 
 
 async def _none() -> Message:
@@ -25,21 +25,21 @@ async def _none() -> Message:
 
 async def test_a_denial_is_that_requests_alone() -> None:
     """In one task after another and at the same time, as on one connection that is kept alive."""
-    behind = Behind()
+    behind = RecordingGuard()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.lowlevel.checkpoint()
         if scope["path"] == "/deny":
             denial()
             await anyio.lowlevel.checkpoint()
-        await respond(send)
+        await send_response(send)
 
-    app = app_of(act)
-    inside = [(await behind.ask(app, path)).status for path in ("/deny", "/", "/deny", "/")]
+    app = function_app(act)
+    inside = [(await behind.request(app, path)).status for path in ("/deny", "/", "/deny", "/")]
     statuses: dict[int, int] = {}
 
     async def one(number: int) -> None:
-        statuses[number] = (await behind.ask(app, "/deny" if number % 2 else "/")).status
+        statuses[number] = (await behind.request(app, "/deny" if number % 2 else "/")).status
 
     async with anyio.create_task_group() as tasks:
         for number in range(50):
@@ -52,7 +52,7 @@ async def test_a_denial_is_that_requests_alone() -> None:
 
 async def test_who_outlives_the_request_denies_nothing() -> None:
     """What a task makes that the request has left behind is an exception like any, and no record of it is made."""
-    behind, made = Behind(), list[AccessDenied]()
+    behind, made = RecordingGuard(), list[AccessDenied]()
     done, finished = anyio.Event(), anyio.Event()
 
     async def later() -> None:
@@ -64,40 +64,40 @@ async def test_who_outlives_the_request_denies_nothing() -> None:
 
         async def act(scope: Scope, receive: Receive, send: Send) -> None:
             tasks.start_soon(later)
-            await respond(send, b"fine")
+            await send_response(send, b"fine")
 
-        answer = await behind.ask(app_of(act))
+        answer = await behind.request(function_app(act))
         done.set()
         await finished.wait()
 
-        assert (answer.status, answer.body, behind.told) == (200, b"fine", ["granted"])
+        assert (answer.status, answer.body, behind.outcomes) == (200, b"fine", ["granted"])
         assert [one.status_code for one in made] == [403, 401]
 
 
 async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
     """The slot is still there, and closed."""
-    behind, seen = Behind(), list[RequestContext | None]()
+    behind, seen = RecordingGuard(), list[RequestContext | None]()
     context: list[contextvars.Context] = []
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         context.append(contextvars.copy_context())
-        await respond(send, b"fine")
+        await send_response(send, b"fine")
 
-    await behind.ask(app_of(act))
+    await behind.request(function_app(act))
     made = context[0].run(denial)
     seen.append(context[0].run(CURRENT.get))
 
     assert isinstance(seen[0], RequestContext)
-    assert (made.status_code, seen[0].pending, behind.told) == (403, None, ["granted"])
+    assert (made.status_code, seen[0].pending, behind.outcomes) == (403, None, ["granted"])
 
 
 def test_a_request_that_its_loop_left_behind_ends_in_silence() -> None:
     """The collector ends it in a context of its own, where the slot is not its to set back."""
-    behind = Behind(rules=OPEN)
-    app = behind.wrap(app_of(lambda *_: asyncio.Event().wait()))
+    behind = RecordingGuard(rules=PUBLIC_RULES)
+    app = behind.wrap(function_app(lambda *_: asyncio.Event().wait()))
 
     async def begin() -> Any:
-        running = app(http(), _none, _none)  # type: ignore[arg-type]
+        running = app(http_scope(), _none, _none)  # type: ignore[arg-type]
         contextvars.copy_context().run(running.send, None)
         return running
 
@@ -112,14 +112,14 @@ async def test_a_request_leaves_nothing_to_the_collector() -> None:
         pass
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, b"fine")
+        await send_response(send, b"fine")
 
-    app = Behind(rules=[Rule("/**", role("admin"))]).wrap(app_of(act))
-    scope = Kept(http(headers=fields("Badge alice")))
+    app = RecordingGuard(rules=[Rule("/**", role("admin"))]).wrap(function_app(act))
+    scope = Kept(http_scope(headers=header_list("Badge alice")))
     gone = weakref.ref(scope)
     gc.disable()
     try:
-        await drive(app, scope)
+        await run_app(app, scope)
         del scope
         assert gone() is None
     finally:
@@ -129,17 +129,17 @@ async def test_a_request_leaves_nothing_to_the_collector() -> None:
 @pytest.mark.parametrize("path", ["/", "/open"])
 async def test_the_marker_of_an_outer_guard_is_put_back(path: str) -> None:
     """What comes after the inner guard in the outer app asks the outer one again."""
-    inner, outer, seen = Behind(), Behind(), list[bool]()
-    wrapped = inner.wrap(Endpoint())
+    inner, outer, seen = RecordingGuard(), RecordingGuard(), list[bool]()
+    wrapped = inner.wrap(RecordingApp())
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         before = scope["authguard"]
         await wrapped(scope, receive, send)
         seen.append(scope["authguard"] is before is CURRENT.get())
 
-    app: ASGIApp = outer.wrap(app_of(act))
-    scope = http(path, headers=fields("Badge alice"))
-    await drive(app, scope)
+    app: ASGIApp = outer.wrap(function_app(act))
+    scope = http_scope(path, headers=header_list("Badge alice"))
+    await run_app(app, scope)
 
     assert seen == [True]
     assert "authguard" not in scope

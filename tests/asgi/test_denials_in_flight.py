@@ -16,8 +16,18 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from authguard import AccessDenied
-from tests.support.asgi import LEAK, WHOLE, Exchange, app_of, fields, http, kinds, respond, start
-from tests.support.guards import Behind, denial
+from tests.support.asgi import (
+    LEAK,
+    RESPONSE_MESSAGES,
+    Exchange,
+    function_app,
+    header_list,
+    http_scope,
+    message_types,
+    response_start,
+    send_response,
+)
+from tests.support.guards import RecordingGuard, denial
 
 
 async def _once_begun(request: Request) -> Response:
@@ -38,7 +48,7 @@ async def _in_the_background(request: Request) -> Response:
 @pytest.mark.parametrize("endpoint", [_once_begun, _in_the_background])
 async def test_what_has_begun_is_not_replaced(endpoint: Any) -> None:
     """The server sees the exception, so that it can break off; there is one record, and no second answer."""
-    behind, sent = Behind(), list[Message]()
+    behind, sent = RecordingGuard(), list[Message]()
     app = behind.wrap(Starlette(routes=[Route("/", endpoint)]))
 
     async def send(message: Message) -> None:
@@ -49,27 +59,27 @@ async def test_what_has_begun_is_not_replaced(endpoint: Any) -> None:
         raise AssertionError
 
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever the framework makes of it
-        await app(http(headers=fields("Badge alice")), receive, send)
+        await app(http_scope(headers=header_list("Badge alice")), receive, send)
 
     assert isinstance(caught.value, AccessDenied) or isinstance(caught.value.__cause__, AccessDenied)
     assert sent[0] == {"type": "http.response.start", "status": 200, "headers": sent[0]["headers"]}
     assert b"".join(message.get("body", b"") for message in sent[1:]) == b"piece"
-    assert behind.told == ["granted", "order.not_owner"]
+    assert behind.outcomes == ["granted", "order.not_owner"]
 
 
 async def test_what_has_begun_goes_on_where_the_app_catches() -> None:
     """The answer is the app's own to its end."""
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start())
+        await send(response_start())
         denial()
         await send({"type": "http.response.body", "body": b"whole"})
 
-    behind = Behind()
+    behind = RecordingGuard()
 
-    answer = await behind.ask(app_of(act))
+    answer = await behind.request(function_app(act))
 
-    assert (answer.status, answer.body, behind.denied) == (200, b"whole", ["order.not_owner"])
+    assert (answer.status, answer.body, behind.denial_reasons) == (200, b"whole", ["order.not_owner"])
 
 
 @pytest.mark.parametrize("what", ["http.response.early_hint", "http.response.push", "http.response.debug"])
@@ -80,13 +90,14 @@ async def test_what_comes_before_a_start_begins_nothing(what: str) -> None:
         await send({"type": what})
         raise denial()
 
-    answer = await Behind().ask(app_of(act))
+    answer = await RecordingGuard().request(function_app(act))
 
-    assert kinds(answer) == [what, *WHOLE]
+    assert message_types(answer) == [what, *RESPONSE_MESSAGES]
 
 
 @pytest.mark.parametrize(
-    "what", [*WHOLE, "http.response.pathsend", "http.response.zerocopysend", "http.response.trailers", "http.odd"]
+    "what",
+    [*RESPONSE_MESSAGES, "http.response.pathsend", "http.response.zerocopysend", "http.response.trailers", "http.odd"],
 )
 async def test_nothing_goes_out_after_a_denial_but_its_answer(what: str) -> None:
     """Whatever the app sends, and however often."""
@@ -96,18 +107,18 @@ async def test_nothing_goes_out_after_a_denial_but_its_answer(what: str) -> None
         for _ in range(3):
             await send({"type": what, "status": 200, "path": "/LEAK", "body": LEAK})
 
-    answer = await Behind().ask(app_of(act))
+    answer = await RecordingGuard().request(function_app(act))
 
-    assert (kinds(answer), answer.status, LEAK in answer.body) == (WHOLE, 403, False)
+    assert (message_types(answer), answer.status, LEAK in answer.body) == (RESPONSE_MESSAGES, 403, False)
 
 
 async def test_the_answer_goes_out_as_soon_as_the_app_sends() -> None:
     """An endless stream does not keep it back."""
-    behind, seen = Behind(), list[int]()
+    behind, seen = RecordingGuard(), list[int]()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
-        await send(start())
+        await send(response_start())
         seen.append(answered.status)
 
     sent: list[Message] = []
@@ -117,7 +128,7 @@ async def test_the_answer_goes_out_as_soon_as_the_app_sends() -> None:
         answered.sent.append(message)
 
     answered = Exchange()
-    await behind.wrap(app_of(act))(http(headers=fields("Badge alice")), _none, send)
+    await behind.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, send)
 
     assert seen == [403]
     assert len(sent) == 2
@@ -147,10 +158,10 @@ class Slow:
 @pytest.mark.parametrize("after", [0, 1, 2])
 async def test_an_answer_survives_the_task_that_sent_it(after: int) -> None:
     """A task group cancels its tasks when one denies; what one of them had begun to answer goes on."""
-    slow, behind = Slow(), Behind()
+    slow, behind = Slow(), RecordingGuard()
 
     async def stream(send: Send) -> None:
-        await send(start())
+        await send(response_start())
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         error = denial()
@@ -160,32 +171,32 @@ async def test_an_answer_survives_the_task_that_sent_it(after: int) -> None:
                 await anyio.lowlevel.checkpoint()
             raise error
 
-    await behind.wrap(app_of(act))(http(headers=fields("Badge alice")), _none, slow)
+    await behind.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, slow)
 
-    assert [message["type"] for message in slow.sent] == WHOLE
+    assert [message["type"] for message in slow.sent] == RESPONSE_MESSAGES
     assert slow.sent[0]["status"] == 403
 
 
 async def test_two_tasks_that_send_at_once_answer_once() -> None:
     """While one task is in the midst of the answer, what another sends is dropped."""
-    slow, behind = Slow(), Behind()
+    slow, behind = Slow(), RecordingGuard()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
-                tasks.start_soon(respond, send)
+                tasks.start_soon(send_response, send)
 
-    await behind.wrap(app_of(act))(http(headers=fields("Badge alice")), _none, slow)
+    await behind.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, slow)
 
-    assert [message["type"] for message in slow.sent] == WHOLE
+    assert [message["type"] for message in slow.sent] == RESPONSE_MESSAGES
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 @pytest.mark.parametrize("sends", [True, False])
 async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -> None:
     """The client is gone: the app is told as ever, or the server itself; there is one record."""
-    behind, tried = Behind(), list[Message]()
+    behind, tried = RecordingGuard(), list[Message]()
 
     async def send(message: Message) -> None:
         tried.append(message)
@@ -195,23 +206,23 @@ async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
         if sends:
-            await respond(send)
+            await send_response(send)
 
-    app = behind.wrap(app_of(act))
-    scope = http(headers=fields("Badge alice"))
+    app = behind.wrap(function_app(act))
+    scope = http_scope(headers=header_list("Badge alice"))
     if sends:
         await app(scope, _none, send)
     else:
         with pytest.raises(OSError):  # noqa: PT011 - the server's own
             await app(scope, _none, send)
 
-    assert [message["type"] for message in tried] == WHOLE[: failing + 1]
-    assert behind.denied == ["order.not_owner"]
+    assert [message["type"] for message in tried] == RESPONSE_MESSAGES[: failing + 1]
+    assert behind.denial_reasons == ["order.not_owner"]
 
 
 async def test_a_request_that_is_cancelled_is_told_all_the_same() -> None:
     """The client left after the denial: one record, and no answer."""
-    behind = Behind()
+    behind = RecordingGuard()
     denied = anyio.Event()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -220,8 +231,8 @@ async def test_a_request_that_is_cancelled_is_told_all_the_same() -> None:
         await anyio.sleep_forever()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(behind.ask, app_of(act))
+        tasks.start_soon(behind.request, function_app(act))
         await denied.wait()
         tasks.cancel_scope.cancel()
 
-    assert behind.denied == ["order.not_owner"]
+    assert behind.denial_reasons == ["order.not_owner"]

@@ -15,9 +15,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from authguard import AccessDenied, allows, role
 from authguard.starlette import requires
-from tests.support.asgi import Exchange, app_of, drive, fields, kinds, websocket
-from tests.support.guards import EITHER, NO_SESSION, OPEN, Behind, denial
-from tests.support.schemes.badge import Speaking
+from tests.support.asgi import Exchange, function_app, header_list, message_types, run_app, websocket_scope
+from tests.support.guards import NO_SESSION, OPTIONAL_RULES, PUBLIC_RULES, RecordingGuard, denial
+from tests.support.schemes.badge import InfoBadge
 
 DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
 CONNECT: Message = {"type": "websocket.connect"}
@@ -50,16 +50,16 @@ def bare(act: Act) -> ASGIApp:
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         await act(WebSocket(scope, receive, send))
 
-    return app_of(run)
+    return function_app(run)
 
 
 FRAMEWORKS = pytest.mark.parametrize("framework", [starlette, fastapi, bare])
 
 
-async def shake(behind: Behind, app: ASGIApp, *messages: Message, **more: Any) -> Exchange:
+async def shake(behind: RecordingGuard, app: ASGIApp, *messages: Message, **more: Any) -> Exchange:
     """One WebSocket to the app."""
-    scope = websocket(headers=fields("Badge alice"), **more)
-    return await drive(behind.wrap(app), scope, CONNECT, *messages)
+    scope = websocket_scope(headers=header_list("Badge alice"), **more)
+    return await run_app(behind.wrap(app), scope, CONNECT, *messages)
 
 
 async def before_accept(socket: WebSocket) -> None:
@@ -91,19 +91,19 @@ async def denied_by_itself(socket: WebSocket) -> None:
 @pytest.mark.parametrize("act", [before_accept, closed_instead, accepted_nonetheless, denied_by_itself])
 async def test_before_accept_it_is_a_status_where_the_server_can(framework: Any, act: Act) -> None:
     """403 with its challenge, whatever the app does after it, and one record."""
-    behind = Behind()
+    behind = RecordingGuard()
 
     answer = await shake(behind, framework(act), **DENIAL)
 
-    assert (kinds(answer), answer.status) == (STATUS, 403)
+    assert (message_types(answer), answer.status) == (STATUS, 403)
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="insufficient_scope"']
-    assert behind.told == ["granted", "order.not_owner"]
+    assert behind.outcomes == ["granted", "order.not_owner"]
 
 
 @FRAMEWORKS
 async def test_before_accept_it_is_1008_where_the_server_cannot(framework: Any) -> None:
     """Which servers send as a 403."""
-    assert (await shake(Behind(), framework(before_accept))).sent == [CLOSED]
+    assert (await shake(RecordingGuard(), framework(before_accept))).sent == [CLOSED]
 
 
 async def after_accept(socket: WebSocket) -> None:
@@ -140,13 +140,13 @@ async def in_a_task_beside(socket: WebSocket) -> None:
 @pytest.mark.parametrize("act", [after_accept, after_accept_and_on, in_a_task_beside])
 async def test_an_accepted_websocket_is_closed(framework: Any, act: Act) -> None:
     """With 1008, once; what the app has to say after it stays in."""
-    behind = Behind()
+    behind = RecordingGuard()
 
     answer = await shake(behind, framework(act), **DENIAL)
 
-    assert kinds(answer) == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert message_types(answer) == ["websocket.accept", "websocket.send", "websocket.close"]
     assert (answer.sent[1]["text"], answer.sent[2]) == ("first", CLOSED)
-    assert behind.denied == ["order.not_owner"]
+    assert behind.denial_reasons == ["order.not_owner"]
 
 
 @FRAMEWORKS
@@ -158,12 +158,12 @@ async def test_after_its_end_there_is_nothing_to_close(framework: Any) -> None:
         await socket.close(1000)
         raise denial()
 
-    behind = Behind()
+    behind = RecordingGuard()
 
     answer = await shake(behind, framework(act))
 
-    assert kinds(answer) == ["websocket.accept", "websocket.close"]
-    assert behind.denied == ["order.not_owner"]
+    assert message_types(answer) == ["websocket.accept", "websocket.close"]
+    assert behind.denial_reasons == ["order.not_owner"]
 
 
 async def test_what_the_app_began_to_refuse_by_itself_is_its_own() -> None:
@@ -174,7 +174,7 @@ async def test_what_the_app_began_to_refuse_by_itself_is_its_own() -> None:
         raise denial()
 
     with pytest.raises(AccessDenied):
-        await shake(Behind(), bare(act), **DENIAL)
+        await shake(RecordingGuard(), bare(act), **DENIAL)
 
 
 async def test_a_client_that_leaves_is_no_denial() -> None:
@@ -184,12 +184,12 @@ async def test_a_client_that_leaves_is_no_denial() -> None:
         await socket.accept()
         await socket.receive_text()
 
-    behind = Behind()
+    behind = RecordingGuard()
 
     with pytest.raises(WebSocketDisconnect):
         await shake(behind, bare(act))
 
-    assert behind.denied == []
+    assert behind.denial_reasons == []
 
 
 @FRAMEWORKS
@@ -204,16 +204,16 @@ async def test_each_message_may_be_locked(framework: Any) -> None:
             if text == "enough":
                 raise AccessDenied(NO_SESSION)
 
-    behind = Behind()
+    behind = RecordingGuard()
 
     answer = await shake(behind, framework(act), SAID, {"type": "websocket.receive", "text": "enough"})
 
     texts = [message["text"] for message in answer.sent[1:-1]]
     assert (texts, answer.sent[-1]) == (["hello True False", "enough True False"], CLOSED)
-    assert behind.told == ["granted", "session.over"]
+    assert behind.outcomes == ["granted", "session.over"]
 
 
-@pytest.mark.parametrize("rules", [OPEN, EITHER, []])
+@pytest.mark.parametrize("rules", [PUBLIC_RULES, OPTIONAL_RULES, []])
 async def test_a_lock_is_asked_before_the_handshake_is_accepted(rules: Any) -> None:
     """403 as a status; the endpoint is not reached."""
     reached: list[str] = []
@@ -222,12 +222,12 @@ async def test_a_lock_is_asked_before_the_handshake_is_accepted(rules: Any) -> N
     async def endpoint(websocket: WebSocket) -> None:
         reached.append("LEAK")
 
-    behind = Behind(rules=rules)
+    behind = RecordingGuard(rules=rules)
 
     answer = await shake(behind, starlette(endpoint), **DENIAL)
 
-    assert (kinds(answer), answer.status, reached) == (STATUS, 403, [])
-    assert behind.denied == ["role.missing"]
+    assert (message_types(answer), answer.status, reached) == (STATUS, 403, [])
+    assert behind.denial_reasons == ["role.missing"]
 
 
 async def test_what_a_scheme_has_to_say_goes_out_on_a_handshake_that_a_lock_opened() -> None:
@@ -238,6 +238,6 @@ async def test_what_a_scheme_has_to_say_goes_out_on_a_handshake_that_a_lock_open
         await websocket.accept(headers=[(b"x-app", b"1")])
         await websocket.close()
 
-    answer = await shake(Behind(Speaking(), rules=OPEN), starlette(endpoint))
+    answer = await shake(RecordingGuard(InfoBadge(), rules=PUBLIC_RULES), starlette(endpoint))
 
     assert answer.sent[0]["headers"] == [(b"x-app", b"1"), (b"x-info", b"from badge")]

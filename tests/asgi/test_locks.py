@@ -32,30 +32,30 @@ from authguard import (
 )
 from authguard.asgi.locks import Lock
 from authguard.schemes import Outcome
-from tests.asgi.locked_apps import ALICE, ROWS, Broken, locked
-from tests.support.guards import EITHER, OPEN, Behind
-from tests.support.schemes.badge import Badge, Plain
+from tests.asgi.locked_apps import ALICE_BODY, WITH_EACH_RULE, BrokenRequirement, locked_app
+from tests.support.guards import OPTIONAL_RULES, PUBLIC_RULES, RecordingGuard
+from tests.support.schemes.badge import Badge, PlainBadge
 
 # --- Who is verified, and when ---------------------------------------------------------------------------------------
 
 
-@ROWS
+@WITH_EACH_RULE
 @pytest.mark.parametrize("locks", [1, 3])
 async def test_whoever_comes_is_verified_once(rules: Any, locks: int) -> None:
     """By the rule or by the first lock; there is one record, and the endpoint knows who it is."""
-    behind = Behind(rules=rules)
+    behind = RecordingGuard(rules=rules)
 
-    answer = await behind.ask(locked(*[role("admin"), AUTHENTICATED, OPTIONAL][:locks]))
+    answer = await behind.request(locked_app(*[role("admin"), AUTHENTICATED, OPTIONAL][:locks]))
 
-    assert (answer.status, answer.body) == (200, ALICE)
-    assert (behind.badge.presented, behind.told) == (["alice"], ["granted"])
+    assert (answer.status, answer.body) == (200, ALICE_BODY)
+    assert (behind.badge.presented, behind.outcomes) == (["alice"], ["granted"])
 
 
 async def test_a_lock_that_verifies_is_what_the_record_names() -> None:
     """With the rule that left it open."""
-    behind = Behind(rules=OPEN)
+    behind = RecordingGuard(rules=PUBLIC_RULES)
 
-    await behind.ask(locked(role("admin")))
+    await behind.request(locked_app(role("admin")))
 
     (record,) = behind.records
     assert (record.requirement, record.rule, record.subject, record.subject_proven) == (
@@ -66,7 +66,7 @@ async def test_a_lock_that_verifies_is_what_the_record_names() -> None:
     )
 
 
-@ROWS
+@WITH_EACH_RULE
 async def test_two_locks_at_the_same_time_verify_once(rules: Any) -> None:
     """What may be used once would be refused at the second time."""
 
@@ -82,11 +82,11 @@ async def test_two_locks_at_the_same_time_verify_once(rules: Any) -> None:
         return PlainTextResponse("fine")
 
     scheme = Waits()
-    behind = Behind(scheme, rules=rules)
+    behind = RecordingGuard(scheme, rules=rules)
 
-    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]))
+    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.status, scheme.presented, behind.told) == (200, ["alice"], ["granted"])
+    assert (answer.status, scheme.presented, behind.outcomes) == (200, ["alice"], ["granted"])
 
 
 @pytest.mark.parametrize(("field", "code"), [("Badge wrong", "badge.wrong"), ("Badge bob", "role.missing")])
@@ -103,11 +103,15 @@ async def test_two_locks_at_the_same_time_deny_once(field: str, code: str) -> No
         with pytest.raises(Exception, match="Not a"):
             await one.open(request)
 
-    behind = Behind(rules=OPEN)
+    behind = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]), field=field)
+    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]), field=field)
 
-    assert (answer.status, behind.told, len(behind.badge.presented)) == (401 if "wrong" in field else 403, [code], 1)
+    assert (answer.status, behind.outcomes, len(behind.badge.presented)) == (
+        401 if "wrong" in field else 403,
+        [code],
+        1,
+    )
 
 
 async def test_a_lock_whose_asker_was_cancelled_can_be_asked_again() -> None:
@@ -127,17 +131,17 @@ async def test_a_lock_whose_asker_was_cancelled_can_be_asked_again() -> None:
         who = await Lock(AUTHENTICATED).open(request)
         return PlainTextResponse("nobody" if who is None else who.subject)
 
-    behind = Behind(Hangs(), rules=OPEN)
+    behind = RecordingGuard(Hangs(), rules=PUBLIC_RULES)
 
-    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]))
+    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.body, behind.told) == (b"alice", ["granted"])
+    assert (answer.body, behind.outcomes) == (b"alice", ["granted"])
 
 
 # --- What is denied --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rules", [OPEN, EITHER], ids=["public", "optional"])
+@pytest.mark.parametrize("rules", [PUBLIC_RULES, OPTIONAL_RULES], ids=["public", "optional"])
 @pytest.mark.parametrize(
     ("requirement", "field", "status", "reason", "challenges"),
     [
@@ -155,12 +159,12 @@ async def test_a_lock_denies_as_a_rule_does(
     rules: Any, requirement: Requirement, field: str | None, status: int, reason: str, challenges: list[str]
 ) -> None:
     """The same statuses, the same challenges, of those schemes alone that can meet it; one record."""
-    behind = Behind(Badge(reports_login_time=True), Plain("pass"), rules=rules)
+    behind = RecordingGuard(Badge(reports_login_time=True), PlainBadge("pass"), rules=rules)
 
-    answer = await behind.ask(locked(requirement), field=field)
+    answer = await behind.request(locked_app(requirement), field=field)
 
     found = answer.lines(b"www-authenticate")
-    assert (answer.status, behind.denied) == (status, [reason])
+    assert (answer.status, behind.denial_reasons) == (status, [reason])
     assert len(found) >= len(challenges)
     assert all(line.startswith(start) for line, start in zip(found, challenges, strict=False))
     assert behind.records[-1].requirement == str(requirement)
@@ -168,22 +172,22 @@ async def test_a_lock_denies_as_a_rule_does(
 
 async def test_what_the_lock_cannot_take_is_not_verified() -> None:
     """Behind an open rule, credentials of another scheme are none; where the rule took them, they do not suffice."""
-    badge, other = Badge(), Plain("pass")
-    behind = Behind(badge, other, rules=[Rule("/", PUBLIC), Rule("/mine", AUTHENTICATED)])
+    badge, other = Badge(), PlainBadge("pass")
+    behind = RecordingGuard(badge, other, rules=[Rule("/", PUBLIC), Rule("/mine", AUTHENTICATED)])
 
-    answers = [await behind.ask(locked(via("badge"), path=path), path, "Pass alice") for path in ("/", "/mine")]
+    answers = [await behind.request(locked_app(via("badge"), path=path), path, "Pass alice") for path in ("/", "/mine")]
 
     assert [answer.status for answer in answers] == [401, 403]
-    assert (behind.denied, other.presented) == (["scheme.unsupported", "scheme.insufficient"], ["alice"])
+    assert (behind.denial_reasons, other.presented) == (["scheme.unsupported", "scheme.insufficient"], ["alice"])
 
 
 async def test_a_lock_never_loosens() -> None:
     """The rule is asked first, and the endpoint is not reached."""
-    behind = Behind(rules=[Rule("/", role("boss"))])
+    behind = RecordingGuard(rules=[Rule("/", role("boss"))])
 
-    answer = await behind.ask(locked(OPTIONAL, AUTHENTICATED))
+    answer = await behind.request(locked_app(OPTIONAL, AUTHENTICATED))
 
-    assert (answer.status, behind.denied) == (403, ["role.missing"])
+    assert (answer.status, behind.denial_reasons) == (403, ["role.missing"])
 
 
 async def test_a_check_sees_the_parameters_of_the_route_as_strings() -> None:
@@ -195,39 +199,41 @@ async def test_a_check_sees_the_parameters_of_the_route_as_strings() -> None:
         return params["number"] == "7"
 
     requirement = predicate("seventh", is_seventh)
-    answer = await Behind(rules=OPEN).ask(locked(requirement, path="/orders/{number:int}/{name}"), "/orders/7/x")
+    answer = await RecordingGuard(rules=PUBLIC_RULES).request(
+        locked_app(requirement, path="/orders/{number:int}/{name}"), "/orders/7/x"
+    )
 
     assert (answer.status, seen) == (200, [{"number": "7", "name": "x"}])
 
 
-@ROWS
+@WITH_EACH_RULE
 @pytest.mark.parametrize("requirement", [via("nowhere"), step_up(max_age=5), all_of(via("badge"), via("pass"))])
 async def test_what_no_scheme_can_meet_stays_closed(rules: Any, requirement: Requirement) -> None:
     """503, and the record says what is wrong with it; the endpoint is not reached."""
-    behind = Behind(Badge(), Plain("pass"), rules=rules)
+    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
 
-    answer = await behind.ask(locked(requirement))
+    answer = await behind.request(locked_app(requirement))
 
-    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
     assert "scheme" in str(behind.records[-1].facts["problem"])
 
 
-@ROWS
+@WITH_EACH_RULE
 @pytest.mark.parametrize("where", ["schemes", "unmet"])
 async def test_what_fails_stays_closed(rules: Any, where: str) -> None:
     """503, as where a rule asks it, and never the framework's 500."""
-    behind = Behind(rules=rules)
+    behind = RecordingGuard(rules=rules)
 
-    answer = await behind.ask(locked(Broken(where)))
+    answer = await behind.request(locked_app(BrokenRequirement(where)))
 
-    assert (answer.status, behind.denied) == (503, ["backend.failed"])
+    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
 
 
 async def test_an_outage_is_one() -> None:
     """503 with its reason and when to come again."""
     table = {"alice": BackendUnavailable("down", retry_after=30)}
-    behind = Behind(Badge(table=table), rules=OPEN)
+    behind = RecordingGuard(Badge(table=table), rules=PUBLIC_RULES)
 
-    answer = await behind.ask(locked(AUTHENTICATED))
+    answer = await behind.request(locked_app(AUTHENTICATED))
 
-    assert (answer.status, answer.lines(b"retry-after"), behind.denied) == (503, ["30"], ["store.unavailable"])
+    assert (answer.status, answer.lines(b"retry-after"), behind.denial_reasons) == (503, ["30"], ["store.unavailable"])

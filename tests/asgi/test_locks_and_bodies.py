@@ -15,21 +15,21 @@ from authguard import AUTHENTICATED
 from authguard.asgi.locks import Lock
 from authguard.asgi.messages import MAX_KEPT_BODY, Body
 from authguard.fastapi import requires
-from tests.support.asgi import Exchange, app_of, chunks, drive, respond
-from tests.support.guards import OPEN, Behind
-from tests.support.schemes.webhook import Webhook, signed
+from tests.support.asgi import Exchange, body_messages, function_app, run_app, send_response
+from tests.support.guards import PUBLIC_RULES, RecordingGuard
+from tests.support.schemes.webhook import Webhook, signed_post
 
 PARTS = [b"one ", b"", b"two ", b"three"]
 WHOLE = b"".join(PARTS)
 LIMIT = MAX_KEPT_BODY
 
 
-async def post(app: ASGIApp, *parts: bytes, body: bytes | None = None) -> tuple[Exchange, Behind]:
+async def post(app: ASGIApp, *parts: bytes, body: bytes | None = None) -> tuple[Exchange, RecordingGuard]:
     """The parts of a body that is signed, sent to the app behind an open rule."""
-    behind = Behind(Webhook(limit=2 * LIMIT), rules=OPEN)
-    scope = signed(b"".join(parts) if body is None else body)
+    behind = RecordingGuard(Webhook(limit=2 * LIMIT), rules=PUBLIC_RULES)
+    scope = signed_post(b"".join(parts) if body is None else body)
     scope["headers"].append((b"content-type", b"application/json"))
-    answer = await drive(behind.wrap(app), scope, *chunks(*parts))
+    answer = await run_app(behind.wrap(app), scope, *body_messages(*parts))
     return answer, behind
 
 
@@ -51,9 +51,9 @@ def locked(before: int, seen: list[bytes]) -> ASGIApp:
         await Lock(AUTHENTICATED).open(Request(scope, receive))
         while more:
             await take()
-        await respond(send, b"fine")
+        await send_response(send, b"fine")
 
-    return app_of(act)
+    return function_app(act)
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 4])
@@ -63,7 +63,7 @@ async def test_the_scheme_and_the_app_both_get_the_whole_body(before: int) -> No
 
     answer, behind = await post(locked(before, seen), *PARTS)
 
-    assert (answer.status, behind.told) == (200, ["granted"])
+    assert (answer.status, behind.outcomes) == (200, ["granted"])
     assert b"".join(seen) == WHOLE
 
 
@@ -72,7 +72,7 @@ async def test_a_body_that_was_not_signed_is_refused(before: int) -> None:
     """Also where the app has it already."""
     answer, behind = await post(locked(before, []), *PARTS, body=b"another")
 
-    assert (answer.status, behind.denied) == (401, ["badge.wrong"])
+    assert (answer.status, behind.denial_reasons) == (401, ["badge.wrong"])
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -83,12 +83,12 @@ async def test_of_what_the_app_has_read_only_so_much_is_kept(whole: bool) -> Non
     with anyio.fail_after(5):
         answer, behind = await post(locked(3 if whole else 2, []), *parts)
 
-    assert (answer.status, behind.denied) == (413, ["body.too_large"])
+    assert (answer.status, behind.denial_reasons) == (413, ["body.too_large"])
 
 
 async def test_what_was_kept_in_vain_is_let_go() -> None:
     """Nobody can ask for it any more."""
-    messages = iter(chunks(bytes(LIMIT), b"x", b"y"))
+    messages = iter(body_messages(bytes(LIMIT), b"x", b"y"))
 
     async def receive() -> Message:
         return next(messages)
@@ -118,12 +118,12 @@ async def test_what_the_app_has_not_read_may_be_longer() -> None:
 
 async def test_a_client_that_leaves_before_its_body_is_whole_is_refused() -> None:
     """The app had a part of it."""
-    behind = Behind(Webhook(), rules=OPEN)
-    parts = chunks(b"one ", more=True)
+    behind = RecordingGuard(Webhook(), rules=PUBLIC_RULES)
+    parts = body_messages(b"one ", more=True)
 
-    answer = await drive(behind.wrap(locked(1, [])), signed(WHOLE), *parts)
+    answer = await run_app(behind.wrap(locked(1, [])), signed_post(WHOLE), *parts)
 
-    assert (answer.status, behind.denied) == (400, ["body.incomplete"])
+    assert (answer.status, behind.denial_reasons) == (400, ["body.incomplete"])
 
 
 async def _endpoint(request: Request) -> Response:
@@ -149,4 +149,4 @@ async def test_fastapi_reads_it_before_its_dependencies() -> None:
 
     answer, behind = await post(app, b"[1, ", b"2]")
 
-    assert (answer.status, answer.body, behind.told) == (200, b"[1,2]", ["granted"])
+    assert (answer.status, answer.body, behind.outcomes) == (200, b"[1,2]", ["granted"])

@@ -27,9 +27,9 @@ from authguard.asgi.locks import Lock
 from authguard.reasons import TOKEN_EXPIRED
 from authguard.schemes import Outcome
 from authguard.testing import ManualClock
-from tests.asgi.locked_apps import locked
+from tests.asgi.locked_apps import locked_app
 from tests.support.clock import NOW
-from tests.support.guards import OPEN, Behind
+from tests.support.guards import PUBLIC_RULES, RecordingGuard
 from tests.support.schemes.badge import Badge
 
 
@@ -54,13 +54,13 @@ FRESH = {"alice": Accepted(Principal("alice", claims={"auth_time": NOW - 540}, e
 async def test_a_lock_goes_by_the_time_at_which_it_is_asked(seconds: float, status: int, body: bytes | None) -> None:
     """A login grows stale and credentials expire while a request, or a WebSocket, is open."""
     clock = ManualClock(NOW)
-    behind = Behind(Badge(table=FRESH, reports_login_time=True), clock=clock, monotonic=clock)
+    behind = RecordingGuard(Badge(table=FRESH, reports_login_time=True), clock=clock, monotonic=clock)
 
-    answer = await behind.ask(passing(clock, seconds, AUTHENTICATED))
+    answer = await behind.request(passing(clock, seconds, AUTHENTICATED))
 
     assert answer.status == status
     if body is None:
-        assert behind.denied == ["credentials.expired"]
+        assert behind.denial_reasons == ["credentials.expired"]
         assert behind.records[-1].facts == {"expired_by": 60.0, "leeway": 60.0, "while_waiting": True}
     else:
         assert answer.body == body
@@ -76,19 +76,21 @@ async def test_a_verification_that_took_long_reads_the_clock_again() -> None:
             ticks.move(400)
             return await super().authenticate(request, credentials)
 
-    behind = Behind(Slow(table=FRESH), rules=OPEN, clock=clock, monotonic=ticks)
+    behind = RecordingGuard(Slow(table=FRESH), rules=PUBLIC_RULES, clock=clock, monotonic=ticks)
 
-    answer = await behind.ask(locked(AUTHENTICATED))
+    answer = await behind.request(locked_app(AUTHENTICATED))
 
-    assert (answer.status, behind.denied) == (401, ["credentials.expired"])
+    assert (answer.status, behind.denial_reasons) == (401, ["credentials.expired"])
 
 
 async def test_an_open_route_reads_the_clock_when_its_lock_is_asked() -> None:
     """Not when the request came."""
     clock = ManualClock(NOW)
-    behind = Behind(Badge(table=FRESH, reports_login_time=True), rules=OPEN, clock=clock, monotonic=clock)
+    behind = RecordingGuard(
+        Badge(table=FRESH, reports_login_time=True), rules=PUBLIC_RULES, clock=clock, monotonic=clock
+    )
 
-    answer = await behind.ask(passing(clock, 130, AUTHENTICATED))
+    answer = await behind.request(passing(clock, 130, AUTHENTICATED))
 
     assert answer.body == b"[false]"
 
@@ -111,8 +113,8 @@ async def test_a_lock_that_is_asked_again_goes_by_the_time_of_that() -> None:
         await Lock(AUTHENTICATED).open(request)
         return Response()
 
-    behind = Behind(Judges(), rules=OPEN, clock=clock, monotonic=clock)
+    behind = RecordingGuard(Judges(), rules=PUBLIC_RULES, clock=clock, monotonic=clock)
 
-    answer = await behind.ask(Starlette(routes=[Route("/", endpoint)]))
+    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.status, behind.denied) == (401, ["token.expired"])
+    assert (answer.status, behind.denial_reasons) == (401, ["token.expired"])

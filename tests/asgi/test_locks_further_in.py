@@ -28,10 +28,10 @@ from authguard import (
 )
 from authguard.asgi.locks import Lock, lock
 from authguard.starlette import requires
-from tests.asgi.locked_apps import ALICE, ROWS, locked
-from tests.support.asgi import app_of, drive, fields, http, respond
-from tests.support.guards import OPEN, Behind, denial
-from tests.support.schemes.badge import WRONG, Badge, Plain, Speaking
+from tests.asgi.locked_apps import ALICE_BODY, WITH_EACH_RULE, locked_app
+from tests.support.asgi import function_app, header_list, http_scope, run_app, send_response
+from tests.support.guards import PUBLIC_RULES, RecordingGuard, denial
+from tests.support.schemes.badge import BADGE_WRONG, Badge, InfoBadge, PlainBadge
 
 # --- No guard --------------------------------------------------------------------------------------------------------
 
@@ -39,25 +39,25 @@ from tests.support.schemes.badge import WRONG, Badge, Plain, Speaking
 async def test_without_a_guard_a_lock_is_a_mistake() -> None:
     """And no pass. The message names the mend."""
     with pytest.raises(ConfigurationError, match=r"^app: no guard .*AuthGuardMiddleware"):
-        await drive(locked(AUTHENTICATED), http(headers=fields("Badge alice")))
+        await run_app(locked_app(AUTHENTICATED), http_scope(headers=header_list("Badge alice")))
 
 
 @pytest.mark.parametrize("marker", [None, "proven", True, Principal("root")])
 async def test_what_no_guard_wrote_opens_no_lock(marker: object) -> None:
     """Whatever stands in its place."""
     with pytest.raises(ConfigurationError, match="no guard"):
-        await drive(locked(AUTHENTICATED), http(authguard=marker, user=Principal("root")))
+        await run_app(locked_app(AUTHENTICATED), http_scope(authguard=marker, user=Principal("root")))
 
 
 async def test_an_app_without_a_guard_borrows_none() -> None:
     """One that is called from within a request has no guard by that."""
-    inner = locked(AUTHENTICATED)
+    inner = locked_app(AUTHENTICATED)
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
-        await drive(inner, http(headers=fields("Badge alice")))
+        await run_app(inner, http_scope(headers=header_list("Badge alice")))
 
     with pytest.raises(ConfigurationError, match="no guard"):
-        await Behind().ask(app_of(act))
+        await RecordingGuard().request(function_app(act))
 
 
 @pytest.mark.parametrize("odd", [PUBLIC, "admin", None, role, Principal])
@@ -80,23 +80,23 @@ def test_a_lock_says_where_it_was_said() -> None:
 # --- Two guards ------------------------------------------------------------------------------------------------------
 
 
-def mounted(inner: Behind, app: ASGIApp) -> ASGIApp:
+def mounted(inner: RecordingGuard, app: ASGIApp) -> ASGIApp:
     """The app behind a guard of its own, in another one."""
     return Starlette(routes=[Mount("/in", inner.wrap(app)), Route("/", Response)])
 
 
-@pytest.mark.parametrize("outer", [OPEN, []])
-@pytest.mark.parametrize("inner", [OPEN, []])
+@pytest.mark.parametrize("outer", [PUBLIC_RULES, []])
+@pytest.mark.parametrize("inner", [PUBLIC_RULES, []])
 async def test_a_lock_below_two_guards_asks_the_inner_one(outer: Any, inner: Any) -> None:
     """Which takes over whom the outer has proved."""
-    out, within = Behind(rules=outer), Behind(rules=inner)
+    out, within = RecordingGuard(rules=outer), RecordingGuard(rules=inner)
 
-    answer = await out.ask(mounted(within, locked(role("admin"))), "/in/")
-    denied = await out.ask(mounted(within, locked(role("boss"))), "/in/")
+    answer = await out.request(mounted(within, locked_app(role("admin"))), "/in/")
+    denied = await out.request(mounted(within, locked_app(role("boss"))), "/in/")
 
-    assert (answer.status, answer.body, denied.status) == (200, ALICE, 403)
-    assert within.denied == ["role.missing"]
-    assert out.denied == []
+    assert (answer.status, answer.body, denied.status) == (200, ALICE_BODY, 403)
+    assert within.denial_reasons == ["role.missing"]
+    assert out.denial_reasons == []
     assert len(out.badge.presented + within.badge.presented) == 2
 
 
@@ -106,23 +106,23 @@ async def test_of_two_guards_the_inner_one_answers() -> None:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         raise denial()
 
-    out = Behind(Speaking(), render=lambda request, denied: ("text/plain", b"outer"))
-    within = Behind(Badge(), render=lambda request, denied: ("text/plain", b"inner"))
+    out = RecordingGuard(InfoBadge(), render=lambda request, denied: ("text/plain", b"outer"))
+    within = RecordingGuard(Badge(), render=lambda request, denied: ("text/plain", b"inner"))
 
-    answer = await out.ask(within.wrap(app_of(act)))
+    answer = await out.request(within.wrap(function_app(act)))
 
     assert (answer.status, answer.body, answer.lines(b"x-info")) == (403, b"inner", ["from badge"])
-    assert (out.denied, within.denied) == ([], ["order.not_owner"])
+    assert (out.denial_reasons, within.denial_reasons) == ([], ["order.not_owner"])
 
 
 async def test_a_denial_between_two_guards_is_the_outer_ones() -> None:
     """Before the inner app and after it."""
-    within = Behind()
+    within = RecordingGuard()
 
     async def fine(scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, b"fine")
+        await send_response(send, b"fine")
 
-    inner = within.wrap(app_of(fine))
+    inner = within.wrap(function_app(fine))
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/before":
@@ -134,12 +134,12 @@ async def test_a_denial_between_two_guards_is_the_outer_ones() -> None:
     async def _drop(message: Any) -> None:
         pass
 
-    out = Behind()
+    out = RecordingGuard()
 
-    answers = [await out.ask(app_of(act), path) for path in ("/before", "/after", "/")]
+    answers = [await out.request(function_app(act), path) for path in ("/before", "/after", "/")]
 
     assert [answer.status for answer in answers] == [403, 403, 200]
-    assert (out.denied, within.denied) == (["order.not_owner", "role.missing"], [])
+    assert (out.denial_reasons, within.denial_reasons) == (["order.not_owner", "role.missing"], [])
 
 
 async def test_a_lock_of_a_guard_that_is_done_denies_by_the_one_that_is_not() -> None:
@@ -149,32 +149,32 @@ async def test_a_lock_of_a_guard_that_is_done_denies_by_the_one_that_is_not() ->
     async def keep(scope: Scope, receive: Receive, send: Send) -> None:
         copies.append(dict(scope))
 
-    inner = Behind().wrap(app_of(keep))
+    inner = RecordingGuard().wrap(function_app(keep))
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await inner(scope, receive, send)
         with pytest.raises(AccessDenied):
             await Lock(role("boss")).open(Request(copies[0]))
-        await respond(send)
+        await send_response(send)
 
-    out = Behind()
+    out = RecordingGuard()
 
-    answer = await out.ask(app_of(act))
+    answer = await out.request(function_app(act))
 
-    assert (answer.status, out.denied) == (403, ["role.missing"])
+    assert (answer.status, out.denial_reasons) == (403, ["role.missing"])
 
 
 async def test_what_an_inner_guard_refuses_by_its_checks_is_refused_to_its_lock() -> None:
     """The outer guard's word is not the last, also where only a lock asks."""
 
     async def refuse(request: AuthRequest, principal: Principal) -> Rejected:
-        return Rejected(WRONG)
+        return Rejected(BADGE_WRONG)
 
-    within = Behind(rules=OPEN, checks=[refuse])
+    within = RecordingGuard(rules=PUBLIC_RULES, checks=[refuse])
 
-    answer = await Behind().ask(within.wrap(locked(OPTIONAL)))
+    answer = await RecordingGuard().request(within.wrap(locked_app(OPTIONAL)))
 
-    assert (answer.status, within.denied) == (401, ["badge.wrong"])
+    assert (answer.status, within.denial_reasons) == (401, ["badge.wrong"])
 
 
 # --- What the app finds ----------------------------------------------------------------------------------------------
@@ -190,15 +190,15 @@ class Copies:
         await self.app({**scope, "copied": True}, receive, send)
 
 
-@ROWS
+@WITH_EACH_RULE
 async def test_the_user_is_there_in_a_copy_of_the_scope(rules: Any) -> None:
     """It is the scope of the route that the lock fills in, and that of the middleware."""
-    answer = await Behind(rules=rules).ask(Copies(locked(AUTHENTICATED)))
+    answer = await RecordingGuard(rules=rules).request(Copies(locked_app(AUTHENTICATED)))
 
-    assert answer.body == ALICE
+    assert answer.body == ALICE_BODY
 
 
-@pytest.mark.parametrize("rules", [OPEN, []])
+@pytest.mark.parametrize("rules", [PUBLIC_RULES, []])
 async def test_a_copy_keeps_what_the_app_put_there(rules: Any) -> None:
     """Where the rule has verified, a lock writes nothing over the app's own user."""
 
@@ -206,16 +206,16 @@ async def test_a_copy_keeps_what_the_app_put_there(rules: Any) -> None:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await self.app({**scope, "user": Principal("row-7")}, receive, send)
 
-    answer = await Behind(rules=rules).ask(Own(locked(AUTHENTICATED)))
+    answer = await RecordingGuard(rules=rules).request(Own(locked_app(AUTHENTICATED)))
 
     assert answer.body.startswith(b'["alice"' if rules else b'["row-7"')
 
 
-@ROWS
+@WITH_EACH_RULE
 @pytest.mark.parametrize(("requirement", "status"), [(role("admin"), 200), (role("boss"), 403)])
 async def test_what_the_scheme_has_to_say_goes_out(rules: Any, requirement: Requirement, status: int) -> None:
     """Once, with what the lock lets by and with what it denies."""
-    answer = await Behind(Speaking(), rules=rules).ask(locked(requirement))
+    answer = await RecordingGuard(InfoBadge(), rules=rules).request(locked_app(requirement))
 
     assert (answer.status, answer.lines(b"x-info")) == (status, ["from badge"])
 
@@ -234,20 +234,20 @@ async def test_what_a_browser_sends_by_itself_is_held_against_the_origin(
 ) -> None:
     """By the lock too: behind an open rule nobody else has looked."""
 
-    class Sent(Plain):
+    class Sent(PlainBadge):
         sent_by_browsers = True
 
     @requires(AUTHENTICATED)
     async def endpoint(request: Request) -> Response:
         return PlainTextResponse("fine")
 
-    behind = Behind(Sent("pass"), rules=OPEN)
+    behind = RecordingGuard(Sent("pass"), rules=PUBLIC_RULES)
     app = Starlette(routes=[Route("/", endpoint, methods=["POST"])])
     app.add_middleware(AuthGuardMiddleware, guard=behind.guard, origins=origins)
 
-    answer = await drive(app, http(method="POST", headers=fields("Pass alice", **told)))
+    answer = await run_app(app, http_scope(method="POST", headers=header_list("Pass alice", **told)))
 
-    assert (answer.status, behind.denied) == (status, ["origin.foreign"] if status == 403 else [])
+    assert (answer.status, behind.denial_reasons) == (status, ["origin.foreign"] if status == 403 else [])
 
 
 # --- The endpoint's own denial behind locks --------------------------------------------------------------------------
@@ -273,9 +273,9 @@ async def test_a_denial_behind_locks_names_the_schemes_that_they_take(
     guarded: Any = endpoint
     for one in reversed(locks):
         guarded = requires(one)(guarded)
-    behind = Behind(Badge(), Plain("pass"), rules=OPEN)
+    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=PUBLIC_RULES)
 
-    answer = await behind.ask(Starlette(routes=[Route("/", guarded)]), field="Pass alice")
+    answer = await behind.request(Starlette(routes=[Route("/", guarded)]), field="Pass alice")
 
     assert (answer.status, answer.lines(b"www-authenticate")) == (401, challenges)
     assert behind.records[-1].requirement == requirement

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, Secret, role
-from tests.support.asgi import Exchange, drive, http
+from tests.support.asgi import Exchange, http_scope, run_app
 
 GUARD = Guard(
     Bearer(Issuer("i", audience="a", algorithms=["HS256"], keys=Secret(bytes(range(64)))), realm="r"),
@@ -41,7 +41,7 @@ def included() -> FastAPI:
 
 async def ask(app: Any, path: str, root_path: str) -> Exchange:
     """One request, through the guard."""
-    return await drive(AuthGuardMiddleware(app, guard=GUARD), http(path, root_path=root_path))
+    return await run_app(AuthGuardMiddleware(app, guard=GUARD), http_scope(path, root_path=root_path))
 
 
 @pytest.mark.parametrize("app", [mounted, included])

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, Secret, role
 from authguard.asgi.router_paths import chain
-from tests.support.asgi import drive, fields, http
+from tests.support.asgi import header_list, http_scope, run_app
 
 SCHEME = Bearer(Issuer("i", audience="a", algorithms=["HS256"], keys=Secret(bytes(range(64)))), realm="r")
 RULES = [Rule("/**", PUBLIC), Rule("/admin/**", role("admin")), Rule("/a/{x}/secret", role("one"))]
@@ -39,7 +39,7 @@ def inner() -> FastAPI:
 async def status(app: Any, path: str, root_path: str = "") -> tuple[int, bool]:
     """The answer, and whether the secret was in it."""
     guarded = AuthGuardMiddleware(app, guard=Guard(SCHEME, rules=RULES, log=False))
-    answer = await drive(guarded, http(path, root_path=root_path, headers=fields()))
+    answer = await run_app(guarded, http_scope(path, root_path=root_path, headers=header_list()))
     return answer.status, b"SECRET" in answer.body
 
 

@@ -1,4 +1,4 @@
-"""The walk through an app ends, and what it has not seen it says."""
+"""The walk through an app ends, and reports what it has not inspected as opaque."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from starlette.types import Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware
 from authguard.asgi.router_paths import RouterPaths
-from authguard.audit.route_discovery import endpoints
+from authguard.audit.route_discovery import discover_endpoints
 from authguard.policy.path_pattern import parse_pattern
-from tests.audit.test_route_discovery import GUARD, one, shown
-from tests.support.asgi import drive, fields, http
+from tests.audit.test_route_discovery import GUARD, only_endpoint, summary
+from tests.support.asgi import header_list, http_scope, run_app
 
 
 async def page(request: Request) -> None:
@@ -26,7 +26,7 @@ async def page(request: Request) -> None:
 
 
 class Extension:
-    """What is mounted in an app, and points back at it."""
+    """A part of an app that points back at the app."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -43,72 +43,72 @@ def doubled(depth: int) -> Starlette:
 
 
 async def test_apps_that_point_back_are_walked_once() -> None:
-    """Also where several do: what is behind is unseen, and a request is served as ever."""
+    """Several parts may do so: each is opaque, and requests are served as usual."""
     app = Starlette(routes=[Route("/x", page)])
     for number in range(8):
         app.mount(f"/{number}", Extension(app))
     app.mount("", Extension(app))
 
-    assert shown(app)[:3] == [("http", "GET", "/x"), ("unseen", "*", "/0/**"), ("unseen", "*", "/1/**")]
-    assert len(endpoints(app)) == 10
-    assert (await drive(AuthGuardMiddleware(app, guard=GUARD), http("/x", headers=fields()))).status == 401
+    assert summary(app)[:3] == [("http", "GET", "/x"), ("opaque", "*", "/0/**"), ("opaque", "*", "/1/**")]
+    assert len(discover_endpoints(app)) == 10
+    assert (await run_app(AuthGuardMiddleware(app, guard=GUARD), http_scope("/x", headers=header_list()))).status == 401
 
 
-def test_an_app_with_more_ways_than_anybody_can_count_is_walked_for_a_while() -> None:
-    """What is left is unseen; the mounts in it are looked at once each."""
+def test_the_walk_through_an_app_with_a_million_paths_is_cut_off() -> None:
+    """The rest is opaque. ``RouterPaths`` looks at each mount once."""
     started = time.monotonic()
 
-    found = endpoints(doubled(20))
+    endpoints = discover_endpoints(doubled(20))
 
-    assert {one.kind for one in found} == {"http", "unseen"}
-    assert len(found) < 10_000
+    assert {endpoint.kind for endpoint in endpoints} == {"http", "opaque"}
+    assert len(endpoints) < 10_000
     assert RouterPaths(doubled(20)).read({"path": "/a/x", "root_path": "/api"})[1] is not None
     assert time.monotonic() - started < 30
 
 
-def test_more_routers_than_are_looked_at_may_read_anything_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a path outside of root_path is refused, whatever it is."""
+def test_with_too_many_routers_any_path_outside_root_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were not looked at may match anything."""
     app = Starlette(routes=[Mount("", Router(routes=[Route("/x", page)])) for _ in range(8)])
     scope = {"path": "/x", "root_path": "/api"}
 
     assert RouterPaths(app).read(scope)[1] is None
-    monkeypatch.setattr("authguard.asgi.router_paths._MOST_ROUTERS", 4)
+    monkeypatch.setattr("authguard.asgi.router_paths._MAX_PARTS", 4)
     assert RouterPaths(app).read(scope)[1] is not None
 
 
-@pytest.mark.parametrize("made", [AsyncMock, lambda: Extension(None)])
-def test_an_endpoint_that_wraps_without_end_is_unseen(made: Any) -> None:
-    """Or that wraps itself: what it does is not known, nor whether it asks its locks."""
-    endpoint = made()
-    if isinstance(endpoint, Extension):
-        endpoint.app = endpoint
+@pytest.mark.parametrize("make", [AsyncMock, lambda: Extension(None)])
+def test_an_endpoint_in_endless_wrappers_is_opaque(make: Any) -> None:
+    """It may also wrap itself. It is not known whether its locks run."""
+    wrapper = make()
+    if isinstance(wrapper, Extension):
+        wrapper.app = wrapper
 
-    found = one(Route("/a", endpoint, methods=["POST"]))
+    endpoint = only_endpoint(Route("/a", wrapper, methods=["POST"]))
 
-    assert (found.kind, found.methods, found.path, found.locks) == ("unseen", ("*",), "/a", ())
-    assert RouterPaths(Starlette(routes=[Route("/a", endpoint)])).read({"path": "/a", "root_path": "/api"})[1] is None
+    assert (endpoint.kind, endpoint.methods, endpoint.path, endpoint.locks) == ("opaque", ("*",), "/a", ())
+    assert RouterPaths(Starlette(routes=[Route("/a", wrapper)])).read({"path": "/a", "root_path": "/api"})[1] is None
 
 
-def test_a_router_in_middleware_without_end_is_unseen() -> None:
-    """Nobody knows what stands in front of its routes."""
+def test_a_router_in_endless_middleware_is_opaque() -> None:
+    """It is not known what is in front of its routes."""
     router = Router(routes=[Route("/x", page)])
     router.middleware_stack = MagicMock()
 
-    assert shown(router) == [("unseen", "*", "/**")]
+    assert summary(router) == [("opaque", "*", "/**")]
 
 
-async def test_a_guard_round_a_route_reads_the_path_that_the_router_reads() -> None:
-    """A route takes nothing off the path, as a mount does."""
+async def test_a_guard_around_a_route_reads_the_path_of_the_router() -> None:
+    """A route takes nothing off the path, unlike a mount."""
     route = Route("/admin", page, middleware=[Middleware(AuthGuardMiddleware, guard=GUARD)])
 
-    found = one(Mount("/in", routes=[route]))
+    endpoint = only_endpoint(Mount("/in", routes=[route]))
 
-    (layer,) = found.layers
-    assert (layer.guard, layer.path, found.below(layer)) == (GUARD, "/in", parse_pattern("/admin")[0])
+    (layer,) = endpoint.layers
+    assert (layer.guard, layer.path, endpoint.below(layer)) == (GUARD, "/in", parse_pattern("/admin")[0])
 
 
-def test_behind_an_empty_part_of_a_path_anything_may_follow() -> None:
-    """A guard that lets such paths in reads them without it."""
-    assert [one(Route(path, page)).pattern for path in ("/a//b", "//b", "/a//")] == [
+def test_a_path_with_an_empty_segment_is_all_below() -> None:
+    """A guard may read such a path without the empty segment."""
+    assert [only_endpoint(Route(path, page)).pattern for path in ("/a//b", "//b", "/a//")] == [
         parse_pattern(pattern)[0] for pattern in ("/a/**", "/**", "/a/**")
     ]

@@ -1,4 +1,4 @@
-"""What is looked at once, at start-up: told where nobody asked, and a refusal where the app is to be strict."""
+"""The audit at start-up warns of unintended openings; a strict app does not start with a finding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket
 
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Record, Rule
 from authguard.fastapi import install
-from tests.support.asgi import drive, fields, http, websocket
+from tests.support.asgi import header_list, http_scope, run_app, websocket_scope
 from tests.support.schemes.badge import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)
@@ -28,28 +28,28 @@ WIDE = [Rule("/a/**", PUBLIC), Rule("/b/**", PUBLIC)]
 
 
 async def page(request: Request) -> PlainTextResponse:
-    """What is served."""
+    """An endpoint."""
     return PlainTextResponse("in")
 
 
 async def talk(socket: WebSocket) -> None:
-    """The same, over a WebSocket."""
+    """An endpoint over a WebSocket."""
     await socket.accept()
 
 
 def routes(*paths: str) -> Starlette:
-    """An app of pages."""
+    """An app of pages and a WebSocket."""
     return Starlette(routes=[*(Route(path, page) for path in paths), WebSocketRoute("/a/socket", talk)])
 
 
-def guarded(app: ASGIApp, *rules: Rule, told: list[Record] | None = None, **options: Any) -> AuthGuardMiddleware:
+def guarded(app: ASGIApp, *rules: Rule, records: list[Record] | None = None, **options: Any) -> AuthGuardMiddleware:
     """The app behind a guard."""
-    hooks = [] if told is None else [told.append]
+    hooks = [] if records is None else [records.append]
     return AuthGuardMiddleware(app, guard=Guard(Badge(), rules=rules, hooks=hooks, log=False), **options)
 
 
 async def lifespan(app: ASGIApp) -> list[Message]:
-    """What an app says of its start and its end."""
+    """The messages that an app sends at its start and its end."""
     sent, waiting = list[Message](), [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
 
     async def receive() -> Message:
@@ -58,7 +58,7 @@ async def lifespan(app: ASGIApp) -> list[Message]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    # What could not start is raised too, as Starlette does: a test client looks for nothing else.
+    # A failed start also raises, as in Starlette: a test client sees nothing else.
     try:
         await app({"type": "lifespan"}, receive, send)
     except ConfigurationError as error:
@@ -66,12 +66,15 @@ async def lifespan(app: ASGIApp) -> list[Message]:
     return sent
 
 
-async def test_wide_openings_are_told_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Each with the routes that it reaches, when the app has started, and not again with its requests."""
+async def test_wide_openings_are_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """It names the routes that each rule reaches.
+
+    It is logged when the app has started, and not again with a request.
+    """
     app = guarded(routes("/a", "/a/b", "/b/c"), *WIDE)
 
     await lifespan(app)
-    statuses = [(await drive(app, http(path))).status for path in ("/a", "/a/b")]
+    statuses = [(await run_app(app, http_scope(path))).status for path in ("/a", "/a/b")]
 
     (record,) = caplog.records
     first, second = record.getMessage().split("\n  ")
@@ -81,18 +84,18 @@ async def test_wide_openings_are_told_in_one_warning(caplog: pytest.LogCaptureFi
     assert second.startswith("open.wide /b/**: PUBLIC reaches GET /b/c (")
 
 
-async def test_without_a_lifespan_they_are_told_with_the_first_request(caplog: pytest.LogCaptureFixture) -> None:
-    """And once."""
+async def test_without_a_lifespan_the_first_request_logs_the_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once."""
     app = guarded(routes("/a/b"), Rule("/a/b", AUTHENTICATED), WIDE[0])
 
     for _ in range(3):
-        await drive(app, websocket("/a/b", fields()))
+        await run_app(app, websocket_scope("/a/b", header_list()))
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-async def test_open_rules_above_hosts_are_told_in_another(caplog: pytest.LogCaptureFixture) -> None:
-    """They are of another kind, and have another mend."""
+async def test_each_code_has_a_warning_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """Open rules above hosts have another fix than wide openings."""
     inner = routes("/a", "/b/c")
     app = guarded(Starlette(routes=[Host("one.example", inner), Host("two.example", inner)]), Rule("/a", PUBLIC), *WIDE)
 
@@ -102,8 +105,8 @@ async def test_open_rules_above_hosts_are_told_in_another(caplog: pytest.LogCapt
     assert "Put a guard inside each host" in caplog.messages[0]
 
 
-async def test_other_findings_and_accepted_ones_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever wants to know them asks the audit."""
+async def test_other_and_accepted_findings_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The audit reports the others."""
     await lifespan(guarded(routes("/a", "/unnamed"), Rule("/gone", PUBLIC)))
     await lifespan(guarded(routes("/a", "/b/c"), *WIDE, ignore=["open.wide"]))
     await lifespan(guarded(routes("/a", "/b/c"), *WIDE, ignore={"open.wide /a/**", "open.wide /b/**"}))
@@ -112,25 +115,25 @@ async def test_other_findings_and_accepted_ones_are_not_told(caplog: pytest.LogC
 
 
 async def test_a_strict_app_without_findings_starts() -> None:
-    """And serves."""
+    """It serves requests."""
     app = guarded(routes("/a"), CLOSED, Rule("/a", PUBLIC), strict=True)
 
     sent = await lifespan(app)
 
     assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert (await drive(app, http("/a"))).status == 200
+    assert (await run_app(app, http_scope("/a"))).status == 200
 
 
 async def test_a_strict_app_with_a_finding_does_not_start() -> None:
-    """The server is told why. The app has started already, and is ended; of that the server hears nothing."""
-    happened: list[str] = []
+    """The server gets the finding. The app had started, so it is ended; the server gets no message about that."""
+    events: list[str] = []
 
     @asynccontextmanager
     async def living(app: Starlette) -> AsyncIterator[None]:
         app.add_route("/late", page)
-        happened.append("started")
+        events.append("started")
         yield
-        happened.append("ended")
+        events.append("ended")
 
     app = guarded(Starlette(lifespan=living), Rule("/late/**", PUBLIC), strict=True)
 
@@ -140,41 +143,44 @@ async def test_a_strict_app_with_a_finding_does_not_start() -> None:
     first, finding, last = sent[0]["message"].split("\n  ")
     assert first == "authguard: strict=True, and the audit has 1 finding:"
     assert finding.startswith("open.wide /late/**: PUBLIC reaches")
-    assert last == 'A finding is accepted by ignore=["open.wide /late/**"].'
-    assert happened == ["started", "ended"]
+    assert last == 'To accept a finding, pass ignore=["open.wide /late/**"].'
+    assert events == ["started", "ended"]
 
 
-async def test_what_is_accepted_does_not_keep_an_app_from_starting() -> None:
-    """By code, or one by one."""
+async def test_a_strict_app_with_accepted_findings_starts() -> None:
+    """They may be accepted by code, or one by one."""
     app = guarded(routes("/a", "/b/c"), *WIDE, strict=True, ignore=["open.wide /a/**", "open.wide /b/**"])
 
     assert (await lifespan(app))[0]["type"] == "lifespan.startup.complete"
 
 
-async def test_without_a_lifespan_nobody_gets_in(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever the rules say. One ERROR tells all findings; each request has its record."""
-    told: list[Record] = []
-    app = guarded(routes("/a", "/b/c"), *WIDE, strict=True, told=told)
+async def test_a_strict_app_with_findings_and_no_lifespan_denies_every_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The rules do not matter. One ERROR has all findings; each request has its record."""
+    records: list[Record] = []
+    app = guarded(routes("/a", "/b/c"), *WIDE, strict=True, records=records)
 
     statuses = [
-        (await drive(app, http(path, headers=fields("Badge alice")))).status for path in ("/a", "/b/c", "/x/..")
+        (await run_app(app, http_scope(path, headers=header_list("Badge alice")))).status
+        for path in ("/a", "/b/c", "/x/..")
     ]
-    socket = await drive(app, websocket("/a/socket", fields()), {"type": "websocket.connect"})
+    socket = await run_app(app, websocket_scope("/a/socket", header_list()), {"type": "websocket.connect"})
 
     assert statuses == [503, 503, 503]
     assert [message["type"] for message in socket.sent] == ["websocket.close"]
     (record,) = caplog.records
     assert (record.levelname, record.getMessage().count("\n  open.wide")) == ("ERROR", 2)
-    assert {one.reason for one in told} == {"backend.failed"}
-    assert {one.facts["problem"] for one in told} == {"strict=True, and the audit has findings"}
+    assert {record.reason for record in records} == {"backend.failed"}
+    assert {record.facts["problem"] for record in records} == {"strict=True, and the audit has findings"}
 
 
-async def test_a_server_that_goes_on_nevertheless_lets_nobody_in() -> None:
-    """It may not know what a start-up that has failed means."""
+async def test_a_server_that_ignores_the_failed_start_gets_denials() -> None:
+    """It may not know what a failed start-up means."""
     app = guarded(routes("/a/b"), WIDE[0], strict=True)
 
     assert (await lifespan(app))[0]["type"] == "lifespan.startup.failed"
-    assert (await drive(app, http("/a/b"))).status == 503
+    assert (await run_app(app, http_scope("/a/b"))).status == 503
 
 
 def broken(app: object) -> object:
@@ -183,8 +189,8 @@ def broken(app: object) -> object:
 
 
 async def test_an_audit_that_fails_refuses_a_strict_app(caplog: pytest.LogCaptureFixture) -> None:
-    """Any other goes on, and tells what failed, without its text."""
-    with patch("authguard.audit.audit.endpoints", broken):
+    """An app that is not strict starts, and logs what failed without the text of the error."""
+    with patch("authguard.audit.audit.discover_endpoints", broken):
         strict = await lifespan(guarded(routes("/a"), CLOSED, strict=True))
         lax = guarded(routes("/a"), CLOSED)
         started = await lifespan(lax)
@@ -192,19 +198,19 @@ async def test_an_audit_that_fails_refuses_a_strict_app(caplog: pytest.LogCaptur
     assert strict[0]["type"] == "lifespan.startup.failed"
     assert strict[0]["message"].startswith("strict: the audit failed: error=builtins.RuntimeError frames=[")
     assert started[0]["type"] == "lifespan.startup.complete"
-    assert (await drive(lax, http("/a", headers=fields("Badge alice")))).status == 200
+    assert (await run_app(lax, http_scope("/a", headers=header_list("Badge alice")))).status == 200
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "a secret" not in caplog.text + strict[0]["message"]
 
 
-async def test_an_app_that_fails_to_start_says_so_itself() -> None:
-    """What it says goes out as it is, and no audit is made."""
+async def test_an_app_that_fails_to_start_by_itself_is_not_audited() -> None:
+    """Its own message reaches the server unchanged."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no database"})
 
-    with patch("authguard.audit.audit.endpoints", broken):
+    with patch("authguard.audit.audit.discover_endpoints", broken):
         sent = await lifespan(guarded(app, strict=True))
 
     assert sent == [{"type": "lifespan.startup.failed", "message": "no database"}]
@@ -214,14 +220,14 @@ async def test_an_app_that_fails_to_start_says_so_itself() -> None:
     "options", [{"strict": "yes"}, {"strict": ["open.wide"]}, {"ignore": ["open.wild"]}, {"ignore": "open.wide"}]
 )
 @pytest.mark.parametrize("add", [AuthGuardMiddleware, install])
-def test_odd_options_are_told_while_the_app_is_built(add: Callable[..., object], options: dict[str, Any]) -> None:
-    """With the argument's name."""
+def test_wrong_options_are_an_error_while_the_app_is_built(add: Callable[..., object], options: dict[str, Any]) -> None:
+    """The message names the argument."""
     with pytest.raises(ConfigurationError, match=f"^{next(iter(options))}: "):
         add(FastAPI(), guard=Guard(Badge()), **options)
 
 
-def test_install_hands_strictness_on() -> None:
-    """A test client, as a server, is told that the app does not start."""
+def test_install_passes_strict_and_ignore_on() -> None:
+    """A test client learns, as a server does, that the app does not start."""
     app = FastAPI(openapi_url=None)
     app.add_api_route("/a/b", page)
     install(app, Guard(Badge(), rules=[WIDE[0]], log=False), strict=True)
@@ -235,8 +241,8 @@ def test_install_hands_strictness_on() -> None:
         pass
 
 
-async def test_what_is_accepted_and_mended_meanwhile_does_not_keep_an_app_from_starting() -> None:
-    """The audit from a shell or a test tells of it."""
+async def test_a_strict_app_with_an_unmet_ignore_entry_starts() -> None:
+    """Only the audit from a shell or a test reports that the accepted finding is gone."""
     app = guarded(routes("/a"), CLOSED, strict=True, ignore=["open.wide /a/**"])
 
     assert (await lifespan(app))[0]["type"] == "lifespan.startup.complete"

@@ -1,4 +1,4 @@
-"""The audit is held to the truth: who gets in where, as it says, is who gets in."""
+"""The audit tells the truth: each principal gets in exactly where the audit says so."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from authguard.audit.endpoint import ANY_METHOD
 from authguard.audit.rows import RouteEntry
 from authguard.fastapi import CurrentPrincipal, MaybePrincipal, requires
 from authguard.policy.path_pattern import parse_pattern
-from tests.support.asgi import drive, fields, http, websocket
+from tests.support.asgi import header_list, http_scope, run_app, websocket_scope
 from tests.support.schemes.badge import Badge
 
 WHO = {
@@ -56,28 +56,28 @@ RULES = [
     Rule("/sub/**", PUBLIC),
     Rule("/sub/closed", role("admin")),
 ]
-#: Where the routes of an app stand, the narrow ones first; ``{x}`` reaches what narrower rules name.
+#: The paths of the routes, narrow ones first. Narrower rules exist for some of the paths that ``{x}`` matches.
 PATHS = ["/open", "/either/7", "/either/{x:int}", "/edit/all", "/else", "/sub/closed", "/open/{x}", "/edit/{x}", "/{x}"]
 
 
 def guard(*rules: Rule, **options: Any) -> Guard:
-    """A guard whose badge is whoever presents it."""
+    """A guard that authenticates each request as the person that its badge names."""
     return Guard(SCHEME, rules=rules or RULES, role_hierarchy=ROOT, log=False, **options)
 
 
 async def page(request: Request) -> PlainTextResponse:
-    """What is served."""
+    """An endpoint."""
     return PlainTextResponse("in")
 
 
 async def talk(socket: WebSocket) -> None:
-    """The same, over a WebSocket."""
+    """An endpoint over a WebSocket."""
     await socket.accept()
     await socket.close()
 
 
 class Pages(HTTPEndpoint):
-    """A class of methods, of which one is locked."""
+    """A class with two handlers, one of them locked."""
 
     async def get(self, request: Request) -> PlainTextResponse:
         return PlainTextResponse("in")
@@ -88,7 +88,7 @@ class Pages(HTTPEndpoint):
 
 
 class Talks(WebSocketEndpoint):
-    """A class whose beginning is locked."""
+    """A class whose ``on_connect`` is locked."""
 
     @on_starlette.requires(role("admin"))
     async def on_connect(self, websocket: WebSocket) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -96,37 +96,37 @@ class Talks(WebSocketEndpoint):
 
 
 def routes() -> list[Route | WebSocketRoute]:
-    """Every path, as a page, as a WebSocket, and locked."""
+    """Every path as a page, as a WebSocket, and locked."""
     locked = on_starlette.requires(role("editor"))
-    found: list[Route | WebSocketRoute] = [Route("/open/post", page, methods=["POST"])]
-    found += [
+    every_route: list[Route | WebSocketRoute] = [Route("/open/post", page, methods=["POST"])]
+    every_route += [
         Route("/open/locked", locked(page)),
         Route("/open/a/pages", Pages),
         WebSocketRoute("/open/a/talks", Talks),
     ]
     for path in PATHS:
-        found += [Route(path, page), WebSocketRoute(path, talk)]
-    return found
+        every_route += [Route(path, page), WebSocketRoute(path, talk)]
+    return every_route
 
 
 def plain() -> Starlette:
-    """Routes at the top."""
+    """An app of routes."""
     return Starlette(routes=routes())
 
 
 def mounted() -> Starlette:
-    """The same routes below a mount, below another, and files."""
+    """The same routes below a mount and below another one, and files."""
     inner = Mount("/sub", routes=[Mount("/open/deep", routes=routes()), *routes()])
     return Starlette(routes=[Mount("/open/files", StaticFiles(directory="tests/keys")), inner])
 
 
 def hosted() -> Starlette:
-    """The same behind hosts."""
+    """The same routes behind a host."""
     return Starlette(routes=[Host("testserver", Starlette(routes=[Mount("/open", routes=routes())])), *routes()])
 
 
 def nested() -> Starlette:
-    """With a guard inside, which is asked for what the outer one leaves open."""
+    """An app with an inner guard, behind what the outer guard leaves open."""
     inner = guard(Rule("/open", role("admin")), Rule("/edit/**", PUBLIC), default=OPTIONAL)
     guarded = Starlette(routes=routes(), middleware=[Middleware(AuthGuardMiddleware, guard=inner)])
     return Starlette(routes=[Mount("/sub", guarded), Mount("/edit", AuthGuardMiddleware(plain(), guard=inner))])
@@ -169,14 +169,14 @@ APPS: list[Callable[[], Any]] = [plain, mounted, hosted, nested, fast]
 
 
 def samples(row: RouteEntry) -> Iterator[str]:
-    """Paths of the row that no other route serves, as far as it can be helped."""
+    """A path of the row, which as far as possible no other route serves."""
     path = row.path.replace("/**", "/test_source.py")
     path = re.sub(r"\{\w+:int\}", "5", path)
     yield re.sub(r"\{\w+\}", "whatever", path)
 
 
 def meets(principal: Principal | None, requirements: list[Requirement]) -> bool:
-    """Whether somebody gets in where all this is asked, by the audit's own words."""
+    """Whether a principal satisfies all these requirements."""
     if principal is None:
         return all(requirement in {PUBLIC, OPTIONAL} for requirement in requirements)
     moment = Moment(0, 0)
@@ -184,19 +184,19 @@ def meets(principal: Principal | None, requirements: list[Requirement]) -> bool:
 
 
 async def gets_in(app: Any, row: RouteEntry, path: str, name: str | None) -> bool:
-    """Whether a request is served."""
-    authorization = [] if name is None else fields(f"Badge {name}")[1:]
+    """Whether the app serves a request of this principal."""
+    authorization = [] if name is None else header_list(f"Badge {name}")[1:]
     headers = [(b"host", row.endpoint.hosts[0].encode() if row.endpoint.hosts else b"other"), *authorization]
     if row.method == "WEBSOCKET":
-        exchange = await drive(app, websocket(path, headers), {"type": "websocket.connect"})
+        exchange = await run_app(app, websocket_scope(path, headers), {"type": "websocket.connect"})
         return bool(exchange.sent[0]["type"] == "websocket.accept")
-    exchange = await drive(app, http(path, row.method, headers))
+    exchange = await run_app(app, http_scope(path, row.method, headers))
     assert exchange.status in {200, 401, 403}, (row.method, path, exchange.status)
     return exchange.status == 200
 
 
 def implied_roles(principal: Principal | None) -> Principal | None:
-    """With the roles that the guard adds."""
+    """The principal with the roles that the guard adds."""
     if principal is None or "admin" not in principal.roles:
         return principal
     return Principal(principal.subject, roles={"admin", "editor"})
@@ -204,8 +204,8 @@ def implied_roles(principal: Principal | None) -> Principal | None:
 
 @pytest.mark.parametrize("made", APPS)
 @pytest.mark.parametrize("options", [{}, {"default": OPTIONAL}, {"default": role("admin")}], ids=str)
-async def test_who_gets_in_is_who_is_said_to(made: Callable[[], Any], options: dict[str, Any]) -> None:
-    """Of the anonymous, a user, an editor and an administrator, on each method and path of each app."""
+async def test_requests_get_in_where_the_audit_says_so(made: Callable[[], Any], options: dict[str, Any]) -> None:
+    """Tried for an anonymous request, a user, an editor and an administrator, on each method and path of each app."""
     app, front = made(), guard(**options)
     guarded = AuthGuardMiddleware(app, guard=front)
     rows = audit(guarded, front).rows
@@ -213,30 +213,30 @@ async def test_who_gets_in_is_who_is_said_to(made: Callable[[], Any], options: d
         (row.method, row.path, row.endpoint.hosts): row for row in reversed(rows)
     }  # a router serves the first that fits
 
-    told, seen = {}, {}
+    expected, actual = {}, {}
     for row in first.values():
-        asked = [requirement for requirement, _ in row.asked]
+        requirements = [requirement for requirement, _ in row.requirements]
         for path in samples(row):
             for name in [None, *WHO]:
-                told[row.about, row.endpoint.hosts, name] = meets(
-                    implied_roles(None if name is None else WHO[name]), asked
+                expected[row.about, row.endpoint.hosts, name] = meets(
+                    implied_roles(None if name is None else WHO[name]), requirements
                 )
-                seen[row.about, row.endpoint.hosts, name] = await gets_in(guarded, row, path, name)
-            assert told[row.about, row.endpoint.hosts, None] == row.open
+                actual[row.about, row.endpoint.hosts, name] = await gets_in(guarded, row, path, name)
+            assert expected[row.about, row.endpoint.hosts, None] == row.open
 
     assert ANY_METHOD not in {row.method for row in rows}
-    assert len(told) > 30
-    assert seen == told
+    assert len(expected) > 30
+    assert actual == expected
 
 
 @pytest.mark.parametrize("made", APPS)
-async def test_an_opening_is_open_and_there_is_no_other(made: Callable[[], Any]) -> None:
-    """On paths that narrower rules name too: whatever lets the anonymous in stands among the openings."""
+async def test_anonymous_requests_get_in_at_the_public_accesses_only(made: Callable[[], Any]) -> None:
+    """Paths that narrower rules name are tried too."""
     app, front = made(), guard()
     guarded = AuthGuardMiddleware(app, guard=front)
     first = {(row.method, row.path, row.endpoint.hosts): row for row in reversed(audit(guarded, front).rows)}
     public_accesses = {
-        (row.method, parse_pattern(one.path)[0]) for row in first.values() for one in row.public_accesses
+        (row.method, parse_pattern(access.path)[0]) for row in first.values() for access in row.public_accesses
     }
     missed, entered = [], 0
 
@@ -248,75 +248,80 @@ async def test_an_opening_is_open_and_there_is_no_other(made: Callable[[], Any])
                 entered += 1
                 here = parse_pattern(path)[0]
                 missed += (
-                    [] if any(row.method == method and here.inside(one) for method, one in public_accesses) else [path]
+                    []
+                    if any(row.method == method and here.inside(pattern) for method, pattern in public_accesses)
+                    else [path]
                 )
 
     assert missed == []
     assert entered > 10
 
 
-def test_the_app_may_have_its_guard_already_or_not() -> None:
-    """What is said is the same: where no guard is on any way, the given one is taken to be in front of all."""
+def test_an_app_has_the_same_rows_with_and_without_its_guard() -> None:
+    """Without a guard in the app, the audit takes the given one to be in front of all routes."""
     front = guard()
     bare, installed = fast(), fast()
     installed.add_middleware(AuthGuardMiddleware, guard=front)
 
-    shown = [[(row.about, row.asked, row.open) for row in audit(app, front).rows] for app in (bare, installed)]
+    audits = [[(row.about, row.requirements, row.open) for row in audit(app, front).rows] for app in (bare, installed)]
 
-    assert shown[0] == shown[1]
+    assert audits[0] == audits[1]
 
 
-async def test_what_no_guard_is_in_front_of_is_open() -> None:
-    """Where the guard is asked about that sits further in, and elsewhere."""
+async def test_a_route_without_a_guard_is_open() -> None:
+    """The given guard is further in, around other routes."""
     inner = guard(Rule("/**", role("admin")))
     app = Starlette(routes=[Route("/bare", page), Mount("/in", AuthGuardMiddleware(plain(), guard=inner))])
 
     bare, *others = audit(app, inner).rows
 
-    assert (bare.about, bare.open, bare.asked, [one.path for one in bare.public_accesses]) == (
+    assert (bare.about, bare.open, bare.requirements, [access.path for access in bare.public_accesses]) == (
         "GET /bare",
         True,
         (),
         ["/bare"],
     )
     assert not any(row.open for row in others)
-    assert (await drive(app, http("/bare"))).status == 200
+    assert (await run_app(app, http_scope("/bare"))).status == 200
 
 
-def test_what_somebody_wrote_is_told_before_a_default() -> None:
-    """Where both ask the same."""
+def test_a_lock_comes_before_a_default_with_the_same_requirement() -> None:
+    """The row shows the location of the lock."""
     app = Starlette(routes=[Route("/a", on_starlette.requires(role("admin"))(page))])
 
     (row,) = audit(app, guard(Rule("/b", PUBLIC), default=role("admin"))).rows
 
-    assert row.asked == ((role("admin"), row.locks[0].location),)
+    assert row.requirements == ((role("admin"), row.locks[0].location),)
     assert row.locks[0].location
 
 
-def test_each_of_two_guards_may_open_another_part() -> None:
-    """What one opens as a whole is told by the path that the other opens of it."""
+def test_a_part_opened_by_the_inner_guard_alone_has_its_path() -> None:
+    """The outer guard opens the whole mount."""
     inner = Guard(SCHEME, rules=[Rule("/x", PUBLIC)], log=False)
     app = Starlette(routes=[Mount("/sub", AuthGuardMiddleware(Starlette(routes=[Route("/{x}", page)]), guard=inner))])
 
     front = guard()
     (row,) = audit(AuthGuardMiddleware(app, guard=front), front).rows
 
-    assert (row.open, [(one.path, str(one.rule)) for one in row.public_accesses]) == (False, [("/sub/x", "/x PUBLIC")])
+    assert (row.open, [(access.path, str(access.rule)) for access in row.public_accesses]) == (
+        False,
+        [("/sub/x", "/x PUBLIC")],
+    )
 
 
 async def opaque(scope: Scope, receive: Receive, send: Send) -> None:
-    """An app of which nothing can be seen."""
+    """An app that cannot be inspected."""
     await PlainTextResponse("in")(scope, receive, send)
 
 
-def test_what_cannot_be_seen_into_is_said_to_be_so() -> None:
-    """With what applies to whatever it serves."""
+def test_an_opaque_app_is_a_row() -> None:
+    """The row shows what applies to every path that it serves."""
     app = Starlette(routes=[Mount("/open/in", opaque), Mount("/edit", opaque)])
 
     rows = audit(app, guard()).rows
 
-    assert [(row.about, row.endpoint.kind) for row in rows] == [("* /open/in/**", "unseen"), ("* /edit/**", "unseen")]
-    assert [sorted({str(one.rule) for one in row.public_accesses}) for row in rows] == [
+    assert [(row.about, row.endpoint.kind) for row in rows] == [("* /open/in/**", "opaque"), ("* /edit/**", "opaque")]
+    assert [sorted({str(access.rule) for access in row.public_accesses}) for row in rows] == [
         ["GET WEBSOCKET /open/** PUBLIC"],
         [],
     ]

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
-from tests.support.coroutines import at_once, until
+from tests.support.coroutines import run_together, wait_until
 
 
 class Peak:
@@ -37,7 +37,7 @@ class Peak:
                     self.now -= 1
                     self.served += 1
             finally:
-                turns.refund()
+                turns.release()
         return turn
 
 
@@ -47,29 +47,29 @@ async def free(turns: ConcurrencyLimiter) -> int:
     while await turns.acquire(0) is Admission.ACQUIRED:
         taken += 1
     for _ in range(taken):
-        turns.refund()
+        turns.release()
     return taken
 
 
 async def test_few_are_at_it_and_all_get_their_turn() -> None:
     """In the order in which they came."""
-    turns, order = ConcurrencyLimiter(at_once=2, most=100), list[int]()
+    turns, order = ConcurrencyLimiter(limit=2, max_waiting=100), list[int]()
 
     async def one(number: int) -> None:
         assert await turns.acquire(30) is Admission.ACQUIRED
         order.append(number)
         await anyio.lowlevel.checkpoint()
-        turns.refund()
+        turns.release()
 
     async with anyio.create_task_group() as tasks:
         assert [await turns.acquire(0), await turns.acquire(0)] == [Admission.ACQUIRED] * 2
         for number in range(20):
             tasks.start_soon(one, number)
-            await until(lambda: turns.waiting == number + 1)  # noqa: B023 - it is called here and now
+            await wait_until(lambda: turns.waiting == number + 1)  # noqa: B023 - it is called here and now
         assert order == []
-        turns.refund()
-        await until(lambda: len(order) == 20)
-        turns.refund()
+        turns.release()
+        await wait_until(lambda: len(order) == 20)
+        turns.release()
 
     assert order == list(range(20))
     assert (turns.waiting, await free(turns)) == (0, 2)
@@ -77,35 +77,35 @@ async def test_few_are_at_it_and_all_get_their_turn() -> None:
 
 async def test_a_full_queue_takes_nobody() -> None:
     """Whoever comes then is told at once."""
-    turns = ConcurrencyLimiter(at_once=1, most=2)
+    turns = ConcurrencyLimiter(limit=1, max_waiting=2)
     await turns.acquire(0)
 
     async def full() -> None:
         assert await turns.acquire(30) is Admission.FULL
-        turns.refund()
+        turns.release()
 
     async def taken() -> Admission:
         turn = await turns.acquire(30)
-        turns.refund()
+        turns.release()
         return turn
 
-    assert await at_once([taken, taken], full) == [Admission.ACQUIRED] * 2
+    assert await run_together([taken, taken], full) == [Admission.ACQUIRED] * 2
 
 
 async def test_nobody_waits_for_ever() -> None:
     """Who is late has left the queue."""
-    turns = ConcurrencyLimiter(at_once=1, most=1)
+    turns = ConcurrencyLimiter(limit=1, max_waiting=1)
     await turns.acquire(0)
 
     assert [await turns.acquire(0.01), await turns.acquire(0.01)] == [Admission.TIMED_OUT] * 2
     assert turns.waiting == 0
-    turns.refund()
+    turns.release()
     assert await free(turns) == 1
 
 
 async def test_who_waits_and_leaves_is_forgotten() -> None:
     """The next one in the queue goes before him."""
-    turns, leaving = ConcurrencyLimiter(at_once=1, most=100), list[anyio.CancelScope]()
+    turns, leaving = ConcurrencyLimiter(limit=1, max_waiting=100), list[anyio.CancelScope]()
     await turns.acquire(0)
 
     async def impatient() -> None:
@@ -117,19 +117,19 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
         assert turns.waiting == 51
         for scope in leaving:
             scope.cancel()
-        await until(lambda: turns.waiting == 1)
-        turns.refund()
+        await wait_until(lambda: turns.waiting == 1)
+        turns.release()
 
-    answers = await at_once([*[impatient] * 50, partial(turns.acquire, 30)], leave)
+    answers = await run_together([*[impatient] * 50, partial(turns.acquire, 30)], leave)
 
     assert answers[-1] is Admission.ACQUIRED
-    turns.refund()
+    turns.release()
     assert await free(turns) == 1
 
 
 async def test_who_leaves_as_his_turn_comes_gives_it_back() -> None:
     """To the next one in the queue, who knows nothing of that."""
-    turns, leaving = ConcurrencyLimiter(at_once=1, most=100), anyio.CancelScope()
+    turns, leaving = ConcurrencyLimiter(limit=1, max_waiting=100), anyio.CancelScope()
     await turns.acquire(0)
 
     async def impatient() -> None:
@@ -138,17 +138,17 @@ async def test_who_leaves_as_his_turn_comes_gives_it_back() -> None:
 
     async def leave() -> None:
         leaving.cancel()
-        turns.refund()  # before he can run
+        turns.release()  # before he can run
 
-    assert await at_once([impatient, partial(turns.acquire, 30)], leave) == [None, Admission.ACQUIRED]
-    turns.refund()
+    assert await run_together([impatient, partial(turns.acquire, 30)], leave) == [None, Admission.ACQUIRED]
+    turns.release()
     assert await free(turns) == 1
 
 
 @pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])
 def test_loops_in_several_threads_share_the_turns(backends: list[str]) -> None:
     """Nothing is bound to a loop: never are more at it than may be, and a turn goes from one loop to the other."""
-    turns, peak, answers = ConcurrencyLimiter(at_once=3, most=100), Peak(), list[Admission]()
+    turns, peak, answers = ConcurrencyLimiter(limit=3, max_waiting=100), Peak(), list[Admission]()
 
     async def several() -> None:
         async def one() -> None:

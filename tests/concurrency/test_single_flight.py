@@ -11,7 +11,7 @@ import pytest
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable
 from authguard.reasons import HASHING_BUSY
-from tests.support.coroutines import at_once, until
+from tests.support.coroutines import run_together, wait_until
 
 
 class Work:
@@ -40,7 +40,7 @@ async def test_who_asks_the_same_at_the_same_time_gets_the_same_answer() -> None
     async def let_go() -> None:
         work.open.set()
 
-    answers = await at_once([partial(shared.share, "q", work)] * 20, let_go)
+    answers = await run_together([partial(shared.share, "q", work)] * 20, let_go)
 
     assert answers == [(1, True)] + [(1, False)] * 19
 
@@ -53,7 +53,7 @@ async def test_another_question_is_other_work() -> None:
         assert work.begun == 2
         work.open.set()
 
-    answers = await at_once([partial(shared.share, question, work) for question in "ab"], let_go)
+    answers = await run_together([partial(shared.share, question, work) for question in "ab"], let_go)
 
     assert answers == [(1, True), (2, True)]
 
@@ -64,7 +64,7 @@ async def test_who_asks_later_is_answered_anew() -> None:
     work.open.set()
 
     assert [await shared.share("q", work), await shared.share("q", work)] == [(1, True), (2, True)]
-    assert shared._under_way == {}
+    assert shared._flights == {}
 
 
 async def test_where_the_first_fails_the_next_one_goes() -> None:
@@ -83,10 +83,10 @@ async def test_where_the_first_fails_the_next_one_goes() -> None:
 
     async def let_go() -> None:
         failed.set()
-        await until(lambda: good.begun == 1)
+        await wait_until(lambda: good.begun == 1)
         good.open.set()
 
-    answers = await at_once([first, *[partial(shared.share, "q", good)] * 3], let_go)
+    answers = await run_together([first, *[partial(shared.share, "q", good)] * 3], let_go)
 
     assert answers[0] == "failed"
     assert sorted(answers[1:]) == [(1, False), (1, False), (1, True)]
@@ -106,10 +106,10 @@ async def test_where_the_first_leaves_the_next_one_goes() -> None:
         assert (abandoned.begun, good.begun) == (1, 0)
         leaving.cancel()
 
-    answers = await at_once([first, partial(shared.share, "q", good)], leave)
+    answers = await run_together([first, partial(shared.share, "q", good)], leave)
 
     assert answers == [None, (1, True)]
-    assert shared._under_way == {}
+    assert shared._flights == {}
 
 
 async def test_who_waits_and_leaves_disturbs_nobody() -> None:
@@ -126,7 +126,7 @@ async def test_who_waits_and_leaves_disturbs_nobody() -> None:
         await anyio.wait_all_tasks_blocked()
         work.open.set()
 
-    answers = await at_once([partial(shared.share, "q", work), impatient, partial(shared.share, "q", work)], leave)
+    answers = await run_together([partial(shared.share, "q", work), impatient, partial(shared.share, "q", work)], leave)
 
     assert answers == [(1, True), None, (1, False)]
 
@@ -144,7 +144,7 @@ async def test_nobody_waits_for_ever() -> None:
     async def nothing() -> None:
         """The one who is late lets go himself."""
 
-    answers = await at_once([partial(shared.share, "q", work), late], nothing)
+    answers = await run_together([partial(shared.share, "q", work), late], nothing)
 
     assert answers[0] == (1, True)
     assert answers[1].reason is HASHING_BUSY
@@ -168,6 +168,6 @@ async def test_another_event_loop_is_not_waited_for() -> None:
         thread.join(30)
         work.open.set()
 
-    here = await at_once([partial(shared.share, "q", work)], meanwhile)
+    here = await run_together([partial(shared.share, "q", work)], meanwhile)
 
     assert (answers, here) == ([(7, True)], [(1, True)])

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from authguard import AuthGuardMiddleware, Guard, Record
-from tests.support.asgi import Endpoint, drive, fields, http
+from tests.support.asgi import RecordingApp, header_list, http_scope, run_app
 from tests.support.clock import NOW
 from tests.support.schemes.bearer import bearer
 from tests.support.tokens import mint
@@ -21,11 +21,11 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
 async def test_a_token_in_the_query_or_in_a_form_is_none(place: str, method: str) -> None:
     """Section 2.2 and 2.3: good as it is, nothing was presented, and the body is not even asked for."""
     told: list[Record] = []
-    app = AuthGuardMiddleware(Endpoint(), guard=Guard(bearer(), clock=lambda: NOW, hooks=[told.append], log=False))
+    app = AuthGuardMiddleware(RecordingApp(), guard=Guard(bearer(), clock=lambda: NOW, hooks=[told.append], log=False))
     stated = f"access_token={quote(mint())}".encode()
-    scope = http("/", method, [*fields(), FORM], query_string=stated if place == "query" else b"")
+    scope = http_scope("/", method, [*header_list(), FORM], query_string=stated if place == "query" else b"")
 
-    answer = await drive(app, scope, {"type": "http.request", "body": stated if place == "form" else b""})
+    answer = await run_app(app, scope, {"type": "http.request", "body": stated if place == "form" else b""})
 
     assert (answer.status, answer.lines(b"www-authenticate"), answer.received) == (401, ['Bearer realm="orders"'], 0)
     assert [record.reason for record in told] == ["credentials.missing"]
@@ -34,10 +34,10 @@ async def test_a_token_in_the_query_or_in_a_form_is_none(place: str, method: str
 @pytest.mark.rfc("6750-3")
 async def test_a_parameter_of_that_name_is_the_apps_own() -> None:
     """It is no second way for a token to travel, and reaches the app as it was sent."""
-    behind = Endpoint()
+    behind = RecordingApp()
     app = AuthGuardMiddleware(behind, guard=Guard(bearer(), clock=lambda: NOW, log=False))
 
-    answer = await drive(app, http(headers=fields(f"Bearer {mint()}"), query_string=b"access_token=abc"))
+    answer = await run_app(app, http_scope(headers=header_list(f"Bearer {mint()}"), query_string=b"access_token=abc"))
 
     assert answer.status == 200
     assert [scope["query_string"] for scope in behind.scopes] == [b"access_token=abc"]

@@ -8,8 +8,8 @@ import unicodedata
 import pytest
 
 from authguard import Account, AuthGuardMiddleware, Guard
-from tests.support.asgi import Endpoint, drive, fields, http
-from tests.support.schemes.basic import basic, memory, user_pass
+from tests.support.asgi import RecordingApp, header_list, http_scope, run_app
+from tests.support.schemes.basic import basic_scheme, memory_users, user_pass
 
 # What PRECIS (RFC 8264 section 9) leaves out of any string: controls, halves of surrogate pairs, what is unassigned and
 # what is for private use. It leaves out more of names; what is asked for is the least that must be taken.
@@ -22,9 +22,9 @@ AT_A_TIME = 1024
 @pytest.mark.parametrize("name", ["Basic", "basic", "BASIC", "bAsIc"])
 async def test_the_name_of_the_scheme_has_no_case(name: str) -> None:
     """Section 2: however it is written, it is Basic."""
-    app = AuthGuardMiddleware(Endpoint(), guard=Guard(basic(), log=False))
+    app = AuthGuardMiddleware(RecordingApp(), guard=Guard(basic_scheme(), log=False))
 
-    answer = await drive(app, http(headers=fields(f"{name} {user_pass('alice', 'wonderland').decode()}")))
+    answer = await run_app(app, http_scope(headers=header_list(f"{name} {user_pass('alice', 'wonderland').decode()}")))
 
     assert answer.status == 200
 
@@ -35,11 +35,15 @@ async def test_every_character_may_stand_in_a_name_and_in_a_password() -> None:
     parts = ["".join(CHARACTERS[start : start + AT_A_TIME]) for start in range(0, len(CHARACTERS), AT_A_TIME)]
     logins = {f"{number} {part.replace(':', '')}": part for number, part in enumerate(parts)}
     accounts = [Account(name, f"$fast${unicodedata.normalize('NFC', word)}") for name, word in logins.items()]
-    behind = Endpoint()
-    app = AuthGuardMiddleware(behind, guard=Guard(basic(memory(*accounts), throttle=None), log=False))
+    behind = RecordingApp()
+    app = AuthGuardMiddleware(behind, guard=Guard(basic_scheme(memory_users(*accounts), throttle=None), log=False))
 
-    answers = [await drive(app, http(headers=fields(b"Basic " + user_pass(*login)))) for login in logins.items()]
-    other = await drive(app, http(headers=fields(b"Basic " + user_pass(f"{next(iter(logins))}x", parts[0]))))
+    answers = [
+        await run_app(app, http_scope(headers=header_list(b"Basic " + user_pass(*login)))) for login in logins.items()
+    ]
+    other = await run_app(
+        app, http_scope(headers=header_list(b"Basic " + user_pass(f"{next(iter(logins))}x", parts[0])))
+    )
 
     assert len(CHARACTERS) > 140_000
     assert {answer.status for answer in answers} == {200}

@@ -9,7 +9,7 @@ import pytest
 from jwt.utils import base64url_decode
 
 from authguard import JWK, PEM, ConfigurationError
-from tests.support.guards import Door
+from tests.support.guards import GuardedApp
 from tests.support.schemes.bearer import bearer, issuer
 from tests.support.tokens import AUDIENCE, b64url, claims, ec_key, mint, public_pem, raw_token, rsa_key
 
@@ -22,7 +22,7 @@ async def test_a_token_within_a_token_is_none() -> None:
     """Section 3.3: only one layer is ever verified, so that two are refused, were both of them right."""
     nested = raw_token({"alg": "RS256", "cty": "JWT"}, mint().encode(), rsa_key())
 
-    answer = await Door().bearer(nested)
+    answer = await GuardedApp().get_with_token(nested)
 
     assert (answer.status, answer.reason) == (401, "token.malformed")
 
@@ -50,10 +50,10 @@ async def test_the_claims_tell_whose_subject_it_is() -> None:
         issuers.append((principal.claims["iss"], principal.subject))
         return principal
 
-    door = Door(bearer(issuer(), theirs), checks=[noted])
+    door = GuardedApp(bearer(issuer(), theirs), checks=[noted])
 
-    await door.bearer(mint())
-    await door.bearer(mint(rsa_key(which=1), iss="https://other.example/"))
+    await door.get_with_token(mint())
+    await door.get_with_token(mint(rsa_key(which=1), iss="https://other.example/"))
 
     assert issuers == [(claims()["iss"], "alice"), ("https://other.example/", "alice")]
 
@@ -61,11 +61,15 @@ async def test_the_claims_tell_whose_subject_it_is() -> None:
 @pytest.mark.rfc("8725-6")
 async def test_an_id_token_is_for_the_client() -> None:
     """Section 3.12: its audience keeps it out, and where the API has a client's name, the type that is asked for."""
-    strict = Door(bearer(issuer(typ="at+jwt")))
+    strict = GuardedApp(bearer(issuer(typ="at+jwt")))
     for_the_client = mint(aud="shop", azp="shop", **ID_TOKEN)
     for_us = mint(aud=AUDIENCE, azp=AUDIENCE, client_id=AUDIENCE, jti="1", **ID_TOKEN)
 
-    answers = [await Door().bearer(for_the_client), await strict.bearer(for_the_client), await strict.bearer(for_us)]
+    answers = [
+        await GuardedApp().get_with_token(for_the_client),
+        await strict.get_with_token(for_the_client),
+        await strict.get_with_token(for_us),
+    ]
 
     assert [(answer.status, answer.reason) for answer in answers] == [
         (401, "token.audience_mismatch"),

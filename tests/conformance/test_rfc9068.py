@@ -8,7 +8,7 @@ import pytest
 
 from authguard import AuthRequest, Principal, Reason, Rejected, Rule, claim, role, scopes
 from tests.support.clock import NOW
-from tests.support.guards import Answer, Door
+from tests.support.guards import Answer, GuardedApp
 from tests.support.schemes.bearer import bearer, issuer
 from tests.support.tokens import ISSUER, claims, raw_token, rsa_key
 
@@ -23,9 +23,9 @@ def token(header: dict[str, Any] | None = None, key: Any = None, **changes: Any)
     return raw_token(kept, claims(**{**GOOD, **changes}), key or rsa_key())
 
 
-def door(roles: Any = ROLES, **options: Any) -> Door:
+def door(roles: Any = ROLES, **options: Any) -> GuardedApp:
     """An app that takes access tokens of the profile, and nothing else."""
-    return Door(bearer(issuer(typ="at+jwt", roles=roles)), **options)
+    return GuardedApp(bearer(issuer(typ="at+jwt", roles=roles)), **options)
 
 
 def challenges(answer: Answer) -> list[str]:
@@ -37,7 +37,7 @@ def challenges(answer: Answer) -> list[str]:
 @pytest.mark.parametrize("changes", [{}, {"aud": ["others", "orders"]}, {"exp": NOW - 59}], ids=str)
 async def test_an_access_token_is_taken(changes: dict[str, Any]) -> None:
     """Section 4: signed with RS256, of the issuer, for this API, and in time, the leeway granted."""
-    answer = await door().bearer(token(**changes))
+    answer = await door().get_with_token(token(**changes))
 
     assert (answer.status, answer.body) == (200, b"alice")
 
@@ -66,7 +66,7 @@ async def test_whatever_check_fails_is_an_invalid_token(
     header: dict[str, Any], changes: dict[str, Any], reason: str
 ) -> None:
     """Section 4: 401 with that code; which check it was is told to the log alone."""
-    answer = await door().bearer(token(header, **changes))
+    answer = await door().get_with_token(token(header, **changes))
 
     assert (answer.status, answer.reason) == (401, reason)
     assert [line.startswith('Bearer realm="orders", error="invalid_token"') for line in challenges(answer)] == [True]
@@ -75,7 +75,7 @@ async def test_whatever_check_fails_is_an_invalid_token(
 @pytest.mark.rfc("9068-3", "9068-8")
 async def test_a_key_of_somebody_elses_is_no_key_of_the_issuers() -> None:
     """Section 4: a right signature by a key that the issuer did not give."""
-    answer = await door().bearer(token(key=rsa_key(which=1)))
+    answer = await door().get_with_token(token(key=rsa_key(which=1)))
 
     assert (answer.status, answer.reason) == (401, "token.signature_invalid")
     assert challenges(answer) == ['Bearer realm="orders", error="invalid_token"']
@@ -88,9 +88,9 @@ async def test_what_a_token_allows_is_held_against_the_rule() -> None:
     scoped = door(rules=[Rule("/**", scopes("write"))])
 
     answers = [
-        await door(rules=rules).bearer(token(roles=["admin"])),
-        await door(rules=rules).bearer(token(roles=["reader"])),
-        await scoped.bearer(token(scope="read")),
+        await door(rules=rules).get_with_token(token(roles=["admin"])),
+        await door(rules=rules).get_with_token(token(roles=["reader"])),
+        await scoped.get_with_token(token(scope="read")),
     ]
 
     assert [(answer.status, challenges(answer)) for answer in answers] == [
@@ -106,8 +106,10 @@ async def test_roles_as_scim_writes_them_take_a_function() -> None:
     rules = [Rule("/**", role("admin"))]
     stated = token(roles=[{"value": "admin", "primary": True}, {"value": "reader"}])
 
-    by_claim = await door(rules=rules).bearer(stated)
-    by_function = await door(lambda claims: [one["value"] for one in claims["roles"]], rules=rules).bearer(stated)
+    by_claim = await door(rules=rules).get_with_token(stated)
+    by_function = await door(lambda claims: [one["value"] for one in claims["roles"]], rules=rules).get_with_token(
+        stated
+    )
 
     assert (by_claim.status, by_function.status) == (403, 200)
 
@@ -122,4 +124,4 @@ async def test_a_token_of_a_clients_own_can_be_refused() -> None:
 
     guarded = door(checks=[users_only])
 
-    assert [(await guarded.bearer(token(sub=sub))).status for sub in ("alice", "shop")] == [200, 403]
+    assert [(await guarded.get_with_token(token(sub=sub))).status for sub in ("alice", "shop")] == [200, 403]

@@ -9,8 +9,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from authguard import OPTIONAL, AuthGuardMiddleware, Guard, Rule, role, via
-from tests.support.asgi import Endpoint, drive, fields, http
-from tests.support.schemes.basic import basic, user_pass
+from tests.support.asgi import RecordingApp, header_list, http_scope, run_app
+from tests.support.schemes.basic import basic_scheme, user_pass
 
 RULES = [
     Rule("/admin", role("admin")),
@@ -24,11 +24,11 @@ PATHS = ["/", "/any/deeper", "/admin", "/boss", "/by", "/maybe"]
 @pytest.mark.rfc("9110-10")
 async def test_what_is_good_for_a_realm_is_good_on_every_path_of_it() -> None:
     """Section 11.5: rules tell who may, and never whether the password fits; each 401 names the same realm."""
-    app = AuthGuardMiddleware(Endpoint(), guard=Guard(basic(), rules=RULES, log=False))
+    app = AuthGuardMiddleware(RecordingApp(), guard=Guard(basic_scheme(), rules=RULES, log=False))
     good, bad = (b"Basic " + user_pass("alice", word) for word in ("wonderland", "wrong"))
 
-    allowed = [(await drive(app, http(path, headers=fields(good)))).status for path in PATHS]
-    refused = [await drive(app, http(path, headers=fields(bad))) for path in PATHS]
+    allowed = [(await run_app(app, http_scope(path, headers=header_list(good)))).status for path in PATHS]
+    refused = [await run_app(app, http_scope(path, headers=header_list(bad))) for path in PATHS]
 
     assert allowed == [200, 200, 200, 403, 200, 200]
     assert {(answer.status, *answer.lines(b"www-authenticate")) for answer in refused} == {
@@ -47,9 +47,9 @@ async def test_what_the_app_says_of_itself_is_not_altered(own: dict[str, str]) -
         seen.append(request.headers.get("authorization"))
         return PlainTextResponse("once more", 401, own)
 
-    app = AuthGuardMiddleware(Starlette(routes=[Route("/", endpoint)]), guard=Guard(basic(), log=False))
+    app = AuthGuardMiddleware(Starlette(routes=[Route("/", endpoint)]), guard=Guard(basic_scheme(), log=False))
 
-    answer = await drive(app, http(headers=fields(field)))
+    answer = await run_app(app, http_scope(headers=header_list(field)))
 
     assert seen == [field.decode()]
     assert (answer.status, answer.body, answer.lines(b"www-authenticate")) == (401, b"once more", list(own.values()))

@@ -9,7 +9,7 @@ import pytest
 from authguard.core.csrf import check_origins, is_cross_origin, origin_facts
 from authguard.errors import ConfigurationError
 from authguard.model import Header
-from tests.support.asgi import http, made, websocket
+from tests.support.asgi import auth_request, http_scope, websocket_scope
 
 TRUSTED = check_origins(["https://app.example", "https://app.example:8443"])
 
@@ -25,7 +25,7 @@ def lines(**fields: str | list[str]) -> list[Header]:
 
 def foreign(method: str = "POST", scheme: str = "https", **fields: str | list[str]) -> bool:
     """Whether such a request is foreign."""
-    return is_cross_origin(made(http(method=method, headers=lines(**fields), scheme=scheme)), TRUSTED)
+    return is_cross_origin(auth_request(http_scope(method=method, headers=lines(**fields), scheme=scheme)), TRUSTED)
 
 
 EVIL = "https://evil.example"
@@ -129,9 +129,9 @@ def test_a_handshake_is_looked_at_though_it_is_a_get(
     fields: dict[str, str], expected: bool, named: dict[str, str]
 ) -> None:
     """RFC 6455 section 10.2: the same-origin policy does not hold for WebSockets, so the server has to."""
-    scope = websocket(headers=lines(**fields), **named)
+    scope = websocket_scope(headers=lines(**fields), **named)
 
-    assert is_cross_origin(made(scope), TRUSTED) is expected
+    assert is_cross_origin(auth_request(scope), TRUSTED) is expected
 
 
 ORIGINS = [
@@ -194,7 +194,9 @@ def test_what_no_browser_writes_is_refused_while_the_app_is_built(origins: Any) 
 
 def test_the_record_is_told_where_the_request_came_from() -> None:
     """Every line of both fields, and nothing else."""
-    request = made(http(headers=lines(origin=["null", EVIL], sec_fetch_site="cross-site", cookie="s3cr3t")))
+    request = auth_request(
+        http_scope(headers=lines(origin=["null", EVIL], sec_fetch_site="cross-site", cookie="s3cr3t"))
+    )
 
     assert origin_facts(request) == {"origin": ["null", EVIL], "sec_fetch_site": ["cross-site"]}
-    assert origin_facts(made(http(headers=lines()))) == {}
+    assert origin_facts(auth_request(http_scope(headers=lines()))) == {}

@@ -38,9 +38,9 @@ from authguard.schemes.carriers import AuthorizationField
 from authguard.schemes.scheme import Carrier, Scheme
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
-from tests.support.asgi import fields, http
+from tests.support.asgi import header_list, http_scope
 from tests.support.clock import NOW
-from tests.support.schemes.badge import TABLE, WRONG, Badge, Field, Plain
+from tests.support.schemes.badge import BADGE_WRONG, OUTCOMES, Badge, FieldCarrier, PlainBadge
 
 ALICE = Principal("alice", roles={"admin"}, scopes={"read"}, scheme="badge")
 DISABLED = Reason("account.disabled", 401)
@@ -62,7 +62,7 @@ async def decide(
     """What the guard decides."""
     match = guard.table.match(method, path)
     assert isinstance(match, Match)
-    scope = http(path, method, fields(authorization, **others))
+    scope = http_scope(path, method, header_list(authorization, **others))
     return await guard.decide(AuthRequest(scope, path=path, moment=guard.moment()), match, authenticated)
 
 
@@ -146,7 +146,7 @@ async def test_optional_is_anonymous_only_where_nothing_was_presented() -> None:
     guard = made(default=OPTIONAL)
 
     assert await decide(guard, None) == Granted(None, OPTIONAL)
-    assert (await refusal(guard, "Badge wrong")).reason is WRONG
+    assert (await refusal(guard, "Badge wrong")).reason is BADGE_WRONG
     assert (await refusal(guard, "Basic abc")).reason is SCHEME_UNSUPPORTED
 
 
@@ -343,7 +343,7 @@ async def test_a_time_out_of_a_checks_own_is_not_our_deadline() -> None:
 
 # --- Which credentials ------------------------------------------------------------------------------------------------
 
-KEY, COOKIE = Field("key", b"x-key"), Field("cookie", b"x-cookie", sent_by_browsers=True)
+KEY, COOKIE = FieldCarrier("key", b"x-key"), FieldCarrier("cookie", b"x-cookie", sent_by_browsers=True)
 THREE = {"key": Badge("key", carrier=KEY), "cookie": Badge("cookie", carrier=COOKIE), "badge": Badge()}
 
 #: Fields by name, the rule's requirement, and who passes by which scheme or why nobody does.
@@ -354,7 +354,7 @@ CHOICES: list[tuple[dict[str, str], Any, str | Reason]] = [
     ({}, AUTHENTICATED, CREDENTIALS_MISSING),
     # An ambient credential yields to an explicit one, good or bad.
     ({"x_cookie": "alice", "x_key": "alice"}, AUTHENTICATED, "key"),
-    ({"x_cookie": "alice", "x_key": "wrong"}, AUTHENTICATED, WRONG),
+    ({"x_cookie": "alice", "x_key": "wrong"}, AUTHENTICATED, BADGE_WRONG),
     ({"x_cookie": "wrong", "authorization": "Badge alice"}, AUTHENTICATED, "badge"),
     # Two explicit ones are ambiguous, where both could be meant.
     ({"x_key": "alice", "authorization": "Badge alice"}, AUTHENTICATED, CREDENTIALS_AMBIGUOUS),
@@ -394,7 +394,7 @@ async def test_which_credentials_are_judged(
 async def test_two_sets_for_one_scheme_are_ambiguous() -> None:
     """Explicit or ambient, by one carrier as by two; the schemes are told, what was presented is not."""
     guard = made(*THREE.values())
-    scope = http(headers=[(b"x-cookie", b"s3cr3t"), (b"x-cookie", b"s3cr3t")])
+    scope = http_scope(headers=[(b"x-cookie", b"s3cr3t"), (b"x-cookie", b"s3cr3t")])
     match = guard.table.match("GET", "/")
     assert isinstance(match, Match)
 
@@ -769,7 +769,7 @@ MISTAKES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("rules", (Badge(),), {"rules": Rule("/", PUBLIC)}),
     ("rules", (Badge(),), {"rules": [Rule("/a", PUBLIC), Rule("/a", AUTHENTICATED)]}),
     ("rules", (Badge(),), {"rules": [Rule("/a", via("basic"))]}),
-    ("rules", (Badge(), Plain("plain")), {"rules": [Rule("/a", all_of(via("badge"), via("plain")))]}),
+    ("rules", (Badge(), PlainBadge("plain")), {"rules": [Rule("/a", all_of(via("badge"), via("plain")))]}),
     ("rules", (Badge(),), {"rules": [Rule("/a", any_of(role("a"), step_up(acr="gold")))]}),
     ("default", (Badge(),), {"default": PUBLIC}),
     ("default", (Badge(),), {"default": "admin"}),
@@ -809,7 +809,7 @@ def test_a_guard_that_could_never_be_meant_is_refused(
 
 def test_a_guard_of_one_scheme_needs_nothing_more() -> None:
     """All else has a default: closed, a minute of leeway."""
-    guard = Guard(Badge(table=TABLE))
+    guard = Guard(Badge(table=OUTCOMES))
 
     assert (guard.table.default.requirement, guard.leeway, guard.reads_body) == (AUTHENTICATED, 60.0, False)
 

@@ -29,7 +29,7 @@ from authguard import (
 from authguard.fastapi import install, requires
 from authguard.schemes import Published
 from authguard.starlette import assert_closed, audit
-from tests.support.asgi import Endpoint, drive, http, websocket
+from tests.support.asgi import RecordingApp, http_scope, run_app, websocket_scope
 from tests.support.schemes.badge import Badge
 from tests.support.schemes.bearer import issuer
 
@@ -150,9 +150,9 @@ def test_the_url_is_taken_from_no_request() -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_server_that_puts_its_root_path_in_front_changes_nothing(path: str, method: str) -> None:
     """Uvicorn does so; the app, whose every path answers, is not asked for what a rule has opened for the guard."""
-    inner = Endpoint()
+    inner = RecordingApp()
 
-    answer = await drive(AuthGuardMiddleware(inner, guard=guarded()), http(path, method, root_path="/api"))
+    answer = await run_app(AuthGuardMiddleware(inner, guard=guarded()), http_scope(path, method, root_path="/api"))
 
     assert (answer.status, inner.scopes) == (200, [])
     assert (b"content-type", b"application/json") in answer.headers
@@ -178,8 +178,8 @@ def test_an_app_with_a_root_path_of_its_own_is_not_asked_either(root: str) -> No
 
 async def test_another_path_below_the_root_path_stays_closed() -> None:
     """What begins with it by chance, too."""
-    guard = AuthGuardMiddleware(Endpoint(), guard=guarded())
-    found = [await drive(guard, http(path, root_path="/api")) for path in ("/apix" + PATH, "/api/x" + PATH)]
+    guard = AuthGuardMiddleware(RecordingApp(), guard=guarded())
+    found = [await run_app(guard, http_scope(path, root_path="/api")) for path in ("/apix" + PATH, "/api/x" + PATH)]
 
     assert [answer.status for answer in found] == [400, 401]
 
@@ -196,14 +196,14 @@ def test_behind_a_root_path_it_stands_at_the_root_of_the_host() -> None:
 
 async def test_a_websocket_is_not_served_a_document() -> None:
     """It is a handshake at a path that is closed to it."""
-    answer = await drive(AuthGuardMiddleware(app(guarded()), guard=guarded()), websocket(PATH))
+    answer = await run_app(AuthGuardMiddleware(app(guarded()), guard=guarded()), websocket_scope(PATH))
 
     assert answer.sent[0]["type"] == "websocket.close"
 
 
 async def test_a_document_is_sent_once_and_whole() -> None:
     """Over bare ASGI: a start and a body."""
-    answer = await drive(AuthGuardMiddleware(app(guarded()), guard=guarded()), http(PATH))
+    answer = await run_app(AuthGuardMiddleware(app(guarded()), guard=guarded()), http_scope(PATH))
 
     assert [message["type"] for message in answer.sent] == ["http.response.start", "http.response.body"]
     assert json.loads(answer.sent[1]["body"])["resource"] == URL
@@ -234,7 +234,7 @@ def test_the_audit_lists_it() -> None:
     behind = Starlette(routes=[Route("/orders", _hello)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)])
 
     for found in (audit(behind, guard), audit(bare, guard, ignore=["guard.absent"])):
-        assert [(row.about, [str(asked) for asked, _ in row.asked]) for row in found.rows] == [
+        assert [(row.about, [str(requirement) for requirement, _ in row.requirements]) for row in found.rows] == [
             ("GET /orders", ["role(admin)"]),
             (f"GET {PATH}", ["PUBLIC"]),
         ]

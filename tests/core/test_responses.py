@@ -22,8 +22,8 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.wire.challenge import Challenge
-from tests.support.asgi import http, made
-from tests.support.schemes.badge import Badge, Plain
+from tests.support.asgi import auth_request, http_scope
+from tests.support.schemes.badge import Badge, PlainBadge
 
 EVERY = frozenset({"badge", "other", "plain"})
 
@@ -40,7 +40,7 @@ class Told(Badge):
         return super().challenges(request, why)
 
 
-class Silent(Told, Plain):
+class Silent(Told, PlainBadge):
     """As Told, and a 403 is none of its business."""
 
 
@@ -59,7 +59,7 @@ def test_an_answer_is_status_headers_and_body() -> None:
         b'"code": "unauthenticated"}'
     )
 
-    assert reply_to(made(), denied, [Badge(), Plain("plain")]) == Reply(
+    assert reply_to(auth_request(), denied, [Badge(), PlainBadge("plain")]) == Reply(
         401,
         [
             (b"content-type", b"application/problem+json"),
@@ -102,7 +102,7 @@ def test_who_is_asked_for_a_challenge_and_who_hears_why(
     schemes = [Told("badge"), Told("other"), Silent("plain")]
     denied = Denied(reason, tried, accepted=accepted)
 
-    reply = reply_to(made(), denied, schemes)
+    reply = reply_to(auth_request(), denied, schemes)
 
     heard = [scheme.name + ("!" if why is denied else "") for scheme in schemes for why in scheme.told]
     assert heard == expected
@@ -120,17 +120,19 @@ def test_a_401_without_a_challenge_is_no_answer() -> None:
     """9110-1: it bears one at least, by whichever scheme; a 400 need not."""
     missing, ambiguous = (Denied(reason, accepted=EVERY) for reason in (CREDENTIALS_MISSING, CREDENTIALS_AMBIGUOUS))
 
-    assert len(lines(reply_to(made(), missing, [Mute(), Plain("plain")]), b"www-authenticate")) == 1
-    assert reply_to(made(), ambiguous, [Mute()]).status == 400
+    assert len(lines(reply_to(auth_request(), missing, [Mute(), PlainBadge("plain")]), b"www-authenticate")) == 1
+    assert reply_to(auth_request(), ambiguous, [Mute()]).status == 400
     with pytest.raises(TypeError, match="no scheme gave a challenge"):
-        reply_to(made(), missing, [Mute()])
+        reply_to(auth_request(), missing, [Mute()])
 
 
 def test_head_gets_the_length_of_the_body_that_get_would_get() -> None:
     """9110-11: the headers are the same, the body is left out."""
     denied = Denied(CREDENTIALS_MISSING, accepted=EVERY)
 
-    by_get, by_head = (reply_to(made(http(method=method)), denied, [Badge()]) for method in ("GET", "HEAD"))
+    by_get, by_head = (
+        reply_to(auth_request(http_scope(method=method)), denied, [Badge()]) for method in ("GET", "HEAD")
+    )
 
     assert (by_head.status, by_head.headers, by_head.body) == (by_get.status, by_get.headers, b"")
     assert lines(by_head, b"content-length") == [str(len(by_get.body)).encode()]
@@ -139,7 +141,7 @@ def test_head_gets_the_length_of_the_body_that_get_would_get() -> None:
 @pytest.mark.parametrize("reason", [CREDENTIALS_MISSING, ROLE_MISSING, PATH_AMBIGUOUS, BODY_TOO_LARGE])
 def test_only_what_passes_is_worth_coming_back_for(reason: Reason) -> None:
     """A fact of this name makes no ``Retry-After`` on other answers."""
-    reply = reply_to(made(), Denied(reason, accepted=frozenset({"badge"}), facts={"retry_after": 3}), [Badge()])
+    reply = reply_to(auth_request(), Denied(reason, accepted=frozenset({"badge"}), facts={"retry_after": 3}), [Badge()])
 
     assert lines(reply, b"retry-after") == []
 
@@ -151,7 +153,7 @@ WAITS = [(7, b"7"), (None, OURS), (1, b"1"), (0.2, b"1"), (2.5, b"3"), (0, OURS)
 @pytest.mark.parametrize(("seconds", "sent"), WAITS)
 def test_retry_after_is_the_backends_or_ours(seconds: float | None, sent: bytes) -> None:
     """9110-13: in whole seconds, never sooner than the backend said, and a day at most."""
-    reply = reply_to(made(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
+    reply = reply_to(auth_request(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
 
     assert lines(reply, b"retry-after") == [sent]
 
@@ -160,7 +162,7 @@ def test_retry_after_is_the_backends_or_ours(seconds: float | None, sent: bytes)
 @pytest.mark.parametrize("seconds", [0, 0.2, 2.5, -1, float("nan"), float("inf"), "soon", "1\r\nx: y", True])
 def test_retry_after_is_a_number_of_seconds_whatever_a_backend_says(seconds: Any) -> None:
     """9110-13, section 10.2.3: ``delay-seconds = 1*DIGIT``; a pool that says by how much it is late says a float."""
-    reply = reply_to(made(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
+    reply = reply_to(auth_request(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
 
     (line,) = lines(reply, b"retry-after")
     assert re.fullmatch(rb"[0-9]+", line)
@@ -173,7 +175,7 @@ def test_a_render_that_wants_more_finds_the_stock_one() -> None:
         media_type, body = problem(request, denied)
         return media_type, body + denied.reason.code.encode()
 
-    reply = reply_to(made(), Denied(CREDENTIALS_MISSING, accepted=EVERY), [Badge()], render)
+    reply = reply_to(auth_request(), Denied(CREDENTIALS_MISSING, accepted=EVERY), [Badge()], render)
 
     assert reply.body.endswith(b"credentials.missing")
     assert lines(reply, b"www-authenticate") == [b'Badge realm="tests"']

@@ -14,7 +14,7 @@ from authguard.model import Clock
 from authguard.reasons import KEYS_UNAVAILABLE
 from authguard.schemes import Service
 from tests.support.schemes.badge import Badge
-from tests.support.schemes.basic import basic
+from tests.support.schemes.basic import basic_scheme
 
 
 class Ran(Service):
@@ -94,7 +94,7 @@ async def test_a_guard_without_services_has_nothing_to_warm() -> None:
 
 def test_health_is_told_by_the_name_of_the_scheme() -> None:
     """By the scheme itself where it has a word to say, else by its services."""
-    scheme = basic()
+    scheme = basic_scheme()
     guard = Guard(Badge(services=[Ran(), Ran()]), scheme)
 
     assert guard.health() == {"badge": {"services": [{"ran": True}] * 2}, "basic": scheme.health()}

@@ -14,7 +14,7 @@ from flask import Flask
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from tests.support.markdown import DOCS, blocks
+from tests.support.markdown import DOCS, code_blocks
 from tests.support.tokens import mint
 
 SECRET = "b5c1e07d9a6f42e3b18470d2c69fa53e"
@@ -23,7 +23,7 @@ Fields = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class RequestParts:
     """What stands behind a request's words; a POST without content sends an empty list."""
 
     fields: Fields = ()
@@ -51,17 +51,17 @@ def rows(page: str) -> list[Row]:
     return [Row(*cells) for cells in found]
 
 
-def each(page: str) -> Callable[[Any], Any]:
+def each_row(page: str) -> Callable[[Any], Any]:
     """Parametrizes a test by the rows of the page."""
     return pytest.mark.parametrize("row", rows(page), ids=str)
 
 
 def programs(page: str) -> list[str]:
     """The Python programs of the page, in order."""
-    return blocks("python", DOCS / f"{page}.md")
+    return code_blocks("python", DOCS / f"{page}.md")
 
 
-def run(page: str, program: str, name: str = "program") -> ModuleType:
+def run_program(page: str, program: str, name: str = "program") -> ModuleType:
     """The program as a module, run as its reader would run it: this file's own future imports are not its."""
     module = ModuleType(name)
     exec(compile(program, f"docs/{page}.md", "exec", dont_inherit=True), vars(module))
@@ -75,12 +75,12 @@ def token(secret: Any = SECRET, algorithm: str = "HS256", **changes: Any) -> tup
     return "Authorization", f"Bearer {mint(secret, algorithm, **good)}"
 
 
-def answer(app: Any, row: Row, sent: Sent) -> str:
+def answer(app: Any, row: Row, sent: RequestParts) -> str:
     """What the app answers: a status and every challenge, each in backticks."""
-    return " ".join(f"`{part}`" for part in _answered(app, row, sent))
+    return " ".join(f"`{part}`" for part in _response_parts(app, row, sent))
 
 
-def _answered(app: Any, row: Row, sent: Sent) -> Iterator[str]:
+def _response_parts(app: Any, row: Row, sent: RequestParts) -> Iterator[str]:
     fields, content = list(sent.fields), sent.content
     if row.method == "POST" and content is None:
         fields, content = [*fields, ("Content-Type", "application/json")], b"[]"
@@ -88,13 +88,13 @@ def _answered(app: Any, row: Row, sent: Sent) -> Iterator[str]:
         flasks = app.test_client().open(row.path, method=row.method, headers=fields, data=content)
         yield from (str(flasks.status_code), *flasks.headers.getlist("WWW-Authenticate"))
     elif row.method == "WEBSOCKET":
-        yield from _shaken(TestClient(app), row.path, fields)
+        yield from _handshake(TestClient(app), row.path, fields)
     else:
         ours = TestClient(app).request(row.method, row.path, headers=fields, content=content)
         yield from (str(ours.status_code), *ours.headers.get_list("www-authenticate"))
 
 
-def _shaken(client: TestClient, path: str, fields: Fields) -> Iterator[str]:
+def _handshake(client: TestClient, path: str, fields: Fields) -> Iterator[str]:
     try:
         with client.websocket_connect(path, headers=dict(fields)):
             yield "accepted"

@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Rule, Scheme, via
 from authguard.fastapi import install
 from authguard.starlette import assert_closed, audit
-from tests.docs.pages import SECRET, Row, Sent, answer, each, programs, rows, run, token
+from tests.docs.pages import SECRET, RequestParts, Row, answer, each_row, programs, rows, run_program, token
 from tests.examples.callers import hash_of
 from tests.support.markdown import DOCS
 from tests.support.tokens import public_pem, rsa_key
@@ -60,24 +60,24 @@ def password(name: str, word: str | None = None, scheme: str = "Basic") -> tuple
 # --- Starlette -------------------------------------------------------------------------------------------------------
 
 
-def to_starlette(what: str) -> Sent:
+def to_starlette(what: str) -> RequestParts:
     """The requests of its page."""
     good = token(rsa_key(), "RS256")
     expired = token(rsa_key(), "RS256", exp=EXPIRED)
     return {
-        "nothing presented": Sent(),
-        "a good token": Sent([good]),
-        "an admin's token": Sent([token(rsa_key(), "RS256", roles=["admin"])]),
-        "an expired token": Sent([expired]),
-        "a password": Sent([password("alice")]),
-        "two tokens, the first good": Sent([good, expired]),
+        "nothing presented": RequestParts(),
+        "a good token": RequestParts([good]),
+        "an admin's token": RequestParts([token(rsa_key(), "RS256", roles=["admin"])]),
+        "an expired token": RequestParts([expired]),
+        "a password": RequestParts([password("alice")]),
+        "two tokens, the first good": RequestParts([good, expired]),
     }[what]
 
 
-@each(STARLETTE)
+@each_row(STARLETTE)
 def test_starlettes_middleware_and_ours(row: Row) -> None:
     """Each row of the page."""
-    before, after = (run(STARLETTE, program) for program in programs(STARLETTE))
+    before, after = (run_program(STARLETTE, program) for program in programs(STARLETTE))
 
     sent = to_starlette(row.what)
     assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
@@ -85,7 +85,7 @@ def test_starlettes_middleware_and_ours(row: Row) -> None:
 
 def test_starlette_puts_the_text_of_the_exception_into_the_answer() -> None:
     """What was told PyJWT is told the client; behind the guard it is a sentence of the status or the reason."""
-    before, after = (run(STARLETTE, program) for program in programs(STARLETTE))
+    before, after = (run_program(STARLETTE, program) for program in programs(STARLETTE))
     name, value = token(rsa_key(), "RS256", aud="else")
 
     bodies = [TestClient(program.app).get("/orders", headers={name: value}).text for program in (before, after)]
@@ -100,7 +100,7 @@ async def _shown(request: Request) -> JSONResponse:
 
 def test_starlettes_requires_holds_behind_the_guard() -> None:
     """Step 4: ``authenticated`` is there, a role has its prefix, and a scope of that name is no role."""
-    guard = run(STARLETTE, programs(STARLETTE)[1]).guard
+    guard = run_program(STARLETTE, programs(STARLETTE)[1]).guard
     routes = [
         Route("/known", starlettes_requires("authenticated")(_shown)),
         Route("/admin", starlettes_requires("role:admin")(_shown)),
@@ -119,27 +119,27 @@ def test_starlettes_requires_holds_behind_the_guard() -> None:
 # --- FastAPI ---------------------------------------------------------------------------------------------------------
 
 
-def to_fastapi(what: str) -> Sent:
+def to_fastapi(what: str) -> RequestParts:
     """The requests of its page."""
     good = token()
     return {
-        "nothing presented": Sent(),
-        "a good token": Sent([good]),
-        "a writer's token": Sent([token(scope="orders:write")]),
-        "an expired token": Sent([token(exp=EXPIRED)]),
-        "two tokens, the first good": Sent([good, token(exp=EXPIRED)]),
-        "a password": Sent([password("prometheus")]),
-        "a password with an umlaut": Sent([password("prometheus", UMLAUT)]),
-        "with broken JSON, nothing presented": Sent([("Content-Type", "application/json")], b"{"),
+        "nothing presented": RequestParts(),
+        "a good token": RequestParts([good]),
+        "a writer's token": RequestParts([token(scope="orders:write")]),
+        "an expired token": RequestParts([token(exp=EXPIRED)]),
+        "two tokens, the first good": RequestParts([good, token(exp=EXPIRED)]),
+        "a password": RequestParts([password("prometheus")]),
+        "a password with an umlaut": RequestParts([password("prometheus", UMLAUT)]),
+        "with broken JSON, nothing presented": RequestParts([("Content-Type", "application/json")], b"{"),
     }[what]
 
 
-@each(FASTAPI)
+@each_row(FASTAPI)
 def test_fastapis_utilities_and_ours(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row of the page."""
     if row.what.endswith("umlaut"):
         monkeypatch.setenv("METRICS_HASH", hash_of(UMLAUT))
-    before, after = (run(FASTAPI, program) for program in programs(FASTAPI))
+    before, after = (run_program(FASTAPI, program) for program in programs(FASTAPI))
 
     sent = to_fastapi(row.what)
     assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
@@ -147,7 +147,7 @@ def test_fastapis_utilities_and_ours(row: Row, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_document_says_what_each_route_asks() -> None:
     """In the place of what the security classes wrote: schemes, scopes, and nothing where all is open."""
-    before, after = (run(FASTAPI, program).app.openapi()["paths"] for program in programs(FASTAPI))
+    before, after = (run_program(FASTAPI, program).app.openapi()["paths"] for program in programs(FASTAPI))
 
     asked = [("/orders", "post"), ("/metrics", "get"), ("/reports", "get"), ("/health", "get")]
     assert [before[path][method].get("security") for path, method in asked] == [
@@ -167,27 +167,27 @@ def test_the_document_says_what_each_route_asks() -> None:
 # --- Flask-HTTPAuth --------------------------------------------------------------------------------------------------
 
 
-def to_flask(what: str) -> Sent:
+def to_flask(what: str) -> RequestParts:
     """The requests of its page. Bob is anybody, and Alice is the admin."""
     name, value = good = token(sub="bob")
     return {
-        "nothing presented": Sent(),
-        "a good token": Sent([good]),
-        "a good token under `bearer`": Sent([(name, value.replace("Bearer", "bearer"))]),
-        "an expired token": Sent([token(exp=EXPIRED)]),
-        "two tokens, the first good": Sent([good, token(exp=EXPIRED)]),
-        "a password": Sent([password("bob")]),
-        "a wrong password": Sent([password("bob", "x")]),
-        "a password under the word `Frob`": Sent([password("bob", scheme="Frob")]),
-        "an admin's password": Sent([password("alice")]),
-        "a password from another site's page": Sent([password("bob"), BY_BROWSER]),
+        "nothing presented": RequestParts(),
+        "a good token": RequestParts([good]),
+        "a good token under `bearer`": RequestParts([(name, value.replace("Bearer", "bearer"))]),
+        "an expired token": RequestParts([token(exp=EXPIRED)]),
+        "two tokens, the first good": RequestParts([good, token(exp=EXPIRED)]),
+        "a password": RequestParts([password("bob")]),
+        "a wrong password": RequestParts([password("bob", "x")]),
+        "a password under the word `Frob`": RequestParts([password("bob", scheme="Frob")]),
+        "an admin's password": RequestParts([password("alice")]),
+        "a password from another site's page": RequestParts([password("bob"), BY_BROWSER]),
     }[what]
 
 
-@each(FLASK)
+@each_row(FLASK)
 def test_flask_httpauth_and_ours(row: Row) -> None:
     """Each row of the page."""
-    before, after = (run(FLASK, program) for program in programs(FLASK))
+    before, after = (run_program(FLASK, program) for program in programs(FLASK))
 
     sent = to_flask(row.what)
     assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
@@ -195,11 +195,11 @@ def test_flask_httpauth_and_ours(row: Row) -> None:
 
 def test_guessing_is_slowed_where_flask_httpauth_goes_on() -> None:
     """The eleventh wrong password is 429 with a time to wait; Flask-HTTPAuth answers 401 each time."""
-    before, after = (run(FLASK, program) for program in programs(FLASK))
+    before, after = (run_program(FLASK, program) for program in programs(FLASK))
     guess = Row("GET", "/orders", "", "", "")
 
     answers = [
-        [answer(program.app, guess, Sent([password("bob", str(number))])) for number in range(11)]
+        [answer(program.app, guess, RequestParts([password("bob", str(number))])) for number in range(11)]
         for program in (before, after)
     ]
 
@@ -240,36 +240,38 @@ class Shop:
         strategy = JWTStrategy[Any, Any](SECRET, lifetime_seconds=lifetime)
         return "Authorization", f"Bearer {asyncio.run(strategy.write_token(user))}"
 
-    def sent(self, what: str) -> Sent:
+    def sent(self, what: str) -> RequestParts:
         """The requests of the page."""
         if what == "a token to reset a password":
             asyncio.run(self.manager.forgot_password(self.bob))
         form = f"username={self.bob.email}&password={PASSWORDS['bob']}".replace(" ", "+").encode()
         return {
-            "nothing presented": Sent(),
-            "a good token": Sent([self.bearer(self.bob)]),
-            "a superuser's token": Sent([self.bearer(self.alice)]),
-            "an expired token": Sent([self.bearer(self.bob, -600)]),
-            "a token that never dies": Sent([self.bearer(self.bob, None)]),
-            "a token to reset a password": Sent([("Authorization", f"Bearer {token}") for token in self.reset]),
-            "the token of somebody inactive": Sent([self.bearer(self.idle)]),
-            "the token of somebody deleted": Sent([self.bearer(self.gone)]),
-            "two tokens, the first good": Sent([self.bearer(self.bob), self.bearer(self.alice)]),
-            "a name and a password in the form": Sent([("Content-Type", "application/x-www-form-urlencoded")], form),
+            "nothing presented": RequestParts(),
+            "a good token": RequestParts([self.bearer(self.bob)]),
+            "a superuser's token": RequestParts([self.bearer(self.alice)]),
+            "an expired token": RequestParts([self.bearer(self.bob, -600)]),
+            "a token that never dies": RequestParts([self.bearer(self.bob, None)]),
+            "a token to reset a password": RequestParts([("Authorization", f"Bearer {token}") for token in self.reset]),
+            "the token of somebody inactive": RequestParts([self.bearer(self.idle)]),
+            "the token of somebody deleted": RequestParts([self.bearer(self.gone)]),
+            "two tokens, the first good": RequestParts([self.bearer(self.bob), self.bearer(self.alice)]),
+            "a name and a password in the form": RequestParts(
+                [("Content-Type", "application/x-www-form-urlencoded")], form
+            ),
         }[what]
 
 
 @pytest.fixture(name="shop")
 def _shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
-    module = run(USERS, programs(USERS)[0], "users")
+    module = run_program(USERS, programs(USERS)[0], "users")
     monkeypatch.setitem(sys.modules, "users", module)
     return Shop(module)
 
 
-@each(USERS)
+@each_row(USERS)
 def test_fastapi_users_and_ours(shop: Shop, row: Row) -> None:
     """Each row of the page, with tokens of JWTStrategy's own."""
-    before, after = (run(USERS, program) for program in programs(USERS)[1:3])
+    before, after = (run_program(USERS, program) for program in programs(USERS)[1:3])
     sent = shop.sent(row.what)
     del shop.users.users.rows[shop.gone.id]
 
@@ -278,7 +280,7 @@ def test_fastapi_users_and_ours(shop: Shop, row: Row) -> None:
 
 def test_the_app_is_told_who_it_is(shop: Shop) -> None:
     """From fastapi-users' own table, by the check."""
-    apps = [run(USERS, program).app for program in programs(USERS)[1:3]]
+    apps = [run_program(USERS, program).app for program in programs(USERS)[1:3]]
 
     bodies = [TestClient(app).get("/orders", headers=dict([shop.bearer(shop.bob)])).json() for app in apps]
 
@@ -287,7 +289,7 @@ def test_the_app_is_told_who_it_is(shop: Shop) -> None:
 
 def test_passwords_are_looked_up_in_its_table(shop: Shop) -> None:
     """Its Argon2 hashes are read as they are; who is inactive does not get in."""
-    guard = run(USERS, programs(USERS)[3]).guard
+    guard = run_program(USERS, programs(USERS)[3]).guard
     client = TestClient(AuthGuardMiddleware(Starlette(routes=[Route("/", _shown)]), guard=guard))
 
     known = client.get("/", auth=("bob@shop.example", PASSWORDS["bob"]))
@@ -300,7 +302,7 @@ def test_passwords_are_looked_up_in_its_table(shop: Shop) -> None:
 
 # --- Every page ------------------------------------------------------------------------------------------------------
 
-SENT: Mapping[str, Callable[[str], Sent]] = {STARLETTE: to_starlette, FASTAPI: to_fastapi}
+SENT: Mapping[str, Callable[[str], RequestParts]] = {STARLETTE: to_starlette, FASTAPI: to_fastapi}
 
 
 def opened(app: Any, schemes: Sequence[Scheme]) -> Any:
@@ -316,17 +318,17 @@ def opened(app: Any, schemes: Sequence[Scheme]) -> Any:
 @pytest.mark.parametrize(("page", "row"), [(page, row) for page in SENT for row in rows(page)], ids=str)
 def test_the_first_step_changes_no_answer(page: str, row: Row) -> None:
     """A guard that is PUBLIC everywhere, outside of what was there, leaves all as it was."""
-    before, after = (run(page, program) for program in programs(page))
+    before, after = (run_program(page, program) for program in programs(page))
 
     app, _ = opened(before.app, after.guard.schemes)
 
     assert answer(app, row, SENT[page](row.what)) == row.before
 
 
-@each(USERS)
+@each_row(USERS)
 def test_the_first_step_changes_no_answer_of_fastapi_users(shop: Shop, row: Row) -> None:
     """The same, with its routers inside."""
-    before, after = (run(USERS, program) for program in programs(USERS)[1:3])
+    before, after = (run_program(USERS, program) for program in programs(USERS)[1:3])
     sent = shop.sent(row.what)
     del shop.users.users.rows[shop.gone.id]
 
@@ -338,7 +340,7 @@ def test_the_first_step_changes_no_answer_of_fastapi_users(shop: Shop, row: Row)
 @pytest.mark.parametrize("page", [STARLETTE, FASTAPI])
 def test_the_audit_lists_what_still_waits(page: str) -> None:
     """Under ``open.wide /**`` stands every route that has no rule of its own yet."""
-    before, after = (run(page, program) for program in programs(page))
+    before, after = (run_program(page, program) for program in programs(page))
 
     told = [str(one) for one in audit(*opened(before.app, after.guard.schemes)).findings]
 
@@ -350,7 +352,7 @@ def test_the_audit_lists_what_still_waits(page: str) -> None:
 @pytest.mark.parametrize("page", [STARLETTE, FASTAPI, FLASK, USERS])
 def test_the_last_step_holds(shop: Shop, page: str) -> None:
     """The test that ends the page passes for its program, which has the page's ``/**``; without the list it fails."""
-    after = run(page, programs(page)[-1 if page != USERS else 2])
+    after = run_program(page, programs(page)[-1 if page != USERS else 2])
     text = " ".join((DOCS / f"{page}.md").read_text(encoding="utf-8").split())
     (called,) = re.findall(r"`(assert_closed\(.+?\))`", text)
     (rest,) = set(re.findall(r'`(Rule\("/\*\*", (?!PUBLIC).+?)`', text))

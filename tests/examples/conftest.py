@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from starlette.testclient import TestClient
 
-from tests.examples.webhooks import SECRET, app_behind
+from tests.examples.webhooks import SECRET, guarded_app
 
 Start = Callable[..., ModuleType]
 
@@ -57,4 +57,4 @@ def example(start: Start) -> ModuleType:
 def webhook_client(example: ModuleType, caplog: pytest.LogCaptureFixture) -> TestClient:
     """A client of an app that accepts webhooks of at most 64 bytes. Grants are recorded too."""
     caplog.set_level(logging.DEBUG, "authguard")
-    return TestClient(app_behind(example.Webhook("shop", SECRET, limit=64)))
+    return TestClient(guarded_app(example.Webhook("shop", SECRET, limit=64)))

@@ -10,14 +10,14 @@ from starlette.testclient import TestClient
 from authguard import ConfigurationError
 from tests.examples.callers import reasons
 from tests.examples.conftest import Start
-from tests.support.servers.oidc_provider import ALGORITHMS, OIDC_PROVIDER, Provider, providing
+from tests.support.servers.oidc_provider import ALGORITHMS, OIDC_PROVIDER, Provider, running_provider
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oidc-provider is not here")]
 
 
 @pytest.fixture(name="provider", scope="module")
 def _provider() -> Iterator[Provider]:
-    with providing(0) as provider:
+    with running_provider(0) as provider:
         yield provider
 
 
@@ -45,7 +45,7 @@ def test_the_roles_of_the_realm_are_used(
     client: TestClient, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The user alice has both roles through ``realm_access``; a machine token has no role."""
-    alice, machine = bearer(provider.person().token()), bearer(provider.token())
+    alice, machine = bearer(provider.user().token()), bearer(provider.token())
 
     refunded = client.post("/orders/5/refund", headers=alice)
     statuses = [client.post("/orders/5/refund", headers=machine).status_code]
@@ -58,7 +58,7 @@ def test_the_roles_of_the_realm_are_used(
 
 def test_health_describes_the_keys(client: TestClient, provider: Provider) -> None:
     """All four keys were fetched with one request."""
-    (health,) = client.get("/admin/keys", headers=bearer(provider.person().token())).json()
+    (health,) = client.get("/admin/keys", headers=bearer(provider.user().token())).json()
 
     assert (health["source"], health["keys"], health["fetches"], health["last_error"]) == (provider.url, 4, 1, None)
 

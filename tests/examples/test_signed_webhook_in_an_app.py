@@ -11,7 +11,7 @@ from starlette.types import Message, Receive
 
 from authguard import PEM, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, role, via
 from authguard.testing import ManualClock
-from tests.examples.webhooks import BODY, CHALLENGE, SECRET, app_behind, reasons, signature
+from tests.examples.webhooks import BODY, CHALLENGE, SECRET, guarded_app, reasons, signature
 from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, ISSUER, mint, public_pem, rsa_key
 
@@ -57,7 +57,7 @@ def test_a_body_over_the_limit_is_refused(
 @pytest.mark.parametrize("pieces", [[BODY[:1], BODY[1:5], b"", BODY[5:]], [bytes([byte]) for byte in BODY]])
 async def test_a_body_may_come_in_pieces(example: ModuleType, pieces: list[bytes]) -> None:
     """The chunks are joined before the signature is checked and before the app reads the body."""
-    app = app_behind(example.Webhook("shop", SECRET))
+    app = guarded_app(example.Webhook("shop", SECRET))
 
     answer = await ask(app, signature(), *map(part, pieces), part(b"", more=False))
 
@@ -66,7 +66,7 @@ async def test_a_body_may_come_in_pieces(example: ModuleType, pieces: list[bytes
 
 async def test_pieces_are_counted_together(example: ModuleType) -> None:
     """A body without a Content-Length is refused as soon as it exceeds the limit; the rest is not read."""
-    app = app_behind(example.Webhook("shop", SECRET, limit=10))
+    app = guarded_app(example.Webhook("shop", SECRET, limit=10))
 
     status, _ = await ask(app, signature(), part(BODY[:8]), part(BODY[8:]))
 
@@ -75,7 +75,7 @@ async def test_pieces_are_counted_together(example: ModuleType) -> None:
 
 async def test_an_incomplete_body_is_refused(example: ModuleType) -> None:
     """If the sender disconnects, the request is refused and the app is not called."""
-    app = app_behind(example.Webhook("shop", SECRET))
+    app = guarded_app(example.Webhook("shop", SECRET))
 
     status, body = await ask(app, signature(BODY[:5]), part(BODY[:5]), {"type": "http.disconnect"})
 
@@ -102,7 +102,7 @@ async def test_a_body_that_arrives_too_slowly_is_refused(example: ModuleType, ca
 
 def test_without_the_role_there_is_no_challenge(example: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     """Another signature would not give the shop a role, so the 403 has no challenge."""
-    client = TestClient(app_behind(example.Webhook("shop", SECRET), rules=[Rule("/admin", role("admin"))]))
+    client = TestClient(guarded_app(example.Webhook("shop", SECRET), rules=[Rule("/admin", role("admin"))]))
 
     response = client.post("/admin", content=BODY, headers={"X-Signature": signature()})
 
@@ -116,7 +116,7 @@ def both(example: ModuleType) -> TestClient:
     """A client of an app that accepts webhooks below one path, tokens below another, and both everywhere else."""
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=PEM(public_pem(rsa_key())))
     rules = [Rule("/hooks/**", via("webhook")), Rule("/orders/**", via("bearer"))]
-    return TestClient(app_behind(Bearer(issuer, realm="orders"), example.Webhook("shop", SECRET), rules=rules))
+    return TestClient(guarded_app(Bearer(issuer, realm="orders"), example.Webhook("shop", SECRET), rules=rules))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ async def echo(request: Request) -> Response:
     return PlainTextResponse(await request.body(), headers={"x-user": request.user.subject})
 
 
-def app_behind(*schemes: Scheme, rules: Sequence[Rule] = ()) -> AuthGuardMiddleware:
+def guarded_app(*schemes: Scheme, rules: Sequence[Rule] = ()) -> AuthGuardMiddleware:
     """An app that echoes every body, behind a guard whose clock always says NOW."""
     app = Starlette(routes=[Route("/{path:path}", echo, methods=["GET", "POST"])])
     return AuthGuardMiddleware(app, guard=Guard(*schemes, rules=rules, clock=lambda: NOW))

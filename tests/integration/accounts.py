@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.servers.app_server import Server
+from tests.support.servers.app_server import AppServer
 
 HTPASSWD = shutil.which("htpasswd")
 CHALLENGE = 'Basic realm="orders", charset="UTF-8"'
@@ -39,7 +39,7 @@ JUERGEN = Login("jürgen", "pässwörd-中文:x")
 ANDRE = Login("andré", "crème:brûlée")
 
 
-def behind_htpasswd(folder: Path) -> partial[Server]:
+def htpasswd_server(folder: Path) -> partial[AppServer]:
     """What starts the server, its password file written by Apache's tool and cheap to verify."""
     assert HTPASSWD is not None
     users, groups = folder / "users", folder / "groups"
@@ -48,15 +48,15 @@ def behind_htpasswd(folder: Path) -> partial[Server]:
         said = [part.encode() for part in login]
         subprocess.run([HTPASSWD, "-bB", "-C", "5", users, *said], check=True, capture_output=True)
     groups.write_text("admin: alice\n", encoding="utf-8")
-    return partial(Server, "htpasswd:app", USER_FILE=str(users), GROUP_FILE=str(groups))
+    return partial(AppServer, "htpasswd:app", USER_FILE=str(users), GROUP_FILE=str(groups))
 
 
-def fresh(room: str = "mine") -> str:
+def new_path(room: str = "mine") -> str:
     """A path that nobody has asked for yet."""
     return f"/{room}/{next(_numbers)}"
 
 
-def records(server: Server, path: str, last: str) -> list[str]:
+def records(server: AppServer, path: str, last: str) -> list[str]:
     """The records of this path up to the first one that begins so; each with its level, without what all have."""
     server.wait_for(f"{last} {path} ")
     told = [line.partition(":authguard:") for line in list(server.lines) if f" {path} " in line]

@@ -14,31 +14,31 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from tests.integration.accounts import Login
-from tests.support.servers.app_server import Server
+from tests.support.servers.app_server import AppServer
 
 CURL, WGET = shutil.which("curl"), shutil.which("wget")
 
 
-class Seen(NamedTuple):
+class ClientResult(NamedTuple):
     status: int
     challenge: str | None
     body: str
 
 
-Client: TypeAlias = Callable[[Server, str, Login], Seen]
+Client: TypeAlias = Callable[[AppServer, str, Login], ClientResult]
 
 
-def by_curl(url: str, *options: str | bytes) -> Seen:
+def run_curl(url: str, *options: str | bytes) -> ClientResult:
     """What curl shows in the end."""
     assert CURL is not None
     told = "\n%{http_code} %header{www-authenticate}"
     command = [CURL, "-q", "--silent", "--noproxy", "*", "--max-time", "20", "--write-out", told, *options, url]
     body, _, line = subprocess.run(command, capture_output=True, check=True).stdout.decode().rpartition("\n")
     status, _, challenge = line.partition(" ")
-    return Seen(int(status), challenge or None, body)
+    return ClientResult(int(status), challenge or None, body)
 
 
-def by_wget(url: str, *options: str | bytes) -> Seen:
+def run_wget(url: str, *options: str | bytes) -> ClientResult:
     """What wget shows in the end."""
     assert WGET is not None
     quiet = ["--no-config", "--no-proxy", "--no-netrc", "--tries=1", "--timeout=20", "--no-verbose"]
@@ -46,58 +46,58 @@ def by_wget(url: str, *options: str | bytes) -> Seen:
     done = subprocess.run([WGET, *quiet, *shown, *options, url], capture_output=True, check=False)
     _, status, fields = re.split(r"HTTP/1\.1 (\d{3})", done.stderr.decode())[-3:]
     challenge = re.search(r"WWW-Authenticate: (.*)", fields, re.IGNORECASE)
-    return Seen(int(status), challenge and challenge[1], done.stdout.decode())
+    return ClientResult(int(status), challenge and challenge[1], done.stdout.decode())
 
 
-def _from_response(response: httpx2.Response | requests.Response) -> Seen:
+def _from_response(response: httpx2.Response | requests.Response) -> ClientResult:
     """What a library of Python's shows."""
-    return Seen(response.status_code, response.headers.get("www-authenticate"), response.text)
+    return ClientResult(response.status_code, response.headers.get("www-authenticate"), response.text)
 
 
-def in_url(server: Server, path: str, login: Login) -> str:
+def url_with_login(server: AppServer, path: str, login: Login) -> str:
     """The URL with its userinfo, percent-encoded UTF-8 (RFC 3986 sections 2.5 and 3.2.1)."""
     return server.url.replace("//", "//" + ":".join(quote(part, safe="") for part in login) + "@") + path
 
 
-def curl(server: Server, path: str, login: Login) -> Seen:
-    return by_curl(server.url + path, "--user", ":".join(login).encode())
+def curl(server: AppServer, path: str, login: Login) -> ClientResult:
+    return run_curl(server.url + path, "--user", ":".join(login).encode())
 
 
-def curl_anyauth(server: Server, path: str, login: Login) -> Seen:
-    return by_curl(server.url + path, "--anyauth", "--user", ":".join(login).encode())
+def curl_anyauth(server: AppServer, path: str, login: Login) -> ClientResult:
+    return run_curl(server.url + path, "--anyauth", "--user", ":".join(login).encode())
 
 
-def curl_by_url(server: Server, path: str, login: Login) -> Seen:
-    return by_curl(in_url(server, path, login))
+def curl_by_url(server: AppServer, path: str, login: Login) -> ClientResult:
+    return run_curl(url_with_login(server, path, login))
 
 
-def wget(server: Server, path: str, login: Login) -> Seen:
-    return by_wget(server.url + path, b"--user=" + login.name.encode(), b"--password=" + login.password.encode())
+def wget(server: AppServer, path: str, login: Login) -> ClientResult:
+    return run_wget(server.url + path, b"--user=" + login.name.encode(), b"--password=" + login.password.encode())
 
 
-def wget_by_url(server: Server, path: str, login: Login) -> Seen:
-    return by_wget(in_url(server, path, login))
+def wget_by_url(server: AppServer, path: str, login: Login) -> ClientResult:
+    return run_wget(url_with_login(server, path, login))
 
 
-def wget_unasked(server: Server, path: str, login: Login) -> Seen:
-    return by_wget(in_url(server, path, login), "--auth-no-challenge")
+def wget_unasked(server: AppServer, path: str, login: Login) -> ClientResult:
+    return run_wget(url_with_login(server, path, login), "--auth-no-challenge")
 
 
-def httpx2_(server: Server, path: str, login: Login) -> Seen:
+def httpx2_(server: AppServer, path: str, login: Login) -> ClientResult:
     return _from_response(httpx2.get(server.url + path, auth=login, trust_env=False))
 
 
-def httpx2_by_url(server: Server, path: str, login: Login) -> Seen:
-    return _from_response(httpx2.get(in_url(server, path, login), trust_env=False))
+def httpx2_by_url(server: AppServer, path: str, login: Login) -> ClientResult:
+    return _from_response(httpx2.get(url_with_login(server, path, login), trust_env=False))
 
 
-def by_requests(url: str, auth: HTTPBasicAuth) -> Seen:
+def run_requests(url: str, auth: HTTPBasicAuth) -> ClientResult:
     """What requests shows, without this machine's proxies and passwords."""
     with requests.Session() as session:
         session.trust_env = False
         return _from_response(session.get(url, auth=auth, timeout=20))
 
 
-def requests_(server: Server, path: str, login: Login) -> Seen:
+def requests_(server: AppServer, path: str, login: Login) -> ClientResult:
     """With octets for both, because a ``str`` is sent in Latin-1; a bare tuple would do, but type checkers mind."""
-    return by_requests(server.url + path, HTTPBasicAuth(login.name.encode(), login.password.encode()))
+    return run_requests(server.url + path, HTTPBasicAuth(login.name.encode(), login.password.encode()))

@@ -21,13 +21,13 @@ from yarl import URL
 
 from tests.integration.accounts import Login
 from tests.support.servers.app_server import ROOT
-from tests.support.servers.node import NODE, NODE_MODULES, has
+from tests.support.servers.node import NODE, NODE_MODULES, has_package
 
 CURL, WGET = shutil.which("curl"), shutil.which("wget")
 LWP = shutil.which("lwp-request") and shutil.which("perl")
 # It is started from its source.
 JAVA = shutil.which("javac") and shutil.which("java")
-DIGEST_FETCH = has("digest-fetch")
+DIGEST_FETCH = has_package("digest-fetch")
 
 _PEERS = ROOT / "tests" / "peers"
 _NOT_LET_IN = 6  # so wget ends then
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     body: str | None = None
 
     @property
-    def octets(self) -> bytes | None:
+    def encoded_body(self) -> bytes | None:
         """The body as it is sent."""
         return None if self.body is None else self.body.encode()
 
@@ -59,7 +59,7 @@ def _run(command: Sequence[str | bytes | Path], said: str = "", fails: int = 0) 
     return done.stdout.decode().splitlines()
 
 
-def _said(url: str, login: Login, steps: Sequence[Step], algorithm: str = "", together: str = "") -> str:
+def _peer_input(url: str, login: Login, steps: Sequence[Step], algorithm: str = "", together: str = "") -> str:
     """What the programs in ``tests/peers`` read."""
     taken = ["\t".join(part for part in step if part is not None) for step in steps]
     return "".join(f"{line}\n" for line in (url, *login, algorithm, together, *taken))
@@ -99,7 +99,7 @@ def wget(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
 
 def lwp(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
     assert LWP
-    return _run([LWP, _PEERS / "digest.pl"], _said(url, login, steps))
+    return _run([LWP, _PEERS / "digest.pl"], _peer_input(url, login, steps))
 
 
 def _java(together: str = "", *options: str) -> Client:
@@ -107,7 +107,7 @@ def _java(together: str = "", *options: str) -> Client:
         assert JAVA is not None
         # From version 20 on MD5 has to be asked for. The compiler of one run need not be fast.
         command = [JAVA, "-XX:TieredStopAtLevel=1", "-Dhttp.auth.digest.reEnabledAlgorithms=MD5", *options]
-        return _run([*command, _PEERS / "Digest.java"], _said(url, login, steps, together=together))
+        return _run([*command, _PEERS / "Digest.java"], _peer_input(url, login, steps, together=together))
 
     return client
 
@@ -118,7 +118,7 @@ java_together = _java("together")
 
 def _digest_fetch(algorithm: str, together: str = "") -> Client:
     def client(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
-        said = _said(url, login, steps, algorithm, together)
+        said = _peer_input(url, login, steps, algorithm, together)
         return _run([NODE, _PEERS / "node" / "digest.mjs", NODE_MODULES], said)
 
     return client
@@ -148,7 +148,7 @@ def requests_(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
         session.trust_env = False
         session.auth = HTTPDigestAuth(*login)
         answers = (
-            session.request("POST" if step.body else "GET", url + step.target, data=step.octets, timeout=20)
+            session.request("POST" if step.body else "GET", url + step.target, data=step.encoded_body, timeout=20)
             for step in steps
         )
         return [answer.text for answer in answers]
@@ -187,7 +187,7 @@ def urllib_(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
 
     def one(step: Step) -> str:
         try:
-            with opener.open(url + step.target, step.octets, timeout=20) as answer:
+            with opener.open(url + step.target, step.encoded_body, timeout=20) as answer:
                 return str(answer.read().decode())
         except HTTPError as error:
             with error:

@@ -14,7 +14,7 @@ import httpx2
 from tests.integration.accounts import Login
 from tests.integration.apps.common import DIGEST_ALGORITHMS, DIGEST_QOP, DIGEST_SECRET
 from tests.integration.digest_clients import Client, Step
-from tests.support.servers.app_server import Server, running
+from tests.support.servers.app_server import AppServer, running_servers
 
 #: How long a nonce is good for.
 LIFE = 300
@@ -26,14 +26,14 @@ SETTINGS = {
     "auth, auth-int": {DIGEST_QOP: "auth auth-int"},
 }
 
-ASKED, STALE, GRANTED = "401 credentials.missing", "401 nonce.stale stale", "200 granted"
+CHALLENGED, STALE, GRANTED = "401 credentials.missing", "401 nonce.stale stale", "200 granted"
 REPLAYED, UNKNOWN = "401 nonce.replayed stale", "401 nonce.unknown stale"
 WRONG, MALFORMED = "401 response.wrong", "401 credentials.malformed"
 
 _numbers = itertools.count(1)
 
 
-class Told(NamedTuple):
+class ServerRecord(NamedTuple):
     """How a request was answered: the status, why, and whether with ``stale=true``."""
 
     target: str
@@ -42,38 +42,42 @@ class Told(NamedTuple):
     chosen: tuple[str, ...]
 
 
-def folder() -> str:
+def new_folder() -> str:
     """A folder that nobody has asked for anything in."""
     return f"/mine/{next(_numbers)}"
 
 
-def told(server: Server) -> list[Told]:
+def server_records(server: AppServer) -> list[ServerRecord]:
     """What a server has told since it was last asked."""
     found = httpx2.get(f"{server.url}/told", trust_env=False, timeout=20).json()
-    return [Told(target, said.removesuffix(" nextnonce"), tuple(chosen)) for target, said, *chosen in found]
+    return [ServerRecord(target, said.removesuffix(" nextnonce"), tuple(chosen)) for target, said, *chosen in found]
 
 
-def later(server: Server, seconds: float) -> None:
+def advance_clock(server: AppServer, seconds: float) -> None:
     """Puts the clock of a server forward."""
     httpx2.get(f"{server.url}/later/{seconds}", trust_env=False, timeout=20).raise_for_status()
 
 
-class Stage(NamedTuple):
-    servers: dict[str, Server]
+class DigestServers(NamedTuple):
+    servers: dict[str, AppServer]
 
-    def take(self, offered: str, client: Client, login: Login, *steps: Step) -> tuple[list[dict[str, str]], list[Told]]:
+    def run_client(
+        self, offered: str, client: Client, login: Login, *steps: Step
+    ) -> tuple[list[dict[str, str]], list[ServerRecord]]:
         """What the client was answered, and what was told of it. ``{}`` in a target is a folder of this call alone."""
-        server, here = self.servers[offered], folder()
+        server, here = self.servers[offered], new_folder()
         # Long enough for what was guessed before to be forgotten.
-        later(server, 3600)
+        advance_clock(server, 3600)
         bodies = client(server.url, login, [step._replace(target=step.target.format(here)) for step in steps])
-        heard = told(server)
+        heard = server_records(server)
         assert all(here in one.target for one in heard)
         return [json.loads(body) for body in bodies], heard
 
 
 @contextmanager
-def staged(*offered: str) -> Iterator[Stage]:
+def running_digest_servers(*offered: str) -> Iterator[DigestServers]:
     """The servers of these ``SETTINGS``."""
-    with running(*(partial(Server, "digest:app", **SECRET, **SETTINGS[name]) for name in offered)) as servers:
-        yield Stage(dict(zip(offered, servers, strict=True)))
+    with running_servers(
+        *(partial(AppServer, "digest:app", **SECRET, **SETTINGS[name]) for name in offered)
+    ) as servers:
+        yield DigestServers(dict(zip(offered, servers, strict=True)))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.support.servers.app_server import Answer, Server, http_request
+from tests.support.servers.app_server import Answer, AppServer, request_bytes
 
-KINDS = [("websockets", "h11"), ("websockets-sansio", "httptools"), ("wsproto", "h11")]
+SERVER_KINDS = [("websockets", "h11"), ("websockets-sansio", "httptools"), ("wsproto", "h11")]
 
 
 # RFC 6455 section 1.3 has this key.
 HANDSHAKE = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 
 
-def shake(server: Server, target: str, *fields: str, method: str = "GET") -> Answer:
+def handshake(server: AppServer, target: str, *fields: str, method: str = "GET") -> Answer:
     """The answer to a handshake with these fields added."""
-    octets = http_request(target, *HANDSHAKE, *fields, method=method)
-    return server.ask(octets.replace(b"Connection: close", b"Connection: Upgrade"))
+    octets = request_bytes(target, *HANDSHAKE, *fields, method=method)
+    return server.send(octets.replace(b"Connection: close", b"Connection: Upgrade"))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import bcrypt
 
-from tests.support.servers.app_server import PATIENCE
+from tests.support.servers.app_server import TIMEOUT
 
 CONNECTIONS = 8
 
@@ -33,7 +33,7 @@ class Login(NamedTuple):
         return f"{self.user}:{bcrypt.hashpw(self.password.encode(), bcrypt.gensalt(4)).decode()}\n"
 
 
-class Answered(NamedTuple):
+class LoginAnswer(NamedTuple):
     """An answer (status 0: there was none, and why), and when it was asked for and came."""
 
     login: Login
@@ -43,7 +43,7 @@ class Answered(NamedTuple):
     came: float
 
 
-class Load:
+class LoginLoad:
     """``rate`` logins a second, each connection going round through all of them.
 
     A login is due whether or not the ones before were answered in time; one that is late goes at once.
@@ -51,25 +51,25 @@ class Load:
 
     def __init__(self, port: int, target: str, logins: Sequence[Login], *, rate: float) -> None:
         self._port, self._target, self._logins, self._rate = port, target, logins, rate
-        self._over = threading.Event()
-        self._came = threading.Condition()
-        self.answers: list[Answered] = []
+        self._stopped = threading.Event()
+        self._arrived = threading.Condition()
+        self.answers: list[LoginAnswer] = []
         self.began = time.monotonic()
 
-    def _go_round(self, number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
+    def _run_connection(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)
         due = self.began + number / self._rate
         for login in itertools.cycle([*self._logins[number:], *self._logins[:number]]):
-            if self._over.wait(max(0.0, due - time.monotonic())):
+            if self._stopped.wait(max(0.0, due - time.monotonic())):
                 break
             due += CONNECTIONS / self._rate
-            answered = self._ask(connection, login)
-            with self._came:
+            answered = self._send_request(connection, login)
+            with self._arrived:
                 self.answers.append(answered)
-                self._came.notify_all()
+                self._arrived.notify_all()
         connection.close()
 
-    def _ask(self, connection: http.client.HTTPConnection, login: Login) -> Answered:
+    def _send_request(self, connection: http.client.HTTPConnection, login: Login) -> LoginAnswer:
         asked = time.monotonic()
         try:
             # Only what is sent first connects: http.client sends nothing a second time.
@@ -80,22 +80,22 @@ class Load:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             status, text = 0, repr(error)
-        return Answered(login, status, text, asked, time.monotonic())
+        return LoginAnswer(login, status, text, asked, time.monotonic())
 
     def _wait(self, holds: Callable[[], bool]) -> None:
-        with self._came:
-            assert self._came.wait_for(holds, PATIENCE), self.answers[-20:]
+        with self._arrived:
+            assert self._arrived.wait_for(holds, TIMEOUT), self.answers[-20:]
 
-    def more(self, count: int) -> None:
+    def wait_for_more(self, count: int) -> None:
         """Waits for so many answers."""
         wanted = len(self.answers) + count
         self._wait(lambda: len(self.answers) >= wanted)
 
-    def shows(self, login: Login, status: int) -> float:
+    def wait_for_status(self, login: Login, status: int) -> float:
         """When this was first so answered, of all that is asked from now on."""
         now, at = time.monotonic(), len(self.answers)
 
-        def shown() -> Iterator[Answered]:
+        def shown() -> Iterator[LoginAnswer]:
             return (answer for answer in self.answers[at:] if answer[:2] == (login, status) and answer.asked >= now)
 
         self._wait(lambda: any(shown()))
@@ -104,12 +104,12 @@ class Load:
     @contextmanager
     def running(self) -> Iterator[None]:
         """While the block lasts; no request is on its way after it."""
-        threads = [threading.Thread(target=self._go_round, args=(number,)) for number in range(CONNECTIONS)]
+        threads = [threading.Thread(target=self._run_connection, args=(number,)) for number in range(CONNECTIONS)]
         for thread in threads:
             thread.start()
         try:
             yield
         finally:
-            self._over.set()
+            self._stopped.set()
             for thread in threads:
-                thread.join(PATIENCE)
+                thread.join(TIMEOUT)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.servers.app_server import PATIENCE
+from tests.support.servers.app_server import TIMEOUT
 
 # Debian does not put it on everybody's path.
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -36,7 +36,7 @@ http {{
 
 
 @contextmanager
-def proxying(*servers: str, shared: str = "") -> Iterator[list[str]]:
+def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
     """The URL of each of these server blocks, given without their braces; ``shared`` stands before them.
 
     nginx chooses no ports. It takes over sockets that listen already, as it does from the nginx that it replaces.
@@ -71,6 +71,6 @@ def proxying(*servers: str, shared: str = "") -> Iterator[list[str]]:
             yield [f"http://127.0.0.1:{port}" for port in ports]
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=PATIENCE)
+            _, errors = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, errors.decode()
         assert b"[error]" not in errors, errors.decode()

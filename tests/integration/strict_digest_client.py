@@ -19,7 +19,7 @@ from tests.integration.digest_clients import Step
 _SHA256 = hash_of("SHA-256")
 
 
-class Honouring(httpx2.Auth):
+class StrictDigestAuth(httpx2.Auth):
     """SHA-256 and ``qop=auth`` alone."""
 
     def __init__(self, login: Login) -> None:
@@ -62,7 +62,7 @@ class Honouring(httpx2.Auth):
             self._sent = replace(self._sent, nonce=info["nextnonce"], nc=b"")
 
 
-def honouring(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
+def strict_client(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
     """The ``Client`` of it."""
-    with httpx2.Client(auth=Honouring(login), trust_env=False, timeout=20) as client:
+    with httpx2.Client(auth=StrictDigestAuth(login), trust_env=False, timeout=20) as client:
         return [client.request("POST" if body else "GET", url + target, content=body).text for target, body in steps]

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.integration.accounts import CHALLENGE, HTPASSWD, JUERGEN, Login, behind_htpasswd, fresh, records
-from tests.support.servers.app_server import Server, running
+from tests.integration.accounts import CHALLENGE, HTPASSWD, JUERGEN, Login, htpasswd_server, new_path, records
+from tests.support.servers.app_server import AppServer, running_servers
 from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = [
@@ -26,14 +26,14 @@ MINE = '{"by":"jürgen","body":""}'
 
 class Stage(NamedTuple):
     browser: Browser
-    server: Server
-    elsewhere: Server
+    server: AppServer
+    elsewhere: AppServer
 
     def logged_in(self) -> Page:
         """A page of the server's, with a password that the browser has learned."""
         page = self.browser.page()
         page.logins.append(JUERGEN)
-        assert page.open(self.server.url + fresh()).status == 200
+        assert page.open(self.server.url + new_path()).status == 200
         return page
 
     def foreign(self, host: str) -> tuple[Page, str]:
@@ -45,8 +45,8 @@ class Stage(NamedTuple):
 
 @pytest.fixture(name="stage", scope="module")
 def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    start = behind_htpasswd(tmp_path_factory.mktemp("apache"))
-    with running(start, start) as (server, elsewhere), Browser() as browser:
+    start = htpasswd_server(tmp_path_factory.mktemp("apache"))
+    with running_servers(start, start) as (server, elsewhere), Browser() as browser:
         yield Stage(browser, server, elsewhere)
 
 
@@ -72,45 +72,45 @@ def greeted(url: str) -> str:
 @pytest.mark.parametrize("login", [JUERGEN, JUERGEN.decomposed], ids=["composed", "decomposed"])
 def test_a_browser_asks_for_the_password_and_is_in(stage: Stage, login: Login) -> None:
     """The dialog names the realm; what is typed into it goes out in UTF-8, as the challenge asks."""
-    page, path = stage.browser.page(), fresh()
+    page, path = stage.browser.page(), new_path()
     page.logins.append(login)
 
     response = page.open(stage.server.url + path)
 
-    assert [(one["origin"], one["realm"]) for one in page.asked] == [(stage.server.url, "orders")]
+    assert [(one["origin"], one["realm"]) for one in page.login_challenges] == [(stage.server.url, "orders")]
     assert (response.status, page.evaluate("document.body.innerText")) == (200, MINE)
     assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
 
 
 def test_a_browser_takes_the_password_from_the_url(stage: Stage) -> None:
     """A link with a name and a password in it opens no dialog: they are the answer to the first challenge."""
-    page, path = stage.browser.page(), fresh()
+    page, path = stage.browser.page(), new_path()
 
     response = page.open(stage.server.url.replace("//", "//{}:{}@".format(*map(quote, JUERGEN))) + path)
 
-    assert (response.status, page.asked) == (200, [])
+    assert (response.status, page.login_challenges) == (200, [])
     assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
 
 
 def test_a_browser_sends_the_password_to_the_next_page_by_itself(stage: Stage) -> None:
     """One dialog a server; the second page is not even challenged."""
-    page, path = stage.logged_in(), fresh()
+    page, path = stage.logged_in(), new_path()
 
     response = page.open(stage.server.url + path)
 
     assert (response.status, page.evaluate("document.body.innerText")) == (200, MINE)
-    assert len(page.asked) == 1
+    assert len(page.login_challenges) == 1
     assert records(stage.server, path, "granted: GET") == [GRANTED]
 
 
 def test_a_browser_asks_again_after_a_wrong_password(stage: Stage) -> None:
     """The second 401 opens the dialog again, and the right password is then as good as at first."""
-    page, path = stage.browser.page(), fresh()
+    page, path = stage.browser.page(), new_path()
     page.logins += [JUERGEN.wrong, JUERGEN]
 
     response = page.open(stage.server.url + path)
 
-    assert (response.status, len(page.asked)) == (200, 2)
+    assert (response.status, len(page.login_challenges)) == (200, 2)
     assert records(stage.server, path, "granted: GET") == [MISSING, WRONG, GRANTED]
 
 
@@ -119,7 +119,7 @@ def test_a_browser_asks_again_after_a_wrong_password(stage: Stage) -> None:
 )
 def test_who_cancels_the_dialog_sees_the_401(stage: Stage, logins: list[Login], told: list[str]) -> None:
     """The page is what the 401 came with, and does not tell why."""
-    page, path = stage.browser.page(), fresh()
+    page, path = stage.browser.page(), new_path()
     page.logins += logins
 
     response = page.open(stage.server.url + path)
@@ -131,7 +131,7 @@ def test_who_cancels_the_dialog_sees_the_401(stage: Stage, logins: list[Login], 
 
 def test_a_page_of_the_same_origin_may_post(stage: Stage) -> None:
     """A form and a ``fetch`` reach the app with the password that the browser adds to them."""
-    page, form, fetch = stage.logged_in(), fresh(), fresh()
+    page, form, fetch = stage.logged_in(), new_path(), new_path()
 
     status = page.evaluate(fetched(stage.server.url + fetch))
     response = page.follow(submitted(stage.server.url + form))
@@ -148,11 +148,11 @@ HOSTS = pytest.mark.parametrize(("host", "site"), [("localhost", "cross-site"), 
 @HOSTS
 def test_a_form_of_another_origin_is_refused(stage: Stage, host: str, site: str) -> None:
     """The browser does add the password to it. Another port is another origin too, though of the same site."""
-    (page, origin), path = stage.foreign(host), fresh()
+    (page, origin), path = stage.foreign(host), new_path()
 
     response = page.follow(submitted(stage.server.url + path))
 
-    assert (response.status, len(page.asked)) == (403, 1)
+    assert (response.status, len(page.login_challenges)) == (403, 1)
     assert records(stage.server, path, "denied origin.foreign: POST") == [
         f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[{site}]"
     ]
@@ -160,7 +160,7 @@ def test_a_form_of_another_origin_is_refused(stage: Stage, host: str, site: str)
 
 def test_a_fetch_of_another_origin_is_refused(stage: Stage) -> None:
     """Its page is shown nothing, and nothing has happened: the status is seen from outside alone."""
-    (page, origin), path = stage.foreign("127.0.0.1"), fresh()
+    (page, origin), path = stage.foreign("127.0.0.1"), new_path()
 
     shown = page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
 
@@ -171,18 +171,18 @@ def test_a_fetch_of_another_origin_is_refused(stage: Stage) -> None:
 
 def test_a_fetch_of_another_site_comes_without_the_password(stage: Stage) -> None:
     """Chromium keeps passwords for each site apart, so that this one is asked for credentials, and opens no dialog."""
-    (page, _), path = stage.foreign("localhost"), fresh()
+    (page, _), path = stage.foreign("localhost"), new_path()
 
     page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
 
     assert records(stage.server, path, "denied credentials.missing: POST") == [MISSING.replace("GET", "POST")]
-    assert len(page.asked) == 1
+    assert len(page.login_challenges) == 1
 
 
 @HOSTS
 def test_a_link_of_another_origin_is_followed(stage: Stage, host: str, site: str) -> None:
     """What changes nothing (RFC 9110 section 9.2.1) may come from anywhere: else no link would lead here."""
-    (page, _), path = stage.foreign(host), fresh()
+    (page, _), path = stage.foreign(host), new_path()
 
     response = page.follow(f"location.href = '{stage.server.url}{path}'")
 
@@ -192,22 +192,22 @@ def test_a_link_of_another_origin_is_followed(stage: Stage, host: str, site: str
 
 def test_a_websocket_of_the_same_origin_is_opened(stage: Stage) -> None:
     """No page can put a password into a handshake. Challenged below another path, the browser answers by the realm."""
-    page, path = stage.logged_in(), fresh("feed")
+    page, path = stage.logged_in(), new_path("feed")
 
     said = page.evaluate(greeted(stage.server.url + path))
 
-    assert (said, len(page.asked)) == ("hello jürgen", 1)
+    assert (said, len(page.login_challenges)) == ("hello jürgen", 1)
     assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
 
 
 def test_a_websocket_of_another_origin_is_refused(stage: Stage) -> None:
     """Nothing but ``Origin`` tells whose page it is, for over plain HTTP a handshake has no ``Sec-Fetch-Site``."""
-    (page, origin), path = stage.foreign("127.0.0.1"), fresh("feed")
+    (page, origin), path = stage.foreign("127.0.0.1"), new_path("feed")
 
     said = page.evaluate(greeted(stage.server.url + path))
 
     assert said == 1006
-    assert [event["errorMessage"] for event in page.told("Network.webSocketFrameError")] == [
+    assert [event["errorMessage"] for event in page.events("Network.webSocketFrameError")] == [
         "Error during WebSocket handshake: Unexpected response code: 403"
     ]
     assert records(stage.server, path, "denied origin.foreign: GET") == [

@@ -15,30 +15,30 @@ from tests.integration.accounts import (
     HTPASSWD,
     JUERGEN,
     Login,
-    behind_htpasswd,
-    fresh,
+    htpasswd_server,
+    new_path,
     records,
 )
 from tests.integration.basic_clients import (
     CURL,
     WGET,
     Client,
-    Seen,
-    by_curl,
-    by_requests,
-    by_wget,
+    ClientResult,
     curl,
     curl_anyauth,
     curl_by_url,
     httpx2_,
     httpx2_by_url,
-    in_url,
     requests_,
+    run_curl,
+    run_requests,
+    run_wget,
+    url_with_login,
     wget,
     wget_by_url,
     wget_unasked,
 )
-from tests.support.servers.app_server import Server, running
+from tests.support.servers.app_server import AppServer, running_servers
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(HTPASSWD is None, reason="htpasswd is not here")]
 needs_curl = pytest.mark.skipif(CURL is None, reason="curl is not here")
@@ -46,8 +46,8 @@ needs_wget = pytest.mark.skipif(WGET is None, reason="wget is not here")
 
 
 @pytest.fixture(name="server", scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(behind_htpasswd(tmp_path_factory.mktemp("apache"))) as (server,):
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    with running_servers(htpasswd_server(tmp_path_factory.mktemp("apache"))) as (server,):
         yield server
 
 
@@ -76,10 +76,10 @@ LOGINS = [
 @pytest.mark.parametrize(("login", "subject"), LOGINS)
 @pytest.mark.parametrize("client", UNASKED)
 def test_a_client_that_sends_its_password_unasked_is_in(
-    server: Server, client: Client, login: Login, subject: str
+    server: AppServer, client: Client, login: Login, subject: str
 ) -> None:
     """200 at once, for the subject as the file spells it, whichever normal form of Unicode the client has."""
-    path = fresh()
+    path = new_path()
 
     seen = client(server, path, login)
 
@@ -90,10 +90,10 @@ def test_a_client_that_sends_its_password_unasked_is_in(
 @pytest.mark.parametrize(("login", "subject"), LOGINS)
 @pytest.mark.parametrize("client", ASKED)
 def test_a_client_that_waits_to_be_asked_answers_the_challenge(
-    server: Server, client: Client, login: Login, subject: str
+    server: AppServer, client: Client, login: Login, subject: str
 ) -> None:
     """It sends nothing, reads the 401, and is in; who presented nothing is told as that, not as a guess."""
-    path = fresh()
+    path = new_path()
 
     seen = client(server, path, login)
 
@@ -106,9 +106,9 @@ def test_a_client_that_waits_to_be_asked_answers_the_challenge(
 
 # Of one name and address the eleventh wrong password is 429, and of a kind of record the twenty-first is folded.
 @pytest.mark.parametrize("client", [*UNASKED, *ASKED])
-def test_a_wrong_password_is_asked_for_again(server: Server, client: Client) -> None:
+def test_a_wrong_password_is_asked_for_again(server: AppServer, client: Client) -> None:
     """401 with the challenge that asks for UTF-8; the record says what was wrong, and that nobody proved the name."""
-    path = fresh()
+    path = new_path()
 
     seen = client(server, path, JUERGEN.wrong)
 
@@ -121,17 +121,17 @@ def test_a_wrong_password_is_asked_for_again(server: Server, client: Client) -> 
 @pytest.mark.parametrize(
     "post",
     [
-        pytest.param(lambda url, body: by_curl(url, "--anyauth", "--data", body), marks=needs_curl, id="curl_anyauth"),
-        pytest.param(lambda url, body: by_wget(url, b"--post-data=" + body), marks=needs_wget, id="wget"),
+        pytest.param(lambda url, body: run_curl(url, "--anyauth", "--data", body), marks=needs_curl, id="curl_anyauth"),
+        pytest.param(lambda url, body: run_wget(url, b"--post-data=" + body), marks=needs_wget, id="wget"),
     ],
 )
 def test_a_post_that_was_challenged_is_posted_again_with_its_body(
-    server: Server, post: Callable[[str, bytes], Seen]
+    server: AppServer, post: Callable[[str, bytes], ClientResult]
 ) -> None:
     """The 401 to the first leaves the connection so that the body comes whole with the second."""
-    path, body = fresh(), "bestellung=" + "ü" * 20_000
+    path, body = new_path(), "bestellung=" + "ü" * 20_000
 
-    seen = post(in_url(server, path, JUERGEN), body.encode())
+    seen = post(url_with_login(server, path, JUERGEN), body.encode())
 
     assert (seen.status, json.loads(seen.body)) == (200, {"by": "jürgen", "body": body})
     assert records(server, path, "granted: POST") == [
@@ -140,10 +140,10 @@ def test_a_post_that_was_challenged_is_posted_again_with_its_body(
     ]
 
 
-def test_requests_cannot_say_in_a_str_what_latin_1_has_no_letters_for(server: Server) -> None:
+def test_requests_cannot_say_in_a_str_what_latin_1_has_no_letters_for(server: AppServer) -> None:
     """It fails before it sends anything; ``.encode()`` on both is what a user has to do, as ``callers`` does it."""
     with pytest.raises(UnicodeEncodeError, match="latin-1"):
-        by_requests(server.url + fresh(), HTTPBasicAuth(*JUERGEN))
+        run_requests(server.url + new_path(), HTTPBasicAuth(*JUERGEN))
 
 
 LATIN_1 = [part.encode("latin-1") for part in ANDRE]
@@ -152,20 +152,22 @@ LATIN_1 = [part.encode("latin-1") for part in ANDRE]
 @pytest.mark.parametrize(
     "client",
     [
-        pytest.param(lambda server, path: by_requests(server.url + path, HTTPBasicAuth(*ANDRE)), id="requests"),
+        pytest.param(lambda server, path: run_requests(server.url + path, HTTPBasicAuth(*ANDRE)), id="requests"),
         pytest.param(
-            lambda server, path: by_curl(server.url + path, "--user", b":".join(LATIN_1)), marks=needs_curl, id="curl"
+            lambda server, path: run_curl(server.url + path, "--user", b":".join(LATIN_1)), marks=needs_curl, id="curl"
         ),
         pytest.param(
-            lambda server, path: by_wget(server.url + path, b"--user=" + LATIN_1[0], b"--password=" + LATIN_1[1]),
+            lambda server, path: run_wget(server.url + path, b"--user=" + LATIN_1[0], b"--password=" + LATIN_1[1]),
             marks=needs_wget,
             id="wget",
         ),
     ],
 )
-def test_a_password_in_latin_1_is_a_clean_401(server: Server, client: Callable[[Server, str], Seen]) -> None:
+def test_a_password_in_latin_1_is_a_clean_401(
+    server: AppServer, client: Callable[[AppServer, str], ClientResult]
+) -> None:
     """Whoever sends octets that are not UTF-8 is told so by the challenge, and the operator by the record."""
-    path = fresh()
+    path = new_path()
 
     seen = client(server, path)
 
@@ -175,6 +177,6 @@ def test_a_password_in_latin_1_is_a_clean_401(server: Server, client: Callable[[
     )
 
 
-def test_the_same_in_utf_8_is_in(server: Server) -> None:
+def test_the_same_in_utf_8_is_in(server: AppServer) -> None:
     """What was refused above was the encoding alone."""
-    assert requests_(server, fresh(), ANDRE).status == 200
+    assert requests_(server, new_path(), ANDRE).status == 200

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.apps.common import BODY_LIMIT, WEBHOOK_SECRET
-from tests.support.servers.app_server import Answer, Server, http_request, running
+from tests.support.servers.app_server import Answer, AppServer, request_bytes, running_servers
 
 pytestmark = pytest.mark.peer
 
@@ -28,15 +28,15 @@ LARGE = random.Random(5).randbytes(200_000)
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Server]]:
+def servers() -> Iterator[dict[str, AppServer]]:
     """A server with each parser."""
     kinds = ("h11", "httptools")
-    with running(*(partial(Server, "webhook:app", "--http", http) for http in kinds)) as started:
+    with running_servers(*(partial(AppServer, "webhook:app", "--http", http) for http in kinds)) as started:
         yield dict(zip(kinds, started, strict=True))
 
 
 @pytest.fixture(params=["h11", "httptools"])
-def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server:
+def server(request: pytest.FixtureRequest, servers: dict[str, AppServer]) -> AppServer:
     """Each server in turn."""
     return servers[request.param]
 
@@ -53,7 +53,7 @@ def signature(body: bytes) -> str:
 
 def post(*fields: str, path: str = "/hook") -> bytes:
     """A request that has a body to follow."""
-    return http_request(path, *fields, method="POST")
+    return request_bytes(path, *fields, method="POST")
 
 
 def length(body: bytes) -> str:
@@ -69,7 +69,7 @@ def chunked(body: bytes, size: int) -> bytes:
 
 def told(answer: Answer) -> object:
     """What the endpoint says about the body that it read."""
-    return json.loads(answer.octets.rpartition(b"\r\n\r\n")[2])
+    return json.loads(answer.raw.rpartition(b"\r\n\r\n")[2])
 
 
 def whole(body: bytes, sender: str = "shop") -> object:
@@ -78,67 +78,67 @@ def whole(body: bytes, sender: str = "shop") -> object:
 
 
 @pytest.mark.parametrize("body", [b"", SMALL, LARGE, bytes(BODY_LIMIT)], ids=shown)
-def test_a_signed_body_reaches_the_app_whole(server: Server, body: bytes) -> None:
+def test_a_signed_body_reaches_the_app_whole(server: AppServer, body: bytes) -> None:
     """What the scheme read to verify it, the endpoint reads again: octet for octet."""
-    answer = server.ask(post(signature(body), length(body)) + body)
+    answer = server.send(post(signature(body), length(body)) + body)
 
     assert answer.status == 200
     assert told(answer) == whole(body)
 
 
 @pytest.mark.parametrize(("body", "size"), [(SMALL, 1), (SMALL, 5), (LARGE, 4_096), (LARGE, 150_000)], ids=shown)
-def test_a_chunked_body_reaches_the_app_whole(server: Server, body: bytes, size: int) -> None:
+def test_a_chunked_body_reaches_the_app_whole(server: AppServer, body: bytes, size: int) -> None:
     """The signature is over the body, whatever pieces it comes in (RFC 9112 section 7.1)."""
-    answer = server.ask(post(signature(body), "Transfer-Encoding: chunked") + chunked(body, size))
+    answer = server.send(post(signature(body), "Transfer-Encoding: chunked") + chunked(body, size))
 
     assert answer.status == 200
     assert told(answer) == whole(body)
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE, bytes(BODY_LIMIT * 2)], ids=shown)
-def test_a_public_path_reads_no_body(server: Server, body: bytes) -> None:
+def test_a_public_path_reads_no_body(server: AppServer, body: bytes) -> None:
     """Where nothing is verified the body is the app's alone, without a limit of ours."""
-    answer = server.ask(post(length(body), path="/open") + body)
+    answer = server.send(post(length(body), path="/open") + body)
 
     assert answer.status == 200
     assert told(answer) == whole(body, "")
 
 
-def test_another_body_than_the_signed_one_is_401(server: Server) -> None:
+def test_another_body_than_the_signed_one_is_401(server: AppServer) -> None:
     """A body that was changed on the way is refused with the challenge of the scheme."""
-    answer = server.ask(post(signature(SMALL), length(SMALL)) + SMALL.replace(b"5", b"6"))
+    answer = server.send(post(signature(SMALL), length(SMALL)) + SMALL.replace(b"5", b"6"))
 
     assert answer.status == 401
     assert answer.lines("www-authenticate") == ['Webhook realm="hooks"']
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_a_body_over_the_limit_is_413(server: Server, framing: str) -> None:
+def test_a_body_over_the_limit_is_413(server: AppServer, framing: str) -> None:
     """One octet too many is refused, as much as ten times the limit is, and the server serves on."""
     for body in (bytes(BODY_LIMIT + 1), bytes(BODY_LIMIT * 10)):
         if framing == "length":
-            answer = server.ask(post(signature(body), length(body)) + body)
+            answer = server.send(post(signature(body), length(body)) + body)
         else:
-            answer = server.ask(post(signature(body), "Transfer-Encoding: chunked") + chunked(body, 65_536))
+            answer = server.send(post(signature(body), "Transfer-Encoding: chunked") + chunked(body, 65_536))
 
         # A server that closes on a client that still sends may take the answer with it.
         assert answer.statuses in ([413], []) if len(body) > BODY_LIMIT + 1 else answer.statuses == [413]
         server.wait_for("denied body.too_large: POST /hook 413")
 
-    assert server.ask(post(signature(SMALL), length(SMALL)) + SMALL).status == 200
+    assert server.send(post(signature(SMALL), length(SMALL)) + SMALL).status == 200
 
 
 @pytest.mark.rfc("9110-14")
-def test_a_denial_that_needs_no_body_does_not_ask_for_it(server: Server) -> None:
+def test_a_denial_that_needs_no_body_does_not_ask_for_it(server: AppServer) -> None:
     """RFC 9110 section 10.1.1: a final status takes the place of 100 (Continue), so the client keeps its body."""
-    answer = server.ask(post(length(LARGE), "Expect: 100-continue"))
+    answer = server.send(post(length(LARGE), "Expect: 100-continue"))
 
     assert answer.statuses == [401]
     assert answer.lines("www-authenticate") == ['Webhook realm="hooks"']
 
 
 @pytest.mark.rfc("9110-14")
-def test_a_body_that_is_needed_is_asked_for_once(server: Server) -> None:
+def test_a_body_that_is_needed_is_asked_for_once(server: AppServer) -> None:
     """The client that waits for 100 (Continue) gets it when the scheme reads, and once."""
     received = b""
     with server.connect() as connection:
@@ -170,7 +170,7 @@ def test_a_body_that_is_needed_is_asked_for_once(server: Server) -> None:
     ids=shown,
 )
 def test_curl_sends_a_body_as_it_is_told(
-    server: Server, tmp_path: Path, options: list[str], body: bytes, status: int
+    server: AppServer, tmp_path: Path, options: list[str], body: bytes, status: int
 ) -> None:
     """The ways in which curl sends a body all come to the same."""
     assert CURL is not None
@@ -191,9 +191,9 @@ def test_curl_sends_a_body_as_it_is_told(
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_a_client_that_leaves_in_mid_body_does_no_harm(server: Server, framing: str) -> None:
+def test_a_client_that_leaves_in_mid_body_does_no_harm(server: AppServer, framing: str) -> None:
     """What never came whole is told as that, at no cost to those who come after."""
-    before = server.settled()
+    before = server.settle()
     if framing == "length":
         octets = post(signature(SMALL), length(SMALL)) + SMALL[:5]
     else:
@@ -203,5 +203,5 @@ def test_a_client_that_leaves_in_mid_body_does_no_harm(server: Server, framing: 
         connection.sendall(octets)
     server.wait_for("denied body.incomplete: POST /hook 400", before)
 
-    assert len(server.told_since(before)) == 1
-    assert server.ask(post(signature(SMALL), length(SMALL)) + SMALL).status == 200
+    assert len(server.lines_since(before)) == 1
+    assert server.send(post(signature(SMALL), length(SMALL)) + SMALL).status == 200

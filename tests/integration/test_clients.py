@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.apps.common import MORE_LOG
 from tests.support.clock import NOW
-from tests.support.servers.app_server import Server, authorization, http_request, running, token
+from tests.support.servers.app_server import AppServer, app_token, bearer_field, request_bytes, running_servers
 
 pytestmark = pytest.mark.peer
 
@@ -25,24 +25,24 @@ needs_curl = pytest.mark.skipif(CURL is None, reason="curl is not here")
 
 
 class Servers(NamedTuple):
-    quiet: Server
-    telling: Server
+    quiet: AppServer
+    telling: AppServer
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
     """One with uvicorn's own logging and nothing else, one with the two lines of the README."""
-    with running(
-        partial(Server, "clients:app", "--http", "h11"),
-        partial(Server, "clients:app", "--http", "httptools", **{MORE_LOG: "1"}),
+    with running_servers(
+        partial(AppServer, "clients:app", "--http", "h11"),
+        partial(AppServer, "clients:app", "--http", "httptools", **{MORE_LOG: "1"}),
     ) as (quiet, telling):
         yield Servers(quiet, telling)
 
 
 @pytest.fixture(params=Servers._fields)
-def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+def server(request: pytest.FixtureRequest, servers: Servers) -> AppServer:
     """Each server in turn."""
-    found: Server = getattr(servers, request.param)
+    found: AppServer = getattr(servers, request.param)
     return found
 
 
@@ -52,7 +52,7 @@ class Seen(NamedTuple):
     body: str
 
 
-def by_curl(server: Server, path: str, *options: str) -> Seen:
+def by_curl(server: AppServer, path: str, *options: str) -> Seen:
     """What curl shows with these options."""
     assert CURL is not None
     command = [CURL, "--silent", "--noproxy", "*", "--max-time", "20", "--include", *options, server.url + path]
@@ -63,14 +63,14 @@ def by_curl(server: Server, path: str, *options: str) -> Seen:
     return Seen(int(head.split()[1]), challenges, body)
 
 
-def by_httpx2(server: Server, path: str, bearer: str | None = None) -> Seen:
+def by_httpx2(server: AppServer, path: str, bearer: str | None = None) -> Seen:
     """What httpx2 shows."""
     fields = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     answer = httpx2.get(server.url + path, headers=fields, trust_env=False)
     return Seen(answer.status_code, answer.headers.get_list("www-authenticate"), answer.text)
 
 
-def by_urllib(server: Server, path: str, bearer: str | None = None) -> Seen:
+def by_urllib(server: AppServer, path: str, bearer: str | None = None) -> Seen:
     """What urllib shows; it raises for every status above 399."""
     fields = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -82,21 +82,21 @@ def by_urllib(server: Server, path: str, bearer: str | None = None) -> Seen:
             return Seen(error.code, error.headers.get_all("www-authenticate", []), error.read().decode())
 
 
-def curl_with_token(server: Server, path: str, bearer: str | None = None) -> Seen:
+def curl_with_token(server: AppServer, path: str, bearer: str | None = None) -> Seen:
     """What curl shows, the token in a header of its command line."""
-    return by_curl(server, path, *(["--header", authorization(bearer)] if bearer else []))
+    return by_curl(server, path, *(["--header", bearer_field(bearer)] if bearer else []))
 
 
 CLIENTS = [pytest.param(curl_with_token, marks=needs_curl, id="curl"), by_httpx2, by_urllib]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_client_gets_what_its_token_is_good_for(server: Server, client: Callable[..., Seen]) -> None:
+def test_a_client_gets_what_its_token_is_good_for(server: AppServer, client: Callable[..., Seen]) -> None:
     """Without a token 401 and a challenge that the client reads; with one what it is for; without the role 403."""
     bare, insufficient = 'Bearer realm="orders"', 'Bearer realm="orders", error="insufficient_scope"'
 
-    health, nobody, bob = client(server, "/health"), client(server, "/me"), client(server, "/admin", token("bob"))
-    alice, admin = client(server, "/me", token()), client(server, "/admin", token("alice", "admin"))
+    health, nobody, bob = client(server, "/health"), client(server, "/me"), client(server, "/admin", app_token("bob"))
+    alice, admin = client(server, "/me", app_token()), client(server, "/admin", app_token("alice", "admin"))
 
     assert health == (200, [], '"FOR-ALL"')
     assert nobody[:2] == (401, [bare])
@@ -131,9 +131,9 @@ def test_a_client_gets_what_its_token_is_good_for(server: Server, client: Callab
     ],
     ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else str(value),
 )
-def test_curl_gets_the_status_that_is_due(server: Server, options: list[str], path: str, statuses: set[int]) -> None:
+def test_curl_gets_the_status_that_is_due(server: AppServer, options: list[str], path: str, statuses: set[int]) -> None:
     """Whatever curl is told to send, it is judged as what it sent."""
-    spelled = [token() if option == "{alice}" else option for option in options]
+    spelled = [app_token() if option == "{alice}" else option for option in options]
 
     seen = by_curl(server, path, *spelled)
 
@@ -142,15 +142,15 @@ def test_curl_gets_the_status_that_is_due(server: Server, options: list[str], pa
 
 def test_a_warning_is_readable_under_default_logging(servers: Servers) -> None:
     """Without a line of set-up, stderr shows what was refused and why; who presented nothing is not worth a line."""
-    expired = token(exp=NOW - 64.25)
+    expired = app_token(exp=NOW - 64.25)
     named = hashlib.sha256(expired.encode()).hexdigest()[:8]
-    before = servers.quiet.settled()
+    before = servers.quiet.settle()
 
     by_httpx2(servers.quiet, "/me")
     by_httpx2(servers.quiet, "/me", expired)
-    by_httpx2(servers.quiet, "/admin", token("bob", "user"))
+    by_httpx2(servers.quiet, "/admin", app_token("bob", "user"))
 
-    assert servers.quiet.told_since(before) == [
+    assert servers.quiet.lines_since(before) == [
         f"denied token.expired: GET /me 401 bearer alice expired_by=64.25s leeway=60s token={named}",
         "denied role.missing: GET /admin 403 bearer bob requirement=role(admin) missing=[admin] offered=[user]",
     ]
@@ -158,35 +158,35 @@ def test_a_warning_is_readable_under_default_logging(servers: Servers) -> None:
 
 def test_two_lines_of_set_up_show_all_denials(servers: Servers) -> None:
     """``logging.basicConfig()`` and a level are enough to see the anonymous ones too, each with its level."""
-    before = servers.telling.settled()
+    before = servers.telling.settle()
 
     by_httpx2(servers.telling, "/me")
     by_httpx2(servers.telling, "/me", "no.token.here")
-    by_httpx2(servers.telling, "/admin", token("bob", "clerk"))
+    by_httpx2(servers.telling, "/admin", app_token("bob", "clerk"))
 
-    missing, malformed, forbidden = servers.telling.told_since(before)
+    missing, malformed, forbidden = servers.telling.lines_since(before)
     assert missing == "INFO:authguard:denied credentials.missing: GET /me 401"
     assert malformed.startswith("WARNING:authguard:denied token.malformed: GET /me 401 bearer problem=")
     assert forbidden.startswith("WARNING:authguard:denied role.missing: GET /admin 403 bearer bob requirement=")
 
 
-def test_no_client_can_write_a_line_of_the_log(server: Server) -> None:
+def test_no_client_can_write_a_line_of_the_log(server: AppServer) -> None:
     """What a client chose is escaped: a record stays on its line, and a terminal is sent no commands."""
-    before = server.settled()
+    before = server.settle()
 
-    server.ask(http_request("/x%0aINFO:authguard:granted:%20GET%20/forged%0d%1b[2J%e2%80%a8"))
+    server.send(request_bytes("/x%0aINFO:authguard:granted:%20GET%20/forged%0d%1b[2J%e2%80%a8"))
 
-    (told,) = server.told_since(before)
+    (told,) = server.lines_since(before)
     assert told.endswith('GET "/x\\nINFO:authguard:granted: GET /forged\\r\\x1b[2J\\u2028" 400')
 
 
-def test_no_credentials_are_on_stderr(server: Server) -> None:
+def test_no_credentials_are_on_stderr(server: AppServer) -> None:
     """Neither tokens nor passwords are told, whole or in part; a token whose client forgot the scheme is one too."""
-    canary, good = "C4n4ry-k3y", token("canary-bird")
+    canary, good = "C4n4ry-k3y", app_token("canary-bird")
     secrets = [canary, *(part[:16] for part in good.split(".")[1:])]
 
     for presented in (f"Bearer {canary}", f"Bearer a.{canary}.c", f"Basic {canary}", canary, good, f"Bearer{good}"):
-        server.ask(http_request(f"/me?access_token={canary}", f"Authorization: {presented}"))
-    server.settled()
+        server.send(request_bytes(f"/me?access_token={canary}", f"Authorization: {presented}"))
+    server.settle()
 
     assert [line for line in server.lines for secret in secrets if secret.lower() in line.lower()] == []

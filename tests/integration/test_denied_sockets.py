@@ -10,43 +10,43 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from tests.integration.handshakes import KINDS, shake
-from tests.support.servers.app_server import Answer, Server, authorization, http_request, running, token
+from tests.integration.handshakes import SERVER_KINDS, handshake
+from tests.support.servers.app_server import Answer, AppServer, app_token, bearer_field, request_bytes, running_servers
 from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = pytest.mark.peer
 
 HYPERCORN = ("--keep-alive", "1")
 STARTS = {
-    **{ws: partial(Server, "denials:app", "--ws", ws, "--http", http) for ws, http in KINDS},
-    "hypercorn": partial(Server, "denials:app", *HYPERCORN, program="hypercorn"),
-    "hypercorn on trio": partial(Server, "denials:app", *HYPERCORN, "--worker-class", "trio", program="hypercorn"),
+    **{ws: partial(AppServer, "denials:app", "--ws", ws, "--http", http) for ws, http in SERVER_KINDS},
+    "hypercorn": partial(AppServer, "denials:app", *HYPERCORN, program="hypercorn"),
+    "hypercorn on trio": partial(AppServer, "denials:app", *HYPERCORN, "--worker-class", "trio", program="hypercorn"),
 }
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Server]]:
+def servers() -> Iterator[dict[str, AppServer]]:
     """A server of each kind."""
-    with running(*STARTS.values()) as started:
+    with running_servers(*STARTS.values()) as started:
         yield dict(zip(STARTS, started, strict=True))
 
 
 @pytest.fixture(params=STARTS)
-def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server:
+def server(request: pytest.FixtureRequest, servers: dict[str, AppServer]) -> AppServer:
     """Each server in turn."""
     return servers[request.param]
 
 
-def reached(server: Server) -> dict[str, int]:
+def reached(server: AppServer) -> dict[str, int]:
     """How often the endpoints behind a rule or a lock were reached."""
-    counted: dict[str, int] = json.loads(server.ask(http_request("/reached")).octets.rpartition(b"\r\n\r\n")[2])
+    counted: dict[str, int] = json.loads(server.send(request_bytes("/reached")).raw.rpartition(b"\r\n\r\n")[2])
     return counted
 
 
-def told(server: Server, before: int, reason: str) -> list[str]:
+def told(server: AppServer, before: int, reason: str) -> list[str]:
     """The denials since then, once there is one for this reason: a record may come after the answer."""
     server.wait_for(f"denied {reason}:", before)
-    server.settled()
+    server.settle()
     lines = [line.partition("denied ")[2] for line in server.lines[before:] if "/settled-" not in line]
     return [line.partition(":")[0] for line in lines if line]
 
@@ -59,25 +59,25 @@ def told(server: Server, before: int, reason: str) -> list[str]:
         ("/denied", 401, "session.over"),
     ],
 )
-def test_a_handshake_is_refused_with_a_status(server: Server, target: str, status: int, reason: str) -> None:
+def test_a_handshake_is_refused_with_a_status(server: AppServer, target: str, status: int, reason: str) -> None:
     """By a rule, by a lock and by the endpoint alike: the challenge, the body, one record, and nothing of the app's."""
-    before, calls = server.settled(), reached(server)
+    before, calls = server.settle(), reached(server)
 
-    answer = shake(server, target)
+    answer = handshake(server, target)
 
     assert answer.statuses == [status]
     assert answer.lines("www-authenticate") == ['Bearer realm="orders"']
-    assert answer.says('"code": "unauthenticated"')
-    assert not answer.says("LEAK")
+    assert answer.contains('"code": "unauthenticated"')
+    assert not answer.contains("LEAK")
     assert told(server, before, reason) == [reason]
     assert reached(server) == calls
 
 
-def test_a_handshake_without_the_role_gets_a_403(server: Server) -> None:
+def test_a_handshake_without_the_role_gets_a_403(server: AppServer) -> None:
     """The lock verifies behind the open rule, and says what is missing."""
-    before = server.settled()
+    before = server.settle()
 
-    answer = shake(server, "/lock", authorization(token("bob", "user")))
+    answer = handshake(server, "/lock", bearer_field(app_token("bob", "user")))
 
     assert answer.statuses == [403]
     assert answer.lines("www-authenticate") == ['Bearer realm="orders", error="insufficient_scope"']
@@ -85,9 +85,9 @@ def test_a_handshake_without_the_role_gets_a_403(server: Server) -> None:
 
 
 @pytest.mark.parametrize("target", ["/ended", "/vain"])
-def test_an_accepted_websocket_is_closed_with_1008(server: Server, target: str) -> None:
+def test_an_accepted_websocket_is_closed_with_1008(server: AppServer, target: str) -> None:
     """What was said before stands; what the app says after it never leaves."""
-    before, texts = server.settled(), list[str | bytes]()
+    before, texts = server.settle(), list[str | bytes]()
 
     with connect(f"ws://127.0.0.1:{server.port}{target}", proxy=None) as client:
         texts.append(client.recv())
@@ -100,28 +100,28 @@ def test_an_accepted_websocket_is_closed_with_1008(server: Server, target: str) 
     assert told(server, before, "session.over") == ["session.over"]
 
 
-def test_a_page_behind_a_lock_is_refused_on_a_connection_that_stays(server: Server) -> None:
+def test_a_page_behind_a_lock_is_refused_on_a_connection_that_stays(server: AppServer) -> None:
     """The denial is that request's alone: the next one on the same connection is answered as ever."""
-    first = http_request("/page").replace(b"Connection: close\r\n", b"")
-    answer: Answer = server.ask(first + http_request("/empty"))
+    first = request_bytes("/page").replace(b"Connection: close\r\n", b"")
+    answer: Answer = server.send(first + request_bytes("/empty"))
 
     assert answer.statuses == [401, 200]
-    assert not answer.says("LEAK")
+    assert not answer.contains("LEAK")
 
 
 def test_what_had_begun_is_broken_off() -> None:
     """The server sees the exception: no client takes a part for the whole."""
     server = STARTS["websockets"]()  # not among the others, of which none may tell a traceback
     try:
-        answer = server.ask(http_request("/begun"))
+        answer = server.send(request_bytes("/begun"))
         line = server.wait_for("Traceback")
     finally:
         server.stop()
 
     assert line
     assert answer.statuses == [200]
-    assert answer.says("piece")
-    assert not answer.octets.endswith(b"0\r\n\r\n")
+    assert answer.contains("piece")
+    assert not answer.raw.endswith(b"0\r\n\r\n")
     assert len([line for line in server.lines if "denied session.over" in line]) == 1
 
 
@@ -153,7 +153,7 @@ SCRIPT = """new Promise(done => {
         ("/vain", [1008, True, ["hello"]]),
     ],
 )
-def test_a_page_sees_the_close(server: Server, browser: Browser, target: str, closed: list[object]) -> None:
+def test_a_page_sees_the_close(server: AppServer, browser: Browser, target: str, closed: list[object]) -> None:
     """1006 where no handshake was made, whatever its status; 1008 where there was one. No message comes late."""
     page: Page = browser.page()
     page.open(f"{server.url}/empty")

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.accounts import ALICE, JUERGEN, Login
 from tests.integration.apps.common import DIGEST_SECRET
 from tests.integration.digest_servers import (
-    ASKED,
+    CHALLENGED,
     GRANTED,
     LIFE,
     REPLAYED,
@@ -21,11 +21,11 @@ from tests.integration.digest_servers import (
     STALE,
     UNKNOWN,
     WRONG,
-    folder,
-    later,
-    told,
+    advance_clock,
+    new_folder,
+    server_records,
 )
-from tests.support.servers.app_server import Server, running
+from tests.support.servers.app_server import AppServer, running_servers
 from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
@@ -35,22 +35,22 @@ AT_ONCE = 20
 
 class Stage(NamedTuple):
     browser: Browser
-    server: Server
+    server: AppServer
 
     def logged_in(self, login: Login = ALICE) -> tuple[Page, str]:
         """A page with a password that the browser has learned, and where it is."""
-        page, here = self.browser.page(), self.server.url + folder()
+        page, here = self.browser.page(), self.server.url + new_folder()
         page.logins.append(login)
-        later(self.server, LIFE)
+        advance_clock(self.server, LIFE)
         assert page.open(f"{here}/first.txt").status == 200
-        assert [(one["scheme"], one["realm"]) for one in page.asked] == [("digest", "cameras")]
-        assert said(self.server) == [ASKED, GRANTED]
+        assert [(one["scheme"], one["realm"]) for one in page.login_challenges] == [("digest", "cameras")]
+        assert said(self.server) == [CHALLENGED, GRANTED]
         return page, here
 
 
-def said(server: Server) -> list[str]:
+def said(server: AppServer) -> list[str]:
     """How the server has answered since this was last asked."""
-    return [one.said for one in told(server)]
+    return [one.said for one in server_records(server)]
 
 
 def fetched(here: str, count: int) -> str:
@@ -61,7 +61,7 @@ def fetched(here: str, count: int) -> str:
 
 @pytest.fixture(name="stage", scope="module")
 def _stage() -> Iterator[Stage]:
-    with running(partial(Server, "digest:app", **SECRET)) as (server,), Browser() as browser:
+    with running_servers(partial(AppServer, "digest:app", **SECRET)) as (server,), Browser() as browser:
         yield Stage(browser, server)
 
 
@@ -72,7 +72,7 @@ def test_a_browser_asks_for_the_password_once(stage: Stage) -> None:
     opened = page.open(f"{here}/a%2Fb.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&")
     posted = page.evaluate(f"fetch('{here}/posted', {{method: 'POST', body: 'a=ü'}}).then(answer => answer.text())")
 
-    assert (opened.status, posted, len(page.asked)) == (200, '{"by":"alice","body":"a=ü"}', 1)
+    assert (opened.status, posted, len(page.login_challenges)) == (200, '{"by":"alice","body":"a=ü"}', 1)
     assert said(stage.server) == [GRANTED, GRANTED]
 
 
@@ -89,30 +89,34 @@ def test_twenty_requests_at_once_share_a_nonce(stage: Stage) -> None:
 
     statuses = page.evaluate(fetched(here, AT_ONCE))
 
-    assert (statuses, len(page.asked)) == ([200] * AT_ONCE, 1)
+    assert (statuses, len(page.login_challenges)) == ([200] * AT_ONCE, 1)
     assert said(stage.server) == [GRANTED] * AT_ONCE
 
 
 def test_an_aged_nonce_costs_one_round_trip_and_no_dialog(stage: Stage) -> None:
     """The page that was asked for is there, and what follows has the new nonce."""
     page, here = stage.logged_in()
-    later(stage.server, LIFE + 1)
+    advance_clock(stage.server, LIFE + 1)
 
     response = page.open(f"{here}/aged.txt")
 
-    assert (response.status, page.evaluate(fetched(here, AT_ONCE)), len(page.asked)) == (200, [200] * AT_ONCE, 1)
+    assert (response.status, page.evaluate(fetched(here, AT_ONCE)), len(page.login_challenges)) == (
+        200,
+        [200] * AT_ONCE,
+        1,
+    )
     assert said(stage.server) == [STALE, *[GRANTED] * (AT_ONCE + 1)]
 
 
 def test_a_nonce_that_aged_under_many_requests_opens_no_dialog(stage: Stage) -> None:
     """Those that were sent with it are asked once more, and all of them are answered."""
     page, here = stage.logged_in()
-    later(stage.server, LIFE + 1)
+    advance_clock(stage.server, LIFE + 1)
 
     statuses = page.evaluate(fetched(here, AT_ONCE))
 
     counted = Counter(said(stage.server))
-    assert (statuses, len(page.asked)) == ([200] * AT_ONCE, 1)
+    assert (statuses, len(page.login_challenges)) == ([200] * AT_ONCE, 1)
     assert counted[GRANTED] == AT_ONCE
     # While it changes its nonce it may use a count twice.
     assert counted.keys() - {REPLAYED} == {GRANTED, STALE}
@@ -124,22 +128,22 @@ def test_a_wrong_password_is_asked_for_again(stage: Stage) -> None:
     page = stage.browser.page()
     page.logins += [ALICE.wrong, ALICE]
 
-    response = page.open(f"{stage.server.url}{folder()}/wrong.txt")
+    response = page.open(f"{stage.server.url}{new_folder()}/wrong.txt")
 
-    assert (response.status, len(page.asked)) == (200, 2)
-    assert said(stage.server) == [ASKED, WRONG, GRANTED]
+    assert (response.status, len(page.login_challenges)) == (200, 2)
+    assert said(stage.server) == [CHALLENGED, WRONG, GRANTED]
 
 
 def test_a_redeploy_with_another_secret_opens_no_dialog(stage: Stage) -> None:
     """What the browser holds is of nobody's any more, and the response was right: stale."""
     page = stage.browser.page()
     page.logins.append(ALICE)
-    with running(partial(Server, "digest:app", **SECRET)) as (old,):
-        here = old.url + folder()
+    with running_servers(partial(AppServer, "digest:app", **SECRET)) as (old,):
+        here = old.url + new_folder()
         assert page.open(f"{here}/before.txt").status == 200
-    again = partial(Server, "digest:app", "--port", str(urlsplit(here).port))
-    with running(partial(again, **{DIGEST_SECRET: "another secret that has at least 32 octets"})) as (new,):
+    again = partial(AppServer, "digest:app", "--port", str(urlsplit(here).port))
+    with running_servers(partial(again, **{DIGEST_SECRET: "another secret that has at least 32 octets"})) as (new,):
         response = page.open(f"{here}/after.txt")
 
-        assert (response.status, len(page.asked)) == (200, 1)
+        assert (response.status, len(page.login_challenges)) == (200, 1)
         assert said(new) == [UNKNOWN, GRANTED]

@@ -30,8 +30,17 @@ from tests.integration.digest_clients import (
     urllib_,
     wget,
 )
-from tests.integration.digest_servers import ASKED, GRANTED, LIFE, MALFORMED, STALE, WRONG, Stage, staged
-from tests.integration.strict_digest_client import honouring
+from tests.integration.digest_servers import (
+    CHALLENGED,
+    GRANTED,
+    LIFE,
+    MALFORMED,
+    STALE,
+    WRONG,
+    DigestServers,
+    running_digest_servers,
+)
+from tests.integration.strict_digest_client import strict_client
 
 pytestmark = pytest.mark.peer
 
@@ -100,26 +109,26 @@ TABLE = [
     pytest.param(Row(requests_, beyond_ascii=(MALFORMED,), of_both=("MD5",)), id="requests"),
     pytest.param(Row(aiohttp_), id="aiohttp"),
     # It raises for a name outside ASCII, and for a first line that says SHA-256.
-    pytest.param(Row(urllib_, "MD5", FORGETS, 6, (ASKED, GRANTED), ("", "SHA-256")), id="urllib"),
-    pytest.param(Row(honouring, day=HONOURS), id="honouring"),
+    pytest.param(Row(urllib_, "MD5", FORGETS, 6, (CHALLENGED, GRANTED), ("", "SHA-256")), id="urllib"),
+    pytest.param(Row(strict_client, day=HONOURS), id="honouring"),
 ]
 
 
 @pytest.fixture(name="stage", scope="module")
-def _stage() -> Iterator[Stage]:
-    with staged("SHA-256", "MD5", "SHA-256, MD5") as stage:
+def _stage() -> Iterator[DigestServers]:
+    with running_digest_servers("SHA-256", "MD5", "SHA-256, MD5") as stage:
         yield stage
 
 
 @pytest.mark.parametrize("row", TABLE)
 def test_a_client_takes_the_401s_that_it_takes_by_itself_and_one_for_each_end_of_a_nonce(
-    stage: Stage, row: Row
+    stage: DigestServers, row: Row
 ) -> None:
     """Whatever they were, each request is then answered: with its query as it was, and its body whole."""
-    answers, told = stage.take(row.offered, row.client, ALICE, *DAY)
+    answers, told = stage.run_client(row.offered, row.client, ALICE, *DAY)
 
     requests = [step for step in DAY if step.target.startswith("{}")]
-    said_before = {"a": [ASKED], "s": [STALE], ".": []}
+    said_before = {"a": [CHALLENGED], "s": [STALE], ".": []}
     groups = [(target, list(group)) for target, group in itertools.groupby(told, key=lambda one: one.target)]
     assert [[one.said for one in group] for _, group in groups] == [
         [*said_before[before], GRANTED] for before in row.day.replace(" ", "")
@@ -132,30 +141,32 @@ def test_a_client_takes_the_401s_that_it_takes_by_itself_and_one_for_each_end_of
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
-def test_a_name_outside_ascii_is_in_or_cleanly_refused(stage: Stage, row: Row) -> None:
+def test_a_name_outside_ascii_is_in_or_cleanly_refused(stage: DigestServers, row: Row) -> None:
     """Some programs cannot say one: what comes of that is in the table, and is never worse than a 401."""
-    answers, told = stage.take(row.offered, row.client, JUERGEN, Step("{}/name.txt"))
+    answers, told = stage.run_client(row.offered, row.client, JUERGEN, Step("{}/name.txt"))
 
     said = [one.said for one in told]
-    assert said[0] == ASKED
+    assert said[0] == CHALLENGED
     assert said[1 if len(said) > 1 else 0] in row.beyond_ascii
     assert (answers == [{"by": "jürgen", "body": ""}]) is (said[-1] == GRANTED)
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
-def test_a_wrong_password_is_refused_each_time_and_never_called_stale(stage: Stage, row: Row) -> None:
+def test_a_wrong_password_is_refused_each_time_and_never_called_stale(stage: DigestServers, row: Row) -> None:
     """Else a client would try it again and again without asking anybody. RFC 7616 section 3.3, ``stale``."""
-    _, told = stage.take(row.offered, row.client, ALICE.wrong, Step("{}/wrong.txt"))
+    _, told = stage.run_client(row.offered, row.client, ALICE.wrong, Step("{}/wrong.txt"))
 
     said = [one.said for one in told]
-    assert said[: row.guesses + 1] == [ASKED, *[WRONG] * row.guesses]
+    assert said[: row.guesses + 1] == [CHALLENGED, *[WRONG] * row.guesses]
     assert said[row.guesses + 1 :] in ([], ["429 attempts.exceeded"])
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
-def test_an_app_that_offers_md5_after_sha_256_is_for_those_that_know_nothing_better(stage: Stage, row: Row) -> None:
+def test_an_app_that_offers_md5_after_sha_256_is_for_those_that_know_nothing_better(
+    stage: DigestServers, row: Row
+) -> None:
     """Most take SHA-256; some that could take MD5 all the same; urllib reads the first line alone."""
-    _, told = stage.take("SHA-256, MD5", row.client, ALICE, Step("{}/both.txt"))
+    _, told = stage.run_client("SHA-256, MD5", row.client, ALICE, Step("{}/both.txt"))
 
     assert "".join(told[-1].chosen[:1]) in row.of_both
     assert (told[-1].said == GRANTED) is bool(told[-1].chosen)

@@ -13,9 +13,18 @@ import pytest
 from tests.integration.accounts import ALICE
 from tests.integration.apps.common import DIGEST_PREFIX
 from tests.integration.digest_clients import CURL, Client, Step, aiohttp_, curl, httpx2_, requests_
-from tests.integration.digest_servers import ASKED, GRANTED, LIFE, SECRET, STALE, folder, later, told
-from tests.integration.nginx import NGINX, proxying
-from tests.support.servers.app_server import Server, running
+from tests.integration.digest_servers import (
+    CHALLENGED,
+    GRANTED,
+    LIFE,
+    SECRET,
+    STALE,
+    advance_clock,
+    new_folder,
+    server_records,
+)
+from tests.integration.nginx import NGINX, running_nginx
+from tests.support.servers.app_server import AppServer, running_servers
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(NGINX is None, reason="nginx is not here")]
 
@@ -25,9 +34,9 @@ PLAIN, ENCODED = "a.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&", "a%2Fb.txt?x=%2F"
 
 
 class Stage(NamedTuple):
-    pair: list[Server]
-    prefixed: Server
-    rooted: Server
+    pair: list[AppServer]
+    prefixed: AppServer
+    rooted: AppServer
     #: In front of the pair, and of the two others with /api taken off: as it was sent, and as nginx has it.
     balanced: str
     as_sent: str
@@ -37,12 +46,14 @@ class Stage(NamedTuple):
 
 @pytest.fixture(name="stage", scope="module")
 def _stage() -> Iterator[Stage]:
-    one = partial(Server, "digest:app", **SECRET)
-    with running(one, one, partial(one, **{DIGEST_PREFIX: "/api"}), partial(one, "--root-path", "/api")) as servers:
+    one = partial(AppServer, "digest:app", **SECRET)
+    with running_servers(
+        one, one, partial(one, **{DIGEST_PREFIX: "/api"}), partial(one, "--root-path", "/api")
+    ) as servers:
         first, second, prefixed, rooted = servers
         hosts = [f"127.0.0.1:{server.port}" for server in servers]
         shared = f"upstream pair {{ server {hosts[0]}; server {hosts[1]}; }} {AS_SENT}"
-        with proxying(
+        with running_nginx(
             "location / { proxy_pass http://pair; } location /api/ { proxy_pass http://pair$below_api; }",
             f"location /api/ {{ proxy_pass http://{hosts[2]}$below_api; }}",
             f"location /api/ {{ proxy_pass http://{hosts[2]}/; }}",
@@ -62,16 +73,16 @@ CLIENTS = [
 
 def test_processes_that_share_a_secret_take_the_nonces_of_each_other(stage: Stage) -> None:
     """Each in turn gets a request: one 401 in all, and one more when the nonce is too old for both."""
-    here = folder()
+    here = new_folder()
     with httpx2.Client(auth=httpx2.DigestAuth(*ALICE), trust_env=False, timeout=20) as client:
         for _ in range(2):
             answers = [client.get(f"{stage.balanced}{here}/{number}.txt") for number in range(10)]
             assert [answer.status_code for answer in answers] == [200] * 10
             for server in stage.pair:
-                later(server, LIFE + 1)
+                advance_clock(server, LIFE + 1)
 
-    heard = [[one.said for one in told(server)] for server in stage.pair]
-    assert sorted(heard[0] + heard[1]) == sorted([ASKED, STALE, *[GRANTED] * 20])
+    heard = [[one.said for one in server_records(server)] for server in stage.pair]
+    assert sorted(heard[0] + heard[1]) == sorted([CHALLENGED, STALE, *[GRANTED] * 20])
     assert min(map(len, heard)) == 11
 
 
@@ -79,10 +90,12 @@ def test_processes_that_share_a_secret_take_the_nonces_of_each_other(stage: Stag
 @pytest.mark.parametrize("target", [PLAIN, ENCODED], ids=["plain", "encoded"])
 def test_a_proxy_that_changes_nothing_needs_nothing(stage: Stage, client: Client, target: str) -> None:
     """``proxy_pass`` without a path sends the target on as it came."""
-    answers = client(stage.balanced, ALICE, [Step(f"{folder()}/{target}"), Step(f"{folder()}/posted.txt", "a=b")])
+    answers = client(
+        stage.balanced, ALICE, [Step(f"{new_folder()}/{target}"), Step(f"{new_folder()}/posted.txt", "a=b")]
+    )
 
     for server in stage.pair:
-        told(server)
+        server_records(server)
     assert answers == ['{"by":"alice","body":""}', '{"by":"alice","body":"a=b"}']
 
 
@@ -92,30 +105,30 @@ def test_a_prefix_that_is_stripped_of_the_target_as_sent_is_named_to_the_app(
     stage: Stage, client: Client, target: str
 ) -> None:
     """With ``public_prefix`` the uri is what the client sent, whatever is percent-encoded in it."""
-    answers = client(stage.as_sent, ALICE, [Step(f"/api{folder()}/{target}")])
+    answers = client(stage.as_sent, ALICE, [Step(f"/api{new_folder()}/{target}")])
 
     assert answers == ['{"by":"alice","body":""}']
     # urllib3 writes percent-encoded octets in upper case.
-    assert told(stage.prefixed)[-1].target.lower().endswith(f"/{target}".lower())
+    assert server_records(stage.prefixed)[-1].target.lower().endswith(f"/{target}".lower())
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("url", ["as_nginx_has_it", "to_rooted"])
 def test_what_nginx_decodes_is_another_uri(stage: Stage, client: Client, url: str) -> None:
     """``proxy_pass`` with a path is good for all that nginx writes as it came, and 400 for a slash that was encoded."""
-    steps = [Step(f"/api{folder()}/{target}") for target in (PLAIN, ENCODED)]
+    steps = [Step(f"/api{new_folder()}/{target}") for target in (PLAIN, ENCODED)]
 
     answers = client(getattr(stage, url), ALICE, steps)
 
     assert answers[0] == '{"by":"alice","body":""}'
-    heard = told(stage.rooted if url == "to_rooted" else stage.prefixed)
+    heard = server_records(stage.rooted if url == "to_rooted" else stage.prefixed)
     assert heard[-1].said == "400 uri.mismatch"
     assert "%2F" not in heard[-1].target.partition("?")[0]
 
 
 def test_without_the_prefix_every_uri_is_another(stage: Stage) -> None:
     """The password was right, so that the client is told: 400, and not another 401."""
-    (answer,) = httpx2_(stage.balanced, ALICE, [Step(f"/api{folder()}/a.txt")])
+    (answer,) = httpx2_(stage.balanced, ALICE, [Step(f"/api{new_folder()}/a.txt")])
 
     assert json.loads(answer)["status"] == 400
-    assert {one.said for server in stage.pair for one in told(server)} == {ASKED, "400 uri.mismatch"}
+    assert {one.said for server in stage.pair for one in server_records(server)} == {CHALLENGED, "400 uri.mismatch"}

@@ -24,8 +24,19 @@ from tests.integration.digest_clients import (
     httpx2_together,
     java_together,
 )
-from tests.integration.digest_servers import ASKED, GRANTED, LIFE, REPLAYED, STALE, UNKNOWN, Stage, folder, staged, told
-from tests.support.servers.app_server import Server, running
+from tests.integration.digest_servers import (
+    CHALLENGED,
+    GRANTED,
+    LIFE,
+    REPLAYED,
+    STALE,
+    UNKNOWN,
+    DigestServers,
+    new_folder,
+    running_digest_servers,
+    server_records,
+)
+from tests.support.servers.app_server import AppServer, running_servers
 
 pytestmark = pytest.mark.peer
 
@@ -34,8 +45,8 @@ SEEN = {"by": "alice", "body": ""}
 
 
 @pytest.fixture(name="stage", scope="module")
-def _stage() -> Iterator[Stage]:
-    with staged("SHA-256", "auth, auth-int") as stage:
+def _stage() -> Iterator[DigestServers]:
+    with running_digest_servers("SHA-256", "auth, auth-int") as stage:
         yield stage
 
 
@@ -47,62 +58,70 @@ def _stage() -> Iterator[Stage]:
         pytest.param(java_together, id="java", marks=pytest.mark.skipif(JAVA is None, reason="java is not here")),
     ],
 )
-def test_requests_that_are_sent_at_once_share_a_nonce(stage: Stage, client: Client) -> None:
+def test_requests_that_are_sent_at_once_share_a_nonce(stage: DigestServers, client: Client) -> None:
     """They come in any order, each with a count of its own, and none of them is asked again."""
-    answers, heard = stage.take("SHA-256", client, ALICE, FIRST, *OTHERS)
+    answers, heard = stage.run_client("SHA-256", client, ALICE, FIRST, *OTHERS)
 
     assert answers == [SEEN] * 21
-    assert Counter(one.said for one in heard) == {ASKED: 1, GRANTED: 21}
+    assert Counter(one.said for one in heard) == {CHALLENGED: 1, GRANTED: 21}
 
 
 @pytest.mark.skipif(not DIGEST_FETCH, reason="digest-fetch is not here")
-def test_requests_at_once_that_share_a_count_are_sent_again_with_another(stage: Stage) -> None:
+def test_requests_at_once_that_share_a_count_are_sent_again_with_another(stage: DigestServers) -> None:
     """digest-fetch counts an answer, not a request: all but one are replays, and stale, so that it answers anew."""
-    answers, heard = stage.take("SHA-256", digest_fetch_together, ALICE, FIRST, *OTHERS)
+    answers, heard = stage.run_client("SHA-256", digest_fetch_together, ALICE, FIRST, *OTHERS)
 
     assert answers == [SEEN] * 21
-    assert Counter(one.said for one in heard) == {ASKED: 1, REPLAYED: 19, GRANTED: 21}
+    assert Counter(one.said for one in heard) == {CHALLENGED: 1, REPLAYED: 19, GRANTED: 21}
 
 
 @pytest.mark.skipif(CURL is None, reason="curl is not here")
-def test_curl_keeps_its_nonce_as_long_as_it_follows_redirects(stage: Stage) -> None:
+def test_curl_keeps_its_nonce_as_long_as_it_follows_redirects(stage: DigestServers) -> None:
     """Asked once for each URL that it is given; a nonce that ages on the way costs one round trip more."""
     steps = Step("/moved/0{}/soon.txt"), Step(f"/moved/{LIFE + 1}{{}}/late.txt")
 
-    answers, heard = stage.take("SHA-256", curl_location, ALICE, *steps)
+    answers, heard = stage.run_client("SHA-256", curl_location, ALICE, *steps)
 
     assert answers[-2:] == [SEEN, SEEN]
-    assert [one.said for one in heard] == [ASKED, "307 granted", GRANTED, ASKED, "307 granted", STALE, GRANTED]
+    assert [one.said for one in heard] == [
+        CHALLENGED,
+        "307 granted",
+        GRANTED,
+        CHALLENGED,
+        "307 granted",
+        STALE,
+        GRANTED,
+    ]
 
 
-def test_aiohttp_vouches_for_the_body_where_that_is_offered(stage: Stage) -> None:
+def test_aiohttp_vouches_for_the_body_where_that_is_offered(stage: DigestServers) -> None:
     """It takes auth-int for everything; the app then has the whole body all the same."""
     body = "bestellung=" + "ü" * 20_000
 
-    answers, heard = stage.take("auth, auth-int", aiohttp_, ALICE, FIRST, Step("{}/posted.txt", body))
+    answers, heard = stage.run_client("auth, auth-int", aiohttp_, ALICE, FIRST, Step("{}/posted.txt", body))
 
     assert answers == [SEEN, {"by": "alice", "body": body}]
     assert [(one.said, *one.chosen) for one in heard] == [
-        (ASKED,),
+        (CHALLENGED,),
         (GRANTED, "SHA-256", "auth-int"),
         (GRANTED, "SHA-256", "auth-int"),
     ]
 
 
-def test_a_new_secret_prompts_nobody(stage: Stage) -> None:
+def test_a_new_secret_prompts_nobody(stage: DigestServers) -> None:
     """Who held a nonce of the old one is told that it is stale, and answers the next at once."""
     first = stage.servers["SHA-256"]
     with (
-        running(partial(Server, "digest:app", **{DIGEST_SECRET: "another secret that has at least 32 octets"})) as (
-            new,
-        ),
+        running_servers(
+            partial(AppServer, "digest:app", **{DIGEST_SECRET: "another secret that has at least 32 octets"})
+        ) as (new,),
         httpx2.Client(auth=httpx2.DigestAuth(*ALICE), trust_env=False, timeout=20) as client,
     ):
-        here = folder()
+        here = new_folder()
         assert client.get(f"{first.url}{here}/old").status_code == 200
 
         answers = [client.get(f"{new.url}{here}/{number}") for number in range(3)]
 
         assert [answer.status_code for answer in answers] == [200, 200, 200]
-        assert [one.said for one in told(new)] == [UNKNOWN, GRANTED, GRANTED, GRANTED]
-        assert [one.said for one in told(first)] == [ASKED, GRANTED]
+        assert [one.said for one in server_records(new)] == [UNKNOWN, GRANTED, GRANTED, GRANTED]
+        assert [one.said for one in server_records(first)] == [CHALLENGED, GRANTED]

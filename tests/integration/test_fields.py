@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from tests.support.servers.app_server import Server, authorization, http_request, running, token
+from tests.support.servers.app_server import AppServer, app_token, bearer_field, request_bytes, running_servers
 
 pytestmark = pytest.mark.peer
 
-GOOD = token()
-LINE = authorization(GOOD)
+GOOD = app_token()
+LINE = bearer_field(GOOD)
 SENT = LINE.encode()
 
 
@@ -86,55 +86,55 @@ LINES: dict[str, tuple[bytes, set[int]]] = {
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Server]]:
+def servers() -> Iterator[dict[str, AppServer]]:
     """A server with each parser."""
     kinds = ("h11", "httptools")
-    with running(*(partial(Server, "clients:app", "--http", http) for http in kinds)) as started:
+    with running_servers(*(partial(AppServer, "clients:app", "--http", http) for http in kinds)) as started:
         yield dict(zip(kinds, started, strict=True))
 
 
 @pytest.fixture(params=["h11", "httptools"])
-def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server:
+def server(request: pytest.FixtureRequest, servers: dict[str, AppServer]) -> AppServer:
     """Each server in turn."""
     return servers[request.param]
 
 
 @pytest.mark.rfc("9110-2", "9110-9")
 @pytest.mark.parametrize(("fields", "statuses"), FIELDS.values(), ids=FIELDS)
-def test_a_field_is_answered_as_it_should_be(server: Server, fields: list[str | bytes], statuses: set[int]) -> None:
+def test_a_field_is_answered_as_it_should_be(server: AppServer, fields: list[str | bytes], statuses: set[int]) -> None:
     """Good credentials pass, what is ambiguous or too long is 400, the rest is 401 with its one challenge."""
-    answer = server.ask(http_request("/me", *fields))
+    answer = server.send(request_bytes("/me", *fields))
 
     assert answer.status in statuses
-    assert answer.says("hello alice") == (answer.status == 200)
+    assert answer.contains("hello alice") == (answer.status == 200)
     assert len(answer.lines("www-authenticate")) == (answer.status == 401) or answer.status == 400
 
 
 @pytest.mark.parametrize(("octets", "statuses"), LINES.values(), ids=LINES)
-def test_another_protocol_is_answered_or_closed(server: Server, octets: bytes, statuses: set[int]) -> None:
+def test_another_protocol_is_answered_or_closed(server: AppServer, octets: bytes, statuses: set[int]) -> None:
     """What is no HTTP/1.1 is judged like the rest, or refused by the server."""
-    answer = server.ask(octets)
+    answer = server.send(octets)
 
     assert set(answer.statuses) <= statuses
-    assert answer.says("hello alice") == (200 in statuses)
+    assert answer.contains("hello alice") == (200 in statuses)
 
 
 @pytest.mark.rfc("6750-3")
-def test_an_ambiguous_field_is_told_with_every_challenge(server: Server) -> None:
+def test_an_ambiguous_field_is_told_with_every_challenge(server: AppServer) -> None:
     """RFC 6750 section 3.1: a request that presents credentials twice is ``invalid_request``."""
-    answer = server.ask(http_request("/me", LINE, LINE))
+    answer = server.send(request_bytes("/me", LINE, LINE))
 
     assert answer.lines("www-authenticate") == ['Bearer realm="orders", error="invalid_request"']
     assert answer.lines("content-type") == ["application/problem+json"]
 
 
 @pytest.mark.rfc("9110-11")
-def test_a_head_request_gets_the_challenge_and_no_body(server: Server) -> None:
+def test_a_head_request_gets_the_challenge_and_no_body(server: AppServer) -> None:
     """RFC 9110 section 9.3.2: the fields are those of GET, with nothing behind them."""
-    as_get = server.ask(http_request("/me"))
+    as_get = server.send(request_bytes("/me"))
 
-    answer = server.ask(http_request("/me", method="HEAD"))
+    answer = server.send(request_bytes("/me", method="HEAD"))
 
     for name in ("www-authenticate", "content-type", "content-length", "cache-control"):
         assert answer.lines(name) == as_get.lines(name)
-    assert answer.octets.endswith(b"\r\n\r\n")
+    assert answer.raw.endswith(b"\r\n\r\n")

@@ -22,9 +22,9 @@ from tests.support.servers.oidc_provider import (
     OIDC_PROVIDER,
     SECRET,
     STOCK,
-    Person,
     Provider,
-    providing,
+    User,
+    running_provider,
 )
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oidc-provider is not here")]
@@ -35,7 +35,7 @@ STALE = 'Bearer realm="orders", error="insufficient_user_authentication", '
 
 @pytest.fixture(name="provider", scope="module")
 def _provider() -> Iterator[Provider]:
-    with providing(0) as provider:
+    with running_provider(0) as provider:
         yield provider
 
 
@@ -100,23 +100,23 @@ async def test_its_access_tokens_are_taken(provider: Provider, algorithm: str) -
     """In each algorithm; ten requests cost one look at the metadata, and one at the keys."""
     api, token = Api(provider), provider.token(algorithm)
     paths = ("/.well-known/openid-configuration", "/jwks")
-    before = [provider.asked(path) for path in paths]
+    before = [provider.request_count(path) for path in paths]
 
     answers = [await api.get(token) for _ in range(10)]
 
     who = {"subject": f"batch-{algorithm}", "roles": [f"batch-{algorithm}"], "scopes": ["read"]}
     assert [(answer.status, answer.body) for answer in answers] == [(200, who)] * 10
-    assert [provider.asked(path) - was for path, was in zip(paths, before, strict=True)] == [1, 1]
+    assert [provider.request_count(path) - was for path, was in zip(paths, before, strict=True)] == [1, 1]
 
 
 async def test_an_algorithm_that_the_app_does_not_name_is_refused(provider: Provider) -> None:
     """Whatever the metadata say and whatever keys there are; nothing is fetched for it."""
-    api, before = Api(provider, "ES256"), provider.asked("/jwks")
+    api, before = Api(provider, "ES256"), provider.request_count("/jwks")
 
     answer = await api.get(provider.token("RS256"))
 
     assert (answer.status, answer.reason) == (401, "token.algorithm_refused")
-    assert provider.asked("/jwks") == before
+    assert provider.request_count("/jwks") == before
 
 
 async def test_a_token_for_another_api_is_refused(provider: Provider) -> None:
@@ -141,7 +141,7 @@ async def test_a_token_is_refused_once_it_is_old(provider: Provider) -> None:
 
 async def test_an_id_token_is_no_access_token(provider: Provider) -> None:
     """It bears the issuer's signature too, and says who logged in to a client."""
-    answer = await Api(provider).get(provider.person().tokens()["id_token"])
+    answer = await Api(provider).get(provider.user().tokens()["id_token"])
 
     assert (answer.status, answer.reason) == (401, "token.type_refused")
 
@@ -166,8 +166,8 @@ async def test_keys_that_cannot_be_had_are_an_outage(provider: Provider) -> None
 
 async def test_an_opaque_token_is_taken_by_its_introspection(provider: Provider) -> None:
     """A machine's and a person's, each asked about once."""
-    api, before = Api(provider), provider.asked("/token/introspection")
-    tokens = [provider.token("opaque"), provider.person("opaque").token()]
+    api, before = Api(provider), provider.request_count("/token/introspection")
+    tokens = [provider.token("opaque"), provider.user("opaque").token()]
 
     answers = [await api.get(token) for token in tokens * 3]
 
@@ -175,7 +175,7 @@ async def test_an_opaque_token_is_taken_by_its_introspection(provider: Provider)
         (200, ["batch-opaque"]),
         (200, ["admin", "cashier"]),
     ] * 3
-    assert provider.asked("/token/introspection") - before == 2
+    assert provider.request_count("/token/introspection") - before == 2
 
 
 async def test_a_revocation_is_noticed_when_the_answer_is_old(provider: Provider) -> None:
@@ -227,7 +227,7 @@ async def test_a_secret_of_the_apis_that_is_wrong_is_an_outage(provider: Provide
 # --- step-up ----------------------------------------------------------------------------------------------------------
 
 
-async def _stepped_up(api: Api, person: Person, path: str, **asked: Any) -> tuple[Seen, Seen]:
+async def _stepped_up(api: Api, person: User, path: str, **asked: Any) -> tuple[Seen, Seen]:
     """The answer to a first login, and to one that has what its challenge asks for."""
     first = await api.get(person.token(**asked), path)
     wanted = dict(re.findall(r'(acr_values|max_age)="([^"]*)"', str(first.challenge)))
@@ -237,7 +237,7 @@ async def _stepped_up(api: Api, person: Person, path: str, **asked: Any) -> tupl
 @pytest.mark.parametrize("form", ["ES256", "opaque"])
 async def test_a_login_is_stepped_up_to_the_class_that_the_challenge_names(provider: Provider, form: str) -> None:
     """RFC 9470: 401 with ``acr_values``, the provider's login with a second factor, 200."""
-    api, alice = Api(provider), provider.person(form)
+    api, alice = Api(provider), provider.user(form)
 
     first, second = await _stepped_up(api, alice, "/pay")
 
@@ -249,7 +249,7 @@ async def test_a_login_is_stepped_up_to_the_class_that_the_challenge_names(provi
 @pytest.mark.parametrize("form", ["RS256", "opaque"])
 async def test_a_login_is_renewed_where_the_challenge_asks_for_a_fresh_one(provider: Provider, form: str) -> None:
     """An hour old, it is good for all pages but one; ``max_age`` has the provider ask for the password again."""
-    api, alice = Api(provider), provider.person(form)
+    api, alice = Api(provider), provider.user(form)
 
     first, second = await _stepped_up(api, alice, "/close", ago=3600)
 

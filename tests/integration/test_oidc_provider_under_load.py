@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.integration.apps.common import KEYS_AGE, PROVIDER
-from tests.integration.token_load import InUse, Use
-from tests.support.servers.app_server import PATIENCE, Answer, Server, authorization, http_request, running
-from tests.support.servers.oidc_provider import ALGORITHMS, OIDC_PROVIDER, Provider, providing
+from tests.integration.token_load import TokenLoad, TokenUse
+from tests.support.servers.app_server import TIMEOUT, Answer, AppServer, bearer_field, request_bytes, running_servers
+from tests.support.servers.oidc_provider import ALGORITHMS, OIDC_PROVIDER, Provider, running_provider
 from tests.support.tokens import ec_key, mint
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oidc-provider is not here")]
@@ -29,10 +29,10 @@ SOON = 2.0
 
 
 @contextmanager
-def api(provider: Provider, keys_age: float) -> Iterator[Server]:
+def api(provider: Provider, keys_age: float) -> Iterator[AppServer]:
     """An API that takes this provider's tokens, and takes its keys for fresh for so many seconds."""
     env = {PROVIDER: provider.url, KEYS_AGE: str(keys_age)}
-    with running(lambda: Server("discovered:app", "--no-access-log", **env)) as (server,):
+    with running_servers(lambda: AppServer("discovered:app", "--no-access-log", **env)) as (server,):
         yield server
 
 
@@ -47,14 +47,14 @@ def forged(provider: Provider, kid: str, exp: float) -> str:
     return mint(ec_key("P-256", 9), "ES256", headers={"kid": kid, "typ": "at+jwt"}, **claims)
 
 
-def refused(load: InUse) -> list[Use]:
+def refused(load: TokenLoad) -> list[TokenUse]:
     """What was not answered with the page of whom the token names, or late."""
-    return [use for use in load.uses if use[1:3] != (200, f"batch-{use.of.split()[0]}") or use.seconds > SOON]
+    return [use for use in load.uses if use[1:3] != (200, f"batch-{use.name.split()[0]}") or use.seconds > SOON]
 
 
-def ask(server: Server, token: str) -> Answer:
+def ask(server: AppServer, token: str) -> Answer:
     """The answer to one request with this token."""
-    return server.ask(http_request("/me", authorization(token)))
+    return server.send(request_bytes("/me", bearer_field(token)))
 
 
 def outcome(answer: Answer) -> tuple[int, str | None]:
@@ -65,41 +65,41 @@ def outcome(answer: Answer) -> tuple[int, str | None]:
 
 def until(holds: Callable[[], bool]) -> None:
     """Waits until it does."""
-    late = time.monotonic() + PATIENCE
+    late = time.monotonic() + TIMEOUT
     while not holds():
         assert time.monotonic() < late
         time.sleep(0.05)
 
 
-def keys_health(server: Server) -> dict[str, Any]:
+def keys_health(server: AppServer) -> dict[str, Any]:
     """What the API says of the provider's keys."""
-    body = server.ask(http_request("/health")).octets.partition(b"\r\n\r\n")[2]
+    body = server.send(request_bytes("/health")).raw.partition(b"\r\n\r\n")[2]
     (health,) = json.loads(body)["bearer"]["keys"]
     return dict(health)
 
 
 def test_keys_rotate_and_no_good_token_is_refused() -> None:
     """Neither one that the new keys signed nor one of before; a rotation costs one fetch, whatever comes at once."""
-    with providing(0) as provider, api(provider, 600) as server:
-        load = InUse(server.port, "/me", rate=RATE)
-        load.put(**tokens(provider, "of the first keys"))
+    with running_provider(0) as provider, api(provider, 600) as server:
+        load = TokenLoad(server.port, "/me", rate=RATE)
+        load.add(**tokens(provider, "of the first keys"))
         with load.running():
-            load.more(100)
+            load.wait_for_more(100)
             provider.rotate(1, 0)
-            load.put(**tokens(provider, "of the second keys"))
-            load.more(150)
+            load.add(**tokens(provider, "of the second keys"))
+            load.wait_for_more(150)
             provider.rotate(2, 1, 0)
-            load.put(**tokens(provider, "of the third keys"))
-            load.more(150)
+            load.add(**tokens(provider, "of the third keys"))
+            load.wait_for_more(150)
 
         assert refused(load) == []
         assert [load.answers(name)[:1] for name in load.names] == [[200]] * 12
-        assert (provider.asked(METADATA), provider.asked(KEYS)) == (1, 3)
+        assert (provider.request_count(METADATA), provider.request_count(KEYS)) == (1, 3)
 
 
 def test_a_key_that_is_withdrawn_is_refused_when_the_set_is_old() -> None:
     """Nobody has to ask for another key: within a second and a tick its tokens are 401, and stay so."""
-    with providing(1, 0) as provider:
+    with running_provider(1, 0) as provider:
         good = provider.token()
         provider.rotate(0, 1)
         stolen = provider.token()
@@ -119,23 +119,23 @@ def test_a_key_that_is_withdrawn_is_refused_when_the_set_is_old() -> None:
 def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
     """Each costs nothing once three fetches are spent, and one is regained each second: the new key is in by then."""
     now = time.time()
-    with providing(0) as provider, api(provider, 600) as server:
-        flood, load = (InUse(server.port, "/me", rate=RATE / 2) for _ in range(2))
-        flood.put(**{f"forged {number}": forged(provider, f"nobody's {number}", now + 600) for number in range(400)})
-        load.put(**tokens(provider, "of the first keys"))
+    with running_provider(0) as provider, api(provider, 600) as server:
+        flood, load = (TokenLoad(server.port, "/me", rate=RATE / 2) for _ in range(2))
+        flood.add(**{f"forged {number}": forged(provider, f"nobody's {number}", now + 600) for number in range(400)})
+        load.add(**tokens(provider, "of the first keys"))
         with load.running(), flood.running():
-            flood.more(60)
+            flood.wait_for_more(60)
             provider.rotate(1, 0)
             rotated, new = time.monotonic(), provider.token("ES256")
             answers = [ask(server, new).status]
-            while answers[-1] != 200 and time.monotonic() < rotated + PATIENCE:
+            while answers[-1] != 200 and time.monotonic() < rotated + TIMEOUT:
                 time.sleep(0.02)
                 answers.append(ask(server, new).status)
             seconds = time.monotonic() - rotated
-            load.put(**tokens(provider, "of the second keys"))
-            flood.more(60)
-            load.more(20)
-        fetches, lasted = provider.asked(KEYS), time.monotonic() - flood.began
+            load.add(**tokens(provider, "of the second keys"))
+            flood.wait_for_more(60)
+            load.wait_for_more(20)
+        fetches, lasted = provider.request_count(KEYS), time.monotonic() - flood.began
 
     assert (answers[-1], set(answers) <= {200, 401}) == (200, True)
     assert seconds < COOLDOWN + SOON
@@ -152,34 +152,34 @@ def test_the_provider_goes_and_comes_back_and_no_token_of_a_known_key_is_refused
     No 401 for the good one among these: its sender would throw it away.
     """
     now = time.time()
-    with providing(1) as provider:
+    with running_provider(1) as provider:
         unseen = provider.token()
         provider.rotate(0)
         unknown, expired = (forged(provider, "nobody's", exp) for exp in (now + 600, now - 600))
         with api(provider, 1) as server:
-            load = InUse(server.port, "/me", rate=RATE)
-            load.put(**tokens(provider, "of the first keys"))
+            load = TokenLoad(server.port, "/me", rate=RATE)
+            load.add(**tokens(provider, "of the first keys"))
             with load.running():
-                load.more(50)
+                load.wait_for_more(50)
                 before = outcome(ask(server, unknown))
-                (provider.hang if hangs else provider.stop)()
+                (provider.suspend if hangs else provider.stop)()
                 until(lambda: keys_health(server)["fresh_for"] == 0.0)
-                load.more(100)
+                load.wait_for_more(100)
                 with ThreadPoolExecutor() as together:
                     *meanwhile, hopeless = together.map(partial(ask, server), (unseen, unknown, expired))
                 if hangs:
-                    provider.wake()
+                    provider.resume()
                     provider.rotate(1, 0)
                 else:
                     provider.start(1, 0)
                 back, waiting = time.monotonic(), [outcome(ask(server, unseen))]
-                while waiting[-1][0] != 200 and time.monotonic() < back + PATIENCE:
+                while waiting[-1][0] != 200 and time.monotonic() < back + TIMEOUT:
                     time.sleep(0.1)
                     waiting.append(outcome(ask(server, unseen)))
                 seconds = time.monotonic() - back
-                load.put(**tokens(provider, "of the second keys"))
+                load.add(**tokens(provider, "of the second keys"))
                 after = outcome(ask(server, unknown))
-                load.more(50)
+                load.wait_for_more(50)
 
     assert refused(load) == []
     assert [load.answers(name)[:1] for name in load.names] == [[200]] * 8

@@ -16,8 +16,8 @@ import pytest
 
 from authguard.accounts.watched_file import EVERY
 from tests.integration.apps.common import USERS
-from tests.integration.login_load import Answered, Load, Login
-from tests.support.servers.app_server import Server, running
+from tests.integration.login_load import Login, LoginAnswer, LoginLoad
+from tests.support.servers.app_server import AppServer, running_servers
 
 pytestmark = pytest.mark.peer
 
@@ -42,7 +42,7 @@ class Reading:
     begins: float
     ends: float = float("inf")
 
-    def says(self, answer: Answered) -> bool:
+    def says(self, answer: LoginAnswer) -> bool:
         """Whether it answers so: with the user's own page, or with 401."""
         if answer.login in self.users:
             return (answer.status, answer.text) == (200, answer.login.user)
@@ -54,8 +54,8 @@ class File:
     """The password file, what is done to it, and what may have been read in it."""
 
     path: Path
-    load: Load
-    server: Server
+    load: LoginLoad
+    server: AppServer
     readings: list[Reading] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -64,7 +64,7 @@ class File:
         before = list(self.readings)
         self.readings.append(Reading(users, time.monotonic()))
         change()
-        taken = self.load.shows(*seen)
+        taken = self.load.wait_for_status(*seen)
         for reading in before:
             reading.ends = min(reading.ends, taken)
 
@@ -74,7 +74,7 @@ class File:
         since = len(self.server.lines)
         change()
         self.server.wait_for(f"{self.path}: {problem}", since)
-        self.load.more(STANDS)
+        self.load.wait_for_more(STANDS)
 
     def replace(self, lines: Sequence[str]) -> None:
         """As careful programs write: beside the file, and then over it."""
@@ -91,7 +91,7 @@ class File:
                 file.write(line)
                 file.flush()
                 users |= {login for login in LINES if LINES[login] == line}
-                self.load.more(20)
+                self.load.wait_for_more(20)
                 # On a machine that is too busy for this test two looks may have found the same, and nobody could know.
                 if time.monotonic() - stands_since >= EVERY:
                     self.readings.append(Reading(users.copy(), stands_since))
@@ -101,7 +101,7 @@ class File:
         with self.path.open("a") as file:
             file.write(line)
 
-    def may_say(self, answer: Answered) -> bool:
+    def may_say(self, answer: LoginAnswer) -> bool:
         """Whether a reading that may have held meanwhile answers so."""
         at_the_time = [one for one in self.readings if one.begins <= answer.came and answer.asked <= one.ends]
         return any(reading.says(answer) for reading in at_the_time)
@@ -118,11 +118,11 @@ def test_whatever_becomes_of_the_file_only_who_is_in_the_last_good_one_gets_in(t
     path.write_text("".join(lines_of(EARLY, STAYS)))
     junk = "".join([*lines_of(STRANGER, SMUGGLED), "no such line\n", *lines_of(LATE)])
 
-    with running(lambda: Server("passwords:app", "--no-access-log", **{USERS: str(path)})) as (server,):
-        load = Load(server.port, "/me", ALL, rate=RATE)
+    with running_servers(lambda: AppServer("passwords:app", "--no-access-log", **{USERS: str(path)})) as (server,):
+        load = LoginLoad(server.port, "/me", ALL, rate=RATE)
         file = File(path, load, server, [Reading({EARLY, STAYS}, load.began)])
         with load.running():
-            load.shows(STAYS, 200)
+            load.wait_for_status(STAYS, 200)
             file.write_slowly([LINES[LATE], *OTHERS])
             file.changes(lambda: file.add(LINES[STAYS]), {LATE, STAYS}, (LATE, 200))
             whole = lines_of(STAYS, EARLY, LATE)
@@ -137,7 +137,7 @@ def test_whatever_becomes_of_the_file_only_who_is_in_the_last_good_one_gets_in(t
             server.wait_for("is good again", since)
             file.fails(lambda: path.write_text(junk), "line 3 is not name:hash")
             file.changes(lambda: file.replace(lines_of(STAYS, EARLY)), {STAYS, EARLY}, (EARLY, 200))
-            load.more(STANDS)
+            load.wait_for_more(STANDS)
         seconds = time.monotonic() - load.began
 
     told = [line for line in server.lines if str(path) in line]

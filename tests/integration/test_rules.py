@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.apps.common import FOR_ADMINS, FOR_ALL, FOR_USERS, TREE
 from tests.integration.attack_requests import DISGUISES, FIELDS, GOALS, METHODS, PLAIN, REFUSED, TARGETS, Disguise
-from tests.support.servers.app_server import Answer, Server, authorization, http_request, running, token
+from tests.support.servers.app_server import Answer, AppServer, app_token, bearer_field, request_bytes, running_servers
 
 pytestmark = pytest.mark.peer
 
@@ -35,7 +35,7 @@ FILES = {
 class Served:
     """One server, and how its three apps are asked."""
 
-    def __init__(self, server: Server, root_path: str) -> None:
+    def __init__(self, server: AppServer, root_path: str) -> None:
         self.server = server
         # Without --root-path, two of the apps have one of their own: that is what a proxy in front would leave on.
         self.prefixes = {name: "" if root_path or name == "starlette" else "/api" for name in VARIANTS}
@@ -43,7 +43,7 @@ class Served:
     def ask(
         self, variant: str, target: str | bytes, *fields: str, method: str = "GET", host: str = "app.example"
     ) -> Answer:
-        return self.server.ask(http_request(target, f"X-Variant: {variant}", *fields, method=method, host=host))
+        return self.server.send(request_bytes(target, f"X-Variant: {variant}", *fields, method=method, host=host))
 
     def ask_all(self, target: str | bytes, *fields: str, method: str = "GET") -> dict[str, Answer]:
         """The answers of all three, each asked below its own prefix."""
@@ -62,10 +62,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     starts = [
-        partial(Server, "rules:app", "--http", http, "--root-path", root, "--lifespan", "off", **{TREE: str(folder)})
+        partial(AppServer, "rules:app", "--http", http, "--root-path", root, "--lifespan", "off", **{TREE: str(folder)})
         for http, root in KINDS
     ]
-    with running(*starts) as started:
+    with running_servers(*starts) as started:
         yield {kind: Served(server, kind[1]) for kind, server in zip(KINDS, started, strict=True)}
 
 
@@ -77,7 +77,7 @@ def served(request: pytest.FixtureRequest, servers: dict[tuple[str, str], Served
 
 def tells(answer: Answer) -> set[str]:
     """Whose bodies stand in an answer."""
-    return {text for text in (FOR_ALL, FOR_USERS, FOR_ADMINS) if answer.says(text)}
+    return {text for text in (FOR_ALL, FOR_USERS, FOR_ADMINS) if answer.contains(text)}
 
 
 @pytest.mark.parametrize(("path", "holds"), PLAIN.items(), ids=PLAIN)
@@ -85,8 +85,8 @@ def test_a_plain_path_serves_its_body_to_whom_it_is_for(served: Served, path: st
     """Each client gets by the plain path what is for it, and nothing else."""
     clients: dict[str, list[str]] = {
         "nobody": [],
-        "bob": [authorization(token("bob", "user"))],
-        "alice": [authorization(token("alice", "admin"))],
+        "bob": [bearer_field(app_token("bob", "user"))],
+        "alice": [bearer_field(app_token("alice", "admin"))],
     }
     expected = {
         FOR_ALL: {"nobody": 200, "bob": 200, "alice": 200},
@@ -138,7 +138,7 @@ def test_no_field_makes_a_protected_path_public(served: Served, fields: tuple[st
 @pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES)
 def test_no_disguise_of_a_path_serves_what_the_path_does_not(served: Served, disguise: Disguise) -> None:
     """However a path is written: nobody gets what is for users, and a user does not get what is for admins."""
-    bob = authorization(token("bob", "user"))
+    bob = bearer_field(app_token("bob", "user"))
     told = {}
 
     for path, as_bob in GOALS.items():
@@ -147,7 +147,7 @@ def test_no_disguise_of_a_path_serves_what_the_path_does_not(served: Served, dis
         for variant, prefix in {(name, prefix) for name, own in served.prefixes.items() for prefix in ("", own)}:
             answer = served.ask(variant, prefix + target if target.startswith("/") else target, *fields)
             if tells(answer) & kept or not answer.statuses or max(answer.statuses) >= 500:
-                told[variant, prefix + target] = answer.octets
+                told[variant, prefix + target] = answer.raw
 
     assert told == {}
 
@@ -171,12 +171,12 @@ def test_what_a_mount_reads_anew_is_not_served(served: Served, target: str) -> N
 
 def test_each_request_of_a_connection_is_judged_by_itself(served: Served) -> None:
     """A token, or a public path, serves its own request and not the next one on the connection."""
-    alice = authorization(token("alice", "admin"))
+    alice = bearer_field(app_token("alice", "admin"))
     keep = b"Connection: keep-alive"
-    requests = [http_request("/admin", alice), http_request("/admin"), http_request("/health"), http_request("/me")]
+    requests = [request_bytes("/admin", alice), request_bytes("/admin"), request_bytes("/health"), request_bytes("/me")]
     kept = [octets.replace(b"Connection: close", keep) for octets in requests[:-1]]
 
-    answer = served.server.ask(b"".join([*kept, requests[-1]]))
+    answer = served.server.send(b"".join([*kept, requests[-1]]))
 
     assert answer.statuses == [200, 401, 200, 401]
-    assert answer.octets.count(FOR_ADMINS.encode()) == 1
+    assert answer.raw.count(FOR_ADMINS.encode()) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fastapi.users import password
-from tests.support.servers.app_server import Server, running, token
+from tests.support.servers.app_server import AppServer, app_token, running_servers
 
 pytestmark = pytest.mark.peer
 
@@ -28,8 +28,8 @@ LOCKED = "ignored_auth"
 
 
 @pytest.fixture(name="server", scope="module")
-def _server() -> Iterator[Server]:
-    with running(partial(Server, "shop:app")) as (server,):
+def _server() -> Iterator[AppServer]:
+    with running_servers(partial(AppServer, "shop:app")) as (server,):
         yield server
 
 
@@ -37,16 +37,16 @@ def _server() -> Iterator[Server]:
     ("field", "checks"),
     [
         ("", (*CHECKS, LOCKED)),
-        (f"Bearer {token('alice', 'staff', 'boss')}", (*CHECKS, LOCKED)),
-        (f"Bearer {token('bob', scope='read')}", CHECKS),
-        (f"Bearer {token('alice', exp=0)}", CHECKS),
+        (f"Bearer {app_token('alice', 'staff', 'boss')}", (*CHECKS, LOCKED)),
+        (f"Bearer {app_token('bob', scope='read')}", CHECKS),
+        (f"Bearer {app_token('alice', exp=0)}", CHECKS),
         (password("carol")["authorization"], CHECKS),
         ("Basic bm9ib2R5Og==", CHECKS),
     ],
     ids=["nothing", "a token with roles", "a token without", "an old token", "a password", "a wrong password"],
 )
 def test_nothing_is_answered_that_is_not_documented(
-    server: Server, tmp_path: Path, field: str, checks: tuple[str, ...]
+    server: AppServer, tmp_path: Path, field: str, checks: tuple[str, ...]
 ) -> None:
     """Each operation's statuses, headers, media types and bodies are as told, and none of them is a server error."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--no-color"]

@@ -10,40 +10,40 @@ from typing import NamedTuple
 import pytest
 
 from tests.integration.apps.common import PIECE, PIECES
-from tests.support.servers.app_server import Answer, Server, authorization, http_request, running, token
+from tests.support.servers.app_server import Answer, AppServer, app_token, bearer_field, request_bytes, running_servers
 
 pytestmark = pytest.mark.peer
 
-LINE = authorization(token())
+LINE = bearer_field(app_token())
 
 
 class Servers(NamedTuple):
-    h11: Server
-    httptools: Server
-    bare: Server
+    h11: AppServer
+    httptools: AppServer
+    bare: AppServer
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
     """The guarded app behind each parser, and the bare one."""
-    with running(
-        partial(Server, "streams:app", "--http", "h11"),
-        partial(Server, "streams:app", "--http", "httptools"),
-        partial(Server, "streams:bare", "--http", "httptools"),
+    with running_servers(
+        partial(AppServer, "streams:app", "--http", "h11"),
+        partial(AppServer, "streams:app", "--http", "httptools"),
+        partial(AppServer, "streams:bare", "--http", "httptools"),
     ) as (h11, httptools, bare):
         yield Servers(h11, httptools, bare)
 
 
 @pytest.fixture(params=["h11", "httptools"])
-def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+def server(request: pytest.FixtureRequest, servers: Servers) -> AppServer:
     """Each guarded server in turn."""
-    found: Server = getattr(servers, request.param)
+    found: AppServer = getattr(servers, request.param)
     return found
 
 
 def unchunked(answer: Answer) -> bytes:
     """The body of an answer that came in chunks."""
-    octets, at, body = answer.octets, answer.octets.index(b"\r\n\r\n") + 4, bytearray()
+    octets, at, body = answer.raw, answer.raw.index(b"\r\n\r\n") + 4, bytearray()
     while at < len(octets):
         line_end = octets.index(b"\r\n", at)
         size, start = int(octets[at:line_end], 16), line_end + 2
@@ -52,12 +52,12 @@ def unchunked(answer: Answer) -> bytes:
     return bytes(body)
 
 
-def test_a_big_stream_comes_whole(server: Server) -> None:
+def test_a_big_stream_comes_whole(server: AppServer) -> None:
     """Thirty-two megabytes come through as the app sent them, and the scheme's field stands before them once."""
     sent = hashlib.sha256(b"".join(number.to_bytes(4) + PIECE for number in range(PIECES)))
 
     with server.connect() as connection:
-        connection.sendall(http_request("/big", LINE))
+        connection.sendall(request_bytes("/big", LINE))
         with connection.makefile("rb") as stream:
             answer = Answer(stream.read())
 
@@ -65,38 +65,38 @@ def test_a_big_stream_comes_whole(server: Server) -> None:
     assert hashlib.sha256(unchunked(answer)).digest() == sent.digest()
 
 
-def test_a_stream_is_not_held_back(server: Server) -> None:
+def test_a_stream_is_not_held_back(server: AppServer) -> None:
     """The first piece is with the client before the app has made the last one."""
     with server.connect() as connection:
-        connection.sendall(http_request("/halting/slow", LINE))
+        connection.sendall(request_bytes("/halting/slow", LINE))
         received = b""
         while b"first\r\n" not in received:
             received += connection.recv(65_536)
         assert b"last" not in received
-        assert server.ask(http_request("/release/slow", LINE)).status == 200
+        assert server.send(request_bytes("/release/slow", LINE)).status == 200
         while piece := connection.recv(65_536):
             received += piece
 
     assert unchunked(Answer(received)) == b"firstlast"
 
 
-def test_a_client_that_leaves_ends_its_stream(server: Server) -> None:
+def test_a_client_that_leaves_ends_its_stream(server: AppServer) -> None:
     """The app learns through the guard that its client is gone, and stops."""
     with server.connect() as connection:
-        connection.sendall(http_request("/halting/left", LINE))
+        connection.sendall(request_bytes("/halting/left", LINE))
         assert connection.recv(1)
 
     assert server.wait_for("the stream left ended")
 
 
-def test_a_background_task_runs_after_the_answer(server: Server) -> None:
+def test_a_background_task_runs_after_the_answer(server: AppServer) -> None:
     """The whole answer is with the client while the task has yet to run; it still knows for whom."""
-    answer = server.ask(http_request("/task/later", LINE))
+    answer = server.send(request_bytes("/task/later", LINE))
     before = list(server.lines)
-    server.ask(http_request("/release/later", LINE))
+    server.send(request_bytes("/release/later", LINE))
     told = server.wait_for("the task later")
 
-    assert answer.octets.endswith(b"\r\n\r\nanswered")
+    assert answer.raw.endswith(b"\r\n\r\nanswered")
     assert [line for line in before if "the task later" in line] == []
     assert told == "the task later ran for alice"
 
@@ -105,9 +105,9 @@ def test_a_background_task_runs_after_the_answer(server: Server) -> None:
 @pytest.mark.parametrize(("path", "method"), [("/release/x", "GET"), ("/release/x", "HEAD"), ("/none", "GET")])
 def test_an_answer_is_the_one_of_the_bare_app(servers: Servers, path: str, method: str) -> None:
     """Status, fields and body are those that the app sends without a guard, and the scheme's field is last."""
-    raw = http_request(path, LINE, method=method)
+    raw = request_bytes(path, LINE, method=method)
 
-    guarded, bare = (server.ask(raw).octets.split(b"\r\n") for server in (servers.httptools, servers.bare))
+    guarded, bare = (server.send(raw).raw.split(b"\r\n") for server in (servers.httptools, servers.bare))
 
     undated = [line for line in guarded if not line.startswith(b"date:")]
     assert [line for line in undated if line != b"authentication-info: next=5"] == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.servers.app_server import Server, http_request, running
+from tests.support.servers.app_server import AppServer, request_bytes, running_servers
 
 pytestmark = pytest.mark.peer
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.peer
 @pytest.mark.parametrize("lifespan", ["auto", "on"])
 def test_an_app_with_a_finding_is_not_served(lifespan: str) -> None:
     """The server tells each finding with its mend, no traceback, and exits."""
-    server = Server("strict:unnamed", "--lifespan", lifespan)
+    server = AppServer("strict:unnamed", "--lifespan", lifespan)
 
     status = server.wait()
 
@@ -28,8 +28,8 @@ def test_an_app_with_a_finding_is_not_served(lifespan: str) -> None:
 
 def test_without_a_lifespan_it_is_served_to_nobody() -> None:
     """Every request is an outage, and one ERROR tells the findings."""
-    with running(lambda: Server("strict:unnamed", "--lifespan", "off")) as (server,):
-        answers = [server.ask(http_request(path)).status for path in ("/late/orders", "/orders", "/nothing")]
+    with running_servers(lambda: AppServer("strict:unnamed", "--lifespan", "off")) as (server,):
+        answers = [server.send(request_bytes(path)).status for path in ("/late/orders", "/orders", "/nothing")]
 
     assert answers == [503, 503, 503]
     assert "\n".join(server.lines).count("rule.unmet /orders") == 1
@@ -37,7 +37,7 @@ def test_without_a_lifespan_it_is_served_to_nobody() -> None:
 
 def test_an_app_without_a_finding_is_served_as_ever() -> None:
     """And so is one with findings where nobody is strict."""
-    with running(lambda: Server("strict:fitting"), lambda: Server("strict:lax")) as (fitting, lax):
-        assert fitting.ask(http_request("/orders")).status == 200
-        assert lax.ask(http_request("/late/orders")).status == 401
+    with running_servers(lambda: AppServer("strict:fitting"), lambda: AppServer("strict:lax")) as (fitting, lax):
+        assert fitting.send(request_bytes("/orders")).status == 200
+        assert lax.send(request_bytes("/late/orders")).status == 401
         assert "route.unnamed" not in "\n".join(lax.lines)

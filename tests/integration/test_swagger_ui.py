@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.servers.app_server import Server, running, token
+from tests.support.servers.app_server import AppServer, app_token, running_servers
 from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
@@ -47,7 +47,7 @@ window.execute = async (operation) => {
 
 class Stage(NamedTuple):
     browser: Browser
-    server: Server
+    server: AppServer
 
     def page(self) -> Page:
         """Swagger UI, with what drives it."""
@@ -59,7 +59,7 @@ class Stage(NamedTuple):
 
 @pytest.fixture(name="stage", scope="module")
 def _stage() -> Iterator[Stage]:
-    with running(partial(Server, "shop:app")) as (server,), Browser() as browser:
+    with running_servers(partial(AppServer, "shop:app")) as (server,), Browser() as browser:
         yield Stage(browser, server)
 
 
@@ -77,7 +77,7 @@ def executed(page: Page, operation: str) -> tuple[str, str]:
 
 def bearer(who: str, *roles: str) -> tuple[str, str]:
     """The field for a token; the other scheme's have names."""
-    return "[type=text]:not([name])", token(who, *roles)
+    return "[type=text]:not([name])", app_token(who, *roles)
 
 
 def basic(who: str) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -91,7 +91,7 @@ def test_without_credentials_the_page_shows_the_401(stage: Stage) -> None:
 
     status, text = executed(page, "mine_mine_get")
 
-    assert (status, [one["scheme"] for one in page.asked]) == ("401", ["basic"])
+    assert (status, [one["scheme"] for one in page.login_challenges]) == ("401", ["basic"])
     assert "Not authenticated" in text
     assert 'www-authenticate: Bearer realm="orders"' in text
 

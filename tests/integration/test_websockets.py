@@ -9,52 +9,54 @@ from functools import partial
 import pytest
 from websockets.sync.client import connect
 
-from tests.integration.handshakes import KINDS, shake
-from tests.support.servers.app_server import Server, authorization, http_request, running, token
+from tests.integration.handshakes import SERVER_KINDS, handshake
+from tests.support.servers.app_server import AppServer, app_token, bearer_field, request_bytes, running_servers
 
 pytestmark = pytest.mark.peer
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Server]]:
+def servers() -> Iterator[dict[str, AppServer]]:
     """A server of each kind."""
-    with running(*(partial(Server, "sockets:app", "--ws", ws, "--http", http) for ws, http in KINDS)) as started:
-        yield {ws: server for (ws, _), server in zip(KINDS, started, strict=True)}
+    with running_servers(
+        *(partial(AppServer, "sockets:app", "--ws", ws, "--http", http) for ws, http in SERVER_KINDS)
+    ) as started:
+        yield {ws: server for (ws, _), server in zip(SERVER_KINDS, started, strict=True)}
 
 
-@pytest.fixture(params=[ws for ws, _ in KINDS])
-def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server:
+@pytest.fixture(params=[ws for ws, _ in SERVER_KINDS])
+def server(request: pytest.FixtureRequest, servers: dict[str, AppServer]) -> AppServer:
     """Each server in turn."""
     return servers[request.param]
 
 
-def calls(server: Server) -> dict[str, int]:
+def calls(server: AppServer) -> dict[str, int]:
     """How often each endpoint was reached until now."""
-    body = server.ask(http_request("/calls")).octets.partition(b"\r\n\r\n")[2]
+    body = server.send(request_bytes("/calls")).raw.partition(b"\r\n\r\n")[2]
     counted: dict[str, int] = json.loads(body)
     return counted
 
 
 @pytest.mark.parametrize("target", ["/mine", "/feed", "/admin/feed", "/nowhere"])
-def test_a_handshake_without_credentials_gets_a_401_with_its_challenge(server: Server, target: str) -> None:
+def test_a_handshake_without_credentials_gets_a_401_with_its_challenge(server: AppServer, target: str) -> None:
     """RFC 6455 section 4.2.2: the server may answer a handshake with 401 and WWW-Authenticate. The app is not asked."""
     before = calls(server)
 
-    answer = shake(server, target)
+    answer = handshake(server, target)
 
     assert answer.status == 401
     assert answer.lines("www-authenticate") == ['Bearer realm="orders"']
     assert answer.lines("content-type") == ["application/problem+json"]
     assert answer.lines("cache-control") == ["no-store"]
-    assert answer.says('"code": "unauthenticated"')
+    assert answer.contains('"code": "unauthenticated"')
     assert calls(server) == before
 
 
-def test_a_handshake_with_a_bad_token_learns_that(server: Server) -> None:
+def test_a_handshake_with_a_bad_token_learns_that(server: AppServer) -> None:
     """The challenge says ``invalid_token``, as it does for a plain request."""
     before = calls(server)
 
-    answer = shake(server, "/mine", authorization(token(exp=0)))
+    answer = handshake(server, "/mine", bearer_field(app_token(exp=0)))
 
     assert answer.status == 401
     assert answer.lines("www-authenticate") == [
@@ -63,11 +65,11 @@ def test_a_handshake_with_a_bad_token_learns_that(server: Server) -> None:
     assert calls(server) == before
 
 
-def test_a_handshake_without_the_role_gets_a_403(server: Server) -> None:
+def test_a_handshake_without_the_role_gets_a_403(server: AppServer) -> None:
     """Authenticated and not allowed is 403, and the app is not asked."""
     before = calls(server)
 
-    answer = shake(server, "/admin/feed", authorization(token("bob", "user")))
+    answer = handshake(server, "/admin/feed", bearer_field(app_token("bob", "user")))
 
     assert answer.status == 403
     assert answer.lines("www-authenticate") == ['Bearer realm="orders", error="insufficient_scope"']
@@ -88,43 +90,43 @@ def test_a_handshake_without_the_role_gets_a_403(server: Server) -> None:
         "mine",
     ],
 )
-def test_a_handshake_with_an_ambiguous_path_is_refused(server: Server, target: str) -> None:
+def test_a_handshake_with_an_ambiguous_path_is_refused(server: AppServer, target: str) -> None:
     """A path that can be read in two ways is 400 for a handshake too, whoever asks, and the app is not asked."""
     before = calls(server)
 
-    answer = shake(server, target, authorization(token("alice", "admin")))
+    answer = handshake(server, target, bearer_field(app_token("alice", "admin")))
 
     assert answer.status == 400
     assert calls(server) == before
 
 
 @pytest.mark.parametrize("target", ["/mine?x=/open", "/mine#/open", "/open#/mine", "/mine;x", "/%6dine", "/open/mine"])
-def test_no_disguise_makes_a_handshake_public(server: Server, target: str) -> None:
+def test_no_disguise_makes_a_handshake_public(server: AppServer, target: str) -> None:
     """Two parsers read the target of a handshake; neither reads a protected endpoint as a public one."""
     before = calls(server)
 
-    answer = shake(server, target)
+    answer = handshake(server, target)
 
     assert answer.status == 401
     assert calls(server) == before
 
 
 @pytest.mark.parametrize("method", ["POST", "get", "WEBSOCKET"])
-def test_a_handshake_by_another_method_reaches_nothing(server: Server, method: str) -> None:
+def test_a_handshake_by_another_method_reaches_nothing(server: AppServer, method: str) -> None:
     """RFC 6455 section 4.1: a handshake is a GET. Servers differ in how they say so, and none lets it in."""
     before = calls(server)
 
-    answer = shake(server, "/mine", method=method)
+    answer = handshake(server, "/mine", method=method)
 
     assert answer.status in {400, 401, 405}
     assert calls(server) == before
 
 
 @pytest.mark.parametrize(("path", "roles"), [("/mine", []), ("/feed", []), ("/admin/feed", ["admin"])])
-def test_a_handshake_with_a_good_token_is_accepted(server: Server, path: str, roles: list[str]) -> None:
+def test_a_handshake_with_a_good_token_is_accepted(server: AppServer, path: str, roles: list[str]) -> None:
     """A client that sends its token talks to the endpoint, which knows who it is."""
     before = calls(server)
-    fields = {"Authorization": f"Bearer {token('alice', *roles)}"}
+    fields = {"Authorization": f"Bearer {app_token('alice', *roles)}"}
 
     with connect(f"ws://127.0.0.1:{server.port}{path}", additional_headers=fields, proxy=None) as client:
         greeting = client.recv()
@@ -133,7 +135,7 @@ def test_a_handshake_with_a_good_token_is_accepted(server: Server, path: str, ro
     assert calls(server) == {**before, path: before.get(path, 0) + 1}
 
 
-def test_a_public_handshake_needs_no_credentials(server: Server) -> None:
+def test_a_public_handshake_needs_no_credentials(server: AppServer) -> None:
     """What a rule opens is open to handshakes, and nobody is anybody there."""
     with connect(f"ws://127.0.0.1:{server.port}/open", proxy=None) as client:
         greeting = client.recv()
@@ -141,11 +143,11 @@ def test_a_public_handshake_needs_no_credentials(server: Server) -> None:
     assert greeting == "hello nobody"
 
 
-def test_a_denied_handshake_is_told_once(server: Server) -> None:
+def test_a_denied_handshake_is_told_once(server: AppServer) -> None:
     """One record for a denied handshake, by its method on the wire."""
-    before = server.settled()
+    before = server.settle()
 
-    shake(server, "/mine?x=1", authorization("no.token.here"))
+    handshake(server, "/mine?x=1", bearer_field("no.token.here"))
 
-    (line,) = (line for line in server.told_since(before) if "denied" in line)
+    (line,) = (line for line in server.lines_since(before) if "denied" in line)
     assert line.startswith("denied token.malformed: GET /mine 401 bearer problem=")

@@ -12,13 +12,13 @@ PUBLIC = frozenset({"RS256", "ES256", "EdDSA"})
 HS = frozenset({"HS256", "HS384", "HS512"})
 
 
-def one(material: KeyMaterial, *algorithms: str) -> VerificationKey:
+def bound_key(material: KeyMaterial, *algorithms: str) -> VerificationKey:
     """The only key that the material makes."""
     (key,) = material.bind(frozenset(algorithms))
     return key
 
 
-def problem(material: KeyMaterial, *algorithms: str) -> str:
+def binding_problem(material: KeyMaterial, *algorithms: str) -> str:
     """Why the material makes none."""
     with pytest.raises(ConfigurationError) as caught:
         material.bind(frozenset(algorithms or ["RS256"]))

@@ -12,7 +12,7 @@ import pytest
 from authguard import BackendUnavailable, ConfigurationError, Issuer
 from authguard.keys.remote import Discovery, well_known
 from authguard.testing import ManualClock
-from tests.support.servers.key_server import OAUTH, OPENID, hanging, provider, serving_keys
+from tests.support.servers.key_server import OAUTH_PATH, OPENID_PATH, hang, publish_metadata, running_key_server
 from tests.support.tokens import AUDIENCE, key_set, rsa_key
 
 KEYS = "https://login.example/keys"
@@ -63,13 +63,16 @@ async def problem(source: Discovery) -> str:
 @pytest.mark.parametrize(
     ("issuer", "addresses"),
     [
-        ("https://login.example", ("https://login.example" + OPENID, "https://login.example" + OAUTH)),
-        ("https://login.example/", ("https://login.example" + OPENID, "https://login.example" + OAUTH)),
+        ("https://login.example", ("https://login.example" + OPENID_PATH, "https://login.example" + OAUTH_PATH)),
+        ("https://login.example/", ("https://login.example" + OPENID_PATH, "https://login.example" + OAUTH_PATH)),
         (
             "https://login.example:8443/t",
-            (f"https://login.example:8443/t{OPENID}", f"https://login.example:8443{OAUTH}/t"),
+            (f"https://login.example:8443/t{OPENID_PATH}", f"https://login.example:8443{OAUTH_PATH}/t"),
         ),
-        ("https://login.example/a/b/", (f"https://login.example/a/b{OPENID}", f"https://login.example{OAUTH}/a/b")),
+        (
+            "https://login.example/a/b/",
+            (f"https://login.example/a/b{OPENID_PATH}", f"https://login.example{OAUTH_PATH}/a/b"),
+        ),
     ],
 )
 async def test_both_forms_of_the_address_are_tried(issuer: str, addresses: tuple[str, str]) -> None:
@@ -164,7 +167,7 @@ async def test_an_address_that_keys_must_not_come_from_is_refused(uri: Any) -> N
 async def test_what_either_form_failed_with_is_told() -> None:
     """A catch-all page at one of them hides nothing of the other."""
     idp = Idp()
-    idp.publish("https://login.example" + OAUTH, issuer="https://evil.example/")
+    idp.publish("https://login.example" + OAUTH_PATH, issuer="https://evil.example/")
 
     told = "https://login.example/: its metadata: the fetch raised LookupError; their issuer is another"
     assert await problem(idp.source()) == told
@@ -173,21 +176,21 @@ async def test_what_either_form_failed_with_is_told() -> None:
 async def test_metadata_are_read_once_a_day_and_their_form_is_remembered() -> None:
     """Keys are fetched far more often than that."""
     idp = Idp()
-    idp.publish("https://login.example" + OAUTH)
+    idp.publish("https://login.example" + OAUTH_PATH)
     source = idp.source()
     await source.warm()
     for _ in range(23):
         idp.clock.move(3600)
         await source.warm()
-    assert idp.asked == ["https://login.example" + OPENID, "https://login.example" + OAUTH, *[KEYS] * 24]
+    assert idp.asked == ["https://login.example" + OPENID_PATH, "https://login.example" + OAUTH_PATH, *[KEYS] * 24]
     idp.asked.clear()
 
     idp.clock.move(3600)
-    idp.publish("https://login.example" + OAUTH, jwks_uri="https://login.example/new")
+    idp.publish("https://login.example" + OAUTH_PATH, jwks_uri="https://login.example/new")
     idp.documents["https://login.example/new"] = key_set(b=rsa_key())
     await source.warm()
 
-    assert idp.asked == ["https://login.example" + OAUTH, "https://login.example/new"]
+    assert idp.asked == ["https://login.example" + OAUTH_PATH, "https://login.example/new"]
     assert await kids(source, "b") == ["b"]
 
 
@@ -211,11 +214,11 @@ async def test_keys_are_fetched_from_where_they_were_while_the_metadata_are_gone
     assert await kids(source, "b") == ["b"]
     idp.publish(*well_known(idp.issuer))
     await source.warm()
-    assert idp.asked.count("https://login.example" + OPENID) == 1
+    assert idp.asked.count("https://login.example" + OPENID_PATH) == 1
     idp.clock.move(600)
     await source.warm()
 
-    assert idp.asked.count("https://login.example" + OPENID) == 2
+    assert idp.asked.count("https://login.example" + OPENID_PATH) == 2
     assert [(each.levelno, each.getMessage()) for each in caplog.records] == [
         (logging.WARNING, f"https://login.example/: {told}; its keys are fetched from where they were")
     ]
@@ -239,19 +242,19 @@ async def test_metadata_are_read_at_once_where_the_keys_have_moved() -> None:
 
 async def test_discovery_over_the_wire() -> None:
     """An issuer with a path, whose metadata are those of RFC 8414."""
-    with serving_keys(key_set(a=rsa_key())) as server:
-        issuer = provider(server, "/tenant")
+    with running_key_server(key_set(a=rsa_key())) as server:
+        issuer = publish_metadata(server, "/tenant")
         source = Discovery(issuer, insecure_http=True)
 
         assert await kids(source) == ["a"]
-        assert [path for path, _ in server.requests] == [f"/tenant{OPENID}", f"{OAUTH}/tenant", "/jwks"]
+        assert [path for path, _ in server.requests] == [f"/tenant{OPENID_PATH}", f"{OAUTH_PATH}/tenant", "/jwks"]
 
 
 async def test_all_that_is_fetched_shares_one_time_out() -> None:
     """Metadata that hang leave no second time-out for the keys."""
-    with serving_keys(key_set(a=rsa_key())) as server:
+    with running_key_server(key_set(a=rsa_key())) as server:
         source = Discovery(f"http://127.0.0.1:{server.port}", insecure_http=True, timeout=0.2)
-        server.behaviour = hanging
+        server.behaviour = hang
 
         assert await problem(source) == f"{source.name}: it gave no answer within 0.2 s"
-        assert server.hits <= 1
+        assert server.request_count <= 1

@@ -13,7 +13,7 @@ from authguard import ConfigurationError, RemoteJWKS
 from authguard.http_client import max_age
 from authguard.keys import Fetched, FetchFailed
 from authguard.keys.remote import Discovery
-from tests.support.key_source import problem
+from tests.support.key_source import fetch_problem
 from tests.support.tokens import key_set, rsa_key
 
 GOOD = key_set(a=rsa_key())
@@ -59,7 +59,7 @@ async def test_what_a_client_raises_is_told_without_its_text(
         client=lambda: httpx2.AsyncClient(transport=httpx2.MockTransport(failing)),
     )
 
-    assert await problem(keys) == told
+    assert await fetch_problem(keys) == told
     assert "CANARY" not in caplog.text + repr(keys) + repr(keys.health())
 
 
@@ -100,7 +100,7 @@ async def test_a_function_that_fetches_nonsense_or_raises_is_an_outage(answer: A
             raise answer
         return answer
 
-    assert await problem(RemoteJWKS("https://login.example/jwks", fetch=fetch, limit=1024)) == told
+    assert await fetch_problem(RemoteJWKS("https://login.example/jwks", fetch=fetch, limit=1024)) == told
 
 
 def test_httpx2_is_an_extra_and_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

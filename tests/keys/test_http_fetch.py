@@ -12,9 +12,9 @@ import pytest
 
 from authguard import ConfigurationError, Introspection, RemoteJWKS, http_client
 from authguard.http_client import HttpPost
-from tests.support.schemes.introspection import CLIENT
-from tests.support.servers.key_server import serving_keys
-from tests.support.servers.raw_server import listening
+from tests.support.schemes.introspection import CLIENT_OPTIONS
+from tests.support.servers.key_server import running_key_server
+from tests.support.servers.raw_server import running_raw_server
 from tests.support.tokens import key_set, rsa_key
 
 GOOD = key_set(a=rsa_key())
@@ -40,7 +40,7 @@ async def test_nothing_is_taken_from_the_environment() -> None:
     """Neither a proxy nor whom to trust nor a password: what changes behaviour is passed in."""
     with pytest.raises(FileNotFoundError):
         httpx2.AsyncClient()
-    with serving_keys(GOOD) as server:
+    with running_key_server(GOOD) as server:
         await RemoteJWKS(server.url, insecure_http=True).warm()
 
         assert [path for path, _ in server.requests] == ["/jwks"]
@@ -51,7 +51,7 @@ async def test_nothing_is_taken_from_the_environment() -> None:
 @pytest.mark.usefixtures("elsewhere")
 async def test_nor_for_what_is_posted() -> None:
     """It is the same client."""
-    async with listening(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as server:
+    async with running_raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as server:
         assert await HttpPost()(server.url, {}, b"token=x") == (200, b"{}")
 
     assert b"authorization" not in server.requests[0].lower()
@@ -70,7 +70,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(httpx2, "create_ssl_context", create)
         for _ in range(3):
             RemoteJWKS("https://login.example/jwks")
-            Introspection("https://login.example/introspect", issuer="x", audience="y", **CLIENT)
+            Introspection("https://login.example/introspect", issuer="x", audience="y", **CLIENT_OPTIONS)
         for _ in range(3):
             http_client.plain()()
     http_client._trusted.cache_clear()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authguard import JWK, ConfigurationError, JWKSet, VerificationKey
-from tests.keys.key_material import PUBLIC, RS256, one, problem
-from tests.support.tokens import SECRET, b64url, ec_key, ed_key, public_jwk, rsa_key
+from tests.keys.key_material import PUBLIC, RS256, binding_problem, bound_key
+from tests.support.tokens import HMAC_SECRET, b64url, ec_key, ed_key, public_jwk, rsa_key
 
 
 @pytest.mark.parametrize("write", [dict, json.dumps, lambda jwk: json.dumps(jwk).encode()])
@@ -19,7 +19,7 @@ def test_a_jwk_is_a_mapping_or_json(write: Any) -> None:
     """RFC 7517: whichever form the issuer publishes."""
     jwk = write({**public_jwk(rsa_key()), "kid": "2026", "alg": "RS256", "use": "sig", "key_ops": ["verify"]})
 
-    key = one(JWK(jwk), "RS256", "PS256")
+    key = bound_key(JWK(jwk), "RS256", "PS256")
 
     assert (key.algorithm, key.kid) == ("RS256", "2026")
     assert key.material.public_numbers() == rsa_key().public_key().public_numbers()
@@ -28,16 +28,16 @@ def test_a_jwk_is_a_mapping_or_json(write: Any) -> None:
 @pytest.mark.parametrize(("key", "algorithm"), [(ec_key(), "ES256"), (ed_key(), "EdDSA"), (rsa_key(), "RS256")])
 def test_a_jwk_is_bound_by_its_type(key: Any, algorithm: str) -> None:
     """Without ``alg`` the type and the curve decide."""
-    assert one(JWK(public_jwk(key)), *PUBLIC).algorithm == algorithm
+    assert bound_key(JWK(public_jwk(key)), *PUBLIC).algorithm == algorithm
 
 
 def test_a_jwk_may_hold_a_secret() -> None:
     """Which is held to the same least size."""
-    jwk = {"kty": "oct", "k": b64url(SECRET), "kid": "a"}
+    jwk = {"kty": "oct", "k": b64url(HMAC_SECRET), "kid": "a"}
 
-    assert one(JWK(jwk), "HS512") == VerificationKey("HS512", "a", SECRET)
-    assert problem(JWK({**jwk, "k": b64url(SECRET[:31])}), "HS256").startswith("a secret of 31 octets")
-    assert problem(JWK({**jwk, "alg": "RS256"}), "RS256").startswith("RS256 is not allowed")
+    assert bound_key(JWK(jwk), "HS512") == VerificationKey("HS512", "a", HMAC_SECRET)
+    assert binding_problem(JWK({**jwk, "k": b64url(HMAC_SECRET[:31])}), "HS256").startswith("a secret of 31 octets")
+    assert binding_problem(JWK({**jwk, "alg": "RS256"}), "RS256").startswith("RS256 is not allowed")
 
 
 @pytest.mark.rfc("7517-1")
@@ -76,19 +76,21 @@ def test_a_jwk_may_hold_a_secret() -> None:
 )
 def test_a_jwk_that_cannot_be_used_is_refused(change: dict[str, Any], said: str) -> None:
     """RFC 7517 sections 4.1 to 4.5: type, use, operations, algorithm and id are honoured."""
-    assert problem(JWK({**public_jwk(rsa_key()), **change}), *PUBLIC) == said
+    assert binding_problem(JWK({**public_jwk(rsa_key()), **change}), *PUBLIC) == said
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", '"x"', "5", b"\xff", "{", "[" * 100_000])
 def test_what_is_no_jwk_is_refused(text: str | bytes) -> None:
     """No JSON, or no object."""
-    assert problem(JWK(text)) in {"this JWK is no JSON", "a JWK is a JSON object"}
-    assert problem(JWKSet(text)) in {"this JWK Set is no JSON", "a JWK Set is a JSON object"}
+    assert binding_problem(JWK(text)) in {"this JWK is no JSON", "a JWK is a JSON object"}
+    assert binding_problem(JWKSet(text)) in {"this JWK Set is no JSON", "a JWK Set is a JSON object"}
 
 
 _names = st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "crv", "n", "e", "x", "y", "k", "d"])
 _values: list[Any] = [None, True, 5, 0.5, "", "AQAB", "ä", "A" * 9999, [], ["verify"], {}, {"a": 1}, "P-521", "Ed448"]
-_good = st.sampled_from([rsa_key(), ec_key(), ed_key()]).map(public_jwk) | st.just({"kty": "oct", "k": b64url(SECRET)})
+_good = st.sampled_from([rsa_key(), ec_key(), ed_key()]).map(public_jwk) | st.just(
+    {"kty": "oct", "k": b64url(HMAC_SECRET)}
+)
 _odd = st.dictionaries(_names, st.sampled_from(_values), min_size=1, max_size=2)
 
 
@@ -160,12 +162,12 @@ def test_a_set_without_a_fault_is_told_nothing_of(caplog: pytest.LogCaptureFixtu
 )
 def test_a_set_without_a_usable_key_is_refused(jwks: Any, said: str) -> None:
     """An issuer without keys could verify nothing."""
-    assert problem(JWKSet(jwks)) == said
+    assert binding_problem(JWKSet(jwks)) == said
 
 
 def test_secrets_and_public_keys_of_one_set_do_not_mix() -> None:
     """Only those that fit the allowed algorithms are taken: a public set with a secret in it gains no secret."""
-    jwks = {"keys": [{"kty": "oct", "k": b64url(SECRET)}, public_jwk(rsa_key())]}
+    jwks = {"keys": [{"kty": "oct", "k": b64url(HMAC_SECRET)}, public_jwk(rsa_key())]}
 
     assert [key.algorithm for key in JWKSet(jwks).bind(RS256)] == ["RS256"]
     assert [key.algorithm for key in JWKSet(jwks).bind(frozenset({"HS256"}))] == ["HS256"]

@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from authguard import RemoteJWKS
-from tests.support.key_source import problem
+from tests.support.key_source import fetch_problem
 from tests.support.servers.key_server import (
     Behaviour,
     Flood,
-    dripping,
-    hanging,
-    no_http,
-    serving,
-    serving_keys,
-    truncated,
+    drip,
+    hang,
+    respond_with,
+    running_key_server,
+    speak_ssh,
+    truncate,
 )
 from tests.support.tokens import ec_key, key_set, private_pem, rsa_key
 
@@ -32,7 +32,7 @@ GOOD = key_set(a=rsa_key())
 
 async def test_keys_come_over_http_where_that_is_said_in_words() -> None:
     """One request with an Accept of its own, without a cookie, a credential or a wish for compression."""
-    with serving_keys(GOOD) as server:
+    with running_key_server(GOOD) as server:
         keys = RemoteJWKS(server.url, insecure_http=True)
 
         found = await keys.keys_for(kid="a", algorithm="RS256")
@@ -47,62 +47,62 @@ async def test_keys_come_over_http_where_that_is_said_in_words() -> None:
 
 def test_nothing_is_fetched_while_the_app_is_built() -> None:
     """Nor at the first look at what is at hand."""
-    with serving_keys(GOOD) as server:
+    with running_key_server(GOOD) as server:
         keys = RemoteJWKS(server.url, insecure_http=True)
 
         assert keys.held(kid="a", algorithm="RS256") is None
-        assert server.hits == 0
+        assert server.request_count == 0
 
 
 @pytest.mark.parametrize(
     ("behaviour", "told"),
     [
-        (hanging, "it gave no answer within 0.2 s"),
-        (dripping, "it gave no answer within 0.2 s"),
-        (serving(b"", 500), "it answers with status 500"),
-        (serving(b"", 404), "it answers with status 404"),
-        (serving(b"", 204), "it answers with status 204"),
-        (serving(b"", 302, location="http://10.0.0.1/jwks"), "it redirects, which is not followed"),
-        (serving(b"", 308, location="/elsewhere"), "it redirects, which is not followed"),
-        (serving(b"<!doctype html><title>Sign in</title>"), "what it answers is no JSON object"),
-        (serving(b""), "what it answers is no JSON object"),
-        (serving(b"[]"), "what it answers is no JSON object"),
-        (serving(b"[" * 100_000), "what it answers is no JSON object"),
-        (serving(b'{"error": "nobody here"}'), "what it answers is no JWK Set"),
-        (serving(b'{"keys": {}}'), "what it answers is no JWK Set"),
-        (serving(key_set()), "its key set is empty"),
-        (serving(key_set({"kty": "RSA"})), "no key of its key set can be used"),
-        (serving(key_set(*[{}] * 2001)), "its key set holds more than 2000 keys"),
-        (truncated, "its answer broke off, or is no HTTP"),
-        (no_http, "its answer broke off, or is no HTTP"),
+        (hang, "it gave no answer within 0.2 s"),
+        (drip, "it gave no answer within 0.2 s"),
+        (respond_with(b"", 500), "it answers with status 500"),
+        (respond_with(b"", 404), "it answers with status 404"),
+        (respond_with(b"", 204), "it answers with status 204"),
+        (respond_with(b"", 302, location="http://10.0.0.1/jwks"), "it redirects, which is not followed"),
+        (respond_with(b"", 308, location="/elsewhere"), "it redirects, which is not followed"),
+        (respond_with(b"<!doctype html><title>Sign in</title>"), "what it answers is no JSON object"),
+        (respond_with(b""), "what it answers is no JSON object"),
+        (respond_with(b"[]"), "what it answers is no JSON object"),
+        (respond_with(b"[" * 100_000), "what it answers is no JSON object"),
+        (respond_with(b'{"error": "nobody here"}'), "what it answers is no JWK Set"),
+        (respond_with(b'{"keys": {}}'), "what it answers is no JWK Set"),
+        (respond_with(key_set()), "its key set is empty"),
+        (respond_with(key_set({"kty": "RSA"})), "no key of its key set can be used"),
+        (respond_with(key_set(*[{}] * 2001)), "its key set holds more than 2000 keys"),
+        (truncate, "its answer broke off, or is no HTTP"),
+        (speak_ssh, "its answer broke off, or is no HTTP"),
         (Flood(announced=True), "its answer is longer than 1048576 octets"),
         (Flood(announced=False), "its answer is longer than 1048576 octets"),
-        (serving(GOOD, content_encoding="gzip"), "its answer is compressed, which was not asked for"),
+        (respond_with(GOOD, content_encoding="gzip"), "its answer is compressed, which was not asked for"),
     ],
 )
 async def test_whatever_a_server_does_is_told_by_a_phrase_of_its_own(behaviour: Behaviour, told: str) -> None:
     """One request, no hop more, and nothing of what it wrote in the record."""
-    with serving_keys() as server:
+    with running_key_server() as server:
         server.behaviour = behaviour
-        late = behaviour in {hanging, dripping}
+        late = behaviour in {hang, drip}
         keys = RemoteJWKS(server.url, insecure_http=True, timeout=0.2 if late else 10)
 
-        assert await problem(keys) == told
+        assert await fetch_problem(keys) == told
         # On a machine that does other things too the time may be over before anything was sent.
-        assert server.hits == 1 or (late and server.hits == 0)
+        assert server.request_count == 1 or (late and server.request_count == 0)
 
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_ten_megabytes_are_not_held(announced: bool) -> None:
     """The connection is closed after what is read: memory stays flat, and most of it is never sent."""
     flood = Flood(announced=announced)
-    with serving_keys() as server:
+    with running_key_server() as server:
         keys = RemoteJWKS(server.url, insecure_http=True, limit=64 * 1024)
-        await problem(keys)  # what is imported on the way is no part of it
+        await fetch_problem(keys)  # what is imported on the way is no part of it
         server.behaviour, keys = flood, RemoteJWKS(server.url, insecure_http=True, limit=64 * 1024)
         tracemalloc.start()
         try:
-            assert await problem(keys) == "its answer is longer than 65536 octets"
+            assert await fetch_problem(keys) == "its answer is longer than 65536 octets"
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -114,11 +114,11 @@ async def test_ten_megabytes_are_not_held(announced: bool) -> None:
 
 async def test_a_server_that_is_not_there_is_told_so() -> None:
     """Nobody listens, or the name has no address."""
-    with serving_keys() as server:
+    with running_key_server() as server:
         url = server.url
 
-    assert await problem(RemoteJWKS(url, insecure_http=True)) == "it cannot be reached"
-    assert await problem(RemoteJWKS("https://nobody.invalid/jwks")) == "it cannot be reached"
+    assert await fetch_problem(RemoteJWKS(url, insecure_http=True)) == "it cannot be reached"
+    assert await fetch_problem(RemoteJWKS("https://nobody.invalid/jwks")) == "it cannot be reached"
 
 
 def _certificate(folder: Path) -> ssl.SSLContext:
@@ -144,12 +144,12 @@ def _certificate(folder: Path) -> ssl.SSLContext:
 @pytest.mark.parametrize("certified", [True, False])
 async def test_tls_that_is_at_fault_is_told_so(certified: bool, tmp_path: Path) -> None:
     """A certificate that nobody vouches for, or no TLS at all."""
-    with serving_keys(GOOD) as server:
+    with running_key_server(GOOD) as server:
         if certified:
             context = _certificate(tmp_path)
             server.stop()
             server.tls = lambda plain: context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
             server.start()
 
-        assert await problem(RemoteJWKS(server.url.replace("http:", "https:"))) == "its TLS is at fault"
-        assert server.hits == 0
+        assert await fetch_problem(RemoteJWKS(server.url.replace("http:", "https:"))) == "its TLS is at fault"
+        assert server.request_count == 0

@@ -9,24 +9,24 @@ import pytest
 from authguard import BackendUnavailable, RemoteJWKS
 from authguard.keys import cache
 from authguard.testing import ManualClock
-from tests.support.coroutines import until
-from tests.support.key_source import Source, refused
-from tests.support.servers.key_server import serving_keys
+from tests.support.coroutines import wait_until
+from tests.support.key_source import StubbedSource, fetch_failure
+from tests.support.servers.key_server import running_key_server
 from tests.support.tokens import key_set, rsa_key
 
 
 async def test_keys_are_fetched_again_before_they_expire() -> None:
     """Without a lifespan a request begins it, and does not wait for it."""
-    source = Source("a")
-    await source.ask("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    await source.key_ids("a")
+    source.server.released.clear()
     source.clock.move(480)
 
     assert [source.at_hand("a") for _ in range(5)] == [["a"]] * 5
     source.server.publish("a", "b")
-    source.server.open.set()
-    await until(lambda: source.server.count == 2)
-    await source.landed()
+    source.server.released.set()
+    await wait_until(lambda: source.server.count == 2)
+    await source.wait_for_fetch()
     source.clock.move(479)
 
     assert source.at_hand("a") == ["a"]
@@ -35,33 +35,33 @@ async def test_keys_are_fetched_again_before_they_expire() -> None:
 
 async def test_a_key_that_was_withdrawn_is_refused_when_the_set_expires() -> None:
     """Even where nobody came for a night: the first request waits for the new set."""
-    source = Source("a", "b")
-    await source.ask("a")
+    source = StubbedSource("a", "b")
+    await source.key_ids("a")
     source.server.publish("b")
     source.clock.move(50_000)
 
     assert source.at_hand("a") is None
-    assert await source.ask("a") == []
+    assert await source.key_ids("a") == []
     assert source.at_hand("b") == ["b"]
     assert source.server.count == 3  # one for the set, one for the key that is not in it
 
 
 async def test_known_keys_serve_on_while_the_server_is_down() -> None:
     """For as long as ``stale`` says, and then no more; nobody waits for a server that is known to be down."""
-    source = Source("a", stale_if_error=1000.0)
-    await source.ask("a")
+    source = StubbedSource("a", stale_if_error=1000.0)
+    await source.key_ids("a")
     source.server.answer = OSError()
     source.clock.move(600)
 
-    assert await source.ask("a") == ["a"]
+    assert await source.key_ids("a") == ["a"]
     for _ in range(20):
         source.clock.move(49)
         assert source.at_hand("a") == ["a"]
-        await source.landed()
+        await source.wait_for_fetch()
     source.clock.move(20)
 
     assert source.at_hand("a") is None
-    told, wait = await refused(source, "a")
+    told, wait = await fetch_failure(source, "a")
     assert told == "https://login.example/jwks: the fetch raised OSError"
     assert wait is not None
     assert 1 <= wait <= 30
@@ -70,37 +70,37 @@ async def test_known_keys_serve_on_while_the_server_is_down() -> None:
 async def test_known_keys_serve_on_while_the_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first request after the end waits a moment, those that follow do not."""
     monkeypatch.setattr(cache, "PATIENCE", 0.02)
-    source = Source("a")
-    await source.ask("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    await source.key_ids("a")
+    source.server.released.clear()
     source.clock.move(600)
 
     assert source.at_hand("a") is None
-    assert await source.ask("a") == ["a"]
+    assert await source.key_ids("a") == ["a"]
     assert source.keys._refresh.flight is not None
     source.clock.move(0.03)
     assert source.at_hand("a") == ["a"]
-    source.server.open.set()
-    await source.landed()
+    source.server.released.set()
+    await source.wait_for_fetch()
 
     assert source.server.count == 2
 
 
 async def test_a_server_that_is_back_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
     """One ERROR when it fails, one WARNING when it answers again, however many requests there were."""
-    source = Source("a")
-    await source.ask("a")
+    source = StubbedSource("a")
+    await source.key_ids("a")
     source.server.answer = OSError("CANARY")
     source.clock.move(500)
     for _ in range(10):
         source.at_hand("a")
-        await source.landed()
+        await source.wait_for_fetch()
         source.clock.move(1)
     source.server.publish("a")
     source.clock.move(30)
     source.at_hand("a")
-    await source.landed()
-    await until(lambda: len(caplog.records) == 2)
+    await source.wait_for_fetch()
+    await wait_until(lambda: len(caplog.records) == 2)
 
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (
@@ -114,12 +114,12 @@ async def test_a_server_that_is_back_is_noticed(caplog: pytest.LogCaptureFixture
 
 async def test_after_each_failure_the_next_try_comes_later() -> None:
     """After 1, 2, 4, 8, 16 seconds, then each cooldown; a request in between is told when, and fetches nothing."""
-    source = Source("a")
+    source = StubbedSource("a")
     source.server.answer = OSError()
     waits = []
 
     for count in range(1, 9):
-        (wait,) = {(await refused(source, "a"))[1] for _ in range(5)}
+        (wait,) = {(await fetch_failure(source, "a"))[1] for _ in range(5)}
         assert source.server.count == count
         assert wait is not None
         waits.append(wait)
@@ -127,40 +127,40 @@ async def test_after_each_failure_the_next_try_comes_later() -> None:
 
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
     source.server.publish("a")
-    assert await source.ask("a") == ["a"]
+    assert await source.key_ids("a") == ["a"]
 
 
 async def test_an_unknown_key_is_an_outage_only_while_the_last_fetch_failed() -> None:
     """Nobody knows whether there is such a key; once the server answered, there is none."""
-    source = Source("a")
-    await source.ask("a")
-    assert await source.ask("x") == []
+    source = StubbedSource("a")
+    await source.key_ids("a")
+    assert await source.key_ids("x") == []
 
     source.server.answer = OSError()
-    assert await refused(source, "y") == ("https://login.example/jwks: the fetch raised OSError", 1)
-    assert (await refused(source, "x"))[1] == 1
+    assert await fetch_failure(source, "y") == ("https://login.example/jwks: the fetch raised OSError", 1)
+    assert (await fetch_failure(source, "x"))[1] == 1
     assert source.at_hand("a") == ["a"]
     source.server.publish("a")
     source.clock.move(1)
 
-    assert await source.ask("y") == []
-    assert await source.ask("x") == []
+    assert await source.key_ids("y") == []
+    assert await source.key_ids("x") == []
 
 
 async def test_recovery_costs_nothing_of_the_budget() -> None:
     """After an outage that random kids ran into, three fetches are in hand as before."""
-    source = Source("a")
-    await source.ask("a")
+    source = StubbedSource("a")
+    await source.key_ids("a")
     source.server.answer = OSError()
     for number in range(50):
-        await refused(source, f"random-{number}")
+        await fetch_failure(source, f"random-{number}")
     assert source.server.count == 2
     source.server.publish("a", "new")
     source.clock.move(1)
 
-    assert await source.ask("new") == ["new"]
+    assert await source.key_ids("new") == ["new"]
     for number in range(50):
-        await source.ask(f"more-{number}")
+        await source.key_ids(f"more-{number}")
     assert source.server.count == 3 + 2  # one of three was spent on the fetch that failed
 
 
@@ -170,33 +170,33 @@ async def test_recovery_costs_nothing_of_the_budget() -> None:
 )
 async def test_what_the_server_says_of_its_age_is_bounded(max_age: float | None, seconds: float) -> None:
     """No server has us ask each second, and none has us keep a key for a month."""
-    source = Source("a", max_age=max_age)
-    await source.ask("a")
+    source = StubbedSource("a", max_age=max_age)
+    await source.key_ids("a")
 
     assert source.keys.health()["fresh_for"] == seconds
     source.clock.move(seconds - 0.5)
     assert source.at_hand("a") == ["a"]
-    await source.landed()
+    await source.wait_for_fetch()
 
 
 async def test_a_set_without_a_usable_key_keeps_the_last_good_one() -> None:
     """It is a failure, and what is at hand serves on."""
-    source = Source("a")
-    await source.ask("a")
+    source = StubbedSource("a")
+    await source.key_ids("a")
     source.clock.move(450)
     for answer in (key_set(), key_set({"kty": "oct", "k": "AAAA"}), b"<html>"):
         source.server.answer = answer
         source.clock.move(50)
 
         assert source.at_hand("a") == ["a"]
-        await source.landed()
+        await source.wait_for_fetch()
         assert source.keys.health()["last_error"] is not None
         assert source.at_hand("a") == ["a"]
 
 
 async def test_a_server_that_restarts_is_found_again() -> None:
     """Over the wire: known keys hold while it is away, and its new key is taken when it is back."""
-    with serving_keys(key_set(a=rsa_key())) as server:
+    with running_key_server(key_set(a=rsa_key())) as server:
         clock = ManualClock()
         keys = RemoteJWKS(server.url, insecure_http=True, clock=clock)
         assert len(await keys.keys_for(kid="a", algorithm="RS256")) == 1

@@ -11,16 +11,16 @@ import pytest
 
 from authguard import BackendUnavailable, RemoteJWKS, fork
 from authguard.schemes import Service
-from tests.support.coroutines import at_once, until
-from tests.support.key_source import URL, Source, refused
+from tests.support.coroutines import run_together, wait_until
+from tests.support.key_source import JWKS_URL, StubbedSource, fetch_failure
 
 
 async def test_what_was_fetched_is_at_hand() -> None:
     """For ten minutes where the server does not say, and one fetch serves them all."""
-    source = Source("a", "b")
+    source = StubbedSource("a", "b")
 
     assert source.at_hand("a") is None
-    assert await source.ask("a") == ["a"]
+    assert await source.key_ids("a") == ["a"]
     source.clock.move(479)
 
     assert (source.at_hand("a"), source.at_hand("b"), source.at_hand(None)) == (["a"], ["b"], ["a", "b"])
@@ -31,20 +31,20 @@ async def test_what_was_fetched_is_at_hand() -> None:
 
 async def test_five_hundred_first_requests_are_one_fetch() -> None:
     """Also where the one who began it leaves."""
-    source = Source("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    source.server.released.clear()
     leaving = anyio.CancelScope()
 
     async def first() -> None:
         with leaving:
-            await source.ask("a")
+            await source.key_ids("a")
 
     async def leave() -> None:
         leaving.cancel()
-        await until(lambda: leaving.cancelled_caught)
-        source.server.open.set()
+        await wait_until(lambda: leaving.cancelled_caught)
+        source.server.released.set()
 
-    answers = await at_once([first, *[partial(source.ask, "a")] * 499], leave)
+    answers = await run_together([first, *[partial(source.key_ids, "a")] * 499], leave)
 
     assert answers == [None] + [["a"]] * 499
     assert source.server.count == 1
@@ -52,14 +52,14 @@ async def test_five_hundred_first_requests_are_one_fetch() -> None:
 
 async def test_who_waits_and_leaves_is_forgotten() -> None:
     """Connections that a stranger opens and closes leave nothing behind."""
-    source = Source("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    source.server.released.clear()
     leaving: list[anyio.CancelScope] = []
 
     async def impatient() -> None:
         with anyio.CancelScope() as scope:
             leaving.append(scope)
-            await source.ask("a")
+            await source.key_ids("a")
 
     async def leave() -> None:
         flight = source.keys._refresh.flight
@@ -67,11 +67,11 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
         assert len(flight._waiting) == 100
         for scope in leaving:
             scope.cancel()
-        await until(lambda: not flight._waiting)
-        source.server.open.set()
+        await wait_until(lambda: not flight._waiting)
+        source.server.released.set()
         await flight.wait()
 
-    await at_once([impatient] * 100, leave)
+    await run_together([impatient] * 100, leave)
 
     assert source.at_hand("a") == ["a"]
     assert source.server.count == 1
@@ -80,15 +80,15 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
 @pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])
 def test_loops_in_several_threads_share_one_fetch(backends: list[str]) -> None:
     """Nothing is bound to a loop: each has its own, of either kind, and all are answered."""
-    source, answers = Source("a"), []
-    source.server.open.clear()
+    source, answers = StubbedSource("a"), []
+    source.server.released.clear()
     threads = [
-        threading.Thread(target=lambda backend=backend: answers.append(anyio.run(source.ask, "a", backend=backend)))
+        threading.Thread(target=lambda backend=backend: answers.append(anyio.run(source.key_ids, "a", backend=backend)))
         for backend in backends * 8
     ]
     for thread in threads:
         thread.start()
-    source.server.open.set()
+    source.server.released.set()
     for thread in threads:
         thread.join(30)
 
@@ -99,18 +99,18 @@ def test_loops_in_several_threads_share_one_fetch(backends: list[str]) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_fetch_outlives_the_loop_that_began_it(backend: str) -> None:
     """A ``TestClient`` without ``with`` makes a new loop for each request; the next one finds what the first began."""
-    source = Source("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    source.server.released.clear()
 
     async def impatient() -> None:
         with anyio.move_on_after(0.01):
-            await source.ask("a")
+            await source.key_ids("a")
 
     anyio.run(impatient, backend=backend)
     anyio.run(impatient, backend=backend)
-    source.server.open.set()
+    source.server.released.set()
 
-    assert anyio.run(source.ask, "a", backend=backend) == ["a"]
+    assert anyio.run(source.key_ids, "a", backend=backend) == ["a"]
     assert source.server.count == 1
 
 
@@ -122,7 +122,7 @@ async def test_a_name_server_that_does_not_answer_holds_nobody() -> None:
         await asyncio.get_running_loop().run_in_executor(None, answered.wait, 30)
         return b""
 
-    keys = RemoteJWKS(URL, fetch=fetch, timeout=0.05)
+    keys = RemoteJWKS(JWKS_URL, fetch=fetch, timeout=0.05)
     try:
         with anyio.fail_after(5):
             for _ in range(2):
@@ -134,39 +134,39 @@ async def test_a_name_server_that_does_not_answer_holds_nobody() -> None:
 
 async def test_a_fork_does_not_wait_for_its_parents_thread() -> None:
     """What was under way there never lands here; the next request fetches."""
-    source = Source("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    source.server.released.clear()
     with anyio.move_on_after(0.01):
-        await source.ask("a")
+        await source.key_ids("a")
     fork._renew()
-    source.server.open.set()
+    source.server.released.set()
 
-    assert await source.ask("a") == ["a"]
+    assert await source.key_ids("a") == ["a"]
     assert source.server.count == 2
 
 
 async def test_where_no_thread_can_be_had_it_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told as such, and tried again."""
-    source = Source("a")
+    source = StubbedSource("a")
 
     def exhausted(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", exhausted)
-        assert await refused(source, "a") == ("https://login.example/jwks: the system has no thread left", 1)
+        assert await fetch_failure(source, "a") == ("https://login.example/jwks: the system has no thread left", 1)
     source.clock.move(1)
 
-    assert await source.ask("a") == ["a"]
+    assert await source.key_ids("a") == ["a"]
 
 
 async def test_a_fetch_that_ends_its_thread_is_a_failure_like_another() -> None:
     """Nobody waits for ever."""
-    source = Source("a")
+    source = StubbedSource("a")
     source.server.answer = SystemExit()
 
-    assert await refused(source, "a") == ("https://login.example/jwks: the fetch raised SystemExit", 1)
+    assert await fetch_failure(source, "a") == ("https://login.example/jwks: the fetch raised SystemExit", 1)
     source.clock.move(1)
     source.server.publish("a")
 
-    assert await source.ask("a") == ["a"]
+    assert await source.key_ids("a") == ["a"]

@@ -7,32 +7,32 @@ import pytest
 
 from authguard import BackendUnavailable
 from authguard.keys import cache
-from tests.support.coroutines import until
-from tests.support.key_source import Source
+from tests.support.coroutines import wait_until
+from tests.support.key_source import StubbedSource
 from tests.support.tokens import ec_key, key_set, rsa_key
 
 
 async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """From its start, and whenever it is time, without a request; and no longer than it lasts."""
     monkeypatch.setattr(cache, "TICK", 0.001)
-    source = Source("a")
+    source = StubbedSource("a")
 
     async with source.keys.running(source.clock):
-        await until(lambda: source.at_hand("a") == ["a"])
+        await wait_until(lambda: source.at_hand("a") == ["a"])
         source.clock.move(479)
         await anyio.sleep(0.02)
         assert source.server.count == 1
         source.clock.move(1)
-        await until(lambda: source.server.count == 2)
-        await source.landed()
+        await wait_until(lambda: source.server.count == 2)
+        await source.wait_for_fetch()
         source.server.answer = OSError()
         source.clock.move(480)
-        await until(lambda: source.server.count == 3)
-        await source.landed()
+        await wait_until(lambda: source.server.count == 3)
+        await source.wait_for_fetch()
         source.server.publish("b")
         source.clock.move(1)
-        await until(lambda: source.server.count == 4)
-        await source.landed()
+        await wait_until(lambda: source.server.count == 4)
+        await source.wait_for_fetch()
         assert source.at_hand("b") == ["b"]
     source.clock.move(480)
     await anyio.sleep(0.01)
@@ -42,7 +42,7 @@ async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_keys_are_warmed_when_the_app_says_so() -> None:
     """Whatever is at hand, it fetches; what failed is raised, and what is at hand is kept."""
-    source = Source("a")
+    source = StubbedSource("a")
 
     await source.keys.warm()
     assert source.at_hand("a") == ["a"]
@@ -57,7 +57,7 @@ async def test_keys_are_warmed_when_the_app_says_so() -> None:
 
 async def test_health_tells_ages_and_what_failed_last() -> None:
     """In seconds, by the source's own clock."""
-    source = Source("a", "b")
+    source = StubbedSource("a", "b")
     nothing: dict[str, object] = {
         "source": "https://login.example/jwks",
         "keys": 0,
@@ -74,11 +74,11 @@ async def test_health_tells_ages_and_what_failed_last() -> None:
     assert source.keys.health() == nothing
 
     source.server.answer = key_set({}, a=rsa_key(), b=ec_key())
-    await source.ask("a")
+    await source.key_ids("a")
     source.clock.move(500)
     source.server.answer = OSError()
     source.at_hand("a")
-    await source.landed()
+    await source.wait_for_fetch()
     source.clock.move(0.5)
 
     assert source.keys.health() == {
@@ -97,25 +97,25 @@ async def test_health_tells_ages_and_what_failed_last() -> None:
 
 async def test_health_tells_of_a_fetch_that_hangs() -> None:
     """Before it has failed: since when it is under way."""
-    source = Source("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    source.server.released.clear()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(source.keys.warm)
-        await until(lambda: source.keys.health()["fetches"] == 1)
+        await wait_until(lambda: source.keys.health()["fetches"] == 1)
         assert source.keys.health()["fetching_for"] == 0.0
         source.clock.move(3)
         assert source.keys.health() == {**source.keys.health(), "fetching_for": 3.0, "last_error": None}
-        source.server.open.set()
+        source.server.released.set()
 
     assert source.keys.health() == {**source.keys.health(), "fetching_for": None, "keys": 1}
 
 
 async def test_where_no_keys_are_held_it_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
     """And not that they serve for another 0 s."""
-    source = Source()
+    source = StubbedSource()
     source.server.answer = OSError()
     with pytest.raises(BackendUnavailable):
-        await source.ask("a")
-    await until(lambda: len(caplog.records) == 1)
+        await source.key_ids("a")
+    await wait_until(lambda: len(caplog.records) == 1)
 
     assert caplog.messages == ["https://login.example/jwks: the fetch raised OSError; no keys are held"]

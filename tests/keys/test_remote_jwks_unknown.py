@@ -13,66 +13,66 @@ from authguard.caching import NegativeCache
 from authguard.concurrency.token_bucket import Rate, TokenBucket
 from authguard.keys import cache
 from authguard.keys.source import StaticKeys, VerificationKey
-from tests.support.coroutines import at_once, until
-from tests.support.key_source import Source
-from tests.support.tokens import jwk, key_set, rsa_key
+from tests.support.coroutines import run_together, wait_until
+from tests.support.key_source import StubbedSource
+from tests.support.tokens import key_set, published_jwk, rsa_key
 
 
 async def test_a_key_that_is_not_known_is_fetched() -> None:
     """Rotated: the first token with the new key costs one fetch, and no token waits for a cooldown."""
-    source = Source("old")
-    await source.ask("old")
+    source = StubbedSource("old")
+    await source.key_ids("old")
 
     source.server.publish("old", "new")
 
-    assert await source.ask("new") == ["new"]
+    assert await source.key_ids("new") == ["new"]
     assert (source.at_hand("old"), source.at_hand("new")) == (["old"], ["new"])
     assert source.server.count == 2
 
 
 async def test_a_key_that_is_nowhere_is_looked_for_once_in_a_cooldown() -> None:
     """The same stale token does not eat up the budget that a rotation will need."""
-    source = Source("a")
-    await source.ask("a")
+    source = StubbedSource("a")
+    await source.key_ids("a")
 
     for _ in range(100):
-        assert await source.ask("gone") == []
+        assert await source.key_ids("gone") == []
     assert source.server.count == 2
     source.clock.move(30)
     for _ in range(100):
-        assert await source.ask("gone") == []
+        assert await source.key_ids("gone") == []
 
     assert source.server.count == 3
 
 
 async def test_who_is_known_to_be_nowhere_does_not_wait_for_a_fetch() -> None:
     """While one is under way that others wait for."""
-    source = Source("a")
-    await source.ask("gone")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    await source.key_ids("gone")
+    source.server.released.clear()
 
     async def meanwhile() -> None:
         with anyio.fail_after(1):
-            assert await source.ask("gone") == []
-        source.server.open.set()
+            assert await source.key_ids("gone") == []
+        source.server.released.set()
 
-    assert await at_once([partial(source.ask, "other")], meanwhile) == [[]]
+    assert await run_together([partial(source.key_ids, "other")], meanwhile) == [[]]
 
 
 async def test_who_joins_a_fetch_that_was_due_spends_nothing_of_the_budget() -> None:
     """A refresh is no answer to an unknown key, and costs none of the three that are."""
-    source = Source("a")
-    await source.ask("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    await source.key_ids("a")
+    source.server.released.clear()
     source.clock.move(480)
     assert source.at_hand("a") == ["a"]
 
     async def let_go() -> None:
-        source.server.open.set()
+        source.server.released.set()
 
-    await at_once([partial(source.ask, f"random-{number}") for number in range(20)], let_go)
+    await run_together([partial(source.key_ids, f"random-{number}") for number in range(20)], let_go)
     for number in range(20, 40):
-        await source.ask(f"random-{number}")
+        await source.key_ids(f"random-{number}")
 
     assert source.server.count == 2 + cache.IN_HAND
 
@@ -80,11 +80,11 @@ async def test_who_joins_a_fetch_that_was_due_spends_nothing_of_the_budget() -> 
 @pytest.mark.rfc("limits-6")
 async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
     """1,000 of them: the first fetch and three more; known keys stay at hand throughout, and little is remembered."""
-    source = Source("a")
-    await source.ask("a")
+    source = StubbedSource("a")
+    await source.key_ids("a")
 
     for number in range(1000):
-        assert await source.ask(f"random-{number}") == []
+        assert await source.key_ids(f"random-{number}") == []
         assert source.at_hand("a") == ["a"]
 
     assert source.server.count == 1 + cache.IN_HAND
@@ -93,13 +93,13 @@ async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
 
 async def test_a_flood_all_at_once_costs_no_more() -> None:
     """1,000 on one loop at one time, and the first look-up still to come."""
-    source = Source("a")
-    source.server.open.clear()
+    source = StubbedSource("a")
+    source.server.released.clear()
 
     async def let_go() -> None:
-        source.server.open.set()
+        source.server.released.set()
 
-    answers = await at_once([partial(source.ask, f"random-{number}") for number in range(1000)], let_go)
+    answers = await run_together([partial(source.key_ids, f"random-{number}") for number in range(1000)], let_go)
 
     assert answers == [[]] * 1000
     assert source.server.count <= 1 + cache.IN_HAND
@@ -107,18 +107,18 @@ async def test_a_flood_all_at_once_costs_no_more() -> None:
 
 async def test_a_rotation_under_a_flood_is_seen_within_one_cooldown() -> None:
     """Whoever spends the one fetch that was regained, it brings the new key for all."""
-    source = Source("old")
-    await source.ask("old")
+    source = StubbedSource("old")
+    await source.key_ids("old")
     for number in range(1000):
-        await source.ask(f"random-{number}")
+        await source.key_ids(f"random-{number}")
     assert source.server.count == 4
     source.server.publish("old", "new")
 
-    assert await source.ask("new") == []
+    assert await source.key_ids("new") == []
     source.clock.move(29.9)
-    assert await source.ask("new") == []
+    assert await source.key_ids("new") == []
     source.clock.move(0.1)
-    assert await source.ask("another") == []
+    assert await source.key_ids("another") == []
 
     assert source.at_hand("new") == ["new"]
     assert source.server.count == 5
@@ -126,19 +126,19 @@ async def test_a_rotation_under_a_flood_is_seen_within_one_cooldown() -> None:
 
 async def test_who_joins_a_fetch_that_began_before_he_asked_looks_once_more() -> None:
     """It may have been answered before the key was published."""
-    source = Source("old")
-    await source.ask("old")
-    source.server.open.clear()
+    source = StubbedSource("old")
+    await source.key_ids("old")
+    source.server.released.clear()
 
     async def rotated() -> list[str | None]:
-        await until(lambda: source.server.count == 2)
+        await wait_until(lambda: source.server.count == 2)
         source.server.publish("old", "new")
-        return await source.ask("new")
+        return await source.key_ids("new")
 
     async def let_go() -> None:
-        source.server.open.set()
+        source.server.released.set()
 
-    answers = await at_once([partial(source.ask, "other"), rotated], let_go)
+    answers = await run_together([partial(source.key_ids, "other"), rotated], let_go)
 
     assert answers == [[], ["new"]]
     assert source.server.count == 3
@@ -146,21 +146,21 @@ async def test_who_joins_a_fetch_that_began_before_he_asked_looks_once_more() ->
 
 async def test_a_key_of_another_algorithm_is_another_key() -> None:
     """By its id and its algorithm; what no key is there for is looked up as an unknown one."""
-    source = Source("a")
+    source = StubbedSource("a")
 
-    assert await source.ask("a", "ES256") == []
-    assert await source.ask(None, "ES256") == []
-    assert await source.ask("a", "PS256") == ["a"]
+    assert await source.key_ids("a", "ES256") == []
+    assert await source.key_ids(None, "ES256") == []
+    assert await source.key_ids("a", "PS256") == ["a"]
     assert source.server.count == 2  # the first brought the set
 
 
 async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
     """And a token that names no key is tried with all."""
-    source = Source()
-    source.server.answer = key_set(jwk(None, rsa_key()), b=rsa_key(which=1))
+    source = StubbedSource()
+    source.server.answer = key_set(published_jwk(None, rsa_key()), b=rsa_key(which=1))
 
-    assert await source.ask("a") == [None]
-    assert await source.ask("a") == [None]
+    assert await source.key_ids("a") == [None]
+    assert await source.key_ids("a") == [None]
     assert (source.at_hand("b"), source.at_hand(None)) == (["b"], [None, "b"])
     assert source.server.count == 1
 

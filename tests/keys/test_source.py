@@ -18,9 +18,9 @@ from authguard import (
 )
 from authguard.concurrency.deadline import optional_method
 from authguard.keys.source import ALGORITHMS, KeyMaterial, StaticKeys, as_source, check_algorithms
-from tests.security.peers import setup
-from tests.support.coroutines import settled
-from tests.support.tokens import SECRET, ec_key, ed_key, public_pem, rsa_key
+from tests.security.peers import verifiers_for
+from tests.support.coroutines import run_without_waiting
+from tests.support.tokens import HMAC_SECRET, ec_key, ed_key, public_pem, rsa_key
 
 
 def key(algorithm: str, kid: str | None = None, material: object = None) -> VerificationKey:
@@ -86,11 +86,11 @@ def test_algorithms_of_an_odd_type_are_told_by_name(given: Any) -> None:
 
 def test_a_right_signature_returns_and_a_wrong_one_raises() -> None:
     """No answer of ``verify`` can be ignored by accident."""
-    secret = key("HS256", material=SECRET)
+    secret = key("HS256", material=HMAC_SECRET)
 
-    secret.verify(b"text", hmac.digest(SECRET, b"text", "sha256"))
+    secret.verify(b"text", hmac.digest(HMAC_SECRET, b"text", "sha256"))
     with pytest.raises(InvalidSignature) as caught:
-        secret.verify(b"Text", hmac.digest(SECRET, b"text", "sha256"))
+        secret.verify(b"Text", hmac.digest(HMAC_SECRET, b"text", "sha256"))
 
     assert isinstance(caught.value, AuthGuardError)
     assert isinstance(caught.value, ValueError)
@@ -100,7 +100,7 @@ def test_a_right_signature_returns_and_a_wrong_one_raises() -> None:
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_a_signature_of_any_length_is_right_or_wrong_and_nothing_else(algorithm: str) -> None:
     """No signature makes a key raise anything but ``InvalidSignature``."""
-    material = setup(algorithm).key
+    material = verifiers_for(algorithm).key
     bound = key(algorithm, material=material if isinstance(material, bytes) else material.public_key())
 
     for size in (*range(140), 255, 256, 257, 512, 6000):
@@ -160,7 +160,7 @@ def test_keys_in_memory_are_a_source_that_has_its_answer_at_hand() -> None:
 
     assert isinstance(source, KeySource)
     assert optional_method(source, "held", beside="keys_for") == source.held
-    assert settled(source.keys_for(kid="a", algorithm="RS256")) == source.held(kid="a", algorithm="RS256")
+    assert run_without_waiting(source.keys_for(kid="a", algorithm="RS256")) == source.held(kid="a", algorithm="RS256")
 
 
 # --- the argument `keys` ----------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_materials_become_one_source() -> None:
         ((ed, ec), {"RS256": 0, "ES256": 1, "EdDSA": 1}),
     ):
         source = as_source(given, algorithms)
-        found = {name: len(settled(source.keys_for(kid=None, algorithm=name))) for name in algorithms}
+        found = {name: len(run_without_waiting(source.keys_for(kid=None, algorithm=name))) for name in algorithms}
         assert found == bound
 
 

@@ -20,8 +20,8 @@ from jwt.algorithms import HMACAlgorithm
 
 from authguard import JWK, PEM, ConfigurationError, JWKSet, Secret, VerificationKey
 from authguard.keys.source import KeyMaterial
-from tests.keys.key_material import HS, one, problem
-from tests.support.tokens import SECRET, ec_key, ed_key, private_pem, public_pem, rsa_key
+from tests.keys.key_material import HS, binding_problem, bound_key
+from tests.support.tokens import HMAC_SECRET, ec_key, ed_key, private_pem, public_pem, rsa_key
 
 
 def certificate() -> bytes:
@@ -39,7 +39,7 @@ def test_a_pem_is_text_or_octets() -> None:
     """Both make the same key, which bears the id that it was given."""
     pem = public_pem(rsa_key())
 
-    keys = [one(PEM(pem, "2026"), "RS256"), one(PEM(pem.decode(), kid="2026"), "RS256")]
+    keys = [bound_key(PEM(pem, "2026"), "RS256"), bound_key(PEM(pem.decode(), kid="2026"), "RS256")]
 
     assert [key.material.public_numbers() for key in keys] == [rsa_key().public_key().public_numbers()] * 2
     assert {(key.algorithm, key.kid) for key in keys} == {("RS256", "2026")}
@@ -50,7 +50,7 @@ def test_a_pem_may_be_of_an_older_form_or_a_certificate() -> None:
     old = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
 
     for pem in (old, certificate()):
-        assert one(PEM(pem), "RS256").material.public_numbers() == rsa_key().public_key().public_numbers()
+        assert bound_key(PEM(pem), "RS256").material.public_numbers() == rsa_key().public_key().public_numbers()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_key_is_bound_to_the_algorithm_that_fits_it(key: Any, algorithm: str) 
     """RFC 7518 section 3.4, RFC 8037, RFC 8812: each curve has its own."""
     every = ["RS256", "ES256", "ES384", "ES512", "ES256K", "EdDSA"]
 
-    bound = one(PEM(public_pem(key)), *every)
+    bound = bound_key(PEM(public_pem(key)), *every)
 
     assert (bound.algorithm, bound.kid) == (algorithm, None)
 
@@ -78,10 +78,10 @@ def test_a_key_that_fits_several_is_told_which() -> None:
     """An RSA key could serve six algorithms; it is bound to one."""
     pem = public_pem(rsa_key())
 
-    assert problem(PEM(pem), "RS256", "PS256") == (
+    assert binding_problem(PEM(pem), "RS256", "PS256") == (
         "this key could serve PS256 and RS256; say algorithm= (or alg in the JWK)"
     )
-    assert one(PEM(pem, algorithm="PS256"), "RS256", "PS256").algorithm == "PS256"
+    assert bound_key(PEM(pem, algorithm="PS256"), "RS256", "PS256").algorithm == "PS256"
 
 
 @pytest.mark.rfc("7517-1")
@@ -101,7 +101,7 @@ def test_a_key_that_fits_several_is_told_which() -> None:
 )
 def test_a_key_that_fits_none_is_refused(key: Any, stated: str | None, said: str) -> None:
     """Its curve, its kind or its size is not what the issuer signs with."""
-    assert problem(PEM(public_pem(key), algorithm=stated), "RS256", "ES256").startswith(said)
+    assert binding_problem(PEM(public_pem(key), algorithm=stated), "RS256", "ES256").startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -113,24 +113,24 @@ def test_a_key_that_fits_none_is_refused(key: Any, stated: str | None, said: str
 )
 def test_what_holds_no_key_is_refused(pem: str | bytes) -> None:
     """Octets that hold no public key say so while the app is built."""
-    assert problem(PEM(pem)) == "this PEM holds no public key and no certificate"
+    assert binding_problem(PEM(pem)) == "this PEM holds no public key and no certificate"
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe", "public.pem", "ssh-rsa AAAAB3NzaC1yc2E", '{"kty":"RSA"}'])
 def test_what_is_no_pem_is_told_so(text: str | bytes) -> None:
     """The commonest is the path of one."""
-    assert problem(PEM(text)) == "this is no PEM; PEM(...) takes the text of the file, not its path"
+    assert binding_problem(PEM(text)) == "this is no PEM; PEM(...) takes the text of the file, not its path"
 
 
 @pytest.mark.parametrize("text", [b"", "", " \n"])
 def test_a_pem_that_is_empty_is_told_so(text: str | bytes) -> None:
     """As it comes from a variable that is set to nothing."""
-    assert problem(PEM(text)) == "this PEM is empty"
+    assert binding_problem(PEM(text)) == "this PEM is empty"
 
 
 def test_an_rsa_key_under_an_elliptic_algorithm_is_told_by_its_kind() -> None:
     """And the message names what ``algorithms=`` says."""
-    said = problem(PEM(public_pem(rsa_key())), "ES256")
+    said = binding_problem(PEM(public_pem(rsa_key())), "ES256")
 
     assert said == "this is an RSA key (RS256, PS256, ...); algorithms= names ES256 only"
 
@@ -139,7 +139,7 @@ def test_an_rsa_key_under_an_elliptic_algorithm_is_told_by_its_kind() -> None:
 @pytest.mark.parametrize("address", ["https://login.example/jwks.json", "HTTP://login.example/jwks.json"])
 def test_an_address_is_no_key_set(address: str) -> None:
     """Which is a source of its own, and the error says so."""
-    assert problem(JWKSet(address)) == "this JWK Set is an address; for a key server write RemoteJWKS(...)"
+    assert binding_problem(JWKSet(address)) == "this JWK Set is an address; for a key server write RemoteJWKS(...)"
 
 
 def test_a_private_pem_is_refused_in_every_form() -> None:
@@ -153,7 +153,7 @@ def test_a_private_pem_is_refused_in_every_form() -> None:
     ]
 
     for pem in forms:
-        assert problem(PEM(pem)) == "this PEM holds a private key; verifying takes the public one alone"
+        assert binding_problem(PEM(pem)) == "this PEM holds a private key; verifying takes the public one alone"
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
@@ -161,27 +161,29 @@ def test_a_private_pem_is_refused_in_every_form() -> None:
 
 def test_a_secret_is_text_or_octets() -> None:
     """Text is taken in UTF-8."""
-    text = SECRET.hex()
+    text = HMAC_SECRET.hex()
 
-    assert one(Secret(SECRET, "a"), "HS256") == VerificationKey("HS256", "a", SECRET)
-    assert one(Secret(SECRET), "HS512").material == SECRET
-    assert one(Secret(text), "HS512").material == text.encode()
-    assert one(Secret("ä" * 3 + text), "HS256").material == ("ä" * 3 + text).encode()
+    assert bound_key(Secret(HMAC_SECRET, "a"), "HS256") == VerificationKey("HS256", "a", HMAC_SECRET)
+    assert bound_key(Secret(HMAC_SECRET), "HS512").material == HMAC_SECRET
+    assert bound_key(Secret(text), "HS512").material == text.encode()
+    assert bound_key(Secret("ä" * 3 + text), "HS256").material == ("ä" * 3 + text).encode()
 
 
 def test_a_secret_is_bound_to_one_algorithm() -> None:
     """Where the issuer allows several it says which, and no public-key algorithm is one."""
-    assert one(Secret(SECRET, algorithm="HS384"), *HS).algorithm == "HS384"
-    assert problem(Secret(SECRET), *HS).startswith("this key could serve HS256 and HS384 and HS512; say algorithm=")
-    assert problem(Secret(SECRET), "RS256").startswith(
+    assert bound_key(Secret(HMAC_SECRET, algorithm="HS384"), *HS).algorithm == "HS384"
+    assert binding_problem(Secret(HMAC_SECRET), *HS).startswith(
+        "this key could serve HS256 and HS384 and HS512; say algorithm="
+    )
+    assert binding_problem(Secret(HMAC_SECRET), "RS256").startswith(
         "this is a secret (HS256, HS384, HS512); algorithms= names RS256 only"
     )
-    assert problem(Secret(SECRET, algorithm="RS256"), "RS256").startswith("RS256 is not allowed")
+    assert binding_problem(Secret(HMAC_SECRET, algorithm="RS256"), "RS256").startswith("RS256 is not allowed")
 
 
 def test_a_short_secret_is_told_how_to_make_one() -> None:
     """The message is a mend, and holds nothing of the secret."""
-    said = problem(Secret("short"), "HS384")
+    said = binding_problem(Secret("short"), "HS384")
 
     assert said == (
         "a secret of 5 octets; HS384 takes 48 or more: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
@@ -191,16 +193,16 @@ def test_a_short_secret_is_told_how_to_make_one() -> None:
 @pytest.mark.parametrize("nothing", [None, 5, ["x"], "\ud800" * 40], ids=["None", "a number", "a list", "half a pair"])
 def test_a_key_that_is_no_text_is_told_by_name(nothing: Any) -> None:
     """What the environment did not hold is None, and the app says so while it is built."""
-    problem(PEM(nothing))
-    problem(Secret(nothing), "HS256")
+    binding_problem(PEM(nothing))
+    binding_problem(Secret(nothing), "HS256")
 
 
 def test_an_id_that_is_no_string_is_told_by_name() -> None:
     """It would match no token, in silence."""
     odd: Any = 2026
 
-    problem(PEM(public_pem(rsa_key()), kid=odd))
-    problem(Secret(SECRET, kid=odd), "HS256")
+    binding_problem(PEM(public_pem(rsa_key()), kid=odd))
+    binding_problem(Secret(HMAC_SECRET, kid=odd), "HS256")
 
 
 # --- nothing is shown -------------------------------------------------------------------------------------------------

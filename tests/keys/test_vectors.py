@@ -10,10 +10,10 @@ from joserfc import jwk as joserfc_jwk
 from joserfc import jws as joserfc_jws
 
 from authguard import JWK, InvalidSignature, VerificationKey
-from tests.support.tokens import parted
-from tests.support.vectors import vectors
+from tests.support.tokens import split_signature
+from tests.support.vectors import load_vectors
 
-CASES: list[dict[str, Any]] = vectors("jws.json")["cases"]
+CASES: list[dict[str, Any]] = load_vectors("jws.json")["cases"]
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case["source"])
 
@@ -28,7 +28,7 @@ def key_of(case: dict[str, Any]) -> VerificationKey:
 @every_case
 def test_the_signature_of_an_rfc_is_right(case: dict[str, Any]) -> None:
     """The key verifies the octets that the RFC signed."""
-    signing_input, signature = parted(case["token"].encode())
+    signing_input, signature = split_signature(case["token"].encode())
 
     key_of(case).verify(signing_input, signature)
 
@@ -36,7 +36,7 @@ def test_the_signature_of_an_rfc_is_right(case: dict[str, Any]) -> None:
 @every_case
 def test_no_bit_of_it_may_change(case: dict[str, Any]) -> None:
     """Neither of the signature nor of what it signs."""
-    signing_input, signature = parted(case["token"].encode())
+    signing_input, signature = split_signature(case["token"].encode())
     key = key_of(case)
 
     for octet in range(0, len(signature), 7):

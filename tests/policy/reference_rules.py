@@ -36,7 +36,7 @@ from functools import cache
 from itertools import combinations
 from typing import NamedTuple, TypeAlias
 
-NaiveRule: TypeAlias = tuple[str, Hashable, frozenset[str] | None]
+ReferenceRule: TypeAlias = tuple[str, Hashable, frozenset[str] | None]
 
 
 class Marker(Enum):
@@ -93,7 +93,7 @@ def segments_of(path: str) -> list[str]:
     return segments[:-1] if segments[-1] == "" else segments
 
 
-def unreadable(path: str) -> bool:
+def ambiguous(path: str) -> bool:
     """Whether a path is ambiguous under any rules, its empty segments aside."""
     if not path.startswith("/") or "\\" in path or any(unicodedata.category(one) in ("Cc", "Cs") for one in path):
         return True
@@ -101,9 +101,9 @@ def unreadable(path: str) -> bool:
 
 
 @cache
-def read(text: str) -> Pattern:
+def parse(text: str) -> Pattern:
     """The pattern that a text spells, or a ValueError that says why it spells none."""
-    if unreadable(text) or "" in segments_of(text):
+    if ambiguous(text) or "" in segments_of(text):
         raise ValueError(f"no path can reach {text!r}")
     segments: list[Segment] = []
     names: list[str] = []
@@ -180,15 +180,15 @@ def crossing(one: Pattern, other: Pattern) -> bool:
     return shared_path(one, other) is not None and not inside(one, other) and not inside(other, one)
 
 
-def by_pattern(rules: Sequence[NaiveRule]) -> dict[Pattern, list[NaiveRule]]:
+def by_pattern(rules: Sequence[ReferenceRule]) -> dict[Pattern, list[ReferenceRule]]:
     """The rules of each pattern, in the order in which they were given."""
-    groups: dict[Pattern, list[NaiveRule]] = {}
+    groups: dict[Pattern, list[ReferenceRule]] = {}
     for rule in rules:
-        groups.setdefault(read(rule[0]), []).append(rule)
+        groups.setdefault(parse(rule[0]), []).append(rule)
     return groups
 
 
-def answer(siblings: Sequence[NaiveRule], method: str) -> NaiveRule | None:
+def covering_rule(siblings: Sequence[ReferenceRule], method: str) -> ReferenceRule | None:
     """Which of the rules of one pattern covers a method."""
     judged = "GET" if method == "HEAD" else method
     for rule in siblings:
@@ -199,13 +199,13 @@ def answer(siblings: Sequence[NaiveRule], method: str) -> NaiveRule | None:
     return next((rule for rule in siblings if rule[2] is None), None)
 
 
-def requirement(siblings: Sequence[NaiveRule], method: str) -> Hashable:
+def requirement(siblings: Sequence[ReferenceRule], method: str) -> Hashable:
     """The requirement that the rules of one pattern have for a method."""
-    covering = answer(siblings, method)
+    covering = covering_rule(siblings, method)
     return UNLISTED if covering is None else covering[1]
 
 
-def naive_patterns_problem(rules: Sequence[NaiveRule]) -> str | None:
+def reference_problem(rules: Sequence[ReferenceRule]) -> str | None:
     """Why these rules may not be built, or None."""
     every_method = [""]  # The empty one stands for all methods that no rule names.
     for _, _, methods in rules:
@@ -229,12 +229,12 @@ def naive_patterns_problem(rules: Sequence[NaiveRule]) -> str | None:
     return None
 
 
-def naive_match(rules: Sequence[NaiveRule], default: Hashable, method: str, path: str) -> Hashable:
+def reference_match(rules: Sequence[ReferenceRule], default: Hashable, method: str, path: str) -> Hashable:
     """The requirement that applies to a request, or a marker."""
     if not rules:
         return default
     path = path or "/"
-    if unreadable(path):
+    if ambiguous(path):
         return AMBIGUOUS
     segments, groups = segments_of(path), by_pattern(rules)
     winner = min((pattern for pattern in groups if matches(pattern, segments)), key=specificity, default=None)

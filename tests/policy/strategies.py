@@ -12,9 +12,9 @@ from authguard.model import Requirement
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
 from authguard.policy.rules import AMBIGUOUS, Rule, RuleTable
 from tests.policy import reference_rules as naive
-from tests.policy.reference_rules import NaiveRule
+from tests.policy.reference_rules import ReferenceRule
 
-Case: TypeAlias = tuple[list[NaiveRule], list[str]]  # Rules that can be built, and paths to ask about.
+Case: TypeAlias = tuple[list[ReferenceRule], list[str]]  # Rules that can be built, and paths to ask about.
 
 
 REQUIREMENTS: dict[object, Requirement] = {"public": PUBLIC, "optional": OPTIONAL, "authenticated": AUTHENTICATED}
@@ -33,10 +33,27 @@ DIGITS_32, HEX_32, DASHED = "0" * 32, "A0b" + "c" * 29, "123e4567-e89b-12d3-a456
 PLAIN = ["a", "b", "7", "007", "1.5", DIGITS_32, HEX_32, DASHED, DASHED[:-1], "-1", "1.", "1.5.2", "1e5", "٣", "A"]
 
 
-NASTY = ["", ".", "..", "...", "%2e%2e", "a\\b", "\\", "a\n", "\0", "\x85", "\udc80", "ü", "a;b", "**", "{x}", " a"]
+AMBIGUOUS_SEGMENTS = [
+    "",
+    ".",
+    "..",
+    "...",
+    "%2e%2e",
+    "a\\b",
+    "\\",
+    "a\n",
+    "\0",
+    "\x85",
+    "\udc80",
+    "ü",
+    "a;b",
+    "**",
+    "{x}",
+    " a",
+]
 
 
-SPOILS = ["/", "//", "/.", "/..", "/.a", "\n", "\\", "%2f", "x"]
+INSERTIONS = ["/", "//", "/.", "/..", "/.a", "\n", "\\", "%2f", "x"]
 
 
 SEGMENTS = ["a", "b", "7", DIGITS_32, "{x}", "{y}", "{x:str}", "{n:int}", "{m:int}", "{f:float}", "{u:uuid}"]
@@ -85,51 +102,51 @@ odd_rules = st.lists(st.tuples(odd_patterns, labels, methods | st.sampled_from(O
 routes_drawn = st.lists(st.tuples(patterns(SEGMENTS, ["", "", "/", "/{rest:path}"]), labels, route_methods), max_size=5)
 
 
-below = st.lists(st.sampled_from([*PLAIN[:4], ""]), max_size=3)
+tail_segments = st.lists(st.sampled_from([*PLAIN[:4], ""]), max_size=3)
 
 
 wild_paths = st.one_of(
-    st.lists(st.sampled_from([*PLAIN, *NASTY]), max_size=4).map(lambda parts: "/" + "/".join(parts)),
+    st.lists(st.sampled_from([*PLAIN, *AMBIGUOUS_SEGMENTS]), max_size=4).map(lambda parts: "/" + "/".join(parts)),
     st.sampled_from(["", "//", "a", "*", "a/b", "//a", "http://a/b"]),
     st.text("ab7/.\\\n", max_size=8),
 )
 
 
-def buildable(rules: Sequence[NaiveRule]) -> list[NaiveRule]:
+def valid_subset(rules: Sequence[ReferenceRule]) -> list[ReferenceRule]:
     """The rules without each that would spoil those before it."""
-    kept: list[NaiveRule] = []
+    kept: list[ReferenceRule] = []
     for rule in rules:
-        kept += [] if naive.naive_patterns_problem([*kept, rule]) else [rule]
+        kept += [] if naive.reference_problem([*kept, rule]) else [rule]
     return kept
 
 
 @st.composite
-def paths_near(draw: st.DrawFn, rules: Sequence[NaiveRule]) -> list[str]:
+def paths_near(draw: st.DrawFn, rules: Sequence[ReferenceRule]) -> list[str]:
     """A path that one of these rules matches, or any path, and what is left of it when it is spoilt at a slash."""
     path = ""
     for part in naive.segments_of(draw(st.sampled_from([text for text, _, _ in rules] or ["/"]))):
         if part == "**" or part.endswith(":path}"):
-            path += "".join("/" + segment for segment in draw(below))
+            path += "".join("/" + segment for segment in draw(tail_segments))
         else:
             path += "/" + (draw(st.sampled_from(PLAIN)) if part.startswith("{") else part)
     path = draw(st.sampled_from([path, path, path.upper()]) | wild_paths)
     places = [match.start() for match in re.finditer("/|$", path)]
-    return [path, path + "//", *(path[:at] + spoil + path[at:] for at in places for spoil in SPOILS)]
+    return [path, path + "//", *(path[:at] + spoil + path[at:] for at in places for spoil in INSERTIONS)]
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Cases with the paths round two of their patterns."""
-    rules = buildable(draw(good_rules))
+    rules = valid_subset(draw(good_rules))
     return rules, draw(paths_near(rules)) + draw(paths_near(rules))
 
 
-def built(rules: Sequence[NaiveRule], default: Requirement = AUTHENTICATED) -> RuleTable:
+def rule_table(rules: Sequence[ReferenceRule], default: Requirement = AUTHENTICATED) -> RuleTable:
     """The real table of these rules."""
     return RuleTable([Rule(text, REQUIREMENTS[label], methods=named) for text, label, named in rules], default=default)
 
 
-def found(table: RuleTable, method: str, path: str) -> object:
+def table_answer(table: RuleTable, method: str, path: str) -> object:
     """What the real table answers, in the naive reading's words."""
     match = table.match(method, path)
     return naive.AMBIGUOUS if match is AMBIGUOUS else LABELS[match.requirement]

@@ -10,8 +10,8 @@ from authguard.policy.path_pattern import parse_pattern
 from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, role
 from authguard.policy.rules import AMBIGUOUS, Rule, RuleTable
 from tests.policy import reference_rules as naive
-from tests.policy.reference_rules import NaiveRule
-from tests.policy.strategies import METHODS, SEGMENTS, TAILS, buildable, built, good_rules, paths_near, patterns
+from tests.policy.reference_rules import ReferenceRule
+from tests.policy.strategies import METHODS, SEGMENTS, TAILS, good_rules, paths_near, patterns, rule_table, valid_subset
 
 TABLE = RuleTable(
     [
@@ -76,25 +76,27 @@ def test_a_match_tells_where_its_rule_was_said() -> None:
 
 
 @st.composite
-def routed(draw: st.DrawFn) -> tuple[list[NaiveRule], str, list[str]]:
+def routed(draw: st.DrawFn) -> tuple[list[ReferenceRule], str, list[str]]:
     """Rules, a route, and paths round the route."""
-    rules = buildable(draw(good_rules))
+    rules = valid_subset(draw(good_rules))
     route = draw(patterns(SEGMENTS, TAILS))
-    if naive.naive_patterns_problem([(route, "public", None)]):
+    if naive.reference_problem([(route, "public", None)]):
         route = "/a/{x}"
     return rules, route, draw(paths_near([(route, "", None)])) + draw(paths_near([*rules, (route, "", None)]))
 
 
 @given(routed(), st.sampled_from(METHODS))
-def test_no_path_of_a_route_falls_under_another_rule(case: tuple[list[NaiveRule], str, list[str]], method: str) -> None:
+def test_no_path_of_a_route_falls_under_another_rule(
+    case: tuple[list[ReferenceRule], str, list[str]], method: str
+) -> None:
     """Whatever the table answers for a path of the route is among what was told, or the path is refused."""
     rules, route, paths = case
-    table = built(rules)
+    table = rule_table(rules)
 
     match, narrower = table.governing(method, parse_pattern(route)[0])
 
     for path in paths:
-        if path.startswith("/") and naive.matches(naive.read(route), naive.segments_of(path)):
+        if path.startswith("/") and naive.matches(naive.parse(route), naive.segments_of(path)):
             answer = table.match(method, path)
             assert answer is AMBIGUOUS or answer.rule in [one.rule for one in (match, *narrower)], path
     assert match.rule is not None or match.requirement in {AUTHENTICATED, UNLISTED}

@@ -23,36 +23,36 @@ from authguard.errors import ConfigurationError
 from authguard.policy.requirements import OPTIONAL, UNLISTED
 from authguard.policy.rules import AMBIGUOUS
 from tests.policy import reference_rules as naive
-from tests.policy.reference_rules import NaiveRule
+from tests.policy.reference_rules import ReferenceRule
 from tests.policy.strategies import (
     LABELS,
     METHODS,
     REQUIREMENTS,
     Case,
-    buildable,
-    built,
     cases,
-    found,
     good_rules,
     odd_rules,
     paths_near,
     routes_drawn,
+    rule_table,
+    table_answer,
+    valid_subset,
 )
 
 
 @given(rules=good_rules | odd_rules)
 @example(rules=[("/a/{x}", "one", None), ("/{x}/b", "one", None), ("/{x}/b", "one", frozenset({"GET"}))])
 @settings(max_examples=200, deadline=None)
-def test_the_table_refuses_the_rules_that_the_definitions_refuse(rules: list[NaiveRule]) -> None:
+def test_the_table_refuses_the_rules_that_the_definitions_refuse(rules: list[ReferenceRule]) -> None:
     """What the definitions forbid is refused while building, nothing else is, and a crossing is shown by a path."""
-    problem = naive.naive_patterns_problem(rules)
+    problem = naive.reference_problem(rules)
 
     with nullcontext() if problem is None else pytest.raises(ConfigurationError) as refused:
-        built(rules)
+        rule_table(rules)
 
     if refused is not None and " cross at " in str(problem):
         words = re.findall(r"/[^\s'\"`,:;){*]*(?=[\s'\"`,:;)])", str(refused.value))
-        read = {naive.read(text) for text, _, _ in rules}
+        read = {naive.parse(text) for text, _, _ in rules}
         assert any(sum(naive.matches(one, naive.segments_of(word)) for one in read) > 1 for word in words), words
 
 
@@ -62,11 +62,11 @@ def test_the_table_refuses_the_rules_that_the_definitions_refuse(rules: list[Nai
 def test_the_table_finds_the_requirement_that_the_definitions_give(case: Case, default: str) -> None:
     """On every method and path the table and the naive reading agree."""
     rules, paths = case
-    table = built(rules, REQUIREMENTS[default])
+    table = rule_table(rules, REQUIREMENTS[default])
 
     for method, path in product([*METHODS, "HEAD", "DELETE", "get"], paths):
-        expected = naive.naive_match(rules, default, method, path)
-        assert found(table, method, path) == expected, (method, path)
+        expected = naive.reference_match(rules, default, method, path)
+        assert table_answer(table, method, path) == expected, (method, path)
 
 
 @given(case=cases())
@@ -74,7 +74,7 @@ def test_the_table_finds_the_requirement_that_the_definitions_give(case: Case, d
 def test_the_rule_that_applies_is_read_as_starlette_reads_a_route_with_its_pattern(case: Case) -> None:
     """Starlette's own expression matches the path too, but for a trailing slash, and captures the same parameters."""
     rules, paths = case
-    table = built(rules)
+    table = rule_table(rules)
 
     for method, path in product(("GET", "WEBSOCKET"), paths):
         match = table.match(method, path)
@@ -91,10 +91,10 @@ def test_the_rule_that_applies_is_read_as_starlette_reads_a_route_with_its_patte
 def test_the_order_of_the_rules_changes_nothing(case: Case, data: st.DataObject) -> None:
     """The most specific pattern wins wherever it stands in the table."""
     rules, paths = case
-    table, shuffled = built(rules), built(data.draw(st.permutations(rules)))
+    table, shuffled = rule_table(rules), rule_table(data.draw(st.permutations(rules)))
 
     for path in paths:
-        assert found(shuffled, "GET", path) == found(table, "GET", path), path
+        assert table_answer(shuffled, "GET", path) == table_answer(table, "GET", path), path
 
 
 @given(case=cases())
@@ -103,12 +103,12 @@ def test_the_order_of_the_rules_changes_nothing(case: Case, data: st.DataObject)
 def test_a_reader_who_normalises_the_path_finds_the_same_requirement(case: Case) -> None:
     """Slashes collapsed, dots resolved, backslashes turned, controls dropped: the answer stays, or was a refusal."""
     rules, paths = case
-    table = built(rules)
+    table = rule_table(rules)
 
     for path in paths:
         readable = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", path.replace("\\", "/"))
         normal = posixpath.normpath("/" + readable.lstrip("/"))
-        assert found(table, "GET", path) in (naive.AMBIGUOUS, found(table, "GET", normal)), (path, normal)
+        assert table_answer(table, "GET", path) in (naive.AMBIGUOUS, table_answer(table, "GET", normal)), (path, normal)
 
 
 @dataclass
@@ -140,29 +140,29 @@ def reached(router: Router, method: str, root: str, path: str) -> str | None:
 @given(drawn=routes_drawn, others=good_rules, data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_rule_that_locks_a_route_applies_to_every_path_that_reaches_the_route(
-    drawn: list[NaiveRule], others: list[NaiveRule], data: st.DataObject
+    drawn: list[ReferenceRule], others: list[ReferenceRule], data: st.DataObject
 ) -> None:
     """Where the router reaches a route, its rule applies, or one inside it, or the request is refused."""
-    rules: list[NaiveRule] = []
+    rules: list[ReferenceRule] = []
     routes: dict[str, list[BaseRoute]] = {"": [], "/a": [], "/{z:int}": [], "/b/{z}": []}
     for text, label, named in drawn:
         mount = data.draw(st.sampled_from(["", *routes]))
-        if not naive.naive_patterns_problem([*rules, (mount + text, label, named)]):
+        if not naive.reference_problem([*rules, (mount + text, label, named)]):
             rules.append((mount + text, label, named))
             socket, endpoint = named == frozenset({"WEBSOCKET"}), Endpoint(mount + text)
             routes[mount].append(WebSocketRoute(text, endpoint) if socket else Route(text, endpoint, methods=named))
     mounts = [Mount(mount, routes=inner) for mount, inner in routes.items() if mount]
     router = Router(data.draw(st.permutations([*routes[""], *mounts])))
     paths = [path for path in data.draw(paths_near(rules)) if path[:1] in ("", "/")]
-    rules = buildable([*rules, *others])
-    table, groups = built(rules, OPTIONAL), naive.by_pattern(rules)
+    rules = valid_subset([*rules, *others])
+    table, groups = rule_table(rules, OPTIONAL), naive.by_pattern(rules)
 
     for method, root, path in product(("GET", "HEAD", "POST", "WEBSOCKET"), ("", "/v1", "/a", "/a/"), paths):
         locked = reached(router, method, root, root + path)
         match = table.match(method, get_route_path({"path": root + path, "root_path": root}))
         if locked is not None and match is not AMBIGUOUS and match.requirement is not UNLISTED:
             assert match.rule is not None, (path, locked)
-            applied, own = naive.read(match.rule.pattern), naive.read(locked)
+            applied, own = naive.parse(match.rule.pattern), naive.parse(locked)
             same = LABELS[match.requirement] == naive.requirement(groups[own], method)
             assert same or (applied != own and naive.inside(applied, own)), (path, locked)
 

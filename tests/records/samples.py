@@ -7,7 +7,7 @@ from authguard.model import Principal
 ALICE = Principal("alice", roles={"editor"}, scheme="bearer")
 
 
-NASTY = {
+CONTROL_TEXTS = {
     "newline": "a\nWARNING granted: GET / bearer root",
     "carriage return": "a\rb",
     "escape": "a\x1b[2Jb",

@@ -19,10 +19,10 @@ from authguard.reasons import TOKEN_EXPIRED, Reason
 from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Aggregate, AggregateKey, Aggregator
 from authguard.records.record import Record, record_of
 from authguard.testing import ManualClock
-from tests.records.samples import ALICE, FORGERIES, NASTY
-from tests.support.asgi import Endpoint, drive, fields, http, websocket
+from tests.records.samples import ALICE, CONTROL_TEXTS, FORGERIES
+from tests.support.asgi import RecordingApp, header_list, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
-from tests.support.schemes.badge import WRONG, Badge
+from tests.support.schemes.badge import BADGE_WRONG, Badge
 
 KIND = AggregateKey("badge.wrong", "192.0.2.7", "/admin")
 
@@ -226,8 +226,8 @@ class Site:
         self.monotonic, self.clock = ManualClock(1000), ManualClock(NOW)
         table = {
             "alice": Accepted(ALICE),
-            "wrong": Rejected(WRONG),
-            "mallory": Rejected(WRONG, "mallory"),
+            "wrong": Rejected(BADGE_WRONG),
+            "mallory": Rejected(BADGE_WRONG, "mallory"),
             "expired": Rejected(TOKEN_EXPIRED, "alice", authenticated=True),
             "down": BackendUnavailable("lost"),
             "often": Rejected(Reason("badge.often", 429)),
@@ -241,14 +241,14 @@ class Site:
             **options,
         }
         self.guard = Guard(self.badge, clock=self.clock, monotonic=self.monotonic, **given)
-        self.app = AuthGuardMiddleware(Endpoint(), guard=self.guard)
+        self.app = AuthGuardMiddleware(RecordingApp(), guard=self.guard)
 
     async def ask(
         self, field: str | None = "Badge wrong", times: int = 1, path: str = "/", client: str = "192.0.2.7"
     ) -> None:
         """So many requests."""
         for _ in range(times):
-            await drive(self.app, http(path, headers=fields(field), client=(client, 1)))
+            await run_app(self.app, http_scope(path, headers=header_list(field), client=(client, 1)))
 
     def passes(self, seconds: float) -> None:
         """Time goes on."""
@@ -287,7 +287,7 @@ async def test_a_fold_is_a_line_for_a_person_and_facts_for_a_program(caplog: pyt
     """At the level of what it folds; its template is a constant of the reason."""
     site = Site()
     for number in range(31):
-        site.badge.table = {"x": Rejected(WRONG, f"user{number}")}
+        site.badge.table = {"x": Rejected(BADGE_WRONG, f"user{number}")}
         await site.ask("Badge x", path="/boss/me")
     site.passes(2.5)
     caplog.clear()
@@ -318,7 +318,7 @@ async def test_what_is_not_known_is_not_in_the_line(caplog: pytest.LogCaptureFix
     site = Site()
 
     for _ in range(32):
-        await drive(site.app, http(headers=fields("Badge wrong"), client=None))
+        await run_app(site.app, http_scope(headers=header_list("Badge wrong"), client=None))
 
     line = caplog.messages[-1]
     assert line.startswith("folded badge.wrong: count=32 first=")
@@ -448,7 +448,7 @@ async def test_a_handshake_is_folded_as_a_request(caplog: pytest.LogCaptureFixtu
     site = Site()
 
     for _ in range(40):
-        await drive(site.app, websocket(headers=fields("Badge wrong")))
+        await run_app(site.app, websocket_scope(headers=header_list("Badge wrong")))
 
     assert heads(caplog) == ["denied badge.wrong"] * 20 + ["folded badge.wrong"]
 
@@ -484,14 +484,14 @@ async def test_one_client_is_what_one_customer_gets(
 KEYS = ["count", "first", "last", "client", "subjects", "samples"]
 
 
-@pytest.mark.parametrize("text", [*NASTY.values(), *FORGERIES, "x" * 10_000, "a]", "a, b"], ids=ascii)
+@pytest.mark.parametrize("text", [*CONTROL_TEXTS.values(), *FORGERIES, "x" * 10_000, "a]", "a, b"], ids=ascii)
 async def test_what_the_client_chose_is_escaped_in_a_fold(caplog: pytest.LogCaptureFixture, text: str) -> None:
     """Name and address: one word each, printable, clipped, and nothing that reads as what we wrote."""
     site = Site()
-    site.badge.table = {"x": Rejected(WRONG, text)}
+    site.badge.table = {"x": Rejected(BADGE_WRONG, text)}
 
     for _ in range(32):
-        await drive(site.app, http(headers=fields("Badge x"), client=(text, 1)))
+        await run_app(site.app, http_scope(headers=header_list("Badge x"), client=(text, 1)))
 
     line = caplog.messages[-1]
     assert line.isprintable()
@@ -509,7 +509,7 @@ CANARY = "c4n4ry-Zq7"
 async def test_a_fold_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     """Of a request it has only what its scheme called the subject: no field, no fact, no path."""
     site = Site()
-    site.badge.table = {CANARY: Rejected(WRONG, "alice", {"password": CANARY})}
+    site.badge.table = {CANARY: Rejected(BADGE_WRONG, "alice", {"password": CANARY})}
     caplog.set_level(logging.ERROR)  # what is told in full is the scheme's own matter
     await site.ask(f"Badge {CANARY}", 31, f"/{CANARY}")
     caplog.set_level(logging.WARNING)

@@ -33,16 +33,16 @@ from authguard.reasons import (
 from authguard.records import record as module
 from authguard.records.record import CLIP, Record, escaped, exception_facts, level_of, record_of
 from authguard.records.recorder import Recorder
-from tests.records.samples import ALICE, FORGERIES, NASTY
-from tests.support.asgi import Endpoint, Exchange, drive, fields, http, made
-from tests.support.schemes.badge import WRONG, Badge
+from tests.records.samples import ALICE, CONTROL_TEXTS, FORGERIES
+from tests.support.asgi import Exchange, RecordingApp, auth_request, header_list, http_scope, run_app
+from tests.support.schemes.badge import BADGE_WRONG, Badge
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def told(decision: Decision, path: str = "/admin", **scope: Any) -> Record:
     """The record of a decision about this path."""
-    return record_of(made(http(path, **scope), path=path), decision)
+    return record_of(auth_request(http_scope(path, **scope), path=path), decision)
 
 
 # --- The line --------------------------------------------------------------------------------------------------------
@@ -57,8 +57,8 @@ LINES: list[tuple[Decision, str]] = [
         Denied(TOKEN_EXPIRED, "bearer", "alice", True, facts={"expired_by": 1209600.5}),
         "denied token.expired: GET /admin 401 bearer alice expired_by=1209600.5s",
     ),
-    (Denied(WRONG, "badge", "alice"), "denied badge.wrong: GET /admin 401 badge subject?=alice"),
-    (Denied(WRONG, "badge", "a b"), 'denied badge.wrong: GET /admin 401 badge subject?="a b"'),
+    (Denied(BADGE_WRONG, "badge", "alice"), "denied badge.wrong: GET /admin 401 badge subject?=alice"),
+    (Denied(BADGE_WRONG, "badge", "a b"), 'denied badge.wrong: GET /admin 401 badge subject?="a b"'),
     (
         Denied(ROLE_MISSING, "bearer", "alice", True, role("admin"), missing=("admin",), offered=("a", "b")),
         "denied role.missing: GET /admin 403 bearer alice requirement=role(admin) missing=[admin] offered=[a, b]",
@@ -72,7 +72,9 @@ LINES: list[tuple[Decision, str]] = [
         'denied keys.unavailable: GET /admin 503 detail="no route to host"',
     ),
     (
-        Denied(WRONG, facts={"n": 3, "yes": True, "names": ("a", "b c"), "of": {"exp": 1.5, "x": "y"}, "odd": b"s"}),
+        Denied(
+            BADGE_WRONG, facts={"n": 3, "yes": True, "names": ("a", "b c"), "of": {"exp": 1.5, "x": "y"}, "odd": b"s"}
+        ),
         'denied badge.wrong: GET /admin 401 n=3 yes=True names=[a, "b c"] of=exp:1.5s,x:y odd=bytes',
     ),
     (Granted(ALICE, AUTHENTICATED), "granted: GET /admin bearer alice"),
@@ -142,7 +144,7 @@ def test_a_grant_has_the_same_keys() -> None:
 
 def test_a_fact_cannot_take_the_place_of_what_happened() -> None:
     """A scheme that names one of its facts ``event`` or ``status`` does not turn a denial into a grant."""
-    extra = told(Denied(WRONG, facts={"event": "granted", "status": 200, "message": "x"})).extra()
+    extra = told(Denied(BADGE_WRONG, facts={"event": "granted", "status": 200, "message": "x"})).extra()
 
     assert (extra["authguard.event"], extra["authguard.status"], extra["authguard.message"]) == ("denied", 401, "x")
 
@@ -174,15 +176,15 @@ class World:
 
     def __init__(self, *hooks: module.Hook, **options: Any) -> None:
         self.seen: list[Record] = []
-        table = {"alice": Accepted(ALICE), "down": BackendUnavailable("lost"), "wrong": Rejected(WRONG)}
+        table = {"alice": Accepted(ALICE), "down": BackendUnavailable("lost"), "wrong": Rejected(BADGE_WRONG)}
         rules = [Rule("/boss", role("boss")), Rule("/open", PUBLIC), Rule("/maybe", OPTIONAL)]
         given: dict[str, Any] = {"rules": rules, "hooks": [*hooks, self.seen.append], **options}
         self.guard = Guard(Badge(table=table), **given)
-        self.app = AuthGuardMiddleware(Endpoint(), guard=self.guard)
+        self.app = AuthGuardMiddleware(RecordingApp(), guard=self.guard)
 
     async def ask(self, field: str | None = "Badge alice", path: str = "/", method: str = "GET") -> Exchange:
         """One request."""
-        return await drive(self.app, http(path, method, fields(field)))
+        return await run_app(self.app, http_scope(path, method, header_list(field)))
 
 
 ASKED: list[tuple[str | None, str, int, str]] = [
@@ -334,9 +336,9 @@ class Unspeakable:
 
 UNSPEAKABLE: list[tuple[object, Requirement]] = [
     (Accepted(ALICE), Mute()),
-    (Rejected(WRONG), Mute()),
-    (Rejected(WRONG, facts={"who": [Unspeakable()]}), AUTHENTICATED),
-    (Rejected(WRONG, facts=None), AUTHENTICATED),  # type: ignore[arg-type]
+    (Rejected(BADGE_WRONG), Mute()),
+    (Rejected(BADGE_WRONG, facts={"who": [Unspeakable()]}), AUTHENTICATED),
+    (Rejected(BADGE_WRONG, facts=None), AUTHENTICATED),  # type: ignore[arg-type]
     (Accepted(ALICE, facts=None), AUTHENTICATED),  # type: ignore[arg-type]
 ]
 
@@ -349,7 +351,9 @@ async def test_what_cannot_be_told_costs_nobody_an_answer(
     caplog.set_level(logging.DEBUG)
     guard = Guard(Badge(table={"alice": outcome}), rules=[Rule("/**", requirement)])
 
-    answer = await drive(AuthGuardMiddleware(Endpoint(), guard=guard), http(headers=fields("Badge alice")))
+    answer = await run_app(
+        AuthGuardMiddleware(RecordingApp(), guard=guard), http_scope(headers=header_list("Badge alice"))
+    )
 
     assert answer.status in ({200, 503} if isinstance(outcome, Accepted) else {401, 503})
 
@@ -357,11 +361,11 @@ async def test_what_cannot_be_told_costs_nobody_an_answer(
 # --- What the client chose -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", NASTY.values(), ids=list(NASTY))
+@pytest.mark.parametrize("text", CONTROL_TEXTS.values(), ids=list(CONTROL_TEXTS))
 def test_what_the_client_chose_is_escaped(text: str) -> None:
     """Wherever it stands, the record is printable text on one line, which every handler can write."""
     facts = {"issuer": text, "audience": [text], "of": {text: text}}
-    denied = Denied(WRONG, "bearer", text, False, None, missing=(text,), offered=(text,), facts=facts)
+    denied = Denied(BADGE_WRONG, "bearer", text, False, None, missing=(text,), offered=(text,), facts=facts)
 
     found = told(denied, text, method=text, client=(text, 1))
 
@@ -383,7 +387,7 @@ def outside_quotes(found: Record) -> list[str]:
 @pytest.mark.parametrize("text", FORGERIES)
 def test_what_the_client_chose_is_one_word_of_the_line(text: str) -> None:
     """A path, a subject or a fact with a space or a quote in it cannot be read as the words that follow."""
-    found = told(Denied(WRONG, "bearer", text, facts={"issuer": text}), text)
+    found = told(Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text}), text)
 
     assert outside_quotes(found) == ["denied badge.wrong: GET", "401 bearer subject?=", "issuer=", ""]
 
@@ -391,7 +395,7 @@ def test_what_the_client_chose_is_one_word_of_the_line(text: str) -> None:
 @pytest.mark.parametrize("text", FORGERIES)
 def test_a_method_is_one_word_of_the_line(text: str) -> None:
     """A server may let spaces by in it: ASGI promises no token."""
-    found = told(Denied(WRONG, "bearer"), method=text)
+    found = told(Denied(BADGE_WRONG, "bearer"), method=text)
 
     assert outside_quotes(found) == ["denied badge.wrong:", "/admin 401 bearer"]
 
@@ -399,7 +403,7 @@ def test_a_method_is_one_word_of_the_line(text: str) -> None:
 @pytest.mark.parametrize("text", ["x" * 10_000_000, "\n" * 10_000_000, "\U000e0001" * 1000])
 def test_what_the_client_chose_is_clipped(text: str) -> None:
     """Ten megabytes of subject cost the log no more than a line."""
-    denied = Denied(WRONG, "bearer", text, facts={"issuer": text, "audience": [text] * 1000, "of": {text: text}})
+    denied = Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text, "audience": [text] * 1000, "of": {text: text}})
 
     found = told(denied, text)
 
@@ -436,7 +440,7 @@ def test_an_exception_is_told_by_type_and_place() -> None:
 
 def test_a_record_cannot_be_changed() -> None:
     """A hook that tries does not change what the next one sees."""
-    found: Any = told(Denied(WRONG))
+    found: Any = told(Denied(BADGE_WRONG))
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.event = "granted"
@@ -485,10 +489,10 @@ def test_structlog_sees_the_facts(caplog: pytest.LogCaptureFixture) -> None:
     )
     denied = Denied(TOKEN_EXPIRED, "bearer", "alice", True, role("admin"), facts={"expired_by": 4.2})
 
-    Recorder((), to_log=True, monotonic=lambda: 0.0).record(made(), denied)
+    Recorder((), to_log=True, monotonic=lambda: 0.0).record(auth_request(), denied)
     found = json.loads(formatter.format(caplog.records[0]))
 
     assert found["event"] == "denied token.expired: GET / 401 bearer alice expired_by=4.2s"
     assert {key: value for key, value in found.items() if key.startswith("authguard.")} == json.loads(
-        json.dumps(record_of(made(), denied).extra())
+        json.dumps(record_of(auth_request(), denied).extra())
     )

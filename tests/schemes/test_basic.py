@@ -28,20 +28,20 @@ from authguard.reasons import (
 from authguard.schemes.basic import Basic
 from authguard.schemes.throttle import LoginThrottle
 from authguard.testing import ManualClock
-from tests.support.asgi import Endpoint, Exchange, drive, fields, http
-from tests.support.coroutines import at_once, until
+from tests.support.asgi import Exchange, RecordingApp, header_list, http_scope, run_app
+from tests.support.coroutines import run_together, wait_until
 from tests.support.schemes.basic import (
     ALICE,
     MALLORY,
     Ldap,
     SpyHasher,
     Users,
-    accepted,
-    basic,
+    accepted_principal,
+    authenticate,
+    basic_scheme,
     log_in,
-    memory,
-    present,
-    refused,
+    memory_users,
+    rejection_code,
     user_pass,
 )
 
@@ -53,7 +53,7 @@ async def test_who_knows_the_password_is_let_in_as_the_account_says() -> None:
     users = Users(ALICE)
     users.aliases["a@example.org"] = "alice"
 
-    principal = await accepted(basic(users), "a@example.org")
+    principal = await accepted_principal(basic_scheme(users), "a@example.org")
 
     assert principal == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="basic")
     assert principal.claims == {"mail": "a@example.org"}
@@ -76,7 +76,7 @@ async def test_names_and_passwords_are_utf_8_in_nfc(name: str, password: str) ->
     users = Users(Account("ülrich", "$fast$pässwörd"), *[Account(name, f"$fast${word}") for name, word in NAMES[3:]])
     users.accounts["alice"] = Account("alice", "$fast$a:b::c")
 
-    assert isinstance(await log_in(basic(users), name, password), Accepted)
+    assert isinstance(await log_in(basic_scheme(users), name, password), Accepted)
 
 
 MALFORMED: list[tuple[bytes, str]] = [
@@ -104,7 +104,7 @@ async def test_what_is_no_user_pass_is_refused_before_anybody_is_looked_up(rest:
     users = Users(ALICE)
     users.accounts["al\nice"] = users.accounts[""] = LookupError("asked")
 
-    said = await present(basic(users), rest)
+    said = await authenticate(basic_scheme(users), rest)
 
     assert isinstance(said, Rejected)
     assert (said.reason.code, said.subject, said.facts) == ("credentials.malformed", None, {"problem": problem})
@@ -124,7 +124,7 @@ REALMS = [
 @pytest.mark.parametrize(("realm", "line"), REALMS)
 async def test_the_challenge_has_a_realm_and_the_charset(realm: str, line: bytes) -> None:
     """7617-1: and nothing else, whatever the cause."""
-    scheme = basic(realm=realm)
+    scheme = basic_scheme(realm=realm)
     (bare,) = scheme.challenges(None, None)  # type: ignore[arg-type]
     (told,) = scheme.challenges(None, Denied(PASSWORD_WRONG, "basic"))  # type: ignore[arg-type]
 
@@ -135,7 +135,7 @@ async def test_the_challenge_has_a_realm_and_the_charset(realm: str, line: bytes
 def test_a_realm_that_cannot_be_sent_is_refused(realm: Any) -> None:
     """While the app is built."""
     with pytest.raises(ConfigurationError) as caught:
-        basic(realm=realm)
+        basic_scheme(realm=realm)
 
     assert caught.value.argument == "realm"
 
@@ -166,7 +166,7 @@ BAD: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("argument", "value"), BAD)
 def test_bad_options_are_refused(argument: str, value: Any) -> None:
     """By the argument's name, while the app is built."""
-    options = {"passwords": memory(), "realm": "orders", argument: value}
+    options = {"passwords": memory_users(), "realm": "orders", argument: value}
 
     with pytest.raises(ConfigurationError) as caught:
         Basic(options.pop("passwords"), **options)
@@ -177,7 +177,7 @@ def test_bad_options_are_refused(argument: str, value: Any) -> None:
 def test_a_directory_has_no_hash_that_could_be_outdated() -> None:
     """Who asks to be told of one is told so at once."""
     with pytest.raises(ConfigurationError) as caught:
-        basic(Ldap(ALICE), on_rehash=_async)
+        basic_scheme(Ldap(ALICE), on_rehash=_async)
 
     assert caught.value.argument == "on_rehash"
 
@@ -206,16 +206,16 @@ def town(hasher: SpyHasher) -> Users:
 async def ask(scheme: Basic, username: str, password: str, **options: Any) -> tuple[Exchange, list[Any]]:
     """The answer of a whole app to a login, and the records."""
     records: list[Any] = []
-    app = AuthGuardMiddleware(Endpoint(), guard=Guard(scheme, hooks=[records.append], **options))
+    app = AuthGuardMiddleware(RecordingApp(), guard=Guard(scheme, hooks=[records.append], **options))
     field = b"Basic " + user_pass(username, password)
-    return await drive(app, http(headers=fields(field))), records
+    return await run_app(app, http_scope(headers=header_list(field))), records
 
 
 async def test_whatever_is_wrong_the_client_sees_the_same() -> None:
     """Status, headers and body are one; the record says which it was."""
     answers, reasons = [], []
     for username, password, _ in STRANGERS:
-        answer, (record,) = await ask(basic(town(SpyHasher())), username, password, log=False)
+        answer, (record,) = await ask(basic_scheme(town(SpyHasher())), username, password, log=False)
         answers.append(answer.sent)
         reasons.append(record.reason)
 
@@ -231,13 +231,13 @@ async def test_whatever_is_wrong_it_costs_one_verification(
 ) -> None:
     """Each time, also after the right password of the same user was remembered."""
     hasher = SpyHasher()
-    scheme = basic(town(hasher), throttle=attempts)
+    scheme = basic_scheme(town(hasher), throttle=attempts)
     await log_in(scheme)
 
     counts = []
     for _ in range(3):
         before = hasher.count
-        assert await refused(scheme, username, password) == reason
+        assert await rejection_code(scheme, username, password) == reason
         counts.append(hasher.count - before)
 
     assert counts == [1, 1, 1]
@@ -245,7 +245,7 @@ async def test_whatever_is_wrong_it_costs_one_verification(
 
 async def test_who_is_disabled_has_proven_who_he_is() -> None:
     """He knew the password. Nobody else has proven anything."""
-    scheme = basic(town(SpyHasher()))
+    scheme = basic_scheme(town(SpyHasher()))
 
     said = [await log_in(scheme, username, password) for username, password, _ in STRANGERS]
 
@@ -258,17 +258,17 @@ async def test_the_real_hasher_says_the_same() -> None:
     """A password over 72 octets for bcrypt, and a hash that nobody reads: denials, the latter with an ERROR."""
     stored = "$2b$04$vb4SvxzvOTOZXbWBdpOeauoVSoNIBWu5fNZFVEtwlxI.MVjVDK3.a"
     users = Users(Account("alice", stored), Account("odd", "$9$what$ever"), hasher=LibpassHasher())  # type: ignore[arg-type]
-    scheme = basic(users, deadline=60)
+    scheme = basic_scheme(users, deadline=60)
 
-    assert await refused(scheme, "alice", "x" * 72) == "password.wrong"
-    assert await refused(scheme, "alice", "x" * 73) == "password.too_long"
-    assert await refused(scheme, "alice", "ü" * 37) == "password.too_long"
-    assert await refused(scheme, "odd", "x") == "password.hash_unreadable"
+    assert await rejection_code(scheme, "alice", "x" * 72) == "password.wrong"
+    assert await rejection_code(scheme, "alice", "x" * 73) == "password.too_long"
+    assert await rejection_code(scheme, "alice", "ü" * 37) == "password.too_long"
+    assert await rejection_code(scheme, "odd", "x") == "password.hash_unreadable"
 
 
 async def test_a_hash_that_cannot_be_read_is_told_as_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     """The client gets a 401 as any other; the log an ERROR."""
-    answer, _ = await ask(basic(town(SpyHasher())), "locked", "wonderland")
+    answer, _ = await ask(basic_scheme(town(SpyHasher())), "locked", "wonderland")
 
     assert answer.status == 401
     assert [(record.levelname, record.msg) for record in caplog.records] == [
@@ -283,12 +283,12 @@ async def test_who_comes_again_is_not_hashed_again() -> None:
     """For the seconds of ``remember``; then once more."""
     clock = ManualClock(1000)
     users = Users(ALICE)
-    scheme = basic(users, remember=60, clock=clock)
+    scheme = basic_scheme(users, remember=60, clock=clock)
 
     for _ in range(5):
-        await accepted(scheme)
+        await accepted_principal(scheme)
     clock.move(60)
-    await accepted(scheme)
+    await accepted_principal(scheme)
 
     assert users.hasher.count == 2
 
@@ -296,10 +296,10 @@ async def test_who_comes_again_is_not_hashed_again() -> None:
 async def test_one_word_switches_it_off() -> None:
     """Then every login is hashed."""
     users = Users(ALICE)
-    scheme = basic(users, remember=None)
+    scheme = basic_scheme(users, remember=None)
 
     for _ in range(5):
-        await accepted(scheme)
+        await accepted_principal(scheme)
 
     assert users.hasher.count == 5
 
@@ -307,11 +307,11 @@ async def test_one_word_switches_it_off() -> None:
 async def test_only_the_right_password_of_that_name_is_remembered() -> None:
     """Neither another password nor another user with the same hash gets in by it."""
     users = Users(ALICE, Account("twin", ALICE.password_hash))
-    scheme = basic(users)
-    await accepted(scheme)
+    scheme = basic_scheme(users)
+    await accepted_principal(scheme)
 
-    assert await refused(scheme, "alice", "wrong") == "password.wrong"
-    await accepted(scheme, "twin")
+    assert await rejection_code(scheme, "alice", "wrong") == "password.wrong"
+    await accepted_principal(scheme, "twin")
 
     assert users.hasher.count == 3
 
@@ -319,17 +319,17 @@ async def test_only_the_right_password_of_that_name_is_remembered() -> None:
 async def test_what_changes_in_the_store_tells_at_once() -> None:
     """Roles, the hash, the disabled flag, the account itself: they are read each time."""
     users = Users(ALICE)
-    scheme = basic(users)
-    await accepted(scheme)
+    scheme = basic_scheme(users)
+    await accepted_principal(scheme)
 
     users.accounts["alice"] = Account("alice", ALICE.password_hash, roles={"reader"})
-    reader = await accepted(scheme)
+    reader = await accepted_principal(scheme)
     users.accounts["alice"] = Account("alice", "$fast$changed", roles={"reader"})
-    changed = await refused(scheme)
+    changed = await rejection_code(scheme)
     users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
-    disabled = await refused(scheme)
+    disabled = await rejection_code(scheme)
     del users.accounts["alice"]
-    gone = await refused(scheme)
+    gone = await rejection_code(scheme)
 
     assert reader.roles == {"reader"}
     assert (changed, disabled, gone) == ("password.wrong", "account.disabled", "user.unknown")
@@ -338,11 +338,11 @@ async def test_what_changes_in_the_store_tells_at_once() -> None:
 async def test_who_was_remembered_and_is_disabled_costs_a_hash_again() -> None:
     """Else the answer would come sooner than to a name that nobody has."""
     users = Users(ALICE)
-    scheme = basic(users)
-    await accepted(scheme)
+    scheme = basic_scheme(users)
+    await accepted_principal(scheme)
     users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
 
-    codes = [await refused(scheme) for _ in range(3)]
+    codes = [await rejection_code(scheme) for _ in range(3)]
 
     assert (codes, users.hasher.count) == (["account.disabled"] * 3, 4)
 
@@ -350,21 +350,21 @@ async def test_who_was_remembered_and_is_disabled_costs_a_hash_again() -> None:
 async def test_a_directory_is_asked_each_time() -> None:
     """What it says of an account may change without a hash that would show it."""
     ldap = Ldap(ALICE)
-    scheme = basic(ldap)
+    scheme = basic_scheme(ldap)
 
-    first = await accepted(scheme)
+    first = await accepted_principal(scheme)
     ldap.answer = MALLORY
-    second = await refused(scheme)
+    second = await rejection_code(scheme)
     ldap.answer = USER_UNKNOWN
 
-    assert (first.subject, second, await refused(scheme)) == ("alice", "account.disabled", "user.unknown")
-    assert len(ldap.asked) == 3
+    assert (first.subject, second, await rejection_code(scheme)) == ("alice", "account.disabled", "user.unknown")
+    assert len(ldap.calls) == 3
 
 
 async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
     """Between requests nothing of them is in reach of the scheme but a keyed hash; of the account nothing at all."""
-    scheme = basic(memory())
-    await accepted(scheme)
+    scheme = basic_scheme(memory_users())
+    await accepted_principal(scheme)
     remembered = scheme._verified
     assert remembered is not None
     kept: list[object] = [vars(remembered), vars(remembered._until), vars(scheme._flights)]
@@ -385,8 +385,8 @@ def strict(**options: Any) -> LoginThrottle:
 async def test_who_guesses_too_often_is_not_even_hashed() -> None:
     """Asked before a hash is: the fourth guess costs nothing, and learns how long to wait."""
     users = Users(ALICE)
-    scheme = basic(users, throttle=strict())
-    codes = [await refused(scheme, "alice", f"guess{number}") for number in range(5)]
+    scheme = basic_scheme(users, throttle=strict())
+    codes = [await rejection_code(scheme, "alice", f"guess{number}") for number in range(5)]
 
     said = await log_in(scheme)
 
@@ -398,28 +398,28 @@ async def test_who_guesses_too_often_is_not_even_hashed() -> None:
 
 async def test_the_memory_is_asked_after_the_attempts() -> None:
     """Else who has no attempt left could go on guessing against it."""
-    scheme = basic(Users(ALICE), throttle=strict())
-    await accepted(scheme)
+    scheme = basic_scheme(Users(ALICE), throttle=strict())
+    await accepted_principal(scheme)
     for number in range(3):
         await log_in(scheme, "alice", f"guess{number}")
 
-    assert await refused(scheme) == "attempts.exceeded"
+    assert await rejection_code(scheme) == "attempts.exceeded"
 
 
 async def test_a_right_password_costs_no_attempt() -> None:
     """Hashed or remembered."""
     for remember in (60, None):
-        scheme = basic(Users(ALICE), throttle=strict(), remember=remember)
+        scheme = basic_scheme(Users(ALICE), throttle=strict(), remember=remember)
 
         for _ in range(20):
-            await accepted(scheme)
+            await accepted_principal(scheme)
 
 
 async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
     """Else it could be told from a wrong one by what comes after."""
-    scheme = basic(Users(MALLORY), throttle=strict())
+    scheme = basic_scheme(Users(MALLORY), throttle=strict())
 
-    codes = [await refused(scheme, "mallory", "secret") for _ in range(4)]
+    codes = [await rejection_code(scheme, "mallory", "secret") for _ in range(4)]
 
     assert codes == ["account.disabled"] * 3 + ["attempts.exceeded"]
 
@@ -427,9 +427,9 @@ async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
 @pytest.mark.parametrize("known", [True, False])
 async def test_an_unknown_name_is_slowed_as_a_known_one(*, known: bool) -> None:
     """After as many guesses."""
-    scheme = basic(Users(ALICE), throttle=strict())
+    scheme = basic_scheme(Users(ALICE), throttle=strict())
 
-    codes = [await refused(scheme, "alice" if known else "nobody", f"guess{number}") for number in range(5)]
+    codes = [await rejection_code(scheme, "alice" if known else "nobody", f"guess{number}") for number in range(5)]
 
     assert codes.index("attempts.exceeded") == 3
 
@@ -438,10 +438,10 @@ async def test_all_names_of_one_account_are_one() -> None:
     """The store says whose they are; what it does not know is told apart by how it is spelt."""
     users = Users(ALICE)
     users.aliases |= {"a@example.org": "alice", "+44 20 7946 0000": "alice"}
-    scheme = basic(users, throttle=strict())
+    scheme = basic_scheme(users, throttle=strict())
 
     names = ["alice", "a@example.org", "+44 20 7946 0000", "ALICE", "\uff21lice"]
-    codes = [await refused(scheme, name, f"guess {name}") for name in names]
+    codes = [await rejection_code(scheme, name, f"guess {name}") for name in names]
 
     assert codes == ["password.wrong"] * 3 + ["attempts.exceeded"] * 2
 
@@ -454,7 +454,7 @@ async def test_an_outage_costs_no_attempt(error: Exception) -> None:
         async def check(self, username: str, password: str) -> Any:
             raise error
 
-    scheme = basic(Down(None), throttle=strict())
+    scheme = basic_scheme(Down(None), throttle=strict())
 
     for _ in range(20):
         with pytest.raises(type(error)):
@@ -464,26 +464,26 @@ async def test_an_outage_costs_no_attempt(error: Exception) -> None:
 async def test_who_leaves_before_the_answer_has_used_an_attempt() -> None:
     """Else hashing could be had for nothing."""
     users = Users(ALICE)
-    scheme = basic(users, throttle=strict(), deadline=60)
-    users.hasher.open.clear()
+    scheme = basic_scheme(users, throttle=strict(), deadline=60)
+    users.hasher.released.clear()
 
     for number in range(3):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(log_in, scheme, "alice", f"guess{number}")
-            await until(lambda number=number: scheme.health()["working"] == 1)  # type: ignore[misc]
+            await wait_until(lambda number=number: scheme.health()["working"] == 1)  # type: ignore[misc]
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
-    users.hasher.open.set()
+    users.hasher.released.set()
 
-    assert await refused(scheme) == "attempts.exceeded"
+    assert await rejection_code(scheme) == "attempts.exceeded"
 
 
 async def test_one_limiter_may_serve_several_schemes() -> None:
     """Who guesses here is slowed there."""
     attempts = strict()
-    one, other = basic(Users(ALICE), throttle=attempts), basic(Users(ALICE), throttle=attempts)
+    one, other = basic_scheme(Users(ALICE), throttle=attempts), basic_scheme(Users(ALICE), throttle=attempts)
 
-    codes = [await refused(scheme, "alice", f"{number}") for number in range(2) for scheme in (one, other)]
+    codes = [await rejection_code(scheme, "alice", f"{number}") for number in range(2) for scheme in (one, other)]
 
     assert codes == ["password.wrong"] * 3 + ["attempts.exceeded"]
 
@@ -491,21 +491,21 @@ async def test_one_limiter_may_serve_several_schemes() -> None:
 async def test_without_a_word_there_are_ten_by_the_clock_of_the_scheme() -> None:
     """Guessing is slowed by default."""
     clock = ManualClock(1000)
-    scheme = basic(Users(ALICE), clock=clock)
-    codes = [await refused(scheme, "alice", f"guess{number}") for number in range(11)]
+    scheme = basic_scheme(Users(ALICE), clock=clock)
+    codes = [await rejection_code(scheme, "alice", f"guess{number}") for number in range(11)]
 
     clock.move(30)
 
     assert codes == ["password.wrong"] * 10 + ["attempts.exceeded"]
-    assert (await accepted(scheme)).subject == "alice"
+    assert (await accepted_principal(scheme)).subject == "alice"
 
 
 async def test_they_can_be_switched_off() -> None:
     """For who has a limiter of his own in front."""
-    scheme = basic(Users(ALICE), throttle=None)
+    scheme = basic_scheme(Users(ALICE), throttle=None)
 
-    assert {await refused(scheme, "alice", f"guess{number}") for number in range(100)} == {"password.wrong"}
-    await accepted(scheme)
+    assert {await rejection_code(scheme, "alice", f"guess{number}") for number in range(100)} == {"password.wrong"}
+    await accepted_principal(scheme)
 
 
 # --- Many at the same time --------------------------------------------------------------------------------------------
@@ -513,18 +513,18 @@ async def test_they_can_be_switched_off() -> None:
 
 async def together(scheme: Basic, users: Users, logins: list[tuple[str, str]]) -> list[Outcome]:
     """What is said to logins at the same time: no hash ends before all have asked."""
-    users.hasher.open.clear()
+    users.hasher.released.clear()
 
     async def let_go() -> None:
-        users.hasher.open.set()
+        users.hasher.released.set()
 
-    return await at_once([partial(log_in, scheme, *login) for login in logins], let_go)
+    return await run_together([partial(log_in, scheme, *login) for login in logins], let_go)
 
 
 async def test_parallel_requests_with_the_right_password_all_pass() -> None:
     """As a page sends them that has just logged in: one attempt, one hash."""
     users = Users(ALICE)
-    scheme = basic(users, throttle=strict(), deadline=60)
+    scheme = basic_scheme(users, throttle=strict(), deadline=60)
 
     said = await together(scheme, users, [("alice", "wonderland")] * 50)
 
@@ -535,7 +535,7 @@ async def test_parallel_requests_with_the_right_password_all_pass() -> None:
 async def test_parallel_requests_with_the_same_wrong_password_are_one_guess() -> None:
     """Sent a hundred times at once it is hashed once: a flood of one guess is no way round the limiter."""
     users = Users(ALICE)
-    scheme = basic(users, throttle=strict(), deadline=60)
+    scheme = basic_scheme(users, throttle=strict(), deadline=60)
 
     said = await together(scheme, users, [("alice", "wrong"), ("nobody", "wrong")] * 50)
 
@@ -546,7 +546,7 @@ async def test_parallel_requests_with_the_same_wrong_password_are_one_guess() ->
 async def test_of_parallel_guesses_no_more_pass_than_the_burst() -> None:
     """They are counted before they are hashed."""
     users = Users(ALICE)
-    scheme = basic(users, throttle=strict(), deadline=60)
+    scheme = basic_scheme(users, throttle=strict(), deadline=60)
 
     said = await together(scheme, users, [("alice", f"guess{number}") for number in range(200)])
 
@@ -558,8 +558,8 @@ async def test_of_parallel_guesses_no_more_pass_than_the_burst() -> None:
 async def test_who_shares_a_verdict_goes_by_his_own_reading_of_the_account() -> None:
     """The role that changed while the first was being hashed counts for the second."""
     users = Users(ALICE)
-    scheme = basic(users, deadline=60)
-    users.hasher.open.clear()
+    scheme = basic_scheme(users, deadline=60)
+    users.hasher.released.clear()
     said: dict[str, Outcome] = {}
 
     async def one(name: str) -> None:
@@ -574,7 +574,7 @@ async def test_who_shares_a_verdict_goes_by_his_own_reading_of_the_account() -> 
         users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
         tasks.start_soon(one, "third")
         await anyio.wait_all_tasks_blocked()
-        users.hasher.open.set()
+        users.hasher.released.set()
 
     first, second, third = said["first"], said["second"], said["third"]
     assert isinstance(first, Accepted)
@@ -588,14 +588,14 @@ async def test_who_shares_a_verdict_goes_by_his_own_reading_of_the_account() -> 
 async def test_the_same_password_from_another_place_is_another_attempt() -> None:
     """Each network has its own."""
     users = Users(ALICE)
-    scheme = basic(users, throttle=strict(), deadline=60, remember=None)
-    users.hasher.open.clear()
+    scheme = basic_scheme(users, throttle=strict(), deadline=60, remember=None)
+    users.hasher.released.clear()
 
     async def let_go() -> None:
-        users.hasher.open.set()
+        users.hasher.released.set()
 
     works = [partial(log_in, scheme, "alice", "wonderland", f"192.0.2.{place}") for place in range(4)]
-    said = await at_once(works, let_go)
+    said = await run_together(works, let_go)
 
     assert [type(one) for one in said] == [Accepted] * 4
     assert users.hasher.count == 4
@@ -614,12 +614,12 @@ async def test_a_new_hash_is_handed_over_after_the_login() -> None:
         told.append((account, renewed))
 
     users = Users(ALICE, BOB)
-    scheme = basic(users, on_rehash=save)
+    scheme = basic_scheme(users, on_rehash=save)
 
-    await refused(scheme, "bob", "wrong")
-    await accepted(scheme)
+    await rejection_code(scheme, "bob", "wrong")
+    await accepted_principal(scheme)
     for _ in range(3):
-        await accepted(scheme, "bob", "builder")
+        await accepted_principal(scheme, "bob", "builder")
 
     assert told == [(BOB, "$new$builder")]
 
@@ -632,7 +632,7 @@ async def test_of_parallel_logins_one_hands_it_over() -> None:
         told.append(renewed)
 
     users = Users(BOB)
-    scheme = basic(users, on_rehash=save, deadline=60)
+    scheme = basic_scheme(users, on_rehash=save, deadline=60)
 
     said = await together(scheme, users, [("bob", "builder")] * 10)
 
@@ -657,9 +657,9 @@ def _is_not_async(account: Account, renewed: str) -> None:
 )
 async def test_what_goes_wrong_there_changes_nothing(caplog: pytest.LogCaptureFixture, save: Any, error: str) -> None:
     """The login has succeeded. The log tells by type what failed, and nothing of the hash."""
-    scheme = basic(Users(BOB), on_rehash=save, deadline=0.25)
+    scheme = basic_scheme(Users(BOB), on_rehash=save, deadline=0.25)
 
-    await accepted(scheme, "bob", "builder")
+    await accepted_principal(scheme, "bob", "builder")
 
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", f"on_rehash failed: {error}")
@@ -672,9 +672,9 @@ async def test_what_goes_wrong_there_changes_nothing(caplog: pytest.LogCaptureFi
 async def test_a_directory_lets_in_whom_it_says() -> None:
     """Its account is the principal; parallel logins with one password are one question to it."""
     ldap = Ldap(ALICE)
-    scheme = basic(ldap, throttle=strict())
+    scheme = basic_scheme(ldap, throttle=strict())
 
-    said = await at_once([partial(log_in, scheme)] * 10, _async)
+    said = await run_together([partial(log_in, scheme)] * 10, _async)
 
     assert [one.principal.subject for one in said] == ["alice"] * 10
     assert scheme._pool._started == 0
@@ -683,7 +683,7 @@ async def test_a_directory_lets_in_whom_it_says() -> None:
 async def test_a_directory_that_says_nothing_lets_nobody_in() -> None:
     """Neither an account nor a reason: whatever it is, it is not taken for one."""
     for nonsense in (None, True, "alice", ("alice", "x")):
-        answer, (record,) = await ask(basic(Ldap(nonsense)), "alice", "wonderland", log=False)
+        answer, (record,) = await ask(basic_scheme(Ldap(nonsense)), "alice", "wonderland", log=False)
 
         assert (answer.status, record.reason) == (503, "backend.failed")
 
@@ -693,7 +693,7 @@ async def test_what_a_store_gives_that_is_no_account_lets_nobody_in() -> None:
     users = Users()
     users.accounts["alice"] = ("alice", "$fast$wonderland")  # type: ignore[assignment]
 
-    answer, (record,) = await ask(basic(users), "alice", "wonderland", log=False)
+    answer, (record,) = await ask(basic_scheme(users), "alice", "wonderland", log=False)
 
     assert (answer.status, record.reason) == (503, "backend.failed")
 
@@ -703,7 +703,7 @@ async def test_what_a_store_gives_that_is_no_account_lets_nobody_in() -> None:
 
 async def test_its_threads_start_with_the_app() -> None:
     """Before the first login; ``health`` tells of them."""
-    scheme = basic(threads=2)
+    scheme = basic_scheme(threads=2)
     guard = Guard(scheme, log=False)
 
     before = scheme._pool._started
@@ -716,13 +716,13 @@ async def test_its_threads_start_with_the_app() -> None:
 
 async def test_it_works_without_being_run() -> None:
     """A mounted app has no lifespan."""
-    assert (await accepted(basic())).subject == "alice"
+    assert (await accepted_principal(basic_scheme())).subject == "alice"
 
 
 def test_formats_that_hold_the_interpreter_are_named_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
     """In one WARNING, if there are any."""
-    basic(memory(ALICE, Account("bob", "$slow$x"), Account("carol", "$slow-512$x")))
-    basic(memory())
+    basic_scheme(memory_users(ALICE, Account("bob", "$slow$x"), Account("carol", "$slow-512$x")))
+    basic_scheme(memory_users())
 
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -731,7 +731,7 @@ def test_formats_that_hold_the_interpreter_are_named_at_the_start(caplog: pytest
 
 async def test_it_says_what_browsers_do_with_it() -> None:
     """They send it by themselves, so the guard looks at where a request comes from; it explains no 403."""
-    scheme = basic()
+    scheme = basic_scheme()
 
     assert (scheme.name, scheme.sent_by_browsers, scheme.challenges_on_403) == ("basic", True, False)
     assert len(scheme.challenges(None, Denied(CREDENTIALS_MISSING))) == 1  # type: ignore[arg-type]

@@ -17,8 +17,8 @@ from authguard import (
     claim,
 )
 from tests.support.clock import NOW
-from tests.support.schemes.bearer import accepted, bearer, issuer, outcome, refused, signed
-from tests.support.tokens import ISSUER, SECRET, claims, mint, public_pem, rsa_key
+from tests.support.schemes.bearer import accepted_principal, bearer, issuer, outcome, rejection, signed_token
+from tests.support.tokens import HMAC_SECRET, ISSUER, claims, mint, public_pem, rsa_key
 
 SCHEME = bearer()
 
@@ -28,7 +28,7 @@ SCHEME = bearer()
 
 def test_a_right_token_makes_a_principal() -> None:
     """Subject, roles and scopes, all claims, the end, and the scheme."""
-    principal = accepted(SCHEME, mint(more={"a": [1]}))
+    principal = accepted_principal(SCHEME, mint(more={"a": [1]}))
 
     assert principal == Principal(
         "alice", roles={"admin"}, scopes={"read", "write"}, expires_at=NOW + 600, scheme="bearer"
@@ -48,37 +48,40 @@ def test_a_right_token_has_no_facts() -> None:
 
 def test_a_principal_of_a_token_without_an_end_has_none() -> None:
     """Where the app takes such tokens."""
-    assert accepted(bearer(issuer(require_exp=False)), mint(exp=...)).expires_at is None
+    assert accepted_principal(bearer(issuer(require_exp=False)), mint(exp=...)).expires_at is None
 
 
 def test_the_clock_is_that_of_the_request() -> None:
     """The same token is in time, over, and still to come."""
     token = mint(iat=NOW, exp=NOW + 10)
 
-    assert accepted(SCHEME, token, now=NOW + 9.5, leeway=0).subject == "alice"
-    assert refused(SCHEME, token, now=NOW + 10, leeway=0) == ("token.expired", {"expired_by": 0.0, "leeway": 0})
-    assert refused(SCHEME, token, now=NOW - 1, leeway=0) == ("token.issued_in_future", {"issued_in": 1.0, "leeway": 0})
+    assert accepted_principal(SCHEME, token, now=NOW + 9.5, leeway=0).subject == "alice"
+    assert rejection(SCHEME, token, now=NOW + 10, leeway=0) == ("token.expired", {"expired_by": 0.0, "leeway": 0})
+    assert rejection(SCHEME, token, now=NOW - 1, leeway=0) == (
+        "token.issued_in_future",
+        {"issued_in": 1.0, "leeway": 0},
+    )
 
 
 def test_the_subject_may_stand_elsewhere() -> None:
     """As a string, and not empty."""
     scheme = bearer(issuer(subject=claim("ext", "upn")))
 
-    assert accepted(scheme, mint(ext={"upn": "bob"})).subject == "bob"
-    assert refused(scheme, mint()) == ("token.claim_missing", {"claim": "ext.upn"})
-    assert refused(scheme, mint(ext={"upn": 5})) == ("token.claim_invalid", {"claim": "ext.upn"})
+    assert accepted_principal(scheme, mint(ext={"upn": "bob"})).subject == "bob"
+    assert rejection(scheme, mint()) == ("token.claim_missing", {"claim": "ext.upn"})
+    assert rejection(scheme, mint(ext={"upn": 5})) == ("token.claim_invalid", {"claim": "ext.upn"})
 
 
 @pytest.mark.parametrize("sub", [5, True, ["alice"], {"a": 1}, ""])
 def test_a_subject_is_a_string(sub: Any) -> None:
     """PyJWT #1017: a subject that is none is a denial that names the claim, and no crash."""
-    assert refused(SCHEME, signed(payload=claims(sub=sub))) == ("token.claim_invalid", {"claim": "sub"})
+    assert rejection(SCHEME, signed_token(payload=claims(sub=sub))) == ("token.claim_invalid", {"claim": "sub"})
 
 
 @pytest.mark.parametrize("sub", [..., None])
 def test_a_subject_that_is_not_there_is_missing(sub: Any) -> None:
     """Nobody is nobody, not an empty name."""
-    code, facts = refused(SCHEME, signed(payload=claims(sub=sub)))
+    code, facts = rejection(SCHEME, signed_token(payload=claims(sub=sub)))
 
     assert facts == {"claim": "sub"}
     assert code in {"token.claim_missing", "token.claim_invalid"}
@@ -91,8 +94,8 @@ def test_a_registered_claim_has_its_type(name: str, odd: Any) -> None:
     """RFC 7519 section 4.1, asked for or not."""
     scheme = bearer(issuer(name=ANY_ISSUER, audience=ANY_AUDIENCE, subject=claim("user")))
 
-    assert accepted(scheme, mint(user="bob")).subject == "bob"
-    assert refused(scheme, signed(payload=claims(user="bob", **{name: odd}))) == (
+    assert accepted_principal(scheme, mint(user="bob")).subject == "bob"
+    assert rejection(scheme, signed_token(payload=claims(user="bob", **{name: odd}))) == (
         "token.claim_invalid",
         {"claim": name},
     )
@@ -108,7 +111,7 @@ def test_roles_and_scopes_come_from_where_the_app_says() -> None:
     scheme = bearer(issuer(roles=found, scopes=claim("scp")))
     token = mint(realm_access={"roles": ["a b", "c"]}, title="e f", groups=["app-d"], scp="x y\tz")
 
-    principal = accepted(scheme, token)
+    principal = accepted_principal(scheme, token)
 
     assert principal.roles == {"a b", "c", "d", "e f"}
     assert principal.scopes == {"x", "y\tz"}
@@ -131,7 +134,7 @@ def test_roles_and_scopes_come_from_where_the_app_says() -> None:
 )
 def test_what_is_no_token68_was_never_a_token(token: bytes, problem: str) -> None:
     """RFC 6750 section 2.1: it is the credentials that are malformed."""
-    assert refused(SCHEME, token) == ("credentials.malformed", {"problem": problem})
+    assert rejection(SCHEME, token) == ("credentials.malformed", {"problem": problem})
 
 
 @pytest.mark.parametrize(
@@ -148,14 +151,14 @@ def test_what_is_no_token68_was_never_a_token(token: bytes, problem: str) -> Non
 )
 def test_what_is_no_jws_says_why(token: bytes, problem: str) -> None:
     """A token, but none that is signed as RFC 7515 says."""
-    assert refused(SCHEME, token) == ("token.malformed", {"problem": problem})
+    assert rejection(SCHEME, token) == ("token.malformed", {"problem": problem})
 
 
 @pytest.mark.rfc("7519-2")
 @pytest.mark.parametrize("payload", [rb'{"sub": "\ud800"}', rb'{"\udfff": 1}', b'{"exp": NaN}', b'{"a": 1, "a": 1}'])
 def test_a_payload_of_two_readings_is_none(payload: bytes) -> None:
     """A lone surrogate, NaN, a member twice: rightly signed, and refused before a claim is read."""
-    code, _ = refused(SCHEME, signed(payload=payload))
+    code, _ = rejection(SCHEME, signed_token(payload=payload))
 
     assert code == "token.malformed"
 
@@ -164,10 +167,10 @@ def test_a_limit_of_ones_own_holds() -> None:
     """In octets, inclusive, and it may be above the usual one."""
     token, long_token = mint(), mint(more="x" * 9000)
 
-    assert accepted(bearer(limit=len(token)), token).subject == "alice"
-    assert accepted(bearer(limit=len(long_token)), long_token).subject == "alice"
-    assert refused(SCHEME, long_token)[0] == "token.too_long"
-    assert refused(bearer(limit=len(token) - 1), token) == (
+    assert accepted_principal(bearer(limit=len(token)), token).subject == "alice"
+    assert accepted_principal(bearer(limit=len(long_token)), long_token).subject == "alice"
+    assert rejection(SCHEME, long_token)[0] == "token.too_long"
+    assert rejection(bearer(limit=len(token) - 1), token) == (
         "token.too_long",
         {"octets": len(token), "limit": len(token) - 1},
     )
@@ -190,19 +193,19 @@ BOTH = bearer(issuer(), issuer(PEM(public_pem(rsa_key(which=1))), OTHER, audienc
 
 def test_each_issuer_has_keys_an_audience_and_roles_of_its_own() -> None:
     """``iss`` chooses all of them."""
-    ours = accepted(BOTH, mint(groups=["x"]))
-    theirs = accepted(BOTH, mint(rsa_key(which=1), iss=OTHER, aud="billing", groups=["x"]))
+    ours = accepted_principal(BOTH, mint(groups=["x"]))
+    theirs = accepted_principal(BOTH, mint(rsa_key(which=1), iss=OTHER, aud="billing", groups=["x"]))
 
     assert ours.roles == {"admin"}
     assert theirs.roles == {"x"}
-    assert refused(BOTH, mint(rsa_key(which=1), iss=OTHER))[0] == "token.audience_mismatch"
+    assert rejection(BOTH, mint(rsa_key(which=1), iss=OTHER))[0] == "token.audience_mismatch"
 
 
 @pytest.mark.rfc("8725-3")
 def test_the_key_of_one_issuer_verifies_no_token_of_another() -> None:
     """RFC 8725 section 3.8."""
-    assert refused(BOTH, mint(rsa_key(which=1)))[0] == "token.signature_invalid"
-    assert refused(BOTH, mint(iss=OTHER, aud="billing"))[0] == "token.signature_invalid"
+    assert rejection(BOTH, mint(rsa_key(which=1)))[0] == "token.signature_invalid"
+    assert rejection(BOTH, mint(iss=OTHER, aud="billing"))[0] == "token.signature_invalid"
 
 
 @pytest.mark.parametrize("iss", ["https://third.example", "", ISSUER + " ", ..., None, 5, [ISSUER], {}])
@@ -211,22 +214,22 @@ def test_an_issuer_that_nobody_named_is_unknown(iss: Any) -> None:
     stated = iss if isinstance(iss, str) else None
 
     for scheme in (SCHEME, BOTH):
-        assert refused(scheme, signed(payload=claims(iss=iss))) == ("token.issuer_unknown", {"issuer": stated})
+        assert rejection(scheme, signed_token(payload=claims(iss=iss))) == ("token.issuer_unknown", {"issuer": stated})
 
 
 def test_who_opts_out_of_issuers_takes_any() -> None:
     """Whoever holds the key, and whether or not the token names anybody."""
     scheme = bearer(issuer(name=ANY_ISSUER))
 
-    assert accepted(scheme, mint(iss="x")).subject == "alice"
-    assert accepted(scheme, mint(iss=...)).subject == "alice"
-    assert refused(scheme, mint(rsa_key(which=1)))[0] == "token.signature_invalid"
+    assert accepted_principal(scheme, mint(iss="x")).subject == "alice"
+    assert accepted_principal(scheme, mint(iss=...)).subject == "alice"
+    assert rejection(scheme, mint(rsa_key(which=1)))[0] == "token.signature_invalid"
 
 
 def test_an_hmac_issuer_stands_beside_one_of_public_keys() -> None:
     """The two do not mix under one issuer; side by side each keeps to its own."""
-    scheme = bearer(issuer(), issuer(Secret(SECRET), OTHER, algorithms=["HS256"]))
+    scheme = bearer(issuer(), issuer(Secret(HMAC_SECRET), OTHER, algorithms=["HS256"]))
 
-    assert accepted(scheme, mint(SECRET, "HS256", iss=OTHER)).subject == "alice"
-    assert refused(scheme, mint(SECRET, "HS256"))[0] == "token.algorithm_refused"
-    assert refused(scheme, mint(iss=OTHER))[0] == "token.algorithm_refused"
+    assert accepted_principal(scheme, mint(HMAC_SECRET, "HS256", iss=OTHER)).subject == "alice"
+    assert rejection(scheme, mint(HMAC_SECRET, "HS256"))[0] == "token.algorithm_refused"
+    assert rejection(scheme, mint(iss=OTHER))[0] == "token.algorithm_refused"

@@ -31,24 +31,24 @@ from authguard.schemes.scheme import check_schemes
 from authguard.schemes.throttle import LoginThrottle
 from authguard.testing import ManualClock
 from tests.support.clock import NOW
-from tests.support.schemes.basic import basic, memory
+from tests.support.schemes.basic import basic_scheme, memory_users
 from tests.support.schemes.digest import (
     REALM,
     SECRET,
-    Cards,
-    admitted,
-    answered,
+    DigestAccounts,
+    answer_challenge,
+    authenticate,
+    authentication_info,
     challenge,
     challenges,
-    digest,
-    hashed_name,
-    key,
-    present,
-    refused,
-    request,
-    response,
-    stored,
-    written,
+    digest_request,
+    digest_response,
+    digest_scheme,
+    ha1,
+    rejection_code,
+    serialize,
+    stored_ha1,
+    userhash,
 )
 
 # --- What it asks for -------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ from tests.support.schemes.digest import (
 @pytest.mark.rfc("7616-3", "7616-4", "7616-13", "7616-17")
 def test_a_challenge_is_written_as_the_rfc_writes_it() -> None:
     """Section 3.3: realm, qop, nonce and opaque with quotes, algorithm, charset, userhash and stale without."""
-    scheme = digest(Cards(finds_hashed=True))
+    scheme = digest_scheme(DigestAccounts(finds_hashed=True))
     asked = challenge(scheme, NONCE_STALE)
     nonce, opaque = asked.get("nonce"), asked.get("opaque")
 
@@ -73,20 +73,20 @@ def test_a_challenge_is_written_as_the_rfc_writes_it() -> None:
 @pytest.mark.rfc("7616-1", "7616-2")
 def test_each_algorithm_has_a_challenge_and_a_nonce_of_its_own() -> None:
     """Section 3.7: in the order given; without a name, SHA-256 alone."""
-    scheme = digest(algorithms=("SHA-256", "SHA-512-256-sess", "MD5"), qop=("auth", "auth-int"))
+    scheme = digest_scheme(algorithms=("SHA-256", "SHA-512-256-sess", "MD5"), qop=("auth", "auth-int"))
     asked = challenges(scheme)
 
     assert [one.get("algorithm") for one in asked] == ["SHA-256", "SHA-512-256-sess", "MD5"]
     assert {one.get("qop") for one in asked} == {"auth,auth-int"}
     assert len({one.get("nonce") for one in asked}) == 3
     assert len({one.get("opaque") for one in asked}) == 1
-    assert [one.get("algorithm") for one in challenges(digest())] == ["SHA-256"]
+    assert [one.get("algorithm") for one in challenges(digest_scheme())] == ["SHA-256"]
 
 
 @pytest.mark.rfc("7616-5")
 def test_stale_is_said_where_the_nonce_alone_was_wrong_and_nowhere_else() -> None:
     """``stale=false`` is never said: nothing says the same, and some clients read any value as true."""
-    scheme = digest()
+    scheme = digest_scheme()
     others = (None, CREDENTIALS_MISSING, CREDENTIALS_MALFORMED, RESPONSE_WRONG, USER_UNKNOWN, ACCOUNT_DISABLED)
 
     assert {challenge(scheme, why).get("stale") for why in STALE} == {"true"}
@@ -96,27 +96,27 @@ def test_stale_is_said_where_the_nonce_alone_was_wrong_and_nowhere_else() -> Non
 @pytest.mark.rfc("7616-12")
 def test_userhash_is_offered_where_the_store_can_look_one_up() -> None:
     """Section 3.4.4."""
-    assert challenge(digest(Cards(finds_hashed=True))).get("userhash") == "true"
-    assert challenge(digest(Cards())).get("userhash") is None
+    assert challenge(digest_scheme(DigestAccounts(finds_hashed=True))).get("userhash") == "true"
+    assert challenge(digest_scheme(DigestAccounts())).get("userhash") is None
 
 
 @pytest.mark.rfc("7616-6")
 def test_the_opaque_outlives_the_secret() -> None:
     """A client that sends it after a redeploy is one of ours still."""
-    one, other = digest(), digest(secret="another secret of thirty-two octets")
+    one, other = digest_scheme(), digest_scheme(secret="another secret of thirty-two octets")
 
     assert challenge(one).get("opaque") == challenge(other).get("opaque")
-    assert challenge(one).get("opaque") != challenge(digest(realm="cameras")).get("opaque")
+    assert challenge(one).get("opaque") != challenge(digest_scheme(realm="cameras")).get("opaque")
 
 
 def test_a_guard_that_puts_it_second_is_told_what_breaks(caplog: pytest.LogCaptureFixture) -> None:
     """7616-18: one that puts it first is not."""
-    check_schemes([digest(), basic()])
+    check_schemes([digest_scheme(), basic_scheme()])
     assert caplog.messages == []
 
-    check_schemes([basic(), digest()])
+    check_schemes([basic_scheme(), digest_scheme()])
     (told,) = caplog.messages
-    assert told.startswith("digest stands after basic: aiohttp reads the first WWW-Authenticate line alone")
+    assert told.startswith("digest is listed after basic: aiohttp reads only the first WWW-Authenticate line")
 
 
 # --- Whom it lets in --------------------------------------------------------------------------------------------------
@@ -124,9 +124,9 @@ def test_a_guard_that_puts_it_second_is_told_what_breaks(caplog: pytest.LogCaptu
 
 async def test_who_knows_the_password_is_let_in_as_the_account_says() -> None:
     """Subject, roles, scopes and claims are the account's."""
-    scheme = digest()
+    scheme = digest_scheme()
 
-    said = await present(scheme, answered(challenge(scheme)))
+    said = await authenticate(scheme, answer_challenge(challenge(scheme)))
 
     assert isinstance(said, Accepted)
     assert said.principal == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="digest")
@@ -140,46 +140,48 @@ ALGORITHMS = ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess", "MD5
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_the_answer_proves_that_the_server_knows_the_password_too(algorithm: str) -> None:
     """Section 3.5: rspauth, qop, cnonce and nc, each as the client computes it with hashlib alone."""
-    scheme = digest(Cards(algorithm.removesuffix("-sess")), algorithms=[algorithm])
-    told = answered(challenge(scheme), uri="/?a=b", count=3)
+    scheme = digest_scheme(DigestAccounts(algorithm.removesuffix("-sess")), algorithms=[algorithm])
+    told = answer_challenge(challenge(scheme), uri="/?a=b", count=3)
 
-    info = await admitted(scheme, told, request(query_string=b"a=b"))
+    info = await authentication_info(scheme, told, digest_request(query_string=b"a=b"))
 
-    rspauth = response(told, key(told, "wonderland"), method="", qop="auth")
+    rspauth = digest_response(told, ha1(told, "wonderland"), method="", qop="auth")
     assert info == {"rspauth": rspauth, "qop": "auth", "cnonce": "0a4f113b", "nc": "00000003"}
 
 
 @pytest.mark.rfc("7616-14")
 async def test_the_next_nonce_spares_a_round_trip() -> None:
     """In the last quarter of a nonce's life the next one is handed out, and it works."""
-    scheme = digest()
+    scheme = digest_scheme()
     asked = challenge(scheme)
-    early = await admitted(scheme, answered(asked, count=1), request(NOW + 224))
-    late = await admitted(scheme, answered(asked, count=2), request(NOW + 226))
+    early = await authentication_info(scheme, answer_challenge(asked, count=1), digest_request(NOW + 224))
+    late = await authentication_info(scheme, answer_challenge(asked, count=2), digest_request(NOW + 226))
 
     assert "nextnonce" not in early
-    again = answered(asked, nonce=late["nextnonce"])
-    assert "nextnonce" not in await admitted(scheme, again, request(NOW + 400))
+    again = answer_challenge(asked, nonce=late["nextnonce"])
+    assert "nextnonce" not in await authentication_info(scheme, again, digest_request(NOW + 400))
 
 
 @pytest.mark.rfc("7616-11")
 async def test_a_session_is_handed_no_next_nonce() -> None:
     """Its key is made of the nonce that it began with, so that clients would differ on what goes into the next."""
-    scheme = digest(algorithms=("SHA-256-sess",))
+    scheme = digest_scheme(algorithms=("SHA-256-sess",))
 
-    assert "nextnonce" not in await admitted(scheme, answered(challenge(scheme)), request(NOW + 299))
+    assert "nextnonce" not in await authentication_info(
+        scheme, answer_challenge(challenge(scheme)), digest_request(NOW + 299)
+    )
 
 
 @pytest.mark.rfc("7616-12")
 async def test_a_hashed_name_is_looked_up() -> None:
     """Section 3.4.4; the principal has the account's name, and so has the record of a refusal."""
-    scheme = digest(Cards(finds_hashed=True))
-    hashed = hashed_name("alice")
+    scheme = digest_scheme(DigestAccounts(finds_hashed=True))
+    hashed = userhash("alice")
     asked = challenge(scheme)
 
-    told = {**answered(asked), "username": hashed.upper(), "userhash": "true"}
-    said = await present(scheme, told)
-    wrong = await present(scheme, answered(asked, "wrong", username=hashed, userhash="true", count=2))
+    told = {**answer_challenge(asked), "username": hashed.upper(), "userhash": "true"}
+    said = await authenticate(scheme, told)
+    wrong = await authenticate(scheme, answer_challenge(asked, "wrong", username=hashed, userhash="true", count=2))
 
     assert isinstance(said, Accepted)
     assert isinstance(wrong, Rejected)
@@ -188,27 +190,27 @@ async def test_a_hashed_name_is_looked_up() -> None:
 
 async def test_a_hashed_name_is_refused_where_it_was_not_offered() -> None:
     """And nobody is looked for."""
-    cards = Cards()
-    scheme = digest(cards)
-    hashed = hashed_name("alice")
+    cards = DigestAccounts()
+    scheme = digest_scheme(cards)
+    hashed = userhash("alice")
 
-    said = await present(scheme, answered(challenge(scheme), username=hashed, userhash="true"))
+    said = await authenticate(scheme, answer_challenge(challenge(scheme), username=hashed, userhash="true"))
 
     assert isinstance(said, Rejected)
     assert (said.reason, said.facts) == (CREDENTIALS_MALFORMED, {"problem": "userhash was not offered"})
-    assert cards.asked == []
+    assert cards.lookups == []
 
 
 @pytest.mark.rfc("7616-7", "7616-13")
 async def test_a_name_outside_ascii_comes_in_utf_8_or_extended() -> None:
     """Section 4: browsers send its octets, others ``username*``; decomposed it is the same name."""
-    scheme = digest()
+    scheme = digest_scheme()
     login = ("Secret, or not?", "Jäsøn")
-    told = answered(challenge(scheme), *login)
-    extended = {**answered(challenge(scheme), *login), "username": None, "username*": "UTF-8''Ja%CC%88s%C3%B8n"}
+    told = answer_challenge(challenge(scheme), *login)
+    extended = {**answer_challenge(challenge(scheme), *login), "username": None, "username*": "UTF-8''Ja%CC%88s%C3%B8n"}
 
     for one in (told, extended):
-        said = await present(scheme, one)
+        said = await authenticate(scheme, one)
         assert isinstance(said, Accepted)
         assert said.principal.subject == "Jäsøn"
 
@@ -216,32 +218,32 @@ async def test_a_name_outside_ascii_comes_in_utf_8_or_extended() -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "get", "QUERY"])
 async def test_the_method_is_digested_as_it_was_sent(method: str) -> None:
     """A response that was made for one is none for another."""
-    scheme = digest()
-    told = answered(challenge(scheme), method=method)
+    scheme = digest_scheme()
+    told = answer_challenge(challenge(scheme), method=method)
 
     other = "HEAD" if method == "GET" else "GET"
-    assert await refused(scheme, told, request(method=other)) == "response.wrong"
-    await admitted(scheme, told, request(method=method))
+    assert await rejection_code(scheme, told, digest_request(method=other)) == "response.wrong"
+    await authentication_info(scheme, told, digest_request(method=method))
 
 
 async def test_a_websocket_handshake_is_a_get_without_a_body() -> None:
     """RFC 6455 section 4.1; with auth-int too."""
-    scheme = digest(qop=("auth", "auth-int"))
-    asked = request(type="websocket", scheme="wss", path="/chat", raw_path=b"/chat")
+    scheme = digest_scheme(qop=("auth", "auth-int"))
+    asked = digest_request(type="websocket", scheme="wss", path="/chat", raw_path=b"/chat")
 
-    await admitted(scheme, answered(challenge(scheme), uri="/chat"), asked)
-    await admitted(scheme, answered(challenge(scheme), uri="/chat", qop="auth-int"), asked)
+    await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/chat"), asked)
+    await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/chat", qop="auth-int"), asked)
 
 
 @pytest.mark.rfc("7616-16")
 async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
     """Never by a session's: what is stored is that of its algorithm."""
-    cards = Cards("MD5")
-    scheme = digest(cards, algorithms=("SHA-256", "MD5-sess"))
+    cards = DigestAccounts("MD5")
+    scheme = digest_scheme(cards, algorithms=("SHA-256", "MD5-sess"))
 
-    await admitted(scheme, answered(challenges(scheme)[1]))
+    await authentication_info(scheme, answer_challenge(challenges(scheme)[1]))
 
-    assert cards.asked == [("alice", "orders", "MD5", False)]
+    assert cards.lookups == [("alice", "orders", "MD5", False)]
 
 
 # --- Ports ------------------------------------------------------------------------------------------------------------
@@ -250,22 +252,22 @@ async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
 @pytest.mark.parametrize("error", [BackendUnavailable("down", reason=STORE_UNAVAILABLE), KeyError("alice")])
 async def test_what_a_store_raises_passes_through(error: Exception) -> None:
     """The guard makes a 503 of it; no attempt is counted, for nobody learned anything."""
-    cards = Cards()
-    scheme = digest(cards, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000)))
+    cards = DigestAccounts()
+    scheme = digest_scheme(cards, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000)))
     kept, cards.accounts["alice"] = cards.accounts["alice"], error
 
     for _ in range(3):
         with pytest.raises(type(error)):
-            await present(scheme, answered(challenge(scheme), "wrong"))
+            await authenticate(scheme, answer_challenge(challenge(scheme), "wrong"))
 
     cards.accounts["alice"] = kept
-    await admitted(scheme, answered(challenge(scheme)))
+    await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
 
 async def test_a_store_that_is_not_at_hand_has_a_deadline() -> None:
     """And who has answered in time is let in."""
 
-    class Slow(Cards):
+    class Slow(DigestAccounts):
         wait = 0.0
 
         async def find(self, username: str, **asked: Any) -> DigestAccount | None:
@@ -273,12 +275,12 @@ async def test_a_store_that_is_not_at_hand_has_a_deadline() -> None:
             return await super().find(username, **asked)
 
     cards = Slow(at_hand=False)
-    scheme = digest(cards, deadline=0.02)
-    await admitted(scheme, answered(challenge(scheme)))
+    scheme = digest_scheme(cards, deadline=0.02)
+    await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
     cards.wait = 30
     with pytest.raises(BackendUnavailable) as caught:
-        await present(scheme, answered(challenge(scheme)))
+        await authenticate(scheme, answer_challenge(challenge(scheme)))
     assert caught.value.reason is STORE_TIMEOUT
 
 
@@ -289,10 +291,10 @@ async def test_a_store_of_two_methods_is_enough() -> None:
         finds_hashed = False
 
         async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
-            return DigestAccount("alice", stored("alice", "wonderland"))
+            return DigestAccount("alice", stored_ha1("alice", "wonderland"))
 
-    scheme = digest(Least())
-    said = await present(scheme, answered(challenge(scheme)))
+    scheme = digest_scheme(Least())
+    said = await authenticate(scheme, answer_challenge(challenge(scheme)))
 
     assert isinstance(said, Accepted)
     assert (said.principal.claims, scheme.roles_given()) == ({}, None)
@@ -300,18 +302,20 @@ async def test_a_store_of_two_methods_is_enough() -> None:
 
 def test_the_roles_are_those_that_the_store_lists() -> None:
     """For the audit."""
-    assert digest().roles_given() == {"admin"}
+    assert digest_scheme().roles_given() == {"admin"}
 
 
 async def test_accounts_in_memory_serve() -> None:
     """``MemoryDigests``, by name and by the hash of a name."""
     store = MemoryDigests.of_cleartext({"alice": "wonderland"}, realm=REALM, algorithms=("SHA-256", "MD5"))
-    scheme = digest(store, algorithms=("SHA-256", "MD5"))
+    scheme = digest_scheme(store, algorithms=("SHA-256", "MD5"))
     sha, md5 = challenges(scheme)
 
-    await admitted(scheme, answered(sha))
-    await admitted(scheme, answered(md5))
-    await admitted(scheme, {**answered(sha, count=2), "username": hashed_name("alice"), "userhash": "true"})
+    await authentication_info(scheme, answer_challenge(sha))
+    await authentication_info(scheme, answer_challenge(md5))
+    await authentication_info(
+        scheme, {**answer_challenge(sha, count=2), "username": userhash("alice"), "userhash": "true"}
+    )
 
 
 # --- What is refused while the app is built ---------------------------------------------------------------------------
@@ -324,8 +328,8 @@ async def _find(*_: object, **__: object) -> None:
 BAD: list[tuple[str, Any]] = [
     ("accounts", None),
     ("accounts", {"alice": "wonderland"}),
-    ("accounts", Cards),
-    ("accounts", memory()),
+    ("accounts", DigestAccounts),
+    ("accounts", memory_users()),
     ("accounts", _find),
     ("accounts", MemoryDigests.of_cleartext({"alice": "x"}, realm="cameras")),
     ("accounts", MemoryDigests.of_cleartext({"alice": "x"}, realm=REALM, algorithms=("MD5",))),
@@ -354,7 +358,7 @@ BAD: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("argument", "value"), BAD, ids=[name for name, _ in BAD])
 def test_bad_options_are_refused(argument: str, value: Any) -> None:
     """By the argument's name, while the app is built."""
-    options: dict[str, Any] = {"accounts": Cards(), "realm": REALM, "secret": SECRET, argument: value}
+    options: dict[str, Any] = {"accounts": DigestAccounts(), "realm": REALM, "secret": SECRET, argument: value}
 
     with pytest.raises(ConfigurationError) as caught:
         Digest(options.pop("accounts"), **options)
@@ -376,14 +380,14 @@ def test_a_password_hash_is_no_digest() -> None:
 
 def test_what_it_refuses_beside_is_told_to_openapi() -> None:
     """Without attempts there is no 429."""
-    assert [reason.status for reason in digest().denial_reasons] == [400, 429]
-    assert [reason.status for reason in digest(throttle=None).denial_reasons] == [400]
-    assert (digest().reads_body, digest(qop=("auth-int",)).reads_body) == (False, True)
+    assert [reason.status for reason in digest_scheme().denial_reasons] == [400, 429]
+    assert [reason.status for reason in digest_scheme(throttle=None).denial_reasons] == [400]
+    assert (digest_scheme().reads_body, digest_scheme(qop=("auth-int",)).reads_body) == (False, True)
 
 
 def test_what_is_written_here_is_what_clients_write() -> None:
     """The client of these tests quotes as RFC 7616 section 3.4 asks."""
-    told = answered(challenge(digest()), username='a"b')
+    told = answer_challenge(challenge(digest_scheme()), username='a"b')
 
-    assert written(told).startswith(b'username="a\\"b", realm="orders", nonce="')
-    assert b", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=" in written(told)
+    assert serialize(told).startswith(b'username="a\\"b", realm="orders", nonce="')
+    assert b", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=" in serialize(told)

@@ -15,7 +15,16 @@ from authguard.reasons import (
 )
 from authguard.schemes.digest import options
 from authguard.wire.digest import Hash
-from tests.support.schemes.digest import Cards, admitted, answered, challenge, digest, present, refused, request
+from tests.support.schemes.digest import (
+    DigestAccounts,
+    answer_challenge,
+    authenticate,
+    authentication_info,
+    challenge,
+    digest_request,
+    digest_scheme,
+    rejection_code,
+)
 
 # --- The uri ----------------------------------------------------------------------------------------------------------
 
@@ -37,9 +46,9 @@ SAME: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("uri", "scope"), SAME, ids=[uri for uri, _ in SAME])
 async def test_the_uri_may_name_the_resource_in_several_forms(uri: str, scope: dict[str, Any]) -> None:
     """Pain 17: scheme and authority are dropped, and so is a final question mark, which ASGI does not tell of."""
-    scheme = digest()
+    scheme = digest_scheme()
 
-    await admitted(scheme, answered(challenge(scheme), uri=uri), request(**scope))
+    await authentication_info(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
 
 
 ELSEWHERE: list[tuple[str, dict[str, Any], str]] = [
@@ -64,9 +73,9 @@ ELSEWHERE: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("uri", "scope", "part"), [case for case in ELSEWHERE if case[0]])
 async def test_a_captured_header_is_no_good_elsewhere(uri: str, scope: dict[str, Any], part: str) -> None:
     """Section 3.4.6: a right response for another resource is a 400, and of a query nothing is told."""
-    scheme = digest()
+    scheme = digest_scheme()
 
-    said = await present(scheme, answered(challenge(scheme), uri=uri), request(**scope))
+    said = await authenticate(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
 
     assert isinstance(said, Rejected)
     assert (said.reason, said.reason.status, said.facts["differs_in"]) == (URI_MISMATCH, 400, part)
@@ -77,11 +86,11 @@ async def test_a_captured_header_is_no_good_elsewhere(uri: str, scope: dict[str,
 @pytest.mark.rfc("7616-10")
 async def test_what_a_proxy_takes_off_is_put_back() -> None:
     """Clients digest what they see: the prefix, whether the target came in origin-form or in absolute-form."""
-    scheme = digest(public_prefix="/api")
+    scheme = digest_scheme(public_prefix="/api")
     for raw_path in (b"/a", b"http://inside/a"):
-        asked = request(path="/a", raw_path=raw_path)
-        await admitted(scheme, answered(challenge(scheme), uri="/api/a"), asked)
-        assert await refused(scheme, answered(challenge(scheme), uri="/a"), asked) == "uri.mismatch"
+        asked = digest_request(path="/a", raw_path=raw_path)
+        await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/api/a"), asked)
+        assert await rejection_code(scheme, answer_challenge(challenge(scheme), uri="/a"), asked) == "uri.mismatch"
 
 
 # --- What is not an answer to a challenge of ours ---------------------------------------------------------------------
@@ -106,22 +115,22 @@ FOREIGN: list[tuple[dict[str, Any], str, dict[str, object]]] = [
 @pytest.mark.parametrize(("changes", "code", "facts"), FOREIGN)
 async def test_what_was_not_asked_for_is_refused(changes: dict[str, Any], code: str, facts: dict[str, object]) -> None:
     """Section 3.4: no realm of the client's choosing and no downgrade, though the response is right in itself."""
-    cards = Cards()
-    scheme = digest(cards)
+    cards = DigestAccounts()
+    scheme = digest_scheme(cards)
 
-    said = await present(scheme, answered(challenge(scheme), **changes))
+    said = await authenticate(scheme, answer_challenge(challenge(scheme), **changes))
 
     assert isinstance(said, Rejected)
     assert (said.reason.code, said.subject, said.facts) == (code, "alice", facts)
-    assert cards.asked == []
+    assert cards.lookups == []
 
 
 @pytest.mark.rfc("7616-8")
 async def test_an_algorithm_may_be_written_in_any_case() -> None:
     """As in the challenge's own name."""
-    scheme = digest()
+    scheme = digest_scheme()
 
-    await admitted(scheme, answered(challenge(scheme), algorithm="sha-256"))
+    await authentication_info(scheme, answer_challenge(challenge(scheme), algorithm="sha-256"))
 
 
 @pytest.mark.parametrize(
@@ -135,13 +144,13 @@ async def test_an_algorithm_may_be_written_in_any_case() -> None:
 )
 async def test_what_is_malformed_is_refused_before_anybody_is_looked_up(rest: bytes, problem: str) -> None:
     """RFC 2069's form too. Pain 21: ``Digest foo`` is a 401."""
-    cards = Cards()
+    cards = DigestAccounts()
 
-    said = await present(digest(cards), rest)
+    said = await authenticate(digest_scheme(cards), rest)
 
     assert isinstance(said, Rejected)
     assert (said.reason, said.subject, said.facts) == (CREDENTIALS_MALFORMED, None, {"problem": problem})
-    assert cards.asked == []
+    assert cards.lookups == []
 
 
 # --- Unknown, wrong, disabled: one answer -----------------------------------------------------------------------------
@@ -159,9 +168,9 @@ STRANGERS = [
 @pytest.mark.parametrize(("username", "password", "code"), STRANGERS)
 async def test_who_is_not_let_in_is_told_apart_in_the_log_alone(username: str, password: str, code: str) -> None:
     """A 401 without ``stale``: who is asked for a password learns nothing else."""
-    scheme = digest()
+    scheme = digest_scheme()
 
-    said = await present(scheme, answered(challenge(scheme), password, username))
+    said = await authenticate(scheme, answer_challenge(challenge(scheme), password, username))
 
     assert isinstance(said, Rejected)
     assert (said.reason.code, said.reason.status, said.subject) == (code, 401, username)
@@ -179,12 +188,12 @@ async def test_responses_are_compared_in_constant_time(monkeypatch: pytest.Monke
         return compare(one, other)
 
     compare = hmac.compare_digest
-    scheme = digest()
-    told = answered(challenge(scheme))
+    scheme = digest_scheme()
+    told = answer_challenge(challenge(scheme))
     monkeypatch.setattr(hmac, "compare_digest", spy)
 
-    await admitted(scheme, told)
-    await refused(scheme, {**told, "username": "nobody"})
+    await authentication_info(scheme, told)
+    await rejection_code(scheme, {**told, "username": "nobody"})
 
     right = (told["response"] or "").encode()
     assert (right, right) in compared
@@ -210,11 +219,11 @@ async def test_who_is_unknown_costs_what_anybody_costs(algorithm: str, monkeypat
         return count
 
     monkeypatch.setattr(options, "hash_of", counting)
-    scheme = digest(Cards(algorithm.removesuffix("-sess")), algorithms=[algorithm])
+    scheme = digest_scheme(DigestAccounts(algorithm.removesuffix("-sess")), algorithms=[algorithm])
     costs = set()
     for username, password in [("alice", "wrong"), ("nobody", "x"), ("mallory", "secret"), ("mallory", "x")]:
         sizes.clear()
-        assert isinstance(await present(scheme, answered(challenge(scheme), password, username)), Rejected)
+        assert isinstance(await authenticate(scheme, answer_challenge(challenge(scheme), password, username)), Rejected)
         costs.add(tuple(sizes))
 
     assert len(costs) == 1

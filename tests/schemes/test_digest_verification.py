@@ -18,22 +18,22 @@ from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.throttle import LoginThrottle
 from authguard.state.nonce_store import MemoryNonces, NonceStore
 from authguard.testing import ManualClock
-from tests.support.asgi import http
+from tests.support.asgi import http_scope
 from tests.support.clock import NOW
 from tests.support.schemes.digest import (
     SECRET,
-    Cards,
-    Network,
-    Told,
-    admitted,
-    answered,
+    DigestAccounts,
+    DigestParams,
+    SharedNonces,
+    answer_challenge,
+    authenticate,
+    authentication_info,
     challenge,
-    digest,
-    key,
-    present,
-    refused,
-    request,
-    response,
+    digest_request,
+    digest_response,
+    digest_scheme,
+    ha1,
+    rejection_code,
 )
 
 LATE = NOW + 300
@@ -48,7 +48,7 @@ def few(burst: int = 2) -> LoginThrottle:
 async def exhaust(scheme: Digest, burst: int = 2) -> None:
     """Guesses until none is left."""
     for _ in range(burst):
-        assert await refused(scheme, answered(challenge(scheme), "guess")) == "response.wrong"
+        assert await rejection_code(scheme, answer_challenge(challenge(scheme), "guess")) == "response.wrong"
 
 
 # --- Everything wrong with the nonce, and nothing else ----------------------------------------------------------------
@@ -59,26 +59,26 @@ class Case:
 
     def __init__(self, name: str, **options: Any) -> None:
         self.name = name
-        self.asked = request()
-        self.scheme = digest(**options)
+        self.asked = digest_request()
+        self.scheme = digest_scheme(**options)
         if name == "nonce.unknown":
-            self.challenge = challenge(digest(secret=OTHER_SECRET))
+            self.challenge = challenge(digest_scheme(secret=OTHER_SECRET))
         elif name == "nonce.not_yet":
             challenge(self.scheme)
             self.challenge = challenge(self.scheme, now=NOW + 61)
         elif name == "nonce.forgotten":
             self.challenge = challenge(self.scheme, now=NOW - 1)
-            self.scheme = digest(**options)
+            self.scheme = digest_scheme(**options)
         else:
             self.challenge = challenge(self.scheme)
         if name == "nonce.stale":
-            self.asked = request(LATE)
+            self.asked = digest_request(LATE)
 
-    async def told(self, password: str = "wonderland") -> Told:
+    async def told(self, password: str = "wonderland") -> DigestParams:
         if self.name in {"nonce.replayed", "nonce.outside"}:
-            await admitted(self.scheme, answered(self.challenge, count=200))
+            await authentication_info(self.scheme, answer_challenge(self.challenge, count=200))
         count = {"nonce.replayed": 200, "nonce.outside": 1}.get(self.name, 300)
-        return answered(self.challenge, password, count=count)
+        return answer_challenge(self.challenge, password, count=count)
 
 
 NONCES = ["nonce.unknown", "nonce.stale", "nonce.not_yet", "nonce.forgotten", "nonce.replayed", "nonce.outside"]
@@ -91,15 +91,15 @@ async def test_a_right_response_under_a_bad_nonce_is_stale(name: str) -> None:
     case = Case(name, throttle=few(1))
     told = await case.told()
 
-    codes = {await refused(case.scheme, told, case.asked) for _ in range(3)}
-    said = await present(case.scheme, told, case.asked)
+    codes = {await rejection_code(case.scheme, told, case.asked) for _ in range(3)}
+    said = await authenticate(case.scheme, told, case.asked)
 
     assert isinstance(said, Rejected)
     assert codes == {name} == {said.reason.code}
     assert (said.subject, said.authenticated) == ("alice", False)
     again = challenge(case.scheme, said.reason, case.asked.moment.now)
     assert again.get("stale") == "true"
-    await admitted(case.scheme, answered(again), case.asked)
+    await authentication_info(case.scheme, answer_challenge(again), case.asked)
 
 
 @pytest.mark.rfc("7616-5")
@@ -109,7 +109,7 @@ async def test_a_wrong_response_is_never_stale(name: str) -> None:
     case = Case(name)
     told = await case.told("wrong")
 
-    said = await present(case.scheme, told, case.asked)
+    said = await authenticate(case.scheme, told, case.asked)
 
     assert isinstance(said, Rejected)
     assert (said.reason.code, said.facts) == ("response.wrong", {})
@@ -120,10 +120,10 @@ async def test_a_wrong_response_is_never_stale(name: str) -> None:
 async def test_while_no_attempt_is_left_right_and_wrong_are_one(name: str) -> None:
     """A 429 for both, also where the nonce is no good: no 401 between them tells which guess was right."""
     case = Case(name, throttle=few())
-    right, wrong = await case.told(), answered(case.challenge, "wrong", count=200)
+    right, wrong = await case.told(), answer_challenge(case.challenge, "wrong", count=200)
     await exhaust(case.scheme)
 
-    told = [await present(case.scheme, one, case.asked) for one in (wrong, right, right)]
+    told = [await authenticate(case.scheme, one, case.asked) for one in (wrong, right, right)]
 
     assert all(isinstance(one, Rejected) for one in told)
     assert {one.reason for one in told if isinstance(one, Rejected)} == {ATTEMPTS_EXCEEDED}
@@ -132,56 +132,56 @@ async def test_while_no_attempt_is_left_right_and_wrong_are_one(name: str) -> No
 
 async def test_while_no_attempt_is_left_another_resource_is_a_429_too() -> None:
     """The 400 would tell that the response was right."""
-    scheme = digest(throttle=few())
+    scheme = digest_scheme(throttle=few())
     await exhaust(scheme)
 
-    told = [answered(challenge(scheme), word, uri="/elsewhere") for word in ("wonderland", "wrong")]
+    told = [answer_challenge(challenge(scheme), word, uri="/elsewhere") for word in ("wonderland", "wrong")]
 
-    assert [await refused(scheme, one) for one in told] == ["attempts.exceeded"] * 2
+    assert [await rejection_code(scheme, one) for one in told] == ["attempts.exceeded"] * 2
 
 
 async def test_while_no_attempt_is_left_a_count_is_not_used() -> None:
     """The same header is good once the bucket has filled up again."""
     clock = ManualClock(1000)
-    scheme = digest(throttle=LoginThrottle(pair=Rate(2, 60.0), clock=clock))
-    told = answered(challenge(scheme))
+    scheme = digest_scheme(throttle=LoginThrottle(pair=Rate(2, 60.0), clock=clock))
+    told = answer_challenge(challenge(scheme))
     await exhaust(scheme)
-    assert await refused(scheme, told) == "attempts.exceeded"
+    assert await rejection_code(scheme, told) == "attempts.exceeded"
 
     clock.move(120)
-    await admitted(scheme, told)
+    await authentication_info(scheme, told)
 
 
 async def test_an_unknown_name_and_a_disabled_account_run_out_of_attempts_as_any() -> None:
     """A disabled account whose password is right, too."""
-    scheme = digest(throttle=few())
+    scheme = digest_scheme(throttle=few())
 
     for name, password in [("nobody", "x"), ("mallory", "secret")]:
-        codes = [await refused(scheme, answered(challenge(scheme), password, name)) for _ in range(3)]
+        codes = [await rejection_code(scheme, answer_challenge(challenge(scheme), password, name)) for _ in range(3)]
         assert codes[2] == "attempts.exceeded"
         assert "attempts.exceeded" not in codes[:2]
 
 
 async def test_without_attempts_guessing_is_not_slowed() -> None:
     """None switches it off."""
-    scheme = digest(throttle=None)
+    scheme = digest_scheme(throttle=None)
 
     await exhaust(scheme, 30)
-    await admitted(scheme, answered(challenge(scheme)))
+    await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
 
 async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
     """The account's own bucket counts only for networks from which nobody has logged in to it."""
-    scheme = digest(throttle=LoginThrottle(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=ManualClock(1000)))
-    await admitted(scheme, answered(challenge(scheme)), request(client="192.0.2.1"))
+    scheme = digest_scheme(throttle=LoginThrottle(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=ManualClock(1000)))
+    await authentication_info(scheme, answer_challenge(challenge(scheme)), digest_request(client="192.0.2.1"))
 
     for stranger in range(10):
-        told = answered(challenge(scheme), "guess")
-        await present(scheme, told, request(client=f"198.51.100.{stranger}"))
-    strange = await refused(scheme, answered(challenge(scheme)), request(client="203.0.113.1"))
+        told = answer_challenge(challenge(scheme), "guess")
+        await authenticate(scheme, told, digest_request(client=f"198.51.100.{stranger}"))
+    strange = await rejection_code(scheme, answer_challenge(challenge(scheme)), digest_request(client="203.0.113.1"))
 
     assert strange == "attempts.exceeded"
-    await admitted(scheme, answered(challenge(scheme)), request(client="192.0.2.1"))
+    await authentication_info(scheme, answer_challenge(challenge(scheme)), digest_request(client="192.0.2.1"))
 
 
 # --- What comes before what -------------------------------------------------------------------------------------------
@@ -189,19 +189,19 @@ async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
 
 async def test_each_thing_that_is_wrong_hides_what_is_judged_after_it() -> None:
     """From the outside in: what was asked for, the response, the attempts, the resource, the nonce, its age last."""
-    scheme = digest(throttle=few(3))
+    scheme = digest_scheme(throttle=few(3))
     asked = challenge(scheme)
-    await admitted(scheme, answered(asked, count=1))
+    await authentication_info(scheme, answer_challenge(asked, count=1))
     wrong: dict[str, Any] = {"realm": "x", "opaque": "x", "algorithm": "MD5", "qop": "x", "uri": "/elsewhere"}
     codes = []
 
     for name in ("realm", "opaque", "algorithm", "qop", "uri"):
-        codes.append(await refused(scheme, answered(asked, "wrong", **wrong), request(LATE)))
+        codes.append(await rejection_code(scheme, answer_challenge(asked, "wrong", **wrong), digest_request(LATE)))
         if name != "uri":
             del wrong[name]
-    codes.append(await refused(scheme, answered(asked, uri="/elsewhere"), request(LATE)))
-    codes.append(await refused(scheme, answered(asked, count=1), request(LATE)))
-    codes.append(await refused(scheme, answered(asked, count=1)))
+    codes.append(await rejection_code(scheme, answer_challenge(asked, uri="/elsewhere"), digest_request(LATE)))
+    codes.append(await rejection_code(scheme, answer_challenge(asked, count=1), digest_request(LATE)))
+    codes.append(await rejection_code(scheme, answer_challenge(asked, count=1)))
 
     assert codes == [
         "realm.foreign",
@@ -218,7 +218,7 @@ async def test_each_thing_that_is_wrong_hides_what_is_judged_after_it() -> None:
 @pytest.mark.rfc("7616-9")
 async def test_what_was_not_verified_uses_no_count() -> None:
     """gsm-sip-bridge PR #21: a stranger with the greatest count there is does not lock the owner out."""
-    scheme = digest(throttle=None)
+    scheme = digest_scheme(throttle=None)
     asked = challenge(scheme)
     strange: list[dict[str, Any]] = [
         {"password": "wrong"},
@@ -229,32 +229,34 @@ async def test_what_was_not_verified_uses_no_count() -> None:
     ]
 
     for changes in strange:
-        await refused(scheme, answered(asked, count=2**32 - 1, **changes))
+        await rejection_code(scheme, answer_challenge(asked, count=2**32 - 1, **changes))
 
     for count in (1, 2, 3):
-        await admitted(scheme, answered(asked, count=count))
+        await authentication_info(scheme, answer_challenge(asked, count=count))
 
 
 async def test_a_nonce_is_not_bound_to_a_name() -> None:
     """Two who share a cache of challenges do not use up each other's but by the count."""
-    scheme = digest()
+    scheme = digest_scheme()
     asked = challenge(scheme)
 
-    await admitted(scheme, answered(asked, count=1))
-    await admitted(scheme, answered(asked, "Secret, or not?", "Jäsøn", count=2))
-    assert await refused(scheme, answered(asked, "Secret, or not?", "Jäsøn", count=1)) == "nonce.replayed"
+    await authentication_info(scheme, answer_challenge(asked, count=1))
+    await authentication_info(scheme, answer_challenge(asked, "Secret, or not?", "Jäsøn", count=2))
+    assert (
+        await rejection_code(scheme, answer_challenge(asked, "Secret, or not?", "Jäsøn", count=1)) == "nonce.replayed"
+    )
 
 
 @pytest.mark.rfc("7616-9")
-@pytest.mark.parametrize("store", [lambda: None, Network])
+@pytest.mark.parametrize("store", [lambda: None, SharedNonces])
 async def test_of_all_that_come_at_once_one_is_let_in(store: Callable[[], NonceStore | None]) -> None:
     """Each count is used in one step, however the requests interleave."""
-    scheme = digest(Cards(at_hand=False), nonces=store())
-    told = answered(challenge(scheme))
+    scheme = digest_scheme(DigestAccounts(at_hand=False), nonces=store())
+    told = answer_challenge(challenge(scheme))
     codes: list[str] = []
 
     async def one() -> None:
-        said = await present(scheme, told)
+        said = await authenticate(scheme, told)
         codes.append("" if isinstance(said, Accepted) else said.reason.code)
 
     async with anyio.create_task_group() as tasks:
@@ -270,50 +272,50 @@ async def test_of_all_that_come_at_once_one_is_let_in(store: Callable[[], NonceS
 @pytest.mark.rfc("7616-6")
 async def test_two_processes_with_one_secret_take_each_others_nonces() -> None:
     """Each accepts a count once: the promise of ``MemoryNonces`` is that of one process."""
-    one, other = digest(), digest()
+    one, other = digest_scheme(), digest_scheme()
     challenge(other)
-    told = answered(challenge(one))
+    told = answer_challenge(challenge(one))
 
-    await admitted(one, told)
-    await admitted(other, told)
-    assert [await refused(scheme, told) for scheme in (one, other)] == ["nonce.replayed"] * 2
+    await authentication_info(one, told)
+    await authentication_info(other, told)
+    assert [await rejection_code(scheme, told) for scheme in (one, other)] == ["nonce.replayed"] * 2
 
 
 async def test_with_one_store_a_count_is_good_once_for_all() -> None:
     """Two schemes that share a store begin it twice, and neither reopens the other's."""
     nonces = MemoryNonces()
-    one, other = digest(nonces=nonces), digest(nonces=nonces)
-    told = answered(challenge(one))
+    one, other = digest_scheme(nonces=nonces), digest_scheme(nonces=nonces)
+    told = answer_challenge(challenge(one))
     challenge(other, now=NOW + 1)
 
-    await admitted(one, told)
-    assert await refused(other, told) == "nonce.replayed"
+    await authentication_info(one, told)
+    assert await rejection_code(other, told) == "nonce.replayed"
 
 
 async def test_a_redeploy_with_another_secret_prompts_nobody() -> None:
     """Unknown is stale where the response is right, so that the client goes on by itself."""
-    before, after = digest(), digest(secret=OTHER_SECRET)
+    before, after = digest_scheme(), digest_scheme(secret=OTHER_SECRET)
 
-    assert await refused(after, answered(challenge(before))) == "nonce.unknown"
+    assert await rejection_code(after, answer_challenge(challenge(before))) == "nonce.unknown"
 
 
 async def test_secrets_are_rotated() -> None:
     """The first mints, all are known."""
-    old, both, new = digest(), digest(secret=[OTHER_SECRET, SECRET]), digest(secret=OTHER_SECRET)
+    old, both, new = digest_scheme(), digest_scheme(secret=[OTHER_SECRET, SECRET]), digest_scheme(secret=OTHER_SECRET)
     for scheme in (old, both, new):
         challenge(scheme, now=NOW - 1)
 
-    await admitted(both, answered(challenge(old)))
-    await admitted(new, answered(challenge(both)))
-    assert await refused(old, answered(challenge(both))) == "nonce.unknown"
+    await authentication_info(both, answer_challenge(challenge(old)))
+    await authentication_info(new, answer_challenge(challenge(both)))
+    assert await rejection_code(old, answer_challenge(challenge(both))) == "nonce.unknown"
 
 
 async def test_a_nonce_of_another_realm_is_none_of_ours() -> None:
     """Under the same secret."""
-    elsewhere = challenge(digest(realm="cameras")).get("nonce")
-    scheme = digest()
+    elsewhere = challenge(digest_scheme(realm="cameras")).get("nonce")
+    scheme = digest_scheme()
 
-    assert await refused(scheme, answered(challenge(scheme), nonce=elsewhere)) == "nonce.unknown"
+    assert await rejection_code(scheme, answer_challenge(challenge(scheme), nonce=elsewhere)) == "nonce.unknown"
 
 
 # --- auth-int ---------------------------------------------------------------------------------------------------------
@@ -325,91 +327,97 @@ def with_body(body: bytes, method: str = "POST") -> AuthRequest:
     async def read(limit: int) -> bytes:
         return body[: limit + 1]
 
-    return AuthRequest(http(method=method), path="/", moment=Moment(NOW, 60.0), reader=read)
+    return AuthRequest(http_scope(method=method), path="/", moment=Moment(NOW, 60.0), reader=read)
 
 
 @pytest.mark.rfc("7616-11", "7616-14")
 @pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-256-sess"])
 async def test_auth_int_protects_the_body(algorithm: str) -> None:
     """And is answered with ``qop=auth``: the body of the answer is not known yet."""
-    scheme = digest(qop=("auth", "auth-int"), algorithms=[algorithm])
+    scheme = digest_scheme(qop=("auth", "auth-int"), algorithms=[algorithm])
     asked = challenge(scheme)
-    told = answered(asked, method="POST", body=b"ten pounds", qop="auth-int")
+    told = answer_challenge(asked, method="POST", body=b"ten pounds", qop="auth-int")
 
-    assert await refused(scheme, told, with_body(b"ten pounds!")) == "response.wrong"
-    info = await admitted(scheme, told, with_body(b"ten pounds"))
+    assert await rejection_code(scheme, told, with_body(b"ten pounds!")) == "response.wrong"
+    info = await authentication_info(scheme, told, with_body(b"ten pounds"))
 
     assert info["qop"] == "auth"
-    assert info["rspauth"] == response(told, key(told, "wonderland"), method="", qop="auth")
+    assert info["rspauth"] == digest_response(told, ha1(told, "wonderland"), method="", qop="auth")
 
 
 async def test_with_auth_beside_it_a_body_is_not_read() -> None:
     """Who does not protect it does not wait for it."""
-    scheme = digest(qop=("auth", "auth-int"))
+    scheme = digest_scheme(qop=("auth", "auth-int"))
 
     async def unread(limit: int) -> bytes:
         raise AssertionError
 
-    asked = AuthRequest(http(), path="/", moment=Moment(NOW, 60.0), reader=unread)
-    await admitted(scheme, answered(challenge(scheme)), asked)
+    asked = AuthRequest(http_scope(), path="/", moment=Moment(NOW, 60.0), reader=unread)
+    await authentication_info(scheme, answer_challenge(challenge(scheme)), asked)
 
 
 async def test_where_auth_int_alone_is_offered_auth_is_a_downgrade() -> None:
     """7616-8."""
-    scheme = digest(qop=("auth-int",))
-    told = answered(challenge(scheme), method="POST", body=b"x")
+    scheme = digest_scheme(qop=("auth-int",))
+    told = answer_challenge(challenge(scheme), method="POST", body=b"x")
 
     assert told["qop"] == "auth-int"
-    assert await refused(scheme, answered(challenge(scheme), qop="auth")) == "qop.unoffered"
-    await admitted(scheme, told, with_body(b"x"))
+    assert await rejection_code(scheme, answer_challenge(challenge(scheme), qop="auth")) == "qop.unoffered"
+    await authentication_info(scheme, told, with_body(b"x"))
 
 
 async def test_a_body_beyond_the_limit_is_a_413() -> None:
     """Whoever sent it; the limit itself is not beyond it."""
-    scheme = digest(qop=("auth-int",), limit=10)
+    scheme = digest_scheme(qop=("auth-int",), limit=10)
 
     for name in ("alice", "nobody"):
-        told = {**answered(challenge(scheme), method="POST", body=b"x" * 11), "username": name}
+        told = {**answer_challenge(challenge(scheme), method="POST", body=b"x" * 11), "username": name}
         with pytest.raises(RequestBodyError) as caught:
-            await present(scheme, told, with_body(b"x" * 11))
+            await authenticate(scheme, told, with_body(b"x" * 11))
         assert caught.value.reason is BODY_TOO_LARGE
 
-    await admitted(scheme, answered(challenge(scheme), method="POST", body=b"x" * 10), with_body(b"x" * 10))
+    await authentication_info(
+        scheme, answer_challenge(challenge(scheme), method="POST", body=b"x" * 10), with_body(b"x" * 10)
+    )
 
 
 async def test_while_no_attempt_is_left_no_body_is_read() -> None:
     """A stranger would have it kept for nothing."""
-    scheme = digest(qop=("auth-int",), throttle=few())
+    scheme = digest_scheme(qop=("auth-int",), throttle=few())
     asked = challenge(scheme)
-    told = answered(asked, "wrong", method="POST", body=b"x")
-    said = [await refused(scheme, told, with_body(b"x")) for _ in range(10)]
+    told = answer_challenge(asked, "wrong", method="POST", body=b"x")
+    said = [await rejection_code(scheme, told, with_body(b"x")) for _ in range(10)]
 
     assert said[-1] == "attempts.exceeded"
-    assert await refused(scheme, told, request(method="POST")) == "attempts.exceeded"
+    assert await rejection_code(scheme, told, digest_request(method="POST")) == "attempts.exceeded"
 
 
 async def test_a_nonce_ages_while_its_body_comes() -> None:
     """A body that takes longer than the nonce lives is digested with an old one."""
     clock = ManualClock(1000)
-    scheme = digest(qop=("auth-int",), clock=clock)
-    told = answered(challenge(scheme), method="POST", body=b"x")
+    scheme = digest_scheme(qop=("auth-int",), clock=clock)
+    told = answer_challenge(challenge(scheme), method="POST", body=b"x")
 
     async def slowly(limit: int) -> bytes:
         clock.move(301)
         return b"x"
 
-    given = {**request(method="POST").scope}
+    given = {**digest_request(method="POST").scope}
     asked = AuthRequest(given, given["path"], Moment(NOW, 60.0), slowly)
 
-    assert await refused(scheme, told, asked) == "nonce.stale"
+    assert await rejection_code(scheme, told, asked) == "nonce.stale"
 
 
 async def test_a_429_does_not_tell_whose_a_hashed_name_is() -> None:
     """Guesses at it are not counted with those at the name in the clear, whether there is such a one or not."""
     for name in ("alice", "nobody"):
-        scheme = digest(Cards(finds_hashed=True), throttle=few())
+        scheme = digest_scheme(DigestAccounts(finds_hashed=True), throttle=few())
         hashed = {"username": hashlib.sha256(f"{name}:orders".encode()).hexdigest(), "userhash": "true"}
-        said = [await refused(scheme, {**answered(challenge(scheme), "wrong"), **hashed}) for _ in range(10)]
+        said = [
+            await rejection_code(scheme, {**answer_challenge(challenge(scheme), "wrong"), **hashed}) for _ in range(10)
+        ]
         assert said[-1] == "attempts.exceeded"
 
-        assert await refused(scheme, {**answered(challenge(scheme), "wrong"), "username": name}) != said[-1]
+        assert (
+            await rejection_code(scheme, {**answer_challenge(challenge(scheme), "wrong"), "username": name}) != said[-1]
+        )

@@ -26,32 +26,38 @@ from authguard.model import Outcome
 from authguard.schemes.bearer.introspection import INACTIVE_FOR
 from authguard.testing import ManualClock
 from tests.support.clock import NOW
-from tests.support.coroutines import at_once
-from tests.support.schemes.bearer import bearer, issuer, presented, request
-from tests.support.schemes.introspection import OPAQUE, URL, Server, active, introspection
+from tests.support.coroutines import run_together
+from tests.support.schemes.bearer import bearer, bearer_credentials, bearer_request, issuer
+from tests.support.schemes.introspection import (
+    INTROSPECTION_URL,
+    OPAQUE_TOKEN,
+    IntrospectionServer,
+    active_response,
+    introspection,
+)
 from tests.support.tokens import ISSUER, b64url, claims, mint, rsa_key
 
 FOREIGN = "https://elsewhere.example/"
 
 
-def scheme(server: Server, *others: Any, **changes: Any) -> Bearer:
+def scheme(server: IntrospectionServer, *others: Any, **changes: Any) -> Bearer:
     """A Bearer scheme that asks this server."""
     return Bearer(*others, introspection(server, **changes), realm="orders")
 
 
-async def said(of: Bearer, token: str = OPAQUE, **moment: float) -> Outcome:
+async def said(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> Outcome:
     """What the scheme says to a token."""
-    return await of.authenticate(request(**moment), presented(token))
+    return await of.authenticate(bearer_request(**moment), bearer_credentials(token))
 
 
-async def taken(of: Bearer, token: str = OPAQUE, **moment: float) -> Principal:
+async def taken(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> Principal:
     """Whom it takes the bearer for."""
     outcome = await said(of, token, **moment)
     assert isinstance(outcome, Accepted), outcome
     return outcome.principal
 
 
-async def refused(of: Bearer, token: str = OPAQUE, **moment: float) -> tuple[str, Mapping[str, object]]:
+async def refused(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> tuple[str, Mapping[str, object]]:
     """Why it refuses, and the facts, less the name of the token, which is checked here."""
     outcome = await said(of, token, **moment)
     assert isinstance(outcome, Rejected), outcome
@@ -66,23 +72,23 @@ async def refused(of: Bearer, token: str = OPAQUE, **moment: float) -> tuple[str
 @pytest.mark.rfc("7662-2")
 async def test_an_active_token_makes_a_principal() -> None:
     """7662-2: by the members of the answer, as by the claims of a JWT."""
-    principal = await taken(scheme(Server()))
+    principal = await taken(scheme(IntrospectionServer()))
 
     assert principal == Principal(
         "alice", roles={"admin"}, scopes={"read", "write"}, expires_at=NOW + 600, scheme="bearer"
     )
-    assert principal.claims == active()
+    assert principal.claims == active_response()
 
 
 @pytest.mark.rfc("7662-1")
 async def test_the_server_is_asked_as_the_rfc_writes_it() -> None:
     """7662-1: a POST of a form, by somebody who says who it is."""
-    server = Server()
+    server = IntrospectionServer()
 
     await said(scheme(server))
 
-    ((url, headers, form),) = server.asked
-    assert (url, form) == (URL, {"token": [OPAQUE], "token_type_hint": ["access_token"]})
+    ((url, headers, form),) = server.requests
+    assert (url, form) == (INTROSPECTION_URL, {"token": [OPAQUE_TOKEN], "token_type_hint": ["access_token"]})
     assert headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert headers["Accept"] == "application/json"
     assert headers["Authorization"].startswith("Basic ")
@@ -90,24 +96,24 @@ async def test_the_server_is_asked_as_the_rfc_writes_it() -> None:
 
 async def test_roles_scopes_and_the_subject_come_from_where_the_app_says() -> None:
     """As for an issuer."""
-    members = active(realm_access={"roles": ["clerk"]}, scp="a b", username="bob")
+    members = active_response(realm_access={"roles": ["clerk"]}, scp="a b", username="bob")
     options = {"roles": claim("realm_access", "roles"), "scopes": claim("scp"), "subject": claim("username")}
 
-    principal = await taken(scheme(Server(members), **options))
+    principal = await taken(scheme(IntrospectionServer(members), **options))
 
     assert principal == Principal("bob", roles={"clerk"}, scopes={"a", "b"}, expires_at=NOW + 600, scheme="bearer")
 
 
 async def test_an_answer_needs_no_end() -> None:
     """RFC 7662 section 2.2: ``exp`` is optional, for it is the server that says whether the token is over."""
-    assert (await taken(scheme(Server(active(exp=..., iat=...))))).expires_at is None
+    assert (await taken(scheme(IntrospectionServer(active_response(exp=..., iat=...))))).expires_at is None
 
 
 async def test_what_is_not_checked_is_said_in_words() -> None:
     """Neither who issued it nor for whom."""
     options = {"issuer": ANY_ISSUER, "audience": ANY_AUDIENCE}
 
-    principal = await taken(scheme(Server(active(iss=..., aud=...)), **options))
+    principal = await taken(scheme(IntrospectionServer(active_response(iss=..., aud=...)), **options))
 
     assert principal.subject == "alice"
 
@@ -115,7 +121,7 @@ async def test_what_is_not_checked_is_said_in_words() -> None:
 @pytest.mark.parametrize("kind", [..., "bearer", "Bearer", "BEARER"])
 async def test_a_bearer_token_may_say_so(kind: Any) -> None:
     """RFC 6749 section 5.1: without case."""
-    assert (await taken(scheme(Server(active(token_type=kind))))).subject == "alice"
+    assert (await taken(scheme(IntrospectionServer(active_response(token_type=kind))))).subject == "alice"
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -124,7 +130,7 @@ async def test_a_bearer_token_may_say_so(kind: Any) -> None:
 @pytest.mark.rfc("7662-2")
 async def test_a_token_that_is_not_active_is_refused() -> None:
     """Whatever else the answer says."""
-    assert await refused(scheme(Server(active(active=False)))) == ("token.inactive", {})
+    assert await refused(scheme(IntrospectionServer(active_response(active=False)))) == ("token.inactive", {})
 
 
 @pytest.mark.parametrize(
@@ -150,12 +156,12 @@ async def test_a_token_that_is_not_active_is_refused() -> None:
 @pytest.mark.rfc("7662-5")
 async def test_an_active_token_is_judged_here_too(changes: Any, code: str, facts: Any) -> None:
     """7662-5: aud, iss, exp, nbf, cnf and token_type, by the request's moment."""
-    assert await refused(scheme(Server(active(**changes)))) == (code, facts)
+    assert await refused(scheme(IntrospectionServer(active_response(**changes)))) == (code, facts)
 
 
 async def test_the_leeway_is_that_of_the_guard() -> None:
     """A token that the server still calls active holds thanks to it, and that is noted."""
-    outcome = await said(scheme(Server(active(exp=NOW - 3))))
+    outcome = await said(scheme(IntrospectionServer(active_response(exp=NOW - 3))))
 
     assert isinstance(outcome, Accepted)
     assert outcome.facts == {"tolerated": {"exp": 3.0}}
@@ -166,33 +172,33 @@ async def test_the_leeway_is_that_of_the_guard() -> None:
 
 async def test_a_jwt_of_a_known_issuer_is_judged_by_its_keys() -> None:
     """The server never sees it."""
-    server = Server()
+    server = IntrospectionServer()
     both = scheme(server, issuer())
 
     assert (await taken(both, mint(sub="bob"))).subject == "bob"
     assert (await taken(both)).subject == "alice"
     assert (await refused(both, mint(rsa_key(which=1))))[0] == "token.signature_invalid"
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 async def test_a_jwt_of_another_issuer_is_sent_nowhere() -> None:
     """It is a secret between others."""
-    server = Server()
+    server = IntrospectionServer()
 
     for of in (scheme(server, issuer()), scheme(server), scheme(server, issuer=ANY_ISSUER)):
         assert (await refused(of, mint(iss=FOREIGN)))[0] == "token.issuer_unknown"
         assert (await refused(of, mint(iss="")))[0] == "token.issuer_unknown"
 
-    assert server.asked == []
+    assert server.requests == []
 
 
 async def test_a_jwt_of_the_very_issuer_is_asked_about() -> None:
     """Where no ``Issuer`` is called so: an app may want to hear of each revocation."""
-    server = Server()
+    server = IntrospectionServer()
 
     assert (await taken(scheme(server), mint())).subject == "alice"
 
-    assert server.asked[0][2]["token"] == [mint()]
+    assert server.requests[0][2]["token"] == [mint()]
 
 
 @pytest.mark.parametrize(
@@ -209,22 +215,22 @@ async def test_a_jwt_of_the_very_issuer_is_asked_about() -> None:
 )
 async def test_what_was_meant_for_a_jwt_is_no_opaque_token(token: str) -> None:
     """A slip of whoever sent it must not show it to somebody else."""
-    server = Server()
+    server = IntrospectionServer()
     outcome = await said(scheme(server), token)
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason.code in {"token.malformed", "credentials.malformed"}
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("token", ["x", "eyJ", "v4.public.payload", b64url(b'{"u":5}') + ".time.mac", "a.b.c.d.e=="])
 async def test_whatever_else_is_a_token_is_opaque(token: str) -> None:
     """RFC 6750 section 2.1, also where others sign tokens in their own way."""
-    server = Server()
+    server = IntrospectionServer()
 
     await taken(scheme(server), token)
 
-    assert server.asked[0][2]["token"] == [token]
+    assert server.requests[0][2]["token"] == [token]
 
 
 async def test_without_an_introspection_an_opaque_token_is_malformed() -> None:
@@ -241,31 +247,31 @@ async def test_without_an_introspection_an_opaque_token_is_malformed() -> None:
 @pytest.mark.rfc("7662-3")
 async def test_an_answer_is_kept_for_a_while() -> None:
     """By the second, on our own clock; another token has another answer."""
-    server, ticks = Server(), ManualClock(1000)
+    server, ticks = IntrospectionServer(), ManualClock(1000)
     of = scheme(server, remember=10, clock=ticks)
 
-    for token in (OPAQUE, OPAQUE, "other"):
+    for token in (OPAQUE_TOKEN, OPAQUE_TOKEN, "other"):
         await taken(of, token)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
     ticks.move(9.9)
     await taken(of)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
     ticks.move(0.1)
     await taken(of)
 
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 @pytest.mark.rfc("7662-3")
 async def test_no_answer_is_kept_beyond_its_end() -> None:
     """7662-3: by the clock alone, without leeway; then the server has the word again."""
-    server = Server(active(exp=NOW + 5))
+    server = IntrospectionServer(active_response(exp=NOW + 5))
     of = scheme(server, clock=ManualClock(1000))
     await taken(of)
 
     await taken(of, now=NOW + 4.9)
-    assert len(server.asked) == 1
-    server.answer = active(active=False)
+    assert len(server.requests) == 1
+    server.answer = active_response(active=False)
 
     assert (await refused(of, now=NOW + 5))[0] == "token.inactive"
 
@@ -273,7 +279,7 @@ async def test_no_answer_is_kept_beyond_its_end() -> None:
 @pytest.mark.rfc("7662-5")
 async def test_a_kept_answer_is_judged_anew() -> None:
     """By the moment of each request."""
-    of = scheme(Server(active(nbf=NOW)), clock=ManualClock(1000))
+    of = scheme(IntrospectionServer(active_response(nbf=NOW)), clock=ManualClock(1000))
     await taken(of)
 
     assert (await refused(of, now=NOW - 61))[0] == "token.not_yet_valid"
@@ -281,41 +287,41 @@ async def test_a_kept_answer_is_judged_anew() -> None:
 
 async def test_nothing_is_kept_where_the_app_says_so() -> None:
     """Each request asks, so that a revocation is noticed at once."""
-    server = Server()
+    server = IntrospectionServer()
     of = scheme(server, remember=None)
 
     await taken(of)
     await taken(of)
 
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 async def test_nothing_is_kept_of_what_is_not_active_either() -> None:
     """A token that has become active counts at once."""
-    server = Server(active(active=False))
+    server = IntrospectionServer(active_response(active=False))
     of = scheme(server, remember=None)
 
     await refused(of)
-    server.answer = active()
+    server.answer = active_response()
 
     assert (await taken(of)).subject == "alice"
 
 
 async def test_that_a_token_is_not_active_is_kept_no_longer_than_the_rest() -> None:
     """Where an answer is remembered for less."""
-    server, ticks = Server(active(active=False)), ManualClock(1000)
+    server, ticks = IntrospectionServer(active_response(active=False)), ManualClock(1000)
     of = scheme(server, remember=1, clock=ticks)
 
     await refused(of)
     ticks.move(1)
-    server.answer = active()
+    server.answer = active_response()
 
     assert (await taken(of)).subject == "alice"
 
 
 async def test_what_an_app_does_to_its_claims_is_its_own() -> None:
     """The next request gets them as the server said."""
-    of = scheme(Server(), clock=ManualClock(1000))
+    of = scheme(IntrospectionServer(), clock=ManualClock(1000))
     first: Any = (await taken(of)).claims
     first["roles"].append("root")
     first["sub"] = "mallory"
@@ -328,36 +334,36 @@ async def test_what_an_app_does_to_its_claims_is_its_own() -> None:
 
 async def test_that_a_token_is_not_active_is_kept_for_moments() -> None:
     """So that one who tries it again and again does not ask the server each time."""
-    server, ticks = Server(active(active=False)), ManualClock(1000)
+    server, ticks = IntrospectionServer(active_response(active=False)), ManualClock(1000)
     of = scheme(server, clock=ticks)
 
     for _ in range(3):
         await refused(of)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     ticks.move(INACTIVE_FOR)
     await refused(of)
 
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.rfc("7662-3")
 async def test_who_invents_tokens_drives_out_nobody() -> None:
     """What is not active is kept apart, and both are bounded."""
-    server = Server()
+    server = IntrospectionServer()
     of = scheme(server, most=64, clock=ManualClock(1000))
     await taken(of)
-    server.answer = active(active=False)
+    server.answer = active_response(active=False)
     for number in range(10_000):
         await refused(of, f"invented-{number}")
-    asked = len(server.asked)
+    asked = len(server.requests)
 
     await taken(of)
 
     asker = of._issuers.introspection
     assert asker is not None
-    assert len(server.asked) == asked
+    assert len(server.requests) == asked
     assert len(asker._inactive._young) + len(asker._inactive._old) <= 4096
-    server.answer = active()
+    server.answer = active_response()
     for number in range(200):
         await taken(of, f"good-{number}")
     assert len(asker._active._young) + len(asker._active._old) <= 64
@@ -366,20 +372,20 @@ async def test_who_invents_tokens_drives_out_nobody() -> None:
 @pytest.mark.rfc("7662-3")
 async def test_no_token_is_kept() -> None:
     """A cache that somebody gets to see holds keyed hashes alone."""
-    of = scheme(Server())
+    of = scheme(IntrospectionServer())
     await taken(of)
     asker = of._issuers.introspection
     assert asker is not None
 
-    assert OPAQUE.encode() not in b"".join([*asker._active._young, *asker._active._old])
-    assert OPAQUE not in repr([asker, asker._active._young, asker._active._old])
-    assert repr(asker) == f"Introspection({URL!r}, issuer={ISSUER!r})"
+    assert OPAQUE_TOKEN.encode() not in b"".join([*asker._active._young, *asker._active._old])
+    assert OPAQUE_TOKEN not in repr([asker, asker._active._young, asker._active._old])
+    assert repr(asker) == f"Introspection({INTROSPECTION_URL!r}, issuer={ISSUER!r})"
 
 
 async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
     """Five hundred requests of one token, though the first of them leaves."""
-    server = Server()
-    server.held = anyio.Event()
+    server = IntrospectionServer()
+    server.hold = anyio.Event()
     of = scheme(server)
     leaving = anyio.CancelScope()
 
@@ -388,23 +394,23 @@ async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
             await said(of)
 
     async def let_go() -> None:
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
         leaving.cancel()
         await anyio.wait_all_tasks_blocked()
-        assert server.held is not None
-        server.held.set()
+        assert server.hold is not None
+        server.hold.set()
 
-    answers = await at_once([first, *[partial(taken, of)] * 500], let_go)
+    answers = await run_together([first, *[partial(taken, of)] * 500], let_go)
 
     assert answers[0] is None
     assert {principal.subject for principal in answers[1:]} == {"alice"}
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 async def test_who_waits_together_hears_of_the_same_trouble() -> None:
     """One call that failed, and not one for each of them."""
-    server = Server(OSError())
-    server.held = anyio.Event()
+    server = IntrospectionServer(OSError())
+    server.hold = anyio.Event()
     of = scheme(server)
 
     async def failing() -> BackendUnavailable:
@@ -413,13 +419,13 @@ async def test_who_waits_together_hears_of_the_same_trouble() -> None:
         return caught.value
 
     async def let_go() -> None:
-        assert server.held is not None
-        server.held.set()
+        assert server.hold is not None
+        server.hold.set()
 
-    errors = await at_once([failing] * 20, let_go)
+    errors = await run_together([failing] * 20, let_go)
 
-    assert {str(error) for error in errors} == {f"{URL}: OSError"}
-    assert len(server.asked) == 1
+    assert {str(error) for error in errors} == {f"{INTROSPECTION_URL}: OSError"}
+    assert len(server.requests) == 1
 
 
 # --- how it is set up -------------------------------------------------------------------------------------------------
@@ -443,7 +449,7 @@ async def test_who_waits_together_hears_of_the_same_trouble() -> None:
         ("most", "is not a whole number", {"most": True}),
         ("most", "is not a whole number", {"most": 5.0}),
         ("deadline", "is not a number of seconds", {"deadline": 61}),
-        ("post", "give functions", {"post": URL}),
+        ("post", "give functions", {"post": INTROSPECTION_URL}),
         ("client", "give functions", {"client": 5, "post": None}),
         ("client", "post= takes their place", {"client": lambda: None}),
     ],
@@ -475,7 +481,7 @@ def test_the_scheme_tells_of_its_health() -> None:
     """And says nothing of an introspection that it has not got."""
     assert "introspection" not in bearer().health()
     assert Bearer(introspection(), realm="orders").health()["introspection"] == {
-        "url": URL,
+        "url": INTROSPECTION_URL,
         "asked": 0,
         "waiting": 0,
         "open": False,
@@ -487,10 +493,10 @@ def test_the_scheme_tells_of_its_health() -> None:
 
 async def test_the_clock_of_the_server_is_watched_too(caplog: pytest.LogCaptureFixture) -> None:
     """By the ``iat`` of what it says of its tokens, whether they are taken or not."""
-    server = Server(active(iat=NOW + 45))
+    server = IntrospectionServer(active_response(iat=NOW + 45))
     of = scheme(server, remember=None)
     await taken(of)
-    server.answer = active(exp=NOW - 5)
+    server.answer = active_response(exp=NOW - 5)
     await taken(of)
 
     health: Any = of.health()["introspection"]
@@ -501,8 +507,10 @@ async def test_the_clock_of_the_server_is_watched_too(caplog: pytest.LogCaptureF
 
 def test_the_secret_is_not_shown() -> None:
     """Not by what a debugger shows of its parts; and an address with a key in its query is told without that."""
-    made = Introspection(URL, client_id="a", client_secret="CANARY", issuer="x", audience="y", post=Server())
-    keyed = introspection(url=f"{URL}?key=CANARY")
+    made = Introspection(
+        INTROSPECTION_URL, client_id="a", client_secret="CANARY", issuer="x", audience="y", post=IntrospectionServer()
+    )
+    keyed = introspection(url=f"{INTROSPECTION_URL}?key=CANARY")
 
     assert "CANARY" not in repr([vars(made), vars(vars(made)["_client"])])
     assert "CANARY" not in repr([keyed, keyed.health()])
@@ -510,6 +518,6 @@ def test_the_secret_is_not_shown() -> None:
 
 async def test_claims_and_members_are_one_to_a_scheme() -> None:
     """The same token, once as a JWT and once as its introspection, makes the same principal."""
-    of = scheme(Server({"active": True, **claims()}), issuer())
+    of = scheme(IntrospectionServer({"active": True, **claims()}), issuer())
 
     assert await taken(of) == await taken(of, mint())

@@ -22,7 +22,7 @@ from authguard import (
 from authguard.reasons import CREDENTIALS_MISSING, ROLE_MISSING, SCOPE_MISSING, STEP_UP_REQUIRED, TOKEN_EXPIRED
 from authguard.schemes.bearer.claims import ClaimRules
 from tests.keys.test_static import CANARY
-from tests.support.schemes.bearer import Counted, bearer, issuer, request
+from tests.support.schemes.bearer import CountingKeySource, bearer, bearer_request, issuer
 from tests.support.tokens import AUDIENCE, ISSUER, public_pem, rsa_key
 
 NAN = float("nan")
@@ -46,7 +46,7 @@ def test_an_audience_is_one_name_or_several() -> None:
 
 def test_a_source_whose_answer_is_at_hand_is_known_from_the_start() -> None:
     """Keys in memory are; a source of one's own is only where it says so."""
-    own, in_memory = Counted(), issuer()
+    own, in_memory = CountingKeySource(), issuer()
 
     assert in_memory.held is not None
     assert in_memory.held(kid=None, algorithm="RS256")
@@ -165,7 +165,7 @@ def test_neither_an_issuer_nor_a_scheme_shows_a_key() -> None:
 
 def challenged(why: Denied | None) -> str:
     """The one challenge, as it is sent."""
-    (challenge,) = bearer(realm='the "orders"').challenges(request(), why)
+    (challenge,) = bearer(realm='the "orders"').challenges(bearer_request(), why)
     return challenge.to_header().decode()
 
 

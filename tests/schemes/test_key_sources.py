@@ -10,8 +10,8 @@ import pytest
 
 from authguard import Accepted, BackendUnavailable, Rejected, VerificationKey
 from authguard.reasons import KEYS_UNAVAILABLE, STORE_UNAVAILABLE, TOKEN_EXPIRED
-from tests.support.guards import Door
-from tests.support.schemes.bearer import Counted, bearer, issuer, presented, request
+from tests.support.guards import GuardedApp
+from tests.support.schemes.bearer import CountingKeySource, bearer, bearer_credentials, bearer_request, issuer
 from tests.support.tokens import mint, rsa_key
 
 GOOD = VerificationKey("RS256", None, rsa_key().public_key())
@@ -44,7 +44,7 @@ class Failing:
         raise self.error
 
 
-class AtHand(Counted):
+class AtHand(CountingKeySource):
     """A source that has its answer at hand, or not yet."""
 
     def __init__(self, *keys: VerificationKey, held: Sequence[VerificationKey] | None) -> None:
@@ -59,13 +59,13 @@ class AtHand(Counted):
 
 async def test_a_source_is_asked_for_what_the_header_names() -> None:
     """By id and algorithm, once for each token."""
-    source = Counted(GOOD)
+    source = CountingKeySource(GOOD)
     scheme = bearer(issuer(source))
 
     for token in (mint(), mint(headers={"kid": "2026"})):
-        assert isinstance(await scheme.authenticate(request(), presented(token)), Accepted)
+        assert isinstance(await scheme.authenticate(bearer_request(), bearer_credentials(token)), Accepted)
 
-    assert source.asked == [(None, "RS256"), ("2026", "RS256")]
+    assert source.calls == [(None, "RS256"), ("2026", "RS256")]
 
 
 async def test_a_source_may_take_its_time() -> None:
@@ -74,7 +74,7 @@ async def test_a_source_may_take_its_time() -> None:
     scheme = bearer(issuer(source))
 
     async def ask() -> None:
-        outcomes.append(await scheme.authenticate(request(), presented(mint())))
+        outcomes.append(await scheme.authenticate(bearer_request(), bearer_credentials(mint())))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
@@ -88,9 +88,9 @@ async def test_a_source_may_take_its_time() -> None:
 async def test_a_source_that_never_answers_is_an_outage() -> None:
     """Its deadline passes, it is cancelled, and the client hears that it is not its fault."""
     source = Waiting()
-    door = Door(bearer(issuer(source), deadline=0.01))
+    door = GuardedApp(bearer(issuer(source), deadline=0.01))
 
-    answer = await door.bearer(mint())
+    answer = await door.get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "keys.timeout")
     assert dict(answer.headers)[b"retry-after"] == b"5"
@@ -101,7 +101,7 @@ async def test_a_source_that_never_answers_is_an_outage() -> None:
 
 async def test_a_timeout_inside_the_source_is_told_as_its_own() -> None:
     """Else the log would send its reader after a deadline of ours that nobody missed."""
-    answer = await Door(bearer(issuer(Failing(TimeoutError("10.0.0.1:443"))))).bearer(mint())
+    answer = await GuardedApp(bearer(issuer(Failing(TimeoutError("10.0.0.1:443"))))).get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "backend.failed")
     assert answer.record.facts["error"] == "builtins.TimeoutError"
@@ -113,7 +113,7 @@ async def test_a_cancelled_request_stays_cancelled() -> None:
 
     with anyio.CancelScope() as scope:
         scope.cancel()
-        outcomes.append(await scheme.authenticate(request(), presented(mint())))
+        outcomes.append(await scheme.authenticate(bearer_request(), bearer_credentials(mint())))
 
     assert scope.cancelled_caught
     assert outcomes == []
@@ -141,7 +141,7 @@ async def test_a_source_says_that_it_cannot_answer(
     error: BackendUnavailable, reason: str, facts: dict[str, object], retry_after: bytes
 ) -> None:
     """By ``BackendUnavailable``, with its reason and when to come again."""
-    answer = await Door(bearer(issuer(Failing(error)))).bearer(mint())
+    answer = await GuardedApp(bearer(issuer(Failing(error)))).get_with_token(mint())
 
     assert (answer.status, answer.reason, answer.record.facts) == (503, reason, facts)
     assert dict(answer.headers)[b"retry-after"] == retry_after
@@ -157,7 +157,7 @@ def test_what_is_no_outage_is_no_reason_for_one() -> None:
 @pytest.mark.parametrize("error", [RuntimeError("CANARY"), KeyError("CANARY"), ExceptionGroup("CANARY", [OSError()])])
 async def test_a_source_that_breaks_closes_the_door(error: Exception) -> None:
     """An outage, told by its type and its frames, and never by its text."""
-    answer = await Door(bearer(issuer(Failing(error)))).bearer(mint())
+    answer = await GuardedApp(bearer(issuer(Failing(error)))).get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "backend.failed")
     assert answer.record.facts["error"] == f"builtins.{type(error).__name__}"
@@ -184,15 +184,15 @@ class Blocking:
 @pytest.mark.parametrize("source", [*map(Nonsense, [None, 5, [None], ["key"], "keys", {1: GOOD}]), Blocking()])
 async def test_a_source_that_answers_nonsense_closes_the_door(source: Any) -> None:
     """Whatever it returns instead of a sequence of keys."""
-    answer = await Door(bearer(issuer(source))).bearer(mint())
+    answer = await GuardedApp(bearer(issuer(source))).get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "backend.failed")
 
 
 async def test_no_key_is_an_answer() -> None:
     """The token's fault, not an outage; a list or a tuple, empty."""
-    for source in (Counted(), AtHand(held=())):
-        answer = await Door(bearer(issuer(source))).bearer(mint(headers={"kid": "x"}))
+    for source in (CountingKeySource(), AtHand(held=())):
+        answer = await GuardedApp(bearer(issuer(source))).get_with_token(mint(headers={"kid": "x"}))
         assert (answer.status, answer.reason) == (401, "key.unknown")
         assert answer.record.facts["kid"] == "x"
 
@@ -201,21 +201,23 @@ async def test_an_answer_at_hand_is_not_waited_for() -> None:
     """``keys_for`` is not called, and no timer runs."""
     source = AtHand(held=[GOOD])
 
-    outcome = await bearer(issuer(source)).authenticate(request(), presented(mint(headers={"kid": "a"})))
+    outcome = await bearer(issuer(source)).authenticate(
+        bearer_request(), bearer_credentials(mint(headers={"kid": "a"}))
+    )
 
     assert isinstance(outcome, Accepted)
     assert source.looked == [("a", "RS256")]
-    assert source.asked == []
+    assert source.calls == []
 
 
 async def test_an_answer_that_is_not_at_hand_is_waited_for() -> None:
     """None is not an empty answer."""
     source = AtHand(GOOD, held=None)
 
-    outcome = await bearer(issuer(source)).authenticate(request(), presented(mint()))
+    outcome = await bearer(issuer(source)).authenticate(bearer_request(), bearer_credentials(mint()))
 
     assert isinstance(outcome, Accepted)
-    assert source.looked == source.asked == [(None, "RS256")]
+    assert source.looked == source.calls == [(None, "RS256")]
 
 
 @pytest.mark.rfc("limits-4")
@@ -224,8 +226,8 @@ async def test_a_token_is_tried_with_so_many_keys_and_no_more(at_hand: bool) -> 
     """Work does not grow with the key set: the last that is tried is the eighth."""
 
     async def tried(keys: list[VerificationKey]) -> object:
-        source = AtHand(held=keys) if at_hand else Counted(*keys)
-        outcome = await bearer(issuer(source)).authenticate(request(), presented(mint()))
+        source = AtHand(held=keys) if at_hand else CountingKeySource(*keys)
+        outcome = await bearer(issuer(source)).authenticate(bearer_request(), bearer_credentials(mint()))
         return outcome.reason.code if isinstance(outcome, Rejected) else "accepted"
 
     assert await tried([BAD] * 7 + [GOOD]) == "accepted"
@@ -239,7 +241,7 @@ async def test_an_unsigned_header_reaches_no_source() -> None:
     scheme = bearer(issuer(source))
 
     for headers in ({"typ": "dpop+jwt"}, {"crit": ["x"]}, {"alg": "RS512"}):
-        outcome = await scheme.authenticate(request(), presented(mint(headers=headers)))
+        outcome = await scheme.authenticate(bearer_request(), bearer_credentials(mint(headers=headers)))
         assert isinstance(outcome, Rejected)
 
     assert source.looked == []
@@ -251,7 +253,7 @@ async def test_a_function_for_roles_that_breaks_closes_the_door() -> None:
     def broken(said: Mapping[str, Any]) -> set[str]:
         return {said["CANARY"]}
 
-    answer = await Door(bearer(issuer(roles=broken))).bearer(mint())
+    answer = await GuardedApp(bearer(issuer(roles=broken))).get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "backend.failed")
     assert answer.record.facts["error"] == "builtins.KeyError"

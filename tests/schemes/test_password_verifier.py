@@ -10,7 +10,7 @@ import pytest
 
 from authguard.accounts.account import NOT_NOW, Account, NotNow
 from authguard.accounts.memory import MemoryUsers
-from authguard.concurrency.thread_pool import Pool
+from authguard.concurrency.thread_pool import ThreadPool
 from authguard.errors import BackendUnavailable
 from authguard.reasons import (
     PASSWORD_EMPTY,
@@ -23,14 +23,14 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.schemes.password_verifier import MOST_SEEN, DirectoryVerifier, PasswordVerifier, _jump
-from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, memory
+from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, memory_users
 
 FORMATS = ["fast", "old", "slow", "short"]
 
 
 def verifier(store: Any) -> PasswordVerifier:
     """It verifies in one thread."""
-    return PasswordVerifier(store, Pool(threads=1, waiting=1000, deadline=60), 60)
+    return PasswordVerifier(store, ThreadPool(threads=1, waiting=1000, deadline=60), 60)
 
 
 def crowd(size: int) -> list[Account]:
@@ -69,7 +69,7 @@ async def test_each_way_to_fail_has_its_reason_and_costs_one_verification(
 ) -> None:
     """Whoever is named, and whatever the store shows of its hashes."""
     hasher = SpyHasher()
-    judge = verifier(memory(hasher=hasher) if sampled else Users(ALICE, hasher=hasher))
+    judge = verifier(memory_users(hasher=hasher) if sampled else Users(ALICE, hasher=hasher))
 
     said = await judge.judged("somebody", password, account)
 
@@ -80,7 +80,7 @@ async def test_each_way_to_fail_has_its_reason_and_costs_one_verification(
 async def test_a_hash_that_cannot_be_read_is_not_verified() -> None:
     """Somebody's that can be is, so that the answer comes no sooner than for others."""
     hasher = SpyHasher()
-    judge = verifier(memory(hasher=hasher))
+    judge = verifier(memory_users(hasher=hasher))
 
     await judge.judged("svc", "locked", LOCKED)
 
@@ -90,7 +90,7 @@ async def test_a_hash_that_cannot_be_read_is_not_verified() -> None:
 async def test_an_unknown_name_is_verified_against_a_stored_hash_and_always_the_same() -> None:
     """A name that costs now this and now that would be known for unknown."""
     hasher = SpyHasher()
-    judge = verifier(memory(*crowd(40), hasher=hasher))
+    judge = verifier(memory_users(*crowd(40), hasher=hasher))
     stored = {account.password_hash for account in crowd(40)}
 
     first = [await decoy_of(judge, hasher, f"nobody{number}") for number in range(20)]
@@ -104,7 +104,7 @@ async def test_an_unknown_name_is_verified_against_a_stored_hash_and_always_the_
 async def picks_of(*accounts: Account) -> list[int]:
     """Which hashes of a store of so many are picked for some names."""
     hasher = SpyHasher()
-    judge = verifier(memory(*accounts, hasher=hasher))
+    judge = verifier(memory_users(*accounts, hasher=hasher))
     stored = [account.password_hash for account in accounts]
     return [stored.index(await decoy_of(judge, hasher, f"nobody{number}")) for number in range(20)]
 
@@ -122,7 +122,7 @@ async def test_which_hash_it_is_cannot_be_known_outside() -> None:
 async def test_unknown_names_are_spread_over_the_formats_as_known_ones_are() -> None:
     """In a file of four formats a quarter of them costs what each format costs."""
     hasher = SpyHasher()
-    judge = verifier(memory(*crowd(400), hasher=hasher))
+    judge = verifier(memory_users(*crowd(400), hasher=hasher))
 
     kinds = Counter([(await decoy_of(judge, hasher, f"nobody{n}")).split("$")[1] for n in range(400)])
 
@@ -133,7 +133,10 @@ async def test_unknown_names_are_spread_over_the_formats_as_known_ones_are() -> 
 async def test_a_user_more_changes_hardly_any_pick() -> None:
     """Else all unknown names would change their cost when the file changes, and known ones would not."""
     hasher = SpyHasher()
-    smaller, larger = verifier(memory(*crowd(99), hasher=hasher)), verifier(memory(*crowd(100), hasher=hasher))
+    smaller, larger = (
+        verifier(memory_users(*crowd(99), hasher=hasher)),
+        verifier(memory_users(*crowd(100), hasher=hasher)),
+    )
     names = [f"nobody{number}" for number in range(200)]
 
     before = [await decoy_of(smaller, hasher, name) for name in names]
@@ -203,7 +206,7 @@ async def test_a_store_that_shows_no_sample_lends_what_came_by() -> None:
 async def test_a_new_hash_is_made_where_the_stored_one_is_outdated() -> None:
     """In the pool; else nothing is."""
     hasher = SpyHasher()
-    judge = verifier(memory(hasher=hasher))
+    judge = verifier(memory_users(hasher=hasher))
 
     renewed = [await judge.renewed("wonderland", account) for account in (ALICE, Account("bob", "$old$wonderland"))]
 
@@ -213,7 +216,7 @@ async def test_a_new_hash_is_made_where_the_stored_one_is_outdated() -> None:
 def test_the_formats_that_hold_the_interpreter_are_named() -> None:
     """By what they begin with where that is a format, and by nothing of the hash where it is not."""
     hashes = ["$slow$a", "$fast$b", "$slow-512$c", "$slow$d", "$Sslow$e", "slow", "$fast$slow$"]
-    store = memory(*[Account(f"user{number}", "$fast$x") for number in range(len(hashes))])
+    store = memory_users(*[Account(f"user{number}", "$fast$x") for number in range(len(hashes))])
     store._sample = tuple(hashes)
 
     assert verifier(store).gil_blocking_formats() == ["$fast$", "$slow$", "$slow-512$", "another format"]
@@ -228,7 +231,7 @@ def test_of_a_large_file_some_are_looked_at() -> None:
             looked.append(stored)
             return False
 
-    store = memory(hasher=Looking())
+    store = memory_users(hasher=Looking())
     store._sample = tuple(f"$fast${number}" for number in range(10_000))
 
     verifier(store).gil_blocking_formats()
@@ -248,7 +251,7 @@ async def test_what_a_directory_says_holds(answer: Account | Reason) -> None:
 
     assert await judge.find("alice") is None
     assert await judge.judged("alice", "wonderland", None) is answer
-    assert ldap.asked == [("alice", "wonderland")]
+    assert ldap.calls == [("alice", "wonderland")]
 
 
 async def test_a_directory_is_never_asked_about_an_empty_password() -> None:
@@ -256,7 +259,7 @@ async def test_a_directory_is_never_asked_about_an_empty_password() -> None:
     ldap = Ldap(ALICE)
 
     assert await DirectoryVerifier(ldap, 60).judged("alice", "", None) is PASSWORD_EMPTY
-    assert ldap.asked == []
+    assert ldap.calls == []
 
 
 async def test_a_directory_may_say_by_a_reason_that_it_is_down() -> None:
@@ -282,7 +285,7 @@ class Hung(Users):
 async def test_a_store_and_a_directory_have_a_deadline() -> None:
     """Then it is an outage of theirs."""
     hung = Hung()
-    pool = Pool(threads=1)
+    pool = ThreadPool(threads=1)
 
     with pytest.raises(BackendUnavailable) as store:
         await PasswordVerifier(hung, pool, 0.01).find("alice")
@@ -310,7 +313,7 @@ class Slow(Users):
 async def test_a_store_with_its_answer_at_hand_is_asked_without_a_timer() -> None:
     """Only where it says so, each time anew: the deadline would cost more than the answer."""
     slow = Slow(at_hand=True)
-    verifier = PasswordVerifier(slow, Pool(threads=1), 0.001)
+    verifier = PasswordVerifier(slow, ThreadPool(threads=1), 0.001)
 
     found = await verifier.find("alice")
     slow.at_hand = False
@@ -330,7 +333,7 @@ class Remote(MemoryUsers):
 
 async def test_a_store_made_of_another_one_is_asked_with_a_deadline() -> None:
     """That its answer is at hand was said of the look-up that it overrides."""
-    verifier = PasswordVerifier(Remote([]), Pool(threads=1), 0.01)
+    verifier = PasswordVerifier(Remote([]), ThreadPool(threads=1), 0.01)
 
     with pytest.raises(BackendUnavailable) as caught:
         await verifier.find("alice")

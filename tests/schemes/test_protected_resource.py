@@ -18,7 +18,7 @@ from authguard.reasons import (
     STEP_UP_REQUIRED,
     TOKEN_EXPIRED,
 )
-from tests.support.schemes.bearer import issuer, request
+from tests.support.schemes.bearer import bearer_request, issuer
 
 URL = "https://api.example/orders"
 METADATA = "https://api.example/.well-known/oauth-protected-resource/orders"
@@ -165,7 +165,7 @@ WHERE = f'resource_metadata="{METADATA}"'
 def challenged(why: Denied | None, *, asked: Requirement | None = None, resource: bool = True) -> str:
     """The one challenge, as it is sent on a route that asks this."""
     scheme = Bearer(issuer(), realm="orders", resource=ProtectedResource(URL) if resource else None)
-    of = request()
+    of = bearer_request()
     of.scopes_asked = () if asked is None else asked.scopes_named()
     (challenge,) = scheme.challenges(of, why)
     return challenge.to_header().decode()

@@ -10,7 +10,15 @@ import pytest
 
 from authguard import ANY_ISSUER, PEM, Accepted, Bearer, ConfigurationError, Issuer, VerificationKey
 from tests.support.clock import NOW
-from tests.support.schemes.bearer import accepted, bearer, issuer, outcome, presented, refused, request
+from tests.support.schemes.bearer import (
+    accepted_principal,
+    bearer,
+    bearer_credentials,
+    bearer_request,
+    issuer,
+    outcome,
+    rejection,
+)
 from tests.support.tokens import AUDIENCE, ISSUER, mint, public_pem, rsa_key
 
 OTHER = "https://other.example/"
@@ -42,14 +50,14 @@ class Slow:
 def test_a_new_issuer_is_taken_from_the_next_request_on() -> None:
     """And one that is left out no more."""
     scheme = bearer()
-    assert refused(scheme, of_other())[0] == "token.issuer_unknown"
+    assert rejection(scheme, of_other())[0] == "token.issuer_unknown"
 
     scheme.replace(issuer(), other())
-    assert [accepted(scheme, token).subject for token in (mint(), of_other())] == ["alice", "alice"]
+    assert [accepted_principal(scheme, token).subject for token in (mint(), of_other())] == ["alice", "alice"]
     scheme.replace(other())
 
-    assert accepted(scheme, of_other()).subject == "alice"
-    assert refused(scheme, mint()) == ("token.issuer_unknown", {"issuer": ISSUER})
+    assert accepted_principal(scheme, of_other()).subject == "alice"
+    assert rejection(scheme, mint()) == ("token.issuer_unknown", {"issuer": ISSUER})
 
 
 def test_an_issuer_of_the_same_name_takes_the_place_of_the_old_one() -> None:
@@ -58,8 +66,8 @@ def test_an_issuer_of_the_same_name_takes_the_place_of_the_old_one() -> None:
 
     scheme.replace(issuer(PEM(public_pem(rsa_key(which=1))), audience="bills"))
 
-    assert refused(scheme, mint())[0] == "token.signature_invalid"
-    assert accepted(scheme, mint(rsa_key(which=1), aud="bills")).subject == "alice"
+    assert rejection(scheme, mint())[0] == "token.signature_invalid"
+    assert accepted_principal(scheme, mint(rsa_key(which=1), aud="bills")).subject == "alice"
 
 
 async def test_a_request_in_flight_goes_by_the_issuers_that_it_began_with() -> None:
@@ -68,7 +76,7 @@ async def test_a_request_in_flight_goes_by_the_issuers_that_it_began_with() -> N
     scheme = bearer(issuer(source))
 
     async def ask() -> None:
-        outcomes.append(await scheme.authenticate(request(), presented(mint())))
+        outcomes.append(await scheme.authenticate(bearer_request(), bearer_credentials(mint())))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
@@ -77,7 +85,7 @@ async def test_a_request_in_flight_goes_by_the_issuers_that_it_began_with() -> N
         source.told.set()
 
     assert isinstance(outcomes[0], Accepted)
-    assert refused(scheme, mint())[0] == "token.issuer_unknown"
+    assert rejection(scheme, mint())[0] == "token.issuer_unknown"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +103,7 @@ def test_what_the_constructor_refuses_changes_nothing(issuers: Any) -> None:
         scheme.replace(*issuers)
 
     assert str(caught.value) == str(built.value)
-    assert accepted(scheme, mint()).subject == "alice"
+    assert accepted_principal(scheme, mint()).subject == "alice"
 
 
 def test_what_is_known_of_a_clock_outlives_a_replacement() -> None:

@@ -10,16 +10,16 @@ import pytest
 from authguard import RemoteJWKS
 from authguard.keys import cache
 from authguard.keys.source import RefetchableKeys
-from tests.support.coroutines import at_once, until
-from tests.support.guards import Answer, Door
-from tests.support.key_source import Source
+from tests.support.coroutines import run_together, wait_until
+from tests.support.guards import Answer, GuardedApp
+from tests.support.key_source import StubbedSource
 from tests.support.schemes.bearer import bearer, issuer
-from tests.support.tokens import ec_key, jwk, key_set, mint, rsa_key
+from tests.support.tokens import ec_key, key_set, mint, published_jwk, rsa_key
 
 
-def door(source: Source, **changes: Any) -> Door:
+def door(source: StubbedSource, **changes: Any) -> GuardedApp:
     """An app whose keys come from this source."""
-    return Door(bearer(issuer(source.keys), **changes))
+    return GuardedApp(bearer(issuer(source.keys), **changes))
 
 
 def token(kid: str | None = "a", which: int = 0, **changes: Any) -> str:
@@ -42,63 +42,63 @@ async def test_a_rotation_that_shows_in_no_kid_is_seen(
     before: str | None, after: str | None, named: str | None
 ) -> None:
     """Where the kid is used again, and where tokens bear none: the first new token costs one fetch."""
-    source = Source()
-    source.server.answer = key_set(jwk(before, rsa_key()))
+    source = StubbedSource()
+    source.server.answer = key_set(published_jwk(before, rsa_key()))
     asked = door(source)
-    assert (await asked.bearer(token(named))).status == 200
-    source.server.answer = key_set(jwk(after, rsa_key(which=1)))
+    assert (await asked.get_with_token(token(named))).status == 200
+    source.server.answer = key_set(published_jwk(after, rsa_key(which=1)))
 
-    assert (await asked.bearer(token(named, which=1))).status == 200
-    assert (await asked.bearer(token(named, which=1))).status == 200
+    assert (await asked.get_with_token(token(named, which=1))).status == 200
+    assert (await asked.get_with_token(token(named, which=1))).status == 200
     assert source.server.count == 2
-    assert told(await asked.bearer(token(named))) == FORGED
+    assert told(await asked.get_with_token(token(named))) == FORGED
 
 
 async def test_a_forged_signature_costs_one_fetch_in_a_cooldown() -> None:
     """For each key that is there, and stays what it is; a rotation is seen when the cooldown is over."""
-    source = Source("a")
+    source = StubbedSource("a")
     asked = door(source)
-    assert (await asked.bearer(token())).status == 200
+    assert (await asked.get_with_token(token())).status == 200
 
-    assert [told(await asked.bearer(token(which=1, jti=str(n)))) for n in range(20)] == [FORGED] * 20
+    assert [told(await asked.get_with_token(token(which=1, jti=str(n)))) for n in range(20)] == [FORGED] * 20
     assert source.server.count == 2
     source.server.answer = key_set(a=rsa_key(which=1))
     source.clock.move(29.9)
-    assert told(await asked.bearer(token(which=1))) == FORGED
+    assert told(await asked.get_with_token(token(which=1))) == FORGED
     source.clock.move(0.1)
 
-    assert (await asked.bearer(token(which=1))).status == 200
+    assert (await asked.get_with_token(token(which=1))).status == 200
     assert source.server.count == 3
 
 
 async def test_forged_signatures_leave_the_fetches_for_new_keys() -> None:
     """They have a budget of their own, however many keys they name."""
-    source = Source()
+    source = StubbedSource()
     kids = [f"k{number}" for number in range(10)]
     source.server.answer = key_set(**{kid: rsa_key() for kid in kids})
     asked = door(source)
     for kid in kids * 3:
-        assert told(await asked.bearer(token(kid, which=1))) == FORGED
+        assert told(await asked.get_with_token(token(kid, which=1))) == FORGED
     assert source.server.count == 1 + cache.IN_HAND
 
     source.server.answer = key_set(new=rsa_key(), **{kid: rsa_key() for kid in kids})
-    assert (await asked.bearer(token("new"))).status == 200
+    assert (await asked.get_with_token(token("new"))).status == 200
     assert source.server.count == 2 + cache.IN_HAND
 
 
 async def test_many_at_once_are_one_fetch() -> None:
     """A rotation under load: all wait for the same, and all are judged by the new set."""
-    source = Source("a")
+    source = StubbedSource("a")
     asked = door(source)
-    assert (await asked.bearer(token())).status == 200
+    assert (await asked.get_with_token(token())).status == 200
     source.server.answer = key_set(a=rsa_key(which=1))
-    source.server.open.clear()
+    source.server.released.clear()
 
     async def let_go() -> None:
-        await until(lambda: source.server.count == 2)
-        source.server.open.set()
+        await wait_until(lambda: source.server.count == 2)
+        source.server.released.set()
 
-    answers = await at_once([partial(asked.bearer, token(which=1))] * 50, let_go)
+    answers = await run_together([partial(asked.get_with_token, token(which=1))] * 50, let_go)
 
     assert [answer.status for answer in answers] == [200] * 50
     assert source.server.count == 2
@@ -106,48 +106,48 @@ async def test_many_at_once_are_one_fetch() -> None:
 
 async def test_a_forged_signature_under_a_known_key_stays_one_during_an_outage() -> None:
     """The key is known, so the server need not be asked; the budget bounds how often it is."""
-    source = Source("a")
+    source = StubbedSource("a")
     asked = door(source)
-    assert (await asked.bearer(token())).status == 200
+    assert (await asked.get_with_token(token())).status == 200
     source.server.answer = OSError()
 
     for _ in range(3):
-        assert told(await asked.bearer(token(which=1))) == FORGED
-        assert (await asked.bearer(token())).status == 200
+        assert told(await asked.get_with_token(token(which=1))) == FORGED
+        assert (await asked.get_with_token(token())).status == 200
     assert source.server.count == 2
     source.clock.move(700)
-    assert told(await asked.bearer(token(which=1))) == FORGED
+    assert told(await asked.get_with_token(token(which=1))) == FORGED
 
 
 async def test_a_key_that_went_meanwhile_is_told_as_unknown() -> None:
     """The look shows that it was withdrawn."""
-    source = Source("a")
+    source = StubbedSource("a")
     asked = door(source)
-    assert (await asked.bearer(token())).status == 200
+    assert (await asked.get_with_token(token())).status == 200
     source.server.answer = key_set(b=rsa_key())
 
-    assert told(await asked.bearer(token(which=1))) == (401, "key.unknown")
+    assert told(await asked.get_with_token(token(which=1))) == (401, "key.unknown")
 
 
 async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:
     """200 where it fits, and else 503: the key that the token names may be one of those that cannot be had."""
-    source = Source()
-    source.server.answer = key_set(jwk(None, rsa_key()))
+    source = StubbedSource()
+    source.server.answer = key_set(published_jwk(None, rsa_key()))
     asked = door(source)
-    assert (await asked.bearer(token("x"))).status == 200
+    assert (await asked.get_with_token(token("x"))).status == 200
     source.server.answer = OSError()
     source.clock.move(700)
 
-    assert (await asked.bearer(token("x"))).status == 200
-    assert told(await asked.bearer(token("x", which=1))) == (503, "keys.unavailable")
-    expired = await asked.bearer(token("x", which=1, exp=1))
+    assert (await asked.get_with_token(token("x"))).status == 200
+    assert told(await asked.get_with_token(token("x", which=1))) == (503, "keys.unavailable")
+    expired = await asked.get_with_token(token("x", which=1, exp=1))
     assert (told(expired), expired.record.facts["signature"]) == ((401, "token.expired"), "unchecked")
-    assert told(await asked.bearer(token(None, which=1))) == FORGED
+    assert told(await asked.get_with_token(token(None, which=1))) == FORGED
 
 
 async def test_where_no_set_is_held_there_is_nothing_to_look_at_again() -> None:
     """Nor is anything fetched."""
-    source = Source("a")
+    source = StubbedSource("a")
 
     assert await source.keys.refetch((), kid="a", algorithm="RS256") is None
     assert source.server.count == 0
@@ -155,7 +155,7 @@ async def test_where_no_set_is_held_there_is_nothing_to_look_at_again() -> None:
 
 async def test_a_set_that_another_has_brought_is_judged_without_a_fetch() -> None:
     """Between the answer and the signature."""
-    source = Source("a")
+    source = StubbedSource("a")
     tried = await source.keys.keys_for(kid="a", algorithm="RS256")
     source.server.answer = key_set(a=rsa_key(which=1))
     await source.keys.warm()
@@ -177,12 +177,12 @@ def test_only_keys_that_are_fetched_are_looked_at_again() -> None:
 
 async def test_a_key_that_is_there_for_other_algorithms_is_told() -> None:
     """In the record, with what it is held for: the issuer's ``algorithms`` may be wrong."""
-    source = Source()
+    source = StubbedSource()
     source.server.answer = key_set(a=ec_key())
     asked = door(source)
     assert source.keys.algorithms_of("a") == ()
 
-    answer = await asked.bearer(token())
+    answer = await asked.get_with_token(token())
 
     assert (told(answer), answer.record.facts["held"]) == ((401, "key.unknown"), ("ES256",))
-    assert "held" not in (await asked.bearer(token("b"))).record.facts
+    assert "held" not in (await asked.get_with_token(token("b"))).record.facts

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import jwt
 
-from tests.security.peers import Setup
+from tests.security.peers import Verifiers
 from tests.support.clock import NOW
 from tests.support.tokens import ISSUER, b64url, claims
 
@@ -27,7 +27,7 @@ def _spelled(name: str, json_text: str) -> bytes:
     return f'{good}, "{name}": {json_text}}}'.encode()
 
 
-def odd_stamps(setup: Setup) -> Cases:
+def odd_stamps(setup: Verifiers) -> Cases:
     """Stamps that are no number, no finite one, or of another age of the world."""
     spellings = ["true", "false", '"1900000000"', '"NaN"', '""', "[]", "[1900000000]", "{}", "NaN", "Infinity"]
     spellings += ["-Infinity", "1e400", "-1e400", "1" + "0" * 400, "1" + "0" * 5000, "1e13", "-1e13", "1e12"]
@@ -36,7 +36,7 @@ def odd_stamps(setup: Setup) -> Cases:
             yield f"{name} {spelling[:24]}", setup.token(payload=_spelled(name, spelling))
 
 
-def odd_claims(setup: Setup) -> Cases:
+def odd_claims(setup: Verifiers) -> Cases:
     """Registered claims of a type that RFC 7519 section 4.1 does not give them."""
     for name in ("sub", "aud", "iss", "jti"):
         for odd in (5, 1.5, True, [5], {"a": 1}, {}):
@@ -44,7 +44,7 @@ def odd_claims(setup: Setup) -> Cases:
     yield "aud that is a name and a number", setup.token(payload=claims(aud=["orders", 5]))
 
 
-def wrong_claims(setup: Setup) -> Cases:
+def wrong_claims(setup: Verifiers) -> Cases:
     """Claims of the right type that do not hold, or that do not stand there."""
     for name in ("exp", "iss", "aud", "sub"):
         yield f"no {name}", setup.token(payload=claims(**{name: ...}))
@@ -64,7 +64,7 @@ def wrong_claims(setup: Setup) -> Cases:
             yield f"{name} {offset}", setup.token(payload=claims(**{name: NOW + offset}))
 
 
-def odd_headers(setup: Setup) -> Cases:
+def odd_headers(setup: Verifiers) -> Cases:
     """Headers that ask for something else than what was agreed."""
     name = setup.algorithm
     algorithms: list[Any] = ["none", "None", "NONE", "nOnE", "", " ", None, True, 0, [name], {name: 1}, name + " "]
@@ -87,7 +87,7 @@ def odd_headers(setup: Setup) -> Cases:
         yield f"b64 {b64!r} that is critical", setup.token({"alg": name, "b64": b64, "crit": ["b64"]})
 
 
-def odd_json(setup: Setup) -> Cases:
+def odd_json(setup: Verifiers) -> Cases:
     """Header and payload that only some readers take for a JSON object."""
     header = json.dumps({"alg": setup.algorithm, "typ": "JWT"}).encode()
     for part, good in (("header", header), ("payload", json.dumps(claims()).encode())):
@@ -138,7 +138,7 @@ def _misspelled(good: bytes) -> dict[str, bytes]:
     return whole | around | encoded | texts
 
 
-def odd_base64(setup: Setup) -> Cases:
+def odd_base64(setup: Verifiers) -> Cases:
     """Other spellings of the same octets, part by part."""
     good = setup.token(payload=claims(pad="~~~???>>>"))
     for index, part in enumerate(("header", "payload", "signature")):
@@ -172,12 +172,12 @@ def odd_base64(setup: Setup) -> Cases:
     yield "padded before it was signed", padded + b"." + b64url(signer.sign(padded, setup.key)).encode()
 
 
-def _unpadded(setup: Setup) -> list[bytes]:
+def _unpadded(setup: Verifiers) -> list[bytes]:
     parts = [json.dumps(part).encode() for part in ({"alg": setup.algorithm, "typ": "JWT"}, claims())]
     return [part + b" " * (-len(part) % 3 + 1) for part in parts]
 
 
-def odd_parts(setup: Setup) -> Cases:
+def odd_parts(setup: Verifiers) -> Cases:
     """Three parts too few, too many, or not those."""
     header, payload, signature = good = setup.token().split(b".")
     whole = b".".join(good)

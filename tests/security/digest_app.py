@@ -15,9 +15,9 @@ from authguard.records.record import Record
 from authguard.schemes.digest.scheme import Digest
 from authguard.testing import ManualClock
 from authguard.wire.challenge import Challenge
-from tests.support.asgi import Echo, Exchange, drive, http
+from tests.support.asgi import EchoApp, Exchange, http_scope, run_app
 from tests.support.clock import NOW
-from tests.support.schemes.digest import Cards, Told, digest, written
+from tests.support.schemes.digest import DigestAccounts, DigestParams, digest_scheme, serialize
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +44,38 @@ class Answer:
         return line
 
 
-class GuardLayer:
+class DigestApp:
     """An app whose every path asks for Digest. ``clock`` is its clock."""
 
     def __init__(self, scheme: Digest | None = None, *, app: ASGIApp | None = None, **options: Any) -> None:
         self.clock = ManualClock(NOW)
-        self.scheme = scheme or digest(Cards(), throttle=None)
-        self.behind = Echo()
+        self.scheme = scheme or digest_scheme(DigestAccounts(), throttle=None)
+        self.inner = EchoApp()
         self.records: list[Record] = []
         guard = Guard(self.scheme, clock=self.clock, hooks=[self.records.append], **options)
-        self.app = AuthGuardMiddleware(app or self.behind, guard=guard)
+        self.app = AuthGuardMiddleware(app or self.inner, guard=guard)
 
-    async def reach(
+    async def exchange(
         self, field: bytes | None, *messages: Message, headers: Sequence[Header] = (), **scope: Any
     ) -> Exchange:
         """One request with this ``Authorization``; ``scope`` is what is another than GET / over HTTP."""
         lines = [(b"host", b"testserver"), *headers, *([] if field is None else [(b"authorization", field)])]
-        given = {**http(), **scope, "headers": lines}
+        given = {**http_scope(), **scope, "headers": lines}
         if given["type"] == "websocket":
             del given["method"]
-        return await drive(self.app, given, *messages)
+        return await run_app(self.app, given, *messages)
 
-    async def send(self, field: bytes | None, *messages: Message, **scope: Any) -> Answer:
+    async def request(self, field: bytes | None, *messages: Message, **scope: Any) -> Answer:
         """The same, with the one record of it."""
         self.records.clear()
-        exchange = await self.reach(field, *messages, **scope)
+        exchange = await self.exchange(field, *messages, **scope)
         (record,) = self.records
         return Answer(exchange, record.reason)
 
-    async def present(self, told: Told, *messages: Message, **scope: Any) -> Answer:
+    async def request_with(self, told: DigestParams, *messages: Message, **scope: Any) -> Answer:
         """The same of what a client tells."""
-        return await self.send(b"Digest " + written(told), *messages, **scope)
+        return await self.request(b"Digest " + serialize(told), *messages, **scope)
 
     async def challenge(self, **scope: Any) -> Challenge:
         """What a stranger is asked for."""
-        return (await self.send(None, **scope)).challenge
+        return (await self.request(None, **scope)).challenge

@@ -13,17 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.security.peers import Setup
+from tests.security.peers import Verifiers
 from tests.support.tokens import (
-    SECRET,
+    HMAC_SECRET,
     claims,
     ec_key,
     ed_key,
-    parted,
     public_jwk,
     public_pem,
     rsa_key,
-    unsigned,
+    split_signature,
+    unsigned_token,
     with_signature,
 )
 
@@ -41,7 +41,7 @@ ORDERS = {
 _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
-def known_octets(key: Any) -> dict[str, bytes]:
+def public_key_encodings(key: Any) -> dict[str, bytes]:
     """The ways to write a public key down."""
     public = key.public_key()
     jwk = public_jwk(key)
@@ -58,18 +58,18 @@ def known_octets(key: Any) -> dict[str, bytes]:
     return written
 
 
-def confused_keys(setup: Setup) -> Cases:
+def key_confusion(setup: Verifiers) -> Cases:
     """What everybody knows, taken for a secret (RFC 8725 section 2.1)."""
     for alg, size in (("HS256", "sha256"), ("HS512", "sha512"), (setup.algorithm, "sha256")):
-        for what, octets in known_octets(setup.key).items():
-            signing_input = unsigned({"alg": alg, "typ": "JWT"})
+        for what, octets in public_key_encodings(setup.key).items():
+            signing_input = unsigned_token({"alg": alg, "typ": "JWT"})
             yield f"{what}, {alg}", with_signature(signing_input, hmac.digest(octets, signing_input, size))
 
 
-def bad_signatures(setup: Setup) -> Cases:
+def bad_signatures(setup: Verifiers) -> Cases:
     """Signatures that are none, by what is done to a right one."""
-    signing_input, right = parted(setup.token())
-    _, other = parted(setup.token(payload=claims(sub="mallory")))
+    signing_input, right = split_signature(setup.token())
+    _, other = split_signature(setup.token(payload=claims(sub="mallory")))
     wrong = {
         "none": b"",
         "zeros": bytes(len(right)),
@@ -95,16 +95,16 @@ def bad_signatures(setup: Setup) -> Cases:
         yield what, with_signature(signing_input, signature)
 
 
-def _bad_macs(setup: Setup, signing_input: bytes, right: bytes) -> dict[str, bytes]:
+def _bad_macs(setup: Verifiers, signing_input: bytes, right: bytes) -> dict[str, bytes]:
     return {
-        "with another hash": hmac.digest(SECRET, signing_input, "sha384"),
-        "with the secret in hexadecimal": hmac.digest(SECRET.hex().encode(), signing_input, "sha256"),
+        "with another hash": hmac.digest(HMAC_SECRET, signing_input, "sha384"),
+        "with the secret in hexadecimal": hmac.digest(HMAC_SECRET.hex().encode(), signing_input, "sha256"),
         "with no secret": hmac.digest(b"", signing_input, "sha256"),
         "in hexadecimal": right.hex().encode(),
     }
 
 
-def _bad_rsa(setup: Setup, signing_input: bytes, right: bytes) -> dict[str, bytes]:
+def _bad_rsa(setup: Verifiers, signing_input: bytes, right: bytes) -> dict[str, bytes]:
     sha256, sha512 = hashes.SHA256(), hashes.SHA512()
     mgf = padding.MGF1(sha256)
     paddings: dict[str, tuple[Any, Any]] = {
@@ -129,7 +129,7 @@ def _bad_rsa(setup: Setup, signing_input: bytes, right: bytes) -> dict[str, byte
     return wrong
 
 
-def _bad_ecdsa(setup: Setup, signing_input: bytes, right: bytes) -> dict[str, bytes]:
+def _bad_ecdsa(setup: Verifiers, signing_input: bytes, right: bytes) -> dict[str, bytes]:
     order, size = ORDERS[setup.algorithm], len(right) // 2
     r, s = int.from_bytes(right[:size], "big"), int.from_bytes(right[size:], "big")
 
@@ -152,7 +152,7 @@ def _bad_ecdsa(setup: Setup, signing_input: bytes, right: bytes) -> dict[str, by
     }
 
 
-def _bad_eddsa(setup: Setup, signing_input: bytes, right: bytes) -> dict[str, bytes]:
+def _bad_eddsa(setup: Verifiers, signing_input: bytes, right: bytes) -> dict[str, bytes]:
     point, scalar = right[:32], int.from_bytes(right[32:], "little")
     return {
         "S and the order": point + (scalar + _ED25519_ORDER).to_bytes(32, "little"),
@@ -163,9 +163,9 @@ def _bad_eddsa(setup: Setup, signing_input: bytes, right: bytes) -> dict[str, by
     }
 
 
-def malleable(setup: Setup) -> Cases:
+def malleable(setup: Verifiers) -> Cases:
     """Other signatures that ECDSA itself calls right: s and its negative. No identity hangs on a signature's octets."""
-    signing_input, right = parted(setup.token())
+    signing_input, right = split_signature(setup.token())
     size = len(right) // 2
     negative = ORDERS[setup.algorithm] - int.from_bytes(right[size:], "big")
     yield "the negative of s", with_signature(signing_input, right[:size] + negative.to_bytes(size, "big"))

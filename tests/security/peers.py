@@ -22,8 +22,8 @@ from joserfc.registry import HeaderParameter
 from authguard import ANY_AUDIENCE, ANY_ISSUER, PEM, AuthRequest, Bearer, Credentials, Issuer, Moment, Rejected, Secret
 from authguard.model import Outcome
 from tests.support.clock import NOW
-from tests.support.coroutines import settled
-from tests.support.tokens import AUDIENCE, ISSUER, SECRET, claims, ec_key, ed_key, public_pem, raw_token, rsa_key
+from tests.support.coroutines import run_without_waiting
+from tests.support.tokens import AUDIENCE, HMAC_SECRET, ISSUER, claims, ec_key, ed_key, public_pem, raw_token, rsa_key
 
 LEEWAY = 60
 
@@ -42,7 +42,7 @@ _UNSEEN = {name: HeaderParameter("unseen", lambda _: None) for name in ("jku", "
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Verifiers:
     """One algorithm, one key and one policy, in the words of all three. An ``open`` policy asks for nothing."""
 
     algorithm: str
@@ -50,10 +50,10 @@ class Setup:
     bearer: Bearer
     open: bool
 
-    def ours(self, token: bytes) -> Outcome:
+    def authguard(self, token: bytes) -> Outcome:
         """The outcome of the Bearer scheme."""
         request = AuthRequest({"type": "http", "headers": []}, path="/", moment=Moment(NOW, LEEWAY))
-        return settled(self.bearer.authenticate(request, Credentials("bearer", token)))
+        return run_without_waiting(self.bearer.authenticate(request, Credentials("bearer", token)))
 
     def pyjwt(self, token: bytes) -> dict[str, Any] | None:
         """The claims that ``jwt.decode`` returns; None where it raises."""
@@ -110,9 +110,9 @@ def _joserfc_key(key: Any) -> Any:
 
 
 @cache
-def setup(algorithm: str, *, open: bool = False) -> Setup:  # noqa: A002 - the word for it
+def verifiers_for(algorithm: str, *, open: bool = False) -> Verifiers:  # noqa: A002 - the word for it
     """The judges for an algorithm, made once a run."""
-    keys: dict[str, Callable[[], Any]] = {"RS": rsa_key, "PS": rsa_key, "HS": lambda: SECRET, "Ed": ed_key}
+    keys: dict[str, Callable[[], Any]] = {"RS": rsa_key, "PS": rsa_key, "HS": lambda: HMAC_SECRET, "Ed": ed_key}
     curves = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "ES256K": "secp256k1"}
     key = ec_key(curves[algorithm]) if algorithm in curves else keys[algorithm[:2]]()
     issuer = Issuer(
@@ -122,18 +122,18 @@ def setup(algorithm: str, *, open: bool = False) -> Setup:  # noqa: A002 - the w
         keys=Secret(key) if isinstance(key, bytes) else PEM(public_pem(key), algorithm=algorithm),
         require_exp=not open,
     )
-    return Setup(algorithm, key, Bearer(issuer, realm="orders"), open)
+    return Verifiers(algorithm, key, Bearer(issuer, realm="orders"), open)
 
 
-def kind_of(rejected: Rejected) -> str:
+def denial_kind(rejected: Rejected) -> str:
     """What the record of a denial would say, as far as it goes by the kind of the token."""
     detail = rejected.facts.get("problem") or rejected.facts.get("claim")
     return f"{rejected.reason.code}: {detail}" if detail else rejected.reason.code
 
 
-class _Stopped(dt.datetime):
+class _FixedDatetime(dt.datetime):
     @classmethod
-    def now(cls, tz: dt.tzinfo | None = None) -> _Stopped:
+    def now(cls, tz: dt.tzinfo | None = None) -> _FixedDatetime:
         return cls.fromtimestamp(NOW, tz)
 
 
@@ -141,5 +141,5 @@ class _Stopped(dt.datetime):
 def pyjwt_at_now() -> Iterator[None]:
     """PyJWT has no clock to inject: for the while, what it takes for the time is NOW."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jwt.api_jwt, "datetime", _Stopped)
+        patch.setattr(jwt.api_jwt, "datetime", _FixedDatetime)
         yield

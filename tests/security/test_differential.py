@@ -13,7 +13,7 @@ from tests.security import attack_inputs as hostile
 from tests.security import forged_tokens as forged
 from tests.security import token_strategies as generated
 from tests.security import unusual_tokens as harmless
-from tests.security.peers import Setup, kind_of, pyjwt_at_now, setup
+from tests.security.peers import Verifiers, denial_kind, pyjwt_at_now, verifiers_for
 from tests.support.clock import NOW
 from tests.support.tokens import claims
 
@@ -48,7 +48,7 @@ ONLY_WE_REFUSE = {
     "token.type_refused": "RFC 8725 section 3.11: a DPoP proof or a logout token is no access token; peers ignore typ.",
 }
 
-Family = Callable[[Setup], Iterator[tuple[str, bytes]]]
+Family = Callable[[Verifiers], Iterator[tuple[str, bytes]]]
 HOSTILE: tuple[Family, ...] = (
     hostile.odd_stamps,
     hostile.wrong_claims,
@@ -68,12 +68,12 @@ def _one_moment() -> Iterator[None]:
         yield
 
 
-def difference(judges: Setup, token: bytes) -> str | None:
+def difference(judges: Verifiers, token: bytes) -> str | None:
     """The kind of a token that a peer accepts and we refuse. Fails where it is we who accept, or read other claims."""
-    outcome = judges.ours(token)
+    outcome = judges.authguard(token)
     peers = {"PyJWT": judges.pyjwt(token), "joserfc": judges.joserfc(token)}
     if isinstance(outcome, Rejected):
-        return None if all(said is None for said in peers.values()) else kind_of(outcome)
+        return None if all(said is None for said in peers.values()) else denial_kind(outcome)
     # By repr, because True equals 1 and 1 equals 1.0.
     read = repr(outcome.principal.claims)
     assert {name: repr(said) for name, said in peers.items()} == dict.fromkeys(peers, read), token
@@ -84,9 +84,9 @@ def difference(judges: Setup, token: bytes) -> str | None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_hostile_token_is_refused(algorithm: str, family: Family) -> None:
     """Every token of these families is refused, and where a peer takes it, the table says why we do not."""
-    judges = setup(algorithm)
+    judges = verifiers_for(algorithm)
 
-    taken = [name for name, token in family(judges) if isinstance(judges.ours(token), Accepted)]
+    taken = [name for name, token in family(judges) if isinstance(judges.authguard(token), Accepted)]
     found = {difference(judges, token) for _, token in family(judges)}
 
     assert taken == []
@@ -96,19 +96,19 @@ def test_a_hostile_token_is_refused(algorithm: str, family: Family) -> None:
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "HS256"])
 def test_what_everybody_knows_is_no_secret(algorithm: str) -> None:
     """An HMAC under the text of the public key, in whatever form, is refused by all three."""
-    judges = setup(algorithm)
+    judges = verifiers_for(algorithm)
 
-    for name, token in forged.confused_keys(judges):
-        assert isinstance(judges.ours(token), Rejected), name
+    for name, token in forged.key_confusion(judges):
+        assert isinstance(judges.authguard(token), Rejected), name
         assert difference(judges, token) is None
 
 
 @pytest.mark.parametrize("policy", ["asked", "not asked"])
 def test_a_registered_claim_of_an_odd_type_is_refused(policy: str) -> None:
     """``iss``, ``sub``, ``aud`` and ``jti`` have the types of RFC 7519 section 4.1, asked for or not."""
-    judges = setup("ES256", open=policy == "not asked")
+    judges = verifiers_for("ES256", open=policy == "not asked")
 
-    taken = [name for name, token in hostile.odd_claims(judges) if isinstance(judges.ours(token), Accepted)]
+    taken = [name for name, token in hostile.odd_claims(judges) if isinstance(judges.authguard(token), Accepted)]
 
     assert taken == []
 
@@ -117,9 +117,9 @@ def test_a_registered_claim_of_an_odd_type_is_refused(policy: str) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_odd_token_that_is_right_is_accepted(algorithm: str, family: Family) -> None:
     """All three take it, and read the same claims."""
-    judges = setup(algorithm)
+    judges = verifiers_for(algorithm)
 
-    refused = [name for name, token in family(judges) if isinstance(judges.ours(token), Rejected)]
+    refused = [name for name, token in family(judges) if isinstance(judges.authguard(token), Rejected)]
     differences = {difference(judges, token) for _, token in family(judges)}
 
     assert refused == []
@@ -128,10 +128,10 @@ def test_an_odd_token_that_is_right_is_accepted(algorithm: str, family: Family) 
 
 def test_a_signature_that_ecdsa_itself_calls_right_is_right() -> None:
     """The negative of ``s`` fits too; nothing here is named by a signature, so this is nobody's gain."""
-    judges = setup("ES256")
+    judges = verifiers_for("ES256")
 
     for _, token in forged.malleable(judges):
-        assert isinstance(judges.ours(token), Accepted)
+        assert isinstance(judges.authguard(token), Accepted)
         assert difference(judges, token) is None
 
 
@@ -139,10 +139,12 @@ def test_the_table_is_not_stale() -> None:
     """Each kind in the table is really refused by us and accepted by a peer, and no other is."""
     found: set[str | None] = set()
 
-    for judges in (setup("HS256"), setup("HS256", open=True)):
+    for judges in (verifiers_for("HS256"), verifiers_for("HS256", open=True)):
         for family in (*HOSTILE, hostile.odd_claims):
             found |= {
-                difference(judges, token) for _, token in family(judges) if isinstance(judges.ours(token), Rejected)
+                difference(judges, token)
+                for _, token in family(judges)
+                if isinstance(judges.authguard(token), Rejected)
             }
 
     assert found - {None} == set(ONLY_WE_REFUSE)
@@ -156,7 +158,7 @@ def test_the_table_is_not_stale() -> None:
 @given(st.data())
 def test_generated_claims_are_read_alike(open_policy: bool, data: st.DataObject) -> None:
     """Whatever the claims say and however they are spelled, we accept nothing that a peer refuses."""
-    judges = setup("HS256", open=open_policy)
+    judges = verifiers_for("HS256", open=open_policy)
 
     found = difference(judges, judges.token(payload=data.draw(generated.payloads() | generated.slips())))
 
@@ -168,7 +170,7 @@ def test_generated_claims_are_read_alike(open_policy: bool, data: st.DataObject)
 @given(st.data())
 def test_generated_headers_are_read_alike(algorithm: str, data: st.DataObject) -> None:
     """The same of headers."""
-    judges = setup(algorithm)
+    judges = verifiers_for(algorithm)
 
     found = difference(judges, judges.token(data.draw(generated.headers(algorithm))))
 
@@ -180,14 +182,14 @@ def test_generated_headers_are_read_alike(algorithm: str, data: st.DataObject) -
 @given(st.data())
 def test_a_token_changed_on_the_way_is_refused(algorithm: str, data: st.DataObject) -> None:
     """Octets that are not those that were signed are refused, by all three but for spellings of the same."""
-    judges = setup(algorithm)
+    judges = verifiers_for(algorithm)
     good = _GOOD.setdefault(algorithm, judges.token())
     token = data.draw(generated.mutated(good))
 
     found = difference(judges, token)
 
     assert found is None or found in ONLY_WE_REFUSE
-    assert token == good or isinstance(judges.ours(token), Rejected)
+    assert token == good or isinstance(judges.authguard(token), Rejected)
 
 
 _GOOD: dict[str, bytes] = {}
@@ -200,10 +202,10 @@ _GOOD: dict[str, bytes] = {}
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 def test_the_boundaries_are_those_of_the_peers(name: str, offset: int) -> None:
     """At whole seconds all three agree to the second on what is over and what is still to come."""
-    judges = setup("HS256")
+    judges = verifiers_for("HS256")
     token = judges.token(payload=claims(**{name: int(NOW) + offset}))
 
-    accepted = isinstance(judges.ours(token), Accepted)
+    accepted = isinstance(judges.authguard(token), Accepted)
 
     assert accepted == (offset > -60 if name == "exp" else offset <= 60)
     assert [judges.pyjwt(token) is not None, judges.joserfc(token) is not None] == [accepted, accepted]
@@ -211,9 +213,9 @@ def test_the_boundaries_are_those_of_the_peers(name: str, offset: int) -> None:
 
 def test_only_pyjwt_cuts_off_the_fraction_of_exp() -> None:
     """RFC 7519 section 2 allows fractions, and joserfc reads them as we do: PyJWT is stricter, by under a second."""
-    judges = setup("HS256")
+    judges = verifiers_for("HS256")
     token = judges.token(payload=claims(exp=NOW - 59.5))
 
-    assert isinstance(judges.ours(token), Accepted)
+    assert isinstance(judges.authguard(token), Accepted)
     assert judges.joserfc(token) is not None
     assert judges.pyjwt(token) is None

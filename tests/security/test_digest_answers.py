@@ -14,10 +14,18 @@ from authguard.model import Header
 from authguard.policy.requirements import role
 from authguard.policy.rules import Rule
 from authguard.schemes.digest.scheme import Digest
-from tests.security.digest_app import GuardLayer
-from tests.support.asgi import Endpoint
+from tests.security.digest_app import DigestApp
+from tests.support.asgi import RecordingApp
 from tests.support.clock import NOW
-from tests.support.schemes.digest import Cards, Network, answered, digest, key, response, written
+from tests.support.schemes.digest import (
+    DigestAccounts,
+    SharedNonces,
+    answer_challenge,
+    digest_response,
+    digest_scheme,
+    ha1,
+    serialize,
+)
 
 MALFORMED = "credentials.malformed"
 
@@ -42,13 +50,13 @@ CNONCES = [
 @pytest.mark.parametrize("cnonce", CNONCES, ids=ascii)
 async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
     """It comes back in one field, escaped, and is what it was; CR and LF do not get so far."""
-    gate = GuardLayer()
-    told = answered(await gate.challenge(), cnonce=cnonce)
+    gate = DigestApp()
+    told = answer_challenge(await gate.challenge(), cnonce=cnonce)
 
-    answer = await gate.present(told)
+    answer = await gate.request_with(told)
 
     assert answer.status == 200
-    rspauth = response(told, key(told, "wonderland"), method="", qop="auth")
+    rspauth = digest_response(told, ha1(told, "wonderland"), method="", qop="auth")
     escaped = cnonce.replace("\\", "\\\\").replace('"', '\\"')
     assert answer.info == f'rspauth="{rspauth}", qop=auth, cnonce="{escaped}", nc=00000001'
 
@@ -56,10 +64,10 @@ async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
 @pytest.mark.parametrize("octet", [b"\r", b"\n", b"\r\nset-cookie: a=b", b"\0", b"\x7f", b"\x1b"])
 async def test_a_control_character_ends_it(octet: bytes) -> None:
     """Servers let none through; should one, nothing of it is echoed."""
-    gate = GuardLayer()
-    field = written(answered(await gate.challenge())).replace(b"0a4f113b", b"0a4f" + octet)
+    gate = DigestApp()
+    field = serialize(answer_challenge(await gate.challenge())).replace(b"0a4f113b", b"0a4f" + octet)
 
-    answer = await gate.send(b"Digest " + field)
+    answer = await gate.request(b"Digest " + field)
 
     assert (answer.status, answer.reason) == (401, MALFORMED)
     assert all(octet not in value for _, value in answer.exchange.headers)
@@ -68,23 +76,23 @@ async def test_a_control_character_ends_it(octet: bytes) -> None:
 @pytest.mark.rfc("7616-14")
 async def test_the_server_proves_itself_on_whatever_answer_follows() -> None:
     """Also on a 403: the credentials were accepted, and the count was used."""
-    gate = GuardLayer(rules=[Rule("/boss", role("boss"))])
-    told = answered(await gate.challenge(), uri="/boss")
+    gate = DigestApp(rules=[Rule("/boss", role("boss"))])
+    told = answer_challenge(await gate.challenge(), uri="/boss")
 
-    answer = await gate.present(told, path="/boss", raw_path=b"/boss")
+    answer = await gate.request_with(told, path="/boss", raw_path=b"/boss")
 
     assert (answer.status, answer.reason) == (403, "role.missing")
     assert "nc=00000001" in answer.info
-    again = await gate.present(told, path="/boss", raw_path=b"/boss")
+    again = await gate.request_with(told, path="/boss", raw_path=b"/boss")
     assert (again.reason, again.exchange.lines(b"authentication-info")) == ("nonce.replayed", [])
 
 
 async def test_a_websocket_is_let_in_by_its_handshake() -> None:
     """With Authentication-Info on the acceptance."""
-    gate = GuardLayer()
-    told = answered(await gate.challenge(), uri="/chat")
+    gate = DigestApp()
+    told = answer_challenge(await gate.challenge(), uri="/chat")
 
-    answer = await gate.present(
+    answer = await gate.request_with(
         told, {"type": "websocket.connect"}, type="websocket", scheme="wss", path="/chat", raw_path=b"/chat"
     )
 
@@ -96,9 +104,9 @@ async def test_a_websocket_is_let_in_by_its_handshake() -> None:
 @pytest.mark.rfc("7616-18")
 async def test_who_lists_digest_offers_nothing_weaker() -> None:
     """Section 5.6: Basic is asked for, and taken, only where the app names it."""
-    gate = GuardLayer()
+    gate = DigestApp()
 
-    answer = await gate.send(b"Basic YWxpY2U6d29uZGVybGFuZA==")
+    answer = await gate.request(b"Basic YWxpY2U6d29uZGVybGFuZA==")
 
     assert (answer.status, answer.reason, answer.challenge.scheme) == (401, "scheme.unsupported", "Digest")
 
@@ -115,12 +123,12 @@ def _body(*parts: bytes) -> list[dict[str, Any]]:
 @pytest.mark.rfc("7616-11")
 async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> None:
     """In however many pieces it came; another body is refused, one beyond the limit is a 413."""
-    gate = GuardLayer(digest(Cards(), qop=("auth-int",), limit=20, throttle=None))
-    told = answered(await gate.challenge(), method="POST", body=b"ten pounds to Bob")
+    gate = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), limit=20, throttle=None))
+    told = answer_challenge(await gate.challenge(), method="POST", body=b"ten pounds to Bob")
 
-    forged = await gate.present(told, *_body(b"ten pounds to Eve"), method="POST")
-    large = await gate.present(told, *_body(b"ten pounds to Bob", b" and ten to Eve"), method="POST")
-    good = await gate.present(told, *_body(b"ten pounds", b"", b" to Bob"), method="POST")
+    forged = await gate.request_with(told, *_body(b"ten pounds to Eve"), method="POST")
+    large = await gate.request_with(told, *_body(b"ten pounds to Bob", b" and ten to Eve"), method="POST")
+    good = await gate.request_with(told, *_body(b"ten pounds", b"", b" to Bob"), method="POST")
 
     assert (forged.status, forged.reason) == (401, "response.wrong")
     assert (large.status, large.reason) == (413, "body.too_large")
@@ -130,10 +138,10 @@ async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> No
 
 async def test_a_body_that_breaks_off_is_nobodys() -> None:
     """The client has gone, and what it sent is not what it digested."""
-    gate = GuardLayer(digest(Cards(), qop=("auth-int",), throttle=None))
-    told = answered(await gate.challenge(), method="POST", body=b"ten")
+    gate = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), throttle=None))
+    told = answer_challenge(await gate.challenge(), method="POST", body=b"ten")
 
-    answer = await gate.present(told, {"type": "http.request", "body": b"ten", "more_body": True}, method="POST")
+    answer = await gate.request_with(told, {"type": "http.request", "body": b"ten", "more_body": True}, method="POST")
 
     assert (answer.status, answer.reason) == (400, "body.incomplete")
 
@@ -144,12 +152,12 @@ async def test_a_body_that_breaks_off_is_nobodys() -> None:
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 async def test_what_another_site_made_a_browser_send_is_refused(site: str) -> None:
     """Browsers send Digest by themselves once they have it; nothing is verified, and no count is used."""
-    gate = GuardLayer()
-    told = answered(await gate.challenge(), method="POST")
+    gate = DigestApp()
+    told = answer_challenge(await gate.challenge(), method="POST")
     headers: list[Header] = [(b"sec-fetch-site", site.encode()), (b"origin", b"https://evil.example")]
 
-    foreign = await gate.present(told, method="POST", headers=headers)
-    own = await gate.present(told, method="POST", headers=[(b"sec-fetch-site", b"same-origin")])
+    foreign = await gate.request_with(told, method="POST", headers=headers)
+    own = await gate.request_with(told, method="POST", headers=[(b"sec-fetch-site", b"same-origin")])
 
     assert (foreign.status, foreign.reason) == (403, "origin.foreign")
     assert own.status == 200
@@ -157,63 +165,63 @@ async def test_what_another_site_made_a_browser_send_is_refused(site: str) -> No
 
 async def test_a_guard_further_in_does_not_count_the_nonce_twice() -> None:
     """With the same scheme, and with one of its own: what the outer guard proved is not verified again."""
-    scheme, behind = digest(Cards(), throttle=None), Endpoint()
-    own = digest(Cards(), throttle=None)
+    scheme, behind = digest_scheme(DigestAccounts(), throttle=None), RecordingApp()
+    own = digest_scheme(DigestAccounts(), throttle=None)
     for inner_scheme in (scheme, own):
         inner = AuthGuardMiddleware(behind, guard=Guard(inner_scheme, clock=lambda: NOW, log=False))
-        gate = GuardLayer(scheme, app=inner)
-        told = answered(await gate.challenge())
+        gate = DigestApp(scheme, app=inner)
+        told = answer_challenge(await gate.challenge())
 
-        assert (await gate.present(told)).status == 200
-        assert (await gate.present(told)).reason == "nonce.replayed"
+        assert (await gate.request_with(told)).status == 200
+        assert (await gate.request_with(told)).reason == "nonce.replayed"
     assert [scope["user"].subject for scope in behind.scopes] == ["alice", "alice"]
 
 
 async def test_two_doors_in_one_app_do_not_use_up_each_others_nonces() -> None:
     """Side by side, with one scheme: a count is good once for both, as they are one realm."""
-    scheme = digest(Cards(), throttle=None)
-    left, right = GuardLayer(scheme), GuardLayer(scheme)
+    scheme = digest_scheme(DigestAccounts(), throttle=None)
+    left, right = DigestApp(scheme), DigestApp(scheme)
     asked = await left.challenge()
 
-    assert (await left.present(answered(asked, count=1))).status == 200
-    assert (await right.present(answered(asked, count=1))).reason == "nonce.replayed"
-    assert (await right.present(answered(asked, count=2))).status == 200
+    assert (await left.request_with(answer_challenge(asked, count=1))).status == 200
+    assert (await right.request_with(answer_challenge(asked, count=1))).reason == "nonce.replayed"
+    assert (await right.request_with(answer_challenge(asked, count=2))).status == 200
 
 
 async def test_the_life_of_a_nonce_costs_one_round_trip() -> None:
     """``stale=true`` once, and on it goes; the password is not asked for."""
-    gate = GuardLayer()
+    gate = DigestApp()
     asked = await gate.challenge()
-    assert (await gate.present(answered(asked))).status == 200
+    assert (await gate.request_with(answer_challenge(asked))).status == 200
 
     gate.clock.move(300)
-    stale = await gate.present(answered(asked, count=2))
+    stale = await gate.request_with(answer_challenge(asked, count=2))
 
     assert (stale.status, stale.reason, stale.challenge.get("stale")) == (401, "nonce.stale", "true")
-    assert (await gate.present(answered(stale.challenge))).status == 200
+    assert (await gate.request_with(answer_challenge(stale.challenge))).status == 200
 
 
 async def test_a_failure_of_a_store_is_a_503_and_nobody_is_let_in() -> None:
     """Of the accounts or of the nonces, whatever it is that fails."""
 
-    cards = Cards()
+    cards = DigestAccounts()
     cards.accounts["alice"] = RuntimeError()
     schemes: list[Digest] = [
-        digest(cards, throttle=None),
-        digest(Cards(), nonces=Network(RuntimeError()), throttle=None),
+        digest_scheme(cards, throttle=None),
+        digest_scheme(DigestAccounts(), nonces=SharedNonces(RuntimeError()), throttle=None),
     ]
     for scheme in schemes:
-        gate = GuardLayer(scheme)
-        answer = await gate.present(answered(await gate.challenge()))
+        gate = DigestApp(scheme)
+        answer = await gate.request_with(answer_challenge(await gate.challenge()))
 
         assert (answer.status, answer.reason) == (503, "backend.failed")
-        assert gate.behind.scopes == []
+        assert gate.inner.scopes == []
 
 
 async def test_who_leaves_is_not_let_in() -> None:
     """An app that is cancelled while the store is asked has let nobody in, and the next one is."""
 
-    class Stuck(Cards):
+    class Stuck(DigestAccounts):
         stuck = True
 
         async def find(self, username: str, **asked: Any) -> Any:
@@ -222,11 +230,11 @@ async def test_who_leaves_is_not_let_in() -> None:
             return await super().find(username, **asked)
 
     cards = Stuck(at_hand=False)
-    gate = GuardLayer(digest(cards, throttle=None))
-    told = answered(await gate.challenge())
+    gate = DigestApp(digest_scheme(cards, throttle=None))
+    told = answer_challenge(await gate.challenge())
     with anyio.move_on_after(0.01):
-        await gate.present(told)
-    assert gate.behind.scopes == []
+        await gate.request_with(told)
+    assert gate.inner.scopes == []
 
     cards.stuck = False
-    assert (await gate.present(told)).status == 200
+    assert (await gate.request_with(told)).status == 200

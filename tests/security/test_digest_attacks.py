@@ -12,9 +12,17 @@ import pytest
 
 from authguard.state.nonce_store import NonceStore
 from authguard.wire.authorization import MAX_FIELD
-from tests.security.digest_app import GuardLayer
-from tests.support.guards import KNOWN_CODES
-from tests.support.schemes.digest import Cards, Network, Told, answered, digest, hashed_name, written
+from tests.security.digest_app import DigestApp
+from tests.support.guards import REASON_CODES
+from tests.support.schemes.digest import (
+    DigestAccounts,
+    DigestParams,
+    SharedNonces,
+    answer_challenge,
+    digest_scheme,
+    serialize,
+    userhash,
+)
 
 # --- Tampering --------------------------------------------------------------------------------------------------------
 
@@ -36,18 +44,18 @@ TAMPERED: dict[str, tuple[str, ...]] = {
 }
 
 
-def _altered(told: Told, name: str, value: str) -> bytes:
-    return written({**told, name: value})
+def _altered(told: DigestParams, name: str, value: str) -> bytes:
+    return serialize({**told, name: value})
 
 
-TAMPERINGS: list[tuple[str, Callable[[Told, str, str], bytes], int]] = [
-    ("missing", lambda told, name, value: written({**told, name: None}), 1),
+TAMPERINGS: list[tuple[str, Callable[[DigestParams, str, str], bytes], int]] = [
+    ("missing", lambda told, name, value: serialize({**told, name: None}), 1),
     ("altered", _altered, 2),
-    ("emptied", lambda told, name, value: written({**told, name: ""}), 3),
+    ("emptied", lambda told, name, value: serialize({**told, name: ""}), 3),
     ("very long", lambda told, name, value: _altered(told, name, value * (8000 // len(value))), 4),
-    ("doubled", lambda told, name, value: written(told) + b", " + written({name: told[name]}), 0),
-    ("doubled with another", lambda told, name, value: written({name: value}) + b", " + written(told), 0),
-    ("doubled in capitals", lambda told, name, value: written(told) + b", " + written({name.upper(): value}), 0),
+    ("doubled", lambda told, name, value: serialize(told) + b", " + serialize({name: told[name]}), 0),
+    ("doubled with another", lambda told, name, value: serialize({name: value}) + b", " + serialize(told), 0),
+    ("doubled in capitals", lambda told, name, value: serialize(told) + b", " + serialize({name.upper(): value}), 0),
 ]
 
 
@@ -55,37 +63,37 @@ TAMPERINGS: list[tuple[str, Callable[[Told, str, str], bytes], int]] = [
 @pytest.mark.parametrize("name", TAMPERED)
 @pytest.mark.parametrize(("how", "tamper", "which"), TAMPERINGS, ids=[how for how, _, _ in TAMPERINGS])
 async def test_whatever_is_tampered_with_has_a_reason_and_changes_nothing(
-    name: str, how: str, tamper: Callable[[Told, str, str], bytes], which: int
+    name: str, how: str, tamper: Callable[[DigestParams, str, str], bytes], which: int
 ) -> None:
     """A 401 with a challenge, and the honest header is as good as before: no count was used up."""
-    gate = GuardLayer(digest(Cards(finds_hashed=True), throttle=None))
-    told = answered(await gate.challenge())
+    gate = DigestApp(digest_scheme(DigestAccounts(finds_hashed=True), throttle=None))
+    told = answer_challenge(await gate.challenge())
     if name == "userhash":
-        told = {**told, "username": hashed_name("alice"), "userhash": "true"}
+        told = {**told, "username": userhash("alice"), "userhash": "true"}
 
-    answer = await gate.send(b"Digest " + tamper(told, name, TAMPERED[name][0]))
+    answer = await gate.request(b"Digest " + tamper(told, name, TAMPERED[name][0]))
 
     assert (answer.status, answer.reason) == (401, TAMPERED[name][which] if which else MALFORMED)
     assert answer.challenge.get("stale") is None
-    assert gate.behind.scopes == []
-    assert (await gate.present(told)).status == 200
+    assert gate.inner.scopes == []
+    assert (await gate.request_with(told)).status == 200
 
 
 async def test_of_two_names_none_is_chosen() -> None:
     """``username`` and ``username*`` beside each other, whichever was digested."""
-    gate = GuardLayer()
-    told = {**answered(await gate.challenge()), "username*": "UTF-8''mallory"}
+    gate = DigestApp()
+    told = {**answer_challenge(await gate.challenge()), "username*": "UTF-8''mallory"}
 
-    assert (await gate.present(told)).reason == MALFORMED
+    assert (await gate.request_with(told)).reason == MALFORMED
 
 
 @pytest.mark.parametrize("name", [name for name in TAMPERED if name != "userhash"])
 async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
     """Whichever parameter makes it so long."""
-    gate = GuardLayer()
-    told = answered(await gate.challenge())
+    gate = DigestApp()
+    told = answer_challenge(await gate.challenge())
 
-    answer = await gate.present({**told, name: "0" * MAX_FIELD})
+    answer = await gate.request_with({**told, name: "0" * MAX_FIELD})
 
     assert (answer.status, answer.reason) == (400, "header.too_long")
 
@@ -103,11 +111,11 @@ async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
 )
 async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, Any], status: int, reason: str) -> None:
     """Twisted #3453, Flask-HTTPAuth: not on another path, with another query or another method; nor a second time."""
-    gate = GuardLayer()
-    told = answered(await gate.challenge())
+    gate = DigestApp()
+    told = answer_challenge(await gate.challenge())
 
-    elsewhere = await gate.present(told, **scope)
-    once, again = await gate.present(told), await gate.present(told)
+    elsewhere = await gate.request_with(told, **scope)
+    once, again = await gate.request_with(told), await gate.request_with(told)
 
     assert (elsewhere.status, elsewhere.reason) == (status, reason)
     assert (once.status, again.status, again.reason) == (200, 401, "nonce.replayed")
@@ -116,13 +124,13 @@ async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, 
 
 async def test_a_client_without_a_challenge_cannot_make_a_nonce() -> None:
     """Cakephp #9668: who knows the password and invents a nonce is asked again, and lets itself in by ours alone."""
-    gate = GuardLayer()
+    gate = DigestApp()
     asked = await gate.challenge()
 
-    invented = await gate.present(answered(asked, nonce="0" * 48))
+    invented = await gate.request_with(answer_challenge(asked, nonce="0" * 48))
 
     assert (invented.status, invented.reason, invented.challenge.get("stale")) == (401, "nonce.unknown", "true")
-    assert (await gate.present(answered(invented.challenge))).status == 200
+    assert (await gate.request_with(answer_challenge(invented.challenge))).status == 200
 
 
 def _bare(field: bytes) -> bytes:
@@ -132,52 +140,52 @@ def _bare(field: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(8))
 async def test_noise_is_neither_let_in_nor_a_500(seed: int) -> None:
     """A good header with octets struck out, put in, and changed, two hundred times."""
-    rng, gate = random.Random(seed), GuardLayer()
-    good = b"Digest " + written(answered(await gate.challenge()))
+    rng, gate = random.Random(seed), DigestApp()
+    good = b"Digest " + serialize(answer_challenge(await gate.challenge()))
 
     for _ in range(200):
         noise = bytearray(good)
         for _ in range(rng.randrange(1, 5)):
             place = rng.randrange(len(noise))
             noise[place : place + rng.randrange(3)] = bytes(rng.choices(range(256), k=rng.randrange(3)))
-        answer = await gate.send(bytes(noise))
+        answer = await gate.request(bytes(noise))
         if answer.status == 200:
             # What says the same in other words: a space more, another case.
             assert _bare(bytes(noise)) == _bare(good)
-            good = b"Digest " + written(answered(await gate.challenge()))
+            good = b"Digest " + serialize(answer_challenge(await gate.challenge()))
         else:
             assert answer.status in {400, 401}
-            assert answer.reason in KNOWN_CODES
+            assert answer.reason in REASON_CODES
 
 
 # --- Twice, and at once -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rfc("7616-9")
-@pytest.mark.parametrize("store", [lambda: None, Network])
+@pytest.mark.parametrize("store", [lambda: None, SharedNonces])
 async def test_of_200_that_come_at_once_exactly_one_passes(store: Callable[[], NonceStore | None]) -> None:
     """With one nonce and one count; the others are stale, and their clients ask again."""
-    gate = GuardLayer(digest(Cards(at_hand=False), nonces=store(), throttle=None))
-    field = b"Digest " + written(answered(await gate.challenge()))
+    gate = DigestApp(digest_scheme(DigestAccounts(at_hand=False), nonces=store(), throttle=None))
+    field = b"Digest " + serialize(answer_challenge(await gate.challenge()))
     statuses: list[int] = []
     gate.records.clear()
 
     async def one() -> None:
-        statuses.append((await gate.reach(field)).status)
+        statuses.append((await gate.exchange(field)).status)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(200):
             tasks.start_soon(one)
 
     assert sorted(statuses) == [200, *[401] * 199]
-    assert len(gate.behind.scopes) == 1
+    assert len(gate.inner.scopes) == 1
     assert sorted(record.reason or "" for record in gate.records) == ["", *["nonce.replayed"] * 199]
 
 
 @pytest.mark.rfc("7616-9")
 async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> None:
     """Pain 37: SensESP #885 switched the check off because of Chrome; within the window none is refused."""
-    gate = GuardLayer()
+    gate = DigestApp()
     asked = await gate.challenge()
     counts = list(range(1, 201))
     rng = random.Random(7)
@@ -185,7 +193,7 @@ async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> Non
         batch = counts[start : start + 100]
         rng.shuffle(batch)
         for count in batch:
-            assert (await gate.present(answered(asked, count=count))).status == 200
+            assert (await gate.request_with(answer_challenge(asked, count=count))).status == 200
 
 
 # --- One to the client ------------------------------------------------------------------------------------------------
@@ -193,11 +201,11 @@ async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> Non
 
 async def test_who_is_unknown_wrong_or_disabled_is_one_to_the_client() -> None:
     """Status, body and fields are the same octets, but for the nonce."""
-    gate = GuardLayer()
+    gate = DigestApp()
     seen = set()
 
     for name, password in [("alice", "wrong"), ("nobody", "wrong"), ("mallory", "wrong"), ("mallory", "secret")]:
-        answer = await gate.present(answered(await gate.challenge(), password, name))
+        answer = await gate.request_with(answer_challenge(await gate.challenge(), password, name))
         nonce = (answer.challenge.get("nonce") or "").encode()
         fields = [(field, value.replace(nonce, b"")) for field, value in answer.exchange.headers]
         seen.add((answer.status, answer.exchange.body, tuple(fields)))

@@ -15,24 +15,31 @@ from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.throttle import LoginThrottle
 from authguard.testing import ManualClock
 from authguard.wire.digest import DigestCredentials
-from tests.security.digest_app import GuardLayer
-from tests.support.canary import CANARY, Ears, leaks
-from tests.support.schemes.digest import Cards, Network, Told, answered, digest, written
+from tests.security.digest_app import DigestApp
+from tests.support.canary import CANARY, LogRecorder, leaks
+from tests.support.schemes.digest import (
+    DigestAccounts,
+    DigestParams,
+    SharedNonces,
+    answer_challenge,
+    digest_scheme,
+    serialize,
+)
 
 SECRET = f"the secret {CANARY}"
 CNONCE = "Hq2vY8sTn4Lk7zRw"
 QUERY = b"token=" + CANARY.encode()
 
 
-def cards() -> Cards:
+def cards() -> DigestAccounts:
     """A store whose ``H(A1)`` are secrets."""
-    return Cards()
+    return DigestAccounts()
 
 
 STORED = [account.ha1 for account in cards().accounts.values()]
 
 
-def failing(error: Exception) -> Cards:
+def failing(error: Exception) -> DigestAccounts:
     """A store that fails with what it knows in its hands."""
     found = cards()
     found.accounts["alice"] = error
@@ -43,7 +50,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "plain": {},
     "the store raises": {"accounts": failing(LookupError(STORED[0]))},
     "the store is down": {"accounts": failing(BackendUnavailable("down"))},
-    "the nonces raise": {"nonces": Network(LookupError(SECRET))},
+    "the nonces raise": {"nonces": SharedNonces(LookupError(SECRET))},
     "no attempt is left": {"throttle": LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000))},
     "the body": {"qop": ("auth", "auth-int"), "limit": 4},
 }
@@ -67,24 +74,26 @@ TOLD: list[dict[str, Any]] = [
 
 @pytest.mark.rfc("7616-15", "7616-16")
 @pytest.mark.parametrize("name", SCHEMES)
-async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None:
+async def test_no_secret_comes_out_whatever_fails(ears: LogRecorder, name: str) -> None:
     """Not in a log, its extra keys or a traceback, not in a record; and what is stored, not in an answer either."""
     options = dict(SCHEMES[name])
-    scheme = digest(options.pop("accounts", cards()), secret=SECRET, **{"throttle": None, **options})
-    gate = GuardLayer(scheme)
+    scheme = digest_scheme(options.pop("accounts", cards()), secret=SECRET, **{"throttle": None, **options})
+    gate = DigestApp(scheme)
     statuses, leaked = set(), []
 
     for changes in TOLD:
-        told: Told = answered(await gate.challenge(), **{"cnonce": CNONCE, "uri": f"/?{QUERY.decode()}", **changes})
+        told: DigestParams = answer_challenge(
+            await gate.challenge(), **{"cnonce": CNONCE, "uri": f"/?{QUERY.decode()}", **changes}
+        )
         presented = [value for key in ("nonce", "response", "cnonce") if (value := told[key])]
         for _ in range(2):
-            answer = await gate.present(told, query_string=QUERY)
+            answer = await gate.request_with(told, query_string=QUERY)
             statuses.add(answer.status)
-            heard = [*ears.heard, *(f"{record} {record!r} {record.extra()}" for record in gate.records)]
+            heard = [*ears.entries, *(f"{record} {record!r} {record.extra()}" for record in gate.records)]
             leaked += [(text, found) for text in heard if (found := leaks(text, SECRET, *STORED, *presented))]
             sent = repr([value for key, value in answer.exchange.headers if key != b"authentication-info"])
             leaked += [(sent, found) for found in [leaks(sent, SECRET, *STORED)] if found]
-            ears.heard.clear()
+            ears.entries.clear()
 
     assert leaked == []
     assert 401 in statuses
@@ -93,14 +102,14 @@ async def test_no_secret_comes_out_whatever_fails(ears: Ears, name: str) -> None
 
 async def test_values_do_not_show_their_secrets() -> None:
     """Whatever is printed while one looks for a bug."""
-    scheme = digest(cards(), secret=SECRET)
-    gate = GuardLayer(scheme)
-    told = answered(await gate.challenge(), cnonce=CNONCE)
+    scheme = digest_scheme(cards(), secret=SECRET)
+    gate = DigestApp(scheme)
+    told = answer_challenge(await gate.challenge(), cnonce=CNONCE)
     mint = NonceService([SECRET.encode()], "orders", life=300, store=None, deadline=5)
     values = [
         scheme,
         mint,
-        DigestCredentials.from_auth_params(written(told)),
+        DigestCredentials.from_auth_params(serialize(told)),
         DigestAccount("alice", STORED[0], claims={"password": CANARY}),
     ]
 

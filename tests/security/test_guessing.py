@@ -23,12 +23,12 @@ from authguard.records.record import Record
 from authguard.schemes.basic import Basic
 from authguard.schemes.throttle import LoginThrottle
 from authguard.testing import ManualClock
-from tests.support.asgi import Endpoint, Exchange, drive, fields, http, websocket
-from tests.support.canary import CANARY, Ears, leaks
+from tests.support.asgi import Exchange, RecordingApp, header_list, http_scope, run_app, websocket_scope
+from tests.support.canary import CANARY, LogRecorder, leaks
 from tests.support.clock import NOW
-from tests.support.coroutines import at_once, until
-from tests.support.schemes.badge import Badge, Field
-from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, basic, user_pass
+from tests.support.coroutines import run_together, wait_until
+from tests.support.schemes.badge import Badge, FieldCarrier
+from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, basic_scheme, user_pass
 
 EVIL: Mapping[str, str] = {"origin": "https://evil.example", "sec_fetch_site": "cross-site"}
 
@@ -42,7 +42,7 @@ class House:
         self.users = Users(*accounts or (ALICE, MALLORY), hasher=self.hasher)
         self.records: list[Record] = []
         given = {"throttle": LoginThrottle(pair=Rate(10, 30.0), clock=self.clock), "clock": self.clock, "deadline": 60}
-        self.scheme: Basic = basic(store or self.users, **{**given, **options})
+        self.scheme: Basic = basic_scheme(store or self.users, **{**given, **options})
         self.guard = Guard(
             self.scheme,
             rules=[Rule("/health", PUBLIC), Rule("/boss", role("boss"))],
@@ -50,7 +50,7 @@ class House:
             clock=lambda: NOW,
             monotonic=self.clock,
         )
-        self.endpoint = Endpoint()
+        self.endpoint = RecordingApp()
         self.app = AuthGuardMiddleware(self.endpoint, guard=self.guard, origins=origins)
 
     async def ask(
@@ -64,17 +64,17 @@ class House:
         more: Mapping[str, str] = {},
     ) -> Exchange:
         """The answer to one login."""
-        headers = fields(b"Basic " + user_pass(username, password), **more)
-        return await drive(self.app, http(path, method, headers, client=(client, 1)))
+        headers = header_list(b"Basic " + user_pass(username, password), **more)
+        return await run_app(self.app, http_scope(path, method, headers, client=(client, 1)))
 
     async def statuses(self, *logins: Callable[[], Any]) -> list[int]:
         """What is answered to requests at the same time: no hash ends before all have asked."""
-        self.hasher.open.clear()
+        self.hasher.released.clear()
 
         async def let_go() -> None:
-            self.hasher.open.set()
+            self.hasher.released.set()
 
-        return [answer.status for answer in await at_once(logins, let_go)]
+        return [answer.status for answer in await run_together(logins, let_go)]
 
     @property
     def reasons(self) -> list[str | None]:
@@ -251,9 +251,9 @@ async def test_they_cannot_be_told_apart_by_a_handshake_either() -> None:
     seen = []
     for username, password in STRANGERS:
         house = House()
-        headers = fields(b"Basic " + user_pass(username, password))
+        headers = header_list(b"Basic " + user_pass(username, password))
         offered: list[dict[str, Any]] = [{}, {"websocket.http.response": {}}]
-        answers = [await drive(house.app, websocket(headers=headers, extensions=one)) for one in offered]
+        answers = [await run_app(house.app, websocket_scope(headers=headers, extensions=one)) for one in offered]
         seen.append([answer.sent for answer in answers])
 
     assert seen == seen[:1] * len(STRANGERS)
@@ -268,13 +268,13 @@ async def test_they_cannot_be_told_apart_while_the_queue_is_full() -> None:
     seen = []
     for username, password in STRANGERS:
         house = House(waiting=1)
-        house.hasher.open.clear()
+        house.hasher.released.clear()
         async with anyio.create_task_group() as tasks:
             for number, figure in enumerate(["working", "waiting"]):
                 tasks.start_soon(partial(house.ask, password=f"{number}", client="198.51.100.9"))
-                await until(partial(_has_one, house, figure))
+                await wait_until(partial(_has_one, house, figure))
             seen.append([(await house.ask(username, password)).sent for _ in range(30)])
-            house.hasher.open.set()
+            house.hasher.released.set()
         assert house.reasons[:30] == [HASHING_BUSY.code] * 30
 
     assert seen == seen[:1] * len(STRANGERS)
@@ -315,9 +315,9 @@ async def test_a_right_and_a_wrong_password_are_refused_alike_there() -> None:
 async def test_a_handshake_from_another_site_is_refused(extensions: dict[str, Any]) -> None:
     """Though it is a GET."""
     house = House()
-    headers = fields(b"Basic " + user_pass("alice", "wonderland"), origin="https://evil.example")
+    headers = header_list(b"Basic " + user_pass("alice", "wonderland"), origin="https://evil.example")
 
-    await drive(house.app, websocket(headers=headers, extensions=extensions))
+    await run_app(house.app, websocket_scope(headers=headers, extensions=extensions))
 
     assert (house.reasons, house.hasher.count, house.endpoint.scopes) == (["origin.foreign"], 0, [])
 
@@ -343,11 +343,11 @@ async def test_what_no_other_site_sends_passes(request_: dict[str, Any]) -> None
 
 async def test_other_credentials_that_are_sent_by_themselves_are_held_to_it() -> None:
     """A cookie too; but not what a script has to add, which no other site's script can."""
-    cookie, token = Badge("cookie", carrier=Field("cookie", b"cookie", sent_by_browsers=True)), Badge("token")
-    app = AuthGuardMiddleware(Endpoint(), guard=Guard(cookie, token, log=False))
+    cookie, token = Badge("cookie", carrier=FieldCarrier("cookie", b"cookie", sent_by_browsers=True)), Badge("token")
+    app = AuthGuardMiddleware(RecordingApp(), guard=Guard(cookie, token, log=False))
 
-    by_cookie = await drive(app, http("/", "POST", fields(cookie="alice", **EVIL)))
-    by_token = await drive(app, http("/", "POST", fields("Token alice", **EVIL)))
+    by_cookie = await run_app(app, http_scope("/", "POST", header_list(cookie="alice", **EVIL)))
+    by_token = await run_app(app, http_scope("/", "POST", header_list("Token alice", **EVIL)))
 
     assert (by_cookie.status, by_token.status) == (403, 200)
     assert cookie.presented == []
@@ -452,7 +452,7 @@ HOUSES: dict[str, Callable[[], House]] = {
 
 
 @pytest.mark.parametrize("name", HOUSES)
-async def test_no_password_and_no_hash_comes_out_whatever_fails(ears: Ears, name: str) -> None:
+async def test_no_password_and_no_hash_comes_out_whatever_fails(ears: LogRecorder, name: str) -> None:
     """Not in a record, a fold, an answer, nor in a repr: neither the secret nor eight characters of it."""
     house = HOUSES[name]()
     logins = [("alice", CANARY), ("alice", f"{CANARY}x"), ("nobody", CANARY), ("alice", f"{CANARY}\n")]
@@ -462,12 +462,12 @@ async def test_no_password_and_no_hash_comes_out_whatever_fails(ears: Ears, name
         for username, password in logins:
             for more in ({}, EVIL):
                 answer = await house.ask(username, password, method="POST", more=more)
-                told = [repr(answer.sent), *ears.heard, *(f"{one} {one!r} {one.extra()}" for one in house.records)]
+                told = [repr(answer.sent), *ears.entries, *(f"{one} {one!r} {one.extra()}" for one in house.records)]
                 leaked += [(text, found) for text in told if (found := leaks(text))]
-                ears.heard.clear()
+                ears.entries.clear()
                 house.records.clear()
     house.guard._recorder.close()
-    leaked += [(text, found) for text in ears.heard if (found := leaks(text))]
+    leaked += [(text, found) for text in ears.entries if (found := leaks(text))]
 
     assert leaked == []
 

@@ -19,18 +19,18 @@ from jwt.algorithms import RSAAlgorithm
 from authguard import AuthRequest, Credentials, Moment, Rejected, VerificationKey
 from authguard.wire import jws
 from tests.support.clock import NOW
-from tests.support.coroutines import settled
-from tests.support.guards import Door
-from tests.support.schemes.bearer import Counted, bearer, issuer
+from tests.support.coroutines import run_without_waiting
+from tests.support.guards import GuardedApp
+from tests.support.schemes.bearer import CountingKeySource, bearer, issuer
 from tests.support.tokens import b64url, claims, mint, raw_token, rsa_key
 
 MEGABYTE = 1 << 20
 
 
-def counted() -> tuple[Door, Counted]:
+def counted() -> tuple[GuardedApp, CountingKeySource]:
     """A door whose key source counts."""
-    source = Counted(VerificationKey("RS256", None, rsa_key().public_key()))
-    return Door(bearer(issuer(source))), source
+    source = CountingKeySource(VerificationKey("RS256", None, rsa_key().public_key()))
+    return GuardedApp(bearer(issuer(source))), source
 
 
 # --- nothing at all ---------------------------------------------------------------------------------------------------
@@ -44,11 +44,11 @@ async def test_no_token_reaches_no_key(field: bytes) -> None:
     """sanic-jwt #143, Flask-HTTPAuth #62 (CVE-2026-34531): an empty token is a 401, and no key source is asked."""
     door, source = counted()
 
-    answer = await door.answer(field)
+    answer = await door.get(field)
 
     assert (answer.status, answer.reason) == (401, "credentials.malformed")
     assert any(name == b"www-authenticate" for name, _ in answer.headers)
-    assert source.asked == []
+    assert source.calls == []
 
 
 @pytest.mark.parametrize("token", [b".", b"..", b"a.b.c", b"null", b"undefined", b"e30.e30.", b"e30.e30.e30", b"===="])
@@ -56,10 +56,10 @@ async def test_what_is_no_token_reaches_no_key(token: bytes) -> None:
     """The same for what is hardly more than nothing."""
     door, source = counted()
 
-    answer = await door.bearer(token)
+    answer = await door.get_with_token(token)
 
     assert answer.status == 401
-    assert source.asked == []
+    assert source.calls == []
 
 
 @pytest.mark.rfc("limits-4")
@@ -67,11 +67,11 @@ async def test_an_unknown_issuer_reaches_no_key() -> None:
     """Whoever makes tokens up makes no work: the key source is asked for issuers of ours alone, and once."""
     door, source = counted()
 
-    unknown = await door.bearer(mint(iss="https://attacker.example"))
-    known = await door.bearer(mint())
+    unknown = await door.get_with_token(mint(iss="https://attacker.example"))
+    known = await door.get_with_token(mint())
 
     assert (unknown.reason, known.status) == ("token.issuer_unknown", 200)
-    assert source.asked == [(None, "RS256")]
+    assert source.calls == [(None, "RS256")]
 
 
 # --- too much ---------------------------------------------------------------------------------------------------------
@@ -90,9 +90,9 @@ def _token_of(octets: int) -> str:
 @pytest.mark.rfc("limits-1")
 async def test_a_token_is_at_most_8_kib() -> None:
     """A token of 8 KiB is taken, one octet more is not, and its length is told."""
-    door = Door()
+    door = GuardedApp()
 
-    full, longer = await door.bearer(_token_of(8192)), await door.bearer(_token_of(8193))
+    full, longer = await door.get_with_token(_token_of(8192)), await door.get_with_token(_token_of(8193))
 
     assert full.status == 200
     assert (longer.status, longer.reason) == (401, "token.too_long")
@@ -101,16 +101,16 @@ async def test_a_token_is_at_most_8_kib() -> None:
 
 def _calls(field: bytes) -> int:
     """How many calls of ours it takes to refuse this field."""
-    door, calls = Door(log=False), 0
+    door, calls = GuardedApp(log=False), 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
         nonlocal calls
         calls += event == "call" and "authguard" in frame.f_code.co_filename
 
-    settled(door.answer(field))
+    run_without_waiting(door.get(field))
     sys.setprofile(count)
     try:
-        settled(door.answer(field))
+        run_without_waiting(door.get(field))
     finally:
         sys.setprofile(None)
     return calls
@@ -126,7 +126,7 @@ def test_a_megabyte_is_refused_before_any_work(filling: bytes, monkeypatch: pyte
     monkeypatch.setattr(jws, "parse", unreached)
     fields = [(b"Bearer " + filling * size)[:size] for size in (17 * 1024, MEGABYTE)]
 
-    answers = [settled(Door().answer(field)) for field in fields]
+    answers = [run_without_waiting(GuardedApp().get(field)) for field in fields]
 
     assert {(answer.status, answer.reason) for answer in answers} == {(400, "header.too_long")}
     assert _calls(fields[0]) == _calls(fields[1])
@@ -136,11 +136,11 @@ def test_a_megabyte_of_dots_takes_no_memory() -> None:
     """The scheme itself holds the line too, wherever its carrier found the token: no copy is made of it."""
     request = AuthRequest({"type": "http", "headers": []}, path="/", moment=Moment(NOW, 60))
     scheme, credentials = bearer(), Credentials("bearer", b"." * MEGABYTE)
-    settled(scheme.authenticate(request, credentials))
+    run_without_waiting(scheme.authenticate(request, credentials))
 
     tracemalloc.start()
     try:
-        outcome = settled(scheme.authenticate(request, credentials))
+        outcome = run_without_waiting(scheme.authenticate(request, credentials))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -156,7 +156,7 @@ async def test_deep_nesting_is_refused_without_recursion(opening: bytes) -> None
     """A payload of nothing but brackets meets its limit before it meets the parser."""
     payload = b'{"x":' + opening * (5000 // len(opening))
 
-    answer = await Door().bearer(raw_token({"alg": "RS256"}, payload, rsa_key()))
+    answer = await GuardedApp().get_with_token(raw_token({"alg": "RS256"}, payload, rsa_key()))
 
     assert (answer.reason, answer.record.facts["problem"]) == ("token.malformed", "nested too deeply")
 
@@ -206,13 +206,13 @@ async def test_a_kid_is_a_name_and_nothing_else(
     kid: str, files_opened: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
     """RFC 8725 section 3.10: it is looked up by equality, opens no path, and is escaped and clipped in the log."""
-    source = Counted(VerificationKey("RS256", "2026-01", rsa_key().public_key()))
-    door = Door(bearer(issuer(source)))
+    source = CountingKeySource(VerificationKey("RS256", "2026-01", rsa_key().public_key()))
+    door = GuardedApp(bearer(issuer(source)))
 
-    answer = await door.bearer(mint(headers={"kid": kid}))
+    answer = await door.get_with_token(mint(headers={"kid": kid}))
 
     assert (answer.status, answer.reason) == (401, "key.unknown")
-    assert source.asked == [(kid, "RS256")]
+    assert source.calls == [(kid, "RS256")]
     assert files_opened == []
     (told,) = (record for record in caplog.records if record.name == "authguard")
     for text in (told.getMessage(), vars(told)["authguard.kid"]):
@@ -223,12 +223,12 @@ async def test_a_kid_is_a_name_and_nothing_else(
 @pytest.mark.rfc("6750-9")
 async def test_no_part_of_a_token_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the log nor the client learns a token: it is named by eight digits of its hash."""
-    door = Door()
+    door = GuardedApp()
     caplog.set_level(logging.DEBUG)
     bad = [mint(exp=NOW - 100), mint(aud="x"), mint(key=rsa_key(which=1)), mint()[:-4], mint().replace(".", "..", 1)]
 
     for token in [mint(), *bad]:
-        answer = await door.bearer(token)
+        answer = await door.get_with_token(token)
         told = caplog.text + repr([vars(record) for record in caplog.records]) + repr(answer)
 
         for part in token.split("."):
@@ -248,4 +248,4 @@ def test_jwt_decode_is_not_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(owner, name, unreached)
     monkeypatch.setattr(RSAAlgorithm, "prepare_key", unreached)
 
-    assert settled(Door().bearer(token)).status == 200
+    assert run_without_waiting(GuardedApp().get_with_token(token)).status == 200

@@ -19,14 +19,14 @@ from authguard import (
     Secret,
     VerificationKey,
 )
-from tests.security.forged_tokens import known_octets
+from tests.security.forged_tokens import public_key_encodings
 from tests.security.unusual_tokens import FOREIGN_KEYS
-from tests.support.guards import Door
-from tests.support.schemes.bearer import Counted, bearer, issuer
+from tests.support.guards import GuardedApp
+from tests.support.schemes.bearer import CountingKeySource, bearer, issuer
 from tests.support.tokens import (
     AUDIENCE,
+    HMAC_SECRET,
     ISSUER,
-    SECRET,
     b64url,
     claims,
     ec_key,
@@ -35,7 +35,7 @@ from tests.support.tokens import (
     public_pem,
     raw_token,
     rsa_key,
-    unsigned,
+    unsigned_token,
     with_signature,
 )
 
@@ -54,9 +54,9 @@ def signed_with(algorithm: str, header: dict[str, Any], key: Any = None) -> byte
 @pytest.mark.parametrize("signature", [b"", b"x"])
 async def test_none_is_no_algorithm(signature: bytes) -> None:
     """RFC 8725 section 2.1: an unsigned token is refused, however ``none`` is written."""
-    door = Door()
+    door = GuardedApp()
 
-    answers = [await door.bearer(with_signature(unsigned({"alg": alg}), signature)) for alg in CASINGS]
+    answers = [await door.get_with_token(with_signature(unsigned_token({"alg": alg}), signature)) for alg in CASINGS]
 
     assert {(answer.status, answer.reason) for answer in answers} == {(401, "token.algorithm_refused")}
     assert len(answers) == 16
@@ -76,13 +76,13 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
     """CVE-2026-48526, CVE-2022-29217, CVE-2017-11424, CVE-2024-33663, CVE-2024-37568: in whatever form it is known."""
     key: Any = ec_key() if algorithm == "ES256" else rsa_key()
     sources = [PEM(public_pem(key)), JWK(public_jwk(key)), JWKSet({"keys": [public_jwk(key)]})]
-    doors = [Door(bearer(issuer(source, algorithms=[algorithm]))) for source in sources]
+    doors = [GuardedApp(bearer(issuer(source, algorithms=[algorithm]))) for source in sources]
 
     for alg, hash_name in (("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512"), (algorithm, "sha256")):
-        signing_input = unsigned({"alg": alg, "typ": "JWT"})
-        for octets in known_octets(key).values():
+        signing_input = unsigned_token({"alg": alg, "typ": "JWT"})
+        for octets in public_key_encodings(key).values():
             token = with_signature(signing_input, hmac.digest(octets, signing_input, hash_name))
-            answers = [await door.bearer(token) for door in doors]
+            answers = [await door.get_with_token(token) for door in doors]
 
             assert {answer.status for answer in answers} == {401}
 
@@ -91,10 +91,10 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
 async def test_each_key_has_one_algorithm() -> None:
     """CVE-2026-48523: a key that a JWK binds to RS256 verifies neither PS256 nor RS512, allowed though they are."""
     keys = JWKSet({"keys": [{**public_jwk(rsa_key()), "alg": "RS256"}]})
-    door = Door(bearer(issuer(keys, algorithms=["RS256", "RS512", "PS256"])))
+    door = GuardedApp(bearer(issuer(keys, algorithms=["RS256", "RS512", "PS256"])))
 
-    answers = {alg: await door.bearer(signed_with(alg, {"alg": alg})) for alg in ("RS256", "RS512", "PS256")}
-    lying = await door.bearer(signed_with("PS256", {"alg": "RS256"}))
+    answers = {alg: await door.get_with_token(signed_with(alg, {"alg": alg})) for alg in ("RS256", "RS512", "PS256")}
+    lying = await door.get_with_token(signed_with("PS256", {"alg": "RS256"}))
 
     assert {alg: answer.reason for alg, answer in answers.items()} == {
         "RS256": None,
@@ -107,20 +107,20 @@ async def test_each_key_has_one_algorithm() -> None:
 @pytest.mark.parametrize("bound_to", ["PS256", "HS256"])
 async def test_a_source_cannot_lend_a_key_of_another_algorithm(bound_to: str) -> None:
     """CVE-2026-48523 again: a key of one's own source counts only for the algorithm that the header names."""
-    material: Any = SECRET if bound_to == "HS256" else rsa_key()
-    verifier = SECRET if bound_to == "HS256" else rsa_key().public_key()
-    door = Door(bearer(issuer(Counted(VerificationKey(bound_to, None, verifier)))))
+    material: Any = HMAC_SECRET if bound_to == "HS256" else rsa_key()
+    verifier = HMAC_SECRET if bound_to == "HS256" else rsa_key().public_key()
+    door = GuardedApp(bearer(issuer(CountingKeySource(VerificationKey(bound_to, None, verifier)))))
 
-    answer = await door.bearer(signed_with(bound_to, {"alg": "RS256"}, material))
+    answer = await door.get_with_token(signed_with(bound_to, {"alg": "RS256"}, material))
 
     assert answer.status == 401
 
 
 async def test_an_algorithm_that_is_not_listed_is_refused_with_a_right_signature() -> None:
     """RFC 8725 section 3.1: the list decides, not what the key could do."""
-    door = Door()
+    door = GuardedApp()
 
-    answers = [await door.bearer(signed_with(alg, {"alg": alg})) for alg in ("RS384", "RS512", "PS256")]
+    answers = [await door.get_with_token(signed_with(alg, {"alg": alg})) for alg in ("RS384", "RS512", "PS256")]
 
     assert {answer.reason for answer in answers} == {"token.algorithm_refused"}
     assert answers[0].record.facts["wanted"] == ("RS256",)
@@ -130,7 +130,7 @@ async def test_an_algorithm_that_is_not_listed_is_refused_with_a_right_signature
 def test_the_algorithms_are_a_list_of_names(algorithms: Any) -> None:
     """The sibling of CVE-2024-53861 in PyJWT takes HS256 out of the string "HS2566": here a string is refused."""
     with pytest.raises(ConfigurationError, match=r"^algorithms: "):
-        issuer(Secret(SECRET), algorithms=algorithms)
+        issuer(Secret(HMAC_SECRET), algorithms=algorithms)
 
 
 def test_the_algorithms_cannot_be_left_out() -> None:
@@ -164,17 +164,19 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 async def test_a_token_does_not_choose_its_key(network: list[object]) -> None:
     """CVE-2018-0114, CVE-2026-27962: ``jwk``, ``jku``, ``x5u``, ``x5c`` are not looked at, and nobody is called."""
     mallory = rsa_key(which=1)
-    source = Counted(VerificationKey("RS256", None, rsa_key().public_key()))
-    door = Door(bearer(issuer(source)))
+    source = CountingKeySource(VerificationKey("RS256", None, rsa_key().public_key()))
+    door = GuardedApp(bearer(issuer(source)))
     brought = {**FOREIGN_KEYS, "jwk": public_jwk(mallory), "x5t": "x", "x5t#S256": "x"}
 
-    forged = [await door.bearer(signed_with("RS256", {"alg": "RS256", n: v}, mallory)) for n, v in brought.items()]
-    honest = await door.bearer(signed_with("RS256", {"alg": "RS256", **brought}))
+    forged = [
+        await door.get_with_token(signed_with("RS256", {"alg": "RS256", n: v}, mallory)) for n, v in brought.items()
+    ]
+    honest = await door.get_with_token(signed_with("RS256", {"alg": "RS256", **brought}))
 
     assert {answer.reason for answer in forged} == {"token.signature_invalid"}
     assert honest.status == 200
     assert network == []
-    assert set(source.asked) == {(None, "RS256")}
+    assert set(source.calls) == {(None, "RS256")}
 
 
 async def test_only_the_compact_serialisation_is_a_token() -> None:
@@ -182,7 +184,7 @@ async def test_only_the_compact_serialisation_is_a_token() -> None:
     header, payload, signature = mint().split(".")
     flat = f'{{"protected":"{header}","header":{{"alg":"none"}},"payload":"{payload}","signature":"{signature}"}}'
 
-    answer = await Door().bearer(flat)
+    answer = await GuardedApp().get_with_token(flat)
 
     assert (answer.status, answer.reason) == (401, "credentials.malformed")
 
@@ -192,7 +194,7 @@ async def test_an_encrypted_token_is_not_read() -> None:
     """CVE-2024-33664 (python-jose): what is never decompressed is no bomb. Five parts are refused by their number."""
     jwe = ".".join([b64url(b'{"alg":"dir","enc":"A128GCM","zip":"DEF"}'), "", *[b64url(b"x" * 100)] * 3])
 
-    answer = await Door().bearer(jwe)
+    answer = await GuardedApp().get_with_token(jwe)
 
     assert (answer.status, answer.reason) == (401, "token.malformed")
     assert answer.record.facts["problem"] == "an encrypted token (JWE), five parts"
@@ -205,7 +207,9 @@ async def test_an_encrypted_token_is_not_read() -> None:
 @pytest.mark.parametrize("crit", [["foo"], ["b64"], ["exp"], [], "foo", None, 0, False])
 async def test_what_is_critical_is_understood_or_refused(crit: Any) -> None:
     """CVE-2026-32597, CVE-2025-59420: no extension is understood here, so ``crit`` is refused, whatever it holds."""
-    answer = await Door().bearer(signed_with("RS256", {"alg": "RS256", "crit": crit, "foo": 1, "b64": True}))
+    answer = await GuardedApp().get_with_token(
+        signed_with("RS256", {"alg": "RS256", "crit": crit, "foo": 1, "b64": True})
+    )
 
     assert (answer.status, answer.reason) == (401, "token.critical_unknown")
 
@@ -216,9 +220,9 @@ async def test_what_is_critical_is_understood_or_refused(crit: Any) -> None:
 )
 async def test_an_issuer_is_compared_whole(stated: Any) -> None:
     """CVE-2024-53861 (PyJWT): ``in`` on a string took a part of the issuer for the issuer."""
-    door = Door(bearer(issuer(name="https://a.example")))
+    door = GuardedApp(bearer(issuer(name="https://a.example")))
 
-    answer = await door.bearer(raw_token({"alg": "RS256"}, claims(iss=stated), rsa_key()))
+    answer = await door.get_with_token(raw_token({"alg": "RS256"}, claims(iss=stated), rsa_key()))
 
     assert (answer.status, answer.reason) == (401, "token.issuer_unknown")
 
@@ -241,9 +245,9 @@ def test_the_audience_cannot_be_left_out() -> None:
 @pytest.mark.rfc("8725-4", "6750-9")
 async def test_a_token_for_somebody_else_is_refused() -> None:
     """The same at run time: another audience, a part of ours, none at all."""
-    door = Door()
+    door = GuardedApp()
 
-    answers = {aud: (await door.bearer(mint(aud=aud))).reason for aud in ("billing", "order", "orders2", ...)}
+    answers = {aud: (await door.get_with_token(mint(aud=aud))).reason for aud in ("billing", "order", "orders2", ...)}
 
     assert answers == {
         "billing": "token.audience_mismatch",

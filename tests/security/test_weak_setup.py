@@ -8,21 +8,21 @@ import jwt
 import pytest
 
 from authguard import JWK, PEM, ConfigurationError, Guard, Secret
-from tests.security.forged_tokens import known_octets
+from tests.security.forged_tokens import public_key_encodings
 from tests.support.schemes.bearer import bearer, issuer
-from tests.support.tokens import SECRET, ec_key, private_pem, public_jwk, public_pem, rsa_key
+from tests.support.tokens import HMAC_SECRET, ec_key, private_pem, public_jwk, public_pem, rsa_key
 
 
 @pytest.mark.rfc("limits-3")
 @pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
 def test_a_short_secret_is_refused(algorithm: str, least: int) -> None:
     """CVE-2025-45768 (PyJWT, disputed); RFC 7518 section 3.2: an HMAC secret has the size of the hash, or more."""
-    secret = SECRET[: least - 1]
+    secret = HMAC_SECRET[: least - 1]
 
     for short in (secret, b"", secret[:1]):
         with pytest.raises(ConfigurationError, match=f"{algorithm} takes {least} or more"):
             issuer(Secret(short), algorithms=[algorithm])
-    issuer(Secret(SECRET[:least]), algorithms=[algorithm])
+    issuer(Secret(HMAC_SECRET[:least]), algorithms=[algorithm])
 
 
 @pytest.mark.rfc("8725-2")
@@ -76,7 +76,7 @@ def test_a_leeway_without_sense_is_refused(leeway: Any) -> None:
 def test_a_public_key_makes_no_secret() -> None:
     """The other side of CVE-2022-29217: the text of a public key is no ``Secret(...)``."""
     for key in (rsa_key(), ec_key()):
-        for octets in known_octets(key).values():
+        for octets in public_key_encodings(key).values():
             with pytest.raises(ConfigurationError, match="no secret"):
                 issuer(Secret(octets), algorithms=["HS256"])
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from tests.security.peers import Setup
+from tests.security.peers import Verifiers
 from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, claims
 
@@ -21,7 +21,7 @@ FOREIGN_KEYS: dict[str, Any] = {
 }
 
 
-def headers(setup: Setup) -> Cases:
+def headers(setup: Verifiers) -> Cases:
     """Headers with more in them than anybody asked for."""
     for name, value in (FOREIGN_KEYS | {"cty": "JWT", "x5t": "abc", "zip": "DEF", "enc": "A128GCM"}).items():
         yield f"{name} {value!r}", setup.token({"alg": setup.algorithm, name: value})
@@ -39,7 +39,7 @@ def headers(setup: Setup) -> Cases:
     yield "whitespace", setup.token(f' \n\t\r{{ "alg"\n:\r"{alg}" }} \n'.encode())
 
 
-def payloads(setup: Setup) -> Cases:
+def payloads(setup: Verifiers) -> Cases:
     """Claims that are unusual, and none of our business."""
     changes: dict[str, dict[str, Any]] = {
         "stamps with fractions": {"exp": NOW + 0.5, "nbf": NOW - 0.5, "iat": NOW - 0.25},

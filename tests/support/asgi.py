@@ -13,7 +13,7 @@ from authguard.request import AuthRequest, BodyReader
 from tests.support.clock import NOW
 
 
-def fields(authorization: str | bytes | None = None, **others: str) -> list[Header]:
+def header_list(authorization: str | bytes | None = None, **others: str) -> list[Header]:
     """The header list of a request: names with ``_`` for ``-``."""
     found: list[Header] = [(b"host", b"testserver")]
     if authorization is not None:
@@ -22,7 +22,7 @@ def fields(authorization: str | bytes | None = None, **others: str) -> list[Head
     return [*found, *((name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in others.items())]
 
 
-def http(path: str = "/", method: str = "GET", headers: Iterable[Header] = (), **more: Any) -> dict[str, Any]:
+def http_scope(path: str = "/", method: str = "GET", headers: Iterable[Header] = (), **more: Any) -> dict[str, Any]:
     """The scope of an HTTP request as a server makes it."""
     scope: dict[str, Any] = {
         "type": "http",
@@ -41,9 +41,9 @@ def http(path: str = "/", method: str = "GET", headers: Iterable[Header] = (), *
     return {**scope, **more}
 
 
-def websocket(path: str = "/", headers: Iterable[Header] = (), **more: Any) -> dict[str, Any]:
+def websocket_scope(path: str = "/", headers: Iterable[Header] = (), **more: Any) -> dict[str, Any]:
     """The scope of a WebSocket handshake."""
-    scope = http(path, "GET", headers, type="websocket", scheme="wss", subprotocols=[])
+    scope = http_scope(path, "GET", headers, type="websocket", scheme="wss", subprotocols=[])
     del scope["method"]
     return {**scope, **more}
 
@@ -76,7 +76,7 @@ class Exchange:
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
 
-async def drive(app: ASGIApp, scope: Scope, *messages: Message) -> Exchange:
+async def run_app(app: ASGIApp, scope: Scope, *messages: Message) -> Exchange:
     """One connection to an app, by ASGI alone. After the messages, the client is gone."""
     exchange, waiting = Exchange(), list(messages)
     if scope["type"] == "http" and not messages:
@@ -93,7 +93,7 @@ async def drive(app: ASGIApp, scope: Scope, *messages: Message) -> Exchange:
     return exchange
 
 
-class Endpoint:
+class RecordingApp:
     """An app that answers 200 to whatever it is given, accepts every handshake, and keeps the scopes."""
 
     def __init__(self) -> None:
@@ -113,22 +113,24 @@ class Endpoint:
 MOMENT = Moment(NOW, 60.0)
 
 
-def made(scope: Mapping[str, Any] | None = None, reader: BodyReader | None = None, path: str = "/") -> AuthRequest:
+def auth_request(
+    scope: Mapping[str, Any] | None = None, reader: BodyReader | None = None, path: str = "/"
+) -> AuthRequest:
     """A request in one line."""
-    return AuthRequest(http(path) if scope is None else scope, path=path, moment=MOMENT, reader=reader)
+    return AuthRequest(http_scope(path) if scope is None else scope, path=path, moment=MOMENT, reader=reader)
 
 
 #: What an app sends that is denied, and nobody may see.
 LEAK = b"LEAK"
 
 
-async def respond(send: Send, body: bytes = LEAK, status: int = 200) -> None:
+async def send_response(send: Send, body: bytes = LEAK, status: int = 200) -> None:
     """A whole answer of the app's own."""
     await send({"type": "http.response.start", "status": status, "headers": [(b"x-app", b"LEAK")]})
     await send({"type": "http.response.body", "body": body})
 
 
-def app_of(act: Any) -> ASGIApp:
+def function_app(act: Any) -> ASGIApp:
     """An app that is one function of ``(scope, receive, send)``."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,20 +139,20 @@ def app_of(act: Any) -> ASGIApp:
     return app
 
 
-def kinds(answer: Exchange) -> list[str]:
+def message_types(answer: Exchange) -> list[str]:
     """The types of what was sent."""
     return [message["type"] for message in answer.sent]
 
 
-WHOLE = ["http.response.start", "http.response.body"]
+RESPONSE_MESSAGES = ["http.response.start", "http.response.body"]
 
 
-def start(status: int = 200) -> Message:
+def response_start(status: int = 200) -> Message:
     """How an answer of the app's own begins."""
     return {"type": "http.response.start", "status": status, "headers": []}
 
 
-class Echo(Endpoint):
+class EchoApp(RecordingApp):
     """An app that answers with the body that it was sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,7 +168,7 @@ class Echo(Endpoint):
         await send({"type": "http.response.body", "body": body})
 
 
-def chunks(*parts: bytes, more: bool = False) -> list[Message]:
+def body_messages(*parts: bytes, more: bool = False) -> list[Message]:
     """The messages of a body."""
     last = len(parts) - 1
     return [

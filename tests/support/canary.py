@@ -18,7 +18,7 @@ SIGNING_KEY = hashlib.sha256(b"signing key").hexdigest()
 WEBHOOK_KEY = hashlib.sha256(b"webhook").hexdigest()
 
 
-def slices(text: str) -> Iterator[str]:
+def windows(text: str) -> Iterator[str]:
     """Every eight characters of it."""
     return (text[start : start + 8] for start in range(len(text) - 7))
 
@@ -35,25 +35,27 @@ def encodings(text: str) -> list[str]:
     ]
 
 
-SECRETS = {part for secret in (CANARY, SIGNING_KEY, WEBHOOK_KEY) for text in encodings(secret) for part in slices(text)}
+SECRET_WINDOWS = {
+    part for secret in (CANARY, SIGNING_KEY, WEBHOOK_KEY) for text in encodings(secret) for part in windows(text)
+}
 
 
 def leaks(told: str, *more: str) -> list[str]:
     """What of the secrets stands in the text."""
-    return [part for part in {*SECRETS, *(part for text in more for part in slices(text))} if part in told]
+    return [part for part in {*SECRET_WINDOWS, *(part for text in more for part in windows(text))} if part in told]
 
 
-class Ears(logging.Handler):
+class LogRecorder(logging.Handler):
     """It hears every record of every logger, and writes down all that a handler could."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.heard: list[str] = []
+        self.entries: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         # Times and numbers of threads are the logging module's own, and now and then a run of their digits is a slice.
         figures = {"created", "msecs", "relativeCreated", "thread", "process"}
         told = {name: value for name, value in vars(record).items() if name not in figures}
-        self.heard += [record.getMessage(), repr(told)]
+        self.entries += [record.getMessage(), repr(told)]
         if record.exc_info:
-            self.heard.append("".join(traceback.format_exception(record.exc_info[1])))
+            self.entries.append("".join(traceback.format_exception(record.exc_info[1])))

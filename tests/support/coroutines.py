@@ -10,7 +10,7 @@ import anyio
 T = TypeVar("T")
 
 
-def settled(call: Coroutine[Any, Any, T]) -> T:
+def run_without_waiting(call: Coroutine[Any, Any, T]) -> T:
     """What a coroutine returns that has nothing to wait for, without an event loop."""
     try:
         call.send(None)
@@ -21,14 +21,16 @@ def settled(call: Coroutine[Any, Any, T]) -> T:
     raise AssertionError(msg)
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def wait_until(holds: Callable[[], bool]) -> None:
     """Lets the others go on until it holds."""
     with anyio.fail_after(30):
         while not holds():
             await anyio.lowlevel.checkpoint()
 
 
-async def at_once(works: Sequence[Callable[[], Awaitable[Any]]], meanwhile: Callable[[], Awaitable[Any]]) -> list[Any]:
+async def run_together(
+    works: Sequence[Callable[[], Awaitable[Any]]], meanwhile: Callable[[], Awaitable[Any]]
+) -> list[Any]:
     """What each answers, where all are asked at the same time and the first goes first; then ``meanwhile`` runs."""
     answers: list[Any] = [None] * len(works)
 

@@ -23,7 +23,7 @@ from authguard import (
     reasons,
 )
 from authguard.policy.requirements import OPTIONAL, PUBLIC
-from tests.support.asgi import Exchange, drive, fields, http
+from tests.support.asgi import Exchange, header_list, http_scope, run_app
 from tests.support.clock import NOW
 from tests.support.schemes.badge import Badge
 from tests.support.schemes.bearer import bearer
@@ -34,10 +34,10 @@ NOT_OWNER = Reason("order.not_owner", 403, "insufficient_scope")
 NO_SESSION = Reason("session.over", 401)
 
 
-OPEN = [Rule("/**", PUBLIC)]
+PUBLIC_RULES = [Rule("/**", PUBLIC)]
 
 
-EITHER = [Rule("/**", OPTIONAL)]
+OPTIONAL_RULES = [Rule("/**", OPTIONAL)]
 
 
 def denial(**facts: object) -> AccessDenied:
@@ -45,7 +45,7 @@ def denial(**facts: object) -> AccessDenied:
     return AccessDenied(NOT_OWNER, **(facts or {"order": 5}))
 
 
-class Behind:
+class RecordingGuard:
     """A guard and its records. ``wrap`` puts it in front of an app."""
 
     def __init__(self, *schemes: Scheme, rules: Sequence[Rule] = (), render: Any = None, **options: Any) -> None:
@@ -59,23 +59,23 @@ class Behind:
         """The app behind the guard."""
         return AuthGuardMiddleware(app, guard=self.guard, render=self.render)
 
-    async def ask(self, app: ASGIApp, path: str = "/", field: str | None = "Badge alice", **more: Any) -> Exchange:
+    async def request(self, app: ASGIApp, path: str = "/", field: str | None = "Badge alice", **more: Any) -> Exchange:
         """One request to the app."""
-        return await drive(self.wrap(app), http(path, headers=fields(field), **more))
+        return await run_app(self.wrap(app), http_scope(path, headers=header_list(field), **more))
 
     @property
-    def denied(self) -> list[str]:
+    def denial_reasons(self) -> list[str]:
         """The reasons of all denials until now."""
         return [record.reason for record in self.records if record.reason is not None]
 
     @property
-    def told(self) -> list[str]:
+    def outcomes(self) -> list[str]:
         """All records as events, a denial by its reason."""
         return [record.reason or record.event for record in self.records]
 
 
 #: Every code that a record may bear.
-KNOWN_CODES = {value.code for value in vars(reasons).values() if isinstance(value, reasons.Reason)}
+REASON_CODES = {value.code for value in vars(reasons).values() if isinstance(value, reasons.Reason)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,16 @@ class Answer:
         return self.record.reason
 
 
-class Door:
+class GuardedApp:
     """An app whose every path answers with the name of the caller."""
 
     def __init__(self, *schemes: Any, **options: Any) -> None:
         self.records: list[Record] = []
         guard = Guard(*schemes or (bearer(),), clock=lambda: NOW, hooks=[self.records.append], **options)
-        app = Starlette(routes=[Route("/{rest:path}", _who)])
+        app = Starlette(routes=[Route("/{rest:path}", _greet)])
         self.app = AuthGuardMiddleware(app, guard=guard)
 
-    async def answer(self, authorization: bytes | None = None, *more: tuple[bytes, bytes]) -> Answer:
+    async def get(self, authorization: bytes | None = None, *more: tuple[bytes, bytes]) -> Answer:
         """The answer to one GET with this ``Authorization`` field."""
         told = len(self.records)
         headers = [*more] if authorization is None else [(b"authorization", authorization), *more]
@@ -134,10 +134,10 @@ class Door:
         start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
         return Answer(start["status"], start["headers"], body, self.records[told:])
 
-    async def bearer(self, token: bytes | str) -> Answer:
+    async def get_with_token(self, token: bytes | str) -> Answer:
         """The answer to one GET with this token."""
-        return await self.answer(b"Bearer " + (token.encode() if isinstance(token, str) else token))
+        return await self.get(b"Bearer " + (token.encode() if isinstance(token, str) else token))
 
 
-async def _who(request: Request) -> PlainTextResponse:
+async def _greet(request: Request) -> PlainTextResponse:
     return PlainTextResponse(request.user.display_name)

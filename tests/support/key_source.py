@@ -12,27 +12,27 @@ from authguard import BackendUnavailable, RemoteJWKS
 from authguard.keys import Fetched
 from authguard.reasons import KEYS_UNAVAILABLE
 from authguard.testing import ManualClock
-from tests.support.servers.key_server import PATIENCE
+from tests.support.servers.key_server import TIMEOUT
 from tests.support.tokens import key_set, rsa_key
 
-URL = "https://login.example/jwks"
+JWKS_URL = "https://login.example/jwks"
 
 
-class Stub:
+class KeyServerStub:
     """Answers with the keys of these ids, as soon as it is open. An exception in ``answer`` is raised."""
 
     def __init__(self, *kids: str, max_age: float | None = None) -> None:
         self.answer: Any = None
         self.max_age = max_age
-        self.open = threading.Event()
-        self.open.set()
-        self.asked: list[str] = []
+        self.released = threading.Event()
+        self.released.set()
+        self.fetches: list[str] = []
         self.publish(*kids)
 
     @property
     def count(self) -> int:
         """How many fetches began."""
-        return len(self.asked)
+        return len(self.fetches)
 
     def publish(self, *kids: str) -> None:
         """The set from now on."""
@@ -40,24 +40,24 @@ class Stub:
 
     async def __call__(self, url: str) -> Any:
         answer = self.answer
-        self.asked.append(url)
-        with anyio.fail_after(PATIENCE):
-            while not self.open.is_set():  # noqa: ASYNC110 - it is set in another thread
+        self.fetches.append(url)
+        with anyio.fail_after(TIMEOUT):
+            while not self.released.is_set():  # noqa: ASYNC110 - it is set in another thread
                 await anyio.sleep(0.001)
         if isinstance(answer, BaseException):
             raise answer
         return Fetched(answer, self.max_age) if isinstance(answer, bytes) else answer
 
 
-class Source:
+class StubbedSource:
     """A source over a stub, by a clock that a test moves."""
 
     def __init__(self, *kids: str, max_age: float | None = None, **options: Any) -> None:
-        self.server = Stub(*kids, max_age=max_age)
+        self.server = KeyServerStub(*kids, max_age=max_age)
         self.clock = ManualClock()
-        self.keys = RemoteJWKS(URL, fetch=self.server, clock=self.clock, **options)
+        self.keys = RemoteJWKS(JWKS_URL, fetch=self.server, clock=self.clock, **options)
 
-    async def ask(self, kid: str | None, algorithm: str = "RS256") -> list[str | None]:
+    async def key_ids(self, kid: str | None, algorithm: str = "RS256") -> list[str | None]:
         """The ids of the keys, as ``Bearer`` asks for them."""
         found = self.keys.held(kid=kid, algorithm=algorithm)
         if found is None:
@@ -69,27 +69,27 @@ class Source:
         found = self.keys.held(kid=kid, algorithm=algorithm)
         return None if found is None else [key.kid for key in found]
 
-    async def landed(self) -> None:
+    async def wait_for_fetch(self) -> None:
         """Waits for the fetch that is under way."""
-        await landed(self.keys)
+        await wait_for_fetch(self.keys)
 
 
-async def landed(keys: RemoteJWKS) -> None:
+async def wait_for_fetch(keys: RemoteJWKS) -> None:
     """Waits for the fetch that is under way."""
     flight = keys._refresh.flight
     if flight is not None:
         await flight.wait()
 
 
-async def refused(source: Source, kid: str | None) -> tuple[str, int | None]:
+async def fetch_failure(source: StubbedSource, kid: str | None) -> tuple[str, int | None]:
     """Why the source cannot answer, and when to come again."""
     with pytest.raises(BackendUnavailable) as caught:
-        await source.ask(kid)
+        await source.key_ids(kid)
     assert caught.value.reason is KEYS_UNAVAILABLE
     return caught.value.detail, caught.value.retry_after
 
 
-async def problem(keys: RemoteJWKS) -> str:
+async def fetch_problem(keys: RemoteJWKS) -> str:
     """Why a fetch over the wire failed, less whose it was."""
     with pytest.raises(BackendUnavailable) as caught:
         await keys.keys_for(kid="a", algorithm="RS256")

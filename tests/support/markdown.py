@@ -9,6 +9,6 @@ README = Path(__file__).parents[2] / "README.md"
 DOCS = README.parent / "docs"
 
 
-def blocks(language: str, page: Path = README) -> list[str]:
+def code_blocks(language: str, page: Path = README) -> list[str]:
     """The fenced blocks of one language, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

@@ -98,10 +98,10 @@ def raw_token(
 
 
 #: An HMAC secret that nobody published.
-SECRET = hashlib.sha512(b"a secret of these tests").digest()
+HMAC_SECRET = hashlib.sha512(b"a secret of these tests").digest()
 
 
-def unsigned(header: dict[str, Any], payload: dict[str, Any] | None = None) -> bytes:
+def unsigned_token(header: dict[str, Any], payload: dict[str, Any] | None = None) -> bytes:
     """The octets that a signature would cover."""
     return ".".join(b64url(json.dumps(part).encode()) for part in (header, payload or claims())).encode()
 
@@ -111,7 +111,7 @@ def with_signature(signing_input: bytes, signature: bytes) -> bytes:
     return signing_input + b"." + b64url(signature).encode()
 
 
-def parted(token: bytes) -> tuple[bytes, bytes]:
+def split_signature(token: bytes) -> tuple[bytes, bytes]:
     """What a token signs, and its signature."""
     signing_input, _, signature = token.rpartition(b".")
     return signing_input, urlsafe_b64decode(signature + b"=" * (-len(signature) % 4))
@@ -125,11 +125,11 @@ def public_jwk(key: Any) -> dict[str, Any]:
     return jwk
 
 
-def jwk(kid: str | None, key: Any, **members: Any) -> dict[str, Any]:
+def published_jwk(kid: str | None, key: Any, **members: Any) -> dict[str, Any]:
     """The public half of a key as a key server publishes it."""
     return {**public_jwk(key), **({} if kid is None else {"kid": kid}), **members}
 
 
 def key_set(*members: Any, **keys: Any) -> bytes:
     """A JWK Set of these members, and of these keys by their ids."""
-    return json.dumps({"keys": [*members, *(jwk(kid, key) for kid, key in keys.items())]}).encode()
+    return json.dumps({"keys": [*members, *(published_jwk(kid, key) for kid, key in keys.items())]}).encode()

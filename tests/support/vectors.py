@@ -9,6 +9,6 @@ from typing import Any
 VECTORS = Path(__file__).parents[1] / "vectors"
 
 
-def vectors(name: str) -> Any:
+def load_vectors(name: str) -> Any:
     """Load a file of test vectors. The file names its sources."""
     return json.loads((VECTORS / name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Who acts for a guard: for what is called from the block, in this context, until it ends."""
+"""``acting_as``: the principal of every request that is made in the block, in this context, until it ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 from authguard import AuthGuardMiddleware, ConfigurationError, Guard, Principal, role
 from authguard.testing import acting_as, assert_denied, basic_auth
 from authguard.testing.acting import _INNERMOST
-from authguard.testing.recording import OPEN
-from tests.support.schemes.badge import Badge, Plain
-from tests.testing.shop import MINTING, app_behind, client_of, guard_of
+from authguard.testing.recording import OPEN_LISTENERS
+from tests.support.schemes.badge import Badge, PlainBadge
+from tests.testing.shop import ISSUER, app_behind, client_of, guard_of
 
 EDITOR = Principal("alice", roles={"editor"})
 CLERK = Principal("bob", roles={"clerk"})
@@ -28,34 +28,34 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_whom_the_test_names_is_who_asks(backend: str) -> None:
-    """Nothing is presented, and the app sees the principal, by the first scheme that the route takes."""
+def test_requests_come_from_the_principal_of_the_block(backend: str) -> None:
+    """They carry no credentials. The app sees the principal with the first scheme that the route accepts."""
     guard = guard_of()
     client = client_of(guard, backend=backend)
 
-    with acting_as(guard, EDITOR) as acting:
+    with acting_as(guard, EDITOR) as value:
         answers = [client.get(path).json() for path in ("/", "/admin", "/basic", "/news", "/desk", "/open/desk")]
 
-    by = ["bearer", "bearer", "basic", "bearer", "bearer", "bearer"]
-    assert answers == [["alice", scheme, ["editor"]] for scheme in by]
-    assert acting is EDITOR
+    schemes = ["bearer", "bearer", "basic", "bearer", "bearer", "bearer"]
+    assert answers == [["alice", scheme, ["editor"]] for scheme in schemes]
+    assert value is EDITOR
 
 
-def test_who_lacks_the_role_is_403_as_in_production() -> None:
-    """Rules and locks are asked; the challenge, the body and the record are those of real credentials."""
+def test_a_missing_role_is_403_as_in_production() -> None:
+    """Rules and locks run. The challenge, the body and the record are those of real credentials."""
     guard = guard_of()
     client = client_of(guard)
 
     for path in ("/admin", "/desk", "/open/desk", "/pay", "/either"):
-        real = client.get(path, headers=MINTING.headers("bob", roles={"clerk"}))
+        real = client.get(path, headers=ISSUER.headers("bob", roles={"clerk"}))
         with acting_as(guard, CLERK):
-            acted = client.get(path)
+            acting = client.get(path)
 
-        assert (acted.status_code, acted.headers, acted.content) == (403, real.headers, real.content)
+        assert (acting.status_code, acting.headers, acting.content) == (403, real.headers, real.content)
 
 
 def test_implied_roles_and_checks_run() -> None:
-    """An admin is an editor by the guard's word, and its check bans who it bans."""
+    """The role hierarchy makes an admin an editor, and the guard's check bans mallory."""
     guard = guard_of()
     client = client_of(guard)
 
@@ -65,25 +65,25 @@ def test_implied_roles_and_checks_run() -> None:
         assert_denied(client.get("/admin"), 403, reason="user.banned")
 
 
-def test_nobody_acts_where_none_is_named() -> None:
-    """None presents nothing, even where the request does: 401 with every challenge, anonymous on OPTIONAL."""
+def test_none_acts_as_a_request_without_credentials() -> None:
+    """Credentials in the request do not count. It is 401 with every challenge, and anonymous on OPTIONAL."""
     guard = guard_of()
     client = client_of(guard)
-    good = MINTING.headers("alice", roles={"editor"})
+    valid = ISSUER.headers("alice", roles={"editor"})
 
-    with acting_as(guard, None) as nobody:
+    with acting_as(guard, None) as value:
         denied, news, desk, hall = (
-            client.get(path, headers=good) for path in ("/", "/news", "/open/desk", "/open/hall")
+            client.get(path, headers=valid) for path in ("/", "/news", "/open/desk", "/open/hall")
         )
 
         assert_denied(denied, 401, reason="credentials.missing", challenge="basic")
         assert_denied(desk, 401, reason="credentials.missing", challenge='Bearer realm="shop"')
-    assert (news.json(), hall.json(), nobody) == (None, None, None)
+    assert (news.json(), hall.json(), value) == (None, None, None)
 
 
 @pytest.mark.parametrize("presented", [{"Authorization": "Bearer nonsense"}, basic_auth("zoë", "wrong")])
-def test_what_a_request_presents_meanwhile_is_not_looked_at(presented: dict[str, str]) -> None:
-    """A client with headers of its own is no trouble: a scheme has accepted already."""
+def test_credentials_of_a_request_are_ignored_in_the_block(presented: dict[str, str]) -> None:
+    """A client may send headers of its own: the principal counts as accepted already."""
     guard = guard_of()
 
     with acting_as(guard, EDITOR):
@@ -93,7 +93,7 @@ def test_what_a_request_presents_meanwhile_is_not_looked_at(presented: dict[str,
 
 
 def test_a_principal_may_name_its_scheme() -> None:
-    """Then that has proved it, and a route that does not take it answers as it would in production."""
+    """A route that does not accept this scheme answers as in production."""
     guard = guard_of()
     client = client_of(guard)
 
@@ -106,8 +106,8 @@ def test_a_principal_may_name_its_scheme() -> None:
     assert "www-authenticate" not in forbidden.headers
 
 
-def test_a_foreign_site_is_refused_what_browsers_send_by_themselves() -> None:
-    """The guard's own test of the origin holds for who proved it by Basic."""
+def test_a_cross_origin_request_is_denied_for_basic() -> None:
+    """Browsers send Basic by themselves, so the guard checks the origin as in production."""
     guard = guard_of()
     client = client_of(guard)
     foreign = {"Origin": "https://evil.example"}
@@ -118,40 +118,40 @@ def test_a_foreign_site_is_refused_what_browsers_send_by_themselves() -> None:
         assert client.post("/", headers=foreign).status_code == 200
 
 
-def test_on_public_nobody_is_asked() -> None:
-    """As in production: without a lock the app sees nobody there."""
+def test_on_public_a_request_stays_anonymous() -> None:
+    """It is so in production too, unless a lock asks."""
     guard = guard_of()
 
     with acting_as(guard, EDITOR):
         assert client_of(guard).get("/open/hall").json() is None
 
 
-def test_of_two_blocks_the_inner_one_counts() -> None:
-    """And the outer one again when it ends, also by an exception; after the last nobody acts."""
+def test_of_two_blocks_the_inner_one_applies() -> None:
+    """When it ends, even by an exception, the outer one applies again. After the last one nobody acts."""
     guard, other = guard_of(), guard_of()
     client = client_of(guard)
 
-    def asked() -> Any:
+    def subject_or_status() -> Any:
         answer = client.get("/")
         return answer.json()[0] if answer.status_code == 200 else answer.status_code
 
-    seen = [asked()]
+    results = [subject_or_status()]
     with acting_as(guard, EDITOR), acting_as(other, Principal("zoë")):
-        seen.append(asked())
+        results.append(subject_or_status())
         with acting_as(guard, CLERK):
-            seen.append(asked())
+            results.append(subject_or_status())
             with acting_as(guard, None):
-                seen.append(asked())
+                results.append(subject_or_status())
         with suppress(AssertionError), acting_as(guard, None):
             raise AssertionError("a test fails")
-        seen.append(asked())
-    seen.append(asked())
+        results.append(subject_or_status())
+    results.append(subject_or_status())
 
-    assert seen == [401, "alice", "bob", 401, "alice", 401]
+    assert results == [401, "alice", "bob", 401, "alice", 401]
 
 
-def test_one_block_is_entered_once_and_left_once() -> None:
-    """Entered again it stays what it is, left it is over, and it can be opened anew."""
+def test_a_block_may_be_entered_again() -> None:
+    """Entering it twice changes nothing, leaving it once ends it, and it can be opened anew."""
     guard = guard_of()
     client = client_of(guard)
     block = acting_as(guard, EDITOR)
@@ -165,51 +165,51 @@ def test_one_block_is_entered_once_and_left_once() -> None:
     assert (inside, outside, again) == (200, 401, 200)
 
 
-def test_nothing_is_left_in_the_guard() -> None:
-    """After the last block it is as it was, whatever the order in which they end."""
-    told: list[object] = []
-    guard = guard_of(hooks=[told.append])
-    before, hooks = dict(vars(guard)), guard._recorder.hooks
-    first, second = acting_as(guard, EDITOR), acting_as(guard, CLERK)
+def test_the_guard_is_restored_after_the_last_block() -> None:
+    """The order in which the blocks end does not matter."""
+    records: list[object] = []
+    guard = guard_of(hooks=[records.append])
+    attributes, hooks = dict(vars(guard)), guard._recorder.hooks
+    outer, inner = acting_as(guard, EDITOR), acting_as(guard, CLERK)
 
-    first.__enter__()
-    second.__enter__()
-    meanwhile = guard.test_override
-    first.__exit__(None, None, None)
-    with_one = client_of(guard).get("/").json()
-    second.__exit__(None, None, None)
+    outer.__enter__()
+    inner.__enter__()
+    while_open = guard.test_override
+    outer.__exit__(None, None, None)
+    with_inner = client_of(guard).get("/").json()
+    inner.__exit__(None, None, None)
 
-    assert (vars(guard), guard._recorder.hooks, guard.test_override) == (before, hooks, None)
-    assert (meanwhile is None, with_one[0], len(told)) == (False, "bob", 1)
+    assert (vars(guard), guard._recorder.hooks, guard.test_override) == (attributes, hooks, None)
+    assert (while_open is None, with_inner[0], len(records)) == (False, "bob", 1)
 
 
-def test_nothing_is_left_in_the_context() -> None:
-    """Blocks that end in order are not held on to: a suite has thousands of them."""
+def test_the_context_does_not_keep_ended_blocks() -> None:
+    """A test suite has thousands of them."""
     guard = guard_of()
 
     with acting_as(guard, EDITOR), acting_as(guard, CLERK):
         pass
 
-    assert (_INNERMOST.get(), OPEN) == (None, [])
+    assert (_INNERMOST.get(), OPEN_LISTENERS) == (None, [])
 
 
-def test_whom_an_outer_guard_proved_asks_the_inner_one() -> None:
-    """A block of the inner guard counts where the outer one asked nobody; else nobody could be two at once."""
+def test_an_inner_guard_takes_over_the_principal_of_the_outer_one() -> None:
+    """A block of the inner guard applies only where the outer guard lets the request through anonymously."""
     inner, outer = guard_of(), guard_of()
     nested = Starlette(routes=[Mount("/open", app_behind(inner)), Mount("/", app_behind(inner))])
     client = TestClient(AuthGuardMiddleware(nested, guard=outer))
 
     with acting_as(inner, EDITOR):
-        public, closed = client.get("/open/admin"), client.get("/admin")
+        on_public, behind_outer = client.get("/open/admin"), client.get("/admin")
     with acting_as(inner, EDITOR), acting_as(outer, Principal("root", roles={"admin"})):
-        both = client.get("/admin")
+        as_both = client.get("/admin")
 
-    assert (public.json()[0], closed.status_code, both.json()[0]) == ("alice", 401, "root")
+    assert (on_public.json()[0], behind_outer.status_code, as_both.json()[0]) == ("alice", 401, "root")
 
 
-def test_a_scheme_of_ones_own_can_be_acted() -> None:
-    """It is not asked, and its challenge goes out with the 403, where it has one."""
-    badge, plain = Badge(), Plain("plain")
+def test_a_scheme_of_the_app_can_be_acted_for() -> None:
+    """The scheme is not called, and its challenge is sent with the 403 if it has one."""
+    badge, plain = Badge(), PlainBadge("plain")
     guard = guard_of(badge, plain, rules=[], default=role("editor"))
     client = client_of(guard)
 
@@ -224,23 +224,26 @@ def test_a_scheme_of_ones_own_can_be_acted() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: acting_as("guard", EDITOR), "guard: 'guard' is no Guard"),  # type: ignore[arg-type]
+        (lambda: acting_as("guard", EDITOR), "guard: 'guard' is not a Guard"),  # type: ignore[arg-type]
         (lambda: acting_as(guard_of(), "alice"), "principal: 'alice' is neither"),  # type: ignore[type-var]
-        (lambda: acting_as(guard_of(), Principal("a", scheme="digest")), "no scheme 'digest': bearer, basic"),
+        (
+            lambda: acting_as(guard_of(), Principal("a", scheme="digest")),
+            "no scheme 'digest'; its schemes are bearer, basic",
+        ),
     ],
 )
-def test_what_cannot_act_is_named_at_once(make: Callable[[], object], message: str) -> None:
-    """A block of a wrong guard or of no principal would else open nothing, or everything, in silence."""
+def test_wrong_arguments_are_an_error_at_once(make: Callable[[], object], message: str) -> None:
+    """A block for a wrong guard would change nothing, and nobody would notice."""
     with pytest.raises(ConfigurationError, match=message):
         make()
 
 
-def test_a_block_is_no_decorator() -> None:
-    """Round an ``async def`` it would be over before the test runs."""
+def test_a_block_is_not_a_decorator() -> None:
+    """Around an ``async def`` it would end before the test runs."""
     assert not callable(acting_as(guard_of(), EDITOR))
 
 
 def test_production_has_no_test_override() -> None:
-    """A new guard looks at what is presented."""
+    """A new guard authenticates requests."""
     assert Guard.test_override is None
     assert "test_override" not in vars(guard_of())

@@ -1,4 +1,4 @@
-"""Nothing that comes from outside of a test can make somebody act."""
+"""Only a call of ``acting_as`` in a test can make a request come from a principal without credentials."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 import authguard
 from authguard import AuthGuardMiddleware, Guard, Principal
 from authguard.testing import acting_as, recording
-from tests.support.asgi import drive, http
+from tests.support.asgi import http_scope, run_app
 from tests.support.clock import NOW
 from tests.support.schemes.badge import Badge
 from tests.testing.shop import app_behind, guard_of
 
 PACKAGE = Path(authguard.__file__).parent
 SOURCES = {file: ast.parse(file.read_text("utf-8")) for file in sorted(PACKAGE.rglob("*.py"))}
-KIT = {file for file in SOURCES if file.is_relative_to(PACKAGE / "testing")}
+TESTING = {file for file in SOURCES if file.is_relative_to(PACKAGE / "testing")}
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """The modules that are imported anywhere in it."""
+    """The names of everything that a module imports, at any depth."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -35,67 +35,76 @@ def imported(tree: ast.AST) -> set[str]:
     return found
 
 
-def test_nothing_else_imports_the_kit() -> None:
-    """An app that does not import it does not have it."""
-    users = [file.name for file in SOURCES.keys() - KIT if any("testing" in name for name in imported(SOURCES[file]))]
+def test_nothing_else_imports_authguard_testing() -> None:
+    """An app that does not import it does not load it."""
+    users = [
+        file.name for file in SOURCES.keys() - TESTING if any("testing" in name for name in imported(SOURCES[file]))
+    ]
     code = "import sys, authguard, authguard.fastapi, authguard.starlette; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
     assert (users, [name for name in done.stdout.split() if name.startswith("authguard.testing")]) == ([], [])
 
 
-def test_the_kit_reads_no_environment_and_no_setting() -> None:
-    """Not a module of it imports what could, and only the matrix reads a file."""
-    known = {"os.PathLike", "pathlib.Path"}
-    doors = ("os", "sys", "pathlib", "configparser", "tomllib", "importlib", "builtins", "subprocess", "socket")
-    found = {name for file in KIT for name in imported(SOURCES[file]) if name.split(".")[0] in doors}
-    names = {node.id for file in KIT for node in ast.walk(SOURCES[file]) if isinstance(node, ast.Name)}
+def test_authguard_testing_reads_no_environment_and_no_setting() -> None:
+    """No module of it imports anything that could, and only the route matrix reads a file."""
+    allowed = {"os.PathLike", "pathlib.Path"}
+    modules = ("os", "sys", "pathlib", "configparser", "tomllib", "importlib", "builtins", "subprocess", "socket")
+    found = {name for file in TESTING for name in imported(SOURCES[file]) if name.split(".")[0] in modules}
+    names = {node.id for file in TESTING for node in ast.walk(SOURCES[file]) if isinstance(node, ast.Name)}
 
-    assert found == known
+    assert found == allowed
     assert not names & {"eval", "exec", "open", "__import__", "getenv", "environ", "scope", "headers_of"}
 
 
-def test_only_the_kit_sets_a_test_override() -> None:
-    """Everywhere else in the package it is read, in one place, and set to None, in another."""
-    said = [
+def test_only_authguard_testing_sets_a_test_override() -> None:
+    """The rest of the package reads it in one place, and sets it to None in another."""
+    uses = [
         (file.name, type(getattr(node, "ctx", node)).__name__)
-        for file in SOURCES.keys() - KIT
+        for file in SOURCES.keys() - TESTING
         for node in ast.walk(SOURCES[file])
         if "test_override" in {str(getattr(node, name, None)) for name in ("attr", "id", "value")}
     ]
 
-    assert sorted(said) == [("guard.py", "Load"), ("guard.py", "Store")]
+    assert sorted(uses) == [("guard.py", "Load"), ("guard.py", "Store")]
 
 
-WORDS = ["acting-as", "x-acting-as", "authguard-acting-as", "x-authguard-user", "x-authguard-testing", "stand-in"]
-WORDS += ["x-forwarded-user", "remote-user", "x-remote-user", "authguard", "authguard.testing", "x-test-user"]
+HEADER_NAMES = [
+    "acting-as",
+    "x-acting-as",
+    "authguard-acting-as",
+    "x-authguard-user",
+    "x-authguard-testing",
+    "stand-in",
+]
+HEADER_NAMES += ["x-forwarded-user", "remote-user", "x-remote-user", "authguard", "authguard.testing", "x-test-user"]
 
 
 @pytest.mark.parametrize("imported_and_used", [False, True])
 @pytest.mark.parametrize("path", ["/", "/admin", "/open/desk"])
-async def test_no_request_makes_somebody_act(path: str, imported_and_used: bool) -> None:
-    """No header, query, cookie or key of the scope; nor where the kit is imported and another guard is acted on."""
+async def test_no_request_makes_a_principal_act(path: str, imported_and_used: bool) -> None:
+    """Headers, queries, cookies and keys of the scope do not, not even while another guard is acted for."""
     guard, other = guard_of(), guard_of()
     app = app_behind(guard)
-    headers = [(word.encode(), b"alice") for word in WORDS]
-    headers += [(b"cookie", "; ".join(f"{word}=alice" for word in WORDS).encode())]
-    scope = http(path, headers=[(b"host", b"shop.test"), *headers])
+    headers = [(name.encode(), b"alice") for name in HEADER_NAMES]
+    headers += [(b"cookie", "; ".join(f"{name}=alice" for name in HEADER_NAMES).encode())]
+    scope = http_scope(path, headers=[(b"host", b"shop.test"), *headers])
     alice = Principal("alice", roles={"editor"})
-    forged: dict[str, Any] = {word.replace("-", "_"): alice for word in WORDS}
-    query = "&".join(f"{word}=alice" for word in WORDS).encode()
+    forged: dict[str, Any] = {name.replace("-", "_"): alice for name in HEADER_NAMES}
+    query = "&".join(f"{name}=alice" for name in HEADER_NAMES).encode()
     scope.update({**forged, "user": alice, "state": dict(forged), "extensions": dict(forged), "query_string": query})
 
     if imported_and_used:
         with acting_as(other, alice), recording(guard):
-            answer = await drive(app, scope)
+            answer = await run_app(app, scope)
     else:
-        answer = await drive(app, scope)
+        answer = await run_app(app, scope)
 
     assert answer.status == 401
 
 
-def test_no_variable_of_the_environment_makes_somebody_act() -> None:
-    """In a process of its own that imports the kit and has every such variable set."""
+def test_no_environment_variable_makes_a_principal_act() -> None:
+    """Tried in a process that imports ``authguard.testing`` and has every such variable set."""
     names = ["ACTING_AS", "USER", "TESTING", "TEST", "DEBUG", "STAND_IN", "TEST_USER", "PRINCIPAL"]
     forged = {f"{prefix}{name}": "alice" for name in names for prefix in ("", "AUTHGUARD_", "AUTHGUARD_TESTING_")}
     code = """
@@ -113,8 +122,8 @@ print(client_of(guard).get("/").status_code, guard.test_override)
     assert done.stdout == "401 None\n"
 
 
-async def test_a_check_that_fails_keeps_the_door_closed() -> None:
-    """What goes wrong in a stand-in is an outage, as what goes wrong in a scheme is."""
+async def test_a_test_override_that_raises_is_an_outage() -> None:
+    """It is denied with 503, as an error in a scheme is."""
     guard = Guard(Badge(), clock=lambda: NOW)
 
     def broken(*_: object) -> None:
@@ -122,4 +131,4 @@ async def test_a_check_that_fails_keeps_the_door_closed() -> None:
 
     guard.test_override = broken
 
-    assert (await drive(AuthGuardMiddleware(app_behind(guard), guard=guard), http())).status == 503
+    assert (await run_app(AuthGuardMiddleware(app_behind(guard), guard=guard), http_scope())).status == 503

@@ -6,9 +6,9 @@ import pytest
 
 from authguard.wire.authorization import MAX_FIELD, MAX_PARAMS, Credentials, auth_params, split, token68
 from authguard.wire.grammar import WireError
-from tests.support.vectors import vectors
+from tests.support.vectors import load_vectors
 
-CASES = [case for source in vectors("auth_fields.json")["sources"] for case in source["cases"]]
+CASES = [case for source in load_vectors("auth_fields.json")["sources"] for case in source["cases"]]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["field"] for case in CASES])

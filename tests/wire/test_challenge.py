@@ -9,9 +9,9 @@ from abnf.grammars import rfc9110
 
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
-from tests.support.vectors import vectors
+from tests.support.vectors import load_vectors
 
-LINES = [line for source in vectors("challenges.json")["sources"] for line in source["lines"]]
+LINES = [line for source in load_vectors("challenges.json")["sources"] for line in source["lines"]]
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -17,7 +17,7 @@ from yarl import URL
 from authguard.accounts.digest_account import hash_of
 from authguard.wire.authorization import auth_params, split
 from authguard.wire.digest import DigestCredentials, expected_response, ha1, resource, session, user_hash
-from tests.support.vectors import vectors
+from tests.support.vectors import load_vectors
 
 
 class Case(NamedTuple):
@@ -36,7 +36,7 @@ CASES = [
         case["body"].encode() if "body" in case else None,
         case.get("name"),
     )
-    for source in vectors("digest.json")["sources"]
+    for source in load_vectors("digest.json")["sources"]
     for case in source["cases"]
 ]
 

@@ -14,11 +14,11 @@ from authguard.schemes.scheme import Carrier, Scheme, Service
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 
-WRONG = Reason("badge.wrong", 401, "invalid_token")
+BADGE_WRONG = Reason("badge.wrong", 401, "invalid_token")
 
 
 #: What the schemes below make of what follows their name.
-TABLE: Mapping[str, object] = {
+OUTCOMES: Mapping[str, object] = {
     "alice": Accepted(Principal("alice", roles={"admin"}, scopes={"read"})),
     "bob": Accepted(Principal("bob")),
     "expired": Rejected(TOKEN_EXPIRED, "alice", {"expired_by": 4.2}, authenticated=True),
@@ -33,7 +33,7 @@ class Badge(Scheme):
     def __init__(
         self,
         name: str = "badge",
-        table: Mapping[str, object] = TABLE,
+        table: Mapping[str, object] = OUTCOMES,
         *,
         carrier: Carrier = AUTHORIZATION,
         services: Sequence[Service] = (),
@@ -47,7 +47,7 @@ class Badge(Scheme):
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         self.presented.append(credentials.rest.decode("latin-1"))
-        found = self.table.get(self.presented[-1], Rejected(WRONG))
+        found = self.table.get(self.presented[-1], Rejected(BADGE_WRONG))
         if isinstance(found, BaseException):
             raise found
         return cast("Outcome", found)
@@ -57,7 +57,7 @@ class Badge(Scheme):
         return (Challenge(self.name.title(), {"realm": "tests", **error}),)
 
 
-class Plain(Badge):
+class PlainBadge(Badge):
     """As Basic: it has no way to say what was wrong, so that a 403 takes no challenge."""
 
     challenges_on_403 = False
@@ -67,7 +67,7 @@ class Plain(Badge):
 
 
 @dataclass(frozen=True)
-class Field(Carrier):
+class FieldCarrier(Carrier):
     """Credentials in a field of their own, one set a line, for one scheme."""
 
     scheme: str
@@ -78,7 +78,7 @@ class Field(Carrier):
         return [Credentials(self.scheme, line) for line in request.lines(self.name)]
 
 
-class Speaking(Badge):
+class InfoBadge(Badge):
     """A scheme with something to say to whomever it accepts."""
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:

@@ -14,7 +14,7 @@ from authguard.request import AuthRequest
 from authguard.schemes.basic import Basic
 from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
-from tests.support.asgi import fields, http
+from tests.support.asgi import header_list, http_scope
 from tests.support.clock import NOW
 
 
@@ -28,12 +28,12 @@ class SpyHasher:
     def __init__(self) -> None:
         self.verified: list[tuple[str, str]] = []
         self.hashed: list[str] = []
-        self.open = threading.Event()
-        self.open.set()
+        self.released = threading.Event()
+        self.released.set()
 
     def verify(self, password: str, stored: str) -> Verdict:
         self.verified.append((password, stored))
-        assert self.open.wait(30)
+        assert self.released.wait(30)
         kind, _, right = stored[1:].partition("$")
         if kind == "short" and len(password) > 3:
             return Verdict.TOO_LONG
@@ -78,10 +78,10 @@ class Ldap:
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, str]] = []
+        self.calls: list[tuple[str, str]] = []
 
     async def check(self, username: str, password: str) -> Account | Reason:
-        self.asked.append((username, password))
+        self.calls.append((username, password))
         answer: Account | Reason = self.answer
         return answer
 
@@ -92,12 +92,12 @@ ALICE = Account("alice", "$fast$wonderland", roles={"admin"}, scopes={"read"}, c
 MALLORY = Account("mallory", "$fast$secret", disabled=True)
 
 
-def memory(*accounts: Account, hasher: SpyHasher | None = None) -> MemoryUsers:
+def memory_users(*accounts: Account, hasher: SpyHasher | None = None) -> MemoryUsers:
     """A store that shows a sample."""
     return MemoryUsers(accounts or (ALICE, MALLORY), hasher=hasher or SpyHasher())
 
 
-def basic(passwords: Any = None, **options: Any) -> Basic:
+def basic_scheme(passwords: Any = None, **options: Any) -> Basic:
     """A scheme with a pool of one thread and a clock that stands still."""
     given: dict[str, Any] = {"realm": "orders", "threads": 1, "waiting": 1000, "clock": ManualClock(1000), **options}
     return Basic(Users(ALICE, MALLORY) if passwords is None else passwords, **given)
@@ -112,23 +112,23 @@ async def log_in(
     scheme: Basic, username: str = "alice", password: str = "wonderland", client: str = "192.0.2.7"
 ) -> Outcome:
     """What the scheme says to a name and a password."""
-    return await present(scheme, user_pass(username, password), client)
+    return await authenticate(scheme, user_pass(username, password), client)
 
 
-async def present(scheme: Basic, rest: bytes, client: str = "192.0.2.7") -> Outcome:
+async def authenticate(scheme: Basic, rest: bytes, client: str = "192.0.2.7") -> Outcome:
     """What the scheme says to what stands after ``Basic``."""
-    request = AuthRequest(http(headers=fields(), client=(client, 1)), path="/", moment=Moment(NOW, 60.0))
+    request = AuthRequest(http_scope(headers=header_list(), client=(client, 1)), path="/", moment=Moment(NOW, 60.0))
     return await scheme.authenticate(request, Credentials("basic", rest))
 
 
-async def refused(scheme: Basic, *given: str) -> str:
+async def rejection_code(scheme: Basic, *given: str) -> str:
     """The code of the refusal."""
     said = await log_in(scheme, *given)
     assert isinstance(said, Rejected), said
     return said.reason.code
 
 
-async def accepted(scheme: Basic, *given: str) -> Principal:
+async def accepted_principal(scheme: Basic, *given: str) -> Principal:
     """Who was let in."""
     said = await log_in(scheme, *given)
     assert isinstance(said, Accepted), said

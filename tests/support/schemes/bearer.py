@@ -23,19 +23,19 @@ from authguard.keys.source import KeyMaterial
 from authguard.model import Outcome
 from authguard.schemes.bearer.claims import Unchecked
 from tests.support.clock import NOW
-from tests.support.coroutines import settled
+from tests.support.coroutines import run_without_waiting
 from tests.support.tokens import AUDIENCE, ISSUER, claims, public_pem, raw_token, rsa_key
 
 
-class Counted:
+class CountingKeySource:
     """A key source that counts how often it is asked."""
 
     def __init__(self, *keys: VerificationKey) -> None:
         self.keys = keys
-        self.asked: list[tuple[str | None, str]] = []
+        self.calls: list[tuple[str | None, str]] = []
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        self.asked.append((kid, algorithm))
+        self.calls.append((kid, algorithm))
         return [key for key in self.keys if kid is None or key.kid in {None, kid}]
 
 
@@ -52,35 +52,35 @@ def bearer(*issuers: Issuer, **options: Any) -> Bearer:
     return Bearer(*issuers or (issuer(),), **{"realm": "orders", **options})
 
 
-def signed(header: Mapping[str, Any] | None = None, payload: Any = None) -> str:
+def signed_token(header: Mapping[str, Any] | None = None, payload: Any = None) -> str:
     """A token with this header and payload and a right signature."""
     stated = {"alg": "RS256", **(header or {})}
     return raw_token(stated, claims() if payload is None else payload, rsa_key())
 
 
-def request(*headers: tuple[bytes, bytes], now: float = NOW, leeway: float = 60) -> AuthRequest:
+def bearer_request(*headers: tuple[bytes, bytes], now: float = NOW, leeway: float = 60) -> AuthRequest:
     """A request at a moment."""
     return AuthRequest({"type": "http", "headers": list(headers)}, path="/", moment=Moment(now, leeway))
 
 
-def presented(token: str | bytes) -> Credentials:
+def bearer_credentials(token: str | bytes) -> Credentials:
     """Credentials for the Bearer scheme."""
     return Credentials("bearer", token.encode() if isinstance(token, str) else token)
 
 
 def outcome(scheme: Bearer, token: str | bytes, *, now: float = NOW, leeway: float = 60) -> Outcome:
     """What the scheme says to a token, where its keys are at hand."""
-    return settled(scheme.authenticate(request(now=now, leeway=leeway), presented(token)))
+    return run_without_waiting(scheme.authenticate(bearer_request(now=now, leeway=leeway), bearer_credentials(token)))
 
 
-def accepted(scheme: Bearer, token: str | bytes, **moment: float) -> Principal:
+def accepted_principal(scheme: Bearer, token: str | bytes, **moment: float) -> Principal:
     """Whom the scheme takes the bearer for."""
     said = outcome(scheme, token, **moment)
     assert isinstance(said, Accepted), said
     return said.principal
 
 
-def refused(scheme: Bearer, token: str | bytes, **moment: float) -> tuple[str, Mapping[str, object]]:
+def rejection(scheme: Bearer, token: str | bytes, **moment: float) -> tuple[str, Mapping[str, object]]:
     """The code and the facts of a refusal, less the name of the token, which is checked here."""
     said = outcome(scheme, token, **moment)
     assert isinstance(said, Rejected), said

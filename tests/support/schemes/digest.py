@@ -18,7 +18,7 @@ from authguard.state.nonce_store import NonceStore, NonceUse
 from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
-from tests.support.asgi import http
+from tests.support.asgi import http_scope
 from tests.support.clock import NOW
 
 SECRET = "a secret of thirty-two octets, and more"
@@ -29,45 +29,45 @@ _HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 _BARE = {"algorithm", "qop", "nc", "userhash", "username*"}
 
 #: What a client sends, by name. None is left out.
-Told = dict[str, str | None]
+DigestParams = dict[str, str | None]
 
 
-def h(algorithm: str, *parts: str | bytes) -> str:
+def digest_hash(algorithm: str, *parts: str | bytes) -> str:
     """``H(a:b:c)`` of RFC 7616 section 3.4.1, in hexadecimal digits, without our arithmetic."""
     octets = b":".join(part if isinstance(part, bytes) else part.encode("latin-1") for part in parts)
     return hashlib.new(_HASHES[algorithm.upper().removesuffix("-SESS")], octets).hexdigest()
 
 
-def stored(username: str, password: str, realm: str = REALM, algorithm: str = "SHA-256") -> str:
+def stored_ha1(username: str, password: str, realm: str = REALM, algorithm: str = "SHA-256") -> str:
     """What a store keeps of a password."""
-    return h(algorithm, username.encode(), realm.encode(), password.encode())
+    return digest_hash(algorithm, username.encode(), realm.encode(), password.encode())
 
 
-def hashed_name(username: str) -> str:
+def userhash(username: str) -> str:
     """What ``userhash=true`` sends for a name."""
-    return h("SHA-256", username.encode(), REALM.encode())
+    return digest_hash("SHA-256", username.encode(), REALM.encode())
 
 
-def key(told: Told, password: str, username: str = "alice") -> str:
+def ha1(told: DigestParams, password: str, username: str = "alice") -> str:
     """``H(A1)`` of what is told."""
     algorithm = told["algorithm"] or "MD5"
-    a1 = h(algorithm, username.encode(), told["realm"] or "", password.encode())
+    a1 = digest_hash(algorithm, username.encode(), told["realm"] or "", password.encode())
     if algorithm.upper().endswith("-SESS"):
-        a1 = h(algorithm, a1, told["nonce"] or "", told["cnonce"] or "")
+        a1 = digest_hash(algorithm, a1, told["nonce"] or "", told["cnonce"] or "")
     return a1
 
 
-def response(told: Told, a1: str, method: str = "GET", body: bytes = b"", qop: str | None = None) -> str:
+def digest_response(told: DigestParams, a1: str, method: str = "GET", body: bytes = b"", qop: str | None = None) -> str:
     """The response, or with no method and the ``qop`` of the answer the ``rspauth``, that fits what is told."""
     algorithm = told["algorithm"] or "MD5"
     a2 = [method, told["uri"] or ""]
     if told["qop"] == "auth-int" and qop is None:
-        a2.append(h(algorithm, body))
+        a2.append(digest_hash(algorithm, body))
     parts = [told[name] or "" for name in ("nonce", "nc", "cnonce")]
-    return h(algorithm, a1, *parts, qop or told["qop"] or "", h(algorithm, *a2))
+    return digest_hash(algorithm, a1, *parts, qop or told["qop"] or "", digest_hash(algorithm, *a2))
 
 
-def answered(
+def answer_challenge(
     challenge: Challenge,
     password: str = "wonderland",
     username: str = "alice",
@@ -76,13 +76,13 @@ def answered(
     body: bytes = b"",
     count: int = 1,
     **told: Any,
-) -> Told:
+) -> DigestParams:
     """What a client tells that answers the challenge rightly, but for what ``told`` says: that is digested too.
 
     Each character is one octet.
     """
     asked = dict(challenge.params)
-    found: Told = {
+    found: DigestParams = {
         "username": username.encode().decode("latin-1"),
         "realm": asked["realm"],
         "nonce": asked["nonce"],
@@ -94,11 +94,11 @@ def answered(
         "opaque": asked["opaque"],
         **told,
     }
-    found.setdefault("response", response(found, key(found, password, username), method, body))
+    found.setdefault("response", digest_response(found, ha1(found, password, username), method, body))
     return found
 
 
-def written(told: Mapping[str, str | None]) -> bytes:
+def serialize(told: Mapping[str, str | None]) -> bytes:
     """What stands after ``Digest``."""
     pairs = [(name, value) for name, value in told.items() if value is not None]
     return ", ".join(f"{name}={_value(name, value)}" for name, value in pairs).encode("latin-1")
@@ -109,7 +109,7 @@ def _value(name: str, value: str) -> str:
     return value if name in _BARE and value else f'"{escaped}"'
 
 
-class Cards:
+class DigestAccounts:
     """A store of accounts by name, which counts who was looked for. An exception in it is raised."""
 
     def __init__(self, algorithm: str = "SHA-256", *, finds_hashed: bool = False, at_hand: bool = True) -> None:
@@ -117,7 +117,7 @@ class Cards:
         self.accounts: dict[str, Any] = {
             name: DigestAccount(
                 name,
-                stored(name, password, algorithm=algorithm),
+                stored_ha1(name, password, algorithm=algorithm),
                 roles={"admin"},
                 scopes={"read"},
                 claims={"mail": f"{name}@example.org"},
@@ -125,8 +125,8 @@ class Cards:
             )
             for name, password in PASSWORDS.items()
         }
-        self.hashes = {h(algorithm, name.encode(), REALM): name for name in self.accounts}
-        self.asked: list[tuple[str, str, str, bool]] = []
+        self.hashes = {digest_hash(algorithm, name.encode(), REALM): name for name in self.accounts}
+        self.lookups: list[tuple[str, str, str, bool]] = []
 
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         return self._find(username, realm, algorithm, hashed)
@@ -135,7 +135,7 @@ class Cards:
         return self._find(username, realm, algorithm, hashed) if self.at_hand else NOT_NOW
 
     def _find(self, username: str, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
-        self.asked.append((username, realm, algorithm, hashed))
+        self.lookups.append((username, realm, algorithm, hashed))
         found: Any = self.accounts.get(self.hashes.get(username, username) if hashed else username)
         if isinstance(found, Exception):
             raise found
@@ -146,7 +146,7 @@ class Cards:
         return frozenset({"admin"})
 
 
-class Network(NonceStore):
+class SharedNonces(NonceStore):
     """A store in one place for all processes: it is waited for, and a claim is one step. An ``error`` is raised."""
 
     def __init__(self, error: Exception | None = None) -> None:
@@ -168,15 +168,15 @@ class Network(NonceStore):
         return claim
 
 
-def digest(accounts: Any = None, **options: Any) -> Digest:
+def digest_scheme(accounts: Any = None, **options: Any) -> Digest:
     """A scheme whose attempts have a clock that stands still."""
     given: dict[str, Any] = {"realm": REALM, "secret": SECRET, "clock": ManualClock(1000), **options}
-    return Digest(Cards() if accounts is None else accounts, **given)
+    return Digest(DigestAccounts() if accounts is None else accounts, **given)
 
 
-def request(now: float = NOW, *, leeway: float = 60.0, client: str = "192.0.2.7", **scope: Any) -> AuthRequest:
+def digest_request(now: float = NOW, *, leeway: float = 60.0, client: str = "192.0.2.7", **scope: Any) -> AuthRequest:
     """A request at a moment; ``scope`` is what is another than GET / of HTTP."""
-    given = {**http(client=(client, 1)), **scope}
+    given = {**http_scope(client=(client, 1)), **scope}
     if given["type"] == "websocket":
         del given["method"]
     return AuthRequest(given, path=given["path"], moment=Moment(now, leeway))
@@ -184,7 +184,7 @@ def request(now: float = NOW, *, leeway: float = 60.0, client: str = "192.0.2.7"
 
 def challenges(scheme: Digest, why: Reason | None = None, now: float = NOW) -> Sequence[Challenge]:
     """What the scheme asks for."""
-    return scheme.challenges(request(now), None if why is None else Denied(why, "digest"))
+    return scheme.challenges(digest_request(now), None if why is None else Denied(why, "digest"))
 
 
 def challenge(scheme: Digest, why: Reason | None = None, now: float = NOW) -> Challenge:
@@ -192,22 +192,24 @@ def challenge(scheme: Digest, why: Reason | None = None, now: float = NOW) -> Ch
     return challenges(scheme, why, now)[0]
 
 
-async def present(scheme: Digest, told: Told | bytes, asked: AuthRequest | None = None) -> Outcome:
+async def authenticate(scheme: Digest, told: DigestParams | bytes, asked: AuthRequest | None = None) -> Outcome:
     """What the scheme says to it."""
-    rest = told if isinstance(told, bytes) else written(told)
-    return await scheme.authenticate(asked or request(), Credentials("digest", rest))
+    rest = told if isinstance(told, bytes) else serialize(told)
+    return await scheme.authenticate(asked or digest_request(), Credentials("digest", rest))
 
 
-async def refused(scheme: Digest, told: Told | bytes, asked: AuthRequest | None = None) -> str:
+async def rejection_code(scheme: Digest, told: DigestParams | bytes, asked: AuthRequest | None = None) -> str:
     """The code of the refusal."""
-    said = await present(scheme, told, asked)
+    said = await authenticate(scheme, told, asked)
     assert isinstance(said, Rejected), said
     return said.reason.code
 
 
-async def admitted(scheme: Digest, told: Told | bytes, asked: AuthRequest | None = None) -> dict[str, str]:
+async def authentication_info(
+    scheme: Digest, told: DigestParams | bytes, asked: AuthRequest | None = None
+) -> dict[str, str]:
     """What the answer to who was let in says in ``Authentication-Info``."""
-    said = await present(scheme, told, asked)
+    said = await authenticate(scheme, told, asked)
     assert isinstance(said, Accepted), said
     ((name, value),) = said.response_headers
     assert name == b"authentication-info"

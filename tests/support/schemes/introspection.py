@@ -13,16 +13,16 @@ from authguard import Introspection
 from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, ISSUER
 
-URL = "https://login.example/introspect"
+INTROSPECTION_URL = "https://login.example/introspect"
 
 
-CLIENT: dict[str, Any] = {"client_id": "orders", "client_secret": "a secret of the API's"}
+CLIENT_OPTIONS: dict[str, Any] = {"client_id": "orders", "client_secret": "a secret of the API's"}
 
 
-OPAQUE = "2YotnFZFEjr1zCsicMWpAA"
+OPAQUE_TOKEN = "2YotnFZFEjr1zCsicMWpAA"
 
 
-def active(**changes: Any) -> dict[str, Any]:
+def active_response(**changes: Any) -> dict[str, Any]:
     """A good answer at NOW, with changes; a change to ``...`` takes the member away."""
     good: dict[str, Any] = {
         "active": True,
@@ -39,18 +39,18 @@ def active(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**good, **changes}.items() if value is not ...}
 
 
-class Server:
+class IntrospectionServer:
     """Answers as it is told: by members, by status and octets, or by raising. It may be held back."""
 
     def __init__(self, answer: object = None) -> None:
-        self.answer: object = active() if answer is None else answer
-        self.asked: list[tuple[str, Mapping[str, str], dict[str, list[str]]]] = []
-        self.held: anyio.Event | None = None
+        self.answer: object = active_response() if answer is None else answer
+        self.requests: list[tuple[str, Mapping[str, str], dict[str, list[str]]]] = []
+        self.hold: anyio.Event | None = None
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-        self.asked.append((url, headers, parse_qs(body.decode("ascii"), strict_parsing=True)))
-        if self.held is not None:
-            await self.held.wait()
+        self.requests.append((url, headers, parse_qs(body.decode("ascii"), strict_parsing=True)))
+        if self.hold is not None:
+            await self.hold.wait()
         answer = self.answer
         if isinstance(answer, BaseException):
             raise answer
@@ -59,7 +59,13 @@ class Server:
         return 200, json.dumps(answer).encode()
 
 
-def introspection(server: Server | None = None, **changes: Any) -> Introspection:
+def introspection(server: IntrospectionServer | None = None, **changes: Any) -> Introspection:
     """One that asks this server."""
-    options = {"issuer": ISSUER, "audience": AUDIENCE, "post": server or Server(), **CLIENT, **changes}
-    return Introspection(**{"url": URL, **options})
+    options = {
+        "issuer": ISSUER,
+        "audience": AUDIENCE,
+        "post": server or IntrospectionServer(),
+        **CLIENT_OPTIONS,
+        **changes,
+    }
+    return Introspection(**{"url": INTROSPECTION_URL, **options})

@@ -13,17 +13,17 @@ from authguard.request import AuthRequest
 from authguard.schemes.scheme import Scheme
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
-from tests.support.asgi import fields, http
-from tests.support.schemes.badge import WRONG, Field
+from tests.support.asgi import header_list, http_scope
+from tests.support.schemes.badge import BADGE_WRONG, FieldCarrier
 
-SECRET = b"of the webhook"
+WEBHOOK_SECRET = b"of the webhook"
 
 
 class Webhook(Scheme):
     """A signature over the body, in a field of its own: a scheme as a user writes it."""
 
     name = "webhook"
-    carrier = Field("webhook", b"x-signature")
+    carrier = FieldCarrier("webhook", b"x-signature")
     reads_body = True
 
     def __init__(self, limit: int = 8) -> None:
@@ -31,19 +31,19 @@ class Webhook(Scheme):
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         body = await request.body(self.limit)
-        if hmac.compare_digest(signature(body).encode(), credentials.rest):
+        if hmac.compare_digest(body_signature(body).encode(), credentials.rest):
             return Accepted(Principal("sender"))
-        return Rejected(WRONG)
+        return Rejected(BADGE_WRONG)
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         return (Challenge("Webhook"),)
 
 
-def signature(body: bytes) -> str:
+def body_signature(body: bytes) -> str:
     """What the sender puts into the field."""
-    return hmac.new(SECRET, body, hashlib.sha256).hexdigest()
+    return hmac.new(WEBHOOK_SECRET, body, hashlib.sha256).hexdigest()
 
 
-def signed(body: bytes) -> Scope:
+def signed_post(body: bytes) -> Scope:
     """A request with a signature over this body."""
-    return http(method="POST", headers=fields(x_signature=signature(body)))
+    return http_scope(method="POST", headers=header_list(x_signature=body_signature(body)))

@@ -18,7 +18,7 @@ from tests.integration.apps.common import PUBLIC_KEY
 from tests.support.tokens import ec_key, mint, public_pem
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 
@@ -27,12 +27,12 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 class Answer:
     """All that came back until the server closed."""
 
-    octets: bytes = field(repr=False)
+    raw: bytes = field(repr=False)
 
     @property
     def statuses(self) -> list[int]:
         """The status of each response; none where the server only closed."""
-        return [int(found) for found in _STATUS.findall(self.octets)]
+        return [int(found) for found in _STATUS.findall(self.raw)]
 
     @property
     def status(self) -> int:
@@ -41,16 +41,16 @@ class Answer:
 
     def lines(self, name: str) -> list[str]:
         """The values of every field line of this lower-case name in the first response."""
-        head = self.octets.partition(b"\r\n\r\n")[0].decode("latin-1")
+        head = self.raw.partition(b"\r\n\r\n")[0].decode("latin-1")
         fields = [line.partition(": ") for line in head.split("\r\n")[1:]]
         return [value for key, _, value in fields if key.lower() == name]
 
-    def says(self, text: str) -> bool:
+    def contains(self, text: str) -> bool:
         """Whether the text stands anywhere in what came back."""
-        return text.encode() in self.octets
+        return text.encode() in self.raw
 
 
-class Server:
+class AppServer:
     """``python -m uvicorn``, or ``hypercorn``, with an app of these tests, on a port that the system chose."""
 
     def __init__(self, app: str, *options: str, program: str = "uvicorn", **env: str) -> None:
@@ -69,8 +69,8 @@ class Server:
         )
         self.lines: list[str] = []
         self._ended = False
-        self._settlings = 0
-        self._told = threading.Condition()
+        self._settle_count = 0
+        self._line_arrived = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -78,12 +78,12 @@ class Server:
         assert self._process.stderr is not None
         with self._process.stderr as lines:
             for line in lines:
-                with self._told:
+                with self._line_arrived:
                     self.lines.append(line.rstrip("\n"))
-                    self._told.notify_all()
-        with self._told:
+                    self._line_arrived.notify_all()
+        with self._line_arrived:
             self._ended = True
-            self._told.notify_all()
+            self._line_arrived.notify_all()
 
     def wait_for(self, text: str, since: int = 0) -> str:
         """The first line on stderr, from line ``since`` on, that holds the text: as soon as it is there."""
@@ -91,22 +91,22 @@ class Server:
         def found() -> str | None:
             return next((line for line in self.lines[since:] if text in line), None)
 
-        with self._told:
-            self._told.wait_for(lambda: self._ended or found() is not None, PATIENCE)
+        with self._line_arrived:
+            self._line_arrived.wait_for(lambda: self._ended or found() is not None, TIMEOUT)
             line = found()
         assert line is not None, f"{text!r} was never told:\n" + "\n".join(self.lines)
         return line
 
-    def settled(self) -> int:
+    def settle(self) -> int:
         """How many lines stand on stderr, all of them that were caused until now: a last one is caused to know that."""
-        self._settlings += 1
-        self.ask(http_request(f"/settled-{self._settlings}%00"))
-        self.wait_for(f"/settled-{self._settlings}\\x00")
+        self._settle_count += 1
+        self.send(request_bytes(f"/settled-{self._settle_count}%00"))
+        self.wait_for(f"/settled-{self._settle_count}\\x00")
         return len(self.lines)
 
-    def told_since(self, before: int) -> list[str]:
+    def lines_since(self, before: int) -> list[str]:
         """The lines since ``settled`` said so many."""
-        return self.lines[before : self.settled() - 1]
+        return self.lines[before : self.settle() - 1]
 
     @property
     def port(self) -> int:
@@ -121,8 +121,8 @@ class Server:
 
     def wait(self) -> int:
         """The exit status, once the server has ended by itself."""
-        status = self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        status = self._process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         return status
 
     def stop(self) -> int:
@@ -137,9 +137,9 @@ class Server:
 
     def connect(self) -> socket.socket:
         """A connection of one's own."""
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        return socket.create_connection(("127.0.0.1", self.port), TIMEOUT)
 
-    def ask(self, octets: bytes) -> Answer:
+    def send(self, octets: bytes) -> Answer:
         """Send these very octets, and read until the server closes: the request had better ask for that."""
         received = bytearray()
         with self.connect() as connection:
@@ -153,10 +153,10 @@ class Server:
 
 
 @contextmanager
-def running(*starts: Callable[[], Server]) -> Iterator[list[Server]]:
+def running_servers(*starts: Callable[[], AppServer]) -> Iterator[list[AppServer]]:
     """The servers, started side by side. None of them may have told a traceback when all is over."""
     with ExitStack() as stack:
-        servers: list[Server] = []
+        servers: list[AppServer] = []
         for start in starts:
             server = start()
             stack.callback(server.stop)
@@ -168,18 +168,18 @@ def running(*starts: Callable[[], Server]) -> Iterator[list[Server]]:
         assert not [line for line in server.lines if "Traceback" in line], "\n".join(server.lines)
 
 
-def token(subject: str = "alice", *roles: str, **changes: Any) -> str:
+def app_token(subject: str = "alice", *roles: str, **changes: Any) -> str:
     """A good token for the apps of these tests."""
     return mint(ec_key(), "ES256", sub=subject, roles=list(roles), **changes)
 
 
-def http_request(target: str | bytes, *fields: str | bytes, method: str = "GET", host: str = "app.example") -> bytes:
+def request_bytes(target: str | bytes, *fields: str | bytes, method: str = "GET", host: str = "app.example") -> bytes:
     """A request as it goes over the wire, whatever the target and the fields are."""
     octets = [part if isinstance(part, bytes) else part.encode("latin-1") for part in (target, *fields)]
     first = method.encode() + b" " + octets[0] + b" HTTP/1.1"
     return b"\r\n".join([first, b"Host: " + host.encode(), b"Connection: close", *octets[1:], b"", b""])
 
 
-def authorization(bearer_token: str) -> str:
+def bearer_field(bearer_token: str) -> str:
     """The field line that carries a token."""
     return f"Authorization: Bearer {bearer_token}"

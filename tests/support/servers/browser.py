@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 from websockets.sync.client import connect
 
 PROGRAM = shutil.which("chromium")
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 # Root, as whom a container runs its tests, cannot have the sandbox; all that is opened here is ours. The rest keeps the
 # network quiet: what a browser asks of its maker is no part of any test.
@@ -70,7 +70,7 @@ class Browser:
             self._reader = threading.Thread(target=self._read, args=(listens,), daemon=True)
             self._reader.start()
             closing.callback(self._end)
-            url = listens.get(timeout=PATIENCE)
+            url = listens.get(timeout=TIMEOUT)
             assert url, "chromium ended before it listened"
             # A message may be as big as what a page evaluates to.
             self._socket = closing.enter_context(connect(url, proxy=None, compression=None, max_size=None))
@@ -86,7 +86,7 @@ class Browser:
         target = self.command("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
-        page.listen()
+        page.enable_events()
         return page
 
     def command(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Browser:
 
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         """Reads events until this holds; ``TimeoutError`` where that takes too long."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not holds():
             try:
                 message = json.loads(self._socket.recv(timeout=max(0.0, deadline - time.monotonic())))
@@ -116,7 +116,7 @@ class Browser:
             if "id" in message:
                 self._replies[message["id"]] = message
             elif (page := self._pages.get(message.get("sessionId", ""))) is not None:
-                page.hear(message["method"], message["params"])
+                page.receive_event(message["method"], message["params"])
 
     def _read(self, listens: queue.SimpleQueue[str]) -> None:
         assert self._process.stderr is not None
@@ -129,11 +129,11 @@ class Browser:
     def _end(self) -> None:
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join(PATIENCE)
+        self._reader.join(TIMEOUT)
 
 
 class Page:
@@ -148,7 +148,7 @@ class Page:
         self._events: list[tuple[str, dict[str, Any]]] = []
         self.logins: list[tuple[str, str]] = []
 
-    def listen(self) -> None:
+    def enable_events(self) -> None:
         """Has the events told, and requests wait for leave: else no dialog could be answered."""
         for domain in ("Page", "Network", "Runtime"):
             self.command(f"{domain}.enable")
@@ -156,7 +156,7 @@ class Page:
         self.command("Network.setCacheDisabled", cacheDisabled=True)
         self.command("Fetch.enable", handleAuthRequests=True)
 
-    def hear(self, method: str, told: dict[str, Any]) -> None:
+    def receive_event(self, method: str, told: dict[str, Any]) -> None:
         """Takes an event in; the browser calls this."""
         self._events.append((method, told))
         if method == "Fetch.requestPaused":
@@ -173,22 +173,22 @@ class Page:
         """What a command of the protocol to this page returns."""
         return self._browser.command(method, self._session, **parameters)
 
-    def told(self, method: str) -> list[dict[str, Any]]:
+    def events(self, method: str) -> list[dict[str, Any]]:
         """The events of this name, for one ``Network.webSocketFrameError``, which says why a handshake failed."""
         return [told for name, told in self._events if name == method]
 
     @property
-    def asked(self) -> list[dict[str, str]]:
+    def login_challenges(self) -> list[dict[str, str]]:
         """The challenges that opened a dialog: each with its origin, scheme and realm."""
-        return [told["authChallenge"] for told in self.told("Fetch.authRequired")]
+        return [told["authChallenge"] for told in self.events("Fetch.authRequired")]
 
     def responses(self, request: str | None = None) -> list[Response]:
         """The responses in order, or those to a request and its redirects. What a handshake gets is ``told`` alone."""
         urls: dict[str, list[str]] = {}
-        for told in self.told("Network.requestWillBeSent"):
+        for told in self.events("Network.requestWillBeSent"):
             urls.setdefault(told["requestId"], []).append(told["request"]["url"])
         # These have the headers that a page of another origin must not see. One may come before the URL.
-        found = self.told("Network.responseReceivedExtraInfo")
+        found = self.events("Network.responseReceivedExtraInfo")
         found = [told for told in found if told["requestId"] in urls and request in {None, told["requestId"]}]
         return [Response(urls[told["requestId"]].pop(0), told["statusCode"], told["headers"]) for told in found]
 
@@ -213,14 +213,14 @@ class Page:
         return reply["result"].get("value")
 
     def _loader(self) -> str:
-        frames = [told["frame"] for told in self.told("Page.frameNavigated")]
+        frames = [told["frame"] for told in self.events("Page.frameNavigated")]
         return next((frame["loaderId"] for frame in reversed(frames) if "parentId" not in frame), "")
 
     def _load(self, loader: str) -> Response:
         def over() -> bool:
             # The request for a document has the name of its loader, and each redirect a response of its own.
-            asked = [told for told in self.told("Network.requestWillBeSent") if told["requestId"] == loader]
-            loaded = {told["loaderId"] for told in self.told("Page.lifecycleEvent") if told["name"] == "load"}
+            asked = [told for told in self.events("Network.requestWillBeSent") if told["requestId"] == loader]
+            loaded = {told["loaderId"] for told in self.events("Page.lifecycleEvent") if told["name"] == "load"}
             return loader in loaded and len(self.responses(loader)) == len(asked) > 0
 
         self._browser.wait_until(over, "a page's load")

@@ -9,25 +9,25 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias, cast
 
-Behaviour: TypeAlias = "Callable[[Asked], None]"
+Behaviour: TypeAlias = "Callable[[KeyRequestHandler], None]"
 
 
 #: Nothing in these tests waits longer, in seconds.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
-class Asked(BaseHTTPRequestHandler):
+class KeyRequestHandler(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
 
     @property
-    def owner(self) -> KeyServer:
+    def key_server(self) -> KeyServer:
         """Who serves it."""
-        return cast("_Listening", self.server).owner
+        return cast("_HTTPServer", self.server).key_server
 
     def do_GET(self) -> None:
-        owner = self.owner
+        owner = self.key_server
         owner.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
         self.close_connection = True
         with suppress(ConnectionError):
@@ -45,14 +45,14 @@ class Asked(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-class _Listening(ThreadingHTTPServer):
+class _HTTPServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
     def __init__(self, port: int, owner: KeyServer) -> None:
-        self.owner = owner
-        super().__init__(("127.0.0.1", port), Asked)
+        self.key_server = owner
+        super().__init__(("127.0.0.1", port), KeyRequestHandler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """What broke off was meant to."""
@@ -64,11 +64,11 @@ class KeyServer:
     def __init__(self, body: bytes = b"", **fields: str) -> None:
         self.requests: list[tuple[str, Mapping[str, str]]] = []
         self.pages: dict[str, Behaviour] = {}
-        self.behaviour: Behaviour = serving(body, 200, **fields)
-        self.let_go = threading.Event()
+        self.behaviour: Behaviour = respond_with(body, 200, **fields)
+        self.released = threading.Event()
         self.port = 0
         self.tls: Callable[[Any], Any] | None = None
-        self._listening: _Listening | None = None
+        self._http_server: _HTTPServer | None = None
 
     @property
     def url(self) -> str:
@@ -76,29 +76,29 @@ class KeyServer:
         return f"http://127.0.0.1:{self.port}/jwks"
 
     @property
-    def hits(self) -> int:
+    def request_count(self) -> int:
         """How many requests came."""
         return len(self.requests)
 
     def start(self) -> None:
         """Listens, at the port that it had if it had one."""
-        self._listening = _Listening(self.port, self)
-        self.port = self._listening.server_port
+        self._http_server = _HTTPServer(self.port, self)
+        self.port = self._http_server.server_port
         if self.tls is not None:
-            self._listening.socket = self.tls(self._listening.socket)
-        threading.Thread(target=self._listening.serve_forever, args=(0.01,), daemon=True).start()
+            self._http_server.socket = self.tls(self._http_server.socket)
+        threading.Thread(target=self._http_server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
         """Listens no more; what hangs is let go."""
-        self.let_go.set()
-        if self._listening is not None:
-            self._listening.shutdown()
-            self._listening.server_close()
-            self._listening = None
+        self.released.set()
+        if self._http_server is not None:
+            self._http_server.shutdown()
+            self._http_server.server_close()
+            self._http_server = None
 
 
 @contextmanager
-def serving_keys(body: bytes = b"", **fields: str) -> Iterator[KeyServer]:
+def running_key_server(body: bytes = b"", **fields: str) -> Iterator[KeyServer]:
     """A server that runs."""
     server = KeyServer(body, **fields)
     server.start()
@@ -108,26 +108,26 @@ def serving_keys(body: bytes = b"", **fields: str) -> Iterator[KeyServer]:
         server.stop()
 
 
-def serving(body: bytes, status: int = 200, **fields: str) -> Behaviour:
+def respond_with(body: bytes, status: int = 200, **fields: str) -> Behaviour:
     """Answers with this."""
     return lambda asked: asked.answer(body, status, **fields)
 
 
-def hanging(asked: Asked) -> None:
+def hang(asked: KeyRequestHandler) -> None:
     """Says nothing until the test is over."""
-    asked.owner.let_go.wait(PATIENCE)
+    asked.key_server.released.wait(TIMEOUT)
 
 
-def dripping(asked: Asked) -> None:
+def drip(asked: KeyRequestHandler) -> None:
     """An octet now and then, which no time-out between two of them would notice."""
     asked.send_response(200)
     asked.send_header("content-length", "100000")
     asked.end_headers()
-    while not asked.owner.let_go.wait(0.02):
+    while not asked.key_server.released.wait(0.02):
         asked.wfile.write(b" ")
 
 
-def truncated(asked: Asked) -> None:
+def truncate(asked: KeyRequestHandler) -> None:
     """Less than it announced."""
     asked.send_response(200)
     asked.send_header("content-length", "1000")
@@ -135,7 +135,7 @@ def truncated(asked: Asked) -> None:
     asked.wfile.write(b'{"keys": [')
 
 
-def no_http(asked: Asked) -> None:
+def speak_ssh(asked: KeyRequestHandler) -> None:
     """Another protocol."""
     asked.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n")
 
@@ -148,7 +148,7 @@ class Flood:
         self.sent = 0
         self.over = threading.Event()
 
-    def __call__(self, asked: Asked) -> None:
+    def __call__(self, asked: KeyRequestHandler) -> None:
         total, piece = 10 * 1024 * 1024, b" " * 16384
         asked.send_response(200)
         if self.announced:
@@ -161,13 +161,13 @@ class Flood:
             self.over.set()
 
 
-OPENID, OAUTH = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
+OPENID_PATH, OAUTH_PATH = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
 
 
-def provider(server: KeyServer, path: str = "") -> str:
+def publish_metadata(server: KeyServer, path: str = "") -> str:
     """The name of the issuer that this server is, with its documents."""
     issuer = f"http://127.0.0.1:{server.port}{path}"
     metadata = {"issuer": issuer, "jwks_uri": server.url, "id_token_signing_alg_values_supported": ["none", "HS256"]}
-    server.pages[f"{path}{OPENID}"] = serving(b"not found", 404)
-    server.pages[f"{OAUTH}{path}"] = serving(json.dumps(metadata).encode())
+    server.pages[f"{path}{OPENID_PATH}"] = respond_with(b"not found", 404)
+    server.pages[f"{OAUTH_PATH}{path}"] = respond_with(json.dumps(metadata).encode())
     return issuer

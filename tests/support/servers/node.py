@@ -14,6 +14,6 @@ NODE = Path(_FOUND.origin or "").parent / "bin" / "node" if _FOUND else Path("/n
 NODE_MODULES = ROOT / ".venv" / "node" / "node_modules"
 
 
-def has(package: str) -> bool:
+def has_package(package: str) -> bool:
     """Whether this package, and Node.js, are here."""
     return NODE.exists() and (NODE_MODULES / package).exists()

@@ -16,11 +16,11 @@ from typing import IO, Any, cast
 import httpx2
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from tests.support.servers.app_server import PATIENCE, ROOT
-from tests.support.servers.node import NODE, NODE_MODULES, has
+from tests.support.servers.app_server import ROOT, TIMEOUT
+from tests.support.servers.node import NODE, NODE_MODULES, has_package
 from tests.support.tokens import ec_key, ed_key, rsa_key
 
-OIDC_PROVIDER = has("oidc-provider")
+OIDC_PROVIDER = has_package("oidc-provider")
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA", "PS256")
 #: The addresses of two APIs, to whom tokens call them ``orders`` and ``stock``.
@@ -30,12 +30,12 @@ SECRET = "a secret of a client"
 API = "orders"
 
 #: Where the provider sends her back to, which nobody listens at.
-_BACK = "https://web.example/back"
-_HOPS = 12
+_REDIRECT_URI = "https://web.example/back"
+_MAX_REDIRECTS = 12
 _ANSWERS = {"user": "alice", "password": "correct horse", "otp": "755224"}
 
 
-def keys(generation: int) -> list[dict[str, Any]]:
+def private_jwks(generation: int) -> list[dict[str, Any]]:
     """The private keys of a generation, one for each algorithm."""
     pss, rsa = (rsa_key(2048, 2 * generation + which) for which in (1, 0))
     made = {
@@ -58,7 +58,7 @@ class Provider:
     def __init__(self, *generations: int) -> None:
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
-        self._client = httpx2.Client(trust_env=False, timeout=PATIENCE)
+        self._client = httpx2.Client(trust_env=False, timeout=TIMEOUT)
         self._keys: list[dict[str, Any]] = []
         self._closing = ExitStack()
         self._closing.enter_context(self._client)
@@ -77,19 +77,19 @@ class Provider:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._keys = [key for generation in generations for key in keys(generation)] or self._keys
-        self.port = self._told(keys=self._keys)["port"]
+        self._keys = [key for generation in generations for key in private_jwks(generation)] or self._keys
+        self.port = self._exchange(keys=self._keys)["port"]
 
     def rotate(self, *generations: int) -> None:
         """Other keys from now on."""
-        self._keys = [key for generation in generations for key in keys(generation)]
-        self._told(keys=self._keys)
+        self._keys = [key for generation in generations for key in private_jwks(generation)]
+        self._exchange(keys=self._keys)
 
-    def asked(self, path: str) -> int:
+    def request_count(self, path: str) -> int:
         """How often somebody asked for this path, since it started."""
-        return int(self._told()["asked"].get(path, 0))
+        return int(self._exchange()["asked"].get(path, 0))
 
-    def _told(self, **said: Any) -> Any:
+    def _exchange(self, **said: Any) -> Any:
         process = self._process
         assert process is not None
         stdin, stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
@@ -105,13 +105,13 @@ class Provider:
         if process is not None:
             with process:  # closes its pipes
                 process.kill()
-                process.wait(PATIENCE)
+                process.wait(TIMEOUT)
 
-    def hang(self) -> None:
+    def suspend(self) -> None:
         """Takes connections, and answers nothing."""
         self._signal(signal.SIGSTOP)
 
-    def wake(self) -> None:
+    def resume(self) -> None:
         """Goes on where it was."""
         self._signal(signal.SIGCONT)
 
@@ -124,9 +124,9 @@ class Provider:
         self.stop()
         self._closing.close()
 
-    def person(self, form: str = "RS256") -> Person:
+    def user(self, form: str = "RS256") -> User:
         """Somebody who gets tokens in this form."""
-        person = Person(self, form)
+        person = User(self, form)
         self._closing.callback(person.close)
         return person
 
@@ -156,7 +156,7 @@ class Provider:
 
 
 @contextmanager
-def providing(*generations: int) -> Iterator[Provider]:
+def running_provider(*generations: int) -> Iterator[Provider]:
     """A provider that runs, with the keys of these generations."""
     provider = Provider(*generations)
     try:
@@ -165,7 +165,7 @@ def providing(*generations: int) -> Iterator[Provider]:
         provider.close()
 
 
-class Person:
+class User:
     """Alice at her browser, which keeps the cookies of the provider; she logs in where it wants her to.
 
     ``logins``: what it asked her for each time.
@@ -173,7 +173,7 @@ class Person:
 
     def __init__(self, provider: Provider, form: str = "RS256") -> None:
         self._provider, self._client_id = provider, f"web-{form}"
-        self._browser = httpx2.Client(trust_env=False, timeout=PATIENCE)
+        self._browser = httpx2.Client(trust_env=False, timeout=TIMEOUT)
         self.logins: list[list[str]] = []
 
     def tokens(self, *, ago: int = 0, **asked: str) -> Mapping[str, str]:
@@ -183,7 +183,7 @@ class Person:
         request = {
             "client_id": self._client_id,
             "response_type": "code",
-            "redirect_uri": _BACK,
+            "redirect_uri": _REDIRECT_URI,
             "scope": "openid read write",
             "resource": ORDERS,
             "code_challenge": challenge,
@@ -191,7 +191,7 @@ class Person:
         }
         code = self._code(self._browser.get(self._provider.url + "/auth", params={**request, **asked}), ago)
         exchange = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier, "resource": ORDERS}
-        form = {"client_id": self._client_id, "redirect_uri": _BACK, **exchange}
+        form = {"client_id": self._client_id, "redirect_uri": _REDIRECT_URI, **exchange}
         answer = self._browser.post(self._provider.url + "/token", data=form)
         assert answer.status_code == 200, answer.text
         return cast("Mapping[str, str]", answer.json())
@@ -202,7 +202,7 @@ class Person:
 
     def _code(self, answer: httpx2.Response, ago: int) -> str:
         """Follows the provider, through its login, to where it sends her back with a code."""
-        for _ in range(_HOPS):
+        for _ in range(_MAX_REDIRECTS):
             onward = answer.next_request
             if onward is None:
                 assert answer.status_code == 200, answer.text
@@ -210,7 +210,7 @@ class Person:
                 self.logins.append(names)
                 filled = {name: _ANSWERS[name] for name in names}
                 answer = self._browser.post(answer.url, data={**filled, "ago": str(ago)})
-            elif str(onward.url).startswith(_BACK):
+            elif str(onward.url).startswith(_REDIRECT_URI):
                 return onward.url.params["code"]
             else:
                 answer = self._browser.send(onward)

@@ -9,39 +9,39 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+EMPTY_JSON_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class Server:
+class RawServer:
     """Answers each request with the same octets, and remembers what it was sent."""
 
     def __init__(self, octets: bytes) -> None:
-        self.octets = octets
+        self.response = octets
         self.requests: list[bytes] = []
         self.connections = 0
         self.url = ""
         #: What follows the octets for as long as somebody listens.
         self.endless = b""
         #: After so many answers a connection is hung up on as the next request comes.
-        self.patience = 1000
+        self.answers_per_connection = 1000
 
     async def serve(self, stream: SocketStream) -> None:
         self.connections += 1
         async with stream:
             try:
-                for _ in range(self.patience):
-                    if not await self._one(stream):
+                for _ in range(self.answers_per_connection):
+                    if not await self._read_request(stream):
                         return
-                    await stream.send(self.octets)
+                    await stream.send(self.response)
                     while self.endless:
                         await stream.send(self.endless)
-                    if b"Connection: close" in self.octets:
+                    if b"Connection: close" in self.response:
                         return
-                await self._one(stream)
+                await self._read_request(stream)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass
 
-    async def _one(self, stream: SocketStream) -> bool:
+    async def _read_request(self, stream: SocketStream) -> bool:
         request, whole = b"", False
         while not whole:
             try:
@@ -56,9 +56,9 @@ class Server:
 
 
 @asynccontextmanager
-async def listening(octets: bytes) -> AsyncIterator[Server]:
+async def running_raw_server(octets: bytes) -> AsyncIterator[RawServer]:
     """A server on a port that the system chose."""
-    server = Server(octets)
+    server = RawServer(octets)
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, server.serve)
         server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/introspect"
