@@ -1,4 +1,4 @@
-"""Authentication schemes, and the ports for a scheme of your own."""
+"""Authentication schemes, and the interfaces for a scheme of your own."""
 
 from __future__ import annotations
 

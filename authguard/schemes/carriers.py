@@ -1,4 +1,4 @@
-"""Carriers: where credentials travel."""
+"""The carrier of the ``Authorization`` field, which most schemes share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from authguard.wire.authorization import MAX_FIELD, Credentials, split
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationField(Carrier):
-    """The ``Authorization`` field (RFC 9110 section 11.6.2): a singleton, so that two lines are ambiguous."""
+    """The ``Authorization`` field (RFC 9110 section 11.6.2). A request has one at most, so two lines are ambiguous."""
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
-        """The credentials of the one field line, if there is one. Raises ``WireError``."""
+        """The credentials of the field line, if there is one. Raises ``WireError``."""
         lines = request.lines(b"authorization")
         if not lines:
             return ()
@@ -28,5 +28,5 @@ class AuthorizationField(Carrier):
         return (split(lines[0]),)
 
 
-#: The carrier of every scheme that says nothing else.
+#: The carrier of a scheme whose credentials travel in the ``Authorization`` field.
 AUTHORIZATION = AuthorizationField()

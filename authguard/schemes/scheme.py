@@ -1,4 +1,4 @@
-"""The seam: what a scheme, a carrier and a service are. A scheme of your own subclasses ``Scheme``."""
+"""The interfaces of an authentication scheme: ``Scheme``, ``Carrier`` and ``Service``."""
 
 from __future__ import annotations
 
@@ -21,38 +21,60 @@ from authguard.wire.grammar import is_token
 
 
 class Carrier(Protocol):
-    """Where credentials travel in a request. It finds them; it does not judge them."""
+    """Where credentials travel in a request, such as a header field. It finds them; the scheme verifies them.
 
-    #: Whether a client sends these by itself (a cookie). Ambient credentials yield to explicit ones.
+    Write ``find``, and name the scheme that the credentials are for::
+
+        class BadgeField(Carrier):
+            def find(self, request: AuthRequest) -> Sequence[Credentials]:
+                return [Credentials("badge", line) for line in request.lines(b"x-badge")]
+
+    Two carriers that are equal are asked once.
+    """
+
+    #: Whether browsers send these by themselves, as they do with a cookie. If a client sends other credentials as well,
+    #: those are used.
     sent_by_browsers: bool = False
 
     @abstractmethod
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
-        """All credentials that travel here; none is an empty answer.
+        """All credentials that travel here; an empty sequence if there are none.
 
-        Raises ``WireError`` for octets that are none, and answers ``Rejected`` for a message that is ambiguous.
+        Raises ``WireError`` for bytes that cannot be parsed. Returns ``Rejected`` for a request that is ambiguous.
         """
         ...
 
 
 @runtime_checkable
 class Service(Protocol):
-    """Something that a scheme needs run and closed."""
+    """What a scheme keeps open while the app runs, such as threads or connections.
+
+    Write ``running`` and ``health``, and list the object in ``Scheme.services``::
+
+        class BadgeDatabase:
+            @asynccontextmanager
+            async def running(self, clock: Clock) -> AsyncIterator[None]:
+                async with connect(URL) as self.connection:
+                    yield
+
+            def health(self) -> Mapping[str, object]:
+                return {"url": URL}
+    """
 
     def running(self, clock: Clock) -> AbstractAsyncContextManager[None]:
-        """Runs between the start and the end of the app's lifespan. All must work without it too."""
+        """Entered when the app starts and left when it ends. The scheme must work without it too."""
         ...
 
     def health(self) -> Mapping[str, object]:
-        """Figures for a person; no secret."""
+        """Figures for an operator. They must not contain a secret."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A document of a scheme's that the guard serves to everybody, by GET and HEAD, whatever the rules ask of the rest.
+    """A document that the guard serves to everybody for a scheme, by GET and HEAD, whatever its rules say.
 
-    ``path`` is decoded and begins at the host's root. ``said`` is where that was said, a file and a line.
+    ``path`` is decoded and begins at the host's root. ``location`` is the file and the line that ask for it.
     """
 
     path: str
@@ -63,45 +85,63 @@ class Published:
 
 
 class Scheme(Protocol):
-    """One authentication scheme (RFC 9110 section 11.1). It is called only with credentials addressed to it."""
+    """An authentication scheme (RFC 9110 section 11.1): it verifies credentials and writes challenges.
 
-    #: The auth-scheme in lower case; one of a name in a guard.
+    Write ``authenticate`` and ``challenges``, and set ``name`` and ``carrier``::
+
+        class Badge(Scheme):
+            name = "badge"
+            carrier = BadgeField()
+
+            async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+                owner = await find_owner(credentials.rest)
+                return Rejected(BADGE_UNKNOWN) if owner is None else Accepted(Principal(owner))
+
+            def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+                return [Challenge("Badge", {"realm": "gate"})]
+
+    ``BADGE_UNKNOWN = Reason("badge.unknown", 401)`` is the reason that the log shows. The guard calls ``authenticate``
+    only with credentials for this ``name``.
+    """
+
+    #: The auth-scheme in lower case. No other scheme of the guard may have the same.
     name: str
     carrier: Carrier
     services: Sequence[Service] = ()
-    #: Whether browsers send these credentials by themselves, once they have them: then a request that another site made
-    #: must not pass for the user's.
+    #: Whether browsers send these credentials by themselves once they have them. The guard then checks which site made
+    #: the request.
     sent_by_browsers: bool = False
-    #: Whether ``authenticate`` asks for the request's body.
+    #: Whether ``authenticate`` reads the request's body.
     reads_body: bool = False
-    #: Whether it can say in a challenge what an authenticated client lacks (RFC 6750 section 3.1). Only then is it
-    #: asked for the challenges of a 403.
+    #: Whether its challenge can name the scopes or the login that a 403 asks for (RFC 6750 section 3.1). Only then is
+    #: it asked for the challenges of a 403.
     challenges_on_403: bool = False
-    #: Whether its principals' claims tell ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
+    #: Whether the claims of its principals have ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
     reports_login_time: bool = False
-    #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), where that is another
-    #: than ``{"type": "http", "scheme": name}``.
+    #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), if that is not
+    #: ``{"type": "http", "scheme": name}``.
     openapi: Mapping[str, object] = MappingProxyType({})
-    #: Why its challenge should be the first of all, where clients break otherwise; told once, where it is not.
+    #: Why its challenge must come first: the problem that some clients have otherwise. A guard that lists another
+    #: scheme before it logs this once.
     must_be_first: str = ""
-    #: What it denies with whose status is neither that of credentials that are no good nor that of an outage, so that
-    #: OpenAPI tells it. What ``reads_body`` brings along is told anyway.
+    #: Its reasons with another status than bad credentials (401) and outages (503) have, for OpenAPI to list. The
+    #: reasons that come with ``reads_body`` are listed anyway.
     denial_reasons: Sequence[Reason] = ()
-    #: What the guard serves for it: documents that a client needs before it has credentials.
+    #: Documents that a client needs before it has credentials. The guard serves them.
     published: Sequence[Published] = ()
 
     def roles_given(self) -> AbstractSet[str] | None:
-        """All roles that its principals can have, where that is known before they come: for the audit."""
+        """All roles that its principals can have, for the audit; None if that is not known."""
         return None
 
     @abstractmethod
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
-        """``Accepted`` or ``Rejected``. Raises ``BackendUnavailable`` where it cannot tell."""
+        """``Accepted`` or ``Rejected``. Raises ``BackendUnavailable`` if the credentials cannot be checked now."""
         ...
 
     @abstractmethod
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
-        """The challenges of this scheme, at least one. ``why`` is given only to the scheme that was tried."""
+        """The challenges of this scheme, at least one. ``why`` is None if the denial is not about its credentials."""
         ...
 
 
@@ -111,36 +151,36 @@ _METHODS = ("authenticate", "challenges")
 
 
 def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
-    """The schemes of one guard; ``ConfigurationError`` where there is none, or two of a name."""
+    """The schemes of one guard. Raises ``ConfigurationError`` if there is none, or if two have the same name."""
     if not schemes:
         raise ConfigurationError("schemes", "give at least one, such as Bearer(...)")
     seen: set[str] = set()
     for position, scheme in enumerate(schemes):
         if isinstance(scheme, list | tuple):
-            kind, write = type(scheme).__name__, "rules=[...]" if position else "Guard(one, other, rules=[...])"
-            raise ConfigurationError("schemes", f"[...] is a {kind}, and no scheme; write {write}")
+            kind, write = type(scheme).__name__, "rules=[...]" if position else "Guard(first, second, rules=[...])"
+            raise ConfigurationError("schemes", f"[...] is a {kind} and not a scheme; write {write}")
         if isinstance(scheme, type) or not all(callable(getattr(scheme, name, None)) for name in _METHODS):
-            raise ConfigurationError("schemes", f"{scheme!r} is no scheme; give Bearer(...) or one of your own")
+            raise ConfigurationError("schemes", f"{scheme!r} is not a scheme; give Bearer(...) or a Scheme of your own")
         if not isinstance(scheme.name, str) or not is_token(scheme.name) or scheme.name != scheme.name.lower():
-            raise ConfigurationError("schemes", f"the name {scheme.name!r} is no auth-scheme in lower case")
+            raise ConfigurationError("schemes", f"the name {scheme.name!r} is not an auth-scheme in lower case")
         if scheme.name in seen:
-            raise ConfigurationError("schemes", f"{scheme.name} stands twice; one scheme of a name")
+            raise ConfigurationError("schemes", f"{scheme.name} is listed twice; give one scheme of each name")
         if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
-            raise ConfigurationError("schemes", f"{scheme.name} has no carrier; AUTHORIZATION is that of the field")
+            raise ConfigurationError("schemes", f"{scheme.name} has no carrier; set carrier = AUTHORIZATION")
         why: str = getattr(scheme, "must_be_first", "")
         if position and why:
-            log.warning("%s stands after %s: %s", scheme.name, schemes[0].name, why)
+            log.warning("%s is listed after %s: %s", scheme.name, schemes[0].name, why)
         seen.add(scheme.name)
     return tuple(schemes)
 
 
 def group_by_carrier(schemes: Sequence[Scheme]) -> tuple[tuple[Carrier, frozenset[str]], ...]:
-    """Each carrier once, with the names of its schemes: two that are equal would find the same credentials twice."""
-    found: list[tuple[Carrier, set[str]]] = []
+    """Each carrier once, with the names of its schemes. Equal carriers would find the same credentials twice."""
+    groups: list[tuple[Carrier, set[str]]] = []
     for scheme in schemes:
-        names = next((names for carrier, names in found if carrier == scheme.carrier), None)
+        names = next((names for carrier, names in groups if carrier == scheme.carrier), None)
         if names is None:
-            found.append((scheme.carrier, {scheme.name}))
+            groups.append((scheme.carrier, {scheme.name}))
         else:
             names.add(scheme.name)
-    return tuple((carrier, frozenset(names)) for carrier, names in found)
+    return tuple((carrier, frozenset(names)) for carrier, names in groups)

@@ -81,7 +81,7 @@ class Digest(Scheme):
     name = "digest"
     carrier = AUTHORIZATION
     sent_by_browsers = True
-    must_be_first = "aiohttp reads the first WWW-Authenticate line alone; write Guard(Digest(...), ...)"
+    must_be_first = "aiohttp reads only the first WWW-Authenticate line; write Guard(Digest(...), ...)"
 
     def __init__(
         self,
