@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from authguard.concurrency.thread_pool import Pool
+from authguard.concurrency.thread_pool import ThreadPool
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Clock
 from authguard.reasons import STORE_UNAVAILABLE
@@ -69,7 +69,7 @@ class WatchedFile(Generic[T]):
         self._path = Path(path)
         self._parse = parse
         self._clock, self._wall = clock, wall
-        self._pool = Pool(threads=1, waiting=10_000, deadline=PATIENCE)
+        self._pool = ThreadPool(threads=1, waiting=10_000, deadline=PATIENCE)
         # Which state of the file the value is of. None at first: what is read without having been looked at before may
         # be half written, so it is soon read again.
         self._taken: _Stamp | None = None

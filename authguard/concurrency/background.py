@@ -1,4 +1,4 @@
-"""One fetch under way, for whoever waits for it, on whatever event loop."""
+"""A fetch in a thread of its own, for which tasks on any event loop can wait."""
 
 from __future__ import annotations
 
@@ -8,58 +8,66 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from authguard.concurrency.thread_pool import waker
+from authguard.fork import renew_after_fork
 
 
 class BackgroundFetch:
-    """A fetch in a thread of its own, with a small event loop of its own.
+    """One fetch, in a thread of its own and on an asyncio event loop of its own.
 
-    So it belongs to no request and to no loop of the app's: whoever began it may be cancelled, his loop may close (that
-    of a ``TestClient`` does so after each request), and those who wait on other loops, or on trio, wait on. Names are
-    looked up, TLS is set up and a thousand keys are read without a loop of the app's standing still. Not a synchronous
-    client in the thread: that knows how long one read may take, and not how long the whole, so that a server that sends
-    an octet every few seconds would hold it for ever.
+    It belongs to no request and to no event loop of the app. The request that started it may be cancelled, and its
+    event loop may be closed (``TestClient`` does so after each request): tasks on other loops, asyncio or trio, go on
+    waiting for the same fetch. Name look-ups, TLS set-up and parsing a thousand keys do not block a loop of the app.
 
-    ``number`` tells flights of one source apart, ``began`` is when it did.
+    A synchronous client in the thread would not do: it limits the time of each read and not of the whole fetch, so that
+    a server that sends one byte every few seconds could hold it for ever.
+
+    ``number`` counts the fetches of one source. ``started_at`` is the reading of that source's clock at the start.
     """
 
-    def __init__(self, number: int, began: float) -> None:
-        self.number, self.began = number, began
+    def __init__(self, number: int, started_at: float) -> None:
+        self.number, self.started_at = number, started_at
+        self._finished = False
+        self._wakers: set[Callable[[], None]] = set()
         self._lock = threading.Lock()
-        self._over = False
-        self._waiting: set[Callable[[], None]] = set()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Count as finished: a forked child has no copy of the thread."""
+        self._lock = threading.Lock()
+        self._finished = True
+        self._wakers = set()
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Begins. ``work`` must raise nothing. Raises ``RuntimeError`` where the system has no thread left."""
+        """Start the thread. ``work`` must not raise. Raises ``RuntimeError`` if the system has no thread left."""
 
-        async def fly() -> None:
+        async def run() -> None:
             try:
                 await work()
             finally:
-                # Before the loop is closed: a name server that does not answer holds a thread of its pool for longer
-                # than anybody should wait.
+                # Before the loop is closed: closing it waits for a name look-up that hangs in a thread of the loop.
                 self.finish()
 
-        # asyncio, whatever the app runs on: it is in the standard library, and httpx2 runs on it.
-        threading.Thread(target=anyio.run, args=(fly,), name=f"authguard-keys-{self.number}", daemon=True).start()
+        # asyncio, even if the app runs on trio: it is in the standard library, and httpx2 runs on it.
+        threading.Thread(target=anyio.run, args=(run,), name=f"authguard-keys-{self.number}", daemon=True).start()
 
     def finish(self) -> None:
-        """Wakes all who wait."""
+        """Wake all tasks that wait for the fetch."""
         with self._lock:
-            self._over = True
-            waiting, self._waiting = self._waiting, set()
-        for wake in waiting:
+            self._finished = True
+            wakers, self._wakers = self._wakers, set()
+        for wake in wakers:
             wake()
 
     async def wait(self) -> None:
-        """Waits for the end, whatever it is. Who is cancelled takes nobody along."""
+        """Wait for the fetch to finish. Cancelling one waiter does not cancel the fetch for the others."""
         done = anyio.Event()
         wake = waker(done)
         with self._lock:
-            if self._over:
+            if self._finished:
                 return
-            self._waiting.add(wake)
+            self._wakers.add(wake)
         try:
             await done.wait()
         finally:
             with self._lock:
-                self._waiting.discard(wake)
+                self._wakers.discard(wake)

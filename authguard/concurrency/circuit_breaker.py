@@ -1,72 +1,83 @@
-"""A circuit breaker: a server in trouble is not asked again and again, and is not waited for by everybody."""
+"""A circuit breaker: after several failures in a row a server is left alone for a while."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from authguard.fork import renew_after_fork
 from authguard.model import Clock
 
-#: After so many failures in a row the circuit is open, for so many seconds at first and so many at the most.
-TRIPS, FIRST_PAUSE, LONGEST_PAUSE = 5, 2.0, 60.0
+#: The circuit opens after this many failures in a row.
+FAILURE_THRESHOLD = 5
+#: In seconds: the first pause, and the longest. Each failed probe doubles the pause.
+FIRST_PAUSE, MAX_PAUSE = 2.0, 60.0
 
 
-class Probe:
-    """One call of the server, and how it went. One that says neither was abandoned, and counts for nothing."""
+class Call:
+    """One call of the server. ``succeeded`` stays None for a call that says nothing about the server's health."""
 
-    __slots__ = ("good",)
+    __slots__ = ("succeeded",)
 
     def __init__(self) -> None:
-        self.good: bool | None = None
+        self.succeeded: bool | None = None
 
 
-class Breaker:
-    """Closed, everybody calls. Open, nobody does until the pause is over; half open, one does, on trial.
+class CircuitBreaker:
+    """Counts failures in a row and says when the server may be called.
 
-    A trial that succeeds closes the circuit; one that fails opens it for twice as long.
+    - *Closed*: all calls are allowed.
+    - *Open*: no call is allowed until the pause is over.
+    - *Half open*: the pause is over, and one call is allowed, the probe. If it succeeds the circuit closes; if it fails
+      the circuit opens for twice as long.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures = 0
         self._pause = 0.0
-        self._until = 0.0
-        self._on_trial = False
+        self._open_until = 0.0
+        self._probing = False
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget a probe that is under way: a forked child never hears of its end."""
+        self._probing = False
 
     @property
     def open(self) -> bool:
-        """Whether not everybody may call."""
+        """Whether the circuit is open or half open."""
         return self._pause > 0
 
     @property
     def failures(self) -> int:
-        """How many calls in a row have failed."""
+        """The number of failures in a row."""
         return self._failures
 
     def wait(self) -> float:
-        """For how many seconds nobody should call; 0 where this caller may."""
+        """Seconds until the next call is allowed; 0 if it is allowed now."""
         if not self.open:
             return 0.0
-        return max(self._until - self._clock(), 1.0 if self._on_trial else 0.0)
+        return max(self._open_until - self._clock(), 1.0 if self._probing else 0.0)
 
     @contextmanager
-    def calling(self) -> Iterator[Probe]:
-        """One call, by who was told to wait for 0 seconds."""
-        trial, mine = Probe(), self.open
-        self._on_trial = self._on_trial or mine
+    def call(self) -> Iterator[Call]:
+        """Make one call, after ``wait()`` was 0. The caller sets ``succeeded``."""
+        call, is_probe = Call(), self.open
+        self._probing = self._probing or is_probe
         try:
-            yield trial
+            yield call
         finally:
-            if mine:
-                self._on_trial = False
-            if trial.good:
+            if is_probe:
+                self._probing = False
+            if call.succeeded:
                 self._failures, self._pause = 0, 0.0
-            elif trial.good is False:
-                self._failed(mine)
+            elif call.succeeded is False:
+                self._failed(is_probe)
 
-    def _failed(self, on_trial: bool) -> None:
+    def _failed(self, is_probe: bool) -> None:
         self._failures += 1
-        # Those that were under way when the circuit opened say nothing new.
-        if on_trial or (not self.open and self._failures >= TRIPS):
-            self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-            self._until = self._clock() + self._pause
+        # Calls that were under way when the circuit opened must not make the pause longer.
+        if is_probe or (not self.open and self._failures >= FAILURE_THRESHOLD):
+            self._pause = min(max(self._pause * 2, FIRST_PAUSE), MAX_PAUSE)
+            self._open_until = self._clock() + self._pause

@@ -1,4 +1,4 @@
-"""How a store or a key source is asked: with a deadline, unless it can answer at once."""
+"""How to call a store or a key source: with a deadline, or through its faster method if it has one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def ask(call: Awaitable[T], deadline: float, reason: Reason = STORE_TIMEOUT) -> T:
-    """The answer; ``BackendUnavailable`` with ``reason`` if it does not come within ``deadline`` seconds."""
+    """The answer of ``call``. Raises ``BackendUnavailable`` with ``reason`` after ``deadline`` seconds."""
     # Not fail_after: a TimeoutError that the store itself raises is a failure of the store and not our deadline.
     with anyio.move_on_after(deadline):
         return await call
@@ -22,13 +22,18 @@ async def ask(call: Awaitable[T], deadline: float, reason: Reason = STORE_TIMEOU
 
 
 def optional_method(store: object, name: str, *, beside: str) -> Any:
-    """The method ``name`` of a store that has one: a faster way to the answer of its method ``beside``; else None.
+    """The optional method ``name`` of a store, a faster way to the answer of its method ``beside``; None without it.
 
-    A subclass that overrides ``beside`` and inherits ``name`` has None: the inherited method knows nothing of it.
+    None too for a subclass that overrides ``beside`` and inherits ``name``: the inherited method would bypass the new
+    one.
     """
     method = getattr(store, name, None)
     if not callable(method):
         return None
     classes = type(store).__mro__
-    depths = [next((depth for depth, kind in enumerate(classes) if one in vars(kind)), -1) for one in (name, beside)]
+    # The lower the depth, the more derived the class that defines the method; -1 is the instance itself.
+    depths = [
+        next((depth for depth, kind in enumerate(classes) if attribute in vars(kind)), -1)
+        for attribute in (name, beside)
+    ]
     return method if depths[0] <= depths[1] else None

@@ -1,4 +1,4 @@
-"""Few at a time: the others wait for their turn, in a queue that is bounded."""
+"""A limit on how much runs at the same time, with a bounded queue."""
 
 from __future__ import annotations
 
@@ -11,73 +11,82 @@ from enum import Enum
 import anyio
 
 from authguard.concurrency.thread_pool import waker
+from authguard.fork import renew_after_fork
 
 
 class Admission(Enum):
-    """What became of somebody who asked for a turn."""
+    """The answer of ``ConcurrencyLimiter.acquire``."""
 
-    ACQUIRED = "it is his, until he gives it back"
-    FULL = "too many wait already"
-    TIMED_OUT = "it did not come in time"
+    ACQUIRED = "the caller has a slot, and must release it"
+    FULL = "the queue is full"
+    TIMED_OUT = "no slot became free in time"
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
-    """Somebody in the queue: for as long as his turn is ``LATE``, and no longer."""
+class _Waiter:
+    """A caller in the queue. It is there exactly as long as ``admission`` is ``TIMED_OUT``."""
 
     wake: Callable[[], None] = field(repr=False)
-    turn: Admission = Admission.TIMED_OUT
+    admission: Admission = Admission.TIMED_OUT
 
 
 class ConcurrencyLimiter:
-    """At most ``at_once`` at the same time, and at most ``most`` who wait for that, in the order in which they came.
+    """At most ``limit`` callers at the same time, and at most ``max_waiting`` in the queue, first come, first served.
 
     It belongs to no event loop: callers on asyncio and on trio, on one loop or on several, share it.
     """
 
-    def __init__(self, *, at_once: int, most: int) -> None:
+    def __init__(self, *, limit: int, max_waiting: int) -> None:
+        self._limit, self._max_waiting = limit, max_waiting
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Start with all slots free: a forked child never hears that a caller of its parent releases one."""
         self._lock = threading.Lock()
-        self._free, self._most = at_once, most
-        self._queue: deque[_Waiting] = deque()
+        self._free = self._limit
+        self._queue: deque[_Waiter] = deque()
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """The number of callers in the queue."""
         return len(self._queue)
 
     async def acquire(self, deadline: float) -> Admission:
-        """Takes a turn, or waits for one for ``deadline`` seconds. Who is told ``TAKEN`` must ``refund``.
+        """Take a slot, waiting for at most ``deadline`` seconds. After ``ACQUIRED`` the caller must ``release`` it.
 
-        Who is cancelled has no turn and waits no more.
+        A caller that is cancelled while it waits leaves the queue, and has no slot.
         """
+        queue = self._queue  # renew() makes a new one
         with self._lock:
             if self._free:
                 self._free -= 1
                 return Admission.ACQUIRED
-            if len(self._queue) >= self._most:
+            if len(queue) >= self._max_waiting:
                 return Admission.FULL
             done = anyio.Event()
-            mine = _Waiting(waker(done))
-            self._queue.append(mine)
-        stayed = False
+            waiter = _Waiter(waker(done))
+            queue.append(waiter)
+        cancelled = True
         try:
             with anyio.move_on_after(deadline):
                 await done.wait()
-            stayed = True
+            cancelled = False
         finally:
             with self._lock:
-                if mine.turn is Admission.TIMED_OUT:
-                    self._queue.remove(mine)
-            if mine.turn is Admission.ACQUIRED and not stayed:
-                self.refund()
-        return mine.turn
+                if waiter.admission is Admission.TIMED_OUT:
+                    queue.remove(waiter)
+            if waiter.admission is Admission.ACQUIRED and cancelled:
+                self.release()
+        return waiter.admission
 
-    def refund(self) -> None:
-        """It is the turn of the one who has waited longest."""
+    def release(self) -> None:
+        """Give the slot to the caller that has waited longest, if there is one."""
         with self._lock:
             if not self._queue:
-                self._free += 1
+                # After a fork a slot that the parent acquired may be released here too.
+                self._free = min(self._free + 1, self._limit)
                 return
-            following = self._queue.popleft()
-            following.turn = Admission.ACQUIRED
-        following.wake()
+            waiter = self._queue.popleft()
+            waiter.admission = Admission.ACQUIRED
+        waiter.wake()

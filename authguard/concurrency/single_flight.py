@@ -1,4 +1,4 @@
-"""One answer for all who ask the same at the same time."""
+"""One answer for all tasks that ask the same at the same time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from authguard.errors import BackendUnavailable
+from authguard.fork import renew_after_fork
 from authguard.reasons import HASHING_BUSY, Reason
 
 T = TypeVar("T")
@@ -17,37 +18,45 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Flight(Generic[T]):
+    """Work that one task does and that others wait for."""
+
     finished: anyio.Event = field(default_factory=anyio.Event)
     answer: T | None = field(default=None, repr=False)
 
 
 class SingleFlight(Generic[T]):
-    """Who asks what is being asked gets the same answer.
+    """Does the same work once for all tasks that want it at the same time.
 
-    So fifty requests of a page that has just logged in are one attempt and one hash, and fifty times the same wrong
-    password too. Where the one who went ahead fails or leaves, the next one goes. Who waits for another for over
-    ``deadline`` seconds is refused with ``reason``.
+    A page that sends fifty requests at once after a login then costs one attempt and one hash; so does the same wrong
+    password, sent fifty times. If the task that does the work fails or is cancelled, the next one does it. A task that
+    has waited for ``deadline`` seconds raises ``BackendUnavailable`` with ``reason``.
     """
 
     def __init__(self, *, deadline: float, reason: Reason = HASHING_BUSY) -> None:
         self._deadline, self._reason = deadline, reason
-        self._under_way: dict[Hashable, _Flight[T]] = {}
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget the work under way: in a forked child nobody finishes the work of its parent."""
+        self._flights: dict[Hashable, _Flight[T]] = {}
 
     async def share(self, question: Hashable, work: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
-        """What ``work`` answers, which is never None, and whether it was this caller's own."""
-        key = threading.get_ident(), question  # another thread has an event loop of its own
-        if key in self._under_way:
+        """The answer of ``work``, which must not be None, and whether this caller did the work."""
+        key = threading.get_ident(), question  # each thread has its own event loop, and an Event belongs to one loop
+        flights = self._flights  # renew() makes a new dict
+        if key in flights:
             with anyio.move_on_after(self._deadline):
-                while (ahead := self._under_way.get(key)) is not None:
-                    await ahead.finished.wait()
-                    if ahead.answer is not None:
-                        return ahead.answer, False
-            if key in self._under_way:
+                while (other := flights.get(key)) is not None:
+                    await other.finished.wait()
+                    if other.answer is not None:
+                        return other.answer, False
+            if key in flights:
                 raise BackendUnavailable(f"no answer within {self._deadline:g} s", reason=self._reason)
-        flight = self._under_way[key] = _Flight[T]()
+        own = flights[key] = _Flight[T]()
         try:
-            flight.answer = await work()
-            return flight.answer, True
+            own.answer = await work()
+            return own.answer, True
         finally:
-            del self._under_way[key]
-            flight.finished.set()
+            del flights[key]
+            own.finished.set()

@@ -74,7 +74,7 @@ class CachedKeys(ABC):
             refresh.begin_where_due()
             flight = refresh.flight
         # Who comes while a fetch hangs does not wait for it once more.
-        hangs = flight is not None and now - flight.began >= PATIENCE and not kept.is_long_expired(now)
+        hangs = flight is not None and now - flight.started_at >= PATIENCE and not kept.is_long_expired(now)
         return now < kept.expires or (now < kept.dies and (hangs or refresh.failing() is not None))
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
@@ -216,7 +216,7 @@ class CachedKeys(ABC):
             "fresh_for": 0.0 if kept is None else max(0.0, kept.expires - now),
             "usable_for": 0.0 if kept is None else max(0.0, kept.dies - now),
             "fetches": self._refresh.departures,
-            "fetching_for": None if flight is None else max(0.0, now - flight.began),
+            "fetching_for": None if flight is None else max(0.0, now - flight.started_at),
             "last_error": None if failure is None else failure.problem,
             "failing_for": 0.0 if failure is None else now - failure.since,
             "next_try_in": None if failure is None else max(0.0, failure.retry - now),

@@ -17,7 +17,7 @@ from authguard.accounts.account import Account, PasswordCheck, PasswordStore, Ro
 from authguard.caching import KeyedHash
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.single_flight import SingleFlight
-from authguard.concurrency.thread_pool import Pool
+from authguard.concurrency.thread_pool import ThreadPool
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Outcome, Principal, Rejected
 from authguard.reasons import (
@@ -98,7 +98,7 @@ class Basic(Scheme):
         self.denial_reasons = () if self._throttle is None else (ATTEMPTS_EXCEEDED,)
         self._verified = None if remember is None else VerificationCache(seconds=remember, clock=clock)
         self._deadline = deadline
-        self._pool = Pool(threads=threads, waiting=waiting, deadline=deadline)
+        self._pool = ThreadPool(threads=threads, waiting=waiting, deadline=deadline)
         self._passwords = passwords
         self._judge: PasswordVerifier | DirectoryVerifier
         if isinstance(passwords, PasswordStore):

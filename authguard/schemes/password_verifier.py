@@ -11,7 +11,7 @@ from functools import partial
 from authguard.accounts.account import NOT_NOW, Account, PasswordCheck, PasswordStore, SampledStore, Verdict
 from authguard.caching import BoundedCache
 from authguard.concurrency.deadline import ask, optional_method
-from authguard.concurrency.thread_pool import Pool
+from authguard.concurrency.thread_pool import ThreadPool
 from authguard.errors import BackendUnavailable
 from authguard.model import Clock
 from authguard.reasons import (
@@ -68,7 +68,7 @@ class PasswordVerifier:
     spread over them as those that are known. The key is the first stored hash, so that all worker processes pick alike.
     """
 
-    def __init__(self, store: PasswordStore, pool: Pool, deadline: float) -> None:
+    def __init__(self, store: PasswordStore, pool: ThreadPool, deadline: float) -> None:
         self._store, self._hasher, self._deadline = store, store.hasher, deadline
         self._find_now = optional_method(store, "find_now", beside="find")
         self._sampled = store if isinstance(store, SampledStore) else None

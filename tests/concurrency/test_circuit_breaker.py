@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from authguard.concurrency.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, TRIPS, Breaker
+from authguard.concurrency.circuit_breaker import FAILURE_THRESHOLD, FIRST_PAUSE, MAX_PAUSE, CircuitBreaker
 from authguard.testing import ManualClock
 
 
-def called(breaker: Breaker, *, good: bool | None) -> None:
+def called(breaker: CircuitBreaker, *, good: bool | None) -> None:
     """One call, and how it went."""
     assert breaker.wait() == 0
-    with breaker.calling() as trial:
-        trial.good = good
+    with breaker.call() as call:
+        call.succeeded = good
 
 
-def tripped(ticks: ManualClock) -> Breaker:
+def tripped(ticks: ManualClock) -> CircuitBreaker:
     """A breaker that has just opened."""
-    breaker = Breaker(ticks)
-    for _ in range(TRIPS):
+    breaker = CircuitBreaker(ticks)
+    for _ in range(FAILURE_THRESHOLD):
         called(breaker, good=False)
     return breaker
 
 
 def test_failures_in_a_row_open_it() -> None:
     """The last of so many; a success in between begins the count anew."""
-    breaker = Breaker(ManualClock(1000))
+    breaker = CircuitBreaker(ManualClock(1000))
 
-    for good in [False] * (TRIPS - 1) + [True] + [False] * (TRIPS - 1):
+    for good in [False] * (FAILURE_THRESHOLD - 1) + [True] + [False] * (FAILURE_THRESHOLD - 1):
         called(breaker, good=good)
-    assert (breaker.open, breaker.failures, breaker.wait()) == (False, TRIPS - 1, 0)
+    assert (breaker.open, breaker.failures, breaker.wait()) == (False, FAILURE_THRESHOLD - 1, 0)
     called(breaker, good=False)
 
     assert (breaker.open, breaker.wait()) == (True, FIRST_PAUSE)
@@ -41,9 +41,9 @@ def test_after_the_pause_one_is_let_by_on_trial() -> None:
     breaker = tripped(ticks)
     ticks.move(FIRST_PAUSE)
 
-    with breaker.calling() as trial:
+    with breaker.call() as call:
         assert breaker.wait() == 1
-        trial.good = True
+        call.succeeded = True
 
     assert (breaker.open, breaker.failures, breaker.wait()) == (False, 0, 0)
 
@@ -59,7 +59,7 @@ def test_a_trial_that_fails_opens_it_for_twice_as_long() -> None:
         called(breaker, good=False)
         pauses.append(breaker.wait())
 
-    assert pauses == [4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert pauses == [4, 8, 16, 32, MAX_PAUSE, MAX_PAUSE, MAX_PAUSE, MAX_PAUSE]
 
 
 def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
@@ -68,7 +68,7 @@ def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
     breaker = tripped(ticks)
     ticks.move(FIRST_PAUSE)
 
-    with pytest.raises(KeyError), breaker.calling():
+    with pytest.raises(KeyError), breaker.call():
         raise KeyError
     assert (breaker.open, breaker.wait()) == (True, 0)
     called(breaker, good=True)
@@ -78,12 +78,12 @@ def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
 
 def test_calls_that_were_under_way_do_not_open_it_further() -> None:
     """A hundred that fail with the fifth are one reason to pause."""
-    breaker = Breaker(ManualClock(1000))
-    under_way = [breaker.calling() for _ in range(100)]
+    breaker = CircuitBreaker(ManualClock(1000))
+    under_way = [breaker.call() for _ in range(100)]
     trials = [one.__enter__() for one in under_way]
 
-    for one, trial in zip(under_way, trials, strict=True):
-        trial.good = False
+    for one, call in zip(under_way, trials, strict=True):
+        call.succeeded = False
         one.__exit__(None, None, None)
 
     assert breaker.wait() == FIRST_PAUSE
@@ -91,13 +91,13 @@ def test_calls_that_were_under_way_do_not_open_it_further() -> None:
 
 def test_a_late_success_closes_it() -> None:
     """Who began before it opened and was answered knows best."""
-    breaker = Breaker(ManualClock(1000))
-    slow = breaker.calling()
-    trial = slow.__enter__()
-    for _ in range(TRIPS):
+    breaker = CircuitBreaker(ManualClock(1000))
+    slow = breaker.call()
+    call = slow.__enter__()
+    for _ in range(FAILURE_THRESHOLD):
         called(breaker, good=False)
 
-    trial.good = True
+    call.succeeded = True
     slow.__exit__(None, None, None)
 
     assert not breaker.open

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from authguard.concurrency import thread_pool as pool_module
-from authguard.concurrency.thread_pool import Pool, spare_cores
+from authguard.concurrency.thread_pool import ThreadPool, spare_cores
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import HASHING_BUSY
 
@@ -55,12 +55,12 @@ async def _until(holds: Callable[[], bool]) -> None:
             await anyio.lowlevel.checkpoint()
 
 
-def _waiting(pool: Pool) -> object:
+def _waiting(pool: ThreadPool) -> object:
     return pool.health()["waiting"]
 
 
 @asynccontextmanager
-async def _held(pool: Pool, gate: GuardLayer) -> AsyncIterator[None]:
+async def _held(pool: ThreadPool, gate: GuardLayer) -> AsyncIterator[None]:
     """The pool's only thread is busy with this gate; on the way out it is opened."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, gate)
@@ -71,7 +71,7 @@ async def _held(pool: Pool, gate: GuardLayer) -> AsyncIterator[None]:
 
 async def test_what_the_job_returns_is_returned() -> None:
     """The caller gets the job's value, and the job ran in a thread of the pool, not in the loop's."""
-    thread = await Pool(threads=1, deadline=60).run(threading.current_thread)
+    thread = await ThreadPool(threads=1, deadline=60).run(threading.current_thread)
 
     assert thread is not threading.current_thread()
     assert thread.name == "authguard-0"
@@ -81,7 +81,7 @@ async def test_what_the_job_returns_is_returned() -> None:
 @pytest.mark.parametrize("error", [ValueError("odd"), TimeoutError("its own"), SystemExit(3)])
 async def test_what_the_job_raises_is_raised_at_the_caller(error: BaseException) -> None:
     """An error of the job is the caller's, whatever its kind; the thread goes on."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
 
     def fail() -> None:
         raise error
@@ -95,7 +95,7 @@ async def test_what_the_job_raises_is_raised_at_the_caller(error: BaseException)
 
 async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
     """Two threads run two jobs side by side, and a third job waits."""
-    pool = Pool(threads=2)
+    pool = ThreadPool(threads=2)
     gates = [GuardLayer(), GuardLayer(), GuardLayer()]
     health = {}
 
@@ -113,7 +113,7 @@ async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
 
 async def test_a_full_queue_refuses_at_once(gate: GuardLayer) -> None:
     """Who finds the queue full is told so, and those who wait keep their places."""
-    pool = Pool(threads=1, deadline=60, waiting=2)
+    pool = ThreadPool(threads=1, deadline=60, waiting=2)
     results: list[int] = []
 
     async def add(number: int) -> None:
@@ -134,7 +134,7 @@ async def test_a_full_queue_refuses_at_once(gate: GuardLayer) -> None:
 
 async def test_who_waits_too_long_is_refused(gate: GuardLayer) -> None:
     """At the deadline the caller is told that the pool is busy, and the place in the queue is free again."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
     job = GuardLayer()
 
     async with _held(pool, gate):
@@ -151,7 +151,7 @@ async def test_who_waits_too_long_is_refused(gate: GuardLayer) -> None:
 
 async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: GuardLayer) -> None:
     """A client that goes away frees its place in the queue, and its password is never hashed."""
-    pool = Pool(threads=1, deadline=60, waiting=1)
+    pool = ThreadPool(threads=1, deadline=60, waiting=1)
     job = GuardLayer()
 
     async with _held(pool, gate):
@@ -168,7 +168,7 @@ async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: GuardLayer) 
 
 async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: GuardLayer) -> None:
     """A job that has begun runs to its end alone; who asked for it is let go at once."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, gate)
@@ -183,7 +183,7 @@ async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: GuardL
 
 def test_loops_of_both_kinds_share_a_pool() -> None:
     """Callers on asyncio and on trio, in two threads at once, each get their own results."""
-    pool = Pool(threads=2)
+    pool = ThreadPool(threads=2)
     results: dict[str, list[int]] = {"asyncio": [], "trio": []}
     together = threading.Barrier(2)
 
@@ -211,7 +211,7 @@ def test_loops_of_both_kinds_share_a_pool() -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: GuardLayer) -> None:
     """What a loop leaves behind when it ends does no harm to the thread, which serves the next loop."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
 
     async def leave() -> None:
         async with anyio.create_task_group() as tasks:
@@ -229,7 +229,7 @@ def test_trio_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """An app on asyncio needs no trio."""
     monkeypatch.delitem(sys.modules, "trio")
 
-    assert anyio.run(Pool(threads=1, deadline=60).run, lambda: 1) == 1
+    assert anyio.run(ThreadPool(threads=1, deadline=60).run, lambda: 1) == 1
 
 
 def _ours() -> set[threading.Thread]:
@@ -239,7 +239,7 @@ def _ours() -> set[threading.Thread]:
 def test_the_threads_start_once() -> None:
     """``start`` starts what is not there, and no more when it is called again or a job comes."""
     before = _ours()
-    pool = Pool(threads=3)
+    pool = ThreadPool(threads=3)
 
     pool.start()
     started = _ours() - before
@@ -253,7 +253,7 @@ def test_the_threads_start_once() -> None:
 def test_the_threads_end_with_the_pool() -> None:
     """A pool that nobody holds leaves no thread behind."""
     before = _ours()
-    pool = Pool(threads=2)
+    pool = ThreadPool(threads=2)
     pool.start()
     started = _ours() - before
 
@@ -290,7 +290,7 @@ def _asking(ask: str, made: list[weakref.ref[Password]]) -> Callable[[], object]
     return work
 
 
-async def _run(pool: Pool, ask: str) -> weakref.ref[Password]:
+async def _run(pool: ThreadPool, ask: str) -> weakref.ref[Password]:
     made: list[weakref.ref[Password]] = []
     with suppress(ValueError, BackendUnavailable):
         await pool.run(_asking(ask, made))
@@ -301,21 +301,21 @@ async def _run(pool: Pool, ask: str) -> weakref.ref[Password]:
 async def test_an_idle_thread_holds_nothing_of_a_job(ask: str) -> None:
     """Once the caller has its answer or its error nothing holds the password, not even a ring for the collector."""
     with _refcounts_alone():
-        password = await _run(Pool(threads=1, deadline=60), ask)
+        password = await _run(ThreadPool(threads=1, deadline=60), ask)
 
         assert password() is None
 
 
 def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
     """When the caller is woken neither the thread nor the job that both hold still has the work."""
-    queue = pool_module._Queue(over=True)
+    queue = pool_module._Queue(closed=True)
     made: list[weakref.ref[Password]] = []
     held: list[bool] = []
     job = pool_module._Job(_asking("fits", made), lambda: held.append(made[0]() is not None))
     queue.jobs.append(job)
 
     with _refcounts_alone():
-        queue.serve()
+        queue.run_jobs()
 
     assert job.result is True
     assert held == [False]
@@ -323,7 +323,7 @@ def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
 
 async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: GuardLayer) -> None:
     """The cancellation carries the frames that it went through, and no password in them."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
     made: list[weakref.ref[Password]] = []
     held: list[bool] = []
 
@@ -346,7 +346,7 @@ async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: GuardLayer) ->
 
 async def test_a_job_that_was_refused_is_not_held(gate: GuardLayer) -> None:
     """A password that never got a thread is gone with its request."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
 
     async with _held(pool, gate):
         pool._deadline = 0.01
@@ -358,7 +358,7 @@ async def test_a_job_that_was_refused_is_not_held(gate: GuardLayer) -> None:
 
 async def test_a_traceback_with_locals_shows_no_password(gate: GuardLayer) -> None:
     """What tools print of the pool's frames holds neither the job nor what it was called with."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
     shown = ""
 
     async with _held(pool, gate):
@@ -394,7 +394,7 @@ def _held_elsewhere(lock: threading.Condition) -> Iterator[None]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_has_a_pool_of_its_own(gate: GuardLayer) -> None:
     """A child answers with threads of its own, though its parent's are busy and one held the lock as it was forked."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
     parent = threading.Thread(target=anyio.run, args=(pool.run, gate))
     parent.start()
     anyio.run(_until, lambda: gate.runs == 1)
@@ -421,7 +421,7 @@ def test_a_fork_has_a_pool_of_its_own(gate: GuardLayer) -> None:
 
 def test_a_renewed_pool_has_an_empty_queue_and_new_threads() -> None:
     """A forked child calls ``renew``: neither the queue nor its end is shared with the parent."""
-    pool = Pool(threads=1, deadline=60)
+    pool = ThreadPool(threads=1, deadline=60)
     pool.start()
     queue = pool._queue
 
@@ -433,8 +433,8 @@ def test_a_renewed_pool_has_an_empty_queue_and_new_threads() -> None:
 
     assert answer == 1
     assert another is not queue
-    assert (queue.over, another.over) == (False, True)
-    queue.end()
+    assert (queue.closed, another.closed) == (False, True)
+    queue.close()
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_a_renewed_pool_has_an_empty_queue_and_new_threads() -> None:
 def test_what_cannot_be_is_refused_while_the_app_is_built(argument: str, value: Any) -> None:
     """A bad number is named by its argument, before any request."""
     with pytest.raises(ConfigurationError) as caught:
-        Pool(**{argument: value})
+        ThreadPool(**{argument: value})
 
     assert caught.value.argument == argument
 
@@ -473,7 +473,7 @@ def test_a_processor_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) 
     everywhere = spare_cores()
 
     assert (some, one, everywhere) == (2, 1, 7)
-    assert Pool().threads == 7
+    assert ThreadPool().threads == 7
 
 
 @pytest.mark.parametrize("half", [None, "lowlevel"])
@@ -486,4 +486,4 @@ def test_a_trio_that_another_thread_is_importing_is_not_asked(
         setattr(trio, half, ModuleType(half))
     monkeypatch.setitem(sys.modules, "trio", trio)
 
-    assert asyncio.run(Pool(threads=1).run(lambda: 7)) == 7
+    assert asyncio.run(ThreadPool(threads=1).run(lambda: 7)) == 7

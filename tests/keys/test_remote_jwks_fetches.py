@@ -64,10 +64,10 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
     async def leave() -> None:
         flight = source.keys._refresh.flight
         assert flight is not None
-        assert len(flight._waiting) == 100
+        assert len(flight._wakers) == 100
         for scope in leaving:
             scope.cancel()
-        await wait_until(lambda: not flight._waiting)
+        await wait_until(lambda: not flight._wakers)
         source.server.released.set()
         await flight.wait()
 

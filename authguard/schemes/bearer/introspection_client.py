@@ -11,7 +11,7 @@ from inspect import isawaitable
 from typing import TypeAlias
 from urllib.parse import quote_plus, urlencode
 
-from authguard.concurrency.circuit_breaker import Breaker
+from authguard.concurrency.circuit_breaker import CircuitBreaker
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from authguard.errors import BackendUnavailable, ConfigurationError
@@ -70,8 +70,8 @@ class IntrospectionClient:
     def __init__(self, url: str, auth: ClientAuth, post: Post, *, deadline: float, clock: Clock) -> None:
         self._told = url.partition("?")[0]
         self._url, self._auth, self._post, self._deadline = url, auth, post, deadline
-        self._breaker = Breaker(clock)
-        self._limiter = ConcurrencyLimiter(at_once=AT_ONCE, most=WAITING)
+        self._breaker = CircuitBreaker(clock)
+        self._limiter = ConcurrencyLimiter(limit=AT_ONCE, max_waiting=WAITING)
         self._asked = 0
         self._last: str | None = None
 
@@ -90,13 +90,13 @@ class IntrospectionClient:
             wait = self._breaker.wait()
             if wait > 0:  # the circuit has opened meanwhile; his turn goes on to the next, who goes too
                 return self._unasked(wait)
-            with self._breaker.calling() as trial:
-                answer, trial.good = await self._tried(octets)
+            with self._breaker.call() as call:
+                answer, call.succeeded = await self._tried(octets)
             if answer.trouble is not None:
                 self._last = answer.detail
             return answer
         finally:
-            self._limiter.refund()
+            self._limiter.release()
 
     def _unasked(self, wait: float) -> IntrospectionAnswer:
         detail = f"not asked, after {self._breaker.failures} failures: {self._last}"
@@ -155,8 +155,10 @@ def _trouble(detail: str) -> IntrospectionAnswer:
 
 
 def _is_failure(status: int) -> bool | None:
-    """False, as a ``Trial`` tells it, or None: what a client makes up, a server or a firewall may well object to. That
-    is no sign of trouble, and must not keep others out.
+    """The ``Call.succeeded`` of a status other than 200: False for a failure, None for any other.
+
+    A request that a client made up may be refused by the server or by a firewall before it. That is no sign of trouble,
+    and must not open the circuit for everybody.
     """
     return False if status in _FAILURES or status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
