@@ -1,6 +1,6 @@
-"""For FastAPI: ``install`` puts the guard in front of an app, ``requires`` is a dependency that locks a route.
+"""For FastAPI: ``install`` puts a guard in front of an app; ``requires`` is a dependency that locks a route.
 
-``from authguard.fastapi import install, requires`` (a bare ``from authguard import fastapi`` would hide FastAPI).
+Write ``from authguard.fastapi import install, requires``; ``from authguard import fastapi`` would hide FastAPI itself.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(msg, name="fastapi") from error
 from starlette.requests import HTTPConnection
 
-from authguard.asgi.locks import Lock, lock
+from authguard.asgi.locks import Lock, lock, set_lock_marker
 from authguard.audit.audit import Audit, assert_closed, audit
-from authguard.audit.route_discovery import endpoints
+from authguard.audit.route_discovery import discover_endpoints
 from authguard.core.guard import Guard
 from authguard.core.responses import Render
 from authguard.errors import ConfigurationError
@@ -31,22 +31,22 @@ from authguard.source_location import caller_location
 
 __all__ = ["Audit", "CurrentPrincipal", "MaybePrincipal", "assert_closed", "audit", "docs", "install", "requires"]
 
-# A document names the parameters of a path without their converters.
+# OpenAPI names the parameters of a path without their converters.
 _CONVERTER = re.compile(r"(\{[a-zA-Z_][a-zA-Z0-9_]*):[a-zA-Z_][a-zA-Z0-9_]*\}")
 
 
 class _Dependency:
-    """What FastAPI calls: the lock, as a callable that is equal for equal requirements, so that it is asked once."""
+    """A lock as a callable for ``Depends``. Equal for equal requirements, so that FastAPI calls it once a request."""
 
-    def __init__(self, here: Lock) -> None:
-        self._lock = here
-        self.__authguard__ = (here,)
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        set_lock_marker(self, (lock,))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Dependency) and self._lock == other._lock
 
     def __hash__(self) -> int:
-        # A requirement of one's own may be equal to others and have no hash.
+        # A requirement of the app's own may have no hash.
         return hash(type(self._lock.requirement))
 
     async def __call__(self, connection: HTTPConnection) -> Principal | None:
@@ -54,29 +54,30 @@ class _Dependency:
 
 
 def requires(requirement: Requirement) -> Any:
-    """A dependency that locks a route, a router or an app: ``Depends`` with the ``Principal`` for its value.
+    """A dependency that locks a route, a router or an app. It is a ``Depends`` whose value is the ``Principal``.
 
-    ``Annotated[Principal, requires(role("cashier"))]`` as a parameter, or ``dependencies=[requires(...)]``, on HTTP and
-    WebSocket routes alike. Denies as the guard does. Raises ``ConfigurationError`` for PUBLIC; and, when a request
-    comes, where no guard is in front of the app.
+    Write ``Annotated[Principal, requires(role("cashier"))]`` as a parameter, or ``dependencies=[requires(...)]``; both
+    work on HTTP and WebSocket routes. It denies as the guard does. Raises ``ConfigurationError`` for PUBLIC, and on a
+    request if no guard is in front of the app.
     """
     return Depends(_Dependency(lock(requirement)))
 
 
-#: Whoever asks: ``def orders(who: CurrentPrincipal)``. It locks the route for nobody but the anonymous.
+#: The principal of the request: ``def orders(principal: CurrentPrincipal)``. An anonymous request is denied.
 CurrentPrincipal: TypeAlias = Annotated[Principal, Depends(_Dependency(Lock(AUTHENTICATED, "CurrentPrincipal")))]
-#: Whoever asks, or None. Credentials that are no good are still refused.
+#: The principal of the request, or None for an anonymous one. Invalid credentials are still denied.
 MaybePrincipal: TypeAlias = Annotated[Principal | None, Depends(_Dependency(Lock(OPTIONAL, "MaybePrincipal")))]
 
 
 def docs(app: FastAPI, requirement: Requirement = PUBLIC) -> list[Rule]:
-    """Rules for the pages that FastAPI makes itself and this app has: ``rules=[*docs(app), ...]`` opens them.
+    """Rules for FastAPI's own pages, as far as the app has them: ``Guard(..., rules=[*docs(app), ...])`` opens them.
 
-    They are the OpenAPI document, Swagger UI, its OAuth2 page, and ReDoc; ``docs(app, role("staff"))`` opens them for
-    some. Raises ``ConfigurationError`` for a path that no rule can have.
+    The pages are the OpenAPI document, Swagger UI, its OAuth2 page and ReDoc. ``docs(app, role("staff"))`` opens them
+    for that role only. Raises ``ConfigurationError`` for an app that is not a ``FastAPI``, and for a page whose path
+    cannot be written as a rule.
     """
     if not isinstance(app, FastAPI):
-        raise ConfigurationError("app", f"{app!r} is no FastAPI(...)")
+        raise ConfigurationError("app", f"{app!r} is not a FastAPI app")
     paths = [app.openapi_url, app.docs_url, app.docs_url and app.swagger_ui_oauth2_redirect_url, app.redoc_url]
     rules = [Rule(path, requirement, methods={"GET"}) for path in paths if path and app.openapi_url]
     for rule in rules:
@@ -94,42 +95,42 @@ def install(
     strict: bool = False,
     ignore: Collection[str] = (),
 ) -> None:
-    """Puts the guard in front of the app, and what it asks and answers into the app's OpenAPI document.
+    """Put the guard in front of the app, and its requirements and denials into the app's OpenAPI document.
 
-    As ``app.add_middleware(AuthGuardMiddleware, guard=guard, ...)`` does, whose options these are. An ``app.openapi``
-    of your own, set before this, stays in use; set afterwards it stands in the place of this. Raises
-    ``ConfigurationError``.
+    The options are those of ``AuthGuardMiddleware``, which this adds. An ``app.openapi`` of your own that is set before
+    this call stays in use; one that is set afterwards replaces what this call adds. Raises ``ConfigurationError``.
     """
     _check_app(app, guard)
     options: dict[str, Any] = {"preflight": preflight, "origins": origins, "render": render}
     options |= {"strict": strict, "ignore": ignore}
-    AuthGuardMiddleware(app, guard=guard, **options)  # so that what is wrong with them is told here
+    # Starlette makes its middleware with the first request. This instance checks the options now.
+    AuthGuardMiddleware(app, guard=guard, **options)
     app.add_middleware(AuthGuardMiddleware, guard=guard, **options)
-    _describe_by(app, app.openapi, guard, rendered=render is not None)
+    _extend_openapi(app, app.openapi, guard, rendered=render is not None)
 
 
 def _check_app(app: object, guard: Guard) -> None:
     if isinstance(app, Guard):
-        raise ConfigurationError("app", "the app comes first: install(app, guard)")
+        raise ConfigurationError("app", "this is a Guard; the app comes first: install(app, guard)")
     if isinstance(app, type):
-        raise ConfigurationError("app", f"{app.__name__} is a class; write app = FastAPI(), and install(app, guard)")
+        raise ConfigurationError("app", f"{app.__name__} is a class; write app = FastAPI(), then install(app, guard)")
     if not isinstance(app, FastAPI):
         raise ConfigurationError(
-            "app", f"{app!r} is no FastAPI(...); write app.add_middleware(AuthGuardMiddleware, ...)"
+            "app", f"{app!r} is not a FastAPI app; for others write app.add_middleware(AuthGuardMiddleware, ...)"
         )
-    if any(one.kwargs.get("guard") is guard for one in app.user_middleware):
-        raise ConfigurationError("guard", "it is in front of this app already; install it once")
+    if any(middleware.kwargs.get("guard") is guard for middleware in app.user_middleware):
+        raise ConfigurationError("guard", "this guard is in front of the app already; install it once")
 
 
-def _describe_by(app: FastAPI, plain: Callable[[], dict[str, Any]], guard: Guard, *, rendered: bool) -> None:
+def _extend_openapi(app: FastAPI, original: Callable[[], dict[str, Any]], guard: Guard, *, rendered: bool) -> None:
     described: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:
         nonlocal described
-        document = plain()
+        document = original()
         if document is not described:
             described = describe(document, list(_operations(app, guard)), guard, rendered=rendered)
-            if app.openapi_schema is document:  # FastAPI's own memory of it
+            if app.openapi_schema is document:  # FastAPI's own cache of the document
                 app.openapi_schema = described
         return described
 
@@ -137,11 +138,11 @@ def _describe_by(app: FastAPI, plain: Callable[[], dict[str, Any]], guard: Guard
 
 
 def _operations(app: FastAPI, guard: Guard) -> Iterator[Operation]:
-    for one in endpoints(app):
-        if one.kind == "http":
-            path = _CONVERTER.sub(r"\1}", one.path)
-            locks = [here.requirement for here in one.locks]
-            # A route may name HEAD beside GET, and then has a part of the document for each.
-            for method in {*one.methods, "HEAD"}:
-                rule, narrower = guard.table.governing(method, one.pattern)
-                yield Operation(path, method, [found.requirement for found in (rule, *narrower)], locks)
+    for endpoint in discover_endpoints(app):
+        if endpoint.kind == "http":
+            path = _CONVERTER.sub(r"\1}", endpoint.path)
+            locks = [lock.requirement for lock in endpoint.locks]
+            # Endpoint.methods leaves out a HEAD beside GET, but the document has an operation for each.
+            for method in {*endpoint.methods, "HEAD"}:
+                match, narrower = guard.table.governing(method, endpoint.pattern)
+                yield Operation(path, method, [rule.requirement for rule in (match, *narrower)], locks)

@@ -1,4 +1,4 @@
-"""The OpenAPI document of an app behind a guard: what each operation takes, and how it denies.
+"""The OpenAPI document of an app behind a guard: what each operation requires, and which denials it can answer with.
 
 https://spec.openapis.org/oas/v3.1.1
 """
@@ -28,18 +28,18 @@ from authguard.reasons import (
 )
 from authguard.schemes.scheme import Scheme
 
-#: The name of the schema of denials, so long that an app has none of this name.
+#: The name of the schema of denials. It is unusual, so that an app has no other schema of this name.
 _SCHEMA = "AuthguardProblem"
-# Up to 3.0 only OAuth2 and OpenID Connect may name scopes.
-_OF_SCOPES = frozenset({"oauth2", "openIdConnect"})
+# In OpenAPI up to 3.0 only these types may list scopes.
+_TYPES_WITH_SCOPES = frozenset({"oauth2", "openIdConnect"})
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One of a document's operations, by its path as that spells it and its method in upper case.
+    """One operation of a document: its path as the document writes it, and its method in upper case.
 
-    ``rules`` are what may apply to it: one requirement where one rule covers all its paths, several where narrower ones
-    cover a part. ``locks`` are those on the route, which are asked after whichever rule applies.
+    ``rules`` holds what the rules may require of it: one requirement if one rule covers all its paths, several if
+    narrower rules cover a part of them. ``locks`` holds what the locks on the route require, whichever rule applies.
     """
 
     path: str
@@ -51,9 +51,10 @@ class Operation:
 def describe(
     document: Mapping[str, Any], operations: Sequence[Operation], guard: Guard, *, rendered: bool = False
 ) -> dict[str, Any]:
-    """The document with what the guard asks; ``rendered`` where something else than ``problem`` writes the bodies.
+    """A copy of the document, extended by what the guard requires and answers.
 
-    What the app has said itself of an operation's security or of one of its answers, it has said.
+    What the app has written itself about an operation's security or one of its responses stays. ``rendered``: whether
+    the app renders the bodies of denials itself; they are not described then.
     """
     described: dict[str, Any] = deepcopy(dict(document))
     components = described.setdefault("components", {})
@@ -62,70 +63,73 @@ def describe(
         schemes.setdefault(scheme.name, dict(scheme.openapi) or {"type": "http", "scheme": scheme.name})
     if not rendered:
         components.setdefault("schemas", {}).setdefault(_SCHEMA, deepcopy(dict(PROBLEM_SCHEMA)))
-    any_may = not str(described.get("openapi", "")).startswith("3.0")
-    with_scopes = {name for name, told in schemes.items() if any_may or told.get("type") in _OF_SCOPES}
-    for one in operations:
-        location = described.get("paths", {}).get(one.path, {}).get(one.method.lower())
-        if location is None:  # include_in_schema=False
+    every_type = not str(described.get("openapi", "")).startswith("3.0")
+    with_scopes = {name for name, value in schemes.items() if every_type or value.get("type") in _TYPES_WITH_SCOPES}
+    for operation in operations:
+        item = described.get("paths", {}).get(operation.path, {}).get(operation.method.lower())
+        if item is None:  # include_in_schema=False
             continue
-        ways = [_Way.under(rule, one.locks, guard) for rule in one.rules]
-        if "security" not in location:
-            location["security"] = _security(ways, with_scopes)
-        answers = location.setdefault("responses", {})
-        for status, reasons in sorted(_by_status(_reasons(one, ways, guard)).items()):
-            answers.setdefault(status, _response(reasons, ways, _bodies(reasons, location, rendered=rendered)))
+        requirements = [_CombinedRequirement.of(rule, operation.locks, guard) for rule in operation.rules]
+        if "security" not in item:
+            item["security"] = _security(requirements, with_scopes)
+        responses = item.setdefault("responses", {})
+        for status, reasons in sorted(_by_status(_reasons(operation, requirements, guard)).items()):
+            content = _content(reasons, item, rendered=rendered)
+            responses.setdefault(status, _response(reasons, requirements, content))
     return described
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """What one rule and the locks behind it ask together; ``asked`` is empty where that is nothing."""
+class _CombinedRequirement:
+    """What one rule and the locks require together; ``parts`` is empty if they require nothing."""
 
-    asked: tuple[Requirement, ...]
-    accepted: tuple[Scheme, ...]
+    parts: tuple[Requirement, ...]
+    schemes: tuple[Scheme, ...]
 
     @classmethod
-    def under(cls, rule: Requirement, locks: Sequence[Requirement], guard: Guard) -> _Way:
-        asked = tuple(one for one in (rule, *locks) if one is not PUBLIC)
-        names = frozenset(scheme.name for scheme in guard.schemes) if asked else frozenset[str]()
-        for one in asked:
-            # Where nobody can meet all of it, clients are still asked for what comes first.
-            names = (names & one.schemes(names)) or names
-        return cls(asked, tuple(scheme for scheme in guard.schemes if scheme.name in names))
+    def of(cls, rule: Requirement, locks: Sequence[Requirement], guard: Guard) -> _CombinedRequirement:
+        parts = tuple(part for part in (rule, *locks) if part is not PUBLIC)
+        names = frozenset(scheme.name for scheme in guard.schemes) if parts else frozenset[str]()
+        for part in parts:
+            # If no scheme can satisfy all parts, clients are still asked for what satisfies the first ones.
+            names = (names & part.schemes(names)) or names
+        return cls(parts, tuple(scheme for scheme in guard.schemes if scheme.name in names))
 
     @property
-    def anonymous(self) -> bool:
-        """Whether nothing needs to be presented."""
-        return all(one is OPTIONAL for one in self.asked)
+    def allows_anonymous(self) -> bool:
+        """Whether a request without credentials satisfies it."""
+        return all(part is OPTIONAL for part in self.parts)
 
     def scopes(self, scheme: Scheme) -> list[str]:
-        """The scopes that its principals need."""
-        return sorted({name for one in self.asked for name in scopes_needed(one, scheme.name)})
+        """The scopes that a principal of this scheme needs."""
+        return sorted({name for part in self.parts for name in scopes_needed(part, scheme.name)})
 
 
-def _security(ways: Sequence[_Way], with_scopes: set[str]) -> list[dict[str, list[str]]]:
-    """The alternatives, each once. An empty one means that nothing is needed; no alternative, that nothing is asked."""
-    found: list[dict[str, list[str]]] = [
-        {scheme.name: way.scopes(scheme) if scheme.name in with_scopes else []}
-        for way in ways
-        for scheme in way.accepted
+def _security(requirements: Sequence[_CombinedRequirement], with_scopes: set[str]) -> list[dict[str, list[str]]]:
+    """The alternatives, each once. In OpenAPI an empty alternative says that no credentials are needed, and an empty
+    list that none are looked at.
+    """
+    alternatives: list[dict[str, list[str]]] = [
+        {scheme.name: requirement.scopes(scheme) if scheme.name in with_scopes else []}
+        for requirement in requirements
+        for scheme in requirement.schemes
     ]
-    if found and any(way.anonymous for way in ways):
-        found.append({})
-    return [one for index, one in enumerate(found) if one not in found[:index]]
+    if alternatives and any(requirement.allows_anonymous for requirement in requirements):
+        alternatives.append({})
+    return [alternative for index, alternative in enumerate(alternatives) if alternative not in alternatives[:index]]
 
 
-def _reasons(operation: Operation, ways: Sequence[_Way], guard: Guard) -> Iterator[Reason]:
-    """One or more for each status that it is denied with."""
+def _reasons(operation: Operation, requirements: Sequence[_CombinedRequirement], guard: Guard) -> Iterator[Reason]:
+    """At least one reason for each status that the operation can be denied with."""
     if guard.table.rules and "{" in operation.path:
         yield PATH_AMBIGUOUS
-    for way in ways:
-        if not way.asked:
+    for requirement in requirements:
+        if not requirement.parts:
             continue
         yield from (CREDENTIALS_AMBIGUOUS, CREDENTIALS_MISSING, BACKEND_FAILED)
-        if guard.checks or any(one is not AUTHENTICATED and one is not OPTIONAL for one in way.asked):
+        if guard.checks or any(part is not AUTHENTICATED and part is not OPTIONAL for part in requirement.parts):
             yield REQUIREMENT_UNMET
-        for scheme in way.accepted:
+        for scheme in requirement.schemes:
             if scheme.name in guard.sent_by_browsers and operation.method not in SAFE:
                 yield ORIGIN_FOREIGN
             if scheme.reads_body:
@@ -134,41 +138,43 @@ def _reasons(operation: Operation, ways: Sequence[_Way], guard: Guard) -> Iterat
 
 
 def _by_status(reasons: Iterator[Reason]) -> dict[str, list[Reason]]:
-    found: dict[str, list[Reason]] = {}
+    by_status: dict[str, list[Reason]] = {}
     for reason in reasons:
-        found.setdefault(str(reason.status), []).append(reason)
-    return found
+        by_status.setdefault(str(reason.status), []).append(reason)
+    return by_status
 
 
-def _bodies(reasons: Sequence[Reason], location: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]:
-    """By media type; nothing is claimed where what the app writes is not known."""
+def _content(reasons: Sequence[Reason], item: Mapping[str, Any], *, rendered: bool) -> dict[str, Any]:
+    """The bodies by media type; empty if the app renders them."""
     if rendered:
         return {}
-    bodies: dict[str, Any] = {PROBLEM: {"schema": {"$ref": f"#/components/schemas/{_SCHEMA}"}}}
-    if "requestBody" in location and any(reason.about_message for reason in reasons):
-        # FastAPI answers a body that it cannot decode so, with a ``detail`` too, and does not tell it.
-        bodies["application/json"] = {}
-    return bodies
+    content: dict[str, Any] = {PROBLEM: {"schema": {"$ref": f"#/components/schemas/{_SCHEMA}"}}}
+    if "requestBody" in item and any(reason.about_message for reason in reasons):
+        # FastAPI answers a body that it cannot decode with 400 and JSON too, but leaves that out of the document.
+        content["application/json"] = {}
+    return content
 
 
-def _response(reasons: Sequence[Reason], ways: Sequence[_Way], bodies: dict[str, Any]) -> dict[str, Any]:
+def _response(
+    reasons: Sequence[Reason], requirements: Sequence[_CombinedRequirement], content: dict[str, Any]
+) -> dict[str, Any]:
     headers: dict[str, Any] = {}
-    explained = any(scheme.challenges_on_403 for way in ways for scheme in way.accepted)
-    if any(one.challenged == "all" or (one.challenged == "tried" and explained) for one in reasons):
+    challenges_on_403 = any(scheme.challenges_on_403 for requirement in requirements for scheme in requirement.schemes)
+    if any(reason.challenged == "all" or (reason.challenged == "tried" and challenges_on_403) for reason in reasons):
         headers["WWW-Authenticate"] = {
-            "description": "A challenge; each has a field line of its own.",
-            "required": all(one.challenges_needed for one in reasons),
+            "description": "A challenge. Each challenge has its own field line.",
+            "required": all(reason.challenges_needed for reason in reasons),
             "schema": {"type": "string"},
         }
-    if any(one.retried for one in reasons):
+    if any(reason.retried for reason in reasons):
         headers["Retry-After"] = {
-            "description": "For so many seconds there is no point in asking again.",
-            "required": all(one.retried for one in reasons),
+            "description": "The number of seconds to wait before the next attempt.",
+            "required": all(reason.retried for reason in reasons),
             "schema": {"type": "integer"},
         }
     response: dict[str, Any] = {"description": reasons[0].detail}
     if headers:
         response["headers"] = headers
-    if bodies:
-        response["content"] = bodies
+    if content:
+        response["content"] = content
     return response

@@ -1,6 +1,6 @@
 """For Starlette: ``requires`` locks an endpoint.
 
-``from authguard.starlette import requires``. On FastAPI it is ``authguard.fastapi.requires``, which is a dependency.
+``from authguard.starlette import requires``. On FastAPI use ``authguard.fastapi.requires``, which is a dependency.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette._utils import is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from authguard.asgi.locks import lock, lock_marker
+from authguard.asgi.locks import lock, lock_marker, set_lock_marker
 from authguard.audit.audit import Audit, assert_closed, audit
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
@@ -23,49 +23,48 @@ __all__ = ["Audit", "assert_closed", "audit", "requires"]
 
 P = ParamSpec("P")
 
-_CONNECTIONS = frozenset({"Request", "WebSocket", "HTTPConnection"})
-_NAMES = frozenset({"request", "websocket", "connection", "conn"})
+# The annotations and the names by which the parameter for the request is found.
+_CONNECTION_TYPES = frozenset({"Request", "WebSocket", "HTTPConnection"})
+_CONNECTION_NAMES = frozenset({"request", "websocket", "connection", "conn"})
 
 
 def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[P, Coroutine[Any, Any, Any]]]:
-    """Locks an endpoint: ``@requires(role("editor"))`` above an ``async def`` or ``def`` of a request.
+    """Lock an endpoint: ``@requires(role("editor"))`` right above an ``async def`` or ``def`` that takes a request.
 
-    For functions, methods of an ``HTTPEndpoint`` and WebSocket endpoints. The lock is asked before the endpoint runs;
-    what the rules ask comes first, and a lock only tightens it. Denies as the guard does, with the requirement's own
-    reasons. Raises ``ConfigurationError`` for PUBLIC, for a function without a connection parameter (one that is
-    annotated with ``Request``, ``WebSocket`` or ``HTTPConnection``, or called ``request`` or ``websocket``), and for
-    what is no function.
+    For functions, methods of an ``HTTPEndpoint``, and WebSocket endpoints. The lock runs before the endpoint and after
+    the rules: it can only add a requirement. It denies as the guard does, with the requirement's own reasons.
+
+    Raises ``ConfigurationError`` for PUBLIC, for anything but a function, and for a function that has no parameter for
+    the request: one annotated with ``Request``, ``WebSocket`` or ``HTTPConnection``, or named ``request`` or
+    ``websocket``.
     """
-    here = lock(requirement)
+    own_lock = lock(requirement)
 
-    def locked(endpoint: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
-        position, name = _connection_of(endpoint)
+    def decorate(endpoint: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
+        position, name = _connection_parameter(endpoint)
         is_async = is_async_callable(endpoint)
 
         @wraps(endpoint)
-        async def opened(*args: P.args, **kwargs: P.kwargs) -> Any:
+        async def locked(*args: P.args, **kwargs: P.kwargs) -> Any:
             connection = kwargs[name] if name in kwargs else args[position] if position < len(args) else None
             if not isinstance(connection, HTTPConnection):
                 raise ConfigurationError(
-                    "requires", f"{name} of {endpoint.__qualname__} got no request; lay requires(...) right on it"
+                    "requires",
+                    f"{endpoint.__qualname__} was called without a request as {name!r}; put requires(...) right above "
+                    "its def",
                 )
-            await here.open(connection)
+            await own_lock.open(connection)
             return await endpoint(*args, **kwargs) if is_async else await run_in_threadpool(endpoint, *args, **kwargs)
 
-        _put(opened, (here, *lock_marker(endpoint)), under="")
-        # A decorator further in may have given the bare function to a route, which nothing locks then: the audit looks.
-        _put(endpoint, lock_marker(endpoint), under=here.location)
-        return opened
+        set_lock_marker(locked, (own_lock, *lock_marker(endpoint)))
+        # A decorator below this one may have made a route of the bare function. The audit finds that by `outer`.
+        set_lock_marker(endpoint, lock_marker(endpoint), outer=own_lock.location)
+        return locked
 
-    return locked
-
-
-def _put(endpoint: Any, locks: tuple[object, ...], *, under: str) -> None:
-    endpoint.__authguard__ = locks
-    endpoint.__authguard_under__ = under
+    return decorate
 
 
-def _connection_of(endpoint: Callable[..., Any]) -> tuple[int, str]:
+def _connection_parameter(endpoint: Callable[..., Any]) -> tuple[int, str]:
     """Position and name of the parameter that takes the request."""
     if (
         not inspect.isfunction(endpoint)
@@ -73,27 +72,27 @@ def _connection_of(endpoint: Callable[..., Any]) -> tuple[int, str]:
         or inspect.isasyncgenfunction(endpoint)
     ):
         raise ConfigurationError(
-            "requires", f"{endpoint!r} is no function; lock the methods of an endpoint class one by one"
+            "requires", f"{endpoint!r} is not a function; lock the methods of an endpoint class one by one"
         )
-    hints = _hints_of(endpoint)
-    parameters = list(inspect.signature(endpoint).parameters.values())
-    found = [
-        (not annotated, position, parameter.name)
-        for position, parameter in enumerate(parameters)
-        if parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
-        and ((annotated := _is_connection(hints.get(parameter.name, parameter.annotation))) or parameter.name in _NAMES)
-    ]
-    if not found:
+    hints = _type_hints(endpoint)
+    candidates: list[tuple[bool, int, str]] = []
+    for position, parameter in enumerate(inspect.signature(endpoint).parameters.values()):
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+            continue
+        is_annotated = _is_connection(hints.get(parameter.name, parameter.annotation))
+        if is_annotated or parameter.name in _CONNECTION_NAMES:
+            candidates.append((not is_annotated, position, parameter.name))
+    if not candidates:
         raise ConfigurationError(
             "requires",
             f"{endpoint.__qualname__} has no parameter for the request; annotate one with Request or WebSocket",
         )
-    # An annotation says more than a name: `request` may well be what is ordered.
-    _, position, name = min(found)
+    # An annotation counts more than a name: a parameter called `request` may be anything.
+    _, position, name = min(candidates)
     return position, name
 
 
-def _hints_of(endpoint: Callable[..., Any]) -> Mapping[str, object]:
+def _type_hints(endpoint: Callable[..., Any]) -> Mapping[str, object]:
     try:
         return get_type_hints(endpoint)
     except Exception:  # noqa: BLE001 - `from __future__ import annotations`, and a name that only type checkers import
@@ -102,6 +101,6 @@ def _hints_of(endpoint: Callable[..., Any]) -> Mapping[str, object]:
 
 def _is_connection(annotation: object) -> bool:
     if isinstance(annotation, str):
-        return annotation.partition("[")[0].rpartition(".")[2] in _CONNECTIONS
+        return annotation.partition("[")[0].rpartition(".")[2] in _CONNECTION_TYPES
     kind = get_origin(annotation) or annotation
     return isinstance(kind, type) and issubclass(kind, HTTPConnection)

@@ -1,1 +1,1 @@
-"""What applies to each route of an app, and what of that deserves a second look."""
+"""The audit of an app: what each of its routes requires, and findings with a fix."""

@@ -1,14 +1,15 @@
-"""``audit`` tells what applies where; ``assert_closed`` is a test of it."""
+"""``audit`` reports what applies to each route of an app; ``assert_closed`` turns it into a test."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from authguard.audit.endpoint import Endpoint, Layer
-from authguard.audit.findings import Finding, check_ignore, findings_of, is_page
-from authguard.audit.report import page, short_location
-from authguard.audit.route_discovery import endpoints
+from authguard.audit.findings import Finding, check_ignore, find_findings, is_framework_page
+from authguard.audit.report import render_text, short_location
+from authguard.audit.route_discovery import discover_endpoints
 from authguard.audit.rows import PublicAccess, RouteEntry, route_entries
 from authguard.core.guard import Guard
 from authguard.core.responses import distinct
@@ -17,60 +18,69 @@ from authguard.policy.path_pattern import Pattern, parse_pattern
 from authguard.source_location import name_of
 from authguard.validation import names
 
+# A method, or "" for any; and a path, as text where no pattern can be parsed from it.
+_PublicEntry: TypeAlias = tuple[str, Pattern | str]
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A row for each method and path that the app can serve, and what is worth a second look. ``str()`` is a table."""
+    """A row for each method and path that the app can serve, and the findings. ``str()`` is a table."""
 
     rows: tuple[RouteEntry, ...]
     findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
-        return page(self.rows, self.findings)
+        return render_text(self.rows, self.findings)
 
 
 def audit(app: object, guard: Guard, *, ignore: Collection[str] = ()) -> Audit:
-    """What truly applies to each method and path of an app; or would, where no guard is in front of it yet.
+    """What applies to each method and path of an app; if no guard is in front of it yet, what would apply.
 
-    Routes are found through routers, mounts, hosts and middleware; what cannot be seen into is a row that says so.
-    ``ignore`` accepts findings: a code, or a code and what one finding is about: ``"open.unsafe POST /login"``.
-    Raises ``ConfigurationError`` for a code that is none, for what is no guard, and for what is no app.
+    The audit finds routes through routers, mounts, hosts and middleware. A row says so where the app cannot be
+    inspected. ``ignore`` accepts findings: by a code, or by a code and what one finding is about,
+    ``"open.unsafe POST /login"``.
+
+    Raises ``ConfigurationError`` for an unknown code, anything but a ``Guard``, and an app that is not callable.
     """
-    return _audit(app, guard, ignore, in_front=False)
+    return _audit(app, guard, ignore, from_outside=True)
 
 
-def audit_behind(app: object, guard: Guard, *, ignore: Collection[str] = ()) -> Audit:
-    """The same of an app that the guard is in front of, where the guard is asked and not the app."""
-    return _audit(app, guard, ignore, in_front=True)
+def audit_inner(app: object, guard: Guard, *, ignore: Collection[str] = ()) -> Audit:
+    """The audit of the app inside a guard's middleware, which is known to be in front of all its routes.
+
+    It does not report ``ignore`` entries that accept nothing.
+    """
+    return _audit(app, guard, ignore, from_outside=False)
 
 
-def _audit(app: object, guard: Guard, ignore: Collection[str], *, in_front: bool) -> Audit:
+def _audit(app: object, guard: Guard, ignore: Collection[str], *, from_outside: bool) -> Audit:
     if not isinstance(guard, Guard):
-        raise ConfigurationError("guard", f"{guard!r} is no Guard(...)")
+        raise ConfigurationError("guard", f"{guard!r} is not a Guard")
     if not callable(app):
-        raise ConfigurationError("app", f"{app!r} is no app: nothing can call it")
-    accepted, served = check_ignore(ignore), endpoints(app)
-    held = [layer.guard for one in served for layer in one.layers if layer.guard]
-    served = tuple(_behind(guard, one) for one in served) if in_front or not held else served
-    rows = route_entries([*served, *_published(served)])
-    missing = served and not in_front and not any(guard is one for one in held)
-    found = (*([_missing(app, other=bool(held))] if missing else ()), *findings_of(rows, guard))
-    if not in_front:  # an app starts, whatever has been mended meanwhile
-        met = {each for one in found for each in (one.code, f"{one.code} {one.about}")}
-        what, fix = "it accepts a finding, and there is none", "Leave it out"
-        found = (*found, *(Finding("ignore.unmet", one, what, "", fix) for one in sorted(accepted - met)))
-    return Audit(rows, tuple(one for one in found if not {one.code, f"{one.code} {one.about}"} & accepted))
+        raise ConfigurationError("app", f"{app!r} is not an app: it cannot be called")
+    accepted, endpoints = check_ignore(ignore), discover_endpoints(app)
+    installed = [layer.guard for endpoint in endpoints for layer in endpoint.layers if layer.guard]
+    if not from_outside or not installed:
+        endpoints = tuple(_behind(guard, endpoint) for endpoint in endpoints)
+    rows = route_entries([*endpoints, *_published(endpoints)])
+    findings = find_findings(rows, guard)
+    if from_outside:
+        if endpoints and not any(guard is other for other in installed):
+            findings = (_missing_guard(app, has_other=bool(installed)), *findings)
+        # At start-up these are left out: a finding that has been fixed must not keep a strict app from starting.
+        findings = (*findings, *_unmet_ignore_entries(accepted, findings))
+    return Audit(rows, tuple(finding for finding in findings if not finding.ignore_entries & accepted))
 
 
-def _published(served: Collection[Endpoint]) -> Iterator[Endpoint]:
+def _published(endpoints: Collection[Endpoint]) -> Iterator[Endpoint]:
     """What the outermost guards serve themselves, at the root of the host."""
-    first = (next((layer for layer in one.layers if layer.guard), None) for one in served)
-    outermost = {id(layer.guard): layer for layer in first if layer is not None and not layer.path}
+    first_guards = (next((layer for layer in endpoint.layers if layer.guard), None) for endpoint in endpoints)
+    outermost = {id(layer.guard): layer for layer in first_guards if layer is not None and not layer.path}
     for layer in outermost.values():
-        for one in distinct(layer.guard.published) if layer.guard else ():
-            pattern = parse_pattern(one.path)[0]
+        for page in distinct(layer.guard.published) if layer.guard else ():
+            pattern = parse_pattern(page.path)[0]
             yield Endpoint(
-                "http", ("GET",), one.path, pattern, name="published", location=one.location, layers=(layer,)
+                "http", ("GET",), page.path, pattern, name="published", location=page.location, layers=(layer,)
             )
 
 
@@ -78,77 +88,90 @@ def _behind(guard: Guard, endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, layers=(Layer(type(guard), guard), *endpoint.layers))
 
 
-def _missing(app: object, *, other: bool) -> Finding:
+def _missing_guard(app: object, *, has_other: bool) -> Finding:
     about = name_of(type(app))
-    if other:
-        what, fix = "it holds a guard, and not the one given", "Make the guard once, and give it to both"
-        return Finding("guard.other", about, what, "", fix)
-    what = "no guard is in front of it yet; this is what it would be"
+    if has_other:
+        problem, fix = "it holds another guard than the given one", "Make the guard once, and give it to both"
+        return Finding("guard.other", about, problem, "", fix)
+    problem = "no guard is in front of it yet; the audit shows what would apply"
     fix = "install(app, guard) on FastAPI, else app.add_middleware(AuthGuardMiddleware, guard=guard)"
-    return Finding("guard.absent", about, what, "", fix)
+    return Finding("guard.absent", about, problem, "", fix)
+
+
+def _unmet_ignore_entries(accepted: Collection[str], findings: Collection[Finding]) -> list[Finding]:
+    met = {entry for finding in findings for entry in finding.ignore_entries}
+    problem, fix = "there is no finding for it to accept", "Remove it"
+    return [Finding("ignore.unmet", entry, problem, "", fix) for entry in sorted(accepted) if entry not in met]
 
 
 def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) -> None:
-    """Fails where a route is open that is not in ``public``, and where neither a rule nor a lock names a route.
+    """Fails for a route that is open and not in ``public``, and for a route that neither a rule nor a lock names.
 
-    Fails too where the guard is not in front of anything in the app, and where there is nothing to hold it to.
+    It also fails if the guard is nowhere in the app, and if the app serves nothing yet.
 
-    ``public`` holds paths as rules write them, or one method of a path: ``["/health", "POST /login"]``; an entry that
-    no open route meets fails too. ``Rule("/**", AUTHENTICATED)`` names all that nothing else does. Raises
-    ``AssertionError``, which tells of each where it was said and how it is mended.
+    ``public`` holds paths as rules write them, or one method of a path: ``["/health", "POST /login"]``. An entry that
+    no open route meets fails too. ``Rule("/**", AUTHENTICATED)`` names every route that nothing else names. Raises
+    ``AssertionError`` with each problem, its source location and its fix.
     """
-    wanted = {entry: _entry(entry) for entry in sorted(names("public", public))}
+    public_entries = {text: _parse_public_entry(text) for text in sorted(names("public", public))}
     result = audit(app, guard)
-    told = [f"{one.about}: {one.what}. {one.fix}" for one in result.findings if one.code.startswith("guard.")]
-    told += [] if result.rows else ["it serves nothing. Ask when its routes are there"]
-    told += dict.fromkeys(_problems(result.rows, wanted))
-    met = {
-        entry
-        for row in result.rows
-        for one in row.public_accesses
-        for entry in wanted
-        if _meets(row, one, wanted[entry])
-    }
-    told += [
-        f"{entry}: public names it, and no open route meets it. Leave it out" for entry in wanted if entry not in met
+    problems = [
+        _line(finding.about, finding.problem, finding.location, finding.fix)
+        for finding in result.findings
+        if finding.code.startswith("guard.")
     ]
-    if told:
-        count = "1 route or entry is not as it" if len(told) == 1 else f"{len(told)} routes or entries are not as they"
-        raise AssertionError("\n  ".join([f"{count} should be:", *told]))
+    problems += [] if result.rows else ["the app serves nothing. Call assert_closed when its routes are there"]
+    problems += dict.fromkeys(_problems(result.rows, public_entries.values()))
+    met = {
+        text
+        for row in result.rows
+        for access in row.public_accesses
+        for text, entry in public_entries.items()
+        if _matches(row, access, entry)
+    }
+    problems += [
+        f"{text}: it is in public, and no open route meets it. Remove it" for text in public_entries if text not in met
+    ]
+    if problems:
+        singular = len(problems) == 1
+        head = "1 route or entry is not as it" if singular else f"{len(problems)} routes or entries are not as they"
+        raise AssertionError("\n  ".join([f"{head} should be:", *problems]))
 
 
-def _problems(rows: Collection[RouteEntry], wanted: dict[str, tuple[str, Pattern | str]]) -> Iterator[str]:
+def _problems(rows: Collection[RouteEntry], public: Collection[_PublicEntry]) -> Iterator[str]:
     for row in rows:
-        shut = [one for one in row.public_accesses if not any(_meets(row, one, entry) for entry in wanted.values())]
-        # Once, where several guards open it: by the innermost that has a rule for it.
-        for access in {one.path: one for one in sorted(shut, key=lambda one: one.rule is not None)}.values():
-            by, where = f"by {access.rule}" if access.rule else "by default", row.endpoint.location
-            location = access.rule.location if access.rule else where
-            yield _line(f"{row.method} {access.path}: it is open {by}", location, "Close it, or name it in public")
+        unlisted = [
+            access for access in row.public_accesses if not any(_matches(row, access, entry) for entry in public)
+        ]
+        # Several guards may open one path: the innermost that has a rule for it stands for all of them.
+        by_path = {access.path: access for access in sorted(unlisted, key=lambda access: access.rule is not None)}
+        for access in by_path.values():
+            about, problem = f"{row.method} {access.path}", f"it is open {access.cause}"
+            yield _line(about, problem, access.location, "Close it, or name it in public")
         if not row.named and not row.public_accesses:
-            problem = f"{row.about}: no rule names it and no lock is on it"
-            page = "Give it a rule: rules=[*docs(app, AUTHENTICATED), ...]"
-            yield _line(problem, row.endpoint.location, page if is_page(row) else "Give it a rule or a lock")
+            for_page = "Give it a rule: rules=[*docs(app, AUTHENTICATED), ...]"
+            fix = for_page if is_framework_page(row) else "Give it a rule or a lock"
+            yield _line(row.about, "no rule names it and no lock is on it", row.endpoint.location, fix)
 
 
-def _line(problem: str, location: str, fix: str) -> str:
-    return f"{problem}{f' ({short_location(location)})' if location else ''}. {fix}"
+def _line(about: str, problem: str, location: str, fix: str) -> str:
+    return f"{about}: {problem}{f' ({short_location(location)})' if location else ''}. {fix}"
 
 
-def _meets(row: RouteEntry, access: PublicAccess, entry: tuple[str, Pattern | str]) -> bool:
+def _matches(row: RouteEntry, access: PublicAccess, entry: _PublicEntry) -> bool:
     method, path = entry
-    return method in {"", row.method} and path == _pattern(access.path)
+    return method in {"", row.method} and path == _pattern_or_text(access.path)
 
 
-def _entry(entry: str) -> tuple[str, Pattern | str]:
-    method, _, path = entry.rpartition(" ")
+def _parse_public_entry(text: str) -> _PublicEntry:
+    method, _, path = text.rpartition(" ")
     if not path.startswith("/"):
-        raise ConfigurationError("public", f'{entry!r} is neither "/path" nor "METHOD /path"')
-    return method, _pattern(path)
+        raise ConfigurationError("public", f'{text!r} is neither "/path" nor "METHOD /path"')
+    return method, _pattern_or_text(path)
 
 
-def _pattern(path: str) -> Pattern | str:
+def _pattern_or_text(path: str) -> Pattern | str:
     try:
         return parse_pattern(path)[0]
-    except ConfigurationError:  # what a router reads and no rule can be written for
+    except ConfigurationError:  # routers accept paths that no rule can be written for, such as /{name}.json
         return path

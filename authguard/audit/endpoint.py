@@ -1,52 +1,61 @@
-"""One thing that an app can serve, and what stands on the way to it: the values that the audit reads."""
+"""The values that the audit reads: what an app can serve, and the middleware on the way to it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from authguard.asgi.locks import Lock
 from authguard.core.guard import Guard
 from authguard.policy.path_pattern import Pattern
 from authguard.source_location import name_of
 
-Kind: TypeAlias = Literal["http", "websocket", "static", "unseen"]
+Kind: TypeAlias = Literal["http", "websocket", "static", "opaque"]
 
-#: Stands for every method, that of a handshake too where the endpoint is ``unseen``.
+#: What reports add to the path of such an endpoint.
+KIND_REMARKS: Final[Mapping[str, str]] = {"static": "files", "opaque": "cannot be inspected"}
+
+#: Stands for every HTTP method, and on an ``opaque`` endpoint for a WebSocket handshake too.
 ANY_METHOD = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A middleware on the way to an endpoint; ``guard`` where it is ours, and whether that lets every preflight by.
+    """A middleware on the way to an endpoint.
 
-    ``path``, ``depth`` and ``hosts``: the path, and how many segments and hosts, that were read before it.
+    - ``implementation``: its class; or the function that made it, or that it is.
+    - ``guard``: the guard of an ``AuthGuardMiddleware``; ``preflight_passes``: whether it has ``preflight="pass"``.
+    - ``path``, ``segment_count``, ``host_count``: what the routers in front of it match: a part of the path, the number
+      of its segments, and the number of hosts.
     """
 
-    made_by: object
+    implementation: object
     guard: Guard | None = None
     path: str = ""
-    depth: int = 0
-    hosts: int = 0
-    preflight: bool = False
+    segment_count: int = 0
+    host_count: int = 0
+    preflight_passes: bool = False
 
     @property
     def name(self) -> str:
-        """Its class, or what made it."""
-        return name_of(self.made_by)
+        """The name of the class or the function."""
+        return name_of(self.implementation)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One thing that an app can serve.
 
-    - ``path``: as the routers write it, ``/shop/items/{id:int}``; ``/static/**`` for files and for what cannot be seen
-      into. ``pattern``: the narrowest that matches all its paths.
-    - ``methods``: without HEAD, where GET is among them. ``("*",)`` for whatever comes.
-    - ``locks``: those that are asked before it runs. ``said``: its file and line, where it has one.
-    - ``bypassed``: where a lock was said that is round the endpoint's name, and not round what the route has.
-    - ``covered``: where a lock was said that a decorator stands above, which may answer before it.
-    - ``layers``: the middleware on the way, the outermost first; locks ask the last guard among them.
+    - ``kind``: ``opaque`` if it may serve anything, because it is neither Starlette's nor FastAPI's.
+    - ``path``: as the routers write it, ``/shop/items/{id:int}``. It ends in ``/**`` where all paths below are served.
+      ``pattern``: the narrowest pattern that matches all its paths.
+    - ``methods``: without HEAD where GET is among them. ``("*",)`` for any method.
+    - ``locks``: the locks that run before it. ``location``: its file and line, or "".
+    - ``bypassed_lock``: source location of a lock that wraps the endpoint's name, but not the function that the route
+      calls; or "". ``covered_lock``: source location of a lock below another decorator, which may return before the
+      lock runs; or "".
+    - ``layers``: the middleware on the way, the outermost first. Locks ask the last guard among them.
     """
 
     kind: Kind
@@ -58,9 +67,9 @@ class Endpoint:
     location: str = ""
     hosts: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
-    bypassed: str = ""
-    covered: str = ""
+    bypassed_lock: str = ""
+    covered_lock: str = ""
 
     def below(self, layer: Layer) -> Pattern:
         """The paths of this endpoint as that middleware reads them."""
-        return Pattern(self.pattern.segments[layer.depth :], self.pattern.tail)
+        return Pattern(self.pattern.segments[layer.segment_count :], self.pattern.tail)

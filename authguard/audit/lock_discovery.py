@@ -1,72 +1,73 @@
-"""The locks that are laid on what a route serves, as far as they can be seen."""
+"""The locks on what a route calls: those that run before it, and those that a mistake leaves out."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from authguard.asgi.locks import Lock, lock_marker
+from authguard.asgi.locks import Lock, lock_marker, outer_lock_location
 
 
-def bare(function: Any) -> Any:
+def unwrap_partial(function: Any) -> Any:
+    """The function inside ``functools.partial``, or the function itself."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
 def dependency_locks(route: object) -> tuple[Lock, ...]:
-    """The locks among the dependencies of FastAPI: those of the app and of its routers are among the route's.
+    """The locks among the dependencies of a FastAPI route, those of its routers and its app included.
 
-    Without those below a dependency that the app overrides, for nobody asks them.
+    A dependency that the app overrides does not run, nor do the dependencies below it, so their locks are left out.
     """
     provider = getattr(getattr(route, "original_route", route), "dependency_overrides_provider", None)
     overridden = getattr(provider, "dependency_overrides", None) or {}
-    found: list[Lock] = []
+    locks: list[Lock] = []
     waiting = [getattr(route, "dependant", None)]
     while waiting:
         for dependant in getattr(waiting.pop(), "dependencies", ()):
             if dependant.call not in overridden:
-                found += locks_of(dependant.call)
+                locks += function_locks(dependant.call)
                 waiting.append(dependant)
-    return tuple(found)
+    return tuple(locks)
 
 
-def locks_of(function: object) -> tuple[Lock, ...]:
-    """Those that are asked before it runs."""
-    return _read(function)[0]
+def function_locks(function: object) -> tuple[Lock, ...]:
+    """The locks on a function or a callable object that run before it."""
+    return _running_and_covered(function)[0]
 
 
-def covered(function: object) -> str:
-    """Where a lock was said that a decorator stands above, which may answer before it is asked."""
-    return next((lock.location for lock in _read(function)[1]), "")
+def covered_lock_location(function: object) -> str:
+    """Source location of a ``requires(...)`` below another decorator, which may return before the check runs; or ""."""
+    return next((lock.location for lock in _running_and_covered(function)[1]), "")
 
 
-def _read(function: Any) -> tuple[tuple[Lock, ...], tuple[Lock, ...]]:
-    """The locks on it, and those that are only below it."""
-    function = bare(function)
+def _running_and_covered(function: Any) -> tuple[tuple[Lock, ...], tuple[Lock, ...]]:
+    """The locks that run before the function, and the locks below another decorator."""
+    function = unwrap_partial(function)
     if not hasattr(function, "__authguard__"):
-        function = type(function).__call__  # an object that is called has them there
-    trusted: list[Lock] = []
+        function = type(function).__call__  # a callable object has its locks there
+    running: list[Lock] = []
     while True:
-        found = lock_marker(function)
+        marker = lock_marker(function)
         function = getattr(function, "__wrapped__", None)
-        below = lock_marker(function)
-        # functools.wraps copies the attribute, as it is, to whatever wraps; a lock puts a longer one on.
-        if found and found is below:
-            return tuple(trusted), _locks(found)
-        trusted += _locks(found[: len(found) - len(below)])
-        if not below:
-            return tuple(trusted), ()
+        inner_marker = lock_marker(function)
+        # functools.wraps copies the marker to whatever wraps the function; requires(...) makes a longer one.
+        if marker and marker is inner_marker:
+            return tuple(running), _locks(marker)
+        running += _locks(marker[: len(marker) - len(inner_marker)])
+        if not inner_marker:
+            return tuple(running), ()
 
 
-def _locks(found: tuple[object, ...]) -> tuple[Lock, ...]:
-    return tuple(lock for lock in found if isinstance(lock, Lock))
+def _locks(marker: tuple[object, ...]) -> tuple[Lock, ...]:
+    return tuple(lock for lock in marker if isinstance(lock, Lock))
 
 
-def bypassed(endpoint: Any) -> str:
-    """Where a lock was said that a route has not got, because it was made of the function below it."""
-    location: str = getattr(endpoint, "__authguard_under__", "")
-    # What the function's own name still means is given to routes with a lock and without one, and that is meant.
-    known = getattr(endpoint, "__globals__", None)
-    meant = known.get(getattr(endpoint, "__qualname__", "")) if isinstance(known, dict) else None
-    return "" if meant is endpoint else location
+def bypassed_lock_location(endpoint: Any) -> str:
+    """Source location of a ``requires(...)`` that wraps this function, but not in the route that calls it; or ""."""
+    location = outer_lock_location(endpoint)
+    # If the module's name for the function still means the bare function, a route without the lock is intended.
+    namespace = getattr(endpoint, "__globals__", None)
+    named = namespace.get(getattr(endpoint, "__qualname__", "")) if isinstance(namespace, dict) else None
+    return "" if named is endpoint else location

@@ -1,25 +1,28 @@
-"""An audit for people and for programs."""
+"""An audit as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
+import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 
+from authguard.audit.endpoint import KIND_REMARKS
 from authguard.audit.findings import Finding
 from authguard.audit.rows import RouteEntry
 from authguard.model import Requirement
 from authguard.policy.requirements import UNLISTED
 
 _WIDTH = 100
-_HEAD = ("METHOD", "PATH", "REQUIRES", "SCHEMES", "WHERE")
-# As wide as a column gets where all do not fit; with a blank between any two of them that fills the page.
-_WIDEST = (9, 29, 22, 12, 24)
+_HEADER = ("METHOD", "PATH", "REQUIRES", "SCHEMES", "WHERE")
+# Widths for a table that would be wider than the page: together with a blank between columns they fill it.
+_MAX_WIDTHS = (9, 29, 22, 12, 24)
 
 
 def short_location(location: str) -> str:
-    """A file and a line, from the working directory on where the file is below it."""
+    """``file:line`` relative to the working directory, if the file is below it."""
     path, _, line = location.rpartition(":")
     try:
         return f"{Path(path).relative_to(Path.cwd()).as_posix()}:{line}"
@@ -27,45 +30,53 @@ def short_location(location: str) -> str:
         return location
 
 
-def page(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
-    """A table, and the findings below it."""
-    cells = [_HEAD, *(line for row in rows for line in _lines(row))]
-    longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
+def finding_count(findings: Collection[Finding]) -> str:
+    """``0 findings``, ``1 finding``, ``2 findings``."""
+    return "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+
+
+def render_text(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
+    """A table of the rows, at most 100 columns wide unless a word is longer, and the findings below it."""
+    table = [_HEADER, *(line for row in rows for line in _table_lines(row))]
+    longest = [max(map(len, column)) for column in zip(*table, strict=True)]
     fits = sum(longest) + len(longest) <= _WIDTH
-    widths = longest if fits else [min(one, most) for one, most in zip(longest, _WIDEST, strict=True)]
-    told = [line for cell in cells for line in _wrapped(cell, widths)]
-    told += ["", f"{len(findings)} finding{'s'[: len(findings) != 1]}"]
-    for one in findings:
-        where = f" ({short_location(one.where)})" if one.where else ""
-        text = f"{one.code} {one.about}: {one.what}{where}. {one.fix}."
-        told += textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
-    return "\n".join(told)
+    widths = longest if fits else [min(pair) for pair in zip(longest, _MAX_WIDTHS, strict=True)]
+    lines = [line for cells in table for line in _wrapped(cells, widths)]
+    lines += ["", finding_count(findings)]
+    for finding in findings:
+        text = str(_with_short_location(finding))
+        lines += textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join(lines)
 
 
-def _lines(row: RouteEntry) -> Iterator[tuple[str, str, str, str, str]]:
-    asked = [
-        (str(requirement), short_location(location) if location else _unsaid(requirement))
-        for requirement, location in row.asked
+def _with_short_location(finding: Finding) -> Finding:
+    return replace(finding, location=short_location(finding.location))
+
+
+def _table_lines(row: RouteEntry) -> Iterator[tuple[str, str, str, str, str]]:
+    requirements = [
+        (str(requirement), short_location(location) if location else _default_location(requirement))
+        for requirement, location in row.requirements
     ]
     paths = [row.path, *_remarks(row)]
     schemes = ", ".join(sorted(row.schemes))
-    for number, (path, one) in enumerate(zip_longest(paths, asked or [("PUBLIC", "no guard")])):
-        requirement, location = one or ("", "")
-        first = number == 0
+    for index, (path, pair) in enumerate(zip_longest(paths, requirements or [("PUBLIC", "no guard")])):
+        requirement, location = pair or ("", "")
+        first = index == 0
         yield row.method if first else "", path or "", requirement, schemes if first else "", location
-    for requirement, path, location in row.narrower:
-        yield "", f"  but {path}", str(requirement), "", short_location(location)
+    for narrower, path, location in row.narrower:
+        yield "", f"  but {path}", str(narrower), "", short_location(location)
 
 
-def _unsaid(requirement: Requirement) -> str:
+def _default_location(requirement: Requirement) -> str:
     return "by its method" if requirement == UNLISTED else "default"
 
 
 def _remarks(row: RouteEntry) -> Iterator[str]:
     for host in row.endpoint.hosts:
         yield f"  on {host}"
-    if row.endpoint.kind in {"static", "unseen"}:
-        yield "  files" if row.endpoint.kind == "static" else "  cannot be seen into"
+    if row.endpoint.kind in KIND_REMARKS:
+        yield f"  {KIND_REMARKS[row.endpoint.kind]}"
 
 
 def _wrapped(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
@@ -75,47 +86,38 @@ def _wrapped(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 
 def _cut(text: str, width: int) -> Iterator[str]:
-    """Lines of this width, cut behind a blank or a slash where there is one."""
+    """Lines of at most this width, cut after a blank or a slash if there is one."""
     indent = ""
     while len(indent + text) > width:
         room = width - len(indent)
-        at = max(text.rfind(" ", 0, room), text.rfind("/", 1, room)) + 1 or room
-        yield indent + text[:at].rstrip()
-        text, indent = text[at:], "    "
+        end = max(text.rfind(" ", 0, room), text.rfind("/", 1, room)) + 1 or room
+        yield indent + text[:end].rstrip()
+        text, indent = text[end:], "    "
     yield indent + text
 
 
-def document(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> dict[str, object]:
-    """The same, of strings, lists and mappings alone."""
-    return {
-        "routes": [
-            {
-                "method": row.method,
-                "path": row.path,
-                "hosts": list(row.endpoint.hosts),
-                "kind": row.endpoint.kind,
-                "endpoint": row.endpoint.name,
-                "defined": short_location(row.endpoint.location),
-                "open": bool(row.public_accesses),
-                "requires": [
-                    {"requirement": str(asked), "location": short_location(location)} for asked, location in row.asked
-                ],
-                "narrower": [
-                    {"requirement": str(asked), "path": path, "location": short_location(location)}
-                    for asked, path, location in row.narrower
-                ],
-                "schemes": sorted(row.schemes),
-            }
-            for row in rows
-        ],
-        "findings": [
-            {
-                "code": one.code,
-                "about": one.about,
-                "what": one.what,
-                "where": short_location(one.where),
-                "fix": one.fix,
-            }
-            for one in findings
-        ],
-    }
+def render_json(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
+    """The same as JSON: ``{"routes": [...], "findings": [...]}``."""
+    routes = [
+        {
+            "method": row.method,
+            "path": row.path,
+            "hosts": list(row.endpoint.hosts),
+            "kind": row.endpoint.kind,
+            "endpoint": row.endpoint.name,
+            "location": short_location(row.endpoint.location),
+            "open": bool(row.public_accesses),
+            "requires": [
+                {"requirement": str(requirement), "location": short_location(location)}
+                for requirement, location in row.requirements
+            ],
+            "narrower": [
+                {"requirement": str(requirement), "path": path, "location": short_location(location)}
+                for requirement, path, location in row.narrower
+            ],
+            "schemes": sorted(row.schemes),
+        }
+        for row in rows
+    ]
+    problems = [asdict(_with_short_location(finding)) for finding in findings]
+    return json.dumps({"routes": routes, "findings": problems}, indent=2)

@@ -1,4 +1,8 @@
-"""What an app can serve, as far as it can be seen from outside: its routes, through mounts, hosts and middleware."""
+"""Find what an app can serve: its endpoints, through routers, mounts, hosts and middleware.
+
+The walk follows Starlette's and FastAPI's own objects, because their behaviour is known. Anything else may serve any
+path: it is an ``opaque`` endpoint.
+"""
 
 from __future__ import annotations
 
@@ -18,213 +22,253 @@ from authguard.asgi.framework_code import is_framework_code, is_framework_method
 from authguard.asgi.locks import Lock
 from authguard.asgi.router_paths import read_segments
 from authguard.audit.endpoint import ANY_METHOD, Endpoint, Kind, Layer
-from authguard.audit.lock_discovery import bare, bypassed, covered, dependency_locks, locks_of
+from authguard.audit.lock_discovery import (
+    bypassed_lock_location,
+    covered_lock_location,
+    dependency_locks,
+    function_locks,
+    unwrap_partial,
+)
 from authguard.core.guard import Guard
 from authguard.policy.path_pattern import Pattern, Segment
 from authguard.policy.rules import WEBSOCKET
 from authguard.source_location import definition_location, name_of
 
-_MOST_LINKS = 64
-# In all: an app that is mounted twice in one that is mounted twice, and so on, is soon more than anybody can wait for.
-_MOST_STEPS = 10_000
-# What an HTTPEndpoint has methods for.
-_HANDLED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
-# Older ones call whatever is called as the method that was sent.
-_ANY_ATTRIBUTE = "_allowed_methods" not in HTTPEndpoint.dispatch.__code__.co_names
+_MAX_DEPTH = 64
+# For the whole walk: an app mounted twice in one that is mounted twice, and so on, has exponentially many paths.
+_MAX_STEPS = 10_000
+# The methods that HTTPEndpoint dispatches to a handler of the same name.
+_HANDLER_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
+# Older releases of Starlette dispatch any method to an attribute of that name.
+_DISPATCHES_ANY_METHOD = "_allowed_methods" not in HTTPEndpoint.dispatch.__code__.co_names
 
 
-def endpoints(app: object) -> tuple[Endpoint, ...]:
-    """What the app can serve, in the order of its routes. Whatever serves nothing that can be seen is ``unseen``."""
-    return tuple(_walk(app, _Way()))
+def discover_endpoints(app: object) -> tuple[Endpoint, ...]:
+    """The endpoints of an app, in the order of its routes. What cannot be inspected is one ``opaque`` endpoint."""
+    return tuple(_walk(app, _Position()))
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How far the walk has come."""
+class _Position:
+    """Where the walk is: the path, the hosts and the middleware that lead there."""
 
     path: str = ""
     segments: tuple[Segment, ...] = ()
     tail: bool = False
     hosts: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
-    #: The apps on the way: one that comes again would come for ever.
+    #: The apps on the way here. An app that comes again would come without end.
     apps: tuple[object, ...] = ()
-    #: Shared by all ways.
+    #: Counts the steps of the whole walk: every position shares it.
     steps: Iterator[int] = field(default_factory=count)
 
-    def down(self, path: str, convertors: Mapping[str, object]) -> _Way:
+    def below(self, path: str, convertors: Mapping[str, object]) -> _Position:
+        """Behind this path of a mount or a route."""
         if path in {"", "/"}:
             return replace(self, path=self.path + path)
         segments, tail = read_segments(path, convertors)
-        found = self.segments if self.tail else (*self.segments, *segments)
-        return replace(self, path=self.path.rstrip("/") + path, segments=found, tail=self.tail or tail)
+        all_segments = self.segments if self.tail else (*self.segments, *segments)
+        return replace(self, path=self.path.rstrip("/") + path, segments=all_segments, tail=self.tail or tail)
 
-    def through(self, made_by: object, guard: object = None, *, preflight: bool = False) -> _Way:
-        ours = guard if is_guard(made_by) and isinstance(guard, Guard) else None
-        layer = Layer(made_by, ours, self.path.rstrip("/"), len(self.segments), len(self.hosts), preflight)
+    def inside(self, implementation: object, guard: object = None, *, preflight: object = None) -> _Position:
+        """Inside this middleware."""
+        own_guard = guard if is_guard(implementation) and isinstance(guard, Guard) else None
+        layer = Layer(
+            implementation,
+            own_guard,
+            self.path.rstrip("/"),
+            len(self.segments),
+            len(self.hosts),
+            preflight_passes=preflight == "pass",
+        )
         return replace(self, layers=(*self.layers, layer))
 
-    def end(
-        self, kind: Kind, methods: Iterable[str], what: object, locks: Iterable[Lock] = (), *, all_below: bool = False
+    def inside_app(self, app: object) -> _Position:
+        """Inside a middleware that exists already."""
+        return self.inside(type(app), getattr(app, "guard", None), preflight=getattr(app, "preflight", None))
+
+    def endpoint(
+        self,
+        kind: Kind,
+        methods: Iterable[str],
+        implementation: object,
+        locks: Iterable[Lock] = (),
+        *,
+        all_below: bool = False,
     ) -> Endpoint:
-        path = self.path or "/"
-        if all_below:
-            path = self.path.rstrip("/") + "/**"
+        """The endpoint here; with ``all_below`` it serves every path below too."""
         return Endpoint(
             kind,
-            _methods(methods),
-            path,
+            _sorted_methods(methods),
+            self.path.rstrip("/") + "/**" if all_below else self.path or "/",
             Pattern(self.segments, self.tail or all_below),
             tuple(locks),
-            name_of(what),
-            definition_location(what),
+            name_of(implementation),
+            definition_location(implementation),
             self.hosts,
             self.layers,
-            bypassed(what),
-            covered(what),
+            bypassed_lock_location(implementation),
+            covered_lock_location(implementation),
         )
 
+    def opaque_below(self, implementation: object) -> Endpoint:
+        """Anything on any path from here on."""
+        return self.endpoint("opaque", [ANY_METHOD], implementation, all_below=True)
 
-def _walk(app: object, way: _Way) -> Iterator[Endpoint]:
-    """What is served by an app, and by what it wraps along ``.app``."""
+
+def _walk(app: object, position: _Position) -> Iterator[Endpoint]:
+    """What an app serves, and what the apps that it wraps as ``.app`` serve."""
     routes, inner = getattr(app, "routes", None), getattr(app, "app", None)
-    endless = len(way.apps) >= _MOST_LINKS or any(app is one for one in way.apps)
-    way = replace(way, apps=(*way.apps, app))
-    if endless or next(way.steps) >= _MOST_STEPS:
-        yield way.end("unseen", [ANY_METHOD], app, all_below=True)
+    is_endless = len(position.apps) >= _MAX_DEPTH or any(app is other for other in position.apps)
+    position = replace(position, apps=(*position.apps, app))
+    if is_endless or next(position.steps) >= _MAX_STEPS:
+        yield position.opaque_below(app)
     elif isinstance(app, Starlette):
-        yield from _application(app, way)
+        yield from _walk_application(app, position)
     elif isinstance(app, Router):
-        yield from _router(app, way)
+        yield from _walk_router(app, position)
     elif isinstance(app, BaseRoute):
-        yield from _route(app, way)
+        yield from _walk_route(app, position)
     elif isinstance(app, StaticFiles) and is_framework_method(app, "__call__", "get_response"):
-        yield way.end("static", ["GET"], type(app), all_below=True)
+        yield position.endpoint("static", ["GET"], type(app), all_below=True)
     elif inner is not None:
-        yield from _walk(inner, _past(app, way))
+        yield from _walk(inner, position.inside_app(app))
     elif isinstance(routes, Sequence) and all(isinstance(route, BaseRoute) for route in routes):
-        yield from _routes(routes, way)
+        yield from _walk_routes(routes, position)
     else:
-        yield way.end("unseen", [ANY_METHOD], app, all_below=True)
+        yield position.opaque_below(app)
 
 
-def _past(app: object, way: _Way) -> _Way:
-    passes = getattr(app, "preflight", None) == "pass"
-    return way.through(type(app), getattr(app, "guard", None), preflight=passes)
+def _inside_wrappers(app: Any, position: _Position, wrapped: object) -> _Position | None:
+    """The position inside the middleware around a router or an endpoint: objects that hold the next one as ``.app``.
 
-
-def _wrapped(app: Any, way: _Way, end: object) -> _Way | None:
-    """The way through what stands round a router or an endpoint: objects that hold the next as ``.app``.
-
-    None where there is no end of them. One that holds it under another name is the last that is seen.
+    None if they have no end. A middleware that holds the next one under another name is the last that can be seen.
     """
-    found: list[object] = []
+    wrappers: list[object] = []
     while not inspect.isroutine(app) and not isinstance(app, type) and hasattr(app, "app"):
-        if len(found) >= _MOST_LINKS or any(app is one for one in found):
+        if len(wrappers) >= _MAX_DEPTH or any(app is other for other in wrappers):
             return None
-        found.append(app)
-        way, app = _past(app, way), app.app
-    seen = app == end or any(one is end for one in found) or (inspect.isfunction(app) and is_framework_code(app))
-    return way if seen else way.through(app if inspect.isroutine(app) else type(app))
+        wrappers.append(app)
+        position, app = position.inside_app(app), app.app
+    is_complete = (
+        app == wrapped
+        or any(wrapper is wrapped for wrapper in wrappers)
+        or (inspect.isfunction(app) and is_framework_code(app))
+    )
+    return position if is_complete else position.inside(app if inspect.isroutine(app) else type(app))
 
 
-def _application(app: Starlette, way: _Way) -> Iterator[Endpoint]:
+def _walk_application(app: Starlette, position: _Position) -> Iterator[Endpoint]:
     if not is_framework_method(app, "__call__", "build_middleware_stack"):
-        yield way.end("unseen", [ANY_METHOD], type(app), all_below=True)
-    for layer in app.user_middleware:
-        kind: object = layer.cls
-        if kind is BaseHTTPMiddleware:  # what @app.middleware("http") stands on
-            kind = layer.kwargs.get("dispatch", kind)
-        way = way.through(kind, layer.kwargs.get("guard"), preflight=layer.kwargs.get("preflight") == "pass")
-    yield from _walk(app.router, way)
+        yield position.opaque_below(type(app))
+    for middleware in app.user_middleware:
+        implementation: object = middleware.cls
+        if implementation is BaseHTTPMiddleware:  # @app.middleware("http") passes the function as an argument
+            implementation = middleware.kwargs.get("dispatch", implementation)
+        guard, preflight = (middleware.kwargs.get(name) for name in ("guard", "preflight"))
+        position = position.inside(implementation, guard, preflight=preflight)
+    yield from _walk(app.router, position)
 
 
-def _router(router: Router, way: _Way) -> Iterator[Endpoint]:
-    wrapped = _wrapped(router.middleware_stack, way, router.app)
-    if wrapped is None or not is_framework_method(router, "__call__", "app", "handle"):
-        yield way.end("unseen", [ANY_METHOD], type(router), all_below=True)
-    if wrapped is None:
+def _walk_router(router: Router, position: _Position) -> Iterator[Endpoint]:
+    inner = _inside_wrappers(router.middleware_stack, position, router.app)
+    if inner is None or not is_framework_method(router, "__call__", "app", "handle"):
+        yield position.opaque_below(type(router))
+    if inner is None:
         return
-    way = wrapped
-    yield from _routes(router.routes, way)
-    # FastAPI's frontends: files, served where no other route is.
-    yield from _routes(getattr(router, "_low_priority_routes", ()), way)
+    yield from _walk_routes(router.routes, inner)
+    # FastAPI's frontends: files, served where no other route matches.
+    yield from _walk_routes(getattr(router, "_low_priority_routes", ()), inner)
     for route in router.routes:
-        yield from _routes(getattr(route, "effective_low_priority_routes", tuple)(), way)
+        yield from _walk_routes(getattr(route, "effective_low_priority_routes", tuple)(), inner)
     if router.default != router.not_found:
-        yield from _walk(router.default, way)
+        yield from _walk(router.default, inner)
 
 
-def _routes(routes: Iterable[Any], way: _Way) -> Iterator[Endpoint]:
+def _walk_routes(routes: Iterable[Any], position: _Position) -> Iterator[Endpoint]:
     for route in routes:
         if hasattr(route, "effective_candidates"):  # a router that FastAPI, from 0.137 on, has included
-            yield from _routes(route.effective_candidates(), way)
+            yield from _walk_routes(route.effective_candidates(), position)
         else:
-            yield from _route(route, way)
+            yield from _walk_route(route, position)
 
 
-def _route(route: Any, way: _Way) -> Iterator[Endpoint]:
-    # FastAPI tells of an included route by a value of its own: what it was, and what became of it behind the prefix.
+def _walk_route(route: Any, position: _Position) -> Iterator[Endpoint]:
+    # FastAPI describes an included route by an object that holds the route as it was written and as it is served.
     original = getattr(route, "original_route", route)
     actual = getattr(route, "starlette_route", None) or route
-    if not all(_read_as_ever(one) for one in (original, actual) if isinstance(one, BaseRoute)):
-        # It may match any path, or answer before anything else does.
-        yield way.end("unseen", [ANY_METHOD], type(actual), all_below=True)
+    if not all(_matches_by_its_path(part) for part in (original, actual) if isinstance(part, BaseRoute)):
+        # It may match any path, and answer before another route does.
+        yield position.opaque_below(type(actual))
     elif isinstance(actual, Mount):
-        yield from _walk(actual.app, way.down(actual.path, actual.param_convertors))
+        yield from _walk(actual.app, position.below(actual.path, actual.param_convertors))
     elif isinstance(actual, Host):
-        yield from _walk(actual.app, replace(way, hosts=(*way.hosts, actual.host)))
+        yield from _walk(actual.app, replace(position, hosts=(*position.hosts, actual.host)))
     elif isinstance(original, Route | WebSocketRoute):
-        here = way.down(actual.path, actual.param_convertors)
-        wrapped = _wrapped(getattr(actual, "app", original.app), way, actual.endpoint)
-        if wrapped is None or not is_framework_method(original, "handle", "__call__"):
-            yield here.end("unseen", [ANY_METHOD], actual.endpoint)
-        elif not is_framework_method(original, "get_route_handler"):
-            yield replace(here, layers=wrapped.layers).end("http", actual.methods, actual.endpoint)
-        else:  # what stands round a route reads the path that the router reads
-            yield from _leaf(actual, replace(here, layers=wrapped.layers), isinstance(original, WebSocketRoute))
+        yield from _walk_leaf(original, actual, position)
     elif hasattr(original, "add_frontend_route"):
         for files in original.routes:
-            here = way.down(getattr(route, "frontend_prefix", ""), {}).down(files.path, {})
-            yield here.end("static", ["GET"], type(files.app), dependency_locks(route), all_below=True)
+            prefix = position.below(getattr(route, "frontend_prefix", ""), {})
+            locks = dependency_locks(route)
+            yield prefix.below(files.path, {}).endpoint("static", ["GET"], type(files.app), locks, all_below=True)
     else:
-        yield way.end("unseen", [ANY_METHOD], type(route), all_below=True)
+        yield position.opaque_below(type(route))
 
 
-def _read_as_ever(route: Any) -> bool:
-    """Whether it matches what its path says, and no other class says which paths those are."""
+def _matches_by_its_path(route: Any) -> bool:
+    """Whether the framework's own code decides which requests a route matches, and by nothing but the route's path."""
     path = f"{route.path.rstrip('/')}/{{path:path}}" if isinstance(route, Mount) else getattr(route, "path", "")
-    known = isinstance(route, Mount | Route | WebSocketRoute)
-    return is_framework_method(route, "matches") and (not known or route.path_regex == compile_path(path)[0])
+    has_path = isinstance(route, Mount | Route | WebSocketRoute)
+    return is_framework_method(route, "matches") and (not has_path or route.path_regex == compile_path(path)[0])
 
 
-def _leaf(route: Any, way: _Way, socket: bool) -> Iterator[Endpoint]:
-    endpoint = bare(route.endpoint)
-    asked = dependency_locks(route)
-    if socket:
-        handled = _is_kind(endpoint, WebSocketEndpoint) and endpoint.dispatch is WebSocketEndpoint.dispatch
-        first = endpoint.on_connect if handled else endpoint
-        yield way.end("websocket", [WEBSOCKET], endpoint, (*asked, *locks_of(first)))
-    elif _is_kind(endpoint, HTTPEndpoint) and endpoint.dispatch is HTTPEndpoint.dispatch:
-        for method in _handled(endpoint, route.methods):
-            handler = getattr(endpoint, method.lower())
-            yield way.end("http", [method], handler, locks_of(handler))
+def _walk_leaf(original: Any, actual: Any, position: _Position) -> Iterator[Endpoint]:
+    here = position.below(actual.path, actual.param_convertors)
+    # The middleware of a route reads the same path as the router, so its layers come from the position of the router.
+    inner = _inside_wrappers(getattr(actual, "app", original.app), position, actual.endpoint)
+    if inner is None or not is_framework_method(original, "handle", "__call__"):
+        yield here.endpoint("opaque", [ANY_METHOD], actual.endpoint)
+        return
+    here = replace(here, layers=inner.layers)
+    if not is_framework_method(original, "get_route_handler"):
+        yield here.endpoint("http", actual.methods, actual.endpoint)
+    elif isinstance(original, WebSocketRoute):
+        yield _websocket_endpoint(actual, here)
     else:
-        yield way.end("http", route.methods or [ANY_METHOD], endpoint, (*asked, *locks_of(endpoint)))
+        yield from _http_endpoints(actual, here)
 
 
-def _handled(endpoint: Any, named: Collection[str] | None) -> list[str]:
-    """The methods that the class has a handler for, and that the route lets through."""
+def _websocket_endpoint(route: Any, position: _Position) -> Endpoint:
+    endpoint = unwrap_partial(route.endpoint)
+    has_handlers = _is_subclass(endpoint, WebSocketEndpoint) and endpoint.dispatch is WebSocketEndpoint.dispatch
+    first_called = endpoint.on_connect if has_handlers else endpoint
+    locks = (*dependency_locks(route), *function_locks(first_called))
+    return position.endpoint("websocket", [WEBSOCKET], endpoint, locks)
+
+
+def _http_endpoints(route: Any, position: _Position) -> Iterator[Endpoint]:
+    endpoint = unwrap_partial(route.endpoint)
+    if _is_subclass(endpoint, HTTPEndpoint) and endpoint.dispatch is HTTPEndpoint.dispatch:
+        for method in _handled_methods(endpoint, route.methods):
+            handler = getattr(endpoint, method.lower())
+            yield position.endpoint("http", [method], handler, function_locks(handler))
+    else:
+        locks = (*dependency_locks(route), *function_locks(endpoint))
+        yield position.endpoint("http", route.methods or [ANY_METHOD], endpoint, locks)
+
+
+def _handled_methods(endpoint: Any, route_methods: Collection[str] | None) -> list[str]:
+    """The methods that the class has a handler for and that the route accepts."""
     own = [name.upper() for name in dir(endpoint) if name.islower() and not hasattr(HTTPEndpoint, name)]
-    names = dict.fromkeys([*_HANDLED, *(own if _ANY_ATTRIBUTE else ())])
-    served = [name for name in names if callable(getattr(endpoint, name.lower(), None))]
-    return [name for name in served if named is None or name in named]
+    candidates = dict.fromkeys([*_HANDLER_METHODS, *(own if _DISPATCHES_ANY_METHOD else ())])
+    handled = [method for method in candidates if callable(getattr(endpoint, method.lower(), None))]
+    return [method for method in handled if route_methods is None or method in route_methods]
 
 
-def _is_kind(endpoint: object, kind: type) -> bool:
+def _is_subclass(endpoint: object, kind: type) -> bool:
     return isinstance(endpoint, type) and issubclass(endpoint, kind)
 
 
-def _methods(methods: Iterable[str]) -> tuple[str, ...]:
-    found = set(methods)
-    return tuple(sorted(found - {"HEAD"} if "GET" in found else found))
+def _sorted_methods(methods: Iterable[str]) -> tuple[str, ...]:
+    distinct = set(methods)
+    return tuple(sorted(distinct - {"HEAD"} if "GET" in distinct else distinct))

@@ -1,4 +1,4 @@
-"""What applies to one method and path: the rules of all guards on the way, then the locks."""
+"""What applies to one method and path: the rules of every guard on the way, then the locks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from authguard.policy.rules import Match, Rule
 
 
 def is_open(requirement: Requirement) -> bool:
-    """Whether nobody has to be proved."""
+    """Whether an anonymous request satisfies it."""
     return requirement is PUBLIC or requirement is OPTIONAL
 
 
 @dataclass(frozen=True, slots=True)
 class GuardLayer:
-    """One guard on the way: what its rules ask, and what narrower ones ask of some of the paths instead."""
+    """One guard on the way to an endpoint.
+
+    ``match`` is what its rules require on the path; ``narrower`` is what narrower rules require instead on some of the
+    paths that the endpoint serves.
+    """
 
     guard: Guard
     layer: Layer
@@ -31,31 +35,40 @@ class GuardLayer:
 
     @property
     def matches(self) -> tuple[Match, ...]:
-        """All that can apply."""
+        """Everything that can apply."""
         return (self.match, *self.narrower)
 
     @property
-    def ajar(self) -> bool:
-        """Whether it is open by its default, which no rule says."""
+    def is_open_by_default(self) -> bool:
+        """Whether the guard's default opens it, and no rule."""
         return self.match.rule is None and is_open(self.match.requirement)
 
     def path_of(self, rule: Rule) -> str:
-        """The rule's pattern, from the app's own root on."""
+        """The rule's pattern as a path of the outermost app."""
         return self.layer.path + rule.pattern
 
 
 @dataclass(frozen=True, slots=True)
 class PublicAccess:
-    """A way in for the anonymous: on the row's path, or on a narrower rule's. ``rule`` is None for a default."""
+    """Where anonymous requests get in: on the row's path, or on the path of a narrower rule.
+
+    ``rule`` is None where a default opens it. ``location`` is that of the rule, else that of the endpoint.
+    """
 
     path: str
+    location: str
     rule: Rule | None = None
     guard_layer: GuardLayer | None = None
+
+    @property
+    def cause(self) -> str:
+        """What opens it, for messages: ``by /health PUBLIC``, ``by default``."""
+        return f"by {self.rule}" if self.rule else "by default"
 
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """One method and path of an app, and what is asked there. ``*`` is any method."""
+    """One method and path of an app, and what it requires. The method ``*`` stands for any."""
 
     endpoint: Endpoint
     method: str
@@ -63,45 +76,46 @@ class RouteEntry:
 
     @property
     def path(self) -> str:
-        """As a rule would be written for it."""
+        """The path, written as in a rule."""
         return self.endpoint.path
 
     @property
     def about(self) -> str:
-        """Method and path."""
+        """Method and path: ``GET /items/{id}``."""
         return f"{self.method} {self.path}"
 
     @property
     def locks(self) -> tuple[Lock, ...]:
-        """Those that the endpoint's guard is asked for."""
+        """The locks that run before the endpoint."""
         return self.endpoint.locks
 
     @property
     def locked(self) -> bool:
-        """Whether a lock needs somebody."""
+        """Whether a lock keeps anonymous requests out."""
         return any(not is_open(lock.requirement) for lock in self.locks)
 
     @property
-    def asked(self) -> tuple[tuple[Requirement, str], ...]:
-        """What is asked on the whole of the path, and where each was said; nothing twice, and nothing that adds none.
+    def requirements(self) -> tuple[tuple[Requirement, str], ...]:
+        """Each requirement that the whole path has, and its source location ("" for a default).
 
-        Whoever meets all of it gets in, unless a narrower rule applies.
+        A principal that satisfies all of them gets in, unless a narrower rule applies. Each is listed once, and not at
+        all if another one includes it.
         """
-        location = [(guard_layer.match.requirement, guard_layer.match.location) for guard_layer in self.guard_layers]
-        found: list[tuple[Requirement, str]] = []
-        for requirement, where in [*location, *((lock.requirement, lock.location) for lock in self.locks)]:
-            same = [index for index, (other, _) in enumerate(found) if other == requirement]
-            if not same:
-                found.append((requirement, where))
-            elif not found[same[0]][1]:  # a default is worth less than what somebody wrote
-                found[same[0]] = requirement, where
+        entries: list[tuple[Requirement, str]] = []
+        matches = [(guard_layer.match.requirement, guard_layer.match.location) for guard_layer in self.guard_layers]
+        for requirement, location in [*matches, *((lock.requirement, lock.location) for lock in self.locks)]:
+            index = next((index for index, (other, _) in enumerate(entries) if other == requirement), None)
+            if index is None:
+                entries.append((requirement, location))
+            elif not entries[index][1]:  # a location in the app's code says more than a default, which has none
+                entries[index] = requirement, location
         for weaker in (PUBLIC, OPTIONAL, AUTHENTICATED):
-            found = [one for one in found if one[0] != weaker] or found
-        return tuple([one for one in found if one[0] == UNLISTED] or found)
+            entries = [entry for entry in entries if entry[0] != weaker] or entries
+        return tuple([entry for entry in entries if entry[0] == UNLISTED] or entries)
 
     @property
     def narrower(self) -> tuple[tuple[Requirement, str, str], ...]:
-        """What narrower rules ask instead, of which paths, and where each was said."""
+        """What narrower rules require instead: the requirement, the rule's path, and the rule's source location."""
         return tuple(
             (match.requirement, guard_layer.path_of(match.rule), match.rule.location)
             for guard_layer in self.guard_layers
@@ -111,81 +125,81 @@ class RouteEntry:
 
     @property
     def named(self) -> bool:
-        """Whether a rule or a lock says what the whole of it asks; else a default does."""
+        """Whether a rule or a lock decides about the whole path, so that no default has to."""
         if self.locked:
             return True
-        for number, guard_layer in enumerate(self.guard_layers):
-            # What an outer guard opens it leaves to the inner ones, and may be open there by a default alone.
-            left = is_open(guard_layer.match.requirement) and any(
-                inner.ajar for inner in self.guard_layers[number + 1 :]
+        for index, guard_layer in enumerate(self.guard_layers):
+            # An outer guard that opens a path leaves it to the inner guards, whose default may be what opens it.
+            left_to_default = is_open(guard_layer.match.requirement) and any(
+                inner.is_open_by_default for inner in self.guard_layers[index + 1 :]
             )
-            if (guard_layer.match.rule and not left) or guard_layer.match.requirement == UNLISTED:
+            if (guard_layer.match.rule and not left_to_default) or guard_layer.match.requirement == UNLISTED:
                 return True
         return False
 
     @property
     def open(self) -> bool:
-        """Whether anybody gets in on the whole of the path."""
+        """Whether anonymous requests get in on the whole path."""
         return not self.locked and all(is_open(guard_layer.match.requirement) for guard_layer in self.guard_layers)
 
     @property
     def public_accesses(self) -> tuple[PublicAccess, ...]:
-        """Each way in for the anonymous, by narrower rules too."""
+        """Everywhere that anonymous requests get in, on the paths of narrower rules too."""
         return tuple(self._public_accesses())
 
     def _public_accesses(self) -> Iterator[PublicAccess]:
-        opened = [
+        open_matches = [
             [match for match in guard_layer.matches if is_open(match.requirement)] for guard_layer in self.guard_layers
         ]
-        if self.locked or not all(opened):
+        if self.locked or not all(open_matches):
             return
-        if not self.guard_layers:  # the guard is further in, and elsewhere
-            yield PublicAccess(self.path)
-        for guard_layer, matches in zip(self.guard_layers, opened, strict=True):
+        if not self.guard_layers:  # the guard is further in, around other routes
+            yield PublicAccess(self.path, self.endpoint.location)
+        for guard_layer, matches in zip(self.guard_layers, open_matches, strict=True):
             for match in matches:
+                location = match.location or self.endpoint.location
                 if match is not guard_layer.match and match.rule:
-                    yield PublicAccess(guard_layer.path_of(match.rule), match.rule, guard_layer)
+                    yield PublicAccess(guard_layer.path_of(match.rule), location, match.rule, guard_layer)
                 elif self.open:
-                    yield PublicAccess(self.path, match.rule, guard_layer)
+                    yield PublicAccess(self.path, location, match.rule, guard_layer)
 
     @property
     def schemes(self) -> frozenset[str]:
-        """Whom the guards and the locks take, by the schemes that proved them; none where nobody is asked."""
+        """The schemes whose principals the guards and the locks accept; none where nothing is required."""
         accepted: frozenset[str] | None = None
-        asked = [(guard_layer.guard, guard_layer.match.requirement) for guard_layer in self.guard_layers]
-        asked += [
+        checks = [(guard_layer.guard, guard_layer.match.requirement) for guard_layer in self.guard_layers]
+        checks += [
             (guard_layer.guard, lock.requirement) for guard_layer in self.guard_layers[-1:] for lock in self.locks
         ]
-        for guard, requirement in asked:
+        for guard, requirement in checks:
             if accepted is not None:
                 accepted = requirement.schemes(accepted)
             elif requirement != PUBLIC:
-                accepted = accepted_by(guard, requirement)
+                accepted = _accepted_schemes(guard, requirement)
         return accepted or frozenset()
 
     @property
     def roles(self) -> tuple[tuple[str, str], ...]:
-        """The roles that are asked for somewhere in it, and where each was said."""
-        asked = [
+        """Each role that a rule or a lock names here, and its source location."""
+        sources = [
             (match.requirement, match.location) for guard_layer in self.guard_layers for match in guard_layer.matches
         ]
-        asked += [(lock.requirement, lock.location) for lock in self.locks]
-        return tuple((role, location) for requirement, location in asked for role in roles_named(requirement))
+        sources += [(lock.requirement, lock.location) for lock in self.locks]
+        return tuple((role, location) for requirement, location in sources for role in roles_named(requirement))
 
 
-def accepted_by(guard: Guard, requirement: Requirement) -> frozenset[str]:
-    """The guard's schemes that can meet it; none where it can never be met."""
+def _accepted_schemes(guard: Guard, requirement: Requirement) -> frozenset[str]:
     try:
         return guard.requirements[requirement].accepted
-    except ConfigurationError:
+    except ConfigurationError:  # none of the guard's schemes can satisfy it
         return frozenset()
 
 
-def route_entries(found: Sequence[Endpoint]) -> tuple[RouteEntry, ...]:
-    """A row for each method of each endpoint."""
+def route_entries(endpoints: Sequence[Endpoint]) -> tuple[RouteEntry, ...]:
+    """One row for each method of each endpoint."""
     return tuple(
         RouteEntry(endpoint, method, tuple(_guard_layers(endpoint, method)))
-        for endpoint in found
+        for endpoint in endpoints
         for method in endpoint.methods
     )
 
@@ -193,6 +207,6 @@ def route_entries(found: Sequence[Endpoint]) -> tuple[RouteEntry, ...]:
 def _guard_layers(endpoint: Endpoint, method: str) -> Iterator[GuardLayer]:
     for layer in endpoint.layers:
         if layer.guard is not None:
-            named = None if method == ANY_METHOD else method
-            match, narrower = layer.guard.table.governing(named, endpoint.below(layer))
+            named_method = None if method == ANY_METHOD else method
+            match, narrower = layer.guard.table.governing(named_method, endpoint.below(layer))
             yield GuardLayer(layer.guard, layer, match, narrower)

@@ -1,74 +1,78 @@
-"""What is looked at once, when an app's routes are all there: whether it is open where nobody meant it to be."""
+"""The audit at start-up, when an app has all its routes: it warns of unintended openings, or refuses to start."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import groupby
 
-from authguard.audit.audit import audit_behind
+from authguard.audit.audit import audit_inner
 from authguard.audit.findings import Finding, check_ignore
+from authguard.audit.report import finding_count
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
 from authguard.model import Denied
 from authguard.reasons import BACKEND_FAILED
-from authguard.records.record import failure, log, log_failure, shown
+from authguard.records.record import exception_facts, log, log_failure, shown
 
-# What is told where nothing is strict: what is more open than it says.
-_TOLD = ("lock.bypassed", "lock.covered", "open.hosts", "open.wide")
+# An app that is not strict warns of these alone: each makes something more open than the code suggests.
+_WARNED_OF = ("lock.bypassed", "lock.covered", "open.hosts", "open.wide")
 
 
 class StartupAudit:
-    """The audit of the app inside a guard, made where its lifespan has started, or else with the first request.
+    """Audits the app inside a guard once: when its lifespan has started, or else with the first request.
 
-    ``strict``: whether the app must not start on a finding, or where the audit itself fails. ``ignore``: findings that
-    are accepted, as ``audit`` takes them.
+    ``strict``: whether the app must not start if there is a finding, or if the audit itself fails. ``ignore``: accepted
+    findings, as for ``audit``. Raises ``ConfigurationError``.
     """
 
     def __init__(self, app: object, guard: Guard, *, strict: bool, ignore: Collection[str]) -> None:
         if not isinstance(strict, bool):
             raise ConfigurationError("strict", f"{strict!r} is neither True nor False; ignore=[...] accepts findings")
         self._app, self._guard, self._strict, self._ignore = app, guard, strict, check_ignore(ignore)
-        #: Whether it has been looked, and the app may start.
+        #: Whether the audit has been made and the app may start.
         self.passed = False
         self._problem: ConfigurationError | None = None
-        self._told = False
+        self._is_logged = False
 
     def problem(self) -> ConfigurationError | None:
-        """Why the app must not start. Looks once."""
+        """Why the app must not start, if so. The first call makes the audit."""
         if not self.passed and self._problem is None:
-            self._problem = self._look()
+            self._problem = self._audit()
             self.passed = self._problem is None
         return self._problem
 
     def refusal(self) -> Denied | None:
-        """The denial of a request that came though the app must not start. Told in one ERROR."""
+        """The denial of a request to an app that must not start. The first call logs an ERROR with the findings."""
         problem = self.problem()
         if problem is None:
             return None
-        if not self._told:
-            self._told = True
+        if not self._is_logged:
+            self._is_logged = True
             log.error("%s", problem)
         return Denied(BACKEND_FAILED, facts={"problem": "strict=True, and the audit has findings"})
 
-    def _look(self) -> ConfigurationError | None:
+    def _audit(self) -> ConfigurationError | None:
         try:
-            findings = audit_behind(self._app, self._guard, ignore=self._ignore).findings
-        except Exception as error:  # noqa: BLE001 - what an app is made of may raise whatever is asked of it
+            findings = audit_inner(self._app, self._guard, ignore=self._ignore).findings
+        except Exception as error:  # noqa: BLE001 - an object of the app may raise on any attribute
             if self._strict:
-                facts = "".join(f" {name}={shown(fact)}" for name, fact in failure(error).items())
+                facts = "".join(f" {name}={shown(fact)}" for name, fact in exception_facts(error).items())
                 return ConfigurationError("strict", f"the audit failed:{facts}")
             log_failure("the audit", error)
             return None
         if self._strict and findings:
-            count = f"{len(findings)} finding{'s'[: len(findings) != 1]}"
-            accept = f'A finding is accepted by ignore=["{findings[0].code} {findings[0].about}"].'
-            told = [f"strict=True, and the audit has {count}:", *map(str, findings), accept]
-            return ConfigurationError("authguard", "\n  ".join(told))
-        wide = sorted((one for one in findings if one.code in _TOLD), key=lambda one: one.code)
-        for _, alike in groupby(wide, key=lambda one: one.code):
-            _warn(list(alike))
+            head = f"strict=True, and the audit has {finding_count(findings)}:"
+            hint = f'To accept a finding, pass ignore=["{findings[0].key}"].'
+            return ConfigurationError("authguard", "\n  ".join([head, *map(str, findings), hint]))
+        warnings = sorted((finding for finding in findings if finding.code in _WARNED_OF), key=_code)
+        for _, findings_of_code in groupby(warnings, key=_code):
+            _warn(list(findings_of_code))
         return None
 
 
-def _warn(alike: list[Finding]) -> None:
-    log.warning("\n  ".join(["%s", *["%s"] * (len(alike) - 1)]), *alike)
+def _code(finding: Finding) -> str:
+    return finding.code
+
+
+def _warn(findings: list[Finding]) -> None:
+    log.warning("\n  ".join(["%s"] * len(findings)), *findings)

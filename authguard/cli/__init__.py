@@ -1,4 +1,4 @@
-"""``python -m authguard``: audit the routes of an app, and make lines for an htdigest file."""
+"""``python -m authguard``: audit the routes of an app, and make the lines of an htdigest file."""
 
 from __future__ import annotations
 

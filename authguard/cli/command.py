@@ -14,27 +14,27 @@ _EXAMPLES = """Examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 for success, 1 for findings, 2 where there is nothing to audit or to print."""
+    """Run one command and return the exit status: 0 for success, 1 for findings, 2 for wrong arguments."""
     parser = argparse.ArgumentParser(
         "python -m authguard",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="What of an app is open, and to whom the rest; and lines for a file of Digest.",
+        description="Audit the routes of an app, and make the lines of a password file for Digest.",
         epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(required=True)
     for command in (routes, htdigest):
-        own = commands.add_parser(
+        subparser = commands.add_parser(
             command.NAME,
             help=command.HELP,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             description=command.DESCRIPTION,
             epilog=command.EPILOG,
         )
-        command.add_arguments(own)
-        own.set_defaults(run=command.run)
-    given = parser.parse_args(arguments)
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    namespace = parser.parse_args(arguments)
     try:
-        status: int = given.run(given)
+        status: int = namespace.run(namespace)
     except ConfigurationError as error:
         parser.exit(2, f"{error}\n")
     return status

@@ -1,6 +1,6 @@
-"""For tests of an app behind a guard: who acts, headers that are verified, a clock, denials, the matrix of routes.
+"""For tests of an app behind a guard: act as a principal, make credentials, move a clock, assert denials and routes.
 
-Nothing else in authguard imports it. As fixtures: ``pytest_plugins = ["authguard.testing.pytest_plugin"]``.
+Nothing else in authguard imports it. As pytest fixtures: ``pytest_plugins = ["authguard.testing.pytest_plugin"]``.
 """
 
 from __future__ import annotations

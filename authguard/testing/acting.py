@@ -1,71 +1,75 @@
-"""Who acts for a guard in a test.
+"""Act as a principal in a test, without credentials.
 
-A call in this process switches it on and nothing else does: no request, setting or environment variable is looked at.
-A context variable tells who acts, so that it holds for what is called from the block: in the same thread, in tasks that
-are started there, through a ``TestClient``. A server in a thread or a process of its own knows nothing of it, and a
-task that outlives the block acts no more.
+Only a call in this process switches it on: no request, setting or environment variable can. A context variable holds
+the acting principal, so it applies to what the block calls: in the same thread, in tasks that are started there, and
+through a ``TestClient``. It does not reach a server in another thread or process, and it ends with the block even for a
+task that runs on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
 from typing import Protocol, TypeVar
 
+from authguard.core.authorization import ResolvedRequirement
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
 from authguard.model import Denied, Principal
 from authguard.reasons import CREDENTIALS_MISSING, SCHEME_UNSUPPORTED
 from authguard.records.record import Record
-from authguard.testing.recording import LOCK, OPEN, GuardListener
+from authguard.testing.recording import LOCK, OPEN_LISTENERS, GuardListener
 
 P = TypeVar("P", bound=Principal | None)
 P_co = TypeVar("P_co", bound=Principal | None, covariant=True)
 
 
 class Acting(GuardListener[P_co]):
-    """While it is open, somebody acts for a guard."""
+    """A block in which a principal, or nobody, acts for a guard."""
 
     def __init__(self, guard: Guard, principal: P_co) -> None:
         super().__init__((guard,), principal)
-        known = [scheme.name for scheme in guard.schemes]
+        schemes = [scheme.name for scheme in guard.schemes]
         if not isinstance(principal, Principal | None):
-            raise ConfigurationError("principal", f"{principal!r} is neither a Principal(...) nor None")
-        if principal is not None and principal.scheme not in {None, *known}:
-            raise ConfigurationError("principal", f"the guard has no scheme {principal.scheme!r}: {', '.join(known)}")
+            raise ConfigurationError("principal", f"{principal!r} is neither a Principal nor None")
+        if principal is not None and principal.scheme not in {None, *schemes}:
+            raise ConfigurationError(
+                "principal", f"the guard has no scheme {principal.scheme!r}; its schemes are {', '.join(schemes)}"
+            )
         self.guard = guard
         self.outer: Acting[Principal | None] | None = None
 
     def open(self) -> None:
         with LOCK:
             if not self.is_open:
-                self.outer = next(acting(), None)
+                self.outer = next(acting_blocks(), None)
                 _INNERMOST.set(self)
-                self.guard.test_override = partial(_who, self.guard)
+                self.guard.test_override = partial(_override, self.guard)
                 super().open()
 
     def close(self) -> None:
         with LOCK:
             if self.is_open:
                 super().close()
-                if _INNERMOST.get() is self:  # what was opened in another context is found closed there
+                # A block may be closed in another context. acting_blocks() skips it where it was opened.
+                if _INNERMOST.get() is self:
                     _INNERMOST.set(self.outer)
-                if not any(isinstance(one, Acting) and one.guard is self.guard for one in OPEN):
+                if not any(isinstance(block, Acting) and block.guard is self.guard for block in OPEN_LISTENERS):
                     del self.guard.test_override
 
     def note(self, record: Record) -> None:
-        # Others may act for the same guard at the same time.
-        if self in acting():
+        # Another context may act for the same guard at the same time.
+        if self in acting_blocks():
             super().note(record)
 
 
 _INNERMOST: ContextVar[Acting[Principal | None] | None] = ContextVar("authguard.testing", default=None)
 
 
-def acting() -> Iterator[Acting[Principal | None]]:
-    """Who acts for what is called from here, innermost first."""
+def acting_blocks() -> Iterator[Acting[Principal | None]]:
+    """The open blocks of this context, the innermost first."""
     block = _INNERMOST.get()
     while block is not None:
         if block.is_open:
@@ -73,37 +77,41 @@ def acting() -> Iterator[Acting[Principal | None]]:
         block = block.outer
 
 
-def _who(guard: Guard, accepted: frozenset[str], refuse: Callable[..., Denied]) -> Principal | Denied | None:
-    block = next((block for block in acting() if block.guard is guard), None)
+def _override(guard: Guard, resolved: ResolvedRequirement) -> Principal | Denied | None:
+    block = next((block for block in acting_blocks() if block.guard is guard), None)
     if block is None:
         return None
     principal = block.value
     if principal is None:
-        return refuse(CREDENTIALS_MISSING)
+        return resolved.deny(CREDENTIALS_MISSING)
     if principal.scheme is None:
-        first = next(scheme.name for scheme in guard.schemes if scheme.name in accepted)
+        first = next(scheme.name for scheme in guard.schemes if scheme.name in resolved.accepted)
         return principal.seen_by(first, principal.roles)
-    if principal.scheme not in accepted:
-        return refuse(SCHEME_UNSUPPORTED, facts={"presented": principal.scheme})
+    if principal.scheme not in resolved.accepted:
+        return resolved.deny(SCHEME_UNSUPPORTED, facts={"presented": principal.scheme})
     return principal
 
 
 def acting_as(guard: Guard, principal: P) -> AbstractContextManager[P]:
-    """``with acting_as(guard, Principal("alice", roles={"admin"})):`` is who asks in what is called meanwhile.
+    """``with acting_as(guard, Principal("alice", roles={"admin"})):`` makes every request in the block come from alice.
 
-    What a request presents is not looked at: a scheme accepted this principal. All that follows is as in production:
-    implied roles, the guard's checks, its rules and locks, and the challenge of a 403. ``Principal(...,
-    scheme="basic")`` proved it by that scheme, and is refused where a route does not take it; without a scheme it is
-    the first that the route takes. ``None`` presents nothing. On PUBLIC nobody is asked, and whom an outer guard proved
-    asks the inner one, here too.
+    The guard ignores the credentials of these requests and takes the principal as if a scheme had accepted it. All the
+    rest is as in production: the role hierarchy, the guard's checks, its rules and locks, and the challenge of a 403.
 
-    Of two blocks the inner one counts. What the guard records is kept for ``assert_denied`` until the block ends.
-    Raises ``ConfigurationError`` for what is no guard, no principal, or a scheme that the guard does not have.
+    - ``Principal(..., scheme="basic")`` counts as authenticated by that scheme, and is denied where a route does not
+      accept the scheme. Without a scheme it is the first one that the route accepts.
+    - ``None`` acts as a request without credentials.
+    - On PUBLIC the guard asks nobody. An inner guard takes over the principal of an outer guard, here too.
+
+    Of two blocks the inner one applies. The guard's records are kept for ``assert_denied`` until the block ends.
+
+    Raises ``ConfigurationError`` for anything but a ``Guard``, for anything but a ``Principal`` or None, and for a
+    scheme that the guard does not have.
     """
     return Acting(guard, principal)
 
 
 class ActingAs(Protocol):
-    """``acting_as(guard, Principal("alice"))``: from here until the test ends, or to the end of a ``with``."""
+    """The fixture: ``acting_as(guard, Principal("alice"))`` acts until the test ends, or to the end of a ``with``."""
 
     def __call__(self, guard: Guard, principal: P) -> AbstractContextManager[P]: ...

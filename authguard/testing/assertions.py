@@ -1,4 +1,7 @@
-"""A response as httpx2, httpx, requests and Starlette's ``TestClient`` give it, none of which is imported."""
+"""``assert_denied``: a response is a denial of authguard's, on the wire and in the records.
+
+It reads the responses of httpx2, httpx, requests and Starlette's ``TestClient`` without importing any of them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from urllib.parse import unquote, urlsplit
 
 from authguard.reasons import Reason, Status
 from authguard.records.record import Record, escaped
-from authguard.testing.acting import acting
-from authguard.testing.recording import LOCK, OPEN, RecordList
+from authguard.testing.acting import acting_blocks
+from authguard.testing.recording import LOCK, OPEN_LISTENERS, RecordList
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError, is_token
 
 
 class Response(Protocol):
-    """What ``assert_denied`` takes."""
+    """What ``assert_denied`` needs of a response."""
 
     @property
     def status_code(self) -> int: ...
@@ -26,14 +29,17 @@ class Response(Protocol):
 
 
 class ObservedResponse:
-    """What came back, and what was asked: ``method`` and ``path`` are None where the response does not tell."""
+    """A response of any client: its status, headers and problem document, and the method and path of its request.
+
+    ``method`` and ``path`` are None if the response does not hold its request.
+    """
 
     def __init__(self, response: Response) -> None:
         self._response = response
         self.status = response.status_code
         try:
             request = getattr(response, "request", None)
-        except RuntimeError:  # httpx, of a response that was made without one: that of a WebSocket handshake
+        except RuntimeError:  # httpx raises for a response without a request, as to a WebSocket handshake
             request = None
         self.method: str | None = getattr(request, "method", None)
         url = getattr(request, "url", None)
@@ -43,52 +49,57 @@ class ObservedResponse:
         return f"{self.method or 'a handshake'} {self.path or ''}".strip()
 
     def lines(self, name: str) -> list[str]:
-        """Every field line of this name, unjoined."""
+        """Every field line of this name, not joined."""
         headers = self._response.headers
-        raw = getattr(getattr(self._response, "raw", None), "headers", None)  # requests joins them, urllib3 does not
-        kept: tuple[tuple[Any, str], ...] = ((headers, "get_list"), (raw, "getlist"), (headers, "getlist"))
-        for holder, method in (*kept, (headers, "getall")):
+        raw = getattr(getattr(self._response, "raw", None), "headers", None)  # requests joins lines, urllib3 does not
+        getters: tuple[tuple[Any, str], ...] = ((headers, "get_list"), (raw, "getlist"), (headers, "getlist"))
+        for holder, method in (*getters, (headers, "getall")):
             get: Callable[[str], list[str]] | None = getattr(holder, method, None)
             if get is not None and name in headers:
-                return [_as_sent(line) for line in get(name)]
-        return [_as_sent(headers[name])] if name in headers else []
+                return [_in_utf_8(line) for line in get(name)]
+        return [_in_utf_8(headers[name])] if name in headers else []
 
     def problem(self) -> dict[str, object] | None:
-        """The problem document; None where there is none, for ``render`` may replace it and HEAD has no body."""
+        """The problem document; None if there is none: ``render`` may replace it, and HEAD has no body."""
         media_type = "".join(self.lines("content-type")).partition(";")[0]
         try:
             body = getattr(self._response, "content", b"")
-        except RuntimeError:  # httpx, of a stream that nobody has read
+        except RuntimeError:  # httpx raises for a stream that has not been read
             body = b""
         if media_type != "application/problem+json" or not body:
             return None
-        told = json.loads(body)
-        return told if isinstance(told, dict) else {}
+        document = json.loads(body)
+        return document if isinstance(document, dict) else {}
 
     def record(self) -> Record | None:
-        """The latest record of this denial; one whose path is a mount's comes after one of this very path."""
-        found = [record for record in kept() if record.status == self.status and self.method in {None, record.method}]
-        below = (record for record in found if len(record.path) > 1 and (self.path or "").endswith(record.path))
-        return next((record for record in found if self.path in {None, record.path}), next(below, None))
+        """The latest record of this denial. A record of the same path comes before one of a path below a mount."""
+        candidates = [
+            record for record in kept_records() if record.status == self.status and self.method in {None, record.method}
+        ]
+        below = (record for record in candidates if len(record.path) > 1 and (self.path or "").endswith(record.path))
+        return next((record for record in candidates if self.path in {None, record.path}), next(below, None))
 
 
-def kept() -> list[Record]:
-    """What is recorded for who calls this, the latest first: of what acts here, then of whatever asked."""
+def kept_records() -> list[Record]:
+    """The records that open blocks have kept: those of ``acting_as`` in this context, then those of ``recording``.
+
+    Of each block the latest record comes first.
+    """
     with LOCK:
-        heard = [one for one in reversed(OPEN) if isinstance(one, RecordList)]
-    return [record for one in (*acting(), *heard) for record in reversed(one.records)]
+        lists = [listener for listener in reversed(OPEN_LISTENERS) if isinstance(listener, RecordList)]
+    return [record for listener in (*acting_blocks(), *lists) for record in reversed(listener.records)]
 
 
-def _as_sent(line: str) -> str:
-    """The line in UTF-8, as it was sent; some clients read octets as Latin-1."""
+def _in_utf_8(line: str) -> str:
+    """The line as it was sent, in UTF-8: some clients decode bytes as Latin-1."""
     try:
         return line.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return line
 
 
-#: How many records are shown where none is the one that was looked for.
-_SHOWN = 5
+#: How many records a failure shows if none of them is of the response.
+_MAX_SHOWN = 5
 
 
 def assert_denied(
@@ -98,41 +109,42 @@ def assert_denied(
     reason: Reason | str | None = None,
     challenge: Challenge | str | None = None,
 ) -> None:
-    """Asserts that this is a denial of authguard's, and right on the wire: not to be stored, a 401 with a challenge.
+    """Assert that a response is a denial of authguard's and correct on the wire: ``no-store``, a 401 with a challenge.
 
-    - ``status``: which.
-    - ``reason``: why, ``"role.missing"``. Clients are not told; it is that of the latest denial of this method, path
-      and status that ``acting_as`` or ``recording`` has kept, and one of these must be open.
-    - ``challenge``: one that must be there: a whole line, or the name of its scheme.
+    - ``status``: the expected status; any denial passes without it.
+    - ``reason``: the expected reason, ``"role.missing"``. A response does not hold it, so it is read from the latest
+      record of this method, path and status. ``acting_as`` or ``recording`` keeps records, and one must be open.
+    - ``challenge``: a challenge that must be there: the whole field line, or the name of its scheme.
 
-    For responses of httpx2, httpx, requests and ``TestClient``, a ``WebSocketDenialResponse`` too. The
-    ``AssertionError`` shows what was recorded: why the request was really denied, or what was granted.
+    The response may come from httpx2, httpx, requests or ``TestClient``, and may be a ``WebSocketDenialResponse``. The
+    ``AssertionError`` shows what was recorded: why the request was denied, or what was granted.
     """
     __tracebackhide__ = True
-    seen = ObservedResponse(response)
-    faults = list(_on_the_wire(seen, status))
+    observed = ObservedResponse(response)
+    problems = list(_wire_problems(observed, status))
     if challenge is not None:
-        faults += _challenge(seen.lines("www-authenticate"), challenge)
-    record = seen.record()
+        problems += _challenge_problems(observed.lines("www-authenticate"), challenge)
+    record = observed.record()
     if reason is not None:
-        faults += _reason(record, reason.code if isinstance(reason, Reason) else reason)
-    if faults:
-        raise AssertionError("\n  ".join([f"{seen} was answered with {seen.status}:", *faults, *_recorded(record)]))
+        problems += _reason_problems(record, reason.code if isinstance(reason, Reason) else reason)
+    if problems:
+        head = f"{observed} was answered with {observed.status}:"
+        raise AssertionError("\n  ".join([head, *problems, *_recorded(record)]))
 
 
-def _on_the_wire(seen: ObservedResponse, wanted: int | None) -> Iterator[str]:
-    if wanted is not None and seen.status != wanted:
-        yield f"{wanted} was expected"
-    if seen.status not in get_args(Status):
-        yield f"this is no denial; those are {', '.join(map(str, get_args(Status)))}"
+def _wire_problems(response: ObservedResponse, expected: int | None) -> Iterator[str]:
+    if expected is not None and response.status != expected:
+        yield f"expected {expected}"
+    if response.status not in get_args(Status):
+        yield f"this is not a denial; a denial is one of {', '.join(map(str, get_args(Status)))}"
         return
-    # All that a status implies stands in the table of reasons, and goes by the status.
-    row = Reason("of.status", cast("Status", seen.status))
-    if not any("no-store" in line for line in seen.lines("cache-control")):
-        yield "there is no Cache-Control: no-store, so it is none of authguard's"
-    if row.retried and not seen.lines("retry-after"):
+    # The table of reasons holds all that a status implies, by the status alone.
+    row = Reason("of.status", cast("Status", response.status))
+    if not any("no-store" in line for line in response.lines("cache-control")):
+        yield "there is no Cache-Control: no-store, so the response is not authguard's"
+    if row.retried and not response.lines("retry-after"):
         yield "there is no Retry-After"
-    challenges = seen.lines("www-authenticate")
+    challenges = response.lines("www-authenticate")
     if row.challenges_needed and not challenges:
         yield "there is no challenge (WWW-Authenticate)"
     for line in challenges:
@@ -140,26 +152,26 @@ def _on_the_wire(seen: ObservedResponse, wanted: int | None) -> Iterator[str]:
             Challenge.from_header(line.encode())
         except WireError as error:
             yield f"{line!r} is not one challenge: {error.problem}"
-    problem = seen.problem()
+    problem = response.problem()
     if problem is not None and (problem.get("status"), problem.get("code")) != (row.status, row.public_code):
         yield f"its body is not authguard's: {problem}"
 
 
-def _challenge(lines: list[str], wanted: Challenge | str) -> Iterator[str]:
-    line = wanted if isinstance(wanted, str) else wanted.to_header().decode()
-    schemes = [one.partition(" ")[0].lower() for one in lines]
+def _challenge_problems(lines: list[str], expected: Challenge | str) -> Iterator[str]:
+    line = expected if isinstance(expected, str) else expected.to_header().decode()
+    schemes = [other.partition(" ")[0].lower() for other in lines]
     if line not in lines and not (is_token(line) and line.lower() in schemes):
-        yield f"the challenge {line!r} was expected, and there is {' and '.join(map(repr, lines)) or 'none'}"
+        yield f"expected the challenge {line!r}, found {' and '.join(map(repr, lines)) or 'none'}"
 
 
-def _reason(record: Record | None, wanted: str) -> Iterator[str]:
+def _reason_problems(record: Record | None, expected: str) -> Iterator[str]:
     if record is None:
-        yield f"{wanted} was expected, and no record of this denial was kept: have acting_as(guard, ...) or"
-        yield "  recording(guard) open round both the request and this assertion, or use their fixtures"
-    elif record.reason != wanted:
-        yield f"{wanted} was expected"
+        yield f"expected {expected}, and no record of this denial was kept: keep acting_as(guard, ...) or"
+        yield "  recording(guard) open around both the request and this assertion, or use their fixtures"
+    elif record.reason != expected:
+        yield f"expected {expected}"
 
 
 def _recorded(record: Record | None) -> Iterator[str]:
-    for one in kept()[:_SHOWN] if record is None else [record]:
-        yield f"recorded: {one}"
+    for shown in kept_records()[:_MAX_SHOWN] if record is None else [record]:
+        yield f"recorded: {shown}"

@@ -1,4 +1,4 @@
-"""A clock that goes when a test says so."""
+"""A clock that a test moves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import math
 class ManualClock:
     """``clock = ManualClock()``, ``Guard(..., clock=clock, monotonic=clock)``, ``clock.move(61)``.
 
-    It stands at ``now``, in seconds since the epoch, until it is moved; back too, as a clock that is set does (what is
-    given as ``monotonic`` must not).
+    It stays at ``now``, in seconds since the epoch, until it is moved. It may be moved back, as a wall clock may be set
+    back, unless it is passed as ``monotonic``.
     """
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
@@ -22,12 +22,12 @@ class ManualClock:
         return f"ManualClock({self.now!r})"
 
     def move(self, seconds: float) -> None:
-        """Goes on by so many seconds. Raises ``ValueError`` for what no clock can do."""
+        """Move it by so many seconds. Raises ``ValueError`` for infinity and nan."""
         self.now += _seconds(seconds)
 
 
 def _seconds(seconds: float) -> float:
     if not math.isfinite(seconds):
-        msg = f"{seconds!r} is no number of seconds"
+        msg = f"{seconds!r} is not a finite number of seconds"
         raise ValueError(msg)
     return seconds

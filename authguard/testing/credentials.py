@@ -1,4 +1,4 @@
-"""Credentials that a scheme really verifies."""
+"""Make credentials for tests that the schemes verify as they verify real ones."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
 
 def basic_auth(username: str, password: str) -> dict[str, str]:
-    """The header that a client sends for Basic, in UTF-8 (RFC 7617). ``ValueError`` for what cannot be sent."""
+    """The header that a client sends for Basic, in UTF-8 (RFC 7617).
+
+    Raises ``ValueError`` for a username with a colon, and for control characters.
+    """
     return _field(Credentials("Basic", UserPass(username, password).to_token68()))
 
 
 class TestIssuer:
-    """An issuer with a key of its own, made for the test: ``Bearer(minting.as_issuer(), realm="orders")``.
+    """An issuer with its own key, for tests: ``Bearer(issuer.as_issuer(), realm="orders")``.
 
-    Its tokens are verified as any others are, so that a guard is built with it in place of the real issuer: build the
-    guard in a function that takes the issuer. ``clock`` dates the tokens; give it the guard's. Raises
+    The guard verifies its tokens as it verifies any others, so it must be built with this issuer in place of the real
+    one: build it in a function that takes the issuer. ``clock`` dates the tokens; pass the guard's clock. Raises
     ``ConfigurationError``.
     """
 
-    #: pytest collects classes by this prefix, and this one is not a test.
+    #: pytest would collect the class by its name.
     __test__ = False
 
     def __init__(
@@ -61,7 +64,7 @@ class TestIssuer:
         subject: ClaimPath = _SUBJECT,
         typ: str | None = None,
     ) -> Issuer:
-        """What goes under a ``Bearer``; the options are those of ``Issuer``."""
+        """The ``Issuer`` for a ``Bearer``, with the options of ``Issuer``."""
         pem = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return Issuer(
             self.issuer,
@@ -83,12 +86,12 @@ class TestIssuer:
         expires_in: float = 600.0,
         **claims: Any,
     ) -> str:
-        """An access token with all the claims of RFC 9068, good for so many seconds; below 0 it expired before.
+        """An access token with all claims of RFC 9068, valid for ``expires_in`` seconds; expired if that is negative.
 
-        ``claims`` are added, and stand in the place of those of the same name; ``...`` takes a claim away.
+        ``claims`` are added, and replace claims of the same name; the value ``...`` removes a claim.
         """
         now = self._clock()
-        good = {
+        valid = {
             "iss": self.issuer,
             "aud": self.audience,
             "sub": subject,
@@ -99,9 +102,9 @@ class TestIssuer:
             "roles": sorted(names("roles", roles)),
             "scope": " ".join(sorted(names("scopes", scopes))),
         }
-        location = {name: value for name, value in {**good, **claims}.items() if value is not ...}
+        payload = {name: value for name, value in {**valid, **claims}.items() if value is not ...}
         header = {"typ": ACCESS_TOKEN, "kid": self._kid}
-        return jwt.encode(location, self._key, algorithm=_ALGORITHM, headers=header)
+        return jwt.encode(payload, self._key, algorithm=_ALGORITHM, headers=header)
 
     def headers(
         self,
@@ -112,7 +115,7 @@ class TestIssuer:
         expires_in: float = 600.0,
         **claims: Any,
     ) -> dict[str, str]:
-        """The header that a client sends with such a token."""
+        """The header that a client sends with such a token; the arguments are those of ``token``."""
         token = self.token(subject, roles=roles, scopes=scopes, expires_in=expires_in, **claims)
         return _field(Credentials("Bearer", token.encode()))
 
@@ -121,42 +124,43 @@ def _field(credentials: Credentials) -> dict[str, str]:
     return {"Authorization": credentials.to_header().decode("ascii")}
 
 
-_UNKNOWN = b"0" * 64
+# Takes the place of the response until it is computed.
+_NO_RESPONSE = b"0" * 64
 
 
 def digest_auth(
     challenge: str | Sequence[str], username: str, password: str, *, method: str = "GET", uri: str = "/", count: int = 1
 ) -> dict[str, str]:
-    """What a client answers to a challenge: ``digest_auth(response.headers["www-authenticate"], "alice", "s3cret")``.
+    """The header that a client answers a challenge with.
 
-    ``uri`` is the path and the query as they are sent; ``count`` says how many requests were made with this challenge.
-    Of several challenges give all, ``response.headers.get_list("www-authenticate")``: the first is answered. Or have a
-    client do the same: ``client.get("/", auth=httpx2.DigestAuth("alice", "s3cret"))``. Raises ``ValueError`` for
-    what is no challenge of ``Digest``.
+    ``digest_auth(response.headers["www-authenticate"], "alice", "s3cret")``. ``uri`` is the path and the query as they
+    are sent; ``count`` is the number of requests made with this challenge, this one included. Of a list of challenges,
+    ``response.headers.get_list("www-authenticate")``, the first is answered. A client can do the same:
+    ``client.get("/", auth=httpx2.DigestAuth("alice", "s3cret"))``. Raises ``ValueError`` for anything but a challenge
+    of Digest with ``qop=auth``.
     """
-    first = challenge if isinstance(challenge, str) else next(iter(challenge), "")
-    read = Challenge.from_header(first.encode("latin-1"))
-    asked = {name: read.get(name) for name in ("realm", "nonce", "opaque", "algorithm")}
-    realm, nonce, opaque, algorithm = asked.values()
-    offers_auth = read.scheme.lower() == "digest" and "auth" in (read.get("qop") or "").replace(",", " ").split()
-    if not offers_auth or realm is None or nonce is None or opaque is None or algorithm is None:
-        msg = "this is no challenge of Digest with qop=auth"
+    line = challenge if isinstance(challenge, str) else next(iter(challenge), "")
+    parsed = Challenge.from_header(line.encode("latin-1"))
+    realm, nonce, opaque, algorithm_name = map(parsed.get, ("realm", "nonce", "opaque", "algorithm"))
+    offers_auth = parsed.scheme.lower() == "digest" and "auth" in (parsed.get("qop") or "").replace(",", " ").split()
+    if not offers_auth or realm is None or nonce is None or opaque is None or algorithm_name is None:
+        msg = "this is not a challenge of Digest with qop=auth"
         raise ValueError(msg)
-    (one,) = parse_algorithms([algorithm])
+    (algorithm,) = parse_algorithms([algorithm_name])
     unanswered = DigestCredentials(
         username,
         realm.encode(),
         nonce.encode(),
         uri.encode(),
-        _UNKNOWN,
+        _NO_RESPONSE,
         b"auth",
         secrets.token_hex(8).encode(),
         b"%08x" % count,
-        one.name,
+        algorithm.name,
         opaque.encode(),
     )
-    a1 = ha1(one.hashed, username, realm, password)
-    if one.session:
-        a1 = session(one.hashed, a1, unanswered.nonce, unanswered.cnonce)
-    answer_denial = replace(unanswered, response=expected_response(one.hashed, a1, unanswered, method.encode()))
-    return {"Authorization": Credentials("Digest", answer_denial.to_auth_params()).to_header().decode("latin-1")}
+    a1 = ha1(algorithm.hashed, username, realm, password)
+    if algorithm.session:
+        a1 = session(algorithm.hashed, a1, unanswered.nonce, unanswered.cnonce)
+    answer = replace(unanswered, response=expected_response(algorithm.hashed, a1, unanswered, method.encode()))
+    return {"Authorization": Credentials("Digest", answer.to_auth_params()).to_header().decode("latin-1")}

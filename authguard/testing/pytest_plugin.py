@@ -1,7 +1,7 @@
-"""The kit as fixtures: ``pytest_plugins = ["authguard.testing.pytest_plugin"]`` in ``conftest.py``.
+"""The helpers as pytest fixtures: ``pytest_plugins = ["authguard.testing.pytest_plugin"]`` in ``conftest.py``.
 
-The only module that imports pytest. Nothing loads it by itself: an entry point would import authguard in every project
-that has it installed, and before coverage counts.
+No other module imports pytest. There is no entry point: it would load this plugin in every project that has authguard
+installed, and import authguard before coverage starts to measure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from authguard.testing.route_matrix import assert_matrix as compare_matrix
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("authguard")
-    group.addoption("--authguard-update", action="store_true", help="write the matrices of routes, and compare none")
+    group.addoption(
+        "--authguard-update",
+        action="store_true",
+        help="write the files of assert_matrix instead of comparing with them",
+    )
 
 
 @pytest.fixture
@@ -42,19 +46,19 @@ def acting_as() -> Iterator[ActingAs]:
 @pytest.fixture
 def recording() -> Iterator[Recording]:
     """``recording(guard)`` lists the guard's decisions until the test ends."""
-    with ExitStack() as open_:
-        yield lambda *guards: open_.enter_context(RecordList(guards))
+    with ExitStack() as lists:
+        yield lambda *guards: lists.enter_context(RecordList(guards))
 
 
 @pytest.fixture
 def manual_clock() -> ManualClock:
-    """A clock that the test moves."""
+    """A ``ManualClock``, new for each test."""
     return ManualClock()
 
 
 @pytest.fixture
 def assert_matrix(request: pytest.FixtureRequest) -> AssertMatrix:
-    """``assert_matrix(app, guard, "routes.txt")`` compares with the file beside that of the test."""
+    """``assert_matrix(app, guard, "routes.txt")`` compares with a file in the folder of the test."""
 
     def compare(app: object, guard: Guard, path: str | PathLike[str]) -> None:
         __tracebackhide__ = True

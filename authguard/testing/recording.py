@@ -1,4 +1,4 @@
-"""What guards record while a test listens."""
+"""Collect what guards record while a test runs."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from authguard.records.record import Record
 
 T_co = TypeVar("T_co", covariant=True)
 
-#: Guards are shared by threads, and what is put into one is put together from what it has.
+#: Threads share guards and the list below, and changing either takes more than one step.
 LOCK = threading.RLock()
-#: What listens now, oldest first.
-OPEN: list[GuardListener[object]] = []
+#: The listeners that are open, the oldest first.
+OPEN_LISTENERS: list[GuardListener[object]] = []
 
 
 class GuardListener(AbstractContextManager[T_co]):
-    """Keeps what guards record, from ``open`` to ``close``; ``with`` gives ``value``."""
+    """Collects the records of some guards from ``open`` to ``close``. ``with listener as value`` gives ``value``."""
 
     def __init__(self, guards: tuple[Guard, ...], value: T_co) -> None:
         for guard in guards:
             if not isinstance(guard, Guard):
-                raise ConfigurationError("guard", f"{guard!r} is no Guard(...)")
+                raise ConfigurationError("guard", f"{guard!r} is not a Guard")
         self.guards, self.value = guards, value
         self.records: list[Record] = []
         self.is_open = False
 
     def open(self) -> None:
-        """Begins. What is open stays so."""
+        """Start to listen. A second call changes nothing."""
         with LOCK:
             if not self.is_open:
                 self.is_open = True
-                OPEN.append(self)
+                OPEN_LISTENERS.append(self)
                 for guard in self.guards:
-                    recorder = guard._recorder  # noqa: SLF001 - a friend
+                    recorder = guard._recorder  # noqa: SLF001 - only the kit adds hooks to a guard that exists
                     recorder.hooks = (*recorder.hooks, self.note)
 
     def close(self) -> None:
-        """Ends, and leaves nothing behind. What is closed stays so."""
+        """Stop, and restore the hooks of the guards. A second call changes nothing."""
         with LOCK:
             if self.is_open:
                 self.is_open = False
-                OPEN.remove(self)
+                OPEN_LISTENERS.remove(self)
                 for guard in self.guards:
-                    recorder = guard._recorder  # noqa: SLF001 - a friend
+                    recorder = guard._recorder  # noqa: SLF001 - same
                     recorder.hooks = tuple(hook for hook in recorder.hooks if hook != self.note)
 
     def note(self, record: Record) -> None:
-        """A hook of the guards."""
+        """The hook that the guards call."""
         self.records.append(record)
 
     def __enter__(self) -> T_co:
@@ -65,25 +65,25 @@ class GuardListener(AbstractContextManager[T_co]):
 
 
 class RecordList(GuardListener[list[Record]]):
-    """Listens to whoever asks."""
+    """Collects the records of every request to its guards, into the list that ``with`` gives."""
 
     def __init__(self, guards: tuple[Guard, ...]) -> None:
         if not guards:
-            raise ConfigurationError("guards", "give the guard that is to be recorded")
+            raise ConfigurationError("guards", "there is none; pass the guard whose decisions are to be listed")
         super().__init__(guards, [])
         self.records = self.value
 
 
 def recording(*guards: Guard) -> AbstractContextManager[list[Record]]:
-    """``with recording(guard) as records:`` lists each decision that the guard takes meanwhile, whoever asks.
+    """``with recording(guard) as records:`` lists each decision of the guard inside the block, for every request.
 
-    ``assert_denied`` looks there for the reason of a response. Nothing is decided on PUBLIC, and nothing recorded.
+    ``assert_denied`` finds the reason of a response there. On PUBLIC a guard decides nothing and records nothing.
     Raises ``ConfigurationError``.
     """
     return RecordList(guards)
 
 
 class Recording(Protocol):
-    """``records = recording(guard)``: what it decides from here until the test ends."""
+    """The fixture: ``records = recording(guard)`` lists the guard's decisions until the test ends."""
 
     def __call__(self, *guards: Guard) -> list[Record]: ...

@@ -8,20 +8,20 @@ from typing import Any
 from authguard import AuthGuardMiddleware, Guard
 from authguard.audit import audit as auditing
 from authguard.audit.audit import Audit
-from authguard.audit.route_discovery import endpoints
+from authguard.audit.route_discovery import discover_endpoints
 
 
 def installed(served: Any, front: Guard) -> Any:
-    """The app behind the guard; as it is, where it holds the guard already."""
-    held = [layer.guard for endpoint in endpoints(served) for layer in endpoint.layers]
-    return served if front in held else AuthGuardMiddleware(served, guard=front)
+    """The app behind the guard; the app itself if it holds the guard already."""
+    guards = [layer.guard for endpoint in discover_endpoints(served) for layer in endpoint.layers]
+    return served if front in guards else AuthGuardMiddleware(served, guard=front)
 
 
 def audit(served: Any, front: Guard, *, ignore: Collection[str] = ()) -> Audit:
-    """What ``audit`` tells of it."""
+    """``audit`` of that app."""
     return auditing.audit(installed(served, front), front, ignore=ignore)
 
 
 def assert_closed(served: Any, front: Guard, *, public: Collection[str] = ()) -> None:
-    """What ``assert_closed`` makes of it."""
+    """``assert_closed`` of that app."""
     auditing.assert_closed(installed(served, front), front, public=public)

@@ -1,4 +1,4 @@
-"""``assert_closed`` fails for whatever is open without being named, and for whatever nobody has thought of."""
+"""``assert_closed`` fails for each open route that is not named, and for each route that no rule or lock names."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from authguard import AUTHENTICATED, OPTIONAL, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Rule, role
 from authguard import fastapi as on_fastapi
 from authguard import starlette as on_starlette
+from authguard.audit import report
 from authguard.audit.audit import assert_closed, audit
 from authguard.fastapi import CurrentPrincipal, install, requires
 from tests.audit.installed import assert_closed as closed
@@ -28,21 +29,21 @@ async def page(request: Request) -> None:
     """An endpoint."""
 
 
-PLACE = f"{page.__code__.co_filename}:{page.__code__.co_firstlineno}"
+LOCATION = f"{page.__code__.co_filename}:{page.__code__.co_firstlineno}"
 
 
 def guard(*rules: Rule, **options: Any) -> Guard:
-    """A guard of one scheme."""
+    """A guard with one scheme."""
     return Guard(Badge(), rules=rules, log=False, **options)
 
 
 def app(*routes: Any) -> Starlette:
-    """An app of these routes; a text is the path of a page."""
+    """An app of these routes; a string is the path of a page."""
     return Starlette(routes=[Route(one, page) if isinstance(one, str) else one for one in routes])
 
 
-def told(served: object, front: Guard, *public: str) -> list[str]:
-    """What ``assert_closed`` says of each route or entry."""
+def problems(served: object, front: Guard, *public: str) -> list[str]:
+    """The problems that ``assert_closed`` reports."""
     with pytest.raises(AssertionError) as caught:
         closed(served, front, public=public)
     head, *lines = str(caught.value).split("\n  ")
@@ -52,7 +53,7 @@ def told(served: object, front: Guard, *public: str) -> list[str]:
     return lines
 
 
-def test_what_is_open_by_name_and_closed_by_name_passes() -> None:
+def test_an_app_with_every_opening_named_passes() -> None:
     """Methods, patterns, narrower rules and WebSockets can each be named."""
     served = app(
         "/health",
@@ -76,78 +77,79 @@ def test_what_is_open_by_name_and_closed_by_name_passes() -> None:
     closed(served, guard(CLOSED, HEALTH, *opened), public=public)
 
 
-def test_what_is_open_is_told() -> None:
-    """With the rule, its place and the mend; where a default opens it, with the place of the endpoint."""
+def test_an_opening_that_is_not_named_is_reported() -> None:
+    """The line has the rule, its location and the fix.
+
+    If a default opens the route, the location is that of the endpoint.
+    """
     rule = Rule("/items/**", OPTIONAL)
 
-    at = short_location(rule.location)
-    assert told(app("/items/{id}"), guard(rule)) == [
-        f"GET /items/{{id}}: it is open by /items/** OPTIONAL ({at}). Close it, or name it in public"
+    location = short_location(rule.location)
+    assert problems(app("/items/{id}"), guard(rule)) == [
+        f"GET /items/{{id}}: it is open by /items/** OPTIONAL ({location}). Close it, or name it in public"
     ]
-    assert told(app("/a"), guard(default=OPTIONAL)) == [
-        f"GET /a: it is open by default ({short_location(PLACE)}). Close it, or name it in public"
+    assert problems(app("/a"), guard(default=OPTIONAL)) == [
+        f"GET /a: it is open by default ({short_location(LOCATION)}). Close it, or name it in public"
     ]
-    assert told(app("/a"), guard(), "/a")[0].startswith("GET /a: no rule names it and no lock is on it")
+    assert problems(app("/a"), guard(), "/a")[0].startswith("GET /a: no rule names it and no lock is on it")
 
 
-def short_location(said: str) -> str:
-    """As a person at the root of the project reads it."""
-    from authguard.audit.report import short_location as shown
-
-    return shown(said)
+def short_location(location: str) -> str:
+    """The location as the message shows it."""
+    return report.short_location(location)
 
 
 def test_one_method_may_be_named_and_another_not() -> None:
-    """An entry with a method speaks for that alone."""
+    """An entry with a method accepts that method alone."""
     served = app(Route("/a", page, methods=["GET", "POST"]))
 
-    (line,) = told(served, guard(Rule("/a", PUBLIC)), "GET /a")
+    (line,) = problems(served, guard(Rule("/a", PUBLIC)), "GET /a")
 
     assert line.startswith("POST /a: it is open by /a PUBLIC")
 
 
-def test_what_a_narrower_rule_opens_is_told() -> None:
-    """By the rule's own path."""
-    (line,) = told(app("/{x}"), guard(CLOSED, HEALTH))
+def test_an_opening_by_a_narrower_rule_is_reported() -> None:
+    """It has the path of the rule."""
+    (line,) = problems(app("/{x}"), guard(CLOSED, HEALTH))
 
     assert line.startswith("GET /health: it is open by /health PUBLIC")
 
 
-def test_an_entry_that_no_open_route_meets_is_told() -> None:
-    """A route that is gone, a method that it never had, or one that was closed meanwhile."""
-    assert told(app("/health", "/a"), guard(CLOSED, HEALTH), "/health", "/gone", "POST /health", "/a") == [
-        "/a: public names it, and no open route meets it. Leave it out",
-        "/gone: public names it, and no open route meets it. Leave it out",
-        "POST /health: public names it, and no open route meets it. Leave it out",
+def test_an_entry_that_no_open_route_meets_is_reported() -> None:
+    """The route may be gone or closed by now, or may never have had the method."""
+    assert problems(app("/health", "/a"), guard(CLOSED, HEALTH), "/health", "/gone", "POST /health", "/a") == [
+        "/a: it is in public, and no open route meets it. Remove it",
+        "/gone: it is in public, and no open route meets it. Remove it",
+        "POST /health: it is in public, and no open route meets it. Remove it",
     ]
 
 
 @pytest.mark.parametrize("public", ["/health", [3], ["health"], ["GET"], ["GET health"]])
 def test_an_entry_that_could_never_be_met_is_refused(public: Any) -> None:
-    """It is told as what it is."""
+    """The message names the argument."""
     with pytest.raises(ConfigurationError, match="public"):
         closed(app(), guard(), public=public)
 
 
 def test_a_path_that_no_rule_could_be_written_for_can_be_named() -> None:
-    """As its router writes it."""
+    """It is written as its router writes it."""
     served = app("/files/{name}.json")
 
     closed(served, guard(Rule("/files/{name}", PUBLIC)), public=["/files/{name}.json"])
-    assert told(served, guard(Rule("/files/{name}", PUBLIC)), "/files/{name}")
+    assert problems(served, guard(Rule("/files/{name}", PUBLIC)), "/files/{name}")
 
 
 def test_a_lock_closes_what_a_rule_opens() -> None:
-    """One that needs somebody; one that takes anybody does not."""
+    """A lock with OPTIONAL does not."""
     locked = app(Route("/health", on_starlette.requires(role("any"))(page)))
-    ajar = app(Route("/health", on_starlette.requires(OPTIONAL)(page)))
+    optional = app(Route("/health", on_starlette.requires(OPTIONAL)(page)))
 
     closed(locked, guard(HEALTH))
-    assert told(ajar, guard(HEALTH))[0].startswith("GET /health: it is open by")
+    assert problems(optional, guard(HEALTH))[0].startswith("GET /health: it is open by")
 
 
 def included(inner: APIRouter) -> FastAPI:
-    """A router in a router."""
+    """The router in a router of an app."""
     served, outer = FastAPI(openapi_url=None), APIRouter()
     outer.include_router(inner, prefix="/in")
     served.include_router(outer, prefix="/out")
@@ -184,20 +186,20 @@ def in_mount(*locks: Any) -> Starlette:
     return Starlette(routes=[Mount("/out", routes=[Mount("/in", inner)])])
 
 
-@pytest.mark.parametrize("made", [in_router, in_socket, in_mount])
+@pytest.mark.parametrize("make", [in_router, in_socket, in_mount])
 @pytest.mark.parametrize("early", [True, False])
-def test_a_route_that_is_added_without_a_thought_fails(made: Callable[..., Any], early: bool) -> None:
-    """Wherever it was added, and however the guard was put in front; a rule or a lock mends it."""
+def test_a_new_route_without_a_rule_fails(make: Callable[..., Any], early: bool) -> None:
+    """It fails wherever the route is added and however the guard is put in front. A rule or a lock fixes it."""
 
     def served(front: Guard, *locks: Any) -> Any:
-        found = made(*locks)
-        if early and isinstance(found, FastAPI):
-            install(found, front)
-        return found
+        new_app = make(*locks)
+        if early and isinstance(new_app, FastAPI):
+            install(new_app, front)
+        return new_app
 
     bare, ruled = guard(), guard(CLOSED)
 
-    (line,) = told(served(bare), bare)
+    (line,) = problems(served(bare), bare)
     assert "/out/in/late: no rule names it and no lock is on it" in line
     assert __name__.rpartition(".")[2] in line
     closed(served(ruled), ruled)
@@ -205,7 +207,7 @@ def test_a_route_that_is_added_without_a_thought_fails(made: Callable[..., Any],
 
 
 def test_a_route_that_takes_a_principal_is_locked() -> None:
-    """That is what ``CurrentPrincipal`` means, also where the default is open."""
+    """``CurrentPrincipal`` closes it, even if the default is open."""
     served = FastAPI(openapi_url=None)
 
     @served.get("/me")
@@ -215,8 +217,8 @@ def test_a_route_that_takes_a_principal_is_locked() -> None:
 
 
 @pytest.mark.parametrize("module", [on_starlette, on_fastapi])
-def test_both_adapters_hand_it_out(module: Any) -> None:
-    """As the same function."""
+def test_both_adapters_export_the_same_functions(module: Any) -> None:
+    """``__all__`` names nothing that the module does not have."""
     names: Collection[str] = module.__all__
 
     assert (module.audit, module.assert_closed) == (audit, assert_closed)
@@ -224,7 +226,7 @@ def test_both_adapters_hand_it_out(module: Any) -> None:
 
 
 def test_an_app_whose_guard_was_forgotten_fails() -> None:
-    """However well its rules fit; and so does one with another guard, and one that serves nothing."""
+    """It fails however well the rules fit; and so does an app with another guard, and one that serves nothing."""
 
     def problem(served: Any, front: Guard) -> str:
         with pytest.raises(AssertionError) as caught:
@@ -233,16 +235,16 @@ def test_an_app_whose_guard_was_forgotten_fails() -> None:
 
     assert problem(app("/a"), guard(CLOSED)).startswith("Starlette: no guard is in front of it yet")
     assert problem(installed(app("/a"), guard(CLOSED)), guard(CLOSED)).startswith(
-        "AuthGuardMiddleware: it holds a guard, and not the one given"
+        "AuthGuardMiddleware: it holds another guard than the given one"
     )
-    assert problem(app(), guard(CLOSED)) == "it serves nothing. Ask when its routes are there"
+    assert problem(app(), guard(CLOSED)) == "the app serves nothing. Call assert_closed when its routes are there"
 
 
-def test_what_two_guards_open_is_told_once() -> None:
-    """By the rule of the inner one, or else of the outer."""
+def test_an_opening_by_two_guards_is_reported_once() -> None:
+    """The line names the rule of the inner guard if it has one, else that of the outer."""
     outer = guard(Rule("/in/a", PUBLIC))
     for rules, by in (([Rule("/a", OPTIONAL)], "/a OPTIONAL"), ([], "/in/a PUBLIC")):
         served = app(Mount("/in", AuthGuardMiddleware(app("/a"), guard=guard(*rules, default=OPTIONAL))))
 
-        assert told(served, outer)[0].startswith(f"GET /in/a: it is open by {by} (")
-        assert len(told(served, outer)) == 1
+        assert problems(served, outer)[0].startswith(f"GET /in/a: it is open by {by} (")
+        assert len(problems(served, outer)) == 1

@@ -1,4 +1,4 @@
-"""An audit as people read it, and as programs do."""
+"""An audit as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Rule, role, scopes
 from authguard import starlette as on_starlette
-from authguard.audit.report import document, short_location
+from authguard.audit.report import render_json, short_location
 from tests.audit.installed import audit
 from tests.support.schemes.badge import Badge
 
@@ -24,7 +24,7 @@ async def page(request: Request) -> None:
 
 
 async def opaque(scope: Scope, receive: Receive, send: Send) -> None:
-    """An app of which nothing can be seen."""
+    """An app that cannot be inspected."""
 
 
 GUARD = Guard(
@@ -48,31 +48,34 @@ APP = Starlette(
 )
 
 
-def said(rule: int) -> str:
-    """Where a rule was said, as it is shown."""
+def rule_location(rule: int) -> str:
+    """The location of a rule as the table shows it."""
     return short_location(GUARD.table.rules[rule].location)
 
 
-def lines() -> list[str]:
-    """The table, line by line, its blanks folded."""
+def table_lines() -> list[str]:
+    """The lines of the table, runs of blanks replaced by one."""
     return [" ".join(line.split()) for line in str(audit(APP, GUARD)).splitlines()]
 
 
 def test_the_table_has_a_row_for_each_method_and_path() -> None:
-    """With what is asked and where that was said; narrower rules, hosts and what is unseen stand below."""
-    shown = lines()
+    """It shows what is required and where the code says so.
 
-    assert shown[0] == "METHOD PATH REQUIRES SCHEMES WHERE"
-    assert shown[1] == "GET /shop/{x} scopes(read) badge, token tests/audit/"
-    assert shown[2] == short_location(audit(APP, GUARD).rows[0].locks[0].location).removeprefix("tests/audit/")
-    assert shown[3] == "but /shop/health PUBLIC tests/audit/"
-    assert shown[4] == said(0).removeprefix("tests/audit/")
-    assert {"cannot be seen into", "on shop.example", "files"} <= set(shown)
-    assert "GET /files/** role(reader) badge, token tests/audit/" in shown
+    Below stand narrower rules, hosts, and what cannot be inspected.
+    """
+    lines = table_lines()
+
+    assert lines[0] == "METHOD PATH REQUIRES SCHEMES WHERE"
+    assert lines[1] == "GET /shop/{x} scopes(read) badge, token tests/audit/"
+    assert lines[2] == short_location(audit(APP, GUARD).rows[0].locks[0].location).removeprefix("tests/audit/")
+    assert lines[3] == "but /shop/health PUBLIC tests/audit/"
+    assert lines[4] == rule_location(0).removeprefix("tests/audit/")
+    assert {"cannot be inspected", "on shop.example", "files"} <= set(lines)
+    assert "GET /files/** role(reader) badge, token tests/audit/" in lines
 
 
 def test_the_table_fits_a_page_and_is_followed_by_the_findings() -> None:
-    """No line is longer than a hundred columns, and nothing is cut off."""
+    """No line is wider than a hundred columns, and nothing is cut off."""
     whole = str(audit(APP, GUARD))
     table, _, findings = whole.partition("\n\n")
 
@@ -87,15 +90,15 @@ def test_the_table_fits_a_page_and_is_followed_by_the_findings() -> None:
     )
 
 
-def test_a_small_table_takes_no_more_room_than_it_needs() -> None:
-    """A place is then in one line, however long it is."""
+def test_a_small_table_is_as_narrow_as_its_cells() -> None:
+    """A location then stays on one line, however long it is."""
     app = Starlette(routes=[Route("/files/a", page)])
 
-    assert str(audit(app, GUARD)).splitlines()[1] == f"GET    /files/a role(reader) badge, token {said(3)}"
+    assert str(audit(app, GUARD)).splitlines()[1] == f"GET    /files/a role(reader) badge, token {rule_location(3)}"
 
 
-def test_one_finding_is_one() -> None:
-    """Not two, and neither is none."""
+def test_findings_are_counted() -> None:
+    """The noun is singular for one finding only."""
     two = Starlette(routes=[Route("/a", page), Route("/b", page)])
 
     assert "\n1 finding\n" in str(audit(Starlette(routes=[Route("/a", page)]), Guard(Badge())))
@@ -103,33 +106,33 @@ def test_one_finding_is_one() -> None:
     assert str(audit(Starlette(), Guard(Badge()))).endswith("\n0 findings")
 
 
-def test_what_nobody_guards_is_said_to_be_so() -> None:
-    """Where the guard stands further in."""
+def test_a_route_without_a_guard_is_shown_as_such() -> None:
+    """The guard is further in, around other routes."""
     inner = Starlette(routes=[Route("/b", page)])
     app = Starlette(routes=[Route("/a", page), Mount("/in", AuthGuardMiddleware(inner, guard=GUARD))])
 
     assert "GET /a PUBLIC no guard" in [" ".join(line.split()) for line in str(audit(app, GUARD)).splitlines()]
 
 
-def test_programs_read_the_same() -> None:
-    """All of it in plain values."""
+def test_json_holds_what_the_table_holds() -> None:
+    """All of it consists of plain values."""
     result = audit(APP, GUARD)
-    read = json.loads(json.dumps(document(result.rows, result.findings)))
+    read = json.loads(render_json(result.rows, result.findings))
     first, wide, files, _ = read["routes"]
 
     assert list(read) == ["routes", "findings"]
     assert (first["method"], first["path"], first["open"]) == ("GET", "/shop/{x}", False)
-    assert first["narrower"] == [{"requirement": "PUBLIC", "path": "/shop/health", "location": said(0)}]
-    assert [one["requirement"] for one in first["requires"]] == ["scopes(read)"]
+    assert first["narrower"] == [{"requirement": "PUBLIC", "path": "/shop/health", "location": rule_location(0)}]
+    assert [entry["requirement"] for entry in first["requires"]] == ["scopes(read)"]
     assert (first["endpoint"], first["schemes"]) == ("page", ["badge", "token"])
-    assert first["defined"].startswith(str(Path("tests") / "audit"))
-    assert (wide["kind"], files["kind"], files["hosts"]) == ("unseen", "static", ["shop.example"])
-    assert [one["code"] for one in read["findings"]] == [one.code for one in result.findings]
-    assert all(list(one) == ["code", "about", "what", "where", "fix"] for one in read["findings"])
+    assert first["location"].startswith(str(Path("tests") / "audit"))
+    assert (wide["kind"], files["kind"], files["hosts"]) == ("opaque", "static", ["shop.example"])
+    assert [finding["code"] for finding in read["findings"]] == [finding.code for finding in result.findings]
+    assert all(list(finding) == ["code", "about", "problem", "location", "fix"] for finding in read["findings"])
 
 
-def test_a_place_is_told_from_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not below it is told in full, and what is no place as it is."""
+def test_a_location_is_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file elsewhere is shown with its full path, and anything but a location is shown as it is."""
     monkeypatch.chdir(tmp_path)
 
     assert short_location(f"{tmp_path}/shop/app.py:7") == "shop/app.py:7"
@@ -137,11 +140,11 @@ def test_a_place_is_told_from_where_one_stands(tmp_path: Path, monkeypatch: pyte
     assert short_location("CurrentPrincipal") == "CurrentPrincipal"
 
 
-def test_a_method_that_no_rule_of_its_path_names_is_told_apart_from_a_default() -> None:
-    """It is the rules of that path that close it."""
+def test_a_method_that_the_rules_of_its_path_leave_out_is_no_default() -> None:
+    """The rules of that path close it."""
     app = Starlette(routes=[Route("/a", page, methods=["PATCH"]), Route("/b", page)])
-    shown = str(audit(app, Guard(Badge(), rules=[Rule("/a", role("any"), methods={"PUT"})])))
+    table = str(audit(app, Guard(Badge(), rules=[Rule("/a", role("any"), methods={"PUT"})])))
 
-    patch, other = shown.splitlines()[1:3]
+    patch, other = table.splitlines()[1:3]
     assert patch.endswith("by its method")
     assert other.endswith("default")

@@ -1,4 +1,4 @@
-"""What an app can serve is found through routers, mounts, hosts, middleware and both ways to include a router."""
+"""Endpoints are found through routers, mounts, hosts, middleware, and both ways in which FastAPI includes a router."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware, Guard, role
 from authguard.audit.endpoint import Endpoint
-from authguard.audit.route_discovery import endpoints
+from authguard.audit.route_discovery import discover_endpoints
 from authguard.fastapi import CurrentPrincipal, requires
 from authguard.policy.path_pattern import parse_pattern
 from authguard.starlette import requires as locked
@@ -36,47 +36,51 @@ async def page(request: Request) -> None:
     """An endpoint."""
 
 
-async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """An app of which nothing can be seen."""
+async def opaque_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that cannot be inspected."""
 
 
-def line_of(text: str) -> str:
-    """The file and the line where this text stands first."""
+def location_of(text: str) -> str:
+    """``file:line`` of the first line that begins with this text."""
     lines = HERE.read_text(encoding="utf-8").splitlines()
     return f"{HERE}:{next(number for number, line in enumerate(lines, 1) if line.startswith(text))}"
 
 
-def one(route: Any) -> Endpoint:
+def only_endpoint(route: Any) -> Endpoint:
     """The only endpoint of an app with this route."""
-    (found,) = endpoints(Starlette(routes=[route]))
-    return found
+    (endpoint,) = discover_endpoints(Starlette(routes=[route]))
+    return endpoint
 
 
-def shown(found: object) -> list[tuple[str, str, str]]:
-    """Kind, methods and path of all that an app serves."""
-    return [(one.kind, " ".join(one.methods), one.path) for one in endpoints(found)]
+def summary(app: object) -> list[tuple[str, str, str]]:
+    """Kind, methods and path of each endpoint of an app."""
+    return [(endpoint.kind, " ".join(endpoint.methods), endpoint.path) for endpoint in discover_endpoints(app)]
 
 
-def asked(endpoint: Endpoint) -> list[str]:
-    """What the locks ask, in their order."""
+def requirements(endpoint: Endpoint) -> list[str]:
+    """What the locks of an endpoint require, in their order."""
     return [str(here.requirement) for here in endpoint.locks]
 
 
-def test_a_route_is_told_with_its_methods_its_name_and_its_place() -> None:
-    """HEAD goes with GET; a WebSocket is a method of its own."""
-    found = endpoints(Starlette(routes=[Route("/a", page, methods=["GET", "post"]), WebSocketRoute("/b", page)]))
+def test_an_endpoint_has_methods_a_name_and_a_location() -> None:
+    """GET stands for HEAD too; a WebSocket handshake is a method of its own."""
+    endpoints = discover_endpoints(
+        Starlette(routes=[Route("/a", page, methods=["GET", "post"]), WebSocketRoute("/b", page)])
+    )
 
-    assert [(one.kind, one.methods, one.path, one.name, one.location) for one in found] == [
-        ("http", ("GET", "POST"), "/a", "page", line_of("async def page")),
-        ("websocket", ("WEBSOCKET",), "/b", "page", line_of("async def page")),
+    assert [
+        (endpoint.kind, endpoint.methods, endpoint.path, endpoint.name, endpoint.location) for endpoint in endpoints
+    ] == [
+        ("http", ("GET", "POST"), "/a", "page", location_of("async def page")),
+        ("websocket", ("WEBSOCKET",), "/b", "page", location_of("async def page")),
     ]
 
 
-def test_head_alone_is_told() -> None:
-    """Where no GET is beside it."""
+def test_head_without_get_is_kept() -> None:
+    """No GET stands for it."""
     route = Route("/a", page, methods=["HEAD"])
 
-    assert one(route).methods == ("HEAD",)
+    assert only_endpoint(route).methods == ("HEAD",)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_head_alone_is_told() -> None:
 def test_a_path_is_read_as_the_narrowest_pattern_that_holds_it(
     path: str, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is no whole segment is any segment; what may match a slash is all below."""
+    """A part that is not a whole segment is any segment; a part that may match a slash is all below."""
 
     def convertor(name: str, kind: type, regex: str) -> None:
         monkeypatch.setitem(CONVERTOR_TYPES, name, type(name, (kind,), {"regex": regex})())
@@ -106,9 +110,9 @@ def test_a_path_is_read_as_the_narrowest_pattern_that_holds_it(
     convertor("anything", Convertor, r"[+-9]+")
     convertor("odd", IntegerConvertor, r"(?:[13579]|\d[^/])")
 
-    found = one(Route(path, page))
+    endpoint = only_endpoint(Route(path, page))
 
-    assert (found.path, found.pattern) == (path, parse_pattern(pattern)[0])
+    assert (endpoint.path, endpoint.pattern) == (path, parse_pattern(pattern)[0])
 
 
 @pytest.mark.parametrize(
@@ -116,31 +120,29 @@ def test_a_path_is_read_as_the_narrowest_pattern_that_holds_it(
     [".+", "[a-z]*", "(?:en|)", r"\S", "[^a]", "[!-~]", "[.-9]", r"[\.-9]", "[)-9]", "a/b", r"\x2f", "[a[^/]", "[+-9]"],
 )
 def test_a_converter_that_may_match_a_slash_is_all_below(regex: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or one of which that is not sure."""
+    """So is a converter of which that is not certain."""
     monkeypatch.setitem(CONVERTOR_TYPES, "odd", type("Odd", (Convertor,), {"regex": regex})())
 
-    assert one(Route("/{x:odd}", page)).pattern == parse_pattern("/**")[0]
+    assert only_endpoint(Route("/{x:odd}", page)).pattern == parse_pattern("/**")[0]
 
 
 @pytest.mark.parametrize(
     "regex", ["[^/]+", "[^/-9]", "[-a.]", r"\d{4}-\d+", "[a-z0-9_-]+", "(?:en|de)", r"\w+\.json", r"[A-F0-9]{1,8}"]
 )
 def test_a_converter_of_one_segment_matches_no_slash(regex: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The regular expressions that are taken for one segment are held to it."""
+    """The regular expressions that are accepted as one segment are tried on texts with a slash."""
     monkeypatch.setitem(CONVERTOR_TYPES, "odd", type("Odd", (Convertor,), {"regex": regex})())
 
-    assert one(Route("/{x:odd}", page)).pattern == parse_pattern("/{x}")[0]
+    assert only_endpoint(Route("/{x:odd}", page)).pattern == parse_pattern("/{x}")[0]
     assert not any(re.fullmatch(regex, text) for text in ("/", "a/", "1/", "1234/5", "en/de", "/.json"))
 
 
 def test_mounts_hosts_and_files_are_walked_through() -> None:
-    """Each adds what it takes off the path, or the host that it waits for."""
+    """A mount adds its path to that of an endpoint, and a host its name."""
     inner = Starlette(routes=[Route("/", page), Route("/x/{n:int}", page), Mount("/files", StaticFiles(directory="."))])
-    found = Starlette(
-        routes=[Mount("/a/{b}", inner), Mount("", routes=[Route("/top", page)]), Host("h.example", inner)]
-    )
+    app = Starlette(routes=[Mount("/a/{b}", inner), Mount("", routes=[Route("/top", page)]), Host("h.example", inner)])
 
-    assert shown(found) == [
+    assert summary(app) == [
         ("http", "GET", "/a/{b}/"),
         ("http", "GET", "/a/{b}/x/{n:int}"),
         ("static", "GET", "/a/{b}/files/**"),
@@ -149,62 +151,72 @@ def test_mounts_hosts_and_files_are_walked_through() -> None:
         ("http", "GET", "/x/{n:int}"),
         ("static", "GET", "/files/**"),
     ]
-    assert [one.hosts for one in endpoints(found)] == [()] * 4 + [("h.example",)] * 3
-    assert endpoints(found)[1].pattern == parse_pattern("/a/{b}/x/{n:int}")[0]
+    assert [endpoint.hosts for endpoint in discover_endpoints(app)] == [()] * 4 + [("h.example",)] * 3
+    assert discover_endpoints(app)[1].pattern == parse_pattern("/a/{b}/x/{n:int}")[0]
 
 
-def test_below_a_path_that_goes_on_everything_is_below() -> None:
-    """A mount whose path has a path in it shows no borders."""
-    (found,) = endpoints(Starlette(routes=[Mount("/a/{p:path}/b", routes=[Route("/c", page)])]))
+def test_a_mount_with_a_path_parameter_is_all_below() -> None:
+    """Its segments cannot be told from those of the routes in it."""
+    (endpoint,) = discover_endpoints(Starlette(routes=[Mount("/a/{p:path}/b", routes=[Route("/c", page)])]))
 
-    assert (found.path, found.pattern) == ("/a/{p:path}/b/c", parse_pattern("/a/**")[0])
+    assert (endpoint.path, endpoint.pattern) == ("/a/{p:path}/b/c", parse_pattern("/a/**")[0])
 
 
 @pytest.mark.parametrize(
-    "hidden", [app, functools.partial(app), MagicMock(spec=[]), GZipMiddleware(app), GZipMiddleware(MagicMock())]
+    "hidden",
+    [
+        opaque_app,
+        functools.partial(opaque_app),
+        MagicMock(spec=[]),
+        GZipMiddleware(opaque_app),
+        GZipMiddleware(MagicMock()),
+    ],
 )
-def test_what_shows_no_routes_is_unseen(hidden: Any) -> None:
-    """It may serve whatever it likes, for whatever method."""
-    assert shown(Starlette(routes=[Mount("/in", hidden)])) == [("unseen", "*", "/in/**")]
+def test_an_app_without_routes_is_opaque(hidden: Any) -> None:
+    """It may serve any path and any method."""
+    assert summary(Starlette(routes=[Mount("/in", hidden)])) == [("opaque", "*", "/in/**")]
 
 
-def test_a_route_of_an_unknown_kind_is_unseen() -> None:
-    """Its path is nobody's business but its own."""
+def test_a_route_of_an_unknown_class_is_opaque() -> None:
+    """It may match any path."""
 
     class Odd(BaseRoute):
         def matches(self, scope: Scope) -> tuple[Match, Scope]:
             return Match.NONE, {}
 
-    found = endpoints(Starlette(routes=[Mount("/a", routes=[Odd(), BaseRoute()])]))
+    endpoints = discover_endpoints(Starlette(routes=[Mount("/a", routes=[Odd(), BaseRoute()])]))
 
-    assert [(one.kind, one.path, one.name) for one in found] == [
-        ("unseen", "/a/**", Odd.__qualname__.split(">.")[1]),
-        ("unseen", "/a/**", "BaseRoute"),
+    assert [(endpoint.kind, endpoint.path, endpoint.name) for endpoint in endpoints] == [
+        ("opaque", "/a/**", Odd.__qualname__.split(">.")[1]),
+        ("opaque", "/a/**", "BaseRoute"),
     ]
 
 
-def test_a_router_of_ones_own_default_is_told() -> None:
-    """It answers whatever no route does."""
-    assert shown(Router(routes=[Route("/a", page)], default=app)) == [("http", "GET", "/a"), ("unseen", "*", "/**")]
+def test_the_default_of_a_router_is_an_endpoint() -> None:
+    """It answers every request that no route matches."""
+    assert summary(Router(routes=[Route("/a", page)], default=opaque_app)) == [
+        ("http", "GET", "/a"),
+        ("opaque", "*", "/**"),
+    ]
 
 
-def test_a_route_may_be_an_app_and_so_may_whatever_has_routes() -> None:
+def test_a_route_is_an_app_and_so_is_an_object_with_routes() -> None:
     """Starlette calls both."""
 
     class Own:
         routes = (Route("/b", page),)
 
-    assert shown(Mount("/x", Route("/a", page))) == [("http", "GET", "/x/a")]
-    assert shown(Own()) == [("http", "GET", "/b")]
-    assert shown(MagicMock(spec=["routes"], routes=["/b"])) == [("unseen", "*", "/**")]
+    assert summary(Mount("/x", Route("/a", page))) == [("http", "GET", "/x/a")]
+    assert summary(Own()) == [("http", "GET", "/b")]
+    assert summary(MagicMock(spec=["routes"], routes=["/b"])) == [("opaque", "*", "/**")]
 
 
-def test_an_asgi_app_on_a_route_takes_any_method() -> None:
-    """Unless the route names some."""
-    leaf = GZipMiddleware(app)
+def test_an_asgi_app_on_a_route_accepts_any_method() -> None:
+    """The route may name methods."""
+    leaf = GZipMiddleware(opaque_app)
 
-    assert one(Route("/a", leaf)).methods == ("*",)
-    assert one(Route("/a", leaf, methods=["PUT"])).methods == ("PUT",)
+    assert only_endpoint(Route("/a", leaf)).methods == ("*",)
+    assert only_endpoint(Route("/a", leaf, methods=["PUT"])).methods == ("PUT",)
 
 
 class Users(HTTPEndpoint):
@@ -218,28 +230,32 @@ class Dispatching(Users):
     async def dispatch(self) -> None: ...
 
 
-def test_a_class_is_told_by_its_methods() -> None:
-    """Each with the locks on it, and those alone that the route lets through."""
-    found = endpoints(Starlette(routes=[Route("/u", Users), Route("/v", Users, methods=["POST"])]))
+def test_a_class_is_one_endpoint_for_each_handler() -> None:
+    """Each has its own locks. Handlers that the route does not let through are left out."""
+    endpoints = discover_endpoints(Starlette(routes=[Route("/u", Users), Route("/v", Users, methods=["POST"])]))
 
-    assert [(one.methods, one.path, one.name, asked(one)) for one in found] == [
+    assert [(endpoint.methods, endpoint.path, endpoint.name, requirements(endpoint)) for endpoint in endpoints] == [
         (("GET",), "/u", "Users.get", ["role(reader)"]),
         (("POST",), "/u", "Users.post", []),
         (("QUERY",), "/u", "Users.query", []),
         (("POST",), "/v", "Users.post", []),
     ]
-    assert found[0].location == line_of('    @locked(role("reader"))')
+    assert endpoints[0].location == location_of('    @locked(role("reader"))')
 
 
-def test_a_class_that_dispatches_by_itself_is_told_whole() -> None:
-    """Nobody knows which of its methods it asks."""
-    found = one(Route("/u", Dispatching))
+def test_a_class_with_its_own_dispatch_is_one_endpoint() -> None:
+    """It is not known which of its methods it calls."""
+    endpoint = only_endpoint(Route("/u", Dispatching))
 
-    assert (found.methods, asked(found), found.location) == (("*",), [], line_of("class Dispatching"))
+    assert (endpoint.methods, requirements(endpoint), endpoint.location) == (
+        ("*",),
+        [],
+        location_of("class Dispatching"),
+    )
 
 
-def test_a_socket_class_is_locked_by_its_beginning() -> None:
-    """What is asked later is asked of who is in already."""
+def test_a_websocket_class_is_locked_by_on_connect() -> None:
+    """A later method runs when the connection is open already."""
 
     class Live(WebSocketEndpoint):
         @locked(role("in"))
@@ -250,23 +266,23 @@ def test_a_socket_class_is_locked_by_its_beginning() -> None:
     class Deaf(Live):
         async def dispatch(self) -> None: ...
 
-    assert asked(one(WebSocketRoute("/l", Live))) == ["role(in)"]
-    assert asked(one(WebSocketRoute("/l", Deaf))) == []
+    assert requirements(only_endpoint(WebSocketRoute("/l", Live))) == ["role(in)"]
+    assert requirements(only_endpoint(WebSocketRoute("/l", Deaf))) == []
 
 
-def test_the_locks_of_a_function_are_found_behind_what_wraps_it() -> None:
-    """A partial, several locks."""
+def test_the_locks_of_a_function_are_found_through_wrappers() -> None:
+    """Through ``functools.partial``, and several locks on each other."""
     twice = locked(role("one"))(locked(role("two"))(page))
 
     for endpoint in (twice, functools.partial(twice), functools.partial(functools.partial(twice))):
-        assert (asked(one(Route("/a", endpoint))), one(Route("/a", endpoint)).location) == (
+        assert (requirements(only_endpoint(Route("/a", endpoint))), only_endpoint(Route("/a", endpoint)).location) == (
             ["role(one)", "role(two)"],
-            line_of("async def page"),
+            location_of("async def page"),
         )
 
 
-def test_a_lock_below_a_decorator_is_none() -> None:
-    """It may answer before the lock is asked, though ``functools.wraps`` makes it look the same."""
+def test_a_lock_below_another_decorator_does_not_count() -> None:
+    """The decorator may answer before the lock runs, though ``functools.wraps`` makes it look the same."""
 
     def decorated(function: Any) -> Any:
         @functools.wraps(function)
@@ -277,15 +293,17 @@ def test_a_lock_below_a_decorator_is_none() -> None:
     lock = locked(role("below"))
     below = decorated(lock(page))
     both = locked(role("above"))(below)
-    found = [one(Route("/a", endpoint)) for endpoint in (below, both, decorated(both), lock(decorated(page)))]
+    endpoints = [
+        only_endpoint(Route("/a", endpoint)) for endpoint in (below, both, decorated(both), lock(decorated(page)))
+    ]
 
-    assert [asked(each) for each in found] == [[], ["role(above)"], [], ["role(below)"]]
-    assert [bool(each.covered) for each in found] == [True, True, True, False]
-    assert found[0].covered == line_of('    lock = locked(role("below"))')
+    assert [requirements(endpoint) for endpoint in endpoints] == [[], ["role(above)"], [], ["role(below)"]]
+    assert [bool(endpoint.covered_lock) for endpoint in endpoints] == [True, True, True, False]
+    assert endpoints[0].covered_lock == location_of('    lock = locked(role("below"))')
 
 
-def test_a_dependency_that_is_overridden_asks_no_lock() -> None:
-    """FastAPI calls another in its place, and nothing that it would have depended on."""
+def test_the_locks_of_an_overridden_dependency_do_not_count() -> None:
+    """FastAPI calls another function in its place, and none of its dependencies."""
     app = FastAPI(openapi_url=None)
 
     def service(who: CurrentPrincipal) -> None: ...
@@ -293,24 +311,24 @@ def test_a_dependency_that_is_overridden_asks_no_lock() -> None:
     @app.get("/x", dependencies=[requires(role("own"))])
     def served(given: None = Depends(service)) -> None: ...
 
-    before = asked(one(Mount("/in", app)))
+    before = requirements(only_endpoint(Mount("/in", app)))
     app.dependency_overrides[service] = lambda: None
 
-    assert (before, asked(one(Mount("/in", app)))) == (["role(own)", "AUTHENTICATED"], ["role(own)"])
+    assert (before, requirements(only_endpoint(Mount("/in", app)))) == (["role(own)", "AUTHENTICATED"], ["role(own)"])
 
 
-def test_what_only_looks_like_a_lock_is_none() -> None:
-    """An attribute of the same name."""
+def test_an_attribute_of_the_same_name_is_not_a_lock() -> None:
+    """Other code may set it."""
 
     async def odd(request: Request) -> None: ...
 
     odd.__authguard__ = ("lock",)  # type: ignore[attr-defined]
 
-    assert one(Route("/a", odd)).locks == ()
+    assert only_endpoint(Route("/a", odd)).locks == ()
 
 
-def included() -> FastAPI:
-    """Routers in routers, each with a lock of its own."""
+def app_with_nested_routers() -> FastAPI:
+    """Routers in routers, each with its own lock."""
     app = FastAPI(dependencies=[requires(role("app"))], docs_url=None, redoc_url=None, openapi_url=None)
     outer = APIRouter(prefix="/outer", dependencies=[requires(role("outer"))])
     inner = APIRouter(prefix="/inner", dependencies=[requires(role("inner"))])
@@ -335,62 +353,68 @@ def included() -> FastAPI:
     return app
 
 
-def test_included_routers_are_seen_with_every_lock() -> None:
-    """Those of the app, of both routers, of the inclusion, of the route, and those that dependencies depend on."""
-    numbered, live, bare = endpoints(included())
+def test_a_route_of_nested_routers_has_every_lock() -> None:
+    """Those of the app, of both routers, of the inclusion, of the route, and of the dependencies of dependencies."""
+    numbered, live, bare = discover_endpoints(app_with_nested_routers())
 
     chain = ["role(app)", "role(outer)", "role(including)", "role(inner)"]
-    assert (numbered.path, asked(numbered)) == ("/p/outer/in/inner/{n:int}", [*chain, "role(called)", "AUTHENTICATED"])
+    assert (numbered.path, requirements(numbered)) == (
+        "/p/outer/in/inner/{n:int}",
+        [*chain, "role(called)", "AUTHENTICATED"],
+    )
     assert numbered.pattern == parse_pattern("/p/outer/in/inner/{n:int}")[0]
-    assert (live.path, live.methods, asked(live)) == ("/p/outer/in/inner/live", ("WEBSOCKET",), chain)
-    assert (bare.path.endswith("/bare"), asked(bare)) == (True, [])
+    assert (live.path, live.methods, requirements(live)) == ("/p/outer/in/inner/live", ("WEBSOCKET",), chain)
+    assert (bare.path.endswith("/bare"), requirements(bare)) == (True, [])
 
 
-def test_what_is_added_to_an_included_router_later_is_seen() -> None:
-    """FastAPI serves it, from 0.137 on, and did not before."""
+def test_a_route_added_to_an_included_router_is_found() -> None:
+    """FastAPI serves it from 0.137 on, and did not before."""
     app, router = FastAPI(openapi_url=None), APIRouter()
     app.include_router(router, prefix="/p")
-    before = endpoints(app)
+    before = discover_endpoints(app)
 
     router.add_api_route("/late", page)
     router.mount("/files", StaticFiles(directory="."))
 
     lazily = any(hasattr(route, "effective_candidates") for route in app.routes)
     assert before == ()
-    assert [one.path for one in endpoints(app)] == (["/p/late", "/p/files/**"] if lazily else [])
+    assert [endpoint.path for endpoint in discover_endpoints(app)] == (["/p/late", "/p/files/**"] if lazily else [])
 
 
 @pytest.mark.skipif(not hasattr(FastAPI, "frontend"), reason="this FastAPI serves no frontend")
 def test_a_frontend_is_files(tmp_path: Path) -> None:
-    """Below its prefix, with the locks of its router."""
+    """It is below its prefix and has the locks of its router."""
     app, router = FastAPI(openapi_url=None), APIRouter(prefix="/r", dependencies=[requires(role("r"))])
     router.frontend("/f", directory=tmp_path)
     app.frontend("/", directory=tmp_path)
     app.include_router(router, prefix="/p")
 
-    assert [(one.kind, one.path, asked(one)) for one in endpoints(app)] == [
+    assert [(endpoint.kind, endpoint.path, requirements(endpoint)) for endpoint in discover_endpoints(app)] == [
         ("static", "/**", []),
         ("static", "/p/r/f/**", ["role(r)"]),
     ]
 
 
-def test_the_middleware_on_the_way_is_told() -> None:
-    """Of apps, routers, mounts and routes, the outermost first; a guard among them with what it has read before."""
+def test_an_endpoint_has_the_middleware_on_the_way() -> None:
+    """That of apps, routers, mounts and routes, the outermost first.
+
+    A guard among them knows the path in front of it.
+    """
     gzip, ours = Middleware(GZipMiddleware), Middleware(AuthGuardMiddleware, guard=GUARD)
     inner = Starlette(routes=[Mount("/c", Router(routes=[Route("/d", page, middleware=[gzip])], middleware=[ours]))])
     app = Starlette(routes=[Mount("/{a}/b", inner, middleware=[gzip])], middleware=[ours, gzip])
 
-    found = one(Mount("/top", GZipMiddleware(app)))
+    endpoint = only_endpoint(Mount("/top", GZipMiddleware(app)))
 
     names = ["GZipMiddleware", "AuthGuardMiddleware"]
-    assert [layer.name for layer in found.layers] == [names[0], names[1], names[0], names[0], names[1], names[0]]
-    first, second = (layer for layer in found.layers if layer.guard is GUARD)
-    assert (first.path, str(found.below(first))) == ("/top", "/{str}/b/c/d")
-    assert (second.path, str(found.below(second))) == ("/top/{a}/b/c", "/d")
+    assert [layer.name for layer in endpoint.layers] == [names[0], names[1], names[0], names[0], names[1], names[0]]
+    first, second = (layer for layer in endpoint.layers if layer.guard is GUARD)
+    assert (first.path, str(endpoint.below(first))) == ("/top", "/{str}/b/c/d")
+    assert (second.path, str(endpoint.below(second))) == ("/top/{a}/b/c", "/d")
 
 
-def test_another_middleware_with_a_guard_is_no_guard() -> None:
-    """Only ours is known to ask it."""
+def test_another_middleware_with_a_guard_is_not_a_guard_layer() -> None:
+    """Only ``AuthGuardMiddleware`` is known to ask its guard."""
 
     class Other:
         def __init__(self, app: Any, guard: Guard) -> None:
@@ -399,31 +423,33 @@ def test_another_middleware_with_a_guard_is_no_guard() -> None:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
     for wrapped in (Other(Router(), GUARD), Starlette(middleware=[Middleware(Other, guard=GUARD)])):
-        assert not any(layer.guard for found in endpoints(Mount("/x", wrapped)) for layer in found.layers)
+        assert not any(
+            layer.guard for endpoint in discover_endpoints(Mount("/x", wrapped)) for layer in endpoint.layers
+        )
 
 
-def test_a_guard_round_an_app_is_seen() -> None:
-    """However it was put there."""
+def test_a_guard_around_an_app_is_found() -> None:
+    """It may wrap the app, or be in its list of middleware."""
     for wrapped in (
         AuthGuardMiddleware(Starlette(routes=[Route("/a", page)]), guard=GUARD),
         Starlette(routes=[Route("/a", page)], middleware=[Middleware(AuthGuardMiddleware, guard=GUARD)]),
     ):
-        assert [layer.guard for found in endpoints(wrapped) for layer in found.layers] == [GUARD]
+        assert [layer.guard for endpoint in discover_endpoints(wrapped) for layer in endpoint.layers] == [GUARD]
 
 
 def test_a_walk_ends() -> None:
-    """Also where an app wraps itself, or another without end."""
+    """An app may wrap itself, or other apps without end."""
     itself = MagicMock()
     itself.app = itself
 
-    assert shown(itself) == shown(MagicMock()) == [("unseen", "*", "/**")]
+    assert summary(itself) == summary(MagicMock()) == [("opaque", "*", "/**")]
 
 
-def test_code_without_a_file_has_no_place() -> None:
-    """It is named, and that is all."""
+def test_code_without_a_file_has_no_location() -> None:
+    """It has a name."""
     names: dict[str, Any] = {"__name__": "nowhere"}
     exec("class Odd:\n    async def __call__(self, scope, receive, send): ...", names)
 
-    found = one(Mount("/a", names["Odd"]()))
+    endpoint = only_endpoint(Mount("/a", names["Odd"]()))
 
-    assert (found.name, found.location) == ("Odd", "")
+    assert (endpoint.name, endpoint.location) == ("Odd", "")

@@ -1,4 +1,4 @@
-"""Of the framework's own code it is known what it does; what an app puts in its place may do anything."""
+"""The walk trusts the framework's own code; a method that an app overrides makes that part of it opaque."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware, role
-from authguard.audit.route_discovery import endpoints
+from authguard.audit.route_discovery import discover_endpoints
 from authguard.fastapi import requires
 from authguard.starlette import requires as locked
-from tests.audit.test_route_discovery import GUARD, asked, one, shown
+from tests.audit.test_route_discovery import GUARD, only_endpoint, requirements, summary
 
 
 @locked(role("any"))
@@ -39,30 +39,30 @@ class OwnRouter(Router):
 
 
 @pytest.mark.parametrize("kind", [OwnApp, OwnRouter])
-def test_an_app_that_is_called_otherwise_may_answer_anything(kind: Any) -> None:
-    """Before one of its routes does, which are told all the same."""
-    assert shown(Mount("/in", kind(routes=[Route("/a", page)]))) == [
-        ("unseen", "*", "/in/**"),
+def test_an_app_or_router_with_its_own_call_is_opaque(kind: Any) -> None:
+    """It may answer before one of its routes does. Its routes are endpoints all the same."""
+    assert summary(Mount("/in", kind(routes=[Route("/a", page)]))) == [
+        ("opaque", "*", "/in/**"),
         ("http", "GET", "/in/a"),
     ]
 
 
-def test_what_is_put_in_place_of_a_method_on_the_app_itself_is_seen() -> None:
-    """Only what is put on the framework's class, as tracing does, stands for all apps and is let be."""
+def test_a_method_replaced_on_the_app_itself_makes_it_opaque() -> None:
+    """A method replaced on the framework's class, as tracing does it, concerns all apps and does not."""
     app = Starlette(routes=[Route("/a", page)])
     app.build_middleware_stack = lambda: app.router  # type: ignore[method-assign]
 
-    assert shown(app) == [("unseen", "*", "/**"), ("http", "GET", "/a")]
+    assert summary(app) == [("opaque", "*", "/**"), ("http", "GET", "/a")]
 
 
-async def test_tracing_that_is_put_on_the_framework_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would make every app unseen."""
+async def test_a_method_replaced_on_the_frameworks_class_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing does this. It would make every app opaque."""
 
     async def traced(self: Starlette, scope: Scope, receive: Receive, send: Send) -> None: ...
 
     monkeypatch.setattr(Starlette, "__call__", traced)
 
-    assert shown(FastAPI(openapi_url=None, routes=[Route("/a", page)])) == [("http", "GET", "/a")]
+    assert summary(FastAPI(openapi_url=None, routes=[Route("/a", page)])) == [("http", "GET", "/a")]
 
 
 class Answering(Route):
@@ -81,15 +81,18 @@ class Folding(Route):
 
 
 @pytest.mark.parametrize(("kind", "path"), [(Answering, "/in/a"), (Matching, "/in/**"), (Folding, "/in/**")])
-def test_a_route_of_ones_own_is_unseen(kind: Any, path: str) -> None:
-    """On its path where it answers otherwise, anywhere where it matches otherwise; its lock counts for nothing."""
-    found = one(Mount("/in", routes=[kind("/a", page)]))
+def test_a_route_class_of_the_app_is_opaque(kind: Any, path: str) -> None:
+    """It is opaque on its path if it handles requests itself, and on any path if it matches them itself.
 
-    assert (found.kind, found.methods, found.path, found.locks) == ("unseen", ("*",), path, ())
+    Its lock does not count.
+    """
+    endpoint = only_endpoint(Mount("/in", routes=[kind("/a", page)]))
+
+    assert (endpoint.kind, endpoint.methods, endpoint.path, endpoint.locks) == ("opaque", ("*",), path, ())
 
 
-def test_a_handler_of_ones_own_may_answer_before_its_locks() -> None:
-    """From a cache, say."""
+def test_the_locks_of_a_custom_route_handler_do_not_count() -> None:
+    """The handler may answer from a cache before they run."""
 
     class Cached(APIRoute):
         def get_route_handler(self) -> Any:
@@ -103,24 +106,24 @@ def test_a_handler_of_ones_own_may_answer_before_its_locks() -> None:
     router.add_api_route("/cached", page, methods=["PUT"], dependencies=[requires(role("any"))])
     app.include_router(router)
 
-    assert [(found.methods, found.path, bool(found.locks)) for found in endpoints(app)] == [
+    assert [(endpoint.methods, endpoint.path, bool(endpoint.locks)) for endpoint in discover_endpoints(app)] == [
         (("GET",), "/plain", True),
         (("PUT",), "/cached", False),
     ]
 
 
-def test_files_of_ones_own_are_unseen() -> None:
-    """They may be anything."""
+def test_a_staticfiles_class_of_the_app_is_opaque() -> None:
+    """It may serve anything."""
 
     class Files(StaticFiles):
         async def get_response(self, path: str, scope: Scope) -> Response:
             return PlainTextResponse("")
 
-    assert shown(Mount("/f", Files(directory="."))) == [("unseen", "*", "/f/**")]
+    assert summary(Mount("/f", Files(directory="."))) == [("opaque", "*", "/f/**")]
 
 
-def test_a_guard_of_ones_own_is_none() -> None:
-    """It may ask nobody; one that is only made otherwise is a guard."""
+def test_a_guard_middleware_with_its_own_call_is_not_a_guard_layer() -> None:
+    """It may ask nobody. A subclass that overrides nothing is a guard layer."""
 
     class Asking(AuthGuardMiddleware):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,7 +134,7 @@ def test_a_guard_of_ones_own_is_none() -> None:
 
     for kind, guard in ((Asking, None), (Made, GUARD)):
         app = Starlette(routes=[Route("/a", page)], middleware=[Middleware(kind, guard=GUARD)])
-        assert [[layer.guard for layer in found.layers] for found in endpoints(app)] == [[guard]]
+        assert [[layer.guard for layer in endpoint.layers] for endpoint in discover_endpoints(app)] == [[guard]]
 
 
 class Purging(HTTPEndpoint):
@@ -140,18 +143,22 @@ class Purging(HTTPEndpoint):
     async def purge(self, request: Request) -> None: ...
 
 
-def test_a_class_serves_whatever_method_it_has_where_starlette_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Older ones look for no list."""
+def test_a_class_serves_every_method_it_has_on_older_starlettes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no list of methods that they dispatch."""
     for older, methods in ((False, [("GET",)]), (True, [("GET",), ("PURGE",)])):
-        monkeypatch.setattr("authguard.audit.route_discovery._ANY_ATTRIBUTE", older)
-        found = endpoints(Starlette(routes=[Route("/u", Purging), Route("/v", Purging, methods=["PURGE"])]))
+        monkeypatch.setattr("authguard.audit.route_discovery._DISPATCHES_ANY_METHOD", older)
+        endpoints = discover_endpoints(
+            Starlette(routes=[Route("/u", Purging), Route("/v", Purging, methods=["PURGE"])])
+        )
 
-        assert [each.methods for each in found if each.path == "/u"] == methods
-        assert [asked(each) for each in found if each.path == "/v"] == [["role(purger)"]][: int(older)]
+        assert [endpoint.methods for endpoint in endpoints if endpoint.path == "/u"] == methods
+        assert [requirements(endpoint) for endpoint in endpoints if endpoint.path == "/v"] == [["role(purger)"]][
+            : int(older)
+        ]
 
 
 class Keeping:
-    """A middleware that calls the next by another name."""
+    """A middleware that holds the next app under another name than ``.app``."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self.inner = inner
@@ -161,7 +168,7 @@ class Keeping:
 
 
 def keeping(inner: ASGIApp) -> ASGIApp:
-    """One that shows nothing of it."""
+    """A function that does not show the next app at all."""
 
     async def kept(scope: Scope, receive: Receive, send: Send) -> None:
         await inner(scope, receive, send)
@@ -170,25 +177,27 @@ def keeping(inner: ASGIApp) -> ASGIApp:
 
 
 @pytest.mark.parametrize(("made", "name"), [(Keeping, "Keeping"), (keeping, "kept")])
-def test_a_middleware_that_shows_nothing_is_the_last_that_is_seen(made: Any, name: str) -> None:
-    """Round a router and round a route."""
+def test_a_middleware_that_hides_the_next_is_the_last_layer(made: Any, name: str) -> None:
+    """It may be around a router or around a route."""
     gzip, odd = Middleware(GZipMiddleware), Middleware(made)
 
     for app in (
         Router(routes=[Route("/a", page)], middleware=[gzip, odd, gzip]),
         Route("/a", page, middleware=[gzip, odd, gzip]),
     ):
-        assert [[layer.name for layer in found.layers] for found in endpoints(app)] == [["GZipMiddleware", name]]
+        assert [[layer.name for layer in endpoint.layers] for endpoint in discover_endpoints(app)] == [
+            ["GZipMiddleware", name]
+        ]
 
 
-def test_a_function_that_is_middleware_has_a_name() -> None:
-    """Its own, and not that of the class that calls it."""
+def test_a_middleware_function_has_its_own_name() -> None:
+    """The name is not that of the class that calls it."""
     app = FastAPI(openapi_url=None, routes=[Route("/a", page)])
 
     @app.middleware("http")
     async def timed(request: Request, call_next: Any) -> Response:
         return PlainTextResponse("")
 
-    (found,) = endpoints(app)
+    (endpoint,) = discover_endpoints(app)
 
-    assert [(layer.name, layer.made_by) for layer in found.layers] == [("timed", timed)]
+    assert [(layer.name, layer.implementation) for layer in endpoint.layers] == [("timed", timed)]

@@ -1,4 +1,4 @@
-"""The app that the kit is tried on: two schemes, every kind of rule, locks behind a rule and behind PUBLIC."""
+"""An app to try ``authguard.testing`` on: two schemes, every kind of rule, locks behind a rule and behind PUBLIC."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ from authguard.starlette import requires
 from authguard.testing import ManualClock, TestIssuer
 
 CLOCK = ManualClock()
-MINTING = TestIssuer("https://login.test/", audience="shop", clock=CLOCK)
+ISSUER = TestIssuer("https://login.test/", audience="shop", clock=CLOCK)
 #: The password is `s3cret`.
 USERS = [Account("zoë", "$2b$04$dRt3IMya6YrwOwagJL02yOipwqNACs6.lT8y9RMg0DIOriZ/W/Xqy", roles={"clerk"})]
 
 
 def schemes() -> list[Scheme]:
-    """Bearer first."""
-    return [Bearer(MINTING.as_issuer(), realm="shop"), Basic(MemoryUsers(USERS), realm="shop", throttle=None)]
+    """Bearer first, then Basic."""
+    return [Bearer(ISSUER.as_issuer(), realm="shop"), Basic(MemoryUsers(USERS), realm="shop", throttle=None)]
 
 
 async def banned(request: AuthRequest, principal: Principal) -> Principal | Rejected:
-    """A check of the guard's."""
+    """A check of the guard."""
     return Rejected(Reason("user.banned", 403)) if principal.subject == "mallory" else principal
 
 
 def guard_of(*own: Scheme, **options: Any) -> Guard:
-    """The guard of the shop, or one with other schemes."""
+    """The guard of the shop, or one with these schemes."""
     rules = [
         Rule("/open/**", PUBLIC),
         Rule("/news", OPTIONAL),
@@ -61,18 +61,18 @@ def guard_of(*own: Scheme, **options: Any) -> Guard:
         Rule("/pay", scopes("pay")),
         Rule("/either", any_of(role("editor"), scopes("pay"))),
     ]
-    made: Mapping[str, Any] = {
+    arguments: Mapping[str, Any] = {
         "rules": rules,
         "checks": [banned],
         "role_hierarchy": {"admin": {"editor"}},
         "clock": CLOCK,
         **options,
     }
-    return Guard(*(own or schemes()), **made)
+    return Guard(*(own or schemes()), **arguments)
 
 
 async def who(request: Request) -> JSONResponse:
-    """Who asks, by what, with which roles."""
+    """The subject, scheme and roles of the principal; None for an anonymous request."""
     user = request.user
     if not user.is_authenticated:
         return JSONResponse(None)
@@ -81,12 +81,12 @@ async def who(request: Request) -> JSONResponse:
 
 @requires(role("editor"))
 async def locked(request: Request) -> JSONResponse:
-    """Asked by the route, not by a rule."""
+    """The same, behind a lock on the route."""
     return JSONResponse([request.user.subject, request.user.scheme, sorted(request.user.roles)])
 
 
 async def chat(socket: WebSocket) -> None:
-    """Says who is there."""
+    """A WebSocket that sends the subject."""
     await socket.accept()
     await socket.send_text(socket.user.subject)
     await socket.close()

@@ -1,4 +1,4 @@
-"""A block holds for what is called from it: clients, sockets, tasks and threads of its own, and nothing else."""
+"""A block of ``acting_as`` reaches the clients, sockets, tasks and threads that are started in it, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_client_that_runs_the_lifespan_is_asked_the_same(backend: str) -> None:
-    """Whoever enters first: a client inside of the block or a block inside of the client."""
+def test_it_works_with_a_client_that_runs_the_lifespan(backend: str) -> None:
+    """The client may be opened inside the block, or the block inside the client."""
     guard = guard_of()
     app = app_behind(guard)
 
@@ -43,20 +43,22 @@ def test_a_client_that_runs_the_lifespan_is_asked_the_same(backend: str) -> None
 
 
 def test_two_clients_on_one_guard_need_no_lifespan(backend: str) -> None:
-    """Each request has an event loop of its own, and neither hangs nor meets a closed one."""
+    """Each request has its own event loop, and none hangs or meets a closed loop."""
     guard = guard_of()
-    one, two = client_of(guard, backend=backend), client_of(guard, backend=backend)
+    client, other = client_of(guard, backend=backend), client_of(guard, backend=backend)
 
     with acting_as(guard, EDITOR):
-        seen = [client.get(path).status_code for _ in range(3) for client in (one, two) for path in ("/", "/open/desk")]
+        seen = [
+            each.get(path).status_code for _ in range(3) for each in (client, other) for path in ("/", "/open/desk")
+        ]
     with acting_as(guard, CLERK):
-        seen += [client.get("/open/desk").status_code for client in (one, two)]
+        seen += [each.get("/open/desk").status_code for each in (client, other)]
 
     assert seen == [200] * 12 + [403] * 2
 
 
-def test_a_websocket_is_asked_too(backend: str) -> None:
-    """The handshake is who acts, before a rule and before a lock behind PUBLIC."""
+def test_it_works_for_a_websocket(backend: str) -> None:
+    """The handshake comes from the principal, behind a rule and behind a lock on PUBLIC."""
     guard = guard_of()
     client = client_of(guard, backend=backend)
 
@@ -70,8 +72,8 @@ def test_a_websocket_is_asked_too(backend: str) -> None:
         assert_denied(denied.value, 403, reason="role.missing", challenge="bearer")
 
 
-async def test_tasks_act_each_for_itself() -> None:
-    """Through httpx2's ASGITransport, in parallel, each task with a principal of its own."""
+async def test_each_task_has_its_own_principal() -> None:
+    """Tried with httpx2's ASGITransport and ten tasks at once."""
     guard = guard_of()
     transport = httpx2.ASGITransport(app_behind(guard))
     seen: dict[str, list[object]] = {}
@@ -97,8 +99,8 @@ async def test_tasks_act_each_for_itself() -> None:
     assert seen == {name: [name] * 3 + [401] for name in seen}
 
 
-def test_threads_act_each_for_itself() -> None:
-    """Eight threads on one guard, each with a client; a thread that opens no block is nobody."""
+def test_each_thread_has_its_own_principal() -> None:
+    """Eight threads use one guard. The thread that opens no block is anonymous."""
     guard = guard_of()
     barrier = threading.Barrier(8)
 
@@ -119,8 +121,8 @@ def test_threads_act_each_for_itself() -> None:
     assert guard.test_override is None
 
 
-def test_reasons_are_those_of_ones_own_block() -> None:
-    """Two that are refused at the same time, for the same path and status, do not read each other's records."""
+def test_a_reason_is_read_from_the_own_block() -> None:
+    """Two threads are denied at the same time for the same path and status, and neither reads the other's records."""
     guard = guard_of()
     barrier = threading.Barrier(2)
 
@@ -132,12 +134,12 @@ def test_reasons_are_those_of_ones_own_block() -> None:
             barrier.wait(10)
 
     with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(ask, CLERK, "role.missing"), pool.submit(ask, Principal("mallory"), "user.banned")]
-        assert [one.result(20) for one in asked] == [None, None]
+        futures = [pool.submit(ask, CLERK, "role.missing"), pool.submit(ask, Principal("mallory"), "user.banned")]
+        assert [future.result(20) for future in futures] == [None, None]
 
 
-def test_a_task_that_outlives_the_block_acts_no_more() -> None:
-    """What was started inside and asks later is nobody, though its context is a copy of the block's."""
+def test_a_task_that_outlives_the_block_is_anonymous() -> None:
+    """Its context is a copy of the context in the block."""
     guard = guard_of()
     client = client_of(guard)
 
@@ -151,7 +153,7 @@ def test_a_task_that_outlives_the_block_acts_no_more() -> None:
 
 
 def test_a_block_may_be_left_in_another_context() -> None:
-    """As fixtures of asynchronous tests are: where it was entered, nobody acts either."""
+    """Fixtures of asynchronous tests do this. Nobody acts in the first context afterwards."""
     guard = guard_of()
     client = client_of(guard)
     block = acting_as(guard, EDITOR)
@@ -164,8 +166,8 @@ def test_a_block_may_be_left_in_another_context() -> None:
     assert (here, there, entered.run(client.get, "/").status_code) == (401, 200, 401)
 
 
-def test_a_block_round_a_running_loop_holds_for_what_it_runs() -> None:
-    """``asyncio.run`` inside of a block takes the context along."""
+def test_a_block_around_a_loop_reaches_its_tasks() -> None:
+    """``asyncio.run`` inside a block copies the context."""
     guard = guard_of()
 
     async def ask() -> int:

@@ -1,4 +1,4 @@
-"""A clock that goes when a test says so."""
+"""``ManualClock`` moves only when a test moves it."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ import pytest
 
 from authguard import Basic, Guard, LoginThrottle, MemoryUsers, Rate
 from authguard.testing import ManualClock, assert_denied, basic_auth, recording
-from tests.testing.shop import MINTING, USERS, client_of, guard_of
+from tests.testing.shop import ISSUER, USERS, client_of, guard_of
 
 
-def test_it_stands_until_it_is_moved() -> None:
-    """It is a function of nothing that tells seconds; it goes back too."""
+def test_it_stays_until_it_is_moved() -> None:
+    """It may be moved back too."""
     clock = ManualClock(1000.0)
 
-    seen = [clock(), clock()]
+    readings = [clock(), clock()]
     clock.move(0.5)
-    seen.append(clock())
+    readings.append(clock())
     clock.move(-2)
 
-    assert [*seen, clock.now] == [1000.0, 1000.0, 1000.5, 998.5]
+    assert [*readings, clock.now] == [1000.0, 1000.0, 1000.5, 998.5]
     assert repr(clock) == "ManualClock(998.5)"
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf])
-def test_what_no_clock_can_do_is_an_error(seconds: float) -> None:
-    """A clock at nan would compare with nothing, and let expired tokens in."""
+def test_infinity_and_nan_are_an_error(seconds: float) -> None:
+    """No comparison with nan is true, so a clock at nan would accept expired tokens."""
     clock = ManualClock()
 
-    with pytest.raises(ValueError, match="no number of seconds"):
+    with pytest.raises(ValueError, match="not a finite number of seconds"):
         clock.move(seconds)
-    with pytest.raises(ValueError, match="no number of seconds"):
+    with pytest.raises(ValueError, match="not a finite number of seconds"):
         ManualClock(seconds)
 
     assert clock() == ManualClock()()
 
 
-def test_one_second_after_it_expired() -> None:
-    """The token is good to the last second of the leeway, and is refused with the one after."""
+def test_a_token_is_denied_one_second_after_the_leeway() -> None:
+    """It is valid up to the last second of the leeway."""
     clock = ManualClock()
     guard = guard_of(clock=clock, leeway=60)
     client = client_of(guard)
-    clock.now = MINTING._clock()
-    headers = MINTING.headers("alice", expires_in=300)
+    clock.now = ISSUER._clock()
+    headers = ISSUER.headers("alice", expires_in=300)
 
     clock.move(300 + 60 - 1)
     last = client.get("/", headers=headers).status_code
@@ -55,10 +55,10 @@ def test_one_second_after_it_expired() -> None:
 
 
 def test_it_is_a_monotonic_clock_too() -> None:
-    """Who has no attempt left has one more after the wait."""
+    """After the wait another login is allowed."""
     clock = ManualClock()
-    attempts = LoginThrottle(pair=Rate(1, 30), clock=clock)
-    guard = Guard(Basic(MemoryUsers(USERS), realm="r", throttle=attempts), clock=clock, monotonic=clock)
+    throttle = LoginThrottle(pair=Rate(1, 30), clock=clock)
+    guard = Guard(Basic(MemoryUsers(USERS), realm="r", throttle=throttle), clock=clock, monotonic=clock)
     client = client_of(guard)
 
     first = client.get("/", headers=basic_auth("zoë", "wrong"))

@@ -1,4 +1,4 @@
-"""Minted credentials are verified as those of real clients and issuers are."""
+"""The credentials for tests are verified as those of real clients and issuers are."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import requests
 
 from authguard import Bearer, ConfigurationError, Guard, claim
 from authguard.testing import ManualClock, TestIssuer, assert_denied, basic_auth, recording
-from tests.testing.shop import CLOCK, MINTING, client_of, guard_of
+from tests.testing.shop import CLOCK, ISSUER, client_of, guard_of
 
 
 def test_a_name_and_a_password_are_sent_in_utf_8() -> None:
-    """The store's own account opens the door, with its roles."""
+    """The store accepts them, and the roles are those of the account."""
     client = client_of(guard_of())
 
     assert client.get("/", headers=basic_auth("zoë", "s3cret")).json() == ["zoë", "basic", ["clerk"]]
 
 
 @pytest.mark.parametrize("pair", [("alice", "s3cret"), ("zoë", "pässwörd:€"), ("a", "")])
-def test_the_basic_header_is_what_another_client_sends(pair: tuple[str, str]) -> None:
-    """Octet for octet that of requests, which encodes what it is given."""
-    name, password = (each.encode() for each in pair)
+def test_the_basic_header_is_that_of_requests(pair: tuple[str, str]) -> None:
+    """It is equal byte for byte; ``requests`` encodes bytes as they are."""
+    name, password = (text.encode() for text in pair)
     theirs = requests.Request("GET", "http://shop.test/", auth=(name, password)).prepare()  # type: ignore[arg-type]
 
     assert basic_auth(*pair) == {"Authorization": theirs.headers["Authorization"]}
@@ -32,32 +32,32 @@ def test_the_basic_header_is_what_another_client_sends(pair: tuple[str, str]) ->
 
 @pytest.mark.parametrize("pair", [("a:b", "x"), ("a", "x\n")])
 def test_what_basic_cannot_send_is_an_error(pair: tuple[str, str]) -> None:
-    """A colon in the name would move its rest into the password."""
+    """A colon in the name would move the rest of the name into the password."""
     with pytest.raises(ValueError, match=r"colon|control"):
         basic_auth(*pair)
 
 
-def test_a_minted_token_is_verified() -> None:
-    """Subject, roles and scopes arrive, and the role opens what it opens."""
+def test_a_token_is_verified() -> None:
+    """Its roles and scopes count."""
     client = client_of(guard_of())
 
-    admin = client.get("/admin", headers=MINTING.headers("alice", roles={"editor"}))
-    payer = client.get("/pay", headers=MINTING.headers("bob", scopes=["pay", "read"]))
+    admin = client.get("/admin", headers=ISSUER.headers("alice", roles={"editor"}))
+    payer = client.get("/pay", headers=ISSUER.headers("bob", scopes=["pay", "read"]))
 
     assert (admin.json(), payer.json()) == (["alice", "bearer", ["editor"]], ["bob", "bearer", []])
 
 
-def test_a_token_is_what_another_implementation_reads() -> None:
-    """PyJWT verifies it with the public key and finds all the claims of RFC 9068 section 2.2."""
+def test_pyjwt_verifies_a_token() -> None:
+    """It uses the public key, and finds all claims of RFC 9068 section 2.2."""
     clock = ManualClock(time.time())
-    minting = TestIssuer(clock=clock)
-    key = minting._key.public_key()
+    issuer = TestIssuer(clock=clock)
+    key = issuer._key.public_key()
 
-    token = minting.token("alice", roles=["b", "a"], scopes={"y", "x"}, expires_in=5, acr="gold")
+    token = issuer.token("alice", roles=["b", "a"], scopes={"y", "x"}, expires_in=5, acr="gold")
     claims = jwt.decode(token, key, algorithms=["ES256"], audience="tests", issuer="https://issuer.test/")
 
     assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
-    assert claims.pop("jti") != jwt.decode(minting.token("alice"), key, algorithms=["ES256"], audience="tests")["jti"]
+    assert claims.pop("jti") != jwt.decode(issuer.token("alice"), key, algorithms=["ES256"], audience="tests")["jti"]
     assert claims == {
         "iss": "https://issuer.test/",
         "aud": "tests",
@@ -72,7 +72,7 @@ def test_a_token_is_what_another_implementation_reads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minted", "reason"),
+    ("changes", "reason"),
     [
         ({"expires_in": -61}, "token.expired"),
         ({"aud": "others"}, "token.audience_mismatch"),
@@ -82,38 +82,38 @@ def test_a_token_is_what_another_implementation_reads() -> None:
         ({"cnf": {"jkt": "x"}}, "token.bound"),
     ],
 )
-def test_a_token_can_be_bad_in_one_way(minted: dict[str, Any], reason: str) -> None:
-    """Each claim can be replaced, added or taken away, and that alone is what is wrong."""
+def test_a_token_can_be_invalid_in_one_way(changes: dict[str, Any], reason: str) -> None:
+    """Each claim can be replaced, added or removed, and nothing else is wrong with the token."""
     guard = guard_of()
 
     with recording(guard):
-        assert_denied(client_of(guard).get("/", headers=MINTING.headers("alice", **minted)), 401, reason=reason)
+        assert_denied(client_of(guard).get("/", headers=ISSUER.headers("alice", **changes)), 401, reason=reason)
 
 
-def test_a_token_that_expired_was_issued_before() -> None:
-    """Else it would be odd in two ways."""
-    claims = jwt.decode(MINTING.token("alice", expires_in=-600), options={"verify_signature": False})
+def test_an_expired_token_was_issued_before_it_expired() -> None:
+    """Otherwise it would be invalid in two ways."""
+    claims = jwt.decode(ISSUER.token("alice", expires_in=-600), options={"verify_signature": False})
 
     assert claims["iat"] <= claims["exp"] == CLOCK() - 600
 
 
-def test_each_issuer_has_a_key_of_its_own() -> None:
-    """A token of another one of the same name is refused by its signature, though it names no key."""
+def test_each_issuer_has_its_own_key() -> None:
+    """A token of another ``TestIssuer`` with the same name is denied."""
     guard = guard_of()
-    other = TestIssuer(MINTING.issuer, audience=MINTING.audience, clock=CLOCK)
+    other = TestIssuer(ISSUER.issuer, audience=ISSUER.audience, clock=CLOCK)
 
     with recording(guard):
         assert_denied(client_of(guard).get("/", headers=other.headers("alice")), 401, reason="key.unknown")
 
 
-def test_the_issuer_takes_the_options_of_the_real_one() -> None:
-    """Roles from where the real tokens have them, and access tokens of RFC 9068 alone."""
-    minting = TestIssuer(clock=CLOCK)
-    issuer = minting.as_issuer(
+def test_as_issuer_has_the_options_of_issuer() -> None:
+    """Roles can come from the claims of the real tokens, and ``typ`` can be required."""
+    issuer = TestIssuer(clock=CLOCK)
+    real_options = issuer.as_issuer(
         roles=claim("realm_access", "roles"), scopes=claim("scp"), subject=claim("client_id"), typ="at+jwt"
     )
-    guard = Guard(Bearer(issuer, realm="r"), clock=CLOCK)
-    headers = minting.headers("x", roles={"not"}, realm_access={"roles": ["editor"]}, client_id="robot")
+    guard = Guard(Bearer(real_options, realm="r"), clock=CLOCK)
+    headers = issuer.headers("x", roles={"not"}, realm_access={"roles": ["editor"]}, client_id="robot")
 
     assert client_of(guard).get("/", headers=headers).json() == ["robot", "bearer", ["editor"]]
 
@@ -121,19 +121,19 @@ def test_the_issuer_takes_the_options_of_the_real_one() -> None:
 def test_a_string_of_roles_is_an_error() -> None:
     """It would be a set of letters."""
     with pytest.raises(ConfigurationError, match="roles: 'admin' is one string"):
-        MINTING.token("alice", roles="admin")
+        ISSUER.token("alice", roles="admin")
     with pytest.raises(ConfigurationError, match="clock"):
         TestIssuer(clock=5.0)  # type: ignore[arg-type]
 
 
-def test_it_dates_by_the_real_clock_unless_told_otherwise() -> None:
-    """So that it goes with a guard that reads the real one."""
-    minting = TestIssuer()
-    guard = Guard(Bearer(minting.as_issuer(), realm="r"))
+def test_tokens_are_dated_by_the_wall_clock_by_default() -> None:
+    """That is the default of a guard too."""
+    issuer = TestIssuer()
+    guard = Guard(Bearer(issuer.as_issuer(), realm="r"))
 
-    assert client_of(guard).get("/", headers=minting.headers("alice")).status_code == 200
+    assert client_of(guard).get("/", headers=issuer.headers("alice")).status_code == 200
 
 
-def test_no_key_is_shown() -> None:
-    """What a failing test prints of the issuer holds none."""
-    assert repr(MINTING).startswith("<authguard.testing.credentials.TestIssuer object")
+def test_the_repr_shows_no_key() -> None:
+    """A failing test may print the issuer."""
+    assert repr(ISSUER).startswith("<authguard.testing.credentials.TestIssuer object")

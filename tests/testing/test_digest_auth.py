@@ -1,4 +1,4 @@
-"""``digest_auth`` answers a challenge as clients do, and the guard that is tested verifies it."""
+"""``digest_auth`` answers a challenge as clients do, and the guard verifies the answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _challenge(client: TestClient) -> str:
 
 @pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-256-sess", "SHA-512-256", "MD5", "MD5-sess"])
 @pytest.mark.parametrize(("name", "password"), [("alice", "s3cret"), ("zoë", "pässwörd")])
-def test_it_is_verified(algorithm: str, name: str, password: str) -> None:
+def test_the_answer_is_verified(algorithm: str, name: str, password: str) -> None:
     """With every algorithm, and with names outside ASCII."""
     client = _client(algorithm)
 
@@ -42,7 +42,7 @@ def test_it_is_verified(algorithm: str, name: str, password: str) -> None:
     assert client.post("/orders?number=5", headers=sent).text == name
 
 
-def test_a_challenge_is_answered_as_often_as_its_count_goes_up() -> None:
+def test_a_challenge_can_be_answered_again_with_a_higher_count() -> None:
     """The same count again is a replay."""
     client = _client("SHA-256")
     challenge = _challenge(client)
@@ -56,7 +56,7 @@ def test_a_challenge_is_answered_as_often_as_its_count_goes_up() -> None:
 
 
 def test_a_wrong_password_is_denied() -> None:
-    """As any client's is."""
+    """The answer of a real client would be too."""
     client = _client("SHA-256")
 
     response = client.get("/orders", headers=digest_auth(_challenge(client), "alice", "wrong", uri="/orders"))
@@ -65,7 +65,7 @@ def test_a_wrong_password_is_denied() -> None:
 
 
 def test_the_first_of_several_challenges_is_answered() -> None:
-    """The one that the server would rather have."""
+    """It is the one that the server prefers."""
     store = MemoryDigests.of_cleartext({"alice": "s3cret"}, realm="tests", algorithms=["SHA-256", "MD5"])
     guard = Guard(Digest(store, realm="tests", secret=PER_PROCESS, algorithms=["SHA-256", "MD5"]))
     app = Starlette(routes=[Route("/orders", _who)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)])
@@ -82,7 +82,7 @@ def test_the_first_of_several_challenges_is_answered() -> None:
     "challenge",
     ['Basic realm="tests"', 'Digest realm="tests"', "nonsense", "", [], 'Digest realm="t", nonce="n", qop="auth-int"'],
 )
-def test_what_is_no_challenge_of_digest_cannot_be_answered(challenge: str | list[str]) -> None:
-    """A mistake in a test is told at once."""
-    with pytest.raises(ValueError, match=r"no challenge of Digest|auth-scheme"):
+def test_anything_but_a_challenge_of_digest_is_an_error(challenge: str | list[str]) -> None:
+    """A mistake in a test shows at once."""
+    with pytest.raises(ValueError, match=r"not a challenge of Digest|auth-scheme"):
         digest_auth(challenge, "alice", "s3cret")

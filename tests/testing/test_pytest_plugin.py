@@ -1,4 +1,4 @@
-"""The fixtures are the functions, and last until the test ends; nothing is loaded that nobody asked for."""
+"""The fixtures do what the functions do, and last until the test ends. Nothing loads the plugin by itself."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ client = TestClient(app)
 
 @pytest.fixture(name="site")
 def _site(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A project with the plug-in and an app; its tests begin with ``from site_ import *``."""
+    """A project with the plugin and an app; its tests begin with ``from site_ import *``."""
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(site_=SITE)
     return pytester
 
 
 def run(site: pytest.Pytester, body: str) -> pytest.RunResult:
-    """One test file of that project."""
+    """Run one test file of that project."""
     site.makepyfile(test_it=f"from site_ import *\n\n{body}")
     return site.runpytest_inprocess(*QUIET)
 
 
 def test_acting_lasts_until_the_test_ends(site: pytest.Pytester) -> None:
-    """From the call on, and not into the next test; a ``with`` ends it before."""
+    """It begins with the call, and does not reach the next test. A ``with`` ends it earlier."""
     done = run(
         site,
         """
@@ -79,8 +79,8 @@ def test_five():
     done.assert_outcomes(passed=4, failed=1)
 
 
-def test_acting_holds_in_asynchronous_tests(site: pytest.Pytester) -> None:
-    """Called in the test or in a fixture, on every loop, and over with the test."""
+def test_acting_works_in_asynchronous_tests(site: pytest.Pytester) -> None:
+    """The test or a fixture may call it, on every event loop."""
     done = run(
         site,
         """
@@ -112,7 +112,7 @@ async def test_three():
 
 
 def test_a_recording_lasts_until_the_test_ends(site: pytest.Pytester) -> None:
-    """The list grows while the test runs, and the guard has its own hooks again afterwards."""
+    """The list grows while the test runs. Then the guard has its own hooks again."""
     done = run(
         site,
         """
@@ -130,7 +130,7 @@ def test_two():
 
 
 def test_a_failure_shows_the_line_of_the_test(site: pytest.Pytester) -> None:
-    """And why the request was really denied, but none of our own code."""
+    """It shows why the request was denied, but no code of authguard."""
     done = run(
         site,
         """
@@ -145,7 +145,7 @@ def test_one(acting_as):
         [
             ">*assert_denied(client.get(?/?), 403, reason=?scope.missing?)",
             "E*AssertionError: GET / was answered with 403:",
-            "E*scope.missing was expected",
+            "E*expected scope.missing",
             "E*recorded: denied role.missing: GET / 403 basic bob requirement=role(admin) missing=?admin? offered=*",
             "test_it.py:*: AssertionError",
         ]
@@ -154,7 +154,7 @@ def test_one(acting_as):
 
 
 def test_the_clock_is_new_for_each_test(site: pytest.Pytester) -> None:
-    """One test's time is not the next one's."""
+    """A test starts at the same time as every other."""
     done = run(
         site,
         """
@@ -169,8 +169,8 @@ def test_one(manual_clock, again):
     done.assert_outcomes(passed=2)
 
 
-def test_a_matrix_is_written_by_an_option_alone(site: pytest.Pytester) -> None:
-    """Missing fails, ``--authguard-update`` writes it beside the test, from then on it is compared."""
+def test_a_matrix_is_written_only_with_the_option(site: pytest.Pytester) -> None:
+    """A missing file fails the test. ``--authguard-update`` writes it beside the test, and then it is compared."""
     file = site.mkdir("inner") / "routes.txt"
     file.with_name("test_in.py").write_text(f"from site_ import *\n\n{MATRIX}")
 
@@ -180,7 +180,7 @@ def test_a_matrix_is_written_by_an_option_alone(site: pytest.Pytester) -> None:
     changed = site.runpytest_inprocess(*QUIET)
 
     missing.assert_outcomes(failed=1)
-    missing.stdout.fnmatch_lines(["E*routes.txt is not there to compare with*--authguard-update*"])
+    missing.stdout.fnmatch_lines(["E*routes.txt does not exist*--authguard-update*"])
     missing.stdout.no_fnmatch_line("*matrix.py*")
     update.assert_outcomes(passed=1)
     same.assert_outcomes(passed=1)
@@ -189,8 +189,8 @@ def test_a_matrix_is_written_by_an_option_alone(site: pytest.Pytester) -> None:
     changed.stdout.fnmatch_lines(["E*-GET /: PUBLIC", "E*+GET /: role(admin) (no rule) by basic"])
 
 
-def test_the_fixtures_tell_what_they_are(site: pytest.Pytester) -> None:
-    """``pytest --fixtures`` and ``--help`` show them, each with a sentence."""
+def test_the_fixtures_are_documented(site: pytest.Pytester) -> None:
+    """``pytest --fixtures`` and ``--help`` show a sentence for each."""
     site.makepyfile("")
 
     fixtures = site.runpytest_inprocess("--fixtures", *QUIET)
@@ -201,8 +201,8 @@ def test_the_fixtures_tell_what_they_are(site: pytest.Pytester) -> None:
     helped.stdout.fnmatch_lines(["authguard:", "*--authguard-update*"])
 
 
-def test_nothing_loads_it_by_itself() -> None:
-    """There is no entry point, and the kit needs no pytest."""
+def test_nothing_loads_the_plugin_by_itself() -> None:
+    """There is no entry point, and ``authguard.testing`` needs no pytest."""
     entries = [entry for entry in metadata.entry_points(group="pytest11") if "authguard" in entry.value]
     code = "import sys, authguard.testing; print('pytest' in sys.modules)"
 

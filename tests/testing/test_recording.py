@@ -1,4 +1,4 @@
-"""What a guard decides while a test listens."""
+"""``recording`` lists what a guard decides in the block."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import pytest
 
 from authguard import ConfigurationError, Principal
 from authguard.testing import acting_as, assert_denied, recording
-from tests.testing.shop import MINTING, client_of, guard_of
+from tests.testing.shop import ISSUER, client_of, guard_of
 
 
 def test_decisions_are_listed_while_it_is_open() -> None:
-    """Granted and denied, in order; what is asked on PUBLIC, before and after is not there."""
+    """Grants and denials are listed in their order. Requests on PUBLIC, before and after are not."""
     guard = guard_of()
     client = client_of(guard)
 
     client.get("/")
     with recording(guard) as records:
         client.get("/open/hall")
-        client.get("/admin", headers=MINTING.headers("bob"))
-        client.get("/", headers=MINTING.headers("bob"))
+        client.get("/admin", headers=ISSUER.headers("bob"))
+        client.get("/", headers=ISSUER.headers("bob"))
     client.get("/")
 
     assert [(record.event, record.reason, record.subject) for record in records] == [
@@ -27,33 +27,33 @@ def test_decisions_are_listed_while_it_is_open() -> None:
     ]
 
 
-def test_the_hooks_of_the_app_are_called_all_the_same() -> None:
-    """A recording stands beside them, and takes nothing away when it ends."""
-    told: list[object] = []
-    guard = guard_of(hooks=[told.append])
+def test_the_hooks_of_the_app_are_still_called() -> None:
+    """Only the hook of the recording is removed when it ends."""
+    hooked: list[object] = []
+    guard = guard_of(hooks=[hooked.append])
     client = client_of(guard)
 
     with recording(guard) as outer, recording(guard) as inner:
         client.get("/")
     client.get("/")
 
-    assert (len(told), len(outer), len(inner)) == (2, 1, 1)
-    assert guard._recorder.hooks == (told.append,)
+    assert (len(hooked), len(outer), len(inner)) == (2, 1, 1)
+    assert guard._recorder.hooks == (hooked.append,)
 
 
-def test_several_guards_are_one_list() -> None:
-    """In the order in which they decide, as two guards of one app do."""
-    one, two = guard_of(), guard_of()
+def test_several_guards_share_one_list() -> None:
+    """It has the order in which they decide."""
+    guard, other = guard_of(), guard_of()
 
-    with recording(one, two) as records:
-        client_of(two).get("/admin")
-        client_of(one).get("/")
+    with recording(guard, other) as records:
+        client_of(other).get("/admin")
+        client_of(guard).get("/")
 
     assert [record.path for record in records] == ["/admin", "/"]
 
 
-def test_a_flood_is_listed_whole() -> None:
-    """The log folds it, the recording does not."""
+def test_every_decision_of_a_flood_is_listed() -> None:
+    """The log aggregates it, the recording does not."""
     guard = guard_of()
     client = client_of(guard)
 
@@ -64,8 +64,8 @@ def test_a_flood_is_listed_whole() -> None:
     assert len(records) == 30
 
 
-def test_who_acts_in_a_recording_is_recorded() -> None:
-    """Both keep it, each for its own end."""
+def test_acting_as_in_a_recording_is_recorded() -> None:
+    """Both keep the record."""
     guard = guard_of()
 
     with recording(guard) as records:
@@ -77,14 +77,14 @@ def test_who_acts_in_a_recording_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("guards", [(), ("guard",)])
-def test_what_cannot_be_recorded_is_named(guards: tuple[str, ...]) -> None:
-    """Without a guard nothing would be listed, in silence."""
+def test_wrong_guards_are_an_error(guards: tuple[str, ...]) -> None:
+    """Without a guard the list would stay empty, and nobody would notice."""
     with pytest.raises(ConfigurationError, match="guard"):
         recording(*guards)  # type: ignore[arg-type]
 
 
-def test_one_recording_is_entered_once_and_left_once() -> None:
-    """Entered again it lists nothing twice; opened anew it goes on."""
+def test_a_recording_may_be_entered_again() -> None:
+    """Entering it twice lists nothing twice. Opened anew, it continues the list."""
     guard = guard_of()
     client = client_of(guard)
     block = recording(guard)

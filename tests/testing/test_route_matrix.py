@@ -1,4 +1,4 @@
-"""The matrix changes where what a route asks does, and nowhere else."""
+"""The route matrix changes if what a route requires changes, and only then."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from authguard.starlette import requires
 from authguard.testing import assert_matrix, route_matrix
 from tests.testing.shop import app_behind, guard_of, schemes, who
 
-MEND = "pytest --authguard-update (with the fixture assert_matrix), or assert_matrix(..., update=True)"
+UPDATE = "pytest --authguard-update (with the fixture assert_matrix), or assert_matrix(..., update=True)"
 
 
-async def unseen(*connection: object) -> None:
-    """An app that nobody can see into."""
+async def opaque(*connection: object) -> None:
+    """An app that cannot be inspected."""
 
 
-def site(wanted: str = "editor") -> Starlette:
-    """An app with a lock."""
+def site(required_role: str = "editor") -> Starlette:
+    """An app with a lock, files, an opaque app and a host."""
 
-    @requires(role(wanted))
+    @requires(role(required_role))
     async def write(request: Request) -> PlainTextResponse:
         """Never called."""
         return PlainTextResponse("")
@@ -49,30 +49,30 @@ def site(wanted: str = "editor") -> Starlette:
             Route("/items/{id:int}", write, methods=["PUT"]),
             Route("/items/{id:int}", who),
             Mount("/files", StaticFiles(directory=Path(__file__).parent)),
-            Mount("/other", unseen),
+            Mount("/other", opaque),
             Host("api.shop.test", Starlette(routes=[Route("/items", who)])),
         ]
     )
 
 
-def rules(*more: Rule) -> Guard:
+def guard_with_rules(*more: Rule) -> Guard:
     """A guard for it."""
     return Guard(*schemes(), rules=[Rule("/items/**", role("clerk")), Rule("/items/7", PUBLIC), *more])
 
 
-def test_a_line_says_what_a_route_asks() -> None:
-    """Rules, locks, narrower rules, schemes; files, what cannot be seen, and hosts are named as such."""
-    assert route_matrix(site(), rules()).splitlines() == [
+def test_a_line_says_what_a_route_requires() -> None:
+    """It has rules, locks, narrower rules and schemes, and marks files, opaque apps and hosts."""
+    assert route_matrix(site(), guard_with_rules()).splitlines() == [
         "GET /files/** (files): AUTHENTICATED (no rule) by basic, bearer",
         "GET /items on api.shop.test: role(clerk) by basic, bearer",
         "GET /items/{id:int}: role(clerk), but /items/7 PUBLIC by basic, bearer",
         "PUT /items/{id:int}: role(clerk), lock role(editor), but /items/7 PUBLIC by basic, bearer",
-        "* /other/** (cannot be seen into): AUTHENTICATED (no rule) by basic, bearer",
+        "* /other/** (cannot be inspected): AUTHENTICATED (no rule) by basic, bearer",
     ]
 
 
 def test_guards_on_the_way_are_named_in_order() -> None:
-    """The outer one asks first."""
+    """The outer guard comes first."""
     inner, outer = Guard(*schemes(), default=role("inner")), Guard(*schemes(), default=role("outer"))
     nested = Starlette(routes=[Mount("/in", AuthGuardMiddleware(Starlette(routes=[Route("/er", who)]), guard=inner))])
     nested.add_middleware(AuthGuardMiddleware, guard=outer)
@@ -82,9 +82,9 @@ def test_guards_on_the_way_are_named_in_order() -> None:
     )
 
 
-def test_a_guard_that_is_elsewhere_is_no_guard() -> None:
-    """A route beside the mount that it guards is open, and says so."""
-    guard = rules()
+def test_a_route_beside_the_guarded_mount_has_no_guard() -> None:
+    """It is open, and the line says so."""
+    guard = guard_with_rules()
     inner = AuthGuardMiddleware(Starlette(routes=[Route("/er", who)]), guard=guard)
     beside = Starlette(routes=[Mount("/in", inner), Route("/out", who)])
 
@@ -92,23 +92,23 @@ def test_a_guard_that_is_elsewhere_is_no_guard() -> None:
 
 
 def test_the_order_of_routes_and_rules_changes_nothing() -> None:
-    """Nor does the place in the file where they were said."""
-    app, turned = site(), site()
-    turned.router.routes.reverse()
+    """Nor do their places in the source file."""
+    app, reversed_app = site(), site()
+    reversed_app.router.routes.reverse()
 
-    assert route_matrix(turned, rules(Rule("/z", PUBLIC))) == route_matrix(app, rules())
-    assert not re.search(r"\.py|:\d", route_matrix(app, rules()))
+    assert route_matrix(reversed_app, guard_with_rules(Rule("/z", PUBLIC))) == route_matrix(app, guard_with_rules())
+    assert not re.search(r"\.py|:\d", route_matrix(app, guard_with_rules()))
 
 
 class Nameless:
-    """A requirement that does not say what it is."""
+    """A requirement without a text of its own."""
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        """Never asked."""
+        """Never called."""
         raise NotImplementedError
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
-        """All."""
+        """All of them."""
         return every
 
     def scopes_named(self) -> tuple[str, ...]:
@@ -116,76 +116,78 @@ class Nameless:
         return ()
 
 
-def test_an_object_that_does_not_say_what_it_is_has_no_address() -> None:
-    """Else each run would have a matrix of its own."""
+def test_the_matrix_has_no_addresses_of_objects() -> None:
+    """They would be different in each run."""
     guard = Guard(*schemes(), default=Nameless())
 
     assert "<tests.testing.test_route_matrix.Nameless object>" in route_matrix(app_behind(guard), guard)
 
 
-def test_what_was_committed_passes(tmp_path: Path) -> None:
-    """Written once, read from then on; line ends of another system are no difference."""
-    app, guard, file = site(), rules(), tmp_path / "routes.txt"
+def test_an_unchanged_matrix_passes(tmp_path: Path) -> None:
+    """Line ends of another system are no difference."""
+    app, guard, file = site(), guard_with_rules(), tmp_path / "routes.txt"
 
     assert_matrix(app, guard, file, update=True)
-    assert_matrix(site(), rules(), str(file))
+    assert_matrix(site(), guard_with_rules(), str(file))
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     assert_matrix(app, guard, file)
 
-    assert file.read_text().startswith("# What each route asks, as authguard sees it.")
+    assert file.read_text().startswith("# What each route requires, as authguard sees it.")
 
 
-def test_a_changed_lock_is_shown_with_its_mend(tmp_path: Path) -> None:
-    """Two lines, before and after, and how to say that it was meant."""
+def test_a_changed_lock_is_shown_with_the_way_to_update(tmp_path: Path) -> None:
+    """There is one line before and one line after the change."""
     file = tmp_path / "routes.txt"
-    assert_matrix(site(), rules(), file, update=True)
+    assert_matrix(site(), guard_with_rules(), file, update=True)
 
-    with pytest.raises(AssertionError) as failed:
-        assert_matrix(site("clerk"), rules(), file)
+    with pytest.raises(AssertionError) as error:
+        assert_matrix(site("clerk"), guard_with_rules(), file)
 
-    assert str(failed.value).splitlines() == [
-        "what routes ask has changed:",
+    assert str(error.value).splitlines() == [
+        "what routes require has changed:",
         f"--- {file}",
         "+++ now",
         "-PUT /items/{id:int}: role(clerk), lock role(editor), but /items/7 PUBLIC by basic, bearer",
         "+PUT /items/{id:int}: role(clerk), lock role(clerk), but /items/7 PUBLIC by basic, bearer",
-        f"Where that is meant: {MEND}",
+        f"If that is intended: {UPDATE}",
     ]
     assert "lock role(editor)" in file.read_text()
 
 
-def test_a_rule_that_opens_is_shown(tmp_path: Path) -> None:
-    """A new rule changes the routes that it reaches, and no other line."""
+def test_a_new_opening_is_shown(tmp_path: Path) -> None:
+    """No other line changes."""
     file = tmp_path / "routes.txt"
-    assert_matrix(site(), rules(), file, update=True)
+    assert_matrix(site(), guard_with_rules(), file, update=True)
 
-    with pytest.raises(AssertionError) as failed:
-        assert_matrix(site(), rules(Rule("/files/**", PUBLIC), Rule("/mine", predicate("own", lambda *_: True))), file)
+    with pytest.raises(AssertionError) as error:
+        assert_matrix(
+            site(), guard_with_rules(Rule("/files/**", PUBLIC), Rule("/mine", predicate("own", lambda *_: True))), file
+        )
 
-    assert [line for line in str(failed.value).splitlines() if re.match(r"[+-](?!-|\+)", line)] == [
+    assert [line for line in str(error.value).splitlines() if re.match(r"[+-](?!-|\+)", line)] == [
         "-GET /files/** (files): AUTHENTICATED (no rule) by basic, bearer",
         "+GET /files/** (files): PUBLIC",
     ]
 
 
-def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
-    """It is never made by itself: a run that wrote it would be green whatever routes ask."""
+def test_a_missing_file_is_an_error_that_says_how_to_make_it(tmp_path: Path) -> None:
+    """It is not written by itself: such a run would pass whatever routes require."""
     file = tmp_path / "routes.txt"
 
-    with pytest.raises(AssertionError, match=r"routes\.txt is not there to compare with.*--authguard-update"):
-        assert_matrix(site(), rules(), file)
+    with pytest.raises(AssertionError, match=r"routes\.txt does not exist.*--authguard-update"):
+        assert_matrix(site(), guard_with_rules(), file)
 
     assert not file.exists()
 
 
-def test_what_is_no_guard_is_named() -> None:
-    """As everywhere."""
+def test_anything_but_a_guard_is_an_error() -> None:
+    """The message names the argument."""
     with pytest.raises(ConfigurationError, match="guard"):
         route_matrix(site(), "guard")  # type: ignore[arg-type]
 
 
-def test_the_shop_has_the_matrix_that_is_committed() -> None:
-    """The file beside this one: what a user would commit."""
+def test_the_shop_has_the_committed_matrix() -> None:
+    """The file is beside this one, as in the project of a user."""
     guard = guard_of()
 
     assert_matrix(app_behind(guard), guard, Path(__file__).with_name("shop.routes.txt"))
