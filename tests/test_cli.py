@@ -51,7 +51,7 @@ def broken():
 
 @pytest.fixture(name="shop", autouse=True)
 def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with a module in it."""
+    """A working directory with some modules."""
     (tmp_path / "shop_to_audit.py").write_text(SHOP)
     (tmp_path / "shop_that_fails.py").write_text("import nothing_of_this_name")
     (tmp_path / "shop_that_raises.py").write_text("{}['DATABASE']")
@@ -72,39 +72,39 @@ def run(*arguments: str) -> int:
         return int(exited.code or 0)
 
 
-def test_findings_are_told_and_are_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
-    """The files are named from where one stands."""
+def test_findings_are_printed_and_set_the_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    """Locations are relative to the working directory."""
     assert run("routes", "shop_to_audit:app") == 1
 
-    told = capsys.readouterr().out
-    assert told.startswith("METHOD PATH")
-    assert "shop_to_audit.py:6" in told
-    assert "route.unnamed GET /orders: no rule names it and no lock is on it" in told
+    output = capsys.readouterr().out
+    assert output.startswith("METHOD PATH")
+    assert "shop_to_audit.py:6" in output
+    assert "route.unnamed GET /orders: no rule names it and no lock is on it" in output
 
 
 def test_findings_may_be_accepted(capsys: pytest.CaptureFixture[str]) -> None:
-    """As in the app."""
+    """The option takes the entries of ``ignore=[...]``."""
     assert run("routes", "shop_to_audit:app", "--ignore", "route.unnamed GET /orders") == 0
     assert capsys.readouterr().out.endswith("\n0 findings\n")
 
 
 @pytest.mark.parametrize("name", ["app_factory()", "apps.closed", "wrapped"])
 def test_an_app_is_found_wherever_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a factory makes, an attribute of an attribute, and an app that a guard is wrapped round."""
+    """A factory may make it, it may be an attribute of an attribute, and a guard may wrap it."""
     assert run("routes", f"shop_to_audit:{name}") == 0
     assert "GET    /health PUBLIC" in capsys.readouterr().out
 
 
-def test_the_path_may_hold_the_working_directory(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is put there once."""
+def test_the_working_directory_is_put_on_the_path_once(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be there already."""
     monkeypatch.setattr(sys, "path", [str(shop), *sys.path])
 
     assert run("routes", "shop_to_audit:wrapped") == 0
     assert sys.path.count(str(shop)) == 1
 
 
-def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the same exit status."""
+def test_json_is_printed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit status is the same."""
     assert run("routes", "shop_to_audit:app", "--json") == 1
 
     read = json.loads(capsys.readouterr().out)
@@ -122,38 +122,40 @@ def test_programs_get_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["routes", "shop_to_audit:gone"], "shop_to_audit has no app 'gone'"),
         (["routes", "shop_to_audit:apps.gone"], "shop_to_audit has no app 'apps.gone'"),
         (["routes", "shop_to_audit:guard"], "shop_to_audit:guard is a Guard, not an app"),
-        (["routes", "shop_to_audit:app()"], "shop_to_audit:app is an app already, leave out ()"),
+        (["routes", "shop_to_audit:app()"], "shop_to_audit:app is an app and not a function; leave out ()"),
         (["routes", "shop_that_fails:app"], "shop_that_fails cannot be imported: ModuleNotFoundError: No module named"),
         (["routes", "shop_that_raises:app"], "shop_that_raises cannot be imported: KeyError: 'DATABASE'"),
         (["routes", "shop_to_audit:broken()"], "shop_to_audit:broken() fails: ValueError: no secret"),
         (["routes", "shop_to_audit:number"], "shop_to_audit has no app 'number'"),
         (["routes", "shop_to_audit:number()"], "shop_to_audit has no app 'number()'"),
-        (["routes", "shop_to_audit:bare"], "no AuthGuardMiddleware is in front of anything"),
+        (["routes", "shop_to_audit:bare"], "it has no AuthGuardMiddleware in front of any route"),
         (["routes", "shop_to_audit:app", "--ignore", "odd"], "'odd' does not begin with the code of a finding"),
         (["routes"], "required: app"),
         ([], "required"),
     ],
 )
-def test_what_cannot_be_audited_is_told(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With an exit status of its own."""
+def test_a_wrong_argument_is_an_error_with_status_2(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Findings have another exit status."""
     assert run(*arguments) == 2
     assert problem in capsys.readouterr().err
 
 
 def test_an_error_in_the_apps_own_code_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its kind, its text and the module; and the exit status is not that of findings."""
+    """It has the module, the class of the error and its text. The exit status is not that of findings."""
     assert run("routes", "shop_that_raises:app") == 2
     assert capsys.readouterr().err == "app: shop_that_raises cannot be imported: KeyError: 'DATABASE'\n"
 
 
-def test_what_accepts_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """And is a finding itself."""
+def test_an_unmet_ignore_entry_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit status is that of findings."""
     assert run("routes", "shop_to_audit:wrapped", "--ignore", "route.unnamed GET /gone") == 1
     assert "ignore.unmet route.unnamed GET /gone" in capsys.readouterr().out
 
 
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    """To type in."""
+    """It can be copied."""
     assert run("routes", "--help") == 0
     assert 'python -m authguard routes shop:app --ignore "route.unnamed GET /docs"' in capsys.readouterr().out
     assert run("--help") == 0
@@ -162,7 +164,7 @@ def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.peer
 def test_the_module_is_a_program(shop: Path) -> None:
-    """It finds the app where one stands, and its exit status is that of the audit."""
+    """It finds the app in the working directory, and its exit status is that of the audit."""
     command = [sys.executable, "-W", "error", "-m", "authguard", "routes"]
     env = {"PYTHONPATH": str(Path(__file__).parents[1])}
 
@@ -178,7 +180,7 @@ def test_the_module_is_a_program(shop: Path) -> None:
 
 
 def test_the_package_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What ``-m`` does, in this very process: the arguments are those of the shell, and so is the exit status."""
+    """The arguments of the process are those of the command, and so is the exit status."""
     monkeypatch.setattr(sys, "argv", ["authguard", "routes", "shop_to_audit:apps.closed"])
 
     with pytest.raises(SystemExit) as ended:

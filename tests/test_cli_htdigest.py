@@ -1,4 +1,4 @@
-"""``python -m authguard htdigest``: lines for a file of digests, from a shell."""
+"""``python -m authguard htdigest``: make lines of an htdigest file in a shell."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Terminal(io.StringIO):
 
 
 class Person:
-    """Types one password after another, and remembers what was asked."""
+    """Types one password after another, and keeps the prompts."""
 
     def __init__(self, *typed: str | BaseException) -> None:
         self._typed = list(typed)
-        self.asked: list[str] = []
+        self.prompts: list[str] = []
 
     def __call__(self, prompt: str) -> str:
-        self.asked.append(prompt)
+        self.prompts.append(prompt)
         typed = self._typed.pop(0)
         if isinstance(typed, BaseException):
             raise typed
@@ -48,7 +48,7 @@ class Person:
 
 def _at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str | BaseException) -> Person:
     person = Person(*typed)
-    monkeypatch.setattr(sys, "stdin", Terminal("what stands here is not read\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("this is not read\n"))
     monkeypatch.setattr(getpass, "getpass", person)
     return person
 
@@ -67,19 +67,19 @@ def _run(*arguments: str) -> int:
 def test_a_line_is_printed(
     options: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a password that is asked for twice, and it alone, so that it can be appended to a file."""
+    """The password is asked for twice. Nothing but the line is printed, so that it can be appended to a file."""
     person = _at_a_terminal(monkeypatch, PASSWORD, PASSWORD)
 
     assert _run("orders", "alice", *options) == 0
     assert capsys.readouterr() == (line, "")
-    assert person.asked == ["Password of alice in orders: ", "Once more: "]
+    assert person.prompts == ["Password of alice in orders: ", "Repeat it: "]
 
 
 @pytest.mark.parametrize("stdin", [f"{PASSWORD}\n", PASSWORD, f"{PASSWORD}\nand more\n"])
-def test_programs_give_the_password_as_one_line(
+def test_a_program_passes_the_password_as_one_line(
     stdin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where standard input is no terminal nobody is asked."""
+    """Nothing is asked if standard input is not a terminal."""
     monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
 
     assert _run("orders", "alice") == 0
@@ -89,7 +89,7 @@ def test_programs_give_the_password_as_one_line(
 def test_a_file_of_such_lines_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """In UTF-8, whatever standard output is in, and in the form in which names come from the wire."""
+    """The line is UTF-8 whatever the encoding of standard output. Its name is written as a client sends it."""
     path = tmp_path / "users"
     for name, password in (("alice", PASSWORD), ("ame\u0301lie", "p\u00e9ch\u00e9")):
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
@@ -98,8 +98,8 @@ def test_a_file_of_such_lines_is_read(
     path.write_bytes(capsysbinary.readouterr().out)
 
     store = HtdigestFile(path)
-    found = anyio.run(lambda: store.find("am\u00e9lie", realm="caf\u00e9", algorithm="SHA-256", hashed=False))
-    assert found == DigestAccount("am\u00e9lie", digest_ha1("am\u00e9lie", "caf\u00e9", "p\u00e9ch\u00e9"))
+    account = anyio.run(lambda: store.find("am\u00e9lie", realm="caf\u00e9", algorithm="SHA-256", hashed=False))
+    assert account == DigestAccount("am\u00e9lie", digest_ha1("am\u00e9lie", "caf\u00e9", "p\u00e9ch\u00e9"))
     assert "am\u00e9lie:caf\u00e9:" in path.read_text(encoding="utf-8")
 
 
@@ -118,43 +118,43 @@ def test_a_file_of_such_lines_is_read(
         ("orders", "al\udce9ice", "name: the username must not hold control characters, nor half of a surrogate pair"),
     ],
 )
-def test_what_cannot_stand_in_a_line_is_told_before_a_password_is_typed(
+def test_a_name_or_realm_that_no_line_can_hold_is_an_error(
     realm: str, name: str, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line, with an exit status of its own."""
+    """It is reported in one line with status 2, before a password is asked for."""
     person = _at_a_terminal(monkeypatch)
 
     assert _run(realm, name) == 2
-    out, told = capsys.readouterr()
-    assert (out, person.asked) == ("", [])
-    assert told.startswith(problem)
-    assert told.count("\n") == 1
+    out, err = capsys.readouterr()
+    assert (out, person.prompts) == ("", [])
+    assert err.startswith(problem)
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("typed", "problem"),
     [
-        ((PASSWORD, "correct house"), "password: the two are not the same\n"),
+        ((PASSWORD, "correct house"), "password: the two passwords are not the same\n"),
         (("", ""), "password: the password must be a non-empty string\n"),
         (("horse\x7f", "horse\x7f"), "password: the password must not hold control characters"),
-        ((EOFError(),), "password: none was given\n"),
-        ((PASSWORD, KeyboardInterrupt()), "password: none was given\n"),
+        ((EOFError(),), "password: no password was entered\n"),
+        ((PASSWORD, KeyboardInterrupt()), "password: no password was entered\n"),
     ],
 )
-def test_a_password_that_cannot_serve_is_told(
+def test_a_wrong_password_is_an_error_at_the_terminal(
     typed: tuple[str | BaseException, ...],
     problem: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """And not shown."""
+    """The message does not show it."""
     _at_a_terminal(monkeypatch, *typed)
 
     assert _run("orders", "alice") == 2
-    out, told = capsys.readouterr()
+    out, err = capsys.readouterr()
     assert out == ""
-    assert told.startswith(problem)
-    assert "horse" not in told
+    assert err.startswith(problem)
+    assert "horse" not in err
 
 
 @pytest.mark.parametrize(
@@ -162,20 +162,20 @@ def test_a_password_that_cannot_serve_is_told(
     [
         (b"", "password: the password must be a non-empty string\n"),
         (b"\n", "password: the password must be a non-empty string\n"),
-        (b"p\xe4ssword\n", "password: standard input is not in its own encoding\n"),
+        (b"p\xe4ssword\n", "password: standard input is not valid in its encoding\n"),
         (b"\0\n", "password: the password must not hold control characters"),
     ],
 )
-def test_a_line_that_is_no_password_is_told(
+def test_a_wrong_password_is_an_error_on_standard_input(
     stdin: bytes, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And no octet of it is shown."""
+    """The message shows no byte of it."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
 
     assert _run("orders", "alice") == 2
-    out, told = capsys.readouterr()
+    out, err = capsys.readouterr()
     assert out == ""
-    assert told.startswith(problem)
+    assert err.startswith(problem)
 
 
 @pytest.mark.parametrize(
@@ -186,23 +186,23 @@ def test_a_line_that_is_no_password_is_told(
         (["orders", "alice", "--algorithm", "SHA-512-256"], "invalid choice: 'SHA-512-256'"),
     ],
 )
-def test_arguments_that_are_missing_or_wrong_are_told(
+def test_a_missing_or_wrong_argument_is_an_error(
     arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the same exit status."""
+    """The exit status is 2 too."""
     assert _run(*arguments) == 2
     assert problem in capsys.readouterr().err
 
 
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    """To type in."""
+    """It can be copied."""
     assert _run("--help") == 0
     assert "python -m authguard htdigest orders alice >> users.htdigest" in capsys.readouterr().out
 
 
 @pytest.mark.peer
-def test_at_a_real_terminal_nothing_that_is_typed_is_shown(tmp_path: Path) -> None:
-    """The line goes to the file, the questions to the terminal, and the password to neither."""
+def test_a_real_terminal_does_not_show_the_password(tmp_path: Path) -> None:
+    """The line goes to the file and the prompts to the terminal."""
     path = tmp_path / "users"
     master, slave = pty.openpty()
 
@@ -217,7 +217,7 @@ def test_at_a_real_terminal_nothing_that_is_typed_is_shown(tmp_path: Path) -> No
         )
         os.close(slave)
         shown = b""
-        for question in (b"Password of alice in orders: ", b"Once more: "):
+        for question in (b"Password of alice in orders: ", b"Repeat it: "):
             while not shown.endswith(question):
                 shown += os.read(master, 1024)
             os.write(master, f"{PASSWORD}\n".encode())
@@ -230,7 +230,7 @@ def test_at_a_real_terminal_nothing_that_is_typed_is_shown(tmp_path: Path) -> No
 
 @pytest.mark.peer
 def test_a_shell_appends_lines_to_a_file(tmp_path: Path) -> None:
-    """Without a locale too: names and realms are in UTF-8."""
+    """Names and realms are UTF-8 without a locale too."""
     path = tmp_path / "users"
     env = {"PYTHONPATH": ROOT, "LC_ALL": "C"}
 

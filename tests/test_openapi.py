@@ -1,4 +1,4 @@
-"""What the document of an app says of a guard: by hand, without an app."""
+"""The OpenAPI document of an app behind a guard, made by hand without an app."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _let_by(request: AuthRequest, principal: Principal) -> Principal:
     return principal
 
 
-def said(
+def described_operation(
     *rules: Requirement,
     locks: tuple[Requirement, ...] = (),
     guard: Guard | None = None,
@@ -49,12 +49,12 @@ def said(
     method: str = "GET",
     **options: Any,
 ) -> dict[str, Any]:
-    """What becomes of an operation that says nothing."""
+    """What ``describe`` makes of an operation that says nothing itself."""
     document = {**EMPTY, "openapi": options.pop("openapi", "3.1.0"), "paths": {path: {method.lower(): {}}}}
     operation = Operation(path, method, rules, locks)
     described = describe(document, [operation], guard or guarded(), **options)
-    found: dict[str, Any] = described["paths"][path][method.lower()]
-    return found
+    result: dict[str, Any] = described["paths"][path][method.lower()]
+    return result
 
 
 @pytest.mark.parametrize(
@@ -83,19 +83,19 @@ def said(
 def test_the_alternatives_are_those_of_the_rules_and_the_locks(
     rules: list[Requirement], locks: list[Requirement], security: list[dict[str, list[str]]]
 ) -> None:
-    """One for each scheme that rule and locks accept, with the scopes; an empty one where nothing is needed."""
-    assert said(*rules, locks=tuple(locks))["security"] == security
+    """One for each scheme that rules and locks accept, with its scopes; an empty one if credentials are optional."""
+    assert described_operation(*rules, locks=tuple(locks))["security"] == security
 
 
-@pytest.mark.parametrize(("version", "told"), [("3.0.2", []), ("3.1.0", ["a"]), ("3.2.0", ["a"])])
-def test_up_to_3_0_scopes_are_named_for_oauth2_alone(version: str, told: list[str]) -> None:
-    """There it is the only type, besides OpenID Connect, whose list is not empty."""
+@pytest.mark.parametrize(("version", "expected"), [("3.0.2", []), ("3.1.0", ["a"]), ("3.2.0", ["a"])])
+def test_up_to_3_0_scopes_are_named_for_oauth2_alone(version: str, expected: list[str]) -> None:
+    """OpenAPI 3.0 allows scopes only there and for OpenID Connect."""
     document = {**EMPTY, "openapi": version, "paths": {"/": {"get": {}}}}
     document["components"] = {"securitySchemes": {"basic": {"type": "oauth2", "flows": {}}}}
 
     described = describe(document, [Operation("/", "GET", [scopes("a")])], guarded())
 
-    assert described["paths"]["/"]["get"]["security"] == [{"bearer": told}, {"basic": ["a"]}]
+    assert described["paths"]["/"]["get"]["security"] == [{"bearer": expected}, {"basic": ["a"]}]
 
 
 @pytest.mark.parametrize(
@@ -115,21 +115,21 @@ def test_up_to_3_0_scopes_are_named_for_oauth2_alone(version: str, told: list[st
         (AUTHENTICATED, {"guard": Guard(Signed()), "method": "POST"}, [*ALWAYS, "413", "429"]),
     ],
 )
-def test_the_answers_are_those_that_can_come(rule: Requirement, more: dict[str, Any], statuses: list[str]) -> None:
-    """403 where more than authentication is asked or browsers log in; 413 and 429 where a scheme denies so."""
-    assert sorted(said(rule, **more)["responses"]) == sorted(statuses)
+def test_the_responses_are_those_that_can_occur(rule: Requirement, more: dict[str, Any], statuses: list[str]) -> None:
+    """403 if a role is required, or browsers send the credentials; 413 and 429 if a scheme denies so."""
+    assert sorted(described_operation(rule, **more)["responses"]) == sorted(statuses)
 
 
-def test_the_answers_have_the_headers_of_denials() -> None:
-    """Challenges on 401, and where Bearer explains itself; Retry-After on 429 and 503."""
-    responses = said(role("a"), method="POST")["responses"]
+def test_the_responses_have_the_headers_of_denials() -> None:
+    """Challenges are on 401, and on 403 with Bearer. Retry-After is on 429 and 503."""
+    responses = described_operation(role("a"), method="POST")["responses"]
 
-    told = {
+    required = {
         status: {name: header["required"] for name, header in response.get("headers", {}).items()}
         for status, response in responses.items()
     }
 
-    assert told == {
+    assert required == {
         "400": {"WWW-Authenticate": False},
         "401": {"WWW-Authenticate": True},
         "403": {"WWW-Authenticate": False},
@@ -139,16 +139,16 @@ def test_the_answers_have_the_headers_of_denials() -> None:
 
 
 def test_a_403_without_bearer_has_no_challenge() -> None:
-    """After Basic it tells nothing, and so does a path with two readings."""
-    responses = said(via("basic"))["responses"]
-    ambiguous = said(PUBLIC, guard=guarded([Rule("/a", PUBLIC)]), path="/{name}")["responses"]
+    """Basic sends none with a 403, and a 400 for an ambiguous path has none either."""
+    responses = described_operation(via("basic"))["responses"]
+    ambiguous = described_operation(PUBLIC, guard=guarded([Rule("/a", PUBLIC)]), path="/{name}")["responses"]
 
     assert "headers" not in responses["403"]
     assert "headers" not in ambiguous["400"]
 
 
 def test_the_body_is_a_problem() -> None:
-    """The shared schema has the members of what is sent, all of which are."""
+    """The shared schema has exactly the members of a body that is sent."""
     document = describe({**EMPTY, "paths": {"/": {"get": {}}}}, [Operation("/", "GET", [AUTHENTICATED])], guarded())
     (content,) = document["paths"]["/"]["get"]["responses"]["401"]["content"].items()
     schema = document["components"]["schemas"]["AuthguardProblem"]
@@ -160,20 +160,20 @@ def test_the_body_is_a_problem() -> None:
     assert sorted(json.loads(body)) == sorted(schema["required"]) == sorted(schema["properties"])
 
 
-def test_a_body_that_fastapi_refuses_is_told_beside_ours() -> None:
-    """Its 400 for what it cannot decode is JSON; what takes no body gets none of those."""
+def test_the_400_of_fastapi_is_described_too() -> None:
+    """FastAPI answers a request body that it cannot decode with JSON. Without a request body that cannot occur."""
     document = {**EMPTY, "paths": {"/": {"get": {}, "post": {"requestBody": {}}}}}
 
     described = describe(document, [Operation("/", name, [AUTHENTICATED]) for name in ("GET", "POST")], guarded())
-    responses = {name: said["responses"] for name, said in described["paths"]["/"].items()}
+    responses = {name: item["responses"] for name, item in described["paths"]["/"].items()}
 
     assert list(responses["get"]["400"]["content"]) == [PROBLEM]
     assert list(responses["post"]["400"]["content"]) == [PROBLEM, "application/json"]
     assert list(responses["post"]["401"]["content"]) == [PROBLEM]
 
 
-def test_no_body_is_claimed_where_the_app_renders_its_own() -> None:
-    """The schema is left out too; statuses and headers are the guard's all the same."""
+def test_rendered_bodies_are_not_described() -> None:
+    """The schema is left out too. Statuses and headers stay."""
     document = describe(
         {**EMPTY, "paths": {"/": {"get": {}}}}, [Operation("/", "GET", [AUTHENTICATED])], guarded(), rendered=True
     )
@@ -183,15 +183,15 @@ def test_no_body_is_claimed_where_the_app_renders_its_own() -> None:
     assert "schemas" not in document["components"]
 
 
-def test_what_the_app_says_itself_stays() -> None:
-    """Its answers, its security, and a scheme or a schema of the same name."""
-    mine: dict[str, Any] = {
+def test_what_the_app_describes_itself_stays() -> None:
+    """Its responses, its security, and a scheme or a schema of the same name."""
+    own: dict[str, Any] = {
         **EMPTY,
         "paths": {"/": {"get": {"security": [{"mine": []}], "responses": {"401": {"description": "mine"}}}}},
         "components": {"securitySchemes": {"bearer": {"type": "mine"}}, "schemas": {"AuthguardProblem": {"mine": 1}}},
     }
 
-    described = describe(mine, [Operation("/", "GET", [AUTHENTICATED])], guarded())
+    described = describe(own, [Operation("/", "GET", [AUTHENTICATED])], guarded())
 
     operation = described["paths"]["/"]["get"]
     assert (operation["security"], operation["responses"]["401"]) == ([{"mine": []}], {"description": "mine"})
@@ -200,8 +200,8 @@ def test_what_the_app_says_itself_stays() -> None:
     assert described["components"]["schemas"]["AuthguardProblem"] == {"mine": 1}
 
 
-def test_the_document_that_it_is_given_stays_as_it_was() -> None:
-    """What is described is a copy, and so are the values of ours that are put into it."""
+def test_the_given_document_is_not_changed() -> None:
+    """``describe`` returns a copy, and the values that it adds are copies too."""
     document = {**EMPTY, "paths": {"/": {"get": {"responses": {}}}}}
     before, guard = deepcopy(document), guarded()
 
@@ -216,7 +216,7 @@ def test_the_document_that_it_is_given_stays_as_it_was() -> None:
 
 
 def test_schemes_describe_themselves() -> None:
-    """By their name, unless they say how; Bearer tells that its tokens are JWTs."""
+    """They do so by their name unless they set ``openapi``. Bearer says that its tokens are JWTs."""
     document = describe(EMPTY, [], guarded())
     own = describe(EMPTY, [], Guard(Signed()))
 
@@ -227,8 +227,8 @@ def test_schemes_describe_themselves() -> None:
     assert own["components"]["securitySchemes"] == {"signed": {"type": "apiKey", "in": "header", "name": "X-Signature"}}
 
 
-def test_what_the_document_does_not_have_is_not_added() -> None:
-    """A route that keeps out of the document stays out, and so does a method that it does not tell."""
+def test_operations_outside_the_document_are_not_added() -> None:
+    """A route may keep out of the document, and so may a method of a path."""
     document = {**EMPTY, "paths": {"/": {"get": {}}}}
 
     described = describe(document, [Operation("/x", "GET", [PUBLIC]), Operation("/", "POST", [PUBLIC])], guarded())

@@ -1,4 +1,4 @@
-"""``authguard.starlette.requires``: what it locks."""
+"""What ``authguard.starlette.requires`` locks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FINE = PlainTextResponse("fine")
 
 
 async def status(endpoint: Any, method: str = "GET") -> int:
-    """What alice gets, whose role is admin, where no rule asks anything."""
+    """The status for alice, whose role is admin, with every rule open."""
     app = Starlette(routes=[Route("/", endpoint)])
     return (
         await run_app(
@@ -40,8 +40,8 @@ async def status(endpoint: Any, method: str = "GET") -> int:
     ).status
 
 
-async def both(make: Callable[[Any], Any], method: str = "GET") -> list[int]:
-    """What she gets under a lock that she opens, and under one that she does not."""
+async def both_statuses(make: Callable[[Any], Any], method: str = "GET") -> list[int]:
+    """The status behind a lock that alice meets, and behind one that she does not."""
     return [await status(make(lock), method) for lock in (ADMIN, BOSS)]
 
 
@@ -49,7 +49,7 @@ async def both(make: Callable[[Any], Any], method: str = "GET") -> list[int]:
 
 
 async def test_an_async_function() -> None:
-    """It is awaited once the lock is open, and not called where it is closed."""
+    """It is awaited if the lock lets the request through, and not called otherwise."""
     calls: list[str] = []
 
     def make(lock: Lock) -> Any:
@@ -60,11 +60,11 @@ async def test_an_async_function() -> None:
 
         return endpoint
 
-    assert (await both(make), calls) == ([200, 403], ["alice"])
+    assert (await both_statuses(make), calls) == ([200, 403], ["alice"])
 
 
 async def test_a_function_that_blocks() -> None:
-    """It runs in a thread of the pool, as it does without a lock."""
+    """It runs in a worker thread, as it does without a lock."""
     threads: list[threading.Thread] = []
 
     def make(lock: Lock) -> Any:
@@ -75,18 +75,18 @@ async def test_a_function_that_blocks() -> None:
 
         return endpoint
 
-    assert await both(make) == [200, 403]
+    assert await both_statuses(make) == [200, 403]
     assert len(threads) == 1
     assert threads[0] is not threading.current_thread()
 
 
 async def test_a_lambda() -> None:
-    """A function like any."""
-    assert await both(lambda lock: lock(lambda request: FINE)) == [200, 403]
+    """It is a function like any other."""
+    assert await both_statuses(lambda lock: lock(lambda request: FINE)) == [200, 403]
 
 
 async def test_the_methods_of_an_endpoint_class() -> None:
-    """Each by itself."""
+    """Each has its own lock."""
 
     class Orders(HTTPEndpoint):
         @ADMIN
@@ -104,7 +104,7 @@ async def test_the_methods_of_an_endpoint_class() -> None:
 
 
 async def test_static_methods() -> None:
-    """Under the ``staticmethod``."""
+    """The lock is below ``staticmethod``."""
 
     class Orders:
         @staticmethod
@@ -119,7 +119,7 @@ async def test_static_methods() -> None:
     ("lock", "sent"), [(ADMIN, ["websocket.accept", "websocket.close"]), (BOSS, ["websocket.close"])]
 )
 async def test_websocket_endpoints(lock: Lock, sent: list[str]) -> None:
-    """A function, and a method of a class."""
+    """Both a function and a method of a class."""
 
     @lock
     async def function(websocket: WebSocket) -> None:
@@ -140,7 +140,7 @@ async def test_websocket_endpoints(lock: Lock, sent: list[str]) -> None:
 
 
 async def test_an_endpoint_of_fastapi() -> None:
-    """Which calls by keywords, and still reads the parameters of the function itself."""
+    """FastAPI calls it by keywords, and still reads the parameters of the function itself."""
     app = FastAPI()
 
     @app.get("/{number}")
@@ -162,17 +162,17 @@ async def test_an_endpoint_of_fastapi() -> None:
 
 
 async def test_several_locks() -> None:
-    """All must open."""
+    """The request must meet all of them."""
 
     def make(lock: Any) -> Any:
         return ADMIN(lock(lambda request: FINE))
 
-    assert await both(make) == [200, 403]
-    assert [str(one.requirement) for one in lock_marker(make(BOSS))] == ["role(admin)", "role(boss)"]
+    assert await both_statuses(make) == [200, 403]
+    assert [str(lock.requirement) for lock in lock_marker(make(BOSS))] == ["role(admin)", "role(boss)"]
 
 
 def wrapping(endpoint: Any) -> Any:
-    """A decorator as it should be."""
+    """A decorator that uses ``functools.wraps``."""
 
     @functools.wraps(endpoint)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -182,7 +182,7 @@ def wrapping(endpoint: Any) -> Any:
 
 
 async def test_other_decorators_above_and_below() -> None:
-    """The lock is found through both."""
+    """The lock runs, and is found for the audit."""
 
     async def endpoint(request: Request) -> Response:
         return FINE
@@ -194,11 +194,11 @@ async def test_other_decorators_above_and_below() -> None:
         403,
         200,
     ]
-    assert [str(one.requirement) for one in lock_marker(above)] == ["role(boss)"]
+    assert [str(lock.requirement) for lock in lock_marker(above)] == ["role(boss)"]
 
 
-def test_the_function_looks_as_it_did() -> None:
-    """Its name, its text and its signature."""
+def test_a_locked_function_keeps_its_name_docstring_and_signature() -> None:
+    """The function itself is not marked as locked."""
 
     async def endpoint(request: Request, number: int = 3) -> Response:
         """Orders."""
@@ -211,8 +211,8 @@ def test_the_function_looks_as_it_did() -> None:
     assert lock_marker(endpoint) == ()
 
 
-def test_a_lock_tells_where_it_was_laid() -> None:
-    """For the audit: this file."""
+def test_a_lock_has_its_source_location() -> None:
+    """The audit shows it."""
     (lock,) = lock_marker(requires(AUTHENTICATED)(lambda request: FINE))
 
     assert lock.location.rpartition(":")[0] == __file__

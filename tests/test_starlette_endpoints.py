@@ -1,4 +1,4 @@
-"""``authguard.starlette.requires``: how it finds the request, and what it refuses to be laid on."""
+"""How ``authguard.starlette.requires`` finds the parameter for the request, and what it refuses to lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import HTTPConnection, Request
-from starlette.requests import Request as Asked
+from starlette.requests import Request as Incoming
 from starlette.responses import Response
 
 from authguard import ConfigurationError
@@ -29,72 +29,72 @@ if TYPE_CHECKING:
 # --- How it finds the request ----------------------------------------------------------------------------------------
 
 
-class Own(Request):
-    """A request of the app's own."""
+class OwnRequest(Request):
+    """A request class of the app."""
 
 
 def _by_name(request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return FINE
 
 
-def _by_annotation(asked: Request) -> Response:
+def _by_annotation(incoming: Request) -> Response:
     return FINE
 
 
-def _by_module(asked: starlette.requests.Request) -> Response:
+def _by_module(incoming: starlette.requests.Request) -> Response:
     return FINE
 
 
-def _by_alias(asked: Asked) -> Response:
+def _by_alias(incoming: Incoming) -> Response:
     return FINE
 
 
-def _by_kind(asked: HTTPConnection) -> Response:
+def _by_kind(incoming: HTTPConnection) -> Response:
     return FINE
 
 
-def _by_subclass(asked: Own) -> Response:
+def _by_subclass(incoming: OwnRequest) -> Response:
     return FINE
 
 
-def _with_state(asked: Request[Any]) -> Response:
+def _with_state(incoming: Request[Any]) -> Response:
     return FINE
 
 
-def _annotated(asked: Annotated[Request, "whose"]) -> Response:
+def _annotated(incoming: Annotated[Request, "whose"]) -> Response:
     return FINE
 
 
-def _beside_what_is_unknown(asked: Request, other: Something = None) -> Response:
+def _beside_an_unknown_name(incoming: Request, other: Something = None) -> Response:
     return FINE
 
 
-def _with_state_beside_what_is_unknown(asked: starlette.requests.Request[Any], other: Something = None) -> Response:
+def _with_state_beside_an_unknown_name(incoming: starlette.requests.Request[Any], other: Something = None) -> Response:
     return FINE
 
 
-def _not_first(request: int = 0, asked: Request = None) -> Response:  # type: ignore[assignment]
+def _not_first(request: int = 0, incoming: Request = None) -> Response:  # type: ignore[assignment]
     return FINE
 
 
-FOUND = [_by_name, _by_annotation, _by_module, _by_alias, _by_kind, _by_subclass, _with_state, _annotated]
-FOUND += [_beside_what_is_unknown, _with_state_beside_what_is_unknown]
+WITH_REQUEST = [_by_name, _by_annotation, _by_module, _by_alias, _by_kind, _by_subclass, _with_state, _annotated]
+WITH_REQUEST += [_beside_an_unknown_name, _with_state_beside_an_unknown_name]
 
 
-@pytest.mark.parametrize("endpoint", FOUND)
+@pytest.mark.parametrize("endpoint", WITH_REQUEST)
 @pytest.mark.parametrize("strings", [True, False])
 async def test_the_request_is_found(endpoint: Any, strings: bool) -> None:
-    """By its annotation, a string or not, and where there is none by its name."""
+    """By its annotation, which may be a string, or else by its name."""
     if not strings and "unknown" not in endpoint.__name__:
-        own = FunctionType(endpoint.__code__, endpoint.__globals__, endpoint.__name__)
-        own.__annotations__ = inspect.get_annotations(endpoint, eval_str=True)
-        endpoint = own
+        copy = FunctionType(endpoint.__code__, endpoint.__globals__, endpoint.__name__)
+        copy.__annotations__ = inspect.get_annotations(endpoint, eval_str=True)
+        endpoint = copy
 
     assert (await status(ADMIN(endpoint)), await status(BOSS(endpoint))) == (200, 403)
 
 
-async def test_an_annotation_says_more_than_a_name() -> None:
-    """What is called ``request`` may be what is ordered."""
+async def test_an_annotation_counts_more_than_a_name() -> None:
+    """A parameter called ``request`` may be anything."""
     app = FastAPI()
     app.get("/")(BOSS(_not_first))
 
@@ -105,7 +105,7 @@ async def test_an_annotation_says_more_than_a_name() -> None:
 
 
 class Endpoint(HTTPEndpoint):
-    """What is locked method by method."""
+    """A class whose methods are locked one by one."""
 
     def get(self, request: Request) -> Response:
         return FINE
@@ -130,7 +130,7 @@ def _of_another_kind(order: int, text: str = "Request") -> Response:
     return FINE
 
 
-NO_FUNCTIONS = [
+NOT_FUNCTIONS = [
     Endpoint,
     Endpoint.__new__(Endpoint),
     Endpoint.__new__(Endpoint).get,
@@ -144,29 +144,31 @@ NO_FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("odd", NO_FUNCTIONS)
-def test_what_is_no_function_is_refused(odd: Any) -> None:
-    """At the decoration; the message says what can be locked."""
-    with pytest.raises(ConfigurationError, match=r"^requires: .* is no function; lock the methods of"):
+@pytest.mark.parametrize("odd", NOT_FUNCTIONS)
+def test_only_a_function_can_be_locked(odd: Any) -> None:
+    """The decorator raises, and the message says what can be locked."""
+    with pytest.raises(ConfigurationError, match=r"^requires: .* is not a function; lock the methods of"):
         BOSS(odd)
 
 
 @pytest.mark.parametrize("endpoint", [_without, _of_another_kind, lambda: FINE, Endpoint.dispatch])
-def test_a_function_without_a_request_is_refused(endpoint: Any) -> None:
-    """At the decoration; the message names the function and the mend."""
+def test_a_function_without_a_request_cannot_be_locked(endpoint: Any) -> None:
+    """The decorator raises, and the message names the function and the fix."""
     with pytest.raises(ConfigurationError, match=r"^requires: \S+ has no parameter .* annotate one with Request"):
         BOSS(endpoint)
 
 
 @pytest.mark.parametrize("odd", ["boss", None, _by_name])
-def test_what_is_no_requirement_is_refused(odd: Any) -> None:
-    """Also where the parentheses were forgotten."""
+def test_requires_takes_a_requirement_only(odd: Any) -> None:
+    """The parentheses may have been forgotten."""
     with pytest.raises(ConfigurationError, match=r"^requirement: .* is no requirement"):
         requires(odd)
 
 
-@pytest.mark.parametrize("given", [(), (1,), ("request", 2)])
-async def test_what_is_called_without_a_request_stays_closed(given: tuple[object, ...]) -> None:
-    """By a decorator that changes what it passes on: a mistake, told as one, and never a pass."""
-    with pytest.raises(ConfigurationError, match=r"^requires: asked of _by_annotation got no request; lay requires"):
-        await ADMIN(_by_annotation)(*given)
+@pytest.mark.parametrize("arguments", [(), (1,), ("request", 2)])
+async def test_a_call_without_a_request_is_an_error(arguments: tuple[object, ...]) -> None:
+    """A decorator above may pass other arguments on. The endpoint does not run."""
+    with pytest.raises(
+        ConfigurationError, match=r"^requires: _by_annotation was called without a request as 'incoming'; put requires"
+    ):
+        await ADMIN(_by_annotation)(*arguments)

@@ -17,8 +17,8 @@ NOT_YOURS = Reason("order.not_yours", 403)
 
 
 def locked_routes() -> object:
-    """Locks as parameters and among the dependencies, on routes, on routers that hold routers, and on the app."""
-    app = FastAPI(dependencies=[Depends(_counted)])
+    """Locks as parameters and among the dependencies: of routes, of nested routers, and of the app."""
+    app = FastAPI(dependencies=[Depends(_subject)])
     install(app, guarded())
     inner = APIRouter(prefix="/inner", dependencies=[requires(role("staff"))])
     outer = APIRouter(prefix="/outer")
@@ -50,12 +50,12 @@ def locked_routes() -> object:
     return {path: statuses(app, path) for path in paths}
 
 
-def _counted(who: CurrentPrincipal) -> str:
+def _subject(who: CurrentPrincipal) -> str:
     return who.subject
 
 
 def behind_open_rules() -> object:
-    """Locks behind PUBLIC and OPTIONAL: they ask then, and only tighten."""
+    """Locks behind PUBLIC and OPTIONAL, where they add a requirement."""
     app = FastAPI()
     install(app, guarded([Rule("/open/**", PUBLIC), Rule("/maybe", OPTIONAL), *docs(app)]))
 
@@ -81,29 +81,29 @@ def behind_open_rules() -> object:
 
     client = TestClient(app)
     alice, wrong = password("alice"), {"authorization": "Basic bm9ib2R5Og=="}
-    told: dict[str, object] = {
+    results: dict[str, object] = {
         path: statuses(app, path) for path in ("/open/staff", "/docs", "/openapi.json", "/redoc")
     }
     for path in ("/open/to-all", "/open/maybe", "/open/allowed", "/maybe"):
         answers = [client.get(path), client.get(path, headers=alice), client.get(path, headers=wrong)]
-        told[path] = [answer.json() if answer.is_success else answer.status_code for answer in answers]
-    return told
+        results[path] = [answer.json() if answer.is_success else answer.status_code for answer in answers]
+    return results
 
 
 async def _session(request: Request, who: CurrentPrincipal) -> AsyncIterator[str]:
-    seen: list[str] = request.app.state.seen
-    seen.append(f"{who.subject} in")
+    events: list[str] = request.app.state.events
+    events.append(f"{who.subject} in")
     try:
         yield who.subject
     except Exception as error:
-        seen.append(f"{who.subject} {type(error).__name__}")
+        events.append(f"{who.subject} {type(error).__name__}")
         raise
     finally:
-        seen.append(f"{who.subject} out")
+        events.append(f"{who.subject} out")
 
 
 def yielding() -> object:
-    """A dependency with ``yield`` knows who asks, and is cleaned up; one that denies in the end has its answer."""
+    """A dependency with ``yield`` gets the principal and is cleaned up; an endpoint may still deny inside it."""
     app = FastAPI()
     install(app, guarded())
 
@@ -119,15 +119,15 @@ def yielding() -> object:
     async def locked(who: Annotated[str, Depends(_session)], boss: Annotated[Principal, requires(role("boss"))]) -> str:
         return who
 
-    told: dict[str, object] = {}
+    results: dict[str, object] = {}
     for path in ("/fine", "/denied", "/locked"):
-        app.state.seen = seen = list[str]()
-        told[path] = [statuses(app, path), seen]
-    return told
+        app.state.events = events = list[str]()
+        results[path] = [statuses(app, path), events]
+    return results
 
 
 def own_denials() -> object:
-    """An endpoint's ``AccessDenied`` is answered as the guard's own denials are, whatever handlers the app has."""
+    """An ``AccessDenied`` of an endpoint is answered as the guard's own denials are, whatever handlers the app has."""
     app = FastAPI()
     install(app, guarded())
 

@@ -1,4 +1,4 @@
-"""What ``install``, ``docs`` and ``requires`` make of an app, and what they refuse to."""
+"""What ``install``, ``docs`` and ``requires`` do with an app, and which arguments they refuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GET = frozenset({"GET"})
 
 
 def test_without_fastapi_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the words that install it."""
+    """The message has the command that installs it."""
     monkeypatch.setitem(sys.modules, "fastapi", None)
     monkeypatch.delitem(sys.modules, "authguard.fastapi")
 
@@ -69,8 +69,8 @@ def test_docs_are_the_pages_that_the_app_has(options: dict[str, Any], paths: lis
     ]
 
 
-def test_docs_may_ask_for_a_role() -> None:
-    """Any requirement can stand for PUBLIC, and the audit is told the line where it was said."""
+def test_docs_takes_a_requirement() -> None:
+    """The rules are located where ``docs`` is called."""
     app = FastAPI()
 
     rules = docs(app, role("staff"))
@@ -82,7 +82,7 @@ def test_docs_may_ask_for_a_role() -> None:
 
 
 def test_the_pages_are_closed_unless_they_are_opened() -> None:
-    """The document too: it tells what there is to attack."""
+    """So is the OpenAPI document, which shows an attacker the whole API."""
     app = FastAPI()
     install(app, guarded())
 
@@ -93,22 +93,25 @@ def test_the_pages_are_closed_unless_they_are_opened() -> None:
     }
 
 
-def test_what_is_no_fastapi_app_is_refused() -> None:
-    """A Starlette has neither dependencies nor a document."""
+def test_install_and_docs_take_a_fastapi_app_only() -> None:
+    """A Starlette app has neither dependencies nor a document."""
     app: Any = Starlette()
 
-    with pytest.raises(ConfigurationError, match=r"app: .* is no FastAPI"):
+    with pytest.raises(ConfigurationError, match=r"app: .* is not a FastAPI app"):
         install(app, guarded())
-    with pytest.raises(ConfigurationError, match=r"app: .* is no FastAPI"):
+    with pytest.raises(ConfigurationError, match=r"app: .* is not a FastAPI app"):
         docs(app)
 
 
 @pytest.mark.parametrize(
     ("app", "problem"),
-    [(guarded(), "the app comes first: install(app, guard)"), (FastAPI, "FastAPI is a class; write app = FastAPI()")],
+    [
+        (guarded(), "this is a Guard; the app comes first: install(app, guard)"),
+        (FastAPI, "FastAPI is a class; write app = FastAPI()"),
+    ],
 )
-def test_another_app_than_was_meant_is_told(app: Any, problem: str) -> None:
-    """The arguments in the wrong order, and the class instead of an app of it."""
+def test_a_mistaken_app_is_an_error_with_a_hint(app: Any, problem: str) -> None:
+    """The arguments may be in the wrong order, or the class may stand in place of an app."""
     with pytest.raises(ConfigurationError, match=f"^app: {re.escape(problem)}"):
         install(app, guarded())
 
@@ -119,19 +122,19 @@ def test_a_guard_is_installed_once() -> None:
     install(app, guard)
     install(app, guarded())
 
-    with pytest.raises(ConfigurationError, match=r"^guard: it is in front of this app already"):
+    with pytest.raises(ConfigurationError, match=r"^guard: this guard is in front of the app already"):
         install(app, guard)
 
 
 @pytest.mark.parametrize("options", [{"preflight": "never"}, {"origins": "*"}, {"render": 3}])
-def test_a_wrong_option_is_told_at_once(options: dict[str, Any]) -> None:
-    """Not with the first request, when Starlette makes its middleware."""
+def test_a_wrong_option_is_an_error_at_once(options: dict[str, Any]) -> None:
+    """Starlette makes its middleware only with the first request."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         install(FastAPI(), guarded(), **options)
 
 
 def test_the_document_is_made_once() -> None:
-    """FastAPI's own memory of it holds the whole, which can be changed in place. WebSockets are not in OpenAPI."""
+    """FastAPI's own cache holds it, so that it can be changed in place. OpenAPI has no WebSockets."""
     app = _app()
     install(app, guarded())
 
@@ -143,8 +146,8 @@ def test_the_document_is_made_once() -> None:
     assert _security(app) == [{"bearer": []}, {"basic": []}]
 
 
-def test_a_document_that_the_app_lays_down_later_is_described_too() -> None:
-    """Whatever stands in ``openapi_schema`` is what there is."""
+def test_a_document_set_later_is_described_too() -> None:
+    """The app may set ``openapi_schema`` at any time."""
     app = _app()
     install(app, guarded())
     app.openapi()
@@ -154,7 +157,7 @@ def test_a_document_that_the_app_lays_down_later_is_described_too() -> None:
 
 
 def test_a_function_set_before_is_kept() -> None:
-    """It makes the document, remembered or not, and the guard's part is added to it."""
+    """It makes the document, cached or not, and the guard's part is added."""
     app, plain = _app(), {"openapi": "3.1.0", "paths": {"/orders/{number}": {"get": {}}}}
     app.openapi = lambda: plain  # type: ignore[method-assign]
     install(app, guarded())
@@ -164,7 +167,7 @@ def test_a_function_set_before_is_kept() -> None:
 
 
 def test_a_function_set_afterwards_wins() -> None:
-    """It may ask ours, which goes on working, or leave it."""
+    """It may call the one that ``install`` has set, or not."""
     app = _app()
     install(app, guarded())
     ours = app.openapi
@@ -174,7 +177,7 @@ def test_a_function_set_afterwards_wins() -> None:
 
 
 def test_a_route_that_comes_later_is_described() -> None:
-    """The document of an app that has grown is made anew, as FastAPI does it from 0.137 on."""
+    """FastAPI makes the document of an app that has grown anew from 0.137 on, and ``install`` does so too."""
     app = _app()
     install(app, guarded([Rule("/later", role("staff"))]))
     before = app.openapi()
@@ -188,21 +191,21 @@ def test_a_route_that_comes_later_is_described() -> None:
 
 
 def test_a_route_for_head_is_described_as_get_is() -> None:
-    """GET's rule judges it."""
+    """The rule of GET applies to HEAD."""
     app = FastAPI()
     app.api_route("/", methods=["GET", "HEAD"], operation_id=None)(lambda: None)
     install(app, guarded([Rule("/", role("staff"), methods={"GET"})]))
 
     with pytest.warns(UserWarning, match="Duplicate Operation ID"):
-        said = app.openapi()["paths"]["/"]
+        item = app.openapi()["paths"]["/"]
 
-    assert sorted(said) == ["get", "head"]
-    assert said["get"]["security"] == said["head"]["security"] != []
-    assert said["get"]["responses"] == said["head"]["responses"]
+    assert sorted(item) == ["get", "head"]
+    assert item["get"]["security"] == item["head"]["security"] != []
+    assert item["get"]["responses"] == item["head"]["responses"]
 
 
-def test_narrower_rules_that_cover_a_part_of_a_route_are_told() -> None:
-    """The alternatives are the union, an empty one among them, and so are the answers."""
+def test_narrower_rules_for_a_part_of_a_route_are_described() -> None:
+    """The operation has the alternatives and the responses of all of them."""
     app = _app()
     install(app, guarded([Rule("/orders/7", PUBLIC), Rule("/orders/**", role("staff"))]))
 
@@ -214,8 +217,8 @@ def _plain(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
     return "text/plain", b"no"
 
 
-def test_a_body_of_the_apps_own_is_not_described() -> None:
-    """What ``render`` makes, only the app knows."""
+def test_a_rendered_body_is_not_described() -> None:
+    """Only the app knows what ``render`` writes."""
     app = _app()
     install(app, guarded(), render=_plain)
 
@@ -224,7 +227,7 @@ def test_a_body_of_the_apps_own_is_not_described() -> None:
 
 @dataclass
 class Named:
-    """A requirement of one's own; it compares, and it has no hash."""
+    """A requirement of the app. It can be compared, and has no hash."""
 
     name: str
 
@@ -239,7 +242,7 @@ class Named:
 
 
 def test_a_requirement_without_a_hash_locks_a_route() -> None:
-    """FastAPI remembers by their hashes which dependencies it has asked."""
+    """FastAPI caches the results of dependencies by their hashes."""
     app = FastAPI()
     install(app, guarded())
 

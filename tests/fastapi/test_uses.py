@@ -1,4 +1,4 @@
-"""The uses of FastAPI come to the same with every release: before routers stayed nested, at that turn, and now."""
+"""The uses of FastAPI have the same results with releases that copy routers and with those that nest them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import fastapi
 import pytest
 
-from tests.fastapi.uses import FACTS
+from tests.fastapi.uses import USES
 
 ROOT = Path(__file__).parents[2]
 HOMES = ROOT / ".venv" / "fastapi"
@@ -23,7 +23,7 @@ OLD = re.findall(r"^fastapi==(\S+) ", (ROOT / ".ci" / "fastapis.txt").read_text(
 BOTH: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
 LOCKED = ["200", "400", "401", "403", "429", "503"]
 
-# Statuses are those of nobody, bob, alice, who is staff, and carol, who is boss too.
+# The statuses are those of nobody, bob, alice (staff) and carol (staff and boss).
 EXPECTED: dict[str, Any] = {
     "locked_routes": {
         "/mine": [401, 200, 200, 200],
@@ -38,7 +38,7 @@ EXPECTED: dict[str, Any] = {
         "/docs": [200, 200, 200, 200],
         "/openapi.json": [200, 200, 200, 200],
         "/redoc": [200, 200, 200, 200],
-        # Nobody, alice, and one with a wrong password.
+        # Nobody, alice, and a wrong password.
         "/open/to-all": [False, False, False],
         "/open/maybe": [None, "alice", 401],
         "/open/allowed": [False, True, 401],
@@ -48,11 +48,11 @@ EXPECTED: dict[str, Any] = {
         "/fine": [[401, 200, 200, 200], ["bob in", "bob out", "alice in", "alice out", "carol in", "carol out"]],
         "/denied": [
             [401, 403, 403, 403],
-            [f"{who} {what}" for who in ("bob", "alice", "carol") for what in ("in", "AccessDenied", "out")],
+            [f"{who} {event}" for who in ("bob", "alice", "carol") for event in ("in", "AccessDenied", "out")],
         ],
         "/locked": [
             [401, 403, 403, 200],
-            [f"{who} {what}" for who in ("bob", "alice") for what in ("in", "AccessDenied", "out")]
+            [f"{who} {event}" for who in ("bob", "alice") for event in ("in", "AccessDenied", "out")]
             + ["carol in", "carol out"],
         ],
     },
@@ -102,14 +102,14 @@ EXPECTED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", FACTS)
-def test_what_comes_of_a_use(name: str) -> None:
-    """It is what is told here, with the release that the lock has."""
-    assert FACTS[name]() == EXPECTED[name]
+@pytest.mark.parametrize("name", USES)
+def test_the_results_of_a_use(name: str) -> None:
+    """With the release that the lock file has."""
+    assert USES[name]() == EXPECTED[name]
 
 
 @cache
-def _facts(version: str) -> dict[str, Any]:
+def _results(version: str) -> dict[str, Any]:
     home = HOMES / version
     if not home.exists():
         pytest.skip("`make test` installs it")
@@ -117,21 +117,21 @@ def _facts(version: str) -> dict[str, Any]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (home, ROOT)))}
     done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    release, facts = json.loads(done.stdout)
+    release, results = json.loads(done.stdout)
     assert release == version
-    return dict(facts)
+    return dict(results)
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("name", USES)
 @pytest.mark.parametrize("version", OLD)
-def test_what_comes_of_a_use_with_an_older_release(version: str, name: str) -> None:
-    """It is the same."""
-    assert _facts(version)[name] == EXPECTED[name]
+def test_the_results_of_a_use_with_an_older_release(version: str, name: str) -> None:
+    """They are the same."""
+    assert _results(version)[name] == EXPECTED[name]
 
 
-def test_the_releases_are_the_oldest_that_is_promised_and_those_around_the_turn() -> None:
-    """Routers are copied up to 0.136, and stay nested from 0.137 on; the lock has the newest."""
+def test_the_releases_are_the_oldest_and_those_around_the_change() -> None:
+    """FastAPI copies routers up to 0.136, and keeps them nested from 0.137 on. The lock file has the newest release."""
     minors = [tuple(map(int, version.split(".")[:2])) for version in (*OLD, fastapi.__version__)]
 
     assert minors[:3] == [(0, 133), (0, 136), (0, 137)]

@@ -1,4 +1,4 @@
-"""Three users, who log in with a password or a token, and what an app answers to each of them."""
+"""Three users who log in with a password or a token, and the statuses that an app answers each of them with."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, public_pem
 
 ROLES = {"bob": frozenset[str](), "alice": frozenset({"staff"}), "carol": frozenset({"staff", "boss"})}
 NOBODY = ""
-#: In the order of what they may.
+#: From the fewest permissions to the most.
 ALL = (NOBODY, *ROLES)
 
 
 class DirectoryVerifier:
-    """Takes everybody's own name for the password."""
+    """Accepts a user's own name as the password."""
 
     async def check(self, username: str, password: str) -> Account | Reason:
         """The account."""
@@ -47,7 +47,7 @@ class DirectoryVerifier:
 
 
 class Signed(Scheme):
-    """A scheme that reads bodies, comes in a field of its own, and refuses in a way of its own."""
+    """A scheme with its own header, its own denial reason, and a look at the body."""
 
     name = "signed"
     carrier = AUTHORIZATION
@@ -65,24 +65,24 @@ class Signed(Scheme):
 
 
 def guarded(rules: Sequence[Rule] = (), **options: Any) -> Guard:
-    """A guard that takes Bearer and Basic."""
+    """A guard that accepts Bearer and Basic."""
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=PEM(public_pem(ec_key())))
     schemes = (Bearer(issuer, realm="shop"), Basic(DirectoryVerifier(), realm="shop"))
     return Guard(*schemes, rules=rules, clock=lambda: NOW, **options)
 
 
 def token(who: str, **claims: Any) -> dict[str, str]:
-    """The field with a token."""
-    granted = {"sub": who, "roles": sorted(ROLES[who]), **claims}
-    return {"authorization": f"Bearer {mint(ec_key(), 'ES256', **granted)}"}
+    """The header with a token."""
+    all_claims = {"sub": who, "roles": sorted(ROLES[who]), **claims}
+    return {"authorization": f"Bearer {mint(ec_key(), 'ES256', **all_claims)}"}
 
 
 def password(who: str) -> dict[str, str]:
-    """The field with a password; no field for nobody."""
+    """The header with a password; no header for nobody."""
     return {"authorization": f"Basic {b64encode(f'{who}:{who}'.encode()).decode()}"} if who else {}
 
 
 def statuses(app: FastAPI, path: str, method: str = "GET") -> list[int]:
-    """What nobody, bob, alice and carol get."""
+    """The statuses for nobody, bob, alice and carol."""
     client = TestClient(app, raise_server_exceptions=False)
     return [client.request(method, path, headers=password(who)).status_code for who in ALL]

@@ -1,6 +1,6 @@
-"""FastAPI as its users use it, behind a guard, and what comes of that: the same with every release of FastAPI.
+"""Uses of FastAPI behind a guard, and what they result in: the same with every release of FastAPI.
 
-python -m tests.fastapi.uses    prints the release, and its facts as JSON
+python -m tests.fastapi.uses    prints the release and its results as JSON
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tests.fastapi.users import guarded, password, statuses
 
 
 def in_the_background() -> object:
-    """A background task runs for who asked, after the answer; what it denies then changes nothing."""
-    app, seen = FastAPI(), list[str]()
+    """A background task runs with the principal after the answer; a denial in it changes nothing."""
+    app, subjects = FastAPI(), list[str]()
     install(app, guarded())
 
     def later(who: Principal) -> None:
-        seen.append(who.subject)
+        subjects.append(who.subject)
         raise AccessDenied(NOT_YOURS)
 
     @app.get("/")
@@ -35,11 +35,11 @@ def in_the_background() -> object:
         tasks.add_task(later, who)
         return "started"
 
-    return [statuses(app, "/"), seen]
+    return [statuses(app, "/"), subjects]
 
 
 def over_websockets() -> object:
-    """Locks on WebSocket routes, on routers too; who is refused sees an HTTP status or a close."""
+    """Locks on WebSocket routes and routers; a denial is an HTTP status before the handshake, and a close after it."""
     app, router = FastAPI(), APIRouter(prefix="/far", dependencies=[requires(role("staff"))])
     install(app, guarded())
 
@@ -62,25 +62,25 @@ def over_websockets() -> object:
     app.include_router(router)
     client = TestClient(app)
 
-    def heard(path: str, who: str) -> object:
-        said: list[str] = []
+    def messages(path: str, who: str) -> object:
+        received: list[str] = []
         try:
             with client.websocket_connect(path, headers=password(who)) as socket:
                 while True:
-                    said.append(socket.receive_text())
+                    received.append(socket.receive_text())
         except WebSocketDenialResponse as denied:
             return [denied.status_code]
-        except WebSocketDisconnect as gone:
-            return [*said, gone.code]
+        except WebSocketDisconnect as closed:
+            return [*received, closed.code]
 
     return {
-        path: [heard(path, who) for who in ("", "bob", "alice", "carol")]
+        path: [messages(path, who) for who in ("", "bob", "alice", "carol")]
         for path in ("/mine", "/far/boss", "/far/late")
     }
 
 
 def mounted() -> object:
-    """A mounted app has a guard and a document of its own; it takes over whom the outer guard proved."""
+    """A mounted app has its own guard and its own document. Its guard takes over the principal of the outer guard."""
     app, sub = FastAPI(), FastAPI()
     install(app, guarded([Rule("/sub/open/**", PUBLIC)]))
     install(sub, guarded([Rule("/boss", role("boss"))]))
@@ -102,14 +102,14 @@ def mounted() -> object:
 
 def _security(document: dict[str, Any]) -> dict[str, object]:
     return {
-        f"{method} {path}": [said["security"], sorted(said["responses"])]
+        f"{method} {path}": [operation["security"], sorted(operation["responses"])]
         for path, item in document["paths"].items()
-        for method, said in item.items()
+        for method, operation in item.items()
     }
 
 
 def documented() -> object:
-    """Each operation's alternatives and answers, of rules and of locks on routes, routers and the app."""
+    """The alternatives and responses of each operation, from rules and from locks on routes, routers and the app."""
     app, inner, outer = FastAPI(), APIRouter(dependencies=[requires(scopes("read"))]), APIRouter(prefix="/far")
     install(app, guarded([Rule("/health", PUBLIC), Rule("/news", OPTIONAL), Rule("/tokens/**", via("bearer"))]))
 
@@ -144,7 +144,7 @@ def documented() -> object:
 
 
 def audited() -> object:
-    """The audit sees each route with its locks, through routers in routers and through mounts."""
+    """The audit finds each route with its locks, through nested routers and mounts."""
     app, sub = FastAPI(openapi_url=None), FastAPI(openapi_url=None)
     inner, outer = APIRouter(prefix="/inner"), APIRouter(prefix="/outer")
     guard = guarded([Rule("/open", PUBLIC)])
@@ -166,9 +166,9 @@ def audited() -> object:
     return {row.about: sorted({str(lock.requirement) for lock in row.locks}) for row in audit(app, guard).rows}
 
 
-FACTS: dict[str, Callable[[], object]] = {
-    made.__name__: made
-    for made in (
+USES: dict[str, Callable[[], object]] = {
+    use.__name__: use
+    for use in (
         locked_routes,
         behind_open_rules,
         yielding,
@@ -182,4 +182,4 @@ FACTS: dict[str, Callable[[], object]] = {
 }
 
 if __name__ == "__main__":
-    json.dump([fastapi.__version__, {name: made() for name, made in FACTS.items()}], sys.stdout)
+    json.dump([fastapi.__version__, {name: use() for name, use in USES.items()}], sys.stdout)
