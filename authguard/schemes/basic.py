@@ -1,4 +1,4 @@
-"""Basic (RFC 7617): a name and a password, judged so that guessing tells nothing and does not pay."""
+"""Basic (RFC 7617): a name and a password. No answer tells which names exist, and guessing is slowed down."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
-#: Called with the account and a new hash where a better format or cost is used for new passwords.
+#: Called with an account and a new hash of its password, if the stored hash has an outdated format or cost.
 OnRehash: TypeAlias = Callable[[Account, str], Awaitable[None]]
 
 log = logging.getLogger("authguard")
@@ -45,25 +45,29 @@ log = logging.getLogger("authguard")
 
 @dataclass(slots=True)
 class _Login:
-    """What a request presents, and what the store knows of that name now. ``fit`` is for name, password and hash."""
+    """The name and password of one request, and the account that the store has now.
 
-    given: UserPass
+    ``entry`` identifies the name, the password and the stored hash in the ``VerificationCache``.
+    """
+
+    user_pass: UserPass
     client: str | None
     account: Account | None
-    fit: bytes = field(repr=False)
+    entry: bytes = field(repr=False)
 
 
 class Basic(Scheme):
     """The Basic scheme: ``Basic(HtpasswdFile("users"), realm="orders")``.
 
-    - ``passwords``: a ``PasswordStore``, whose hashes are verified in a pool of threads; or a ``PasswordCheck``.
-    - ``attempts``: an ``LoginThrottle``, which slows guessing down; None switches it off.
-    - ``remember``: for how many seconds a password that fits a stored hash is not hashed again; None switches it off.
-    - ``on_rehash``: an async function of the account and a new hash, called after a login with an outdated one.
-    - ``threads``, ``waiting``, ``deadline``: the pool, its queue, and how many seconds a login or a store may wait.
+    - ``passwords``: a ``PasswordStore``, whose hashes are verified in a thread pool; or a ``PasswordCheck``.
+    - ``throttle``: a ``LoginThrottle``, which slows guessing down; None switches it off.
+    - ``remember``: for how many seconds a verified password is not hashed again; None switches that off.
+    - ``on_rehash``: an async function of an account and a new hash, called after a login with an outdated hash.
+    - ``threads``, ``waiting``: how many passwords are verified at the same time, and how many may queue for that.
+    - ``deadline``: how many seconds a login may wait for a thread, and a store may take to answer.
 
-    Denies with ``credentials.malformed``, ``user.unknown``, ``password.*``, ``account.disabled``, which are one to the
-    client, with ``attempts.exceeded`` (429), and with ``hashing.busy`` and ``store.*`` (503). Raises
+    Denies with ``credentials.malformed``, ``user.unknown``, ``password.*`` and ``account.disabled``, which a client
+    cannot tell apart; with ``attempts.exceeded`` (429); with ``hashing.busy`` and ``store.*`` (503). Raises
     ``ConfigurationError``.
     """
 
@@ -85,9 +89,9 @@ class Basic(Scheme):
         clock: Clock = time.monotonic,
     ) -> None:
         if isinstance(passwords, type) or not isinstance(passwords, PasswordStore | PasswordCheck):
-            raise ConfigurationError("passwords", "give MemoryUsers(...), HtpasswdFile(...), or a store of your own")
+            raise ConfigurationError("passwords", "give MemoryUsers(...), HtpasswdFile(...) or a store of your own")
         if not isinstance(realm, str):
-            raise ConfigurationError("realm", f"{realm!r} is no string")
+            raise ConfigurationError("realm", f"{realm!r} is not a string")
         try:
             self._challenge = (Challenge("Basic", {"realm": realm, "charset": "UTF-8"}),)
         except ValueError as error:
@@ -96,115 +100,119 @@ class Basic(Scheme):
         if not isinstance(self._throttle, LoginThrottle | None):
             raise ConfigurationError("throttle", f"{throttle!r} is not a LoginThrottle(...)")
         self.denial_reasons = () if self._throttle is None else (ATTEMPTS_EXCEEDED,)
-        self._verified = None if remember is None else VerificationCache(seconds=remember, clock=clock)
+        self._verification_cache = None if remember is None else VerificationCache(seconds=remember, clock=clock)
         self._deadline = deadline
         self._pool = ThreadPool(threads=threads, waiting=waiting, deadline=deadline)
         self._passwords = passwords
-        self._judge: PasswordVerifier | DirectoryVerifier
+        self._verifier: PasswordVerifier | DirectoryVerifier
         if isinstance(passwords, PasswordStore):
-            self._judge = verifier = PasswordVerifier(passwords, self._pool, deadline)
+            self._verifier = verifier = PasswordVerifier(passwords, self._pool, deadline)
             if formats := verifier.gil_blocking_formats():
-                told = (
-                    "passwords of these formats keep the interpreter from everything else while they are verified: %s"
-                )
-                log.warning(told, ", ".join(formats))
+                message = "verifying a password in these formats holds the interpreter lock, so all requests wait: %s"
+                log.warning(message, ", ".join(formats))
         else:
-            self._judge = DirectoryVerifier(passwords, deadline)
-        if on_rehash is not None and not (callable(on_rehash) and isinstance(self._judge, PasswordVerifier)):
-            raise ConfigurationError("on_rehash", "give an async function, and a store that shows its hashes")
+            self._verifier = DirectoryVerifier(passwords, deadline)
+        if on_rehash is not None and not (callable(on_rehash) and isinstance(self._verifier, PasswordVerifier)):
+            raise ConfigurationError("on_rehash", "give an async function, and a PasswordStore, which shows its hashes")
         self._on_rehash = on_rehash
         self._hash = KeyedHash()
-        self._flights: SingleFlight[Account | Reason | Exceeded] = SingleFlight(deadline=deadline)
+        self._single_flight: SingleFlight[Account | Reason | Exceeded] = SingleFlight(deadline=deadline)
         self.services = (self,)
 
     def roles_given(self) -> AbstractSet[str] | None:
-        """Those that the store lists, if it does."""
+        """All roles that the store lists; None if it cannot list them."""
         return self._passwords.roles_given() if isinstance(self._passwords, RolesListed) else None
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
-        """One attempt and at most one hash for all requests that present the same at the same time."""
+        """Verify the name and the password. Equal logins at the same time share one attempt and one hash."""
         try:
-            given = UserPass.from_token68(token68(credentials.rest))
+            user_pass = UserPass.from_token68(token68(credentials.rest))
         except WireError as error:
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
-        if not given.username:
+        if not user_pass.username:
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
-        account = await self._judge.find(given.username)
+        account = await self._verifier.find(user_pass.username)
         stored = "" if account is None else account.password_hash
-        login = _Login(given, request.client, account, self._hash(given.username, given.password, stored))
-        at_hand, own = await self._at_hand(login), False
-        if at_hand is not None:
-            answer: Account | Reason | Exceeded = at_hand
+        entry = self._hash(user_pass.username, user_pass.password, stored)
+        login = _Login(user_pass, request.client, account, entry)
+        cached, verified_here = await self._from_cache(login), False
+        if cached is not None:
+            answer: Account | Reason | Exceeded = cached
         else:
-            answer, own = await self._flights.share((login.fit, login.client), partial(self._counted, login))
+            verify = partial(self._verify_counted, login)
+            answer, verified_here = await self._single_flight.share((entry, request.client), verify)
         if isinstance(answer, Exceeded):
-            return Rejected(ATTEMPTS_EXCEEDED, given.username, answer.facts())
+            return Rejected(ATTEMPTS_EXCEEDED, user_pass.username, answer.facts())
         if isinstance(answer, Reason):
-            return Rejected(answer, given.username)
-        # Each request goes by its own reading of the account: only that the password fits is shared, or remembered.
+            return Rejected(answer, user_pass.username)
+        # Each request uses the account that it has read itself. Only the verification is shared or cached.
         account = answer if account is None else account
         if account.disabled:
-            return Rejected(ACCOUNT_DISABLED, given.username, authenticated=True)
-        if own and self._on_rehash is not None and isinstance(self._judge, PasswordVerifier):
-            await self._renew(account, given.password, self._judge, self._on_rehash)
+            return Rejected(ACCOUNT_DISABLED, user_pass.username, authenticated=True)
+        if verified_here and self._on_rehash is not None and isinstance(self._verifier, PasswordVerifier):
+            await self._rehash(account, user_pass.password, self._verifier, self._on_rehash)
         claims = {} if account.claims is NO_CLAIMS else account.claims
         return Accepted(Principal.checked(account.subject, account.roles, account.scopes, claims, None, self.name))
 
-    async def _at_hand(self, login: _Login) -> Account | Exceeded | None:
-        """What takes no hash, if anything does: that no attempt is left is asked first, for guessing would go on."""
+    async def _from_cache(self, login: _Login) -> Account | Exceeded | None:
+        """Answer from the verification cache, if possible.
+
+        An exceeded throttle comes first: otherwise a cached success would tell an attacker that a guess is right.
+        """
         account = login.account
-        if self._verified is None or account is None or account.disabled:  # who is disabled goes on costing a hash
+        # A disabled account costs a hash each time, as a wrong password does.
+        if self._verification_cache is None or account is None or account.disabled:
             return None
-        if not self._verified.knows(login.fit):
+        if not self._verification_cache.has(login.entry):
             return None
         return (self._throttle and await self._throttle.allow(account.subject, login.client)) or account
 
-    async def _counted(self, login: _Login) -> Account | Reason | Exceeded:
-        """Counts an attempt before a hash is made, and gives it back where the password fits."""
+    async def _verify_counted(self, login: _Login) -> Account | Reason | Exceeded:
+        """Count an attempt, verify the password, and refund the attempt if the password is right."""
         if self._throttle is None:
-            return await self._judged(login)
-        # The account's own name, where there is one: a store that takes a name in several spellings has one account.
-        name = login.given.username if login.account is None else login.account.subject
-        taken = await self._throttle.acquire(name, login.client)
-        if isinstance(taken, Exceeded):
-            return taken
+            return await self._verify(login)
+        # Counted by the subject of the account, because a store may find one account by several spellings of its name.
+        name = login.user_pass.username if login.account is None else login.account.subject
+        attempt = await self._throttle.acquire(name, login.client)
+        if isinstance(attempt, Exceeded):
+            return attempt
         try:
-            answer = await self._judged(login)
+            answer = await self._verify(login)
         except Exception:
-            # Nobody learned anything. Who leaves before he has his answer is not caught here: that stays counted.
-            await self._throttle.refund(taken, succeeded=False)
+            # The password was not checked. A cancelled request does not come here: its attempt stays counted.
+            await self._throttle.refund(attempt, succeeded=False)
             raise
         if isinstance(answer, Account) and not answer.disabled:
-            await self._throttle.refund(taken, succeeded=True)
+            await self._throttle.refund(attempt, succeeded=True)
         return answer
 
-    async def _judged(self, login: _Login) -> Account | Reason:
-        answer = await self._judge.judged(login.given.username, login.given.password, login.account)
-        if self._verified is not None and login.account is not None and answer is login.account:
-            self._verified.note(login.fit)
+    async def _verify(self, login: _Login) -> Account | Reason:
+        answer = await self._verifier.verify(login.user_pass.username, login.user_pass.password, login.account)
+        if self._verification_cache is not None and login.account is not None and answer is login.account:
+            self._verification_cache.add(login.entry)
         return answer
 
-    async def _renew(self, account: Account, password: str, verifier: PasswordVerifier, tell: OnRehash) -> None:
-        # The login has succeeded; what goes wrong from here on is told, and changes nothing.
+    async def _rehash(self, account: Account, password: str, verifier: PasswordVerifier, on_rehash: OnRehash) -> None:
+        # The login has succeeded already. A failure from here on is logged and changes nothing.
         try:
-            renewed = await verifier.renewed(password, account)
-            if renewed is not None:
-                await ask(tell(account, renewed), self._deadline)
+            new_hash = await verifier.rehash(password, account)
+            if new_hash is not None:
+                await ask(on_rehash(account, new_hash), self._deadline)
         except Exception as error:  # noqa: BLE001 - see above
             log.error("on_rehash failed: %s", type(error).__qualname__)
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
-        """One challenge, whatever the cause. RFC 7617 section 2."""
+        """One challenge, the same for every denial. RFC 7617 section 2."""
         return self._challenge
 
     @asynccontextmanager
     async def running(self, clock: Clock) -> AsyncIterator[None]:
-        """Starts the threads before the first login."""
+        """Start the threads before the first login."""
         self._pool.start()
-        # Of anyio, what this event loop needs is loaded where it is waited for first, and takes ten milliseconds.
+        # At its first await, anyio loads its backend for this event loop, which takes ten milliseconds: do it now.
         await anyio.lowlevel.checkpoint()
         yield
 
     def health(self) -> Mapping[str, object]:
-        """The pool's figures."""
+        """The figures of the thread pool."""
         return self._pool.health()

@@ -1,4 +1,4 @@
-"""That a password fitted a stored hash, remembered for a moment: a client pays for one hash, not for each request."""
+"""Verify passwords so that every name costs the same, and cache for a moment what was verified."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from authguard.validation import check_seconds
 
 
 class VerificationCache:
-    """At most ``most`` fits, each for ``seconds``. A fit is a keyed hash of name, password and stored hash.
+    """Remembers for ``seconds`` that a password matched a stored hash, so that a client pays for one hash.
 
-    Nothing of the account is kept. It is read from its store each time, so that a changed role tells at once; a changed
-    hash makes another fit. Raises ``ConfigurationError``.
+    An entry is a ``KeyedHash`` of name, password and stored hash; at most ``most`` are kept. The account is not cached
+    but read from its store for each request: a changed role counts at once, and a changed hash makes another entry.
+    Raises ``ConfigurationError``.
     """
 
     def __init__(self, *, seconds: float, most: int = 4096, clock: Clock) -> None:
@@ -37,20 +38,22 @@ class VerificationCache:
         self._clock = clock
         self._until = BoundedCache[float](most)
 
-    def knows(self, fit: bytes) -> bool:
-        """Whether this password fitted this hash a moment ago."""
-        until = self._until.get(fit)
+    def has(self, entry: bytes) -> bool:
+        """Whether this password matched this hash a moment ago."""
+        until = self._until.get(entry)
         return until is not None and self._clock() < until
 
-    def note(self, fit: bytes) -> None:
-        """This password fits this hash."""
-        self._until.put(fit, self._clock() + self._seconds)
+    def add(self, entry: bytes) -> None:
+        """Remember that this password matches this hash."""
+        self._until.put(entry, self._clock() + self._seconds)
 
 
-#: Of a store that shows no sample, so many of the hashes that came by are kept as one.
+#: How many of the verified hashes serve as a sample, if the store shows none.
 MOST_SEEN = 64
-#: Of a sample, so many are looked at for what holds the interpreter lock, and so many tried for one that can be read.
-LOOKED_AT, TRIED = 1000, 16
+#: How many hashes of a sample are searched for formats that hold the interpreter lock.
+MOST_SEARCHED = 1000
+#: How many hashes of a sample are tried as a decoy before the verifier uses one of its own.
+MOST_DECOYS = 16
 
 _REASONS: dict[Verdict, Reason] = {
     Verdict.WRONG: PASSWORD_WRONG,
@@ -61,11 +64,12 @@ _FORMAT = re.compile(r"\$[a-z0-9-]{1,20}\$")
 
 
 class PasswordVerifier:
-    """Verifies passwords against a store's hashes in the pool.
+    """Verifies passwords against a store's hashes, in the thread pool.
 
-    Where there is no hash to verify, somebody else's is verified and the answer thrown away. Whose goes by a keyed hash
-    of the name: the same name costs the same each time, and in a file of several formats the names that are unknown are
-    spread over them as those that are known. The key is the first stored hash, so that all worker processes pick alike.
+    If there is no hash to verify, the hash of another account is verified instead (a decoy) and the result ignored, so
+    that the time does not tell which names exist. A keyed hash of the name picks the decoy: one name costs the same
+    each time, and in a store of several formats, unknown names are spread over them as known ones are. The key is the
+    first stored hash, so that all worker processes pick the same decoy.
     """
 
     def __init__(self, store: PasswordStore, pool: ThreadPool, deadline: float) -> None:
@@ -74,10 +78,10 @@ class PasswordVerifier:
         self._sampled = store if isinstance(store, SampledStore) else None
         self._pool = pool
         self._seen: dict[str, None] = {}
-        self._own: str | None = None
+        self._own_decoy: str | None = None
 
     async def find(self, username: str) -> Account | None:
-        """The account of this name."""
+        """The account of this name; None if there is none."""
         account = NOT_NOW if self._find_now is None else self._find_now(username)
         if account is NOT_NOW:
             account = await ask(self._store.find(username), self._deadline)
@@ -86,69 +90,70 @@ class PasswordVerifier:
             raise TypeError(msg)
         return account
 
-    async def judged(self, username: str, password: str, account: Account | None) -> Account | Reason:
-        """The account where the password fits, else why not; after one verification, whatever the cause."""
-        verdict = await self._verdict(username, password, "" if account is None else account.password_hash)
+    async def verify(self, username: str, password: str, account: Account | None) -> Account | Reason:
+        """The account if the password matches, else the reason. It costs one verification, whatever the reason."""
+        verdict = await self._verify_hash(username, password, "" if account is None else account.password_hash)
         if account is None:
             return USER_UNKNOWN
         if not password:
             return PASSWORD_EMPTY
         return account if verdict is Verdict.MATCH else _REASONS[verdict]
 
-    async def renewed(self, password: str, account: Account) -> str | None:
-        """A new hash where the stored one is outdated."""
+    async def rehash(self, password: str, account: Account) -> str | None:
+        """A new hash if the stored one is outdated, else None."""
         if not self._hasher.needs_rehash(account.password_hash):
             return None
         return await self._pool.run(partial(self._hasher.hash, password))
 
     def gil_blocking_formats(self) -> list[str]:
-        """The formats in the store whose verification keeps the interpreter lock from the event loop."""
+        """The formats in the store whose verification holds the interpreter lock, so that the event loop stops."""
         sample = self._sample()
-        held = [stored for stored in sample[:: len(sample) // LOOKED_AT + 1] if self._hasher.blocks_gil(stored)]
-        # Of what does not begin as a format, no part may be told.
-        return sorted({found[0] if (found := _FORMAT.match(stored)) else "another format" for stored in held})
+        searched = sample[:: len(sample) // MOST_SEARCHED + 1]
+        blocking = [stored for stored in searched if self._hasher.blocks_gil(stored)]
+        # A hash without a format prefix must not be quoted, not even in part.
+        return sorted({match[0] if (match := _FORMAT.match(stored)) else "another format" for stored in blocking})
 
-    async def _verdict(self, username: str, password: str, stored: str) -> Verdict:
+    async def _verify_hash(self, username: str, password: str, stored: str) -> Verdict:
         if stored and self._hasher.reads(stored):
             if len(self._seen) < MOST_SEEN:
                 self._seen[stored] = None
             return await self._pool.run(partial(self._hasher.verify, password, stored))
-        decoy = await self._decoy(username)
+        decoy = await self._pick_decoy(username)
         await self._pool.run(partial(self._hasher.verify, password, decoy))
         return Verdict.UNREADABLE if stored else Verdict.WRONG
 
     def _sample(self) -> Sequence[str]:
         return tuple(self._seen) if self._sampled is None else self._sampled.sample()
 
-    async def _decoy(self, username: str) -> str:
+    async def _pick_decoy(self, username: str) -> str:
         sample = self._sample()
         if sample:
-            name = hmac.digest(sample[0].encode(), username.encode(), "sha256")
-            first = _jump(int.from_bytes(name[:8], "big"), len(sample))
-            for step in range(min(len(sample), TRIED)):
+            name_hash = hmac.digest(sample[0].encode(), username.encode(), "sha256")
+            first = jump_hash(int.from_bytes(name_hash[:8], "big"), len(sample))
+            for step in range(min(len(sample), MOST_DECOYS)):
                 stored = sample[(first + step) % len(sample)]
                 if self._hasher.reads(stored):
                     return stored
-        # There is nobody to hide; one hash of our own is as good as any.
-        if self._own is None:
-            self._own = await self._pool.run(partial(self._hasher.hash, secrets.token_urlsafe(16)))
-        return self._own
+        # No readable hash is known whose cost could be imitated. Any hash will do.
+        if self._own_decoy is None:
+            self._own_decoy = await self._pool.run(partial(self._hasher.hash, secrets.token_urlsafe(16)))
+        return self._own_decoy
 
 
 class DirectoryVerifier:
-    """Leaves it to a directory that checks passwords itself."""
+    """Has a directory check the passwords: a ``PasswordCheck``, such as LDAP."""
 
     def __init__(self, check: PasswordCheck, deadline: float) -> None:
         self._check, self._deadline = check, deadline
 
     async def find(self, username: str) -> Account | None:
-        """None: only who knows the password gets to see the account."""
+        """None: a directory shows an account only together with its password."""
         return None
 
-    async def judged(self, username: str, password: str, account: Account | None) -> Account | Reason:
-        """What the directory says."""
+    async def verify(self, username: str, password: str, account: Account | None) -> Account | Reason:
+        """The account if the directory accepts the password, else the reason."""
         if not password:
-            # To LDAP an empty password is an anonymous bind, which succeeds (RFC 4513 section 5.1.2).
+            # LDAP takes an empty password for an anonymous bind, which succeeds (RFC 4513 section 5.1.2).
             return PASSWORD_EMPTY
         answer = await ask(self._check.check(username, password), self._deadline)
         if isinstance(answer, Reason) and answer.outage:
@@ -159,15 +164,15 @@ class DirectoryVerifier:
         return answer
 
 
-def _jump(key: int, places: int) -> int:
-    """Which of so many places a key has; where one is added behind them, only the keys that go there move.
+def jump_hash(key: int, buckets: int) -> int:
+    """The bucket of a key: the jump consistent hash of Lamping and Veach, https://arxiv.org/abs/1406.2294.
 
-    The jump consistent hash of Lamping and Veach, https://arxiv.org/abs/1406.2294. By a plain remainder the names that
-    are unknown would change their formats whenever a user is added, and thereby tell that they are.
+    If a bucket is appended, only the keys that move into it change their bucket. With a plain remainder, each added
+    user would change the decoys of most unknown names, and a changed cost would tell that they are unknown.
     """
-    at, ahead = 0, 0
-    while ahead < places:
-        at = ahead
+    bucket, following = 0, 0
+    while following < buckets:
+        bucket = following
         key = (key * 2862933555777941757 + 1) % 2**64
-        ahead = int((at + 1) * (2**31 / ((key >> 33) + 1)))
-    return at
+        following = int((bucket + 1) * (2**31 / ((key >> 33) + 1)))
+    return bucket

@@ -365,9 +365,9 @@ async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
     """Between requests nothing of them is in reach of the scheme but a keyed hash; of the account nothing at all."""
     scheme = basic_scheme(memory_users())
     await accepted_principal(scheme)
-    remembered = scheme._verified
+    remembered = scheme._verification_cache
     assert remembered is not None
-    kept: list[object] = [vars(remembered), vars(remembered._until), vars(scheme._flights)]
+    kept: list[object] = [vars(remembered), vars(remembered._until), vars(scheme._single_flight)]
 
     assert len(remembered._until._young) == 1
     assert not {"alice", "wonderland", "admin"} & set(repr(kept).replace("'", " ").split())
@@ -726,7 +726,7 @@ def test_formats_that_hold_the_interpreter_are_named_at_the_start(caplog: pytest
 
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().endswith("while they are verified: $slow$, $slow-512$")
+    assert record.getMessage().endswith("holds the interpreter lock, so all requests wait: $slow$, $slow-512$")
 
 
 async def test_it_says_what_browsers_do_with_it() -> None:

@@ -22,7 +22,7 @@ from authguard.reasons import (
     USER_UNKNOWN,
     Reason,
 )
-from authguard.schemes.password_verifier import MOST_SEEN, DirectoryVerifier, PasswordVerifier, _jump
+from authguard.schemes.password_verifier import MOST_SEEN, DirectoryVerifier, PasswordVerifier, jump_hash
 from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, memory_users
 
 FORMATS = ["fast", "old", "slow", "short"]
@@ -40,7 +40,7 @@ def crowd(size: int) -> list[Account]:
 
 async def decoy_of(judge: PasswordVerifier, hasher: SpyHasher, username: str) -> str:
     """The stored hash that the password of an unknown user was verified against."""
-    assert await judge.judged(username, "guess", None) is USER_UNKNOWN
+    assert await judge.verify(username, "guess", None) is USER_UNKNOWN
     return hasher.verified[-1][1]
 
 
@@ -71,7 +71,7 @@ async def test_each_way_to_fail_has_its_reason_and_costs_one_verification(
     hasher = SpyHasher()
     judge = verifier(memory_users(hasher=hasher) if sampled else Users(ALICE, hasher=hasher))
 
-    said = await judge.judged("somebody", password, account)
+    said = await judge.verify("somebody", password, account)
 
     assert said == answer
     assert [given for given, _ in hasher.verified] == [password]
@@ -82,7 +82,7 @@ async def test_a_hash_that_cannot_be_read_is_not_verified() -> None:
     hasher = SpyHasher()
     judge = verifier(memory_users(hasher=hasher))
 
-    await judge.judged("svc", "locked", LOCKED)
+    await judge.verify("svc", "locked", LOCKED)
 
     assert hasher.verified[0][1] in {ALICE.password_hash, MALLORY.password_hash}
 
@@ -154,7 +154,7 @@ JUMPS = [(1, 1, 0), (42, 57, 43), (0xDEAD10CC, 1, 0), (0xDEAD10CC, 666, 361), (2
 @pytest.mark.parametrize(("key", "places", "place"), JUMPS)
 def test_the_jump_is_that_of_other_implementations(key: int, places: int, place: int) -> None:
     """So it moves as few names as its paper proves."""
-    assert _jump(key, places) == place
+    assert jump_hash(key, places) == place
 
 
 async def test_a_sample_is_skipped_over_where_it_cannot_be_read() -> None:
@@ -194,7 +194,7 @@ async def test_a_store_that_shows_no_sample_lends_what_came_by() -> None:
     judge = verifier(Users(hasher=hasher))
     accounts = crowd(MOST_SEEN + 50)
     for account in accounts:
-        await judge.judged(account.subject, "wrong", account)
+        await judge.verify(account.subject, "wrong", account)
 
     picks = {await decoy_of(judge, hasher, f"nobody{number}") for number in range(200)}
 
@@ -208,7 +208,7 @@ async def test_a_new_hash_is_made_where_the_stored_one_is_outdated() -> None:
     hasher = SpyHasher()
     judge = verifier(memory_users(hasher=hasher))
 
-    renewed = [await judge.renewed("wonderland", account) for account in (ALICE, Account("bob", "$old$wonderland"))]
+    renewed = [await judge.rehash("wonderland", account) for account in (ALICE, Account("bob", "$old$wonderland"))]
 
     assert renewed == [None, "$new$wonderland"]
 
@@ -250,7 +250,7 @@ async def test_what_a_directory_says_holds(answer: Account | Reason) -> None:
     judge = DirectoryVerifier(ldap, 60)
 
     assert await judge.find("alice") is None
-    assert await judge.judged("alice", "wonderland", None) is answer
+    assert await judge.verify("alice", "wonderland", None) is answer
     assert ldap.calls == [("alice", "wonderland")]
 
 
@@ -258,14 +258,14 @@ async def test_a_directory_is_never_asked_about_an_empty_password() -> None:
     """To LDAP that is an anonymous bind, and succeeds."""
     ldap = Ldap(ALICE)
 
-    assert await DirectoryVerifier(ldap, 60).judged("alice", "", None) is PASSWORD_EMPTY
+    assert await DirectoryVerifier(ldap, 60).verify("alice", "", None) is PASSWORD_EMPTY
     assert ldap.calls == []
 
 
 async def test_a_directory_may_say_by_a_reason_that_it_is_down() -> None:
     """That is an outage, however it is said."""
     with pytest.raises(BackendUnavailable) as caught:
-        await DirectoryVerifier(Ldap(STORE_UNAVAILABLE), 60).judged("alice", "wonderland", None)
+        await DirectoryVerifier(Ldap(STORE_UNAVAILABLE), 60).verify("alice", "wonderland", None)
 
     assert caught.value.reason is STORE_UNAVAILABLE
 
@@ -290,7 +290,7 @@ async def test_a_store_and_a_directory_have_a_deadline() -> None:
     with pytest.raises(BackendUnavailable) as store:
         await PasswordVerifier(hung, pool, 0.01).find("alice")
     with pytest.raises(BackendUnavailable) as directory:
-        await DirectoryVerifier(hung, 0.01).judged("alice", "wonderland", None)
+        await DirectoryVerifier(hung, 0.01).verify("alice", "wonderland", None)
 
     assert [caught.value.reason for caught in (store, directory)] == [STORE_TIMEOUT] * 2
 

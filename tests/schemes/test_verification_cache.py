@@ -14,24 +14,24 @@ def test_what_was_noted_is_known_for_its_seconds() -> None:
     """Not for one moment longer, and what was not noted is not known."""
     clock = ManualClock(1000)
     remembered = VerificationCache(seconds=60, clock=clock)
-    remembered.note(b"fit")
+    remembered.add(b"fit")
 
     clock.move(59.9)
-    before = remembered.knows(b"fit"), remembered.knows(b"other")
+    before = remembered.has(b"fit"), remembered.has(b"other")
     clock.move(0.1)
 
-    assert (before, remembered.knows(b"fit")) == ((True, False), False)
+    assert (before, remembered.has(b"fit")) == ((True, False), False)
 
 
 def test_to_be_asked_does_not_make_it_last_longer() -> None:
     """Else a client that asks often would never be hashed again."""
     clock = ManualClock(1000)
     remembered = VerificationCache(seconds=60, clock=clock)
-    remembered.note(b"fit")
+    remembered.add(b"fit")
 
     known = []
     for _ in range(7):
-        known.append(remembered.knows(b"fit"))
+        known.append(remembered.has(b"fit"))
         clock.move(10)
 
     assert known == [True] * 6 + [False]
@@ -41,9 +41,9 @@ def test_it_is_bounded() -> None:
     """Where there is no room the oldest goes."""
     remembered = VerificationCache(seconds=60, most=8, clock=ManualClock(1000))
     for number in range(100):
-        remembered.note(b"%d" % number)
+        remembered.add(b"%d" % number)
 
-    known = [number for number in range(100) if remembered.knows(b"%d" % number)]
+    known = [number for number in range(100) if remembered.has(b"%d" % number)]
 
     assert len(known) <= 8
     assert known[-4:] == [96, 97, 98, 99]

@@ -478,7 +478,7 @@ async def test_values_of_a_login_do_not_show_their_secrets() -> None:
     await house.ask(password=CANARY)
     scheme = house.scheme
     taken = await LoginThrottle().acquire("alice", None)
-    shown = [scheme, scheme._judge, scheme._flights, scheme._verified, scheme._pool, HOLDER, taken]
+    shown = [scheme, scheme._verifier, scheme._single_flight, scheme._verification_cache, scheme._pool, HOLDER, taken]
 
     assert [(value, found) for value in shown if (found := leaks(repr(value)))] == []
 
