@@ -144,5 +144,5 @@ def _operations(app: FastAPI, guard: Guard) -> Iterator[Operation]:
             locks = [lock.requirement for lock in endpoint.locks]
             # Endpoint.methods leaves out a HEAD beside GET, but the document has an operation for each.
             for method in {*endpoint.methods, "HEAD"}:
-                match, narrower = guard.table.governing(method, endpoint.pattern)
+                match, narrower = guard.table.match_pattern(method, endpoint.pattern)
                 yield Operation(path, method, [rule.requirement for rule in (match, *narrower)], locks)

@@ -214,7 +214,7 @@ def _about_rules(guard: Guard, rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     widened: dict[int, list[str]] = {}
     for row in rows:
         for guard_layer in row.guard_layers:
-            for rule in guard_layer.guard.table.meeting(row.endpoint.below(guard_layer.layer)):
+            for rule in guard_layer.guard.table.rules_overlapping(row.endpoint.below(guard_layer.layer)):
                 if _covers_method(rule, row.method):
                     matched.setdefault(id(rule), []).append((row, guard_layer))
         for access in row.public_accesses:
@@ -238,7 +238,7 @@ def _is_wide(row: RouteEntry, access: PublicAccess) -> bool:
     if guard_layer is not innermost and not innermost.is_open_by_default:
         return False
     pattern = endpoint.below(guard_layer.layer)
-    names_files = endpoint.kind == "static" and rule.parsed.inside(pattern)
+    names_files = endpoint.kind == "static" and rule.parsed.is_subset_of(pattern)
     return rule.parsed != pattern and not names_files
 
 
@@ -257,7 +257,7 @@ def _about_rule(
         yield Finding("rule.hidden", about, problem, rule.location, "Remove it, or correct the other rules")
     if widened:
         problem = f"{rule.requirement} reaches {_listed(widened)}"
-        yield Finding("open.wide", about, problem, rule.location, "Open each path by a rule of its own")
+        yield Finding("open.wide", about, problem, rule.location, "Open each path with its own rule")
 
 
 # --- Among the middleware inside a guard ------------------------------------------------------------------------------

@@ -208,5 +208,5 @@ def _guard_layers(endpoint: Endpoint, method: str) -> Iterator[GuardLayer]:
     for layer in endpoint.layers:
         if layer.guard is not None:
             named_method = None if method == ANY_METHOD else method
-            match, narrower = layer.guard.table.governing(named_method, endpoint.below(layer))
+            match, narrower = layer.guard.table.match_pattern(named_method, endpoint.below(layer))
             yield GuardLayer(layer.guard, layer, match, narrower)

@@ -1,1 +1,1 @@
-"""What a route asks of a principal, and which route asks what. Pure: no framework, no I/O."""
+"""Policy: what a route requires of a principal, and which rule applies to a request. No framework and no I/O."""

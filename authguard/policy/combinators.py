@@ -1,4 +1,8 @@
-"""Requirements made of requirements. PUBLIC and OPTIONAL do not nest: they are about whole routes."""
+"""Requirements made of requirements: ``all_of`` and ``any_of``.
+
+``PUBLIC`` and ``OPTIONAL`` are about a whole route, so they cannot be a part of either. The last three functions look
+into a requirement: at its roles, its step-ups, and the scopes that it cannot be met without.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,35 @@ from dataclasses import dataclass
 
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment, Principal, Requirement
-from authguard.policy.requirements import OPTIONAL, PUBLIC, StepUp, check_requirement, distinct
+from authguard.policy.requirements import OPTIONAL, PUBLIC, StepUp, check_requirement, without_duplicates
 from authguard.reasons import REQUIREMENT_UNMET, STEP_UP_REQUIRED
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Parts:
+class _Combination:
     parts: tuple[Requirement, ...]
 
     def __repr__(self) -> str:
         return str(self)
 
     def scopes_named(self) -> tuple[str, ...]:
-        return distinct(name for part in self.parts for name in part.scopes_named())
+        return without_duplicates(scope for part in self.parts for scope in part.scopes_named())
 
     def roles_named(self) -> tuple[str, ...]:
-        return distinct(name for part in self.parts for name in roles_named(part))
+        return without_duplicates(role for part in self.parts for role in roles_named(part))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _AllOf(_Parts):
+class _AllOf(_Combination):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        # A fresher login does not help whom a role is lacking: what cannot be mended by logging in again comes first.
-        lacks = [lack for part in self.parts if (lack := part.unmet(principal, params, moment))]
-        final = [lack for lack in lacks if lack.reason is not STEP_UP_REQUIRED]
+        failures = [failure for part in self.parts if (failure := part.unmet(principal, params, moment))]
+        # A new login cannot help a principal that also fails another part, so such a failure is reported first.
+        final = [failure for failure in failures if failure.reason is not STEP_UP_REQUIRED]
         if final:
             return final[0]
-        if not lacks:
+        if not failures:
             return None
-        facts = {key: value for lack in lacks for key, value in lack.facts.items()}
+        facts = {key: value for failure in failures for key, value in failure.facts.items()}
         return Failure(STEP_UP_REQUIRED, facts, missing=tuple(facts))
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
@@ -46,19 +50,19 @@ class _AllOf(_Parts):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _AnyOf(_Parts):
+class _AnyOf(_Combination):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        lacks: list[Failure] = []
+        failures: list[Failure] = []
         for part in self.parts:
-            lack = part.unmet(principal, params, moment)
-            if lack is None:
+            failure = part.unmet(principal, params, moment)
+            if failure is None:
                 return None
-            lacks.append(lack)
-        for lack in lacks:
-            if lack.reason is STEP_UP_REQUIRED:
-                return lack
-        reasons = {lack.reason for lack in lacks}
-        missing = distinct(name for lack in lacks for name in lack.missing)
+            failures.append(failure)
+        for failure in failures:
+            if failure.reason is STEP_UP_REQUIRED:
+                return failure
+        reasons = {failure.reason for failure in failures}
+        missing = without_duplicates(name for failure in failures for name in failure.missing)
         return Failure(reasons.pop() if len(reasons) == 1 else REQUIREMENT_UNMET, missing=missing)
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
@@ -69,47 +73,50 @@ class _AnyOf(_Parts):
 
 
 def all_of(*parts: Requirement) -> Requirement:
-    """All of these requirements."""
-    return _AllOf(_parts("all_of", parts))
+    """All of these requirements. Denies for the first that is not met, and a step-up comes last."""
+    return _AllOf(_check_parts("all_of", parts))
 
 
 def any_of(*parts: Requirement) -> Requirement:
-    """At least one of these requirements. A denial asks for a step-up where that alone would do."""
-    return _AnyOf(_parts("any_of", parts))
+    """At least one of these requirements. A denial asks for a step-up if that alone would be enough."""
+    return _AnyOf(_check_parts("any_of", parts))
 
 
-def _parts(argument: str, parts: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
+def _check_parts(argument: str, parts: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
     if not parts:
         raise ConfigurationError(argument, "give at least one requirement; an empty one would let everybody in")
     for part in parts:
         if isinstance(part, list | tuple | set | frozenset):
-            raise ConfigurationError(argument, f"give them as arguments, not as a {type(part).__name__}")
+            raise ConfigurationError(
+                argument, f"give the requirements as separate arguments, not as a {type(part).__name__}"
+            )
         check_requirement(argument, part)
         if part is PUBLIC or part is OPTIONAL:
-            raise ConfigurationError(argument, f"{part} does not nest; give it a rule of its own")
+            raise ConfigurationError(argument, f"{part} cannot be a part of another requirement; give it its own rule")
     return parts
 
 
 def roles_named(requirement: Requirement) -> tuple[str, ...]:
-    """The roles that stand in it; one of the app's own has none unless it says so."""
+    """The roles that a requirement names; none if it has no method ``roles_named``."""
     named: tuple[str, ...] = getattr(requirement, "roles_named", tuple)()
     return named
 
 
 def asks_step_up(requirement: Requirement) -> bool:
-    """Whether a step-up is somewhere in it."""
+    """Whether a requirement is a step-up, or has one among its parts."""
     parts: tuple[Requirement, ...] = getattr(requirement, "parts", ())
     return isinstance(requirement, StepUp) or any(map(asks_step_up, parts))
 
 
 def scopes_needed(requirement: Requirement, scheme: str) -> tuple[str, ...]:
-    """The scopes without which nobody whom this scheme has proved meets it."""
-    if not isinstance(requirement, _Parts):
+    """The scopes that every principal of this scheme must have to meet the requirement."""
+    if not isinstance(requirement, _Combination):
         return requirement.scopes_named()
+    # A part that this scheme cannot meet does not count.
     needed = [scopes_needed(part, scheme) for part in requirement.parts if part.schemes(frozenset({scheme}))]
-    return distinct(
-        name
-        for names in needed
-        for name in names
-        if isinstance(requirement, _AllOf) or all(name in others for others in needed)
+    return without_duplicates(
+        scope
+        for scopes in needed
+        for scope in scopes
+        if isinstance(requirement, _AllOf) or all(scope in others for others in needed)
     )

@@ -1,6 +1,7 @@
-"""A path pattern: literal segments, ``{name}``, ``{name:converter}``, and a final ``/**``.
+"""Path patterns: literal segments, ``{name}``, ``{name:converter}``, and a final ``/**``.
 
-Two patterns can be compared as sets of paths: whether one lies inside the other, and which path both match.
+``parse_pattern`` reads one. Two patterns can be compared as sets of paths: whether one is a subset of the other, and
+which path both match. ``PatternIndex`` finds those of many patterns that share a path with another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from authguard.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """One kind of parameter: what it matches, kinds that lie wholly within it, a segment that it matches."""
+    """A kind of parameter.
+
+    ``covers`` names the converters whose every segment this one matches too; ``sample`` is a segment that it matches.
+    """
 
     name: str
     regex: re.Pattern[str]
@@ -24,11 +28,11 @@ class Converter:
     sample: str
 
     def matches(self, segment: str) -> bool:
-        """Whether it matches the whole segment (``fullmatch``: ``$`` would let a newline by)."""
+        """Whether it matches the whole segment (``fullmatch``, because ``$`` would ignore a final newline)."""
         return self.regex.fullmatch(segment) is not None
 
 
-# Starlette's own converters, for exactly what they match. The order is that of the search: narrow before wide.
+# The converters of Starlette, with exactly what they match there. In the order of the search: narrow before wide.
 _INT = Converter("int", re.compile(r"[0-9]+"), frozenset({"int"}), "0")
 _FLOAT = Converter("float", re.compile(r"[0-9]+(?:\.[0-9]+)?"), frozenset({"int", "float"}), "0.5")
 _UUID = Converter(
@@ -39,118 +43,126 @@ _UUID = Converter(
 )
 ANY = Converter("str", re.compile(r"[^/]+"), frozenset({"int", "float", "uuid", "str"}), "x")
 CONVERTERS = {converter.name: converter for converter in (_INT, _FLOAT, _UUID, ANY)}
+#: The position of each converter in the order of the search.
 RANK = {name: rank for rank, name in enumerate(CONVERTERS)}
 
-# Samples that two kinds of which neither covers the other have in common: 32 digits are a UUID and a number.
-_COMMON = {frozenset({"int", "uuid"}): "0" * 32, frozenset({"float", "uuid"}): "0" * 32}
+# A sample for two converters that overlap although neither covers the other: 32 digits are a UUID and a number.
+_SHARED_SAMPLES = {frozenset({"int", "uuid"}): "0" * 32, frozenset({"float", "uuid"}): "0" * 32}
 
 Segment: TypeAlias = str | Converter
-
-_PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")
-_NEVER_MATCHES = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|%[0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """``segments`` from left to right; ``tail`` for a final ``/**``; ``names`` of the parameters by position.
+    """A parsed pattern: its segments from left to right, and whether it ends in ``/**``.
 
-    Two patterns that differ only in the names of their parameters are equal.
+    It does not know the names of its parameters, so two patterns that differ only in these are equal.
     """
 
     segments: tuple[Segment, ...]
     tail: bool
 
     def __str__(self) -> str:
-        shown = [part if isinstance(part, str) else "{" + part.name + "}" for part in self.segments]
-        return "/" + "/".join([*shown, "**"] if self.tail else shown)
+        texts = [segment if isinstance(segment, str) else "{" + segment.name + "}" for segment in self.segments]
+        return "/" + "/".join([*texts, "**"] if self.tail else texts)
 
     @property
     def literal(self) -> bool:
         """Whether it matches one path only."""
-        return not self.tail and all(isinstance(part, str) for part in self.segments)
+        return not self.tail and all(isinstance(segment, str) for segment in self.segments)
 
     @property
-    def beginning(self) -> tuple[str, ...]:
-        """The literal segments before the first that is none."""
-        return tuple(takewhile(lambda part: isinstance(part, str), self.segments))  # type: ignore[arg-type]
-
-    def inside(self, other: Pattern) -> bool:
-        """Whether ``other`` matches whatever this one matches."""
-        mine, theirs = len(self.segments), len(other.segments)
-        if mine < theirs or not (other.tail or (mine == theirs and not self.tail)):
-            return False
-        return all(map(_within, self.segments, other.segments))
+    def literal_prefix(self) -> tuple[str, ...]:
+        """The literal segments before the first parameter."""
+        return tuple(takewhile(lambda segment: isinstance(segment, str), self.segments))  # type: ignore[arg-type]
 
     @property
-    def order(self) -> tuple[int, ...]:
-        """Of two patterns that match a path, the one whose order is less is found."""
-        ranks = [-1 if isinstance(part, str) else RANK[part.name] for part in self.segments]
+    def search_order(self) -> tuple[int, ...]:
+        """A sort key: of two patterns that match a path, the search finds the one with the smaller key."""
+        ranks = [-1 if isinstance(segment, str) else RANK[segment.name] for segment in self.segments]
         return (*ranks, len(RANK) if self.tail else -1)
 
-    def meet(self, other: Pattern) -> Pattern | None:
-        """What matches the paths that both match, where there are some and one pattern can say it."""
+    def is_subset_of(self, other: Pattern) -> bool:
+        """Whether ``other`` matches every path that this one matches."""
+        own_length, other_length = len(self.segments), len(other.segments)
+        if own_length < other_length or not (other.tail or (own_length == other_length and not self.tail)):
+            return False
+        return all(map(_is_covered, self.segments, other.segments))
+
+    def intersection(self, other: Pattern) -> Pattern | None:
+        """The pattern of the paths that both match.
+
+        None if there are none, or if no single pattern describes them.
+        """
         short, long = sorted((self, other), key=lambda pattern: len(pattern.segments))
-        beside = (*short.segments, *long.segments[len(short.segments) :])
-        found = [_narrower(one, other) for one, other in zip(beside, long.segments, strict=True)]
-        segments = [part for part in found if part is not None]
-        return Pattern(tuple(segments), short.tail and long.tail) if len(segments) == len(found) else None
+        extended = (*short.segments, *long.segments[len(short.segments) :])
+        narrower = [_narrower(one, other) for one, other in zip(extended, long.segments, strict=True)]
+        segments = [segment for segment in narrower if segment is not None]
+        return Pattern(tuple(segments), short.tail and long.tail) if len(segments) == len(narrower) else None
 
     def common_path(self, other: Pattern) -> str | None:
-        """A path that both match; None where there is none."""
+        """A path that both match; None if there is none."""
         short, long = sorted((self, other), key=lambda pattern: len(pattern.segments))
         if len(short.segments) < len(long.segments) and not short.tail:
             return None
         path = ""
         for index, segment in enumerate(long.segments):
-            beside = short.segments[index] if index < len(short.segments) else ANY
-            shared = _common(segment, beside)
+            opposite = short.segments[index] if index < len(short.segments) else ANY
+            shared = _common_segment(segment, opposite)
             if shared is None:
                 return None
             path += "/" + shared
         return path or "/"
 
 
-def _within(one: Segment, other: Segment) -> bool:
+def _is_covered(one: Segment, other: Segment) -> bool:
     if isinstance(other, str):
         return one == other
     return other.matches(one) if isinstance(one, str) else one.name in other.covers
 
 
 def _narrower(one: Segment, other: Segment) -> Segment | None:
-    return one if _within(one, other) else other if _within(other, one) else None
+    return one if _is_covered(one, other) else other if _is_covered(other, one) else None
 
 
-def _common(one: Segment, other: Segment) -> str | None:
-    for inner, outer in ((one, other), (other, one)):
-        if _within(inner, outer):
-            return inner if isinstance(inner, str) else inner.sample
+def _common_segment(one: Segment, other: Segment) -> str | None:
+    narrower = _narrower(one, other)
+    if narrower is not None:
+        return narrower if isinstance(narrower, str) else narrower.sample
     if isinstance(one, str) or isinstance(other, str):
         return None
-    return _COMMON[frozenset({one.name, other.name})]
+    return _SHARED_SAMPLES[frozenset({one.name, other.name})]
+
+
+_PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")
+_NEVER_MATCHES = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|%[0-9a-fA-F]{2}")
 
 
 def parse_pattern(text: str) -> tuple[Pattern, dict[str, int]]:
-    """The pattern and the position of each named parameter. ``ConfigurationError`` for what could never be meant."""
+    """The pattern, and the position of each parameter by its name.
+
+    Raises ``ConfigurationError`` for a pattern that no request could match, or that matches more than it seems to.
+    """
     if not isinstance(text, str) or not text.startswith("/"):
         raise ConfigurationError("pattern", f"{text!r} does not begin with /")
     if _NEVER_MATCHES.search(text):
-        raise ConfigurationError("pattern", f"{text!r} is held against the decoded path; write the character itself")
+        raise ConfigurationError("pattern", f"{text!r} is compared with the decoded path; write the character itself")
     parts = text[1:].split("/")
-    if parts[-1] == "":  # a trailing slash is the same path
+    if parts[-1] == "":  # a trailing slash makes no other path
         parts.pop()
     segments: list[Segment] = []
     positions: dict[str, int] = {}
     tail = False
     for index, part in enumerate(parts):
-        last = index == len(parts) - 1
-        if part == "**" and last:
+        is_last = index == len(parts) - 1
+        if part == "**" and is_last:
             tail = True
         elif match := _PARAMETER.fullmatch(part):
             name, converter = match[1], match[2] or "str"
             if name in positions:
                 raise ConfigurationError("pattern", f"{text!r} names {{{name}}} twice")
             positions[name] = index
-            if converter == "path" and last:
+            if converter == "path" and is_last:
                 tail = True
             elif converter in CONVERTERS:
                 segments.append(CONVERTERS[converter])
@@ -164,7 +176,7 @@ def parse_pattern(text: str) -> tuple[Pattern, dict[str, int]]:
 
 def _converter_problem(text: str, converter: str) -> str:
     if converter == "path":
-        return f"{text!r}: a path parameter stands last"
+        return f"{text!r}: a path parameter must be the last segment"
     return f"{text!r}: the converter {converter!r} is not known; use one of {', '.join(CONVERTERS)}, or path at the end"
 
 
@@ -172,38 +184,44 @@ def _check_literal(text: str, part: str) -> None:
     if part in {"", ".", ".."}:
         raise ConfigurationError("pattern", f"{text!r} has the segment {part!r}; such paths are always refused")
     if "{" in part or "}" in part:
-        raise ConfigurationError("pattern", f"{text!r}: a parameter is a whole segment, {{name}} or {{name:converter}}")
+        raise ConfigurationError(
+            "pattern", f"{text!r}: a parameter must be a whole segment, {{name}} or {{name:converter}}"
+        )
     if "*" in part:
-        raise ConfigurationError("pattern", f"{text!r}: * stands only in a final /**")
+        raise ConfigurationError("pattern", f"{text!r}: * is allowed only in a final /**")
 
 
-def overlapping(patterns: Collection[Pattern]) -> Iterator[tuple[Pattern, Pattern]]:
-    """The pairs that share a path. Only those are compared whose literal beginnings agree as far as both go."""
-    by_beginning: dict[tuple[str, ...], list[Pattern]] = {}
+def overlapping_pairs(patterns: Collection[Pattern]) -> Iterator[tuple[Pattern, Pattern]]:
+    """The pairs of patterns that share a path."""
+    # Two patterns can share a path only if one literal prefix begins with the other, so only such pairs are compared.
+    by_prefix: dict[tuple[str, ...], list[Pattern]] = {}
     for pattern in patterns:
-        by_beginning.setdefault(pattern.beginning, []).append(pattern)
-    for beginning, alike in by_beginning.items():
-        pairs = list(combinations(alike, 2))
-        for depth in range(len(beginning)):
-            pairs += product(by_beginning.get(beginning[:depth], ()), alike)
+        by_prefix.setdefault(pattern.literal_prefix, []).append(pattern)
+    for prefix, same_prefix in by_prefix.items():
+        pairs = list(combinations(same_prefix, 2))
+        for length in range(len(prefix)):
+            pairs += product(by_prefix.get(prefix[:length], ()), same_prefix)
         yield from ((one, other) for one, other in pairs if one.common_path(other))
 
 
-class Neighbours:
-    """Patterns, to be asked for those that share a path with another pattern."""
+class PatternIndex:
+    """Patterns by their literal prefix, to find those that share a path with another pattern."""
 
     def __init__(self, patterns: Collection[Pattern]) -> None:
-        self._alike: dict[tuple[str, ...], list[Pattern]] = {}
-        self._longer: dict[tuple[str, ...], list[Pattern]] = {}
+        self._by_prefix: dict[tuple[str, ...], list[Pattern]] = {}
+        self._by_shorter_prefix: dict[tuple[str, ...], list[Pattern]] = {}
         for pattern in patterns:
-            beginning = pattern.beginning
-            self._alike.setdefault(beginning, []).append(pattern)
-            for depth in range(len(beginning)):
-                self._longer.setdefault(beginning[:depth], []).append(pattern)
+            prefix = pattern.literal_prefix
+            self._by_prefix.setdefault(prefix, []).append(pattern)
+            for length in range(len(prefix)):
+                self._by_shorter_prefix.setdefault(prefix[:length], []).append(pattern)
 
-    def of(self, pattern: Pattern) -> list[Pattern]:
-        """Those that share a path with it, in the order of the search."""
-        start = pattern.beginning
-        short_location = [one for depth in range(len(start) + 1) for one in self._alike.get(start[:depth], ())]
-        short_location += self._longer.get(start, ())
-        return sorted((one for one in short_location if one.common_path(pattern)), key=lambda one: one.order)
+    def overlapping(self, pattern: Pattern) -> list[Pattern]:
+        """The patterns that share a path with this one, in the order of the search."""
+        prefix = pattern.literal_prefix
+        candidates = [
+            candidate for length in range(len(prefix) + 1) for candidate in self._by_prefix.get(prefix[:length], ())
+        ]
+        candidates += self._by_shorter_prefix.get(prefix, ())
+        overlapping = (candidate for candidate in candidates if candidate.common_path(pattern))
+        return sorted(overlapping, key=lambda candidate: candidate.search_order)

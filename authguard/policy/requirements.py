@@ -1,4 +1,8 @@
-"""What a route asks of a principal, as values: they compare, they combine, they explain themselves."""
+"""Requirements: what a route demands of a principal, as values that compare, combine and explain themselves.
+
+In this order: the four access levels (such as ``PUBLIC``), roles, scopes, schemes, step-up logins, predicates, and the
+checks of their arguments. The last function expands a role hierarchy: which roles a role brings with it.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,12 @@ from authguard.reasons import (
 )
 from authguard.validation import names
 
+#: ``function(principal, params) -> bool``, where ``params`` are the parameters of the rule's pattern, as strings.
 Predicate: TypeAlias = Callable[[Principal, Mapping[str, str]], bool]
 
 
-class _Anyone:
-    """What the requirements share that look at no scheme and no scope."""
+class _BaseRequirement:
+    """The defaults of a requirement: every scheme can meet it, and it names no scope and no role."""
 
     __slots__ = ()
 
@@ -43,8 +48,8 @@ class _Anyone:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Access(_Anyone):
-    """A rule about authentication alone: one of the four constants below."""
+class AccessLevel(_BaseRequirement):
+    """A requirement about authentication alone: one of the four constants below."""
 
     name: Literal["PUBLIC", "OPTIONAL", "AUTHENTICATED", "UNLISTED"]
 
@@ -58,50 +63,83 @@ class Access(_Anyone):
 
 
 #: Open to everybody: nothing is verified.
-PUBLIC = Access("PUBLIC")
-#: No credentials is anonymous; bad credentials are still refused.
-OPTIONAL = Access("OPTIONAL")
-#: Any principal.
-AUTHENTICATED = Access("AUTHENTICATED")
-#: What applies where rules name this path and none of them this method: nobody passes.
-UNLISTED = Access("UNLISTED")
+PUBLIC = AccessLevel("PUBLIC")
+#: A request without credentials passes as anonymous. Credentials that cannot be verified are still refused.
+OPTIONAL = AccessLevel("OPTIONAL")
+#: Any principal passes.
+AUTHENTICATED = AccessLevel("AUTHENTICATED")
+#: Nobody passes. It applies if rules name the path, and none of them names the method.
+UNLISTED = AccessLevel("UNLISTED")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Roles(_Anyone):
-    wanted: tuple[str, ...]
-    every: bool
+class _RoleRequirement(_BaseRequirement):
+    roles: tuple[str, ...]
+    needs_all: bool
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        missing = tuple(name for name in self.wanted if name not in principal.roles)
-        met = not missing if self.every else len(missing) < len(self.wanted)
+        missing = tuple(role for role in self.roles if role not in principal.roles)
+        met = not missing if self.needs_all else len(missing) < len(self.roles)
         return None if met else Failure(ROLE_MISSING, missing=missing)
 
     def roles_named(self) -> tuple[str, ...]:
-        return self.wanted
+        return self.roles
 
     def __str__(self) -> str:
-        call = "role" if len(self.wanted) == 1 else "all_roles" if self.every else "any_role"
-        return f"{call}({', '.join(self.wanted)})"
+        function = "role" if len(self.roles) == 1 else "all_roles" if self.needs_all else "any_role"
+        return f"{function}({', '.join(self.roles)})"
+
+
+def role(name: str) -> Requirement:
+    """The principal has this role. Denies with ``role.missing``."""
+    return _RoleRequirement(_check_names("role", (name,)), needs_all=True)
+
+
+def any_role(*wanted: str) -> Requirement:
+    """The principal has at least one of these roles. Denies with ``role.missing``."""
+    # For one role, `any` and `all` are the same requirement, and compare equal.
+    return _RoleRequirement(_check_names("any_role", wanted), needs_all=len(wanted) == 1)
+
+
+def all_roles(*wanted: str) -> Requirement:
+    """The principal has all these roles. Denies with ``role.missing``."""
+    return _RoleRequirement(_check_names("all_roles", wanted), needs_all=True)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Scopes(_Anyone):
-    wanted: tuple[str, ...]
+class _ScopeRequirement(_BaseRequirement):
+    scopes: tuple[str, ...]
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        missing = tuple(name for name in self.wanted if name not in principal.scopes)
+        missing = tuple(scope for scope in self.scopes if scope not in principal.scopes)
         return Failure(SCOPE_MISSING, missing=missing) if missing else None
 
     def scopes_named(self) -> tuple[str, ...]:
-        return self.wanted
+        return self.scopes
 
     def __str__(self) -> str:
-        return f"scopes({', '.join(self.wanted)})"
+        return f"scopes({', '.join(self.scopes)})"
+
+
+def scopes(*wanted: str) -> Requirement:
+    """The principal has all these scopes (RFC 6750 section 3.1). Denies with ``scope.missing``."""
+    checked = _check_names("scopes", wanted)
+    for scope in checked:
+        if not _is_scope_token(scope):
+            raise ConfigurationError(
+                "scopes",
+                f"{scope!r} is not a scope-token (RFC 6749 section 3.3); give each scope as a separate argument",
+            )
+    return _ScopeRequirement(checked)
+
+
+def _is_scope_token(name: str) -> bool:
+    # RFC 6749 section 3.3. A challenge carries it in a quoted list, separated by spaces.
+    return bool(name) and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in name)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Via(_Anyone):
+class _SchemeRequirement(_BaseRequirement):
     names: tuple[str, ...]
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
@@ -114,79 +152,37 @@ class _Via(_Anyone):
         return f"via({', '.join(self.names)})"
 
 
+def via(*schemes: str) -> Requirement:
+    """Authenticated by one of these schemes; others are not accepted here. Names are compared in lower case.
+
+    Denies with ``scheme.insufficient``.
+    """
+    return _SchemeRequirement(tuple(name.lower() for name in _check_names("via", schemes)))
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class StepUp(_Anyone):
+class StepUp(_BaseRequirement):
     acr: tuple[str, ...]
     max_age: int | None
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        wanted: dict[str, object] = {}
+        needed: dict[str, object] = {}
         if self.acr and principal.claims.get("acr") not in self.acr:
-            wanted["acr_values"] = " ".join(self.acr)
-        if self.max_age is not None and not self._fresh(principal.claims.get("auth_time"), moment):
-            wanted["max_age"] = self.max_age
-        return Failure(STEP_UP_REQUIRED, wanted, missing=tuple(wanted)) if wanted else None
+            needed["acr_values"] = " ".join(self.acr)
+        if self.max_age is not None and not self._is_fresh(principal.claims.get("auth_time"), moment):
+            needed["max_age"] = self.max_age
+        return Failure(STEP_UP_REQUIRED, needed, missing=tuple(needed)) if needed else None
 
-    def _fresh(self, auth_time: object, moment: Moment) -> bool:
-        # A login stamped in our future proves no age, and neither does a value that is no number.
+    def _is_fresh(self, auth_time: object, moment: Moment) -> bool:
+        # A value that is not a number proves no age, and neither does a login in the future.
         if isinstance(auth_time, bool) or not isinstance(auth_time, int | float) or not abs(auth_time) < 1e15:
             return False
         return not moment.not_yet(auth_time) and not moment.expired(auth_time + (self.max_age or 0))
 
     def __str__(self) -> str:
-        parts = [f"acr={' '.join(self.acr)}"] if self.acr else []
-        parts += [f"max_age={self.max_age}"] if self.max_age is not None else []
-        return f"step_up({', '.join(parts)})"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Check(_Anyone):
-    name: str
-    predicate: Predicate
-
-    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        try:
-            passed = self.predicate(principal, params)
-        except Exception as error:  # noqa: BLE001 - whatever it raises, it did not say yes
-            return Failure(CHECK_REFUSED, {"raised": type(error).__name__}, missing=(self.name,))
-        # Only True itself is a yes: a coroutine that was never awaited is truthy.
-        if passed is True:
-            return None
-        facts: dict[str, object] = {} if passed is False else {"returned": type(passed).__name__}
-        return Failure(CHECK_REFUSED, facts, missing=(self.name,))
-
-    def __str__(self) -> str:
-        return f"check({self.name})"
-
-
-def role(name: str) -> Requirement:
-    """The principal has this role. Denies with ``role.missing``."""
-    return _Roles(_wanted("role", (name,)), every=True)
-
-
-def any_role(*wanted: str) -> Requirement:
-    """The principal has at least one of these roles. Denies with ``role.missing``."""
-    return _Roles(_wanted("any_role", wanted), every=len(wanted) == 1)
-
-
-def all_roles(*wanted: str) -> Requirement:
-    """The principal has all these roles. Denies with ``role.missing``."""
-    return _Roles(_wanted("all_roles", wanted), every=True)
-
-
-def scopes(*wanted: str) -> Requirement:
-    """The principal has all these scopes (RFC 6750 section 3.1). Denies with ``scope.missing``."""
-    for name in _wanted("scopes", wanted):
-        if not _is_scope_token(name):
-            raise ConfigurationError(
-                "scopes", f"{name!r} is no scope-token of RFC 6749 section 3.3; give each as an argument of its own"
-            )
-    return _Scopes(distinct(wanted))
-
-
-def via(*schemes: str) -> Requirement:
-    """Authenticated by one of these schemes; others are not accepted here. Names are compared in lower case."""
-    return _Via(tuple(name.lower() for name in _wanted("via", schemes)))
+        arguments = [f"acr={' '.join(self.acr)}"] if self.acr else []
+        arguments += [f"max_age={self.max_age}"] if self.max_age is not None else []
+        return f"step_up({', '.join(arguments)})"
 
 
 def step_up(*, acr: str | Iterable[str] = (), max_age: int | None = None) -> Requirement:
@@ -195,74 +191,98 @@ def step_up(*, acr: str | Iterable[str] = (), max_age: int | None = None) -> Req
     ``acr`` is one authentication context class or several, most preferred first; ``max_age`` is in whole seconds since
     ``auth_time``, to which the leeway is added.
     """
-    classes = distinct((acr,) if isinstance(acr, str) else acr)
+    classes = without_duplicates((acr,) if isinstance(acr, str) else acr)
     if max_age is not None and (isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0):
-        raise ConfigurationError("max_age", f"{max_age!r} is no whole number of seconds, 0 or more")
+        raise ConfigurationError("max_age", f"{max_age!r} is not a whole number of seconds, 0 or more")
     if not all(map(_is_scope_token, classes)) or (not classes and max_age is None):
         raise ConfigurationError("step_up", "give acr= (printable names without spaces), max_age=, or both")
     return StepUp(classes, max_age)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _PredicateRequirement(_BaseRequirement):
+    name: str
+    predicate: Predicate
+
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        try:
+            answer = self.predicate(principal, params)
+        except Exception as error:  # noqa: BLE001 - whatever it raises, it did not return True
+            return Failure(CHECK_REFUSED, {"raised": type(error).__name__}, missing=(self.name,))
+        # Only True itself passes: a coroutine that was never awaited is truthy.
+        if answer is True:
+            return None
+        facts: dict[str, object] = {} if answer is False else {"returned": type(answer).__name__}
+        return Failure(CHECK_REFUSED, facts, missing=(self.name,))
+
+    def __str__(self) -> str:
+        return f"check({self.name})"
+
+
 def predicate(name: str, function: Predicate) -> Requirement:
     """``function(principal, params)`` returns True; ``params`` are those of the rule's pattern, as strings.
 
-    It must not block. Denies with ``check.refused``, also where it raises or returns anything but True.
+    It must not block. Denies with ``check.refused``, also if it raises or returns anything but True. ``name`` stands
+    for it in records and in the audit.
     """
     if not callable(function) or iscoroutinefunction(function):
-        raise ConfigurationError("function", "give a function of (principal, params) that is not async")
-    return _Check(_wanted("name", (name,))[0], function)
-
-
-def _is_scope_token(name: str) -> bool:
-    # RFC 6749 section 3.3: what may stand in the quoted list of a challenge.
-    return bool(name) and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in name)
-
-
-def distinct(found: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(found))
-
-
-def _wanted(argument: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    for one in wanted:
-        if isinstance(one, list | tuple | set | frozenset):
-            raise ConfigurationError(argument, f"give them as arguments, not as a {type(one).__name__}")
-    if not names(argument, wanted):
-        raise ConfigurationError(argument, "name at least one; an empty requirement would let everybody in")
-    return distinct(wanted)
+        problem = "is async" if callable(function) else "cannot be called"
+        raise ConfigurationError(
+            "function", f"{function!r} {problem}; give a plain function (principal, params) -> bool"
+        )
+    return _PredicateRequirement(_check_names("name", (name,))[0], function)
 
 
 def check_requirement(argument: str, value: object) -> None:
-    """``ConfigurationError`` unless the value is a requirement: a bare list or a string never is."""
+    """Raises ``ConfigurationError`` about ``argument`` unless the value is a requirement."""
     if isinstance(value, type) or not all(
         callable(getattr(value, name, None)) for name in ("unmet", "schemes", "scopes_named")
     ):
-        write = _as_requirement(value)
-        raise ConfigurationError(argument, f"{value!r} is no requirement; write {write}")
+        raise ConfigurationError(argument, f"{value!r} is not a requirement; write {_suggestion(value)}")
 
 
-def _as_requirement(value: object) -> str:
+def _suggestion(value: object) -> str:
     if isinstance(value, str):
         return value if value in {"PUBLIC", "OPTIONAL", "AUTHENTICATED"} else f'role("{value}")'
-    many = isinstance(value, list | tuple | set | frozenset)
-    return "all_of(...) or any_of(...)" if many else "role(...), scopes(...), AUTHENTICATED, ..."
+    is_collection = isinstance(value, list | tuple | set | frozenset)
+    return "all_of(...) or any_of(...)" if is_collection else "role(...), scopes(...), AUTHENTICATED, ..."
+
+
+def _check_names(argument: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if isinstance(value, list | tuple | set | frozenset):
+            raise ConfigurationError(argument, f"give the names as separate arguments, not as a {type(value).__name__}")
+    if not names(argument, values):
+        raise ConfigurationError(argument, "give at least one name; an empty requirement would let everybody in")
+    return without_duplicates(values)
+
+
+def without_duplicates(values: Iterable[str]) -> tuple[str, ...]:
+    """The values in their order, each of them once."""
+    return tuple(dict.fromkeys(values))
 
 
 def expand_role_hierarchy(role_hierarchy: Mapping[str, AbstractSet[str]]) -> dict[str, frozenset[str]]:
-    """For each role all that it implies, transitively. ``ConfigurationError`` for a circle or a bare string."""
+    """For each role all roles that it implies, directly or through other roles.
+
+    Raises ``ConfigurationError`` for a role that implies itself, and for a string in place of a set of roles.
+    """
     if not isinstance(role_hierarchy, Mapping):
         raise ConfigurationError("role_hierarchy", 'give a mapping such as {"admin": {"editor"}}')
     names("role_hierarchy", role_hierarchy)
-    direct = {role: names("role_hierarchy", implied_roles) for role, implied_roles in role_hierarchy.items()}
-    closed: dict[str, frozenset[str]] = {}
-    for role, first in direct.items():
-        found: set[str] = set()
-        open_ = set(first)
-        while open_:
-            implied_roles = open_.pop()
-            if implied_roles == role:
-                raise ConfigurationError("role_hierarchy", f"{role!r} implies itself, by way of others")
-            if implied_roles not in found:
-                found.add(implied_roles)
-                open_ |= direct.get(implied_roles, frozenset())
-        closed[role] = frozenset(found)
-    return closed
+    direct = {senior: names("role_hierarchy", juniors) for senior, juniors in role_hierarchy.items()}
+    expanded: dict[str, frozenset[str]] = {}
+    for senior, juniors in direct.items():
+        implied: set[str] = set()
+        to_visit = set(juniors)
+        while to_visit:
+            junior = to_visit.pop()
+            if junior == senior:
+                raise ConfigurationError(
+                    "role_hierarchy", f"{senior!r} implies itself, directly or through other roles"
+                )
+            if junior not in implied:
+                implied.add(junior)
+                to_visit |= direct.get(junior, frozenset())
+        expanded[senior] = frozenset(implied)
+    return expanded

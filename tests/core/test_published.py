@@ -266,7 +266,7 @@ def test_a_guard_further_in_does_not_serve_it() -> None:
 
 def test_a_rule_for_the_same_path_is_refused() -> None:
     """There would be two."""
-    with pytest.raises(ConfigurationError, match="stands twice"):
+    with pytest.raises(ConfigurationError, match="is listed twice"):
         guarded(Rule(PATH, role("admin"), methods={"GET"}))
 
 
@@ -299,7 +299,7 @@ def test_two_documents_at_one_path_are_refused() -> None:
 def test_a_guard_without_documents_has_no_rule_more() -> None:
     """And what is no list of rules is told as ever."""
     assert Guard(Badge()).table.rules == ()
-    with pytest.raises(ConfigurationError, match="is no list of Rule"):
+    with pytest.raises(ConfigurationError, match="is not a list of Rule"):
         guarded().__class__(Bearer(issuer(), realm="r", resource=resource()), rules=5)  # type: ignore[arg-type]
 
 

@@ -212,7 +212,7 @@ def reference_problem(rules: Sequence[ReferenceRule]) -> str | None:
         if methods is not None and (not methods or not all(METHOD.fullmatch(method) for method in methods)):
             return f"{methods!r} are not methods"
         if methods is not None and "HEAD" in methods:
-            return "HEAD is judged by GET's rule"
+            return "HEAD falls under the rule for GET"
         every_method += methods or ()
     try:
         groups = by_pattern(rules)

@@ -118,7 +118,7 @@ def test_a_list_of_requirements_is_told_what_to_write(combine: Callable[..., Req
     """Each of them is an argument."""
     parts: Any = [role("a"), role("b")]
 
-    with pytest.raises(ConfigurationError, match="give them as arguments, not as a list"):
+    with pytest.raises(ConfigurationError, match="give the requirements as separate arguments, not as a list"):
         combine(parts)
 
 

@@ -28,7 +28,7 @@ TABLE = RuleTable(
 
 def shown(pattern: str, method: str | None = "GET") -> list[str]:
     """What applies to the pattern, the rule for all of it first."""
-    match, narrower = TABLE.governing(method, parse_pattern(pattern)[0])
+    match, narrower = TABLE.match_pattern(method, parse_pattern(pattern)[0])
     return [str(one.requirement) for one in (match, *narrower)]
 
 
@@ -59,7 +59,7 @@ def test_head_is_gets_and_a_method_that_no_rule_names_is_unlisted() -> None:
     pattern = parse_pattern("/acme/users/{name}")[0]
 
     assert shown("/acme/users/{name}", "HEAD") == ["role(get)"]
-    assert TABLE.governing("POST", pattern)[0].requirement is UNLISTED
+    assert TABLE.match_pattern("POST", pattern)[0].requirement is UNLISTED
 
 
 def test_without_a_method_all_methods_are_told() -> None:
@@ -71,8 +71,8 @@ def test_a_match_tells_where_its_rule_was_said() -> None:
     """And nothing where it is the default."""
     table = RuleTable([rule := Rule("/a", PUBLIC)])
 
-    assert table.governing("GET", parse_pattern("/a")[0])[0].location == rule.location
-    assert table.governing("GET", parse_pattern("/b")[0])[0].location == ""
+    assert table.match_pattern("GET", parse_pattern("/a")[0])[0].location == rule.location
+    assert table.match_pattern("GET", parse_pattern("/b")[0])[0].location == ""
 
 
 @st.composite
@@ -93,7 +93,7 @@ def test_no_path_of_a_route_falls_under_another_rule(
     rules, route, paths = case
     table = rule_table(rules)
 
-    match, narrower = table.governing(method, parse_pattern(route)[0])
+    match, narrower = table.match_pattern(method, parse_pattern(route)[0])
 
     for path in paths:
         if path.startswith("/") and naive.matches(naive.parse(route), naive.segments_of(path)):
@@ -106,6 +106,6 @@ def test_nothing_applies_beside_what_covers_a_pattern() -> None:
     """Also where another crosses it, by whose digits no pattern could say where."""
     table = RuleTable([Rule("/{n:int}", role("one")), Rule("/{u:uuid}", role("one"))])
 
-    match, narrower = table.governing("GET", parse_pattern("/{n:int}")[0])
+    match, narrower = table.match_pattern("GET", parse_pattern("/{n:int}")[0])
 
     assert (match.rule, narrower) == (table.rules[0], ())

@@ -72,7 +72,7 @@ REFUSED = [
     ("/{x}/{x:path}", "twice"),
     ("/{x:date}", "'date' is not known"),
     ("/{x:}", "whole segment"),
-    ("/{x:path}/b", "stands last"),
+    ("/{x:path}/b", "must be the last segment"),
     ("/a{x}", "whole segment"),
     ("/{x}.json", "whole segment"),
     ("/{x}{y}", "whole segment"),
@@ -141,7 +141,7 @@ INSIDE = [
 @pytest.mark.parametrize(("one", "other", "inside"), INSIDE)
 def test_a_pattern_lies_inside_one_that_matches_all_it_matches(one: str, other: str, inside: bool) -> None:
     """As sets of paths."""
-    assert parse_pattern(one)[0].inside(parse_pattern(other)[0]) is inside
+    assert parse_pattern(one)[0].is_subset_of(parse_pattern(other)[0]) is inside
 
 
 COMMON = [

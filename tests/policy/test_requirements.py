@@ -14,7 +14,7 @@ from authguard.policy.requirements import (
     OPTIONAL,
     PUBLIC,
     UNLISTED,
-    Access,
+    AccessLevel,
     all_roles,
     any_role,
     check_requirement,
@@ -191,7 +191,7 @@ def test_an_async_predicate_is_refused_while_it_is_built() -> None:
     """Its coroutine would be truthy, and nobody would await it."""
     function: Any = _never_awaited
 
-    with pytest.raises(ConfigurationError, match=r"^function: .* not async"):
+    with pytest.raises(ConfigurationError, match=r"^function: .* is async; give a plain function"):
         predicate("c", function)
 
 
@@ -229,7 +229,7 @@ def test_requirements_are_values() -> None:
         (scopes("a"), scopes("a", "a")),
         (via("a"), via("A")),
         (step_up(acr="x"), step_up(acr=["x"])),
-        (PUBLIC, Access("PUBLIC")),
+        (PUBLIC, AccessLevel("PUBLIC")),
     ]
 
     assert [(one, hash(one)) for one, _ in pairs] == [(other, hash(other)) for _, other in pairs]
@@ -275,10 +275,10 @@ def test_a_step_up_that_no_challenge_can_carry_is_refused() -> None:
         step_up(acr="gold\r\nx")
 
 
-@pytest.mark.parametrize("value", ["admin", ["admin"], None, Access, object()])
+@pytest.mark.parametrize("value", ["admin", ["admin"], None, AccessLevel, object()])
 def test_only_a_requirement_is_one(value: object) -> None:
     """A bare string, a list of roles or a class is told apart while the app is built."""
-    with pytest.raises(ConfigurationError, match=r"asked: .* is no requirement"):
+    with pytest.raises(ConfigurationError, match=r"asked: .* is not a requirement"):
         check_requirement("asked", value)
 
 
@@ -296,13 +296,13 @@ def test_what_is_no_requirement_is_told_what_to_write(value: object, write: str)
     with pytest.raises(ConfigurationError) as caught:
         check_requirement("asked", value)
 
-    assert str(caught.value) == f"asked: {value!r} is no requirement; write {write}"
+    assert str(caught.value) == f"asked: {value!r} is not a requirement; write {write}"
 
 
 @pytest.mark.parametrize("make", [any_role, all_roles, scopes, via])
 def test_a_list_of_names_is_told_what_to_write(make: Callable[..., object]) -> None:
     """Each name is an argument."""
-    with pytest.raises(ConfigurationError, match="give them as arguments, not as a list"):
+    with pytest.raises(ConfigurationError, match="give the names as separate arguments, not as a list"):
         make(["a", "b"])
 
 

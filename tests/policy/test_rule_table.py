@@ -213,17 +213,17 @@ def test_the_parameters_of_the_pattern_are_told() -> None:
 
 
 REFUSED: list[tuple[list[Any], str]] = [
-    ([Rule("/a", A), Rule("/a", A)], "/a stands twice"),
-    ([Rule("/a", A), Rule("/a/", B)], "/a/ stands twice"),
-    ([Rule("/{x}", A), Rule("/{y}", A)], "stands twice"),
-    ([Rule("/a/**", A), Rule("/a/{rest:path}", A)], "stands twice"),
-    ([Rule("/a", A, methods={"GET", "PUT"}), Rule("/a", B, methods={"PUT"})], "PUT /a stands twice"),
+    ([Rule("/a", A), Rule("/a", A)], "/a is listed twice"),
+    ([Rule("/a", A), Rule("/a/", B)], "/a/ is listed twice"),
+    ([Rule("/{x}", A), Rule("/{y}", A)], "is listed twice"),
+    ([Rule("/a/**", A), Rule("/a/{rest:path}", A)], "is listed twice"),
+    ([Rule("/a", A, methods={"GET", "PUT"}), Rule("/a", B, methods={"PUT"})], "PUT /a is listed twice"),
     ([Rule("/{x}/b", A), Rule("/a/{y}", B)], "both match /a/b"),
     ([Rule("/{n:int}", A), Rule("/{u:uuid}", B)], "both match /0{32}"),
     ([Rule("/{x}/b", A), Rule("/a/**", B)], "both match /a/b"),
     ([Rule("/{x}/b", A), Rule("/a/{y}", A, methods={"GET"})], "both match /a/b"),
-    (["/a"], "is no Rule"),
-    ([("/a", A)], "is no Rule"),
+    (["/a"], "is not a Rule"),
+    ([("/a", A)], "is not a Rule"),
 ]
 
 
