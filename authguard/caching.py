@@ -1,4 +1,4 @@
-"""Caches that a stranger cannot fill, and keyed hashes for what a stranger chose."""
+"""Bounded caches, and a keyed hash for what a stranger may have chosen: names, passwords and tokens."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ V = TypeVar("V")
 
 
 class KeyedHash:
-    """HMAC-SHA-256 of several texts, under a key that only this object has.
+    """HMAC-SHA-256 of several texts, under a random key that only this object has.
 
-    What is kept of a name, a password or a token can then be compared, but neither read nor guessed from a dump.
+    Kept in place of a name, a password or a token: two can be compared, but none can be read or guessed from it.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
     def __call__(self, *texts: str | None) -> bytes:
-        # The repr of a tuple differs for any two lists of texts, and it escapes what UTF-8 cannot encode.
+        # The repr of a tuple is unambiguous, and it escapes what UTF-8 cannot encode.
         return hmac.digest(self._key, repr(texts).encode(), "sha256")
 
 
 class BoundedCache(Generic[V]):
-    """Keeps at most ``most`` values by keys of bytes; the half that was written last is certainly there.
+    """At most ``most`` values by keys of bytes. The half that was written last is always kept.
 
-    It keeps two generations instead of an order: that takes half the memory of an ``OrderedDict``.
+    It has two generations instead of an order, which takes half the memory of an ``OrderedDict``.
     """
 
     def __init__(self, most: int) -> None:
@@ -46,21 +46,21 @@ class BoundedCache(Generic[V]):
         return self._old.get(key) if value is None else value
 
     def put(self, key: bytes, value: V) -> None:
-        """Keep the value."""
+        """Store the value. When the young generation is full, the old one is dropped."""
         self._young[key] = value
         if len(self._young) >= self._half:
             self._old, self._young = self._young, {}
 
     def discard(self, key: bytes) -> None:
-        """Forget the key, if it is there."""
+        """Remove the key, if it is there."""
         self._young.pop(key, None)
         self._old.pop(key, None)
 
 
 class NegativeCache:
-    """Remembers for ``seconds`` that something was not found, for at most ``most`` questions.
+    """Remembers for ``seconds`` that a lookup found nothing, for at most ``most`` lookups.
 
-    A question is a tuple of texts that a stranger may have chosen; it is kept as a keyed hash.
+    A lookup is named by texts that a stranger may have chosen; it is kept as a keyed hash of them.
     """
 
     def __init__(self, *, seconds: float, most: int = 1024) -> None:
@@ -71,11 +71,11 @@ class NegativeCache:
     def __len__(self) -> int:
         return len(self._until)
 
-    def add(self, *question: str | None, now: float) -> None:
-        """Nothing was found."""
-        self._until.put(self._hash(*question), now + self._seconds)
+    def add(self, *lookup: str | None, now: float) -> None:
+        """Remember that this lookup has found nothing."""
+        self._until.put(self._hash(*lookup), now + self._seconds)
 
-    def has(self, *question: str | None, now: float) -> bool:
-        """Whether nothing was found a moment ago."""
-        until = self._until.get(self._hash(*question))
+    def has(self, *lookup: str | None, now: float) -> bool:
+        """Whether this lookup found nothing a moment ago."""
+        until = self._until.get(self._hash(*lookup))
         return until is not None and now < until

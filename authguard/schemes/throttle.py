@@ -19,7 +19,7 @@ from authguard.request import network_of
 from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
 from authguard.validation import check_flag
 
-#: How many characters of a name are compared.
+#: How many characters of a name are compared; the rest is ignored.
 MAX_NAME = 256
 
 
@@ -39,13 +39,14 @@ class LoginThrottle:
       logged in to the account before, so that a stranger cannot keep its owner out.
     - ``network``: the rate of one network for all accounts. It counts only with ``trusted_client=True``.
     - ``trusted_client``: whether the address that the server reports is the client's own. Behind a proxy that the
-      server does not trust, all clients have one address; if the server trusts everybody, each request can have
-      another.
-    - ``most``: how many buckets are kept. Those that were touched the longest ago are forgotten, and full again: for a
-      quarter as many invented names an attacker gets one ``burst``.  A network is an IPv4 address or an IPv6 /64. Names
-      are compared as directories do it: without case, width, blanks and invisible characters. They are kept as keyed
-      hashes of 16 bytes. An attempt that is refused is not counted, and a bucket fills up again whatever happens.
-      Several schemes may share one throttle. Raises ``ConfigurationError``.
+      server does not trust, all clients have the same address; if the server trusts everybody, a client can send any
+      address.
+    - ``most``: how many buckets are kept. The least recently used are forgotten, and count as full again: by inventing
+      a quarter as many names, an attacker gets one more ``burst``.
+
+    A network is an IPv4 address or an IPv6 /64. Names are compared as directories do it: without case, width, blanks
+    and invisible characters. They are kept as keyed hashes of 16 bytes. An attempt that is refused is not counted, and
+    a bucket fills up again whatever happens. Several schemes may share one throttle. Raises ``ConfigurationError``.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class LoginThrottle:
 
     async def allow(self, account: str, client: str | None) -> Exceeded | None:
         """``acquire``, and ``refund`` with success, in one step: for a password that is known to be right."""
-        if self._store.is_idle:  # mostly nobody has guessed lately, and there is nothing to look up
+        if self._store.is_idle:  # usually nobody has guessed lately, and there is nothing to look up
             await self._store.remember(self._key("pair", *_normalized(account, client)))
             return None
         pair, buckets = self._buckets(account, client)

@@ -1,4 +1,4 @@
-"""State that must count once: used nonces and login attempts. Each has a port and a memory adapter."""
+"""State that must be counted in one place: used nonces and login attempts. Each has an interface and a memory store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ports of Digest: an account with its ``H(A1)``, a store that finds one, a memory of what was used."""
+"""The used nonces of Digest: the interface of a store, and the store in the memory of one process."""
 
 from __future__ import annotations
 
@@ -14,52 +14,65 @@ from authguard.validation import check_int
 
 
 class NonceUse(Enum):
-    """What a nonce store says of one use of a nonce."""
+    """A store's answer to one use of a nonce."""
 
+    #: This count was not used with this nonce before.
     FRESH = auto()
     #: This count was used with this nonce before.
     REPLAYED = auto()
-    #: The count is so far below the highest that nobody remembers whether it was used.
+    #: The count is so far below the highest one that the store no longer knows whether it was used.
     OUTSIDE = auto()
-    #: The nonce is so old that its uses may have been forgotten.
+    #: The nonce is so old that the store may have forgotten its uses.
     FORGOTTEN = auto()
 
 
 class NonceStore(Protocol):
-    """Remembers which counts were used with which nonce. It is asked only after the response was verified.
+    """Remembers which counts were used with which nonce, so that ``Digest`` accepts each response once.
 
-    All stamps are seconds since the epoch, by the guard's clock.
+    Write ``claim``, and ``begin``, which does nothing if the store outlives the process::
+
+        class RedisNonces:
+            def begin(self, now: float) -> None: ...
+
+            async def claim(self, nonce: bytes, count: int, **times: float) -> NonceUse:
+                key, end = f"nonce:{nonce.hex()}:{count}", math.ceil(times["expires_at"])
+                return NonceUse.FRESH if await redis.set(key, 1, nx=True, exat=end) else NonceUse.REPLAYED
+
+    A store may also have ``claim_now`` with the same arguments, not async: it is called in place of ``claim``, without
+    a deadline, whose timer would cost more than the answer. All times are seconds since the epoch, by the guard's
+    clock.
     """
 
     def begin(self, now: float) -> None:
-        """Called whenever a nonce is about to be minted or presented, so it must not wait.
+        """Called before each nonce is minted or checked, so it must not wait.
 
-        A store that does not outlive its process learns here, the first time, by which clock it began.
+        At the first call, a store that does not outlive its process learns by the guard's clock when it began.
         """
         ...
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
-        """Uses the count with the nonce, in one step: of several at the same time one is ``FRESH``.
+        """Use the count with the nonce, in one step: of several equal calls, one is ``FRESH``.
 
-        ``nonce`` are at most 32 octets that no other has. None is presented after ``expires_at``. Raises
-        ``BackendUnavailable``.
+        ``nonce`` identifies a nonce by at most 32 bytes; after ``expires_at`` it is not claimed again. Called only
+        after the response was verified. Raises ``BackendUnavailable``.
         """
         ...
 
 
 log = logging.getLogger("authguard")
 
-#: So many counts below the highest are told apart: browsers send that many requests at once, and in any order.
+#: How many counts, from the highest one down, are remembered one by one: browsers send many requests at once, and
+#: they arrive in any order.
 WINDOW = 128
 
 _MASK = (1 << WINDOW) - 1
-# A generation ends with so large a part of all nonces, or of a nonce's life; what is forgotten is forgotten by these.
+# Nonces are forgotten by generations: each holds one of so many parts of all nonces, or of the life of a nonce.
 _PARTS = 8
 
 
 @dataclass(slots=True)
 class _Generation:
-    """Nonces that were first used at about the same time; for each the highest count and the window below it."""
+    """Nonces that were first used at about the same time, each with its highest count and the window below it."""
 
     began: float
     uses: dict[bytes, int] = field(default_factory=dict)
@@ -68,95 +81,97 @@ class _Generation:
 
 
 class MemoryNonces:
-    """Accepts each count of a nonce once, in any order within ``WINDOW``. RFC 7616 section 3.4, ``nc``.
+    """A ``NonceStore`` in the memory of this process. It accepts each count once, in any order within ``WINDOW``.
 
-    It keeps at most ``most`` nonces, at some 150 octets each, until they expire. What it forgot it never takes again:
-    a nonce that it does not know, and that is no younger than one that it forgot or than its own beginning, is
-    ``FORGOTTEN``, and the client gets a new one without a prompt.
+    It keeps at most ``most`` nonces, at about 150 bytes each, until they expire. A forgotten nonce is never accepted
+    again: an unknown nonce is ``FORGOTTEN`` unless it was minted after this process began and after every nonce that
+    was forgotten. The client then gets a new nonce, and its user is not asked. RFC 7616 section 3.4, ``nc``.
 
-    Its promise is that of one process: of several that share a secret, each accepts a count once. A process that is
-    started anew tells by the clock what was used before it: where that was set back in between, or another host's is
-    ahead, what is stamped with a time yet to come may be used a second time; and where it is set back behind the
-    process' own beginning, all is ``FORGOTTEN`` until it has passed that again. Raises ``ConfigurationError``.
+    Several processes that share a secret accept each count once per process. A new process goes by the clock to refuse
+    the nonces of the time before it. If the clock was set back between the two, or another host's clock is ahead, a
+    nonce from the future may be used a second time. If the clock is set back to before the process began, all new
+    nonces are ``FORGOTTEN`` until it has caught up. Raises ``ConfigurationError``.
     """
 
     def __init__(self, *, most: int = 1_000_000, clock: Clock = time.monotonic) -> None:
         self._most = check_int("most", most, least=1_000, most=10_000_000)
         self._lock = ForkSafeLock()
+        #: An unknown nonce that was minted by then is FORGOTTEN. None before the first request.
         self._floor: float | None = None
         self._clock = clock
-        self._born = clock()
-        self._told = False
+        self._created = clock()
+        self._has_warned = False
         renew_after_fork(self)
-        #: The youngest first, as that is where nearly all that are known are found.
+        #: The youngest first: nearly all nonces are found there.
         self._generations: list[_Generation] = []
 
     def begin(self, now: float) -> None:
-        """Sets the floor: what was minted before this process was may have been used, and nobody here would know.
+        """At the first call, set the floor to the time at which this process began.
 
-        Not what was minted before the first request came here: of several processes each begins with others' nonces.
+        A nonce that was minted earlier may have been used, unknown to this process. The floor is not the time of the
+        first request: several processes start together, and that request may bring a nonce that another one minted.
         """
         if self._floor is None:
             with self._lock:
-                # A nonce that is minted at this very moment is not of before.
-                began = now - (self._clock() - self._born) - 1e-5
+                # A little earlier, so that a nonce that is minted at this very moment is above the floor.
+                began = now - (self._clock() - self._created) - 1e-5
                 self._floor = began if self._floor is None else self._floor
 
     def renew(self) -> None:
-        """Begins anew in a fork, which knows nothing of what its siblings take."""
-        self._born, self._floor = self._clock(), None
+        """Begin anew in a forked child, which does not know what the other processes accept from now on."""
+        self._created, self._floor = self._clock(), None
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """The same as ``claim_now``."""
         return self.claim_now(nonce, count, minted_at=minted_at, expires_at=expires_at, now=now)
 
     def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
-        """Uses the count with the nonce, if it may be used."""
+        """Use the count with the nonce, if it was not used before."""
         with self._lock:
             for generation in self._generations:
                 used = generation.uses.get(nonce)
                 if used is not None:
-                    claim, generation.uses[nonce] = _use(used, count)
-                    return claim
+                    use, generation.uses[nonce] = _use(used, count)
+                    return use
             if self._floor is None or minted_at <= self._floor:
-                self._tell(now)
+                self._warn_if_clock_was_set_back(now)
                 return NonceUse.FORGOTTEN
-            young = self._young(now, (expires_at - minted_at) / _PARTS)
-            young.uses[nonce] = count << WINDOW | 1
-            young.newest_minted = max(young.newest_minted, minted_at)
-            young.last_expires = max(young.last_expires, expires_at)
+            youngest = self._youngest(now, (expires_at - minted_at) / _PARTS)
+            youngest.uses[nonce] = count << WINDOW | 1
+            youngest.newest_minted = max(youngest.newest_minted, minted_at)
+            youngest.last_expires = max(youngest.last_expires, expires_at)
             return NonceUse.FRESH
 
-    def _young(self, now: float, span: float) -> _Generation:
-        """The generation that takes new nonces, after the old ones were let go."""
-        young = self._generations[0] if self._generations else None
-        if young is None or len(young.uses) >= self._most // _PARTS or now - young.began >= span:
-            young = _Generation(now)
-            self._generations.insert(0, young)
-        while self._generations[-1] is not young and (
+    def _youngest(self, now: float, span: float) -> _Generation:
+        """The generation for new nonces, begun anew after ``span`` seconds. Drops the oldest generations."""
+        youngest = self._generations[0] if self._generations else None
+        if youngest is None or len(youngest.uses) >= self._most // _PARTS or now - youngest.began >= span:
+            youngest = _Generation(now)
+            self._generations.insert(0, youngest)
+        while self._generations[-1] is not youngest and (
             self._generations[-1].last_expires <= now or len(self._generations) > 2 * _PARTS or len(self) >= self._most
         ):
             oldest = self._generations.pop()
-            # Never lowered: not when the clock is set back either.
+            # The floor is never lowered, even if the clock was set back.
             self._floor = max(self._floor or 0.0, oldest.newest_minted)
-        return young
+        return youngest
 
-    def _tell(self, now: float) -> None:
-        if self._floor is not None and now < self._floor and not self._told:
-            self._told = True
+    def _warn_if_clock_was_set_back(self, now: float) -> None:
+        if self._floor is not None and now < self._floor and not self._has_warned:
+            self._has_warned = True
             log.error(
-                "the clock was set back by %.0f s or more: until it has caught up, nobody can log in by Digest; a new "
-                "process can",
+                "the clock was set back by %.0f s or more: until it has caught up or the process is restarted, nobody "
+                "can log in by Digest",
                 self._floor - now,
             )
 
     def __len__(self) -> int:
-        """How many nonces it keeps."""
+        """How many nonces are kept."""
         return sum(len(generation.uses) for generation in self._generations)
 
 
 def _use(used: int, count: int) -> tuple[NonceUse, int]:
-    """What is to be said of the count, and what is to be kept then."""
+    """The answer for the count, and the new highest count and window of the nonce."""
     highest, window = used >> WINDOW, used & _MASK
     above = count - highest
     if above > 0:

@@ -1,4 +1,4 @@
-"""Where a login throttle counts: the port, and its adapter in the memory of one process."""
+"""Where a login throttle counts: the interface, and the store in the memory of one process."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class ThrottleStore(Protocol):
         ...
 
     async def remember(self, pair: bytes) -> None:
-        """The pair has logged in."""
+        """Remember that the pair has logged in."""
         ...
 
 
 class MemoryThrottleStore:
-    """Counts in this process alone.
+    """Counts in the memory of this process.
 
-    At most ``most`` buckets are kept. Those that were touched the longest ago are forgotten, and full again. Raises
+    At most ``most`` buckets are kept. The least recently used are forgotten, and count as full again. Raises
     ``ConfigurationError``.
     """
 
@@ -80,7 +80,7 @@ class MemoryThrottleStore:
         check_int("most", most, least=1_000, most=10_000_000)
         self._clock = clock
         self._lock = ForkSafeLock()
-        #: For each bucket that is not full, the moment at which it is.
+        #: For each bucket that is not full, the time at which it will be.
         self._full_at = BoundedCache[float](most)
         self._logged_in = BoundedCache[bool](most)
 
@@ -119,7 +119,7 @@ class MemoryThrottleStore:
                     self._full_at.discard(bucket.key)  # a full bucket needs no entry
 
     async def remember(self, pair: bytes) -> None:
-        """The pair has logged in."""
+        """Remember that the pair has logged in."""
         with self._lock:
             self._logged_in.put(pair, True)
 
