@@ -9,10 +9,10 @@ from typing import Literal
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from authguard.asgi.framework_code import passes_unchanged
 from authguard.asgi.messages import Body, LifespanStart, answer
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths, chain
-from authguard.audit.findings import passes_unchanged
 from authguard.audit.startup import StartupAudit
 from authguard.core.csrf import check_origins
 from authguard.core.guard import Guard

@@ -471,7 +471,7 @@ async def test_no_root_path_leads_round_a_rule(outside: bool, own: str, root_pat
         bare, inner = (FastAPI(root_path=own, openapi_url=None) for _ in range(2))
     for app in (bare, inner):
         app.router.routes.append(Route("/admin", endpoint))
-    asgi: ASGIApp = AuthGuardMiddleware(_Wrapped(inner), guard=guard) if outside else inner
+    asgi: ASGIApp = AuthGuardMiddleware(GZipMiddleware(inner), guard=guard) if outside else inner
     if not outside:
         inner.add_middleware(AuthGuardMiddleware, guard=guard)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from authguard.asgi.framework_code import passes_unchanged
 from authguard.audit.endpoint import ANY_METHOD, Endpoint
 from authguard.audit.rows import GuardLayer, PublicAccess, RouteEntry, is_open
 from authguard.core.csrf import SAFE
@@ -261,28 +262,6 @@ def _about_rule(
 
 
 # --- Among the middleware inside a guard ------------------------------------------------------------------------------
-
-# These change neither path nor method, and may be inside the guard. CORSMiddleware may not: denials would have none of
-# its headers.
-_PASS_UNCHANGED = frozenset(
-    {
-        "fastapi.middleware.asyncexitstack.AsyncExitStackMiddleware",
-        "starlette.middleware.body_limit.RequestBodyLimitMiddleware",
-        "starlette.middleware.errors.ServerErrorMiddleware",
-        "starlette.middleware.exceptions.ExceptionMiddleware",
-        "starlette.middleware.gzip.GZipMiddleware",
-        "starlette.middleware.httpsredirect.HTTPSRedirectMiddleware",
-        "starlette.middleware.sessions.SessionMiddleware",
-        "starlette.middleware.trustedhost.TrustedHostMiddleware",
-    }
-)
-
-
-def passes_unchanged(implementation: object) -> bool:
-    """Whether this middleware passes each request on unchanged, unless it refuses it."""
-    module, name = (getattr(implementation, attribute, "") for attribute in ("__module__", "__qualname__"))
-    return f"{module}.{name}" in _PASS_UNCHANGED
-
 
 def _about_middleware(rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     for row in rows:
