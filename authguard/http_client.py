@@ -1,10 +1,14 @@
-"""The port to a key server: a function that fetches, and how it says that it could not."""
+"""Requests that authguard itself sends: GET for keys and metadata, POST for introspection.
+
+The module reads in this order: URLs; ``Fetch``, a function that fetches; the httpx2 client; ``httpx2_fetch``, which is
+the default ``Fetch``; ``HttpPost``. httpx2 is an extra, and is imported only where it is used.
+"""
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,28 +24,63 @@ from authguard.errors import AuthGuardError, BackendUnavailable, ConfigurationEr
 if TYPE_CHECKING:
     import httpx2
 
-_MAX_AGE = re.compile(r'(?:^|[,\s])max-age="?([0-9]{1,9})"?(?:$|[,\s])', re.IGNORECASE)
-_AT_ONCE = re.compile(r"(?:^|[,\s])(?:no-store|no-cache)(?:$|[,\s=])", re.IGNORECASE)
-_AGE = re.compile(r"[0-9]{1,9}")
+# --- URLs -------------------------------------------------------------------------------------------------------------
+
+
+def check_url(argument: str, url: object, *, insecure_http: bool, example: str = "https://idp.example/") -> str:
+    """The URL, if it is absolute, https (http only with ``insecure_http``), and without credentials and a fragment.
+
+    Raises ``ConfigurationError`` otherwise. The message shows ``example`` and no part of the URL, which may hold a
+    password.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError(argument, f'a {type(url).__name__} is not a URL; write "{example}"')
+    if not url.isascii() or not url.isprintable() or " " in url:
+        problem = "the URL contains a space, a control character or a character outside ASCII"
+        raise ConfigurationError(argument, f"{problem}; write the host in Punycode, and percent-encode the path")
+    try:
+        parts = urlsplit(url)
+        is_absolute = parts.scheme in {"https", "http"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_absolute = False
+    if not is_absolute:
+        raise ConfigurationError(argument, f'this is not an absolute https URL; write "{example}"')
+    if parts.scheme == "http" and not insecure_http:
+        problem = "over http, anybody on the way can read and change what is sent"
+        raise ConfigurationError(argument, f"{problem}; use https, or pass insecure_http=True")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(argument, "the URL must not contain a user name or a password")
+    if parts.fragment:
+        raise ConfigurationError(argument, "the URL must not contain a fragment (#...)")
+    return url
+
+
+def without_query(url: str) -> str:
+    """The URL without its query, for logs: a query may hold a secret, such as an API key."""
+    return url.partition("?")[0]
+
+
+# --- Fetch: a function that fetches -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a server answered with status 200. ``max_age``: for how many seconds it holds, where the server says so."""
+    """The body of a response with status 200. ``max_age``: how many seconds it is fresh; None if that is not known."""
 
     body: bytes = field(repr=False)
     max_age: float | None = None
 
 
-#: Fetches what is at an address: its octets, or ``Fetched``. It runs in a thread and an asyncio loop of its own, and
-#: whatever it raises is an outage. Nothing of it may be bound to a loop of the app's.
+#: An async function of a URL that returns the body as bytes, or as ``Fetched``. It runs in a thread of its own on an
+#: asyncio event loop of its own, so nothing in it may be bound to an event loop of the app. Whatever it raises is an
+#: outage.
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes | Fetched]]
 
 
 class FetchFailed(AuthGuardError):
-    """A server could not be asked, or its answer is of no use.
+    """A server did not answer, or its answer cannot be used.
 
-    ``problem`` is a constant phrase for the log, and quotes nothing that the server wrote.
+    ``problem`` is a fixed phrase for the log, and quotes nothing that the server wrote.
     """
 
     def __init__(self, problem: str) -> None:
@@ -49,118 +88,123 @@ class FetchFailed(AuthGuardError):
         self.problem = problem
 
 
-def too_long(limit: int) -> FetchFailed:
-    """What to raise for an answer of more than ``limit`` octets."""
+def response_too_long(limit: int) -> FetchFailed:
+    """The error for a body of more than ``limit`` bytes."""
     return FetchFailed(f"its answer is longer than {limit} octets")
 
 
-def max_age(cache_control: str, age: str) -> float | None:
-    """For how many seconds an answer holds (RFC 9111 sections 4.2.1 and 5.2.2), None where it says nothing of that."""
-    if _AT_ONCE.search(cache_control):
+_MAX_AGE = re.compile(r'(?:^|[,\s])max-age="?([0-9]{1,9})"?(?:$|[,\s])', re.IGNORECASE)
+_NO_CACHE = re.compile(r"(?:^|[,\s])(?:no-store|no-cache)(?:$|[,\s=])", re.IGNORECASE)
+_AGE = re.compile(r"[0-9]{1,9}")
+
+
+def remaining_freshness(cache_control: str, age: str) -> float | None:
+    """Seconds for which a response stays fresh, by its ``Cache-Control`` and ``Age`` fields; None without ``max-age``.
+
+    RFC 9111 sections 4.2.1 and 5.2.2.
+    """
+    if _NO_CACHE.search(cache_control):
         return 0.0
-    stated = _MAX_AGE.search(cache_control)
-    if stated is None:
+    max_age = _MAX_AGE.search(cache_control)
+    if max_age is None:
         return None
-    spent = int(age) if _AGE.fullmatch(age) else 0
-    return float(max(0, int(stated[1]) - spent))
+    elapsed = int(age) if _AGE.fullmatch(age) else 0
+    return float(max(0, int(max_age[1]) - elapsed))
 
 
-def address_fault(url: object, *, insecure_http: bool) -> str | None:
-    """What is wrong with the address of a key server; None where nothing is."""
-    if not isinstance(url, str):
-        return "it is no string"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "it holds a character that no address has"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "it is no address"
-    if parts.scheme not in {"https", "http"} or not host:
-        return 'it is no address; write "https://login.example/jwks.json"'
-    if parts.username is not None or parts.password is not None:
-        return "it holds credentials, which are sent to no key server"
-    if parts.fragment:
-        return "it has a fragment, which is sent to no server"
-    if parts.scheme == "http" and not insecure_http:
-        return "keys that come over http may be anybody's; use https, or say insecure_http=True"
-    return None
+# --- The httpx2 client of both requests -------------------------------------------------------------------------------
 
-
-def check_address(argument: str, url: str, *, insecure_http: bool) -> str:
-    """The address; ``ConfigurationError`` where it is none that keys may come from."""
-    fault = address_fault(url, insecure_http=insecure_http)
-    if fault is not None:
-        raise ConfigurationError(argument, fault)
-    return url
-
-
-def shown(url: str) -> str:
-    """The address without its query, which may hold a key of another kind."""
-    return url.partition("?")[0]
-
-
-#: Makes a client, in the thread and on the loop that use it.
+#: Makes a client, in the thread and on the event loop that use it.
 ClientFactory: TypeAlias = "Callable[[], httpx2.AsyncClient]"
 
 
-def check_httpx2(argument: str) -> None:
-    """Raises ``ConfigurationError`` where httpx2 lacks; ``argument`` takes its place."""
-    try:
-        import httpx2  # noqa: F401, PLC0415 - an extra, which only those need who fetch or ask
-    except ImportError:
-        lacks = True
-    else:
-        lacks = False
-    if lacks:
-        problem = 'asking a server needs httpx2: pip install "authguard[oidc]"'
-        raise ConfigurationError(argument, f"{problem}, or give {argument}=...")
+def default_client() -> httpx2.AsyncClient:
+    """A client that takes no setting from the environment: no proxy, no certificates, no password from a netrc file.
 
-
-def plain() -> ClientFactory:
-    """Makes clients that do as the app says, and as nothing in the environment says.
-
-    Neither proxies nor certificates nor passwords are taken from variables or files of the user's, which nobody passed
-    in: who needs a proxy, or a certificate authority of his own, gives ``client=``. Servers are verified as httpx2
-    does it by default, redirects are not followed, and there is no time-out beside that of whoever asks.
+    Such settings are passed in, as ``client=``. Server certificates are verified as httpx2 does it by default.
+    Redirects are not followed. There is no time-out: each caller has a deadline for the whole request.
     """
     import httpx2  # noqa: PLC0415 - an extra
 
-    trusted = _trusted()
-    return lambda: httpx2.AsyncClient(verify=trusted, trust_env=False, follow_redirects=False, timeout=None)
+    return httpx2.AsyncClient(verify=_ssl_context(), trust_env=False, follow_redirects=False, timeout=None)
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
-    """httpx2's own, read once while the app is built: that takes longer than a request should wait."""
+def _ssl_context() -> ssl.SSLContext:
+    """The default of httpx2. Reading the certificates takes longer than a request should wait, so it is done once."""
     import httpx2  # noqa: PLC0415 - an extra
 
     return httpx2.create_ssl_context(trust_env=False)
 
 
-# RFC 7517 section 8.5.2. `identity`: a compressed answer has no bound before it is unpacked.
-_ASKED = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
+def check_httpx2(argument: str) -> None:
+    """Raise ``ConfigurationError`` if httpx2 is not installed. ``argument`` can be given in place of it."""
+    try:
+        import httpx2  # noqa: F401, PLC0415 - an extra, needed only by apps that fetch keys or introspect tokens
+    except ImportError:
+        is_installed = False
+    else:
+        is_installed = True
+    if not is_installed:
+        install = 'run pip install "authguard[oidc]"'
+        raise ConfigurationError(argument, f"httpx2 is not installed; {install}, or give {argument}=...")
 
 
-def over_httpx2(client: ClientFactory | None, *, limit: int) -> Fetch:
-    """A ``Fetch`` that makes a client each time, that of ``plain`` or one by ``client``.
+def _client_factory(argument: str, client: ClientFactory | None) -> ClientFactory:
+    check_httpx2(argument)
+    if client is not None:
+        return client
+    _ssl_context()  # while the app is built
+    return default_client
 
-    At most ``limit`` octets are read. Redirects are not followed: where keys come from is said in the app. How long all
-    may take is the business of whoever asks. Raises ``ConfigurationError`` where httpx2 lacks.
+
+def _is_encoded(response: httpx2.Response) -> bool:
+    # A few compressed bytes may unpack to gigabytes. Requests ask for no encoding.
+    return bool(response.headers.get("content-encoding", "identity").lower() != "identity")
+
+
+async def _read_body(response: httpx2.Response, limit: int) -> bytes | None:
+    """The body; None as soon as it is longer than ``limit`` bytes."""
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > limit:
+                # Close, and let the iteration fail. To leave the loop here would leave async generators of httpx2
+                # unfinished, and trio warns of those.
+                await response.aclose()
+    except Exception:
+        if len(body) <= limit:
+            raise
+    return bytes(body) if len(body) <= limit else None
+
+
+# --- GET --------------------------------------------------------------------------------------------------------------
+
+# RFC 7517 section 8.5.2.
+_GET_HEADERS = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
+
+
+def httpx2_fetch(client: ClientFactory | None, *, limit: int) -> Fetch:
+    """A ``Fetch`` that makes a new client for each request: ``client``, or ``default_client``.
+
+    It reads at most ``limit`` bytes. It follows no redirect, because only the app decides where keys come from. It has
+    no time-out; the caller sets one. Raises ``ConfigurationError`` if httpx2 is not installed.
     """
-    check_httpx2("fetch")
+    make_client = _client_factory("fetch", client)
     import httpx2  # noqa: PLC0415 - an extra
-
-    make = client or plain()
 
     async def fetch(url: str) -> Fetched:
         try:
-            async with make() as each, each.stream("GET", url, headers=_ASKED, follow_redirects=False) as answer:
-                return await _read(answer, limit)
+            async with (
+                make_client() as session,
+                session.stream("GET", url, headers=_GET_HEADERS, follow_redirects=False) as response,
+            ):
+                return await _read_fetched(response, limit)
         except httpx2.TimeoutException:
             problem = "it did not answer in time"
         except httpx2.ConnectError as error:
-            problem = "its TLS is at fault" if _is_tls(error) else "it cannot be reached"
+            problem = "its TLS is at fault" if _is_caused_by_tls(error) else "it cannot be reached"
         except httpx2.RemoteProtocolError:
             problem = "its answer broke off, or is no HTTP"
         except httpx2.TransportError:
@@ -170,22 +214,21 @@ def over_httpx2(client: ClientFactory | None, *, limit: int) -> Fetch:
     return fetch
 
 
-async def _read(answer: httpx2.Response, limit: int) -> Fetched:
-    if answer.is_redirect:
+async def _read_fetched(response: httpx2.Response, limit: int) -> Fetched:
+    if response.is_redirect:
         raise FetchFailed("it redirects, which is not followed")
-    if answer.status_code != HTTPStatus.OK:
-        raise FetchFailed(f"it answers with status {answer.status_code}")
-    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+    if response.status_code != HTTPStatus.OK:
+        raise FetchFailed(f"it answers with status {response.status_code}")
+    if _is_encoded(response):
         raise FetchFailed("its answer is compressed, which was not asked for")
-    body = bytearray()
-    async for octets in answer.aiter_bytes():
-        body += octets
-        if len(body) > limit:
-            raise too_long(limit)
-    return Fetched(bytes(body), max_age(answer.headers.get("cache-control", ""), answer.headers.get("age", "")))
+    body = await _read_body(response, limit)
+    if body is None:
+        raise response_too_long(limit)
+    headers = response.headers
+    return Fetched(body, remaining_freshness(headers.get("cache-control", ""), headers.get("age", "")))
 
 
-def _is_tls(error: BaseException | None) -> bool:
+def _is_caused_by_tls(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return True
@@ -193,90 +236,69 @@ def _is_tls(error: BaseException | None) -> bool:
     return False
 
 
-#: ``(url, headers, body) -> (status, body)``. It follows no redirect, and raises whatever it likes where it fails.
+# --- POST -------------------------------------------------------------------------------------------------------------
+
+#: An async function ``(url, headers, body) -> (status, body)``. It must not follow redirects. If the request fails it
+#: may raise anything.
 Post: TypeAlias = Callable[[str, Mapping[str, str], bytes], Awaitable[tuple[int, bytes]]]
 
-#: The longest answer that is read, in octets.
-MOST = 64 * 1024
+#: The longest response body that ``HttpPost`` reads, in bytes.
+MAX_RESPONSE = 64 * 1024
 
-_NUMBERS = count()
+_instance_numbers = count()
 
 
 class HttpPost:
-    """POST over httpx2 (the extra ``oidc``).
+    """A ``Post`` over httpx2 (the extra ``oidc``).
 
-    ``client`` makes a client: for a proxy, or a certificate authority of one's own. While the app's lifespan runs there
-    is one for the loop, which keeps its connections; without one each call has its own, for a client belongs to the
-    event loop that it was first used in. Raises ``ConfigurationError`` where httpx2 lacks.
+    ``client`` makes a client: for a proxy, or for a certificate authority of your own. Inside ``running()`` all calls
+    on that event loop share one client, which keeps connections open. Otherwise each call makes its own, because a
+    client belongs to the event loop that first used it. Raises ``ConfigurationError`` if httpx2 is not installed.
     """
 
     def __init__(self, client: ClientFactory | None = None) -> None:
-        check_httpx2("post")
-        self._make = client or plain()
-        # anyio 4.7 tells them apart by their names: one would send its credentials by the client of another.
-        self._kept: RunVar[httpx2.AsyncClient] = RunVar(f"authguard.posting.{next(_NUMBERS)}")
+        self._make_client = _client_factory("post", client)
+        # Each instance needs its own name: anyio 4.7 finds such variables by name, so that one instance would send its
+        # credentials with the client of another.
+        self._shared_client: RunVar[httpx2.AsyncClient] = RunVar(f"authguard.http_post.{next(_instance_numbers)}")
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-        """Status and body. Raises ``BackendUnavailable`` for a body that is too large or encoded, else httpx2's own."""
-        kept = self._kept.get(None)
-        if kept is not None:
-            # A server may hang up on a connection that rests as the next request is on its way (RFC 9112 section 9.5).
-            # To ask about a token once more does no harm, and a good one is not to suffer for that.
-            with suppress(*_broken()):
-                return await _post(kept, url, headers, body)
-        async with self._make() as client:
+        """Status and body of the response.
+
+        Raises ``BackendUnavailable`` if the body is too long or encoded, and the errors of httpx2.
+        """
+        shared = self._shared_client.get(None)
+        if shared is not None:
+            # The server may close an idle connection just as a request is sent over it (RFC 9112 section 9.5). Ask
+            # again over a new connection: asking about a token twice does no harm.
+            with suppress(*_connection_errors()):
+                return await _post(shared, url, headers, body)
+        async with self._make_client() as client:
             return await _post(client, url, headers, body)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keeps one client for all calls of this event loop."""
-        async with self._make() as client:
-            token = self._kept.set(client)
+        """Share one client between all calls on this event loop."""
+        async with self._make_client() as client:
+            token = self._shared_client.set(client)
             try:
                 yield
             finally:
-                self._kept.reset(token)
+                self._shared_client.reset(token)
 
 
-def _broken() -> Sequence[type[Exception]]:
-    import httpx2  # noqa: PLC0415 - an extra; here is a client of its
+def _connection_errors() -> tuple[type[Exception], ...]:
+    import httpx2  # noqa: PLC0415 - an extra
 
     return httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError
 
 
 async def _post(client: httpx2.AsyncClient, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-    sent = {**headers, "Accept-Encoding": "identity"}
-    async with client.stream("POST", url, headers=sent, content=body, follow_redirects=False) as response:
-        if response.headers.get("content-encoding", "identity") != "identity":
-            # A few octets may unfold to gigabytes.
+    headers = {**headers, "Accept-Encoding": "identity"}
+    async with client.stream("POST", url, headers=headers, content=body, follow_redirects=False) as response:
+        if _is_encoded(response):
             raise BackendUnavailable("an encoded answer, which nobody asked for")
-        found = bytearray()
-        try:
-            async for chunk in response.aiter_raw():
-                found += chunk
-                if len(found) > MOST:
-                    # Not left in the middle: on trio its generators, which nobody else can end, would complain.
-                    await response.aclose()
-        except Exception:
-            if len(found) <= MOST:
-                raise
-        if len(found) > MOST:
-            raise BackendUnavailable(f"an answer of over {MOST} octets")
-        return response.status_code, bytes(found)
-
-
-def check_url(argument: str, url: str, *, insecure_http: bool, example: str = "https://idp.example/introspect") -> str:
-    """The URL; ``ConfigurationError`` unless it is https, or http where that is said, and holds no password."""
-    try:
-        parts = urlsplit(url) if isinstance(url, str) and url.isprintable() and " " not in url else None
-        known = parts is not None and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        parts, known = None, False
-    if parts is None or not known or parts.scheme not in {"https", "http"}:
-        raise ConfigurationError(argument, f"give an absolute URL, {example}")
-    if parts.scheme == "http" and not insecure_http:
-        told = "http shows whatever is sent to all who are on the way; use https, or say insecure_http=True"
-        raise ConfigurationError(argument, told)
-    if parts.username is not None or parts.fragment:
-        raise ConfigurationError(argument, "no user, no password and no fragment belong into it")
-    return url
+        answer = await _read_body(response, MAX_RESPONSE)
+        if answer is None:
+            raise BackendUnavailable(f"an answer of over {MAX_RESPONSE} octets")
+        return response.status_code, answer

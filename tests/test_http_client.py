@@ -19,7 +19,7 @@ from authguard import (
     Moment,
     http_client,
 )
-from authguard.http_client import MOST, HttpPost, check_url
+from authguard.http_client import MAX_RESPONSE, HttpPost, check_url
 from tests.support.clock import NOW
 from tests.support.schemes.introspection import CLIENT_OPTIONS, OPAQUE_TOKEN, active_response
 from tests.support.servers.raw_server import EMPTY_JSON_RESPONSE, running_raw_server
@@ -56,7 +56,10 @@ async def test_a_redirect_is_not_followed() -> None:
 @pytest.mark.parametrize(
     ("octets", "problem"),
     [
-        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * (MOST + 1), f"an answer of over {MOST} octets"),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * (MAX_RESPONSE + 1),
+            f"an answer of over {MAX_RESPONSE} octets",
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx", "an encoded answer"),
     ],
     ids=["large", "encoded"],
@@ -178,26 +181,29 @@ def test_without_httpx2_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://idp.example/introspect", "say insecure_http=True"),
-        ("https:///introspect", "give an absolute URL"),
-        ("//idp.example/introspect", "give an absolute URL"),
-        ("/introspect", "give an absolute URL"),
-        ("ftp://idp.example/", "give an absolute URL"),
-        ("https://idp.example:port/", "give an absolute URL"),
-        ("https://idp.example:0/", "give an absolute URL"),
-        ("https://[::1/", "give an absolute URL"),
-        ("https://idp.example/a b", "give an absolute URL"),
-        ("https://idp.example/a\n", "give an absolute URL"),
-        ("https://orders:secret@idp.example/", "no user, no password and no fragment"),
-        ("https://idp.example/#top", "no user, no password and no fragment"),
-        (None, "give an absolute URL"),
+        ("http://idp.example/introspect", "pass insecure_http=True"),
+        ("https:///introspect", "this is not an absolute https URL"),
+        ("//idp.example/introspect", "this is not an absolute https URL"),
+        ("/introspect", "this is not an absolute https URL"),
+        ("ftp://idp.example/", "this is not an absolute https URL"),
+        ("https://idp.example:port/", "this is not an absolute https URL"),
+        ("https://idp.example:0/", "this is not an absolute https URL"),
+        ("https://[::1/", "this is not an absolute https URL"),
+        ("https://idp.example/a b", "the URL contains a space"),
+        ("https://idp.example/a\n", "the URL contains a space, a control character"),
+        ("https://orders:secret@idp.example/", "must not contain a user name or a password"),
+        ("https://:secret@idp.example/", "must not contain a user name or a password"),
+        ("https://idp.example/#top", "must not contain a fragment"),
+        (None, "a NoneType is not a URL"),
+        (b"https://idp.example/", "a bytes is not a URL"),
+        ("https://logín.example/", "a character outside ASCII; write the host in Punycode"),
     ],
 )
 @pytest.mark.rfc("7662-1")
 def test_an_address_is_absolute_and_https(url: Any, problem: str) -> None:
     """RFC 7662 section 4: TLS; and what stands in an address is shown in a log."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
-        check_url("url", url, insecure_http=False)
+        check_url("url", url, insecure_http=False, example="https://idp.example/introspect")
 
     assert caught.value.argument == "url"
     assert "secret" not in str(caught.value)
@@ -205,4 +211,6 @@ def test_an_address_is_absolute_and_https(url: Any, problem: str) -> None:
 
 def test_http_is_taken_where_it_is_named() -> None:
     """For a server on the same machine."""
-    assert check_url("url", "http://127.0.0.1:8080/x", insecure_http=True) == "http://127.0.0.1:8080/x"
+    url = "http://127.0.0.1:8080/x"
+
+    assert check_url("url", url, insecure_http=True, example="https://idp.example/") == url

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from authguard.errors import ConfigurationError
-from authguard.http_client import ClientFactory, Fetch, Fetched, FetchFailed, over_httpx2, too_long
+from authguard.http_client import ClientFactory, Fetch, Fetched, FetchFailed, httpx2_fetch, response_too_long
 from authguard.model import Clock
 from authguard.validation import check_flag, check_int, check_seconds, functions
 
@@ -75,7 +75,7 @@ class FetchOptions:
         if not isinstance(found, Fetched) or not isinstance(found.body, bytes):
             raise FetchFailed("the fetch returned neither octets nor Fetched(...)")
         if len(found.body) > self.limit:
-            raise too_long(self.limit)
+            raise response_too_long(self.limit)
         return found
 
 
@@ -109,7 +109,7 @@ def fetch_options(
         raise ConfigurationError("max_age", f"{max_age!r} is less than min_age, {min_age!r}")
     functions("clock", [clock])
     return FetchOptions(
-        fetch=fetch or over_httpx2(client, limit=limit),
+        fetch=fetch or httpx2_fetch(client, limit=limit),
         insecure_http=insecure_http,
         timeout=check_seconds("timeout", timeout, most=60),
         cooldown=check_seconds("cooldown", cooldown, most=3600),

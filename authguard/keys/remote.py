@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from authguard.errors import ConfigurationError
-from authguard.http_client import FetchFailed, address_fault, check_address, shown
+from authguard.http_client import FetchFailed, check_url, without_query
 from authguard.keys.cache import CachedKeys
 from authguard.keys.jwk import read_json, read_keys
 from authguard.keys.options import DAY, FetchArguments, FetchOptions, fetch_options_from
@@ -29,9 +29,9 @@ class RemoteJWKS(CachedKeys):
     def __init__(self, url: str, **options: Unpack[FetchArguments]) -> None:
         given = fetch_options_from("JWKS", options)
         if isinstance(url, Mapping) or (isinstance(url, str | bytes) and url.lstrip()[:1] in {"{", b"{"}):
-            raise ConfigurationError("url", "this is no address; for a key set that you hold write JWKSet(...)")
-        self.url = check_address("url", url, insecure_http=given.insecure_http)
-        super().__init__(shown(url), given)
+            raise ConfigurationError("url", "this is a key set and not a URL; write JWKSet(...)")
+        self.url = check_url("url", url, insecure_http=given.insecure_http, example="https://login.example/jwks.json")
+        super().__init__(without_query(self.url), given)
 
     async def _load(self) -> FetchedKeySet:
         return await load_keys(self.url, self._options)
@@ -64,7 +64,7 @@ class Discovery(CachedKeys):
 
     def __init__(self, issuer: str, **options: Unpack[FetchArguments]) -> None:
         given = fetch_options_from("Discovery", options)
-        check_address("issuer", issuer, insecure_http=given.insecure_http)
+        check_url("issuer", issuer, insecure_http=given.insecure_http, example="https://login.example/")
         if "?" in issuer:  # RFC 8414 section 2
             raise ConfigurationError("issuer", "the name of an issuer has no query")
         if "/.well-known/" in issuer:
@@ -119,10 +119,10 @@ class Discovery(CachedKeys):
         if issuer != self.name:  # OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3
             slash = isinstance(issuer, str) and issuer.removesuffix("/") == self.name.removesuffix("/")
             raise FetchFailed("their issuer is another" + (_SLASH if slash else ""))
-        uri = metadata.get("jwks_uri")
-        if not isinstance(uri, str) or address_fault(uri, insecure_http=self._options.insecure_http) is not None:
-            raise FetchFailed("their jwks_uri is no address that keys may come from")
-        return uri
+        try:
+            return check_url("jwks_uri", metadata.get("jwks_uri"), insecure_http=self._options.insecure_http)
+        except ConfigurationError:
+            raise FetchFailed("their jwks_uri is no address that keys may come from") from None
 
 
 def well_known(issuer: str) -> tuple[str, ...]:

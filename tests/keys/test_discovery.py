@@ -100,12 +100,12 @@ def test_an_issuer_is_discovered_without_a_word_to_the_network() -> None:
 @pytest.mark.parametrize(
     ("issuer", "said"),
     [
-        ("http://login.example/", "keys that come over http may be anybody's"),
+        ("http://login.example/", "over http, anybody on the way can read and change"),
         ("https://login.example/?tenant=5", "the name of an issuer has no query"),
-        ("https://login.example/#top", "it has a fragment"),
+        ("https://login.example/#top", "the URL must not contain a fragment"),
         ("https://login.example/.well-known/openid-configuration", "give the issuer, without /.well-known/"),
-        ("login.example", "it is no address"),
-        (None, "it is no string"),
+        ("login.example", "this is not an absolute https URL"),
+        (None, "a NoneType is not a URL"),
     ],
 )
 def test_a_name_that_no_issuer_has_is_refused(issuer: Any, said: str) -> None:

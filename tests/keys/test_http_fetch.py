@@ -32,7 +32,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login alice password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    http_client._trusted.cache_clear()
+    http_client._ssl_context.cache_clear()
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -65,29 +65,29 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(options)
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    http_client._trusted.cache_clear()
+    http_client._ssl_context.cache_clear()
     with monkeypatch.context() as patched:
         patched.setattr(httpx2, "create_ssl_context", create)
         for _ in range(3):
             RemoteJWKS("https://login.example/jwks")
             Introspection("https://login.example/introspect", issuer="x", audience="y", **CLIENT_OPTIONS)
         for _ in range(3):
-            http_client.plain()()
-    http_client._trusted.cache_clear()
+            http_client.default_client()
+    http_client._ssl_context.cache_clear()
 
     assert made == [{"trust_env": False}]
 
 
 def test_servers_are_verified() -> None:
     """Their certificates, and that those are theirs."""
-    trusted = http_client._trusted()
+    trusted = http_client._ssl_context()
 
     assert (trusted.verify_mode, trusted.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_a_client_follows_no_redirect_and_has_no_time_out_of_its_own() -> None:
     """Each call has a deadline as a whole."""
-    made = http_client.plain()()
+    made = http_client.default_client()
 
     assert (made.follow_redirects, made.trust_env, made.timeout) == (False, False, httpx2.Timeout(None))
 

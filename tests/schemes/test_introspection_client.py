@@ -13,7 +13,7 @@ import pytest
 from authguard import Accepted, BackendUnavailable, Introspection, Moment, Reason, Rejected
 from authguard.concurrency.circuit_breaker import FAILURE_THRESHOLD, FIRST_PAUSE
 from authguard.concurrency.limiter import Admission
-from authguard.http_client import MOST
+from authguard.http_client import MAX_RESPONSE
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE
 from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
 from authguard.testing import ManualClock
@@ -91,7 +91,7 @@ async def test_trouble_at_the_server_is_no_fault_of_the_token(answer: Any, detai
         ((200, b"[true]"), ": its answer cannot be read: not a JSON object in UTF-8"),
         ((200, b'{"active":true,"active":false}'), ": its answer cannot be read: duplicate member"),
         ((200, b'{"active":' + b"[" * 100 + b"]" * 100 + b"}"), ": its answer cannot be read: nested too deeply"),
-        ((200, b'{"active":true,"x":"' + b"x" * MOST + b'"}'), f": an answer of over {MOST} octets"),
+        ((200, b'{"active":true,"x":"' + b"x" * MAX_RESPONSE + b'"}'), f": an answer of over {MAX_RESPONSE} octets"),
         ({"active": "true"}, ": its answer does not say whether the token is active"),
         ({"active": 1}, ": its answer does not say whether the token is active"),
         ({"active": None}, ": its answer does not say whether the token is active"),

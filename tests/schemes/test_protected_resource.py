@@ -94,14 +94,14 @@ def test_what_is_empty_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("argument", "problem", "resource", "options"),
     [
-        ("resource", "say insecure_http=True", "http://api.example/", {}),
+        ("resource", "pass insecure_http=True", "http://api.example/", {}),
         ("resource", "a query or a fragment", "https://api.example/?a=b", {}),
         ("resource", "a query or a fragment", "https://api.example/?", {}),
         ("resource", "a query or a fragment", "https://api.example/#", {}),
-        ("resource", "no fragment", "https://api.example/#top", {}),
-        ("resource", r"give an absolute URL, https://api\.example/orders$", "/orders", {}),
-        ("resource", "is no ASCII", "https://ex\u00e4mple/x", {}),
-        ("resource", "is no ASCII", "https://api.example/\u00e4", {}),
+        ("resource", "must not contain a fragment", "https://api.example/#top", {}),
+        ("resource", r'absolute https URL; write "https://api\.example/orders"$', "/orders", {}),
+        ("resource", "a character outside ASCII; write the host in Punycode", "https://ex\u00e4mple/x", {}),
+        ("resource", "a character outside ASCII; write the host in Punycode", "https://api.example/\u00e4", {}),
         *[
             ("resource", "would open more than itself", f"https://api.example{path}", {})
             for path in ("/**", "/*", "/{tenant}", "/{rest:path}", "/x%7By%7D", "/%2A%2a", "/a}", "/a%7d")
@@ -115,8 +115,8 @@ def test_what_is_empty_is_left_out() -> None:
             for path in ("/%ff", "/%C3", "/%ED%A0%80", "/%", "/%2", "/%zz", "/x%0d%0ay", "/%5C", "/a\\b", "/%2541")
         ],
         ("authorization_servers", r'write \["https://y"\]', URL, {"authorization_servers": "https://y"}),
-        ("authorization_servers", r"URL, https://login\.example$", URL, {"authorization_servers": ["login"]}),
-        ("authorization_servers", "say insecure_http", URL, {"authorization_servers": ["http://login.example"]}),
+        ("authorization_servers", r'URL; write "https://login\.example"$', URL, {"authorization_servers": ["login"]}),
+        ("authorization_servers", "pass insecure_http", URL, {"authorization_servers": ["http://login.example"]}),
         ("scopes", r'write \["read write"\]', URL, {"scopes": "read write"}),
         ("scopes", "is not a set of names", URL, {"scopes": 5}),
         ("scopes", "is no scope-token", URL, {"scopes": ["read write"]}),

@@ -96,7 +96,7 @@ class Introspection:
         insecure_http: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._url = check_url("url", url, insecure_http=insecure_http)
+        self._url = check_url("url", url, insecure_http=insecure_http, example="https://idp.example/introspect")
         proof = authentication(client_id, client_secret, auth)
         self.issuer = check_issuer(issuer)
         self.rules = ClaimRules(check_audience(audience), require_exp=False, access_token=False)

@@ -15,7 +15,7 @@ from authguard.concurrency.circuit_breaker import CircuitBreaker
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.http_client import MOST, Post
+from authguard.http_client import MAX_RESPONSE, Post
 from authguard.model import Clock
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE, Reason
 from authguard.validation import functions
@@ -165,8 +165,8 @@ def _is_failure(status: int) -> bool | None:
 
 def _read(body: bytes, told: str) -> tuple[IntrospectionAnswer, bool | None]:
     """RFC 7662 section 2.2. A firewall's page of objections comes with status 200 too, and is no sign of trouble."""
-    if len(body) > MOST:
-        return _trouble(f"{told}: an answer of over {MOST} octets"), None
+    if len(body) > MAX_RESPONSE:
+        return _trouble(f"{told}: an answer of over {MAX_RESPONSE} octets"), None
     try:
         active = read_object(body).get("active")
     except WireError as error:

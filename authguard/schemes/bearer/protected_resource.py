@@ -92,9 +92,6 @@ class ProtectedResource:
 
 def _decoded(resource: str, path: str) -> str:
     """The path as a rule is held against it: one that opens itself alone, to everybody."""
-    if not resource.isascii():
-        told = f"{resource!r} is no ASCII: write the host in Punycode, and the path percent-encoded"
-        raise ConfigurationError("resource", told)
     octets = unquote_to_bytes(path)
     try:
         decoded = None if _NO_ESCAPE.search(path) else octets.decode()
