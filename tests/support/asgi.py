@@ -1,4 +1,4 @@
-"""Drive an ASGI app without a server: scopes, requests, and what the app sent back."""
+"""Run an ASGI app without a server: build scopes and requests, and read what the app sent."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tests.support.clock import NOW
 
 
 def header_list(authorization: str | bytes | None = None, **others: str) -> list[Header]:
-    """The header list of a request: names with ``_`` for ``-``."""
-    found: list[Header] = [(b"host", b"testserver")]
+    """The header list of a request. Keyword names are written with ``_`` for ``-``."""
+    headers: list[Header] = [(b"host", b"testserver")]
     if authorization is not None:
         value = authorization.encode("latin-1") if isinstance(authorization, str) else authorization
-        found.append((b"authorization", value))
-    return [*found, *((name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in others.items())]
+        headers.append((b"authorization", value))
+    return [*headers, *((name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in others.items())]
 
 
 def http_scope(path: str = "/", method: str = "GET", headers: Iterable[Header] = (), **more: Any) -> dict[str, Any]:
-    """The scope of an HTTP request as a server makes it."""
+    """The scope of an HTTP request, as a server builds it."""
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -42,7 +42,7 @@ def http_scope(path: str = "/", method: str = "GET", headers: Iterable[Header] =
 
 
 def websocket_scope(path: str = "/", headers: Iterable[Header] = (), **more: Any) -> dict[str, Any]:
-    """The scope of a WebSocket handshake."""
+    """The scope of a WebSocket handshake, as a server builds it."""
     scope = http_scope(path, "GET", headers, type="websocket", scheme="wss", subprotocols=[])
     del scope["method"]
     return {**scope, **more}
@@ -57,27 +57,27 @@ class Exchange:
 
     @property
     def status(self) -> int:
-        """The status of the answer."""
+        """The status of the response."""
         status: int = self.sent[0]["status"]
         return status
 
     @property
     def headers(self) -> list[Header]:
-        """The header list of the answer."""
+        """The header list of the response."""
         return list(self.sent[0]["headers"])
 
     @property
     def body(self) -> bytes:
-        """The whole body of the answer."""
+        """The whole body of the response."""
         return b"".join(message.get("body", b"") for message in self.sent[1:])
 
     def lines(self, name: bytes) -> list[str]:
-        """Every field line of this name."""
+        """The value of every field line with this name."""
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
 
 async def run_app(app: ASGIApp, scope: Scope, *messages: Message) -> Exchange:
-    """One connection to an app, by ASGI alone. After the messages, the client is gone."""
+    """Run an app for one connection. After the given messages, ``receive`` reports that the client disconnected."""
     exchange, waiting = Exchange(), list(messages)
     if scope["type"] == "http" and not messages:
         waiting = [{"type": "http.request", "body": b"", "more_body": False}]
@@ -94,13 +94,13 @@ async def run_app(app: ASGIApp, scope: Scope, *messages: Message) -> Exchange:
 
 
 class RecordingApp:
-    """An app that answers 200 to whatever it is given, accepts every handshake, and keeps the scopes."""
+    """An app that answers 200 to every request, accepts every handshake, and keeps the scopes."""
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scopes.append(dict(scope))  # as it is now: a guard takes its marker out again
+        self.scopes.append(dict(scope))  # a copy: the guard removes its marker afterwards
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.accept"})
@@ -116,22 +116,22 @@ MOMENT = Moment(NOW, 60.0)
 def auth_request(
     scope: Mapping[str, Any] | None = None, reader: BodyReader | None = None, path: str = "/"
 ) -> AuthRequest:
-    """A request in one line."""
+    """An ``AuthRequest`` for this scope, at NOW."""
     return AuthRequest(http_scope(path) if scope is None else scope, path=path, moment=MOMENT, reader=reader)
 
 
-#: What an app sends that is denied, and nobody may see.
+#: The body of a response that must not reach the client.
 LEAK = b"LEAK"
 
 
 async def send_response(send: Send, body: bytes = LEAK, status: int = 200) -> None:
-    """A whole answer of the app's own."""
+    """Send a whole response of the app's own."""
     await send({"type": "http.response.start", "status": status, "headers": [(b"x-app", b"LEAK")]})
     await send({"type": "http.response.body", "body": body})
 
 
 def function_app(act: Any) -> ASGIApp:
-    """An app that is one function of ``(scope, receive, send)``."""
+    """An app made of one function ``(scope, receive, send)``."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await act(scope, receive, send)
@@ -140,7 +140,7 @@ def function_app(act: Any) -> ASGIApp:
 
 
 def message_types(answer: Exchange) -> list[str]:
-    """The types of what was sent."""
+    """The types of the messages that the app sent."""
     return [message["type"] for message in answer.sent]
 
 
@@ -148,12 +148,12 @@ RESPONSE_MESSAGES = ["http.response.start", "http.response.body"]
 
 
 def response_start(status: int = 200) -> Message:
-    """How an answer of the app's own begins."""
+    """The message that begins a response of the app's own."""
     return {"type": "http.response.start", "status": status, "headers": []}
 
 
 class EchoApp(RecordingApp):
-    """An app that answers with the body that it was sent."""
+    """An app that answers with the request body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -169,7 +169,7 @@ class EchoApp(RecordingApp):
 
 
 def body_messages(*parts: bytes, more: bool = False) -> list[Message]:
-    """The messages of a body."""
+    """The ``http.request`` messages that carry a body in these parts."""
     last = len(parts) - 1
     return [
         {"type": "http.request", "body": part, "more_body": more or index < last} for index, part in enumerate(parts)

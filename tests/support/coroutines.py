@@ -1,4 +1,4 @@
-"""Run coroutines in a known order: at once, together, and until something holds."""
+"""Run coroutines in a fixed order: without waiting, side by side, and until a condition holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def run_without_waiting(call: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns that has nothing to wait for, without an event loop."""
+    """Run a coroutine that never waits, without an event loop, and return its result."""
     try:
         call.send(None)
     except StopIteration as stop:
@@ -22,7 +22,7 @@ def run_without_waiting(call: Coroutine[Any, Any, T]) -> T:
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:
-    """Lets the others go on until it holds."""
+    """Let the other tasks run until the condition holds. Fails after 30 seconds."""
     with anyio.fail_after(30):
         while not holds():
             await anyio.lowlevel.checkpoint()
@@ -31,7 +31,8 @@ async def wait_until(holds: Callable[[], bool]) -> None:
 async def run_together(
     works: Sequence[Callable[[], Awaitable[Any]]], meanwhile: Callable[[], Awaitable[Any]]
 ) -> list[Any]:
-    """What each answers, where all are asked at the same time and the first goes first; then ``meanwhile`` runs."""
+    """Run these functions at the same time, the first one first, and return their results. ``meanwhile`` runs once all
+    of them are waiting."""
     answers: list[Any] = [None] * len(works)
 
     async def one(number: int) -> None:

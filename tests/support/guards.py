@@ -1,4 +1,4 @@
-"""Guards that keep their records, in front of apps that are driven over ASGI."""
+"""Guards that keep their records, with a way to send requests to the apps behind them."""
 
 from __future__ import annotations
 
@@ -29,58 +29,52 @@ from tests.support.schemes.badge import Badge
 from tests.support.schemes.bearer import bearer
 
 NOT_OWNER = Reason("order.not_owner", 403, "insufficient_scope")
-
-
 NO_SESSION = Reason("session.over", 401)
-
-
 PUBLIC_RULES = [Rule("/**", PUBLIC)]
-
-
 OPTIONAL_RULES = [Rule("/**", OPTIONAL)]
 
 
 def denial(**facts: object) -> AccessDenied:
-    """What the apps here raise."""
+    """The ``AccessDenied`` that the apps of these tests raise."""
     return AccessDenied(NOT_OWNER, **(facts or {"order": 5}))
 
 
 class RecordingGuard:
-    """A guard and its records. ``wrap`` puts it in front of an app."""
+    """A guard that keeps its records. ``wrap`` puts it in front of an app, ``request`` sends that app one request."""
 
     def __init__(self, *schemes: Scheme, rules: Sequence[Rule] = (), render: Any = None, **options: Any) -> None:
         self.records: list[Record] = []
         self.badge = Badge()
-        given = {"clock": lambda: NOW, "log": False, "hooks": [self.records.append], **options}
-        self.guard = Guard(*(schemes or (self.badge,)), rules=rules, **given)
+        defaults = {"clock": lambda: NOW, "log": False, "hooks": [self.records.append], **options}
+        self.guard = Guard(*(schemes or (self.badge,)), rules=rules, **defaults)
         self.render = render
 
     def wrap(self, app: ASGIApp) -> AuthGuardMiddleware:
-        """The app behind the guard."""
+        """The app behind this guard."""
         return AuthGuardMiddleware(app, guard=self.guard, render=self.render)
 
     async def request(self, app: ASGIApp, path: str = "/", field: str | None = "Badge alice", **more: Any) -> Exchange:
-        """One request to the app."""
+        """Send one request to the app, and return what came back."""
         return await run_app(self.wrap(app), http_scope(path, headers=header_list(field), **more))
 
     @property
     def denial_reasons(self) -> list[str]:
-        """The reasons of all denials until now."""
+        """The reason codes of all denials so far."""
         return [record.reason for record in self.records if record.reason is not None]
 
     @property
     def outcomes(self) -> list[str]:
-        """All records as events, a denial by its reason."""
+        """One word for each record so far: the reason code of a denial, or the event."""
         return [record.reason or record.event for record in self.records]
 
 
-#: Every code that a record may bear.
+#: The code of every reason that authguard defines.
 REASON_CODES = {value.code for value in vars(reasons).values() if isinstance(value, reasons.Reason)}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, and the records of it. ``reason`` is that of the only one."""
+    """One response, and the records of that request."""
 
     status: int
     headers: Sequence[tuple[bytes, bytes]]
@@ -89,16 +83,18 @@ class Answer:
 
     @property
     def record(self) -> Record:
+        """The only record of the request."""
         (only,) = self.records
         return only
 
     @property
     def reason(self) -> str | None:
+        """The reason code of the only record; None for a granted request."""
         return self.record.reason
 
 
 class GuardedApp:
-    """An app whose every path answers with the name of the caller."""
+    """An app whose every path answers with the name of the caller, behind a guard that keeps its records."""
 
     def __init__(self, *schemes: Any, **options: Any) -> None:
         self.records: list[Record] = []
@@ -107,8 +103,8 @@ class GuardedApp:
         self.app = AuthGuardMiddleware(app, guard=guard)
 
     async def get(self, authorization: bytes | None = None, *more: tuple[bytes, bytes]) -> Answer:
-        """The answer to one GET with this ``Authorization`` field."""
-        told = len(self.records)
+        """Send one GET with this ``Authorization`` field."""
+        count = len(self.records)
         headers = [*more] if authorization is None else [(b"authorization", authorization), *more]
         scope = {
             "type": "http",
@@ -132,10 +128,10 @@ class GuardedApp:
 
         await self.app(scope, receive, send)
         start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
-        return Answer(start["status"], start["headers"], body, self.records[told:])
+        return Answer(start["status"], start["headers"], body, self.records[count:])
 
     async def get_with_token(self, token: bytes | str) -> Answer:
-        """The answer to one GET with this token."""
+        """Send one GET with this bearer token."""
         return await self.get(b"Bearer " + (token.encode() if isinstance(token, str) else token))
 
 

@@ -1,4 +1,4 @@
-"""A ``RemoteJWKS`` over a key server that is a function, driven by a clock that a test moves."""
+"""A ``RemoteJWKS`` whose key server is a function, with a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ JWKS_URL = "https://login.example/jwks"
 
 
 class KeyServerStub:
-    """Answers with the keys of these ids, as soon as it is open. An exception in ``answer`` is raised."""
+    """A function in the place of HTTP, which answers with the keys of these ids once ``released`` is set.
+
+    An exception in ``answer`` is raised.
+    """
 
     def __init__(self, *kids: str, max_age: float | None = None) -> None:
         self.answer: Any = None
@@ -31,11 +34,11 @@ class KeyServerStub:
 
     @property
     def count(self) -> int:
-        """How many fetches began."""
+        """How many fetches have begun."""
         return len(self.fetches)
 
     def publish(self, *kids: str) -> None:
-        """The set from now on."""
+        """Answer with the keys of these ids from now on."""
         self.answer = key_set(**{kid: rsa_key() for kid in kids})
 
     async def __call__(self, url: str) -> Any:
@@ -50,7 +53,7 @@ class KeyServerStub:
 
 
 class StubbedSource:
-    """A source over a stub, by a clock that a test moves."""
+    """A ``RemoteJWKS`` over a ``KeyServerStub``, with a ``ManualClock``."""
 
     def __init__(self, *kids: str, max_age: float | None = None, **options: Any) -> None:
         self.server = KeyServerStub(*kids, max_age=max_age)
@@ -58,31 +61,31 @@ class StubbedSource:
         self.keys = RemoteJWKS(JWKS_URL, fetch=self.server, clock=self.clock, **options)
 
     async def key_ids(self, kid: str | None, algorithm: str = "RS256") -> list[str | None]:
-        """The ids of the keys, as ``Bearer`` asks for them."""
-        found = self.keys.held(kid=kid, algorithm=algorithm)
-        if found is None:
-            found = await self.keys.keys_for(kid=kid, algorithm=algorithm)
-        return [key.kid for key in found]
+        """The ids of the keys that the source returns, in the way in which ``Bearer`` asks for them."""
+        keys = self.keys.held(kid=kid, algorithm=algorithm)
+        if keys is None:
+            keys = await self.keys.keys_for(kid=kid, algorithm=algorithm)
+        return [key.kid for key in keys]
 
     def at_hand(self, kid: str | None, algorithm: str = "RS256") -> list[str | None] | None:
-        """The same, where it is at hand."""
-        found = self.keys.held(kid=kid, algorithm=algorithm)
-        return None if found is None else [key.kid for key in found]
+        """The ids of the keys that are held, without fetching; None if there is no answer yet."""
+        keys = self.keys.held(kid=kid, algorithm=algorithm)
+        return None if keys is None else [key.kid for key in keys]
 
     async def wait_for_fetch(self) -> None:
-        """Waits for the fetch that is under way."""
+        """Wait for the fetch that is in progress."""
         await wait_for_fetch(self.keys)
 
 
 async def wait_for_fetch(keys: RemoteJWKS) -> None:
-    """Waits for the fetch that is under way."""
+    """Wait for the fetch that is in progress."""
     flight = keys._refresh.flight
     if flight is not None:
         await flight.wait()
 
 
 async def fetch_failure(source: StubbedSource, kid: str | None) -> tuple[str, int | None]:
-    """Why the source cannot answer, and when to come again."""
+    """The detail and the ``retry_after`` of the error with which the source fails."""
     with pytest.raises(BackendUnavailable) as caught:
         await source.key_ids(kid)
     assert caught.value.reason is KEYS_UNAVAILABLE
@@ -90,12 +93,12 @@ async def fetch_failure(source: StubbedSource, kid: str | None) -> tuple[str, in
 
 
 async def fetch_problem(keys: RemoteJWKS) -> str:
-    """Why a fetch over the wire failed, less whose it was."""
+    """Why a fetch over the network failed, without the name of the source."""
     with pytest.raises(BackendUnavailable) as caught:
         await keys.keys_for(kid="a", algorithm="RS256")
     assert caught.value.reason is KEYS_UNAVAILABLE
     assert caught.value.retry_after == 1
-    name, _, told = caught.value.detail.partition(": ")
+    name, _, problem = caught.value.detail.partition(": ")
     assert name == keys.name
-    assert keys.health()["last_error"] == told
-    return told
+    assert keys.health()["last_error"] == problem
+    return problem

@@ -10,5 +10,5 @@ DOCS = README.parent / "docs"
 
 
 def code_blocks(language: str, page: Path = README) -> list[str]:
-    """The fenced blocks of one language, in order."""
+    """The fenced code blocks of one language, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

@@ -10,5 +10,5 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def load_vectors(name: str) -> Any:
-    """Load a file of test vectors. The file names its sources."""
+    """The content of a file of vectors. The file itself says where they come from."""
     return json.loads((VECTORS / name).read_text(encoding="utf-8"))

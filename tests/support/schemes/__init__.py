@@ -1,0 +1,1 @@
+"""Schemes, stores and credentials for the tests, one module for each scheme."""

@@ -1,4 +1,4 @@
-"""Small schemes that judge by a table, and a carrier of their own."""
+"""Small schemes whose outcome is looked up in a table, and a carrier that reads a field of its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 
 BADGE_WRONG = Reason("badge.wrong", 401, "invalid_token")
-
-
-#: What the schemes below make of what follows their name.
+#: The outcome for each text that follows the name of the scheme.
 OUTCOMES: Mapping[str, object] = {
     "alice": Accepted(Principal("alice", roles={"admin"}, scopes={"read"})),
     "bob": Accepted(Principal("bob")),
@@ -26,7 +24,10 @@ OUTCOMES: Mapping[str, object] = {
 
 
 class Badge(Scheme):
-    """A scheme that judges by a table, and counts. An exception in the table is raised."""
+    """A scheme that looks up its outcome in a table, by what follows its name, and keeps what was presented.
+
+    An exception in the table is raised.
+    """
 
     challenges_on_403 = True
 
@@ -47,10 +48,10 @@ class Badge(Scheme):
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         self.presented.append(credentials.rest.decode("latin-1"))
-        found = self.table.get(self.presented[-1], Rejected(BADGE_WRONG))
-        if isinstance(found, BaseException):
-            raise found
-        return cast("Outcome", found)
+        outcome = self.table.get(self.presented[-1], Rejected(BADGE_WRONG))
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return cast("Outcome", outcome)
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         error = {} if why is None or why.reason.error is None else {"error": why.reason.error}
@@ -58,7 +59,7 @@ class Badge(Scheme):
 
 
 class PlainBadge(Badge):
-    """As Basic: it has no way to say what was wrong, so that a 403 takes no challenge."""
+    """A ``Badge`` whose challenge names no error, like that of Basic: a 403 carries no challenge."""
 
     challenges_on_403 = False
 
@@ -68,7 +69,7 @@ class PlainBadge(Badge):
 
 @dataclass(frozen=True)
 class FieldCarrier(Carrier):
-    """Credentials in a field of their own, one set a line, for one scheme."""
+    """Credentials in a field of their own, one for each field line, for one scheme."""
 
     scheme: str
     name: bytes
@@ -79,7 +80,7 @@ class FieldCarrier(Carrier):
 
 
 class InfoBadge(Badge):
-    """A scheme with something to say to whomever it accepts."""
+    """A ``Badge`` that adds a response header for each principal that it accepts."""
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         outcome = await super().authenticate(request, credentials)

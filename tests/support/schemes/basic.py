@@ -1,4 +1,4 @@
-"""Password stores, hashers and logins for the tests of Basic."""
+"""Password stores, a password hasher and logins for the tests of Basic."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.support.clock import NOW
 
 
 class SpyHasher:
-    """A hash is ``$format$password``. It counts, and can be held up.
+    """A hasher whose hashes read ``$format$password``. It counts its calls, and waits while ``released`` is not set.
 
-    The format ``slow`` holds the interpreter lock, ``short`` takes three characters, ``old`` is outdated, ``odd`` is
-    none that it reads.
+    The format ``slow`` holds the interpreter lock, ``short`` takes passwords of up to three characters, ``old`` needs a
+    new hash, ``odd`` cannot be read.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class SpyHasher:
 
 
 class Users:
-    """A store that shows no sample: accounts by name, which a test may change. An exception in it is raised."""
+    """A store without a sample: accounts by name, which a test may change. An exception in it is raised."""
 
     def __init__(self, *accounts: Account, hasher: SpyHasher | None = None) -> None:
         self.hasher = hasher or SpyHasher()
@@ -67,14 +67,14 @@ class Users:
         self.aliases: dict[str, str] = {}
 
     async def find(self, username: str) -> Account | None:
-        found = self.accounts.get(self.aliases.get(username, username))
-        if isinstance(found, Exception):
-            raise found
-        return found
+        account = self.accounts.get(self.aliases.get(username, username))
+        if isinstance(account, Exception):
+            raise account
+        return account
 
 
 class Ldap:
-    """A directory that checks passwords itself, counts, and says what a test wants it to say."""
+    """A directory that checks passwords itself. It keeps its calls, and answers as the test sets ``answer``."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -87,49 +87,47 @@ class Ldap:
 
 
 ALICE = Account("alice", "$fast$wonderland", roles={"admin"}, scopes={"read"}, claims={"mail": "a@example.org"})
-
-
 MALLORY = Account("mallory", "$fast$secret", disabled=True)
 
 
 def memory_users(*accounts: Account, hasher: SpyHasher | None = None) -> MemoryUsers:
-    """A store that shows a sample."""
+    """A store in memory, which has a sample of its hashes."""
     return MemoryUsers(accounts or (ALICE, MALLORY), hasher=hasher or SpyHasher())
 
 
 def basic_scheme(passwords: Any = None, **options: Any) -> Basic:
-    """A scheme with a pool of one thread and a clock that stands still."""
-    given: dict[str, Any] = {"realm": "orders", "threads": 1, "waiting": 1000, "clock": ManualClock(1000), **options}
-    return Basic(Users(ALICE, MALLORY) if passwords is None else passwords, **given)
+    """A Basic scheme with a pool of one thread and a clock that stands still."""
+    settings: dict[str, Any] = {"realm": "orders", "threads": 1, "waiting": 1000, "clock": ManualClock(1000), **options}
+    return Basic(Users(ALICE, MALLORY) if passwords is None else passwords, **settings)
 
 
 def user_pass(username: str, password: str) -> bytes:
-    """What stands after ``Basic``."""
+    """The credentials that follow ``Basic``: the user-pass of RFC 7617 in Base64."""
     return b64encode(f"{username}:{password}".encode())
 
 
 async def log_in(
     scheme: Basic, username: str = "alice", password: str = "wonderland", client: str = "192.0.2.7"
 ) -> Outcome:
-    """What the scheme says to a name and a password."""
+    """The outcome of one login."""
     return await authenticate(scheme, user_pass(username, password), client)
 
 
 async def authenticate(scheme: Basic, rest: bytes, client: str = "192.0.2.7") -> Outcome:
-    """What the scheme says to what stands after ``Basic``."""
+    """The outcome for the credentials that follow ``Basic``."""
     request = AuthRequest(http_scope(headers=header_list(), client=(client, 1)), path="/", moment=Moment(NOW, 60.0))
     return await scheme.authenticate(request, Credentials("basic", rest))
 
 
-async def rejection_code(scheme: Basic, *given: str) -> str:
-    """The code of the refusal."""
-    said = await log_in(scheme, *given)
-    assert isinstance(said, Rejected), said
-    return said.reason.code
+async def rejection_code(scheme: Basic, *login: str) -> str:
+    """The reason code with which a login is rejected."""
+    outcome = await log_in(scheme, *login)
+    assert isinstance(outcome, Rejected), outcome
+    return outcome.reason.code
 
 
-async def accepted_principal(scheme: Basic, *given: str) -> Principal:
-    """Who was let in."""
-    said = await log_in(scheme, *given)
-    assert isinstance(said, Accepted), said
-    return said.principal
+async def accepted_principal(scheme: Basic, *login: str) -> Principal:
+    """The principal of a login that is accepted."""
+    outcome = await log_in(scheme, *login)
+    assert isinstance(outcome, Accepted), outcome
+    return outcome.principal

@@ -1,4 +1,4 @@
-"""Issuers, Bearer schemes, and their outcome for one token."""
+"""Issuers and Bearer schemes, and what such a scheme decides about one token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.tokens import AUDIENCE, ISSUER, claims, public_pem, raw_token
 
 
 class CountingKeySource:
-    """A key source that counts how often it is asked."""
+    """A key source that keeps the calls of ``keys_for``."""
 
     def __init__(self, *keys: VerificationKey) -> None:
         self.keys = keys
@@ -42,49 +42,50 @@ class CountingKeySource:
 def issuer(
     keys: KeySource | KeyMaterial | Sequence[KeyMaterial] | None = None, name: str | Unchecked = ISSUER, **changes: Any
 ) -> Issuer:
-    """An issuer of RS256 tokens, unless the changes say otherwise."""
+    """An issuer of RS256 tokens, with these changes."""
     options = {"audience": AUDIENCE, "algorithms": ["RS256"], **changes}
     return Issuer(name, keys=PEM(public_pem(rsa_key())) if keys is None else keys, **options)
 
 
 def bearer(*issuers: Issuer, **options: Any) -> Bearer:
-    """A Bearer scheme of these issuers, or of the one of RS256 tokens."""
+    """A Bearer scheme with these issuers, or with one issuer of RS256 tokens."""
     return Bearer(*issuers or (issuer(),), **{"realm": "orders", **options})
 
 
 def signed_token(header: Mapping[str, Any] | None = None, payload: Any = None) -> str:
-    """A token with this header and payload and a right signature."""
+    """A token with this header and payload and a valid signature."""
     stated = {"alg": "RS256", **(header or {})}
     return raw_token(stated, claims() if payload is None else payload, rsa_key())
 
 
 def bearer_request(*headers: tuple[bytes, bytes], now: float = NOW, leeway: float = 60) -> AuthRequest:
-    """A request at a moment."""
+    """A request at this moment."""
     return AuthRequest({"type": "http", "headers": list(headers)}, path="/", moment=Moment(now, leeway))
 
 
 def bearer_credentials(token: str | bytes) -> Credentials:
-    """Credentials for the Bearer scheme."""
+    """The credentials of this token."""
     return Credentials("bearer", token.encode() if isinstance(token, str) else token)
 
 
 def outcome(scheme: Bearer, token: str | bytes, *, now: float = NOW, leeway: float = 60) -> Outcome:
-    """What the scheme says to a token, where its keys are at hand."""
+    """What the scheme decides about a token, if it need not wait for a key."""
     return run_without_waiting(scheme.authenticate(bearer_request(now=now, leeway=leeway), bearer_credentials(token)))
 
 
 def accepted_principal(scheme: Bearer, token: str | bytes, **moment: float) -> Principal:
-    """Whom the scheme takes the bearer for."""
-    said = outcome(scheme, token, **moment)
-    assert isinstance(said, Accepted), said
-    return said.principal
+    """The principal of a token that is accepted."""
+    result = outcome(scheme, token, **moment)
+    assert isinstance(result, Accepted), result
+    return result.principal
 
 
 def rejection(scheme: Bearer, token: str | bytes, **moment: float) -> tuple[str, Mapping[str, object]]:
-    """The code and the facts of a refusal, less the name of the token, which is checked here."""
-    said = outcome(scheme, token, **moment)
-    assert isinstance(said, Rejected), said
-    facts: dict[str, Any] = dict(said.facts)
-    octets = token.encode() if isinstance(token, str) else token
-    assert facts.pop("token", sha256(octets).hexdigest()[:8]) == sha256(octets).hexdigest()[:8]
-    return said.reason.code, facts
+    """The reason code and the facts with which a token is rejected. The fingerprint of the token is checked and left
+    out."""
+    result = outcome(scheme, token, **moment)
+    assert isinstance(result, Rejected), result
+    facts: dict[str, Any] = dict(result.facts)
+    data = token.encode() if isinstance(token, str) else token
+    assert facts.pop("token", sha256(data).hexdigest()[:8]) == sha256(data).hexdigest()[:8]
+    return result.reason.code, facts

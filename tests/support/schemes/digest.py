@@ -1,4 +1,4 @@
-"""A Digest client that computes with ``hashlib`` alone, and account and nonce stores that a test can change."""
+"""A Digest client that computes with ``hashlib`` alone, and stores of accounts and nonces that a test can change."""
 
 from __future__ import annotations
 
@@ -21,50 +21,52 @@ from authguard.wire.challenge import Challenge
 from tests.support.asgi import http_scope
 from tests.support.clock import NOW
 
-SECRET = "a secret of thirty-two octets, and more"
+SECRET = "a secret of thirty-two bytes, and more"
 REALM = "orders"
 PASSWORDS = {"alice": "wonderland", "mallory": "secret", "Jäsøn": "Secret, or not?"}
 
 _HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 _BARE = {"algorithm", "qop", "nc", "userhash", "username*"}
 
-#: What a client sends, by name. None is left out.
+#: The parameters that a client sends, by name. One that is None is left out.
 DigestParams = dict[str, str | None]
 
 
 def digest_hash(algorithm: str, *parts: str | bytes) -> str:
-    """``H(a:b:c)`` of RFC 7616 section 3.4.1, in hexadecimal digits, without our arithmetic."""
-    octets = b":".join(part if isinstance(part, bytes) else part.encode("latin-1") for part in parts)
-    return hashlib.new(_HASHES[algorithm.upper().removesuffix("-SESS")], octets).hexdigest()
+    """``H(a:b:c)`` of RFC 7616 section 3.4.1 in hexadecimal digits, computed without authguard."""
+    data = b":".join(part if isinstance(part, bytes) else part.encode("latin-1") for part in parts)
+    return hashlib.new(_HASHES[algorithm.upper().removesuffix("-SESS")], data).hexdigest()
 
 
 def stored_ha1(username: str, password: str, realm: str = REALM, algorithm: str = "SHA-256") -> str:
-    """What a store keeps of a password."""
+    """``H(A1)`` of a password, as a store keeps it."""
     return digest_hash(algorithm, username.encode(), realm.encode(), password.encode())
 
 
 def userhash(username: str) -> str:
-    """What ``userhash=true`` sends for a name."""
+    """The hash that a client sends for a name with ``userhash=true``."""
     return digest_hash("SHA-256", username.encode(), REALM.encode())
 
 
-def ha1(told: DigestParams, password: str, username: str = "alice") -> str:
-    """``H(A1)`` of what is told."""
-    algorithm = told["algorithm"] or "MD5"
-    a1 = digest_hash(algorithm, username.encode(), told["realm"] or "", password.encode())
+def ha1(params: DigestParams, password: str, username: str = "alice") -> str:
+    """``H(A1)`` for these parameters, a session algorithm included."""
+    algorithm = params["algorithm"] or "MD5"
+    a1 = digest_hash(algorithm, username.encode(), params["realm"] or "", password.encode())
     if algorithm.upper().endswith("-SESS"):
-        a1 = digest_hash(algorithm, a1, told["nonce"] or "", told["cnonce"] or "")
+        a1 = digest_hash(algorithm, a1, params["nonce"] or "", params["cnonce"] or "")
     return a1
 
 
-def digest_response(told: DigestParams, a1: str, method: str = "GET", body: bytes = b"", qop: str | None = None) -> str:
-    """The response, or with no method and the ``qop`` of the answer the ``rspauth``, that fits what is told."""
-    algorithm = told["algorithm"] or "MD5"
-    a2 = [method, told["uri"] or ""]
-    if told["qop"] == "auth-int" and qop is None:
+def digest_response(
+    params: DigestParams, a1: str, method: str = "GET", body: bytes = b"", qop: str | None = None
+) -> str:
+    """The ``response`` parameter for a request; with no method, and the ``qop`` of the answer, the ``rspauth``."""
+    algorithm = params["algorithm"] or "MD5"
+    a2 = [method, params["uri"] or ""]
+    if params["qop"] == "auth-int" and qop is None:
         a2.append(digest_hash(algorithm, body))
-    parts = [told[name] or "" for name in ("nonce", "nc", "cnonce")]
-    return digest_hash(algorithm, a1, *parts, qop or told["qop"] or "", digest_hash(algorithm, *a2))
+    parts = [params[name] or "" for name in ("nonce", "nc", "cnonce")]
+    return digest_hash(algorithm, a1, *parts, qop or params["qop"] or "", digest_hash(algorithm, *a2))
 
 
 def answer_challenge(
@@ -75,32 +77,32 @@ def answer_challenge(
     method: str = "GET",
     body: bytes = b"",
     count: int = 1,
-    **told: Any,
+    **changes: Any,
 ) -> DigestParams:
-    """What a client tells that answers the challenge rightly, but for what ``told`` says: that is digested too.
+    """The parameters of a client that answers a challenge correctly, apart from those given: they are hashed too.
 
-    Each character is one octet.
+    Each character stands for one byte.
     """
-    asked = dict(challenge.params)
-    found: DigestParams = {
+    offer = dict(challenge.params)
+    params: DigestParams = {
         "username": username.encode().decode("latin-1"),
-        "realm": asked["realm"],
-        "nonce": asked["nonce"],
+        "realm": offer["realm"],
+        "nonce": offer["nonce"],
         "uri": "/",
-        "algorithm": asked["algorithm"],
-        "qop": asked["qop"].partition(",")[0],
+        "algorithm": offer["algorithm"],
+        "qop": offer["qop"].partition(",")[0],
         "nc": f"{count:08x}",
         "cnonce": "0a4f113b",
-        "opaque": asked["opaque"],
-        **told,
+        "opaque": offer["opaque"],
+        **changes,
     }
-    found.setdefault("response", digest_response(found, ha1(found, password, username), method, body))
-    return found
+    params.setdefault("response", digest_response(params, ha1(params, password, username), method, body))
+    return params
 
 
-def serialize(told: Mapping[str, str | None]) -> bytes:
-    """What stands after ``Digest``."""
-    pairs = [(name, value) for name, value in told.items() if value is not None]
+def serialize(params: Mapping[str, str | None]) -> bytes:
+    """The parameters as they follow ``Digest`` in the field."""
+    pairs = [(name, value) for name, value in params.items() if value is not None]
     return ", ".join(f"{name}={_value(name, value)}" for name, value in pairs).encode("latin-1")
 
 
@@ -110,7 +112,7 @@ def _value(name: str, value: str) -> str:
 
 
 class DigestAccounts:
-    """A store of accounts by name, which counts who was looked for. An exception in it is raised."""
+    """A store of accounts by name, which keeps its look-ups. An exception in it is raised."""
 
     def __init__(self, algorithm: str = "SHA-256", *, finds_hashed: bool = False, at_hand: bool = True) -> None:
         self.finds_hashed, self.at_hand = finds_hashed, at_hand
@@ -147,7 +149,7 @@ class DigestAccounts:
 
 
 class SharedNonces(NonceStore):
-    """A store in one place for all processes: it is waited for, and a claim is one step. An ``error`` is raised."""
+    """A nonce store that all processes share: every claim is awaited and atomic. ``error``, if set, is raised."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -155,7 +157,7 @@ class SharedNonces(NonceStore):
         self.lock = anyio.Lock()
 
     def begin(self, now: float) -> None:
-        """It began long ago."""
+        """Do nothing: the store was started long ago."""
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         await anyio.lowlevel.checkpoint()
@@ -169,48 +171,48 @@ class SharedNonces(NonceStore):
 
 
 def digest_scheme(accounts: Any = None, **options: Any) -> Digest:
-    """A scheme whose attempts have a clock that stands still."""
-    given: dict[str, Any] = {"realm": REALM, "secret": SECRET, "clock": ManualClock(1000), **options}
-    return Digest(DigestAccounts() if accounts is None else accounts, **given)
+    """A Digest scheme whose login throttle has a clock that stands still."""
+    settings: dict[str, Any] = {"realm": REALM, "secret": SECRET, "clock": ManualClock(1000), **options}
+    return Digest(DigestAccounts() if accounts is None else accounts, **settings)
 
 
 def digest_request(now: float = NOW, *, leeway: float = 60.0, client: str = "192.0.2.7", **scope: Any) -> AuthRequest:
-    """A request at a moment; ``scope`` is what is another than GET / of HTTP."""
-    given = {**http_scope(client=(client, 1)), **scope}
-    if given["type"] == "websocket":
-        del given["method"]
-    return AuthRequest(given, path=given["path"], moment=Moment(now, leeway))
+    """A request at this moment. ``scope`` overrides the scope of GET / over HTTP."""
+    full_scope = {**http_scope(client=(client, 1)), **scope}
+    if full_scope["type"] == "websocket":
+        del full_scope["method"]
+    return AuthRequest(full_scope, path=full_scope["path"], moment=Moment(now, leeway))
 
 
 def challenges(scheme: Digest, why: Reason | None = None, now: float = NOW) -> Sequence[Challenge]:
-    """What the scheme asks for."""
+    """The challenges of the scheme."""
     return scheme.challenges(digest_request(now), None if why is None else Denied(why, "digest"))
 
 
 def challenge(scheme: Digest, why: Reason | None = None, now: float = NOW) -> Challenge:
-    """The first that the scheme asks for."""
+    """The first challenge of the scheme."""
     return challenges(scheme, why, now)[0]
 
 
-async def authenticate(scheme: Digest, told: DigestParams | bytes, asked: AuthRequest | None = None) -> Outcome:
-    """What the scheme says to it."""
-    rest = told if isinstance(told, bytes) else serialize(told)
-    return await scheme.authenticate(asked or digest_request(), Credentials("digest", rest))
+async def authenticate(scheme: Digest, params: DigestParams | bytes, request: AuthRequest | None = None) -> Outcome:
+    """The outcome for these parameters."""
+    rest = params if isinstance(params, bytes) else serialize(params)
+    return await scheme.authenticate(request or digest_request(), Credentials("digest", rest))
 
 
-async def rejection_code(scheme: Digest, told: DigestParams | bytes, asked: AuthRequest | None = None) -> str:
-    """The code of the refusal."""
-    said = await authenticate(scheme, told, asked)
-    assert isinstance(said, Rejected), said
-    return said.reason.code
+async def rejection_code(scheme: Digest, params: DigestParams | bytes, request: AuthRequest | None = None) -> str:
+    """The reason code with which these parameters are rejected."""
+    outcome = await authenticate(scheme, params, request)
+    assert isinstance(outcome, Rejected), outcome
+    return outcome.reason.code
 
 
 async def authentication_info(
-    scheme: Digest, told: DigestParams | bytes, asked: AuthRequest | None = None
+    scheme: Digest, params: DigestParams | bytes, request: AuthRequest | None = None
 ) -> dict[str, str]:
-    """What the answer to who was let in says in ``Authentication-Info``."""
-    said = await authenticate(scheme, told, asked)
-    assert isinstance(said, Accepted), said
-    ((name, value),) = said.response_headers
+    """The parameters of ``Authentication-Info`` in the response to an accepted request."""
+    outcome = await authenticate(scheme, params, request)
+    assert isinstance(outcome, Accepted), outcome
+    ((name, value),) = outcome.response_headers
     assert name == b"authentication-info"
     return dict(Challenge.from_header(b"Info " + value).params)

@@ -1,4 +1,4 @@
-"""An introspection endpoint that is a function, and its answers."""
+"""An introspection endpoint that is a function, and the answers that it gives."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, ISSUER
 
 INTROSPECTION_URL = "https://login.example/introspect"
-
-
 CLIENT_OPTIONS: dict[str, Any] = {"client_id": "orders", "client_secret": "a secret of the API's"}
-
-
 OPAQUE_TOKEN = "2YotnFZFEjr1zCsicMWpAA"
 
 
 def active_response(**changes: Any) -> dict[str, Any]:
-    """A good answer at NOW, with changes; a change to ``...`` takes the member away."""
+    """A valid answer at NOW, with these changes. A change to ``...`` removes the member."""
     good: dict[str, Any] = {
         "active": True,
         "iss": ISSUER,
@@ -40,7 +36,10 @@ def active_response(**changes: Any) -> dict[str, Any]:
 
 
 class IntrospectionServer:
-    """Answers as it is told: by members, by status and octets, or by raising. It may be held back."""
+    """A function in the place of HTTP, which keeps its requests and waits for ``hold``.
+
+    ``answer`` is a set of members, a status and a body, or an exception to raise.
+    """
 
     def __init__(self, answer: object = None) -> None:
         self.answer: object = active_response() if answer is None else answer
@@ -60,7 +59,7 @@ class IntrospectionServer:
 
 
 def introspection(server: IntrospectionServer | None = None, **changes: Any) -> Introspection:
-    """One that asks this server."""
+    """An ``Introspection`` that asks this server."""
     options = {
         "issuer": ISSUER,
         "audience": AUDIENCE,

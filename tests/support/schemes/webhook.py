@@ -1,4 +1,4 @@
-"""A scheme that verifies the body of a request."""
+"""A scheme that verifies a signature over the body of a request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEBHOOK_SECRET = b"of the webhook"
 
 
 class Webhook(Scheme):
-    """A signature over the body, in a field of its own: a scheme as a user writes it."""
+    """A scheme of a user's own: a signature over the body, in a field of its own."""
 
     name = "webhook"
     carrier = FieldCarrier("webhook", b"x-signature")
@@ -40,10 +40,10 @@ class Webhook(Scheme):
 
 
 def body_signature(body: bytes) -> str:
-    """What the sender puts into the field."""
+    """The signature that the sender puts into the field."""
     return hmac.new(WEBHOOK_SECRET, body, hashlib.sha256).hexdigest()
 
 
 def signed_post(body: bytes) -> Scope:
-    """A request with a signature over this body."""
+    """The scope of a POST whose body is signed."""
     return http_scope(method="POST", headers=header_list(x_signature=body_signature(body)))

@@ -1,0 +1,1 @@
+"""Server processes and listeners on loopback, and a browser."""

@@ -1,4 +1,4 @@
-"""ASGI servers in processes of their own, and raw sockets to ask them."""
+"""ASGI servers in processes of their own, and raw sockets to send them requests."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that came back until the server closed."""
+    """Everything that came back until the server closed the connection."""
 
     raw: bytes = field(repr=False)
 
     @property
     def statuses(self) -> list[int]:
-        """The status of each response; none where the server only closed."""
-        return [int(found) for found in _STATUS.findall(self.raw)]
+        """The status of each response; empty if the server only closed the connection."""
+        return [int(status) for status in _STATUS.findall(self.raw)]
 
     @property
     def status(self) -> int:
-        """The status of the one response; 0 where there is not just one."""
+        """The status of the only response; 0 if there is not exactly one."""
         return self.statuses[0] if len(self.statuses) == 1 else 0
 
     def lines(self, name: str) -> list[str]:
-        """The values of every field line of this lower-case name in the first response."""
+        """The values of every field line with this lower-case name in the first response."""
         head = self.raw.partition(b"\r\n\r\n")[0].decode("latin-1")
         fields = [line.partition(": ") for line in head.split("\r\n")[1:]]
         return [value for key, _, value in fields if key.lower() == name]
 
     def contains(self, text: str) -> bool:
-        """Whether the text stands anywhere in what came back."""
+        """Whether the text occurs anywhere in what came back."""
         return text.encode() in self.raw
 
 
@@ -86,47 +86,50 @@ class AppServer:
             self._line_arrived.notify_all()
 
     def wait_for(self, text: str, since: int = 0) -> str:
-        """The first line on stderr, from line ``since`` on, that holds the text: as soon as it is there."""
+        """Wait for a line on stderr that contains the text, and return the first one from line ``since`` on."""
 
-        def found() -> str | None:
+        def match() -> str | None:
             return next((line for line in self.lines[since:] if text in line), None)
 
         with self._line_arrived:
-            self._line_arrived.wait_for(lambda: self._ended or found() is not None, TIMEOUT)
-            line = found()
-        assert line is not None, f"{text!r} was never told:\n" + "\n".join(self.lines)
+            self._line_arrived.wait_for(lambda: self._ended or match() is not None, TIMEOUT)
+            line = match()
+        assert line is not None, f"{text!r} was never logged:\n" + "\n".join(self.lines)
         return line
 
     def settle(self) -> int:
-        """How many lines stand on stderr, all of them that were caused until now: a last one is caused to know that."""
+        """Wait until stderr holds every line that was caused so far, and return how many lines that are.
+
+        A last request, whose line is known, shows that all lines before it have arrived.
+        """
         self._settle_count += 1
         self.send(request_bytes(f"/settled-{self._settle_count}%00"))
         self.wait_for(f"/settled-{self._settle_count}\\x00")
         return len(self.lines)
 
     def lines_since(self, before: int) -> list[str]:
-        """The lines since ``settled`` said so many."""
+        """The lines since ``settle`` returned this number."""
         return self.lines[before : self.settle() - 1]
 
     @property
     def port(self) -> int:
-        """The port, as soon as the server listens on it."""
+        """The port, once the server listens on it."""
         line = self.wait_for("unning on http://")
         return int(line.partition("http://127.0.0.1:")[2].split()[0])
 
     @property
     def url(self) -> str:
-        """What stands before a path."""
+        """The URL of the server, without a path."""
         return f"http://127.0.0.1:{self.port}"
 
     def wait(self) -> int:
-        """The exit status, once the server has ended by itself."""
+        """Wait until the server ends by itself, and return its exit status."""
         status = self._process.wait(TIMEOUT)
         self._reader.join(TIMEOUT)
         return status
 
     def stop(self) -> int:
-        """End this very process, if it has not ended; its exit status."""
+        """Terminate the server if it still runs, and return its exit status."""
         self._process.terminate()
         try:
             return self.wait()
@@ -136,25 +139,25 @@ class AppServer:
             raise
 
     def connect(self) -> socket.socket:
-        """A connection of one's own."""
+        """Open a connection."""
         return socket.create_connection(("127.0.0.1", self.port), TIMEOUT)
 
-    def send(self, octets: bytes) -> Answer:
-        """Send these very octets, and read until the server closes: the request had better ask for that."""
+    def send(self, data: bytes) -> Answer:
+        """Send exactly these bytes, and read until the server closes: the request must ask it to close."""
         received = bytearray()
         with self.connect() as connection:
             try:
-                connection.sendall(octets)
+                connection.sendall(data)
                 while chunk := connection.recv(65536):
                     received += chunk
             except ConnectionError:
-                pass  # it closed before it had read everything
+                pass  # the server closed before it had read everything
         return Answer(bytes(received))
 
 
 @contextmanager
 def running_servers(*starts: Callable[[], AppServer]) -> Iterator[list[AppServer]]:
-    """The servers, started side by side. None of them may have told a traceback when all is over."""
+    """Start these servers side by side, and stop them at the end. Fails if one of them wrote a traceback."""
     with ExitStack() as stack:
         servers: list[AppServer] = []
         for start in starts:
@@ -169,17 +172,17 @@ def running_servers(*starts: Callable[[], AppServer]) -> Iterator[list[AppServer
 
 
 def app_token(subject: str = "alice", *roles: str, **changes: Any) -> str:
-    """A good token for the apps of these tests."""
+    """A valid token for the apps of these tests."""
     return mint(ec_key(), "ES256", sub=subject, roles=list(roles), **changes)
 
 
 def request_bytes(target: str | bytes, *fields: str | bytes, method: str = "GET", host: str = "app.example") -> bytes:
-    """A request as it goes over the wire, whatever the target and the fields are."""
-    octets = [part if isinstance(part, bytes) else part.encode("latin-1") for part in (target, *fields)]
-    first = method.encode() + b" " + octets[0] + b" HTTP/1.1"
-    return b"\r\n".join([first, b"Host: " + host.encode(), b"Connection: close", *octets[1:], b"", b""])
+    """A request as it is sent over the network, with any target and fields."""
+    parts = [part if isinstance(part, bytes) else part.encode("latin-1") for part in (target, *fields)]
+    first = method.encode() + b" " + parts[0] + b" HTTP/1.1"
+    return b"\r\n".join([first, b"Host: " + host.encode(), b"Connection: close", *parts[1:], b"", b""])
 
 
 def bearer_field(bearer_token: str) -> str:
-    """The field line that carries a token."""
+    """The field line that carries this token."""
     return f"Authorization: Bearer {bearer_token}"

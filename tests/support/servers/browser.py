@@ -2,8 +2,8 @@
 
 https://chromedevtools.github.io/devtools-protocol/
 
-But for the thread that keeps Chromium's stderr from filling up there is none: events are read, and requests that wait
-for leave go on, while a call of this module waits for something.
+One thread keeps Chromium's stderr from filling up. There is no other: events are read, and paused requests continue,
+while a call of this module waits.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from websockets.sync.client import connect
 PROGRAM = shutil.which("chromium")
 TIMEOUT = 60.0
 
-# Root, as whom a container runs its tests, cannot have the sandbox; all that is opened here is ours. The rest keeps the
-# network quiet: what a browser asks of its maker is no part of any test.
+# Containers run their tests as root, which cannot use the sandbox; all pages are the tests' own. The other options stop
+# requests of the browser to its vendor.
 _OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server"),
@@ -36,7 +36,8 @@ _LISTENS = "DevTools listening on "
 
 
 class Response(NamedTuple):
-    """A response that reached the page. A challenge that was answered does not: see ``Page.asked``."""
+    """A response that reached the page. A challenge that the browser answered is not one: see
+    ``Page.login_challenges``."""
 
     url: str
     status: int
@@ -55,7 +56,7 @@ class Browser:
     def __enter__(self) -> Self:
         assert PROGRAM is not None, "chromium is not here"
         with ExitStack() as closing:
-            # Its children may still write when it has ended.
+            # Child processes may still write after it has ended.
             home = closing.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
             self._process = subprocess.Popen(
                 [PROGRAM, *_OPTIONS, f"--user-data-dir={home}/profile", "about:blank"],
@@ -72,7 +73,7 @@ class Browser:
             closing.callback(self._end)
             url = listens.get(timeout=TIMEOUT)
             assert url, "chromium ended before it listened"
-            # A message may be as big as what a page evaluates to.
+            # A message may be as large as the value of an expression.
             self._socket = closing.enter_context(connect(url, proxy=None, compression=None, max_size=None))
             self._closing = closing.pop_all()
         return self
@@ -90,7 +91,7 @@ class Browser:
         return page
 
     def command(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
-        """What a command of the protocol returns; ``AssertionError`` where it fails."""
+        """Run a command of the protocol and return its result. Raises ``AssertionError`` if it fails."""
         number = self.send(method, session, **parameters)
         self.wait_until(lambda: number in self._replies, method)
         reply = self._replies.pop(number)
@@ -99,14 +100,14 @@ class Browser:
         return result
 
     def send(self, method: str, session: str | None = None, **parameters: Any) -> int:
-        """Sends a command without waiting for what it returns. Its number."""
+        """Send a command without waiting for its result, and return its number."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         self._socket.send(json.dumps(message if session is None else {**message, "sessionId": session}))
         return self._number
 
     def wait_until(self, holds: Callable[[], bool], what: str) -> None:
-        """Reads events until this holds; ``TimeoutError`` where that takes too long."""
+        """Read events until the condition holds. Raises ``TimeoutError`` if that takes too long."""
         deadline = time.monotonic() + TIMEOUT
         while not holds():
             try:
@@ -137,9 +138,9 @@ class Browser:
 
 
 class Page:
-    """A page, and all events of it until now.
+    """A page, and all its events so far.
 
-    ``logins`` are the names and passwords that the next dialogs get, in this order; where none is left, a dialog is
+    ``logins`` are the names and passwords for the next login dialogs, in this order. If none is left, a dialog is
     cancelled.
     """
 
@@ -149,64 +150,67 @@ class Page:
         self.logins: list[tuple[str, str]] = []
 
     def enable_events(self) -> None:
-        """Has the events told, and requests wait for leave: else no dialog could be answered."""
+        """Subscribe to the page's events, and pause its requests: a login dialog can be answered only for a paused
+        request."""
         for domain in ("Page", "Network", "Runtime"):
             self.command(f"{domain}.enable")
         self.command("Page.setLifecycleEventsEnabled", enabled=True)
         self.command("Network.setCacheDisabled", cacheDisabled=True)
         self.command("Fetch.enable", handleAuthRequests=True)
 
-    def receive_event(self, method: str, told: dict[str, Any]) -> None:
-        """Takes an event in; the browser calls this."""
-        self._events.append((method, told))
+    def receive_event(self, method: str, params: dict[str, Any]) -> None:
+        """Take in an event. The browser calls this."""
+        self._events.append((method, params))
         if method == "Fetch.requestPaused":
-            self._browser.send("Fetch.continueRequest", self._session, requestId=told["requestId"])
+            self._browser.send("Fetch.continueRequest", self._session, requestId=params["requestId"])
         elif method == "Fetch.authRequired":
             answer = {"response": "CancelAuth"}
             if self.logins:
                 name, password = self.logins.pop(0)
                 answer = {"response": "ProvideCredentials", "username": name, "password": password}
-            given = {"requestId": told["requestId"], "authChallengeResponse": answer}
-            self._browser.send("Fetch.continueWithAuth", self._session, **given)
+            command = {"requestId": params["requestId"], "authChallengeResponse": answer}
+            self._browser.send("Fetch.continueWithAuth", self._session, **command)
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """What a command of the protocol to this page returns."""
+        """Run a command of the protocol on this page and return its result."""
         return self._browser.command(method, self._session, **parameters)
 
     def events(self, method: str) -> list[dict[str, Any]]:
-        """The events of this name, for one ``Network.webSocketFrameError``, which says why a handshake failed."""
+        """The events with this name. ``Network.webSocketFrameError``, for one, says why a handshake failed."""
         return [told for name, told in self._events if name == method]
 
     @property
     def login_challenges(self) -> list[dict[str, str]]:
-        """The challenges that opened a dialog: each with its origin, scheme and realm."""
+        """The challenges that opened a login dialog, each with its origin, scheme and realm."""
         return [told["authChallenge"] for told in self.events("Fetch.authRequired")]
 
     def responses(self, request: str | None = None) -> list[Response]:
-        """The responses in order, or those to a request and its redirects. What a handshake gets is ``told`` alone."""
+        """The responses in order, or those to one request and its redirects. For a handshake, see ``events``."""
         urls: dict[str, list[str]] = {}
-        for told in self.events("Network.requestWillBeSent"):
-            urls.setdefault(told["requestId"], []).append(told["request"]["url"])
-        # These have the headers that a page of another origin must not see. One may come before the URL.
-        found = self.events("Network.responseReceivedExtraInfo")
-        found = [told for told in found if told["requestId"] in urls and request in {None, told["requestId"]}]
-        return [Response(urls[told["requestId"]].pop(0), told["statusCode"], told["headers"]) for told in found]
+        for event in self.events("Network.requestWillBeSent"):
+            urls.setdefault(event["requestId"], []).append(event["request"]["url"])
+        # These events have the headers that a page of another origin must not see. One may arrive before the URL.
+        events = self.events("Network.responseReceivedExtraInfo")
+        events = [event for event in events if event["requestId"] in urls and request in {None, event["requestId"]}]
+        return [Response(urls[event["requestId"]].pop(0), event["statusCode"], event["headers"]) for event in events]
 
     def open(self, url: str) -> Response:
-        """Opens a page over HTTP and waits until it is loaded. The response that it came with."""
+        """Open a page over HTTP, wait until it is loaded, and return its response."""
         reply = self.command("Page.navigate", url=url)
         assert "errorText" not in reply, f"{url}: {reply['errorText']}"
         return self._load(reply["loaderId"])
 
     def follow(self, expression: str) -> Response:
-        """Evaluates what leads to another page, ``form.submit()`` for one, and waits for that one as ``open`` does."""
+        """Evaluate an expression that leads to another page, such as ``form.submit()``, and wait for that page as
+        ``open`` does."""
         before = self._loader()
         self.evaluate(expression)
         self._browser.wait_until(lambda: self._loader() != before, f"a page after {expression}")
         return self._load(self._loader())
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression; of a promise, what it becomes. It passes for a click of the user's."""
+        """The value of a JavaScript expression, or of the promise that it returns. The browser treats it as a user's
+        click."""
         options = {"awaitPromise": True, "returnByValue": True, "userGesture": True}
         reply = self.command("Runtime.evaluate", expression=expression, **options)
         assert "exceptionDetails" not in reply, f"{expression}: {reply['exceptionDetails']}"
@@ -217,11 +221,11 @@ class Page:
         return next((frame["loaderId"] for frame in reversed(frames) if "parentId" not in frame), "")
 
     def _load(self, loader: str) -> Response:
-        def over() -> bool:
-            # The request for a document has the name of its loader, and each redirect a response of its own.
-            asked = [told for told in self.events("Network.requestWillBeSent") if told["requestId"] == loader]
-            loaded = {told["loaderId"] for told in self.events("Page.lifecycleEvent") if told["name"] == "load"}
-            return loader in loaded and len(self.responses(loader)) == len(asked) > 0
+        def loaded_completely() -> bool:
+            # The request for a document has the id of its loader, and each redirect is a response of its own.
+            requests = [event for event in self.events("Network.requestWillBeSent") if event["requestId"] == loader]
+            loaded = {event["loaderId"] for event in self.events("Page.lifecycleEvent") if event["name"] == "load"}
+            return loader in loaded and len(self.responses(loader)) == len(requests) > 0
 
-        self._browser.wait_until(over, "a page's load")
+        self._browser.wait_until(loaded_completely, "a page's load")
         return self.responses(loader)[-1]

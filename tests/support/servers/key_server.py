@@ -1,4 +1,4 @@
-"""A key server on loopback that misbehaves as a test says."""
+"""A key server on loopback that misbehaves in the way that a test chooses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any, TypeAlias, cast
 Behaviour: TypeAlias = "Callable[[KeyRequestHandler], None]"
 
 
-#: Nothing in these tests waits longer, in seconds.
+#: The longest time that a test waits, in seconds.
 TIMEOUT = 30.0
 
 
 class KeyRequestHandler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handles one request to a ``KeyServer``."""
 
     protocol_version = "HTTP/1.1"
 
     @property
     def key_server(self) -> KeyServer:
-        """Who serves it."""
+        """The server that received the request."""
         return cast("_HTTPServer", self.server).key_server
 
     def do_GET(self) -> None:
@@ -34,7 +34,7 @@ class KeyRequestHandler(BaseHTTPRequestHandler):
             owner.pages.get(self.path, owner.behaviour)(self)
 
     def answer(self, body: bytes, status: int = 200, **fields: str) -> None:
-        """A whole answer; a field's name is written with underscores."""
+        """Send a whole response. A field's name is written with underscores."""
         self.send_response(status)
         for name, value in {"content_length": str(len(body)), **fields}.items():
             self.send_header(name.replace("_", "-"), value)
@@ -42,7 +42,7 @@ class KeyRequestHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
-        """Says nothing."""
+        """Write nothing to the console."""
 
 
 class _HTTPServer(ThreadingHTTPServer):
@@ -55,11 +55,11 @@ class _HTTPServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), KeyRequestHandler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """What broke off was meant to."""
+        """Ignore connections that break off: the tests break them on purpose."""
 
 
 class KeyServer:
-    """Serves ``pages`` by path, and does what ``behaviour`` says with every other. It can stop and start again."""
+    """Serves ``pages`` by path, and runs ``behaviour`` for every other path. It can be stopped and started again."""
 
     def __init__(self, body: bytes = b"", **fields: str) -> None:
         self.requests: list[tuple[str, Mapping[str, str]]] = []
@@ -72,16 +72,16 @@ class KeyServer:
 
     @property
     def url(self) -> str:
-        """The address of the key set."""
+        """The URL of the key set."""
         return f"http://127.0.0.1:{self.port}/jwks"
 
     @property
     def request_count(self) -> int:
-        """How many requests came."""
+        """How many requests have arrived."""
         return len(self.requests)
 
     def start(self) -> None:
-        """Listens, at the port that it had if it had one."""
+        """Listen, on the same port as before if the server ran already."""
         self._http_server = _HTTPServer(self.port, self)
         self.port = self._http_server.server_port
         if self.tls is not None:
@@ -89,7 +89,7 @@ class KeyServer:
         threading.Thread(target=self._http_server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
-        """Listens no more; what hangs is let go."""
+        """Stop listening, and release the requests that hang."""
         self.released.set()
         if self._http_server is not None:
             self._http_server.shutdown()
@@ -99,7 +99,7 @@ class KeyServer:
 
 @contextmanager
 def running_key_server(body: bytes = b"", **fields: str) -> Iterator[KeyServer]:
-    """A server that runs."""
+    """A key server that runs until the end of the block."""
     server = KeyServer(body, **fields)
     server.start()
     try:
@@ -109,54 +109,54 @@ def running_key_server(body: bytes = b"", **fields: str) -> Iterator[KeyServer]:
 
 
 def respond_with(body: bytes, status: int = 200, **fields: str) -> Behaviour:
-    """Answers with this."""
-    return lambda asked: asked.answer(body, status, **fields)
+    """Respond with this body, status and fields."""
+    return lambda handler: handler.answer(body, status, **fields)
 
 
-def hang(asked: KeyRequestHandler) -> None:
-    """Says nothing until the test is over."""
-    asked.key_server.released.wait(TIMEOUT)
+def hang(handler: KeyRequestHandler) -> None:
+    """Send nothing until the test is over."""
+    handler.key_server.released.wait(TIMEOUT)
 
 
-def drip(asked: KeyRequestHandler) -> None:
-    """An octet now and then, which no time-out between two of them would notice."""
-    asked.send_response(200)
-    asked.send_header("content-length", "100000")
-    asked.end_headers()
-    while not asked.key_server.released.wait(0.02):
-        asked.wfile.write(b" ")
+def drip(handler: KeyRequestHandler) -> None:
+    """Send one byte now and then, which a time-out between two bytes would not notice."""
+    handler.send_response(200)
+    handler.send_header("content-length", "100000")
+    handler.end_headers()
+    while not handler.key_server.released.wait(0.02):
+        handler.wfile.write(b" ")
 
 
-def truncate(asked: KeyRequestHandler) -> None:
-    """Less than it announced."""
-    asked.send_response(200)
-    asked.send_header("content-length", "1000")
-    asked.end_headers()
-    asked.wfile.write(b'{"keys": [')
+def truncate(handler: KeyRequestHandler) -> None:
+    """Send less than the content length announces."""
+    handler.send_response(200)
+    handler.send_header("content-length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"keys": [')
 
 
-def speak_ssh(asked: KeyRequestHandler) -> None:
-    """Another protocol."""
-    asked.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n")
+def speak_ssh(handler: KeyRequestHandler) -> None:
+    """Send the greeting of another protocol."""
+    handler.wfile.write(b"SSH-2.0-OpenSSH_9.9\r\n")
 
 
 class Flood:
-    """Ten megabytes, announced or not. ``sent`` is how many octets of them went out."""
+    """Sends ten megabytes, with or without a content length. ``sent`` counts the bytes that went out."""
 
     def __init__(self, *, announced: bool) -> None:
         self.announced = announced
         self.sent = 0
         self.over = threading.Event()
 
-    def __call__(self, asked: KeyRequestHandler) -> None:
+    def __call__(self, handler: KeyRequestHandler) -> None:
         total, piece = 10 * 1024 * 1024, b" " * 16384
-        asked.send_response(200)
+        handler.send_response(200)
         if self.announced:
-            asked.send_header("content-length", str(total))
-        asked.end_headers()
+            handler.send_header("content-length", str(total))
+        handler.end_headers()
         try:
             while self.sent < total:
-                self.sent += asked.connection.send(piece)
+                self.sent += handler.connection.send(piece)
         finally:
             self.over.set()
 
@@ -165,7 +165,7 @@ OPENID_PATH, OAUTH_PATH = "/.well-known/openid-configuration", "/.well-known/oau
 
 
 def publish_metadata(server: KeyServer, path: str = "") -> str:
-    """The name of the issuer that this server is, with its documents."""
+    """Serve issuer metadata that name this server, and return the name of the issuer."""
     issuer = f"http://127.0.0.1:{server.port}{path}"
     metadata = {"issuer": issuer, "jwks_uri": server.url, "id_token_signing_alg_values_supported": ["none", "HS256"]}
     server.pages[f"{path}{OPENID_PATH}"] = respond_with(b"not found", 404)

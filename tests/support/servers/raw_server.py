@@ -13,16 +13,16 @@ EMPTY_JSON_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCon
 
 
 class RawServer:
-    """Answers each request with the same octets, and remembers what it was sent."""
+    """Answers each request with the same bytes, and keeps the requests."""
 
-    def __init__(self, octets: bytes) -> None:
-        self.response = octets
+    def __init__(self, response: bytes) -> None:
+        self.response = response
         self.requests: list[bytes] = []
         self.connections = 0
         self.url = ""
-        #: What follows the octets for as long as somebody listens.
+        #: Sent after the response, again and again, until the client disconnects.
         self.endless = b""
-        #: After so many answers a connection is hung up on as the next request comes.
+        #: After this many answers, the connection is closed when the next request arrives.
         self.answers_per_connection = 1000
 
     async def serve(self, stream: SocketStream) -> None:
@@ -56,9 +56,9 @@ class RawServer:
 
 
 @asynccontextmanager
-async def running_raw_server(octets: bytes) -> AsyncIterator[RawServer]:
-    """A server on a port that the system chose."""
-    server = RawServer(octets)
+async def running_raw_server(response: bytes) -> AsyncIterator[RawServer]:
+    """A server on a port that the system chose, until the end of the block."""
+    server = RawServer(response)
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, server.serve)
         server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/introspect"
