@@ -144,11 +144,11 @@ NOT_FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("odd", NOT_FUNCTIONS)
-def test_only_a_function_can_be_locked(odd: Any) -> None:
+@pytest.mark.parametrize("value", NOT_FUNCTIONS)
+def test_only_a_function_can_be_locked(value: Any) -> None:
     """The decorator raises, and the message says what can be locked."""
     with pytest.raises(ConfigurationError, match=r"^requires: .* is not a function; lock the methods of"):
-        BOSS(odd)
+        BOSS(value)
 
 
 @pytest.mark.parametrize("endpoint", [_without, _of_another_kind, lambda: FINE, Endpoint.dispatch])
@@ -158,11 +158,11 @@ def test_a_function_without_a_request_cannot_be_locked(endpoint: Any) -> None:
         BOSS(endpoint)
 
 
-@pytest.mark.parametrize("odd", ["boss", None, _by_name])
-def test_requires_takes_a_requirement_only(odd: Any) -> None:
+@pytest.mark.parametrize("value", ["boss", None, _by_name])
+def test_requires_takes_a_requirement_only(value: Any) -> None:
     """The parentheses may have been forgotten."""
-    with pytest.raises(ConfigurationError, match=r"^requirement: .* is no requirement"):
-        requires(odd)
+    with pytest.raises(ConfigurationError, match=r"^requirement: .* is not a requirement"):
+        requires(value)
 
 
 @pytest.mark.parametrize("arguments", [(), (1,), ("request", 2)])

@@ -37,7 +37,7 @@ class GuardListener(AbstractContextManager[T_co]):
                 self.is_open = True
                 OPEN_LISTENERS.append(self)
                 for guard in self.guards:
-                    recorder = guard._recorder  # noqa: SLF001 - only the kit adds hooks to a guard that exists
+                    recorder = guard._recorder  # noqa: SLF001 - only authguard.testing adds hooks to an existing guard
                     recorder.hooks = (*recorder.hooks, self.note)
 
     def close(self) -> None:

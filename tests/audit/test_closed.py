@@ -39,7 +39,7 @@ def guard(*rules: Rule, **options: Any) -> Guard:
 
 def app(*routes: Any) -> Starlette:
     """An app of these routes; a string is the path of a page."""
-    return Starlette(routes=[Route(one, page) if isinstance(one, str) else one for one in routes])
+    return Starlette(routes=[Route(route, page) if isinstance(route, str) else route for route in routes])
 
 
 def problems(served: object, front: Guard, *public: str) -> list[str]:

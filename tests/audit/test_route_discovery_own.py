@@ -129,10 +129,10 @@ def test_a_guard_middleware_with_its_own_call_is_not_a_guard_layer() -> None:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await self.app(scope, receive, send)
 
-    class Made(AuthGuardMiddleware):
+    class Unchanged(AuthGuardMiddleware):
         """With other defaults."""
 
-    for kind, guard in ((Asking, None), (Made, GUARD)):
+    for kind, guard in ((Asking, None), (Unchanged, GUARD)):
         app = Starlette(routes=[Route("/a", page)], middleware=[Middleware(kind, guard=GUARD)])
         assert [[layer.guard for layer in endpoint.layers] for endpoint in discover_endpoints(app)] == [[guard]]
 
@@ -176,14 +176,14 @@ def keeping(inner: ASGIApp) -> ASGIApp:
     return kept
 
 
-@pytest.mark.parametrize(("made", "name"), [(Keeping, "Keeping"), (keeping, "kept")])
-def test_a_middleware_that_hides_the_next_is_the_last_layer(made: Any, name: str) -> None:
+@pytest.mark.parametrize(("implementation", "name"), [(Keeping, "Keeping"), (keeping, "kept")])
+def test_a_middleware_that_hides_the_next_is_the_last_layer(implementation: Any, name: str) -> None:
     """It may be around a router or around a route."""
-    gzip, odd = Middleware(GZipMiddleware), Middleware(made)
+    gzip, hiding = Middleware(GZipMiddleware), Middleware(implementation)
 
     for app in (
-        Router(routes=[Route("/a", page)], middleware=[gzip, odd, gzip]),
-        Route("/a", page, middleware=[gzip, odd, gzip]),
+        Router(routes=[Route("/a", page)], middleware=[gzip, hiding, gzip]),
+        Route("/a", page, middleware=[gzip, hiding, gzip]),
     ):
         assert [[layer.name for layer in endpoint.layers] for endpoint in discover_endpoints(app)] == [
             ["GZipMiddleware", name]

@@ -48,13 +48,13 @@ def test_two_clients_on_one_guard_need_no_lifespan(backend: str) -> None:
     client, other = client_of(guard, backend=backend), client_of(guard, backend=backend)
 
     with acting_as(guard, EDITOR):
-        seen = [
+        results = [
             each.get(path).status_code for _ in range(3) for each in (client, other) for path in ("/", "/open/desk")
         ]
     with acting_as(guard, CLERK):
-        seen += [each.get("/open/desk").status_code for each in (client, other)]
+        results += [each.get("/open/desk").status_code for each in (client, other)]
 
-    assert seen == [200] * 12 + [403] * 2
+    assert results == [200] * 12 + [403] * 2
 
 
 def test_it_works_for_a_websocket(backend: str) -> None:
@@ -76,27 +76,27 @@ async def test_each_task_has_its_own_principal() -> None:
     """Tried with httpx2's ASGITransport and ten tasks at once."""
     guard = guard_of()
     transport = httpx2.ASGITransport(app_behind(guard))
-    seen: dict[str, list[object]] = {}
+    results: dict[str, list[object]] = {}
     ready = anyio.Event()
 
     async def ask(name: str) -> None:
         async with httpx2.AsyncClient(transport=transport, base_url="http://shop.test") as client:
             with acting_as(guard, Principal(name)):
-                if len(seen) == 9:
+                if len(results) == 9:
                     ready.set()
-                seen[name] = []
+                results[name] = []
                 await ready.wait()  # all blocks are open now
                 for _ in range(3):
                     await anyio.lowlevel.checkpoint()
-                    seen[name].append((await client.get("/")).json()[0])
+                    results[name].append((await client.get("/")).json()[0])
                 assert_denied(await client.get("/admin"), 403, reason="role.missing")
-            seen[name].append((await client.get("/")).status_code)
+            results[name].append((await client.get("/")).status_code)
 
     async with anyio.create_task_group() as tasks:
         for number in range(10):
             tasks.start_soon(ask, f"user{number}")
 
-    assert seen == {name: [name] * 3 + [401] for name in seen}
+    assert results == {name: [name] * 3 + [401] for name in results}
 
 
 def test_each_thread_has_its_own_principal() -> None:
@@ -115,9 +115,9 @@ def test_each_thread_has_its_own_principal() -> None:
         return [answer.json()[0] if answer.status_code == 200 else answer.status_code for answer in answers]
 
     with ThreadPoolExecutor(8) as pool:
-        seen = list(pool.map(ask, range(8)))
+        results = list(pool.map(ask, range(8)))
 
-    assert seen == [[401] * 4, *([f"user{number}"] * 4 for number in range(1, 8))]
+    assert results == [[401] * 4, *([f"user{number}"] * 4 for number in range(1, 8))]
     assert guard.test_override is None
 
 

@@ -26,13 +26,13 @@ TESTING = {file for file in SOURCES if file.is_relative_to(PACKAGE / "testing")}
 
 def imported(tree: ast.AST) -> set[str]:
     """The names of everything that a module imports, at any depth."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def test_nothing_else_imports_authguard_testing() -> None:
@@ -50,10 +50,10 @@ def test_authguard_testing_reads_no_environment_and_no_setting() -> None:
     """No module of it imports anything that could, and only the route matrix reads a file."""
     allowed = {"os.PathLike", "pathlib.Path"}
     modules = ("os", "sys", "pathlib", "configparser", "tomllib", "importlib", "builtins", "subprocess", "socket")
-    found = {name for file in TESTING for name in imported(SOURCES[file]) if name.split(".")[0] in modules}
+    loaded = {name for file in TESTING for name in imported(SOURCES[file]) if name.split(".")[0] in modules}
     names = {node.id for file in TESTING for node in ast.walk(SOURCES[file]) if isinstance(node, ast.Name)}
 
-    assert found == allowed
+    assert loaded == allowed
     assert not names & {"eval", "exec", "open", "__import__", "getenv", "environ", "scope", "headers_of"}
 
 
