@@ -1,12 +1,12 @@
-"""What authguard costs: a request, what waits for hashes and for key servers, a digest, and the memory of names.
+"""What authguard costs: time per request, latency beside logins and failing key servers, and memory.
 
-python -m benchmarks                     all five, under three minutes
-python -m benchmarks costs               what a request costs: half a minute
-python -m benchmarks costs --rounds 100  sooner, and rougher
-python -m benchmarks logins              what /health waits beside 8, 100 and 1,000 logins: a minute
-python -m benchmarks outages             what it waits beside key servers that misbehave: half a minute
-python -m benchmarks digests             a Digest request beside its peers, the memory of nonces: half a minute
-python -m benchmarks names               the memory of a million invented names: ten seconds
+python -m benchmarks                        all five parts, under three minutes
+python -m benchmarks requests               the time of one request: half a minute
+python -m benchmarks requests --rounds 100  the same, faster and less precise
+python -m benchmarks logins                 the latency of /health beside 8, 100 and 1,000 logins: a minute
+python -m benchmarks outages                the latency of /health beside failing key servers: half a minute
+python -m benchmarks digests                the time of a Digest request, and the memory of nonces: half a minute
+python -m benchmarks throttle               the memory of a million invented account names: ten seconds
 """
 
 from __future__ import annotations
@@ -16,48 +16,60 @@ import asyncio
 import platform
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks.costs import costs
-from benchmarks.digests import digests
-from benchmarks.keyserver import BEHAVIOURS
-from benchmarks.logins import logins
-from benchmarks.names import names
-from benchmarks.outages import outages
-from benchmarks.served import USERS
+from benchmarks.digest_cost import digest_cost
+from benchmarks.key_server import BEHAVIOURS
+from benchmarks.login_apps import USERS
+from benchmarks.login_latency import login_latency
+from benchmarks.outage_latency import outage_latency
+from benchmarks.request_cost import request_cost
+from benchmarks.throttle_memory import throttle_memory
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
-    "costs": lambda options: asyncio.run(costs(rounds=max(options.rounds, 2), calls=max(options.calls, 1))),
-    "logins": lambda options: logins(options.in_flight, seconds=options.seconds, cost=options.bcrypt),
-    "outages": lambda options: outages(options.key_servers, seconds=options.outage),
-    "digests": lambda options: digests(
-        rounds=max(options.rounds // 3, 2), calls=max(options.calls, 1), most=options.names
+    "requests": lambda options: asyncio.run(
+        request_cost(rounds=max(options.rounds, 2), calls=max(options.calls, 1)),
     ),
-    "names": lambda options: names(options.names),
+    "logins": lambda options: login_latency(options.in_flight, seconds=options.seconds, cost=options.bcrypt),
+    "outages": lambda options: outage_latency(options.key_servers, seconds=options.outage),
+    "digests": lambda options: digest_cost(
+        rounds=max(options.rounds // 3, 2), calls=max(options.calls, 1), nonces=options.entries
+    ),
+    "throttle": lambda options: throttle_memory(options.entries),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What authguard costs.")
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"out of {', '.join(PARTS)} (default: all)")
-    about = parser.add_argument_group("costs")
-    about.add_argument("--rounds", type=int, default=1500, help="how many, at least 2 (default %(default)s)")
-    about.add_argument("--calls", type=int, default=15, help="timed calls of a row in a round (default %(default)s)")
-    about = parser.add_argument_group("logins")
-    about.add_argument("--in-flight", type=int, nargs="+", default=[8, 100, 1000], help="how many logins at a time")
-    about.add_argument("--seconds", type=float, default=6.0, help="for how long, each time (default %(default)s)")
-    about.add_argument("--bcrypt", type=int, default=12, help="the cost of their hashes (default %(default)s)")
-    about = parser.add_argument_group("outages")
-    about.add_argument(
-        "--key-servers", nargs="+", choices=BEHAVIOURS, default=list(BEHAVIOURS), help="what they do (default: all)"
+    """Run the parts that are named on the command line, and print their tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what authguard costs.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)} (default: all)")
+    group = parser.add_argument_group("requests and digests")
+    group.add_argument("--rounds", type=int, default=1500, help="number of rounds, at least 2 (default %(default)s)")
+    group.add_argument("--calls", type=int, default=15, help="timed calls per row and round (default %(default)s)")
+    group = parser.add_argument_group("logins")
+    group.add_argument(
+        "--in-flight",
+        type=int,
+        nargs="+",
+        default=[8, 100, 1000],
+        help="numbers of concurrent logins (default 8 100 1000)",
     )
-    about.add_argument("--outage", type=float, default=2.5, help="for how many seconds (default %(default)s)")
-    about = parser.add_argument_group("names and digests")
-    about.add_argument("--names", type=int, default=1_000_000, help="how many of either (default %(default)s)")
+    group.add_argument("--seconds", type=float, default=6.0, help="duration of each measurement (default %(default)s)")
+    group.add_argument("--bcrypt", type=int, default=12, help="cost of the bcrypt hashes (default %(default)s)")
+    group = parser.add_argument_group("outages")
+    group.add_argument(
+        "--key-servers", nargs="+", choices=BEHAVIOURS, default=list(BEHAVIOURS), help="kinds of outages (default: all)"
+    )
+    group.add_argument(
+        "--outage", type=float, default=2.5, help="duration of an outage in seconds (default %(default)s)"
+    )
+    group = parser.add_argument_group("throttle and digests")
+    group.add_argument(
+        "--entries", type=int, default=1_000_000, help="number of account names and of nonces (default %(default)s)"
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no part: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown part: {', '.join(sorted(unknown))} (choose from {', '.join(PARTS)})")
     if not all(1 <= size <= USERS for size in options.in_flight):
-        parser.error(f"--in-flight: from 1 to {USERS}")
+        parser.error(f"--in-flight: each number must be from 1 to {USERS}")
     print(f"Python {platform.python_version()}", flush=True)
     for part in options.parts or PARTS:
         print(f"\n{PARTS[part](options)}", flush=True)

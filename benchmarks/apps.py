@@ -1,4 +1,4 @@
-"""One Starlette route, bare and behind everything that is compared."""
+"""The apps that are compared: one Starlette route, bare and behind different kinds of authentication."""
 
 from __future__ import annotations
 
@@ -45,43 +45,44 @@ from benchmarks.tokens import AUDIENCE, ISSUER, RSA, public_pem
 
 PATH = "/orders"
 USER, PASSWORD = "alice", "correct horse battery staple"
-LOGIN = b"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode())
+BASIC_CREDENTIALS = b"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode())
 
 
 async def endpoint(request: Request) -> PlainTextResponse:
-    """The least that a route can do."""
+    """The smallest possible endpoint."""
     return PlainTextResponse("ok")
 
 
 def starlette(*middleware: Middleware) -> Starlette:
-    """The app: one route, and what stands in front of it."""
+    """The app with one route, behind this middleware."""
     return Starlette(routes=[Route(PATH, endpoint)], middleware=middleware)
 
 
 def guarded(*rules: Rule, key: Any = RSA, algorithm: str = "RS256", log: bool = True) -> Starlette:
-    """The app behind authguard."""
+    """The app behind authguard with bearer tokens."""
     keys = Secret(key) if isinstance(key, bytes) else PEM(public_pem(key))
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=[algorithm], keys=keys)
-    some = (Rule("/health", PUBLIC), Rule("/admin/**", role("admin")), *rules)
-    return starlette(Middleware(AuthGuardMiddleware, guard=Guard(Bearer(issuer, realm="orders"), rules=some, log=log)))
+    all_rules = (Rule("/health", PUBLIC), Rule("/admin/**", role("admin")), *rules)
+    guard = Guard(Bearer(issuer, realm="orders"), rules=all_rules, log=log)
+    return starlette(Middleware(AuthGuardMiddleware, guard=guard))
 
 
 def rule(requirement: Requirement) -> Rule:
-    """What the one route asks."""
+    """A rule for the one route."""
     return Rule(PATH, requirement)
 
 
-def remembering() -> Starlette:
-    """The app behind Basic, for a client whose password is hashed once and then remembered for as long as it takes."""
+def cached_basic() -> Starlette:
+    """The app behind Basic. The password is hashed once; later requests are answered from the verification cache."""
     account = Account(USER, bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(12)).decode())
     basic = Basic(MemoryUsers([account]), realm="orders", remember=3600)
     return starlette(Middleware(AuthGuardMiddleware, guard=Guard(basic, rules=[Rule("/health", PUBLIC)])))
 
 
-class Trusting(Scheme):
-    """Judges nothing: what a request costs behind it is what the guard itself costs."""
+class Minimal(Scheme):
+    """Accepts everything. The cost of a request behind it is the cost of the guard itself."""
 
-    name = "trusting"
+    name = "minimal"
     carrier = AUTHORIZATION
 
     def __init__(self) -> None:
@@ -91,18 +92,18 @@ class Trusting(Scheme):
         return self._accepted
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
-        return [Challenge("Trusting", {"realm": "orders"})]
+        return [Challenge("Minimal", {"realm": "orders"})]
 
 
-def trusting() -> Starlette:
-    """The app behind the least that a scheme can be."""
-    return starlette(Middleware(AuthGuardMiddleware, guard=Guard(Trusting(), rules=[Rule("/health", PUBLIC)])))
+def minimal_scheme() -> Starlette:
+    """The app behind the smallest possible scheme."""
+    return starlette(Middleware(AuthGuardMiddleware, guard=Guard(Minimal(), rules=[Rule("/health", PUBLIC)])))
 
 
 class Peer(AuthenticationBackend):
-    """Starlette's own middleware with PyJWT, as its documentation has it, asking of a token what the issuer above asks.
+    """Starlette's own middleware with PyJWT, as in its documentation. It checks the same claims as the issuer above.
 
-    The key is given as an object, which is the fastest way: as text it would be parsed again for each request.
+    The key is passed as an object, which is fastest; PyJWT would parse a PEM text again for each request.
     """
 
     def __init__(self) -> None:
@@ -136,7 +137,7 @@ def peer() -> Starlette:
 
 
 def quiet() -> None:
-    """The log as in a service, but kept nowhere: what is written at INFO and above is made and thrown away."""
+    """Log as in a service, but discard the output: records at INFO and above are formatted and then dropped."""
     log = logging.getLogger("authguard")
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -1,4 +1,4 @@
-"""Rounds: every row is timed in every round, and is compared with what was timed beside it."""
+"""Time several functions in rounds: each round times all of them, so that they can be compared within a round."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TypeAlias
 
-#: Does the thing once and says how many nanoseconds it took.
+#: Performs the operation once, and returns how many nanoseconds it took.
 Sample: TypeAlias = Callable[[], Awaitable[int]]
 
-#: Calls at the head of a row's turn that are not counted: they bring its code and its data back into the caches.
-WARM = 3
+#: Untimed calls before the timed ones: they load the code and the data of the row into the caches of the processor.
+WARM_UP_CALLS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of many figures, and the middle half of them."""
+    """The median and the quartiles of a series of figures."""
 
     low: float
     median: float
@@ -26,36 +26,36 @@ class Spread:
 
 
 def spread(figures: Sequence[float]) -> Spread:
-    """The quartiles of at least two figures."""
+    """Compute the quartiles of at least two figures."""
     return Spread(*quantiles(figures, n=4, method="inclusive"))
 
 
 async def measure(samples: Mapping[str, Sample], *, rounds: int, calls: int) -> Mapping[str, Sequence[float]]:
-    """Microseconds by the name of the row, one figure a round."""
+    """Return the microseconds of each row, one figure per round."""
     figures: dict[str, list[float]] = {name: [] for name in samples}
-    with _collector_at_rest():
+    with _without_garbage_collection():
         for number in range(rounds):
-            # Forth and back: where the machine grows slower, whoever comes first is favoured, and over two rounds each
-            # row comes as early as it comes late. A ratio is taken within one round, so that it sees little of it.
+            # The order alternates. If the machine gets slower, the first row of a round has an advantage; over two
+            # rounds, each row is early once and late once. Ratios are computed within a round for the same reason.
             for name in samples if number % 2 == 0 else reversed(list(samples)):
-                figures[name].append(await _turn(samples[name], calls))
+                figures[name].append(await _median_call(samples[name], calls))
             gc.collect()
     return figures
 
 
-async def _turn(sample: Sample, calls: int) -> float:
-    # Each call is timed by itself, and the turn is worth the median. On a machine that does other things too, a call
-    # that is interrupted loses milliseconds: a mean would charge these to the row that had the bad luck.
-    for _ in range(WARM):
+async def _median_call(sample: Sample, calls: int) -> float:
+    # Each call is timed separately, and the median counts. On a machine that is not idle, a call that is interrupted
+    # takes milliseconds longer, and a mean would charge them to the row that happened to be interrupted.
+    for _ in range(WARM_UP_CALLS):
         await sample()
     return median([await sample() for _ in range(calls)]) / 1000
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    # A collection falls on whichever call crosses the threshold, and its length goes by what else lives in the process:
-    # it would tell of neither. What is alive now is put aside, and each round ends with a collection that nobody is
-    # charged for. It finds nothing: a request of any row is freed by its reference counts, and that is in the figures.
+def _without_garbage_collection() -> Iterator[None]:
+    # An automatic collection would hit the call that happens to cross the threshold, and its duration depends on all
+    # other objects of the process. Existing objects are therefore frozen, and each round ends with an untimed
+    # collection. It finds nothing, because a request is freed by reference counting, which is part of the figures.
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Keys, tokens, and the one signature check that no token can do without."""
+"""Keys and tokens, and the bare signature check that every implementation has to do."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
 SECRET = secrets.token_bytes(64)
-#: The name of the key that signed.
+#: The ``kid`` of the key that signs.
 RSA_KID = "2027-01"
 
 
 def mint(key: Any, algorithm: str) -> bytes:
-    """A token such as identity providers issue, good for an hour."""
+    """A token like those of identity providers, valid for an hour."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -43,17 +43,17 @@ TOKEN = mint(RSA, "RS256")
 
 
 def bare_verify() -> Callable[[], None]:
-    """The signature of ``TOKEN``, verified by ``cryptography`` and nothing around it."""
-    signed, _, signature = TOKEN.rpartition(b".")
-    octets, key = base64.urlsafe_b64decode(signature + b"=="), RSA.public_key()
+    """Return a function that verifies the signature of ``TOKEN`` with ``cryptography``, and does nothing else."""
+    signing_input, _, encoded = TOKEN.rpartition(b".")
+    signature, key = base64.urlsafe_b64decode(encoded + b"=="), RSA.public_key()
 
     def verify() -> None:
-        key.verify(octets, signed, padding.PKCS1v15(), SHA256())
+        key.verify(signature, signing_input, padding.PKCS1v15(), SHA256())
 
     return verify
 
 
 def public_pem(key: Any) -> bytes:
-    """The public half, as SubjectPublicKeyInfo."""
+    """The public key as a SubjectPublicKeyInfo PEM."""
     pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return pem

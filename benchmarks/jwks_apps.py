@@ -1,4 +1,4 @@
-"""The apps whose keys are fetched, and the process that serves one of them."""
+"""The apps that fetch their keys from a key server, and the process that serves one of them."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from starlette.routing import Route
 
 from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, RemoteJWKS, Rule
 from benchmarks.apps import endpoint, quiet
-from benchmarks.programs import serve
+from benchmarks.processes import serve
 from benchmarks.tokens import AUDIENCE, ISSUER
 
-#: For how many seconds keys are fresh, here as there: so little that what goes wrong soon finds them old.
+#: For how many seconds keys are fresh, in both apps. It is short, so that the keys expire soon after an outage begins.
 FRESH = 1.0
 
 
 def guarded(url: str, timeout: float) -> Starlette:
-    """Behind authguard. ``/told`` says what it knows of its key server."""
+    """The app behind authguard. ``/keys`` returns the health of the keys."""
     keys = RemoteJWKS(url, insecure_http=True, timeout=timeout, min_age=FRESH, max_age=FRESH)
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=keys)
 
-    async def told(request: Request) -> JSONResponse:
+    async def key_health(request: Request) -> JSONResponse:
         return JSONResponse(keys.health())
 
-    rules = [Rule("/health", PUBLIC), Rule("/told", PUBLIC)]
+    rules = [Rule("/health", PUBLIC), Rule("/keys", PUBLIC)]
     middleware = Middleware(AuthGuardMiddleware, guard=Guard(Bearer(issuer, realm="orders"), rules=rules))
-    routes = [Route("/health", endpoint), Route("/orders", endpoint), Route("/told", told)]
+    routes = [Route("/health", endpoint), Route("/orders", endpoint), Route("/keys", key_health)]
     return Starlette(routes=routes, middleware=[middleware])
 
 
 def with_pyjwt(url: str, timeout: float) -> Starlette:
-    """PyJWT's ``PyJWKClient`` in an async endpoint, asking of a token what the issuer above asks."""
+    """The app with PyJWT's ``PyJWKClient`` in an async endpoint. It checks the same claims as the issuer above."""
     keys = jwt.PyJWKClient(url, timeout=timeout, lifespan=FRESH)
 
     async def orders(request: Request) -> Response:
@@ -53,7 +53,7 @@ def with_pyjwt(url: str, timeout: float) -> Starlette:
                 options={"require": ["exp", "sub"]},
             )
         except jwt.PyJWTError:
-            return PlainTextResponse("no", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+            return PlainTextResponse("invalid token", 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
         return PlainTextResponse("ok")
 
     return Starlette(routes=[Route("/health", endpoint), Route("/orders", orders)])
@@ -64,7 +64,7 @@ APPS: Mapping[str, Callable[[str, float], Starlette]] = {OURS: guarded, PEER: wi
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serves the app of this name over the keys at this address, which a fetch may take so many seconds for."""
+    """Serve the app with this name, with the keys at this URL and this timeout for a fetch."""
     name, url, timeout = arguments
     quiet()
     serve(APPS[name](url, float(timeout)))

@@ -1,4 +1,4 @@
-"""One request, made as a server makes it, and how long the answer takes."""
+"""Call an app as a server calls it, and time the call."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from authguard.policy.rules import RuleTable
 from benchmarks.apps import PATH
 from benchmarks.measure import Sample
 
-_LOOK_UPS = 20
+_LOOKUPS = 20
 
 
-def bearing(token: bytes) -> bytes:
+def bearer(token: bytes) -> bytes:
     """The value of ``Authorization`` for a token."""
     return b"Bearer " + token
 
 
-def request(sent: bytes | None) -> Scope:
-    """A scope as a server makes it for a GET of the route, with this in ``Authorization``."""
+def request(authorization: bytes | None) -> Scope:
+    """The scope that a server creates for a GET of the route, with this ``Authorization`` header."""
     headers = [
         (b"host", b"orders.example"),
         (b"accept", b"*/*"),
@@ -29,8 +29,8 @@ def request(sent: bytes | None) -> Scope:
         (b"connection", b"keep-alive"),
         (b"user-agent", b"python-httpx2/2.0"),
     ]
-    if sent is not None:
-        headers.append((b"authorization", sent))
+    if authorization is not None:
+        headers.append((b"authorization", authorization))
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -56,45 +56,45 @@ async def send(message: Message) -> None:
     pass
 
 
-def getting(app: ASGIApp, sent: bytes | None = None, after: Callable[[], None] | None = None) -> Sample:
-    """Nanoseconds of one GET of the route, and of what is called ``after`` it.
+def request_sample(app: ASGIApp, authorization: bytes | None = None, after: Callable[[], None] | None = None) -> Sample:
+    """Time one GET of the route and the call of ``after``, in nanoseconds.
 
-    The scope is made before the clock runs, for making it is the server's work.
+    The scope is created before the clock starts, because creating it is the work of the server.
     """
 
     async def sample() -> int:
-        scope = request(sent)
-        began = perf_counter_ns()
+        scope = request(authorization)
+        start = perf_counter_ns()
         await app(scope, receive, send)
         if after is not None:
             after()
-        return perf_counter_ns() - began
+        return perf_counter_ns() - start
 
     return sample
 
 
-def looking_up(rules: int) -> Sample:
-    """Nanoseconds of one look-up among so many rules, of a path that the last of them matches."""
+def rule_lookup_sample(rules: int) -> Sample:
+    """Time one look-up among this many rules, in nanoseconds, for a path that the last rule matches."""
     table = RuleTable([Rule(f"/tenants/t{number}/orders/{{id}}", role("clerk")) for number in range(rules)])
     path = f"/tenants/t{rules - 1}/orders/4711"
 
     async def sample() -> int:
-        # One look-up is too short for the clock.
-        began = perf_counter_ns()
-        for _ in range(_LOOK_UPS):
+        # A single look-up is too short for the resolution of the clock.
+        start = perf_counter_ns()
+        for _ in range(_LOOKUPS):
             table.match("GET", path)
-        return (perf_counter_ns() - began) // _LOOK_UPS
+        return (perf_counter_ns() - start) // _LOOKUPS
 
     return sample
 
 
-async def status_of(app: ASGIApp, sent: bytes | None) -> int:
-    """What the app answers."""
-    seen: list[int] = []
+async def status_of(app: ASGIApp, authorization: bytes | None) -> int:
+    """The status of the response to one request."""
+    statuses: list[int] = []
 
-    async def note(message: Message) -> None:
+    async def record_status(message: Message) -> None:
         if message["type"] == "http.response.start":
-            seen.append(message["status"])
+            statuses.append(message["status"])
 
-    await app(request(sent), receive, note)
-    return seen[0]
+    await app(request(authorization), receive, record_status)
+    return statuses[0]

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: a server, and who asks it, each by itself."""
+"""Start the processes of a benchmark: the server and the programs that send requests to it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 ROOT = Path(__file__).parents[1]
 
 
-class Served(NamedTuple):
-    """The process of a server, and its port on loopback."""
+class ServerProcess(NamedTuple):
+    """The process ID of a server, and its port on the loopback interface."""
 
     pid: int
     port: int
@@ -25,9 +25,9 @@ class Served(NamedTuple):
 
 @contextmanager
 def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A module that runs with these arguments. It is ended where it does not end by itself."""
+    """Run a module with these arguments. At the end of the ``with`` block the process is killed if it still runs."""
     command = [sys.executable, "-m", *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
         try:
             yield process
         finally:
@@ -35,16 +35,16 @@ def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[Served]:
-    """A module that calls ``serve``."""
+def server_process(*arguments: str) -> Iterator[ServerProcess]:
+    """Run a module that calls ``serve``, until the ``with`` block ends."""
     with program(*arguments) as process:
         if process.stdout is None or not (port := process.stdout.readline()):
-            raise SystemExit(f"{' '.join(arguments[:2])}: the server has not started")
-        yield Served(process.pid, int(port))
+            raise SystemExit(f"{' '.join(arguments[:2])}: the server did not start")
+        yield ServerProcess(process.pid, int(port))
 
 
 def serve(app: ASGIApp) -> None:
-    """Serves the app on loopback, and prints its port."""
+    """Serve the app on the loopback interface, and print the port."""
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         print(listener.getsockname()[1], flush=True)
         uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning")).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The apps that are asked for ``/health`` while passwords are hashed, and the process that serves one of them."""
+"""The apps whose ``/health`` is measured while they hash passwords, and the process that serves one of them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from authguard import PUBLIC, Account, AuthGuardMiddleware, Basic, Guard, MemoryUsers, Rule
 from benchmarks.apps import quiet
-from benchmarks.programs import serve
+from benchmarks.processes import serve
 
-#: So many logins at a time are no two alike.
+#: The number of users, and so of different concurrent logins.
 USERS = 1000
 
 
-def answering() -> FastAPI:
-    """The app without its logins. That ``/health`` is no ``def`` spares it the threads that the peer hashes in."""
+def health_app() -> FastAPI:
+    """The app without logins. ``/health`` is ``async def``, so it needs none of the threads that the peer hashes in."""
     app = FastAPI()
 
     @app.get("/health")
@@ -31,10 +31,10 @@ def answering() -> FastAPI:
 
 
 def guarded(stored: str, *, waiting: int = 64) -> FastAPI:
-    """Behind authguard. Nothing is remembered and nothing counted, so that each login is a hash."""
+    """The app behind authguard, without verification cache and throttle, so that each login needs a hash."""
     users = MemoryUsers([Account(f"user-{number}", stored) for number in range(USERS)])
     basic = Basic(users, realm="orders", remember=None, throttle=None, waiting=waiting)
-    app = answering()
+    app = health_app()
     app.add_middleware(AuthGuardMiddleware, guard=Guard(basic, rules=[Rule("/health", PUBLIC)]))
 
     @app.get("/orders")
@@ -44,10 +44,10 @@ def guarded(stored: str, *, waiting: int = 64) -> FastAPI:
     return app
 
 
-def depending(stored: str) -> FastAPI:
-    """FastAPI's own ``HTTPBasic``, and a ``def`` dependency: it runs in anyio's threads, 40 for the whole app."""
+def fastapi_basic(stored: str) -> FastAPI:
+    """The app with FastAPI's ``HTTPBasic`` and a ``def`` dependency, which runs in one of anyio's 40 threads."""
     users = {f"user-{number}": stored.encode() for number in range(USERS)}
-    app = answering()
+    app = health_app()
 
     def user(credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> str:
         if not bcrypt.checkpw(credentials.password.encode(), users[credentials.username]):
@@ -61,29 +61,29 @@ def depending(stored: str) -> FastAPI:
     return app
 
 
-#: The same with a queue that refuses nobody: it shows what those who wait cost, and not those who are sent away.
+#: authguard with a queue that is long enough for all logins: shows the cost of waiting logins without any refusals.
 LONG_QUEUE = f"authguard, waiting={USERS}"
 APPS: Mapping[str, Callable[[str], FastAPI]] = {
     "authguard": guarded,
     LONG_QUEUE: lambda stored: guarded(stored, waiting=USERS),
-    "FastAPI's HTTPBasic": depending,
+    "FastAPI's HTTPBasic": fastapi_basic,
 }
 
 
-def room_for_connections() -> None:
-    """Lets this process have as many open as there are users, and some."""
+def raise_file_limit() -> None:
+    """Allow this process to open a connection for each user, and some more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = USERS + 200
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    needed = USERS + 200
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serves the app of this name over this stored hash."""
+    """Serve the app with this name; all its users have this password hash."""
     name, stored = arguments
     quiet()
-    room_for_connections()
+    raise_file_limit()
     serve(APPS[name](stored))
 
 
