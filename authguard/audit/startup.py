@@ -12,7 +12,7 @@ from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
 from authguard.model import Denied
 from authguard.reasons import BACKEND_FAILED
-from authguard.records.record import exception_facts, log, log_failure, shown
+from authguard.records.record import exception_facts, format_value, log, log_failure
 
 # An app that is not strict warns of these alone: each makes something more open than the code suggests.
 _WARNED_OF = ("lock.bypassed", "lock.covered", "open.hosts", "open.wide")
@@ -56,7 +56,7 @@ class StartupAudit:
             findings = audit_inner(self._app, self._guard, ignore=self._ignore).findings
         except Exception as error:  # noqa: BLE001 - an object of the app may raise on any attribute
             if self._strict:
-                facts = "".join(f" {name}={shown(fact)}" for name, fact in exception_facts(error).items())
+                facts = "".join(f" {name}={format_value(fact)}" for name, fact in exception_facts(error).items())
                 return ConfigurationError("strict", f"the audit failed:{facts}")
             log_failure("the audit", error)
             return None

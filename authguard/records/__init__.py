@@ -1,4 +1,4 @@
-"""One record for each decision, to the log and to the hooks."""
+"""Records: one for each decision, to the log and to the hooks."""
 
 from __future__ import annotations
 

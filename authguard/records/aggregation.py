@@ -1,7 +1,7 @@
-"""What keeps a flood of refused requests from becoming a flood of records.
+"""Aggregation: keep a flood of refused requests from becoming a flood of log records.
 
-Of one kind (reason, client, rule) the first twenty a minute are told in full. Of those that follow one row is kept,
-which is told whenever their number is a power of two, and once more when the minute is over.
+Denials of one reason, client and rule are counted together. The first twenty within a minute get a record each. After
+these there is one record whenever their number reaches a power of two, and a last one when the minute is over.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-#: How many of a kind are told in full, within how many seconds, and how many kinds are counted at the same time.
-IN_FULL, WINDOW, MOST_ROWS = 20, 60.0, 1024
-#: With so many rows, a new kind is counted by its reason alone: else who has many addresses would have as many rows.
-OWN_ROWS = 960
-#: How many subjects are shown, and from how many on their number is an estimate.
-SAMPLES, EXACT = 3, 64
+from authguard.fork import renew_after_fork
 
-_HASHES = 2**61 - 1
+#: How many denials of one key get a record each, within how many seconds.
+FULL_RECORDS, WINDOW = 20, 60.0
+#: How many keys are counted at the same time.
+MAX_AGGREGATES = 1024
+#: With this many, a new key is counted by its reason alone. Otherwise a client with many addresses could use them all.
+MAX_SEPARATE_KEYS = 960
+#: How many subjects an aggregate lists, and up to which number it counts them exactly.
+MAX_SAMPLES, EXACT_SUBJECTS = 3, 64
+
+_HASH_RANGE = 2**61 - 1
 
 
 class AggregateKey(NamedTuple):
-    """What is counted together. The client is an IPv4 address or an IPv6 /64; where it and the rule are ``*``, they
-    stand for all that had no row of their own.
+    """What is counted together.
+
+    The client is an IPv4 address or an IPv6 /64. Client and rule are both ``*`` for everything of this reason that is
+    not counted separately.
     """
 
     reason: str
@@ -34,82 +40,100 @@ class AggregateKey(NamedTuple):
 
 @dataclass(slots=True)
 class Aggregate:
-    """What happened to one kind within one window. ``first`` and ``last`` are in seconds since the epoch."""
+    """The denials of one key within one window.
 
-    kind: AggregateKey
+    ``opened`` is when the window began, in seconds by a monotonic clock. ``first`` and ``last`` are in seconds since
+    the epoch. ``recorded`` is the ``count`` at the last record.
+    """
+
+    key: AggregateKey
     level: int
     opened: float
     first: float
     last: float
     count: int = 0
-    told: int = 0
+    recorded: int = 0
     samples: list[str] = field(default_factory=list)
-    _smallest: list[int] = field(default_factory=list)
+    _smallest_hashes: list[int] = field(default_factory=list)
 
     def add(self, now: float, subject: str | None) -> None:
-        """One more."""
+        """Count one denial."""
         self.count += 1
         self.last = now
         if subject is None:
             return
-        if len(self.samples) < SAMPLES and subject not in self.samples:
+        if len(self.samples) < MAX_SAMPLES and subject not in self.samples:
             self.samples.append(subject)
-        place = hash(subject) % _HASHES
-        if place not in self._smallest and (len(self._smallest) < EXACT or place < self._smallest[-1]):
-            insort(self._smallest, place)
-            del self._smallest[EXACT:]
+        hashed, smallest = hash(subject) % _HASH_RANGE, self._smallest_hashes
+        if hashed not in smallest and (len(smallest) < EXACT_SUBJECTS or hashed < smallest[-1]):
+            insort(smallest, hashed)
+            del smallest[EXACT_SUBJECTS:]
 
     @property
     def subjects(self) -> int:
-        """How many different subjects: exact below 64, and about right above, by how dense the smallest hashes lie."""
-        found = self._smallest
-        return len(found) if len(found) < EXACT else round((EXACT - 1) * _HASHES / max(found[-1], 1))
+        """How many different subjects: exact below 64, and an estimate from there on."""
+        # Hashes are spread evenly, so the 64th smallest one says how many there are in all (a k-minimum-values sketch).
+        smallest = self._smallest_hashes
+        if len(smallest) < EXACT_SUBJECTS:
+            return len(smallest)
+        return round((EXACT_SUBJECTS - 1) * _HASH_RANGE / max(smallest[-1], 1))
 
     @property
-    def due(self) -> bool:
+    def is_record_due(self) -> bool:
         """Whether the count is a power of two."""
         return self.count & (self.count - 1) == 0
 
 
 class Aggregator:
-    """The kinds that are counted now, oldest first."""
+    """The aggregates of the windows that are open now, oldest first.
+
+    A forked child begins without any, because its parent records those of before the fork.
+    """
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[AggregateKey, Aggregate] = OrderedDict()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begin without aggregates, and with a lock that nobody holds."""
+        self._aggregates: OrderedDict[AggregateKey, Aggregate] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._aggregates)
 
     def count(
-        self, kind: AggregateKey, level: int, *, ticks: float, now: float, subject: str | None
+        self, key: AggregateKey, level: int, *, ticks: float, now: float, subject: str | None
     ) -> Aggregate | None:
-        """One more of this kind. None where it is to be told in full, else its fold, which may be ``due``.
+        """Count one denial. None if it gets a record of its own; otherwise its aggregate, whose record may be due.
 
-        ``ticks`` is a monotonic clock, ``now`` the time of day.
+        ``ticks`` is the time by a monotonic clock, and ``now`` by the clock of the guard.
         """
         with self._lock:
-            if kind not in self._rows and len(self._rows) >= OWN_ROWS:
-                kind = AggregateKey(kind.reason, "*", "*")
-            row = self._rows.get(kind)
-            if row is None:
-                row = self._rows[kind] = Aggregate(kind, level, ticks, now, now)
-            row.add(now, subject)
-            if row.count <= IN_FULL or row.due:
-                row.told = row.count
-            return None if row.count <= IN_FULL else row
+            if key not in self._aggregates and len(self._aggregates) >= MAX_SEPARATE_KEYS:
+                key = AggregateKey(key.reason, "*", "*")
+            aggregate = self._aggregates.get(key)
+            if aggregate is None:
+                aggregate = self._aggregates[key] = Aggregate(key, level, ticks, now, now)
+            aggregate.add(now, subject)
+            if aggregate.count <= FULL_RECORDS or aggregate.is_record_due:
+                aggregate.recorded = aggregate.count
+            return None if aggregate.count <= FULL_RECORDS else aggregate
 
-    def over(self, ticks: float) -> list[Aggregate]:
-        """The folds whose minute is over, or which make room for the next, where they have something to tell."""
+    def pop_expired(self, ticks: float) -> list[Aggregate]:
+        """Remove the aggregates whose window is over, and the oldest one if there is no room for another.
+
+        Returns those of them that have counted denials since their last record.
+        """
         with self._lock:
-            gone: list[Aggregate] = []
-            while self._rows:
-                oldest = next(iter(self._rows.values()))
-                if ticks - oldest.opened < WINDOW and len(self._rows) < MOST_ROWS:
+            removed: list[Aggregate] = []
+            while self._aggregates:
+                oldest = next(iter(self._aggregates.values()))
+                if ticks - oldest.opened < WINDOW and len(self._aggregates) < MAX_AGGREGATES:
                     break
-                gone.append(self._rows.popitem(last=False)[1])
-            return [row for row in gone if row.count > row.told]
+                removed.append(self._aggregates.popitem(last=False)[1])
+            return [aggregate for aggregate in removed if aggregate.count > aggregate.recorded]
 
-    def rest(self) -> list[Aggregate]:
-        """All that is still to be told, at the end."""
-        return self.over(float("inf"))
+    def pop_all(self) -> list[Aggregate]:
+        """Remove all aggregates. Returns those that have counted denials since their last record."""
+        return self.pop_expired(float("inf"))

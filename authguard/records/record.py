@@ -1,4 +1,4 @@
-"""One record a decision: a line for a person, the same facts for a program, and nothing that is secret in either."""
+"""The record of a decision: one line for a person and the same facts for a program, without any secret."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from authguard.request import AuthRequest
 
 log = logging.getLogger("authguard")
 
-#: The longest value, in characters, that a record takes over from a request.
-CLIP = 128
-_MANY = 8
+#: The longest text, in characters, that a record takes from a request.
+MAX_TEXT = 128
+#: The longest list that a record takes: of values, of members of a mapping, of frames.
+_MAX_ITEMS = 8
 
-_PLAIN = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
+_UNQUOTED = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """What happened to one request. Text that a client chose is escaped and at most 128 characters long.
 
-    ``reason`` is a ``Reason.code``; ``status`` is None where the request was granted. ``subject`` was proven where
-    ``subject_proven`` says so. ``missing`` and ``offered`` say what a principal lacked and had. ``facts`` belong to the
-    reason: ``expired_by`` and its like are in seconds.
+    ``reason`` is a ``Reason.code``, and ``status`` the status of the response; both are None for a request that was
+    granted. ``subject_proven`` says whether ``subject`` was authenticated. ``missing`` is what the requirement demands
+    and the principal does not have; ``offered`` is what it has. ``facts`` belong to the reason; durations such as
+    ``expired_by`` are in seconds.
     """
 
     event: Literal["denied", "granted"]
@@ -52,24 +54,25 @@ class Record:
 
     @property
     def head(self) -> str:
-        """``denied token.expired:``; a constant for each reason, so that log tools can group by it."""
+        """``denied token.expired:``, which is constant for a reason, so that log tools can group by it."""
         return f"{self.event} {self.reason}:" if self.reason else f"{self.event}:"
 
     def line(self) -> str:
-        """What follows: ``GET /admin 401 bearer alice expired_by=4.2s``."""
-        words = [shown(self.method), shown(self.path)]
+        """The text after the head: ``GET /admin 401 bearer alice expired_by=4.2s``."""
+        words = [format_value(self.method), format_value(self.path)]
         words += [str(word) for word in (self.status, self.scheme) if word is not None]
         if self.subject is not None:
-            words.append(shown(self.subject) if self.subject_proven else f"subject?={shown(self.subject)}")
-        told: dict[str, object] = dict(self.facts)
+            subject = format_value(self.subject)
+            words.append(subject if self.subject_proven else f"subject?={subject}")
+        facts: dict[str, object] = dict(self.facts)
         if self.event == "denied" and self.missing:
-            told = {"requirement": self.requirement, "missing": self.missing, "offered": self.offered, **told}
-        words += [f"{name}={shown(value)}" for name, value in told.items() if value is not None]
+            facts = {"requirement": self.requirement, "missing": self.missing, "offered": self.offered, **facts}
+        words += [f"{name}={format_value(value)}" for name, value in facts.items() if value is not None]
         return " ".join(words)
 
     def extra(self) -> dict[str, object]:
-        """The facts as keys of a ``logging.LogRecord``: ``authguard.reason`` and so on."""
-        named = {
+        """The fields and the facts as keys of a ``logging.LogRecord``, such as ``authguard.reason``."""
+        fields = {
             "event": self.event,
             "reason": self.reason,
             "status": self.status,
@@ -84,53 +87,54 @@ class Record:
             "missing": self.missing,
             "offered": self.offered,
         }
-        return {f"authguard.{name}": value for name, value in {**self.facts, **named}.items()}
+        return {f"authguard.{name}": value for name, value in {**self.facts, **fields}.items()}
 
 
+#: Gets the record of every decision. It must not be async, and must not block.
 Hook: TypeAlias = Callable[[Record], None]
 
 
-def escaped(text: str) -> str:
-    """The text with all that is not printable written as an escape, at most 128 characters long."""
-    shown = text[: CLIP + 1]
-    if not shown.isprintable():
-        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
-    return shown if len(shown) <= CLIP else shown[:CLIP] + "..."
-
-
 def level_of(reason: Reason) -> int:
-    """INFO where nothing was presented, WARNING refused, ERROR where the fault is ours. Granted is DEBUG."""
+    """The log level of a denial.
+
+    ERROR if the server is at fault, WARNING if credentials were refused, INFO if the request had none. A request that
+    is granted is logged at DEBUG.
+    """
     if reason.outage or reason.ours:
         return logging.ERROR
     return logging.WARNING if reason.presented else logging.INFO
 
 
 def record_of(request: AuthRequest, decision: Decision, rule: str | None = None) -> Record:
-    """The record of a decision. What cannot be put into words is left out, and told as ``untold``."""
+    """The record of a decision.
+
+    If the requirement or a fact raises while it is turned into text, the record has neither, and the fact ``untold``
+    names the type of the exception.
+    """
     missing: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
     denied = decision if isinstance(decision, Denied) else None
-    who = decision if isinstance(decision, Denied) else decision.principal
+    identity = decision if isinstance(decision, Denied) else decision.principal
     subject: str | None = None
     try:
-        if who is not None and who.subject is not None:
-            subject = escaped(who.subject)
+        if identity is not None and identity.subject is not None:
+            subject = escape(identity.subject)
         requirement = None if decision.requirement is None else str(decision.requirement)
-        facts = {name: _told(value) for name, value in decision.facts.items()}
+        facts = {name: _recordable(value) for name, value in decision.facts.items()}
         if denied is not None:
-            missing, offered = _clipped(denied.missing), _clipped(denied.offered)
-    except Exception as error:  # noqa: BLE001 - a requirement or a fact that is not ours
+            missing, offered = _escape_all(denied.missing), _escape_all(denied.offered)
+    except Exception as error:  # noqa: BLE001 - the app may have written the requirement or the fact
         requirement, facts = None, {"untold": exception_facts(error)["error"]}
     return Record(
         event="denied" if denied else "granted",
         reason=denied.reason.code if denied else None,
         status=denied.reason.status if denied else None,
-        scheme=who.scheme if who else None,
+        scheme=identity.scheme if identity else None,
         subject=subject,
-        subject_proven=denied.authenticated if denied else who is not None,
-        method=escaped(request.method),
-        path=escaped(request.path),
-        client=None if request.client is None else escaped(request.client),
+        subject_proven=denied.authenticated if denied else identity is not None,
+        method=escape(request.method),
+        path=escape(request.path),
+        client=None if request.client is None else escape(request.client),
         requirement=requirement,
         rule=rule,
         missing=missing,
@@ -139,53 +143,64 @@ def record_of(request: AuthRequest, decision: Decision, rule: str | None = None)
     )
 
 
-def log_failure(what: str, error: Exception) -> None:
-    """Tells of something of the app's own that failed and changed nothing."""
-    told = exception_facts(error)
-    with suppress(Exception):  # a filter or a handler of the app's own
-        log.error("%s failed: %s at %s", what, told["error"], told["frames"], extra={"authguard.event": "failed"})
-
-
-def exception_facts(error: BaseException) -> dict[str, object]:
-    """What may be told of an exception: its type and its frames. Its text and its locals may hold a secret."""
-    frames = list(traceback.walk_tb(error.__traceback__))[-_MANY:]
-    where = tuple(f"{_short(frame.f_code.co_filename)}:{line} {frame.f_code.co_name}" for frame, line in frames)
-    return {"error": f"{type(error).__module__}.{type(error).__qualname__}", "frames": where}
-
-
-def _short(filename: str) -> str:
-    return "/".join(re.split(r"[/\\]", filename)[-2:])
-
-
-def _clipped(values: Sequence[str]) -> tuple[str, ...]:
-    shown = tuple(escaped(value) for value in values[:_MANY])
-    return (*shown, f"and {len(values) - _MANY} more") if len(values) > _MANY else shown
-
-
-def _told(value: object) -> object:
+def _recordable(value: object) -> object:
+    """The value if a record may hold it, with its texts escaped; of any other value the name of its type."""
     match value:
         case None | bool() | int() | float():
             return value
         case str():
-            return escaped(value)
+            return escape(value)
         case tuple() | list() | set() | frozenset():
-            return _clipped([str(item) for item in value])
+            return _escape_all([str(item) for item in value])
         case Mapping():
-            return {escaped(str(key)): _told(item) for key, item in list(value.items())[:_MANY]}
+            return {escape(str(key)): _recordable(item) for key, item in list(value.items())[:_MAX_ITEMS]}
         case _:
             return type(value).__name__
 
 
-def shown(value: object) -> str:
-    """The value as it stands in the line: quoted where it is more than one plain word."""
+def _escape_all(texts: Sequence[str]) -> tuple[str, ...]:
+    escaped = tuple(escape(text) for text in texts[:_MAX_ITEMS])
+    return (*escaped, f"and {len(texts) - _MAX_ITEMS} more") if len(texts) > _MAX_ITEMS else escaped
+
+
+def escape(text: str) -> str:
+    """The text with an escape sequence for each character that is not printable, cut off after 128 characters."""
+    escaped = text[: MAX_TEXT + 1]
+    if not escaped.isprintable():
+        escaped = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in escaped)
+    return escaped if len(escaped) <= MAX_TEXT else escaped[:MAX_TEXT] + "..."
+
+
+def format_value(value: object) -> str:
+    """The value as a line of the log shows it: a text in quotes unless it is one plain word, a float as seconds."""
     match value:
         case str():
-            return value if _PLAIN.fullmatch(value) else '"' + value.replace('"', "'") + '"'
+            return value if _UNQUOTED.fullmatch(value) else '"' + value.replace('"', "'") + '"'
         case tuple():
-            return "[" + ", ".join(map(shown, value)) + "]"
+            return "[" + ", ".join(map(format_value, value)) + "]"
         case Mapping():
-            return ",".join(f"{key}:{shown(item)}" for key, item in value.items())
+            return ",".join(f"{key}:{format_value(item)}" for key, item in value.items())
         case float():
             return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
         case _:
             return str(value)
+
+
+def log_failure(name: str, error: Exception) -> None:
+    """Log one ERROR: code of the app, such as ``a hook``, has raised, and the request went on as if it had not."""
+    facts = exception_facts(error)
+    with suppress(Exception):  # a logging filter or handler of the app may raise
+        log.error("%s failed: %s at %s", name, facts["error"], facts["frames"], extra={"authguard.event": "failed"})
+
+
+def exception_facts(error: BaseException) -> dict[str, object]:
+    """The type of an exception and its last eight frames. Its text and its local variables may hold a secret."""
+    frames = list(traceback.walk_tb(error.__traceback__))[-_MAX_ITEMS:]
+    locations = tuple(
+        f"{_last_two_parts(frame.f_code.co_filename)}:{line} {frame.f_code.co_name}" for frame, line in frames
+    )
+    return {"error": f"{type(error).__module__}.{type(error).__qualname__}", "frames": locations}
+
+
+def _last_two_parts(filename: str) -> str:
+    return "/".join(re.split(r"[/\\]", filename)[-2:])

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast, get_args
 from urllib.parse import unquote, urlsplit
 
 from authguard.reasons import Reason, Status
-from authguard.records.record import Record, escaped
+from authguard.records.record import Record, escape
 from authguard.testing.acting import acting_blocks
 from authguard.testing.recording import LOCK, OPEN_LISTENERS, RecordList
 from authguard.wire.challenge import Challenge
@@ -43,7 +43,7 @@ class ObservedResponse:
             request = None
         self.method: str | None = getattr(request, "method", None)
         url = getattr(request, "url", None)
-        self.path = None if url is None else escaped(unquote(urlsplit(str(url)).path))
+        self.path = None if url is None else escape(unquote(urlsplit(str(url)).path))
 
     def __str__(self) -> str:
         return f"{self.method or 'a handshake'} {self.path or ''}".strip()

@@ -16,12 +16,21 @@ from authguard.model import Accepted, Rejected
 from authguard.policy.requirements import OPTIONAL, role
 from authguard.policy.rules import Rule
 from authguard.reasons import TOKEN_EXPIRED, Reason
-from authguard.records.aggregation import EXACT, IN_FULL, MOST_ROWS, OWN_ROWS, Aggregate, AggregateKey, Aggregator
+from authguard.records.aggregation import (
+    EXACT_SUBJECTS,
+    FULL_RECORDS,
+    MAX_AGGREGATES,
+    MAX_SEPARATE_KEYS,
+    Aggregate,
+    AggregateKey,
+    Aggregator,
+)
 from authguard.records.record import Record, record_of
 from authguard.testing import ManualClock
 from tests.records.samples import ALICE, CONTROL_TEXTS, FORGERIES
 from tests.support.asgi import RecordingApp, header_list, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
+from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 from tests.support.schemes.badge import BADGE_WRONG, Badge
 
 KIND = AggregateKey("badge.wrong", "192.0.2.7", "/admin")
@@ -41,7 +50,7 @@ class Minute:
 
     def over(self) -> list[tuple[str, int]]:
         """What is told at the next request: of which client, and how many."""
-        return [(str(fold.kind.client), fold.count) for fold in self.folder.over(self.ticks)]
+        return [(str(fold.key.client), fold.count) for fold in self.folder.pop_expired(self.ticks)]
 
 
 # --- Which are told ---------------------------------------------------------------------------------------------------
@@ -53,13 +62,13 @@ def test_the_first_of_a_minute_are_told_in_full_and_then_one_at_each_power_of_tw
 
     folds = [minute.count() for _ in range(1000)]
 
-    assert folds[:IN_FULL] == [None] * 20
-    assert None not in folds[IN_FULL:]
+    assert folds[:FULL_RECORDS] == [None] * 20
+    assert None not in folds[FULL_RECORDS:]
     due = []
     minute = Minute()
     for number in range(1, 1001):
         fold = minute.count()
-        if fold is not None and fold.due:
+        if fold is not None and fold.is_record_due:
             due.append(number)
     assert due == [32, 64, 128, 256, 512]
 
@@ -120,11 +129,11 @@ def test_no_more_than_so_many_rows_are_kept() -> None:
 
     folds = [minute.count(AggregateKey("badge.wrong", f"192.0.2.{n}", None)) for n in range(5000)]
 
-    assert len(minute.folder) == OWN_ROWS + 1 <= MOST_ROWS
-    assert folds[: OWN_ROWS + 20] == [None] * (OWN_ROWS + 20)
+    assert len(minute.folder) == MAX_SEPARATE_KEYS + 1 <= MAX_AGGREGATES
+    assert folds[: MAX_SEPARATE_KEYS + 20] == [None] * (MAX_SEPARATE_KEYS + 20)
     last = folds[-1]
     assert last is not None
-    assert (last.kind, last.count) == (AggregateKey("badge.wrong", "*", "*"), 5000 - OWN_ROWS)
+    assert (last.key, last.count) == (AggregateKey("badge.wrong", "*", "*"), 5000 - MAX_SEPARATE_KEYS)
 
 
 def test_reasons_without_end_make_no_rows_without_end() -> None:
@@ -137,7 +146,7 @@ def test_reasons_without_end_make_no_rows_without_end() -> None:
     for number in range(3000):
         told += minute.over()
         minute.count(AggregateKey(f"badge.r{number}", "192.0.2.9", None))
-        assert len(minute.folder) <= MOST_ROWS
+        assert len(minute.folder) <= MAX_AGGREGATES
 
     assert told == [("192.0.2.7", 25)]
 
@@ -149,8 +158,8 @@ def test_at_the_end_all_is_told() -> None:
         for _ in range(count):
             minute.count(AggregateKey("badge.wrong", client, None))
 
-    assert [(fold.kind.client, fold.count) for fold in minute.folder.rest()] == [("a", 40), ("d", 21)]
-    assert (len(minute.folder), minute.folder.rest()) == (0, [])
+    assert [(fold.key.client, fold.count) for fold in minute.folder.pop_all()] == [("a", 40), ("d", 21)]
+    assert (len(minute.folder), minute.folder.pop_all()) == (0, [])
 
 
 def test_several_threads_lose_no_count() -> None:
@@ -168,8 +177,22 @@ def test_several_threads_lose_no_count() -> None:
     for thread in threads:
         thread.join()
 
-    (fold,) = minute.folder.rest()
+    (fold,) = minute.folder.pop_all()
     assert fold.count == 8000
+
+
+@needs_fork
+def test_a_forked_child_counts_for_itself() -> None:
+    """It has no aggregate of its parent, which records them, and no lock that a thread of the parent held."""
+    minute = Minute()
+    for _ in range(30):
+        minute.count()
+
+    with held_by_another_thread(minute.folder._lock):
+        answer = run_in_child(lambda: (minute.count(), len(minute.folder), minute.folder.pop_all()))
+
+    assert answer == "(None, 1, [])"
+    assert [fold.count for fold in minute.folder.pop_all()] == [30]
 
 
 # --- What a fold knows ------------------------------------------------------------------------------------------------
@@ -212,7 +235,7 @@ def test_many_subjects_are_estimated(number: int) -> None:
     fold = folded(*names, *names[:1000])
 
     assert number / 2 < fold.subjects < number * 2
-    assert len(fold._smallest) == EXACT
+    assert len(fold._smallest_hashes) == EXACT_SUBJECTS
 
 
 # --- In the log of a guard --------------------------------------------------------------------------------------------

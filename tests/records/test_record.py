@@ -31,7 +31,7 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.records import record as module
-from authguard.records.record import CLIP, Record, escaped, exception_facts, level_of, record_of
+from authguard.records.record import MAX_TEXT, Record, escape, exception_facts, level_of, record_of
 from authguard.records.recorder import Recorder
 from tests.records.samples import ALICE, CONTROL_TEXTS, FORGERIES
 from tests.support.asgi import Exchange, RecordingApp, auth_request, header_list, http_scope, run_app
@@ -376,7 +376,7 @@ def test_what_the_client_chose_is_escaped(text: str) -> None:
 
 def test_an_escape_says_what_stood_there() -> None:
     """As Python writes it."""
-    assert escaped("a\n\x1b\u2028\ud800\u202e\U000e0001ü ") == "a\\n\\x1b\\u2028\\ud800\\u202e\\U000e0001ü "
+    assert escape("a\n\x1b\u2028\ud800\u202e\U000e0001ü ") == "a\\n\\x1b\\u2028\\ud800\\u202e\\U000e0001ü "
 
 
 def outside_quotes(found: Record) -> list[str]:
@@ -407,8 +407,8 @@ def test_what_the_client_chose_is_clipped(text: str) -> None:
 
     found = told(denied, text)
 
-    assert max(len(value) for value in (found.subject or "", found.path, str(found.facts["issuer"]))) <= CLIP + 3
-    assert len(str(found)) < 100 * CLIP
+    assert max(len(value) for value in (found.subject or "", found.path, str(found.facts["issuer"]))) <= MAX_TEXT + 3
+    assert len(str(found)) < 100 * MAX_TEXT
 
 
 def test_long_lists_are_cut_and_say_so() -> None:
