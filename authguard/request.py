@@ -102,9 +102,19 @@ class AuthRequest:
 
 @lru_cache(4096)
 def network_of(client: str | None) -> str | None:
-    """Return the network that counts as one client: an IPv4 address, or an IPv6 /64, which one client controls."""
+    """The network that counts as one client: an IPv4 address, or an IPv6 /64, which one client controls.
+
+    A port, brackets and a zone are dropped: some proxies write ``203.0.113.7:40001``, with another port each time.
+    """
+    if client is None:
+        return None
+    text = client.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        address = ipaddress.ip_address(client or "")
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return client
     if address.version == 4:

@@ -1,4 +1,4 @@
-"""What a scheme may see of a request; and the driver and the small schemes that the tests of the core share."""
+"""What a scheme sees of a request."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from authguard.errors import RequestBodyError
 from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE
+from authguard.request import network_of
 from tests.support.asgi import auth_request, header_list, http_scope, websocket_scope
 
 
@@ -121,3 +122,27 @@ async def test_a_handshake_has_no_body() -> None:
         await auth_request(websocket_scope()).body(10)
 
     assert caught.value.reason is BODY_INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("client", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7:40001", "203.0.113.7"),
+        (" 203.0.113.7 ", "203.0.113.7"),
+        ("[2001:db8:0:1::7]:443", "2001:db8:0:1::/64"),
+        ("[2001:db8:0:1::7]", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1:ffff::7", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("[fe80::1%25eth0]:80", "fe80::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("[::ffff:203.0.113.7]:9", "203.0.113.7"),
+        ("testclient", "testclient"),
+        ("a:b", "a:b"),
+        ("", ""),
+        (None, None),
+    ],
+)
+def test_a_client_is_an_address_however_a_proxy_writes_it(client: str | None, network: str | None) -> None:
+    """R002: with or without a port, brackets and a zone it is one client, with one bucket of attempts."""
+    assert network_of(client) == network

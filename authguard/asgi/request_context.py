@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any, NamedTuple
 
 import anyio
@@ -61,6 +63,7 @@ class RequestContext:
         "_asked",
         "_clock_read_at",
         "_late",
+        "_nested",
         "_request",
         "_send",
         "_started",
@@ -109,6 +112,8 @@ class RequestContext:
         self._asked: tuple[Requirement, ...] = ()
         #: Whether a response has started, so that none can take its place. A WebSocket can still be closed.
         self._started = False
+        #: The contexts of inner guards that are done.
+        self._nested: tuple[RequestContext, ...] = ()
         self._accepted = False
         self._answering = False
         self._unsent: list[Message] | None = None
@@ -136,6 +141,15 @@ class RequestContext:
             request = self._request = AuthRequest(self.scope, self.path, guard.moment(), self.read)
             self._clock_read_at = guard.monotonic()
         return request
+
+    def owns(self, scope: Mapping[str, Any]) -> bool:
+        """Whether a scope is of this request: a middleware may have handed on a copy of it."""
+        marker = scope.get("authguard")
+        while isinstance(marker, RequestContext):
+            if marker is self:
+                return True
+            marker = marker.outer
+        return scope is self.scope or scope.get("headers") is self.headers
 
     # --- locks --------------------------------------------------------------------------------------------------------
 
@@ -260,6 +274,20 @@ class RequestContext:
                 self.options.guard.record(self.request, self.pending.denied, self.rule)
         if self.pending is not None:
             await self._send_denial()
+        if self.outer is None:
+            self._forget()
+        else:
+            self.outer._nested = (*self.outer._nested, self)  # noqa: SLF001 - its own class
+
+    def _forget(self) -> None:
+        """Let go of the request: a task that the app started may keep this context, and must not keep credentials.
+
+        The context of an inner guard does so when the outermost guard is done: until then locks may still ask it.
+        """
+        self.scope, self.headers, self._request, self.read = {}, (), None, None
+        nested, self._nested = self._nested, ()
+        for context in nested:
+            context._forget()  # noqa: SLF001 - its own class
 
     # Not async: a coroutine for each message would cost as much as everything else that a PUBLIC request costs.
     def send(self, message: Message) -> Awaitable[None]:
@@ -310,6 +338,30 @@ def _lock_failed(requirement: Requirement, facts: Facts) -> Denied:
 CURRENT: ContextVar[RequestContext | None] = ContextVar("authguard", default=None)
 
 
+#: How many frames up the call of an ASGI app is looked for.
+_MAX_FRAMES = 256
+
+
+def current_context() -> RequestContext | None:
+    """The context of the request that the calling code answers; None if that is another app's request.
+
+    An endpoint may call another ASGI app in this process, as a client does. What that app denies is its own request's:
+    the nearest call of an app, up the stack, then has a scope without this context. Used for denials only.
+    """
+    context = CURRENT.get()
+    if context is None or context.over:
+        return context
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as logging does
+    for _ in range(_MAX_FRAMES):
+        if frame is None:
+            break
+        scope = frame.f_locals.get("scope")
+        if isinstance(scope, MutableMapping) and scope.get("type") in {"http", "websocket"}:
+            return context if context.owns(scope) else None
+        frame = frame.f_back
+    return context
+
+
 class AccessDenied(HTTPException):
     """An endpoint's own denial: ``raise AccessDenied(Reason("order.not_owner", 403), order=5)``.
 
@@ -322,7 +374,7 @@ class AccessDenied(HTTPException):
     def __init__(self, reason: Reason, /, **facts: object) -> None:
         if not isinstance(reason, Reason):
             raise ConfigurationError("reason", f'{reason!r} is not a Reason; write Reason("order.not_owner", 403)')
-        context = CURRENT.get()
+        context = current_context()
         denied = Denied(reason, facts=facts) if context is None else context.own_denial(reason, facts)
         self._deny_in(context, denied)
 
@@ -333,7 +385,7 @@ class AccessDenied(HTTPException):
         A framework's exception handler reads them in the request's own context. There, an exception that was made
         outside of it (in a bare thread, or once for all requests) denies the request.
         """
-        context = CURRENT.get()
+        context = current_context()
         if self._in_request or context is None or context.over:
             return self._headers
         context.deny(context.own_denial(self.reason, self.facts))

@@ -26,7 +26,7 @@ DENYING_APPS: dict[str, Callable[[], ASGIApp]] = {}
 
 
 def denying_app(make: Callable[[], ASGIApp]) -> Callable[[], ASGIApp]:
-    """An app that denies every request to ``/``."""
+    """Register an app that denies every request to ``/``, under the name of its function."""
     DENYING_APPS[make.__name__.strip("_").replace("_", " ")] = make
     return make
 
@@ -109,7 +109,7 @@ def a_handler_of_other_exceptions() -> ASGIApp:
 
 
 class DenyingMiddleware(BaseHTTPMiddleware):
-    """A middleware of the app's own that denies before, after, or lets by."""
+    """A middleware of the app that denies before the endpoint, after it, or never."""
 
     def __init__(self, app: ASGIApp, when: str) -> None:
         super().__init__(app)

@@ -23,7 +23,7 @@ from tests.support.guards import OPTIONAL_RULES, PUBLIC_RULES
 
 
 def locked_app(*requirements: Requirement, path: str = "/") -> ASGIApp:
-    """An app with one route under these locks, the first outermost. It tells whom it is asked by."""
+    """An app with one route under these locks, the first one outermost. It answers with the caller and its scopes."""
 
     async def endpoint(request: Request) -> Response:
         return JSONResponse([request.user.display_name, sorted(request.auth.scopes)])
@@ -43,7 +43,7 @@ WITH_EACH_RULE = pytest.mark.parametrize(
 
 
 class BrokenRequirement:
-    """A requirement of somebody's own that fails."""
+    """A requirement of an app's own that raises, in ``unmet`` or in ``schemes``."""
 
     def __init__(self, where: str) -> None:
         self.where = where

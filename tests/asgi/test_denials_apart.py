@@ -6,17 +6,21 @@ import asyncio
 import contextvars
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authguard import AccessDenied, Rule, role
+from authguard import OPTIONAL, AccessDenied, AuthGuardMiddleware, Guard, Rule, role
 from authguard.asgi.request_context import CURRENT, RequestContext
 from tests.support.asgi import RecordingApp, function_app, header_list, http_scope, run_app, send_response
 from tests.support.guards import NO_SESSION, PUBLIC_RULES, RecordingGuard, denial
+from tests.support.schemes.badge import Badge
 
 
 async def _none() -> Message:
@@ -143,3 +147,65 @@ async def test_the_marker_of_an_outer_guard_is_put_back(path: str) -> None:
 
     assert seen == [True]
     assert "authguard" not in scope
+
+
+# --- What a request leaves behind -------------------------------------------------------------------------------------
+
+
+async def test_a_task_that_outlives_its_request_keeps_none_of_its_credentials() -> None:
+    """The context that the task inherited is empty once the request is answered, an inner guard's too."""
+    behind, kept = RecordingGuard(rules=[Rule("/**", OPTIONAL)]), list[contextvars.Context]()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        kept.append(contextvars.copy_context())
+        await send_response(send)
+
+    inner = AuthGuardMiddleware(function_app(act), guard=Guard(Badge(), default=OPTIONAL, log=False))
+    answer = await behind.request(inner)
+    context = kept[0].run(CURRENT.get)
+
+    assert answer.status == 200
+    assert isinstance(context, RequestContext)
+    assert context.over
+    assert b"alice" not in repr((context.scope, context.headers)).encode()
+    assert (context.scope, context.headers, context._request) == ({}, (), None)
+
+
+CALLS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
+    "by hand": lambda inner: inner,
+    "behind a framework that answers the exception": lambda inner: Starlette(routes=[Mount("/", inner)]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_what_an_app_called_in_process_denies_is_not_denied_outside(call: str) -> None:
+    """An endpoint may use an unguarded app as a client does; its 403 is that app's answer and not the endpoint's."""
+    behind, inside = RecordingGuard(), list[int]()
+
+    async def unguarded(scope: Scope, receive: Receive, send: Send) -> None:
+        raise denial()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            inside.append((await run_app(CALLS[call](unguarded), http_scope("/"))).status)
+        except AccessDenied as error:
+            inside.append(error.status_code)
+        await send_response(send, b"fine")
+
+    answer = await behind.request(function_app(act))
+
+    assert (answer.status, answer.body, inside) == (200, b"fine", [403])
+    assert behind.denial_reasons == []
+
+
+async def test_a_denial_behind_a_middleware_that_copies_the_scope_is_the_requests_own() -> None:
+    """The copy has the same context, whatever else was changed in it."""
+    behind = RecordingGuard()
+
+    async def deny(scope: Scope, receive: Receive, send: Send) -> None:
+        raise denial()
+
+    async def copying(scope: Scope, receive: Receive, send: Send) -> None:
+        await deny({**scope, "headers": list(scope["headers"])}, receive, send)
+
+    assert (await behind.request(function_app(copying))).status == 403
