@@ -1,4 +1,4 @@
-"""What holds for the whole suite: properties have no deadline, and where CI=true no test may skip."""
+"""Settings of the whole suite: Hypothesis has no deadline, and with CI=true a skipped test fails the run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ settings.load_profile("ci" if CI else "here")
 
 
 class FailOnSkip:
-    """A test that does not run there proves nothing, and nobody reads the log of a green run: a skip is a failure, and
-    an expected failure is one too, for it would be the way round this."""
+    """Fails the run if a test was skipped: a test that did not run proves nothing, and nobody reads the log of a green
+    run.
+
+    An expected failure counts as a skip, because it would be a way around this.
+    """
 
     def __init__(self) -> None:
         self.skipped: list[str] = []
@@ -47,7 +50,7 @@ class FailOnSkip:
 
 @pytest.fixture
 def ears() -> Iterator[LogRecorder]:
-    """All logging at DEBUG, for one test."""
+    """Keep all log records, from DEBUG on, during one test."""
     handler, root = LogRecorder(), logging.getLogger()
     before = root.level
     root.addHandler(handler)

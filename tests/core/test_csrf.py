@@ -1,4 +1,4 @@
-"""Which requests another origin made a browser send."""
+"""The CSRF check: which requests count as sent by a page of another origin."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TRUSTED = check_origins(["https://app.example", "https://app.example:8443"])
 
 
 def lines(**fields: str | list[str]) -> list[Header]:
-    """A header list: names with ``_`` for ``-``, several lines for a list."""
-    found: list[Header] = []
+    """A header list. Names are written with ``_`` for ``-``, and a list gives several field lines."""
+    headers: list[Header] = []
     for name, values in {"host": "api.example", **fields}.items():
-        every = [values] if isinstance(values, str) else values
-        found += [(name.replace("_", "-").encode(), value.encode("latin-1")) for value in every]
-    return found
+        all_values = [values] if isinstance(values, str) else values
+        headers += [(name.replace("_", "-").encode(), value.encode("latin-1")) for value in all_values]
+    return headers
 
 
-def foreign(method: str = "POST", scheme: str = "https", **fields: str | list[str]) -> bool:
-    """Whether such a request is foreign."""
+def cross_origin(method: str = "POST", scheme: str = "https", **fields: str | list[str]) -> bool:
+    """Whether a request with these fields counts as cross-origin."""
     return is_cross_origin(auth_request(http_scope(method=method, headers=lines(**fields), scheme=scheme)), TRUSTED)
 
 
@@ -90,27 +90,28 @@ REFUSED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", PASS, ids=repr)
-def test_what_our_own_pages_send_passes(fields: dict[str, Any]) -> None:
-    """And what no browser sends, and what ``origins`` names."""
-    assert foreign(**fields) is False
+def test_a_request_of_our_own_pages_is_not_cross_origin(fields: dict[str, Any]) -> None:
+    """Same-origin requests, requests of clients that are not browsers, and those of an origin in ``origins`` pass."""
+    assert cross_origin(**fields) is False
 
 
 @pytest.mark.parametrize("fields", REFUSED, ids=repr)
-def test_what_others_pages_send_is_foreign(fields: dict[str, Any]) -> None:
-    """Also a sibling's under the same domain, and whatever is said twice or not as browsers say it."""
-    assert foreign(**fields) is True
+def test_a_request_of_another_site_is_cross_origin(fields: dict[str, Any]) -> None:
+    """A page of a sibling domain is cross-origin too, and so is any field that is repeated or not as browsers
+    write it."""
+    assert cross_origin(**fields) is True
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
-def test_safe_methods_are_not_looked_at(method: str) -> None:
-    """RFC 9110 section 9.2.1: they change nothing, and a link from elsewhere is to work."""
-    assert foreign(method, sec_fetch_site="cross-site", origin=EVIL) is False
+def test_a_safe_method_is_never_cross_origin(method: str) -> None:
+    """Safe methods change nothing (RFC 9110 section 9.2.1), so a link on another site may lead to them."""
+    assert cross_origin(method, sec_fetch_site="cross-site", origin=EVIL) is False
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "QUERY", "get", "WEBSOCKET", ""])
-def test_all_other_methods_are(method: str) -> None:
-    """Those too that nobody knows."""
-    assert foreign(method, sec_fetch_site="cross-site") is True
+def test_every_other_method_is_checked(method: str) -> None:
+    """Every method that is not known to be safe is checked, unknown methods included."""
+    assert cross_origin(method, sec_fetch_site="cross-site") is True
 
 
 @pytest.mark.parametrize(
@@ -125,10 +126,10 @@ def test_all_other_methods_are(method: str) -> None:
     ],
 )
 @pytest.mark.parametrize("named", [{}, {"method": "GET"}])
-def test_a_handshake_is_looked_at_though_it_is_a_get(
+def test_a_websocket_handshake_is_checked_although_it_is_a_get(
     fields: dict[str, str], expected: bool, named: dict[str, str]
 ) -> None:
-    """RFC 6455 section 10.2: the same-origin policy does not hold for WebSockets, so the server has to."""
+    """Browsers do not apply the same-origin policy to WebSockets (RFC 6455 section 10.2), so the server has to."""
     scope = websocket_scope(headers=lines(**fields), **named)
 
     assert is_cross_origin(auth_request(scope), TRUSTED) is expected
@@ -149,7 +150,7 @@ ORIGINS = [
 
 
 def test_origins_are_taken_as_browsers_write_them() -> None:
-    """As octets, once each, from whatever holds them."""
+    """``check_origins`` returns each origin once, as bytes, from any collection of them."""
     expected = {origin.encode() for origin in ORIGINS}
 
     assert check_origins(ORIGINS) == check_origins(iter(ORIGINS * 2)) == expected
@@ -184,16 +185,16 @@ BAD: list[Any] = [
 
 
 @pytest.mark.parametrize("origins", BAD, ids=repr)
-def test_what_no_browser_writes_is_refused_while_the_app_is_built(origins: Any) -> None:
-    """It would never match, or match more than was meant."""
+def test_an_origin_that_no_browser_sends_raises_while_the_app_is_built(origins: Any) -> None:
+    """An origin that no browser writes would never match, or match more than was meant, so ``check_origins`` raises."""
     with pytest.raises(ConfigurationError) as caught:
         check_origins(origins)
 
     assert caught.value.argument == "origins"
 
 
-def test_the_record_is_told_where_the_request_came_from() -> None:
-    """Every line of both fields, and nothing else."""
+def test_the_facts_name_the_origin_of_the_request() -> None:
+    """The facts of the denial hold every line of ``Origin`` and ``Sec-Fetch-Site``, and nothing else."""
     request = auth_request(
         http_scope(headers=lines(origin=["null", EVIL], sec_fetch_site="cross-site", cookie="s3cr3t"))
     )

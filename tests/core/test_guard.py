@@ -1,4 +1,4 @@
-"""The guard without ASGI: who is asked, in which order, and what comes of it."""
+"""The guard without ASGI: which scheme verifies, which checks run, and what the guard decides."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ ALICE = Principal("alice", roles={"admin"}, scopes={"read"}, scheme="badge")
 DISABLED = Reason("account.disabled", 401)
 
 
-def made(*schemes: Scheme, **options: Any) -> Guard:
-    """A guard with one scheme, if no other is named, and the clock of tests."""
+def make_guard(*schemes: Scheme, **options: Any) -> Guard:
+    """A guard with these schemes, or with one ``Badge``, whose clock stands at NOW."""
     return Guard(*(schemes or (Badge(),)), **{"clock": lambda: NOW, "log": False, **options})
 
 
@@ -59,16 +59,16 @@ async def decide(
     authenticated: Principal | None = None,
     **others: str,
 ) -> Decision:
-    """What the guard decides."""
+    """The decision of the guard for this request."""
     match = guard.table.match(method, path)
     assert isinstance(match, Match)
     scope = http_scope(path, method, header_list(authorization, **others))
     return await guard.decide(AuthRequest(scope, path=path, moment=guard.moment()), match, authenticated)
 
 
-async def refusal(*asked: Any, **more: Any) -> Denied:
+async def denial(*request: Any, **more: Any) -> Denied:
     """The denial that the guard decides on."""
-    decision = await decide(*asked, **more)
+    decision = await decide(*request, **more)
     assert isinstance(decision, Denied)
     return decision
 
@@ -77,9 +77,9 @@ async def refusal(*asked: Any, **more: Any) -> Denied:
 
 
 async def test_a_scheme_that_accepts_lets_its_principal_pass() -> None:
-    """The decision tells who, by which scheme, for which requirement, with the scheme's headers and facts."""
+    """A grant carries the principal, the scheme, the requirement, and the headers and facts of the scheme."""
     outcome = Accepted(Principal("alice"), [(b"x-a", b"1")], {"tolerated": 1})
-    guard = made(Badge(table={"alice": outcome}))
+    guard = make_guard(Badge(table={"alice": outcome}))
 
     decision = await decide(guard)
 
@@ -87,20 +87,20 @@ async def test_a_scheme_that_accepts_lets_its_principal_pass() -> None:
 
 
 async def test_a_principal_that_names_its_scheme_is_passed_on_as_it_is() -> None:
-    """No copy is made on the path of every request."""
+    """A principal that names its scheme already is passed on without a copy, because every request takes this path."""
     outcome = Accepted(ALICE)
 
-    decision = await decide(made(Badge(table={"alice": outcome})))
+    decision = await decide(make_guard(Badge(table={"alice": outcome})))
 
     assert isinstance(decision, Granted)
     assert decision.principal is ALICE
 
 
-async def test_a_scheme_that_rejects_is_told_with_all_it_said() -> None:
-    """Reason, subject and whether that was proven, facts, headers; and the scheme that was tried."""
+async def test_the_denial_of_a_rejecting_scheme_carries_all_it_reported() -> None:
+    """The denial holds the reason, the subject, whether it was authenticated, the facts and headers, and the scheme."""
     outcome = Rejected(TOKEN_EXPIRED, "alice", {"expired_by": 4.2}, [(b"x-a", b"1")], authenticated=True)
 
-    denied = await refusal(made(Badge(table={"alice": outcome})))
+    denied = await denial(make_guard(Badge(table={"alice": outcome})))
 
     assert denied == Denied(
         TOKEN_EXPIRED,
@@ -114,12 +114,13 @@ async def test_a_scheme_that_rejects_is_told_with_all_it_said() -> None:
     )
 
 
-async def test_a_principal_without_the_role_is_told_with_what_it_has() -> None:
-    """What is missing, what was offered in order, and the headers of the scheme that accepted."""
+async def test_the_denial_of_a_missing_role_lists_the_roles_that_are_held() -> None:
+    """The denial lists what is missing, what the principal has, in order, and the headers of the scheme that
+    accepted."""
     bob = Accepted(Principal("bob", roles={"b", "a"}, scopes={"s"}), [(b"x-a", b"1")])
-    guard = made(Badge(table={"bob": bob}), rules=[Rule("/**", role("admin"))])
+    guard = make_guard(Badge(table={"bob": bob}), rules=[Rule("/**", role("admin"))])
 
-    denied = await refusal(guard, "Badge bob")
+    denied = await denial(guard, "Badge bob")
 
     assert denied == Denied(
         ROLE_MISSING,
@@ -134,34 +135,34 @@ async def test_a_principal_without_the_role_is_told_with_what_it_has() -> None:
     )
 
 
-async def test_where_scopes_are_asked_for_scopes_are_what_was_offered() -> None:
-    """Not the roles."""
-    denied = await refusal(made(rules=[Rule("/**", scopes("write"))]))
+async def test_the_denial_of_a_missing_scope_lists_the_scopes_that_are_held() -> None:
+    """For a missing scope, ``offered`` lists the scopes of the principal and not its roles."""
+    denied = await denial(make_guard(rules=[Rule("/**", scopes("write"))]))
 
     assert (denied.reason, denied.missing, denied.offered) == (SCOPE_MISSING, ("write",), ("read",))
 
 
-async def test_optional_is_anonymous_only_where_nothing_was_presented() -> None:
-    """Bad credentials, and such for a scheme that is not accepted, are refused."""
-    guard = made(default=OPTIONAL)
+async def test_optional_is_anonymous_only_without_credentials() -> None:
+    """Under OPTIONAL, invalid credentials are denied, and so are credentials for a scheme that is not accepted."""
+    guard = make_guard(default=OPTIONAL)
 
     assert await decide(guard, None) == Granted(None, OPTIONAL)
-    assert (await refusal(guard, "Badge wrong")).reason is BADGE_WRONG
-    assert (await refusal(guard, "Basic abc")).reason is SCHEME_UNSUPPORTED
+    assert (await denial(guard, "Badge wrong")).reason is BADGE_WRONG
+    assert (await denial(guard, "Basic abc")).reason is SCHEME_UNSUPPORTED
 
 
 async def test_an_unlisted_method_is_closed_to_everybody() -> None:
-    """401 for nobody, 403 for somebody."""
-    guard = made(rules=[Rule("/a", AUTHENTICATED, methods={"GET"})])
+    """A method without a rule is denied to everybody: with 401 if the caller is anonymous, else with 403."""
+    guard = make_guard(rules=[Rule("/a", AUTHENTICATED, methods={"GET"})])
 
-    assert (await refusal(guard, None, "/a", "PUT")).reason is CREDENTIALS_MISSING
-    assert (await refusal(guard, "Badge alice", "/a", "PUT")).reason is METHOD_UNLISTED
+    assert (await denial(guard, None, "/a", "PUT")).reason is CREDENTIALS_MISSING
+    assert (await denial(guard, "Badge alice", "/a", "PUT")).reason is METHOD_UNLISTED
 
 
-async def test_the_parameters_of_the_pattern_reach_a_check_of_the_policy() -> None:
-    """Owners only."""
+async def test_a_predicate_receives_the_parameters_of_the_pattern() -> None:
+    """A predicate can compare a path parameter with the principal, so that only owners pass."""
     owner = predicate("owner", lambda principal, params: params["name"] == principal.subject)
-    guard = made(rules=[Rule("/o/{name}", owner)])
+    guard = make_guard(rules=[Rule("/o/{name}", owner)])
 
     assert isinstance(await decide(guard, path="/o/alice"), Granted)
     assert isinstance(await decide(guard, path="/o/bob"), Denied)
@@ -173,9 +174,9 @@ IMPLIES = {"admin": {"editor"}, "editor": {"reader"}}
 
 
 @pytest.mark.parametrize("wanted", ["admin", "editor", "reader"])
-async def test_implied_roles_are_had(wanted: str) -> None:
-    """However far down."""
-    guard = made(rules=[Rule("/**", role(wanted))], role_hierarchy=IMPLIES)
+async def test_a_role_grants_the_roles_that_it_implies(wanted: str) -> None:
+    """``role_hierarchy`` grants implied roles at any depth."""
+    guard = make_guard(rules=[Rule("/**", role(wanted))], role_hierarchy=IMPLIES)
 
     decision = await decide(guard)
 
@@ -184,25 +185,25 @@ async def test_implied_roles_are_had(wanted: str) -> None:
 
 
 async def test_roles_are_implied_downward_only() -> None:
-    """A reader is no admin."""
+    """A role does not grant the roles that imply it: a reader is not an admin."""
     table = {"alice": Accepted(Principal("alice", roles={"reader", "other"}))}
-    guard = made(Badge(table=table), rules=[Rule("/**", role("admin"))], role_hierarchy=IMPLIES)
+    guard = make_guard(Badge(table=table), rules=[Rule("/**", role("admin"))], role_hierarchy=IMPLIES)
 
-    assert (await refusal(guard)).offered == ("other", "reader")
+    assert (await denial(guard)).offered == ("other", "reader")
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_check_sees_the_principal_as_the_guard_knows_it() -> None:
-    """With its scheme and its implied roles, and beside it the request."""
+    """A check receives the principal with its scheme and its implied roles, and the request."""
     seen: list[tuple[str, Principal]] = []
 
     async def look(request: AuthRequest, principal: Principal) -> Principal:
         seen.append((request.path, principal))
         return principal
 
-    decision = await decide(made(checks=[look], role_hierarchy=IMPLIES), path="/a")
+    decision = await decide(make_guard(checks=[look], role_hierarchy=IMPLIES), path="/a")
 
     expected = replace(ALICE, roles=frozenset({"admin", "editor", "reader"}))
     assert seen == [("/a", expected)]
@@ -210,7 +211,7 @@ async def test_a_check_sees_the_principal_as_the_guard_knows_it() -> None:
 
 
 async def test_a_check_may_enrich_a_principal() -> None:
-    """Roles of the app's own database count for the rule, imply others, and reach the next check."""
+    """Roles that a check adds count for the rule, imply other roles, and reach the next check."""
     seen: list[frozenset[str]] = []
 
     async def enrich(request: AuthRequest, principal: Principal) -> Principal:
@@ -220,7 +221,7 @@ async def test_a_check_may_enrich_a_principal() -> None:
         seen.append(principal.roles)
         return principal
 
-    guard = made(checks=[enrich, look], role_hierarchy=IMPLIES, rules=[Rule("/**", role("reader"))])
+    guard = make_guard(checks=[enrich, look], role_hierarchy=IMPLIES, rules=[Rule("/**", role("reader"))])
 
     decision = await decide(guard, "Badge bob")
 
@@ -229,46 +230,48 @@ async def test_a_check_may_enrich_a_principal() -> None:
 
 
 async def refuse(request: AuthRequest, principal: Principal) -> Rejected:
-    """A check that knows the account to be disabled."""
+    """A check that denies everybody: the account is disabled."""
     return Rejected(DISABLED, "mallory", {"since": 7}, [(b"x-check", b"1")])
 
 
 @pytest.mark.rfc("8725-3")
 async def test_a_check_may_refuse() -> None:
-    """Its reason is the denial's; the subject is the one that was proven, whatever the check says."""
-    denied = await refusal(made(checks=[refuse]))
+    """The denial has the reason of the check, and the subject that was authenticated, whatever subject the check
+    names."""
+    denied = await denial(make_guard(checks=[refuse]))
 
     assert (denied.reason, denied.scheme, denied.subject, denied.authenticated) == (DISABLED, "badge", "alice", True)
     assert denied.facts == {"since": 7}
 
 
 async def test_a_check_that_refuses_does_not_take_the_schemes_headers_away() -> None:
-    """9110-12: Authentication-Info and DPoP-Nonce go out on whatever answer passes the guard."""
+    """9110-12: the headers of the scheme that accepted, such as Authentication-Info, are sent with any denial that
+    follows."""
     headers: list[Header] = [(b"authentication-info", b"x")]
-    guard = made(Badge(table={"alice": Accepted(Principal("alice"), headers)}), checks=[refuse])
+    guard = make_guard(Badge(table={"alice": Accepted(Principal("alice"), headers)}), checks=[refuse])
 
-    denied = await refusal(guard)
+    denied = await denial(guard)
 
     assert set(denied.response_headers) == {*headers, (b"x-check", b"1")}
 
 
 async def test_the_first_check_that_refuses_ends_it() -> None:
-    """Those behind it are not asked."""
-    asked: list[str] = []
+    """After the first check that denies, no further check runs."""
+    subjects: list[str] = []
 
     async def look(request: AuthRequest, principal: Principal) -> Principal:
-        asked.append(principal.subject)
+        subjects.append(principal.subject)
         return principal
 
-    await refusal(made(checks=[look, refuse, look]))
+    await denial(make_guard(checks=[look, refuse, look]))
 
-    assert asked == ["alice"]
+    assert subjects == ["alice"]
 
 
 @pytest.mark.parametrize("authorization", [None, "Badge wrong", "Basic abc"])
-async def test_checks_run_after_a_success_only(authorization: str | None) -> None:
-    """Neither for nobody nor for who was rejected."""
-    decision = await decide(made(checks=[refuse], default=OPTIONAL), authorization)
+async def test_checks_run_only_for_an_accepted_principal(authorization: str | None) -> None:
+    """Checks run neither for an anonymous request nor for rejected credentials."""
+    decision = await decide(make_guard(checks=[refuse], default=OPTIONAL), authorization)
 
     assert not isinstance(decision, Denied) or decision.reason is not DISABLED
 
@@ -297,24 +300,25 @@ BROKEN += [(_returns(value), "builtins.TypeError") for value in (None, True, "al
 
 
 @pytest.mark.parametrize(("broken", "error"), BROKEN)
-async def test_a_check_that_fails_closes_the_door(broken: Any, error: str) -> None:
-    """Whatever it raises, and whatever it returns that is no Principal: 503, told by type and frames."""
-    denied = await refusal(made(checks=[broken]))
+async def test_a_check_that_fails_denies_with_503(broken: Any, error: str) -> None:
+    """A check that raises, or returns anything but a Principal, denies with 503. The record has the type and the
+    frames."""
+    denied = await denial(make_guard(checks=[broken]))
 
     assert (denied.reason, denied.facts["error"]) == (BACKEND_FAILED, error)
     assert "s3cr3t" not in repr(denied)
 
 
-async def test_a_check_may_say_that_it_cannot_tell() -> None:
-    """Its reason, its detail and its time are told."""
-    denied = await refusal(made(checks=[_down]))
+async def test_a_check_may_report_an_outage() -> None:
+    """The reason, the detail and the ``retry_after`` of a ``BackendUnavailable`` from a check reach the denial."""
+    denied = await denial(make_guard(checks=[_down]))
 
     assert denied.reason is STORE_UNAVAILABLE
     assert denied.facts == {"detail": "replica lags", "retry_after": 9}
 
 
 async def test_a_check_has_a_deadline() -> None:
-    """One that never answers is an outage; its task is cancelled."""
+    """A check that exceeds the deadline counts as an outage, and its task is cancelled."""
     ended: list[str] = []
 
     async def hang(request: AuthRequest, principal: Principal) -> Principal:
@@ -324,19 +328,19 @@ async def test_a_check_has_a_deadline() -> None:
             ended.append("cancelled")
         return principal
 
-    denied = await refusal(made(checks=[hang], deadline=0.001))
+    denied = await denial(make_guard(checks=[hang], deadline=0.001))
 
     assert (denied.reason, ended) == (STORE_TIMEOUT, ["cancelled"])
     assert denied.facts == {"detail": "no answer within 0.001 s", "retry_after": None}
 
 
 async def test_a_time_out_of_a_checks_own_is_not_our_deadline() -> None:
-    """Else the log would send its reader after a deadline that nobody missed."""
+    """A ``TimeoutError`` raised inside a check is recorded as that, not as the deadline of the guard."""
 
     async def connect(request: AuthRequest, principal: Principal) -> Principal:
         raise TimeoutError("s3cr3t")
 
-    denied = await refusal(made(checks=[connect]))
+    denied = await denial(make_guard(checks=[connect]))
 
     assert (denied.reason, denied.facts.get("error")) == (BACKEND_FAILED, "builtins.TimeoutError")
 
@@ -378,22 +382,22 @@ CHOICES: list[tuple[dict[str, str], Any, str | Reason]] = [
 @pytest.mark.rfc("6750-3")
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(("sent", "requirement", "expected"), CHOICES)
-async def test_which_credentials_are_judged(
+async def test_the_credentials_of_one_accepted_scheme_are_selected(
     order: int, sent: dict[str, str], requirement: Any, expected: str | Reason
 ) -> None:
-    """6750-3: those of one accepted scheme, whatever the order of the schemes in the guard."""
-    guard = made(*list(THREE.values())[::order], rules=[Rule("/**", requirement)])
+    """6750-3: the order of the schemes in the guard does not change which credentials are selected."""
+    guard = make_guard(*list(THREE.values())[::order], rules=[Rule("/**", requirement)])
 
     others: dict[str, Any] = {name: value for name, value in sent.items() if name != "authorization"}
     decision = await decide(guard, sent.get("authorization"), **others)
 
-    found = decision.reason if isinstance(decision, Denied) else decision.principal and decision.principal.scheme
-    assert found == expected
+    outcome = decision.reason if isinstance(decision, Denied) else decision.principal and decision.principal.scheme
+    assert outcome == expected
 
 
 async def test_two_sets_for_one_scheme_are_ambiguous() -> None:
-    """Explicit or ambient, by one carrier as by two; the schemes are told, what was presented is not."""
-    guard = made(*THREE.values())
+    """Two credentials for one scheme are ambiguous. The facts name the schemes, but not what was presented."""
+    guard = make_guard(*THREE.values())
     scope = http_scope(headers=[(b"x-cookie", b"s3cr3t"), (b"x-cookie", b"s3cr3t")])
     match = guard.table.match("GET", "/")
     assert isinstance(match, Match)
@@ -406,8 +410,8 @@ async def test_two_sets_for_one_scheme_are_ambiguous() -> None:
 
 
 @dataclass(frozen=True)
-class Fails(Carrier):
-    """A carrier that cannot find."""
+class FailingCarrier(Carrier):
+    """A carrier that raises."""
 
     error: Exception
     sent_by_browsers: bool = False
@@ -417,9 +421,10 @@ class Fails(Carrier):
 
 
 async def test_a_malformed_ambient_credential_yields_to_an_explicit_one_too() -> None:
-    """A cookie that another app left there does not lock a client out that sent a good token."""
-    guard = made(
-        Badge("cookie", carrier=Fails(WireError("no cookie of ours", "cookie"), sent_by_browsers=True)), Badge()
+    """A malformed cookie of another app does not lock out a client that sent a valid token."""
+    guard = make_guard(
+        Badge("cookie", carrier=FailingCarrier(WireError("no cookie of ours", "cookie"), sent_by_browsers=True)),
+        Badge(),
     )
 
     decision = await decide(guard)
@@ -428,79 +433,80 @@ async def test_a_malformed_ambient_credential_yields_to_an_explicit_one_too() ->
 
 
 @pytest.mark.parametrize(("requirement", "reason"), [(OPTIONAL, None), (via("badge"), CREDENTIALS_MISSING)])
-async def test_a_malformed_ambient_credential_that_nobody_wants_is_nothing(
+async def test_a_malformed_cookie_of_a_scheme_that_is_not_accepted_is_ignored(
     requirement: Any, reason: Reason | None
 ) -> None:
-    """As a well-formed one is: a scheme that the route does not accept is not judged, by its octets either."""
-    broken = Fails(WireError("no cookie of ours", "session"), sent_by_browsers=True)
-    guard = made(Badge("cookie", carrier=broken), Badge(), rules=[Rule("/**", requirement)])
+    """A cookie of a scheme that the route does not accept is ignored, even if it is malformed."""
+    broken = FailingCarrier(WireError("no cookie of ours", "session"), sent_by_browsers=True)
+    guard = make_guard(Badge("cookie", carrier=broken), Badge(), rules=[Rule("/**", requirement)])
 
     decision = await decide(guard, None)
 
     assert (decision.reason if isinstance(decision, Denied) else None) == reason
 
 
-async def test_of_two_faults_the_explicit_one_is_told() -> None:
-    """A malformed cookie hides nothing of a malformed field; alone it is what is told."""
-    broken = Fails(WireError("no cookie of ours", "cookie"), sent_by_browsers=True)
-    guard = made(Badge("cookie", carrier=broken), Badge("old", carrier=broken), Badge())
+async def test_of_two_malformed_credentials_the_explicit_one_is_reported() -> None:
+    """A malformed header field is reported rather than a malformed cookie. A malformed cookie alone is reported."""
+    broken = FailingCarrier(WireError("no cookie of ours", "cookie"), sent_by_browsers=True)
+    guard = make_guard(Badge("cookie", carrier=broken), Badge("old", carrier=broken), Badge())
 
-    told = [(await refusal(guard, field)).facts for field in ("Badge\talice", None, "Basic abc")]
+    facts_list = [(await denial(guard, field)).facts for field in ("Badge\talice", None, "Basic abc")]
 
-    assert [facts["problem"] for facts in told] == ["no space after the auth-scheme"] + ["no cookie of ours"] * 2
+    assert [facts["problem"] for facts in facts_list] == ["no space after the auth-scheme"] + ["no cookie of ours"] * 2
 
 
 async def test_an_ambient_carrier_whose_schemes_are_not_accepted_is_not_asked() -> None:
-    """Whatever it would have said, this route did not want it."""
-    cookie = Badge("cookie", carrier=Fails(WireError("no cookie of ours"), sent_by_browsers=True))
-    guard = made(cookie, Badge(), default=via("badge"))
+    """A cookie carrier is not read if the route accepts none of its schemes."""
+    cookie = Badge("cookie", carrier=FailingCarrier(WireError("no cookie of ours"), sent_by_browsers=True))
+    guard = make_guard(cookie, Badge(), default=via("badge"))
 
-    assert (await refusal(guard, None)).reason is CREDENTIALS_MISSING
+    assert (await denial(guard, None)).reason is CREDENTIALS_MISSING
 
 
 async def test_equal_carriers_are_one() -> None:
-    """Else one field would be two sets of credentials."""
-    guard = made(Badge("key", carrier=AuthorizationField()), Badge())
+    """Two schemes with equal carriers share one field, so that it counts as one set of credentials."""
+    guard = make_guard(Badge("key", carrier=AuthorizationField()), Badge())
 
     assert isinstance(await decide(guard), Granted)
 
 
-async def test_a_carrier_that_fails_closes_the_door() -> None:
-    """503, told by type."""
-    denied = await refusal(made(Badge("key", carrier=Fails(LookupError("s3cr3t")))), None)
+async def test_a_carrier_that_fails_denies_with_503() -> None:
+    """A carrier that raises denies with 503, and the record has the type of the error."""
+    denied = await denial(make_guard(Badge("key", carrier=FailingCarrier(LookupError("s3cr3t")))), None)
 
     assert (denied.reason, denied.facts["error"]) == (BACKEND_FAILED, "builtins.LookupError")
 
 
-async def test_a_malformed_field_is_told_by_a_phrase() -> None:
-    """The problem and the scheme, never the octets."""
-    denied = await refusal(made(), "Badge\ts3cr3t")
+async def test_a_malformed_field_is_reported_without_its_bytes() -> None:
+    """The facts hold the problem and the scheme, never the bytes that were sent."""
+    denied = await denial(make_guard(), "Badge\ts3cr3t")
 
     assert (denied.scheme, denied.facts) == ("badge", {"problem": "no space after the auth-scheme"})
 
 
 @pytest.mark.parametrize("field", ["{} abc", "{}\tabc", "{}"])
-async def test_a_scheme_is_told_only_where_it_is_one(field: str) -> None:
-    """Any other word there may be a key that somebody sent without a scheme before it."""
-    told = [(await refusal(made(), field.format(word))).facts for word in ("Negotiate", "s3cr3t")]
+async def test_only_a_registered_scheme_name_is_reported(field: str) -> None:
+    """The facts repeat a scheme name only if it is registered: any other word may be a key without a scheme
+    before it."""
+    facts = [(await denial(make_guard(), field.format(word))).facts for word in ("Negotiate", "s3cr3t")]
 
-    assert told == [{"presented": "negotiate"}, {"presented": "a word that is no registered scheme"}]
+    assert facts == [{"presented": "negotiate"}, {"presented": "a word that is no registered scheme"}]
 
 
 async def test_schemes_share_a_carrier() -> None:
-    """It is asked once a request, however many schemes it serves."""
-    found: list[str] = []
+    """A carrier is read once for each request, however many schemes it serves."""
+    paths: list[str] = []
 
     class Counted(Carrier):
         def find(self, request: AuthRequest) -> Sequence[Credentials]:
-            found.append(request.path)
+            paths.append(request.path)
             return [Credentials("badge", b"alice")]
 
     carrier = Counted()
 
-    await decide(made(Badge(carrier=carrier), Badge("key", carrier=carrier)))
+    await decide(make_guard(Badge(carrier=carrier), Badge("key", carrier=carrier)))
 
-    assert found == ["/"]
+    assert paths == ["/"]
 
 
 # --- What fails -------------------------------------------------------------------------------------------------------
@@ -521,13 +527,14 @@ RAISED = [
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
-async def test_a_scheme_that_raises_closes_the_door(error: Exception) -> None:
-    """503 ``backend.failed``, on OPTIONAL too: told by type and frames, not by text, locals or cause."""
+async def test_a_scheme_that_raises_denies_with_503(error: Exception) -> None:
+    """The denial is ``backend.failed``, under OPTIONAL too. The facts hold the type and the frames, not text, locals or
+    cause."""
     error = error.with_traceback(None)
     error.__cause__ = KeyError("s3cr3t")
-    guard = made(Badge(table={"alice": error}), default=OPTIONAL)
+    guard = make_guard(Badge(table={"alice": error}), default=OPTIONAL)
 
-    denied = await refusal(guard)
+    denied = await denial(guard)
 
     kind = type(error)
     assert denied.reason is BACKEND_FAILED
@@ -542,17 +549,18 @@ def _nested(depth: int) -> None:
     _nested(depth - 1)
 
 
-class Deep(Badge):
-    """It fails twenty calls down."""
+class DeepFailure(Badge):
+    """A scheme that fails twenty calls down."""
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         _nested(20)
         raise AssertionError
 
 
-async def test_the_innermost_frames_are_told() -> None:
-    """At most eight, by file, line and function, without the directories of this machine."""
-    denied = await refusal(made(Deep()))
+async def test_the_innermost_frames_are_recorded() -> None:
+    """The facts hold at most eight frames, each with file, line and function, and without the directories of the
+    machine."""
+    denied = await denial(make_guard(DeepFailure()))
     frames = denied.facts["frames"]
 
     assert isinstance(frames, tuple)
@@ -562,26 +570,26 @@ async def test_the_innermost_frames_are_told() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, True, ALICE, Accepted("alice"), Accepted(None), Principal])  # type: ignore[arg-type]
-async def test_a_scheme_that_returns_nonsense_closes_the_door(answer: Any) -> None:
-    """Only ``Accepted`` with a Principal is a yes."""
-    denied = await refusal(made(Badge(table={"alice": answer}), default=OPTIONAL))
+async def test_a_scheme_that_returns_nonsense_denies_with_503(answer: Any) -> None:
+    """Only ``Accepted`` with a Principal lets a request pass. Any other value counts as a failed scheme."""
+    denied = await denial(make_guard(Badge(table={"alice": answer}), default=OPTIONAL))
 
     assert (denied.reason, denied.facts["error"]) == (BACKEND_FAILED, "builtins.TypeError")
 
 
-async def test_a_scheme_may_let_a_wire_error_by() -> None:
-    """Octets that are no credentials of its own: 401, told by the constant phrase of the error."""
-    denied = await refusal(made(Badge(table={"alice": WireError("not a list of auth-params")})))
+async def test_a_wire_error_of_a_scheme_is_malformed_credentials() -> None:
+    """A ``WireError`` from a scheme denies with 401, and the facts hold the constant phrase of the error."""
+    denied = await denial(make_guard(Badge(table={"alice": WireError("not a list of auth-params")})))
 
     assert (denied.reason, denied.scheme) == (CREDENTIALS_MALFORMED, "badge")
     assert denied.facts == {"problem": "not a list of auth-params"}
 
 
-async def test_an_outage_is_told_with_the_scheme_that_met_it() -> None:
-    """7662-4: it is no one's fault but ours, and whoever mends it must know where to look."""
+async def test_an_outage_is_recorded_with_its_scheme() -> None:
+    """7662-4: the denial of an outage names the scheme, so that the operator knows where to look."""
     down = BackendUnavailable("no route", reason=STORE_UNAVAILABLE)
 
-    denied = await refusal(made(Badge(table={"alice": down})))
+    denied = await denial(make_guard(Badge(table={"alice": down})))
 
     assert (denied.reason, denied.scheme, denied.facts) == (
         STORE_UNAVAILABLE,
@@ -590,8 +598,8 @@ async def test_an_outage_is_told_with_the_scheme_that_met_it() -> None:
     )
 
 
-async def test_a_requirement_of_ones_own_that_fails_closes_the_door() -> None:
-    """503, and the request does not pass."""
+async def test_a_requirement_of_ones_own_that_fails_denies_with_503() -> None:
+    """A requirement that raises denies with 503."""
 
     class Broken:
         def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
@@ -603,15 +611,15 @@ async def test_a_requirement_of_ones_own_that_fails_closes_the_door() -> None:
         def scopes_named(self) -> tuple[str, ...]:
             return ()
 
-    denied = await refusal(made(rules=[Rule("/**", Broken())]))
+    denied = await denial(make_guard(rules=[Rule("/**", Broken())]))
 
     assert (denied.reason, denied.facts["error"]) == (BACKEND_FAILED, "builtins.LookupError")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 async def test_what_ends_the_process_is_not_held_up(error: type[BaseException]) -> None:
-    """It is no failure of a backend."""
-    guard = made(Badge(table={"alice": error()}))
+    """An exception that ends the process, such as KeyboardInterrupt, passes through the guard."""
+    guard = make_guard(Badge(table={"alice": error()}))
 
     with pytest.raises(error):
         await decide(guard)
@@ -619,7 +627,7 @@ async def test_what_ends_the_process_is_not_held_up(error: type[BaseException]) 
 
 @pytest.mark.parametrize("where", ["scheme", "check"])
 async def test_cancellation_propagates(where: str) -> None:
-    """A request that is cancelled gets no decision, neither yes nor outage."""
+    """A cancelled request gets no decision: neither a grant nor an outage."""
     decided: list[Decision] = []
 
     with anyio.CancelScope() as scope:
@@ -636,7 +644,7 @@ async def test_cancellation_propagates(where: str) -> None:
             await anyio.lowlevel.checkpoint()
             return principal
 
-        decided.append(await decide(made(Cancelled(), checks=[cancel])))
+        decided.append(await decide(make_guard(Cancelled(), checks=[cancel])))
 
     assert (scope.cancelled_caught, decided) == (True, [])
 
@@ -645,7 +653,7 @@ async def test_cancellation_propagates(where: str) -> None:
 
 
 class Clocks:
-    """Two clocks that go only when told to."""
+    """A wall clock and a monotonic clock that a test moves together. The wall clock counts its readings."""
 
     def __init__(self) -> None:
         self.passed = 0.0
@@ -657,12 +665,12 @@ class Clocks:
         return NOW + self.passed
 
     def monotonic(self) -> float:
-        """Our own durations."""
+        """The clock for durations."""
         return 1000.0 + self.passed
 
 
-class Slow(Badge):
-    """It takes its time."""
+class SlowBadge(Badge):
+    """A scheme that takes some seconds."""
 
     def __init__(self, clocks: Clocks, seconds: float, principal: Principal) -> None:
         super().__init__(table={"alice": Accepted(principal, [(b"x-a", b"1")])}, reports_login_time=True)
@@ -674,23 +682,25 @@ class Slow(Badge):
 
 
 async def waited(seconds: float, principal: Principal, **options: Any) -> tuple[Decision, int]:
-    """What is decided after a scheme that took so long, and how often the clock was read."""
+    """The decision after a scheme that took so many seconds, and how often the wall clock was read."""
     clocks = Clocks()
-    guard = made(
-        Slow(clocks, seconds, principal), clock=clocks.wall, monotonic=clocks.monotonic, leeway=10.0, **options
+    guard = make_guard(
+        SlowBadge(clocks, seconds, principal), clock=clocks.wall, monotonic=clocks.monotonic, leeway=10.0, **options
     )
     return await decide(guard), clocks.reads
 
 
 async def test_the_clock_is_read_once_a_request() -> None:
-    """A wait of a second or less does not read it again: the verdict is of the moment at which the request came."""
+    """A wait of up to one second does not read the clock again: the decision is as of the moment the request
+    arrived."""
     decision, reads = await waited(1.0, Principal("alice", expires_at=NOW - 9.5))
 
     assert (isinstance(decision, Granted), reads) == (True, 1)
 
 
 async def test_a_long_wait_reads_the_clock_again_before_granting() -> None:
-    """Who expired meanwhile, the leeway granted, is refused, and the facts say by how much."""
+    """After a long wait, a principal that has expired beyond the leeway is denied, and the facts say by how many
+    seconds."""
     decision, reads = await waited(1.5, Principal("alice", expires_at=NOW - 8.6))
 
     assert isinstance(decision, Denied)
@@ -705,29 +715,30 @@ async def test_a_long_wait_reads_the_clock_again_before_granting() -> None:
 
 
 @pytest.mark.parametrize("expires_at", [NOW - 8.4, NOW + 100, None])
-async def test_a_long_wait_alone_refuses_nobody(expires_at: float | None) -> None:
-    """Whose end is still to come, the leeway granted, or who has none."""
+async def test_a_long_wait_alone_denies_nobody(expires_at: float | None) -> None:
+    """After a long wait, a principal that is not expired beyond the leeway, or never expires, is granted."""
     decision, reads = await waited(1.5, Principal("alice", expires_at=expires_at))
 
     assert (isinstance(decision, Granted), reads) == (True, 2)
 
 
 async def test_a_wait_in_a_check_counts() -> None:
-    """The wait is that of the whole request; a principal that the check made anew does not live longer for it."""
+    """Waiting in a check counts as waiting for the request. A principal that the check made does not live longer for
+    it."""
     clocks = Clocks()
 
     async def wait(request: AuthRequest, principal: Principal) -> Principal:
         clocks.passed += 20.0
         return principal
 
-    scheme = Slow(clocks, 0.0, Principal("alice", expires_at=NOW + 5))
-    guard = made(scheme, clock=clocks.wall, monotonic=clocks.monotonic, leeway=10.0, checks=[wait])
+    scheme = SlowBadge(clocks, 0.0, Principal("alice", expires_at=NOW + 5))
+    guard = make_guard(scheme, clock=clocks.wall, monotonic=clocks.monotonic, leeway=10.0, checks=[wait])
 
-    assert (await refusal(guard)).facts["expired_by"] == 15.0
+    assert (await denial(guard)).facts["expired_by"] == 15.0
 
 
-async def test_after_a_long_wait_the_requirement_is_judged_by_the_new_moment() -> None:
-    """A login that was fresh when the request came is not so any more."""
+async def test_after_a_long_wait_the_requirement_is_checked_at_the_new_moment() -> None:
+    """A login that was recent enough when the request arrived may be too old after a long wait."""
     principal = Principal("alice", claims={"auth_time": NOW - 60})
     rules = [Rule("/**", step_up(max_age=60))]
 
@@ -739,8 +750,8 @@ async def test_after_a_long_wait_the_requirement_is_judged_by_the_new_moment() -
     assert late.reason is STEP_UP_REQUIRED
 
 
-async def test_who_expired_while_waiting_still_gets_the_schemes_headers() -> None:
-    """The scheme accepted; what it has to say goes out on whatever answer follows."""
+async def test_a_principal_that_expired_while_waiting_gets_the_headers_of_the_scheme() -> None:
+    """The headers of the scheme that accepted are sent even if the principal expired while the request waited."""
     decision, _ = await waited(1.5, Principal("alice", expires_at=NOW - 8.6))
 
     assert list(decision.response_headers) == [(b"x-a", b"1")]
@@ -796,26 +807,26 @@ MISTAKES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("argument", "given", "named"), MISTAKES)
-def test_a_guard_that_could_never_be_meant_is_refused(
-    argument: str, given: tuple[Any, ...], named: dict[str, Any]
+@pytest.mark.parametrize(("argument", "schemes", "options"), MISTAKES)
+def test_a_guard_with_invalid_arguments_raises(
+    argument: str, schemes: tuple[Any, ...], options: dict[str, Any]
 ) -> None:
-    """While the app is built, and the error names the argument."""
+    """Invalid arguments raise while the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
-        Guard(*given, **named)
+        Guard(*schemes, **options)
 
     assert caught.value.argument == argument
 
 
 def test_a_guard_of_one_scheme_needs_nothing_more() -> None:
-    """All else has a default: closed, a minute of leeway."""
+    """Every other argument of ``Guard`` has a default: AUTHENTICATED, and a leeway of 60 seconds."""
     guard = Guard(Badge(table=OUTCOMES))
 
     assert (guard.table.default.requirement, guard.leeway, guard.reads_body) == (AUTHENTICATED, 60.0, False)
 
 
-def test_a_step_up_needs_one_scheme_that_tells_the_login() -> None:
-    """One of several will do."""
+def test_step_up_needs_one_scheme_that_reports_the_login_time() -> None:
+    """``step_up`` needs at least one scheme with ``reports_login_time``."""
     rules = [Rule("/a", step_up(acr="gold"))]
 
     assert Guard(Badge(), Badge("bearer", reports_login_time=True), rules=rules).table.rules == tuple(rules)

@@ -1,4 +1,4 @@
-"""What a guard serves itself: the metadata of a protected resource, to everybody, at their own path."""
+"""What a guard serves itself: the metadata of a protected resource, public, at their own path."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ PATH = "/.well-known/oauth-protected-resource/orders"
 
 
 def resource(url: str = URL) -> ProtectedResource:
-    """The orders."""
+    """The metadata of the orders API."""
     return ProtectedResource(url, authorization_servers=["https://login.example"])
 
 
 def guarded(*rules: Rule, url: str = URL, **options: Any) -> Guard:
-    """A guard that publishes."""
+    """A guard that publishes these metadata."""
     return Guard(Bearer(issuer(), realm="orders", resource=resource(url)), rules=rules, **options)
 
 
@@ -52,14 +52,14 @@ async def _hello(request: Request) -> PlainTextResponse:
 
 
 def app(guard: Guard, *more: Middleware, **options: Any) -> Starlette:
-    """An app whose every path answers."""
+    """An app whose every path answers, behind this guard."""
     routes = [Route("/{rest:path}", _hello, methods=["GET", "POST", "OPTIONS"])]
     return Starlette(routes=routes, middleware=[*more, Middleware(AuthGuardMiddleware, guard=guard, **options)])
 
 
 @pytest.mark.rfc("9728-1")
 def test_everybody_may_read_the_document() -> None:
-    """9728-1, 9728-4: 200, application/json, readable by any script, and cacheable."""
+    """9728-1, 9728-4: the metadata are answered with 200 and application/json, to any script, and may be cached."""
     answer = TestClient(app(guarded())).get(PATH)
 
     assert (answer.status_code, answer.json()["resource"]) == (200, URL)
@@ -73,7 +73,7 @@ def test_everybody_may_read_the_document() -> None:
 
 @pytest.mark.rfc("9728-1")
 def test_head_is_get_without_a_body() -> None:
-    """9110-11."""
+    """9110-11: HEAD of the metadata has the headers of GET and no body."""
     client = TestClient(app(guarded()))
 
     got, head = client.get(PATH), client.head(PATH)
@@ -83,19 +83,19 @@ def test_head_is_get_without_a_body() -> None:
 
 @pytest.mark.parametrize("path", [PATH, PATH + "/"])
 def test_a_trailing_slash_is_the_same_path(path: str) -> None:
-    """As to a rule."""
+    """The path of the metadata with a trailing slash serves them too, as for a rule."""
     assert TestClient(app(guarded())).get(path).status_code == 200
 
 
 def test_the_app_is_not_asked() -> None:
-    """It need not know of the path; and what is presented is not looked at."""
+    """The app is not called for the metadata path, and credentials in the request are ignored."""
     answer = TestClient(app(guarded())).get(PATH, headers={"Authorization": "Bearer nonsense"})
 
     assert answer.json()["authorization_servers"] == ["https://login.example"]
 
 
 def test_nothing_else_is_open() -> None:
-    """Neither by another method, nor beside it, nor at the root's own metadata."""
+    """Other methods, neighbouring paths and the metadata path of the root stay protected."""
     client = TestClient(app(guarded()))
 
     assert [client.post(PATH).status_code, client.options(PATH).status_code] == [401, 401]
@@ -104,7 +104,7 @@ def test_nothing_else_is_open() -> None:
 
 
 def test_the_rules_ask_nothing_of_it() -> None:
-    """Whatever they ask of what lies round it."""
+    """The metadata are public, whatever the rules require for the paths around them."""
     client = TestClient(app(guarded(Rule("/**", role("admin")))))
 
     assert [client.get(PATH).status_code, client.get("/x").status_code] == [200, 401]
@@ -112,7 +112,7 @@ def test_the_rules_ask_nothing_of_it() -> None:
 
 @pytest.mark.rfc("9728-4")
 def test_a_script_may_ask_with_fields_of_its_own() -> None:
-    """A client in a browser sends its version along, which takes a preflight."""
+    """A CORS preflight is answered, because a client in a browser sends its protocol version in a field of its own."""
     fields = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
 
     answer = TestClient(app(guarded())).options(PATH, headers=fields)
@@ -123,8 +123,8 @@ def test_a_script_may_ask_with_fields_of_its_own() -> None:
     assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
 
 
-def test_cors_outside_of_it_has_the_last_word() -> None:
-    """One field line, and not two."""
+def test_a_cors_middleware_outside_has_the_last_word() -> None:
+    """With a CORS middleware outside of the guard, its CORS header is the only one in the response."""
     cors = Middleware(CORSMiddleware, allow_origins=["https://app.example"])
 
     answer = TestClient(app(guarded(), cors)).get(PATH, headers={"Origin": "https://app.example"})
@@ -134,7 +134,7 @@ def test_cors_outside_of_it_has_the_last_word() -> None:
 
 @pytest.mark.rfc("9728-4")
 def test_the_url_is_taken_from_no_request() -> None:
-    """9728-4: a Host that somebody invents changes neither the document nor the challenge."""
+    """9728-4: a forged Host changes neither the metadata nor the challenge."""
     client = TestClient(app(guarded()))
     fields = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
 
@@ -149,7 +149,8 @@ def test_the_url_is_taken_from_no_request() -> None:
 @pytest.mark.parametrize("path", [PATH, "/api" + PATH, "/api" + PATH + "/"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_server_that_puts_its_root_path_in_front_changes_nothing(path: str, method: str) -> None:
-    """Uvicorn does so; the app, whose every path answers, is not asked for what a rule has opened for the guard."""
+    """Uvicorn prefixes paths with its root path. The guard still serves its own path, and the app is not called
+    for it."""
     inner = RecordingApp()
 
     answer = await run_app(AuthGuardMiddleware(inner, guard=guarded()), http_scope(path, method, root_path="/api"))
@@ -160,7 +161,7 @@ async def test_a_server_that_puts_its_root_path_in_front_changes_nothing(path: s
 
 @pytest.mark.parametrize("root", ["/api", "/api/"])
 def test_an_app_with_a_root_path_of_its_own_is_not_asked_either(root: str) -> None:
-    """FastAPI puts it into the scope only behind the guard."""
+    """FastAPI sets its root path only behind the guard, and the guard still serves the metadata itself."""
     api = FastAPI()
     api.root_path = root
     install(api, guarded())
@@ -177,15 +178,15 @@ def test_an_app_with_a_root_path_of_its_own_is_not_asked_either(root: str) -> No
 
 
 async def test_another_path_below_the_root_path_stays_closed() -> None:
-    """What begins with it by chance, too."""
+    """Other paths below the root path stay protected, and so does one that only begins with the same characters."""
     guard = AuthGuardMiddleware(RecordingApp(), guard=guarded())
-    found = [await run_app(guard, http_scope(path, root_path="/api")) for path in ("/apix" + PATH, "/api/x" + PATH)]
+    answers = [await run_app(guard, http_scope(path, root_path="/api")) for path in ("/apix" + PATH, "/api/x" + PATH)]
 
-    assert [answer.status for answer in found] == [400, 401]
+    assert [answer.status for answer in answers] == [400, 401]
 
 
 def test_behind_a_root_path_it_stands_at_the_root_of_the_host() -> None:
-    """The app is mounted at /orders by a proxy or another app; its metadata are not below that."""
+    """If a proxy or another app mounts the app at /orders, the metadata path is still at the root of the host."""
     guard = guarded(Rule("/items", PUBLIC))
     inner = Starlette(routes=[Mount("/sub", Route("/x", _hello)), Route("/items", _hello)])
     client = TestClient(AuthGuardMiddleware(inner, guard=guard), root_path="/orders")
@@ -195,14 +196,14 @@ def test_behind_a_root_path_it_stands_at_the_root_of_the_host() -> None:
 
 
 async def test_a_websocket_is_not_served_a_document() -> None:
-    """It is a handshake at a path that is closed to it."""
+    """A WebSocket handshake at the metadata path is denied."""
     answer = await run_app(AuthGuardMiddleware(app(guarded()), guard=guarded()), websocket_scope(PATH))
 
     assert answer.sent[0]["type"] == "websocket.close"
 
 
 async def test_a_document_is_sent_once_and_whole() -> None:
-    """Over bare ASGI: a start and a body."""
+    """Over ASGI the metadata are one start message and one body message."""
     answer = await run_app(AuthGuardMiddleware(app(guarded()), guard=guarded()), http_scope(PATH))
 
     assert [message["type"] for message in answer.sent] == ["http.response.start", "http.response.body"]
@@ -210,7 +211,7 @@ async def test_a_document_is_sent_once_and_whole() -> None:
 
 
 def test_an_app_that_must_not_start_serves_nothing() -> None:
-    """Under ``strict`` a finding closes all of it."""
+    """If ``strict`` keeps the app from starting, the metadata are not served either."""
     client = TestClient(app(guarded(Rule("/a/**", PUBLIC)), strict=True), raise_server_exceptions=False)
 
     assert client.get(PATH).status_code == 503
@@ -221,30 +222,30 @@ def test_an_app_that_must_not_start_serves_nothing() -> None:
 
 @pytest.mark.rfc("9728-1")
 def test_it_stands_in_the_table_as_public() -> None:
-    """With the line that said so."""
+    """The rule table lists the metadata path as PUBLIC, with the source line of the scheme."""
     (rule,) = guarded().table.rules
 
     assert (str(rule), rule.location.startswith(__file__)) == (f"GET {PATH} PUBLIC", True)
 
 
 def test_the_audit_lists_it() -> None:
-    """As a route of its own, which its rule meets, with the guard in front or yet to come."""
+    """The audit lists the metadata path as a route that its rule covers, with or without the guard in front."""
     guard = guarded(Rule("/**", role("admin")))
     bare = Starlette(routes=[Route("/orders", _hello)])
     behind = Starlette(routes=[Route("/orders", _hello)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)])
 
-    for found in (audit(behind, guard), audit(bare, guard, ignore=["guard.absent"])):
-        assert [(row.about, [str(requirement) for requirement, _ in row.requirements]) for row in found.rows] == [
+    for report in (audit(behind, guard), audit(bare, guard, ignore=["guard.absent"])):
+        assert [(row.about, [str(requirement) for requirement, _ in row.requirements]) for row in report.rows] == [
             ("GET /orders", ["role(admin)"]),
             (f"GET {PATH}", ["PUBLIC"]),
         ]
-        assert found.findings == ()
+        assert report.findings == ()
     table = str(audit(behind, guard)).partition("\n\n")[0].replace("\n", "")
     assert __file__.rpartition("/")[2] in "".join(table.split())
 
 
-def test_it_is_an_open_door_and_is_named_as_one() -> None:
-    """``assert_closed`` wants it in its list, as all that is open."""
+def test_assert_closed_reports_it_as_public() -> None:
+    """``assert_closed`` expects the metadata path in its list, like every public path."""
     guard = guarded(Rule("/**", role("admin")))
     closed = app(guard)
 
@@ -254,7 +255,8 @@ def test_it_is_an_open_door_and_is_named_as_one() -> None:
 
 
 def test_a_guard_further_in_does_not_serve_it() -> None:
-    """It never sees a request for the root of the host; the audit tells that its rule is met by nothing."""
+    """A guard in a mounted app never sees requests to the root of the host, and the audit reports that its rule is
+    unused."""
     inner = guarded(Rule("/**", role("admin")))
     outer = Guard(Badge(), rules=[Rule("/in/**", PUBLIC)])
     mounted = Starlette(routes=[Route("/x", _hello)], middleware=[Middleware(AuthGuardMiddleware, guard=inner)])
@@ -265,14 +267,14 @@ def test_a_guard_further_in_does_not_serve_it() -> None:
 
 
 def test_a_rule_for_the_same_path_is_refused() -> None:
-    """There would be two."""
+    """A rule for the metadata path raises, because there would be two rules for it."""
     with pytest.raises(ConfigurationError, match="is listed twice"):
         guarded(Rule(PATH, role("admin"), methods={"GET"}))
 
 
 @pytest.mark.parametrize("path", ["/**", "/{tenant}", "/x/{rest:path}"])
 def test_a_document_stands_at_one_path(path: str) -> None:
-    """A pattern would open whatever it matches, in the app, too."""
+    """A metadata path must not be a pattern: a pattern would also open paths of the app."""
     other = Badge()
     other.published = [Published(path, "text/plain", b"a badge")]
 
@@ -283,7 +285,7 @@ def test_a_document_stands_at_one_path(path: str) -> None:
 
 
 def test_two_documents_at_one_path_are_refused() -> None:
-    """Of two schemes; one of each is fine."""
+    """Two schemes must not publish at the same path. One document for each path is accepted."""
     other = Badge()
     other.published = [Published("/.well-known/badge", "text/plain", b"a badge")]
     both = Guard(other, Bearer(issuer(), realm="orders", resource=resource()))
@@ -297,7 +299,7 @@ def test_two_documents_at_one_path_are_refused() -> None:
 
 
 def test_a_guard_without_documents_has_no_rule_more() -> None:
-    """And what is no list of rules is told as ever."""
+    """A guard that publishes nothing adds no rule, and still reports an invalid ``rules`` argument."""
     assert Guard(Badge()).table.rules == ()
     with pytest.raises(ConfigurationError, match="is not a list of Rule"):
         guarded().__class__(Bearer(issuer(), realm="r", resource=resource()), rules=5)  # type: ignore[arg-type]
@@ -307,7 +309,8 @@ def test_a_guard_without_documents_has_no_rule_more() -> None:
 
 
 def test_a_challenge_names_what_its_route_asks() -> None:
-    """RFC 6750 section 3: by a rule, and by a lock behind PUBLIC; where nothing is named, nothing is told."""
+    """RFC 6750 section 3: the challenge names the scopes of the rule, or of the lock behind PUBLIC, if there are
+    any."""
     guard = guarded(Rule("/read", scopes("read")), Rule("/locked", PUBLIC))
     api = FastAPI()
     install(api, guard)
@@ -317,10 +320,10 @@ def test_a_challenge_names_what_its_route_asks() -> None:
         """Locked."""
 
     client = TestClient(api)
-    told = [client.get(path).headers["www-authenticate"] for path in ("/read", "/locked", "/else")]
+    challenges = [client.get(path).headers["www-authenticate"] for path in ("/read", "/locked", "/else")]
 
     where = f'resource_metadata="https://api.example{PATH}"'
-    assert told == [
+    assert challenges == [
         f'Bearer realm="orders", scope="read", {where}',
         f'Bearer realm="orders", scope="write read", {where}',
         f'Bearer realm="orders", {where}',

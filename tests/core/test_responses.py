@@ -1,4 +1,4 @@
-"""The answer to a denial, without ASGI."""
+"""The response to a denial, without ASGI."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from tests.support.schemes.badge import Badge, PlainBadge
 EVERY = frozenset({"badge", "other", "plain"})
 
 
-class Told(Badge):
-    """It keeps what it was told of the denial."""
+class HeardBadge(Badge):
+    """A ``Badge`` that keeps the denials for which it was asked for challenges."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.told: list[Denied | None] = []
+        self.denials: list[Denied | None] = []
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
-        self.told.append(why)
+        self.denials.append(why)
         return super().challenges(request, why)
 
 
-class Silent(Told, PlainBadge):
-    """As Told, and a 403 is none of its business."""
+class HeardPlainBadge(HeardBadge, PlainBadge):
+    """A ``HeardBadge`` that sends no challenge with a 403."""
 
 
 def lines(reply: Reply, name: bytes) -> list[bytes]:
-    """Every field line of this name."""
+    """The value of every field line with this name."""
     return [value for key, value in reply.headers if key == name]
 
 
-def test_an_answer_is_status_headers_and_body() -> None:
-    """9457-1, 9110-13: octet for octet, in this order."""
+def test_a_response_is_status_headers_and_body() -> None:
+    """9457-1, 9110-13: the response is fixed byte for byte, headers in this order."""
     denied = Denied(
         TOKEN_EXPIRED, "badge", accepted=EVERY, response_headers=[(b"dpop-nonce", b"x")], facts={"retry_after": 3}
     )
@@ -95,39 +95,39 @@ WHO: list[tuple[Reason, str | None, frozenset[str], list[str]]] = [
 
 
 @pytest.mark.parametrize(("reason", "tried", "accepted", "expected"), WHO)
-def test_who_is_asked_for_a_challenge_and_who_hears_why(
+def test_which_schemes_send_a_challenge_and_which_learn_the_reason(
     reason: Reason, tried: str | None, accepted: frozenset[str], expected: list[str]
 ) -> None:
-    """9110-1, 6750-6, 9449-5, 9449-6: ``!`` is who hears it."""
-    schemes = [Told("badge"), Told("other"), Silent("plain")]
+    """9110-1, 6750-6, 9449-5, 9449-6: which schemes send a challenge. ``!`` marks those that learn the reason."""
+    schemes = [HeardBadge("badge"), HeardBadge("other"), HeardPlainBadge("plain")]
     denied = Denied(reason, tried, accepted=accepted)
 
     reply = reply_to(auth_request(), denied, schemes)
 
-    heard = [scheme.name + ("!" if why is denied else "") for scheme in schemes for why in scheme.told]
+    heard = [scheme.name + ("!" if why is denied else "") for scheme in schemes for why in scheme.denials]
     assert heard == expected
     assert len(lines(reply, b"www-authenticate")) == len(expected)
 
 
-class Mute(Badge):
-    """It has no challenge to give."""
+class SilentBadge(Badge):
+    """A scheme without a challenge."""
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         return ()
 
 
-def test_a_401_without_a_challenge_is_no_answer() -> None:
-    """9110-1: it bears one at least, by whichever scheme; a 400 need not."""
+def test_a_401_needs_a_challenge() -> None:
+    """9110-1: a 401 has at least one challenge, from any scheme. A 400 needs none."""
     missing, ambiguous = (Denied(reason, accepted=EVERY) for reason in (CREDENTIALS_MISSING, CREDENTIALS_AMBIGUOUS))
 
-    assert len(lines(reply_to(auth_request(), missing, [Mute(), PlainBadge("plain")]), b"www-authenticate")) == 1
-    assert reply_to(auth_request(), ambiguous, [Mute()]).status == 400
+    assert len(lines(reply_to(auth_request(), missing, [SilentBadge(), PlainBadge("plain")]), b"www-authenticate")) == 1
+    assert reply_to(auth_request(), ambiguous, [SilentBadge()]).status == 400
     with pytest.raises(TypeError, match="no scheme gave a challenge"):
-        reply_to(auth_request(), missing, [Mute()])
+        reply_to(auth_request(), missing, [SilentBadge()])
 
 
 def test_head_gets_the_length_of_the_body_that_get_would_get() -> None:
-    """9110-11: the headers are the same, the body is left out."""
+    """9110-11: the response to HEAD has the headers of the response to GET, and no body."""
     denied = Denied(CREDENTIALS_MISSING, accepted=EVERY)
 
     by_get, by_head = (
@@ -139,8 +139,8 @@ def test_head_gets_the_length_of_the_body_that_get_would_get() -> None:
 
 
 @pytest.mark.parametrize("reason", [CREDENTIALS_MISSING, ROLE_MISSING, PATH_AMBIGUOUS, BODY_TOO_LARGE])
-def test_only_what_passes_is_worth_coming_back_for(reason: Reason) -> None:
-    """A fact of this name makes no ``Retry-After`` on other answers."""
+def test_retry_after_is_sent_only_with_statuses_that_pass(reason: Reason) -> None:
+    """The fact ``retry_after`` adds ``Retry-After`` only to 429 and 503."""
     reply = reply_to(auth_request(), Denied(reason, accepted=frozenset({"badge"}), facts={"retry_after": 3}), [Badge()])
 
     assert lines(reply, b"retry-after") == []
@@ -151,8 +151,8 @@ WAITS = [(7, b"7"), (None, OURS), (1, b"1"), (0.2, b"1"), (2.5, b"3"), (0, OURS)
 
 
 @pytest.mark.parametrize(("seconds", "sent"), WAITS)
-def test_retry_after_is_the_backends_or_ours(seconds: float | None, sent: bytes) -> None:
-    """9110-13: in whole seconds, never sooner than the backend said, and a day at most."""
+def test_retry_after_comes_from_the_backend_or_a_default(seconds: float | None, sent: bytes) -> None:
+    """9110-13: ``Retry-After`` is in whole seconds, rounded up. Without a value, or above a day, a default is sent."""
     reply = reply_to(auth_request(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
 
     assert lines(reply, b"retry-after") == [sent]
@@ -161,7 +161,7 @@ def test_retry_after_is_the_backends_or_ours(seconds: float | None, sent: bytes)
 @pytest.mark.rfc("9110-13")
 @pytest.mark.parametrize("seconds", [0, 0.2, 2.5, -1, float("nan"), float("inf"), "soon", "1\r\nx: y", True])
 def test_retry_after_is_a_number_of_seconds_whatever_a_backend_says(seconds: Any) -> None:
-    """9110-13, section 10.2.3: ``delay-seconds = 1*DIGIT``; a pool that says by how much it is late says a float."""
+    """9110-13, section 10.2.3: ``delay-seconds`` is digits, even if the backend gives a float or a negative number."""
     reply = reply_to(auth_request(), Denied(STORE_UNAVAILABLE, facts={"retry_after": seconds}), [Badge()])
 
     (line,) = lines(reply, b"retry-after")
@@ -169,7 +169,7 @@ def test_retry_after_is_a_number_of_seconds_whatever_a_backend_says(seconds: Any
 
 
 def test_a_render_that_wants_more_finds_the_stock_one() -> None:
-    """It may wrap ``problem``, and sees the whole denial."""
+    """A custom ``render`` may wrap ``problem``, and receives the whole denial."""
 
     def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
         media_type, body = problem(request, denied)

@@ -1,4 +1,4 @@
-"""What a guard runs, warms and looks at."""
+"""The services of a guard: running, warming and health."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.schemes.badge import Badge
 from tests.support.schemes.basic import basic_scheme
 
 
-class Ran(Service):
+class IdleService(Service):
     """A service that does nothing."""
 
     @asynccontextmanager
@@ -28,8 +28,8 @@ class Ran(Service):
         return {"ran": True}
 
 
-class Warmed(Ran):
-    """One that fetches when it is told to, all at once with the others, and may fail."""
+class WarmedService(IdleService):
+    """A service that counts its calls of ``warm``, waits for the others to be warmed too, and may fail."""
 
     together = 0
     most = 0
@@ -40,41 +40,43 @@ class Warmed(Ran):
 
     async def warm(self) -> None:
         self.count += 1
-        Warmed.together += 1
+        WarmedService.together += 1
         await anyio.wait_all_tasks_blocked()
-        Warmed.most = max(Warmed.most, Warmed.together)
-        Warmed.together -= 1
+        WarmedService.most = max(WarmedService.most, WarmedService.together)
+        WarmedService.together -= 1
         if self.error is not None:
             raise self.error
 
 
 async def test_what_can_be_warmed_is_warmed_all_at_once() -> None:
-    """Three servers that are slow take as long as one; what cannot be warmed is left alone."""
-    Warmed.most = 0
-    guard = Guard(Badge(services=[Ran(), Warmed(), Warmed()]), Badge("other", services=[Warmed()]))
+    """All services are warmed at the same time, so three slow servers take as long as one. Others are left alone."""
+    WarmedService.most = 0
+    guard = Guard(
+        Badge(services=[IdleService(), WarmedService(), WarmedService()]), Badge("other", services=[WarmedService()])
+    )
 
     await guard.warm()
 
-    assert Warmed.most == 3
+    assert WarmedService.most == 3
 
 
 async def test_what_two_schemes_share_is_warmed_once() -> None:
-    """Keys are the same, whoever asks for them."""
-    shared = Warmed()
+    """A service that two schemes share is warmed once."""
+    shared = WarmedService()
 
     await Guard(Badge(services=[shared]), Badge("other", services=[shared])).warm()
 
     assert shared.count == 1
 
 
-async def test_what_could_not_be_warmed_is_told_together() -> None:
-    """One exception that names them all, with the reason of one and the longest wait."""
+async def test_failures_to_warm_are_raised_together() -> None:
+    """One exception names all services that could not be warmed, with the reason of one and the longest wait."""
     errors: list[Any] = [
         BackendUnavailable("one is down", reason=KEYS_UNAVAILABLE, retry_after=3),
         BackendUnavailable("two is down", reason=KEYS_UNAVAILABLE, retry_after=7),
         BackendUnavailable("three is down", reason=KEYS_UNAVAILABLE),
     ]
-    guard = Guard(Badge(services=[Warmed(), *map(Warmed, errors)]))
+    guard = Guard(Badge(services=[WarmedService(), *map(WarmedService, errors)]))
 
     with pytest.raises(BackendUnavailable) as caught:
         await guard.warm()
@@ -84,7 +86,7 @@ async def test_what_could_not_be_warmed_is_told_together() -> None:
 
 
 async def test_a_guard_without_services_has_nothing_to_warm() -> None:
-    """Nor to tell of them."""
+    """A guard without services has nothing to warm, and its health lists no services."""
     guard = Guard(Badge())
 
     await guard.warm()
@@ -92,9 +94,9 @@ async def test_a_guard_without_services_has_nothing_to_warm() -> None:
     assert guard.health() == {"badge": {"services": []}}
 
 
-def test_health_is_told_by_the_name_of_the_scheme() -> None:
-    """By the scheme itself where it has a word to say, else by its services."""
+def test_health_is_reported_by_the_name_of_the_scheme() -> None:
+    """A scheme's health comes from the scheme itself if it has ``health``, else from its services."""
     scheme = basic_scheme()
-    guard = Guard(Badge(services=[Ran(), Ran()]), scheme)
+    guard = Guard(Badge(services=[IdleService(), IdleService()]), scheme)
 
     assert guard.health() == {"badge": {"services": [{"ran": True}] * 2}, "basic": scheme.health()}
