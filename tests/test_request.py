@@ -10,15 +10,15 @@ from authguard.request import network_of
 from tests.support.asgi import auth_request, header_list, http_scope, websocket_scope
 
 
-def test_the_method_is_told_as_it_was_sent() -> None:
+def test_the_method_is_the_one_that_was_sent() -> None:
     """HEAD stays HEAD, because Digest hashes the method. A WebSocket handshake is a GET on the wire."""
-    told = [
+    methods = [
         auth_request(http_scope(method="HEAD")).method,
         auth_request(http_scope(method="get")).method,
         auth_request(websocket_scope()).method,
     ]
 
-    assert told == ["HEAD", "get", "GET"]
+    assert methods == ["HEAD", "get", "GET"]
 
 
 def test_the_kind_is_that_of_the_connection() -> None:
@@ -103,7 +103,7 @@ async def test_a_body_over_the_limit_is_an_error_and_no_part_of_it_is_given() ->
     assert caught.value.reason is BODY_TOO_LARGE
 
 
-async def test_who_declared_nothing_gets_no_body() -> None:
+async def test_a_scheme_without_reads_body_cannot_read_the_body() -> None:
     """Without ``reads_body`` the call raises ``RuntimeError``: a bug in the scheme, not an error of the client."""
 
     async def read(limit: int) -> bytes:

@@ -98,7 +98,7 @@ def test_steps_grow_no_faster_than_the_input(
 
 
 @pytest.mark.parametrize("function", [split, parse])
-def test_what_is_too_long_costs_the_same_whatever_its_length(function: Callable[[bytes], object]) -> None:
+def test_input_over_the_limit_costs_the_same_at_every_length(function: Callable[[bytes], object]) -> None:
     """Input longer than the limit is refused without being read."""
     assert steps(function, b"a." * 10_000) == steps(function, b"a." * 1_000_000) < 10
 

@@ -95,6 +95,6 @@ def test_each_secret_and_realm_has_its_own_key() -> None:
     assert len(keys) == 8
 
 
-def test_a_clock_before_the_epoch_still_mints() -> None:
+def test_a_nonce_can_be_created_before_the_epoch() -> None:
     """A machine without a set clock starts in 1970, or a little earlier. The time is then 0."""
     assert Nonce.mint(-5.0, RANDOMNESS).issued_at == 0.0
