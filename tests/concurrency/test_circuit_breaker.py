@@ -6,6 +6,7 @@ import pytest
 
 from authguard.concurrency.circuit_breaker import FAILURE_THRESHOLD, FIRST_PAUSE, MAX_PAUSE, CircuitBreaker
 from authguard.testing import ManualClock
+from tests.support.forks import needs_fork, run_in_child
 
 
 def called(breaker: CircuitBreaker, *, good: bool | None) -> None:
@@ -101,3 +102,27 @@ def test_a_late_success_closes_it() -> None:
     slow.__exit__(None, None, None)
 
     assert not breaker.open
+
+
+def test_a_renewed_breaker_forgets_the_probe_of_its_parent() -> None:
+    """A forked child never hears how that probe ended, and makes one of its own. It knows of the failures."""
+    ticks = ManualClock(1000)
+    breaker = tripped(ticks)
+    ticks.move(FIRST_PAUSE)
+
+    with breaker.call():
+        breaker.renew()
+        assert (breaker.open, breaker.failures, breaker.wait()) == (True, FAILURE_THRESHOLD, 0)
+
+
+@needs_fork
+def test_a_child_that_is_forked_during_a_probe_may_call() -> None:
+    """In the parent the other callers still wait for the probe."""
+    ticks = ManualClock(1000)
+    breaker = tripped(ticks)
+    ticks.move(FIRST_PAUSE)
+
+    with breaker.call():
+        in_child = run_in_child(breaker.wait)
+
+        assert (in_child, breaker.wait()) == ("0.0", 1)

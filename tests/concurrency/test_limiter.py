@@ -11,6 +11,7 @@ import pytest
 
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from tests.support.coroutines import run_together, wait_until
+from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 
 
 class Peak:
@@ -180,3 +181,41 @@ def _until_in_thread(holds: Callable[[], bool]) -> None:
             return
         pause.wait(0.001)
     pytest.fail("it never held")
+
+
+@needs_fork
+def test_a_forked_child_has_all_slots_and_an_empty_queue() -> None:
+    """The callers of its parent, one of which held the lock, release nothing in the child."""
+    limiter = ConcurrencyLimiter(limit=2, max_waiting=1)
+
+    async def fill() -> None:
+        assert [await limiter.acquire(0), await limiter.acquire(0)] == [Admission.ACQUIRED] * 2
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(limiter.acquire, 30)
+            await anyio.wait_all_tasks_blocked()
+            await anyio.to_thread.run_sync(forked)
+            tasks.cancel_scope.cancel()
+
+    answers: list[str] = []
+
+    def forked() -> None:
+        with held_by_another_thread(limiter._lock):
+            answers.append(run_in_child(lambda: (limiter.waiting, anyio.run(free, limiter))))
+
+    anyio.run(fill)
+
+    assert answers == ["(0, 2)"]
+    limiter.release()
+    limiter.release()
+    assert anyio.run(free, limiter) == 2
+
+
+async def test_a_slot_that_was_acquired_before_the_fork_is_not_counted_twice() -> None:
+    """If the task that forked goes on in the child it releases a slot there that is free already."""
+    limiter = ConcurrencyLimiter(limit=2, max_waiting=1)
+    await limiter.acquire(0)
+
+    limiter.renew()
+    limiter.release()
+
+    assert await free(limiter) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from functools import partial
 
@@ -12,6 +13,7 @@ from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable
 from authguard.reasons import HASHING_BUSY
 from tests.support.coroutines import run_together, wait_until
+from tests.support.forks import needs_fork, run_in_child
 
 
 class Work:
@@ -171,3 +173,21 @@ async def test_another_event_loop_is_not_waited_for() -> None:
     here = await run_together([partial(shared.share, "q", work)], meanwhile)
 
     assert (answers, here) == ([(7, True)], [(1, True)])
+
+
+@needs_fork
+def test_a_forked_child_does_not_wait_for_the_work_of_its_parent() -> None:
+    """That work never ends there, although the thread that forked has the same identifier."""
+    shared, work = flights(), Work()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(shared.share("q", work))
+    loop.run_until_complete(asyncio.sleep(0))
+
+    async def seven() -> int:
+        return 7
+
+    answer = run_in_child(lambda: anyio.run(shared.share, "q", seven))
+    work.open.set()
+
+    assert (work.begun, answer, loop.run_until_complete(task)) == (1, "(7, True)", (1, True))
+    loop.close()

@@ -3,11 +3,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import threading
 import traceback
-import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -22,6 +20,7 @@ from authguard.concurrency import thread_pool as pool_module
 from authguard.concurrency.thread_pool import ThreadPool, spare_cores
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import HASHING_BUSY
+from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 
 PASSWORD = "correct horse battery"
 
@@ -372,51 +371,20 @@ async def test_a_traceback_with_locals_shows_no_password(gate: GuardLayer) -> No
     assert PASSWORD not in shown
 
 
-@contextmanager
-def _held_elsewhere(lock: threading.Condition) -> Iterator[None]:
-    held, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with lock:
-            held.set()
-            over.wait(30)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert held.wait(30)
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(30)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@needs_fork
 def test_a_fork_has_a_pool_of_its_own(gate: GuardLayer) -> None:
     """A child answers with threads of its own, though its parent's are busy and one held the lock as it was forked."""
     pool = ThreadPool(threads=1, deadline=60)
     parent = threading.Thread(target=anyio.run, args=(pool.run, gate))
     parent.start()
     anyio.run(_until, lambda: gate.runs == 1)
-    reading, writing = os.pipe()
 
-    with _held_elsewhere(pool._queue.changed), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: a fork of a process with threads
-        child = os.fork()
-        if child == 0:
-            signal.alarm(30)
-            answer = anyio.run(pool.run, os.getpid)
-            os.write(writing, f"{answer == os.getpid()} {_waiting(pool)}".encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as told:
-        said = told.read()
-    status = os.waitpid(child, 0)[1]
+    with held_by_another_thread(pool._queue.changed):
+        answer = run_in_child(lambda: (anyio.run(pool.run, os.getpid) == os.getpid(), _waiting(pool)))
     gate.open()
     parent.join(30)
 
-    assert said == b"True 0"
-    assert status == 0
+    assert answer == "(True, 0)"
 
 
 def test_a_renewed_pool_has_an_empty_queue_and_new_threads() -> None:

@@ -12,6 +12,7 @@ import pytest
 from authguard import BackendUnavailable, RemoteJWKS, fork
 from authguard.schemes import Service
 from tests.support.coroutines import run_together, wait_until
+from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 from tests.support.key_source import JWKS_URL, StubbedSource, fetch_failure
 
 
@@ -143,6 +144,28 @@ async def test_a_fork_does_not_wait_for_its_parents_thread() -> None:
 
     assert await source.key_ids("a") == ["a"]
     assert source.server.count == 2
+
+
+@needs_fork
+def test_a_forked_child_fetches_for_itself() -> None:
+    """Although a fetch was under way in its parent, and another thread held the lock at that moment."""
+    source = StubbedSource("a")
+    source.server.released.clear()
+
+    async def begin() -> None:
+        with anyio.move_on_after(0.01):
+            await source.key_ids("a")
+
+    def fetch() -> list[str | None]:
+        source.server.released.set()
+        return anyio.run(source.key_ids, "a")
+
+    anyio.run(begin)
+    with held_by_another_thread(source.keys._refresh.lock):
+        answer = run_in_child(fetch)
+    source.server.released.set()
+
+    assert (answer, source.server.count) == ("['a']", 1)
 
 
 async def test_where_no_thread_can_be_had_it_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
