@@ -68,7 +68,7 @@ def guard(*rules: Rule, **options: Any) -> Guard:
 
 def app(*routes: Any) -> Starlette:
     """An app of these routes; a string is the path of a page."""
-    return Starlette(routes=[Route(one, page) if isinstance(one, str) else one for one in routes])
+    return Starlette(routes=[Route(route, page) if isinstance(route, str) else route for route in routes])
 
 
 def findings_of(served: object, front: Guard) -> list[tuple[str, str]]:
@@ -212,7 +212,7 @@ def test_an_open_rule_that_reaches_further_is_found(requirement: Requirement) ->
 
     assert (finding.code, finding.about, finding.location) == ("open.wide", "/a/**", wide.location)
     assert finding.problem == f"{requirement} reaches GET /a, GET /a/{{x}}"
-    assert finding.fix == "Open each path by a rule of its own"
+    assert finding.fix == "Open each path with its own rule"
 
 
 def test_an_open_rule_that_opens_some_paths_of_a_route_is_found() -> None:
