@@ -65,12 +65,12 @@ def to_starlette(what: str) -> RequestParts:
     good = token(rsa_key(), "RS256")
     expired = token(rsa_key(), "RS256", exp=EXPIRED)
     return {
-        "nothing presented": RequestParts(),
-        "a good token": RequestParts([good]),
+        "no credentials": RequestParts(),
+        "a valid token": RequestParts([good]),
         "an admin's token": RequestParts([token(rsa_key(), "RS256", roles=["admin"])]),
         "an expired token": RequestParts([expired]),
         "a password": RequestParts([password("alice")]),
-        "two tokens, the first good": RequestParts([good, expired]),
+        "two tokens, the first valid": RequestParts([good, expired]),
     }[what]
 
 
@@ -123,14 +123,14 @@ def to_fastapi(what: str) -> RequestParts:
     """The requests of its page."""
     good = token()
     return {
-        "nothing presented": RequestParts(),
-        "a good token": RequestParts([good]),
+        "no credentials": RequestParts(),
+        "a valid token": RequestParts([good]),
         "a writer's token": RequestParts([token(scope="orders:write")]),
         "an expired token": RequestParts([token(exp=EXPIRED)]),
-        "two tokens, the first good": RequestParts([good, token(exp=EXPIRED)]),
+        "two tokens, the first valid": RequestParts([good, token(exp=EXPIRED)]),
         "a password": RequestParts([password("prometheus")]),
         "a password with an umlaut": RequestParts([password("prometheus", UMLAUT)]),
-        "with broken JSON, nothing presented": RequestParts([("Content-Type", "application/json")], b"{"),
+        "with broken JSON, no credentials": RequestParts([("Content-Type", "application/json")], b"{"),
     }[what]
 
 
@@ -171,11 +171,11 @@ def to_flask(what: str) -> RequestParts:
     """The requests of its page. Bob is anybody, and Alice is the admin."""
     name, value = good = token(sub="bob")
     return {
-        "nothing presented": RequestParts(),
-        "a good token": RequestParts([good]),
-        "a good token under `bearer`": RequestParts([(name, value.replace("Bearer", "bearer"))]),
+        "no credentials": RequestParts(),
+        "a valid token": RequestParts([good]),
+        "a valid token under `bearer`": RequestParts([(name, value.replace("Bearer", "bearer"))]),
         "an expired token": RequestParts([token(exp=EXPIRED)]),
-        "two tokens, the first good": RequestParts([good, token(exp=EXPIRED)]),
+        "two tokens, the first valid": RequestParts([good, token(exp=EXPIRED)]),
         "a password": RequestParts([password("bob")]),
         "a wrong password": RequestParts([password("bob", "x")]),
         "a password under the word `Frob`": RequestParts([password("bob", scheme="Frob")]),
@@ -246,15 +246,15 @@ class Shop:
             asyncio.run(self.manager.forgot_password(self.bob))
         form = f"username={self.bob.email}&password={PASSWORDS['bob']}".replace(" ", "+").encode()
         return {
-            "nothing presented": RequestParts(),
-            "a good token": RequestParts([self.bearer(self.bob)]),
+            "no credentials": RequestParts(),
+            "a valid token": RequestParts([self.bearer(self.bob)]),
             "a superuser's token": RequestParts([self.bearer(self.alice)]),
             "an expired token": RequestParts([self.bearer(self.bob, -600)]),
-            "a token that never dies": RequestParts([self.bearer(self.bob, None)]),
+            "a token without `exp`": RequestParts([self.bearer(self.bob, None)]),
             "a token to reset a password": RequestParts([("Authorization", f"Bearer {token}") for token in self.reset]),
-            "the token of somebody inactive": RequestParts([self.bearer(self.idle)]),
-            "the token of somebody deleted": RequestParts([self.bearer(self.gone)]),
-            "two tokens, the first good": RequestParts([self.bearer(self.bob), self.bearer(self.alice)]),
+            "the token of an inactive user": RequestParts([self.bearer(self.idle)]),
+            "the token of a deleted user": RequestParts([self.bearer(self.gone)]),
+            "two tokens, the first valid": RequestParts([self.bearer(self.bob), self.bearer(self.alice)]),
             "a name and a password in the form": RequestParts(
                 [("Content-Type", "application/x-www-form-urlencoded")], form
             ),

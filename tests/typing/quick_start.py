@@ -22,8 +22,8 @@ def health() -> str:
 
 
 @app.get("/orders")
-def orders(who: CurrentPrincipal) -> dict[str, str]:
-    return {"orders of": who.subject}
+def orders(principal: CurrentPrincipal) -> dict[str, str]:
+    return {"orders of": principal.subject}
 
 
 @app.get("/admin/users")
