@@ -1,37 +1,48 @@
-# Everything is set up on the way: a virtual environment for each Python, under .venv/, once. See .ci/venvs.py.
+# Each target sets up what it needs: a virtual environment for each Python, under .venv/, once.
+# scripts/environments.py does that. The durations are those of two cores.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench docs lock clean
+.PHONY: help demo serve test test-rest test-all quick check bench docs lock clean
 
-# Any Python that runs may start; .ci/venvs.py then looks for the one to work with.
+# Any Python from 3.9 up can start; scripts/interpreters.py then looks for the ones to work with.
 BOOT = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1 && echo $$python && break; \
 	done),$(error No Python was found: install Python 3.11 or newer, with venv))
-PY = $(BOOT) .ci/venvs.py
+PY = $(BOOT) scripts/environments.py
+SUITE = $(BOOT) scripts/suite.py
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a tour of the library in this terminal
-	@$(PY) -m examples.tour
+	@$(PY) --timed -m examples.tour
 
 serve: ## the applications of the tour, served for you to try
 	@$(PY) -m examples.tour --serve
 
-test: ## the test suite, on every Python 3.11 to 3.14 of this machine (ARGS="-k basic" for a part of it)
-	@$(BOOT) .ci/matrix.py $(ARGS)
+test: ## the tests on one Python, without real peers: one minute after the set-up
+	@$(SUITE) test $(ARGS)
+
+test-rest: ## real peers (installed if you are root), coverage, the other Pythons: about eight minutes
+	@$(SUITE) rest $(ARGS)
+
+test-all: ## both
+	@$(SUITE) all $(ARGS)
+
+quick: ## a part of the tests on one Python: make quick ARGS="-k basic"
+	@$(SUITE) quick $(ARGS)
 
 check: ## format, lint, types, layers and links
-	@$(PY) .ci/check.py
+	@$(PY) --timed scripts/check.py
 
 bench: ## what requests, logins, digests and key servers cost, beside the peers
 	@$(PY) -m benchmarks
 
-docs: ## write docs/conformance.md anew, from the checklists and the markers on the tests
-	@$(PY) .ci/conformance.py
+docs: ## write docs/conformance.md again, from the checklists and the markers on the tests
+	@$(PY) scripts/conformance_page.py
 
-lock: ## remake .ci/constraints.txt with the newest versions (needs the network)
-	@$(BOOT) .ci/lock.py
+lock: ## write scripts/constraints.txt again, with the newest versions (needs the network)
+	@$(BOOT) scripts/lock.py
 
 clean: ## remove the environments and every cache
-	rm -rf .venv dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find .ci authguard benchmarks examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv dist .coverage .coverage.* .coverage_data .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find authguard benchmarks examples scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

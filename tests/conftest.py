@@ -13,9 +13,14 @@ from tests.support.canary import LogRecorder
 
 CI = os.environ.get("CI") == "true"
 
-# Hypothesis has a profile of its own for CI: no deadline, and the same examples at every run.
-settings.register_profile("here", deadline=None)
-settings.load_profile("ci" if CI else "here")
+# If coverage is recorded, it has started in this process before now. The programs that tests start are not measured:
+# many of them end by a signal, which would leave no data.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_START", None)
+
+# Hypothesis has a profile for CI: no deadline, and the same examples at every run.
+settings.register_profile("local", deadline=None)
+settings.load_profile("ci" if CI else "local")
 
 
 class FailOnSkip:
@@ -29,11 +34,12 @@ class FailOnSkip:
         self.skipped: list[str] = []
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.skipped:
+        # Each process of pytest-xdist collects everything, so the same report can come several times.
+        if report.skipped and report.nodeid not in self.skipped:
             self.skipped.append(report.nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # An unexpected pass carries `wasxfail` too, and an outcome of "passed" where xfail is not strict.
+        # An unexpected pass has `wasxfail` too; its outcome is "passed" where xfail is not strict.
         if report.skipped or hasattr(report, "wasxfail"):
             self.skipped.append(report.nodeid)
 
@@ -45,7 +51,7 @@ class FailOnSkip:
         if self.skipped:
             terminalreporter.section("CI=true, and these did not run", red=True)
             for nodeid in self.skipped:
-                terminalreporter.line(nodeid)
+                terminalreporter.line(f"NOT RUN {nodeid}")
 
 
 @pytest.fixture

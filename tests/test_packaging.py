@@ -20,10 +20,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import authguard
-import links
+import link_check
 
 ROOT = Path(__file__).resolve().parent.parent
-CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
 
 
 def _packages() -> list[str]:
@@ -130,7 +130,7 @@ def test_no_file_names_a_registry_or_a_folder_of_a_machine() -> None:
 
     told = [
         f"{file.relative_to(ROOT)}: {found[0]}"
-        for file in links.tracked()
+        for file in link_check.tracked()
         for found in forbidden.finditer(file.read_text("utf-8", errors="replace"))
     ]
 
@@ -146,24 +146,25 @@ NOT_RUN = (
 )
 
 
-def _suite(folder: Path, ci: str) -> tuple[int, list[str]]:
-    """What becomes of one test that passes and of these: the exit code, and what is told not to have run."""
+def _suite(folder: Path, ci: str, *options: str) -> tuple[int, list[str]]:
+    """Run one test that passes, and those above: the exit code, and the files that are listed as not run."""
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     for number, body in enumerate(("def test_it(): pass", *NOT_RUN)):
         (folder / f"test_{number}.py").write_text(f"import pytest\n\n{body}\n")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, str(folder)]
     done = subprocess.run(command, env={**os.environ, "CI": ci}, capture_output=True, check=False, text=True)
-    return done.returncode, sorted(re.findall(r"^test_\d(?=\.py(?:::test_it)?$)", done.stdout, re.MULTILINE))
+    return done.returncode, sorted(re.findall(r"^NOT RUN (test_\d)\.py(?:::test_it)?$", done.stdout, re.MULTILINE))
 
 
-def test_whatever_does_not_run_fails_the_run_where_ci_is_true(tmp_path: Path) -> None:
-    """No marker, call or missing module turns a test off without turning CI red and being named."""
-    assert _suite(tmp_path, "true") == (1, ["test_1", "test_2", "test_3", "test_4", "test_5"])
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
+def test_a_test_that_does_not_run_fails_the_run_where_ci_is_true(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """No marker, call or missing module can turn a test off: CI fails, and names the test once."""
+    assert _suite(tmp_path, "true", *options) == (1, ["test_1", "test_2", "test_3", "test_4", "test_5"])
 
 
 def test_a_test_may_skip_at_home(tmp_path: Path) -> None:
-    """Who has no curl can run the rest of the suite."""
+    """A developer without curl can run the rest of the suite."""
     assert _suite(tmp_path, "") == (0, [])
 
 
@@ -192,6 +193,6 @@ def test_a_dead_link_is_told_with_its_line(tmp_path: Path, text: str, dead: list
         file.write_text("# Two *words*\n## Two words\n", "utf-8")
     files["page.md"].write_text(text, "utf-8")
 
-    told = links.faults(files["page.md"], set(files.values()))
+    told = link_check.dead_links(files["page.md"], set(files.values()))
 
     assert told == dead

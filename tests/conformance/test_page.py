@@ -1,4 +1,4 @@
-"""docs/conformance.md cannot go stale: it is what the checklists and the markers on the tests say."""
+"""docs/conformance.md is up to date: it is what the checklists and the markers on the tests give."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from pathlib import Path
 
 import pytest
 
-import conformance
+import conformance_page
 from checklist import Document, Line, documents
-from marked import Shown, Unclear, shown
+from rfc_markers import MarkedTest, UnreadableError, marked_tests
 
 LINES = {line.id: line for document in documents() for line in document.lines}
 
 
-def test_the_page_is_what_would_be_written() -> None:
-    """Whoever changes a line or a marker writes the page anew: ``make docs``."""
-    stands = conformance.PAGE.read_text("utf-8").splitlines(keepends=True)
-    would = conformance.page(documents(), shown()).splitlines(keepends=True)
+def test_the_page_is_up_to_date() -> None:
+    """A change of a checklist or a marker comes with a new page, which ``make docs`` writes."""
+    committed = conformance_page.PAGE.read_text("utf-8").splitlines(keepends=True)
+    current = conformance_page.page(documents(), marked_tests()).splitlines(keepends=True)
 
-    if stands != would:
-        differs = "".join(difflib.unified_diff(stands, would, "as it stands", "as it would be written", n=0))
-        pytest.fail(f"docs/conformance.md is stale: `make docs` writes it anew\n{differs}", pytrace=False)
+    if committed != current:
+        diff = "".join(difflib.unified_diff(committed, current, "as committed", "as it should be", n=0))
+        pytest.fail(f"docs/conformance.md is out of date: `make docs` writes it again\n{diff}", pytrace=False)
 
 
 def test_each_line_has_a_test_or_an_exception_and_each_marker_a_line() -> None:
-    """What is asked is shown, or argued; nothing is shown that is not asked."""
-    if told := conformance.faults(documents(), shown()):
-        pytest.fail("\n".join(told), pytrace=False)
+    """Each line is shown by a test or has an exception that explains it; no marker names an unknown line."""
+    if sentences := conformance_page.problems(documents(), marked_tests()):
+        pytest.fail("\n".join(sentences), pytrace=False)
 
 
 def test_the_numbers_of_a_checklist_have_no_gap() -> None:
-    """A line keeps its number; a new one is the next, and none stands twice."""
+    """A line keeps its number, a new line takes the next one, and no number is used twice."""
     for document in documents():
         assert [line.id for line in document.lines] == [
             f"{document.number}-{number}" for number in range(1, len(document.lines) + 1)
@@ -51,7 +51,7 @@ class TestA:
 
 
 @pytest.mark.parametrize(
-    ("source", "found"),
+    ("source", "expected"),
     [
         ('@pytest.mark.rfc("1-1")\ndef test_a(): ...', {"1-1": ["test_a"]}),
         ('@pytest.mark.rfc("1-1", "1-2")\nasync def test_a(): ...', {"1-1": ["test_a"], "1-2": ["test_a"]}),
@@ -69,44 +69,49 @@ class TestA:
         ('# @pytest.mark.rfc("1-1")\ndef test_a(): ...', {}),
     ],
 )
-def test_a_marker_is_read_where_pytest_reads_it(tmp_path: Path, source: str, found: dict[str, list[str]]) -> None:
-    """On a test, on a class or on a module; a comment is none."""
+def test_a_marker_is_found_where_pytest_finds_it(tmp_path: Path, source: str, expected: dict[str, list[str]]) -> None:
+    """Markers are found on a test, a class and a module, but not in a comment."""
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "test_it.py").write_text(f"import pytest\n\n{source}\n", "utf-8")
 
-    tests = shown(tmp_path, tmp_path)
+    tests = marked_tests(tmp_path, tmp_path)
 
-    assert tests == {each: [Shown("deep/test_it.py", name) for name in names] for each, names in found.items()}
+    assert tests == {line: [MarkedTest("deep/test_it.py", name) for name in names] for line, names in expected.items()}
 
 
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("@pytest.mark.rfc\ndef test_a(): ...", "test_it.py: test_a: write the lines out"),
-        ("@pytest.mark.rfc()\ndef test_a(): ...", "test_it.py: test_a: write the lines out"),
-        ("@pytest.mark.rfc(*LINES)\ndef test_a(): ...", "test_it.py: test_a: write the lines out"),
-        ('@pytest.mark.rfc("1-1", 2)\ndef test_a(): ...', "test_it.py: test_a: write the lines out"),
-        ('@pytest.mark.rfc("1-1")\ndef helper(): ...', "test_it.py: helper bears pytest.mark.rfc, and is no test"),
+        ("@pytest.mark.rfc\ndef test_a(): ...", "test_it.py: test_a: write the lines as literal strings"),
+        ("@pytest.mark.rfc()\ndef test_a(): ...", "test_it.py: test_a: write the lines as literal strings"),
+        ("@pytest.mark.rfc(*LINES)\ndef test_a(): ...", "test_it.py: test_a: write the lines as literal strings"),
+        ('@pytest.mark.rfc("1-1", 2)\ndef test_a(): ...', "test_it.py: test_a: write the lines as literal strings"),
+        (
+            '@pytest.mark.rfc("1-1")\ndef helper(): ...',
+            "test_it.py: helper has the marker pytest.mark.rfc and is not a test",
+        ),
     ],
 )
-def test_a_marker_that_cannot_be_read_is_told(tmp_path: Path, source: str, problem: str) -> None:
-    """It would be passed over, and the page would say less than is shown."""
+def test_a_marker_that_cannot_be_read_raises(tmp_path: Path, source: str, problem: str) -> None:
+    """Ignoring such a marker would leave its test out of the page."""
     (tmp_path / "test_it.py").write_text(f"{source}\n", "utf-8")
 
-    with pytest.raises(Unclear) as told:
-        shown(tmp_path, tmp_path)
+    with pytest.raises(UnreadableError) as raised:
+        marked_tests(tmp_path, tmp_path)
 
-    assert str(told.value).startswith(problem)
+    assert str(raised.value).startswith(problem)
 
 
-def test_what_is_read_is_what_pytest_finds(request: pytest.FixtureRequest) -> None:
-    """Of the tests that were collected along with this one, each bears the lines that are read, and no others."""
+def test_the_markers_found_are_those_that_pytest_finds(request: pytest.FixtureRequest) -> None:
+    """Each test collected in this run has exactly the lines that ``marked_tests`` finds for it."""
     items = {item.nodeid.partition("[")[0]: item for item in request.session.items}
 
-    found = {(test, line) for test, item in items.items() for mark in item.iter_markers("rfc") for line in mark.args}
-    read = {(f"{test.file}::{test.name}", line) for line, tests in shown().items() for test in tests}
+    by_pytest = {
+        (test, line) for test, item in items.items() for mark in item.iter_markers("rfc") for line in mark.args
+    }
+    by_us = {(f"{test.file}::{test.name}", line) for line, tests in marked_tests().items() for test in tests}
 
-    assert found == {(test, line) for test, line in read if test in items}
+    assert by_pytest == {(test, line) for test, line in by_us if test in items}
 
 
 GOOD = 'title = "A"\n["1-1"]\nsection = "2, B.1, RFC 2 3.4"\nlevel = "MUST"\nasks = "a"\ndoes = "b"\n'
@@ -119,47 +124,47 @@ GOOD = 'title = "A"\n["1-1"]\nsection = "2, B.1, RFC 2 3.4"\nlevel = "MUST"\nask
         (('title = "A"', "title ="), "rfc1.toml: "),
         (('["1-1"]', '["2-1"]'), 'rfc1.toml: 2-1: a line begins with ["1-1"]'),
         (('["1-1"]', '["1-x"]'), 'rfc1.toml: 1-x: a line begins with ["1-1"]'),
-        (("section", "sections"), "rfc1.toml: 1-1: what is sections?"),
-        (("B.1", "§2"), "rfc1.toml: 1-1: '§2' is no section"),
-        (("MUST", "must"), "rfc1.toml: 1-1: 'must' is none of MUST, "),
+        (("section", "sections"), "rfc1.toml: 1-1: unknown key: sections"),
+        (("B.1", "§2"), "rfc1.toml: 1-1: '§2' is not a section"),
+        (("MUST", "must"), "rfc1.toml: 1-1: the level 'must' is not one of MUST, "),
         (('asks = "a"', ""), 'rfc1.toml: 1-1: asks = "..." is missing'),
         (('does = "b"', 'does = " "'), 'rfc1.toml: 1-1: does = "..." is missing'),
     ],
 )
-def test_a_checklist_that_cannot_be_read_is_told(tmp_path: Path, change: tuple[str, str], problem: str) -> None:
-    """By its file and its line, and in words that mend it."""
+def test_a_checklist_that_cannot_be_read_raises(tmp_path: Path, change: tuple[str, str], problem: str) -> None:
+    """The message names the file and the line, and says what is wanted."""
     (tmp_path / "rfc1.toml").write_text(GOOD.replace(*change), "utf-8")
 
-    with pytest.raises(Unclear) as told:
+    with pytest.raises(UnreadableError) as raised:
         documents(tmp_path)
 
-    assert str(told.value).startswith(problem)
+    assert str(raised.value).startswith(problem)
 
 
 def made(number: str, **exceptions: str | None) -> Document:
     """An RFC whose lines have these exceptions."""
     lines = [
-        Line(f"{number}-{name.removeprefix('l')}", [], ["MUST"], "is asked", "is done", argument)
-        for name, argument in exceptions.items()
+        Line(f"{number}-{name.removeprefix('l')}", [], ["MUST"], "is asked", "is done", exception)
+        for name, exception in exceptions.items()
     ]
     return Document(number, "Title", "", lines)
 
 
-def test_what_is_neither_shown_nor_argued_is_told() -> None:
-    """By its line; and a marker that names none, by its test."""
-    told = conformance.faults([made("1", l1=None, l2="why", l3=None)], {"1-3": [Shown("a.py", "test_a")]})
-
-    assert told == ["1-1: neither a test is marked with it nor is an exception argued"]
-    assert conformance.faults([made("1")], {"1-9": [Shown("a.py", "test_a")]}) == [
-        "a.py: test_a is marked with 1-9, which no checklist has"
+def test_a_line_without_test_and_exception_is_a_problem() -> None:
+    """The sentence names the line; for a marker that names no line, it names the test."""
+    assert conformance_page.problems(
+        [made("1", l1=None, l2="reason", l3=None)], {"1-3": [MarkedTest("a.py", "test_a")]}
+    ) == ["1-1: no test is marked with it, and it has no exception"]
+    assert conformance_page.problems([made("1")], {"1-9": [MarkedTest("a.py", "test_a")]}) == [
+        "a.py: test_a is marked with 1-9, which is in no checklist"
     ]
 
 
-def test_a_row_says_what_was_said(tmp_path: Path) -> None:
-    """Sections lead to the RFC, tests to their files under docs/'s own path; nothing breaks out of its cell."""
+def test_a_row_links_sections_and_tests(tmp_path: Path) -> None:
+    """Sections link to the RFC, tests to their files relative to docs/; a ``|`` in a text does not end its cell."""
     (tmp_path / "rfc1.toml").write_text(GOOD.replace('"a"', '"a | b"'), "utf-8")
 
-    text = conformance.page(documents(tmp_path), {"1-1": [Shown("tests/test_a.py", "TestA::test_it_is_so")]})
+    text = conformance_page.page(documents(tmp_path), {"1-1": [MarkedTest("tests/test_a.py", "TestA::test_it_is_so")]})
 
     rfc = "https://www.rfc-editor.org/rfc/rfc"
     assert text.splitlines()[-1] == (
@@ -168,42 +173,42 @@ def test_a_row_says_what_was_said(tmp_path: Path) -> None:
     )
 
 
-@pytest.fixture(name="elsewhere")
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The page is written here."""
-    monkeypatch.setattr(conformance, "ROOT", tmp_path)
-    monkeypatch.setattr(conformance, "PAGE", tmp_path / "page.md")
+@pytest.fixture(name="other_page")
+def _other_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The page is written to this file."""
+    monkeypatch.setattr(conformance_page, "ROOT", tmp_path)
+    monkeypatch.setattr(conformance_page, "PAGE", tmp_path / "page.md")
     return tmp_path / "page.md"
 
 
-def test_the_page_is_written(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of it, at once."""
-    assert conformance.main() == 0
-    assert capsys.readouterr().out == "page.md: 0 lines to mend\n"
-    assert elsewhere.read_text("utf-8") == conformance.page(documents(), shown())
+def test_the_page_is_written(other_page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program writes the whole page, and says that there is no problem."""
+    assert conformance_page.main() == 0
+    assert capsys.readouterr().out == "Wrote page.md: 0 problems.\n"
+    assert other_page.read_text("utf-8") == conformance_page.page(documents(), marked_tests())
 
 
-def test_what_is_to_be_mended_is_told(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_problems_are_printed_and_fail_the_program(
+    other_page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Line by line, and the page is written all the same."""
-    monkeypatch.setattr(conformance, "shown", dict)
+    """The page is written nevertheless."""
+    monkeypatch.setattr(conformance_page, "marked_tests", dict)
 
-    assert conformance.main() == 1
-    assert "6750-1: neither a test is marked with it nor is an exception argued\n" in capsys.readouterr().out
-    assert elsewhere.exists()
+    assert conformance_page.main() == 1
+    assert "6750-1: no test is marked with it, and it has no exception\n" in capsys.readouterr().out
+    assert other_page.exists()
 
 
-def test_where_something_cannot_be_read_nothing_is_written(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_nothing_is_written_if_something_cannot_be_read(
+    other_page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What it was is told."""
+    """The program prints what it could not read."""
 
-    def unclear() -> list[Document]:
-        raise Unclear("rfc1.toml: 1-1: what is this?")
+    def unreadable() -> list[Document]:
+        raise UnreadableError("rfc1.toml: 1-1: unknown key: this")
 
-    monkeypatch.setattr(conformance, "documents", unclear)
+    monkeypatch.setattr(conformance_page, "documents", unreadable)
 
-    assert conformance.main() == 1
-    assert capsys.readouterr().out == "rfc1.toml: 1-1: what is this?\n"
-    assert not elsewhere.exists()
+    assert conformance_page.main() == 1
+    assert capsys.readouterr().out == "rfc1.toml: 1-1: unknown key: this\n"
+    assert not other_page.exists()

@@ -18,7 +18,7 @@ from tests.fastapi.uses import USES
 
 ROOT = Path(__file__).parents[2]
 HOMES = ROOT / ".venv" / "fastapi"
-OLD = re.findall(r"^fastapi==(\S+) ", (ROOT / ".ci" / "fastapis.txt").read_text("utf-8"), re.MULTILINE)
+OLD = re.findall(r"^fastapi==(\S+) ", (ROOT / "scripts" / "fastapi_releases.txt").read_text("utf-8"), re.MULTILINE)
 
 BOTH: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
 LOCKED = ["200", "400", "401", "403", "429", "503"]
@@ -112,7 +112,7 @@ def test_the_results_of_a_use(name: str) -> None:
 def _results(version: str) -> dict[str, Any]:
     home = HOMES / version
     if not home.exists():
-        pytest.skip("`make test` installs it")
+        pytest.skip("`make test-rest` installs it")
     command = [sys.executable, "-W", "error", "-m", "tests.fastapi.uses"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (home, ROOT)))}
     done = subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True, text=True)

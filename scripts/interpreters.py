@@ -1,4 +1,7 @@
-"""Find the CPythons of this machine: on the PATH, and among pyenv's. In words that Python 3.9 understands."""
+"""Find the CPythons of this machine, on the PATH and among pyenv's.
+
+This file runs before any environment exists, so it uses the standard library and syntax of Python 3.9 only.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from typing import NamedTuple
 
 MINORS = (11, 12, 13, 14)
 
-# A name on the PATH proves nothing: it may be a shim that points nowhere, Debian's python3 may lack ensurepip, a build
-# of one's own may lack ssl. So every candidate is run once and asked. Free-threaded builds wait for their wheels.
+# A name on the PATH proves nothing: it may be a shim whose target is gone, a Debian python3 without ensurepip, or a
+# local build without ssl. So each candidate runs this once. Free-threaded builds have too few wheels yet.
 PROBE = """
 import sys, sysconfig
 from importlib.util import find_spec
@@ -23,7 +26,7 @@ if plain and all(map(find_spec, ("_ssl", "ensurepip", "venv"))):
 
 
 class SetUpError(Exception):
-    """An environment could not be made; the text says why."""
+    """Something that the tests need could not be installed. The message says what, and why."""
 
 
 class Interpreter(NamedTuple):
@@ -40,6 +43,7 @@ class Interpreter(NamedTuple):
 
 
 def probe(executable: Path) -> Interpreter | None:
+    """The interpreter behind this file, or None if it does not run or is not supported."""
     try:
         answer = subprocess.run(
             [str(executable), "-I", "-S", "-c", PROBE],
@@ -58,25 +62,25 @@ def probe(executable: Path) -> Interpreter | None:
 
 
 def find_interpreters() -> list[Interpreter]:
-    """One for each minor version, its newest patch, the lowest minor first."""
+    """The newest patch release of each minor version, the lowest minor version first."""
     names = ["python3", *(f"python3.{minor}" for minor in MINORS)]
     pyenv = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
     folders = [Path(folder) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
-    # pyenv's shims are slow, and stand for what its folders hold.
+    # pyenv's shims are slow, and they only stand for what is in pyenv's own folders.
     folders = [folder for folder in folders if folder != pyenv / "shims"] + sorted(pyenv.glob("versions/*/bin"))
     candidates: dict[Path, Path] = {}
     for path in [Path(sys.executable), *(folder / name for folder in folders for name in names)]:
         if os.access(path, os.X_OK):
             candidates.setdefault(path.resolve(), path)
     with ThreadPoolExecutor(8) as pool:
-        found = [one for one in pool.map(probe, candidates.values()) if one]
+        interpreters = [interpreter for interpreter in pool.map(probe, candidates.values()) if interpreter]
     newest: dict[str, Interpreter] = {}
-    for one in found:
-        if one.minor not in newest or one.version > newest[one.minor].version:
-            newest[one.minor] = one
+    for interpreter in interpreters:
+        if interpreter.minor not in newest or interpreter.version > newest[interpreter.minor].version:
+            newest[interpreter.minor] = interpreter
     if not newest:
         raise SetUpError(
             f"No CPython 3.{MINORS[0]} to 3.{MINORS[-1]} with venv was found on this machine.\n"
-            "On Debian and Ubuntu the package that is often missing is python3-venv."
+            "On Debian and Ubuntu, the package that is often missing is python3-venv."
         )
-    return sorted(newest.values(), key=lambda one: one.version)
+    return sorted(newest.values(), key=lambda interpreter: interpreter.version)

@@ -1,4 +1,4 @@
-"""Every check that needs no running code, on one interpreter. All steps run, whatever the first of them says.
+"""Check format, lint, types, layers and links, without running the code. All checks run, even if one fails.
 
 make check
 """
@@ -37,9 +37,9 @@ STEPS = (
     Step("types, mypy", (PYTHON, "-m", "mypy", "--no-error-summary")),
     Step("types, pyright", (PYTHON, "-m", "pyright", "--warnings", "--pythonpath", PYTHON)),
     Step("layers", (str(Path(PYTHON).with_name("lint-imports")), "--no-cache")),
-    Step("links", (PYTHON, ".ci/links.py")),
+    Step("links", (PYTHON, "scripts/link_check.py")),
 )
-# Without this pyright asks the network at every run whether there is a newer pyright.
+# Without this, pyright asks the network at every run whether a newer pyright exists.
 ENVIRONMENT = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
 
 
@@ -66,7 +66,7 @@ def main() -> int:
             if not result.passed:
                 failed.append(result.step.name)
                 print("\n".join(f"      {line}" for line in result.output.strip().splitlines()), flush=True)
-    print(f"\nMend: {'; '.join(failed)}." if failed else "\nEvery check passed.")
+    print(f"\nFailed: {', '.join(failed)}." if failed else "\nAll checks passed.")
     return 1 if failed else 0
 
 

@@ -1,8 +1,8 @@
-"""Every relative link in a Markdown file leads to a file that is in the tree, and every anchor to a heading in it.
+"""Check that each relative link in a Markdown file leads to a file of the tree, and each anchor to a heading in it.
 
-    python3 .ci/links.py
+    python3 scripts/link_check.py
 
-Nothing is fetched: a link with a scheme is somebody else's to keep alive.
+Nothing is fetched: links to other sites are not checked.
 """
 
 from __future__ import annotations
@@ -29,62 +29,63 @@ ANCHOR = re.compile(r"""<a\s[^>]*?(?:id|name)=["'](?P<name>[^"']+)""")
 
 
 def tracked() -> list[Path]:
-    """What is committed or about to be: what git neither tracks nor ignores counts too."""
+    """The files that git tracks, and the new ones that it does not ignore."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
     return [ROOT / name for name in sorted(set(listed.split("\0"))) if name and (ROOT / name).is_file()]
 
 
-def blanked(code: re.Pattern[str], text: str) -> str:
-    """The same text without its code, line for line."""
-    return code.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+def without_code(code: re.Pattern[str], text: str) -> str:
+    """The text with spaces in place of its code, so that lines keep their numbers."""
+    return code.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page, as the common hosts make them: the heading in lower case, its spaces as hyphens, the rest
-    of its punctuation dropped, and a number behind a heading that repeats."""
-    found: set[str] = set()
-    prose = blanked(FENCED, text)
+    """The anchors of a page, as the common code hosts make them: the heading in lower case, with hyphens for spaces,
+    without other punctuation, and with a number after a heading that repeats."""
+    slugs: set[str] = set()
+    prose = without_code(FENCED, text)
     for heading in HEADING.finditer(prose):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading["text"])
         base = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
         slug, repeats = base, 0
-        while slug in found:
+        while slug in slugs:
             repeats += 1
             slug = f"{base}-{repeats}"
-        found.add(slug)
-    return found | {anchor["name"] for anchor in ANCHOR.finditer(prose)}
+        slugs.add(slug)
+    return slugs | {anchor["name"] for anchor in ANCHOR.finditer(prose)}
 
 
-def fault(page: Path, target: str, files: set[Path]) -> str | None:
+def problem(page: Path, target: str, files: set[Path]) -> str | None:
+    """Why this link of a page is dead, or None if it is not."""
     parts = urlsplit(target)
     if parts.scheme or parts.netloc:
         return None
     path = unquote(parts.path)
-    place = (ROOT / path.lstrip("/") if path.startswith("/") else page.parent / path).resolve() if path else page
-    if place not in files:
-        return None if any(place in file.parents for file in files) else "no such file"
-    if parts.fragment and place.suffix == ".md" and unquote(parts.fragment) not in anchors(place.read_text("utf-8")):
+    file = (ROOT / path.lstrip("/") if path.startswith("/") else page.parent / path).resolve() if path else page
+    if file not in files:
+        return None if any(file in other.parents for other in files) else "no such file"
+    if parts.fragment and file.suffix == ".md" and unquote(parts.fragment) not in anchors(file.read_text("utf-8")):
         return "no such heading"
     return None
 
 
-def faults(page: Path, files: set[Path]) -> list[str]:
-    """One line for each dead link of the page, with the number of its line."""
-    text = blanked(CODE, page.read_text("utf-8"))
-    told: list[str] = []
+def dead_links(page: Path, files: set[Path]) -> list[str]:
+    """One message for each dead link of the page, with its line number."""
+    text = without_code(CODE, page.read_text("utf-8"))
+    messages: list[str] = []
     for link in LINK.finditer(text):
         target = link["inline"] or link["reference"] or link["html"]
-        why = fault(page, target, files)
-        if why:
-            told.append(f"{page.name}:{text.count(chr(10), 0, link.end()) + 1}: {target}: {why}")
-    return told
+        reason = problem(page, target, files)
+        if reason:
+            messages.append(f"{page.name}:{text.count(chr(10), 0, link.end()) + 1}: {target}: {reason}")
+    return messages
 
 
 def main() -> int:
     files = set(tracked())
     pages = sorted(file for file in files if file.suffix == ".md")
-    dead = [f"{page.parent.relative_to(ROOT)}/{told}" for page in pages for told in faults(page, files)]
+    dead = [f"{page.parent.relative_to(ROOT)}/{message}" for page in pages for message in dead_links(page, files)]
     print("\n".join([*dead, f"{len(pages)} pages, {len(dead)} dead links"]))
     return 1 if dead else 0
 

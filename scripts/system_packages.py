@@ -1,0 +1,62 @@
+"""Install the programs that some tests talk to, such as curl, nginx or Chromium: with apt-get, if this runs as root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from environments import Say
+
+# Each program, and the Debian package that has it.
+PROGRAMS = {
+    "chromium": "chromium",
+    "curl": "curl",
+    "htpasswd": "apache2-utils",
+    "javac": "default-jdk-headless",
+    "lwp-request": "libwww-perl",
+    "nginx": "nginx",
+    "psql": "postgresql",
+    "wget": "wget",
+}
+# Seconds for one run of apt-get. Chromium is a hundred megabytes, and Java is another hundred.
+PATIENCE = 600
+# Debian installs some programs where only root's PATH leads.
+ROOTS_FOLDER = "/usr/sbin"
+
+
+def missing() -> list[str]:
+    """The programs that are not installed."""
+    return [name for name in PROGRAMS if not shutil.which(name) and not shutil.which(name, path=ROOTS_FOLDER)]
+
+
+def ensure(say: Say) -> None:
+    """Install the missing programs if this is root on Debian or Ubuntu; otherwise the tests that need them skip."""
+    programs = missing()
+    if not programs or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    say(f"installing with apt-get: {', '.join(programs)} (once; one to five minutes)")
+    try:
+        _apt_get("update")
+        # All at once is fastest, but one name that this distribution does not have fails them all.
+        _install(programs)
+        for program in missing():
+            _install([program])
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        say(f"apt-get did not finish: {failure}")
+
+
+def _install(programs: list[str]) -> None:
+    _apt_get("install", "--yes", "--no-install-recommends", *(PROGRAMS[program] for program in programs))
+
+
+def _apt_get(*arguments: str) -> None:
+    subprocess.run(
+        ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=60", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=PATIENCE,
+        check=False,
+    )
