@@ -263,6 +263,7 @@ def _about_rule(
 
 # --- Among the middleware inside a guard ------------------------------------------------------------------------------
 
+
 def _about_middleware(rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     for row in rows:
         for implementation in _inside_guard(row.endpoint):
