@@ -1,1 +1,1 @@
-"""The decision: which credentials, which scheme, granted or denied, and the answer. No ASGI."""
+"""The decision: which credentials, which scheme, granted or denied, and the response to a denial. No ASGI."""

@@ -20,19 +20,9 @@ from authguard.wire.grammar import WireError
 # The auth-schemes that a record may name: the registry of RFC 9110 section 16.4.1, and other common ones. Any other
 # word may be a key or a password that was sent without a scheme before it, so it is not recorded.
 _RECORDABLE = frozenset(
-    {"apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba"}
+    {"apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "mutual"}
+    | {"negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "token", "vapid"}
 )
-_RECORDABLE |= {
-    "mutual",
-    "negotiate",
-    "ntlm",
-    "oauth",
-    "privatetoken",
-    "scram-sha-1",
-    "scram-sha-256",
-    "token",
-    "vapid",
-}
 
 
 def select_credentials(
@@ -49,13 +39,13 @@ def select_credentials(
     for carrier, names in carriers:
         if carrier.sent_by_browsers and names.isdisjoint(resolved.accepted):
             continue  # a browser sends these with every request; this route does not use them
-        found = _find(carrier, request, resolved)
-        if not isinstance(found, Denied):
-            (automatic if carrier.sent_by_browsers else explicit).extend(found)
+        result = _find(carrier, request, resolved)
+        if not isinstance(result, Denied):
+            (automatic if carrier.sent_by_browsers else explicit).extend(result)
         elif not carrier.sent_by_browsers:
-            return found
-        elif found.reason is not SCHEME_UNSUPPORTED:
-            automatic_denial = automatic_denial or found
+            return result
+        elif result.reason is not SCHEME_UNSUPPORTED:
+            automatic_denial = automatic_denial or result
     usable = _accepted(explicit, resolved)
     if not usable and automatic_denial is not None:
         return automatic_denial
@@ -75,12 +65,12 @@ def _accepted(presented: Iterable[Credentials], resolved: ResolvedRequirement) -
 
 def _find(carrier: Carrier, request: AuthRequest, resolved: ResolvedRequirement) -> Sequence[Credentials] | Denied:
     try:
-        found = carrier.find(request)
+        result = carrier.find(request)
     except WireError as error:
         if error.scheme is None or error.scheme in resolved.accepted:
             return resolved.deny(CREDENTIALS_MALFORMED, error.scheme, facts={"problem": error.problem})
         return resolved.deny(SCHEME_UNSUPPORTED, facts={"presented": _recordable(error.scheme)})
-    return resolved.deny(found.reason, facts=found.facts) if isinstance(found, Rejected) else found
+    return resolved.deny(result.reason, facts=result.facts) if isinstance(result, Rejected) else result
 
 
 def _recordable(scheme: str) -> str:

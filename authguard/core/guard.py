@@ -63,12 +63,12 @@ class Guard:
 
     - ``schemes``: the schemes that are accepted, in the order of their challenges. Each has a name of its own.
     - ``rules``: which path requires what. The most specific pattern wins. ``default`` is for paths that no rule names.
-    - ``leeway``: seconds, 0 to 300, that are granted to every time stamp of another clock.
-    - ``clock``: the time in seconds since the epoch; it is read once a request. ``monotonic`` is for durations.
+    - ``leeway``: by how many seconds, 0 to 300, the clocks of others may differ from this one.
+    - ``clock``: the time in seconds since the epoch, read once for each request. ``monotonic`` is for durations.
     - ``checks``: async functions ``(request, principal) -> Principal | Rejected``. They run after every success.
     - ``role_hierarchy``: ``{"admin": {"editor"}}`` gives everybody with the first role the others too, transitively.
-    - ``hooks``: functions of a ``Record``, called at every decision. ``log=False`` silences the logger.
-    - ``deadline``: how many seconds a check may take.
+    - ``hooks``: functions that get the ``Record`` of every decision. ``log=False`` turns the log off.
+    - ``deadline``: the seconds that a check may take, at most 60.
 
     Raises ``ConfigurationError``.
     """
@@ -228,7 +228,7 @@ class Guard:
         self._recorder.record(request, decision, None if rule is None else rule.pattern)
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Run the services of the schemes. Without it everything works too, but the first requests wait for more."""
+        """Run the services of the schemes, such as key refreshers. Without them some requests wait for keys."""
         return run_services(self.schemes, self.monotonic, self._recorder.close)
 
     async def warm(self) -> None:
@@ -236,7 +236,7 @@ class Guard:
         await warm_services(self.schemes)
 
     def health(self) -> Mapping[str, Mapping[str, object]]:
-        """The state of each scheme and its services, by the scheme's name: figures for a person, and no secret."""
+        """The state of each scheme and its services, by the name of the scheme. For a person; it holds no secret."""
         return services_health(self.schemes)
 
 
@@ -277,11 +277,11 @@ async def warm_services(schemes: Sequence[Scheme]) -> None:
 
 def services_health(schemes: Sequence[Scheme]) -> Mapping[str, Mapping[str, object]]:
     """The ``health()`` of each scheme by name; of a scheme without that method, the ``health()`` of its services."""
-    found: dict[str, Mapping[str, object]] = {}
+    states: dict[str, Mapping[str, object]] = {}
     for scheme in schemes:
         health: Callable[[], Mapping[str, object]] | None = getattr(scheme, "health", None)
         if health is None:
-            found[scheme.name] = {"services": [service.health() for service in scheme.services]}
+            states[scheme.name] = {"services": [service.health() for service in scheme.services]}
         else:
-            found[scheme.name] = health()
-    return found
+            states[scheme.name] = health()
+    return states

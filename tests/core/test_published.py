@@ -278,7 +278,7 @@ def test_a_document_stands_at_one_path(path: str) -> None:
     other = Badge()
     other.published = [Published(path, "text/plain", b"a badge")]
 
-    with pytest.raises(ConfigurationError, match="is a pattern, and no path") as caught:
+    with pytest.raises(ConfigurationError, match="is a pattern; a scheme must publish") as caught:
         Guard(other)
 
     assert caught.value.argument == "schemes"
@@ -292,7 +292,7 @@ def test_two_documents_at_one_path_are_refused() -> None:
     assert TestClient(app(both)).get("/.well-known/badge").text == "a badge"
     other.published = [Published(PATH, "text/plain", b"a badge")]
 
-    with pytest.raises(ConfigurationError, match="two of them publish") as caught:
+    with pytest.raises(ConfigurationError, match="two schemes publish") as caught:
         Guard(other, Bearer(issuer(), realm="orders", resource=resource()))
 
     assert caught.value.argument == "schemes"
