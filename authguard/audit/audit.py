@@ -110,7 +110,7 @@ def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) ->
     It also fails if the guard is nowhere in the app, and if the app serves nothing yet.
 
     ``public`` holds paths as rules write them, or one method of a path: ``["/health", "POST /login"]``. An entry that
-    no open route meets fails too. ``Rule("/**", AUTHENTICATED)`` names every route that nothing else names. Raises
+    matches no open route fails too. ``Rule("/**", AUTHENTICATED)`` names every route that nothing else names. Raises
     ``AssertionError`` with each problem, its source location and its fix.
     """
     public_entries = {text: _parse_public_entry(text) for text in sorted(names("public", public))}
@@ -130,7 +130,9 @@ def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) ->
         if _matches(row, access, entry)
     }
     problems += [
-        f"{text}: it is in public, and no open route meets it. Remove it" for text in public_entries if text not in met
+        f"{text}: it is in public, and it matches no open route. Remove it"
+        for text in public_entries
+        if text not in met
     ]
     if problems:
         singular = len(problems) == 1

@@ -249,7 +249,7 @@ def _about_rule(
     about = " ".join([*sorted(rule.methods or ()), rule.pattern])
     if not matched:
         fix = "Correct the path or the methods, or remove the rule"
-        yield Finding("rule.unmet", about, "no route meets it", rule.location, fix)
+        yield Finding("rule.unmet", about, "it matches no route", rule.location, fix)
     # A closed /** is a safety net: it may well have nothing left to catch.
     is_net = rule.parsed.tail and not is_open(rule.requirement)
     applies = any(match.rule is rule for _, guard_layer in matched for match in guard_layer.matches)

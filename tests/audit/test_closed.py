@@ -115,17 +115,17 @@ def test_an_opening_by_a_narrower_rule_is_reported() -> None:
     assert line.startswith("GET /health: it is open by /health PUBLIC")
 
 
-def test_an_entry_that_no_open_route_meets_is_reported() -> None:
+def test_an_entry_that_matches_no_open_route_is_reported() -> None:
     """The route may be gone or closed by now, or may never have had the method."""
     assert problems(app("/health", "/a"), guard(CLOSED, HEALTH), "/health", "/gone", "POST /health", "/a") == [
-        "/a: it is in public, and no open route meets it. Remove it",
-        "/gone: it is in public, and no open route meets it. Remove it",
-        "POST /health: it is in public, and no open route meets it. Remove it",
+        "/a: it is in public, and it matches no open route. Remove it",
+        "/gone: it is in public, and it matches no open route. Remove it",
+        "POST /health: it is in public, and it matches no open route. Remove it",
     ]
 
 
 @pytest.mark.parametrize("public", ["/health", [3], ["health"], ["GET"], ["GET health"]])
-def test_an_entry_that_could_never_be_met_is_refused(public: Any) -> None:
+def test_an_entry_that_can_match_nothing_is_refused(public: Any) -> None:
     """The message names the argument."""
     with pytest.raises(ConfigurationError, match="public"):
         closed(app(), guard(), public=public)

@@ -161,7 +161,7 @@ def test_a_route_in_a_nested_router_or_mount_is_found(kind: str, about: str) -> 
     assert findings_of(app_with_late_route(kind), guard(CLOSED)) == []
 
 
-def test_a_rule_that_no_route_meets_is_found() -> None:
+def test_a_rule_that_matches_no_route_is_found() -> None:
     """Its path or its methods may be wrong."""
     served = app("/a", Route("/b", page, methods=["GET", "HEAD"]), Route("/h", page, methods=["HEAD"]))
     unmet = [
@@ -182,7 +182,7 @@ def test_a_rule_that_no_route_meets_is_found() -> None:
     assert findings[0].fix == "Correct the path or the methods, or remove the rule"
 
 
-def test_an_opaque_app_meets_every_rule() -> None:
+def test_every_rule_may_match_an_opaque_app() -> None:
     """It may serve any path and method, so no rule is reported as unmet."""
     assert findings_of(opaque, guard(CLOSED, Rule("/a", role("any")), Rule("/b", role("any"), methods={"PUT"}))) == []
 

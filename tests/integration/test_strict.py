@@ -20,7 +20,7 @@ def test_an_app_with_a_finding_is_not_served(lifespan: str) -> None:
     assert status != 0
     assert "authguard: strict=True, and the audit has " in told
     assert "route.unnamed GET /late/orders: no rule names it and no lock is on it" in told
-    assert "rule.unmet /orders: no route meets it" in told
+    assert "rule.unmet /orders: it matches no route" in told
     assert "Application startup failed. Exiting." in told
     assert "Traceback" not in told
     assert "Uvicorn running on" not in told
