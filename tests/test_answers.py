@@ -1,4 +1,4 @@
-"""What is answered: section 5 of the design as a matrix, through Starlette, octet for octet."""
+"""Every kind of response, as a matrix of requests through Starlette: status, headers and body, byte for byte."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ async def answers(anyio_backend: object) -> Mapping[str, Answered]:
 @pytest.mark.rfc("9110-1", "9110-2", "9110-3", "9110-7", "6750-4", "6750-6", "6750-7", "6750-8")
 @every_case
 def test_the_status_the_challenges_and_the_reason(answers: Mapping[str, Answered], case: Case) -> None:
-    """9110-1, 9110-2, 9110-3, 6750-4, 6750-6, 6750-7, 6750-8, 9470-1: section 5 of the design, row by row.
+    """9110-1, 9110-2, 9110-3, 6750-4, 6750-6, 6750-7, 6750-8, 9470-1: each case has its response.
 
     One field line for each challenge, in the order of the guard (9110-7).
     """

@@ -1,29 +1,29 @@
-"""The rules of design.md, section 5, read a second time: slow, plain, and by other hands than the rule table's.
+"""A second implementation of rules and patterns, slow and plain, to compare the rule table with.
 
-It knows nothing of authguard: patterns are texts, requirements are whatever labels the caller likes. Everything follows
-the definitions, by trying every pattern on the whole of a path. Where the design is silent, this was decided:
+It shares no code with authguard: patterns are texts, and requirements are labels. It tries every pattern on the whole
+path. These are the definitions:
 
 - `/a/` is the pattern `/a`, since a trailing slash is the same path. `{x:str}` is `{x}`, Starlette's default converter.
-  `{rest:path}` is the tail `/**`. Names of parameters tell no patterns apart.
+  `{rest:path}` is the tail `/**`. Patterns that differ only in the names of their parameters are equal.
 - "This path and all below": `/a/**` covers `/a`, `/a/` and `/a/b/c`; `/**` covers `/`.
-- A pattern that no path can ever reach is refused, since its author thinks that it protects something: no slash at its
-  head, an empty segment, `.` or `..`, a backslash, a control character. So is a star that is not the final `/**`
-  (`/admin/*` would leave `/admin/users` to the default), a brace that belongs to no parameter, and a name used twice
-  (Starlette refuses it, and one value would be lost).
+- A pattern that no path can match is refused, because its author thinks that it protects something: no leading slash,
+  an empty segment, `.` or `..`, a backslash, a control character. So is a star that is not the final `/**`
+  (`/admin/*` would leave `/admin/users` to the default), a brace that is not part of a parameter, and a name that
+  is used twice (Starlette refuses it, and one value would be lost).
 - Methods are tokens without lower-case letters. HEAD cannot be named, since GET's rule judges it. A request's method is
   compared as it was sent.
 - A parameter takes at least one character, so only a tail matches an empty segment.
-- "Inside" and "overlap" are meant of the sets of paths. A whole number is a float, so `{n:int}` lies inside `{f:float}`
-  and is the more specific. A UUID may be spelled with 32 decimal digits, so `{u:uuid}` crosses both. A literal lies
-  inside each converter that takes it.
-- Two patterns that cross must answer alike for every method, unlisted ones included. Which of them wins is then of no
-  account; the order among converters (int, uuid, float) only makes the choice unique. A third pattern that covers the
-  crossing excuses nothing.
-- "A `/**` under which no other rule is": no other pattern shares a path with it, but for those that it lies wholly
-  inside. `/a` is under `/a/**`, because who collapses the slashes of `/a//` reads `/a`.
-- A control character is one of Unicode's category Cc: C0, DEL and C1. A lone surrogate is refused with them: it stands
-  for an octet that was no UTF-8, and which octet that was each reader decides for himself.
-- Without any rule no path is ambiguous.
+- "Inside" and "overlap" refer to the sets of paths that patterns match. A whole number is a float, so `{n:int}` lies
+  inside `{f:float}` and is the more specific. A UUID may be spelled with 32 decimal digits, so `{u:uuid}` crosses both.
+  A literal is inside each converter that matches it.
+- Two patterns that overlap, neither inside the other, must have equal requirements for every method, including methods
+  that no rule names. Then it does not matter which of them wins; the order of the converters (int, uuid, float) only
+  makes the choice unique. A third pattern that covers the common paths changes nothing.
+- "A `/**` under which no other rule is": no other pattern shares a path with it, except patterns that it is completely
+  inside. `/a` is under `/a/**`, because a reader that collapses slashes reads `/a//` as `/a`.
+- A control character is one of Unicode's category Cc: C0, DEL and C1. A lone surrogate is refused too: it stands
+  for a byte that was not UTF-8, and two readers may decode it differently.
+- Without rules, no path is ambiguous.
 """
 
 from __future__ import annotations

@@ -367,7 +367,7 @@ def test_bad_options_are_refused(argument: str, value: Any) -> None:
 
 
 def test_a_password_hash_is_no_digest() -> None:
-    """Pain 38: who has hashes of passwords is told that they cannot serve, and what can."""
+    """A password hash is refused, and the error says what is needed instead."""
     with pytest.raises(ConfigurationError) as caught:
         DigestAccount("alice", "$2b$12$abcdefghijklmnopqrstuuJ")
     assert caught.value.argument == "ha1"

@@ -45,7 +45,7 @@ SAME: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.rfc("7616-10")
 @pytest.mark.parametrize(("uri", "scope"), SAME, ids=[uri for uri, _ in SAME])
 async def test_the_uri_may_name_the_resource_in_several_forms(uri: str, scope: dict[str, Any]) -> None:
-    """Pain 17: scheme and authority are dropped, and so is a final question mark, which ASGI does not tell of."""
+    """Scheme and authority are ignored, and so is a final question mark, which ASGI does not pass on."""
     scheme = digest_scheme()
 
     await authentication_info(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
@@ -143,7 +143,7 @@ async def test_an_algorithm_may_be_written_in_any_case() -> None:
     ],
 )
 async def test_what_is_malformed_is_refused_before_anybody_is_looked_up(rest: bytes, problem: str) -> None:
-    """RFC 2069's form too. Pain 21: ``Digest foo`` is a 401."""
+    """The form of RFC 2069 is malformed too. ``Digest foo`` is a 401."""
     cards = DigestAccounts()
 
     said = await authenticate(digest_scheme(cards), rest)

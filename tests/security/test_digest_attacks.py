@@ -184,7 +184,7 @@ async def test_of_200_that_come_at_once_exactly_one_passes(store: Callable[[], N
 
 @pytest.mark.rfc("7616-9")
 async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> None:
-    """Pain 37: SensESP #885 switched the check off because of Chrome; within the window none is refused."""
+    """Within the window none is refused. SensESP #885 had to switch its check off because of Chrome."""
     gate = DigestApp()
     asked = await gate.challenge()
     counts = list(range(1, 201))

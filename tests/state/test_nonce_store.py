@@ -58,7 +58,7 @@ def test_each_count_is_good_once() -> None:
 
 @pytest.mark.rfc("7616-9")
 def test_counts_may_come_in_any_order() -> None:
-    """Pain 37: a browser's parallel requests overtake one another."""
+    """Parallel requests of a browser overtake one another."""
     assert claims(begun(), 5, 1, 3, 4, 2, 3, 6, 5) == ["F", "F", "F", "F", "F", "R", "F", "R"]
 
 

@@ -61,7 +61,7 @@ def test_values_are_returned_without_quotes() -> None:
 @pytest.mark.rfc("7616-7", "7616-8")
 @pytest.mark.parametrize("name", ["algorithm", "qop", "nc"])
 def test_quotes_say_nothing(name: str) -> None:
-    """Pain 55: requests and curl quote values that other clients send as tokens."""
+    """The clients requests and curl quote values that other clients send as tokens."""
     value = {"algorithm": "SHA-256", **GOOD}[name]
 
     assert read(**{name: f'"{value}"'}) == read(**{name: value})
@@ -156,7 +156,7 @@ def test_what_must_be_there_is_there_and_not_empty(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*GOOD, "Nonce", "URI"])
 def test_a_parameter_that_is_listed_twice_is_refused(name: str) -> None:
-    """Pain 55: even if both values are equal."""
+    """It is refused even if both values are equal."""
     assert problem(field(f"{name}={GOOD[name.lower()]}")) == "duplicate auth-param"
 
 
@@ -361,7 +361,7 @@ RESOURCES = [
 @pytest.mark.rfc("7616-10")
 @pytest.mark.parametrize(("uri", "expected"), RESOURCES)
 def test_scheme_authority_and_a_bare_question_mark_are_dropped_and_nothing_else(uri: bytes, expected: bytes) -> None:
-    """Pain 17: the path is not decoded, double slashes are not merged, and the query is kept."""
+    """The path is not decoded, double slashes are not merged, and the query is kept."""
     assert resource(uri) == expected
 
 
