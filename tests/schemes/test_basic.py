@@ -1,4 +1,4 @@
-"""The Basic scheme without ASGI: what it reads, whom it lets in, what each refusal is, what it asks of its ports."""
+"""The Basic scheme without ASGI: what it parses, whom it accepts, how it rejects, and how it uses its stores."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ from tests.support.schemes.basic import (
 # --- What it reads ----------------------------------------------------------------------------------------------------
 
 
-async def test_who_knows_the_password_is_let_in_as_the_account_says() -> None:
-    """Subject, roles, scopes and claims are the account's; the name that was typed is nobody's."""
+async def test_the_right_password_makes_the_principal_of_the_account() -> None:
+    """Subject, roles, scopes and claims come from the account, not from the name that was typed."""
     users = Users(ALICE)
     users.aliases["a@example.org"] = "alice"
 
@@ -72,7 +72,8 @@ NAMES = [
 @pytest.mark.rfc("7617-3", "7617-5")
 @pytest.mark.parametrize(("name", "password"), NAMES, ids=ascii)
 async def test_names_and_passwords_are_utf_8_in_nfc(name: str, password: str) -> None:
-    """RFC 7617 section 2.1. Colons belong to the password, blanks to both."""
+    """Names and passwords are normalized to NFC (RFC 7617 section 2.1). A password may contain colons, and both may
+    contain spaces."""
     users = Users(Account("ülrich", "$fast$pässwörd"), *[Account(name, f"$fast${word}") for name, word in NAMES[3:]])
     users.accounts["alice"] = Account("alice", "$fast$a:b::c")
 
@@ -99,8 +100,8 @@ MALFORMED: list[tuple[bytes, str]] = [
 
 @pytest.mark.rfc("7617-3", "7617-4")
 @pytest.mark.parametrize(("rest", "problem"), MALFORMED)
-async def test_what_is_no_user_pass_is_refused_before_anybody_is_looked_up(rest: bytes, problem: str) -> None:
-    """One spelling of base64, UTF-8, a colon, no control character, a name."""
+async def test_a_malformed_user_pass_is_rejected_before_any_look_up(rest: bytes, problem: str) -> None:
+    """Credentials need canonical Base64, UTF-8, a colon, a name, and no control character."""
     users = Users(ALICE)
     users.accounts["al\nice"] = users.accounts[""] = LookupError("asked")
 
@@ -123,7 +124,7 @@ REALMS = [
 @pytest.mark.rfc("7617-1")
 @pytest.mark.parametrize(("realm", "line"), REALMS)
 async def test_the_challenge_has_a_realm_and_the_charset(realm: str, line: bytes) -> None:
-    """7617-1: and nothing else, whatever the cause."""
+    """7617-1: the challenge has a realm and the charset, whatever the reason of the denial."""
     scheme = basic_scheme(realm=realm)
     (bare,) = scheme.challenges(None, None)  # type: ignore[arg-type]
     (told,) = scheme.challenges(None, Denied(PASSWORD_WRONG, "basic"))  # type: ignore[arg-type]
@@ -133,7 +134,7 @@ async def test_the_challenge_has_a_realm_and_the_charset(realm: str, line: bytes
 
 @pytest.mark.parametrize("realm", ["a\nb", "a\0", "a\x7f", "\ud800", None, 7, b"orders"])
 def test_a_realm_that_cannot_be_sent_is_refused(realm: Any) -> None:
-    """While the app is built."""
+    """A realm that cannot be sent in a header raises while the app is built."""
     with pytest.raises(ConfigurationError) as caught:
         basic_scheme(realm=realm)
 
@@ -141,7 +142,7 @@ def test_a_realm_that_cannot_be_sent_is_refused(realm: Any) -> None:
 
 
 async def _async(*_: object) -> None:
-    """Nothing."""
+    """Accept a new hash and do nothing."""
 
 
 BAD: list[tuple[str, Any]] = [
@@ -165,7 +166,7 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("argument", "value"), BAD)
 def test_bad_options_are_refused(argument: str, value: Any) -> None:
-    """By the argument's name, while the app is built."""
+    """An invalid option raises while the app is built, and the error names the argument."""
     options = {"passwords": memory_users(), "realm": "orders", argument: value}
 
     with pytest.raises(ConfigurationError) as caught:
@@ -175,7 +176,7 @@ def test_bad_options_are_refused(argument: str, value: Any) -> None:
 
 
 def test_a_directory_has_no_hash_that_could_be_outdated() -> None:
-    """Who asks to be told of one is told so at once."""
+    """``on_rehash`` raises for a store that checks passwords itself, because it shows no hash."""
     with pytest.raises(ConfigurationError) as caught:
         basic_scheme(Ldap(ALICE), on_rehash=_async)
 
@@ -197,25 +198,25 @@ STRANGERS = [
 ]
 
 
-def town(hasher: SpyHasher) -> Users:
-    """Users of every kind."""
+def population(hasher: SpyHasher) -> Users:
+    """A store with users of every kind."""
     others = [Account("sso", ""), Account("locked", "!$fast$x"), Account("short", "$short$abc")]
     return Users(ALICE, MALLORY, *others, hasher=hasher)
 
 
 async def ask(scheme: Basic, username: str, password: str, **options: Any) -> tuple[Exchange, list[Any]]:
-    """The answer of a whole app to a login, and the records."""
+    """The response of a whole app to a login, and the records."""
     records: list[Any] = []
     app = AuthGuardMiddleware(RecordingApp(), guard=Guard(scheme, hooks=[records.append], **options))
     field = b"Basic " + user_pass(username, password)
     return await run_app(app, http_scope(headers=header_list(field))), records
 
 
-async def test_whatever_is_wrong_the_client_sees_the_same() -> None:
-    """Status, headers and body are one; the record says which it was."""
+async def test_every_rejected_login_gets_the_same_response() -> None:
+    """Status, headers and body of all rejected logins are equal. Only the record tells the reason."""
     answers, reasons = [], []
     for username, password, _ in STRANGERS:
-        answer, (record,) = await ask(basic_scheme(town(SpyHasher())), username, password, log=False)
+        answer, (record,) = await ask(basic_scheme(population(SpyHasher())), username, password, log=False)
         answers.append(answer.sent)
         reasons.append(record.reason)
 
@@ -226,12 +227,12 @@ async def test_whatever_is_wrong_the_client_sees_the_same() -> None:
 
 @pytest.mark.parametrize(("username", "password", "reason"), STRANGERS)
 @pytest.mark.parametrize("attempts", ["default", None])
-async def test_whatever_is_wrong_it_costs_one_verification(
+async def test_every_rejected_login_costs_one_verification(
     username: str, password: str, reason: str, attempts: Any
 ) -> None:
-    """Each time, also after the right password of the same user was remembered."""
+    """A wrong name costs the same verification as a wrong password, even after the user's right password was cached."""
     hasher = SpyHasher()
-    scheme = basic_scheme(town(hasher), throttle=attempts)
+    scheme = basic_scheme(population(hasher), throttle=attempts)
     await log_in(scheme)
 
     counts = []
@@ -243,9 +244,9 @@ async def test_whatever_is_wrong_it_costs_one_verification(
     assert counts == [1, 1, 1]
 
 
-async def test_who_is_disabled_has_proven_who_he_is() -> None:
-    """He knew the password. Nobody else has proven anything."""
-    scheme = basic_scheme(town(SpyHasher()))
+async def test_a_disabled_account_counts_as_authenticated() -> None:
+    """The record marks the subject as authenticated only where the password of the disabled account was right."""
+    scheme = basic_scheme(population(SpyHasher()))
 
     said = [await log_in(scheme, username, password) for username, password, _ in STRANGERS]
 
@@ -254,8 +255,9 @@ async def test_who_is_disabled_has_proven_who_he_is() -> None:
     assert [one.subject for one in said if isinstance(one, Rejected)] == [name for name, _, _ in STRANGERS]
 
 
-async def test_the_real_hasher_says_the_same() -> None:
-    """A password over 72 octets for bcrypt, and a hash that nobody reads: denials, the latter with an ERROR."""
+async def test_the_stock_hasher_rejects_in_the_same_way() -> None:
+    """A password above 72 bytes for bcrypt, and a hash of an unknown format, are rejected. The unknown format logs an
+    ERROR."""
     stored = "$2b$04$vb4SvxzvOTOZXbWBdpOeauoVSoNIBWu5fNZFVEtwlxI.MVjVDK3.a"
     users = Users(Account("alice", stored), Account("odd", "$9$what$ever"), hasher=LibpassHasher())  # type: ignore[arg-type]
     scheme = basic_scheme(users, deadline=60)
@@ -266,9 +268,9 @@ async def test_the_real_hasher_says_the_same() -> None:
     assert await rejection_code(scheme, "odd", "x") == "password.hash_unreadable"
 
 
-async def test_a_hash_that_cannot_be_read_is_told_as_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """The client gets a 401 as any other; the log an ERROR."""
-    answer, _ = await ask(basic_scheme(town(SpyHasher())), "locked", "wonderland")
+async def test_an_unreadable_hash_is_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """An unreadable hash looks to the client like any rejected login, and logs an ERROR for the operator."""
+    answer, _ = await ask(basic_scheme(population(SpyHasher())), "locked", "wonderland")
 
     assert answer.status == 401
     assert [(record.levelname, record.msg) for record in caplog.records] == [
@@ -279,8 +281,8 @@ async def test_a_hash_that_cannot_be_read_is_told_as_a_fault_of_ours(caplog: pyt
 # --- What is remembered -----------------------------------------------------------------------------------------------
 
 
-async def test_who_comes_again_is_not_hashed_again() -> None:
-    """For the seconds of ``remember``; then once more."""
+async def test_a_repeated_login_is_not_hashed_again() -> None:
+    """A verified password is cached for ``remember`` seconds, and hashed again after that."""
     clock = ManualClock(1000)
     users = Users(ALICE)
     scheme = basic_scheme(users, remember=60, clock=clock)
@@ -293,8 +295,8 @@ async def test_who_comes_again_is_not_hashed_again() -> None:
     assert users.hasher.count == 2
 
 
-async def test_one_word_switches_it_off() -> None:
-    """Then every login is hashed."""
+async def test_the_cache_can_be_switched_off() -> None:
+    """With ``remember=None`` every login is hashed."""
     users = Users(ALICE)
     scheme = basic_scheme(users, remember=None)
 
@@ -305,7 +307,7 @@ async def test_one_word_switches_it_off() -> None:
 
 
 async def test_only_the_right_password_of_that_name_is_remembered() -> None:
-    """Neither another password nor another user with the same hash gets in by it."""
+    """The cache accepts neither another password nor another user with the same hash."""
     users = Users(ALICE, Account("twin", ALICE.password_hash))
     scheme = basic_scheme(users)
     await accepted_principal(scheme)
@@ -316,8 +318,9 @@ async def test_only_the_right_password_of_that_name_is_remembered() -> None:
     assert users.hasher.count == 3
 
 
-async def test_what_changes_in_the_store_tells_at_once() -> None:
-    """Roles, the hash, the disabled flag, the account itself: they are read each time."""
+async def test_a_change_in_the_store_takes_effect_at_once() -> None:
+    """Roles, the hash, the disabled flag and the account itself are read at every login, also after a cached
+    success."""
     users = Users(ALICE)
     scheme = basic_scheme(users)
     await accepted_principal(scheme)
@@ -335,8 +338,8 @@ async def test_what_changes_in_the_store_tells_at_once() -> None:
     assert (changed, disabled, gone) == ("password.wrong", "account.disabled", "user.unknown")
 
 
-async def test_who_was_remembered_and_is_disabled_costs_a_hash_again() -> None:
-    """Else the answer would come sooner than to a name that nobody has."""
+async def test_a_disabled_account_is_hashed_although_it_was_cached() -> None:
+    """Without a hash, the response for a disabled account would come faster than for an unknown name."""
     users = Users(ALICE)
     scheme = basic_scheme(users)
     await accepted_principal(scheme)
@@ -348,7 +351,8 @@ async def test_who_was_remembered_and_is_disabled_costs_a_hash_again() -> None:
 
 
 async def test_a_directory_is_asked_each_time() -> None:
-    """What it says of an account may change without a hash that would show it."""
+    """A store that checks passwords itself is asked at every login, because it shows no hash that would reveal a
+    change."""
     ldap = Ldap(ALICE)
     scheme = basic_scheme(ldap)
 
@@ -362,7 +366,7 @@ async def test_a_directory_is_asked_each_time() -> None:
 
 
 async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
-    """Between requests nothing of them is in reach of the scheme but a keyed hash; of the account nothing at all."""
+    """Between requests the scheme holds a keyed hash of the credentials, and nothing of the account."""
     scheme = basic_scheme(memory_users())
     await accepted_principal(scheme)
     remembered = scheme._verification_cache
@@ -377,15 +381,15 @@ async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
 # --- Attempts ---------------------------------------------------------------------------------------------------------
 
 
-def strict(**options: Any) -> LoginThrottle:
-    """Three attempts at once."""
+def throttle(**options: Any) -> LoginThrottle:
+    """A throttle that allows three attempts at once."""
     return LoginThrottle(pair=Rate(3, 10.0), clock=ManualClock(1000), **options)
 
 
-async def test_who_guesses_too_often_is_not_even_hashed() -> None:
-    """Asked before a hash is: the fourth guess costs nothing, and learns how long to wait."""
+async def test_a_login_beyond_the_limit_is_not_hashed() -> None:
+    """The throttle is asked before the hash: the fourth guess costs no hash, and its response says how long to wait."""
     users = Users(ALICE)
-    scheme = basic_scheme(users, throttle=strict())
+    scheme = basic_scheme(users, throttle=throttle())
     codes = [await rejection_code(scheme, "alice", f"guess{number}") for number in range(5)]
 
     said = await log_in(scheme)
@@ -396,9 +400,9 @@ async def test_who_guesses_too_often_is_not_even_hashed() -> None:
     assert said.facts == {"retry_after": 10, "bucket": "account and network"}
 
 
-async def test_the_memory_is_asked_after_the_attempts() -> None:
-    """Else who has no attempt left could go on guessing against it."""
-    scheme = basic_scheme(Users(ALICE), throttle=strict())
+async def test_the_throttle_is_asked_before_the_cache() -> None:
+    """Without an attempt left, a client cannot go on guessing against the verification cache."""
+    scheme = basic_scheme(Users(ALICE), throttle=throttle())
     await accepted_principal(scheme)
     for number in range(3):
         await log_in(scheme, "alice", f"guess{number}")
@@ -407,17 +411,18 @@ async def test_the_memory_is_asked_after_the_attempts() -> None:
 
 
 async def test_a_right_password_costs_no_attempt() -> None:
-    """Hashed or remembered."""
+    """A successful login refunds its attempt, whether it was hashed or cached."""
     for remember in (60, None):
-        scheme = basic_scheme(Users(ALICE), throttle=strict(), remember=remember)
+        scheme = basic_scheme(Users(ALICE), throttle=throttle(), remember=remember)
 
         for _ in range(20):
             await accepted_principal(scheme)
 
 
 async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
-    """Else it could be told from a wrong one by what comes after."""
-    scheme = basic_scheme(Users(MALLORY), throttle=strict())
+    """The right password of a disabled account costs an attempt, so that the throttle does not reveal that it was
+    right."""
+    scheme = basic_scheme(Users(MALLORY), throttle=throttle())
 
     codes = [await rejection_code(scheme, "mallory", "secret") for _ in range(4)]
 
@@ -426,8 +431,8 @@ async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_an_unknown_name_is_slowed_as_a_known_one(*, known: bool) -> None:
-    """After as many guesses."""
-    scheme = basic_scheme(Users(ALICE), throttle=strict())
+    """Guesses at an unknown name are throttled after as many attempts as guesses at a known one."""
+    scheme = basic_scheme(Users(ALICE), throttle=throttle())
 
     codes = [await rejection_code(scheme, "alice" if known else "nobody", f"guess{number}") for number in range(5)]
 
@@ -435,10 +440,10 @@ async def test_an_unknown_name_is_slowed_as_a_known_one(*, known: bool) -> None:
 
 
 async def test_all_names_of_one_account_are_one() -> None:
-    """The store says whose they are; what it does not know is told apart by how it is spelt."""
+    """All names of one account share its attempts. Names that the store does not know count by their spelling."""
     users = Users(ALICE)
     users.aliases |= {"a@example.org": "alice", "+44 20 7946 0000": "alice"}
-    scheme = basic_scheme(users, throttle=strict())
+    scheme = basic_scheme(users, throttle=throttle())
 
     names = ["alice", "a@example.org", "+44 20 7946 0000", "ALICE", "\uff21lice"]
     codes = [await rejection_code(scheme, name, f"guess {name}") for name in names]
@@ -448,23 +453,23 @@ async def test_all_names_of_one_account_are_one() -> None:
 
 @pytest.mark.parametrize("error", [BackendUnavailable("down", reason=STORE_UNAVAILABLE), LookupError("odd")])
 async def test_an_outage_costs_no_attempt(error: Exception) -> None:
-    """Nobody learned anything, whatever the directory raises."""
+    """An error of the store refunds the attempt, because the client learned nothing."""
 
     class Down(Ldap):
         async def check(self, username: str, password: str) -> Any:
             raise error
 
-    scheme = basic_scheme(Down(None), throttle=strict())
+    scheme = basic_scheme(Down(None), throttle=throttle())
 
     for _ in range(20):
         with pytest.raises(type(error)):
             await log_in(scheme)
 
 
-async def test_who_leaves_before_the_answer_has_used_an_attempt() -> None:
-    """Else hashing could be had for nothing."""
+async def test_a_client_that_disconnects_early_has_used_an_attempt() -> None:
+    """A request that is cancelled costs an attempt. Otherwise hashing could be had for nothing."""
     users = Users(ALICE)
-    scheme = basic_scheme(users, throttle=strict(), deadline=60)
+    scheme = basic_scheme(users, throttle=throttle(), deadline=60)
     users.hasher.released.clear()
 
     for number in range(3):
@@ -479,8 +484,8 @@ async def test_who_leaves_before_the_answer_has_used_an_attempt() -> None:
 
 
 async def test_one_limiter_may_serve_several_schemes() -> None:
-    """Who guesses here is slowed there."""
-    attempts = strict()
+    """Two schemes with one throttle share their attempts."""
+    attempts = throttle()
     one, other = basic_scheme(Users(ALICE), throttle=attempts), basic_scheme(Users(ALICE), throttle=attempts)
 
     codes = [await rejection_code(scheme, "alice", f"{number}") for number in range(2) for scheme in (one, other)]
@@ -488,8 +493,8 @@ async def test_one_limiter_may_serve_several_schemes() -> None:
     assert codes == ["password.wrong"] * 3 + ["attempts.exceeded"]
 
 
-async def test_without_a_word_there_are_ten_by_the_clock_of_the_scheme() -> None:
-    """Guessing is slowed by default."""
+async def test_the_default_throttle_allows_ten_attempts() -> None:
+    """By default, ten attempts are allowed at once, by the clock of the scheme."""
     clock = ManualClock(1000)
     scheme = basic_scheme(Users(ALICE), clock=clock)
     codes = [await rejection_code(scheme, "alice", f"guess{number}") for number in range(11)]
@@ -500,8 +505,8 @@ async def test_without_a_word_there_are_ten_by_the_clock_of_the_scheme() -> None
     assert (await accepted_principal(scheme)).subject == "alice"
 
 
-async def test_they_can_be_switched_off() -> None:
-    """For who has a limiter of his own in front."""
+async def test_the_throttle_can_be_switched_off() -> None:
+    """With ``throttle=None`` guessing is not slowed, for apps that have a limiter in front."""
     scheme = basic_scheme(Users(ALICE), throttle=None)
 
     assert {await rejection_code(scheme, "alice", f"guess{number}") for number in range(100)} == {"password.wrong"}
@@ -511,8 +516,8 @@ async def test_they_can_be_switched_off() -> None:
 # --- Many at the same time --------------------------------------------------------------------------------------------
 
 
-async def together(scheme: Basic, users: Users, logins: list[tuple[str, str]]) -> list[Outcome]:
-    """What is said to logins at the same time: no hash ends before all have asked."""
+async def log_in_together(scheme: Basic, users: Users, logins: list[tuple[str, str]]) -> list[Outcome]:
+    """The outcome of logins at the same time: no hash ends before all of them have started."""
     users.hasher.released.clear()
 
     async def let_go() -> None:
@@ -522,41 +527,41 @@ async def together(scheme: Basic, users: Users, logins: list[tuple[str, str]]) -
 
 
 async def test_parallel_requests_with_the_right_password_all_pass() -> None:
-    """As a page sends them that has just logged in: one attempt, one hash."""
+    """Parallel requests with the right password all pass, and cost one attempt and one hash together."""
     users = Users(ALICE)
-    scheme = basic_scheme(users, throttle=strict(), deadline=60)
+    scheme = basic_scheme(users, throttle=throttle(), deadline=60)
 
-    said = await together(scheme, users, [("alice", "wonderland")] * 50)
+    said = await log_in_together(scheme, users, [("alice", "wonderland")] * 50)
 
     assert [type(one) for one in said] == [Accepted] * 50
     assert users.hasher.count == 1
 
 
 async def test_parallel_requests_with_the_same_wrong_password_are_one_guess() -> None:
-    """Sent a hundred times at once it is hashed once: a flood of one guess is no way round the limiter."""
+    """A wrong password that is sent a hundred times at once is hashed once, and costs one attempt."""
     users = Users(ALICE)
-    scheme = basic_scheme(users, throttle=strict(), deadline=60)
+    scheme = basic_scheme(users, throttle=throttle(), deadline=60)
 
-    said = await together(scheme, users, [("alice", "wrong"), ("nobody", "wrong")] * 50)
+    said = await log_in_together(scheme, users, [("alice", "wrong"), ("nobody", "wrong")] * 50)
 
     assert users.hasher.count == 2
     assert [one.reason.code for one in said if isinstance(one, Rejected)] == ["password.wrong", "user.unknown"] * 50
 
 
 async def test_of_parallel_guesses_no_more_pass_than_the_burst() -> None:
-    """They are counted before they are hashed."""
+    """Parallel guesses are counted before they are hashed, so no more than the burst are hashed."""
     users = Users(ALICE)
-    scheme = basic_scheme(users, throttle=strict(), deadline=60)
+    scheme = basic_scheme(users, throttle=throttle(), deadline=60)
 
-    said = await together(scheme, users, [("alice", f"guess{number}") for number in range(200)])
+    said = await log_in_together(scheme, users, [("alice", f"guess{number}") for number in range(200)])
 
     codes = [one.reason.code for one in said if isinstance(one, Rejected)]
     assert (codes.count("password.wrong"), codes.count("attempts.exceeded")) == (3, 197)
     assert users.hasher.count == 3
 
 
-async def test_who_shares_a_verdict_goes_by_his_own_reading_of_the_account() -> None:
-    """The role that changed while the first was being hashed counts for the second."""
+async def test_a_login_that_shares_a_verdict_uses_its_own_account() -> None:
+    """A role that changed while the first login was hashed counts for the second login, which shares its verdict."""
     users = Users(ALICE)
     scheme = basic_scheme(users, deadline=60)
     users.hasher.released.clear()
@@ -586,9 +591,9 @@ async def test_who_shares_a_verdict_goes_by_his_own_reading_of_the_account() -> 
 
 
 async def test_the_same_password_from_another_place_is_another_attempt() -> None:
-    """Each network has its own."""
+    """Each network has its own attempts at an account."""
     users = Users(ALICE)
-    scheme = basic_scheme(users, throttle=strict(), deadline=60, remember=None)
+    scheme = basic_scheme(users, throttle=throttle(), deadline=60, remember=None)
     users.hasher.released.clear()
 
     async def let_go() -> None:
@@ -607,7 +612,7 @@ BOB = Account("bob", "$old$builder")
 
 
 async def test_a_new_hash_is_handed_over_after_the_login() -> None:
-    """With the account, once, and not for who is remembered, not outdated, or wrong."""
+    """``on_rehash`` gets the account and a new hash once, after a login that was hashed and whose hash was outdated."""
     told: list[tuple[Account, str]] = []
 
     async def save(account: Account, renewed: str) -> None:
@@ -625,7 +630,7 @@ async def test_a_new_hash_is_handed_over_after_the_login() -> None:
 
 
 async def test_of_parallel_logins_one_hands_it_over() -> None:
-    """The one that was hashed."""
+    """Of parallel logins, only the one that was hashed calls ``on_rehash``."""
     told: list[str] = []
 
     async def save(account: Account, renewed: str) -> None:
@@ -634,7 +639,7 @@ async def test_of_parallel_logins_one_hands_it_over() -> None:
     users = Users(BOB)
     scheme = basic_scheme(users, on_rehash=save, deadline=60)
 
-    said = await together(scheme, users, [("bob", "builder")] * 10)
+    said = await log_in_together(scheme, users, [("bob", "builder")] * 10)
 
     assert [type(one) for one in said] == [Accepted] * 10
     assert told == ["$new$builder"]
@@ -655,8 +660,10 @@ def _is_not_async(account: Account, renewed: str) -> None:
 @pytest.mark.parametrize(
     ("save", "error"), [(_fails, "LookupError"), (_hangs, "BackendUnavailable"), (_is_not_async, "TypeError")]
 )
-async def test_what_goes_wrong_there_changes_nothing(caplog: pytest.LogCaptureFixture, save: Any, error: str) -> None:
-    """The login has succeeded. The log tells by type what failed, and nothing of the hash."""
+async def test_an_error_of_the_rehash_callback_changes_nothing(
+    caplog: pytest.LogCaptureFixture, save: Any, error: str
+) -> None:
+    """The login succeeds although ``on_rehash`` failed. The log has the type of the error, and nothing of the hash."""
     scheme = basic_scheme(Users(BOB), on_rehash=save, deadline=0.25)
 
     await accepted_principal(scheme, "bob", "builder")
@@ -669,10 +676,11 @@ async def test_what_goes_wrong_there_changes_nothing(caplog: pytest.LogCaptureFi
 # --- Directories ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_directory_lets_in_whom_it_says() -> None:
-    """Its account is the principal; parallel logins with one password are one question to it."""
+async def test_a_directory_names_the_account() -> None:
+    """The account that the directory returns is the principal. Parallel logins with one password ask the directory
+    once."""
     ldap = Ldap(ALICE)
-    scheme = basic_scheme(ldap, throttle=strict())
+    scheme = basic_scheme(ldap, throttle=throttle())
 
     said = await run_together([partial(log_in, scheme)] * 10, _async)
 
@@ -680,16 +688,16 @@ async def test_a_directory_lets_in_whom_it_says() -> None:
     assert scheme._pool._started == 0
 
 
-async def test_a_directory_that_says_nothing_lets_nobody_in() -> None:
-    """Neither an account nor a reason: whatever it is, it is not taken for one."""
+async def test_a_directory_that_returns_nonsense_accepts_nobody() -> None:
+    """A directory that returns neither an account nor a reason accepts nobody."""
     for nonsense in (None, True, "alice", ("alice", "x")):
         answer, (record,) = await ask(basic_scheme(Ldap(nonsense)), "alice", "wonderland", log=False)
 
         assert (answer.status, record.reason) == (503, "backend.failed")
 
 
-async def test_what_a_store_gives_that_is_no_account_lets_nobody_in() -> None:
-    """A row of a database, say."""
+async def test_a_store_that_returns_no_account_object_accepts_nobody() -> None:
+    """A store that returns anything but an ``Account``, such as a database row, accepts nobody."""
     users = Users()
     users.accounts["alice"] = ("alice", "$fast$wonderland")  # type: ignore[assignment]
 
@@ -702,7 +710,7 @@ async def test_what_a_store_gives_that_is_no_account_lets_nobody_in() -> None:
 
 
 async def test_its_threads_start_with_the_app() -> None:
-    """Before the first login; ``health`` tells of them."""
+    """The threads for hashing start before the first login, and ``health`` reports them."""
     scheme = basic_scheme(threads=2)
     guard = Guard(scheme, log=False)
 
@@ -715,12 +723,12 @@ async def test_its_threads_start_with_the_app() -> None:
 
 
 async def test_it_works_without_being_run() -> None:
-    """A mounted app has no lifespan."""
+    """The scheme works without a lifespan, as in a mounted app."""
     assert (await accepted_principal(basic_scheme())).subject == "alice"
 
 
-def test_formats_that_hold_the_interpreter_are_named_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
-    """In one WARNING, if there are any."""
+def test_formats_that_block_the_interpreter_are_logged_at_start(caplog: pytest.LogCaptureFixture) -> None:
+    """One WARNING at the start names the hash formats that hold the interpreter lock, if there are any."""
     basic_scheme(memory_users(ALICE, Account("bob", "$slow$x"), Account("carol", "$slow-512$x")))
     basic_scheme(memory_users())
 
@@ -729,8 +737,8 @@ def test_formats_that_hold_the_interpreter_are_named_at_the_start(caplog: pytest
     assert record.getMessage().endswith("holds the interpreter lock, so all requests wait: $slow$, $slow-512$")
 
 
-async def test_it_says_what_browsers_do_with_it() -> None:
-    """They send it by themselves, so the guard looks at where a request comes from; it explains no 403."""
+async def test_basic_is_sent_by_browsers_and_explains_no_403() -> None:
+    """``sent_by_browsers`` makes the guard check the origin of a request, and a 403 carries no Basic challenge."""
     scheme = basic_scheme()
 
     assert (scheme.name, scheme.sent_by_browsers, scheme.challenges_on_403) == ("basic", True, False)

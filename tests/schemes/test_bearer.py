@@ -1,3 +1,5 @@
+"""The Bearer scheme without ASGI: which tokens it accepts, as whom, and why it rejects the others."""
+
 from __future__ import annotations
 
 import hashlib
@@ -26,8 +28,8 @@ SCHEME = bearer()
 # --- whom a token makes -----------------------------------------------------------------------------------------------
 
 
-def test_a_right_token_makes_a_principal() -> None:
-    """Subject, roles and scopes, all claims, the end, and the scheme."""
+def test_a_valid_token_makes_a_principal() -> None:
+    """The principal has subject, roles, scopes, all claims, the expiry and the scheme."""
     principal = accepted_principal(SCHEME, mint(more={"a": [1]}))
 
     assert principal == Principal(
@@ -36,8 +38,8 @@ def test_a_right_token_makes_a_principal() -> None:
     assert principal.claims == claims(more={"a": [1]})
 
 
-def test_a_right_token_has_no_facts() -> None:
-    """Unless it holds only thanks to the leeway."""
+def test_a_valid_token_has_no_facts() -> None:
+    """The outcome of a token has facts only if it is valid thanks to the leeway."""
     right, late = outcome(SCHEME, mint()), outcome(SCHEME, mint(exp=NOW - 3))
 
     assert isinstance(right, Accepted)
@@ -47,12 +49,12 @@ def test_a_right_token_has_no_facts() -> None:
 
 
 def test_a_principal_of_a_token_without_an_end_has_none() -> None:
-    """Where the app takes such tokens."""
+    """Where tokens without ``exp`` are accepted, their principal does not expire."""
     assert accepted_principal(bearer(issuer(require_exp=False)), mint(exp=...)).expires_at is None
 
 
 def test_the_clock_is_that_of_the_request() -> None:
-    """The same token is in time, over, and still to come."""
+    """The moment of the request decides whether a token is valid, expired or not yet valid."""
     token = mint(iat=NOW, exp=NOW + 10)
 
     assert accepted_principal(SCHEME, token, now=NOW + 9.5, leeway=0).subject == "alice"
@@ -64,7 +66,7 @@ def test_the_clock_is_that_of_the_request() -> None:
 
 
 def test_the_subject_may_stand_elsewhere() -> None:
-    """As a string, and not empty."""
+    """The subject may come from another claim, which must be a string and not empty."""
     scheme = bearer(issuer(subject=claim("ext", "upn")))
 
     assert accepted_principal(scheme, mint(ext={"upn": "bob"})).subject == "bob"
@@ -74,13 +76,13 @@ def test_the_subject_may_stand_elsewhere() -> None:
 
 @pytest.mark.parametrize("sub", [5, True, ["alice"], {"a": 1}, ""])
 def test_a_subject_is_a_string(sub: Any) -> None:
-    """PyJWT #1017: a subject that is none is a denial that names the claim, and no crash."""
+    """PyJWT #1017: a subject that is not a string is a denial that names the claim, and not a crash."""
     assert rejection(SCHEME, signed_token(payload=claims(sub=sub))) == ("token.claim_invalid", {"claim": "sub"})
 
 
 @pytest.mark.parametrize("sub", [..., None])
 def test_a_subject_that_is_not_there_is_missing(sub: Any) -> None:
-    """Nobody is nobody, not an empty name."""
+    """A token without a subject is rejected; it does not become a principal with an empty name."""
     code, facts = rejection(SCHEME, signed_token(payload=claims(sub=sub)))
 
     assert facts == {"claim": "sub"}
@@ -91,7 +93,8 @@ def test_a_subject_that_is_not_there_is_missing(sub: Any) -> None:
 @pytest.mark.parametrize("name", ["iss", "sub", "aud", "jti"])
 @pytest.mark.parametrize("odd", [5, True, 1.5, {}, [5]], ids=repr)
 def test_a_registered_claim_has_its_type(name: str, odd: Any) -> None:
-    """RFC 7519 section 4.1, asked for or not."""
+    """A registered claim of the wrong type is rejected (RFC 7519 section 4.1), even if the app does not check that
+    claim."""
     scheme = bearer(issuer(name=ANY_ISSUER, audience=ANY_AUDIENCE, subject=claim("user")))
 
     assert accepted_principal(scheme, mint(user="bob")).subject == "bob"
@@ -102,7 +105,8 @@ def test_a_registered_claim_has_its_type(name: str, odd: Any) -> None:
 
 
 def test_roles_and_scopes_come_from_where_the_app_says() -> None:
-    """Claims that are nested, claims in a list, functions; the scope string splits on the space alone."""
+    """Roles and scopes may come from nested claims, lists of claims and functions. A scope string is split at spaces
+    only."""
 
     def of_groups(said: Mapping[str, Any]) -> list[str]:
         return [name.removeprefix("app-") for name in said["groups"]]
@@ -132,8 +136,8 @@ def test_roles_and_scopes_come_from_where_the_app_says() -> None:
         (b"a=.b. c", "not a token68"),
     ],
 )
-def test_what_is_no_token68_was_never_a_token(token: bytes, problem: str) -> None:
-    """RFC 6750 section 2.1: it is the credentials that are malformed."""
+def test_a_token_that_is_no_token68_is_malformed_credentials(token: bytes, problem: str) -> None:
+    """A value that does not match RFC 6750 section 2.1 counts as malformed credentials."""
     assert rejection(SCHEME, token) == ("credentials.malformed", {"problem": problem})
 
 
@@ -149,22 +153,23 @@ def test_what_is_no_token68_was_never_a_token(token: bytes, problem: str) -> Non
         (b"~.e30.e30", "not base64url"),
     ],
 )
-def test_what_is_no_jws_says_why(token: bytes, problem: str) -> None:
-    """A token, but none that is signed as RFC 7515 says."""
+def test_a_token_that_is_no_jws_is_a_malformed_token(token: bytes, problem: str) -> None:
+    """A token that is not a JWS of RFC 7515 is rejected, and the facts say why."""
     assert rejection(SCHEME, token) == ("token.malformed", {"problem": problem})
 
 
 @pytest.mark.rfc("7519-2")
 @pytest.mark.parametrize("payload", [rb'{"sub": "\ud800"}', rb'{"\udfff": 1}', b'{"exp": NaN}', b'{"a": 1, "a": 1}'])
-def test_a_payload_of_two_readings_is_none(payload: bytes) -> None:
-    """A lone surrogate, NaN, a member twice: rightly signed, and refused before a claim is read."""
+def test_a_payload_that_parsers_read_differently_is_rejected(payload: bytes) -> None:
+    """A payload with a lone surrogate, NaN or a repeated member is rejected before a claim is read, although it is
+    signed."""
     code, _ = rejection(SCHEME, signed_token(payload=payload))
 
     assert code == "token.malformed"
 
 
 def test_a_limit_of_ones_own_holds() -> None:
-    """In octets, inclusive, and it may be above the usual one."""
+    """``limit`` is in bytes and inclusive, and may exceed the default."""
     token, long_token = mint(), mint(more="x" * 9000)
 
     assert accepted_principal(bearer(limit=len(token)), token).subject == "alice"
@@ -176,8 +181,8 @@ def test_a_limit_of_ones_own_holds() -> None:
     )
 
 
-def test_a_malformed_token_names_itself_and_nobody() -> None:
-    """Its name is eight digits of its hash; there is no subject to tell."""
+def test_a_malformed_token_is_recorded_by_its_fingerprint() -> None:
+    """The facts of a malformed token hold eight digits of its hash, and there is no subject."""
     said = outcome(SCHEME, b"opaque")
 
     assert isinstance(said, Rejected)
@@ -192,7 +197,7 @@ BOTH = bearer(issuer(), issuer(PEM(public_pem(rsa_key(which=1))), OTHER, audienc
 
 
 def test_each_issuer_has_keys_an_audience_and_roles_of_its_own() -> None:
-    """``iss`` chooses all of them."""
+    """``iss`` chooses the keys, the audience and the roles by which a token is verified."""
     ours = accepted_principal(BOTH, mint(groups=["x"]))
     theirs = accepted_principal(BOTH, mint(rsa_key(which=1), iss=OTHER, aud="billing", groups=["x"]))
 
@@ -203,22 +208,22 @@ def test_each_issuer_has_keys_an_audience_and_roles_of_its_own() -> None:
 
 @pytest.mark.rfc("8725-3")
 def test_the_key_of_one_issuer_verifies_no_token_of_another() -> None:
-    """RFC 8725 section 3.8."""
+    """RFC 8725 section 3.8: a token that is signed with the key of another issuer is rejected."""
     assert rejection(BOTH, mint(rsa_key(which=1)))[0] == "token.signature_invalid"
     assert rejection(BOTH, mint(iss=OTHER, aud="billing"))[0] == "token.signature_invalid"
 
 
 @pytest.mark.parametrize("iss", ["https://third.example", "", ISSUER + " ", ..., None, 5, [ISSUER], {}])
 def test_an_issuer_that_nobody_named_is_unknown(iss: Any) -> None:
-    """Compared whole; a claim of an odd type is no name, and none at all is none."""
+    """``iss`` is compared as a whole. A missing ``iss``, and one of the wrong type, match no issuer."""
     stated = iss if isinstance(iss, str) else None
 
     for scheme in (SCHEME, BOTH):
         assert rejection(scheme, signed_token(payload=claims(iss=iss))) == ("token.issuer_unknown", {"issuer": stated})
 
 
-def test_who_opts_out_of_issuers_takes_any() -> None:
-    """Whoever holds the key, and whether or not the token names anybody."""
+def test_any_issuer_accepts_every_token_of_its_keys() -> None:
+    """With ANY_ISSUER every token that the keys verify is accepted, with or without ``iss``."""
     scheme = bearer(issuer(name=ANY_ISSUER))
 
     assert accepted_principal(scheme, mint(iss="x")).subject == "alice"
@@ -227,7 +232,8 @@ def test_who_opts_out_of_issuers_takes_any() -> None:
 
 
 def test_an_hmac_issuer_stands_beside_one_of_public_keys() -> None:
-    """The two do not mix under one issuer; side by side each keeps to its own."""
+    """One scheme may have an issuer with HMAC and one with public keys. A token of one algorithm fails at the other
+    issuer."""
     scheme = bearer(issuer(), issuer(Secret(HMAC_SECRET), OTHER, algorithms=["HS256"]))
 
     assert accepted_principal(scheme, mint(HMAC_SECRET, "HS256", iss=OTHER)).subject == "alice"

@@ -1,3 +1,5 @@
+"""The carrier of the ``Authorization`` field: what counts as credentials."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,7 +11,7 @@ from tests.support.schemes.bearer import bearer_request
 
 
 def test_no_field_is_no_credentials() -> None:
-    """Whatever other fields there are."""
+    """Without an Authorization field there are no credentials, whatever the other fields say."""
     assert (
         AUTHORIZATION.find(bearer_request((b"proxy-authorization", b"Bearer a"), (b"x-authorization", b"Bearer a")))
         == ()
@@ -17,7 +19,7 @@ def test_no_field_is_no_credentials() -> None:
 
 
 def test_one_field_line_is_read() -> None:
-    """The scheme in lower case, the rest as it was sent."""
+    """The scheme is returned in lower case, and the rest as it was sent."""
     assert AUTHORIZATION.find(bearer_request((b"a", b"b"), (b"authorization", b"BEARER  Ab"))) == (
         Credentials("bearer", b"Ab"),
     )
@@ -26,7 +28,8 @@ def test_one_field_line_is_read() -> None:
 @pytest.mark.rfc("9110-9")
 @pytest.mark.parametrize("second", [b"Bearer a", b"Basic b", b""])
 def test_two_field_lines_are_ambiguous(second: bytes) -> None:
-    """RFC 9110 section 5.3: the field is a singleton, so two lines are refused, were they the same."""
+    """Two Authorization lines are rejected even if they are equal, because the field is a singleton (RFC 9110 section
+    5.3)."""
     found = AUTHORIZATION.find(bearer_request((b"authorization", b"Bearer a"), (b"authorization", second)))
 
     assert isinstance(found, Rejected)
@@ -34,8 +37,8 @@ def test_two_field_lines_are_ambiguous(second: bytes) -> None:
 
 
 @pytest.mark.rfc("limits-1")
-def test_a_field_of_16_kib_is_read_and_one_octet_more_is_not() -> None:
-    """Its length is told, and nothing of it."""
+def test_a_field_above_16_kib_is_rejected() -> None:
+    """A field of 16 KiB is read. One byte more is rejected, and the facts hold its length and nothing of it."""
     full = b"Bearer ".ljust(MAX_FIELD, b"a")
 
     assert AUTHORIZATION.find(bearer_request((b"authorization", full))) == (Credentials("bearer", full[7:]),)
@@ -46,8 +49,8 @@ def test_a_field_of_16_kib_is_read_and_one_octet_more_is_not() -> None:
     assert found.facts == {"octets": MAX_FIELD + 1, "limit": MAX_FIELD}
 
 
-def test_octets_that_are_no_credentials_are_malformed() -> None:
-    """The guard tells the scheme that they were addressed to."""
+def test_a_field_that_is_no_credentials_is_malformed() -> None:
+    """A field that does not match the grammar is malformed, and the error names the scheme that it was meant for."""
     with pytest.raises(WireError) as caught:
         AUTHORIZATION.find(bearer_request((b"authorization", b"Bearer\ta")))
 
@@ -55,5 +58,5 @@ def test_octets_that_are_no_credentials_are_malformed() -> None:
 
 
 def test_the_field_is_no_ambient_carrier() -> None:
-    """Browsers send it only where a script or a person put it there."""
+    """Browsers send the Authorization field only if a script or the user set it."""
     assert AUTHORIZATION.sent_by_browsers is False
