@@ -1,4 +1,4 @@
-"""The values that travel through a guard: a principal, an outcome, a decision, a reading of the clock."""
+"""The values that travel through a guard: a reading of the clock, a principal, an outcome, a decision."""
 
 from __future__ import annotations
 
@@ -12,46 +12,54 @@ from authguard.errors import ConfigurationError
 from authguard.reasons import Reason
 from authguard.validation import names
 
+#: Returns the time in seconds: since the epoch, or since any fixed moment for a monotonic clock.
 Clock: TypeAlias = Callable[[], float]
+#: What a record says beside the reason, by name.
 Facts: TypeAlias = Mapping[str, object]
+#: The name in lower case and the value of a header, as ASGI sends them.
 Header: TypeAlias = tuple[bytes, bytes]
-_MAX_STAMP = 1e15  # beyond it a float tells no seconds apart
+
+#: The shared defaults for no claims and no facts. They are read-only, so that nothing can be added by accident.
 NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
-#: For a decision that has no facts: nothing can be added to it by accident.
 NO_FACTS: Facts = MappingProxyType({})
+
+_MAX_TIMESTAMP = 1e15  # no date is that far away, and larger floats lose fractions of a second
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One reading of the clock and the leeway, in seconds; the only comparisons with what another clock stamped."""
+    """One reading of the clock, in seconds since the epoch, and the leeway in seconds.
+
+    Time stamps of other clocks are compared with these methods alone, so that the leeway always applies the same way.
+    """
 
     now: float
     leeway: float
 
     def expired(self, at: float) -> bool:
-        """Whether the end ``at`` is over, the leeway granted. RFC 7519 section 4.1.4."""
+        """Whether what ends ``at`` has ended, even with the leeway. RFC 7519 section 4.1.4."""
         return self.now >= at + self.leeway
 
     def not_yet(self, at: float) -> bool:
-        """Whether the beginning ``at`` is still to come, the leeway granted. RFC 7519 section 4.1.5."""
+        """Whether what begins ``at`` has not begun, even with the leeway. RFC 7519 section 4.1.5."""
         return self.now < at - self.leeway
 
     def between(self, begin: float, end: float) -> bool:
-        """Whether it is past ``begin`` and before ``end`` by the clock alone, no leeway granted."""
+        """Whether it is ``begin`` or later, and before ``end``. No leeway applies."""
         return begin <= self.now < end
 
     def by(self, at: float) -> float:
-        """Seconds from ``at`` to now, rounded to milliseconds: negative where ``at`` is to come."""
+        """The seconds from ``at`` to now, rounded to milliseconds. Negative if ``at`` is in the future."""
         return round(float(self.now - at), 3)
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Principal:
-    """Who is asking: the value of ``request.user`` behind the guard.
+    """Who makes the request. Behind the guard it is ``request.user``.
 
-    ``subject`` is a non-empty string; ``roles`` and ``scopes`` are sets of them; ``claims`` is what else is known.
-    ``expires_at`` is in seconds since the epoch, by the clock that issued the credentials. ``scheme`` is filled in by
-    the guard. Raises ``ConfigurationError`` for anything else: a ``str`` of roles would be a set of letters.
+    ``subject`` is a non-empty string; ``roles`` and ``scopes`` are sets of names; ``claims`` is what else is known.
+    ``expires_at`` is in seconds since the epoch, by the clock that issued the credentials. The guard fills in
+    ``scheme``. Raises ``ConfigurationError`` for anything else, such as a string in place of a set of roles.
     """
 
     subject: str
@@ -72,13 +80,14 @@ class Principal:
         scheme: str | None = None,
     ) -> None:
         if not isinstance(subject, str) or not subject:
-            raise ConfigurationError("subject", "a principal is named by a non-empty string")
-        if expires_at is not None and not (isinstance(expires_at, int | float) and abs(expires_at) < _MAX_STAMP):
-            raise ConfigurationError("expires_at", "give finite seconds since the epoch")
+            raise ConfigurationError("subject", "give a non-empty string")
+        if expires_at is not None and not (isinstance(expires_at, int | float) and abs(expires_at) < _MAX_TIMESTAMP):
+            raise ConfigurationError("expires_at", f"{expires_at!r} is not a number of seconds since the epoch")
         if not isinstance(claims, Mapping):
-            raise ConfigurationError("claims", "give a mapping")
-        known = {} if claims is NO_CLAIMS else claims
-        _fill(self, subject, names("roles", roles), names("scopes", scopes), known, expires_at, scheme)
+            raise ConfigurationError("claims", f"a {type(claims).__name__} is not a mapping")
+        # A read-only mapping cannot be pickled, so the default becomes a dict.
+        picklable = {} if claims is NO_CLAIMS else claims
+        _set_fields(self, subject, names("roles", roles), names("scopes", scopes), picklable, expires_at, scheme)
 
     @classmethod
     def checked(
@@ -90,16 +99,16 @@ class Principal:
         expires_at: float | None,
         scheme: str | None,
     ) -> Principal:
-        """A principal of parts that were checked already, which is on the path of every request."""
+        """A principal of values that were checked before. It is faster than the constructor, for every request."""
         principal = object.__new__(cls)
-        _fill(principal, subject, roles, scopes, claims, expires_at, scheme)
+        _set_fields(principal, subject, roles, scopes, claims, expires_at, scheme)
         return principal
 
     def seen_by(self, scheme: str | None, roles: frozenset[str]) -> Principal:
-        """The same principal as the guard knows it: by which scheme, and with the roles that its roles imply."""
+        """The same principal with the scheme that authenticated it, and with these roles."""
         return Principal.checked(self.subject, roles, self.scopes, self.claims, self.expires_at, scheme)
 
-    # What Starlette asks of `request.user`.
+    # Starlette's interface of `request.user`.
     @property
     def is_authenticated(self) -> bool:
         """Always True (Starlette's ``BaseUser``)."""
@@ -116,10 +125,10 @@ class Principal:
         return self.subject
 
 
-_put = object.__setattr__
+_set_field = object.__setattr__
 
 
-def _fill(
+def _set_fields(
     principal: Principal,
     subject: str,
     roles: frozenset[str],
@@ -128,19 +137,19 @@ def _fill(
     expires_at: float | None,
     scheme: str | None,
 ) -> None:
-    _put(principal, "subject", subject)
-    _put(principal, "roles", roles)
-    _put(principal, "scopes", scopes)
-    _put(principal, "claims", claims)
-    _put(principal, "expires_at", expires_at)
-    _put(principal, "scheme", scheme)
+    _set_field(principal, "subject", subject)
+    _set_field(principal, "roles", roles)
+    _set_field(principal, "scopes", scopes)
+    _set_field(principal, "claims", claims)
+    _set_field(principal, "expires_at", expires_at)
+    _set_field(principal, "scheme", scheme)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a check failed: its reason, and the facts that the record tells.
+    """Why a check failed: its reason, and facts for the record.
 
-    ``missing`` names what a principal does not have, such as roles; it is empty for every other check.
+    ``missing`` names what the principal does not have, such as roles. It is empty for other kinds of checks.
     """
 
     reason: Reason
@@ -150,7 +159,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A scheme accepted the credentials. ``response_headers`` go out on whatever answer follows."""
+    """A scheme accepted the credentials. ``response_headers`` are added to the response, whatever the app answers."""
 
     principal: Principal
     response_headers: Sequence[Header] = ()
@@ -159,7 +168,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A scheme refused the credentials. ``subject`` is who they claim to be, ``proven`` whether that was verified."""
+    """A scheme refused the credentials, or a check refused the principal.
+
+    ``subject`` is the name in the credentials. ``authenticated`` says whether they prove that name: it is True for an
+    expired token with a valid signature, and False for a wrong password.
+    """
 
     reason: Reason
     subject: str | None = None
@@ -172,24 +185,27 @@ Outcome: TypeAlias = Accepted | Rejected
 
 
 class Requirement(Protocol):
-    """What a route asks of a principal: a value that explains itself with ``str()``."""
+    """What a route requires of a principal. Records, errors and the audit show its ``str()``.
+
+    ``role``, ``scopes``, ``via``, ``step_up``, ``predicate``, ``all_of`` and ``any_of`` make one.
+    """
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        """Why this principal does not meet it; None if it does."""
+        """Why this principal does not meet it; None if it does. ``params`` are the path parameters of the rule."""
         ...
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
-        """The names of the schemes that can meet it, of ``every`` scheme of the guard."""
+        """The names of the schemes that can meet it, out of ``every`` scheme of the guard."""
         ...
 
     def scopes_named(self) -> tuple[str, ...]:
-        """The scopes that it asks for, for ``scope`` in a challenge (RFC 6750 section 3)."""
+        """The scopes that it requires, for the parameter ``scope`` of a challenge (RFC 6750 section 3)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The request passes, as this principal (None: anonymous, where that is allowed)."""
+    """The request passes with this principal. None is an anonymous request, which ``OPTIONAL`` allows."""
 
     principal: Principal | None
     requirement: Requirement
@@ -199,7 +215,12 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The request is refused. ``scheme`` is the one that was tried; ``accepted`` are those that this route takes."""
+    """The request is refused.
+
+    ``scheme`` is the one that was tried; ``accepted`` are the names of those that the route accepts. ``subject`` and
+    ``authenticated`` are those of ``Rejected``. ``missing`` is what the principal does not have, and ``offered`` what
+    it has. ``response_headers`` are added to the response.
+    """
 
     reason: Reason
     scheme: str | None = None
