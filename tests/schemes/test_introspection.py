@@ -434,15 +434,15 @@ async def test_who_waits_together_hears_of_the_same_trouble() -> None:
 @pytest.mark.parametrize(
     ("argument", "problem", "changes"),
     [
-        ("client_id", "the server wants to know who asks", {"client_id": None}),
-        ("client_secret", "the server wants to know who asks", {"client_secret": ""}),
-        ("auth", "takes the place of client_id", {"auth": lambda headers, form: None}),
+        ("client_id", "the server must know which client asks", {"client_id": None}),
+        ("client_secret", "the server must know which client asks", {"client_secret": ""}),
+        ("auth", "give either auth=, or client_id=", {"auth": lambda headers, form: None}),
         ("auth", "give functions", {"auth": "token", "client_id": None, "client_secret": None}),
         ("issuer", "give the exact `iss`", {"issuer": ""}),
         ("audience", "give the name of this API", {"audience": []}),
-        ("roles", "is no source", {"roles": "roles"}),
-        ("scopes", "is no source", {"scopes": ["scope"]}),
-        ("subject", "is no claim", {"subject": "sub"}),
+        ("roles", "is not a source", {"roles": "roles"}),
+        ("scopes", "is not a source", {"scopes": ["scope"]}),
+        ("subject", "is not a claim", {"subject": "sub"}),
         ("remember", "is not a number of seconds", {"remember": 0}),
         ("remember", "is not a number of seconds", {"remember": 3601}),
         ("most", "is not a whole number", {"most": 1}),
@@ -451,7 +451,7 @@ async def test_who_waits_together_hears_of_the_same_trouble() -> None:
         ("deadline", "is not a number of seconds", {"deadline": 61}),
         ("post", "give functions", {"post": INTROSPECTION_URL}),
         ("client", "give functions", {"client": 5, "post": None}),
-        ("client", "post= takes their place", {"client": lambda: None}),
+        ("client", "give either client= or post=", {"client": lambda: None}),
     ],
 )
 def test_a_mistake_is_told_by_the_name_of_the_argument(argument: str, problem: str, changes: dict[str, Any]) -> None:

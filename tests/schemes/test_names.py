@@ -40,7 +40,7 @@ NESTED: dict[str, Any] = {
 )
 def test_a_claim_is_found_by_its_whole_names(path: tuple[str, ...], value: object) -> None:
     """Name by name from the outside in; a dot is part of a name; what is not there is None."""
-    assert claim(*path).of(NESTED) == value
+    assert claim(*path).get(NESTED) == value
 
 
 def test_a_claim_shows_itself_as_it_is_written() -> None:
@@ -52,7 +52,7 @@ def test_a_claim_shows_itself_as_it_is_written() -> None:
 @pytest.mark.parametrize("path", [(), ("",), ("a", ""), (5,), (None,), (["a"],)])
 def test_a_claim_has_a_name(path: Any) -> None:
     """A path of nothing would be the whole token."""
-    with pytest.raises(ConfigurationError, match=r"^claim: name it"):
+    with pytest.raises(ConfigurationError, match=r"^claim: .* is not a path of names"):
         claim(*path)
 
 
@@ -81,14 +81,14 @@ def test_a_source_is_a_claim_or_a_function_or_several() -> None:
 )
 def test_a_path_in_a_string_is_told_as_a_claim(given: Any, written: str) -> None:
     """A dot was meant as a step, save in the name of a namespaced claim."""
-    with pytest.raises(ConfigurationError, match=f" is no source; write {re.escape(written)} or a function$"):
+    with pytest.raises(ConfigurationError, match=f" is not a source; write {re.escape(written)} or a function$"):
         check_sources("roles", given)
 
 
 @pytest.mark.parametrize("given", ["roles", ["roles"], [claim("roles"), "roles"], [None], [5]])
 def test_a_bare_string_is_no_source(given: Any) -> None:
     """It is told how to write it."""
-    with pytest.raises(ConfigurationError, match=r"^roles: .* is no source; write claim\("):
+    with pytest.raises(ConfigurationError, match=r"^roles: .* is not a source; write claim\("):
         check_sources("roles", given)
 
 

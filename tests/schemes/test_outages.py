@@ -218,7 +218,7 @@ async def test_a_key_of_another_algorithm_than_the_issuers_is_none(key: Any, alg
 
 def test_no_key_server_publishes_a_secret() -> None:
     """HMAC and a key server do not go together, which is said while the app is built."""
-    with pytest.raises(ConfigurationError, match=r"^algorithms: no key server publishes a secret"):
+    with pytest.raises(ConfigurationError, match=r"^algorithms: a key server publishes no HMAC secret"):
         issuer(StubbedSource("a").keys, algorithms=["HS256"])
 
 

@@ -103,7 +103,7 @@ def test_what_is_empty_is_left_out() -> None:
         ("resource", "a character outside ASCII; write the host in Punycode", "https://ex\u00e4mple/x", {}),
         ("resource", "a character outside ASCII; write the host in Punycode", "https://api.example/\u00e4", {}),
         *[
-            ("resource", "would open more than itself", f"https://api.example{path}", {})
+            ("resource", "which would open other paths too", f"https://api.example{path}", {})
             for path in ("/**", "/*", "/{tenant}", "/{rest:path}", "/x%7By%7D", "/%2A%2a", "/a}", "/a%7d")
         ],
         *[
@@ -111,7 +111,7 @@ def test_what_is_empty_is_left_out() -> None:
             for path in ("//", "/x//y", "/x//", "/../y", "/x/.", "/%2e%2E/y", "/x/.%2e", "/x%2F%2Fy", "/./")
         ],
         *[
-            ("resource", "cannot be read back", f"https://api.example{path}", {})
+            ("resource", "cannot be decoded", f"https://api.example{path}", {})
             for path in ("/%ff", "/%C3", "/%ED%A0%80", "/%", "/%2", "/%zz", "/x%0d%0ay", "/%5C", "/a\\b", "/%2541")
         ],
         ("authorization_servers", r'write \["https://y"\]', URL, {"authorization_servers": "https://y"}),
@@ -119,12 +119,12 @@ def test_what_is_empty_is_left_out() -> None:
         ("authorization_servers", "pass insecure_http", URL, {"authorization_servers": ["http://login.example"]}),
         ("scopes", r'write \["read write"\]', URL, {"scopes": "read write"}),
         ("scopes", "is not a set of names", URL, {"scopes": 5}),
-        ("scopes", "is no scope-token", URL, {"scopes": ["read write"]}),
-        ("scopes", "is no scope-token", URL, {"scopes": ['"']}),
-        ("metadata", "resource is made of the other arguments", URL, {"metadata": {"resource": "x"}}),
-        ("metadata", "it must be JSON", URL, {"metadata": {"x": object()}}),
-        ("metadata", "it must be JSON", URL, {"metadata": {"x": float("nan")}}),
-        ("metadata", "it must be JSON", URL, {"metadata": {5: "x"}}),
+        ("scopes", "is not a scope-token", URL, {"scopes": ["read write"]}),
+        ("scopes", "is not a scope-token", URL, {"scopes": ['"']}),
+        ("metadata", "must not contain resource, which the other arguments set", URL, {"metadata": {"resource": "x"}}),
+        ("metadata", "must be JSON", URL, {"metadata": {"x": object()}}),
+        ("metadata", "must be JSON", URL, {"metadata": {"x": float("nan")}}),
+        ("metadata", "must be JSON", URL, {"metadata": {5: "x"}}),
         ("max_age", "is not a whole number of seconds", URL, {"max_age": -1}),
         ("max_age", "is not a whole number of seconds", URL, {"max_age": True}),
         ("max_age", "is not a whole number of seconds", URL, {"max_age": "5"}),
@@ -151,7 +151,7 @@ def test_http_is_taken_where_it_is_named() -> None:
 
 def test_a_scheme_takes_a_resource_and_nothing_else() -> None:
     """A URL alone says too little."""
-    with pytest.raises(ConfigurationError, match=r"no ProtectedResource") as caught:
+    with pytest.raises(ConfigurationError, match=r"is not a ProtectedResource") as caught:
         Bearer(issuer(), realm="orders", resource=URL)  # type: ignore[arg-type]
 
     assert caught.value.argument == "resource"

@@ -1,7 +1,4 @@
-"""What the claims of a JWT must say (RFC 7519 section 4, RFC 9068 section 4), and what they say of roles and scopes.
-
-Pure: a function of the claims and one reading of the clock. Signatures are not its business.
-"""
+"""Map the claims of a verified token to a principal: which claims hold its subject, its roles and its scopes."""
 
 from __future__ import annotations
 
@@ -17,22 +14,22 @@ from authguard.reasons import (
     TOKEN_CLAIM_INVALID,
     TOKEN_CLAIM_MISSING,
 )
-from authguard.schemes.bearer.claims import ClaimRules, Claims, tolerated
+from authguard.schemes.bearer.claims import ClaimRules, Claims, leeway_used
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimPath:
-    """Where a claim stands: a name, or names from the outside in. Names are taken whole: a dot is part of one."""
+    """The path to a claim: its name, or the names from the outermost object to it. A dot is part of a name."""
 
     path: tuple[str, ...]
 
-    def of(self, claims: Claims) -> object:
-        """The value, or None where a step is missing or no object."""
+    def get(self, claims: Claims) -> object:
+        """The value; None if a step is missing or is not an object."""
         value: Any = claims
         try:
             for name in self.path:
                 value = value.get(name)
-        except AttributeError:  # of the types that JSON has, only an object has a `get`
+        except AttributeError:  # of the JSON types, only an object has `get`
             return None
         return value
 
@@ -44,70 +41,72 @@ Source: TypeAlias = ClaimPath | Callable[[Claims], Iterable[str]]
 
 
 def claim(*path: str) -> ClaimPath:
-    """``claim("roles")``, or ``claim("realm_access", "roles")`` for one inside another."""
+    """A claim by its name: ``claim("roles")``, or ``claim("realm_access", "roles")`` for one inside another."""
     if not path or not all(isinstance(name, str) and name for name in path):
-        raise ConfigurationError("claim", 'name it, from the outside in: claim("realm_access", "roles")')
+        raise ConfigurationError("claim", f'{path!r} is not a path of names; write claim("realm_access", "roles")')
     return ClaimPath(path)
 
 
-def check_sources(argument: str, given: Source | Sequence[Source]) -> tuple[Source, ...]:
-    """The sources as a tuple; ``ConfigurationError`` for a bare string."""
-    if isinstance(given, ClaimPath) or callable(given):
-        return (given,)
-    found: tuple[object, ...] = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
-    for source in found:
+def check_sources(argument: str, value: Source | Sequence[Source]) -> tuple[Source, ...]:
+    """One source or several, as a tuple. Raises ``ConfigurationError`` for anything else, such as a bare string."""
+    if isinstance(value, ClaimPath) or callable(value):
+        return (value,)
+    sources: tuple[object, ...] = (
+        (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    )
+    for source in sources:
         if not isinstance(source, ClaimPath) and not callable(source):
-            raise ConfigurationError(argument, f"{source!r} is no source; write {_as_claim(source)} or a function")
-    return cast("tuple[Source, ...]", found)
+            raise ConfigurationError(argument, f"{source!r} is not a source; write {_as_claim(source)} or a function")
+    return cast("tuple[Source, ...]", sources)
 
 
 def _as_claim(source: object) -> str:
     if not isinstance(source, str):
         return "claim(...)"
-    # The name of a namespaced claim, such as https://shop.example/roles, is one name for all its dots.
+    # A namespaced claim, such as https://shop.example/roles, is one name, whatever dots it has.
     path = [source] if "/" in source or ":" in source else source.split(".")
     return f"claim({', '.join(json.dumps(name) for name in path)})"
 
 
-def collect_names(found: Sequence[Source], claims: Claims, *, split: bool) -> frozenset[str]:
-    """The union of what the sources say.
+def collect_names(sources: Sequence[Source], claims: Claims, *, split: bool) -> frozenset[str]:
+    """The roles or the scopes of a token: the union of all sources.
 
-    A list gives its strings; a string is one name, or with ``split`` several, separated by the space alone (RFC 6749
-    section 3.3). What is missing or of another type is no name.
+    A list gives its strings. A string is one name, or with ``split`` several, separated by spaces only (RFC 6749
+    section 3.3). A claim that is missing or has another type gives none.
     """
     names: list[Any] = []
-    for source in found:
+    for source in sources:
         if not isinstance(source, ClaimPath):
-            names += _given(source(claims))
+            names += _checked_names(source(claims))
             continue
-        value = source.of(claims)
+        value = source.get(claims)
         if isinstance(value, list):
             names += value
         elif isinstance(value, str):
             names += value.split(" ") if split else (value,)
     try:
         return frozenset(filter(str.strip, names))
-    except TypeError:  # a list held something else too
+    except TypeError:  # a list contains something other than strings
         return frozenset(name for name in names if isinstance(name, str) and name.strip())
 
 
-def _given(value: Iterable[str]) -> Sequence[str]:
+def _checked_names(value: Iterable[str]) -> Sequence[str]:
     if isinstance(value, str):
         msg = "a function for roles or scopes returned one string; return a set of them"
         raise TypeError(msg)
-    given = tuple(value)
-    if not all(isinstance(name, str) for name in given):
-        msg = "a function for roles or scopes returned something else than strings"
+    names = tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        msg = "a function for roles or scopes returned something other than strings"
         raise TypeError(msg)
-    return given
+    return names
 
 
-#: The name of the scheme that these principals authenticate with.
+#: The name of the Bearer scheme, which is also the ``scheme`` of its principals.
 BEARER = "bearer"
 
 
 class ClaimMapping(Protocol):
-    """An issuer's claim rules, and the claims that hold the subject, the roles and the scopes of its tokens."""
+    """The claim rules of an issuer, and where its tokens hold the subject, the roles and the scopes."""
 
     @property
     def rules(self) -> ClaimRules: ...
@@ -120,9 +119,9 @@ class ClaimMapping(Protocol):
 
 
 def outcome_from_claims(token: bytes, claims: Claims, mapping: ClaimMapping, moment: Moment) -> Outcome:
-    """Check proven claims and map them to a principal. ``token`` is hashed for the record only."""
+    """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record."""
     failure = mapping.rules.failure(claims, moment)
-    subject = mapping.subject.of(claims)
+    subject = mapping.subject.get(claims)
     if failure is not None:
         facts = {**failure.facts, "token": token_fingerprint(token)}
         return Rejected(failure.reason, string_or_none(subject), facts, authenticated=True)
@@ -137,12 +136,12 @@ def outcome_from_claims(token: bytes, claims: Claims, mapping: ClaimMapping, mom
         cast("float | None", claims.get("exp")),  # the rules have checked its type
         BEARER,
     )
-    return Accepted(principal, (), tolerated(claims, moment))
+    return Accepted(principal, (), leeway_used(claims, moment))
 
 
 def subject_failure(claims: Claims, mapping: ClaimMapping) -> Failure | None:
-    """Why the claims name no subject; None if they do."""
-    subject = mapping.subject.of(claims)
+    """Why the claims name no subject; None if they name one."""
+    subject = mapping.subject.get(claims)
     return None if isinstance(subject, str) and subject else _invalid_subject(subject, mapping)
 
 

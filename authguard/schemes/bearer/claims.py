@@ -1,6 +1,6 @@
-"""What the claims of a JWT must say (RFC 7519 section 4, RFC 9068 section 4), and what they say of roles and scopes.
+"""The rules for the claims of a token: issuer, audience and times (RFC 7519 section 4, RFC 9068 section 4).
 
-Pure: a function of the claims and one reading of the clock. Signatures are not its business.
+They are functions of the claims and of one reading of the clock. Signatures are verified elsewhere.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from authguard.reasons import (
 
 Claims: TypeAlias = Mapping[str, Any]
 
-#: The media type of a JWT access token (RFC 9068 section 2.1), and what such a token must say (section 2.2).
+#: The ``typ`` of a JWT access token (RFC 9068 section 2.1).
 ACCESS_TOKEN = "at+jwt"
+# Its required claims (section 2.2).
 _ACCESS_TOKEN_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 
-# What a token may call itself where the app says nothing: RFC 8725 section 3.12 wants the kinds told apart, and a DPoP
-# proof (dpop+jwt), a logout token (logout+jwt) or a security event is no access token.
+# The accepted types if the app names none. RFC 8725 section 3.12: a token of another kind, such as a DPoP proof
+# (dpop+jwt), a logout token (logout+jwt) or a security event, must not be accepted as an access token.
 _PLAIN_TYPES = frozenset({None, "JWT", "jwt", ACCESS_TOKEN})
 
-# No honest clock is further off; beyond it a float no longer tells milliseconds.
-_MIN_STAMP, _MAX_STAMP = -(10**12), 10**12
+# No clock is further off by mistake, and beyond it a float cannot hold milliseconds.
+_MIN_TIME, _MAX_TIME = -(10**12), 10**12
 
 
 class Unchecked(Enum):
-    """What is not checked, said in words."""
+    """The values that switch a check off. They are words, so that a reader sees what is not checked."""
 
     ANY_ISSUER = "any issuer"
     ANY_AUDIENCE = "any audience"
@@ -46,15 +47,18 @@ class Unchecked(Enum):
         return self.name
 
 
-#: Whoever holds the key may have issued the token.
+#: ``iss`` is not checked: a token of anybody who holds the key is accepted.
 ANY_ISSUER: Final = Unchecked.ANY_ISSUER
-#: The token may be meant for somebody else.
+#: ``aud`` is not checked: a token that was issued for another API is accepted too.
 ANY_AUDIENCE: Final = Unchecked.ANY_AUDIENCE
 
 
 def check_type(stated: str | None, wanted: str | None) -> Failure | None:
-    """The token's ``typ`` (RFC 8725 section 3.11), with or without ``application/``, without case."""
-    if wanted is None and stated in _PLAIN_TYPES:  # as nearly every token has it
+    """Why the token's ``typ`` is refused; None if it is accepted. RFC 8725 section 3.11.
+
+    Types are compared without case, and without a leading ``application/``.
+    """
+    if wanted is None and stated in _PLAIN_TYPES:  # true for nearly every token
         return None
     short = None if stated is None else stated.lower().removeprefix("application/")
     if short == wanted if wanted is not None else short in _PLAIN_TYPES:
@@ -64,28 +68,34 @@ def check_type(stated: str | None, wanted: str | None) -> Failure | None:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRules:
-    """What one issuer's tokens must say."""
+    """The rules for the tokens of one issuer.
+
+    ``audience``: the names of this API, or None for any. ``access_token``: whether all claims of RFC 9068 section 2.2
+    are required.
+    """
 
     audience: frozenset[str] | None
     require_exp: bool
     access_token: bool
 
     def failure(self, claims: Claims, moment: Moment) -> Failure | None:
-        """The first thing that is wrong; None where nothing is."""
+        """The first rule that the claims break; None if they keep all."""
         if self.access_token and (missing := [name for name in _ACCESS_TOKEN_CLAIMS if name not in claims]):
             return Failure(TOKEN_CLAIM_MISSING, {"claim": missing[0]})
         failure = (
-            _names(claims, access_token=self.access_token) or self._stamps(claims, moment) or self._audience(claims)
+            _string_failure(claims, access_token=self.access_token)
+            or self._time_failure(claims, moment)
+            or self._audience_failure(claims)
         )
         if failure is None and claims.get("cnf") is not None:
-            # RFC 9449 section 7.2: a token bound to its holder's key is worth nothing without the proof, which Bearer
-            # does not carry. Taking it all the same would undo the binding.
+            # RFC 9449 section 7.2: a token that is bound to a key needs a proof of that key, which Bearer does not
+            # carry. To accept it without the proof would undo the binding.
             return Failure(TOKEN_BOUND, {})
         return failure
 
-    def _stamps(self, claims: Claims, moment: Moment) -> Failure | None:
+    def _time_failure(self, claims: Claims, moment: Moment) -> Failure | None:
         for name in ("exp", "nbf", "iat"):
-            if name in claims and not _is_stamp(claims[name]):
+            if name in claims and not _is_time(claims[name]):
                 return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
         exp, nbf, iat = claims.get("exp"), claims.get("nbf"), claims.get("iat")
         if exp is None:
@@ -99,7 +109,7 @@ class ClaimRules:
             return Failure(TOKEN_ISSUED_IN_FUTURE, {"issued_in": -moment.by(iat), "leeway": moment.leeway})
         return None
 
-    def _audience(self, claims: Claims) -> Failure | None:
+    def _audience_failure(self, claims: Claims) -> Failure | None:
         if "aud" not in claims:
             return None if self.audience is None else Failure(TOKEN_CLAIM_MISSING, {"claim": "aud"})
         stated = claims["aud"]
@@ -114,8 +124,8 @@ class ClaimRules:
         return None
 
 
-def _names(claims: Claims, *, access_token: bool) -> Failure | None:
-    """RFC 7519 section 4.1: names are strings, asked for or not."""
+def _string_failure(claims: Claims, *, access_token: bool) -> Failure | None:
+    """RFC 7519 section 4.1: these claims must be strings, whether or not they are required."""
     for name in ("iss", "sub", "jti"):
         if not isinstance(claims.get(name, ""), str):
             return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
@@ -126,17 +136,17 @@ def _names(claims: Claims, *, access_token: bool) -> Failure | None:
     return None
 
 
-def _is_stamp(value: object) -> bool:
-    # RFC 7519 section 2, NumericDate. True is an int to Python, but not of type int; 1e400 is infinity to JSON.
-    return (type(value) is int or type(value) is float) and _MIN_STAMP < value < _MAX_STAMP
+def _is_time(value: object) -> bool:
+    # RFC 7519 section 2, NumericDate. `type` and not `isinstance`, which accepts True; JSON reads 1e400 as infinity.
+    return (type(value) is int or type(value) is float) and _MIN_TIME < value < _MAX_TIME
 
 
-def tolerated(claims: Claims, moment: Moment) -> dict[str, object]:
-    """Which stamps of an accepted token hold only thanks to the leeway, and by how many seconds."""
-    exp, nbf, iat = claims.get("exp", _MAX_STAMP), claims.get("nbf", _MIN_STAMP), claims.get("iat", _MIN_STAMP)
-    if moment.between(max(nbf, iat), exp):  # as for nearly every token
+def leeway_used(claims: Claims, moment: Moment) -> dict[str, object]:
+    """The fact ``tolerated`` of an accepted token: which times pass only by the leeway, and by how many seconds."""
+    exp, nbf, iat = claims.get("exp", _MAX_TIME), claims.get("nbf", _MIN_TIME), claims.get("iat", _MIN_TIME)
+    if moment.between(max(nbf, iat), exp):  # true for nearly every token
         return {}
-    late = {} if moment.between(_MIN_STAMP, exp) else {"exp": moment.by(exp)}
+    late = {} if moment.between(_MIN_TIME, exp) else {"exp": moment.by(exp)}
     begins = (("nbf", nbf), ("iat", iat))
-    early = {name: -moment.by(stamp) for name, stamp in begins if not moment.between(stamp, _MAX_STAMP)}
+    early = {name: -moment.by(begin) for name, begin in begins if not moment.between(begin, _MAX_TIME)}
     return {"tolerated": {**late, **early}}

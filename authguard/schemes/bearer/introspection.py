@@ -1,4 +1,4 @@
-"""Opaque tokens, about which the server that issued them is asked (RFC 7662)."""
+"""Introspection (RFC 7662): ask the server that issued an opaque token whether it is active."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from authguard.schemes.bearer.introspection_client import (
     ClientAuth,
     IntrospectionAnswer,
     IntrospectionClient,
-    authentication,
+    check_client_auth,
 )
 from authguard.schemes.bearer.issuer import check_audience, check_issuer
 from authguard.validation import check_int, check_seconds, functions
 from authguard.wire.jws import read_object
 
-#: For so many seconds a token that is not active is not asked about again, and of so many that is known.
+#: How many seconds "not active" is cached, and for how many tokens.
 INACTIVE_FOR, MOST_INACTIVE = 5.0, 4096
 
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """An answer, by our own clock until when, and until when by the server's."""
+class _CachedAnswer:
+    """An answer, good before ``until`` by our monotonic clock and before ``exp`` (seconds since the epoch)."""
 
     answer: IntrospectionAnswer
     until: float
@@ -57,23 +57,23 @@ class _Kept:
 class Introspection:
     """``Introspection("https://idp.example/introspect", client_id=..., client_secret=..., issuer=..., audience=...)``.
 
-    It stands beside the ``Issuer(...)`` in a ``Bearer``, which asks it about every opaque token, and about a JWT where
-    ``issuer`` is its very ``iss`` and no ``Issuer`` is called so. No other JWT is ever sent.
+    Give it to ``Bearer(...)``, alone or beside each ``Issuer(...)``. The server is asked about every opaque token, and
+    about a JWT only if its ``iss`` is ``issuer`` and no ``Issuer`` has that name. No other JWT is ever sent to it.
 
-    - ``client_id``, ``client_secret``: HTTP Basic as RFC 6749 section 2.3.1 writes it. In their place ``auth``, a
-      function of ``(headers, form)``, async or not, that adds to them what proves who asks.
-    - ``issuer``, ``audience``, ``roles``, ``scopes``, ``subject``: as for ``Issuer``, of the answer's members.
-    - ``remember``: for how many seconds an answer is not asked for again, and never beyond ``exp``: so much later a
-      revocation is noticed. One that is not active is kept for 5 at most. None asks each time. ``most`` are kept.
-    - ``post``: an async function ``(url, headers, body) -> (status, body)``. Without it httpx2 (the extra ``oidc``).
-    - ``client``: a function that makes an ``httpx2.AsyncClient``: for a proxy, or a certificate authority of one's own.
-      Without it neither is taken from the environment.
-    - ``deadline``: seconds for one answer, and as many for the turn to ask. ``insecure_http``: whether ``http`` URLs
-      are taken, which show every token.
+    - ``client_id``, ``client_secret``: sent by HTTP Basic, encoded as RFC 6749 section 2.3.1 says. Or ``auth``: a
+      function of ``(headers, form)``, async or not, that adds to them what authenticates this client.
+    - ``issuer``, ``audience``, ``roles``, ``scopes``, ``subject``: as for ``Issuer``, of the members of the answer.
+    - ``remember``: for how many seconds an answer is cached, at most until ``exp``. A revocation is noticed so much
+      later. "Not active" is cached for 5 seconds at most. None asks each time. ``most``: how many answers are cached.
+    - ``post``: an async function ``(url, headers, body) -> (status, body)``; by default httpx2 (the extra ``oidc``).
+    - ``client``: a function that makes an ``httpx2.AsyncClient``, for a proxy or a private certificate authority.
+      Neither is taken from the environment.
+    - ``deadline``: seconds for one answer, and as many to wait until one of the 64 calls at a time is free.
+    - ``insecure_http``: whether ``http`` URLs are accepted. Anybody on the way can read the tokens.
 
-    Denies with ``token.*``; where the server cannot be asked, or answers with anything but RFC 7662 section 2.2, with
-    ``introspection.*`` (503). Five failures in a row (5xx, 401, 407, 408, 429, no answer) open a
-    circuit breaker. Raises ``ConfigurationError``.
+    Denies with ``token.*``, and with ``introspection.*`` (503) if the server cannot be asked, or its answer is not that
+    of RFC 7662 section 2.2. Five failures in a row (5xx, 401, 407, 408, 429, no answer) open a circuit breaker. Raises
+    ``ConfigurationError``.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Introspection:
         clock: Clock = time.monotonic,
     ) -> None:
         self._url = check_url("url", url, insecure_http=insecure_http, example="https://idp.example/introspect")
-        proof = authentication(client_id, client_secret, auth)
+        client_auth = check_client_auth(client_id, client_secret, auth)
         self.issuer = check_issuer(issuer)
         self.rules = ClaimRules(check_audience(audience), require_exp=False, access_token=False)
         self.roles, self.scopes = check_sources("roles", roles), check_sources("scopes", scopes)
         if not isinstance(subject, ClaimPath):
-            raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
+            raise ConfigurationError("subject", f'{subject!r} is not a claim; write claim("client_id")')
         self.subject = subject
         self._seconds = 0.0 if remember is None else check_seconds("remember", remember, most=3600)
         check_int("most", most, least=2, most=1_000_000)
@@ -111,79 +111,82 @@ class Introspection:
             if function is not None:
                 functions(name, [function])
         if post is not None and client is not None:
-            raise ConfigurationError("client", "it makes clients of httpx2, and post= takes their place; give one")
+            raise ConfigurationError("client", "give either client= or post=, which takes the place of httpx2")
         self._http: HttpPost | None = None
         if post is None:
             post = self._http = HttpPost(client)
         self._clock = clock
         self._clock_skew = ClockSkew(self.issuer or self._url.partition("?")[0], clock)
-        self._client = IntrospectionClient(self._url, proof, post, deadline=deadline, clock=clock)
+        self._client = IntrospectionClient(self._url, client_auth, post, deadline=deadline, clock=clock)
         self._hash = KeyedHash()
-        # Apart, so that nobody who invents tokens drives out those that are good.
-        self._active, self._inactive = BoundedCache[_Kept](most), BoundedCache[_Kept](MOST_INACTIVE)
-        # Who went ahead may leave, and then the next one asks anew. He may wait for his turn, too.
-        self._flights = SingleFlight[IntrospectionAnswer](deadline=3 * deadline, reason=INTROSPECTION_TIMEOUT)
+        # Two caches, so that invented tokens cannot push out active ones.
+        self._active = BoundedCache[_CachedAnswer](most)
+        self._inactive = BoundedCache[_CachedAnswer](MOST_INACTIVE)
+        # Three deadlines: a request waits while another one waits for its turn and then for the answer. If that one is
+        # cancelled, the next one starts over.
+        self._single_flight = SingleFlight[IntrospectionAnswer](deadline=3 * deadline, reason=INTROSPECTION_TIMEOUT)
 
     def __repr__(self) -> str:
         return f"Introspection({self._url.partition('?')[0]!r}, issuer={self.issuer!r})"
 
-    async def authenticate(self, octets: bytes, moment: Moment) -> Outcome:
+    async def authenticate(self, token: bytes, moment: Moment) -> Outcome:
         """The outcome for a token. Raises ``BackendUnavailable``."""
-        key = self._hash(octets.decode("ascii"))
-        answer = self._known(key, moment)
+        key = self._hash(token.decode("ascii"))
+        answer = self._cached(key, moment)
         if answer is None:
-            answer, _ = await self._flights.share(key, partial(self._asked_anew, octets, key))
-        if answer.trouble is not None:
-            raise BackendUnavailable(answer.detail, reason=answer.trouble, retry_after=answer.retry_after)
-        if answer.octets is None:
-            return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(octets)})
-        claims = read_object(answer.octets)
+            answer, _ = await self._single_flight.share(key, partial(self._ask_and_cache, token, key))
+        if answer.outage is not None:
+            raise BackendUnavailable(answer.detail, reason=answer.outage, retry_after=answer.retry_after)
+        if answer.body is None:
+            return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(token)})
+        claims = read_object(answer.body)
         failure = self._response_failure(claims)
         if failure is not None:
             return Rejected(
                 failure.reason,
                 string_or_none(claims.get("sub")),
-                {**failure.facts, "token": token_fingerprint(octets)},
+                {**failure.facts, "token": token_fingerprint(token)},
                 authenticated=True,
             )
-        self._clock_skew.note(claims.get("iat"), moment)
-        outcome = outcome_from_claims(octets, claims, self, moment)
+        self._clock_skew.observe(claims.get("iat"), moment)
+        outcome = outcome_from_claims(token, claims, self, moment)
         if isinstance(outcome, Accepted) and outcome.facts:
-            self._clock_skew.tolerate(cast("Any", outcome.facts["tolerated"]), moment)
+            self._clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), moment)
         return outcome
 
     def _response_failure(self, claims: Claims) -> Failure | None:
         if self.issuer is not None and claims.get("iss") != self.issuer:
             return Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": string_or_none(claims.get("iss")), "wanted": self.issuer})
-        kind = claims.get("token_type")
-        # RFC 6749 section 5.1: without case. One for DPoP is worth nothing without its proof.
-        if kind is not None and not (isinstance(kind, str) and kind.lower() == BEARER):
-            return Failure(TOKEN_TYPE_REFUSED, {"typ": string_or_none(kind), "wanted": "Bearer"})
+        token_type = claims.get("token_type")
+        # RFC 6749 section 5.1: the type has no case. A DPoP token needs a proof, which Bearer does not carry.
+        if token_type is not None and not (isinstance(token_type, str) and token_type.lower() == BEARER):
+            return Failure(TOKEN_TYPE_REFUSED, {"typ": string_or_none(token_type), "wanted": "Bearer"})
         return None
 
-    def _known(self, key: bytes, moment: Moment) -> IntrospectionAnswer | None:
-        kept = self._active.get(key) or self._inactive.get(key)
-        # RFC 7662 section 4: not beyond exp, without leeway. The server may still call it active, if it has some.
-        if kept is None or self._clock() >= kept.until:
+    def _cached(self, key: bytes, moment: Moment) -> IntrospectionAnswer | None:
+        cached = self._active.get(key) or self._inactive.get(key)
+        # RFC 7662 section 4: no answer is used beyond exp. There is no leeway: the server is asked, and may grant some.
+        if cached is None or self._clock() >= cached.until:
             return None
-        return kept.answer if moment.between(-math.inf, kept.exp) else None
+        return cached.answer if moment.between(-math.inf, cached.exp) else None
 
-    async def _asked_anew(self, octets: bytes, key: bytes) -> IntrospectionAnswer:
-        answer = await self._client.about(octets)
+    async def _ask_and_cache(self, token: bytes, key: bytes) -> IntrospectionAnswer:
+        answer = await self._client.introspect(token)
         now = self._clock()
         if answer is INACTIVE:
             self._active.discard(key)
             if self._seconds:
-                self._inactive.put(key, _Kept(answer, now + min(INACTIVE_FOR, self._seconds), math.inf))
-        elif answer.octets is not None and self._seconds:
-            exp = read_object(answer.octets).get("exp")
-            # What is no number is refused each time.
-            self._active.put(key, _Kept(answer, now + self._seconds, exp if isinstance(exp, int | float) else math.inf))
+                self._inactive.put(key, _CachedAnswer(answer, now + min(INACTIVE_FOR, self._seconds), math.inf))
+        elif answer.body is not None and self._seconds:
+            exp = read_object(answer.body).get("exp")
+            # The claim rules refuse an exp that is not a number, each time.
+            end = exp if isinstance(exp, int | float) else math.inf
+            self._active.put(key, _CachedAnswer(answer, now + self._seconds, end))
         return answer
 
     @asynccontextmanager
     async def running(self, clock: Clock) -> AsyncIterator[None]:
-        """Keeps connections open from one token to the next."""
+        """Keep connections open from one token to the next."""
         if self._http is None:
             yield
         else:
@@ -191,5 +194,5 @@ class Introspection:
                 yield
 
     def health(self) -> Mapping[str, object]:
-        """The server's address, how often it was asked, the circuit breaker's state, and ``ClockSkew.health``."""
+        """The figures of the server (``IntrospectionClient.health``) and of its ``clock`` (``ClockSkew.health``)."""
         return {**self._client.health(), "clock": self._clock_skew.health()}

@@ -1,4 +1,4 @@
-"""What a server says of a token: asked with a deadline, by few at a time, and not at all while it is in trouble."""
+"""The client of an introspection server: a deadline, few calls at a time, and none while the server is in trouble."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from authguard.validation import functions
 from authguard.wire.grammar import WireError
 from authguard.wire.jws import read_object
 
-#: ``(headers, form)``, to which it adds what proves who asks.
+#: A function of ``(headers, form)`` that adds to them what authenticates this client.
 ClientAuth: TypeAlias = Callable[[dict[str, str], dict[str, str]], Awaitable[None] | None]
 
-#: So many tokens are asked about at the same time, and so many wait for that. Who comes when the queue is full is
+#: How many tokens are asked about at the same time, and how many wait for that. When the queue is full, a token is
 #: refused at once.
 AT_ONCE, WAITING = 64, 1000
 
-#: What counts as a failure, beside 5xx.
+#: The statuses that count as a failure of the server, beside 5xx.
 _FAILURES = frozenset(
     {
         HTTPStatus.UNAUTHORIZED,
@@ -50,70 +50,71 @@ _HINTS: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class IntrospectionAnswer:
-    """What the server said: the octets, or None for a token that is not active; or why it said nothing.
+    """The answer about a token: the ``body`` if it is active, None if it is not; or the ``outage``.
 
-    Octets and not claims: what a principal is given, an app may change.
+    It holds bytes and not claims, because an app may change the claims of its principal.
     """
 
-    octets: bytes | None = field(default=None, repr=False)
-    trouble: Reason | None = None
+    body: bytes | None = field(default=None, repr=False)
+    outage: Reason | None = None
     detail: str = ""
     retry_after: int | None = None
 
 
+#: The answer about a token that is not active.
 INACTIVE = IntrospectionAnswer()
 
 
 class IntrospectionClient:
-    """Asks one server about tokens, and answers with its trouble too, so that all who wait for it get the same."""
+    """Asks one server about tokens. It returns outages instead of raising, so that all requests that wait get them."""
 
     def __init__(self, url: str, auth: ClientAuth, post: Post, *, deadline: float, clock: Clock) -> None:
-        self._told = url.partition("?")[0]
+        self._shown_url = url.partition("?")[0]
         self._url, self._auth, self._post, self._deadline = url, auth, post, deadline
         self._breaker = CircuitBreaker(clock)
         self._limiter = ConcurrencyLimiter(limit=AT_ONCE, max_waiting=WAITING)
         self._asked = 0
-        self._last: str | None = None
+        self._last_error: str | None = None
 
-    async def about(self, octets: bytes) -> IntrospectionAnswer:
-        """What the server says of a token. Trouble in the client authentication is told as the server's is."""
+    async def introspect(self, token: bytes) -> IntrospectionAnswer:
+        """The answer about a token. A failure of ``auth`` is an outage too."""
         wait = self._breaker.wait()
         if wait > 0:
-            return self._unasked(wait)
-        # A turn has a deadline of its own: what waited for long would else be cut off, and told as the server's fault.
-        turn = await self._limiter.acquire(self._deadline)
-        if turn is Admission.FULL:
+            return self._not_asked(wait)
+        # The queue has a deadline of its own. Otherwise a long wait would cut off the call, and blame the server.
+        admission = await self._limiter.acquire(self._deadline)
+        if admission is Admission.FULL:
             return IntrospectionAnswer(None, INTROSPECTION_BUSY, f"{WAITING} tokens wait to be asked about already", 1)
-        if turn is Admission.TIMED_OUT:
+        if admission is Admission.TIMED_OUT:
             return IntrospectionAnswer(None, INTROSPECTION_TIMEOUT, f"no turn to ask within {self._deadline:g} s", 1)
         try:
             wait = self._breaker.wait()
-            if wait > 0:  # the circuit has opened meanwhile; his turn goes on to the next, who goes too
-                return self._unasked(wait)
+            if wait > 0:  # the circuit has opened meanwhile
+                return self._not_asked(wait)
             with self._breaker.call() as call:
-                answer, call.succeeded = await self._tried(octets)
-            if answer.trouble is not None:
-                self._last = answer.detail
+                answer, call.succeeded = await self._ask(token)
+            if answer.outage is not None:
+                self._last_error = answer.detail
             return answer
         finally:
             self._limiter.release()
 
-    def _unasked(self, wait: float) -> IntrospectionAnswer:
-        detail = f"not asked, after {self._breaker.failures} failures: {self._last}"
+    def _not_asked(self, wait: float) -> IntrospectionAnswer:
+        detail = f"not asked, after {self._breaker.failures} failures: {self._last_error}"
         return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail, math.ceil(wait))
 
-    async def _tried(self, octets: bytes) -> tuple[IntrospectionAnswer, bool | None]:
-        """What the server says, and whether that is a sign of its health."""
+    async def _ask(self, token: bytes) -> tuple[IntrospectionAnswer, bool | None]:
+        """The answer, and the ``Call.succeeded`` of the circuit breaker."""
         # RFC 7662 section 2.1.
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        form = {"token": octets.decode("ascii"), "token_type_hint": "access_token"}
+        form = {"token": token.decode("ascii"), "token_type_hint": "access_token"}
         authenticated = False
 
         async def call() -> tuple[int, bytes]:
             nonlocal authenticated
-            added = self._auth(headers, form)
-            if isawaitable(added):
-                await added
+            awaitable = self._auth(headers, form)
+            if isawaitable(awaitable):
+                await awaitable
             authenticated = True
             self._asked += 1
             return await self._post(self._url, headers, urlencode(form).encode())
@@ -122,35 +123,38 @@ class IntrospectionClient:
             status, body = await ask(call(), self._deadline, INTROSPECTION_TIMEOUT)
         except BackendUnavailable as error:
             reason, problem, retry_after = error.reason or INTROSPECTION_UNAVAILABLE, str(error), error.retry_after
-        except Exception as error:  # noqa: BLE001 - whatever it raises, there is no answer; its text may tell the token
+        except Exception as error:  # noqa: BLE001 - any error means that there is no answer; its text may show the token
             reason, problem, retry_after = INTROSPECTION_UNAVAILABLE, type(error).__name__, None
         else:
             if status == HTTPStatus.OK:
-                return _read(body, self._told)
-            return _trouble(f"{self._told} answers with status {status}{self._hint(status)}"), _is_failure(status)
+                return _read(body, self._shown_url)
+            return _outage(f"{self._shown_url} answers with status {status}{self._hint(status)}"), _is_failure(status)
         return IntrospectionAnswer(
-            None, reason, f"{self._told}: {'' if authenticated else 'auth= failed: '}{problem}", retry_after
+            None, reason, f"{self._shown_url}: {'' if authenticated else 'auth= failed: '}{problem}", retry_after
         ), False
 
     def _hint(self, status: int) -> str:
         if status == HTTPStatus.UNAUTHORIZED:
-            ours = "our client_id and client_secret" if isinstance(self._auth, Basic) else "what auth= adds"
+            ours = "our client_id and client_secret" if isinstance(self._auth, ClientBasicAuth) else "what auth= adds"
             return f": it does not take {ours}"
         return _HINTS.get(status, _REDIRECT if status // 100 == _REDIRECTION else "")
 
     def health(self) -> Mapping[str, object]:
-        """``open``: whether the circuit breaker keeps tokens from being asked about. ``waiting``: for their turn."""
+        """``asked``: how many calls were made. ``waiting``: tokens in the queue. ``open``: whether calls are stopped.
+
+        ``failures``: failures in a row. ``last_error``: the last one, also if calls have succeeded since.
+        """
         return {
-            "url": self._told,
+            "url": self._shown_url,
             "asked": self._asked,
             "waiting": self._limiter.waiting,
             "open": self._breaker.open,
             "failures": self._breaker.failures,
-            "last_error": self._last,
+            "last_error": self._last_error,
         }
 
 
-def _trouble(detail: str) -> IntrospectionAnswer:
+def _outage(detail: str) -> IntrospectionAnswer:
     return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail)
 
 
@@ -163,49 +167,50 @@ def _is_failure(status: int) -> bool | None:
     return False if status in _FAILURES or status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
 
-def _read(body: bytes, told: str) -> tuple[IntrospectionAnswer, bool | None]:
-    """RFC 7662 section 2.2. A firewall's page of objections comes with status 200 too, and is no sign of trouble."""
+def _read(body: bytes, url: str) -> tuple[IntrospectionAnswer, bool | None]:
+    """The answer of a response with status 200 (RFC 7662 section 2.2), and the ``Call.succeeded``.
+
+    A firewall may send an error page with status 200. That is no sign of trouble, so it counts neither way.
+    """
     if len(body) > MAX_RESPONSE:
-        return _trouble(f"{told}: an answer of over {MAX_RESPONSE} octets"), None
+        return _outage(f"{url}: an answer of over {MAX_RESPONSE} octets"), None
     try:
         active = read_object(body).get("active")
     except WireError as error:
-        return _trouble(f"{told}: its answer cannot be read: {error.problem}"), None
-    # A boolean. A string that says true is none, and neither is 1.
+        return _outage(f"{url}: its answer cannot be read: {error.problem}"), None
+    # It must be a boolean: neither the string "true" nor 1 counts.
     if active is True:
         return IntrospectionAnswer(body), True
     if active is False:
         return INACTIVE, True
-    return _trouble(f"{told}: its answer does not say whether the token is active"), None
+    return _outage(f"{url}: its answer does not say whether the token is active"), None
 
 
-class Basic:
-    """HTTP Basic. Not a partial, whose repr would show it."""
+class ClientBasicAuth:
+    """A ``ClientAuth`` by HTTP Basic. It is not a partial, because the repr of a partial would show the secret."""
 
-    __slots__ = ("_proof",)
+    __slots__ = ("_authorization",)
 
-    def __init__(self, proof: str) -> None:
-        self._proof = proof
+    def __init__(self, authorization: str) -> None:
+        self._authorization = authorization
 
     def __call__(self, headers: dict[str, str], form: dict[str, str]) -> None:
-        """Adds the field."""
-        headers["Authorization"] = self._proof
+        """Add the ``Authorization`` field."""
+        headers["Authorization"] = self._authorization
 
 
-def authentication(client_id: str | None, client_secret: str | None, auth: ClientAuth | None) -> ClientAuth:
-    """What proves to the server who asks; ``ConfigurationError`` where nothing does."""
+def check_client_auth(client_id: str | None, client_secret: str | None, auth: ClientAuth | None) -> ClientAuth:
+    """``auth``, or HTTP Basic with the other two. Raises ``ConfigurationError`` if neither or both are given."""
     if auth is not None:
         if client_id is not None or client_secret is not None:
-            raise ConfigurationError("auth", "it takes the place of client_id and client_secret; leave them out")
+            raise ConfigurationError("auth", "give either auth=, or client_id= and client_secret=")
         functions("auth", [auth])
         return auth
-    # RFC 7662 section 2.1: whoever may ask about any token could scan for them.
+    # RFC 7662 section 2.1: the server must authenticate its clients, or anybody could try tokens there.
     for name, value in (("client_id", client_id), ("client_secret", client_secret)):
         if not isinstance(value, str) or not value:
             raise ConfigurationError(
-                name, "the server wants to know who asks: give client_id and client_secret, or auth="
+                name, "the server must know which client asks: give client_id= and client_secret=, or auth="
             )
     pair = ":".join(quote_plus(str(part), safe="") for part in (client_id, client_secret))
-    proof = "Basic " + b64encode(pair.encode()).decode()
-
-    return Basic(proof)
+    return ClientBasicAuth("Basic " + b64encode(pair.encode()).decode())

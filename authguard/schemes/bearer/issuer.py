@@ -1,4 +1,4 @@
-"""An issuer of JWTs: who it is, what its tokens must say, and which keys verify them."""
+"""An issuer of JWTs: its name, the rules for its tokens, and the keys that verify them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
 @dataclass(frozen=True, slots=True, init=False)
 class Issuer:
-    """Who issues tokens, and what they must say.
+    """An issuer of tokens, the rules for its tokens, and the keys that verify them.
 
-    - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` says in words that it is not.
-    - ``audience``: one name of this API or several, one of which ``aud`` must hold; or ``ANY_AUDIENCE``.
-    - ``algorithms``: the only ones taken, such as ``["RS256"]``. HMAC and public keys do not mix.
+    - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` switches the check off.
+    - ``audience``: the name of this API, or several, one of which must be in ``aud``; ``ANY_AUDIENCE`` switches the
+      check off.
+    - ``algorithms``: the accepted ones, such as ``["RS256"]``. HMAC and public-key algorithms cannot be mixed.
     - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these; ``RemoteJWKS(url)``, or any ``KeySource``.
-    - ``roles``, ``scopes``: ``claim(...)`` paths, whose union is taken, or functions of the claims.
-    - ``subject``: where the subject stands. It must be a non-empty string.
-    - ``typ``: None takes ``JWT``, ``at+jwt`` or no type. ``"at+jwt"`` takes access tokens of RFC 9068 alone, with all
-      the claims of its section 2.2.
-    - ``require_exp``: whether a token must say when it dies.
+    - ``roles``, ``scopes``: ``claim(...)`` paths or functions of the claims; of several, the union is used.
+    - ``subject``: the ``claim(...)`` of the subject, which must be a non-empty string.
+    - ``typ``: None accepts ``JWT``, ``at+jwt`` and no type. ``"at+jwt"`` accepts only access tokens of RFC 9068, with
+      all claims of its section 2.2.
+    - ``require_exp``: whether a token must have ``exp``.
 
     Raises ``ConfigurationError``.
     """
@@ -62,16 +63,16 @@ class Issuer:
     ) -> None:
         allowed = check_algorithms(algorithms)
         if typ is not None and (not isinstance(typ, str) or not typ):
-            raise ConfigurationError("typ", f"{typ!r} is no type; None takes JWT, at+jwt or none")
+            raise ConfigurationError("typ", f"{typ!r} is not a type; None accepts JWT, at+jwt and no type")
         kind = None if typ is None else typ.lower().removeprefix("application/")
         if not isinstance(subject, ClaimPath):
-            raise ConfigurationError("subject", f'{subject!r} is no claim; write claim("client_id")')
+            raise ConfigurationError("subject", f'{subject!r} is not a claim; write claim("client_id")')
         put = object.__setattr__
         put(self, "issuer", check_issuer(issuer))
         put(self, "algorithms", allowed)
         source = as_source(keys, allowed)
         if isinstance(source, CachedKeys) and any(name.startswith("HS") for name in allowed):
-            raise ConfigurationError("algorithms", "no key server publishes a secret; for HMAC give keys=Secret(...)")
+            raise ConfigurationError("algorithms", "a key server publishes no HMAC secret; give keys=Secret(...)")
         put(self, "keys", source)
         put(self, "held", optional_method(source, "held", beside="keys_for"))
         put(self, "refetchable", source if isinstance(source, RefetchableKeys) else None)
@@ -95,11 +96,11 @@ class Issuer:
         require_exp: bool = True,
         **fetching: Unpack[FetchArguments],
     ) -> Self:
-        """``Issuer.discover("https://login.example/", ...)``: its keys are where its own metadata say.
+        """``Issuer.discover("https://login.example/", ...)``: an issuer whose metadata says where its keys are.
 
-        OpenID Connect Discovery 1.0 and RFC 8414; ``issuer`` as the metadata and ``iss`` have it, octet by octet, the
-        slash at the end included. Nothing is fetched while the app is built. ``algorithms`` stays the app's: of the
-        metadata only the address of the keys is taken. ``fetching``: the options of ``RemoteJWKS``. Raises
+        OpenID Connect Discovery 1.0 and RFC 8414. ``issuer`` must be byte for byte what the metadata and ``iss`` say, a
+        final slash included. Nothing is fetched while the app is built. Only the URL of the keys is taken from the
+        metadata: the app itself names the ``algorithms``. ``fetching``: the options of ``RemoteJWKS``. Raises
         ``ConfigurationError``.
         """
         return cls(
@@ -116,7 +117,7 @@ class Issuer:
 
 
 def check_issuer(issuer: str | Unchecked) -> str | None:
-    """The name of an issuer, None for ANY_ISSUER; ``ConfigurationError`` for anything else."""
+    """The name of an issuer; None for ``ANY_ISSUER``. Raises ``ConfigurationError`` for anything else."""
     if issuer is ANY_ISSUER:
         return None
     if not isinstance(issuer, str) or not issuer:
@@ -125,7 +126,7 @@ def check_issuer(issuer: str | Unchecked) -> str | None:
 
 
 def check_audience(audience: str | Sequence[str] | Unchecked) -> frozenset[str] | None:
-    """The names of this API, None for ANY_AUDIENCE; ``ConfigurationError`` for anything else."""
+    """The names of this API; None for ``ANY_AUDIENCE``. Raises ``ConfigurationError`` for anything else."""
     if audience is ANY_AUDIENCE:
         return None
     if isinstance(audience, Unchecked) or not audience:

@@ -1,4 +1,4 @@
-"""Whose tokens one Bearer scheme takes: a closed map from ``iss``, and one server that is asked about opaque ones."""
+"""The issuers whose tokens a Bearer scheme accepts, by ``iss``, and the introspection of opaque tokens."""
 
 from __future__ import annotations
 
@@ -15,77 +15,77 @@ from authguard.schemes.scheme import Service
 
 @dataclass(frozen=True, slots=True)
 class RegisteredIssuer:
-    """An issuer, and how far off its clock is."""
+    """An issuer, and what is known of its clock."""
 
     issuer: Issuer
     clock_skew: ClockSkew
 
 
 class IssuerRegistry:
-    """The issuers of one scheme. It never changes: another one takes its place as a whole, and a request in flight goes
-    on by the one that it began with.
+    """The issuers of one scheme. A registry never changes: ``Bearer.replace`` makes another one.
+
+    So a request in flight goes on with the registry that it began with. ``previous`` hands over its ``ClockSkew``.
     """
 
-    __slots__ = ("_any", "_known", "introspection")
+    __slots__ = ("_any", "_by_name", "introspection")
 
     def __init__(
-        self, given: Sequence[Issuer | Introspection], clock: Clock, before: IssuerRegistry | None = None
+        self, members: Sequence[Issuer | Introspection], clock: Clock, previous: IssuerRegistry | None = None
     ) -> None:
-        _check(given)
-        issuers = [one for one in given if isinstance(one, Issuer)]
-        asked = [one for one in given if isinstance(one, Introspection)]
+        _check(members)
+        issuers = [member for member in members if isinstance(member, Issuer)]
+        introspections = [member for member in members if isinstance(member, Introspection)]
         names = [issuer.issuer for issuer in issuers]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            told = f"two of them have one name, {twice!r}; a token could not tell which is meant"
-            raise ConfigurationError("issuers", told)
+        duplicate = next((name for name in names if names.count(name) > 1), None)
+        if duplicate is not None:
+            raise ConfigurationError("issuers", f"{duplicate!r} is listed twice; give each issuer once")
         if len(issuers) > 1 and any(issuer.issuer is None for issuer in issuers):
-            raise ConfigurationError("issuers", "ANY_ISSUER stands alone: among several, `iss` chooses the keys")
-        if len(asked) > 1:
+            raise ConfigurationError("issuers", "ANY_ISSUER must be the only issuer: of several, `iss` chooses one")
+        if len(introspections) > 1:
             raise ConfigurationError(
-                "issuers", "one Introspection(...) alone: an opaque token does not say whose it is"
+                "issuers", "give at most one Introspection(...): an opaque token does not name its issuer"
             )
-        old = {} if before is None else before._known  # noqa: SLF001 - of its own kind
-        self._known: Mapping[str | None, RegisteredIssuer] = {
-            one.issuer: RegisteredIssuer(
-                one, old[one.issuer].clock_skew if one.issuer in old else _clock_skew(one, clock)
+        old = {} if previous is None else previous._by_name  # noqa: SLF001 - the same class
+        self._by_name: Mapping[str | None, RegisteredIssuer] = {
+            issuer.issuer: RegisteredIssuer(
+                issuer, old[issuer.issuer].clock_skew if issuer.issuer in old else _new_clock_skew(issuer, clock)
             )
-            for one in issuers
+            for issuer in issuers
         }
-        self._any = self._known.get(None)
-        #: Who is asked about opaque tokens.
-        self.introspection = asked[0] if asked else None
+        self._any = self._by_name.get(None)
+        #: Asked about opaque tokens.
+        self.introspection = introspections[0] if introspections else None
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """What of it wants to be run: key sources that fetch, each once, and who is asked about opaque tokens."""
-        sources = {id(one.issuer.keys): one.issuer.keys for one in self}
+        """The services of the scheme: each key source that fetches, once, and the introspection."""
+        sources = {id(registered.issuer.keys): registered.issuer.keys for registered in self}
         fetching = [source for source in sources.values() if isinstance(source, Service)]
         return (*fetching, *(() if self.introspection is None else (self.introspection,)))
 
     def __iter__(self) -> Iterator[RegisteredIssuer]:
-        return iter(self._known.values())
+        return iter(self._by_name.values())
 
     def find(self, iss: str | None) -> RegisteredIssuer | None:
-        """The issuer that this ``iss`` names, if it is one of these."""
-        return self._any or self._known.get(iss or "")
+        """The issuer that this ``iss`` names; None if it is not one of these."""
+        return self._any or self._by_name.get(iss or "")
 
     def introspection_for(self, iss: str | None) -> Introspection | None:
-        """Who is asked about a JWT of this ``iss``: the server that was named for it, and no other ever sees it."""
-        asked = self.introspection
-        return asked if asked is not None and iss and asked.issuer == iss else None
+        """The introspection, if this ``iss`` is its issuer. No other server must see a JWT of that issuer."""
+        introspection = self.introspection
+        return introspection if introspection is not None and iss and introspection.issuer == iss else None
 
 
-def _check(given: Sequence[object]) -> None:
-    for issuer in given:
-        if isinstance(issuer, list | tuple):
-            kind = type(issuer).__name__
-            raise ConfigurationError("issuers", f"[...] is a {kind}; write Bearer(one, other, realm=...)")
-        if not isinstance(issuer, Issuer | Introspection):
-            raise ConfigurationError("issuers", f"{issuer!r} is no issuer; write Bearer(Issuer(...), realm=...)")
-    if not given:
+def _check(members: Sequence[object]) -> None:
+    for member in members:
+        if isinstance(member, list | tuple):
+            kind = type(member).__name__
+            raise ConfigurationError("issuers", f"[...] is a {kind}; write Bearer(first, second, realm=...)")
+        if not isinstance(member, Issuer | Introspection):
+            raise ConfigurationError("issuers", f"{member!r} is not an issuer; write Bearer(Issuer(...), realm=...)")
+    if not members:
         raise ConfigurationError("issuers", "give at least one Issuer(...)")
 
 
-def _clock_skew(issuer: Issuer, clock: Clock) -> ClockSkew:
+def _new_clock_skew(issuer: Issuer, clock: Clock) -> ClockSkew:
     return ClockSkew("ANY_ISSUER" if issuer.issuer is None else issuer.issuer, clock)

@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750) that are signed JWTs (RFC 7519, RFC 7515), judged as RFC 8725 asks."""
+"""Bearer tokens (RFC 6750): signed JWTs (RFC 7519, RFC 7515), verified as RFC 8725 asks, and opaque tokens."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from authguard.wire.authorization import Credentials, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
-#: A token that names no key may be tried with so many of them.
+#: With how many keys a token is tried. A token without ``kid`` may be signed by any key of its issuer.
 MAX_CANDIDATES = 8
 _Keys = TypeVar("_Keys", bound=Sequence[VerificationKey] | None)
 
@@ -53,14 +53,14 @@ _Keys = TypeVar("_Keys", bound=Sequence[VerificationKey] | None)
 class Bearer(Scheme):
     """The Bearer scheme: ``Bearer(Issuer(...), realm="orders")``. Several issuers are told apart by ``iss``.
 
-    - ``issuers``: each ``Issuer(...)``, and at most one ``Introspection(...)``, which is asked about opaque tokens.
-      A token that names no key is tried with eight of its issuer's at most.
-    - ``resource``: a ``ProtectedResource(...)``, whose metadata the challenges then name (RFC 9728 section 5.1).
-    - ``limit``: the longest token taken, in octets. ``deadline``: how many seconds a key source may take.
-    - ``clock``: a monotonic one, for how long an issuer's clock is watched.
+    - ``issuers``: each an ``Issuer(...)``, and at most one ``Introspection(...)``, which is asked about opaque tokens.
+      A token without ``kid`` is tried with at most eight keys of its issuer.
+    - ``resource``: a ``ProtectedResource(...)``. The challenges then name its metadata (RFC 9728 section 5.1).
+    - ``limit``: the longest accepted token, in bytes. ``deadline``: how many seconds a key source may take.
+    - ``clock``: a monotonic clock, which ends the windows of ``ClockSkew``.
 
-    Denies with ``credentials.malformed``, ``token.*``, ``key.unknown``, and, where it cannot tell, ``keys.*`` and
-    ``introspection.*`` (503). Raises ``ConfigurationError``.
+    Denies with ``credentials.malformed``, ``token.*`` and ``key.unknown``; with ``keys.*`` and ``introspection.*``
+    (503) if a token cannot be checked now. Raises ``ConfigurationError``.
     """
 
     name = BEARER
@@ -84,13 +84,13 @@ class Bearer(Scheme):
         if self._issuers.introspection is not None:
             self.openapi = {"type": "http", "scheme": "bearer"}
         if not isinstance(realm, str):
-            raise ConfigurationError("realm", f"{realm!r} is no string")
+            raise ConfigurationError("realm", f"{realm!r} is not a string")
         if not isinstance(resource, ProtectedResource | None):
-            raise ConfigurationError("resource", f"{resource!r} is no ProtectedResource(...)")
-        #: What each challenge ends with: RFC 9728 section 5.1.
-        self._where = {} if resource is None else {"resource_metadata": resource.metadata_url}
+            raise ConfigurationError("resource", f"{resource!r} is not a ProtectedResource(...)")
+        #: The last parameter of each challenge. RFC 9728 section 5.1.
+        self._metadata = {} if resource is None else {"resource_metadata": resource.metadata_url}
         try:
-            self._bare = (Challenge("Bearer", {"realm": realm, **self._where}),)
+            self._plain_challenges = (Challenge("Bearer", {"realm": realm, **self._metadata}),)
         except ValueError as error:
             raise ConfigurationError("realm", str(error)) from None
         self.published = () if resource is None else (resource.published,)
@@ -99,10 +99,10 @@ class Bearer(Scheme):
         self._deadline = check_seconds("deadline", deadline, most=60)
 
     def replace(self, *issuers: Issuer | Introspection) -> None:
-        """Takes these issuers from the next request on, in the place of all it had; one in flight goes by the old ones.
+        """Replace all issuers, from the next request on. A request in flight keeps the old ones.
 
-        Raises ``ConfigurationError`` as the constructor does, and then nothing has changed. What comes new is not run
-        by a lifespan that has begun: it works without one; what that runs goes on being fetched until it ends.
+        Raises ``ConfigurationError`` as the constructor does; then nothing has changed. A lifespan that has begun does
+        not run the new key sources, which work without it, and fetches the old keys until it ends.
         """
         self._issuers = IssuerRegistry(issuers, self._clock, self._issuers)
         self.services = self._issuers.services
@@ -132,16 +132,16 @@ class Bearer(Scheme):
             failure = await self._signature_failure(issuer, token, request)
         if failure is not None:
             return _reject(raw, token, failure)
-        registered.clock_skew.note(token.claims.get("iat"), request.moment)
+        registered.clock_skew.observe(token.claims.get("iat"), request.moment)
         outcome = outcome_from_claims(raw, token.claims, issuer, request.moment)
         if isinstance(outcome, Accepted) and outcome.facts:
-            registered.clock_skew.tolerate(cast("Any", outcome.facts["tolerated"]), request.moment)
+            registered.clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), request.moment)
         return outcome
 
     async def _signature_failure(self, issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
         """Why the signature does not count; None if it does. Raises ``BackendUnavailable``."""
         kid, algorithm = token.header.kid, token.header.alg
-        # A deadline costs a timer; keys that are held already need none.
+        # A deadline costs a timer, which keys in memory do not need.
         keys = None if issuer.held is None else issuer.held(kid=kid, algorithm=algorithm)
         if keys is None:
             fetched = await self._await_keys(issuer.keys.keys_for(kid=kid, algorithm=algorithm), issuer, token, request)
@@ -180,37 +180,36 @@ class Bearer(Scheme):
         """One challenge. RFC 6750 section 3; RFC 9470 section 3 for a step-up; RFC 9728 section 5.1."""
         error = None if why is None else why.reason.challenge_error
         if error is None and not request.scopes_asked:
-            return self._bare
+            return self._plain_challenges
         params = {"realm": self.realm}
         wanted: Sequence[str] = request.scopes_asked
         if why is not None and error is not None:
             params["error"] = error
             if why.reason.public is not None:
                 params["error_description"] = why.reason.public
-            # Where something else is missing, a token with more scopes would not help.
-            told = why.requirement is not None and (why.reason.challenges_needed or why.reason == SCOPE_MISSING)
-            wanted = why.requirement.scopes_named() if told and why.requirement is not None else ()
+            # If something else is missing, a token with more scopes would not help.
+            scopes_help = why.reason.challenges_needed or why.reason == SCOPE_MISSING
+            wanted = why.requirement.scopes_named() if scopes_help and why.requirement is not None else ()
             params.update({name: str(why.facts[name]) for name in ("acr_values", "max_age") if name in why.facts})
         if wanted:
             params["scope"] = " ".join(wanted)
-        return (Challenge("Bearer", {**params, **self._where}),)
+        return (Challenge("Bearer", {**params, **self._metadata}),)
 
     def health(self) -> Mapping[str, object]:
-        """Of each source that fetches keys how it does; of each issuer how far its clock seems to be from ours.
+        """The ``keys`` that are fetched, the issuers' ``clocks``, and the ``introspection``, if there is one.
 
-        ``RemoteJWKS.health`` and ``ClockSkew.health`` say what the figures are. Of the introspection: its own.
+        ``RemoteJWKS.health``, ``ClockSkew.health`` and ``Introspection.health`` say what the figures are.
         """
         issuers = self._issuers
-        asked = issuers.introspection
-        clocks = {
-            "ANY_ISSUER" if one.issuer.issuer is None else one.issuer.issuer: one.clock_skew.health() for one in issuers
-        }
-        keys = [one.health() for one in issuers.services if one is not asked]
-        return {"keys": keys, "clocks": clocks} | ({} if asked is None else {"introspection": asked.health()})
+        introspection = issuers.introspection
+        clocks = {registered.clock_skew.issuer: registered.clock_skew.health() for registered in issuers}
+        keys = [service.health() for service in issuers.services if service is not introspection]
+        health: dict[str, object] = {"keys": keys, "clocks": clocks}
+        return health if introspection is None else {**health, "introspection": introspection.health()}
 
 
 def _is_opaque(raw: bytes) -> bool:
-    """Whether it is a bearer token (RFC 6750 section 2.1) that was not meant to be a JWT."""
+    """Whether it is a bearer token (RFC 6750 section 2.1) and does not look like a JWT."""
     try:
         token68(raw)
     except WireError:
@@ -219,13 +218,13 @@ def _is_opaque(raw: bytes) -> bool:
 
 
 def _malformed(raw: bytes, error: WireError) -> Rejected:
-    # Without a token68 there is no bearer token at all (RFC 6750 section 2.1); anything else is a token, but not a JWS.
+    # What is not a token68 is not a bearer token at all (RFC 6750 section 2.1). Anything else is one, but not a JWS.
     try:
-        # Amazon's load balancer pads the parts of its tokens. Padding inside is not a token68, and still gets the
-        # more helpful reason.
+        # Amazon's load balancer pads the parts of its tokens. That is not a token68 either, but gets the reason of a
+        # malformed JWS, which helps more.
         token68(raw.replace(b"=", b"") if error.problem == "base64url with padding" else raw)
-    except WireError as worse:
-        return Rejected(CREDENTIALS_MALFORMED, facts={"problem": worse.problem})
+    except WireError as token68_error:
+        return Rejected(CREDENTIALS_MALFORMED, facts={"problem": token68_error.problem})
     return Rejected(TOKEN_MALFORMED, facts={"problem": error.problem, "token": token_fingerprint(raw)})
 
 
@@ -236,7 +235,7 @@ def _reject(raw: bytes, token: jws.Jws, failure: Failure) -> Rejected:
 
 def _unverified(token: jws.Jws, keys: int, held: Sequence[str]) -> Failure:
     facts: dict[str, object] = {"kid": token.header.kid, "algorithm": token.header.alg}
-    if held:  # the key is known, but for other algorithms
+    if held:  # the key is known, but only for these algorithms
         facts["held"] = held
     if keys > MAX_CANDIDATES:
         facts["untried"] = keys - MAX_CANDIDATES
@@ -255,7 +254,7 @@ def _header_failure(header: jws.JoseHeader, issuer: Issuer) -> Failure | None:
 def is_signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
     """Whether one of the keys verifies the token (RFC 7515 section 5.2)."""
     for key in keys:
-        if key.algorithm != token.header.alg:  # a key source of the app's own may return more than it was asked for
+        if key.algorithm != token.header.alg:  # a key source of the app may return more keys than it was asked for
             continue
         try:
             key.verify(token.signing_input, token.signature)
