@@ -107,15 +107,15 @@ def test_a_file_of_such_lines_is_read(
     ("realm", "name", "problem"),
     [
         ("or:ders", "alice", "realm: 'or:ders' holds a colon"),
-        ('or"ders', "alice", "realm: 'or\"ders': give a string without"),
-        ("or\\ders", "alice", "realm: 'or\\\\ders': give a string without"),
+        ('or"ders', "alice", "realm: 'or\"ders' is not a realm; give a non-empty string without"),
+        ("or\\ders", "alice", "realm: 'or\\\\ders' is not a realm; give a non-empty string without"),
         ("", "alice", "realm: ''"),
         ("or\nders", "alice", "realm: the parameter 'realm' of a challenge holds a control character"),
-        ("orders", "al:ice", "name: the username must not hold a colon"),
-        ("orders", "al\tice", "name: the username must not hold control characters"),
+        ("orders", "al:ice", "name: the username must not contain a colon"),
+        ("orders", "al\tice", "name: the username must not contain control characters"),
         ("orders", "", "name: the username must be a non-empty string"),
         ("orders", "#alice", "name: the username must not begin with"),
-        ("orders", "al\udce9ice", "name: the username must not hold control characters, nor half of a surrogate pair"),
+        ("orders", "al\udce9ice", "name: the username must not contain control characters, nor half of a surrogate pair"),
     ],
 )
 def test_a_name_or_realm_that_no_line_can_hold_is_an_error(
@@ -136,7 +136,7 @@ def test_a_name_or_realm_that_no_line_can_hold_is_an_error(
     [
         ((PASSWORD, "correct house"), "password: the two passwords are not the same\n"),
         (("", ""), "password: the password must be a non-empty string\n"),
-        (("horse\x7f", "horse\x7f"), "password: the password must not hold control characters"),
+        (("horse\x7f", "horse\x7f"), "password: the password must not contain control characters"),
         ((EOFError(),), "password: no password was entered\n"),
         ((PASSWORD, KeyboardInterrupt()), "password: no password was entered\n"),
     ],
@@ -163,7 +163,7 @@ def test_a_wrong_password_is_an_error_at_the_terminal(
         (b"", "password: the password must be a non-empty string\n"),
         (b"\n", "password: the password must be a non-empty string\n"),
         (b"p\xe4ssword\n", "password: standard input is not valid in its encoding\n"),
-        (b"\0\n", "password: the password must not hold control characters"),
+        (b"\0\n", "password: the password must not contain control characters"),
     ],
 )
 def test_a_wrong_password_is_an_error_on_standard_input(
