@@ -115,7 +115,11 @@ def test_a_file_of_such_lines_is_read(
         ("orders", "al\tice", "name: the username must not contain control characters"),
         ("orders", "", "name: the username must be a non-empty string"),
         ("orders", "#alice", "name: the username must not begin with"),
-        ("orders", "al\udce9ice", "name: the username must not contain control characters, nor half of a surrogate pair"),
+        (
+            "orders",
+            "al\udce9ice",
+            "name: the username must not contain control characters, nor half of a surrogate pair",
+        ),
     ],
 )
 def test_a_name_or_realm_that_no_line_can_hold_is_an_error(
