@@ -1,4 +1,4 @@
-"""The Digest scheme without ASGI: what it asks for, whom it lets in, what each refusal is, in which order it judges."""
+"""The Digest scheme without ASGI: its challenges, whom it accepts, how it answers, and how it uses its store."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from tests.support.schemes.digest import (
 
 @pytest.mark.rfc("7616-3", "7616-4", "7616-13", "7616-17")
 def test_a_challenge_is_written_as_the_rfc_writes_it() -> None:
-    """Section 3.3: realm, qop, nonce and opaque with quotes, algorithm, charset, userhash and stale without."""
+    """RFC 7616 section 3.3: realm, qop, nonce and opaque are quoted; algorithm, charset, userhash and stale are not."""
     scheme = digest_scheme(DigestAccounts(finds_hashed=True))
     asked = challenge(scheme, NONCE_STALE)
     nonce, opaque = asked.get("nonce"), asked.get("opaque")
@@ -72,7 +72,7 @@ def test_a_challenge_is_written_as_the_rfc_writes_it() -> None:
 
 @pytest.mark.rfc("7616-1", "7616-2")
 def test_each_algorithm_has_a_challenge_and_a_nonce_of_its_own() -> None:
-    """Section 3.7: in the order given; without a name, SHA-256 alone."""
+    """RFC 7616 section 3.7: one challenge for each algorithm, in the order given. The default is SHA-256 alone."""
     scheme = digest_scheme(algorithms=("SHA-256", "SHA-512-256-sess", "MD5"), qop=("auth", "auth-int"))
     asked = challenges(scheme)
 
@@ -84,8 +84,8 @@ def test_each_algorithm_has_a_challenge_and_a_nonce_of_its_own() -> None:
 
 
 @pytest.mark.rfc("7616-5")
-def test_stale_is_said_where_the_nonce_alone_was_wrong_and_nowhere_else() -> None:
-    """``stale=false`` is never said: nothing says the same, and some clients read any value as true."""
+def test_stale_is_sent_only_where_the_nonce_alone_was_wrong() -> None:
+    """``stale=false`` is never sent: leaving it out means the same, and some clients read any value as true."""
     scheme = digest_scheme()
     others = (None, CREDENTIALS_MISSING, CREDENTIALS_MALFORMED, RESPONSE_WRONG, USER_UNKNOWN, ACCOUNT_DISABLED)
 
@@ -95,22 +95,22 @@ def test_stale_is_said_where_the_nonce_alone_was_wrong_and_nowhere_else() -> Non
 
 @pytest.mark.rfc("7616-12")
 def test_userhash_is_offered_where_the_store_can_look_one_up() -> None:
-    """Section 3.4.4."""
+    """RFC 7616 section 3.4.4: ``userhash`` is offered only if the store can find an account by the hash of its name."""
     assert challenge(digest_scheme(DigestAccounts(finds_hashed=True))).get("userhash") == "true"
     assert challenge(digest_scheme(DigestAccounts())).get("userhash") is None
 
 
 @pytest.mark.rfc("7616-6")
 def test_the_opaque_outlives_the_secret() -> None:
-    """A client that sends it after a redeploy is one of ours still."""
+    """The opaque does not depend on the secret, so a client that sends it after a redeploy is still recognized."""
     one, other = digest_scheme(), digest_scheme(secret="another secret of thirty-two octets")
 
     assert challenge(one).get("opaque") == challenge(other).get("opaque")
     assert challenge(one).get("opaque") != challenge(digest_scheme(realm="cameras")).get("opaque")
 
 
-def test_a_guard_that_puts_it_second_is_told_what_breaks(caplog: pytest.LogCaptureFixture) -> None:
-    """7616-18: one that puts it first is not."""
+def test_a_guard_with_digest_second_is_warned(caplog: pytest.LogCaptureFixture) -> None:
+    """7616-18: a guard warns if Digest is not its first scheme, because some clients read only the first challenge."""
     check_schemes([digest_scheme(), basic_scheme()])
     assert caplog.messages == []
 
@@ -122,8 +122,8 @@ def test_a_guard_that_puts_it_second_is_told_what_breaks(caplog: pytest.LogCaptu
 # --- Whom it lets in --------------------------------------------------------------------------------------------------
 
 
-async def test_who_knows_the_password_is_let_in_as_the_account_says() -> None:
-    """Subject, roles, scopes and claims are the account's."""
+async def test_the_right_response_makes_the_principal_of_the_account() -> None:
+    """Subject, roles, scopes and claims come from the account."""
     scheme = digest_scheme()
 
     said = await authenticate(scheme, answer_challenge(challenge(scheme)))
@@ -139,7 +139,7 @@ ALGORITHMS = ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess", "MD5
 @pytest.mark.rfc("7616-1", "7616-11", "7616-14")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_the_answer_proves_that_the_server_knows_the_password_too(algorithm: str) -> None:
-    """Section 3.5: rspauth, qop, cnonce and nc, each as the client computes it with hashlib alone."""
+    """RFC 7616 section 3.5: rspauth, qop, cnonce and nc of the answer are what a client computes with hashlib alone."""
     scheme = digest_scheme(DigestAccounts(algorithm.removesuffix("-sess")), algorithms=[algorithm])
     told = answer_challenge(challenge(scheme), uri="/?a=b", count=3)
 
@@ -151,7 +151,7 @@ async def test_the_answer_proves_that_the_server_knows_the_password_too(algorith
 
 @pytest.mark.rfc("7616-14")
 async def test_the_next_nonce_spares_a_round_trip() -> None:
-    """In the last quarter of a nonce's life the next one is handed out, and it works."""
+    """In the last quarter of a nonce's life, the answer hands out the next nonce, and that one is accepted."""
     scheme = digest_scheme()
     asked = challenge(scheme)
     early = await authentication_info(scheme, answer_challenge(asked, count=1), digest_request(NOW + 224))
@@ -164,7 +164,8 @@ async def test_the_next_nonce_spares_a_round_trip() -> None:
 
 @pytest.mark.rfc("7616-11")
 async def test_a_session_is_handed_no_next_nonce() -> None:
-    """Its key is made of the nonce that it began with, so that clients would differ on what goes into the next."""
+    """A session key is made of its first nonce, and clients differ on what they hash with the next one, so none is
+    sent."""
     scheme = digest_scheme(algorithms=("SHA-256-sess",))
 
     assert "nextnonce" not in await authentication_info(
@@ -174,7 +175,8 @@ async def test_a_session_is_handed_no_next_nonce() -> None:
 
 @pytest.mark.rfc("7616-12")
 async def test_a_hashed_name_is_looked_up() -> None:
-    """Section 3.4.4; the principal has the account's name, and so has the record of a refusal."""
+    """RFC 7616 section 3.4.4: the principal of a hashed name, and the record of its rejection, have the account's
+    name."""
     scheme = digest_scheme(DigestAccounts(finds_hashed=True))
     hashed = userhash("alice")
     asked = challenge(scheme)
@@ -188,8 +190,8 @@ async def test_a_hashed_name_is_looked_up() -> None:
     assert (said.principal.subject, wrong.subject, wrong.reason) == ("alice", "alice", RESPONSE_WRONG)
 
 
-async def test_a_hashed_name_is_refused_where_it_was_not_offered() -> None:
-    """And nobody is looked for."""
+async def test_a_hashed_name_is_rejected_where_it_was_not_offered() -> None:
+    """Without ``userhash`` in the challenge, a hashed name is rejected without a look-up."""
     cards = DigestAccounts()
     scheme = digest_scheme(cards)
     hashed = userhash("alice")
@@ -203,7 +205,8 @@ async def test_a_hashed_name_is_refused_where_it_was_not_offered() -> None:
 
 @pytest.mark.rfc("7616-7", "7616-13")
 async def test_a_name_outside_ascii_comes_in_utf_8_or_extended() -> None:
-    """Section 4: browsers send its octets, others ``username*``; decomposed it is the same name."""
+    """RFC 7616 section 4: a name outside ASCII may be raw UTF-8, as browsers send it, or ``username*``. It is compared
+    in NFC."""
     scheme = digest_scheme()
     login = ("Secret, or not?", "Jäsøn")
     told = answer_challenge(challenge(scheme), *login)
@@ -217,7 +220,7 @@ async def test_a_name_outside_ascii_comes_in_utf_8_or_extended() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "get", "QUERY"])
 async def test_the_method_is_digested_as_it_was_sent(method: str) -> None:
-    """A response that was made for one is none for another."""
+    """A response that was computed for one method is wrong for another."""
     scheme = digest_scheme()
     told = answer_challenge(challenge(scheme), method=method)
 
@@ -227,7 +230,7 @@ async def test_the_method_is_digested_as_it_was_sent(method: str) -> None:
 
 
 async def test_a_websocket_handshake_is_a_get_without_a_body() -> None:
-    """RFC 6455 section 4.1; with auth-int too."""
+    """A WebSocket handshake is digested as a GET with an empty body (RFC 6455 section 4.1), under auth-int too."""
     scheme = digest_scheme(qop=("auth", "auth-int"))
     asked = digest_request(type="websocket", scheme="wss", path="/chat", raw_path=b"/chat")
 
@@ -237,7 +240,7 @@ async def test_a_websocket_handshake_is_a_get_without_a_body() -> None:
 
 @pytest.mark.rfc("7616-16")
 async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
-    """Never by a session's: what is stored is that of its algorithm."""
+    """A session algorithm is looked up as its base algorithm, because that is what a store holds."""
     cards = DigestAccounts("MD5")
     scheme = digest_scheme(cards, algorithms=("SHA-256", "MD5-sess"))
 
@@ -251,7 +254,7 @@ async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
 
 @pytest.mark.parametrize("error", [BackendUnavailable("down", reason=STORE_UNAVAILABLE), KeyError("alice")])
 async def test_what_a_store_raises_passes_through(error: Exception) -> None:
-    """The guard makes a 503 of it; no attempt is counted, for nobody learned anything."""
+    """An error of the store reaches the guard, which answers 503, and costs no attempt."""
     cards = DigestAccounts()
     scheme = digest_scheme(cards, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000)))
     kept, cards.accounts["alice"] = cards.accounts["alice"], error
@@ -264,8 +267,8 @@ async def test_what_a_store_raises_passes_through(error: Exception) -> None:
     await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
 
-async def test_a_store_that_is_not_at_hand_has_a_deadline() -> None:
-    """And who has answered in time is let in."""
+async def test_a_store_that_has_to_wait_has_a_deadline() -> None:
+    """A store without an immediate answer must answer within the deadline."""
 
     class Slow(DigestAccounts):
         wait = 0.0
@@ -285,7 +288,7 @@ async def test_a_store_that_is_not_at_hand_has_a_deadline() -> None:
 
 
 async def test_a_store_of_two_methods_is_enough() -> None:
-    """Whether it has its answer at hand, what it holds and which roles it gives need not be said."""
+    """A store needs ``find`` and ``finds_hashed`` only. Its other members are optional."""
 
     class Least:
         finds_hashed = False
@@ -301,12 +304,12 @@ async def test_a_store_of_two_methods_is_enough() -> None:
 
 
 def test_the_roles_are_those_that_the_store_lists() -> None:
-    """For the audit."""
+    """``roles_given`` returns the roles of the store, for the audit."""
     assert digest_scheme().roles_given() == {"admin"}
 
 
-async def test_accounts_in_memory_serve() -> None:
-    """``MemoryDigests``, by name and by the hash of a name."""
+async def test_memory_digests_works_as_a_store() -> None:
+    """``MemoryDigests`` finds accounts by their name and by the hash of it."""
     store = MemoryDigests.of_cleartext({"alice": "wonderland"}, realm=REALM, algorithms=("SHA-256", "MD5"))
     scheme = digest_scheme(store, algorithms=("SHA-256", "MD5"))
     sha, md5 = challenges(scheme)
@@ -322,7 +325,7 @@ async def test_accounts_in_memory_serve() -> None:
 
 
 async def _find(*_: object, **__: object) -> None:
-    """Nobody."""
+    """Find no account."""
 
 
 BAD: list[tuple[str, Any]] = [
@@ -357,7 +360,7 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("argument", "value"), BAD, ids=[name for name, _ in BAD])
 def test_bad_options_are_refused(argument: str, value: Any) -> None:
-    """By the argument's name, while the app is built."""
+    """An invalid option raises while the app is built, and the error names the argument."""
     options: dict[str, Any] = {"accounts": DigestAccounts(), "realm": REALM, "secret": SECRET, argument: value}
 
     with pytest.raises(ConfigurationError) as caught:
@@ -367,7 +370,7 @@ def test_bad_options_are_refused(argument: str, value: Any) -> None:
 
 
 def test_a_password_hash_is_no_digest() -> None:
-    """A password hash is refused, and the error says what is needed instead."""
+    """Pain 38: a store of password hashes raises, and the error says that Digest needs ``H(A1)`` and how to get it."""
     with pytest.raises(ConfigurationError) as caught:
         DigestAccount("alice", "$2b$12$abcdefghijklmnopqrstuuJ")
     assert caught.value.argument == "ha1"
@@ -378,15 +381,15 @@ def test_a_password_hash_is_no_digest() -> None:
     assert caught.value.argument == "accounts"
 
 
-def test_what_it_refuses_beside_is_told_to_openapi() -> None:
-    """Without attempts there is no 429."""
+def test_denial_reasons_depend_on_the_options() -> None:
+    """OpenAPI documents 429 only if there is a throttle."""
     assert [reason.status for reason in digest_scheme().denial_reasons] == [400, 429]
     assert [reason.status for reason in digest_scheme(throttle=None).denial_reasons] == [400]
     assert (digest_scheme().reads_body, digest_scheme(qop=("auth-int",)).reads_body) == (False, True)
 
 
 def test_what_is_written_here_is_what_clients_write() -> None:
-    """The client of these tests quotes as RFC 7616 section 3.4 asks."""
+    """The client of these tests quotes its parameters as RFC 7616 section 3.4 asks."""
     told = answer_challenge(challenge(digest_scheme()), username='a"b')
 
     assert serialize(told).startswith(b'username="a\\"b", realm="orders", nonce="')

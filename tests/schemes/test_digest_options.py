@@ -1,4 +1,4 @@
-"""What a Digest challenge offers, and what of it is refused while the app is built."""
+"""The options of a Digest challenge, and which of them raise while the app is built."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from authguard.accounts.digest_account import check_realm
 from authguard.errors import ConfigurationError
 from authguard.schemes.digest.options import (
     PER_PROCESS,
-    check_held,
     check_prefix,
     check_qop,
+    check_realms_held,
     check_secrets,
     parse_algorithms,
 )
@@ -31,7 +31,8 @@ def _refusal(function: Any, *given: Any) -> ConfigurationError:
 
 @pytest.mark.rfc("7616-1", "7616-2")
 def test_algorithms_are_offered_in_the_order_given() -> None:
-    """However their case, they are shown as the RFC writes them; a session's digest is stored as its algorithm's."""
+    """Names of algorithms are accepted in any case, written as in the RFC, and a session algorithm is stored as its
+    base."""
     found = parse_algorithms(["sha-256", "SHA-256-SESS", "sha-512-256", "Md5-Sess", "md5"])
 
     assert [(one.name, one.stored, one.session) for one in found] == [
@@ -53,8 +54,9 @@ def test_algorithms_are_offered_in_the_order_given() -> None:
         (("SHA-256", "MD5-sess", "SHA-512-256-sess"), "('SHA-256', 'SHA-512-256-sess', 'MD5-sess')"),
     ],
 )
-def test_an_order_that_breaks_clients_is_refused_and_the_right_one_told(given: tuple[str, ...], told: str) -> None:
-    """SHA-512-256 first stops curl 7, httpx and aiohttp; MD5 first is what many would take."""
+def test_an_order_of_algorithms_that_breaks_clients_raises(given: tuple[str, ...], told: str) -> None:
+    """SHA-512-256 first breaks curl 7, httpx and aiohttp, and MD5 first is the weakest choice. The error shows the
+    right order."""
     error = _refusal(parse_algorithms, given)
 
     assert error.argument == "algorithms"
@@ -79,13 +81,13 @@ def test_an_order_that_breaks_clients_is_refused_and_the_right_one_told(given: t
         (None,),
     ],
 )
-def test_other_algorithms_are_refused(given: Any) -> None:
-    """By the argument's name; and no algorithm stands twice."""
+def test_other_algorithms_raise(given: Any) -> None:
+    """An unknown or repeated algorithm raises, and the error names the argument."""
     assert _refusal(parse_algorithms, given).argument == "algorithms"
 
 
 def test_md5_is_refused_where_the_platform_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FIPS: hashlib raises ValueError there. SHA-256 works on."""
+    """Where hashlib refuses MD5, as under FIPS, MD5 raises while the app is built, and SHA-256 still works."""
 
     def forbidden(*_: object, **__: object) -> Any:
         raise ValueError("[digital envelope routines] unsupported")
@@ -99,8 +101,8 @@ def test_md5_is_refused_where_the_platform_forbids_it(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.rfc("7616-1")
-def test_sha_512_256_works_where_openssl_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then it is that of cryptography, and the same."""
+def test_sha_512_256_works_where_openssl_does_not_provide_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where hashlib has no SHA-512-256, cryptography computes it, with the same result."""
     (there,) = parse_algorithms(("SHA-512-256",))
 
     def lacking(name: str, *_: object, **__: object) -> Any:
@@ -119,25 +121,25 @@ def test_sha_512_256_works_where_openssl_lacks_it(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("given", [("auth",), ["auth", "auth-int"], iter(("auth-int",))])
 def test_the_kinds_of_protection_are_named(given: Any) -> None:
-    """Auth, with auth-int or instead of it."""
+    """``qop`` may be auth, auth-int or both."""
     assert check_qop(given) in {("auth",), ("auth", "auth-int"), ("auth-int",)}
 
 
 @pytest.mark.parametrize("given", ["auth", b"auth", (), None, ("auth-int", "auth"), ("AUTH",), (["auth"],), ("none",)])
-def test_other_kinds_of_protection_are_refused(given: Any) -> None:
-    """Nor can there be none: the form of RFC 2069 is not parse_algorithms."""
+def test_other_kinds_of_protection_raise(given: Any) -> None:
+    """An unknown or empty ``qop`` raises: the form of RFC 2069 without qop is not supported."""
     assert _refusal(check_qop, given).argument == "qop"
 
 
 @pytest.mark.parametrize("given", ["", 'a "b"', "a\\b", "a\nb", "a\x7f", "\ud800", None, 7, b"orders"])
 def test_a_realm_that_clients_read_in_several_ways_is_refused(given: Any) -> None:
-    """Some undo escapes before they hash, and some do not."""
+    """A realm with a quote or a backslash raises, because only some clients undo the escapes before they hash."""
     assert _refusal(check_realm, given).argument == "realm"
 
 
 @pytest.mark.rfc("7616-13")
 def test_a_realm_is_in_nfc() -> None:
-    """As it is hashed."""
+    """The realm is normalized to NFC, which is how it is hashed."""
     assert check_realm("Gro\u0308ße, here") == "Größe, here"
 
 
@@ -145,8 +147,8 @@ SECRETS: list[Any] = ["a" * 32, b"a" * 32, ["a" * 32], ("a" * 32, b"b" * 40), "�
 
 
 @pytest.mark.parametrize("given", SECRETS)
-def test_a_secret_has_32_octets(given: Any) -> None:
-    """Text is taken in UTF-8; of several the first mints."""
+def test_a_secret_has_at_least_32_bytes(given: Any) -> None:
+    """Text counts in UTF-8. Of several secrets, the first one makes new nonces."""
     found = check_secrets(given)
 
     assert found is not None
@@ -154,8 +156,8 @@ def test_a_secret_has_32_octets(given: Any) -> None:
     assert found[0] in {b"a" * 32, "ä".encode() * 16}
 
 
-def test_a_secret_of_any_octets_may_come_from_the_environment() -> None:
-    """Python reads octets that are not UTF-8 as halves of surrogate pairs."""
+def test_a_secret_of_any_bytes_may_come_from_the_environment() -> None:
+    """Python decodes bytes that are not UTF-8 to lone surrogates, and such a secret is accepted."""
     octets = b"\xff" * 32
 
     found = check_secrets(octets.decode("utf-8", "surrogateescape")) or ()
@@ -166,8 +168,8 @@ def test_a_secret_of_any_octets_may_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     "given", [None, "", "S3CR3T" * 5, b"S3CR3T", [], ["a" * 32, "S3CR3T"], [None], 7, {"a" * 32}, bytearray(32)]
 )
-def test_a_secret_that_is_none_is_refused_and_not_quoted(given: Any) -> None:
-    """The message says how to make one."""
+def test_an_invalid_secret_raises_and_is_not_quoted(given: Any) -> None:
+    """The error of an invalid secret says how to make one, and does not repeat it."""
     error = _refusal(check_secrets, given)
 
     assert error.argument == "secret"
@@ -176,32 +178,33 @@ def test_a_secret_that_is_none_is_refused_and_not_quoted(given: Any) -> None:
 
 
 def test_a_secret_of_the_process_is_asked_for_by_name() -> None:
-    """And shows itself by that name."""
+    """``PER_PROCESS`` asks for a secret of this process, and its repr is its name."""
     assert check_secrets(PER_PROCESS) is None
     assert repr(PER_PROCESS) == "PER_PROCESS"
 
 
 @pytest.mark.parametrize("given", ["", "/api", "/api/v1", "/a%20b", "/~x;y=1,2"])
 def test_a_prefix_is_as_clients_send_it(given: str) -> None:
-    """A path, escaped, without a final slash."""
+    """A public prefix is an escaped path without a final slash."""
     assert check_prefix(given) == given.encode()
 
 
 @pytest.mark.parametrize(
     "given", ["api", "/", "/api/", "//api", "/a b", "/ä", "/a?b", "/a%2", "http://x/api", "/api\n", None, b"/api", 7]
 )
-def test_what_is_no_prefix_is_refused(given: Any) -> None:
-    """By the argument's name."""
+def test_an_invalid_prefix_raises(given: Any) -> None:
+    """A public prefix that is not such a path raises, and the error names the argument."""
     assert _refusal(check_prefix, given).argument == "public_prefix"
 
 
-def test_a_store_has_somebody_for_each_challenge() -> None:
-    """Of this realm and of the algorithm; else the message tells what there is."""
+def test_a_store_needs_accounts_for_each_challenge() -> None:
+    """A store without an account for the realm and an offered algorithm raises, and the error lists what the
+    store has."""
     both = parse_algorithms(("SHA-256-sess", "MD5"))
-    check_held({("orders", "SHA-256"), ("orders", "MD5"), ("x", "MD5")}, "orders", both)
+    check_realms_held({("orders", "SHA-256"), ("orders", "MD5"), ("x", "MD5")}, "orders", both)
 
-    error = _refusal(check_held, {("orders", "MD5"), ("cameras", "SHA-256")}, "orders", both)
+    error = _refusal(check_realms_held, {("orders", "MD5"), ("cameras", "SHA-256")}, "orders", both)
     assert error.argument == "accounts"
     assert "no SHA-256 digest of realm 'orders'" in str(error)
     assert "SHA-256 of realm 'cameras', MD5 of realm 'orders'" in str(error)
-    assert "none at all" in str(_refusal(check_held, set(), "orders", both))
+    assert "none at all" in str(_refusal(check_realms_held, set(), "orders", both))

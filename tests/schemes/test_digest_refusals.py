@@ -1,4 +1,4 @@
-"""What Digest refuses, without ASGI: another resource, what was not asked for, and who does not know the password."""
+"""What Digest rejects: a response for another resource, parameters that were not offered, and a wrong password."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ SAME: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.rfc("7616-10")
 @pytest.mark.parametrize(("uri", "scope"), SAME, ids=[uri for uri, _ in SAME])
 async def test_the_uri_may_name_the_resource_in_several_forms(uri: str, scope: dict[str, Any]) -> None:
-    """Scheme and authority are ignored, and so is a final question mark, which ASGI does not pass on."""
+    """Pain 17: scheme and authority of ``uri`` are ignored, and so is a final question mark, which ASGI does not
+    report."""
     scheme = digest_scheme()
 
     await authentication_info(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
@@ -72,7 +73,7 @@ ELSEWHERE: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.rfc("7616-10")
 @pytest.mark.parametrize(("uri", "scope", "part"), [case for case in ELSEWHERE if case[0]])
 async def test_a_captured_header_is_no_good_elsewhere(uri: str, scope: dict[str, Any], part: str) -> None:
-    """Section 3.4.6: a right response for another resource is a 400, and of a query nothing is told."""
+    """RFC 7616 section 3.4.6: a valid response for another resource is a 400, and its query is not recorded."""
     scheme = digest_scheme()
 
     said = await authenticate(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
@@ -84,8 +85,8 @@ async def test_a_captured_header_is_no_good_elsewhere(uri: str, scope: dict[str,
 
 
 @pytest.mark.rfc("7616-10")
-async def test_what_a_proxy_takes_off_is_put_back() -> None:
-    """Clients digest what they see: the prefix, whether the target came in origin-form or in absolute-form."""
+async def test_the_prefix_that_a_proxy_removes_is_put_back() -> None:
+    """Clients digest the URL that they see, so ``public_prefix`` is added, in origin-form and in absolute-form."""
     scheme = digest_scheme(public_prefix="/api")
     for raw_path in (b"/a", b"http://inside/a"):
         asked = digest_request(path="/a", raw_path=raw_path)
@@ -113,8 +114,11 @@ FOREIGN: list[tuple[dict[str, Any], str, dict[str, object]]] = [
 
 @pytest.mark.rfc("7616-8")
 @pytest.mark.parametrize(("changes", "code", "facts"), FOREIGN)
-async def test_what_was_not_asked_for_is_refused(changes: dict[str, Any], code: str, facts: dict[str, object]) -> None:
-    """Section 3.4: no realm of the client's choosing and no downgrade, though the response is right in itself."""
+async def test_a_parameter_that_was_not_offered_is_rejected(
+    changes: dict[str, Any], code: str, facts: dict[str, object]
+) -> None:
+    """RFC 7616 section 3.4: another realm, algorithm or qop than offered is rejected, although the response is
+    right."""
     cards = DigestAccounts()
     scheme = digest_scheme(cards)
 
@@ -127,7 +131,7 @@ async def test_what_was_not_asked_for_is_refused(changes: dict[str, Any], code: 
 
 @pytest.mark.rfc("7616-8")
 async def test_an_algorithm_may_be_written_in_any_case() -> None:
-    """As in the challenge's own name."""
+    """The client may write the algorithm in any case."""
     scheme = digest_scheme()
 
     await authentication_info(scheme, answer_challenge(challenge(scheme), algorithm="sha-256"))
@@ -142,8 +146,8 @@ async def test_an_algorithm_may_be_written_in_any_case() -> None:
         (b"qop=auth, qop=auth", "duplicate auth-param"),
     ],
 )
-async def test_what_is_malformed_is_refused_before_anybody_is_looked_up(rest: bytes, problem: str) -> None:
-    """The form of RFC 2069 is malformed too. ``Digest foo`` is a 401."""
+async def test_malformed_credentials_are_rejected_before_any_look_up(rest: bytes, problem: str) -> None:
+    """The form of RFC 2069 is malformed too. Pain 21: ``Digest foo`` is a 401."""
     cards = DigestAccounts()
 
     said = await authenticate(digest_scheme(cards), rest)
@@ -166,8 +170,8 @@ STRANGERS = [
 
 @pytest.mark.rfc("7616-5", "7616-15")
 @pytest.mark.parametrize(("username", "password", "code"), STRANGERS)
-async def test_who_is_not_let_in_is_told_apart_in_the_log_alone(username: str, password: str, code: str) -> None:
-    """A 401 without ``stale``: who is asked for a password learns nothing else."""
+async def test_only_the_log_tells_rejected_logins_apart(username: str, password: str, code: str) -> None:
+    """An unknown name, a wrong password and a disabled account all get a 401 without ``stale``."""
     scheme = digest_scheme()
 
     said = await authenticate(scheme, answer_challenge(challenge(scheme), password, username))
@@ -180,7 +184,7 @@ async def test_who_is_not_let_in_is_told_apart_in_the_log_alone(username: str, p
 
 @pytest.mark.rfc("7616-17")
 async def test_responses_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole of what is expected with the whole of what was sent, also where nobody is known by the name."""
+    """The whole expected response is compared with the whole response that was sent, for an unknown name too."""
     compared: list[tuple[bytes, bytes]] = []
 
     def spy(one: bytes, other: bytes) -> bool:
@@ -205,8 +209,8 @@ ALGORITHMS = ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess", "MD5
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_who_is_unknown_costs_what_anybody_costs(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same number of hashes, each of as many octets; a name of another length is another length."""
+async def test_an_unknown_name_costs_as_much_as_a_known_one(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown name costs the same number of hashes over as many bytes, if the names have the same length."""
     sizes: list[int] = []
 
     def counting(name: str) -> Hash:

@@ -1,4 +1,4 @@
-"""In which order Digest judges, so that nothing tells a right response from a wrong one but being let in or stale."""
+"""The order of Digest's checks: apart from being accepted or stale, a right response looks like a wrong one."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ LATE = NOW + 300
 OTHER_SECRET = "another secret of thirty-two octets"
 
 
-def few(burst: int = 2) -> LoginThrottle:
-    """So many attempts, and none more while the clock stands."""
+def throttle(burst: int = 2) -> LoginThrottle:
+    """A throttle with so many attempts, which the standing clock never refills."""
     return LoginThrottle(pair=Rate(burst, 60.0), clock=ManualClock(1000))
 
 
 async def exhaust(scheme: Digest, burst: int = 2) -> None:
-    """Guesses until none is left."""
+    """Guess until no attempt is left."""
     for _ in range(burst):
         assert await rejection_code(scheme, answer_challenge(challenge(scheme), "guess")) == "response.wrong"
 
@@ -54,12 +54,12 @@ async def exhaust(scheme: Digest, burst: int = 2) -> None:
 # --- Everything wrong with the nonce, and nothing else ----------------------------------------------------------------
 
 
-class Case:
-    """A scheme and what it is told, where the nonce is no good for a reason."""
+class NonceCase:
+    """A scheme and credentials whose nonce is not valid, and the reason for it."""
 
     def __init__(self, name: str, **options: Any) -> None:
         self.name = name
-        self.asked = digest_request()
+        self.request = digest_request()
         self.scheme = digest_scheme(**options)
         if name == "nonce.unknown":
             self.challenge = challenge(digest_scheme(secret=OTHER_SECRET))
@@ -72,9 +72,9 @@ class Case:
         else:
             self.challenge = challenge(self.scheme)
         if name == "nonce.stale":
-            self.asked = digest_request(LATE)
+            self.request = digest_request(LATE)
 
-    async def told(self, password: str = "wonderland") -> DigestParams:
+    async def params(self, password: str = "wonderland") -> DigestParams:
         if self.name in {"nonce.replayed", "nonce.outside"}:
             await authentication_info(self.scheme, answer_challenge(self.challenge, count=200))
         count = {"nonce.replayed": 200, "nonce.outside": 1}.get(self.name, 300)
@@ -87,29 +87,29 @@ NONCES = ["nonce.unknown", "nonce.stale", "nonce.not_yet", "nonce.forgotten", "n
 @pytest.mark.rfc("7616-5", "7616-6", "7616-9")
 @pytest.mark.parametrize("name", NONCES)
 async def test_a_right_response_under_a_bad_nonce_is_stale(name: str) -> None:
-    """The client takes the new nonce and prompts nobody; it costs no attempt."""
-    case = Case(name, throttle=few(1))
-    told = await case.told()
+    """A right response with an invalid nonce is stale: the client retries by itself, and no attempt is used."""
+    case = NonceCase(name, throttle=throttle(1))
+    told = await case.params()
 
-    codes = {await rejection_code(case.scheme, told, case.asked) for _ in range(3)}
-    said = await authenticate(case.scheme, told, case.asked)
+    codes = {await rejection_code(case.scheme, told, case.request) for _ in range(3)}
+    said = await authenticate(case.scheme, told, case.request)
 
     assert isinstance(said, Rejected)
     assert codes == {name} == {said.reason.code}
     assert (said.subject, said.authenticated) == ("alice", False)
-    again = challenge(case.scheme, said.reason, case.asked.moment.now)
+    again = challenge(case.scheme, said.reason, case.request.moment.now)
     assert again.get("stale") == "true"
-    await authentication_info(case.scheme, answer_challenge(again), case.asked)
+    await authentication_info(case.scheme, answer_challenge(again), case.request)
 
 
 @pytest.mark.rfc("7616-5")
 @pytest.mark.parametrize("name", NONCES)
 async def test_a_wrong_response_is_never_stale(name: str) -> None:
-    """Whatever the nonce: who is told stale knows that the password was right."""
-    case = Case(name)
-    told = await case.told("wrong")
+    """A wrong response is never stale, because stale reveals that the password was right."""
+    case = NonceCase(name)
+    told = await case.params("wrong")
 
-    said = await authenticate(case.scheme, told, case.asked)
+    said = await authenticate(case.scheme, told, case.request)
 
     assert isinstance(said, Rejected)
     assert (said.reason.code, said.facts) == ("response.wrong", {})
@@ -117,22 +117,24 @@ async def test_a_wrong_response_is_never_stale(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NONCES)
-async def test_while_no_attempt_is_left_right_and_wrong_are_one(name: str) -> None:
-    """A 429 for both, also where the nonce is no good: no 401 between them tells which guess was right."""
-    case = Case(name, throttle=few())
-    right, wrong = await case.told(), answer_challenge(case.challenge, "wrong", count=200)
+async def test_without_an_attempt_left_right_and_wrong_are_equal(name: str) -> None:
+    """Without an attempt left, right and wrong responses get a 429, whatever the nonce, so that no guess is
+    confirmed."""
+    case = NonceCase(name, throttle=throttle())
+    right, wrong = await case.params(), answer_challenge(case.challenge, "wrong", count=200)
     await exhaust(case.scheme)
 
-    told = [await authenticate(case.scheme, one, case.asked) for one in (wrong, right, right)]
+    told = [await authenticate(case.scheme, one, case.request) for one in (wrong, right, right)]
 
     assert all(isinstance(one, Rejected) for one in told)
     assert {one.reason for one in told if isinstance(one, Rejected)} == {ATTEMPTS_EXCEEDED}
     assert len({str(one.facts) for one in told if isinstance(one, Rejected)}) == 1
 
 
-async def test_while_no_attempt_is_left_another_resource_is_a_429_too() -> None:
-    """The 400 would tell that the response was right."""
-    scheme = digest_scheme(throttle=few())
+async def test_without_an_attempt_left_another_resource_is_a_429_too() -> None:
+    """Without an attempt left, a response for another resource is a 429: the usual 400 would reveal that it was
+    right."""
+    scheme = digest_scheme(throttle=throttle())
     await exhaust(scheme)
 
     told = [answer_challenge(challenge(scheme), word, uri="/elsewhere") for word in ("wonderland", "wrong")]
@@ -140,8 +142,8 @@ async def test_while_no_attempt_is_left_another_resource_is_a_429_too() -> None:
     assert [await rejection_code(scheme, one) for one in told] == ["attempts.exceeded"] * 2
 
 
-async def test_while_no_attempt_is_left_a_count_is_not_used() -> None:
-    """The same header is good once the bucket has filled up again."""
+async def test_without_an_attempt_left_a_nonce_count_is_not_used() -> None:
+    """A header that got a 429 is accepted once the throttle has refilled."""
     clock = ManualClock(1000)
     scheme = digest_scheme(throttle=LoginThrottle(pair=Rate(2, 60.0), clock=clock))
     told = answer_challenge(challenge(scheme))
@@ -153,8 +155,8 @@ async def test_while_no_attempt_is_left_a_count_is_not_used() -> None:
 
 
 async def test_an_unknown_name_and_a_disabled_account_run_out_of_attempts_as_any() -> None:
-    """A disabled account whose password is right, too."""
-    scheme = digest_scheme(throttle=few())
+    """An unknown name, and a disabled account with the right password, run out of attempts like any account."""
+    scheme = digest_scheme(throttle=throttle())
 
     for name, password in [("nobody", "x"), ("mallory", "secret")]:
         codes = [await rejection_code(scheme, answer_challenge(challenge(scheme), password, name)) for _ in range(3)]
@@ -163,15 +165,15 @@ async def test_an_unknown_name_and_a_disabled_account_run_out_of_attempts_as_any
 
 
 async def test_without_attempts_guessing_is_not_slowed() -> None:
-    """None switches it off."""
+    """``throttle=None`` switches the throttle off."""
     scheme = digest_scheme(throttle=None)
 
     await exhaust(scheme, 30)
     await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
 
-async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
-    """The account's own bucket counts only for networks from which nobody has logged in to it."""
+async def test_guesses_of_others_do_not_lock_out_a_known_network() -> None:
+    """The bucket of the account counts only for networks from which nobody has logged in to it."""
     scheme = digest_scheme(throttle=LoginThrottle(pair=Rate(5, 60.0), account=Rate(5, 60.0), clock=ManualClock(1000)))
     await authentication_info(scheme, answer_challenge(challenge(scheme)), digest_request(client="192.0.2.1"))
 
@@ -187,9 +189,9 @@ async def test_who_has_logged_in_is_kept_out_by_no_stranger() -> None:
 # --- What comes before what -------------------------------------------------------------------------------------------
 
 
-async def test_each_thing_that_is_wrong_hides_what_is_judged_after_it() -> None:
-    """From the outside in: what was asked for, the response, the attempts, the resource, the nonce, its age last."""
-    scheme = digest_scheme(throttle=few(3))
+async def test_each_check_hides_the_checks_after_it() -> None:
+    """The order is: what was offered, the response, the attempts, the resource, the nonce, and at last its age."""
+    scheme = digest_scheme(throttle=throttle(3))
     asked = challenge(scheme)
     await authentication_info(scheme, answer_challenge(asked, count=1))
     wrong: dict[str, Any] = {"realm": "x", "opaque": "x", "algorithm": "MD5", "qop": "x", "uri": "/elsewhere"}
@@ -216,8 +218,8 @@ async def test_each_thing_that_is_wrong_hides_what_is_judged_after_it() -> None:
 
 
 @pytest.mark.rfc("7616-9")
-async def test_what_was_not_verified_uses_no_count() -> None:
-    """gsm-sip-bridge PR #21: a stranger with the greatest count there is does not lock the owner out."""
+async def test_an_unverified_request_uses_no_nonce_count() -> None:
+    """gsm-sip-bridge PR #21: a stranger who sends the greatest nonce count does not lock the owner out."""
     scheme = digest_scheme(throttle=None)
     asked = challenge(scheme)
     strange: list[dict[str, Any]] = [
@@ -236,7 +238,7 @@ async def test_what_was_not_verified_uses_no_count() -> None:
 
 
 async def test_a_nonce_is_not_bound_to_a_name() -> None:
-    """Two who share a cache of challenges do not use up each other's but by the count."""
+    """Two users that share a cached nonce compete only for its counts."""
     scheme = digest_scheme()
     asked = challenge(scheme)
 
@@ -249,8 +251,8 @@ async def test_a_nonce_is_not_bound_to_a_name() -> None:
 
 @pytest.mark.rfc("7616-9")
 @pytest.mark.parametrize("store", [lambda: None, SharedNonces])
-async def test_of_all_that_come_at_once_one_is_let_in(store: Callable[[], NonceStore | None]) -> None:
-    """Each count is used in one step, however the requests interleave."""
+async def test_of_parallel_requests_with_one_count_one_is_accepted(store: Callable[[], NonceStore | None]) -> None:
+    """Claiming a nonce count is atomic, however the requests interleave."""
     scheme = digest_scheme(DigestAccounts(at_hand=False), nonces=store())
     told = answer_challenge(challenge(scheme))
     codes: list[str] = []
@@ -270,8 +272,8 @@ async def test_of_all_that_come_at_once_one_is_let_in(store: Callable[[], NonceS
 
 
 @pytest.mark.rfc("7616-6")
-async def test_two_processes_with_one_secret_take_each_others_nonces() -> None:
-    """Each accepts a count once: the promise of ``MemoryNonces`` is that of one process."""
+async def test_two_processes_with_one_secret_accept_each_others_nonces() -> None:
+    """Each process accepts a count once, because ``MemoryNonces`` covers one process only."""
     one, other = digest_scheme(), digest_scheme()
     challenge(other)
     told = answer_challenge(challenge(one))
@@ -282,7 +284,7 @@ async def test_two_processes_with_one_secret_take_each_others_nonces() -> None:
 
 
 async def test_with_one_store_a_count_is_good_once_for_all() -> None:
-    """Two schemes that share a store begin it twice, and neither reopens the other's."""
+    """Two schemes that share a nonce store start it twice, and a count is still accepted only once."""
     nonces = MemoryNonces()
     one, other = digest_scheme(nonces=nonces), digest_scheme(nonces=nonces)
     told = answer_challenge(challenge(one))
@@ -293,14 +295,14 @@ async def test_with_one_store_a_count_is_good_once_for_all() -> None:
 
 
 async def test_a_redeploy_with_another_secret_prompts_nobody() -> None:
-    """Unknown is stale where the response is right, so that the client goes on by itself."""
+    """A nonce of an unknown secret is stale if the response is right, so the client retries without asking its user."""
     before, after = digest_scheme(), digest_scheme(secret=OTHER_SECRET)
 
     assert await rejection_code(after, answer_challenge(challenge(before))) == "nonce.unknown"
 
 
 async def test_secrets_are_rotated() -> None:
-    """The first mints, all are known."""
+    """The first secret makes new nonces, and nonces of all secrets are accepted."""
     old, both, new = digest_scheme(), digest_scheme(secret=[OTHER_SECRET, SECRET]), digest_scheme(secret=OTHER_SECRET)
     for scheme in (old, both, new):
         challenge(scheme, now=NOW - 1)
@@ -311,7 +313,7 @@ async def test_secrets_are_rotated() -> None:
 
 
 async def test_a_nonce_of_another_realm_is_none_of_ours() -> None:
-    """Under the same secret."""
+    """A nonce of another realm is unknown, even under the same secret."""
     elsewhere = challenge(digest_scheme(realm="cameras")).get("nonce")
     scheme = digest_scheme()
 
@@ -333,7 +335,8 @@ def with_body(body: bytes, method: str = "POST") -> AuthRequest:
 @pytest.mark.rfc("7616-11", "7616-14")
 @pytest.mark.parametrize("algorithm", ["SHA-256", "SHA-256-sess"])
 async def test_auth_int_protects_the_body(algorithm: str) -> None:
-    """And is answered with ``qop=auth``: the body of the answer is not known yet."""
+    """A request with auth-int is verified with its body, and answered with ``qop=auth``: the answer's body is not known
+    yet."""
     scheme = digest_scheme(qop=("auth", "auth-int"), algorithms=[algorithm])
     asked = challenge(scheme)
     told = answer_challenge(asked, method="POST", body=b"ten pounds", qop="auth-int")
@@ -346,7 +349,7 @@ async def test_auth_int_protects_the_body(algorithm: str) -> None:
 
 
 async def test_with_auth_beside_it_a_body_is_not_read() -> None:
-    """Who does not protect it does not wait for it."""
+    """If auth is offered too and the client chooses it, the body is not read."""
     scheme = digest_scheme(qop=("auth", "auth-int"))
 
     async def unread(limit: int) -> bytes:
@@ -357,7 +360,7 @@ async def test_with_auth_beside_it_a_body_is_not_read() -> None:
 
 
 async def test_where_auth_int_alone_is_offered_auth_is_a_downgrade() -> None:
-    """7616-8."""
+    """7616-8: if only auth-int is offered, a request with auth is rejected."""
     scheme = digest_scheme(qop=("auth-int",))
     told = answer_challenge(challenge(scheme), method="POST", body=b"x")
 
@@ -367,7 +370,7 @@ async def test_where_auth_int_alone_is_offered_auth_is_a_downgrade() -> None:
 
 
 async def test_a_body_beyond_the_limit_is_a_413() -> None:
-    """Whoever sent it; the limit itself is not beyond it."""
+    """A body above the limit is a 413, whoever sent it. A body of exactly the limit is accepted."""
     scheme = digest_scheme(qop=("auth-int",), limit=10)
 
     for name in ("alice", "nobody"):
@@ -381,9 +384,9 @@ async def test_a_body_beyond_the_limit_is_a_413() -> None:
     )
 
 
-async def test_while_no_attempt_is_left_no_body_is_read() -> None:
-    """A stranger would have it kept for nothing."""
-    scheme = digest_scheme(qop=("auth-int",), throttle=few())
+async def test_without_an_attempt_left_no_body_is_read() -> None:
+    """Without an attempt left, the body is not read, because a stranger could make the server buffer it for nothing."""
+    scheme = digest_scheme(qop=("auth-int",), throttle=throttle())
     asked = challenge(scheme)
     told = answer_challenge(asked, "wrong", method="POST", body=b"x")
     said = [await rejection_code(scheme, told, with_body(b"x")) for _ in range(10)]
@@ -393,7 +396,7 @@ async def test_while_no_attempt_is_left_no_body_is_read() -> None:
 
 
 async def test_a_nonce_ages_while_its_body_comes() -> None:
-    """A body that takes longer than the nonce lives is digested with an old one."""
+    """A body that takes longer to arrive than the nonce lives is rejected as stale."""
     clock = ManualClock(1000)
     scheme = digest_scheme(qop=("auth-int",), clock=clock)
     told = answer_challenge(challenge(scheme), method="POST", body=b"x")
@@ -408,10 +411,10 @@ async def test_a_nonce_ages_while_its_body_comes() -> None:
     assert await rejection_code(scheme, told, asked) == "nonce.stale"
 
 
-async def test_a_429_does_not_tell_whose_a_hashed_name_is() -> None:
-    """Guesses at it are not counted with those at the name in the clear, whether there is such a one or not."""
+async def test_a_429_does_not_reveal_the_owner_of_a_hashed_name() -> None:
+    """Guesses at a hashed name are counted apart from guesses at the same name in clear, whether it exists or not."""
     for name in ("alice", "nobody"):
-        scheme = digest_scheme(DigestAccounts(finds_hashed=True), throttle=few())
+        scheme = digest_scheme(DigestAccounts(finds_hashed=True), throttle=throttle())
         hashed = {"username": hashlib.sha256(f"{name}:orders".encode()).hexdigest(), "userhash": "true"}
         said = [
             await rejection_code(scheme, {**answer_challenge(challenge(scheme), "wrong"), **hashed}) for _ in range(10)

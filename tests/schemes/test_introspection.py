@@ -1,4 +1,4 @@
-"""Opaque tokens: which of them are asked about, what is made of the answer, and for how long it is kept."""
+"""Introspection of opaque tokens: which tokens are sent, how the answer is checked, and how long it is kept."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ FOREIGN = "https://elsewhere.example/"
 
 
 def scheme(server: IntrospectionServer, *others: Any, **changes: Any) -> Bearer:
-    """A Bearer scheme that asks this server."""
+    """A Bearer scheme that introspects at this server."""
     return Bearer(*others, introspection(server, **changes), realm="orders")
 
 
-async def said(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> Outcome:
-    """What the scheme says to a token."""
+async def outcome_of(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> Outcome:
+    """The outcome of a token."""
     return await of.authenticate(bearer_request(**moment), bearer_credentials(token))
 
 
-async def taken(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> Principal:
-    """Whom it takes the bearer for."""
-    outcome = await said(of, token, **moment)
+async def accepted_principal(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> Principal:
+    """The principal of a token that is accepted."""
+    outcome = await outcome_of(of, token, **moment)
     assert isinstance(outcome, Accepted), outcome
     return outcome.principal
 
 
-async def refused(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> tuple[str, Mapping[str, object]]:
-    """Why it refuses, and the facts, less the name of the token, which is checked here."""
-    outcome = await said(of, token, **moment)
+async def rejection(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> tuple[str, Mapping[str, object]]:
+    """The reason code and the facts with which a token is rejected. Its fingerprint is checked and left out."""
+    outcome = await outcome_of(of, token, **moment)
     assert isinstance(outcome, Rejected), outcome
     facts = dict(outcome.facts)
     assert facts.pop("token") == sha256(token.encode()).hexdigest()[:8]
@@ -71,8 +71,8 @@ async def refused(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> tup
 
 @pytest.mark.rfc("7662-2")
 async def test_an_active_token_makes_a_principal() -> None:
-    """7662-2: by the members of the answer, as by the claims of a JWT."""
-    principal = await taken(scheme(IntrospectionServer()))
+    """7662-2: the members of the answer make the principal, like the claims of a JWT."""
+    principal = await accepted_principal(scheme(IntrospectionServer()))
 
     assert principal == Principal(
         "alice", roles={"admin"}, scopes={"read", "write"}, expires_at=NOW + 600, scheme="bearer"
@@ -81,11 +81,11 @@ async def test_an_active_token_makes_a_principal() -> None:
 
 
 @pytest.mark.rfc("7662-1")
-async def test_the_server_is_asked_as_the_rfc_writes_it() -> None:
-    """7662-1: a POST of a form, by somebody who says who it is."""
+async def test_the_request_is_the_one_of_rfc_7662() -> None:
+    """7662-1: the request is a POST of a form by an authenticated client."""
     server = IntrospectionServer()
 
-    await said(scheme(server))
+    await outcome_of(scheme(server))
 
     ((url, headers, form),) = server.requests
     assert (url, form) == (INTROSPECTION_URL, {"token": [OPAQUE_TOKEN], "token_type_hint": ["access_token"]})
@@ -95,42 +95,43 @@ async def test_the_server_is_asked_as_the_rfc_writes_it() -> None:
 
 
 async def test_roles_scopes_and_the_subject_come_from_where_the_app_says() -> None:
-    """As for an issuer."""
+    """Roles, scopes and the subject may come from other members, as they do for an issuer."""
     members = active_response(realm_access={"roles": ["clerk"]}, scp="a b", username="bob")
     options = {"roles": claim("realm_access", "roles"), "scopes": claim("scp"), "subject": claim("username")}
 
-    principal = await taken(scheme(IntrospectionServer(members), **options))
+    principal = await accepted_principal(scheme(IntrospectionServer(members), **options))
 
     assert principal == Principal("bob", roles={"clerk"}, scopes={"a", "b"}, expires_at=NOW + 600, scheme="bearer")
 
 
 async def test_an_answer_needs_no_end() -> None:
-    """RFC 7662 section 2.2: ``exp`` is optional, for it is the server that says whether the token is over."""
-    assert (await taken(scheme(IntrospectionServer(active_response(exp=..., iat=...))))).expires_at is None
+    """``exp`` is optional in an answer (RFC 7662 section 2.2), because the server says whether the token is still
+    active."""
+    assert (await accepted_principal(scheme(IntrospectionServer(active_response(exp=..., iat=...))))).expires_at is None
 
 
-async def test_what_is_not_checked_is_said_in_words() -> None:
-    """Neither who issued it nor for whom."""
+async def test_unchecked_issuer_and_audience_are_accepted() -> None:
+    """With ANY_ISSUER and ANY_AUDIENCE, neither ``iss`` nor ``aud`` of the answer is checked."""
     options = {"issuer": ANY_ISSUER, "audience": ANY_AUDIENCE}
 
-    principal = await taken(scheme(IntrospectionServer(active_response(iss=..., aud=...)), **options))
+    principal = await accepted_principal(scheme(IntrospectionServer(active_response(iss=..., aud=...)), **options))
 
     assert principal.subject == "alice"
 
 
 @pytest.mark.parametrize("kind", [..., "bearer", "Bearer", "BEARER"])
-async def test_a_bearer_token_may_say_so(kind: Any) -> None:
-    """RFC 6749 section 5.1: without case."""
-    assert (await taken(scheme(IntrospectionServer(active_response(token_type=kind))))).subject == "alice"
+async def test_token_type_bearer_is_accepted(kind: Any) -> None:
+    """A ``token_type`` of bearer is accepted in any case (RFC 6749 section 5.1)."""
+    assert (await accepted_principal(scheme(IntrospectionServer(active_response(token_type=kind))))).subject == "alice"
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rfc("7662-2")
-async def test_a_token_that_is_not_active_is_refused() -> None:
-    """Whatever else the answer says."""
-    assert await refused(scheme(IntrospectionServer(active_response(active=False)))) == ("token.inactive", {})
+async def test_an_inactive_token_is_rejected() -> None:
+    """A token that is not active is rejected, whatever else the answer says."""
+    assert await rejection(scheme(IntrospectionServer(active_response(active=False)))) == ("token.inactive", {})
 
 
 @pytest.mark.parametrize(
@@ -154,14 +155,14 @@ async def test_a_token_that_is_not_active_is_refused() -> None:
     ids=str,
 )
 @pytest.mark.rfc("7662-5")
-async def test_an_active_token_is_judged_here_too(changes: Any, code: str, facts: Any) -> None:
-    """7662-5: aud, iss, exp, nbf, cnf and token_type, by the request's moment."""
-    assert await refused(scheme(IntrospectionServer(active_response(**changes)))) == (code, facts)
+async def test_an_active_token_is_checked_locally_too(changes: Any, code: str, facts: Any) -> None:
+    """7662-5: aud, iss, exp, nbf, cnf and token_type of an active token are checked at the moment of the request."""
+    assert await rejection(scheme(IntrospectionServer(active_response(**changes)))) == (code, facts)
 
 
 async def test_the_leeway_is_that_of_the_guard() -> None:
-    """A token that the server still calls active holds thanks to it, and that is noted."""
-    outcome = await said(scheme(IntrospectionServer(active_response(exp=NOW - 3))))
+    """The leeway of the guard applies to an active token that has just expired, and the facts say how much was used."""
+    outcome = await outcome_of(scheme(IntrospectionServer(active_response(exp=NOW - 3))))
 
     assert isinstance(outcome, Accepted)
     assert outcome.facts == {"tolerated": {"exp": 3.0}}
@@ -170,33 +171,34 @@ async def test_the_leeway_is_that_of_the_guard() -> None:
 # --- which tokens are asked about -------------------------------------------------------------------------------------
 
 
-async def test_a_jwt_of_a_known_issuer_is_judged_by_its_keys() -> None:
-    """The server never sees it."""
+async def test_a_jwt_of_a_known_issuer_is_verified_locally() -> None:
+    """A JWT of an issuer with keys is never sent to the introspection server."""
     server = IntrospectionServer()
     both = scheme(server, issuer())
 
-    assert (await taken(both, mint(sub="bob"))).subject == "bob"
-    assert (await taken(both)).subject == "alice"
-    assert (await refused(both, mint(rsa_key(which=1))))[0] == "token.signature_invalid"
+    assert (await accepted_principal(both, mint(sub="bob"))).subject == "bob"
+    assert (await accepted_principal(both)).subject == "alice"
+    assert (await rejection(both, mint(rsa_key(which=1))))[0] == "token.signature_invalid"
     assert len(server.requests) == 1
 
 
 async def test_a_jwt_of_another_issuer_is_sent_nowhere() -> None:
-    """It is a secret between others."""
+    """A JWT of an unknown issuer is not introspected, because it is a secret of others."""
     server = IntrospectionServer()
 
     for of in (scheme(server, issuer()), scheme(server), scheme(server, issuer=ANY_ISSUER)):
-        assert (await refused(of, mint(iss=FOREIGN)))[0] == "token.issuer_unknown"
-        assert (await refused(of, mint(iss="")))[0] == "token.issuer_unknown"
+        assert (await rejection(of, mint(iss=FOREIGN)))[0] == "token.issuer_unknown"
+        assert (await rejection(of, mint(iss="")))[0] == "token.issuer_unknown"
 
     assert server.requests == []
 
 
-async def test_a_jwt_of_the_very_issuer_is_asked_about() -> None:
-    """Where no ``Issuer`` is called so: an app may want to hear of each revocation."""
+async def test_a_jwt_of_the_introspecting_issuer_is_introspected() -> None:
+    """A JWT of the introspection's own issuer is introspected if that issuer has no keys here, to notice each
+    revocation."""
     server = IntrospectionServer()
 
-    assert (await taken(scheme(server), mint())).subject == "alice"
+    assert (await accepted_principal(scheme(server), mint())).subject == "alice"
 
     assert server.requests[0][2]["token"] == [mint()]
 
@@ -213,10 +215,10 @@ async def test_a_jwt_of_the_very_issuer_is_asked_about() -> None:
     ],
     ids=["two parts", "four parts", "JWE", "alg", "broken header", "no token68"],
 )
-async def test_what_was_meant_for_a_jwt_is_no_opaque_token(token: str) -> None:
-    """A slip of whoever sent it must not show it to somebody else."""
+async def test_a_malformed_jwt_is_not_introspected(token: str) -> None:
+    """A token that looks like a JWT and is malformed is not sent to the server."""
     server = IntrospectionServer()
-    outcome = await said(scheme(server), token)
+    outcome = await outcome_of(scheme(server), token)
 
     assert isinstance(outcome, Rejected)
     assert outcome.reason.code in {"token.malformed", "credentials.malformed"}
@@ -224,20 +226,20 @@ async def test_what_was_meant_for_a_jwt_is_no_opaque_token(token: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "eyJ", "v4.public.payload", b64url(b'{"u":5}') + ".time.mac", "a.b.c.d.e=="])
-async def test_whatever_else_is_a_token_is_opaque(token: str) -> None:
-    """RFC 6750 section 2.1, also where others sign tokens in their own way."""
+async def test_every_other_token_is_opaque(token: str) -> None:
+    """Every other token68 is introspected (RFC 6750 section 2.1), tokens of other signed formats included."""
     server = IntrospectionServer()
 
-    await taken(scheme(server), token)
+    await accepted_principal(scheme(server), token)
 
     assert server.requests[0][2]["token"] == [token]
 
 
 async def test_without_an_introspection_an_opaque_token_is_malformed() -> None:
-    """As before."""
-    outcome = await said(bearer())
+    """Without an ``Introspection`` an opaque token is rejected as malformed."""
+    outcome = await outcome_of(bearer())
 
-    assert (await refused(bearer()))[0] == "token.malformed"
+    assert (await rejection(bearer()))[0] == "token.malformed"
     assert isinstance(outcome, Rejected)
 
 
@@ -245,119 +247,119 @@ async def test_without_an_introspection_an_opaque_token_is_malformed() -> None:
 
 
 @pytest.mark.rfc("7662-3")
-async def test_an_answer_is_kept_for_a_while() -> None:
-    """By the second, on our own clock; another token has another answer."""
+async def test_an_answer_is_cached() -> None:
+    """An answer is cached for ``remember`` seconds by the monotonic clock, for that token alone."""
     server, ticks = IntrospectionServer(), ManualClock(1000)
     of = scheme(server, remember=10, clock=ticks)
 
     for token in (OPAQUE_TOKEN, OPAQUE_TOKEN, "other"):
-        await taken(of, token)
+        await accepted_principal(of, token)
     assert len(server.requests) == 2
     ticks.move(9.9)
-    await taken(of)
+    await accepted_principal(of)
     assert len(server.requests) == 2
     ticks.move(0.1)
-    await taken(of)
+    await accepted_principal(of)
 
     assert len(server.requests) == 3
 
 
 @pytest.mark.rfc("7662-3")
-async def test_no_answer_is_kept_beyond_its_end() -> None:
-    """7662-3: by the clock alone, without leeway; then the server has the word again."""
+async def test_no_answer_is_cached_beyond_its_expiry() -> None:
+    """7662-3: a cached answer ends at ``exp`` without leeway. Then the server is asked again."""
     server = IntrospectionServer(active_response(exp=NOW + 5))
     of = scheme(server, clock=ManualClock(1000))
-    await taken(of)
+    await accepted_principal(of)
 
-    await taken(of, now=NOW + 4.9)
+    await accepted_principal(of, now=NOW + 4.9)
     assert len(server.requests) == 1
     server.answer = active_response(active=False)
 
-    assert (await refused(of, now=NOW + 5))[0] == "token.inactive"
+    assert (await rejection(of, now=NOW + 5))[0] == "token.inactive"
 
 
 @pytest.mark.rfc("7662-5")
-async def test_a_kept_answer_is_judged_anew() -> None:
-    """By the moment of each request."""
+async def test_a_cached_answer_is_checked_at_each_request() -> None:
+    """The claims of a cached answer are checked at the moment of each request."""
     of = scheme(IntrospectionServer(active_response(nbf=NOW)), clock=ManualClock(1000))
-    await taken(of)
+    await accepted_principal(of)
 
-    assert (await refused(of, now=NOW - 61))[0] == "token.not_yet_valid"
+    assert (await rejection(of, now=NOW - 61))[0] == "token.not_yet_valid"
 
 
-async def test_nothing_is_kept_where_the_app_says_so() -> None:
-    """Each request asks, so that a revocation is noticed at once."""
+async def test_the_cache_can_be_switched_off() -> None:
+    """Without a cache every request asks the server, so a revocation takes effect at once."""
     server = IntrospectionServer()
     of = scheme(server, remember=None)
 
-    await taken(of)
-    await taken(of)
+    await accepted_principal(of)
+    await accepted_principal(of)
 
     assert len(server.requests) == 2
 
 
-async def test_nothing_is_kept_of_what_is_not_active_either() -> None:
-    """A token that has become active counts at once."""
+async def test_without_a_cache_an_inactive_answer_is_not_kept() -> None:
+    """Without a cache a token that becomes active is accepted at once."""
     server = IntrospectionServer(active_response(active=False))
     of = scheme(server, remember=None)
 
-    await refused(of)
+    await rejection(of)
     server.answer = active_response()
 
-    assert (await taken(of)).subject == "alice"
+    assert (await accepted_principal(of)).subject == "alice"
 
 
-async def test_that_a_token_is_not_active_is_kept_no_longer_than_the_rest() -> None:
-    """Where an answer is remembered for less."""
+async def test_an_inactive_answer_is_cached_no_longer_than_an_active_one() -> None:
+    """A shorter cache time applies to inactive answers too."""
     server, ticks = IntrospectionServer(active_response(active=False)), ManualClock(1000)
     of = scheme(server, remember=1, clock=ticks)
 
-    await refused(of)
+    await rejection(of)
     ticks.move(1)
     server.answer = active_response()
 
-    assert (await taken(of)).subject == "alice"
+    assert (await accepted_principal(of)).subject == "alice"
 
 
-async def test_what_an_app_does_to_its_claims_is_its_own() -> None:
-    """The next request gets them as the server said."""
+async def test_a_cached_answer_cannot_be_changed_by_the_app() -> None:
+    """If the app changes the claims of a principal, the next request still gets those of the server."""
     of = scheme(IntrospectionServer(), clock=ManualClock(1000))
-    first: Any = (await taken(of)).claims
+    first: Any = (await accepted_principal(of)).claims
     first["roles"].append("root")
     first["sub"] = "mallory"
 
-    again = await taken(of)
+    again = await accepted_principal(of)
 
     assert again.subject == "alice"
     assert again.roles == {"admin"}
 
 
-async def test_that_a_token_is_not_active_is_kept_for_moments() -> None:
-    """So that one who tries it again and again does not ask the server each time."""
+async def test_an_inactive_answer_is_cached_for_a_moment() -> None:
+    """A client that retries an inactive token does not reach the server each time."""
     server, ticks = IntrospectionServer(active_response(active=False)), ManualClock(1000)
     of = scheme(server, clock=ticks)
 
     for _ in range(3):
-        await refused(of)
+        await rejection(of)
     assert len(server.requests) == 1
     ticks.move(INACTIVE_FOR)
-    await refused(of)
+    await rejection(of)
 
     assert len(server.requests) == 2
 
 
 @pytest.mark.rfc("7662-3")
-async def test_who_invents_tokens_drives_out_nobody() -> None:
-    """What is not active is kept apart, and both are bounded."""
+async def test_invented_tokens_do_not_displace_active_ones() -> None:
+    """Inactive answers are cached apart from active ones, and both caches are bounded."""
     server = IntrospectionServer()
     of = scheme(server, most=64, clock=ManualClock(1000))
-    await taken(of)
+    await accepted_principal(of)
     server.answer = active_response(active=False)
     for number in range(10_000):
-        await refused(of, f"invented-{number}")
+        await rejection(of, f"invented-{number}")
     asked = len(server.requests)
 
-    await taken(of)
+    await accepted_principal(of)
 
     asker = of._issuers.introspection
     assert asker is not None
@@ -365,15 +367,15 @@ async def test_who_invents_tokens_drives_out_nobody() -> None:
     assert len(asker._inactive._young) + len(asker._inactive._old) <= 4096
     server.answer = active_response()
     for number in range(200):
-        await taken(of, f"good-{number}")
+        await accepted_principal(of, f"good-{number}")
     assert len(asker._active._young) + len(asker._active._old) <= 64
 
 
 @pytest.mark.rfc("7662-3")
 async def test_no_token_is_kept() -> None:
-    """A cache that somebody gets to see holds keyed hashes alone."""
+    """The cache holds keyed hashes and no tokens."""
     of = scheme(IntrospectionServer())
-    await taken(of)
+    await accepted_principal(of)
     asker = of._issuers.introspection
     assert asker is not None
 
@@ -382,8 +384,8 @@ async def test_no_token_is_kept() -> None:
     assert repr(asker) == f"Introspection({INTROSPECTION_URL!r}, issuer={ISSUER!r})"
 
 
-async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
-    """Five hundred requests of one token, though the first of them leaves."""
+async def test_parallel_requests_with_one_token_ask_once() -> None:
+    """Five hundred requests with one token ask the server once, even if the first of them is cancelled."""
     server = IntrospectionServer()
     server.hold = anyio.Event()
     of = scheme(server)
@@ -391,7 +393,7 @@ async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
 
     async def first() -> None:
         with leaving:
-            await said(of)
+            await outcome_of(of)
 
     async def let_go() -> None:
         assert len(server.requests) == 1
@@ -400,22 +402,22 @@ async def test_who_asks_the_same_at_the_same_time_asks_once() -> None:
         assert server.hold is not None
         server.hold.set()
 
-    answers = await run_together([first, *[partial(taken, of)] * 500], let_go)
+    answers = await run_together([first, *[partial(accepted_principal, of)] * 500], let_go)
 
     assert answers[0] is None
     assert {principal.subject for principal in answers[1:]} == {"alice"}
     assert len(server.requests) == 2
 
 
-async def test_who_waits_together_hears_of_the_same_trouble() -> None:
-    """One call that failed, and not one for each of them."""
+async def test_parallel_requests_share_a_failure() -> None:
+    """A failed call is reported to all requests that waited for it, and counts as one failure."""
     server = IntrospectionServer(OSError())
     server.hold = anyio.Event()
     of = scheme(server)
 
     async def failing() -> BackendUnavailable:
         with pytest.raises(BackendUnavailable) as caught:
-            await said(of)
+            await outcome_of(of)
         return caught.value
 
     async def let_go() -> None:
@@ -454,8 +456,8 @@ async def test_who_waits_together_hears_of_the_same_trouble() -> None:
         ("client", "give either client= or post=", {"client": lambda: None}),
     ],
 )
-def test_a_mistake_is_told_by_the_name_of_the_argument(argument: str, problem: str, changes: dict[str, Any]) -> None:
-    """While the app is built."""
+def test_an_invalid_argument_raises(argument: str, problem: str, changes: dict[str, Any]) -> None:
+    """An invalid argument raises while the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         introspection(**changes)
 
@@ -463,7 +465,8 @@ def test_a_mistake_is_told_by_the_name_of_the_argument(argument: str, problem: s
 
 
 def test_one_introspection_is_enough_for_a_scheme() -> None:
-    """An opaque token does not say whom to ask; and an introspection alone makes a scheme."""
+    """A scheme takes at most one introspection, since an opaque token does not name its issuer. It needs no issuer
+    beside it."""
     with pytest.raises(ConfigurationError, match="one Introspection"):
         Bearer(introspection(), introspection(), realm="orders")
 
@@ -471,14 +474,14 @@ def test_one_introspection_is_enough_for_a_scheme() -> None:
     assert Bearer(issuer(name=ANY_ISSUER), introspection(), realm="orders").name == "bearer"
 
 
-def test_a_document_does_not_call_them_all_jwts() -> None:
-    """In OpenAPI, where the format of a token is a hint."""
+def test_openapi_does_not_call_opaque_tokens_jwts() -> None:
+    """OpenAPI has no ``bearerFormat`` of JWT for a scheme with an introspection."""
     assert bearer().openapi["bearerFormat"] == "JWT"
     assert Bearer(issuer(), introspection(), realm="orders").openapi == {"type": "http", "scheme": "bearer"}
 
 
-def test_the_scheme_tells_of_its_health() -> None:
-    """And says nothing of an introspection that it has not got."""
+def test_health_reports_the_introspection() -> None:
+    """The health of the scheme has figures of its introspection, if there is one."""
     assert "introspection" not in bearer().health()
     assert Bearer(introspection(), realm="orders").health()["introspection"] == {
         "url": INTROSPECTION_URL,
@@ -492,12 +495,12 @@ def test_the_scheme_tells_of_its_health() -> None:
 
 
 async def test_the_clock_of_the_server_is_watched_too(caplog: pytest.LogCaptureFixture) -> None:
-    """By the ``iat`` of what it says of its tokens, whether they are taken or not."""
+    """``iat`` of every answer about an active token counts for the clock skew, whether the token is accepted or not."""
     server = IntrospectionServer(active_response(iat=NOW + 45))
     of = scheme(server, remember=None)
-    await taken(of)
+    await accepted_principal(of)
     server.answer = active_response(exp=NOW - 5)
-    await taken(of)
+    await accepted_principal(of)
 
     health: Any = of.health()["introspection"]
 
@@ -506,7 +509,7 @@ async def test_the_clock_of_the_server_is_watched_too(caplog: pytest.LogCaptureF
 
 
 def test_the_secret_is_not_shown() -> None:
-    """Not by what a debugger shows of its parts; and an address with a key in its query is told without that."""
+    """The repr of an introspection has no client secret, and its URL is shown without the query."""
     made = Introspection(
         INTROSPECTION_URL, client_id="a", client_secret="CANARY", issuer="x", audience="y", post=IntrospectionServer()
     )
@@ -516,8 +519,8 @@ def test_the_secret_is_not_shown() -> None:
     assert "CANARY" not in repr([keyed, keyed.health()])
 
 
-async def test_claims_and_members_are_one_to_a_scheme() -> None:
-    """The same token, once as a JWT and once as its introspection, makes the same principal."""
+async def test_a_jwt_and_an_introspection_make_the_same_principal() -> None:
+    """A token makes the same principal as a JWT and as an answer of introspection."""
     of = scheme(IntrospectionServer({"active": True, **claims()}), issuer())
 
-    assert await taken(of) == await taken(of, mint())
+    assert await accepted_principal(of) == await accepted_principal(of, mint())

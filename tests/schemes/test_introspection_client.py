@@ -1,4 +1,4 @@
-"""A server that is in trouble: what is made of each kind, and that it is not asked for ever."""
+"""The client of an introspection server: how each failure is reported, and when the server is not asked."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from tests.support.schemes.introspection import (
 MOMENT = Moment(NOW, 60)
 
 
-async def trouble(of: Introspection, token: bytes = OPAQUE_TOKEN.encode()) -> BackendUnavailable:
-    """Why there is no outcome."""
+async def failure(of: Introspection, token: bytes = OPAQUE_TOKEN.encode()) -> BackendUnavailable:
+    """The outage that a token causes."""
     with pytest.raises(BackendUnavailable) as caught:
         await of.authenticate(token, MOMENT)
     return caught.value
 
 
-async def taken(of: Introspection, token: bytes = OPAQUE_TOKEN.encode()) -> bool:
-    """Whether the token is accepted."""
+async def accepted(of: Introspection, token: bytes = OPAQUE_TOKEN.encode()) -> bool:
+    """Whether a token is accepted."""
     return isinstance(await of.authenticate(token, MOMENT), Accepted)
 
 
@@ -62,11 +62,12 @@ REFUSED = "it does not take our client_id and client_secret"
     ids=str,
 )
 @pytest.mark.rfc("7662-4")
-async def test_trouble_at_the_server_is_no_fault_of_the_token(answer: Any, detail: str) -> None:
-    """7662-4: 503 and not 401, told by a phrase of ours and the address without its query, and counted."""
+async def test_a_failure_of_the_server_is_an_outage(answer: Any, detail: str) -> None:
+    """7662-4: a failure of the server is a 503 and not a 401. The detail is a fixed phrase and the URL without its
+    query."""
     of = introspection(IntrospectionServer(answer), url=f"{INTROSPECTION_URL}?key=CANARY")
 
-    error = await trouble(of)
+    error = await failure(of)
 
     assert (error.reason, error.detail) == (INTROSPECTION_UNAVAILABLE, INTROSPECTION_URL + detail)
     assert of.health() == {**of.health(), "asked": 1, "failures": 1, "last_error": INTROSPECTION_URL + detail}
@@ -99,12 +100,12 @@ async def test_trouble_at_the_server_is_no_fault_of_the_token(answer: Any, detai
     ],
     ids=str,
 )
-async def test_what_a_stranger_can_bring_about_is_no_sign_of_trouble(answer: Any, detail: str) -> None:
-    """A client can make up what a server, or a firewall before it, objects to; that must not keep others out."""
+async def test_a_failure_that_a_client_can_cause_does_not_open_the_circuit(answer: Any, detail: str) -> None:
+    """A token that the server, or a firewall before it, objects to must not keep other clients out."""
     server = IntrospectionServer(answer)
     of = introspection(server)
 
-    errors = [await trouble(of) for _ in range(2 * FAILURE_THRESHOLD)]
+    errors = [await failure(of) for _ in range(2 * FAILURE_THRESHOLD)]
 
     assert {(error.reason, error.detail) for error in errors} == {
         (INTROSPECTION_UNAVAILABLE, INTROSPECTION_URL + detail)
@@ -117,24 +118,24 @@ async def test_what_a_stranger_can_bring_about_is_no_sign_of_trouble(answer: Any
         "last_error": INTROSPECTION_URL + detail,
     }
     server.answer = active_response()
-    assert await taken(of, b"another")
+    assert await accepted(of, b"another")
 
 
 async def test_a_401_to_a_function_of_ones_own_is_told_by_its_name() -> None:
-    """There is no client_secret then."""
+    """If ``auth=`` is a function, the detail of a 401 names that argument, because there is no client_secret."""
     of = introspection(
         IntrospectionServer((401, b"")), auth=lambda headers, form: None, client_id=None, client_secret=None
     )
 
     assert (
-        await trouble(of)
+        await failure(of)
     ).detail == f"{INTROSPECTION_URL} answers with status 401: it does not take what auth= adds"
 
 
-async def test_an_outage_is_told_by_the_words_of_who_posts() -> None:
-    """A function of one's own may know the reason, and for how long."""
+async def test_an_outage_of_a_custom_post_keeps_its_detail() -> None:
+    """A ``BackendUnavailable`` of a custom ``post`` keeps its detail and its ``retry_after``."""
     own = Reason("idp.closed", 503)
-    error = await trouble(
+    error = await failure(
         introspection(IntrospectionServer(BackendUnavailable("closed on Sundays", reason=own, retry_after=60)))
     )
 
@@ -142,90 +143,90 @@ async def test_an_outage_is_told_by_the_words_of_who_posts() -> None:
 
 
 async def test_no_answer_in_time_is_an_outage() -> None:
-    """Of its own name, as with keys."""
+    """A server that does not answer in time is an outage with a reason of its own."""
     server = IntrospectionServer()
     server.hold = anyio.Event()
 
-    error = await trouble(introspection(server, deadline=0.01))
+    error = await failure(introspection(server, deadline=0.01))
 
     assert (error.reason, error.detail) == (INTROSPECTION_TIMEOUT, f"{INTROSPECTION_URL}: no answer within 0.01 s")
 
 
 @pytest.mark.rfc("7662-4")
-async def test_a_server_in_trouble_is_not_asked_again_and_again() -> None:
-    """After five failures nobody waits for it; after a pause one asks, and where that goes well, all do again."""
+async def test_the_circuit_opens_after_five_failures() -> None:
+    """After five failures nobody asks. After a pause one request asks, and if it succeeds, all do again."""
     server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
     for _ in range(FAILURE_THRESHOLD):
-        await trouble(of)
+        await failure(of)
 
-    error = await trouble(of)
+    error = await failure(of)
     assert (len(server.requests), error.retry_after) == (FAILURE_THRESHOLD, FIRST_PAUSE)
     assert error.detail == f"not asked, after 5 failures: {INTROSPECTION_URL} answers with status 500"
     assert of.health()["open"] is True
     ticks.move(FIRST_PAUSE)
     server.answer = active_response()
 
-    assert [await taken(of), of.health()["open"]] == [True, False]
+    assert [await accepted(of), of.health()["open"]] == [True, False]
 
 
-async def test_while_one_asks_on_trial_the_others_are_refused() -> None:
-    """Those of other tokens; those of the same wait for it."""
+async def test_during_a_probe_the_other_tokens_fail() -> None:
+    """While one request probes the server, requests with other tokens fail, and those with the same token wait."""
     server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
     for _ in range(FAILURE_THRESHOLD):
-        await trouble(of)
+        await failure(of)
     ticks.move(FIRST_PAUSE)
     server.answer, server.hold = active_response(), anyio.Event()
 
     async def let_go() -> None:
-        error = await trouble(of, b"other")
+        error = await failure(of, b"other")
         assert error.retry_after == 1
         assert server.hold is not None
         server.hold.set()
 
-    assert await run_together([partial(taken, of)] * 2, let_go) == [True, True]
+    assert await run_together([partial(accepted, of)] * 2, let_go) == [True, True]
     assert len(server.requests) == FAILURE_THRESHOLD + 1
 
 
-async def test_a_trial_whose_client_leaves_is_left_to_the_next() -> None:
-    """Else nobody would ever ask again."""
+async def test_a_cancelled_probe_is_left_to_the_next_request() -> None:
+    """If the probing request is cancelled, the next request probes. Otherwise nobody would ever ask again."""
     server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
     for _ in range(FAILURE_THRESHOLD):
-        await trouble(of)
+        await failure(of)
     ticks.move(FIRST_PAUSE)
     server.answer, server.hold = active_response(), anyio.Event()
 
     with anyio.move_on_after(0.01):
-        await taken(of)
+        await accepted(of)
     server.hold = None
 
-    assert await taken(of)
+    assert await accepted(of)
 
 
 async def test_kept_answers_outlive_the_server() -> None:
-    """Who was let in a moment ago still is."""
+    """A cached answer is used while the server is down."""
     server = IntrospectionServer()
     of = introspection(server, clock=ManualClock(1000))
-    await taken(of)
+    await accepted(of)
     server.answer = (500, b"")
     for number in range(FAILURE_THRESHOLD + 1):
-        await trouble(of, b"token-%d" % number)
+        await failure(of, b"token-%d" % number)
 
-    assert await taken(of)
+    assert await accepted(of)
 
 
 # --- how many ask -----------------------------------------------------------------------------------------------------
 
 
-def many(of: Introspection, number: int, ask: Any = taken) -> list[Any]:
-    """So many who ask about a token each."""
+def ask_many(of: Introspection, number: int, ask: Any = accepted) -> list[Any]:
+    """Ask about so many different tokens at the same time."""
     return [partial(ask, of, b"token-%d" % each) for each in range(number)]
 
 
-async def test_few_are_asked_about_at_the_same_time() -> None:
-    """A burst is no flood at the server: who comes later waits a moment, and is let in."""
+async def test_parallel_calls_are_limited() -> None:
+    """Only a few calls go to the server at the same time. The others wait for a free slot, and are accepted then."""
     server = IntrospectionServer()
     held = server.hold = anyio.Event()
     of = introspection(server)
@@ -235,55 +236,55 @@ async def test_few_are_asked_about_at_the_same_time() -> None:
         assert of.health() == {**of.health(), "asked": AT_ONCE, "waiting": 136}
         held.set()
 
-    assert await run_together(many(of, 200), let_go) == [True] * 200
+    assert await run_together(ask_many(of, 200), let_go) == [True] * 200
     assert of.health() == {**of.health(), "asked": 200, "waiting": 0}
 
 
 async def test_no_more_wait_than_there_is_room_for() -> None:
-    """Of invented tokens anybody has as many as he likes."""
+    """The queue is bounded, because a client may invent any number of tokens."""
     server = IntrospectionServer()
     held = server.hold = anyio.Event()
     of = introspection(server, deadline=60)
     errors = []
 
     async def let_go() -> None:
-        errors.append(await trouble(of, b"one-more"))
+        errors.append(await failure(of, b"one-more"))
         held.set()
 
-    answers = await run_together(many(of, AT_ONCE + WAITING), let_go)
+    answers = await run_together(ask_many(of, AT_ONCE + WAITING), let_go)
 
     assert answers == [True] * (AT_ONCE + WAITING)
     assert [(error.reason, error.retry_after) for error in errors] == [(INTROSPECTION_BUSY, 1)]
     assert errors[0].detail == "1000 tokens wait to be asked about already"
-    assert await taken(of, b"one-more")
+    assert await accepted(of, b"one-more")
 
 
-async def test_who_waits_out_the_deadline_is_told_so() -> None:
-    """Nothing was asked about his token, and the server is not blamed for that."""
+async def test_waiting_in_the_queue_beyond_the_deadline_is_reported_as_that() -> None:
+    """A request whose deadline passes in the queue fails with a detail that does not blame the server."""
     server = IntrospectionServer()
     held = server.hold = anyio.Event()
     of = introspection(server, deadline=60)
 
     async def late() -> None:
         of._client._deadline = 0.01
-        error = await trouble(of, b"late")
+        error = await failure(of, b"late")
         told = (INTROSPECTION_TIMEOUT, "no turn to ask within 0.01 s", 1)
         assert (error.reason, error.detail, error.retry_after) == told
         held.set()
 
-    assert await run_together(many(of, AT_ONCE), late) == [True] * AT_ONCE
+    assert await run_together(ask_many(of, AT_ONCE), late) == [True] * AT_ONCE
     assert of.health() == {**of.health(), "asked": AT_ONCE, "waiting": 0, "failures": 0, "last_error": None}
 
 
-async def test_who_waits_has_the_whole_deadline_for_the_answer() -> None:
-    """A burst must not make a server that is well look as if it were not."""
+async def test_a_request_has_the_whole_deadline_after_the_queue() -> None:
+    """The time in the queue is not taken from the time for the answer, so a burst does not look like a slow server."""
     server, deadline = IntrospectionServer(), 1.0
     first = server.hold = anyio.Event()
     of = introspection(server, deadline=60)
 
     async def wait() -> bool:
         of._client._deadline = deadline
-        return await taken(of, b"waits")
+        return await accepted(of, b"waits")
 
     async def let_go() -> None:
         await anyio.sleep(0.5 * deadline)
@@ -293,11 +294,11 @@ async def test_who_waits_has_the_whole_deadline_for_the_answer() -> None:
         await anyio.sleep(0.7 * deadline)
         second.set()
 
-    assert await run_together([*many(of, AT_ONCE), wait], let_go) == [True] * (AT_ONCE + 1)
+    assert await run_together([*ask_many(of, AT_ONCE), wait], let_go) == [True] * (AT_ONCE + 1)
 
 
-async def test_where_the_circuit_opens_nobody_waits_any_longer() -> None:
-    """With the fifth failure those in the queue are told, and while others are still asked about."""
+async def test_an_open_circuit_ends_the_waiting() -> None:
+    """The fifth failure ends the waiting of all requests in the queue."""
     bad, good = IntrospectionServer((500, b"")), IntrospectionServer()
     failing = bad.hold = anyio.Event()
     answering = good.hold = anyio.Event()
@@ -310,7 +311,7 @@ async def test_where_the_circuit_opens_nobody_waits_any_longer() -> None:
 
     async def ask(number: int) -> None:
         try:
-            await taken(of, b"token-%d" % number)
+            await accepted(of, b"token-%d" % number)
         except BackendUnavailable as error:
             told.append(error)
 
@@ -333,8 +334,8 @@ async def test_where_the_circuit_opens_nobody_waits_any_longer() -> None:
     assert [error.retry_after for error in unasked] == [FIRST_PAUSE] * 100
 
 
-async def test_where_the_circuit_opens_as_a_turn_comes_nothing_is_asked() -> None:
-    """The one whose turn it is has not gone out yet: he hands it on, and so do all."""
+async def test_an_open_circuit_stops_a_request_that_just_got_its_slot() -> None:
+    """A request that gets its slot as the circuit opens asks nothing and frees the slot, and so do all behind it."""
     server = IntrospectionServer()
     held = server.hold = anyio.Event()
     of = introspection(server, clock=ManualClock(1000), deadline=60)
@@ -343,10 +344,10 @@ async def test_where_the_circuit_opens_as_a_turn_comes_nothing_is_asked() -> Non
     errors: list[BackendUnavailable] = []
 
     async def wait(number: int) -> None:
-        errors.append(await trouble(of, b"waits-%d" % number))
+        errors.append(await failure(of, b"waits-%d" % number))
 
     async with anyio.create_task_group() as tasks:
-        for ask in many(of, AT_ONCE - 1):
+        for ask in ask_many(of, AT_ONCE - 1):
             tasks.start_soon(ask)
         await wait_until(lambda: len(server.requests) == AT_ONCE - 1)
         for number in range(3):
@@ -367,10 +368,11 @@ async def test_where_the_circuit_opens_as_a_turn_comes_nothing_is_asked() -> Non
 
 
 @pytest.mark.rfc("7662-1")
-async def test_the_client_is_written_as_a_form_before_it_is_basic() -> None:
-    """RFC 6749 section 2.3.1: else a colon in a name, or what is no ASCII, would be read as something else."""
+async def test_client_credentials_are_form_encoded_before_base64() -> None:
+    """RFC 6749 section 2.3.1: form encoding keeps a colon in the client id, and characters outside ASCII,
+    unambiguous."""
     server = IntrospectionServer()
-    await taken(introspection(server, client_id="a:b c", client_secret="p%ss wörd+~"))
+    await accepted(introspection(server, client_id="a:b c", client_secret="p%ss wörd+~"))
 
     written = b64decode(server.requests[0][1]["Authorization"].removeprefix("Basic ")).decode("ascii")
 
@@ -378,8 +380,8 @@ async def test_the_client_is_written_as_a_form_before_it_is_basic() -> None:
     assert written.startswith("a%3Ab+c:")
 
 
-async def test_a_function_may_say_who_asks() -> None:
-    """By a field or by members of the form, at once or after a while, and each time anew."""
+async def test_a_function_may_authenticate_the_client() -> None:
+    """``auth=`` may add a field or members of the form, may be async, and runs for each call."""
     server, number = IntrospectionServer(), iter(range(10))
 
     def by_field(headers: dict[str, str], form: dict[str, str]) -> None:
@@ -391,21 +393,21 @@ async def test_a_function_may_say_who_asks() -> None:
 
     for auth in (by_field, by_field, by_form):
         of = introspection(server, auth=auth, client_id=None, client_secret=None)
-        await taken(of)
+        await accepted(of)
 
     asked = [(headers.get("Authorization"), form.get("client_assertion")) for _, headers, form in server.requests]
     assert asked == [("Bearer 0", None), ("Bearer 1", None), (None, ["signed 2"])]
 
 
-async def test_who_cannot_say_who_asks_lets_nobody_in() -> None:
-    """It is the app's own function that fails: the guard closes, and its health tells why."""
+async def test_a_failing_auth_function_is_an_outage() -> None:
+    """An error of ``auth=`` is an outage, and the health reports its type."""
     server = IntrospectionServer()
 
     def fails(headers: dict[str, str], form: dict[str, str]) -> None:
         raise LookupError("no CANARY at hand")
 
     of = introspection(server, auth=fails, client_id=None, client_secret=None)
-    answer = await GuardedApp(bearer_of(of)).get_with_token(OPAQUE_TOKEN)
+    answer = await GuardedApp(bearer_with(of)).get_with_token(OPAQUE_TOKEN)
 
     assert (answer.status, answer.reason) == (503, "introspection.unavailable")
     assert "CANARY" not in repr(answer.record)
@@ -417,8 +419,8 @@ async def test_who_cannot_say_who_asks_lets_nobody_in() -> None:
     }
 
 
-async def test_who_waits_together_shares_what_keeps_from_asking() -> None:
-    """One attempt to prove who asks, and not one after the other; and after five the circuit is open."""
+async def test_parallel_requests_share_a_failing_auth_function() -> None:
+    """Parallel requests run a failing ``auth=`` once. After five failures the circuit opens."""
     attempts, held = [], anyio.Event()
 
     async def fails(headers: dict[str, str], form: dict[str, str]) -> None:
@@ -431,19 +433,19 @@ async def test_who_waits_together_shares_what_keeps_from_asking() -> None:
     async def let_go() -> None:
         held.set()
 
-    errors = await run_together([partial(trouble, of)] * 20, let_go)
+    errors = await run_together([partial(failure, of)] * 20, let_go)
     assert {(error.detail, error.retry_after) for error in errors} == {
         (f"{INTROSPECTION_URL}: auth= failed: no assertion", 7)
     }
     assert len(attempts) == 1
     for _ in range(FAILURE_THRESHOLD):
-        await trouble(of)
+        await failure(of)
 
     assert (len(attempts), of.health()["open"]) == (FAILURE_THRESHOLD, True)
 
 
-async def test_who_takes_for_ever_to_say_who_asks_is_not_waited_for() -> None:
-    """Neither by who went ahead nor by those who wait for the same token."""
+async def test_a_hanging_auth_function_has_a_deadline() -> None:
+    """An ``auth=`` that hangs fails at the deadline for all requests with the same token."""
     server, attempts = IntrospectionServer(), []
 
     async def hangs(headers: dict[str, str], form: dict[str, str]) -> None:
@@ -455,7 +457,7 @@ async def test_who_takes_for_ever_to_say_who_asks_is_not_waited_for() -> None:
     async def nothing() -> None:
         """They all give up by themselves."""
 
-    errors = await run_together([partial(trouble, of)] * 5, nothing)
+    errors = await run_together([partial(failure, of)] * 5, nothing)
 
     told = f"{INTROSPECTION_URL}: auth= failed: no answer within 0.05 s"
     assert {(error.reason, error.detail) for error in errors} == {(INTROSPECTION_TIMEOUT, told)}
@@ -463,8 +465,8 @@ async def test_who_takes_for_ever_to_say_who_asks_is_not_waited_for() -> None:
     assert len(attempts) == 1
 
 
-async def test_to_say_who_asks_and_to_ask_have_one_deadline() -> None:
-    """Who waits is not made to wait twice."""
+async def test_authenticating_and_asking_share_one_deadline() -> None:
+    """``auth=`` and the call to the server have one deadline together."""
     server = IntrospectionServer()
     server.hold = anyio.Event()
 
@@ -474,22 +476,23 @@ async def test_to_say_who_asks_and_to_ask_have_one_deadline() -> None:
     of = introspection(server, auth=slow, client_id=None, client_secret=None, deadline=1.0)
     began = anyio.current_time()
 
-    assert (await trouble(of)).reason == INTROSPECTION_TIMEOUT
+    assert (await failure(of)).reason == INTROSPECTION_TIMEOUT
     assert anyio.current_time() - began < 1.5
 
 
 # --- what goes out ----------------------------------------------------------------------------------------------------
 
 
-def bearer_of(of: Introspection) -> Any:
-    """A scheme that asks it."""
+def bearer_with(of: Introspection) -> Any:
+    """A Bearer scheme with this introspection."""
     return bearer(of)  # type: ignore[arg-type]
 
 
 @pytest.mark.rfc("7662-4")
-async def test_an_outage_is_answered_as_one() -> None:
-    """503, when to come again, no challenge; and the token is in neither the answer nor the record."""
-    answer = await GuardedApp(bearer_of(introspection(IntrospectionServer((500, b""))))).get_with_token(OPAQUE_TOKEN)
+async def test_an_outage_is_a_503() -> None:
+    """An outage is a 503 with Retry-After and without a challenge. The token is neither in the response nor in the
+    record."""
+    answer = await GuardedApp(bearer_with(introspection(IntrospectionServer((500, b""))))).get_with_token(OPAQUE_TOKEN)
 
     fields = dict(answer.headers)
     assert (answer.status, answer.reason) == (503, "introspection.unavailable")
@@ -499,17 +502,17 @@ async def test_an_outage_is_answered_as_one() -> None:
 
 
 async def test_an_inactive_token_is_invalid() -> None:
-    """RFC 6750 section 3.1."""
+    """RFC 6750 section 3.1: the challenge for an inactive token has the error invalid_token."""
     answer = await GuardedApp(
-        bearer_of(introspection(IntrospectionServer(active_response(active=False))))
+        bearer_with(introspection(IntrospectionServer(active_response(active=False))))
     ).get_with_token(OPAQUE_TOKEN)
 
     assert (answer.status, answer.reason) == (401, "token.inactive")
     assert dict(answer.headers)[b"www-authenticate"] == b'Bearer realm="orders", error="invalid_token"'
 
 
-async def test_the_answer_to_an_expired_token_is_that_of_a_jwt() -> None:
-    """The same reason, and the one sentence that the client may read."""
+async def test_an_expired_opaque_token_is_answered_like_a_jwt() -> None:
+    """An expired opaque token has the reason and the description of an expired JWT."""
     outcome = await introspection(IntrospectionServer(active_response(exp=NOW - 90))).authenticate(
         OPAQUE_TOKEN.encode(), MOMENT
     )

@@ -1,4 +1,4 @@
-"""How issuers and the scheme are set up, what they refuse, and the challenges."""
+"""The setup of issuers and of the Bearer scheme, what they refuse, and the challenges."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.support.tokens import AUDIENCE, ISSUER, public_pem, rsa_key
 NAN = float("nan")
 
 
-def test_an_issuer_is_what_was_said() -> None:
-    """With the defaults of RFC 7519 and 6749 for the rest."""
+def test_an_issuer_keeps_its_arguments() -> None:
+    """An issuer keeps its arguments, and has the defaults of RFC 7519 and RFC 6749 for the others."""
     made = issuer()
 
     assert (made.issuer, made.algorithms, made.typ) == (ISSUER, frozenset({"RS256"}), None)
@@ -38,14 +38,14 @@ def test_an_issuer_is_what_was_said() -> None:
 
 
 def test_an_audience_is_one_name_or_several() -> None:
-    """Or any, in words."""
+    """The audience may be one name, several names, or ANY_AUDIENCE."""
     assert issuer(audience=["a", "b"]).rules.audience == frozenset({"a", "b"})
     assert issuer(audience="a b").rules.audience == frozenset({"a b"})
     assert issuer(audience=ANY_AUDIENCE).rules.audience is None
 
 
-def test_a_source_whose_answer_is_at_hand_is_known_from_the_start() -> None:
-    """Keys in memory are; a source of one's own is only where it says so."""
+def test_a_source_that_holds_its_keys_is_known_from_the_start() -> None:
+    """Keys in memory are used without waiting, and so is a source of an app's own that implements ``held``."""
     own, in_memory = CountingKeySource(), issuer()
 
     assert in_memory.held is not None
@@ -78,8 +78,8 @@ def test_a_source_whose_answer_is_at_hand_is_known_from_the_start() -> None:
         ("subject", {"subject": None}),
     ],
 )
-def test_a_mistake_is_told_by_the_name_of_the_argument(argument: str, changes: dict[str, Any]) -> None:
-    """While the app is built, and first of all in the message."""
+def test_an_invalid_issuer_argument_raises(argument: str, changes: dict[str, Any]) -> None:
+    """An invalid argument of ``Issuer`` raises while the app is built, and the message begins with the argument."""
     with pytest.raises(ConfigurationError) as caught:
         issuer(**changes)
 
@@ -96,8 +96,8 @@ def test_a_mistake_is_told_by_the_name_of_the_argument(argument: str, changes: d
         ("typ", {"typ": ["JWT"]}),
     ],
 )
-def test_an_argument_of_an_odd_type_is_told_by_its_name(argument: str, changes: dict[str, Any]) -> None:
-    """The same for what no type checker would let by."""
+def test_an_issuer_argument_of_a_wrong_type_raises(argument: str, changes: dict[str, Any]) -> None:
+    """An argument of a wrong type, which a type checker would reject, raises with the name of the argument."""
     with pytest.raises(ConfigurationError, match=f"^{argument}: "):
         issuer(**changes)
 
@@ -124,8 +124,8 @@ def test_an_argument_of_an_odd_type_is_told_by_its_name(argument: str, changes: 
         ("realm", "half of a surrogate pair", [issuer()], {"realm": "\ud800"}),
     ],
 )
-def test_a_scheme_refuses_what_could_not_work(argument: str, problem: str, issuers: Any, options: Any) -> None:
-    """No issuer, two of a name, no limit, no deadline, a realm that would break the field."""
+def test_an_invalid_scheme_argument_raises(argument: str, problem: str, issuers: Any, options: Any) -> None:
+    """A scheme raises without issuers, for two issuers of one name, and for an invalid limit, deadline or realm."""
     with pytest.raises(ConfigurationError) as caught:
         Bearer(*issuers, **{"realm": "orders", **options})
 
@@ -136,20 +136,20 @@ def test_a_scheme_refuses_what_could_not_work(argument: str, problem: str, issue
 @pytest.mark.parametrize(
     ("argument", "value"), [("realm", None), ("realm", 5), ("limit", "8192"), ("limit", None), ("deadline", None)]
 )
-def test_an_option_of_an_odd_type_is_told_by_its_name(argument: str, value: Any) -> None:
-    """The same for what no type checker would let by."""
+def test_a_scheme_argument_of_a_wrong_type_raises(argument: str, value: Any) -> None:
+    """An option of a wrong type, which a type checker would reject, raises with the name of the option."""
     with pytest.raises(ConfigurationError, match=f"^{argument}: "):
         bearer(**{argument: value})
 
 
-def test_the_limits_themselves_are_taken() -> None:
-    """Twice the usual length, a minute of waiting."""
+def test_the_greatest_allowed_limits_are_accepted() -> None:
+    """The greatest allowed token length and deadline are accepted."""
     assert bearer(limit=16384, deadline=60).realm == "orders"
     assert bearer(limit=1, deadline=0.001).realm == "orders"
 
 
 def test_neither_an_issuer_nor_a_scheme_shows_a_key() -> None:
-    """In ``repr``, which is where a debugger and a log find it."""
+    """The repr of an issuer and of a scheme has no key in it, because debuggers and logs show it."""
     made = issuer(Secret(CANARY + CANARY[::-1]), algorithms=["HS256"])
 
     assert repr(made) == (
@@ -163,49 +163,49 @@ def test_neither_an_issuer_nor_a_scheme_shows_a_key() -> None:
 # --- challenges -------------------------------------------------------------------------------------------------------
 
 
-def challenged(why: Denied | None) -> str:
-    """The one challenge, as it is sent."""
+def challenge_line(why: Denied | None) -> str:
+    """The only challenge, as it is sent."""
     (challenge,) = bearer(realm='the "orders"').challenges(bearer_request(), why)
     return challenge.to_header().decode()
 
 
 @pytest.mark.rfc("6750-6")
 def test_nothing_presented_is_a_bare_challenge() -> None:
-    """RFC 6750 section 3.1: no error where no token was sent."""
-    assert challenged(None) == r'Bearer realm="the \"orders\""'
-    assert challenged(Denied(CREDENTIALS_MISSING)) == r'Bearer realm="the \"orders\""'
+    """RFC 6750 section 3.1: without a token the challenge has no error."""
+    assert challenge_line(None) == r'Bearer realm="the \"orders\""'
+    assert challenge_line(Denied(CREDENTIALS_MISSING)) == r'Bearer realm="the \"orders\""'
 
 
 @pytest.mark.rfc("6750-8")
-def test_a_token_that_failed_is_told_by_its_error() -> None:
-    """RFC 6750 section 3.1, with the one sentence that the client may read."""
-    assert challenged(Denied(TOKEN_EXPIRED)) == (
+def test_the_challenge_of_a_rejected_token_has_its_error() -> None:
+    """RFC 6750 section 3.1: the challenge has the error and one sentence that the client may read."""
+    assert challenge_line(Denied(TOKEN_EXPIRED)) == (
         r'Bearer realm="the \"orders\"", error="invalid_token", error_description="The access token expired"'
     )
-    assert challenged(Denied(Reason("own.reason", 401, "invalid_token"))) == (
+    assert challenge_line(Denied(Reason("own.reason", 401, "invalid_token"))) == (
         r'Bearer realm="the \"orders\"", error="invalid_token"'
     )
 
 
 @pytest.mark.rfc("6750-7")
-def test_a_missing_scope_is_told_by_its_name() -> None:
-    """RFC 6750 section 3: ``scope`` is what the route asks for, where a scope is what is missing."""
+def test_the_challenge_of_a_missing_scope_names_the_scopes() -> None:
+    """RFC 6750 section 3: where a scope is missing, the challenge names all scopes that the route needs."""
     asked = scopes("write", "read")
 
-    assert challenged(Denied(SCOPE_MISSING, requirement=asked)) == (
+    assert challenge_line(Denied(SCOPE_MISSING, requirement=asked)) == (
         rf'Bearer realm="the \"orders\"", error="insufficient_scope", scope="{" ".join(asked.scopes_named())}"'
     )
-    assert challenged(Denied(ROLE_MISSING, requirement=role("admin"))) == (
+    assert challenge_line(Denied(ROLE_MISSING, requirement=role("admin"))) == (
         r'Bearer realm="the \"orders\"", error="insufficient_scope"'
     )
-    assert challenged(Denied(SCOPE_MISSING)) == r'Bearer realm="the \"orders\"", error="insufficient_scope"'
+    assert challenge_line(Denied(SCOPE_MISSING)) == r'Bearer realm="the \"orders\"", error="insufficient_scope"'
 
 
-def test_a_step_up_is_told_by_what_it_takes() -> None:
-    """RFC 9470 section 3."""
-    assert challenged(Denied(STEP_UP_REQUIRED, facts={"acr_values": "mfa otp", "max_age": 300, "acr": "pwd"})) == (
+def test_the_challenge_of_a_step_up_names_what_it_takes() -> None:
+    """RFC 9470 section 3: the challenge has the ``acr_values`` and the ``max_age`` that the route needs."""
+    assert challenge_line(Denied(STEP_UP_REQUIRED, facts={"acr_values": "mfa otp", "max_age": 300, "acr": "pwd"})) == (
         r'Bearer realm="the \"orders\"", error="insufficient_user_authentication", acr_values="mfa otp", max_age="300"'
     )
-    assert challenged(Denied(STEP_UP_REQUIRED, facts={"max_age": 0})) == (
+    assert challenge_line(Denied(STEP_UP_REQUIRED, facts={"max_age": 0})) == (
         r'Bearer realm="the \"orders\"", error="insufficient_user_authentication", max_age="0"'
     )

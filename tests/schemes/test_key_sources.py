@@ -1,4 +1,4 @@
-"""Key sources of one's own: how they are asked, and what happens where they cannot answer."""
+"""Key sources of an app's own: how ``Bearer`` asks them, and what happens if they fail."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ GOOD = VerificationKey("RS256", None, rsa_key().public_key())
 BAD = VerificationKey("RS256", None, rsa_key(which=1).public_key())
 
 
-class Waiting:
-    """A source that answers when it was told to, and not before."""
+class WaitingSource:
+    """A source that answers once ``released`` is set."""
 
     def __init__(self) -> None:
-        self.told = anyio.Event()
+        self.released = anyio.Event()
         self.cancelled = False
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         try:
-            await self.told.wait()
+            await self.released.wait()
         except anyio.get_cancelled_exc_class():
             self.cancelled = True
             raise
         return [GOOD]
 
 
-class Failing:
+class FailingSource:
     """A source that raises."""
 
     def __init__(self, error: BaseException) -> None:
@@ -44,21 +44,21 @@ class Failing:
         raise self.error
 
 
-class AtHand(CountingKeySource):
-    """A source that has its answer at hand, or not yet."""
+class HoldingSource(CountingKeySource):
+    """A source that holds its keys, or not yet."""
 
     def __init__(self, *keys: VerificationKey, held: Sequence[VerificationKey] | None) -> None:
         super().__init__(*keys)
         self._held = held
-        self.looked: list[tuple[str | None, str]] = []
+        self.look_ups: list[tuple[str | None, str]] = []
 
     def held(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
-        self.looked.append((kid, algorithm))
+        self.look_ups.append((kid, algorithm))
         return self._held
 
 
 async def test_a_source_is_asked_for_what_the_header_names() -> None:
-    """By id and algorithm, once for each token."""
+    """A source is asked for the kid and the algorithm of the header, once for each token."""
     source = CountingKeySource(GOOD)
     scheme = bearer(issuer(source))
 
@@ -69,8 +69,8 @@ async def test_a_source_is_asked_for_what_the_header_names() -> None:
 
 
 async def test_a_source_may_take_its_time() -> None:
-    """Other tasks run meanwhile."""
-    source, outcomes = Waiting(), []
+    """While a source is awaited, other tasks run."""
+    source, outcomes = WaitingSource(), []
     scheme = bearer(issuer(source))
 
     async def ask() -> None:
@@ -80,14 +80,14 @@ async def test_a_source_may_take_its_time() -> None:
         tasks.start_soon(ask)
         await anyio.wait_all_tasks_blocked()
         assert outcomes == []
-        source.told.set()
+        source.released.set()
 
     assert [type(outcome) for outcome in outcomes] == [Accepted]
 
 
 async def test_a_source_that_never_answers_is_an_outage() -> None:
-    """Its deadline passes, it is cancelled, and the client hears that it is not its fault."""
-    source = Waiting()
+    """A source that misses the deadline is cancelled, and the request gets a 503."""
+    source = WaitingSource()
     door = GuardedApp(bearer(issuer(source), deadline=0.01))
 
     answer = await door.get_with_token(mint())
@@ -99,17 +99,18 @@ async def test_a_source_that_never_answers_is_an_outage() -> None:
     assert source.cancelled
 
 
-async def test_a_timeout_inside_the_source_is_told_as_its_own() -> None:
-    """Else the log would send its reader after a deadline of ours that nobody missed."""
-    answer = await GuardedApp(bearer(issuer(Failing(TimeoutError("10.0.0.1:443"))))).get_with_token(mint())
+async def test_a_timeout_inside_the_source_is_not_the_deadline() -> None:
+    """A ``TimeoutError`` raised inside the source is recorded as an error of the source, not as the deadline of the
+    guard."""
+    answer = await GuardedApp(bearer(issuer(FailingSource(TimeoutError("10.0.0.1:443"))))).get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "backend.failed")
     assert answer.record.facts["error"] == "builtins.TimeoutError"
 
 
 async def test_a_cancelled_request_stays_cancelled() -> None:
-    """Neither a denial nor a grant comes of it."""
-    scheme, outcomes = bearer(issuer(Waiting())), []
+    """A cancelled request gets neither a denial nor a grant."""
+    scheme, outcomes = bearer(issuer(WaitingSource())), []
 
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -137,35 +138,36 @@ async def test_a_cancelled_request_stays_cancelled() -> None:
         ),
     ],
 )
-async def test_a_source_says_that_it_cannot_answer(
+async def test_a_source_may_report_an_outage(
     error: BackendUnavailable, reason: str, facts: dict[str, object], retry_after: bytes
 ) -> None:
-    """By ``BackendUnavailable``, with its reason and when to come again."""
-    answer = await GuardedApp(bearer(issuer(Failing(error)))).get_with_token(mint())
+    """A ``BackendUnavailable`` of a source keeps its reason and its ``retry_after``."""
+    answer = await GuardedApp(bearer(issuer(FailingSource(error)))).get_with_token(mint())
 
     assert (answer.status, answer.reason, answer.record.facts) == (503, reason, facts)
     assert dict(answer.headers)[b"retry-after"] == retry_after
 
 
-def test_what_is_no_outage_is_no_reason_for_one() -> None:
-    """A key server that is down never makes a token expired."""
+def test_a_source_cannot_report_a_rejection() -> None:
+    """A source that raises with a reason of another kind is still an outage: a key server cannot make a token
+    expired."""
     with pytest.raises(ValueError, match="must have the status 503"):
         BackendUnavailable(reason=TOKEN_EXPIRED)
     assert BackendUnavailable(reason=KEYS_UNAVAILABLE).reason is KEYS_UNAVAILABLE
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CANARY"), KeyError("CANARY"), ExceptionGroup("CANARY", [OSError()])])
-async def test_a_source_that_breaks_closes_the_door(error: Exception) -> None:
-    """An outage, told by its type and its frames, and never by its text."""
-    answer = await GuardedApp(bearer(issuer(Failing(error)))).get_with_token(mint())
+async def test_a_source_that_raises_is_an_outage(error: Exception) -> None:
+    """An error of a source is an outage, recorded by its type and frames and without its text."""
+    answer = await GuardedApp(bearer(issuer(FailingSource(error)))).get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "backend.failed")
     assert answer.record.facts["error"] == f"builtins.{type(error).__name__}"
     assert "CANARY" not in repr(answer)
 
 
-class Nonsense:
-    """A source that knows no types."""
+class NonsenseSource:
+    """A source that returns any value."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -174,59 +176,61 @@ class Nonsense:
         return self.answer
 
 
-class Blocking:
-    """A source that is no coroutine."""
+class BlockingSource:
+    """A source whose method is not a coroutine."""
 
     def keys_for(self, *, kid: str | None, algorithm: str) -> Any:
         return [GOOD]
 
 
-@pytest.mark.parametrize("source", [*map(Nonsense, [None, 5, [None], ["key"], "keys", {1: GOOD}]), Blocking()])
-async def test_a_source_that_answers_nonsense_closes_the_door(source: Any) -> None:
-    """Whatever it returns instead of a sequence of keys."""
+@pytest.mark.parametrize(
+    "source", [*map(NonsenseSource, [None, 5, [None], ["key"], "keys", {1: GOOD}]), BlockingSource()]
+)
+async def test_a_source_that_returns_nonsense_is_an_outage(source: Any) -> None:
+    """A source that returns anything but a sequence of keys is an outage."""
     answer = await GuardedApp(bearer(issuer(source))).get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "backend.failed")
 
 
 async def test_no_key_is_an_answer() -> None:
-    """The token's fault, not an outage; a list or a tuple, empty."""
-    for source in (CountingKeySource(), AtHand(held=())):
+    """An empty list or tuple means that the key is unknown. The token is rejected, and there is no outage."""
+    for source in (CountingKeySource(), HoldingSource(held=())):
         answer = await GuardedApp(bearer(issuer(source))).get_with_token(mint(headers={"kid": "x"}))
         assert (answer.status, answer.reason) == (401, "key.unknown")
         assert answer.record.facts["kid"] == "x"
 
 
-async def test_an_answer_at_hand_is_not_waited_for() -> None:
-    """``keys_for`` is not called, and no timer runs."""
-    source = AtHand(held=[GOOD])
+async def test_held_keys_are_not_awaited() -> None:
+    """If ``held`` returns keys, ``keys_for`` is not called and no timer runs."""
+    source = HoldingSource(held=[GOOD])
 
     outcome = await bearer(issuer(source)).authenticate(
         bearer_request(), bearer_credentials(mint(headers={"kid": "a"}))
     )
 
     assert isinstance(outcome, Accepted)
-    assert source.looked == [("a", "RS256")]
+    assert source.look_ups == [("a", "RS256")]
     assert source.calls == []
 
 
-async def test_an_answer_that_is_not_at_hand_is_waited_for() -> None:
-    """None is not an empty answer."""
-    source = AtHand(GOOD, held=None)
+async def test_keys_that_are_not_held_are_awaited() -> None:
+    """If ``held`` returns None, ``keys_for`` is awaited. None does not mean that there is no key."""
+    source = HoldingSource(GOOD, held=None)
 
     outcome = await bearer(issuer(source)).authenticate(bearer_request(), bearer_credentials(mint()))
 
     assert isinstance(outcome, Accepted)
-    assert source.looked == source.calls == [(None, "RS256")]
+    assert source.look_ups == source.calls == [(None, "RS256")]
 
 
 @pytest.mark.rfc("limits-4")
 @pytest.mark.parametrize("at_hand", [True, False])
-async def test_a_token_is_tried_with_so_many_keys_and_no_more(at_hand: bool) -> None:
-    """Work does not grow with the key set: the last that is tried is the eighth."""
+async def test_a_token_is_tried_with_at_most_eight_keys(at_hand: bool) -> None:
+    """At most eight keys are tried, so that the work for a token does not grow with the key set."""
 
     async def tried(keys: list[VerificationKey]) -> object:
-        source = AtHand(held=keys) if at_hand else CountingKeySource(*keys)
+        source = HoldingSource(held=keys) if at_hand else CountingKeySource(*keys)
         outcome = await bearer(issuer(source)).authenticate(bearer_request(), bearer_credentials(mint()))
         return outcome.reason.code if isinstance(outcome, Rejected) else "accepted"
 
@@ -236,19 +240,19 @@ async def test_a_token_is_tried_with_so_many_keys_and_no_more(at_hand: bool) -> 
 
 @pytest.mark.rfc("limits-4")
 async def test_an_unsigned_header_reaches_no_source() -> None:
-    """What is refused by its header alone costs no look-up."""
-    source = AtHand(held=[GOOD])
+    """A token that is rejected by its header costs no look-up of a key."""
+    source = HoldingSource(held=[GOOD])
     scheme = bearer(issuer(source))
 
     for headers in ({"typ": "dpop+jwt"}, {"crit": ["x"]}, {"alg": "RS512"}):
         outcome = await scheme.authenticate(bearer_request(), bearer_credentials(mint(headers=headers)))
         assert isinstance(outcome, Rejected)
 
-    assert source.looked == []
+    assert source.look_ups == []
 
 
-async def test_a_function_for_roles_that_breaks_closes_the_door() -> None:
-    """It is the app's own, so its fault is an outage, and no token's."""
+async def test_a_roles_function_that_raises_is_an_outage() -> None:
+    """An error of the app's own function for roles is an outage, not a fault of the token."""
 
     def broken(said: Mapping[str, Any]) -> set[str]:
         return {said["CANARY"]}

@@ -1,4 +1,4 @@
-"""Where claims stand, and the names of roles and scopes that they hold."""
+"""Claim paths, and the names of roles and scopes that are read from claims."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ NESTED: dict[str, Any] = {
     ],
 )
 def test_a_claim_is_found_by_its_whole_names(path: tuple[str, ...], value: object) -> None:
-    """Name by name from the outside in; a dot is part of a name; what is not there is None."""
+    """A path is followed name by name, from the outside in. A dot belongs to a name, and a missing claim is None."""
     assert claim(*path).get(NESTED) == value
 
 
 def test_a_claim_shows_itself_as_it_is_written() -> None:
-    """For messages."""
+    """The repr of a claim path is the call that makes it."""
     assert str(claim("realm_access", "roles")) == "claim('realm_access', 'roles')"
     assert claim("a") == ClaimPath(("a",))
 
 
 @pytest.mark.parametrize("path", [(), ("",), ("a", ""), (5,), (None,), (["a"],)])
 def test_a_claim_has_a_name(path: Any) -> None:
-    """A path of nothing would be the whole token."""
+    """A claim path without a name raises, because it would mean the whole token."""
     with pytest.raises(ConfigurationError, match=r"^claim: .* is not a path of names"):
         claim(*path)
 
@@ -60,7 +60,7 @@ def test_a_claim_has_a_name(path: Any) -> None:
 
 
 def test_a_source_is_a_claim_or_a_function_or_several() -> None:
-    """One needs no list."""
+    """A source may be a claim path, a function, or a list of them."""
     of_app = lambda said: {"x"}  # noqa: E731
 
     assert check_sources("roles", claim("roles")) == (claim("roles"),)
@@ -79,22 +79,22 @@ def test_a_source_is_a_claim_or_a_function_or_several() -> None:
         (5, "claim(...)"),
     ],
 )
-def test_a_path_in_a_string_is_told_as_a_claim(given: Any, written: str) -> None:
-    """A dot was meant as a step, save in the name of a namespaced claim."""
+def test_a_path_in_a_string_raises_with_the_claim_to_write(given: Any, written: str) -> None:
+    """A string with a dot raises, and the error shows the ``claim(...)`` to write, except for a namespaced claim."""
     with pytest.raises(ConfigurationError, match=f" is not a source; write {re.escape(written)} or a function$"):
         check_sources("roles", given)
 
 
 @pytest.mark.parametrize("given", ["roles", ["roles"], [claim("roles"), "roles"], [None], [5]])
 def test_a_bare_string_is_no_source(given: Any) -> None:
-    """It is told how to write it."""
+    """A bare string raises, and the error shows how to write it."""
     with pytest.raises(ConfigurationError, match=r"^roles: .* is not a source; write claim\("):
         check_sources("roles", given)
 
 
 @pytest.mark.parametrize("given", [None, 5])
-def test_sources_of_an_odd_type_are_told_by_name(given: Any) -> None:
-    """The same for what is no list at all."""
+def test_sources_of_a_wrong_type_raise(given: Any) -> None:
+    """Sources of a wrong type raise, and the error names the argument."""
     with pytest.raises(ConfigurationError, match=r"^roles: "):
         check_sources("roles", given)
 
@@ -119,13 +119,13 @@ def test_sources_of_an_odd_type_are_told_by_name(given: Any) -> None:
     ],
 )
 def test_names_are_collected(value: Any, roles: set[str], scopes: set[str]) -> None:
-    """RFC 6749 section 3.3: a scope string splits on the space alone. What is of an odd type is no name."""
+    """A scope string is split at spaces only (RFC 6749 section 3.3). A value of a wrong type gives no names."""
     assert collect_names([claim("x")], {"x": value}, split=False) == roles
     assert collect_names([claim("x")], {"x": value}, split=True) == scopes
 
 
 def test_several_sources_are_one_union() -> None:
-    """Claims and functions, in any order; what is missing adds nothing."""
+    """The names of several sources are one set. A missing claim adds nothing."""
 
     def of_groups(said: Mapping[str, Any]) -> set[str]:
         return {f"group:{name}" for name in said["groups"]}
@@ -137,14 +137,14 @@ def test_several_sources_are_one_union() -> None:
     assert collect_names([], said, split=True) == frozenset()
 
 
-def test_a_function_that_returns_one_string_is_a_fault_of_the_app() -> None:
-    """It would be a set of letters."""
+def test_a_function_that_returns_one_string_raises() -> None:
+    """A function that returns one string raises, because the string would become a set of letters."""
     with pytest.raises(TypeError, match="returned one string; return a set"):
         collect_names([lambda said: said["role"]], {"role": "admin"}, split=False)
 
 
 @pytest.mark.parametrize("given", [["admin", None], [5], [["admin"]], [b"admin"], None, 5])
-def test_a_function_that_returns_no_strings_is_a_fault_of_the_app(given: Any) -> None:
-    """What a token says may be odd; what the app says of it may not."""
+def test_a_function_that_returns_no_strings_raises(given: Any) -> None:
+    """A function that returns other values than strings raises: a token may be wrong, the app's function may not."""
     with pytest.raises(TypeError):
         collect_names([lambda _: given], {}, split=False)

@@ -1,4 +1,4 @@
-"""The nonces of a Digest scheme: how long they are good, by whose clock, and what a store says of them."""
+"""The nonces of a Digest scheme: how long they are valid, by whose clock, and how the nonce store is asked."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ LEEWAY = 60.0
 LIFE = 300.0
 
 
-def mint(*secrets: bytes, realm: str = "orders", **options: Any) -> NonceService:
-    """A mint of these secrets."""
+def nonce_service(*secrets: bytes, realm: str = "orders", **options: Any) -> NonceService:
+    """A nonce service with these secrets."""
     given: dict[str, Any] = {"life": LIFE, "store": None, "deadline": 5.0, **options}
     return NonceService(secrets or (SECRET,), realm, **given)
 
 
-async def use(one: NonceService, text: str, count: int = 1, now: float = NOW) -> str:
-    """The code of the refusal; empty where it may be used."""
+async def use_code(one: NonceService, text: str, count: int = 1, now: float = NOW) -> str:
+    """The code of the reason for which a nonce is rejected; empty if it may be used."""
     said = await one.use(text.encode(), count, Moment(now, LEEWAY))
     return "" if isinstance(said, Nonce) else said.reason.code
 
 
-class Elsewhere(NonceStore):
-    """A store that is asked over a network: it says what it is told to, when it is told to."""
+class RemoteNonces(NonceStore):
+    """A nonce store over a network, which answers as the test says and keeps its calls."""
 
     def __init__(self, answer: Any = NonceUse.FRESH) -> None:
         self.answer = answer
@@ -53,13 +53,13 @@ class Elsewhere(NonceStore):
 
 
 @pytest.mark.rfc("7616-6")
-async def test_each_nonce_is_another_and_is_good_once_a_count() -> None:
-    """Section 3.3: one for each 401, of the same microsecond too."""
-    one = mint()
+async def test_each_nonce_is_unique_and_each_count_is_accepted_once() -> None:
+    """RFC 7616 section 3.3: each 401 has a nonce of its own, two in the same microsecond included."""
+    one = nonce_service()
     texts = {one.mint(NOW) for _ in range(1000)}
 
     assert len(texts) == 1000
-    assert [await use(one, text, count) for text in list(texts)[:2] for count in (1, 2, 1)] == [
+    assert [await use_code(one, text, count) for text in list(texts)[:2] for count in (1, 2, 1)] == [
         "",
         "",
         "nonce.replayed",
@@ -72,26 +72,26 @@ async def test_each_nonce_is_another_and_is_good_once_a_count() -> None:
     [(0.0, ""), (LIFE - 0.001, ""), (LIFE, "nonce.stale"), (LIFE + 0.001, "nonce.stale"), (1e6, "nonce.stale")],
 )
 async def test_a_nonce_ends_with_its_life_and_no_leeway_is_granted(after: float, code: str) -> None:
-    """The clock that stamped it is ours."""
-    one = mint()
+    """No leeway applies to the life of a nonce, because the server's own clock stamped it."""
+    one = nonce_service()
 
-    assert await use(one, one.mint(NOW), now=NOW + after) == code
+    assert await use_code(one, one.mint(NOW), now=NOW + after) == code
 
 
 @pytest.mark.parametrize(
     ("ahead", "code"), [(1.0, ""), (LEEWAY, ""), (LEEWAY + 0.01, "nonce.not_yet"), (1e6, "nonce.not_yet")]
 )
 async def test_a_host_may_be_ahead_by_the_leeway(ahead: float, code: str) -> None:
-    """Of two that share a secret the clocks differ a little; what is further ahead is no nonce yet."""
-    here, there = mint(), mint()
+    """The clocks of two hosts with one secret may differ by the leeway. A nonce from further ahead is rejected."""
+    here, there = nonce_service(), nonce_service()
     here.mint(NOW)
 
-    assert await use(here, there.mint(NOW + ahead)) == code
+    assert await use_code(here, there.mint(NOW + ahead)) == code
 
 
 async def test_the_facts_say_by_how_much() -> None:
-    """In seconds, for whoever looks for a clock that is wrong."""
-    one = mint()
+    """The facts say by how many seconds a nonce is too old or too young, so that a wrong clock can be found."""
+    one = nonce_service()
 
     late = await one.use(one.mint(NOW).encode(), 1, Moment(NOW + LIFE + 2.5, LEEWAY))
     early = await one.use(one.mint(NOW + 90.5).encode(), 1, Moment(NOW, LEEWAY))
@@ -103,34 +103,40 @@ async def test_the_facts_say_by_how_much() -> None:
 
 @pytest.mark.rfc("7616-6")
 async def test_a_nonce_of_another_secret_or_realm_is_unknown() -> None:
-    """And so is what is none at all."""
-    one = mint()
-    texts = [mint(b"t" * 32).mint(NOW), mint(realm="cameras").mint(NOW), "", "null", one.mint(NOW)[:-1]]
+    """A nonce of another secret or realm is unknown, and so is a malformed one."""
+    one = nonce_service()
+    texts = [
+        nonce_service(b"t" * 32).mint(NOW),
+        nonce_service(realm="cameras").mint(NOW),
+        "",
+        "null",
+        one.mint(NOW)[:-1],
+    ]
 
-    assert [await use(one, text) for text in texts] == ["nonce.unknown"] * 5
+    assert [await use_code(one, text) for text in texts] == ["nonce.unknown"] * 5
 
 
 async def test_secrets_are_rotated_without_a_prompt() -> None:
-    """The new one mints, the old one is known; when it is gone, so are its nonces."""
+    """The new secret makes nonces and the old one is still accepted. Without the old secret, its nonces are unknown."""
     old, new = b"o" * 32, b"n" * 32
-    before, during, after = mint(old), mint(new, old), mint(new)
+    before, during, after = nonce_service(old), nonce_service(new, old), nonce_service(new)
     for one in (before, during, after):
         one.mint(NOW - 1)
 
-    assert await use(during, before.mint(NOW)) == ""
-    assert await use(after, during.mint(NOW)) == ""
-    assert await use(before, during.mint(NOW)) == "nonce.unknown"
-    assert await use(after, before.mint(NOW)) == "nonce.unknown"
+    assert await use_code(during, before.mint(NOW)) == ""
+    assert await use_code(after, during.mint(NOW)) == ""
+    assert await use_code(before, during.mint(NOW)) == "nonce.unknown"
+    assert await use_code(after, before.mint(NOW)) == "nonce.unknown"
 
 
 async def test_a_nonce_of_before_the_start_is_forgotten() -> None:
-    """A process that was started anew does not know what was used; the first thing that it sees may be such a one."""
-    before, after = mint(), mint()
+    """A process that has restarted does not know which counts were used, so it rejects nonces from before its start."""
+    before, after = nonce_service(), nonce_service()
     text = before.mint(NOW)
 
-    assert await use(before, text) == ""
-    assert await use(after, text, now=NOW + 1) == "nonce.forgotten"
-    assert await use(after, after.mint(NOW + 1), now=NOW + 1) == ""
+    assert await use_code(before, text) == ""
+    assert await use_code(after, text, now=NOW + 1) == "nonce.forgotten"
+    assert await use_code(after, after.mint(NOW + 1), now=NOW + 1) == ""
 
 
 @pytest.mark.parametrize(
@@ -143,13 +149,13 @@ async def test_a_nonce_of_before_the_start_is_forgotten() -> None:
     ],
 )
 async def test_a_store_of_the_apps_own_is_asked(answer: NonceUse, code: str) -> None:
-    """It is told who, how often, since when, until when, and what time it is; and before, that nonces begin."""
-    store = Elsewhere(answer)
-    one = mint(store=store)
+    """The store gets the nonce, the count, its start, its end and the time, after it was told that nonces begin."""
+    store = RemoteNonces(answer)
+    one = nonce_service(store=store)
     text = one.mint(NOW)
     nonce = Nonce.from_text(text.encode(), [nonce_key(SECRET, "orders")])
 
-    said = await use(one, text, 7, NOW + 5)
+    said = await use_code(one, text, 7, NOW + 5)
 
     assert nonce is not None
     assert said == code
@@ -157,38 +163,38 @@ async def test_a_store_of_the_apps_own_is_asked(answer: NonceUse, code: str) -> 
     assert store.claimed == [(nonce.identity, 7, NOW, NOW + LIFE, NOW + 5)]
 
 
-async def test_a_store_is_not_asked_of_what_is_no_good_anyway() -> None:
-    """Neither of a stranger's nonce nor of one that is too old or too young."""
-    store = Elsewhere()
-    one = mint(store=store)
+async def test_a_store_is_not_asked_about_an_invalid_nonce() -> None:
+    """The store is asked neither about an unknown nonce nor about one that is too old or too young."""
+    store = RemoteNonces()
+    one = nonce_service(store=store)
 
     for text, now in [("null", NOW), (one.mint(NOW), NOW + LIFE), (one.mint(NOW + 100), NOW)]:
-        assert await use(one, text, now=now) != ""
+        assert await use_code(one, text, now=now) != ""
 
     assert store.claimed == []
 
 
 @pytest.mark.parametrize("answer", [BackendUnavailable("down"), KeyError("nonce"), None, True])
-async def test_a_store_that_cannot_answer_lets_nobody_in(answer: Any) -> None:
-    """What it raises passes through, and an answer that is none is an error too."""
-    one = mint(store=Elsewhere(answer))
+async def test_a_store_that_fails_accepts_no_nonce(answer: Any) -> None:
+    """An error of the store passes through, and an answer of a wrong type raises."""
+    one = nonce_service(store=RemoteNonces(answer))
 
     with pytest.raises(type(answer) if isinstance(answer, Exception) else KeyError):
-        await use(one, one.mint(NOW))
+        await use_code(one, one.mint(NOW))
 
 
-async def test_a_store_is_not_waited_for_for_ever() -> None:
-    """The deadline of the scheme is that of its store."""
+async def test_a_store_has_the_deadline_of_the_scheme() -> None:
+    """A store that misses the deadline of the scheme is an outage."""
 
-    class Silent(Elsewhere):
+    class Silent(RemoteNonces):
         async def claim(self, nonce: bytes, count: int, **_: float) -> NonceUse:
             await anyio.sleep_forever()
             raise AssertionError
 
-    one = mint(store=Silent(), deadline=0.01)
+    one = nonce_service(store=Silent(), deadline=0.01)
 
     with pytest.raises(BackendUnavailable) as caught:
-        await use(one, one.mint(NOW))
+        await use_code(one, one.mint(NOW))
 
     assert caught.value.reason is STORE_TIMEOUT
 
@@ -196,20 +202,20 @@ async def test_a_store_is_not_waited_for_for_ever() -> None:
 @pytest.mark.rfc("7616-14")
 @pytest.mark.parametrize(("after", "next_too"), [(0.0, False), (224.9, False), (225.0, True), (299.0, True)])
 async def test_the_next_nonce_is_given_in_the_last_quarter(after: float, next_too: bool) -> None:
-    """It is good at once, and as long as any."""
-    one = mint()
+    """The next nonce is given in the last quarter of a nonce's life. It is valid at once, for a whole life."""
+    one = nonce_service()
     said = await one.use(one.mint(NOW).encode(), 1, Moment(NOW + after, LEEWAY))
     assert isinstance(said, Nonce)
 
-    following = one.after(said, NOW + after)
+    following = one.next_nonce(said, NOW + after)
 
     assert (following is not None) is next_too
     if following is not None:
-        assert await use(one, following, now=NOW + after + LIFE - 1) == ""
+        assert await use_code(one, following, now=NOW + after + LIFE - 1) == ""
 
 
-def test_all_that_is_wrong_with_a_nonce_is_stale() -> None:
-    """So that a client answers again without asking anybody for a password."""
+def test_every_rejection_of_a_nonce_is_stale() -> None:
+    """Every reason to reject a nonce is stale, so that the client retries without asking for a password."""
     assert {reason.code for reason in STALE} == {
         "nonce.unknown",
         "nonce.stale",
@@ -222,7 +228,7 @@ def test_all_that_is_wrong_with_a_nonce_is_stale() -> None:
 
 
 class OnlyClaims:
-    """Half a store."""
+    """A nonce store without ``begin``."""
 
     async def claim(self, *_: object, **__: object) -> NonceUse:
         raise AssertionError
@@ -244,8 +250,8 @@ class OnlyClaims:
     ],
 )
 def test_bad_options_are_refused(argument: str, value: Any) -> None:
-    """By the name of the scheme's argument, while the app is built."""
+    """An invalid option raises while the app is built, and the error names the scheme's argument."""
     with pytest.raises(ConfigurationError) as caught:
-        mint(**{argument: value})
+        nonce_service(**{argument: value})
 
     assert caught.value.argument == {"store": "nonces"}.get(argument, argument)

@@ -1,4 +1,4 @@
-"""An outage of a key server: what a client is told, and who is not disturbed."""
+"""An outage of a key server: what the client gets, and which requests do not notice."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from tests.support.servers.key_server import TIMEOUT, hang, publish_metadata, re
 from tests.support.tokens import b64url, ec_key, key_set, mint, rsa_key
 
 
-def door(source: StubbedSource, **changes: Any) -> GuardedApp:
+def guarded_app(source: StubbedSource, **changes: Any) -> GuardedApp:
     """An app whose keys come from this source."""
     return GuardedApp(bearer(issuer(source.keys, **changes)))
 
 
-def told(answer: Answer) -> tuple[int, str | None, dict[str, Any]]:
-    """Its status, its reason, and its facts less the name of the token."""
+def summary(answer: Answer) -> tuple[int, str | None, dict[str, Any]]:
+    """The status, the reason, and the facts without the fingerprint of the token."""
     return answer.status, answer.reason, {name: fact for name, fact in answer.record.facts.items() if name != "token"}
 
 
 def token(kid: str | None = "a", **changes: Any) -> str:
-    """A good token that names this key, with changes."""
+    """A valid token that names this key, with these changes."""
     return mint(headers={} if kid is None else {"kid": kid}, **changes)
 
 
@@ -44,10 +44,11 @@ EXPIRED = {"expired_by": 600.0, "leeway": 60.0}
 
 
 async def test_an_outage_is_no_fault_of_the_token() -> None:
-    """503 with the source's own next try, no challenge, and a record that says which server and why."""
+    """An outage is a 503 with the source's own retry time and no challenge. The record says which server failed, and
+    why."""
     source = StubbedSource("a")
     source.server.answer = OSError()
-    asked = door(source)
+    asked = guarded_app(source)
     await asked.get_with_token(token())
     source.clock.move(1)
     await asked.get_with_token(token())
@@ -55,7 +56,7 @@ async def test_an_outage_is_no_fault_of_the_token() -> None:
     answer = await asked.get_with_token(token())
 
     detail = "https://login.example/jwks: the fetch raised OSError"
-    assert told(answer) == (503, "keys.unavailable", {"detail": detail, "retry_after": 2})
+    assert summary(answer) == (503, "keys.unavailable", {"detail": detail, "retry_after": 2})
     assert dict(answer.headers)[b"retry-after"] == b"2"
     assert b"www-authenticate" not in dict(answer.headers)
     assert source.server.count == 2
@@ -73,22 +74,23 @@ async def test_an_outage_is_no_fault_of_the_token() -> None:
         ({"cnf": {"jkt": "x"}}, "token.bound", {}),
     ],
 )
-async def test_a_token_that_any_key_would_not_save_is_refused_during_an_outage(
+async def test_a_token_that_no_key_could_make_valid_is_rejected_during_an_outage(
     changes: dict[str, Any], reason: str, facts: dict[str, Any]
 ) -> None:
-    """401: to come again with it is no use. The record says that nobody looked at the signature."""
+    """During an outage, an expired token is a 401: a retry cannot help. The record says that the signature was not
+    checked."""
     source = StubbedSource("a")
     source.server.answer = OSError()
 
-    answer = await door(source).get_with_token(token(**changes))
+    answer = await guarded_app(source).get_with_token(token(**changes))
 
-    assert told(answer) == (401, reason, {**facts, "signature": "unchecked"})
+    assert summary(answer) == (401, reason, {**facts, "signature": "unchecked"})
     assert not answer.record.subject_proven
     assert b"www-authenticate" in dict(answer.headers)
 
 
-async def test_an_outage_calls_no_function_of_the_app_with_claims_that_nobody_proved() -> None:
-    """Roles are read when the signature holds."""
+async def test_an_outage_calls_no_function_of_the_app_with_unverified_claims() -> None:
+    """Functions for roles run only after the signature has been verified."""
     called: list[Any] = []
     source = StubbedSource("a")
     source.server.answer = OSError()
@@ -97,43 +99,44 @@ async def test_an_outage_calls_no_function_of_the_app_with_claims_that_nobody_pr
         called.append(claims)
         return set()
 
-    answer = await door(source, roles=roles, subject=claim("sub")).get_with_token(token())
+    answer = await guarded_app(source, roles=roles, subject=claim("sub")).get_with_token(token())
 
     assert (answer.status, called) == (503, [])
 
 
 async def test_where_the_key_is_at_hand_the_signature_comes_first() -> None:
-    """Whatever the server does meanwhile: an expired token with a wrong signature is a forgery."""
+    """If the key is held, the signature is checked first: an expired token with a wrong signature is a forgery."""
     source = StubbedSource("a")
-    asked = door(source)
+    asked = guarded_app(source)
     assert (await asked.get_with_token(token())).status == 200
     source.server.answer = OSError()
     source.clock.move(700)
     forged = mint(rsa_key(which=1), headers={"kid": "a"}, exp=NOW - 600)
 
     assert (await asked.get_with_token(token())).status == 200
-    assert told(await asked.get_with_token(token(exp=NOW - 600))) == (401, "token.expired", EXPIRED)
-    assert told(await asked.get_with_token(forged))[1] == "token.signature_invalid"
+    assert summary(await asked.get_with_token(token(exp=NOW - 600))) == (401, "token.expired", EXPIRED)
+    assert summary(await asked.get_with_token(forged))[1] == "token.signature_invalid"
 
 
 async def test_an_unknown_key_is_the_tokens_fault_once_the_server_has_answered() -> None:
-    """401 after a fetch that succeeded; 503 while the last one failed; 401 again when the server is back."""
+    """An unknown kid is a 401 after a successful fetch, a 503 while the last fetch failed, and a 401 when the server is
+    back."""
     source = StubbedSource("a")
-    asked = door(source)
+    asked = guarded_app(source)
     facts = {"kid": "b", "algorithm": "RS256"}
 
-    assert told(await asked.get_with_token(token("b"))) == (401, "key.unknown", facts)
+    assert summary(await asked.get_with_token(token("b"))) == (401, "key.unknown", facts)
     source.clock.move(30)
     source.server.answer = OSError()
-    assert told(await asked.get_with_token(token("b")))[:2] == (503, "keys.unavailable")
-    assert told(await asked.get_with_token(token("b", exp=NOW - 600)))[1] == "token.expired"
+    assert summary(await asked.get_with_token(token("b")))[:2] == (503, "keys.unavailable")
+    assert summary(await asked.get_with_token(token("b", exp=NOW - 600)))[1] == "token.expired"
     source.server.publish("a")
     source.clock.move(1)
-    assert told(await asked.get_with_token(token("b"))) == (401, "key.unknown", facts)
+    assert summary(await asked.get_with_token(token("b"))) == (401, "key.unknown", facts)
 
 
 async def test_a_server_that_hangs_disturbs_nobody_else() -> None:
-    """Who needs it waits and is told; who knows his key, and who is refused by other means, passes by."""
+    """While a key server hangs, tokens with known keys, and tokens that are rejected anyway, are answered at once."""
     with running_key_server(key_set(a=rsa_key())) as server:
         keys = RemoteJWKS(server.url, insecure_http=True, timeout=30)
         asked = GuardedApp(bearer(issuer(keys)))
@@ -153,7 +156,7 @@ async def test_a_server_that_hangs_disturbs_nobody_else() -> None:
 
 
 async def test_five_hundred_first_requests_are_one_request_to_the_server() -> None:
-    """Over the wire; the first of them leaves, and all others are let in."""
+    """Over the network, five hundred first requests cause one fetch, even if the first of them is cancelled."""
     with running_key_server(key_set(a=rsa_key())) as server:
         good = server.behaviour
         server.behaviour = lambda each: (server.released.wait(TIMEOUT), good(each))[1]
@@ -175,7 +178,8 @@ async def test_five_hundred_first_requests_are_one_request_to_the_server() -> No
 
 
 async def test_a_thousand_random_kids_are_four_requests_to_the_server() -> None:
-    """Over the wire; each of them is 401, and the good ones in between are let in."""
+    """Over the network, a thousand random kids cause four fetches. Each gets a 401, and valid tokens in between
+    pass."""
     rest = mint().partition(".")[2]
     with running_key_server(key_set(a=rsa_key())) as server:
         asked = GuardedApp(bearer(issuer(RemoteJWKS(server.url, insecure_http=True, clock=ManualClock()))))
@@ -189,8 +193,8 @@ async def test_a_thousand_random_kids_are_four_requests_to_the_server() -> None:
     assert server.request_count == 4
 
 
-async def test_a_deadline_that_is_shorter_than_the_fetch_leaves_it_under_way() -> None:
-    """The request is told so, and the next finds what the fetch brought."""
+async def test_a_deadline_that_is_shorter_than_the_fetch_does_not_stop_it() -> None:
+    """The request fails at its deadline, the fetch goes on, and the next request uses its result."""
     source = StubbedSource("a")
     source.server.released.clear()
     asked = GuardedApp(bearer(issuer(source.keys), deadline=0.01))
@@ -205,25 +209,26 @@ async def test_a_deadline_that_is_shorter_than_the_fetch_leaves_it_under_way() -
 
 
 @pytest.mark.parametrize(("key", "algorithm"), [(rsa_key(), "PS256"), (ec_key(), "ES256")])
-async def test_a_key_of_another_algorithm_than_the_issuers_is_none(key: Any, algorithm: str) -> None:
-    """What a key server publishes widens nothing: the app said which algorithms are taken."""
+async def test_a_key_of_an_algorithm_that_is_not_allowed_is_ignored(key: Any, algorithm: str) -> None:
+    """A key server cannot widen the algorithms that the app allows."""
     source = StubbedSource()
     source.server.answer = key_set(a=key)
 
-    answer = await door(source).get_with_token(mint(key, algorithm, headers={"kid": "a"}))
+    answer = await guarded_app(source).get_with_token(mint(key, algorithm, headers={"kid": "a"}))
 
     assert (answer.status, answer.reason) == (401, "token.algorithm_refused")
     assert source.server.count == 0
 
 
 def test_no_key_server_publishes_a_secret() -> None:
-    """HMAC and a key server do not go together, which is said while the app is built."""
+    """HMAC with a key server raises while the app is built."""
     with pytest.raises(ConfigurationError, match=r"^algorithms: a key server publishes no HMAC secret"):
         issuer(StubbedSource("a").keys, algorithms=["HS256"])
 
 
 async def test_an_unknown_issuer_costs_no_fetch() -> None:
-    """Two issuers: the keys of one never verify the other's tokens, and a third's reach nobody."""
+    """With two issuers, the keys of one never verify tokens of the other, and a third issuer's token causes no
+    fetch."""
     one, other = StubbedSource("a"), StubbedSource("a")
     other.server.answer = key_set(a=rsa_key(which=1))
     asked = GuardedApp(bearer(issuer(one.keys), issuer(other.keys, "https://other.example/")))
@@ -243,8 +248,9 @@ def _who(request: Request) -> PlainTextResponse:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("lifespan", [True, False])
-def test_a_test_client_with_or_without_a_lifespan_is_let_in(backend: Any, lifespan: bool) -> None:
-    """Without one each request has a new loop, and the keys of the first serve them all."""
+def test_a_test_client_is_accepted_with_and_without_a_lifespan(backend: Any, lifespan: bool) -> None:
+    """Without a lifespan each request has a new event loop, and the keys that the first one fetched serve all of
+    them."""
     source = StubbedSource("a")
     guard = Guard(bearer(issuer(source.keys)), clock=ManualClock(NOW), log=False)
     app = AuthGuardMiddleware(Starlette(routes=[Route("/", _who)]), guard=guard)
@@ -260,8 +266,8 @@ def test_a_test_client_with_or_without_a_lifespan_is_let_in(backend: Any, lifesp
     assert source.server.count == 1
 
 
-async def test_a_guard_is_warmed_and_tells_how_its_keys_are() -> None:
-    """One source that several issuers share is fetched once; what failed is told together."""
+async def test_a_guard_warms_its_keys_and_reports_their_health() -> None:
+    """A source that several issuers share is fetched once. All failures are raised together."""
     one, other, failing = StubbedSource("a", "b"), StubbedSource("c"), StubbedSource()
     failing.server.answer = OSError()
     guard = Guard(
@@ -281,8 +287,9 @@ async def test_a_guard_is_warmed_and_tells_how_its_keys_are() -> None:
     assert one.server.count == 2
 
 
-async def test_discovery_lets_in_over_the_wire() -> None:
-    """From a name, by way of its metadata, to a user; and its stop and start are seen by nobody whose key is known."""
+async def test_discovery_works_over_the_network() -> None:
+    """A token is accepted with keys that were found from the issuer's name. A restart of the server disturbs no known
+    key."""
     with running_key_server(key_set(a=rsa_key())) as server:
         name = publish_metadata(server)
         clock = ManualClock()

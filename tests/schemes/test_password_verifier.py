@@ -1,4 +1,4 @@
-"""One verification for whatever name comes, and which stored hash it is made against."""
+"""Verifying a password costs the same for every name, and which stored hash is verified for an unknown one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMATS = ["fast", "old", "slow", "short"]
 
 
 def verifier(store: Any) -> PasswordVerifier:
-    """It verifies in one thread."""
+    """A password verifier with one thread."""
     return PasswordVerifier(store, ThreadPool(threads=1, waiting=1000, deadline=60), 60)
 
 
@@ -39,7 +39,7 @@ def crowd(size: int) -> list[Account]:
 
 
 async def decoy_of(judge: PasswordVerifier, hasher: SpyHasher, username: str) -> str:
-    """The stored hash that the password of an unknown user was verified against."""
+    """The stored hash that the password of an unknown name was verified against."""
     assert await judge.verify(username, "guess", None) is USER_UNKNOWN
     return hasher.verified[-1][1]
 
@@ -67,7 +67,8 @@ JUDGED: list[tuple[Account | None, str, Account | Reason]] = [
 async def test_each_way_to_fail_has_its_reason_and_costs_one_verification(
     account: Account | None, password: str, answer: Account | Reason, *, sampled: bool
 ) -> None:
-    """Whoever is named, and whatever the store shows of its hashes."""
+    """Every failed login has a reason of its own and costs one verification, whether the store shows its hashes
+    or not."""
     hasher = SpyHasher()
     judge = verifier(memory_users(hasher=hasher) if sampled else Users(ALICE, hasher=hasher))
 
@@ -77,8 +78,8 @@ async def test_each_way_to_fail_has_its_reason_and_costs_one_verification(
     assert [given for given, _ in hasher.verified] == [password]
 
 
-async def test_a_hash_that_cannot_be_read_is_not_verified() -> None:
-    """Somebody's that can be is, so that the answer comes no sooner than for others."""
+async def test_for_an_unreadable_hash_another_one_is_verified() -> None:
+    """If a hash is unreadable, another account's hash is verified, so that the response takes as long as any other."""
     hasher = SpyHasher()
     judge = verifier(memory_users(hasher=hasher))
 
@@ -88,7 +89,7 @@ async def test_a_hash_that_cannot_be_read_is_not_verified() -> None:
 
 
 async def test_an_unknown_name_is_verified_against_a_stored_hash_and_always_the_same() -> None:
-    """A name that costs now this and now that would be known for unknown."""
+    """An unknown name is always verified against the same stored hash, because a changing cost would give it away."""
     hasher = SpyHasher()
     judge = verifier(memory_users(*crowd(40), hasher=hasher))
     stored = {account.password_hash for account in crowd(40)}
@@ -102,7 +103,7 @@ async def test_an_unknown_name_is_verified_against_a_stored_hash_and_always_the_
 
 
 async def picks_of(*accounts: Account) -> list[int]:
-    """Which hashes of a store of so many are picked for some names."""
+    """The positions of the hashes that are picked for some names, in a store with so many hashes."""
     hasher = SpyHasher()
     judge = verifier(memory_users(*accounts, hasher=hasher))
     stored = [account.password_hash for account in accounts]
@@ -110,17 +111,17 @@ async def picks_of(*accounts: Account) -> list[int]:
 
 
 async def test_all_worker_processes_pick_the_same() -> None:
-    """Else a name would cost now this and now that, by which of them answers."""
+    """All worker processes pick the same hash for a name, so that its cost does not depend on the process."""
     assert await picks_of(*crowd(1000)) == await picks_of(*crowd(1000))
 
 
-async def test_which_hash_it_is_cannot_be_known_outside() -> None:
-    """The name is hashed under a key that only the file knows."""
+async def test_which_hash_is_picked_cannot_be_computed_outside() -> None:
+    """The name is hashed with a key that only the password file contains."""
     assert await picks_of(*crowd(1000)) != await picks_of(Account("first", "$fast$other"), *crowd(1000)[1:])
 
 
 async def test_unknown_names_are_spread_over_the_formats_as_known_ones_are() -> None:
-    """In a file of four formats a quarter of them costs what each format costs."""
+    """In a file of four formats, a quarter of the unknown names costs what each format costs."""
     hasher = SpyHasher()
     judge = verifier(memory_users(*crowd(400), hasher=hasher))
 
@@ -130,8 +131,8 @@ async def test_unknown_names_are_spread_over_the_formats_as_known_ones_are() -> 
     assert all(60 <= number <= 140 for number in kinds.values()), kinds
 
 
-async def test_a_user_more_changes_hardly_any_pick() -> None:
-    """Else all unknown names would change their cost when the file changes, and known ones would not."""
+async def test_one_more_user_changes_few_picks() -> None:
+    """A new user changes few picks. If all of them changed, a changed cost would give unknown names away."""
     hasher = SpyHasher()
     smaller, larger = (
         verifier(memory_users(*crowd(99), hasher=hasher)),
@@ -152,13 +153,14 @@ JUMPS = [(1, 1, 0), (42, 57, 43), (0xDEAD10CC, 1, 0), (0xDEAD10CC, 666, 361), (2
 
 
 @pytest.mark.parametrize(("key", "places", "place"), JUMPS)
-def test_the_jump_is_that_of_other_implementations(key: int, places: int, place: int) -> None:
-    """So it moves as few names as its paper proves."""
+def test_the_jump_hash_matches_other_implementations(key: int, places: int, place: int) -> None:
+    """The jump consistent hash gives the values of other implementations, so it moves as few names as its paper
+    proves."""
     assert jump_hash(key, places) == place
 
 
-async def test_a_sample_is_skipped_over_where_it_cannot_be_read() -> None:
-    """A decoy that is not verified would be told by its answer's coming at once."""
+async def test_an_unreadable_sample_is_skipped() -> None:
+    """An unreadable hash is not picked for an unknown name, because not verifying it would answer too soon."""
     hasher = SpyHasher()
 
     class Mixed(Users):
@@ -171,8 +173,8 @@ async def test_a_sample_is_skipped_over_where_it_cannot_be_read() -> None:
 
 
 @pytest.mark.parametrize("sample", [[], ["$odd$x"], [""], ["!"] * 100_000 + ["$fast$far away"]], ids=len)
-async def test_where_nothing_can_be_read_one_hash_is_made(sample: list[str]) -> None:
-    """Once; who has no user has none to hide. A long search for a better one would cost the event loop."""
+async def test_without_a_readable_hash_one_is_made(sample: list[str]) -> None:
+    """If no stored hash can be read, one is made once, and the search stops early to spare the event loop."""
     hasher = SpyHasher()
 
     class Odd(Users):
@@ -188,8 +190,9 @@ async def test_where_nothing_can_be_read_one_hash_is_made(sample: list[str]) -> 
     assert hasher.count == 5
 
 
-async def test_a_store_that_shows_no_sample_lends_what_came_by() -> None:
-    """The hashes of those who logged in, right or wrong; the first of so many."""
+async def test_a_store_without_a_sample_uses_the_hashes_that_were_seen() -> None:
+    """Without a sample, unknown names are verified against the first hashes that were seen at logins, right or
+    wrong."""
     hasher = SpyHasher()
     judge = verifier(Users(hasher=hasher))
     accounts = crowd(MOST_SEEN + 50)
@@ -204,7 +207,7 @@ async def test_a_store_that_shows_no_sample_lends_what_came_by() -> None:
 
 
 async def test_a_new_hash_is_made_where_the_stored_one_is_outdated() -> None:
-    """In the pool; else nothing is."""
+    """A new hash is made, in the thread pool, only after a right password whose stored hash is outdated."""
     hasher = SpyHasher()
     judge = verifier(memory_users(hasher=hasher))
 
@@ -213,8 +216,8 @@ async def test_a_new_hash_is_made_where_the_stored_one_is_outdated() -> None:
     assert renewed == [None, "$new$wonderland"]
 
 
-def test_the_formats_that_hold_the_interpreter_are_named() -> None:
-    """By what they begin with where that is a format, and by nothing of the hash where it is not."""
+def test_the_formats_that_block_the_interpreter_are_named() -> None:
+    """The warning names each format by its known prefix, and shows no part of a hash of another form."""
     hashes = ["$slow$a", "$fast$b", "$slow-512$c", "$slow$d", "$Sslow$e", "slow", "$fast$slow$"]
     store = memory_users(*[Account(f"user{number}", "$fast$x") for number in range(len(hashes))])
     store._sample = tuple(hashes)
@@ -222,8 +225,8 @@ def test_the_formats_that_hold_the_interpreter_are_named() -> None:
     assert verifier(store).gil_blocking_formats() == ["$fast$", "$slow$", "$slow-512$", "another format"]
 
 
-def test_of_a_large_file_some_are_looked_at() -> None:
-    """All through it, and not so many that the start takes long."""
+def test_a_large_file_is_sampled() -> None:
+    """Of a large file only some hashes, spread over all of it, are examined at the start."""
     looked: list[str] = []
 
     class Looking(SpyHasher):
@@ -244,8 +247,8 @@ def test_of_a_large_file_some_are_looked_at() -> None:
 
 
 @pytest.mark.parametrize("answer", [ALICE, MALLORY, PASSWORD_WRONG, USER_UNKNOWN])
-async def test_what_a_directory_says_holds(answer: Account | Reason) -> None:
-    """It looked at the password itself. Nobody is found before that."""
+async def test_the_answer_of_a_directory_is_final(answer: Account | Reason) -> None:
+    """A store that checks passwords itself is asked once, without a look-up before it."""
     ldap = Ldap(answer)
     judge = DirectoryVerifier(ldap, 60)
 
@@ -255,23 +258,23 @@ async def test_what_a_directory_says_holds(answer: Account | Reason) -> None:
 
 
 async def test_a_directory_is_never_asked_about_an_empty_password() -> None:
-    """To LDAP that is an anonymous bind, and succeeds."""
+    """An empty password is rejected without asking, because to LDAP it is an anonymous bind, which succeeds."""
     ldap = Ldap(ALICE)
 
     assert await DirectoryVerifier(ldap, 60).verify("alice", "", None) is PASSWORD_EMPTY
     assert ldap.calls == []
 
 
-async def test_a_directory_may_say_by_a_reason_that_it_is_down() -> None:
-    """That is an outage, however it is said."""
+async def test_a_directory_may_return_an_outage_as_a_reason() -> None:
+    """A directory that returns the reason of an outage, instead of raising it, is an outage too."""
     with pytest.raises(BackendUnavailable) as caught:
         await DirectoryVerifier(Ldap(STORE_UNAVAILABLE), 60).verify("alice", "wonderland", None)
 
     assert caught.value.reason is STORE_UNAVAILABLE
 
 
-class Hung(Users):
-    """It answers nothing."""
+class HungStore(Users):
+    """A store that never answers."""
 
     async def find(self, username: str) -> Account | None:
         await anyio.sleep_forever()
@@ -283,8 +286,8 @@ class Hung(Users):
 
 
 async def test_a_store_and_a_directory_have_a_deadline() -> None:
-    """Then it is an outage of theirs."""
-    hung = Hung()
+    """A store or a directory that misses the deadline is an outage."""
+    hung = HungStore()
     pool = ThreadPool(threads=1)
 
     with pytest.raises(BackendUnavailable) as store:
@@ -295,7 +298,7 @@ async def test_a_store_and_a_directory_have_a_deadline() -> None:
     assert [caught.value.reason for caught in (store, directory)] == [STORE_TIMEOUT] * 2
 
 
-class Slow(Users):
+class SlowStore(Users):
     """A store that answers at once if the test says so; otherwise it takes longer than the deadline."""
 
     def __init__(self, *, at_hand: bool) -> None:
@@ -310,9 +313,9 @@ class Slow(Users):
         return ALICE if self.at_hand else NOT_NOW
 
 
-async def test_a_store_with_its_answer_at_hand_is_asked_without_a_timer() -> None:
-    """Only where it says so, each time anew: the deadline would cost more than the answer."""
-    slow = Slow(at_hand=True)
+async def test_an_immediate_answer_is_taken_without_a_timer() -> None:
+    """The deadline costs more than an immediate answer, so no timer runs where the store has one at hand."""
+    slow = SlowStore(at_hand=True)
     verifier = PasswordVerifier(slow, ThreadPool(threads=1), 0.001)
 
     found = await verifier.find("alice")
@@ -323,17 +326,17 @@ async def test_a_store_with_its_answer_at_hand_is_asked_without_a_timer() -> Non
     assert found is ALICE
 
 
-class Remote(MemoryUsers):
-    """It takes over where accounts come from, and says nothing of how long that takes."""
+class RemoteStore(MemoryUsers):
+    """A store in memory whose ``find`` is overridden by a remote look-up."""
 
     async def find(self, username: str) -> Account | None:
         await anyio.sleep_forever()
         return None
 
 
-async def test_a_store_made_of_another_one_is_asked_with_a_deadline() -> None:
-    """That its answer is at hand was said of the look-up that it overrides."""
-    verifier = PasswordVerifier(Remote([]), ThreadPool(threads=1), 0.01)
+async def test_an_overridden_look_up_has_a_deadline() -> None:
+    """A subclass that overrides ``find`` does not inherit the promise that its answer is immediate."""
+    verifier = PasswordVerifier(RemoteStore([]), ThreadPool(threads=1), 0.01)
 
     with pytest.raises(BackendUnavailable) as caught:
         await verifier.find("alice")

@@ -1,4 +1,4 @@
-"""What a protected resource says of itself, and where (RFC 9728)."""
+"""The metadata of a protected resource (RFC 9728): their content, and where they are published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METADATA = "https://api.example/.well-known/oauth-protected-resource/orders"
 
 
 def document(made: ProtectedResource) -> Any:
-    """What it publishes."""
+    """The document that the resource publishes."""
     return json.loads(made.published.octets)
 
 
@@ -41,7 +41,8 @@ def document(made: ProtectedResource) -> Any:
 )
 @pytest.mark.rfc("9728-1")
 def test_the_metadata_stand_between_the_host_and_the_path(resource: str, url: str, path: str | None) -> None:
-    """9728-1: RFC 9728 section 3.1; a terminating slash behind the host goes."""
+    """9728-1: the well-known path goes between the host and the path (RFC 9728 section 3.1), without a slash at the
+    end."""
     made = ProtectedResource(resource)
 
     assert made.metadata_url == url
@@ -50,8 +51,9 @@ def test_the_metadata_stand_between_the_host_and_the_path(resource: str, url: st
 
 
 @pytest.mark.rfc("9728-3")
-def test_the_document_says_what_was_said() -> None:
-    """9728-2, 9728-3: in the members of section 2; the resource is the very identifier."""
+def test_the_document_has_the_members_of_section_2() -> None:
+    """9728-2, 9728-3: the document has the members of RFC 9728 section 2, and ``resource`` is exactly the
+    identifier."""
     made = ProtectedResource(
         URL,
         authorization_servers=["https://login.example", "https://other.example/"],
@@ -76,8 +78,8 @@ def test_the_document_says_what_was_said() -> None:
     assert made.published.headers == ((b"cache-control", b"public, max-age=3600"),)
 
 
-def test_names_may_come_one_by_one() -> None:
-    """Each is said once, in its order."""
+def test_names_may_come_from_any_iterable() -> None:
+    """Names are listed once each, in their order, whatever iterable they come from."""
     made = ProtectedResource(URL, scopes=(name for name in ("b", "a", "b")))  # type: ignore[arg-type]
 
     assert document(made)["scopes_supported"] == ["b", "a"]
@@ -85,7 +87,7 @@ def test_names_may_come_one_by_one() -> None:
 
 @pytest.mark.rfc("9728-2")
 def test_what_is_empty_is_left_out() -> None:
-    """RFC 9728 section 3.2: a member with zero values must be omitted."""
+    """RFC 9728 section 3.2: a member without values must be omitted."""
     made = ProtectedResource(URL, metadata={"resource_name": "", "jwks_uri": None, "x": [], "y": {}, "z": 0})
 
     assert document(made) == {"resource": URL, "bearer_methods_supported": ["header"], "z": 0}
@@ -130,18 +132,16 @@ def test_what_is_empty_is_left_out() -> None:
         ("max_age", "is not a whole number of seconds", URL, {"max_age": "5"}),
     ],
 )
-def test_a_mistake_is_told_by_the_name_of_the_argument(
-    argument: str, problem: str, resource: str, options: Any
-) -> None:
-    """While the app is built."""
+def test_an_invalid_argument_raises(argument: str, problem: str, resource: str, options: Any) -> None:
+    """An invalid argument raises while the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         ProtectedResource(resource, **options)
 
     assert caught.value.argument == argument
 
 
-def test_http_is_taken_where_it_is_named() -> None:
-    """For a machine of one's own."""
+def test_http_is_accepted_where_it_is_allowed() -> None:
+    """``insecure_http=True`` allows an http URL, for tests on one machine."""
     made = ProtectedResource(
         "http://127.0.0.1:8000/mcp", authorization_servers=["http://127.0.0.1:9000"], insecure_http=True
     )
@@ -150,7 +150,7 @@ def test_http_is_taken_where_it_is_named() -> None:
 
 
 def test_a_scheme_takes_a_resource_and_nothing_else() -> None:
-    """A URL alone says too little."""
+    """``Bearer(resource=...)`` takes a ``ProtectedResource``, and no URL."""
     with pytest.raises(ConfigurationError, match=r"is not a ProtectedResource") as caught:
         Bearer(issuer(), realm="orders", resource=URL)  # type: ignore[arg-type]
 
@@ -162,8 +162,8 @@ def test_a_scheme_takes_a_resource_and_nothing_else() -> None:
 WHERE = f'resource_metadata="{METADATA}"'
 
 
-def challenged(why: Denied | None, *, asked: Requirement | None = None, resource: bool = True) -> str:
-    """The one challenge, as it is sent on a route that asks this."""
+def challenge_line(why: Denied | None, *, asked: Requirement | None = None, resource: bool = True) -> str:
+    """The only challenge, as it is sent on a route with this requirement."""
     scheme = Bearer(issuer(), realm="orders", resource=ProtectedResource(URL) if resource else None)
     of = bearer_request()
     of.scopes_asked = () if asked is None else asked.scopes_named()
@@ -175,11 +175,11 @@ def challenged(why: Denied | None, *, asked: Requirement | None = None, resource
     "why", [None, Denied(CREDENTIALS_MISSING), Denied(SCHEME_UNSUPPORTED)], ids=["none", "missing", "unsupported"]
 )
 @pytest.mark.rfc("9728-4", "6750-6")
-def test_who_presents_nothing_learns_where_to_go(why: Denied | None) -> None:
-    """9728-4, 6750-6: the metadata and this route's scopes, and no error."""
-    assert challenged(why) == f'Bearer realm="orders", {WHERE}'
-    assert challenged(why, asked=scopes("read", "write")) == f'Bearer realm="orders", scope="read write", {WHERE}'
-    assert challenged(why, asked=scopes("read"), resource=False) == 'Bearer realm="orders", scope="read"'
+def test_the_challenge_without_a_token_points_to_the_metadata(why: Denied | None) -> None:
+    """9728-4, 6750-6: without a token the challenge has the metadata URL and the scopes of the route, and no error."""
+    assert challenge_line(why) == f'Bearer realm="orders", {WHERE}'
+    assert challenge_line(why, asked=scopes("read", "write")) == f'Bearer realm="orders", scope="read write", {WHERE}'
+    assert challenge_line(why, asked=scopes("read"), resource=False) == 'Bearer realm="orders", scope="read"'
 
 
 @pytest.mark.parametrize(
@@ -205,5 +205,6 @@ def test_who_presents_nothing_learns_where_to_go(why: Denied | None) -> None:
 )
 @pytest.mark.rfc("9728-4")
 def test_each_challenge_names_the_metadata(why: Denied, params: str) -> None:
-    """9728-4, 9470-1: and the scopes, where a token that has them would do."""
-    assert challenged(why, asked=scopes("other")) == f'Bearer realm="orders", {params}{WHERE}'
+    """9728-4, 9470-1: every challenge has the metadata URL, and the scopes where a token with them would be
+    accepted."""
+    assert challenge_line(why, asked=scopes("other")) == f'Bearer realm="orders", {params}{WHERE}'

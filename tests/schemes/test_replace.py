@@ -1,4 +1,4 @@
-"""Issuers that come and go while the app runs: all at once, and never for a request that has begun."""
+"""Issuers that are replaced while the app runs: all at once, and not for requests that have begun."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ OTHER = "https://other.example/"
 KEY = VerificationKey("RS256", None, rsa_key().public_key())
 
 
-def other() -> Issuer:
+def other_issuer() -> Issuer:
     """Another issuer, with a key of its own."""
     return issuer(PEM(public_pem(rsa_key(which=1))), name=OTHER)
 
 
-def of_other(**changes: Any) -> str:
+def other_token(**changes: Any) -> str:
     """A token of the other issuer."""
     return mint(rsa_key(which=1), iss=OTHER, **changes)
 
 
-class Slow:
-    """A source that answers when it is told to."""
+class SlowSource:
+    """A source that answers once ``released`` is set."""
 
     def __init__(self) -> None:
-        self.asked, self.told = anyio.Event(), anyio.Event()
+        self.called, self.released = anyio.Event(), anyio.Event()
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        self.asked.set()
-        await self.told.wait()
+        self.called.set()
+        await self.released.wait()
         return [KEY]
 
 
-def test_a_new_issuer_is_taken_from_the_next_request_on() -> None:
-    """And one that is left out no more."""
+def test_a_new_issuer_is_used_from_the_next_request_on() -> None:
+    """From the next request on a new issuer is accepted, and one that is no longer listed is not."""
     scheme = bearer()
-    assert rejection(scheme, of_other())[0] == "token.issuer_unknown"
+    assert rejection(scheme, other_token())[0] == "token.issuer_unknown"
 
-    scheme.replace(issuer(), other())
-    assert [accepted_principal(scheme, token).subject for token in (mint(), of_other())] == ["alice", "alice"]
-    scheme.replace(other())
+    scheme.replace(issuer(), other_issuer())
+    assert [accepted_principal(scheme, token).subject for token in (mint(), other_token())] == ["alice", "alice"]
+    scheme.replace(other_issuer())
 
-    assert accepted_principal(scheme, of_other()).subject == "alice"
+    assert accepted_principal(scheme, other_token()).subject == "alice"
     assert rejection(scheme, mint()) == ("token.issuer_unknown", {"issuer": ISSUER})
 
 
 def test_an_issuer_of_the_same_name_takes_the_place_of_the_old_one() -> None:
-    """With its own keys, and its own rules."""
+    """A new issuer with the name of an old one replaces its keys and its rules."""
     scheme = bearer()
 
     scheme.replace(issuer(PEM(public_pem(rsa_key(which=1))), audience="bills"))
@@ -70,9 +70,9 @@ def test_an_issuer_of_the_same_name_takes_the_place_of_the_old_one() -> None:
     assert accepted_principal(scheme, mint(rsa_key(which=1), aud="bills")).subject == "alice"
 
 
-async def test_a_request_in_flight_goes_by_the_issuers_that_it_began_with() -> None:
-    """It was let in to wait for a key, and the rules that it is judged by are those of that issuer."""
-    source, outcomes = Slow(), []
+async def test_a_request_in_progress_keeps_the_issuers_it_began_with() -> None:
+    """A request that waits for a key is decided by the rules of the issuer that it began with."""
+    source, outcomes = SlowSource(), []
     scheme = bearer(issuer(source))
 
     async def ask() -> None:
@@ -80,9 +80,9 @@ async def test_a_request_in_flight_goes_by_the_issuers_that_it_began_with() -> N
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
-        await source.asked.wait()
-        scheme.replace(other())
-        source.told.set()
+        await source.called.wait()
+        scheme.replace(other_issuer())
+        source.released.set()
 
     assert isinstance(outcomes[0], Accepted)
     assert rejection(scheme, mint())[0] == "token.issuer_unknown"
@@ -93,8 +93,8 @@ async def test_a_request_in_flight_goes_by_the_issuers_that_it_began_with() -> N
     [[], [ISSUER], [[issuer()]], [issuer(), issuer()], [issuer(), issuer(name=ANY_ISSUER)]],
     ids=["none", "string", "list", "twice", "any"],
 )
-def test_what_the_constructor_refuses_changes_nothing(issuers: Any) -> None:
-    """The error is the same, and the old issuers stay."""
+def test_invalid_issuers_change_nothing(issuers: Any) -> None:
+    """Invalid issuers raise the error of the constructor, and the old issuers stay."""
     scheme = bearer()
     with pytest.raises(ConfigurationError) as built:
         Bearer(*issuers, realm="orders")
@@ -106,9 +106,9 @@ def test_what_the_constructor_refuses_changes_nothing(issuers: Any) -> None:
     assert accepted_principal(scheme, mint()).subject == "alice"
 
 
-def test_what_is_known_of_a_clock_outlives_a_replacement() -> None:
-    """For an issuer of the same name; of one that is gone nothing is told any more."""
-    scheme = bearer(issuer(), other())
+def test_clock_figures_survive_a_replacement() -> None:
+    """The clock figures of an issuer are kept if its name stays, and are dropped with the issuer."""
+    scheme = bearer(issuer(), other_issuer())
     outcome(scheme, mint(iat=NOW - 20))
 
     scheme.replace(issuer(audience=[AUDIENCE, "bills"]))

@@ -1,4 +1,4 @@
-"""A key that was replaced without a new ``kid``: a signature that does not fit is looked at again."""
+"""A key that was replaced without a new ``kid``: after a wrong signature, the key set is fetched again."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tests.support.schemes.bearer import bearer, issuer
 from tests.support.tokens import ec_key, key_set, mint, published_jwk, rsa_key
 
 
-def door(source: StubbedSource, **changes: Any) -> GuardedApp:
+def guarded_app(source: StubbedSource, **changes: Any) -> GuardedApp:
     """An app whose keys come from this source."""
     return GuardedApp(bearer(issuer(source.keys), **changes))
 
 
 def token(kid: str | None = "a", which: int = 0, **changes: Any) -> str:
-    """A token signed with this key, that names that one."""
+    """A token that is signed with this key and names that one."""
     return mint(
         key=rsa_key(which=which) if which else rsa_key(), headers={} if kid is None else {"kid": kid}, **changes
     )
 
 
-def told(answer: Answer) -> tuple[int, str | None]:
-    """Its status and its reason."""
+def summary(answer: Answer) -> tuple[int, str | None]:
+    """The status and the reason."""
     return answer.status, answer.reason
 
 
@@ -38,33 +38,33 @@ FORGED = (401, "token.signature_invalid")
 
 
 @pytest.mark.parametrize(("before", "after", "named"), [("a", "a", "a"), (None, None, None), ("a", "b", None)])
-async def test_a_rotation_that_shows_in_no_kid_is_seen(
+async def test_a_rotation_without_a_new_kid_is_noticed(
     before: str | None, after: str | None, named: str | None
 ) -> None:
-    """Where the kid is used again, and where tokens bear none: the first new token costs one fetch."""
+    """If a kid is reused, or tokens have none, the first token with the new key causes one fetch."""
     source = StubbedSource()
     source.server.answer = key_set(published_jwk(before, rsa_key()))
-    asked = door(source)
+    asked = guarded_app(source)
     assert (await asked.get_with_token(token(named))).status == 200
     source.server.answer = key_set(published_jwk(after, rsa_key(which=1)))
 
     assert (await asked.get_with_token(token(named, which=1))).status == 200
     assert (await asked.get_with_token(token(named, which=1))).status == 200
     assert source.server.count == 2
-    assert told(await asked.get_with_token(token(named))) == FORGED
+    assert summary(await asked.get_with_token(token(named))) == FORGED
 
 
 async def test_a_forged_signature_costs_one_fetch_in_a_cooldown() -> None:
-    """For each key that is there, and stays what it is; a rotation is seen when the cooldown is over."""
+    """A forged signature causes one fetch for each key and cooldown. A rotation is noticed after the cooldown."""
     source = StubbedSource("a")
-    asked = door(source)
+    asked = guarded_app(source)
     assert (await asked.get_with_token(token())).status == 200
 
-    assert [told(await asked.get_with_token(token(which=1, jti=str(n)))) for n in range(20)] == [FORGED] * 20
+    assert [summary(await asked.get_with_token(token(which=1, jti=str(n)))) for n in range(20)] == [FORGED] * 20
     assert source.server.count == 2
     source.server.answer = key_set(a=rsa_key(which=1))
     source.clock.move(29.9)
-    assert told(await asked.get_with_token(token(which=1))) == FORGED
+    assert summary(await asked.get_with_token(token(which=1))) == FORGED
     source.clock.move(0.1)
 
     assert (await asked.get_with_token(token(which=1))).status == 200
@@ -72,24 +72,24 @@ async def test_a_forged_signature_costs_one_fetch_in_a_cooldown() -> None:
 
 
 async def test_forged_signatures_leave_the_fetches_for_new_keys() -> None:
-    """They have a budget of their own, however many keys they name."""
+    """Fetches after wrong signatures have a budget of their own, however many keys the forgeries name."""
     source = StubbedSource()
     kids = [f"k{number}" for number in range(10)]
     source.server.answer = key_set(**{kid: rsa_key() for kid in kids})
-    asked = door(source)
+    asked = guarded_app(source)
     for kid in kids * 3:
-        assert told(await asked.get_with_token(token(kid, which=1))) == FORGED
-    assert source.server.count == 1 + cache.IN_HAND
+        assert summary(await asked.get_with_token(token(kid, which=1))) == FORGED
+    assert source.server.count == 1 + cache.FETCH_BURST
 
     source.server.answer = key_set(new=rsa_key(), **{kid: rsa_key() for kid in kids})
     assert (await asked.get_with_token(token("new"))).status == 200
-    assert source.server.count == 2 + cache.IN_HAND
+    assert source.server.count == 2 + cache.FETCH_BURST
 
 
 async def test_many_at_once_are_one_fetch() -> None:
-    """A rotation under load: all wait for the same, and all are judged by the new set."""
+    """A rotation under load causes one fetch, and all waiting requests are decided by the new key set."""
     source = StubbedSource("a")
-    asked = door(source)
+    asked = guarded_app(source)
     assert (await asked.get_with_token(token())).status == 200
     source.server.answer = key_set(a=rsa_key(which=1))
     source.server.released.clear()
@@ -104,57 +104,58 @@ async def test_many_at_once_are_one_fetch() -> None:
     assert source.server.count == 2
 
 
-async def test_a_forged_signature_under_a_known_key_stays_one_during_an_outage() -> None:
-    """The key is known, so the server need not be asked; the budget bounds how often it is."""
+async def test_a_forged_signature_is_a_401_during_an_outage() -> None:
+    """A forged signature under a known key is a 401 during an outage, and the number of fetches stays bounded."""
     source = StubbedSource("a")
-    asked = door(source)
+    asked = guarded_app(source)
     assert (await asked.get_with_token(token())).status == 200
     source.server.answer = OSError()
 
     for _ in range(3):
-        assert told(await asked.get_with_token(token(which=1))) == FORGED
+        assert summary(await asked.get_with_token(token(which=1))) == FORGED
         assert (await asked.get_with_token(token())).status == 200
     assert source.server.count == 2
     source.clock.move(700)
-    assert told(await asked.get_with_token(token(which=1))) == FORGED
+    assert summary(await asked.get_with_token(token(which=1))) == FORGED
 
 
-async def test_a_key_that_went_meanwhile_is_told_as_unknown() -> None:
-    """The look shows that it was withdrawn."""
+async def test_a_withdrawn_key_is_reported_as_unknown() -> None:
+    """If the new fetch shows that the key was withdrawn, the reason is an unknown key."""
     source = StubbedSource("a")
-    asked = door(source)
+    asked = guarded_app(source)
     assert (await asked.get_with_token(token())).status == 200
     source.server.answer = key_set(b=rsa_key())
 
-    assert told(await asked.get_with_token(token(which=1))) == (401, "key.unknown")
+    assert summary(await asked.get_with_token(token(which=1))) == (401, "key.unknown")
 
 
 async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:
-    """200 where it fits, and else 503: the key that the token names may be one of those that cannot be had."""
+    """During an outage, a token is accepted if the key without an id fits. Else it is a 503, as its key may be
+    unavailable."""
     source = StubbedSource()
     source.server.answer = key_set(published_jwk(None, rsa_key()))
-    asked = door(source)
+    asked = guarded_app(source)
     assert (await asked.get_with_token(token("x"))).status == 200
     source.server.answer = OSError()
     source.clock.move(700)
 
     assert (await asked.get_with_token(token("x"))).status == 200
-    assert told(await asked.get_with_token(token("x", which=1))) == (503, "keys.unavailable")
+    assert summary(await asked.get_with_token(token("x", which=1))) == (503, "keys.unavailable")
     expired = await asked.get_with_token(token("x", which=1, exp=1))
-    assert (told(expired), expired.record.facts["signature"]) == ((401, "token.expired"), "unchecked")
-    assert told(await asked.get_with_token(token(None, which=1))) == FORGED
+    assert (summary(expired), expired.record.facts["signature"]) == ((401, "token.expired"), "unchecked")
+    assert summary(await asked.get_with_token(token(None, which=1))) == FORGED
 
 
-async def test_where_no_set_is_held_there_is_nothing_to_look_at_again() -> None:
-    """Nor is anything fetched."""
+async def test_without_a_key_set_nothing_is_fetched_again() -> None:
+    """Without a key set, a wrong signature causes no fetch."""
     source = StubbedSource("a")
 
     assert await source.keys.refetch((), kid="a", algorithm="RS256") is None
     assert source.server.count == 0
 
 
-async def test_a_set_that_another_has_brought_is_judged_without_a_fetch() -> None:
-    """Between the answer and the signature."""
+async def test_a_key_set_that_changed_meanwhile_is_used_without_a_fetch() -> None:
+    """If another request fetched a new key set meanwhile, the signature is checked against it without a fetch."""
     source = StubbedSource("a")
     tried = await source.keys.keys_for(kid="a", algorithm="RS256")
     source.server.answer = key_set(a=rsa_key(which=1))
@@ -166,8 +167,8 @@ async def test_a_set_that_another_has_brought_is_judged_without_a_fetch() -> Non
     assert source.server.count == 2
 
 
-def test_only_keys_that_are_fetched_are_looked_at_again() -> None:
-    """Known when the issuer is built."""
+def test_static_keys_are_never_fetched_again() -> None:
+    """Only an issuer with fetched keys tries again after a wrong signature."""
     fetched = RemoteJWKS("https://login.example/jwks")
 
     assert isinstance(fetched, RefetchableKeys)
@@ -175,14 +176,14 @@ def test_only_keys_that_are_fetched_are_looked_at_again() -> None:
     assert issuer().refetchable is None
 
 
-async def test_a_key_that_is_there_for_other_algorithms_is_told() -> None:
-    """In the record, with what it is held for: the issuer's ``algorithms`` may be wrong."""
+async def test_a_key_for_other_algorithms_is_recorded() -> None:
+    """The record says for which algorithms the key is held, because the issuer's ``algorithms`` may be wrong."""
     source = StubbedSource()
     source.server.answer = key_set(a=ec_key())
-    asked = door(source)
+    asked = guarded_app(source)
     assert source.keys.algorithms_of("a") == ()
 
     answer = await asked.get_with_token(token())
 
-    assert (told(answer), answer.record.facts["held"]) == ((401, "key.unknown"), ("ES256",))
+    assert (summary(answer), answer.record.facts["held"]) == ((401, "key.unknown"), ("ES256",))
     assert "held" not in (await asked.get_with_token(token("b"))).record.facts

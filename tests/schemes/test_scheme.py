@@ -1,3 +1,5 @@
+"""The base class of schemes, and how a guard checks its schemes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,8 +13,8 @@ from authguard.schemes.scheme import check_schemes
 from tests.support.schemes.bearer import bearer
 
 
-class Own(Scheme):
-    """A scheme of one's own, as short as it can be."""
+class OwnScheme(Scheme):
+    """A scheme of an app's own, as short as it can be."""
 
     carrier = AUTHORIZATION
 
@@ -27,16 +29,16 @@ class Own(Scheme):
 
 
 def test_a_scheme_needs_no_services_no_body_and_no_login() -> None:
-    """What a scheme of one's own says nothing about has a default."""
-    own = Own()
+    """Every attribute that a scheme of an app's own does not set has a default."""
+    own = OwnScheme()
 
     assert (own.services, own.reads_body, own.reports_login_time) == ((), False, False)
-    assert Own.carrier.sent_by_browsers is False
+    assert OwnScheme.carrier.sent_by_browsers is False
 
 
 def test_schemes_keep_their_order() -> None:
-    """It is that of their challenges."""
-    first, second = Own("first"), bearer()
+    """The order of the schemes is the order of their challenges."""
+    first, second = OwnScheme("first"), bearer()
 
     assert check_schemes([first, second]) == (first, second)
 
@@ -51,13 +53,13 @@ def test_schemes_keep_their_order() -> None:
         ((bearer(), ["a rule"]), "[...] is a list and not a scheme; write rules=[...]"),
         ((None,), "None is not a scheme"),
         ((bearer(), bearer(realm="b")), "bearer is listed twice; give one scheme of each name"),
-        ((Own("Own"),), "the name 'Own' is not an auth-scheme in lower case"),
-        ((Own(""),), "the name '' is not an auth-scheme in lower case"),
-        ((Own("my own"),), "the name 'my own' is not an auth-scheme in lower case"),
+        ((OwnScheme("Own"),), "the name 'Own' is not an auth-scheme in lower case"),
+        ((OwnScheme(""),), "the name '' is not an auth-scheme in lower case"),
+        ((OwnScheme("my own"),), "the name 'my own' is not an auth-scheme in lower case"),
     ],
 )
-def test_other_schemes_are_told_by_name(schemes: Any, problem: str) -> None:
-    """None at all, a class, a list, rules without their name, two of a name, a name that no field could bear."""
+def test_invalid_schemes_raise(schemes: Any, problem: str) -> None:
+    """No scheme, a class, a list, rules without ``rules=``, two schemes of one name, and an invalid name raise."""
     with pytest.raises(ConfigurationError) as caught:
         check_schemes(schemes)
 

@@ -1,4 +1,4 @@
-"""The limiter: what counts as one account and one network, what slows whom, and what it never does."""
+"""The login throttle: what counts as one account and one network, and which attempts it delays."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ from authguard.testing import ManualClock
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
 
 
-class Limiter:
-    """Attempts of small rates, by a clock that stands still."""
+class ThrottleHarness:
+    """A throttle with small rates and a clock that stands still."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock(1000)
         given: dict[str, Any] = {"pair": Rate(3, 10.0), "account": Rate(5, 4.0), "network": Rate(4, 2.0)}
-        self.attempts = LoginThrottle(clock=self.clock, **{**given, **options})
+        self.throttle = LoginThrottle(clock=self.clock, **{**given, **options})
 
     async def acquire(self, account: str = "alice", network: str | None = HOME) -> CountedAttempt | Exceeded:
         """One attempt."""
-        return await self.attempts.acquire(account, network)
+        return await self.throttle.acquire(account, network)
 
     async def fail(self, times: int, account: str = "alice", network: str | None = HOME) -> int:
-        """How many of so many attempts pass, where none succeeds."""
+        """How many of so many attempts are allowed, if all of them fail."""
         return sum([isinstance(await self.acquire(account, network), CountedAttempt) for _ in range(times)])
 
     async def succeed(self, account: str = "alice", network: str | None = HOME, *, succeeded: bool = True) -> None:
-        """An attempt that passes and is given back."""
+        """An attempt that is allowed and refunded."""
         taken = await self.acquire(account, network)
         assert isinstance(taken, CountedAttempt)
-        await self.attempts.refund(taken, succeeded=succeeded)
+        await self.throttle.refund(taken, succeeded=succeeded)
 
 
 # --- One account, one network -----------------------------------------------------------------------------------------
 
 
 async def test_no_more_pass_than_the_burst() -> None:
-    """Then the client learns for how many seconds, and the record which bucket."""
-    limiter = Limiter()
+    """Beyond the burst an attempt is denied. The client learns the seconds to wait, and the record names the bucket."""
+    limiter = ThrottleHarness()
 
     assert await limiter.fail(10) == 3
     assert await limiter.acquire() == Exceeded(10, "account and network")
 
 
 async def test_after_its_seconds_there_is_one_attempt_again() -> None:
-    """One, however long it was refused; and after all of them the whole burst, and no more than that."""
-    limiter = Limiter()
+    """After the wait one attempt is allowed, however often it was denied. After all waits the whole burst is, and no
+    more."""
+    limiter = ThrottleHarness()
     await limiter.fail(50)
 
     limiter.clock.move(9.5)
@@ -66,9 +67,9 @@ async def test_after_its_seconds_there_is_one_attempt_again() -> None:
     assert (early, passed, later) == (Exceeded(1, "account and network"), 1, 3)
 
 
-async def test_what_is_refused_is_not_counted() -> None:
-    """Who goes on asking locks nobody out for longer."""
-    limiter = Limiter()
+async def test_a_denied_attempt_is_not_counted() -> None:
+    """Denied attempts do not prolong the wait."""
+    limiter = ThrottleHarness()
     await limiter.fail(3)
     before = await limiter.acquire()
 
@@ -77,17 +78,17 @@ async def test_what_is_refused_is_not_counted() -> None:
     assert await limiter.acquire() == before
 
 
-async def test_another_account_and_another_network_are_another_matter() -> None:
-    """The strict bucket is for both together."""
-    limiter = Limiter()
+async def test_another_account_or_network_has_its_own_attempts() -> None:
+    """The strict bucket is for one account and one network together."""
+    limiter = ThrottleHarness()
     await limiter.fail(3)
 
     assert (await limiter.fail(1, "bob"), await limiter.fail(1, network=AWAY)) == (1, 1)
 
 
-async def test_what_succeeds_does_not_count() -> None:
-    """Any number of right passwords passes, and the failures before them stay counted."""
-    limiter = Limiter()
+async def test_a_success_does_not_count() -> None:
+    """Any number of successful logins is allowed, and the failures before them stay counted."""
+    limiter = ThrottleHarness()
     await limiter.fail(2)
 
     for _ in range(100):
@@ -96,9 +97,9 @@ async def test_what_succeeds_does_not_count() -> None:
     assert await limiter.fail(10) == 1
 
 
-async def test_what_nobody_could_tell_does_not_count() -> None:
-    """An outage of ours is no guess; nor does it make the network one that has logged in."""
-    limiter = Limiter(account=Rate(3, 4.0))
+async def test_an_attempt_without_a_verdict_does_not_count() -> None:
+    """An attempt that could not be decided is refunded, and does not mark the network as one that has logged in."""
+    limiter = ThrottleHarness(account=Rate(3, 4.0))
 
     for _ in range(100):
         await limiter.succeed(succeeded=False)
@@ -107,21 +108,21 @@ async def test_what_nobody_could_tell_does_not_count() -> None:
     assert await limiter.acquire() == Exceeded(4, "account")
 
 
-async def test_what_is_given_back_late_gives_no_more_than_was_taken() -> None:
-    """The bucket has filled up meanwhile: it is full, and not more than that."""
-    limiter = Limiter()
+async def test_a_late_refund_does_not_exceed_the_burst() -> None:
+    """A refund after the bucket has refilled does not raise it above the burst."""
+    limiter = ThrottleHarness()
     taken = await limiter.acquire()
     assert isinstance(taken, CountedAttempt)
 
     limiter.clock.move(1000)
-    await limiter.attempts.refund(taken, succeeded=False)
+    await limiter.throttle.refund(taken, succeeded=False)
 
     assert await limiter.fail(10) == 3
 
 
 async def test_several_event_loops_share_the_burst() -> None:
-    """A guard may serve several, each in a thread."""
-    limiter = Limiter(pair=Rate(500, 10.0), account=Rate(10_000, 1.0))
+    """Event loops in several threads share one burst."""
+    limiter = ThrottleHarness(pair=Rate(500, 10.0), account=Rate(10_000, 1.0))
     passed: list[int] = []
 
     def guess() -> None:
@@ -136,27 +137,27 @@ async def test_several_event_loops_share_the_burst() -> None:
     assert sum(passed) == 500
 
 
-async def test_a_success_that_is_known_already_is_let_by_where_an_attempt_is_left() -> None:
-    """It counts nothing, is refused as any other where none is left, and makes the network one that has logged in."""
-    limiter = Limiter()
+async def test_a_cached_success_is_allowed_while_an_attempt_is_left() -> None:
+    """A cached success uses no attempt, is denied if none is left, and marks the network as one that has logged in."""
+    limiter = ThrottleHarness()
 
-    admitted = {await limiter.attempts.allow("alice", HOME) for _ in range(100)}
+    admitted = {await limiter.throttle.allow("alice", HOME) for _ in range(100)}
     for network in botnet(100):
         await limiter.acquire(network=network)
 
     assert admitted == {None}
-    assert await limiter.attempts.allow("alice", AWAY) == Exceeded(4, "account")
+    assert await limiter.throttle.allow("alice", AWAY) == Exceeded(4, "account")
     assert await limiter.fail(10) == 3
-    assert await limiter.attempts.allow("alice", HOME) == Exceeded(10, "account and network")
+    assert await limiter.throttle.allow("alice", HOME) == Exceeded(10, "account and network")
 
 
-async def test_who_is_refused_there_has_not_logged_in() -> None:
-    """A refusal tells nothing of the password, and so makes no network known."""
-    limiter = Limiter()
+async def test_a_denied_cached_success_does_not_mark_the_network() -> None:
+    """A denied attempt says nothing about the password, so it does not mark the network."""
+    limiter = ThrottleHarness()
     for network in botnet(100):
         await limiter.acquire(network=network)
 
-    await limiter.attempts.allow("alice", AWAY)
+    await limiter.throttle.allow("alice", AWAY)
 
     assert await limiter.acquire(network=AWAY) == Exceeded(4, "account")
 
@@ -177,25 +178,25 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("name", SPELLINGS, ids=ascii)
-async def test_a_name_is_one_however_it_is_spelt(name: str) -> None:
-    """A directory may compare names without case, width, blanks and what cannot be seen; guessing must not profit."""
-    limiter = Limiter()
+async def test_spellings_of_one_name_share_their_attempts(name: str) -> None:
+    """Case, width, spaces and invisible characters do not matter, because a directory may ignore them."""
+    limiter = ThrottleHarness()
     await limiter.fail(3)
 
     assert isinstance(await limiter.acquire(name), Exceeded)
 
 
 async def test_names_with_one_folding_are_one() -> None:
-    """Sharp s, ligatures, and two blanks for one."""
-    limiter = Limiter()
+    """Names with the same case folding share their attempts: sharp s, ligatures, and two spaces for one."""
+    limiter = ThrottleHarness()
     await limiter.fail(3, "stra\u00dfe  \ufb01x")
 
     assert isinstance(await limiter.acquire("STRASSE FIX"), Exceeded)
 
 
-async def test_other_names_are_others() -> None:
-    """Accents count, and so does what stands between names and networks: no two lists of parts are one."""
-    limiter = Limiter()
+async def test_different_names_have_different_attempts() -> None:
+    """Accents distinguish names, and a name and a network cannot be confused with another split of the same text."""
+    limiter = ThrottleHarness()
     await limiter.fail(3)
 
     for name, network in [("alic\u00e9", HOME), ("alice1", "92.0.2.7"), ("alic", "e" + HOME), ("", HOME)]:
@@ -203,16 +204,16 @@ async def test_other_names_are_others() -> None:
 
 
 async def test_a_very_long_name_costs_little() -> None:
-    """Of a name that no account has only the beginning is looked at: to fold all of it takes the loop's time."""
-    limiter = Limiter()
+    """Only the beginning of a very long name is examined, because folding all of it would block the event loop."""
+    limiter = ThrottleHarness()
     await limiter.fail(3, "\ufdfa" * MAX_NAME)
 
     assert isinstance(await limiter.acquire("\ufdfa" * 100_000), Exceeded)
 
 
 async def test_a_surrogate_in_a_name_is_no_error() -> None:
-    """A store of one's own may name its accounts as it likes."""
-    assert await Limiter().fail(10, "\ud800") == 3
+    """A lone surrogate in a name is no error: a store of an app's own may name its accounts as it likes."""
+    assert await ThrottleHarness().fail(10, "\ud800") == 3
 
 
 # --- What is one network ----------------------------------------------------------------------------------------------
@@ -234,8 +235,8 @@ NETWORKS: list[tuple[str | None, str | None, bool]] = [
 
 @pytest.mark.parametrize(("one", "other", "same"), NETWORKS)
 async def test_a_network_is_what_one_customer_gets(one: str | None, other: str | None, same: bool) -> None:
-    """An IPv4 address, mapped or not; an IPv6 /64; else whatever the server says, down to nothing."""
-    limiter = Limiter()
+    """A network is an IPv4 address, mapped or not, an IPv6 /64, or else whatever text the server gives."""
+    limiter = ThrottleHarness()
     await limiter.fail(3, network=one)
 
     assert isinstance(await limiter.acquire(network=other), Exceeded) is same
@@ -250,8 +251,8 @@ def botnet(size: int) -> list[str]:
 
 
 async def test_many_networks_together_are_slowed_for_one_account() -> None:
-    """The account's own bucket counts them all, and says so."""
-    limiter = Limiter()
+    """The account's own bucket counts the attempts of all networks, and the denial names it."""
+    limiter = ThrottleHarness()
 
     passed = sum([await limiter.fail(1, network=network) for network in botnet(100)])
 
@@ -261,8 +262,8 @@ async def test_many_networks_together_are_slowed_for_one_account() -> None:
 
 
 async def test_a_network_that_has_logged_in_is_not_kept_out_by_others() -> None:
-    """The owner at home does not notice the guessing; from a new place he has to wait."""
-    limiter = Limiter()
+    """The owner's usual network is not affected by guesses from elsewhere. From a new network the owner has to wait."""
+    limiter = ThrottleHarness()
     await limiter.succeed()
 
     for network in botnet(100):
@@ -273,8 +274,8 @@ async def test_a_network_that_has_logged_in_is_not_kept_out_by_others() -> None:
 
 
 async def test_a_network_that_has_logged_in_is_known_for_that_account_alone() -> None:
-    """Who has an account of his own gains nothing for another's."""
-    limiter = Limiter()
+    """A network that has logged in to one account gains nothing for another account."""
+    limiter = ThrottleHarness()
     await limiter.succeed("mallory")
 
     for network in botnet(100):
@@ -283,9 +284,10 @@ async def test_a_network_that_has_logged_in_is_known_for_that_account_alone() ->
     assert await limiter.acquire() == Exceeded(4, "account")
 
 
-async def test_the_longest_wait_is_the_one_that_is_told() -> None:
-    """Where two buckets are empty, who comes back after the shorter wait would be refused again."""
-    limiter = Limiter(pair=Rate(5, 30.0))
+async def test_the_longest_wait_is_reported() -> None:
+    """If two buckets are empty, the longer wait is reported, because after the shorter one the client would be denied
+    again."""
+    limiter = ThrottleHarness(pair=Rate(5, 30.0))
     await limiter.fail(5)
 
     assert await limiter.acquire() == Exceeded(30, "account and network")
@@ -294,16 +296,16 @@ async def test_the_longest_wait_is_the_one_that_is_told() -> None:
 # --- From one network, at many accounts -------------------------------------------------------------------------------
 
 
-async def test_without_a_trusted_address_no_network_is_slowed() -> None:
-    """Behind a proxy all clients have one address, and one of them could keep all others out."""
-    limiter = Limiter()
+async def test_without_a_trusted_address_no_network_is_throttled() -> None:
+    """Behind a proxy all clients have one address, and one of them must not keep out the others."""
+    limiter = ThrottleHarness()
 
     assert sum([await limiter.fail(1, f"user{number}") for number in range(100)]) == 100
 
 
-async def test_with_a_trusted_address_a_network_is_slowed_at_all_accounts() -> None:
-    """One password tried at many names, and names that are invented."""
-    limiter = Limiter(trusted_client=True)
+async def test_with_a_trusted_address_a_network_is_throttled_at_all_accounts() -> None:
+    """One password tried at many names, invented ones included, counts against the network."""
+    limiter = ThrottleHarness(trusted_client=True)
 
     assert sum([await limiter.fail(1, f"user{number}") for number in range(100)]) == 4
     assert await limiter.acquire("bob") == Exceeded(2, "network")
@@ -311,14 +313,14 @@ async def test_with_a_trusted_address_a_network_is_slowed_at_all_accounts() -> N
 
 
 async def test_success_never_resets_a_network() -> None:
-    """Who has an account of his own and logs in between his guesses gets not one guess more."""
-    limiter = Limiter(trusted_client=True)
+    """Logging in to an account of one's own between guesses gains no further guess."""
+    limiter = ThrottleHarness(trusted_client=True)
 
     passed = 0
     for number in range(100):
         own = await limiter.acquire("mallory")
         if isinstance(own, CountedAttempt):
-            await limiter.attempts.refund(own, succeeded=True)
+            await limiter.throttle.refund(own, succeeded=True)
         passed += await limiter.fail(1, f"user{number}")
 
     assert passed == 4
@@ -328,42 +330,42 @@ async def test_success_never_resets_a_network() -> None:
 
 
 def kept(attempts: LoginThrottle) -> int:
-    """How many buckets and pairs it keeps."""
+    """How many buckets and known pairs the throttle keeps."""
     store = attempts._store
     assert isinstance(store, MemoryThrottleStore)
     return max(len(store._full_at), len(store._logged_in))
 
 
-def _store(limiter: Limiter) -> MemoryThrottleStore:
-    store = limiter.attempts._store
+def _store(limiter: ThrottleHarness) -> MemoryThrottleStore:
+    store = limiter.throttle._store
     assert isinstance(store, MemoryThrottleStore)
     return store
 
 
 async def test_invented_names_fill_no_memory() -> None:
-    """However many come, no more buckets are kept than the most; the latest of them are."""
-    limiter = Limiter(most=1000)
+    """The number of buckets is bounded, and the latest ones are kept."""
+    limiter = ThrottleHarness(most=1000)
 
     for number in range(5000):
         await limiter.acquire(f"user{number}", f"10.0.{number >> 8}.{number & 255}")
 
-    assert kept(limiter.attempts) <= 1000
+    assert kept(limiter.throttle) <= 1000
     assert await limiter.fail(10, "user4999", "10.0.19.135") == 2
 
 
 async def test_successes_fill_no_memory() -> None:
-    """Neither do pairs that have logged in."""
-    limiter = Limiter(most=1000)
+    """The number of pairs that have logged in is bounded."""
+    limiter = ThrottleHarness(most=1000)
 
     for number in range(2000):
         await limiter.succeed(f"user{number}")
 
-    assert kept(limiter.attempts) <= 1000
+    assert kept(limiter.throttle) <= 1000
 
 
 async def test_a_full_bucket_is_not_kept() -> None:
-    """Who logs in leaves nothing but that he has."""
-    limiter = Limiter(trusted_client=True)
+    """After a successful login only the fact that it succeeded is kept."""
+    limiter = ThrottleHarness(trusted_client=True)
 
     await limiter.succeed()
 
@@ -371,8 +373,8 @@ async def test_a_full_bucket_is_not_kept() -> None:
 
 
 async def test_neither_names_nor_addresses_are_kept() -> None:
-    """Only hashes of 16 octets, under a key of this object: those of another are others."""
-    limiters = [Limiter(), Limiter()]
+    """The throttle keeps hashes of 16 bytes under a key of its own, so two throttles keep different ones."""
+    limiters = [ThrottleHarness(), ThrottleHarness()]
     for limiter in limiters:
         await limiter.succeed()
         await limiter.acquire()
@@ -381,13 +383,13 @@ async def test_neither_names_nor_addresses_are_kept() -> None:
 
     assert {len(key) for key in keys[0] | keys[1]} == {16}
     assert keys[0].isdisjoint(keys[1])
-    assert "alice" not in repr(vars(limiters[0].attempts)) + repr(await limiters[0].acquire())
+    assert "alice" not in repr(vars(limiters[0].throttle)) + repr(await limiters[0].acquire())
 
 
-async def test_the_default_rates_pass_who_mistypes_and_stop_who_guesses() -> None:
-    """Ten attempts at once, then two a minute: under 3,000 a day from one network."""
-    limiter = Limiter()
-    limiter.attempts = LoginThrottle(clock=limiter.clock)
+async def test_the_default_rates_allow_typing_errors_and_stop_guessing() -> None:
+    """By default ten attempts are allowed at once and two a minute after that: under 3,000 a day from one network."""
+    limiter = ThrottleHarness()
+    limiter.throttle = LoginThrottle(clock=limiter.clock)
     first = await limiter.fail(100)
 
     passed = 0
@@ -414,7 +416,7 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("argument", "value"), BAD)
 def test_bad_options_are_refused(argument: str, value: Any) -> None:
-    """By the argument's name, while the app is built."""
+    """An invalid option raises while the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         LoginThrottle(**{argument: value})
 
@@ -426,14 +428,14 @@ def test_bad_options_are_refused(argument: str, value: Any) -> None:
     [(0, 1.0, "burst"), (10_001, 1.0, "burst"), (True, 1.0, "burst"), (2.5, 1.0, "burst"), ("3", 1.0, "burst")]
     + [(1, seconds, "seconds") for seconds in (0, -1, 86_401, float("nan"), float("inf"), True, "1")],
 )
-def test_a_bad_rate_is_refused(burst: Any, seconds: Any, argument: str) -> None:
-    """At least one attempt, and it comes back within a day."""
+def test_an_invalid_rate_raises(burst: Any, seconds: Any, argument: str) -> None:
+    """A rate allows at least one attempt, and refills it within a day."""
     with pytest.raises(ConfigurationError) as caught:
         Rate(burst, seconds)
 
     assert caught.value.argument == argument
 
 
-def test_what_the_record_is_told() -> None:
-    """For how long, which is also the ``Retry-After``, and by which bucket."""
+def test_the_facts_of_a_denied_attempt() -> None:
+    """The facts hold the seconds to wait, which are also sent as ``Retry-After``, and the bucket."""
     assert Exceeded(7, "account").facts() == {"retry_after": 7, "bucket": "account"}

@@ -1,4 +1,4 @@
-"""Header, key and signature, type and profile: what is asked of a token before and beside its claims."""
+"""Which header, key, signature and type a token needs, and in which order they are checked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.support.vectors import load_vectors
 SCHEME = bearer()
 
 
-def test_an_algorithm_that_is_not_allowed_is_told_with_those_that_are() -> None:
-    """Both sides of the comparison."""
+def test_a_disallowed_algorithm_is_reported_with_the_allowed_ones() -> None:
+    """The facts hold the algorithm of the token and the allowed ones."""
     keys = [PEM(public_pem(rsa_key())), PEM(public_pem(ec_key()))]
     scheme = bearer(issuer(keys, algorithms=["RS256", "ES256"]))
 
@@ -36,13 +36,13 @@ def test_an_algorithm_that_is_not_allowed_is_told_with_those_that_are() -> None:
 
 
 @pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"b64": False}, {"b64": None}, {"crit": [], "b64": True}])
-def test_what_is_critical_is_not_understood(header: dict[str, Any]) -> None:
-    """RFC 7515 section 4.1.11, RFC 7797."""
+def test_critical_headers_are_rejected(header: dict[str, Any]) -> None:
+    """Every critical header is rejected (RFC 7515 section 4.1.11, RFC 7797), because none is understood."""
     assert rejection(SCHEME, signed_token(header)) == ("token.critical_unknown", {})
 
 
-def test_a_type_of_another_kind_is_told() -> None:
-    """With what would have been taken."""
+def test_a_wrong_type_is_reported_with_the_expected_one() -> None:
+    """The facts of a wrong type hold the type that is expected."""
     assert rejection(SCHEME, signed_token({"typ": "dpop+jwt"})) == (
         "token.type_refused",
         {"typ": "dpop+jwt", "wanted": "JWT or at+jwt"},
@@ -50,7 +50,7 @@ def test_a_type_of_another_kind_is_told() -> None:
 
 
 def test_no_key_and_no_fitting_key_are_two_reasons() -> None:
-    """An unknown id is told by its name; a key that is there and does not fit is a wrong signature."""
+    """An unknown kid is reported with the kid. A known key that does not fit is a wrong signature."""
     scheme = bearer(issuer(PEM(public_pem(rsa_key()), kid="2026")))
 
     assert rejection(scheme, mint(headers={"kid": "2025"})) == ("key.unknown", {"kid": "2025", "algorithm": "RS256"})
@@ -62,7 +62,7 @@ def test_no_key_and_no_fitting_key_are_two_reasons() -> None:
 
 
 def test_each_key_that_may_have_signed_is_tried() -> None:
-    """A token without an id is verified by the one key that fits."""
+    """A token without a kid is verified by the one key that fits."""
     keys = [PEM(public_pem(key), kid=kid) for kid, key in (("1", rsa_key(which=1)), ("0", rsa_key()))]
 
     assert accepted_principal(bearer(issuer(keys)), mint()).subject == "alice"
@@ -70,7 +70,7 @@ def test_each_key_that_may_have_signed_is_tried() -> None:
 
 
 def test_the_signature_comes_before_the_claims() -> None:
-    """A forged token is forged, whatever else is wrong with it, and no function of the app reads its claims."""
+    """A token with a wrong signature is a forgery, whatever its claims, and no function of the app reads them."""
     read: list[object] = []
 
     def reading(said: Mapping[str, Any]) -> list[str]:
@@ -88,8 +88,8 @@ def test_the_signature_comes_before_the_claims() -> None:
     assert read == []
 
 
-def test_a_subject_is_proven_only_behind_a_signature() -> None:
-    """What a forged token says of itself is told as such."""
+def test_a_subject_is_authenticated_only_by_a_signature() -> None:
+    """The subject of a forged token is recorded as not authenticated."""
     forged, expired = outcome(SCHEME, mint(rsa_key(which=1))), outcome(SCHEME, mint(exp=NOW - 100))
     unknown, odd = outcome(SCHEME, mint(iss="x")), outcome(SCHEME, signed_token(payload=claims(iss="x", sub=5)))
 
@@ -107,8 +107,8 @@ def test_a_subject_is_proven_only_behind_a_signature() -> None:
 
 
 @pytest.mark.parametrize("case", load_vectors("jws.json")["cases"][:3], ids=lambda case: case["source"])
-def test_the_examples_of_rfc_7515_are_taken_until_they_expire(case: dict[str, Any]) -> None:
-    """Appendices A.1 to A.3: joe's token, which died in March 2011."""
+def test_the_examples_of_rfc_7515_are_valid_until_they_expire(case: dict[str, Any]) -> None:
+    """The tokens of RFC 7515 appendices A.1 to A.3 are valid before March 2011, and expired after it."""
     joe = Issuer(
         "joe", audience=ANY_AUDIENCE, algorithms=[case["algorithm"]], keys=JWK(case["jwk"]), subject=claim("iss")
     )
@@ -124,7 +124,7 @@ def test_the_examples_of_rfc_7515_are_taken_until_they_expire(case: dict[str, An
 @pytest.mark.rfc("9068-1")
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "Application/At+Jwt"])
 def test_the_profile_of_rfc_9068_is_asked_for_by_its_type(typ: str) -> None:
-    """However the app and the token write it."""
+    """``typ="at+jwt"``, in any spelling, requires the claims of RFC 9068."""
     scheme = bearer(issuer(typ=typ))
     token = signed_token({"typ": "at+jwt"}, claims(client_id="shop", jti="1"))
 
@@ -138,7 +138,7 @@ def test_the_profile_of_rfc_9068_is_asked_for_by_its_type(typ: str) -> None:
 
 
 def test_another_type_may_be_asked_for() -> None:
-    """Then only that one is taken, without the claims of RFC 9068."""
+    """A different ``typ`` accepts that type only, and does not require the claims of RFC 9068."""
     scheme = bearer(issuer(typ="vnd.example+jwt"))
 
     assert accepted_principal(scheme, signed_token({"typ": "application/vnd.example+jwt"})).subject == "alice"

@@ -1,4 +1,4 @@
-"""The memory of what fitted: short, bounded, and of nothing else."""
+"""The verification cache: short, bounded, and only for passwords that were right."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from authguard.schemes.password_verifier import VerificationCache
 from authguard.testing import ManualClock
 
 
-def test_what_was_noted_is_known_for_its_seconds() -> None:
-    """Not for one moment longer, and what was not noted is not known."""
+def test_an_entry_lives_for_its_seconds() -> None:
+    """An entry is found until its seconds are over, and other keys are not found."""
     clock = ManualClock(1000)
     remembered = VerificationCache(seconds=60, clock=clock)
     remembered.add(b"fit")
@@ -23,8 +23,8 @@ def test_what_was_noted_is_known_for_its_seconds() -> None:
     assert (before, remembered.has(b"fit")) == ((True, False), False)
 
 
-def test_to_be_asked_does_not_make_it_last_longer() -> None:
-    """Else a client that asks often would never be hashed again."""
+def test_a_look_up_does_not_prolong_an_entry() -> None:
+    """A look-up does not prolong an entry. Otherwise a client that asks often would never be hashed again."""
     clock = ManualClock(1000)
     remembered = VerificationCache(seconds=60, clock=clock)
     remembered.add(b"fit")
@@ -38,7 +38,7 @@ def test_to_be_asked_does_not_make_it_last_longer() -> None:
 
 
 def test_it_is_bounded() -> None:
-    """Where there is no room the oldest goes."""
+    """A full cache drops its oldest entry."""
     remembered = VerificationCache(seconds=60, most=8, clock=ManualClock(1000))
     for number in range(100):
         remembered.add(b"%d" % number)
@@ -51,7 +51,7 @@ def test_it_is_bounded() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, 3601, float("nan"), float("inf"), True, "60"])
 def test_it_is_short(seconds: float) -> None:
-    """Above nothing and up to an hour; the argument is named as ``Basic`` names it."""
+    """The time to keep an entry is above zero and at most an hour. The error names the argument of ``Basic``."""
     with pytest.raises(ConfigurationError) as caught:
         VerificationCache(seconds=seconds, clock=ManualClock(1000))
 
@@ -59,7 +59,7 @@ def test_it_is_short(seconds: float) -> None:
 
 
 def test_a_keyed_hash_is_of_its_texts_in_their_order() -> None:
-    """No two lists of texts are one, whatever stands in them."""
+    """Different lists of texts have different hashes, whatever the texts contain."""
     keyed = KeyedHash()
     lists = [("ab", ""), ("a", "b"), ("", "ab"), ("b", "a"), ("ab",), ("a", "", "b"), ("\0\0\0\x01a", "b"), ("\ud800",)]
 
@@ -70,7 +70,7 @@ def test_a_keyed_hash_is_of_its_texts_in_their_order() -> None:
 
 
 def test_a_keyed_hash_is_of_its_object() -> None:
-    """Each has a key of its own, of 32 octets."""
+    """Each keyed hash has a key of its own, of 32 bytes."""
     one, other = KeyedHash(), KeyedHash()
 
     assert one("alice") != other("alice")
@@ -79,7 +79,7 @@ def test_a_keyed_hash_is_of_its_object() -> None:
 
 
 def test_the_half_that_was_written_last_is_kept() -> None:
-    """And never more than the most."""
+    """The bounded cache keeps the entries that were written last, and never more than its maximum."""
     recent = BoundedCache[int](10)
 
     for number in range(100):
@@ -90,8 +90,8 @@ def test_the_half_that_was_written_last_is_kept() -> None:
         assert [recent.get(b"%d" % one) for one in found] == found
 
 
-def test_what_is_written_again_has_its_new_value() -> None:
-    """And what is forgotten is forgotten, in whichever half it was."""
+def test_a_new_value_replaces_the_old_one() -> None:
+    """A new value replaces the old one, and a removed entry is gone, in whichever half of the cache it was."""
     recent = BoundedCache[int](6)
     for key in (b"a", b"b", b"c", b"d"):  # three of them in the older half
         recent.put(key, 1)
