@@ -157,6 +157,8 @@ class _Part:
 def _inspect(app: object) -> _Routes:
     routes = _Routes()
     waiting = [_Part(app)]
+    # The root_path of the app that the guard wraps is known to the guard, which removes it from the path.
+    wrapped = chain(app)
     visited: dict[tuple[int, bool, int], object] = {}  # holds the values, so that no other gets the same id
     while waiting:
         part = waiting.pop()
@@ -167,7 +169,8 @@ def _inspect(app: object) -> _Routes:
             routes.unknown = routes.unknown or "an app with too many routers"
             break
         visited[key] = part.value
-        if root_path := _own_root_path(part.value):
+        root_path = _own_root_path(part.value)
+        if root_path and all(part.value is not link for link in wrapped):
             prefix = re.compile(re.escape(root_path.rstrip("/")) + r"(?:/|\Z)")
             routes.own_root_paths.append(part.mount or prefix)
         waiting += [

@@ -210,6 +210,16 @@ async def test_an_app_with_a_root_path_of_its_own_is_no_way_round_either() -> No
     assert await anonymous(guarded(app), "/pub/secret", "") == (400, False)
 
 
+async def test_the_root_path_of_the_wrapped_app_itself_is_removed_once() -> None:
+    """A guard round ``FastAPI(root_path=...)`` knows that prefix: with it and without it the path is the same."""
+    app = FastAPI()
+    app.root_path = "/api"
+    app.add_route("/open", secret)
+
+    assert await anonymous(guarded(app), "/api/open", "") == (200, True)
+    assert await anonymous(guarded(app), "/open", "") == (200, True)
+
+
 async def test_a_mount_that_is_added_later_is_found() -> None:
     """The routes are looked at again when they have changed, also where one took another's place."""
     app = Starlette(routes=[Route("/open", secret), Route("/gone", secret)])
