@@ -1,4 +1,4 @@
-"""What a Digest challenge offers, and the secrets that its nonces are minted with; checked while the app is built."""
+"""Checks of the options of ``Digest``, made while the app is built."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from authguard.errors import ConfigurationError
 from authguard.validation import check_int
 from authguard.wire.digest import Hash
 
-#: The shortest secret, in octets: as long as the hash that it keys (RFC 2104 section 3).
-SHORTEST = 32
+#: The shortest secret in bytes: as long as the hash that it keys (RFC 2104 section 3).
+MIN_SECRET = 32
 
 # https://www.rfc-editor.org/rfc/rfc3986.html#section-3.3: segments of pchar, none of them empty.
 _PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})++)+")
-# Each connection may have so much of it kept.
-_MOST_OCTETS = 64 * 1024 * 1024
+# A client can make the server hold this much memory for each of its connections.
+_MAX_LIMIT = 64 * 1024 * 1024
 _SESSION = "-SESS"
-# The stronger first, less what clients break on: curl before 8, httpx and aiohttp give up where the first line says
-# SHA-512-256, and never see the second.
+# The strongest first, but SHA-512-256 after SHA-256: curl before 8, httpx and aiohttp give up if the first challenge
+# has SHA-512-256, and do not read the second one.
 _ORDER = ("SHA-256", "SHA-512-256", "MD5")
-_MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one, for the environment of the app"
+_MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one for the environment of the app"
 
 
 class PerProcess(Enum):
-    """What nobody would want by accident, said in words."""
+    """The ``secret`` that is never shared. It is a word, so that nobody chooses it by accident."""
 
     PER_PROCESS = "a secret of this process alone"
 
@@ -37,7 +37,8 @@ class PerProcess(Enum):
         return self.name
 
 
-#: Nonces die with the process, and no other process takes them: for one process, and for tests.
+#: A random secret of this process. No other process accepts its nonces, and a restart ends them: for a single process,
+#: and for tests.
 PER_PROCESS: Final = PerProcess.PER_PROCESS
 
 SecretArgument: TypeAlias = str | bytes | Sequence[str | bytes] | PerProcess
@@ -45,7 +46,7 @@ SecretArgument: TypeAlias = str | bytes | Sequence[str | bytes] | PerProcess
 
 @dataclass(frozen=True, slots=True)
 class DigestAlgorithm:
-    """One algorithm of RFC 7616 section 3.2. ``stored`` is the one that a store keeps ``H(A1)`` for."""
+    """An algorithm of RFC 7616 section 3.2. ``stored`` is its name without ``-sess``: stores have ``H(A1)`` by it."""
 
     name: str
     stored: str
@@ -54,72 +55,84 @@ class DigestAlgorithm:
 
 
 def parse_algorithms(algorithms: Iterable[str]) -> tuple[DigestAlgorithm, ...]:
-    """The algorithms, in the order of their challenges. ``ConfigurationError`` for an unknown one or another order."""
-    given = tuple(algorithms) if isinstance(algorithms, Iterable) and not isinstance(algorithms, str) else ()
-    if not given or not all(isinstance(name, str) for name in given):
-        raise ConfigurationError("algorithms", f'{algorithms!r}: give names in a tuple, such as ("SHA-256",)')
-    found = tuple(_algorithms(name) for name in given)
-    if len({one.name.upper() for one in found}) < len(found):
-        raise ConfigurationError("algorithms", "one stands twice; RFC 7616 section 3.7 wants one challenge of each")
-    ranks = [_ORDER.index(one.stored) for one in found]
-    if ranks != sorted(ranks):
-        wanted = tuple(one.name for one in sorted(found, key=lambda one: _ORDER.index(one.stored)))
+    """The algorithms, in the order of their challenges.
+
+    Raises ``ConfigurationError`` if one is unknown or listed twice, or if clients would break on the order.
+    """
+    names = tuple(algorithms) if isinstance(algorithms, Iterable) and not isinstance(algorithms, str) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError("algorithms", f'{algorithms!r} is not a tuple of names; write ("SHA-256",)')
+    parsed = tuple(_parse_algorithm(name) for name in names)
+    if len({algorithm.name.upper() for algorithm in parsed}) < len(parsed):
         raise ConfigurationError(
-            "algorithms", f"clients take the first that they know, or stop at one that they do not: write {wanted!r}"
+            "algorithms", f"an algorithm is listed twice in {names!r}; each has one challenge (RFC 7616 section 3.7)"
         )
-    return found
+    ranks = [_ORDER.index(algorithm.stored) for algorithm in parsed]
+    if ranks != sorted(ranks):
+        ordered = sorted(parsed, key=lambda algorithm: _ORDER.index(algorithm.stored))
+        wanted = tuple(algorithm.name for algorithm in ordered)
+        raise ConfigurationError(
+            "algorithms", f"clients use the first that they know, or stop at one that they do not: write {wanted!r}"
+        )
+    return parsed
 
 
-def _algorithms(name: str) -> DigestAlgorithm:
+def _parse_algorithm(name: str) -> DigestAlgorithm:
     session = name.upper().endswith(_SESSION)
     stored = name.upper().removesuffix(_SESSION)
     return DigestAlgorithm(stored + "-sess" if session else stored, stored, session, hash_of(stored))
 
 
 def check_qop(qop: Iterable[str]) -> tuple[str, ...]:
-    """The kinds of protection that are offered. RFC 7616 section 3.3."""
-    given = tuple(qop) if isinstance(qop, Iterable) and not isinstance(qop, str) else ()
-    if given not in [("auth",), ("auth", "auth-int"), ("auth-int",)]:
-        raise ConfigurationError("qop", f'{qop!r}: give ("auth",), ("auth", "auth-int") or ("auth-int",)')
-    return given
+    """The offered qualities of protection. RFC 7616 section 3.3."""
+    offered = tuple(qop) if isinstance(qop, Iterable) and not isinstance(qop, str) else ()
+    if offered not in [("auth",), ("auth", "auth-int"), ("auth-int",)]:
+        raise ConfigurationError("qop", f'{qop!r} is not ("auth",), ("auth", "auth-int") or ("auth-int",)')
+    return offered
 
 
 def check_secrets(secret: SecretArgument | None) -> tuple[bytes, ...] | None:
-    """The secrets as octets, the one that mints first; None is ``PER_PROCESS``. ``ConfigurationError``."""
+    """The secrets as bytes, the one that mints first; None for ``PER_PROCESS``. Raises ``ConfigurationError``."""
     if secret is PER_PROCESS:
         return None
-    given = [secret] if isinstance(secret, str | bytes) else secret
-    if given is None or isinstance(given, PerProcess) or not isinstance(given, Sequence) or not given:
-        raise ConfigurationError("secret", f"give one that all processes share; {_MAKE_ONE}. PER_PROCESS is for one")
-    # What of an environment is not UTF-8 comes as halves of surrogate pairs, and the codec's error would quote it all.
-    found = tuple(one.encode("utf-8", "surrogatepass") if isinstance(one, str) else one for one in given)
-    for one in found:
-        if not isinstance(one, bytes) or len(one) < SHORTEST:
-            raise ConfigurationError("secret", f"give at least {SHORTEST} octets that nobody can guess; {_MAKE_ONE}")
-    return found
+    listed = [secret] if isinstance(secret, str | bytes) else secret
+    if listed is None or isinstance(listed, PerProcess) or not isinstance(listed, Sequence) or not listed:
+        raise ConfigurationError(
+            "secret", f"give one that all processes share; {_MAKE_ONE}. PER_PROCESS is for a single process"
+        )
+    # Python reads bytes of the environment that are not UTF-8 as lone surrogates. The codec's error would quote the
+    # secret.
+    encoded = tuple(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in listed)
+    for value in encoded:
+        if not isinstance(value, bytes) or len(value) < MIN_SECRET:
+            raise ConfigurationError("secret", f"give at least {MIN_SECRET} bytes that nobody can guess; {_MAKE_ONE}")
+    return encoded
 
 
-def check_held(held: AbstractSet[tuple[str, str]], realm: str, algorithms: Iterable[DigestAlgorithm]) -> None:
-    """``ConfigurationError`` where a store has nobody who could answer a challenge."""
-    for one in algorithms:
-        if (realm, one.stored) in held:
+def check_realms_held(held: AbstractSet[tuple[str, str]], realm: str, algorithms: Iterable[DigestAlgorithm]) -> None:
+    """Raise ``ConfigurationError`` if nobody could answer the challenge of an algorithm.
+
+    ``held``: the (realm, algorithm) pairs for which the store has an ``H(A1)``.
+    """
+    for algorithm in algorithms:
+        if (realm, algorithm.stored) in held:
             continue
-        there = ", ".join(f"{algorithm} of realm {name!r}" for name, algorithm in sorted(held)) or "none at all"
+        listed = ", ".join(f"{stored} of realm {name!r}" for name, stored in sorted(held)) or "none at all"
         raise ConfigurationError(
             "accounts",
-            f"they hold no {one.stored} digest of realm {realm!r}, so that nobody could log in by it; they hold: "
-            f"{there}. Offer what they hold, or add to it: python -m authguard htdigest --algorithm {one.stored} "
+            f"the store has no {algorithm.stored} digest of realm {realm!r}, so nobody could log in; it has: {listed}. "
+            f"Offer one of these, or add accounts: python -m authguard htdigest --algorithm {algorithm.stored} "
             f"{realm} NAME >> FILE",
         )
 
 
 def check_prefix(prefix: str) -> bytes:
-    """What a proxy takes off the path; ``ConfigurationError`` for what is no beginning of one."""
+    """The prefix that a proxy removes from the path, as bytes. Raises ``ConfigurationError``."""
     if not isinstance(prefix, str) or (prefix and not _PREFIX.fullmatch(prefix)):
-        raise ConfigurationError("public_prefix", f'{prefix!r}: write it as in "/api", as clients send it')
+        raise ConfigurationError("public_prefix", f'{prefix!r} is not a path as clients send it, such as "/api"')
     return prefix.encode("ascii")
 
 
 def check_limit(limit: int) -> int:
-    """The octets of a body; ``ConfigurationError`` for more than anybody should keep for a stranger."""
-    return check_int("limit", limit, least=0, most=_MOST_OCTETS, unit="bytes")
+    """The longest body in bytes. Raises ``ConfigurationError`` for more than a server should hold for a stranger."""
+    return check_int("limit", limit, least=0, most=_MAX_LIMIT, unit="bytes")
