@@ -106,7 +106,7 @@ def test_a_file_of_such_lines_is_read(
 @pytest.mark.parametrize(
     ("realm", "name", "problem"),
     [
-        ("or:ders", "alice", "realm: 'or:ders' holds a colon"),
+        ("or:ders", "alice", "realm: 'or:ders' contains a colon"),
         ('or"ders', "alice", "realm: 'or\"ders' is not a realm; give a non-empty string without"),
         ("or\\ders", "alice", "realm: 'or\\\\ders' is not a realm; give a non-empty string without"),
         ("", "alice", "realm: ''"),

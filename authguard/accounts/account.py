@@ -1,4 +1,8 @@
-"""The ports that schemes know: an account, a store that finds one, a directory that checks a password itself."""
+"""The account of a password login, and the ports that find or check one.
+
+Write a ``PasswordStore`` for a database of password hashes, or a ``PasswordCheck`` for a directory that checks
+passwords itself. A ``PasswordHasher`` reads the hashes of a store.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS
@@ -16,11 +20,12 @@ from authguard.validation import names
 
 @dataclass(frozen=True, slots=True, init=False)
 class Account:
-    """A user as a store knows it. ``password_hash`` is in the store's own format, never a password.
+    """A user as a store knows it. ``password_hash`` is in the format of the store, and never a password.
 
-    A ``disabled`` account is refused after its password was verified, so that nobody learns that it is there. An
-    account without a password has an empty hash, which no password fits. Raises ``ConfigurationError`` for an empty
-    subject, for a hash that is no ``str``, for a ``str`` of roles and for claims that are no mapping.
+    An account without a password has an empty hash, which no password matches. A ``disabled`` account is refused only
+    after its password was verified, so that a stranger cannot find out that it exists. Raises ``ConfigurationError``
+    for an empty subject, a hash that is not a string, a string in place of a set of roles, and claims that are not a
+    mapping.
     """
 
     subject: str
@@ -41,12 +46,14 @@ class Account:
         disabled: bool = False,
     ) -> None:
         if not isinstance(password_hash, str):
-            raise ConfigurationError("password_hash", "give a str; an empty one for an account without a password")
+            raise ConfigurationError(
+                "password_hash", f"a {type(password_hash).__name__} is not a string; an account without one has ''"
+            )
         object.__setattr__(self, "password_hash", password_hash)
-        fill(self, subject, roles, scopes, claims, disabled)
+        set_common_fields(self, subject, roles, scopes, claims, disabled)
 
 
-def fill(
+def set_common_fields(
     account: object,
     subject: str,
     roles: AbstractSet[str] | Sequence[str],
@@ -54,69 +61,78 @@ def fill(
     claims: Mapping[str, Any],
     disabled: bool,
 ) -> None:
-    """What every kind of account has, checked. Raises ``ConfigurationError``."""
+    """Check and set the fields that ``Account`` and ``DigestAccount`` have in common, which are all but the hash.
+
+    Raises ``ConfigurationError``.
+    """
     if not isinstance(subject, str) or not subject:
-        raise ConfigurationError("subject", "an account is named by a non-empty string")
+        raise ConfigurationError("subject", "give a non-empty string")
     if not isinstance(claims, Mapping):
-        raise ConfigurationError("claims", "give a mapping")
-    put = object.__setattr__
-    put(account, "subject", subject)
-    put(account, "roles", names("roles", roles))
-    put(account, "scopes", names("scopes", scopes))
-    put(account, "claims", claims)
-    put(account, "disabled", disabled)
-
-
-class NotNow(Enum):
-    """The answer of a ``find_now`` that would have to wait."""
-
-    NOT_NOW = auto()
-
-
-#: Returned by an optional ``find_now`` if the answer must be waited for: ``find`` is called instead.
-NOT_NOW: Final = NotNow.NOT_NOW
+        raise ConfigurationError("claims", f"a {type(claims).__name__} is not a mapping")
+    set_field = object.__setattr__
+    set_field(account, "subject", subject)
+    set_field(account, "roles", names("roles", roles))
+    set_field(account, "scopes", names("scopes", scopes))
+    set_field(account, "claims", claims)
+    set_field(account, "disabled", disabled)
 
 
 class Verdict(Enum):
-    """What a hasher says of a password and a stored hash."""
+    """The result of comparing a password with a stored hash."""
 
     MATCH = auto()
     WRONG = auto()
-    #: The format cannot tell this password from its own beginning (bcrypt reads 72 octets), or no password is so long.
+    #: The format reads only the beginning of such a password (bcrypt reads 72 bytes), or the hasher takes none so long.
     TOO_LONG = auto()
-    #: No format that is known here, or one that is not allowed.
+    #: The hash is not in a format that the hasher reads.
     UNREADABLE = auto()
 
 
 class PasswordHasher(Protocol):
-    """Verifies passwords. It blocks for as long as a hash takes, and is only called in a thread of the pool."""
+    """Verifies passwords and makes hashes. ``LibpassHasher`` is one; write another for argon2-cffi or pwdlib.
+
+    ``verify`` and ``hash`` may block: they are called in a thread of a pool.
+    """
 
     def verify(self, password: str, stored: str) -> Verdict:
-        """Compares in constant time, whatever the password. Raises nothing for any password or stored hash."""
+        """Compare a password with a stored hash, in a time that does not depend on the password.
+
+        Raises nothing, whatever the password and the hash.
+        """
         ...
 
     def hash(self, password: str) -> str:
-        """A new hash in the format that new passwords get. ``ValueError`` for a password that it cannot take."""
+        """A new hash, in the format of new passwords. Raises ``ValueError`` for a password that it cannot take."""
         ...
 
     def needs_rehash(self, stored: str) -> bool:
-        """Whether a better format or cost is used for new passwords."""
+        """Whether new hashes have a better format or a higher cost than this one."""
         ...
 
     def reads(self, stored: str) -> bool:
-        """Whether this is a hash in a format that is read here, and all of it. Verifies nothing, and costs little."""
+        """Whether this is a complete hash in a format that ``verify`` reads. It must be fast."""
         ...
 
     def blocks_gil(self, stored: str) -> bool:
-        """Whether verifying this format keeps the interpreter lock from every other thread for long."""
+        """Whether verifying this format keeps the interpreter lock (GIL) from all other threads for long."""
         ...
+
+
+class NotNow(Enum):
+    """The type of ``NOT_NOW``."""
+
+    NOT_NOW = auto()
+
+
+#: What an optional ``find_now`` returns if the answer is not in memory. ``find`` is called instead.
+NOT_NOW: Final = NotNow.NOT_NOW
 
 
 @runtime_checkable
 class PasswordStore(Protocol):
-    """Finds accounts by name for ``Basic``, which verifies the password.
+    """Finds accounts by name. ``Basic`` verifies the password.
 
-    Write ``find``, and say which hasher reads the hashes::
+    Write ``find``, and name the hasher that reads the hashes::
 
         class Users:
             hasher = LibpassHasher()
@@ -125,33 +141,33 @@ class PasswordStore(Protocol):
                 row = await database.fetch_one("select hash from users where name = :name", {"name": username})
                 return None if row is None else Account(username, row["hash"], roles={"user"})
 
-    A store never sees a password. It may also have ``find_now(username)``, not async: the same answer if it is in
-    memory, ``NOT_NOW`` if it must be waited for. It is called first, without a deadline, whose timer would cost more
-    than the answer.
+    A store never sees a password. It may also have a method ``find_now(username)`` that is not async: it returns the
+    same answer if that is in memory, and ``NOT_NOW`` if not. It is called first, and without a deadline, because the
+    timer would cost more than the answer.
     """
 
     @property
     def hasher(self) -> PasswordHasher:
-        """What reads the hashes of this store."""
+        """The hasher that reads the hashes of this store."""
         ...
 
     async def find(self, username: str) -> Account | None:
-        """The account of this name, None where there is none. ``BackendUnavailable`` where it cannot be told."""
+        """The account of this name, in NFC; None if there is none. Raises ``BackendUnavailable`` if it cannot tell."""
         ...
 
 
 @runtime_checkable
 class SampledStore(PasswordStore, Protocol):
-    """A store that can show which hashes it holds, so that a name that is unknown costs what a known one does."""
+    """A ``PasswordStore`` that can list hashes, so that an unknown name takes as long as a known one."""
 
     def sample(self) -> Sequence[str]:
-        """The stored hashes, or some of them, in a stable order; all formats and costs in their proportions."""
+        """The stored hashes, or some of them, in a stable order and with the same mix of formats and costs."""
         ...
 
 
 @runtime_checkable
 class RolesListed(Protocol):
-    """A store or a directory that can list its roles, so that the audit finds one that nobody has."""
+    """A store or directory that can list its roles, so that the audit finds a role that nobody has."""
 
     def roles_given(self) -> AbstractSet[str]:
         """All roles that its accounts have now."""
@@ -160,11 +176,22 @@ class RolesListed(Protocol):
 
 @runtime_checkable
 class PasswordCheck(Protocol):
-    """A directory that shows no hash (LDAP, PAM): it checks a password itself."""
+    """A directory that checks passwords itself and shows no hash, such as LDAP or PAM.
+
+    Write ``check``::
+
+        class Directory:
+            async def check(self, username: str, password: str) -> Account | Reason:
+                if not await ldap.bind(f"uid={escape(username)},ou=people", password):
+                    return PASSWORD_WRONG
+                return Account(username, "", roles={"staff"})
+
+    The password is never empty, because LDAP would take that for an anonymous login, which succeeds.
+    """
 
     async def check(self, username: str, password: str) -> Account | Reason:
-        """The account where the password fits, else why not. It must cost the same for a name that is unknown."""
+        """The account if the password is right, otherwise the reason to deny with.
+
+        An unknown name must take as long as a wrong password. Raises ``BackendUnavailable`` if it cannot tell.
+        """
         ...
-
-
-Passwords: TypeAlias = PasswordStore | PasswordCheck

@@ -1,4 +1,4 @@
-"""What each name has in a realm under an algorithm, found by the name or by its hash."""
+"""An index of a store's users by realm and algorithm, and in each by name and by hashed name."""
 
 from __future__ import annotations
 
@@ -16,29 +16,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, init=False)
 class DigestIndex(Generic[T]):
-    """``named`` is by (realm, algorithm) and by name, both in the form NFC. All is hashed while it is built."""
+    """The values of ``by_name``, which is keyed by (realm, algorithm) and then by name, both in NFC.
 
-    named: Mapping[tuple[str, str], Mapping[str, T]] = field(repr=False)
-    _names: Mapping[tuple[str, str], Mapping[bytes, str]] = field(repr=False)
+    All names are hashed while the index is built, and not for each request.
+    """
 
-    def __init__(self, named: Mapping[tuple[str, str], Mapping[str, T]]) -> None:
-        object.__setattr__(self, "named", named)
-        object.__setattr__(self, "_names", {key: _hashed(*key, names) for key, names in named.items()})
+    by_name: Mapping[tuple[str, str], Mapping[str, T]] = field(repr=False)
+    _names_by_hash: Mapping[tuple[str, str], Mapping[bytes, str]] = field(repr=False)
+
+    def __init__(self, by_name: Mapping[tuple[str, str], Mapping[str, T]]) -> None:
+        names_by_hash = {key: _names_by_hash(*key, names) for key, names in by_name.items()}
+        object.__setattr__(self, "by_name", by_name)
+        object.__setattr__(self, "_names_by_hash", names_by_hash)
 
     def find(self, username: str, realm: str, algorithm: str, hashed: bool) -> tuple[str, T] | None:
-        """The name, and what it has. With ``hashed`` the name is looked up by ``H(name:realm)``."""
+        """The name and its value; None if there is none. If ``hashed`` is True, ``username`` is ``H(name:realm)``."""
         key = nfc(realm), algorithm
-        if key not in self.named:
+        if key not in self.by_name:
             return None
-        name = self._names[key].get(username.encode()) if hashed else username
-        found = None if name is None else self.named[key].get(name)
-        return None if name is None or found is None else (name, found)
+        name = self._names_by_hash[key].get(username.encode()) if hashed else username
+        value = None if name is None else self.by_name[key].get(name)
+        return None if name is None or value is None else (name, value)
 
 
-def _hashed(realm: str, algorithm: str, names: Iterable[str]) -> dict[bytes, str]:
+def _names_by_hash(realm: str, algorithm: str, names: Iterable[str]) -> dict[bytes, str]:
     try:
-        digest = hash_of(algorithm)
+        hash_function = hash_of(algorithm)
     except ConfigurationError:
-        # Forbidden on this platform. Who asks for it is told while the app is built, and the rest can be served.
+        # This platform forbids the algorithm. A scheme that asks for it fails while it is built; the rest still works.
         return {}
-    return {user_hash(digest, name, realm): name for name in names}
+    return {user_hash(hash_function, name, realm): name for name in names}

@@ -1,4 +1,4 @@
-"""Accounts of Digest in memory, and accounts of Digest by functions of your own."""
+"""Accounts of Digest: a fixed set in memory, or by a function that reads any database."""
 
 from __future__ import annotations
 
@@ -19,29 +19,23 @@ from authguard.wire.text import nfc
 
 log = logging.getLogger("authguard")
 
-_CANNOT = "a password hash cannot serve Digest: give a DigestAccount with what digest_ha1 makes of a password"
-
-
-class FindDigest(Protocol):
-    """What ``DigestLookup`` is over."""
-
-    def __call__(self, username: str, /, *, realm: str, algorithm: str) -> Awaitable[DigestAccount | None]:
-        """The account of this name with its ``H(A1)`` of this realm and algorithm, None where there is none."""
-        ...
+_NOT_A_DIGEST_ACCOUNT = (
+    "a password hash cannot serve Digest: give a DigestAccount with what digest_ha1 makes of a password"
+)
 
 
 class MemoryDigests:
     """A fixed set of accounts of one realm: ``MemoryDigests([DigestAccount("alice", "5d31...")], realm="orders")``.
 
-    ``algorithm`` is the one that each ``H(A1)`` was made with. Raises ``ConfigurationError`` for two of one name and
-    for an ``H(A1)`` that is not of this algorithm.
+    ``algorithm`` is the one of each ``H(A1)``. Raises ``ConfigurationError`` for two accounts of one name, and for an
+    ``H(A1)`` that is not of this algorithm.
     """
 
     finds_hashed = True
 
     def __init__(self, accounts: Iterable[DigestAccount], *, realm: str, algorithm: str = "SHA-256") -> None:
         hash_of(algorithm, "algorithm")
-        self._index = DigestIndex({(check_realm(realm), algorithm): _named(accounts, algorithm)})
+        self._index = DigestIndex({(check_realm(realm), algorithm): _by_name(accounts, algorithm)})
 
     @classmethod
     def of_cleartext(
@@ -52,31 +46,30 @@ class MemoryDigests:
         algorithms: Iterable[str] = ("SHA-256",),
         groups: Mapping[str, Iterable[str]] | None = None,
     ) -> MemoryDigests:
-        """Accounts of names and their passwords: for demos, for tests, and for secrets that the app is started with.
+        """Accounts from names and passwords: for demos, for tests, and for secrets from the environment of the app.
 
-        It has the word in its name because whoever calls it has the passwords in cleartext, and is to see that. Here
-        they are hashed at once, and not kept. ``groups`` is a mapping from a role to the names that have it. Raises
-        ``ConfigurationError``, which quotes no password.
+        The name of this method warns that the app has the passwords in cleartext. They are hashed at once, and not
+        kept. ``groups`` maps a role to the names that have it. Raises ``ConfigurationError``, which quotes no password.
         """
         realm = check_realm(realm)
-        wanted = names("algorithms", algorithms)
-        if not wanted:
+        checked_algorithms = names("algorithms", algorithms)
+        if not checked_algorithms:
             raise ConfigurationError("algorithms", f"give at least one of {', '.join(DIGITS)}")
-        for algorithm in wanted:
+        for algorithm in checked_algorithms:
             hash_of(algorithm)
         if not isinstance(users, Mapping):
             raise ConfigurationError("users", "give a mapping from names to passwords")
         roles = {} if groups is None else roles_by_name(groups)
-        if strangers := roles.keys() - {nfc(name) for name in users if isinstance(name, str)}:
-            raise ConfigurationError("groups", f"{min(strangers)!r} is none of the users")
+        if unknown := roles.keys() - {nfc(name) for name in users if isinstance(name, str)}:
+            raise ConfigurationError("groups", f"{min(unknown)!r} is not one of the users")
         store = cls((), realm=realm)
         store._index = DigestIndex(
-            {(realm, algorithm): _of_cleartext(users, realm, algorithm, roles) for algorithm in wanted}
+            {(realm, algorithm): _hash_cleartext(users, realm, algorithm, roles) for algorithm in checked_algorithms}
         )
         return store
 
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
-        """The account of this name."""
+        """The account of this name; None if there is none."""
         return self.find_now(username, realm=realm, algorithm=algorithm, hashed=hashed)
 
     def find_now(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
@@ -85,31 +78,40 @@ class MemoryDigests:
         return None if found is None else found[1]
 
     def realms_held(self) -> AbstractSet[tuple[str, str]]:
-        """The realm with each algorithm."""
-        return {key for key, accounts in self._index.named.items() if accounts}
+        """The realm, with each algorithm for which it has accounts."""
+        return {key for key, accounts in self._index.by_name.items() if accounts}
 
     def roles_given(self) -> frozenset[str]:
         """The roles of all accounts."""
-        tables = self._index.named.values()
+        tables = self._index.by_name.values()
         return frozenset[str]().union(*(account.roles for table in tables for account in table.values()))
 
 
+class FindDigest(Protocol):
+    """The async function that a ``DigestLookup`` calls."""
+
+    def __call__(self, username: str, /, *, realm: str, algorithm: str) -> Awaitable[DigestAccount | None]:
+        """The account of this name with its ``H(A1)`` for this realm and algorithm; None if there is none."""
+        ...
+
+
 class DigestLookup:
-    """Accounts by an async function: ``DigestLookup(find)``, over any database.
+    """Accounts by an async function, over any database: ``DigestLookup(find)``.
 
-    ``find(username, *, realm, algorithm)`` returns a ``DigestAccount`` with the ``H(A1)`` of this realm and algorithm,
-    None where there is none, and raises ``BackendUnavailable`` where it cannot tell. Names come in the form NFC, and
-    ``algorithm`` is ``MD5``, ``SHA-256`` or ``SHA-512-256``. ``find_hashed`` is called the same with the hexadecimal
-    digits of ``H(name:realm)``, in lower case; only with it is ``userhash=true`` offered.
+    ``find(username, *, realm, algorithm)`` returns a ``DigestAccount`` with the ``H(A1)`` for this realm and algorithm,
+    or None if there is none. It raises ``BackendUnavailable`` if it cannot tell. Names are in NFC, and ``algorithm`` is
+    ``MD5``, ``SHA-256`` or ``SHA-512-256``. ``find_hashed`` is called the same way, but with ``H(name:realm)``, in
+    lower-case hexadecimal digits, in place of the name. ``userhash=true`` is offered only with it.
 
-    What they raise passes through. What is no ``DigestAccount`` is ``backend.failed`` (503), with a detail in the log;
-    one whose ``H(A1)`` is of another algorithm is nobody, told in one ERROR.
+    Whatever the functions raise passes through. An answer that is not a ``DigestAccount`` denies with
+    ``backend.failed`` (503), and the record says what it was. An account with an ``H(A1)`` of another algorithm counts
+    as unknown, with one ERROR.
     """
 
     def __init__(self, find: FindDigest, find_hashed: FindDigest | None = None) -> None:
-        self._find = _checked("find", find)
-        self._find_hashed = None if find_hashed is None else _checked("find_hashed", find_hashed)
-        self._told = False
+        self._find = _check_function("find", find)
+        self._find_hashed = None if find_hashed is None else _check_function("find_hashed", find_hashed)
+        self._mismatch_logged = False
 
     @property
     def finds_hashed(self) -> bool:
@@ -117,41 +119,43 @@ class DigestLookup:
         return self._find_hashed is not None
 
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
-        """What the function says."""
-        look_up = self._find_hashed if hashed else self._find
-        found = None if look_up is None else await look_up(username, realm=realm, algorithm=algorithm)
-        if found is None:
+        """The answer of the function."""
+        function = self._find_hashed if hashed else self._find
+        account = None if function is None else await function(username, realm=realm, algorithm=algorithm)
+        if account is None:
             return None
-        if not isinstance(found, DigestAccount):
-            problem = _CANNOT if isinstance(found, Account) else "it is neither a DigestAccount nor None"
-            raise BackendUnavailable(f"a lookup returned {type(found).__name__}: {problem}", reason=BACKEND_FAILED)
-        if (problem := _misfit(found, algorithm)) is None:
-            return found
-        # One account of an old database: an outage would tell everybody that there is such a name.
-        if not self._told:
-            self._told = True
-            log.error("a lookup returned what does not fit, so that nobody can log in by it: %s", problem)
+        if not isinstance(account, DigestAccount):
+            problem = (
+                _NOT_A_DIGEST_ACCOUNT if isinstance(account, Account) else "it is neither a DigestAccount nor None"
+            )
+            raise BackendUnavailable(f"a lookup returned {type(account).__name__}: {problem}", reason=BACKEND_FAILED)
+        if (mismatch := _length_mismatch(account, algorithm)) is None:
+            return account
+        # It may be one account of an old database. A 503 for it would tell every client that this name exists.
+        if not self._mismatch_logged:
+            self._mismatch_logged = True
+            log.error("a lookup returned an account that nobody can log in to: %s", mismatch)
         return None
 
 
-def _named(accounts: Iterable[DigestAccount], algorithm: str, argument: str = "accounts") -> dict[str, DigestAccount]:
-    given = tuple(accounts) if isinstance(accounts, Iterable) else (None,)
-    if any(isinstance(account, Account) for account in given):
-        raise ConfigurationError(argument, _CANNOT)
-    found: dict[str, DigestAccount] = {}
-    for account in given:
+def _by_name(accounts: Iterable[DigestAccount], algorithm: str, argument: str = "accounts") -> dict[str, DigestAccount]:
+    values = tuple(accounts) if isinstance(accounts, Iterable) else (None,)
+    if any(isinstance(account, Account) for account in values):
+        raise ConfigurationError(argument, _NOT_A_DIGEST_ACCOUNT)
+    by_name: dict[str, DigestAccount] = {}
+    for account in values:
         if not isinstance(account, DigestAccount):
             raise ConfigurationError(argument, 'give a list of accounts: [DigestAccount("alice", "5d31...")]')
         name = nfc(account.subject)
-        if name in found:
-            raise ConfigurationError(argument, f"{name!r} stands twice")
-        if problem := _misfit(account, algorithm):
-            raise ConfigurationError(argument, f"{name!r}: {problem}")
-        found[name] = account
-    return found
+        if name in by_name:
+            raise ConfigurationError(argument, f"{name!r} is listed twice")
+        if mismatch := _length_mismatch(account, algorithm):
+            raise ConfigurationError(argument, f"{name!r}: {mismatch}")
+        by_name[name] = account
+    return by_name
 
 
-def _of_cleartext(
+def _hash_cleartext(
     users: Mapping[str, str], realm: str, algorithm: str, roles: Mapping[str, frozenset[str]]
 ) -> dict[str, DigestAccount]:
     accounts: list[DigestAccount] = []
@@ -163,23 +167,24 @@ def _of_cleartext(
             problem = f"{name!r}: {error}"
             break
         accounts.append(DigestAccount(name, digest, roles=roles.get(nfc(name), frozenset())))
+    # Raised outside of the except block, so that the error does not keep the first one, whose frames hold the password.
     if problem is not None:
         raise ConfigurationError("users", problem)
-    return _named(accounts, algorithm, "users")
+    return _by_name(accounts, algorithm, "users")
 
 
-def _misfit(account: DigestAccount, algorithm: str) -> str | None:
-    size, wanted = len(account.ha1), DIGITS.get(algorithm)
-    return None if size == wanted else f"its H(A1) has {size} digits, and one of {algorithm} has {wanted}"
+def _length_mismatch(account: DigestAccount, algorithm: str) -> str | None:
+    length, expected = len(account.ha1), DIGITS.get(algorithm)
+    return None if length == expected else f"its H(A1) has {length} digits, and one of {algorithm} has {expected}"
 
 
-def _checked(argument: str, function: FindDigest) -> FindDigest:
+def _check_function(argument: str, function: FindDigest) -> FindDigest:
     if not callable(function):
         raise ConfigurationError(argument, "give an async function of a user name, a realm and an algorithm")
     try:
         inspect.signature(function).bind("alice", realm="orders", algorithm="SHA-256")
     except TypeError as error:
         raise ConfigurationError(argument, f"it is called as find(name, realm=..., algorithm=...): {error}") from None
-    except ValueError:  # written in C, and it does not say what it takes
+    except ValueError:  # a function written in C may have no signature
         pass
     return function

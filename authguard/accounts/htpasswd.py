@@ -1,4 +1,4 @@
-"""Apache's password files."""
+"""Password files of Apache's ``htpasswd``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordHasher
-from authguard.accounts.groups import GroupMembership, Groups, lines
+from authguard.accounts.groups import GroupMembership, Groups, read_lines
 from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import BadFile, WatchedFile
 from authguard.model import Clock
@@ -18,20 +18,22 @@ from authguard.model import Clock
 
 @dataclass(frozen=True, slots=True)
 class _Users:
+    """The content of a file: the hash of each name, and all hashes as a sample."""
+
     hashes: Mapping[str, str] = field(repr=False)
     sample: Sequence[str] = field(repr=False)
 
 
 class HtpasswdFile:
-    """``HtpasswdFile("users.htpasswd", groups="groups")``: accounts out of the files of Apache's ``htpasswd``.
+    """Accounts from a file of Apache's ``htpasswd``: ``HtpasswdFile("users.htpasswd", groups="groups")``.
 
     - ``path``: lines of ``name:hash`` in UTF-8: bcrypt, apr1, SHA-crypt and ``{SHA}``. Plain text and DES crypt are
       read only with ``hasher=LibpassHasher(allow={"plaintext"})``.
     - ``groups``: an ``AuthGroupFile`` (lines of ``role: name name``), or a mapping from a role to those who have it.
 
-    Both files are read again when they change; ``WatchedFile`` says what happens when they are bad. A file is bad where
-    a line is no such line or a name stands twice, where the last line may be torn, and where there is nothing to read
-    in it. Raises ``ConfigurationError``.
+    Both files are read again when they change; ``WatchedFile`` says what happens if one is bad. A file is bad if a line
+    has another format, if a name is listed twice, if the last line may be incomplete, or if there is no hash in it that
+    the hasher can read. Raises ``ConfigurationError``.
     """
 
     def __init__(
@@ -48,14 +50,17 @@ class HtpasswdFile:
         self._groups = GroupMembership(groups, clock)
 
     async def find(self, username: str) -> Account | None:
-        """The account of this name, as the files say now. Raises ``BackendUnavailable``."""
+        """The account of this name; None if there is none.
+
+        Raises ``BackendUnavailable`` if a file has been bad for too long.
+        """
         await self._users.value()
         await self._groups.refresh()
         return self._account(username)
 
     def find_now(self, username: str) -> Account | NotNow | None:
-        """The same answer, unless it is time to look at a file."""
-        return NOT_NOW if self._users.due or self._groups.due else self._account(username)
+        """The same answer, or ``NOT_NOW`` if it is time to check a file."""
+        return NOT_NOW if self._users.is_check_due or self._groups.is_check_due else self._account(username)
 
     def _account(self, username: str) -> Account | None:
         stored = self._users.current.hashes.get(username)
@@ -63,27 +68,29 @@ class HtpasswdFile:
         return None if stored is None else Account(username, stored, roles=roles)
 
     def sample(self) -> Sequence[str]:
-        """All stored hashes of the last good reading."""
+        """All stored hashes, in the last good content of the file."""
         return self._users.last.sample
 
     def roles_given(self) -> frozenset[str]:
-        """The groups that have a member, by the last good reading."""
+        """The groups that have a member, in the last good content of the file."""
         return self._groups.roles_given()
 
 
-def _parse_users(octets: bytes, reads: Callable[[str], bool]) -> _Users:
+def _parse_users(content: bytes, reads: Callable[[str], bool]) -> _Users:
     hashes: dict[str, str] = {}
-    for number, line, ended in lines(octets):
-        # As Apache and nginx read it, what follows a second colon is a remark. No hash has a colon in it.
+    for number, line, is_ended in read_lines(content):
+        # As in Apache and nginx, everything after a second colon is a remark. No hash contains a colon.
         name, stored = (*line.split(":", 2), "")[:2]
         if not name or not stored:
             raise BadFile(f"line {number} is not name:hash")
-        if not ended and (not reads(stored) or reads(stored[:-1])):
-            raise BadFile(f"line {number} has no line feed and may be torn")
+        # The last line of a file that is still being written may be cut off. Without a line feed, a hash is taken only
+        # if it is complete, and would not be without its last character.
+        if not is_ended and (not reads(stored) or reads(stored[:-1])):
+            raise BadFile(f"line {number} has no line feed and may be incomplete")
         name = unicodedata.normalize("NFC", name)
         if name in hashes:
             raise BadFile(f"line {number} names a user for the second time")
         hashes[name] = stored
     if not any(reads(stored) for stored in hashes.values()):
-        raise BadFile("it holds no hash of a format that is read")
+        raise BadFile("it contains no hash in a format that the hasher reads")
     return _Users(hashes, tuple(hashes.values()))

@@ -1,4 +1,4 @@
-"""Accounts in memory, and accounts by a function of your own."""
+"""Accounts of password logins: a fixed set in memory, or by a function that reads any database."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from authguard.accounts.account import Account, PasswordHasher
 from authguard.accounts.password_hashes import LibpassHasher
 from authguard.errors import ConfigurationError
 
+#: The async function that a ``UserLookup`` calls.
 Find: TypeAlias = Callable[[str], Awaitable[Account | None]]
 
 
 class MemoryUsers:
     """A fixed set of accounts: ``MemoryUsers([Account("alice", "$2b$...", roles={"admin"})])``.
 
-    Raises ``ConfigurationError`` for two of one name and for a hash that the hasher cannot read.
+    Raises ``ConfigurationError`` for two accounts of one name, and for a hash that the hasher cannot read.
     """
 
     def __init__(self, accounts: Iterable[Account], *, hasher: PasswordHasher | None = None) -> None:
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
         self._accounts: dict[str, Account] = {}
-        given = tuple(accounts) if isinstance(accounts, Iterable) else ()
-        if not isinstance(accounts, Iterable) or not all(isinstance(account, Account) for account in given):
+        values = tuple(accounts) if isinstance(accounts, Iterable) else ()
+        if not isinstance(accounts, Iterable) or not all(isinstance(account, Account) for account in values):
             raise ConfigurationError("accounts", 'give a list of accounts: [Account("alice", "$2b$12$...")]')
-        for account in given:
-            # A name comes in the form NFC from the wire (RFC 7617 section 2.1), and is to be found in whatever form.
+        for account in values:
+            # Names arrive in NFC (RFC 7617 section 2.1), whatever form the app writes them in.
             name = unicodedata.normalize("NFC", account.subject)
             if name in self._accounts:
-                raise ConfigurationError("accounts", f"{name!r} stands twice")
+                raise ConfigurationError("accounts", f"{name!r} is listed twice")
             if account.password_hash and not self.hasher.reads(account.password_hash):
-                raise ConfigurationError("accounts", f"the hash of {name!r} is none that the hasher reads")
+                raise ConfigurationError("accounts", f"the hasher cannot read the hash of {name!r}")
             self._accounts[name] = account
         self._sample = tuple(account.password_hash for account in self._accounts.values() if account.password_hash)
 
     async def find(self, username: str) -> Account | None:
-        """The account of this name."""
+        """The account of this name; None if there is none."""
         return self._accounts.get(username)
 
     def find_now(self, username: str) -> Account | None:
@@ -53,18 +54,18 @@ class MemoryUsers:
 
 
 class UserLookup:
-    """Accounts by an async function of a name: ``UserLookup(find_user)``, over any database.
+    """Accounts by an async function of a name, over any database: ``UserLookup(find_user)``.
 
-    The function returns None for a name that it does not know, and raises ``BackendUnavailable`` where it cannot tell.
-    Names come in the form NFC.
+    The function returns None for an unknown name, and raises ``BackendUnavailable`` if it cannot tell. Names are in
+    NFC. Raises ``ConfigurationError``.
     """
 
     def __init__(self, find: Find, *, hasher: PasswordHasher | None = None) -> None:
         if not callable(find):
-            raise ConfigurationError("find", "give an async function of the user name")
+            raise ConfigurationError("find", "give an async function of a user name")
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
         self._find = find
 
     async def find(self, username: str) -> Account | None:
-        """What the function says."""
+        """The answer of the function."""
         return await self._find(username)

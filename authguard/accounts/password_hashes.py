@@ -1,6 +1,6 @@
-"""Password hashes, through passlib's maintained distribution ``libpass``. The only importer of passlib.
+"""Password hashes, through ``libpass``, the maintained distribution of passlib. Only this module imports passlib.
 
-A hasher of your own (argon2-cffi, pwdlib) takes its place wherever a store takes ``hasher=``.
+A hasher of your own (for argon2-cffi or pwdlib) can take its place wherever a store has ``hasher=``.
 """
 
 from __future__ import annotations
@@ -13,117 +13,121 @@ from typing import Any, cast
 from authguard.accounts.account import Verdict
 from authguard.errors import ConfigurationError
 
-#: What new passwords may get, by passlib's names.
+#: The formats that new hashes may have, by passlib's names.
 MAKES = ("bcrypt", "argon2", "pbkdf2_sha256", "scrypt")
-#: What is read without being asked for: these, and what Apache's htpasswd writes.
+#: The formats that are always read: these, and those that Apache's htpasswd writes.
 READ = (*MAKES, "apr_md5_crypt", "sha512_crypt", "sha256_crypt", "ldap_sha1")
-#: What is read only where it is allowed by name.
+#: The weak formats that are read only if ``allow`` names them.
 BY_NAME = ("plaintext", "des_crypt")
 
-# passlib's own 29,000 is of 2013; this is what OWASP asks of PBKDF2 with SHA-256, and about as dear as bcrypt at 12.
+# passlib's own default for PBKDF2, 29,000, is from 2013. OWASP recommends 600,000 with SHA-256, which costs about as
+# much as bcrypt at 12.
 _COSTS: dict[str, Any] = {
     "pbkdf2_sha256__default_rounds": 600_000,
     "pbkdf2_sha256__min_rounds": 600_000,
     "bcrypt__min_rounds": 12,
 }
 
-_BCRYPT_OCTETS = 72
-# The cost of SHA-crypt grows with the password: 4,096 octets, where passlib draws its line, take twenty times as long.
-_MOST_OCTETS = 1024
+_BCRYPT_MAX_BYTES = 72
+# The cost of SHA-crypt grows with the password. At passlib's own limit of 4,096 bytes it is twenty times as high.
+_MAX_BYTES = 1024
 
-# passlib computes SHA-crypt in Python, for half a second at its own cost; whoever else wants the interpreter, the event
-# loop above all, gets it in slices. apr1 and DES crypt are in Python too, and done within a slice.
-_HOLDS_LOCK = frozenset({"sha256_crypt", "sha512_crypt"})
+# passlib computes SHA-crypt in Python, for half a second at its default cost. Meanwhile all other threads, such as that
+# of the event loop, get only time slices. apr1 and DES crypt are in Python too, but end within a slice.
+_BLOCKS_GIL = frozenset({"sha256_crypt", "sha512_crypt"})
 
 
 class LibpassHasher:
-    """Reads the formats of Apache's htpasswd and passlib's own; makes ``pbkdf2_sha256`` unless told otherwise.
+    """Reads the formats of Apache's htpasswd and of passlib. New hashes are ``pbkdf2_sha256`` by default.
 
-    ``allow`` names weak formats that are read all the same: ``{"plaintext"}``, ``{"des_crypt"}`` (which reads only the
-    first 8 octets of a password). ``makes`` is the format of new hashes, one of ``MAKES``. Raises
-    ``ConfigurationError`` for another name, and where the passlib that is installed is not libpass's.
+    - ``allow``: weak formats that are read too, ``{"plaintext"}`` or ``{"des_crypt"}``. DES crypt reads only the first
+      8 bytes of a password.
+    - ``makes``: the format of new hashes, one of ``MAKES``.
+
+    Raises ``ConfigurationError`` for any other name, and if the installed passlib is not that of libpass.
     """
 
     def __init__(self, *, allow: Iterable[str] = frozenset(), makes: str = "pbkdf2_sha256") -> None:
-        check_distribution([name for name in ("libpass", "passlib") if _installed(name)])
-        # Only after its distribution was looked at: the other one fails while it is imported.
+        check_distribution([name for name in ("libpass", "passlib") if _is_installed(name)])
+        # Imported only now, because the old passlib fails while it is imported.
         from passlib.context import CryptContext  # noqa: PLC0415
         from passlib.exc import MissingBackendError  # noqa: PLC0415
         from passlib.utils.binary import bcrypt64  # noqa: PLC0415
 
         allowed = frozenset({allow} if isinstance(allow, str) else allow)
         if isinstance(allow, str) or not allowed <= set(BY_NAME):
-            raise ConfigurationError("allow", f"{allow!r} is no set of names out of {', '.join(BY_NAME)}")
+            raise ConfigurationError("allow", f"{allow!r} is not a set of names out of {', '.join(BY_NAME)}")
         if makes not in MAKES:
-            raise ConfigurationError("makes", f"{makes!r} is none of {', '.join(MAKES)}")
-        names = [*READ, *(allowed - {"plaintext"})]
-        old = [name for name in names if name not in MAKES]
-        self._context: Any = CryptContext(schemes=names, default=makes, deprecated=old, **_COSTS)
-        self._without_unused_bits: Any = bcrypt64.repair_unused
+            raise ConfigurationError("makes", f"{makes!r} is not one of {', '.join(MAKES)}")
+        formats = [*READ, *(allowed - {"plaintext"})]
+        deprecated = [name for name in formats if name not in MAKES]
+        self._context: Any = CryptContext(schemes=formats, default=makes, deprecated=deprecated, **_COSTS)
+        self._clear_unused_bits: Any = bcrypt64.repair_unused
         self._makes = makes
         self._plaintext = "plaintext" in allowed
-        # Else passlib would load it at the first login, and the event loop with all its requests would wait for that.
+        # Otherwise passlib would load the backends at the first login, and every request would wait for that.
         self._context.handler("bcrypt").get_backend()
         try:
             self._context.handler(makes).get_backend()
         except AttributeError:
-            pass  # it has but one way, which is always there
+            pass  # the format has only one implementation, which needs no package
         except MissingBackendError:
             raise ConfigurationError("makes", f"{makes} needs a package that is not installed") from None
 
     def verify(self, password: str, stored: str) -> Verdict:
-        """Whether the password fits. Never raises."""
-        octets = _octets(password)
-        found = self._whole(stored)
-        if found is None:
+        """Compare a password with a stored hash. Never raises."""
+        encoded = _encode(password)
+        readable = self._readable(stored)
+        if readable is None:
             return Verdict.UNREADABLE
-        name, stored = found
-        if len(octets) > (_BCRYPT_OCTETS if name == "bcrypt" else _MOST_OCTETS):
+        name, stored = readable
+        if len(encoded) > (_BCRYPT_MAX_BYTES if name == "bcrypt" else _MAX_BYTES):
             return Verdict.TOO_LONG
-        if b"\0" in octets:
+        if b"\0" in encoded:
             return Verdict.WRONG
         if name == "plaintext":
-            return Verdict.MATCH if hmac.compare_digest(octets, _octets(stored)) else Verdict.WRONG
+            return Verdict.MATCH if hmac.compare_digest(encoded, _encode(stored)) else Verdict.WRONG
         try:
-            return Verdict.MATCH if self._context.handler(name).verify(octets, stored) else Verdict.WRONG
-        except Exception:  # noqa: BLE001 - the text may quote the hash; what it needs is not installed, or not sound
+            return Verdict.MATCH if self._context.handler(name).verify(encoded, stored) else Verdict.WRONG
+        except Exception:  # noqa: BLE001 - a package is missing or broken; the text of the error may quote the hash
             return Verdict.UNREADABLE
 
     def hash(self, password: str) -> str:
-        """A new hash. ``ValueError`` for a password that the format cannot take."""
-        if self._makes == "bcrypt" and len(_octets(password)) > _BCRYPT_OCTETS:
-            msg = "bcrypt reads 72 octets of a password, and this one has more"
+        """A new hash. Raises ``ValueError`` for a password that the format cannot take."""
+        if self._makes == "bcrypt" and len(_encode(password)) > _BCRYPT_MAX_BYTES:
+            msg = "bcrypt reads only 72 bytes of a password, and this one is longer"
             raise ValueError(msg)
         return cast("str", self._context.hash(password))
 
     def needs_rehash(self, stored: str) -> bool:
-        """Whether it is of a weaker format than any of ``MAKES``, or cheaper than a new one of its own."""
-        found = self._whole(stored)
-        if found is None:
+        """Whether its format is weaker than those of ``MAKES``, or its cost lower than that of a new hash."""
+        readable = self._readable(stored)
+        if readable is None:
             return False
-        name, stored = found
+        name, stored = readable
         return name == "plaintext" or bool(self._context.needs_update(stored))
 
     def blocks_gil(self, stored: str) -> bool:
-        """Whether verifying it keeps the interpreter from every other thread for long."""
-        return self.format_of(stored) in _HOLDS_LOCK
+        """Whether verifying it keeps the interpreter lock (GIL) from all other threads for long."""
+        return self.format_of(stored) in _BLOCKS_GIL
 
     def reads(self, stored: str) -> bool:
-        """Whether it is a hash that is read here, and all of it."""
-        return self._whole(stored) is not None
+        """Whether it is a complete hash in a format that is read."""
+        return self._readable(stored) is not None
 
     def format_of(self, stored: str) -> str | None:
-        """The name in passlib of the format that it begins as, None where that is not read here."""
+        """The format that a hash begins like, by passlib's name; None if that format is not read."""
         if not isinstance(stored, str) or not stored:
             return None
         name = self._context.identify(stored)
         if name is not None:
             return str(name)
-        # What looks like a hash that is not read, or that was locked, is no password: whoever saw it could log in.
+        # A hash in a format that is not read, or of a locked account, is not a plain-text password. Otherwise everybody
+        # who sees the file could log in with the hash itself.
         return "plaintext" if self._plaintext and stored[0] not in "${*!" else None
 
-    def _whole(self, stored: str) -> tuple[str, str] | None:
-        """The format, and the hash as its own library takes it. None where it is not read, or only begins like one."""
+    def _readable(self, stored: str) -> tuple[str, str] | None:
+        """The format, and the hash as its library takes it; None if the hash is not read or not complete."""
         name = self.format_of(stored)
         if name is None:
             return None
@@ -131,32 +135,27 @@ class LibpassHasher:
             return name, stored
         try:
             if name == "bcrypt":
-                # The last characters of salt and digest have bits to spare. Some old libraries set them, which passlib
-                # puts right with a warning to standard error at each login.
-                mended = (self._without_unused_bits(part) for part in (stored[7:29], stored[29:]))
-                stored = stored[:7] + "".join(mended)
+                # The last characters of the salt and of the digest have unused bits. Some old libraries set them, and
+                # passlib corrects them with a warning on standard error at every login.
+                parts = (self._clear_unused_bits(part) for part in (stored[7:29], stored[29:]))
+                stored = stored[:7] + "".join(parts)
             digest = self._context.handler(name).from_string(stored).checksum
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # noqa: BLE001 - see `verify`
             return None
-        # Of its formats passlib checks all lengths but this one's.
+        # passlib checks the length in all of these formats but ldap_sha1.
         return None if digest is None or (name == "ldap_sha1" and len(digest) != 28) else (name, stored)
 
 
-def _octets(text: str) -> bytes:
-    # A surrogate is in no password that came over the wire; this only keeps one from being an error that quotes it.
+def _encode(text: str) -> bytes:
+    # No password from the wire contains a surrogate. One from elsewhere must not raise an error that quotes it.
     return text.encode("utf-8", "surrogatepass")
 
 
-def _installed(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def check_distribution(installed: Sequence[str]) -> None:
-    """``ConfigurationError`` unless of the two that bring the package ``passlib`` libpass is installed, and alone."""
+    """Raises ``ConfigurationError`` unless ``libpass`` is installed, and the old ``passlib`` is not.
+
+    Both distributions bring a package named ``passlib``.
+    """
     if "passlib" in installed:
         raise ConfigurationError(
             "passlib",
@@ -164,4 +163,12 @@ def check_distribution(installed: Sequence[str]) -> None:
             "pip uninstall passlib libpass, then pip install libpass",
         )
     if "libpass" not in installed:
-        raise ConfigurationError("passlib", "it is not installed: pip install libpass bcrypt")
+        raise ConfigurationError("passlib", "libpass is not installed: pip install libpass bcrypt")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True

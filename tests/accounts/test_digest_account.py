@@ -1,3 +1,5 @@
+"""Digest accounts and stores of them: how accounts are found, and which set-ups raise."""
+
 from __future__ import annotations
 
 import asyncio
@@ -33,7 +35,7 @@ async def _find_in(
 
 
 async def test_an_account_is_found_by_its_name() -> None:
-    """As it was given, in its realm and for its algorithm; None for whatever else."""
+    """An account is found by name, realm and algorithm. For any other combination the result is None."""
     store = MemoryDigests([ALICE, DigestAccount("bob", OTHER)], realm="orders")
 
     assert await _find_in(store, "alice") is ALICE
@@ -45,7 +47,7 @@ async def test_an_account_is_found_by_its_name() -> None:
 
 @pytest.mark.rfc("7616-12")
 async def test_an_account_is_found_by_the_hash_of_its_name() -> None:
-    """RFC 7616 section 3.4.4; a name is not its own hash."""
+    """RFC 7616 section 3.4.4: an account is found by the hash of its name. A name is not found as its own hash."""
     store = MemoryDigests([ALICE, DigestAccount("bob", OTHER)], realm="orders")
 
     assert store.finds_hashed
@@ -57,7 +59,7 @@ async def test_an_account_is_found_by_the_hash_of_its_name() -> None:
 
 
 async def test_a_name_and_a_realm_are_found_in_whatever_form_they_were_written() -> None:
-    """Names come composed from the wire, and a realm as the app wrote it."""
+    """Names and realms are compared in NFC."""
     amelie = DigestAccount("ame\u0301lie", OTHER)
     store = MemoryDigests([amelie], realm="cafe\u0301")
 
@@ -67,16 +69,16 @@ async def test_a_name_and_a_realm_are_found_in_whatever_form_they_were_written()
 
 
 @pytest.mark.parametrize("accounts", [{"alice": SHA}, ["alice"], [ALICE, None], ALICE, None, "alice", 7])
-def test_what_is_no_list_of_accounts_is_told(accounts: Any) -> None:
-    """And what to write is shown."""
+def test_an_invalid_list_of_accounts_raises(accounts: Any) -> None:
+    """An invalid list of accounts raises, and the error shows what to write."""
     with pytest.raises(ConfigurationError, match=r"^accounts: give a list of accounts: ") as caught:
         MemoryDigests(accounts, realm="orders")
 
     assert SHA not in str(caught.value)
 
 
-def test_an_account_with_a_password_hash_is_told() -> None:
-    """Digest cannot be served from it, whatever is done: the password has to be set anew."""
+def test_an_account_with_a_password_hash_raises() -> None:
+    """An account with a password hash raises: Digest cannot use it, and the password has to be set anew."""
     accounts: Any = [Account("alice", BCRYPT)]
 
     with pytest.raises(
@@ -88,9 +90,9 @@ def test_an_account_with_a_password_hash_is_told() -> None:
 
 
 @pytest.mark.parametrize("names", [("alice", "alice"), ("am\u00e9lie", "ame\u0301lie")])
-def test_a_name_stands_once(names: tuple[str, str]) -> None:
-    """Which of two accounts of one name is meant is not guessed."""
-    with pytest.raises(ConfigurationError, match="stands twice") as caught:
+def test_a_repeated_name_raises(names: tuple[str, str]) -> None:
+    """Two accounts with one name raise."""
+    with pytest.raises(ConfigurationError, match="is listed twice") as caught:
         MemoryDigests([DigestAccount(name, OTHER) for name in names], realm="orders")
 
     assert caught.value.argument == "accounts"
@@ -98,7 +100,7 @@ def test_a_name_stands_once(names: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize(("algorithm", "digest"), [("SHA-256", MD5), ("SHA-512-256", MD5), ("MD5", SHA)])
 def test_a_digest_is_as_long_as_its_algorithm_says(algorithm: str, digest: str) -> None:
-    """Who could never log in is named before the first request, and the digest is not quoted."""
+    """A digest of the wrong length raises while the app is built, names the user, and is not quoted."""
     with pytest.raises(
         ConfigurationError, match=r"^accounts: 'alice': its H\(A1\) has \d+ digits, and one of"
     ) as caught:
@@ -117,7 +119,7 @@ def test_a_digest_is_as_long_as_its_algorithm_says(algorithm: str, digest: str) 
     ],
 )
 def test_a_realm_and_an_algorithm_are_checked_while_the_app_is_built(argument: str, given: dict[str, str]) -> None:
-    """Each under its own name."""
+    """An invalid realm or algorithm raises, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         MemoryDigests([], **{"realm": "orders", **given})
 
@@ -125,7 +127,7 @@ def test_a_realm_and_an_algorithm_are_checked_while_the_app_is_built(argument: s
 
 
 def test_a_store_lists_what_it_holds() -> None:
-    """Its realm with its algorithm, unless there is nobody; and the roles of all."""
+    """The store lists its realm with its algorithm, if it has accounts, and the roles of all accounts."""
     store = MemoryDigests([ALICE, DigestAccount("bob", OTHER, roles={"staff"})], realm="orders")
 
     assert store.realms_held() == {("orders", "SHA-256")}
@@ -137,7 +139,7 @@ def test_a_store_lists_what_it_holds() -> None:
 
 
 async def test_digests_are_made_of_passwords_in_cleartext() -> None:
-    """For each algorithm, with the roles that a mapping gives; names in whatever form."""
+    """``of_cleartext`` makes digests for each algorithm, with the roles of a mapping. Names are compared in NFC."""
     store = MemoryDigests.of_cleartext(
         {"alice": PASSWORD, "ame\u0301lie": "p\u00e4ssword"},
         realm="orders",
@@ -158,15 +160,15 @@ async def test_digests_are_made_of_passwords_in_cleartext() -> None:
 
 
 async def test_cleartext_is_hashed_with_sha_256_unless_more_is_asked_for() -> None:
-    """And gives nobody a role."""
+    """By default ``of_cleartext`` uses SHA-256 alone and gives no roles."""
     store = MemoryDigests.of_cleartext({"alice": PASSWORD}, realm="orders")
 
     assert store.realms_held() == {("orders", "SHA-256")}
     assert await _find_in(store, "alice") == DigestAccount("alice", SHA)
 
 
-def _within(value: object, seen: set[int]) -> list[object]:
-    """All that can be reached from a value through attributes, keys and items."""
+def _reachable(value: object, seen: set[int]) -> list[object]:
+    """All values that can be reached from this one through attributes, keys and items."""
     if id(value) in seen:
         return []
     seen.add(id(value))
@@ -176,15 +178,15 @@ def _within(value: object, seen: set[int]) -> list[object]:
         inner += [*value.keys(), *value.values()]
     elif isinstance(value, tuple | list | set | frozenset):
         inner += value
-    return [value, *(found for each in inner for found in _within(each, seen))]
+    return [value, *(found for each in inner for found in _reachable(each, seen))]
 
 
 @pytest.mark.rfc("7616-16")
 def test_no_password_is_kept() -> None:
-    """Nothing that can be reached from the store is one; and no repr of it shows a digest."""
+    """No password can be reached from the store, and no repr of it shows a digest."""
     password = "correct horse battery"
     store = MemoryDigests.of_cleartext({"alice": password}, realm="orders")
-    reached = _within(store, set())
+    reached = _reachable(store, set())
 
     assert digest_ha1("alice", "orders", password) in reached
     assert password not in reached
@@ -197,21 +199,21 @@ def test_no_password_is_kept() -> None:
         ("users", {"users": [("alice", PASSWORD)]}, "give a mapping from names to passwords"),
         ("users", {"users": {"alice": ""}}, "'alice': the password must be a non-empty string"),
         ("users", {"users": {"alice": PASSWORD.encode()}}, "'alice': the password must be a non-empty string"),
-        ("users", {"users": {"alice": f"{PASSWORD}\n"}}, "'alice': the password must not hold control characters"),
-        ("users", {"users": {"al:ice": PASSWORD}}, "'al:ice': the username must not hold a colon"),
+        ("users", {"users": {"alice": f"{PASSWORD}\n"}}, "'alice': the password must not contain control characters"),
+        ("users", {"users": {"al:ice": PASSWORD}}, "'al:ice': the username must not contain a colon"),
         ("users", {"users": {7: PASSWORD}}, "7: the username must be a non-empty string"),
-        ("users", {"users": {"am\u00e9lie": PASSWORD, "ame\u0301lie": PASSWORD}}, "stands twice"),
-        ("realm", {"realm": "or\\ders"}, "clients differ"),
+        ("users", {"users": {"am\u00e9lie": PASSWORD, "ame\u0301lie": PASSWORD}}, "is listed twice"),
+        ("realm", {"realm": "or\\ders"}, "clients read differently"),
         ("algorithms", {"algorithms": "SHA-256"}, "is one string"),
         ("algorithms", {"algorithms": ()}, "give at least one of SHA-256, SHA-512-256, MD5"),
-        ("algorithms", {"algorithms": ("SHA-1",)}, "'SHA-1' is none"),
+        ("algorithms", {"algorithms": ("SHA-1",)}, "'SHA-1' is not one of"),
         ("groups", {"groups": {"admin": "alice"}}, "is one string"),
-        ("groups", {"groups": {"admin": ["alice", "alcie"]}}, "'alcie' is none of the users"),
+        ("groups", {"groups": {"admin": ["alice", "alcie"]}}, "'alcie' is not one of the users"),
         ("groups", {"groups": ["admin"]}, "give a mapping from a role to names"),
     ],
 )
-def test_cleartext_that_cannot_serve_is_told(argument: str, given: dict[str, Any], problem: str) -> None:
-    """By the argument and the name, and the password is not quoted; nor is it in what the error was made of."""
+def test_an_invalid_cleartext_password_raises(argument: str, given: dict[str, Any], problem: str) -> None:
+    """The error names the argument and the user. Neither it nor its cause contains the password."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         MemoryDigests.of_cleartext(**{"users": {"alice": PASSWORD}, "realm": "orders", **given})
 
@@ -251,7 +253,7 @@ async def _asked(prefix: str, username: str, *, realm: str, algorithm: str) -> D
     ids=["function", "method", "object", "partial", "lambda"],
 )
 async def test_any_async_callable_is_a_store(find: Any) -> None:
-    """Whatever takes a name, a realm and an algorithm, and can be awaited."""
+    """Any callable that takes a name, a realm and an algorithm, and returns an awaitable, is a store."""
     store = DigestLookup(find)
 
     assert await _find_in(store, "alice") is ALICE
@@ -261,12 +263,12 @@ async def test_any_async_callable_is_a_store(find: Any) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_what_a_callable_gives_may_be_a_future(anyio_backend: str) -> None:
-    """A callable that is not async itself may give what is awaited."""
+    """A callable that is not async may return an awaitable."""
     assert await _find_in(DigestLookup(Database().later), "alice") is ALICE
 
 
 async def test_a_hashed_name_is_found_by_a_function_of_its_own() -> None:
-    """Without it ``userhash=true`` is not to be offered, and nobody is found by a hash."""
+    """Without a function for hashed names, ``userhash`` is not offered and no hash is found."""
     plain, both = DigestLookup(_find), DigestLookup(_find, _find_hashed)
 
     assert (plain.finds_hashed, both.finds_hashed) == (False, True)
@@ -279,7 +281,7 @@ async def test_a_hashed_name_is_found_by_a_function_of_its_own() -> None:
 
 @pytest.mark.parametrize("error", [BackendUnavailable("no connection", reason=STORE_UNAVAILABLE), KeyError("alice")])
 async def test_what_the_callable_raises_passes_through(error: Exception) -> None:
-    """It is not touched on the way."""
+    """An error of the callable is passed on unchanged."""
 
     async def find(username: str, *, realm: str, algorithm: str) -> DigestAccount | None:
         raise error
@@ -290,8 +292,9 @@ async def test_what_the_callable_raises_passes_through(error: Exception) -> None
     assert caught.value is error
 
 
-async def test_an_account_of_another_algorithm_is_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """An outage would tell everybody that there is such a name; the log has it, once."""
+async def test_an_account_of_another_algorithm_counts_as_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    """An account of another algorithm counts as unknown and is logged once, because an outage would reveal that it
+    exists."""
 
     async def find(username: str, *, realm: str, algorithm: str) -> DigestAccount:
         return DigestAccount(username, MD5)
@@ -315,7 +318,8 @@ async def test_an_account_of_another_algorithm_is_nobody(caplog: pytest.LogCaptu
 async def test_an_answer_that_is_no_account_of_digest_is_an_outage_that_says_so(
     answer: Any, problem: str, hashed: bool
 ) -> None:
-    """It can be seen with the first request only, which neither gets in nor is told that its user is unknown."""
+    """A result that is not a ``DigestAccount`` is an outage: the client neither gets in nor learns that its name is
+    unknown."""
 
     async def find(username: str, *, realm: str, algorithm: str) -> Any:
         return answer
@@ -340,8 +344,8 @@ async def _find_user(username: str) -> Account | None:
         (lambda: None, r"it is called as find\(name, realm=..., algorithm=...\): too many"),
     ],
 )
-def test_what_cannot_be_called_so_is_refused(argument: str, function: Any, problem: str) -> None:
-    """A function for ``UserLookup`` among it is found out while the app is built."""
+def test_a_callable_with_a_wrong_signature_raises(argument: str, function: Any, problem: str) -> None:
+    """A callable with a wrong signature, such as one for ``UserLookup``, raises while the app is built."""
     functions: dict[str, Any] = {"find": _find, argument: function}
 
     with pytest.raises(ConfigurationError, match=problem) as caught:
@@ -350,8 +354,8 @@ def test_what_cannot_be_called_so_is_refused(argument: str, function: Any, probl
     assert caught.value.argument == argument
 
 
-def test_a_callable_that_does_not_say_what_it_takes_is_believed() -> None:
-    """Some that are written in C do not."""
+def test_a_callable_without_a_signature_is_accepted() -> None:
+    """A callable whose signature cannot be read, such as one written in C, is accepted."""
     unsaid: Any = dict.update
 
     assert not DigestLookup(unsaid).finds_hashed
@@ -360,8 +364,8 @@ def test_a_callable_that_does_not_say_what_it_takes_is_believed() -> None:
 KINDS: tuple[type, ...] = (DigestStore, RolesListed, PasswordStore)
 
 
-def test_the_stores_are_told_apart_by_what_they_can() -> None:
-    """A store in memory answers at once and lists its realms and roles; a function does neither."""
+def test_the_stores_differ_in_their_optional_methods() -> None:
+    """A store in memory answers at once and lists its realms and roles. A callable does neither."""
     memory, lookup = MemoryDigests([ALICE], realm="orders"), DigestLookup(_find)
 
     assert memory.find_now("alice", realm="orders", algorithm="SHA-256", hashed=False) is ALICE
@@ -374,7 +378,7 @@ def test_the_stores_are_told_apart_by_what_they_can() -> None:
 
 @pytest.mark.parametrize("digest", [BCRYPT, "", PASSWORD, SHA[:-1], f"{SHA}\n", SHA[:40], None, SHA.encode()])
 def test_an_account_takes_nothing_but_a_digest(digest: Any) -> None:
-    """A password hash above all is told, with how to make what is needed, and not quoted."""
+    """A value that is not a digest, such as a password hash, raises with a way to make one, and is not quoted."""
     with pytest.raises(ConfigurationError, match=r"^ha1: .*a password hash cannot serve Digest") as caught:
         DigestAccount("alice", digest)
 
@@ -383,7 +387,8 @@ def test_an_account_takes_nothing_but_a_digest(digest: Any) -> None:
 
 @pytest.mark.rfc("7616-16")
 def test_an_account_has_its_digest_in_lower_case_and_does_not_show_it() -> None:
-    """As it is hashed (RFC 7616 section 3.4.2); claims are not shown either."""
+    """The digest is kept in lower case (RFC 7616 section 3.4.2). The repr of the account shows neither it nor the
+    claims."""
     account = DigestAccount("alice", SHA.upper(), claims={"mail": "alice@example.com"})
 
     assert account.ha1 == SHA
@@ -396,7 +401,7 @@ def test_an_account_has_its_digest_in_lower_case_and_does_not_show_it() -> None:
     [("subject", {"subject": ""}), ("claims", {"claims": None}), ("roles", {"roles": "admin"})],
 )
 def test_an_account_is_checked_as_any_other(argument: str, given: dict[str, Any]) -> None:
-    """By the name of the argument."""
+    """An invalid member of an account raises, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         DigestAccount(**{"subject": "alice", "ha1": SHA, **given})
 

@@ -1,4 +1,4 @@
-"""``H(A1)`` and the hashes that it is made with."""
+"""``H(A1)`` and the hash functions behind it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABC = {
 
 
 def _forbid(*names: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes hashlib say of these what it says where OpenSSL lacks or refuses them."""
+    """Make hashlib refuse these algorithms, as OpenSSL does where it forbids them."""
     new = hashlib.new
 
     def refused(*arguments: object, **options: object) -> None:
@@ -38,21 +38,21 @@ def _forbid(*names: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.rfc("7616-1")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['algorithm']} {case['name']}")
-def test_what_is_kept_of_a_password_is_what_other_tools_make(case: dict[str, str]) -> None:
-    """Apache's htdigest for MD5, OpenSSL for the others."""
+def test_ha1_is_what_other_tools_compute(case: dict[str, str]) -> None:
+    """``H(A1)`` matches Apache's htdigest for MD5, and OpenSSL for the other algorithms."""
     made = digest_ha1(case["name"], case["realm"], case["password"], case["algorithm"])
 
     assert f"{case['name']}:{case['realm']}:{made}" == case["line"]
 
 
-def test_it_is_sha_256_unless_another_is_named() -> None:
-    """As the challenges are."""
+def test_the_default_algorithm_is_sha_256() -> None:
+    """The default algorithm is SHA-256, like that of the challenges."""
     assert digest_ha1("alice", "orders", "correct horse") == ALICE["line"].rpartition(":")[2]
 
 
 @pytest.mark.rfc("7616-13")
-def test_all_three_are_hashed_composed() -> None:
-    """RFC 7616 section 4: whoever types them decomposed has the same digest."""
+def test_name_realm_and_password_are_hashed_in_nfc() -> None:
+    """RFC 7616 section 4: name, realm and password are normalized to NFC before they are hashed."""
     composed = digest_ha1("am\u00e9lie", "caf\u00e9", "p\u00e9ch\u00e9")
 
     assert digest_ha1("ame\u0301lie", "cafe\u0301", "pe\u0301che\u0301") == composed
@@ -63,17 +63,17 @@ def test_all_three_are_hashed_composed() -> None:
     [
         ("", "horse", "the username must be a non-empty string"),
         (None, "horse", "the username must be a non-empty string"),
-        ("al:ice", "horse", "the username must not hold a colon"),
-        ("al\x7fice", "horse", "the username must not hold control characters"),
-        ("al\ud800ice", "horse", "the username must not hold .* surrogate"),
+        ("al:ice", "horse", "the username must not contain a colon"),
+        ("al\x7fice", "horse", "the username must not contain control characters"),
+        ("al\ud800ice", "horse", "the username must not contain .* surrogate"),
         ("alice", "", "the password must be a non-empty string"),
         ("alice", b"horse", "the password must be a non-empty string"),
-        ("alice", "horse\r", "the password must not hold control characters"),
-        ("alice", "horse\udce9", "the password must not hold .* surrogate"),
+        ("alice", "horse\r", "the password must not contain control characters"),
+        ("alice", "horse\udce9", "the password must not contain .* surrogate"),
     ],
 )
-def test_a_name_or_a_password_that_cannot_serve_is_a_wrong_value(given_name: Any, password: Any, problem: str) -> None:
-    """They are a user's, not a set-up; and the error does not hold the password, nor does what it was made of."""
+def test_an_invalid_name_or_password_is_a_value_error(given_name: Any, password: Any, problem: str) -> None:
+    """An invalid name or password raises ``ValueError``, without the password in the error or in its cause."""
     with pytest.raises(ValueError, match=problem) as caught:
         digest_ha1(given_name, "orders", password)
 
@@ -83,8 +83,8 @@ def test_a_name_or_a_password_that_cannot_serve_is_a_wrong_value(given_name: Any
 
 
 @pytest.mark.parametrize("realm", ["", None, b"orders", 'or"ders', "or\\ders", "or\tders", "or\ud800ders"])
-def test_a_realm_that_cannot_serve_is_a_wrong_set_up(realm: Any) -> None:
-    """The same as ``Digest`` would refuse."""
+def test_an_invalid_realm_is_a_configuration_error(realm: Any) -> None:
+    """A realm that ``Digest`` would refuse raises a ``ConfigurationError``."""
     with pytest.raises(ConfigurationError) as caught:
         digest_ha1("alice", realm, "correct horse")
 
@@ -92,9 +92,9 @@ def test_a_realm_that_cannot_serve_is_a_wrong_set_up(realm: Any) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["sha-256", "SHA-256-sess", "SHA-512", "", None, ["MD5"]])
-def test_an_algorithm_that_is_none_is_told_with_those_that_there_are(algorithm: Any) -> None:
-    """Under the argument that it was given for."""
-    with pytest.raises(ConfigurationError, match=r"^algorithm: .* is none; there are SHA-256, SHA-512-256, MD5$"):
+def test_an_unknown_algorithm_raises(algorithm: Any) -> None:
+    """An unknown algorithm raises, and the error names the argument and lists the known algorithms."""
+    with pytest.raises(ConfigurationError, match=r"^algorithm: .* is not one of SHA-256, SHA-512-256, MD5$"):
         digest_ha1("alice", "orders", "correct horse", algorithm)
     with pytest.raises(ConfigurationError, match=r"^algorithms: "):
         hash_of(algorithm)
@@ -102,7 +102,7 @@ def test_an_algorithm_that_is_none_is_told_with_those_that_there_are(algorithm: 
 
 @pytest.mark.parametrize("algorithm", DIGITS)
 def test_a_hash_is_what_its_standard_says(algorithm: str) -> None:
-    """By the example that each of them has."""
+    """Each hash function gives the example of its standard."""
     digest = hash_of(algorithm)(b"abc")
 
     assert digest.hex() == ABC[algorithm]
@@ -111,7 +111,7 @@ def test_a_hash_is_what_its_standard_says(algorithm: str) -> None:
 
 @given(st.binary())
 def test_sha_512_256_is_the_same_with_and_without_openssl(octets: bytes) -> None:
-    """What cryptography brings takes over where hashlib has none."""
+    """Where hashlib has no SHA-512-256, cryptography computes the same value."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         theirs = hash_of("SHA-512-256")(octets)
         _forbid("sha512_256", monkeypatch=monkeypatch)
@@ -120,7 +120,7 @@ def test_sha_512_256_is_the_same_with_and_without_openssl(octets: bytes) -> None
 
 
 def test_md5_is_asked_for_as_what_it_is() -> None:
-    """A platform that forbids it for security alone has it."""
+    """MD5 is requested with ``usedforsecurity=False``, so platforms that forbid it only for security provide it."""
     seen: list[bool] = []
     real = hashlib.md5
 
@@ -135,8 +135,8 @@ def test_md5_is_asked_for_as_what_it_is() -> None:
     assert set(seen) == {False}
 
 
-def test_a_platform_that_forbids_md5_is_told_while_the_app_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to use, and not for a request; the others are there."""
+def test_md5_raises_while_the_app_is_built_where_it_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the algorithms to use instead, and those still work."""
     _forbid("md5", monkeypatch=monkeypatch)
 
     with pytest.raises(ConfigurationError, match=r'^algorithms: this platform forbids MD5 \(FIPS\): use "SHA-256"$'):

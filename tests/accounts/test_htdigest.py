@@ -1,3 +1,5 @@
+"""``HtdigestFile``: how lines are parsed, how accounts are found, and what a changed or bad file does."""
+
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +16,7 @@ from authguard.accounts.digest_account import DigestAccount
 from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import BLANKS
 from authguard.accounts.htdigest import HtdigestFile, _parse, htdigest_line
-from authguard.accounts.watched_file import EVERY, KEEP, BadFile
+from authguard.accounts.watched_file import CHECK_INTERVAL, KEEP_FOR, BadFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock
@@ -48,23 +50,23 @@ async def _find(
 
 
 async def _look(store: HtdigestFile, clock: ManualClock, username: str, times: int = 2) -> DigestAccount | None:
-    """What the store says of a name after so many looks at its file."""
+    """The result of a look-up after so many looks at the file."""
     for _ in range(times - 1):
-        clock.move(EVERY)
+        clock.move(CHECK_INTERVAL)
         await _find(store, username)
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     return await _find(store, username)
 
 
 def _store(path: Path, clock: ManualClock, groups: Path | None = None) -> HtdigestFile:
-    """A store for which every file was written a moment ago, however slow the machine is that runs the test."""
+    """A store whose clock makes every file look freshly written, however slow the machine is."""
     store = HtdigestFile(path, groups=groups, clock=clock)
     store._digests._wall = lambda: 0.0
     return store
 
 
 async def test_an_account_is_found_by_name_realm_and_algorithm(path: Path) -> None:
-    """Each line is an account with the digest that stands there; in another realm or algorithm there is nobody."""
+    """Each line is an account with its digest. In another realm or algorithm the name is unknown."""
     overwrite(path, TWO + f"alice:orders:{MD5}\nalice:billing:{OTHER}\n".encode())
     store = HtdigestFile(path)
 
@@ -80,7 +82,7 @@ async def test_an_account_is_found_by_name_realm_and_algorithm(path: Path) -> No
 
 
 async def test_sha_512_256_is_not_read(path: Path) -> None:
-    """Its digests are as long as those of SHA-256, and a line does not say which it is."""
+    """SHA-512-256 raises: its digests are as long as those of SHA-256, and a line does not name its algorithm."""
     store = HtdigestFile(path)
 
     assert await _find(store, "alice", algorithm="SHA-512-256") is None
@@ -90,7 +92,7 @@ async def test_sha_512_256_is_not_read(path: Path) -> None:
 @pytest.mark.rfc("7616-12")
 @pytest.mark.parametrize(("algorithm", "digest"), [("SHA-256", SHA), ("MD5", MD5)])
 async def test_an_account_is_found_by_the_hash_of_its_name(path: Path, algorithm: str, digest: str) -> None:
-    """``H(name:realm)`` of RFC 7616 section 3.4.4, of the algorithm that is asked for, names whom it was made of."""
+    """``H(name:realm)`` of RFC 7616 section 3.4.4, of the requested algorithm, finds the account."""
     overwrite(path, f"alice:orders:{SHA}\nalice:orders:{MD5}\n".encode())
     store = HtdigestFile(path)
     hashed = hashlib.new(algorithm.replace("-", "").lower(), b"alice:orders").hexdigest()
@@ -107,7 +109,7 @@ async def test_an_account_is_found_by_the_hash_of_its_name(path: Path, algorithm
 
 
 async def test_every_line_that_apaches_tool_wrote_is_read(path: Path) -> None:
-    """Names and realms with blanks, quotes and other scripts in one file."""
+    """Names and realms with spaces, quotes and other scripts are read from a file of Apache's htdigest."""
     cases = [case for case in load_vectors("htdigest.json")["cases"] if case["algorithm"] != "SHA-512-256"]
     overwrite(path, "".join(f"{case['line']}\n" for case in cases).encode())
 
@@ -131,7 +133,7 @@ async def test_every_line_that_apaches_tool_wrote_is_read(path: Path) -> None:
     ids=lambda case: case["line"],
 )
 def test_the_line_that_is_written_is_the_one_of_other_tools(case: dict[str, str]) -> None:
-    """Of Apache's for MD5, of OpenSSL's digests for SHA-256."""
+    """A line matches that of Apache's htdigest for MD5, and OpenSSL's digest for SHA-256."""
     assert htdigest_line(case["name"], case["realm"], case["password"], case["algorithm"]) == case["line"]
 
 
@@ -151,14 +153,14 @@ def test_the_line_that_is_written_is_the_one_of_other_tools(case: dict[str, str]
     ids=["comments", "CRLF", "blanks", "BOM", "remark", "comment at the end", "whole", "upper case", "both forms"],
 )
 async def test_a_line_is_read_as_apache_reads_it(path: Path, content: str) -> None:
-    """Comments, blanks, other ends of lines and remarks are nothing to stumble over."""
+    """Comments, blank lines, other line ends and trailing remarks are read as Apache reads them."""
     overwrite(path, content.encode())
 
     assert await _find(HtdigestFile(path), "alice") == DigestAccount("alice", SHA)
 
 
 async def test_names_and_realms_are_found_in_whatever_form_they_were_written(path: Path) -> None:
-    """They come composed from the wire, and a realm as the app wrote it."""
+    """Names and realms are compared in NFC."""
     overwrite(path, f"ame\u0301lie:cafe\u0301:{SHA}\nline\u2028separator:caf\u00e9:{OTHER}\n".encode())
     store = HtdigestFile(path)
     hashed = hashlib.sha256("am\u00e9lie:caf\u00e9".encode()).hexdigest()
@@ -174,8 +176,8 @@ async def test_names_and_realms_are_found_in_whatever_form_they_were_written(pat
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "it holds no digest"),
-        (b"# nobody yet\n", "it holds no digest"),
+        (b"", "it contains no digest"),
+        (b"# nobody yet\n", "it contains no digest"),
         (TWO + b"nonsense\n", "line 3 is not name:realm:digest"),
         (TWO + b"carol:orders\n", "line 3 is not name:realm:digest"),
         (TWO + b"carol:orders:\n", "line 3 is not name:realm:digest"),
@@ -194,10 +196,10 @@ async def test_names_and_realms_are_found_in_whatever_form_they_were_written(pat
         (b"alice:$apr1$salt$hash\n", "line 1 is name:hash, as htpasswd writes it"),
         (
             f"alice:orders:{BCRYPT}\n".encode(),
-            "line 1 holds a password hash; Digest needs htdigest's name:realm:digest",
+            "line 1 contains a password hash; Digest needs htdigest's name:realm:digest",
         ),
-        (TWO + b"\0\0\0\0\n", "line 3 holds a control character"),
-        (f"alice:orders:{SHA}\rbob:orders:{SHA}\r".encode(), "line 1 holds a control character"),
+        (TWO + b"\0\0\0\0\n", "line 3 contains a control character"),
+        (f"alice:orders:{SHA}\rbob:orders:{SHA}\r".encode(), "line 1 contains a control character"),
         (TWO + f"alice:orders:{OTHER}\n".encode(), "line 3 names a user of a realm for the second time"),
         (
             f"ame\u0301lie:cafe\u0301:{SHA}\nam\u00e9lie:caf\u00e9:{SHA}\n".encode(),
@@ -207,11 +209,12 @@ async def test_names_and_realms_are_found_in_whatever_form_they_were_written(pat
         (bytes(range(256)), "it is not UTF-8"),
         (TWO + b"car", "line 3 is not"),
         (TWO + f"carol:orders:{SHA[:-1]}".encode(), "line 3 is not"),
-        (TWO + f"carol:orders:{SHA[:32]}".encode(), "line 3 has no line feed and may be torn"),
+        (TWO + f"carol:orders:{SHA[:32]}".encode(), "line 3 has no line feed and may be incomplete"),
     ],
 )
-def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str) -> None:
-    """What is no file of digests, or only the beginning of one, is refused whole, and nothing of it is quoted."""
+def test_a_bad_file_is_reported_by_its_line(path: Path, content: bytes, problem: str) -> None:
+    """A file that is not a digest file, or is cut off, is refused as a whole. The error names the line and quotes
+    nothing of it."""
     overwrite(path, content)
 
     with pytest.raises(ConfigurationError, match=problem) as caught:
@@ -222,15 +225,15 @@ def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str
     assert [quoted for quoted in ("carol", "alice", "secret", "orders", "SHA", "2y", SHA[:8]) if quoted in shown] == []
 
 
-async def test_a_line_is_whole_where_something_follows_its_digest(path: Path) -> None:
-    """32 digits at the very end may be the first half of 64; before a line feed or a colon they are not."""
+async def test_a_digest_is_complete_where_something_follows_it(path: Path) -> None:
+    """32 digits at the end of a file may be half of 64. Before a line feed or a colon they are complete."""
     overwrite(path, f"alice:orders:{MD5}:rem".encode())
 
     assert await _find(HtdigestFile(path), "alice", algorithm="MD5") == DigestAccount("alice", MD5)
 
 
 async def test_roles_come_from_an_auth_group_file_or_a_mapping(path: Path) -> None:
-    """As for password files; whoever finds the account, and by what."""
+    """Roles come from a group file or a mapping, whether the account was found by its name or by the hash of it."""
     groups = path.with_name("groups")
     overwrite(groups, b"admin: alice\nstaff: alice bob\n")
     hashed = hashlib.sha256(b"alice:orders").hexdigest()
@@ -249,15 +252,15 @@ async def test_roles_come_from_an_auth_group_file_or_a_mapping(path: Path) -> No
 
 @pytest.mark.parametrize("groups", [{"admin": "alice"}, ["admin"], 7])
 def test_groups_are_checked_while_the_app_is_built(path: Path, groups: Any) -> None:
-    """By their own name."""
+    """Invalid ``groups`` raise, and the error names that argument."""
     with pytest.raises(ConfigurationError) as caught:
         HtdigestFile(path, groups=groups)
 
     assert caught.value.argument == "groups"
 
 
-async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: ManualClock) -> None:
-    """The file is read again when it changes, and what is held with it."""
+async def test_an_added_or_removed_user_is_noticed(path: Path, clock: ManualClock) -> None:
+    """The file is read again when it changes."""
     store = _store(path, clock)
     hashed = hashlib.sha256(b"carol:orders").hexdigest()
     replace(path, f"alice:orders:{OTHER}\ncarol:orders:{SHA}\ncarol:billing:{MD5}\n".encode())
@@ -270,7 +273,7 @@ async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: ManualClo
 
 
 async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
-    """Cut off at the end of a line it looks whole; it is not read before the writer has left it alone."""
+    """A file that ends after a whole line may still be growing, so it is read only after it has stopped changing."""
     store = _store(path, clock)
     found = []
 
@@ -295,17 +298,18 @@ SPOILT: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
+async def test_a_bad_file_keeps_the_last_good_accounts(
     spoil: Callable[[Path], None], path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For five minutes, with one ERROR; then it is an outage, for whoever is asked for, and a good file ends it."""
+    """The last good accounts are used for five minutes, with one ERROR. Then it is an outage, until the file is good
+    again."""
     store = _store(path, clock)
     spoil(path)
 
     assert await _look(store, clock, "alice", times=4) == DigestAccount("alice", SHA)
     assert await _look(store, clock, "bob", times=4) == DigestAccount("bob", OTHER)
     assert store.realms_held() == {("orders", "SHA-256")}
-    clock.move(KEEP)
+    clock.move(KEEP_FOR)
     for name in ("alice", "nobody"):
         with pytest.raises(BackendUnavailable) as caught:
             await _find(store, name)
@@ -314,29 +318,29 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     assert SHA not in caplog.text
 
     replace(path, f"carol:orders:{SHA}\n".encode())
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     with pytest.raises(BackendUnavailable):
         await _find(store, "carol")  # this look is the first that finds it
     assert await _look(store, clock, "carol", times=1) == DigestAccount("carol", SHA)
     assert log_levels(caplog) == ["ERROR", "WARNING"]
 
 
-async def test_a_bad_group_file_is_bridged_too(path: Path, clock: ManualClock) -> None:
-    """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
+async def test_a_bad_group_file_keeps_the_last_good_roles(path: Path, clock: ManualClock) -> None:
+    """The last good roles are used for five minutes. Then it is an outage for every user."""
     groups = path.with_name("groups")
     overwrite(groups, b"admin: alice\n")
     store = HtdigestFile(path, groups=groups, clock=clock)
     overwrite(groups, b"admin: alice bo")
 
     assert await _look(store, clock, "alice", times=4) == DigestAccount("alice", SHA, roles={"admin"})
-    clock.move(KEEP)
+    clock.move(KEEP_FOR)
     with pytest.raises(BackendUnavailable) as caught:
         await _find(store, "nobody")
     assert caught.value.reason is STORE_UNAVAILABLE
 
 
 def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: ManualClock) -> None:
-    """As many lines run as for ten, by name and by its hash; and a name is compared once for each file."""
+    """As many lines of Python run as for ten users, by name and by hash, and a name is compared once for each file."""
     groups = path.with_name("groups")
     by_name, by_hash = set(), set()
     for users in (10, 100_000):
@@ -361,7 +365,7 @@ def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock
 
 
 def test_the_store_is_what_digest_asks_for(path: Path) -> None:
-    """It may have its answer at hand, and lists its realms and its roles."""
+    """The store can answer at once, and lists its realms and roles."""
     store = HtdigestFile(path)
 
     assert callable(store.find_now)
@@ -371,7 +375,7 @@ def test_the_store_is_what_digest_asks_for(path: Path) -> None:
 
 @pytest.mark.rfc("7616-16")
 def test_a_store_shows_no_digest(path: Path) -> None:
-    """Neither its repr nor that of what it read holds one, nor the hash of a name."""
+    """Neither the repr of the store nor that of its content shows a digest or the hash of a name."""
     store = HtdigestFile(path)
 
     shown = repr(store) + repr(vars(store)) + repr(store._digests.last)
@@ -381,10 +385,9 @@ def test_a_store_shows_no_digest(path: Path) -> None:
 
 
 @pytest.mark.parametrize("groups", [None, "file", {"admin": ["alice"]}])
-async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(
-    path: Path, clock: ManualClock, groups: Any
-) -> None:
-    """Then a look-up waits for nothing, and needs no deadline round it; of two files either may be due."""
+async def test_the_store_answers_at_once_unless_a_file_is_due(path: Path, clock: ManualClock, groups: Any) -> None:
+    """If no file is due for a look, a look-up does not wait and needs no deadline. Either of the two files may be
+    due."""
     if groups == "file":
         groups = path.with_name("groups")
         groups.write_text("admin: alice\n")
@@ -394,7 +397,7 @@ async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(
         return store.find_now("alice", realm="orders", algorithm="MD5", hashed=False) is not NOT_NOW
 
     fresh = answers_now()
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     due = answers_now()
     await store._digests.value()
     one = answers_now()
@@ -403,8 +406,9 @@ async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(
     assert (fresh, due, one, answers_now()) == (True, False, groups != path.with_name("groups"), True)
 
 
-def test_a_platform_without_md5_goes_on_with_what_it_has(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines of MD5 are read there too, for another server may share the file; nobody can be found by their hash."""
+def test_a_platform_without_md5_reads_the_other_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MD5 lines are accepted there, as another server may share the file, but their users are not found by hashed
+    name."""
 
     def forbidden(octets: bytes, *, usedforsecurity: bool) -> None:
         raise ValueError("[digital envelope routines] unsupported")
@@ -420,7 +424,7 @@ def test_a_platform_without_md5_goes_on_with_what_it_has(path: Path, monkeypatch
 
 
 def _read(octets: bytes) -> tuple[DigestIndex[str] | None, str | None]:
-    """What is read, or what is bad about it."""
+    """The parsed content, or the problem with it."""
     try:
         return _parse(octets), None
     except BadFile as error:
@@ -428,11 +432,11 @@ def _read(octets: bytes) -> tuple[DigestIndex[str] | None, str | None]:
 
 
 @given(st.binary(max_size=200))
-def test_octets_are_a_file_or_a_bad_one(octets: bytes) -> None:
-    """Whatever they are, nothing else is raised."""
+def test_any_bytes_are_a_file_or_a_bad_one(octets: bytes) -> None:
+    """Any bytes are parsed or reported as a bad file, and raise nothing else."""
     read, problem = _read(octets)
 
-    assert (read is not None and bool(read.named)) or (problem is not None and problem.isascii())
+    assert (read is not None and bool(read.by_name)) or (problem is not None and problem.isascii())
 
 
 fields = st.sampled_from(
@@ -442,13 +446,13 @@ lines_of_fields = st.lists(st.lists(fields, max_size=5).map(":".join), max_size=
 
 
 @given(lines_of_fields, st.sampled_from(["\n", "\r\n", ""]))
-def test_what_looks_like_a_file_is_one_or_a_bad_one(lines: list[str], end: str) -> None:
-    """Whatever stands between its colons; and of what is read each name can be found again, by its hash too."""
+def test_any_lines_are_a_file_or_a_bad_one(lines: list[str], end: str) -> None:
+    """Lines with any text between the colons are parsed or bad. Every parsed name is found, by its hash too."""
     read, _ = _read(("\n".join(lines) + end).encode())
 
     if read is None:
         return
-    for (realm, algorithm), names in read.named.items():
+    for (realm, algorithm), names in read.by_name.items():
         new = hashlib.md5 if algorithm == "MD5" else hashlib.sha256
         for name, digest in names.items():
             hashed = new(f"{name}:{realm}".encode()).hexdigest()
@@ -461,7 +465,7 @@ texts = st.text(max_size=12) | st.text(f'{BLANKS}#:"\\\ufeffa\u0301', max_size=4
 
 @given(texts, texts, texts, st.sampled_from(["SHA-256", "MD5"]), st.sampled_from(["", "\n", "\r\n"]))
 def test_a_line_that_is_written_can_be_read(name: str, realm: str, password: str, algorithm: str, end: str) -> None:
-    """Whatever the name, the realm and the password: they are refused, or they are found again."""
+    """Any name, realm and password are either refused, or found again in the line that was written."""
     try:
         line = htdigest_line(name, realm, password, algorithm)
     except ValueError:
@@ -469,7 +473,7 @@ def test_a_line_that_is_written_can_be_read(name: str, realm: str, password: str
 
     read = _parse(f"{line}\n{end}".encode())
 
-    (((found_realm, found_algorithm), names),) = read.named.items()
+    (((found_realm, found_algorithm), names),) = read.by_name.items()
     assert found_algorithm == algorithm
     ((found_name, digest),) = names.items()
     assert line == f"{found_name}:{found_realm}:{digest}"
@@ -479,14 +483,14 @@ def test_a_line_that_is_written_can_be_read(name: str, realm: str, password: str
 @pytest.mark.parametrize(
     ("name", "realm", "problem"),
     [
-        ("al:ice", "orders", "must not hold a colon"),
+        ("al:ice", "orders", "must not contain a colon"),
         ("", "orders", "the username must be a non-empty string"),
         ("al\nice", "orders", "control characters"),
         ("al\udce9ice", "orders", "half of a surrogate pair"),
         (" alice", "orders", "must not begin with"),
         ("#alice", "orders", "must not begin with"),
         ("\ufeffalice", "orders", "must not begin with"),
-        ("alice", "or:ders", "holds a colon, which ends it in a file"),
+        ("alice", "or:ders", "contains a colon, which ends the realm in a file"),
         ("alice", "", "^realm: "),
         ("alice", 'or"ders', "^realm: "),
         ("alice", "or\\ders", "^realm: "),
@@ -496,18 +500,18 @@ def test_a_line_that_is_written_can_be_read(name: str, realm: str, password: str
         (None, "orders", "the username must be a non-empty string"),
     ],
 )
-def test_what_cannot_stand_in_a_line_is_told(name: Any, realm: Any, problem: str) -> None:
-    """A realm as a set-up, a name as a value."""
+def test_a_value_that_a_line_cannot_hold_raises(name: Any, realm: Any, problem: str) -> None:
+    """A realm that a line cannot hold is a ``ConfigurationError``, and a name is a ``ValueError``."""
     with pytest.raises(ValueError, match=problem) as caught:
         htdigest_line(name, realm, "correct horse")
 
-    assert isinstance(caught.value, ConfigurationError) == problem.startswith(("^realm", "holds a colon"))
+    assert isinstance(caught.value, ConfigurationError) == problem.startswith(("^realm", "contains a colon"))
     assert "horse" not in str(caught.value)
 
 
-def test_a_line_says_one_of_two_algorithms() -> None:
-    """By its length, so that a third of the same length cannot be told."""
+def test_the_length_of_a_digest_tells_its_algorithm() -> None:
+    """A line tells MD5 from SHA-256 by length, so a third algorithm of the same length cannot be supported."""
     with pytest.raises(
-        ConfigurationError, match=r"^algorithm: 'SHA-512-256' cannot be told in a file; give SHA-256 or MD5"
+        ConfigurationError, match=r"^algorithm: 'SHA-512-256' cannot be stored in a file; give SHA-256 or MD5"
     ):
         htdigest_line("alice", "orders", "correct horse", "SHA-512-256")

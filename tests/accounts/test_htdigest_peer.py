@@ -1,3 +1,5 @@
+"""``HtdigestFile`` and Apache's own htdigest."""
+
 from __future__ import annotations
 
 import shutil
@@ -8,7 +10,7 @@ import pytest
 
 from authguard.accounts.digest_account import DigestAccount, digest_ha1
 from authguard.accounts.htdigest import HtdigestFile, htdigest_line
-from authguard.accounts.watched_file import EVERY
+from authguard.accounts.watched_file import CHECK_INTERVAL
 from authguard.testing import ManualClock
 
 HTDIGEST = shutil.which("htdigest")
@@ -25,7 +27,7 @@ USERS = [
 
 
 def _run(path: Path, realm: str, name: str, password: str) -> None:
-    """As it is typed: the password twice."""
+    """Run htdigest with the password typed twice."""
     assert HTDIGEST is not None
     typed = f"{password}\n{password}\n".encode()
     create = [] if path.exists() else ["-c"]
@@ -35,7 +37,7 @@ def _run(path: Path, realm: str, name: str, password: str) -> None:
 
 
 async def test_we_read_and_write_what_apaches_tool_does(tmp_path: Path) -> None:
-    """Of whatever version: its file is read, its digests are those that we make, and its lines are ours."""
+    """A file of the installed htdigest is read, its digests are those of authguard, and so are its lines."""
     path = tmp_path / "users"
     for realm, name, password in USERS:
         _run(path, realm, name, password)
@@ -50,7 +52,7 @@ async def test_we_read_and_write_what_apaches_tool_does(tmp_path: Path) -> None:
 
 
 async def test_apaches_tool_keeps_what_it_does_not_know(tmp_path: Path) -> None:
-    """Lines of SHA-256 stay while others change, as is seen here after two looks; it may put its own in their place."""
+    """Htdigest keeps lines of SHA-256 while it changes others, and may replace one by its own. Two looks notice it."""
     path, clock = tmp_path / "users", ManualClock(1000)
     line = htdigest_line("alice", "orders", "correct horse")
     path.write_text(f"{line}\n")
@@ -58,7 +60,7 @@ async def test_apaches_tool_keeps_what_it_does_not_know(tmp_path: Path) -> None:
 
     async def look(algorithm: str) -> DigestAccount | None:
         for _ in range(2):
-            clock.move(EVERY)
+            clock.move(CHECK_INTERVAL)
             await store.find("alice", realm="orders", algorithm=algorithm, hashed=False)
         return await store.find("alice", realm="orders", algorithm=algorithm, hashed=False)
 

@@ -1,3 +1,5 @@
+"""``HtpasswdFile``: how lines are parsed, how roles are assigned, and what a changed or bad file does."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,7 +11,7 @@ import pytest
 from authguard.accounts.account import NOT_NOW, Account, PasswordStore, SampledStore, Verdict
 from authguard.accounts.htpasswd import HtpasswdFile
 from authguard.accounts.password_hashes import LibpassHasher
-from authguard.accounts.watched_file import EVERY, KEEP
+from authguard.accounts.watched_file import CHECK_INTERVAL, KEEP_FOR
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock
@@ -38,16 +40,16 @@ def _path(tmp_path: Path) -> Path:
 
 
 async def _look(store: HtpasswdFile, clock: ManualClock, username: str, times: int = 2) -> Account | None:
-    """What the store says of a name after so many looks at its file."""
+    """The result of a look-up after so many looks at the file."""
     for _ in range(times - 1):
-        clock.move(EVERY)
+        clock.move(CHECK_INTERVAL)
         await store.find(username)
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     return await store.find(username)
 
 
 def _store(path: Path, clock: ManualClock, groups: Path | None = None) -> HtpasswdFile:
-    """A store for which every file was written a moment ago, however slow the machine is that runs the test."""
+    """A store whose clock makes every file look freshly written, however slow the machine is."""
     store = HtpasswdFile(path, groups=groups, clock=clock)
     store._users._wall = lambda: 0.0
     return store
@@ -59,7 +61,7 @@ async def _hash(path: Path, username: str, hasher: LibpassHasher | None = None) 
 
 
 async def test_an_account_is_found_by_its_name(path: Path) -> None:
-    """Each line is an account with the hash that stands there, without roles where nothing gives any."""
+    """Each line is an account with its hash, and without roles unless groups are given."""
     store = HtpasswdFile(path)
 
     assert await store.find("alice") == Account("alice", BCRYPT)
@@ -69,8 +71,9 @@ async def test_an_account_is_found_by_its_name(path: Path) -> None:
     assert store.sample() == (BCRYPT, SHA)
 
 
-async def test_every_line_that_apaches_tool_wrote_lets_its_user_in(path: Path) -> None:
-    """A file of all formats is read as one, and those that are no protection are refused at their own logins only."""
+async def test_every_line_of_apaches_tool_is_read(path: Path) -> None:
+    """A file with all formats of htpasswd is read as a whole. Formats without protection only fail at their own
+    logins."""
     cases = load_vectors("htpasswd.json")["cases"]
     lines = [case["line"].replace("alice:", f"user{number}:", 1) for number, case in enumerate(cases)]
     overwrite(path, "".join(f"{line}\n" for line in lines).encode())
@@ -101,14 +104,14 @@ async def test_every_line_that_apaches_tool_wrote_lets_its_user_in(path: Path) -
     ids=["comments", "CRLF", "blanks", "BOM", "remark", "comment at the end", "whole", "whole SHA", "unknown format"],
 )
 async def test_a_line_is_read_as_apache_reads_it(path: Path, content: str, stored: str) -> None:
-    """Comments, blanks, other ends of lines and remarks are nothing to stumble over."""
+    """Comments, blank lines, other line ends and trailing remarks are read as Apache reads them."""
     overwrite(path, content.encode())
 
     assert await _hash(path, "alice") == stored
 
 
 async def test_a_name_may_have_any_character_but_a_colon(path: Path) -> None:
-    """Spaces, other scripts, and what only looks like the end of a line are part of a name, in the form NFC."""
+    """Spaces, other scripts, and characters that look like a line end are part of a name, which is compared in NFC."""
     names = ["two words", "日本", "line\u2028separator", "ame\u0301lie", "\N{NO-BREAK SPACE}"]
     overwrite(path, "".join(f"{name}:{SHA}\n" for name in names).encode())
 
@@ -122,29 +125,30 @@ async def test_a_name_may_have_any_character_but_a_colon(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "it holds no hash"),
-        (b"# nobody yet\n", "it holds no hash"),
-        (b"key: value\nname: text\n", "it holds no hash"),
-        (f"alice:{DES}\nbob:secret\n".encode(), "it holds no hash"),
+        (b"", "it contains no hash"),
+        (b"# nobody yet\n", "it contains no hash"),
+        (b"key: value\nname: text\n", "it contains no hash"),
+        (f"alice:{DES}\nbob:secret\n".encode(), "it contains no hash"),
         (TWO + b"nonsense\n", "line 3 is not"),
         (TWO + b"carol:\n", "line 3 is not"),
         (TWO + f":{SHA}\n".encode(), "line 3 is not"),
-        (TWO + b"\0\0\0\0\n", "line 3 holds a control character"),
-        (TWO + b"carol:$2y$04$\0\0\0", "line 3 holds a control character"),
-        (f"alice:{SHA}\rbob:{SHA}\r".encode(), "line 1 holds a control character"),
+        (TWO + b"\0\0\0\0\n", "line 3 contains a control character"),
+        (TWO + b"carol:$2y$04$\0\0\0", "line 3 contains a control character"),
+        (f"alice:{SHA}\rbob:{SHA}\r".encode(), "line 1 contains a control character"),
         (TWO + f"alice:{SHA}\n".encode(), "line 3 names a user for the second time"),
         (f"ame\u0301lie:{SHA}\nam\u00e9lie:{SHA}\n".encode(), "line 2 names a user for the second time"),
         (TWO + f"j\xe9r\xf4me:{SHA}\n".encode("latin-1"), "it is not UTF-8"),
         (bytes(range(256)), "it is not UTF-8"),
         (TWO + b"car", "line 3 is not"),
-        (TWO + f"carol:{BCRYPT[:-1]}".encode(), "line 3 has no line feed and may be torn"),
-        (TWO + f"carol:{SHA[:-1]}".encode(), "line 3 has no line feed and may be torn"),
-        (TWO + f"carol:{ARGON2}".encode(), "line 3 has no line feed and may be torn"),
-        (TWO + f"carol:{DES}".encode(), "line 3 has no line feed and may be torn"),
+        (TWO + f"carol:{BCRYPT[:-1]}".encode(), "line 3 has no line feed and may be incomplete"),
+        (TWO + f"carol:{SHA[:-1]}".encode(), "line 3 has no line feed and may be incomplete"),
+        (TWO + f"carol:{ARGON2}".encode(), "line 3 has no line feed and may be incomplete"),
+        (TWO + f"carol:{DES}".encode(), "line 3 has no line feed and may be incomplete"),
     ],
 )
-def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str) -> None:
-    """What is no password file, or only the beginning of one, is refused whole, and nothing of it is quoted."""
+def test_a_bad_file_is_reported_by_its_line(path: Path, content: bytes, problem: str) -> None:
+    """A file that is not a password file, or is cut off, is refused as a whole. The error names the line and quotes
+    nothing."""
     overwrite(path, content)
 
     with pytest.raises(ConfigurationError, match=problem) as caught:
@@ -155,7 +159,7 @@ def test_a_bad_file_is_told_by_its_line(path: Path, content: bytes, problem: str
 
 
 async def test_plain_text_is_read_where_it_is_allowed(path: Path) -> None:
-    """A store with such a hasher takes what stands in the file for the password."""
+    """A store whose hasher allows plain text reads the password itself from the file."""
     overwrite(path, f"alice:correct horse\nbob:{BCRYPT}\n".encode())
 
     store = HtpasswdFile(path, hasher=PLAIN)
@@ -167,7 +171,7 @@ async def test_plain_text_is_read_where_it_is_allowed(path: Path) -> None:
 
 
 def test_the_end_of_a_plain_text_cannot_be_known(path: Path) -> None:
-    """Half a password would be another password, so the last line must have its line feed. A hash shows its end."""
+    """The last line of a plain-text file needs a line feed, because half a password would be another password."""
     overwrite(path, f"bob:{BCRYPT}\nalice:correct hor".encode())
     with pytest.raises(ConfigurationError, match="line 2 has no line feed"):
         HtpasswdFile(path, hasher=PLAIN)
@@ -192,7 +196,7 @@ GROUPS = {
 
 @pytest.mark.parametrize(("content", "roles"), GROUPS.items())
 async def test_roles_come_from_an_auth_group_file(path: Path, content: str, roles: set[str]) -> None:
-    """A group is a role of its members, as Apache reads the file."""
+    """A group is a role of its members, as in Apache's group file."""
     groups = path.with_name("groups")
     overwrite(groups, f"{content}\n".encode())
 
@@ -201,8 +205,8 @@ async def test_roles_come_from_an_auth_group_file(path: Path, content: str, role
     assert account == Account("alice", BCRYPT, roles=roles)
 
 
-async def test_a_member_with_a_blank_stands_in_quotes(path: Path) -> None:
-    """Without the quotes it would be two members."""
+async def test_a_member_with_a_space_is_quoted(path: Path) -> None:
+    """A member with a space needs quotes. Without them it is two members."""
     groups = path.with_name("groups")
     overwrite(path, f"two words:{SHA}\ntwo:{SHA}\nam\u00e9lie:{SHA}\n".encode())
     overwrite(groups, "admin: \"two words\" 'ame\u0301lie'\n".encode())
@@ -217,19 +221,19 @@ async def test_a_member_with_a_blank_stands_in_quotes(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "it names no group"),
-        ("# none\n", "it names no group"),
+        ("", "it contains no group"),
+        ("# none\n", "it contains no group"),
         ("admin alice\n", "line 1 is not group"),
         (" : alice\n", "line 1 is not group"),
-        ("staff: bob\nadmin: alice bo", "line 2 has no line feed and may be torn"),
+        ("staff: bob\nadmin: alice bo", "line 2 has no line feed and may be incomplete"),
         ("admin: 'alice\n", "line 1 has a quote that does not close"),
         ('admin: "al\\"ice"\n', "line 1 has a quote that does not close, or a backslash"),
         ("admin: bob '' alice\n", "line 1 has a quote"),
-        ("admin: alice\0\n", "line 1 holds a control character"),
+        ("admin: alice\0\n", "line 1 contains a control character"),
     ],
 )
-def test_a_bad_group_file_is_told_by_its_line(path: Path, content: str, problem: str) -> None:
-    """A role is given by a whole line or not at all: half a name may be another user's."""
+def test_a_bad_group_file_is_reported_by_its_line(path: Path, content: str, problem: str) -> None:
+    """A group line is valid as a whole or refused, because half a name may be another user's."""
     groups = path.with_name("groups")
     overwrite(groups, content.encode())
 
@@ -240,7 +244,7 @@ def test_a_bad_group_file_is_told_by_its_line(path: Path, content: str, problem:
 
 
 async def test_roles_may_come_from_a_mapping(path: Path) -> None:
-    """Where there is no group file, the app says who has which role."""
+    """Without a group file, a mapping gives the roles of each user."""
     store = HtpasswdFile(path, groups={"admin": ["alice"], "staff": {"alice", "bob"}, "guest": ()})
 
     assert await store.find("alice") == Account("alice", BCRYPT, roles={"admin", "staff"})
@@ -249,15 +253,15 @@ async def test_roles_may_come_from_a_mapping(path: Path) -> None:
 
 @pytest.mark.parametrize("groups", [{"admin": "alice"}, {" ": ["alice"]}, {"admin": [""]}, ["admin"], 7])
 def test_a_mapping_of_groups_is_checked_while_the_app_is_built(path: Path, groups: Any) -> None:
-    """A string of members, a blank name and what is no mapping are found out before the first request."""
+    """A string of members, a blank name and a value that is no mapping raise while the app is built."""
     with pytest.raises(ConfigurationError) as caught:
         HtpasswdFile(path, groups=groups)
 
     assert caught.value.argument == "groups"
 
 
-async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: ManualClock) -> None:
-    """The file is read again when it changes, and the sample of hashes with it."""
+async def test_an_added_or_removed_user_is_noticed(path: Path, clock: ManualClock) -> None:
+    """The file is read again when it changes, and the sample of its hashes with it."""
     store = _store(path, clock)
     replace(path, f"alice:{SHA}\ncarol:{SHA}\n".encode())
 
@@ -267,8 +271,8 @@ async def test_a_user_who_is_added_or_removed_tells(path: Path, clock: ManualClo
     assert store.sample() == (SHA, SHA)
 
 
-async def test_a_role_that_is_taken_away_tells(path: Path, clock: ManualClock) -> None:
-    """The group file is read again when it changes, on its own."""
+async def test_a_removed_role_is_noticed(path: Path, clock: ManualClock) -> None:
+    """The group file is read again when it changes, independently of the password file."""
     groups = path.with_name("groups")
     overwrite(groups, b"admin: alice bob\n")
     store = HtpasswdFile(path, groups=groups, clock=clock)
@@ -280,7 +284,7 @@ async def test_a_role_that_is_taken_away_tells(path: Path, clock: ManualClock) -
 
 
 async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
-    """Cut off at the end of a line it looks whole; it is not read before the writer has left it alone."""
+    """A file that ends after a whole line may still be growing, so it is read only after it has stopped changing."""
     store = _store(path, clock)
     found = []
 
@@ -304,17 +308,18 @@ SPOILT: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
+async def test_a_bad_file_keeps_the_last_good_accounts(
     spoil: Callable[[Path], None], path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For five minutes, with one ERROR and nobody else; then it is an outage, and a good file ends it."""
+    """The last good accounts are used for five minutes, with one ERROR. Then it is an outage, until the file is good
+    again."""
     store = _store(path, clock)
     spoil(path)
 
     assert await _look(store, clock, "alice", times=4) == Account("alice", BCRYPT)
     assert await _look(store, clock, "bob", times=4) == Account("bob", SHA)
     assert await store.find("car") is None
-    clock.move(KEEP)
+    clock.move(KEEP_FOR)
     with pytest.raises(BackendUnavailable) as caught:
         await store.find("alice")
     with pytest.raises(BackendUnavailable):
@@ -323,7 +328,7 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     assert log_levels(caplog) == ["ERROR"]
 
     replace(path, f"carol:{SHA}\n".encode())
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     with pytest.raises(BackendUnavailable):
         await store.find("carol")  # this look is the first that finds it
     assert await _look(store, clock, "carol", times=1) == Account("carol", SHA)
@@ -331,22 +336,23 @@ async def test_a_bad_file_lets_in_who_was_in_the_last_good_one(
     assert log_levels(caplog) == ["ERROR", "WARNING"]
 
 
-async def test_a_bad_group_file_is_bridged_too(path: Path, clock: ManualClock) -> None:
-    """Who had a role keeps it for five minutes; then it cannot be told, for nobody."""
+async def test_a_bad_group_file_keeps_the_last_good_roles(path: Path, clock: ManualClock) -> None:
+    """The last good roles are used for five minutes. Then it is an outage for every user."""
     groups = path.with_name("groups")
     overwrite(groups, b"admin: alice\n")
     store = HtpasswdFile(path, groups=groups, clock=clock)
     overwrite(groups, b"admin: alice bo")
 
     assert await _look(store, clock, "alice", times=4) == Account("alice", BCRYPT, roles={"admin"})
-    clock.move(KEEP)
+    clock.move(KEEP_FOR)
     with pytest.raises(BackendUnavailable) as caught:
         await store.find("nobody")
     assert caught.value.reason is STORE_UNAVAILABLE
 
 
 def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: ManualClock) -> None:
-    """As many lines run as for ten, for the first name and the last, and a name is compared once for each file."""
+    """As many lines of Python run as for ten users, for the first name and the last, and a name is compared once per
+    file."""
     groups = path.with_name("groups")
     counts = set()
     for users in (10, 100_000):
@@ -369,8 +375,8 @@ def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock
     assert len(counts) == 1
 
 
-def test_the_store_is_one_that_shows_its_hashes(path: Path) -> None:
-    """So a name that is unknown costs what a known one does."""
+def test_the_store_has_a_sample_of_its_hashes(path: Path) -> None:
+    """The store has a sample of its hashes, so that an unknown name costs what a known one does."""
     store = HtpasswdFile(path)
 
     assert isinstance(store, PasswordStore)
@@ -378,7 +384,7 @@ def test_the_store_is_one_that_shows_its_hashes(path: Path) -> None:
 
 
 def test_a_store_shows_no_hash(path: Path) -> None:
-    """Neither its repr nor that of what it read holds a hash."""
+    """Neither the repr of the store nor that of its content shows a hash."""
     store = HtpasswdFile(path)
 
     assert BCRYPT not in repr(store)
@@ -387,8 +393,9 @@ def test_a_store_shows_no_hash(path: Path) -> None:
 
 
 @pytest.mark.parametrize("groups", [None, "file", {"admin": ["alice"]}])
-async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(tmp_path: Path, groups: Any) -> None:
-    """Then a look-up waits for nothing, and needs no deadline round it; of two files either may be due."""
+async def test_the_store_answers_at_once_unless_a_file_is_due(tmp_path: Path, groups: Any) -> None:
+    """If no file is due for a look, a look-up does not wait and needs no deadline. Either of the two files may be
+    due."""
     clock = ManualClock(1000)
     users = tmp_path / "users"
     users.write_text("alice:{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g=\n")
@@ -398,7 +405,7 @@ async def test_the_answer_is_at_hand_unless_a_file_is_to_be_looked_at(tmp_path: 
     store = HtpasswdFile(users, groups=groups, clock=clock)
 
     fresh = store.find_now("alice") is not NOT_NOW
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     due = store.find_now("alice") is not NOT_NOW
     await store.find("alice")
 

@@ -1,3 +1,5 @@
+"""``HtpasswdFile`` and Apache's own htpasswd."""
+
 from __future__ import annotations
 
 import shutil
@@ -10,7 +12,7 @@ import pytest
 from authguard.accounts.account import Verdict
 from authguard.accounts.htpasswd import HtpasswdFile
 from authguard.accounts.password_hashes import BY_NAME, LibpassHasher
-from authguard.accounts.watched_file import EVERY
+from authguard.accounts.watched_file import CHECK_INTERVAL
 from authguard.testing import ManualClock
 
 HTPASSWD = shutil.which("htpasswd")
@@ -37,7 +39,7 @@ def _run(*arguments: str) -> int:
 
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
 def test_we_and_apaches_tool_agree_on_every_password(tmp_path: Path, flags: list[str]) -> None:
-    """What htpasswd writes now, of whatever version, we read; and what its `-v` says of a password we say too."""
+    """Hashes of the installed htpasswd are verified here, with the results of its ``-v``."""
     path = tmp_path / "users"
     for number, password in enumerate(PASSWORDS):
         assert _run("-b", *flags, *(["-c"] if number == 0 else []), str(path), f"user{number}", password) == 0
@@ -59,7 +61,7 @@ def test_we_and_apaches_tool_agree_on_every_password(tmp_path: Path, flags: list
 
 
 def test_apaches_tool_reads_what_we_write(tmp_path: Path) -> None:
-    """A file whose hashes were renewed here with bcrypt goes on serving Apache."""
+    """Htpasswd accepts a file whose hashes were renewed here with bcrypt."""
     path = tmp_path / "users"
     stored = LibpassHasher(makes="bcrypt").hash("correct horse")
     path.write_text(f"alice:{stored}\n")
@@ -68,16 +70,16 @@ def test_apaches_tool_reads_what_we_write(tmp_path: Path) -> None:
     assert _run("-bv", str(path), "alice", "wrong") != 0
 
 
-async def test_what_apaches_tool_changes_is_seen(tmp_path: Path) -> None:
-    """A user who is added, whose password is changed, or who is deleted by htpasswd is that here after two looks."""
+async def test_changes_of_apaches_tool_are_noticed(tmp_path: Path) -> None:
+    """A user that htpasswd adds, changes or deletes is noticed after two looks."""
     path, clock = tmp_path / "users", ManualClock(1000)
     assert _run("-bcm", str(path), "alice", "a") == 0
     store = HtpasswdFile(path, clock=clock)
 
     async def look(username: str, password: str) -> Verdict | None:
-        clock.move(EVERY)
+        clock.move(CHECK_INTERVAL)
         await store.find(username)
-        clock.move(EVERY)
+        clock.move(CHECK_INTERVAL)
         account = await store.find(username)
         return None if account is None else store.hasher.verify(password, account.password_hash)
 

@@ -1,3 +1,5 @@
+"""The password hasher: which formats it verifies and makes, and how it treats weak and unreadable ones."""
+
 from __future__ import annotations
 
 import logging
@@ -37,7 +39,7 @@ ALL = LibpassHasher(allow=set(BY_NAME))
 
 @pytest.mark.parametrize(("name", "password", "stored"), READ_CASES)
 def test_what_apaches_tool_wrote_is_read(name: str, password: str, stored: str) -> None:
-    """The password that htpasswd was given fits what it wrote, and another of the same length does not."""
+    """A hash of htpasswd matches its password, and not another one of the same length."""
     assert HASHER.format_of(stored) == name
     assert HASHER.reads(stored)
     assert HASHER.verify(password, stored) is Verdict.MATCH
@@ -47,7 +49,7 @@ def test_what_apaches_tool_wrote_is_read(name: str, password: str, stored: str) 
 @pytest.mark.rfc("7617-7")
 @pytest.mark.parametrize(("name", "password", "stored"), WEAK_CASES)
 def test_plain_text_and_des_crypt_are_read_only_by_name(name: str, password: str, stored: str) -> None:
-    """What is no protection is refused, unless the app names it."""
+    """Formats without protection are refused unless the app names them."""
     allowing = LibpassHasher(allow={name})
 
     assert HASHER.verify(password, stored) is Verdict.UNREADABLE
@@ -56,8 +58,8 @@ def test_plain_text_and_des_crypt_are_read_only_by_name(name: str, password: str
     assert allowing.verify("~" + password[1:], stored) is Verdict.WRONG
 
 
-def test_des_crypt_reads_eight_octets() -> None:
-    """Who allows DES crypt takes what comes with it: Apache's tool warns of it too."""
+def test_des_crypt_reads_eight_bytes() -> None:
+    """DES crypt ignores everything after eight bytes, which Apache's tool warns about too."""
     hasher = LibpassHasher(allow={"des_crypt"})
 
     assert hasher.verify("correct hippopotamus", ONE_EACH["des_crypt"]) is Verdict.MATCH
@@ -65,21 +67,21 @@ def test_des_crypt_reads_eight_octets() -> None:
 
 @pytest.mark.parametrize("stored", ["$1$aaaaaaaa$aaaaaaaaaaaaaaaaaaaaaa", "{SSHA}AAAA", "!$apr1$x$y", "*", "!", ""])
 def test_what_looks_like_a_hash_is_no_plain_text(stored: str) -> None:
-    """Who saw a hash that is not read, or an account that was locked, cannot log in with what he saw."""
+    """A hash of an unknown format, or a locked account, is never compared as plain text."""
     assert ALL.verify(stored, stored) is Verdict.UNREADABLE
 
 
 @pytest.mark.parametrize(("name", "password", "stored"), READ_CASES)
-def test_half_a_hash_fits_nothing(name: str, password: str, stored: str) -> None:
-    """Whatever a hash is cut down to, it is unreadable, and no error."""
+def test_a_truncated_hash_matches_nothing(name: str, password: str, stored: str) -> None:
+    """A hash that is cut off anywhere is unreadable, and raises nothing."""
     halves = [stored[:length] for length in range(len(stored))] + [stored + "x", stored + "\n"]
 
     assert {HASHER.verify(password, half) for half in halves} == {Verdict.UNREADABLE}
     assert [half for half in halves if HASHER.reads(half)] == []
 
 
-def test_half_an_argon2_hash_fits_nothing() -> None:
-    """A shorter digest makes a good argon2 hash, and of other passwords. Some lengths are none that it can have."""
+def test_a_truncated_argon2_hash_matches_nothing() -> None:
+    """A shorter digest is a valid argon2 hash of other passwords, so hashes of an unusual length are refused."""
     verdicts = {HASHER.verify("pw", ARGON2_CHEAP[:-length]) for length in range(1, len(ARGON2_CHEAP))}
 
     assert HASHER.verify("pw", ARGON2_CHEAP) is Verdict.MATCH
@@ -109,7 +111,7 @@ def test_half_an_argon2_hash_fits_nothing() -> None:
     ],
 )
 def test_an_unknown_hash_is_unreadable_and_no_error(stored: Any) -> None:
-    """Whatever a database holds in the column of the hash, a login with it is refused, and nothing is raised."""
+    """A login with any unknown hash is rejected, and nothing is raised."""
     assert HASHER.verify("pw", stored) is Verdict.UNREADABLE
     assert not HASHER.reads(stored)
     assert not HASHER.needs_rehash(stored)
@@ -117,7 +119,7 @@ def test_an_unknown_hash_is_unreadable_and_no_error(stored: Any) -> None:
 
 @given(st.text(alphabet=st.characters(codec=None)), st.sampled_from(["", *ONE_EACH.values()]), st.text())
 def test_no_password_and_no_hash_raises(password: str, beginning: str, end: str) -> None:
-    """The hasher answers, whatever it is asked, and a made-up hash fits nothing."""
+    """The hasher raises for no password and no hash, and an invented hash matches nothing."""
     stored = beginning[: len(beginning) // 2] + end
 
     verdict = HASHER.verify(password, stored)
@@ -129,8 +131,8 @@ def test_no_password_and_no_hash_raises(password: str, beginning: str, end: str)
     assert ALL.blocks_gil(stored) in {True, False}
 
 
-def test_bcrypt_takes_72_octets_and_no_more() -> None:
-    """Of a longer password it reads only the beginning, so that another with the same beginning would fit."""
+def test_bcrypt_takes_at_most_72_bytes() -> None:
+    """Bcrypt ignores everything after 72 bytes, so a longer password is refused."""
     stored = next(case.values[2] for case in CASES if case.values[1] == "x" * 71 + "y")
     assert isinstance(stored, str)
 
@@ -141,8 +143,8 @@ def test_bcrypt_takes_72_octets_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("name", ONE_EACH)
-def test_no_password_is_longer_than_1024_octets(name: str) -> None:
-    """The cost of a hash does not grow without end with what a stranger sends."""
+def test_no_password_is_longer_than_1024_bytes(name: str) -> None:
+    """The cost of a hash does not grow without limit with what a client sends."""
     stored = ONE_EACH[name]
 
     assert ALL.verify("é" * 512, stored) is (Verdict.TOO_LONG if name == "bcrypt" else Verdict.WRONG)
@@ -153,13 +155,13 @@ def test_no_password_is_longer_than_1024_octets(name: str) -> None:
 @pytest.mark.parametrize("name", ONE_EACH)
 @pytest.mark.parametrize("password", ["\0", "a\0", "\ud800", "a\udcff", ""])
 def test_an_odd_password_is_wrong_and_no_error(name: str, password: str) -> None:
-    """A NUL, which some formats cannot take, and half a character are just wrong."""
+    """A password with a NUL or a lone surrogate is wrong, and raises nothing."""
     assert ALL.verify(password, ONE_EACH[name]) is Verdict.WRONG
 
 
 @pytest.mark.parametrize("at", [28, 59])
-def test_bits_that_bcrypt_does_not_use_are_passed_over(at: int) -> None:
-    """Old libraries set the spare bits of the salt and the digest: such a hash is read without a warning."""
+def test_spare_bits_of_bcrypt_are_ignored(at: int) -> None:
+    """Old libraries set the spare bits of salt and digest. Such a hash is verified without a warning."""
     stored = BCRYPT_4[:at] + chr(ord(BCRYPT_4[at]) + 1) + BCRYPT_4[at + 1 :]
 
     with warnings.catch_warnings(record=True) as told:
@@ -172,7 +174,7 @@ def test_bits_that_bcrypt_does_not_use_are_passed_over(at: int) -> None:
 
 @pytest.mark.parametrize("name", MAKES)
 def test_a_new_hash_is_read_and_not_outdated(name: str) -> None:
-    """What is made here need not be made again."""
+    """A hash that was made here is verified, and needs no new hash."""
     hasher = LibpassHasher(makes=name)
 
     stored = hasher.hash("pässwörd")
@@ -184,8 +186,8 @@ def test_a_new_hash_is_read_and_not_outdated(name: str) -> None:
 
 
 def test_bcrypt_makes_no_hash_of_a_password_that_it_cannot_read() -> None:
-    """A renewed hash that fits no password would lock the user out. The error does not quote the password."""
-    with pytest.raises(ValueError, match="72 octets") as caught:
+    """Hashing a password above 72 bytes raises without quoting it, as its hash would lock the user out."""
+    with pytest.raises(ValueError, match="72 bytes") as caught:
         LibpassHasher(makes="bcrypt").hash("hunter2" * 11)
 
     assert "hunter2" not in str(caught.value)
@@ -194,18 +196,18 @@ def test_bcrypt_makes_no_hash_of_a_password_that_it_cannot_read() -> None:
 @pytest.mark.rfc("7617-7")
 @pytest.mark.parametrize("stored", [*(ONE_EACH[name] for name in ONE_EACH), PBKDF2_29000, ARGON2_CHEAP])
 def test_a_weaker_format_or_a_lower_cost_is_outdated(stored: str) -> None:
-    """All that Apache's tool writes by default is weaker than what is made here."""
+    """Every format that htpasswd writes by default is weaker than the one made here, and needs a new hash."""
     assert ALL.needs_rehash(stored)
 
 
 @pytest.mark.parametrize("stored", [BCRYPT_12, ARGON2])
 def test_another_good_format_is_not_outdated(stored: str) -> None:
-    """A good hash is not made anew only because this hasher would have made another."""
+    """A strong hash of another format needs no new hash."""
     assert not HASHER.needs_rehash(stored)
 
 
-def test_formats_that_hold_the_interpreter_lock_are_known() -> None:
-    """SHA-crypt is computed in Python, and slow enough for the event loop to feel it."""
+def test_formats_that_block_the_interpreter_are_known() -> None:
+    """SHA-crypt runs in Python and blocks the event loop noticeably."""
     slow = {name for name in ONE_EACH if ALL.blocks_gil(ONE_EACH[name])}
 
     assert slow == {"sha256_crypt", "sha512_crypt"}
@@ -223,7 +225,7 @@ def test_formats_that_hold_the_interpreter_lock_are_known() -> None:
     ],
 )
 def test_unknown_and_weak_formats_are_refused_while_the_app_is_built(argument: str, value: Any) -> None:
-    """A name that is none, and a format that no new password should get, are told with the argument's name."""
+    """An unknown format, and one that no new password should have, raise and name the argument."""
     with pytest.raises(ConfigurationError) as caught:
         LibpassHasher(**{argument: value})
 
@@ -241,7 +243,7 @@ def test_unknown_and_weak_formats_are_refused_while_the_app_is_built(argument: s
 def test_a_passlib_that_is_not_libpass_is_refused(
     monkeypatch: pytest.MonkeyPatch, distributions: list[str], fix: str
 ) -> None:
-    """The old passlib fails at the first login: it is found out while the app is built, and the mend is named."""
+    """The old passlib fails at the first login, so the constructor raises and names the fix."""
 
     def find(name: str) -> str:
         if name not in distributions:
@@ -257,7 +259,7 @@ def test_a_passlib_that_is_not_libpass_is_refused(
 
 
 def test_a_format_whose_package_is_missing_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That argon2-cffi is not installed is told while the app is built, not when the first hash is due."""
+    """A missing argon2-cffi raises while the app is built, and not when the first hash is made."""
     from passlib.exc import MissingBackendError
     from passlib.hash import argon2
 
@@ -282,8 +284,9 @@ print(hasher.verify("pw", hasher.hash("pw")).name, *(hasher.verify("pw", each).n
 """
 
 
-def test_a_fresh_process_says_nothing() -> None:
-    """Import and use give no warning and no log record, and a hash whose package is missing is unreadable."""
+def test_a_fresh_process_logs_nothing() -> None:
+    """Importing and using the hasher gives no warning and no log record. A hash whose package is missing is
+    unreadable."""
     stored = [BCRYPT_12, *(ONE_EACH[name] for name in READ if name in ONE_EACH), ARGON2]
 
     command = [sys.executable, "-W", "error", "-c", FRESH, *stored]
@@ -293,7 +296,7 @@ def test_a_fresh_process_says_nothing() -> None:
 
 
 def test_nothing_is_logged_in_use(caplog: pytest.LogCaptureFixture) -> None:
-    """The log of an app at INFO holds nothing of passlib's, whatever it is asked."""
+    """Passlib logs nothing at INFO, whatever the hasher verifies."""
     with caplog.at_level(logging.INFO):
         HASHER.verify("pw", BCRYPT_12)
         HASHER.verify("pw", BCRYPT_12[:-1])
@@ -303,7 +306,7 @@ def test_nothing_is_logged_in_use(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_hasher_shows_no_hash() -> None:
-    """Its repr, which a tool may print beside a traceback, holds nothing of what it was asked."""
+    """The repr of a hasher, which a tool may print beside a traceback, has no password and no hash in it."""
     HASHER.verify("hunter2", BCRYPT_4)
 
     assert "hunter2" not in repr(vars(HASHER))

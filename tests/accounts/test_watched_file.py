@@ -1,3 +1,5 @@
+"""``WatchedFile``: when a changed file is read, and what a bad, missing or slow one does."""
+
 from __future__ import annotations
 
 import os
@@ -12,26 +14,34 @@ import anyio
 import pytest
 
 from authguard.accounts import watched_file
-from authguard.accounts.watched_file import EVERY, KEEP, PATIENCE, SETTLED, BadFile, WatchedFile
+from authguard.accounts.watched_file import (
+    CHECK_DEADLINE,
+    CHECK_INTERVAL,
+    KEEP_FOR,
+    SETTLED_AFTER,
+    BadFile,
+    WatchedFile,
+)
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock
 from tests.accounts.file_changes import delete, log_levels, overwrite, replace, rewrite_unseen, until
+from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 
 
 class Parser:
-    """Takes everything but what begins with ``junk``, and counts what it was given."""
+    """A parser that accepts everything that does not begin with ``junk``, and keeps what it was given."""
 
     def __init__(self) -> None:
-        self.given: list[bytes] = []
+        self.contents: list[bytes] = []
         self.threads: list[threading.Thread] = []
-        self.held: threading.Event | None = None
+        self.released: threading.Event | None = None
 
     def __call__(self, octets: bytes) -> bytes:
-        self.given.append(octets)
+        self.contents.append(octets)
         self.threads.append(threading.current_thread())
-        if self.held is not None:
-            assert self.held.wait(30)
+        if self.released is not None:
+            assert self.released.wait(30)
         if octets.startswith(b"junk"):
             raise BadFile("line 1 is junk")
         return octets
@@ -55,13 +65,13 @@ def _path(tmp_path: Path) -> Path:
 
 
 def _just_now() -> float:
-    """By this clock every file was written a moment ago, so that one look is never enough."""
+    """A wall clock by which every file was written a moment ago, so that one look is never enough."""
     return 0.0
 
 
 def _later() -> float:
-    """By this clock every file was left alone for long enough."""
-    return time.time() + SETTLED + 3600
+    """A wall clock by which every file has not changed for a long time."""
+    return time.time() + SETTLED_AFTER + 3600
 
 
 def _standing_still() -> Callable[[], float]:
@@ -74,11 +84,11 @@ def _watch(path: Path, parse: Parser, clock: ManualClock, wall: Callable[[], flo
 
 
 async def _look(file: WatchedFile[bytes], clock: ManualClock, times: int = 1) -> bytes:
-    """What the file gives after so many looks."""
+    """The content after so many looks at the file."""
     for _ in range(times - 1):
-        clock.move(EVERY)
+        clock.move(CHECK_INTERVAL)
         await file.value()
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     return await file.value()
 
 
@@ -94,7 +104,7 @@ async def test_what_was_read_while_the_app_was_built_is_there_at_once(
 
 
 async def test_a_change_is_taken_at_the_second_look(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """A file that was written a moment ago is read only once two looks in a row found it the same."""
+    """A file that was written a moment ago is read only after two looks in a row found it unchanged."""
     file = _watch(path, parse, clock)
     overwrite(path, b"new")
 
@@ -105,7 +115,7 @@ async def test_a_change_is_taken_at_the_second_look(path: Path, parse: Parser, c
 async def test_a_change_that_was_long_ago_is_taken_at_the_first_look(
     path: Path, parse: Parser, clock: ManualClock
 ) -> None:
-    """After an idle night the first request already sees what was changed in the evening."""
+    """The first request after an idle night sees a change of the evening."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"new")
 
@@ -115,7 +125,7 @@ async def test_a_change_that_was_long_ago_is_taken_at_the_first_look(
 async def test_an_old_time_of_writing_does_not_pass_for_a_file_left_alone(
     path: Path, parse: Parser, clock: ManualClock
 ) -> None:
-    """A copy that was given the time of its original a moment ago may still be on its way."""
+    """A copy may have the modification time of its original and still be growing, so it needs two looks."""
     file = _watch(path, parse, clock, _standing_still())
     rewrite_unseen(path, overwrite, b"new", aged=3600)
 
@@ -123,7 +133,7 @@ async def test_an_old_time_of_writing_does_not_pass_for_a_file_left_alone(
 
 
 async def test_a_file_is_left_alone_while_it_is_written(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """Cut off, and then written line by line: not one state in between is read."""
+    """A file that is truncated and then written line by line is never read half-way."""
     file = _watch(path, parse, clock)
     values = []
 
@@ -133,13 +143,13 @@ async def test_a_file_is_left_alone_while_it_is_written(path: Path, parse: Parse
     values.append(await _look(file, clock))
 
     assert values == [b"old", b"old", b"old", b"new line\nand another\n"]
-    assert parse.given == [b"old", b"new line\nand another\n"]
+    assert parse.contents == [b"old", b"new line\nand another\n"]
 
 
 async def test_a_file_that_changes_as_it_is_read_is_not_taken(
     path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was read is thrown away where the file is another one afterwards, and nobody calls it bad."""
+    """If the file changed while it was read, the content is discarded, and the file does not count as bad."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"junk: half of it")
     read = Path.read_bytes
@@ -155,47 +165,47 @@ async def test_a_file_that_changes_as_it_is_read_is_not_taken(
 
     assert first == b"old"
     assert await _look(file, clock) == b"all of it"
-    assert parse.given == [b"old", b"all of it"]
+    assert parse.contents == [b"old", b"all of it"]
 
 
 async def test_what_was_read_at_first_is_read_again(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """While the app was built the file was looked at but once, so that may have been in the middle of writing."""
+    """The first reading may have met a file that was being written, so it is read again after two equal looks."""
     file = _watch(path, parse, clock)
 
     await _look(file, clock, times=4)
 
-    assert parse.given == [b"old", b"old"]
+    assert parse.contents == [b"old", b"old"]
 
 
 async def test_a_file_that_does_not_change_is_not_read(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """A look costs a stat and no more."""
+    """A look at an unchanged file costs one stat call."""
     file = _watch(path, parse, clock, _later)
     await _look(file, clock)
-    parse.given.clear()
+    parse.contents.clear()
 
     assert await _look(file, clock, times=3) == b"old"
-    assert parse.given == []
+    assert parse.contents == []
 
 
 async def test_the_file_is_looked_at_every_half_second_at_most(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """However many ask, the disk is asked twice a second."""
+    """However many requests arrive, the file is checked at most twice a second."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"new")
 
-    clock.move(EVERY - 0.01)
+    clock.move(CHECK_INTERVAL - 0.01)
     before = await file.value()
     clock.move(0.01)
 
     assert (before, await file.value()) == (b"old", b"new")
 
 
-async def test_those_who_come_together_share_a_look(
+async def test_parallel_requests_share_a_look(
     path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twenty requests at once cost one stat, and all of them see what it found."""
+    """Twenty parallel requests cost one stat call, and all of them see its result."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"new")
-    clock.move(EVERY)
+    clock.move(CHECK_INTERVAL)
     stats = []
     values = []
     stat = Path.stat
@@ -218,7 +228,7 @@ async def test_those_who_come_together_share_a_look(
 
 
 async def test_a_file_is_read_off_the_loop(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """A slow disk and a long file stop no other request."""
+    """The file is read in a thread, so a slow disk delays no other request."""
     file = _watch(path, parse, clock, _later)
 
     await _look(file, clock)
@@ -228,7 +238,7 @@ async def test_a_file_is_read_off_the_loop(path: Path, parse: Parser, clock: Man
 
 
 async def test_a_file_that_was_replaced_is_read(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """A file that was renamed over it is another file, whatever its size and time."""
+    """A file that was renamed over the old one is read, even if size and time are equal."""
     file = _watch(path, parse, clock)
     await _look(file, clock, times=2)
 
@@ -238,7 +248,7 @@ async def test_a_file_that_was_replaced_is_read(path: Path, parse: Parser, clock
 
 
 async def test_a_time_that_was_set_back_hides_no_change(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """Copying tools restore the time of a file that they wrote in place; its size may be the same."""
+    """A changed file is noticed even if its modification time was restored and its size is the same."""
     file = _watch(path, parse, clock)
     await _look(file, clock, times=2)
 
@@ -270,16 +280,16 @@ WAYS = [delete, _fill_with_junk, _put_a_folder_there, _point_it_at_itself, _put_
 
 
 @pytest.mark.parametrize("spoil", WAYS, ids=lambda way: way.__name__.strip("_"))
-async def test_a_bad_file_is_bridged_for_five_minutes(
+async def test_a_bad_file_keeps_the_last_good_content(
     spoil: Callable[[Path], None], path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The last good reading holds, with one ERROR. Then nobody can tell who may come in, which is an outage."""
+    """The last good content is used for five minutes, with one ERROR. Then it is an outage."""
     file = _watch(path, parse, clock, _later)
     await _look(file, clock)
     spoil(path)
 
     first = await _look(file, clock)
-    clock.move(KEEP - 0.01)
+    clock.move(KEEP_FOR - 0.01)
     last = await file.value()
     clock.move(0.01)
     with pytest.raises(BackendUnavailable) as caught:
@@ -294,11 +304,11 @@ async def test_a_bad_file_is_bridged_for_five_minutes(
     assert str(path) in caplog.messages[0]
 
 
-@pytest.mark.parametrize("after", [0.0, KEEP])
+@pytest.mark.parametrize("after", [0.0, KEEP_FOR])
 async def test_a_file_that_is_good_again_is_taken(
     after: float, path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether it was bad for a moment or for long, it is read, and that it is good again is told."""
+    """A file that is good again is read, after any time, and a log record says so."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"junk")
     await _look(file, clock)
@@ -313,7 +323,7 @@ async def test_a_file_that_is_good_again_is_taken(
 async def test_a_file_that_comes_back_as_it_was_is_good(
     path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A disk that was away for a while and came back has the same file: it need not even be read."""
+    """If a disk is unavailable for a while and comes back with the same file, the file is not even read."""
     file = _watch(path, parse, clock, _later)
     await _look(file, clock)
     folder = path.parent.rename(path.parent.with_name("away"))
@@ -323,13 +333,13 @@ async def test_a_file_that_comes_back_as_it_was_is_good(
 
     assert await _look(file, clock) == b"old"
     assert log_levels(caplog) == ["ERROR", "WARNING"]
-    assert len(parse.given) == 2
+    assert len(parse.contents) == 2
 
 
-async def test_each_time_of_trouble_is_told_once(
+async def test_each_failure_is_logged_once(
     path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that turns bad in another way is still the same trouble; one that was good in between is new trouble."""
+    """A bad file that turns bad in another way logs nothing new. After a good file in between it does."""
     file = _watch(path, parse, clock, _later)
 
     overwrite(path, b"junk")
@@ -345,31 +355,31 @@ async def test_each_time_of_trouble_is_told_once(
 
 
 async def test_junk_is_read_once(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """A large bad file does not keep a processor busy for five minutes."""
+    """A bad file is not read again until it changes, so that it does not use a processor for five minutes."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"junk")
 
     await _look(file, clock, times=5)
 
-    assert parse.given == [b"old", b"junk"]
+    assert parse.contents == [b"old", b"junk"]
 
 
 async def test_a_file_that_is_too_large_is_not_read(
     path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A log that was moved over the file takes no memory."""
+    """A file above the limit, such as a log that was moved over it, is not read into memory."""
     file = _watch(path, parse, clock, _later)
-    monkeypatch.setattr(watched_file, "MOST_OCTETS", 8)
+    monkeypatch.setattr(watched_file, "MAX_BYTES", 8)
     overwrite(path, b"much too long")
 
     assert await _look(file, clock) == b"old"
-    assert parse.given == [b"old"]
+    assert parse.contents == [b"old"]
     assert log_levels(caplog) == ["ERROR"]
 
 
 @contextmanager
 def _without_privileges() -> Iterator[None]:
-    """Root may read everything, so root becomes somebody else for a while."""
+    """Run as another user for a while, because root can read everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -391,7 +401,7 @@ def _for_everybody(folder: str) -> Path:
 async def test_a_file_that_became_unreadable_is_bad(
     parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That only its mode was changed is seen, and is as bad as if it were gone; with the old mode it is good again."""
+    """A changed mode is noticed. An unreadable file counts as bad, and with its old mode it is good again."""
     with tempfile.TemporaryDirectory() as folder:
         path = _for_everybody(folder)
         file = _watch(path, parse, clock, _later)
@@ -401,7 +411,7 @@ async def test_a_file_that_became_unreadable_is_bad(
         path.chmod(0)
         with _without_privileges():
             assert await _look(file, clock) == b"old"
-            clock.move(KEEP)
+            clock.move(KEEP_FOR)
             with pytest.raises(BackendUnavailable):
                 await file.value()
         path.chmod(0o644)
@@ -415,25 +425,25 @@ async def test_a_file_that_became_unreadable_is_bad(
 async def test_a_disk_that_does_not_answer_is_bridged(
     path: Path, parse: Parser, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those who come in the first second wait with the look; later ones get the last good reading at once."""
+    """Requests of the first second wait for a look that hangs, and later ones use the last good content at once."""
     file = _watch(path, parse, clock, _later)
-    parse.held = threading.Event()
-    clock.move(EVERY)
+    parse.released = threading.Event()
+    clock.move(CHECK_INTERVAL)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(file.value)
-        await until(lambda: len(parse.given) == 2)
+        await until(lambda: len(parse.contents) == 2)
         tasks.cancel_scope.cancel()  # whoever asked has a deadline too, and it was shorter
-    clock.move(PATIENCE)
+    clock.move(CHECK_DEADLINE)
     values = [await file.value(), await file.value()]
-    clock.move(KEEP)
+    clock.move(KEEP_FOR)
     with pytest.raises(BackendUnavailable):
         await file.value()
 
     assert values == [b"old", b"old"]
     assert log_levels(caplog) == ["ERROR"]
 
-    parse.held.set()
+    parse.released.set()
     await until(lambda: not file._pool.working)
     assert await file.value() == b"old"
     assert log_levels(caplog) == ["ERROR", "WARNING"]
@@ -442,16 +452,16 @@ async def test_a_disk_that_does_not_answer_is_bridged(
 async def test_nobody_waits_for_a_look_for_longer_than_a_second(
     path: Path, parse: Parser, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The look that hangs is left to itself, and the last good reading is given."""
-    monkeypatch.setattr(watched_file, "PATIENCE", 0.01)
+    """After a second a request stops waiting for a look that hangs, and uses the last good content."""
+    monkeypatch.setattr(watched_file, "CHECK_DEADLINE", 0.01)
     file = _watch(path, parse, clock, _later)
-    parse.held = threading.Event()
-    clock.move(EVERY)
+    parse.released = threading.Event()
+    clock.move(CHECK_INTERVAL)
 
     value = await file.value()
-    parse.held.set()
+    parse.released.set()
 
-    assert PATIENCE == 1.0
+    assert CHECK_DEADLINE == 1.0
     assert value == b"old"
 
 
@@ -459,7 +469,7 @@ async def test_nobody_waits_for_a_look_for_longer_than_a_second(
 def test_a_file_that_is_bad_from_the_beginning_is_refused(
     spoil: Callable[[Path], None], path: Path, parse: Parser, clock: ManualClock
 ) -> None:
-    """An app without its users does not start, and says which argument and which file it is about."""
+    """A bad file raises while the app is built, and the error names the argument and the file."""
     spoil(path)
 
     with pytest.raises(ConfigurationError) as caught:
@@ -470,7 +480,7 @@ def test_a_file_that_is_bad_from_the_beginning_is_refused(
 
 
 async def test_the_loops_of_two_threads_share_a_file(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """A file that was read by a request on one loop is read for all."""
+    """Content that was read for a request on one loop is used on all loops."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"new")
     values = []
@@ -485,3 +495,26 @@ async def test_the_loops_of_two_threads_share_a_file(path: Path, parse: Parser, 
     assert values == [b"new"]
     assert file.last == b"new"
     assert await file.value() == b"new"
+
+
+@needs_fork
+def test_a_forked_child_checks_the_file_with_its_own_thread(path: Path, parse: Parser, clock: ManualClock) -> None:
+    """It does so although a check hangs in its parent, and a thread of the parent holds the lock of the pool."""
+    file = _watch(path, parse, clock, _later)
+    overwrite(path, b"new")
+    clock.move(CHECK_INTERVAL)
+    parse.released = released = threading.Event()
+    request = threading.Thread(target=anyio.run, args=(file.value,))
+    request.start()
+    anyio.run(until, lambda: len(parse.contents) == 2)
+
+    def check() -> bytes:
+        parse.released = None
+        return anyio.run(file.value)
+
+    with held_by_another_thread(file._pool._queue.changed):
+        answer = run_in_child(check)
+    released.set()
+    request.join(30)
+
+    assert answer == "b'new'"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from authguard.accounts.watched_file import EVERY
+from authguard.accounts.watched_file import CHECK_INTERVAL
 from tests.integration.apps.common import USERS
 from tests.integration.login_load import Login, LoginAnswer, LoginLoad
 from tests.support.servers.app_server import AppServer, running_servers
@@ -93,7 +93,7 @@ class File:
                 users |= {login for login in LINES if LINES[login] == line}
                 self.load.wait_for_more(20)
                 # On a machine that is too busy for this test two looks may have found the same, and nobody could know.
-                if time.monotonic() - stands_since >= EVERY:
+                if time.monotonic() - stands_since >= CHECK_INTERVAL:
                     self.readings.append(Reading(users.copy(), stands_since))
 
     def add(self, line: str) -> None:
@@ -146,7 +146,7 @@ def test_whatever_becomes_of_the_file_only_who_is_in_the_last_good_one_gets_in(t
         line
         for fault in file.faults
         for line in (
-            f"ERROR:authguard:{path}: {fault}; the last good reading holds for five minutes",
+            f"ERROR:authguard:{path}: {fault}; the last good content is used for five minutes",
             f"WARNING:authguard:{path} is good again",
         )
     ]
