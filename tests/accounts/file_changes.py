@@ -1,4 +1,4 @@
-"""Ways to change a watched file, and what its reader does about it."""
+"""Ways to change a watched file, and to measure what its reader does."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ T = TypeVar("T")
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """As careless programs write: cut off, and then filled."""
+    """Write in place: the file is truncated and then filled."""
     path.write_bytes(content)
 
 
 def rewrite_unseen(path: Path, write: Callable[[Path, bytes], None], content: bytes, *, aged: int = 0) -> None:
-    """Writes, and restores the time that the file had before, or sets it back by so many seconds more."""
+    """Write, and restore the modification time, or set it back by ``aged`` seconds more."""
     before = path.stat()
     write(path, content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - aged * 10**9))
 
 
 def delete(path: Path) -> None:
+    """Delete the file."""
     path.unlink()
 
 
 def replace(path: Path, content: bytes) -> None:
-    """As careful programs write: beside the file, and then over it."""
+    """Write another file beside it, and rename that over it."""
     beside = path.with_name("beside")
     beside.write_bytes(content)
     beside.replace(path)
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Waits for another thread, and not for long."""
+    """Wait for another thread. Fails after 30 seconds."""
     with anyio.fail_after(30):
         while not holds():
             await anyio.lowlevel.checkpoint()
 
 
 def log_levels(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The levels of what was logged, in order."""
+    """The levels of all log records, in order."""
     return [logging.getLevelName(record.levelno) for record in caplog.records]
 
 
@@ -65,7 +66,7 @@ class CountingName(str):
 
 
 def count_lines(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
-    """What it returns, without ever waiting, and how many lines of Python were run for it."""
+    """Run a coroutine that never waits, and return its result and the number of lines of Python that ran."""
     count = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, in a folder and on a port that nobody else has."""
+"""A PostgreSQL server for these tests, with a folder and a port of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 
 def server_programs() -> Path | None:
-    """The folder of the server's programs. Debian does not put it on the path."""
+    """The folder of the server's programs, which Debian does not put on the path."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).parent
@@ -29,7 +29,7 @@ class _Privileges(TypedDict, total=False):
 
 
 def _privileges() -> _Privileges:
-    """Root may not run the server; the package has made a user for that."""
+    """The user that runs the server: root must not, so the user of the package does."""
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """The URL of an empty database. The server runs until the end of the block, and leaves nothing behind."""
+    """The URL of an empty database, whose server runs until the end of the block and leaves nothing behind."""
     folder = server_programs()
     assert folder is not None
     port = free_port()

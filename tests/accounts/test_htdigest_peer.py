@@ -52,7 +52,8 @@ async def test_we_read_and_write_what_apaches_tool_does(tmp_path: Path) -> None:
 
 
 async def test_apaches_tool_keeps_what_it_does_not_know(tmp_path: Path) -> None:
-    """Htdigest keeps lines of SHA-256 while it changes others, and may replace one by its own. Two looks notice it."""
+    """Apache's htdigest keeps lines of SHA-256 while it changes others, and may replace one by its own. Two looks
+    notice it."""
     path, clock = tmp_path / "users", ManualClock(1000)
     line = htdigest_line("alice", "orders", "correct horse")
     path.write_text(f"{line}\n")

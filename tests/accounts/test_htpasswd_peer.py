@@ -61,7 +61,7 @@ def test_we_and_apaches_tool_agree_on_every_password(tmp_path: Path, flags: list
 
 
 def test_apaches_tool_reads_what_we_write(tmp_path: Path) -> None:
-    """Htpasswd accepts a file whose hashes were renewed here with bcrypt."""
+    """Apache's htpasswd accepts a file whose hashes were renewed here with bcrypt."""
     path = tmp_path / "users"
     stored = LibpassHasher(makes="bcrypt").hash("correct horse")
     path.write_text(f"alice:{stored}\n")

@@ -1,3 +1,5 @@
+"""Accounts, and stores of them in memory and as functions."""
+
 from __future__ import annotations
 
 import asyncio
@@ -19,7 +21,7 @@ ALICE = Account("alice", HASH, roles={"admin"}, scopes=["read"], claims={"mail":
 
 
 async def test_an_account_is_found_by_its_name() -> None:
-    """The store gives the account as it was given, and None for every other name."""
+    """The store returns the account unchanged, and None for every other name."""
     store = MemoryUsers([ALICE, Account("bob", SHA)])
 
     assert await store.find("alice") is ALICE
@@ -28,7 +30,7 @@ async def test_an_account_is_found_by_its_name() -> None:
 
 
 async def test_a_name_is_found_in_whatever_form_it_was_written() -> None:
-    """Names come composed from the wire: an account whose name was written decomposed is found all the same."""
+    """Names are compared in NFC, so an account whose name was written decomposed is found."""
     store = MemoryUsers([Account("ame\u0301lie", HASH)])
 
     account = await store.find("am\u00e9lie")
@@ -37,8 +39,8 @@ async def test_a_name_is_found_in_whatever_form_it_was_written() -> None:
     assert store.hasher.verify("a", account.password_hash) is Verdict.MATCH
 
 
-def test_a_store_shows_all_its_hashes() -> None:
-    """What an unknown name is measured against is what the known ones have, in a stable order."""
+def test_the_sample_of_a_store_holds_all_its_hashes() -> None:
+    """The sample, against which unknown names are verified, holds the hashes of all accounts, in a stable order."""
     store = MemoryUsers([ALICE, Account("bob", SHA)])
 
     assert store.sample() == (HASH, SHA)
@@ -46,8 +48,8 @@ def test_a_store_shows_all_its_hashes() -> None:
 
 
 @pytest.mark.parametrize("accounts", [{"alice": HASH}, ["alice"], [ALICE, None], ALICE, None, "alice"])
-def test_what_is_no_list_of_accounts_is_told(accounts: Any) -> None:
-    """A mapping of names to hashes is the commonest, and the error shows what to write."""
+def test_an_invalid_list_of_accounts_raises(accounts: Any) -> None:
+    """A value that is not a list of accounts, such as a mapping of names to hashes, raises and shows what to write."""
     with pytest.raises(ConfigurationError, match=r"^accounts: give a list of accounts: ") as caught:
         MemoryUsers(accounts)
 
@@ -55,16 +57,16 @@ def test_what_is_no_list_of_accounts_is_told(accounts: Any) -> None:
 
 
 @pytest.mark.parametrize("names", [("alice", "alice"), ("am\u00e9lie", "ame\u0301lie")])
-def test_a_name_stands_once(names: tuple[str, str]) -> None:
-    """Which of two accounts of one name is meant is not guessed."""
+def test_a_repeated_name_raises(names: tuple[str, str]) -> None:
+    """Two accounts with one name raise."""
     with pytest.raises(ConfigurationError, match="twice") as caught:
         MemoryUsers([Account(name, HASH) for name in names])
 
     assert caught.value.argument == "accounts"
 
 
-async def test_an_account_without_a_password_may_stand_in_memory() -> None:
-    """It is found as any other, and lends no hash to names that are unknown."""
+async def test_an_account_without_a_password_is_accepted() -> None:
+    """It is found like any account, and gives the sample no hash."""
     store = MemoryUsers([ALICE, Account("robot", "")])
 
     assert await store.find("robot") == Account("robot", "")
@@ -72,8 +74,8 @@ async def test_an_account_without_a_password_may_stand_in_memory() -> None:
 
 
 @pytest.mark.parametrize("stored", ["$1$salt$secretsecret", HASH[:-1], "plain"])
-def test_a_hash_that_cannot_be_read_is_found_out_while_the_app_is_built(stored: str) -> None:
-    """A user who could never log in is named before the first request, and the hash is not quoted."""
+def test_an_unreadable_hash_raises_while_the_app_is_built(stored: str) -> None:
+    """The error names the user, who could never log in, and does not quote the hash."""
     with pytest.raises(ConfigurationError, match="alice") as caught:
         MemoryUsers([Account("alice", stored)])
 
@@ -82,7 +84,7 @@ def test_a_hash_that_cannot_be_read_is_found_out_while_the_app_is_built(stored: 
 
 
 def test_a_hasher_may_be_given() -> None:
-    """Both stores take what reads their hashes; without one they read what htpasswd and passlib write."""
+    """Both stores accept a hasher. The default reads the hashes of htpasswd and passlib."""
     plain = LibpassHasher(allow={"plaintext"})
 
     assert MemoryUsers([Account("alice", "secret")], hasher=plain).hasher is plain
@@ -117,7 +119,7 @@ async def _asked(prefix: str, username: str) -> Account | None:
     ids=["function", "method", "object", "partial", "lambda"],
 )
 async def test_any_async_callable_is_a_store(find: Find) -> None:
-    """A function, a method, an object, a partial: whatever takes a name and can be awaited."""
+    """A function, a method, an object and a partial are stores, if they take a name and return an awaitable."""
     store = UserLookup(find)
 
     assert await store.find("alice") is ALICE
@@ -126,12 +128,12 @@ async def test_any_async_callable_is_a_store(find: Find) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_what_a_callable_gives_may_be_a_future(anyio_backend: str) -> None:
-    """A callable that is not async itself may give what is awaited."""
+    """A callable that is not async may return an awaitable."""
     assert await UserLookup(Database().later).find("alice") is ALICE
 
 
 async def test_an_outage_of_the_callable_is_an_outage() -> None:
-    """What the function raises is not touched on the way."""
+    """An error of the callable is passed on unchanged."""
     outage = BackendUnavailable("no connection", reason=STORE_UNAVAILABLE)
 
     async def find(username: str) -> Account | None:
@@ -143,8 +145,8 @@ async def test_an_outage_of_the_callable_is_an_outage() -> None:
     assert caught.value is outage
 
 
-def test_what_is_no_callable_is_refused() -> None:
-    """A coroutine in place of its function is found out while the app is built."""
+def test_a_value_that_is_not_callable_raises() -> None:
+    """A coroutine in place of its function raises while the app is built."""
     not_a_function: Any = "SELECT * FROM users"
 
     with pytest.raises(ConfigurationError) as caught:
@@ -153,8 +155,8 @@ def test_what_is_no_callable_is_refused() -> None:
     assert caught.value.argument == "find"
 
 
-def test_the_stores_are_told_apart_by_what_they_can() -> None:
-    """A store that can show its hashes is known as one; a function cannot."""
+def test_the_stores_differ_in_their_optional_methods() -> None:
+    """A store that has a sample of its hashes is recognized as one. A callable is not."""
     users, lookup = MemoryUsers([ALICE]), UserLookup(_find)
 
     assert isinstance(users, PasswordStore)
@@ -165,7 +167,7 @@ def test_the_stores_are_told_apart_by_what_they_can() -> None:
 
 
 def test_an_account_shows_neither_its_hash_nor_its_claims() -> None:
-    """The repr of an account, and of a store of them, may stand in a log."""
+    """The repr of an account, and of a store, may be logged: it shows neither hashes nor claims."""
     shown = repr(ALICE)
 
     assert "alice" in shown
@@ -189,7 +191,7 @@ def test_an_account_shows_neither_its_hash_nor_its_claims() -> None:
     ],
 )
 def test_an_account_is_checked_as_it_is_made(argument: str, account: dict[str, Any]) -> None:
-    """An empty name, a hash that is none, and a string of roles are named by their argument."""
+    """An empty name, a hash that is no string, and roles that are one string raise and name the argument."""
     with pytest.raises(ConfigurationError) as caught:
         Account(**{"subject": "alice", "password_hash": HASH, **account})
 
@@ -197,14 +199,14 @@ def test_an_account_is_checked_as_it_is_made(argument: str, account: dict[str, A
 
 
 def test_an_account_may_have_no_password() -> None:
-    """An empty hash is for those who log in otherwise: no password fits it."""
+    """No password fits an empty hash. It is for users who log in by other means."""
     account = Account("alice", "")
 
     assert LibpassHasher(allow={"plaintext"}).verify("", account.password_hash) is Verdict.UNREADABLE
 
 
 def test_an_account_cannot_be_changed() -> None:
-    """What a store gave stays as it gave it, and roles are a set whatever they were given as."""
+    """An account is frozen, and its roles become a frozen set."""
     account = Account("alice", HASH, roles=["admin", "admin"])
 
     with pytest.raises(AttributeError):

@@ -132,7 +132,7 @@ def test_no_password_and_no_hash_raises(password: str, beginning: str, end: str)
 
 
 def test_bcrypt_takes_at_most_72_bytes() -> None:
-    """Bcrypt ignores everything after 72 bytes, so a longer password is refused."""
+    """A password above 72 bytes is refused for bcrypt, which would ignore its end."""
     stored = next(case.values[2] for case in CASES if case.values[1] == "x" * 71 + "y")
     assert isinstance(stored, str)
 
@@ -296,7 +296,7 @@ def test_a_fresh_process_logs_nothing() -> None:
 
 
 def test_nothing_is_logged_in_use(caplog: pytest.LogCaptureFixture) -> None:
-    """Passlib logs nothing at INFO, whatever the hasher verifies."""
+    """No record of passlib at INFO is logged, whatever the hasher verifies."""
     with caplog.at_level(logging.INFO):
         HASHER.verify("pw", BCRYPT_12)
         HASHER.verify("pw", BCRYPT_12[:-1])

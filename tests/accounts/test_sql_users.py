@@ -1,3 +1,5 @@
+"""The example of users in an SQL database, with SQLite and PostgreSQL."""
+
 from __future__ import annotations
 
 import threading
@@ -23,7 +25,7 @@ SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"
 
 @pytest.fixture(name="anyio_backend")
 def _anyio_backend() -> str:
-    """SQLAlchemy's async side is asyncio's."""
+    """SQLAlchemy's async engine needs asyncio."""
     return "asyncio"
 
 
@@ -37,7 +39,7 @@ def _postgres() -> Iterator[str]:
 
 @pytest.fixture(name="url", params=["sqlite", pytest.param("postgres", marks=pytest.mark.peer)])
 def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database that is there."""
+    """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/users.db"
     url = request.getfixturevalue("postgres")
@@ -47,7 +49,7 @@ def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(name="engine")
 async def _engine(url: str) -> AsyncIterator[AsyncEngine]:
-    """A database with four users in it."""
+    """A database with four users."""
     engine = create_async_engine(url)
     async with engine.begin() as connection:
         await connection.run_sync(Table.metadata.drop_all)
@@ -63,7 +65,7 @@ async def _engine(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def test_a_row_is_an_account(engine: AsyncEngine) -> None:
-    """The hash, the roles and whether it is disabled are those of the row; who has no row is unknown."""
+    """The hash, the roles and the disabled flag come from the row. A name without a row is unknown."""
     store = UserLookup(SqlUsers(engine).find)
 
     assert await store.find("alice") == Account("alice", SHA, roles={"admin", "staff"})
@@ -74,7 +76,7 @@ async def test_a_row_is_an_account(engine: AsyncEngine) -> None:
 
 
 async def test_no_password_fits_where_the_row_has_none(engine: AsyncEngine) -> None:
-    """NULL is an account that logs in otherwise, and no error."""
+    """A hash of NULL is an account that logs in by other means, and no error."""
     store = UserLookup(SqlUsers(engine).find)
 
     robot = await store.find("robot")
@@ -86,7 +88,7 @@ async def test_no_password_fits_where_the_row_has_none(engine: AsyncEngine) -> N
 
 @pytest.mark.parametrize("username", ["' OR 1=1 --", "alice'; DROP TABLE users; --", "%", "_lice", "ALICE", "alice "])
 async def test_a_name_is_a_value_and_no_sql(engine: AsyncEngine, username: str) -> None:
-    """Whatever a stranger sends for a name is compared, and nothing else."""
+    """Whatever a client sends as a name is only compared."""
     store = UserLookup(SqlUsers(engine).find)
 
     assert await store.find(username) is None
@@ -94,7 +96,7 @@ async def test_a_name_is_a_value_and_no_sql(engine: AsyncEngine, username: str) 
 
 
 async def test_many_may_ask_at_once(engine: AsyncEngine) -> None:
-    """Each request has a session of its own."""
+    """Each request has a database session of its own."""
     store = UserLookup(SqlUsers(engine).find)
     found: list[Account | None] = []
 
@@ -108,8 +110,8 @@ async def test_many_may_ask_at_once(engine: AsyncEngine) -> None:
     assert found == [Account("alice", SHA, roles={"admin", "staff"})] * 30
 
 
-async def test_a_change_tells_at_the_next_request(engine: AsyncEngine) -> None:
-    """A role that was taken away and an account that was disabled are seen at once."""
+async def test_a_change_is_noticed_at_the_next_request(engine: AsyncEngine) -> None:
+    """A removed role and a disabled account are noticed at the next request."""
     users = SqlUsers(engine)
     store = UserLookup(users.find)
     await store.find("alice")
@@ -122,7 +124,7 @@ async def test_a_change_tells_at_the_next_request(engine: AsyncEngine) -> None:
 
 
 async def test_a_hash_is_renewed_unless_it_has_changed(engine: AsyncEngine) -> None:
-    """What a login found outdated is replaced; a password that was changed in between is not undone."""
+    """An outdated hash is replaced after a login, unless the password was changed meanwhile."""
     users = SqlUsers(engine)
 
     await users.renew(Account("alice", SHA), "$new$")
@@ -135,7 +137,8 @@ async def test_a_hash_is_renewed_unless_it_has_changed(engine: AsyncEngine) -> N
 
 
 async def test_a_database_that_is_away_is_an_outage(url: str, tmp_path: Path) -> None:
-    """Nobody can tell who the user is, so nobody is refused for it; no address and no name is told."""
+    """If the database is down the login is an outage and no rejection, and neither its address nor a name is
+    recorded."""
     nowhere = url if "@" not in url else f"postgresql+asyncpg://tests@127.0.0.1:{free_port()}/postgres"
     engine = create_async_engine(nowhere.replace("users.db", "no/such/folder/users.db"))
     store = UserLookup(SqlUsers(engine).find)
@@ -152,7 +155,7 @@ async def test_a_database_that_is_away_is_an_outage(url: str, tmp_path: Path) ->
 
 
 async def test_the_whole_app_answers_by_the_database(engine: AsyncEngine) -> None:
-    """In with the password, 403 without the role, 401 for the rest, and an outdated hash is renewed on the way."""
+    """The right password is accepted, a missing role is a 403, the rest a 401, and an outdated hash is renewed."""
     transport = httpx2.ASGITransport(make_app(engine))
     expected = {
         ("/orders", "alice", "b"): 401,

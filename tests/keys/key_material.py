@@ -13,13 +13,13 @@ HS = frozenset({"HS256", "HS384", "HS512"})
 
 
 def bound_key(material: KeyMaterial, *algorithms: str) -> VerificationKey:
-    """The only key that the material makes."""
+    """The only key that the material makes for these algorithms."""
     (key,) = material.bind(frozenset(algorithms))
     return key
 
 
 def binding_problem(material: KeyMaterial, *algorithms: str) -> str:
-    """Why the material makes none."""
+    """Why the material cannot be bound to these algorithms."""
     with pytest.raises(ConfigurationError) as caught:
         material.bind(frozenset(algorithms or ["RS256"]))
     assert caught.value.argument == "keys"

@@ -1,4 +1,4 @@
-"""Where an issuer's keys are: OpenID Connect Discovery 1.0, RFC 8414."""
+"""Finding the key set of an issuer: OpenID Connect Discovery 1.0 and RFC 8414."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from authguard import BackendUnavailable, ConfigurationError, Issuer
-from authguard.keys.remote import Discovery, well_known
+from authguard.keys.remote import Discovery, metadata_urls
 from authguard.testing import ManualClock
 from tests.support.servers.key_server import OAUTH_PATH, OPENID_PATH, hang, publish_metadata, running_key_server
 from tests.support.tokens import AUDIENCE, key_set, rsa_key
@@ -18,18 +18,18 @@ from tests.support.tokens import AUDIENCE, key_set, rsa_key
 KEYS = "https://login.example/keys"
 
 
-class Idp:
-    """An identity provider that is a function: documents by address, and exceptions that are raised."""
+class MetadataServer:
+    """An identity provider that is a function: documents by URL. An exception among them is raised."""
 
     def __init__(self, issuer: str = "https://login.example/", **changes: Any) -> None:
         self.metadata: dict[str, Any] = {"issuer": issuer, "jwks_uri": KEYS, **changes}
         self.documents: dict[str, Any] = {KEYS: key_set(a=rsa_key())}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.clock = ManualClock()
         self.issuer = issuer
 
     def publish(self, *urls: str, **changes: Any) -> None:
-        """The metadata at these addresses."""
+        """Publish the metadata at these URLs."""
         for url in urls:
             self.documents[url] = json.dumps({**self.metadata, **changes}).encode()
 
@@ -38,7 +38,7 @@ class Idp:
         return Discovery(self.issuer, fetch=self, clock=self.clock, **options)
 
     async def __call__(self, url: str) -> bytes:
-        self.asked.append(url)
+        self.requests.append(url)
         found = self.documents.get(url, LookupError())
         if isinstance(found, Exception):
             raise found
@@ -48,13 +48,13 @@ class Idp:
 
 
 async def kids(source: Discovery, kid: str = "a") -> list[str | None]:
-    """The ids of the keys that may have signed with this one."""
+    """The ids of the keys that may have signed a token with this kid."""
     found = source.held(kid=kid, algorithm="RS256")
     return [key.kid for key in (await source.keys_for(kid=kid, algorithm="RS256") if found is None else found)]
 
 
 async def problem(source: Discovery) -> str:
-    """Why there are none."""
+    """Why there are no keys."""
     with pytest.raises(BackendUnavailable) as caught:
         await source.keys_for(kid="a", algorithm="RS256")
     return caught.value.detail
@@ -76,40 +76,41 @@ async def problem(source: Discovery) -> str:
     ],
 )
 async def test_both_forms_of_the_address_are_tried(issuer: str, addresses: tuple[str, str]) -> None:
-    """One appends to the issuer's path (OpenID Connect Discovery 1.0 section 4), one precedes it (RFC 8414, 3.1)."""
-    assert well_known(issuer) == addresses
+    """One form appends to the issuer's path (OpenID Connect Discovery 1.0 section 4), the other precedes it (RFC 8414,
+    3.1)."""
+    assert metadata_urls(issuer) == addresses
     for number, address in enumerate(addresses):
-        idp = Idp(issuer)
+        idp = MetadataServer(issuer)
         idp.publish(address)
         assert await kids(idp.source()) == ["a"]
-        assert idp.asked == [*addresses[: number + 1], KEYS]
+        assert idp.requests == [*addresses[: number + 1], KEYS]
 
 
-def test_an_issuer_is_discovered_without_a_word_to_the_network() -> None:
-    """What is refused is refused while the app is built, and nothing is fetched until somebody comes."""
-    idp = Idp()
+def test_an_issuer_is_built_without_the_network() -> None:
+    """Invalid arguments raise while the app is built, and nothing is fetched before the first request."""
+    idp = MetadataServer()
 
     found = Issuer.discover(idp.issuer, audience=AUDIENCE, algorithms=["RS256"], typ="at+jwt", fetch=idp)
 
     assert (found.issuer, found.algorithms, found.typ) == (idp.issuer, frozenset({"RS256"}), "at+jwt")
     assert found.held is not None
     assert repr(found.keys) == "Discovery('https://login.example/')"
-    assert idp.asked == []
+    assert idp.requests == []
 
 
 @pytest.mark.parametrize(
     ("issuer", "said"),
     [
         ("http://login.example/", "over http, anybody on the way can read and change"),
-        ("https://login.example/?tenant=5", "the name of an issuer has no query"),
+        ("https://login.example/?tenant=5", "an issuer must not contain a query"),
         ("https://login.example/#top", "the URL must not contain a fragment"),
         ("https://login.example/.well-known/openid-configuration", "give the issuer, without /.well-known/"),
         ("login.example", "this is not an absolute https URL"),
         (None, "a NoneType is not a URL"),
     ],
 )
-def test_a_name_that_no_issuer_has_is_refused(issuer: Any, said: str) -> None:
-    """RFC 8414 section 2: https, no query, no fragment."""
+def test_an_invalid_issuer_name_raises(issuer: Any, said: str) -> None:
+    """RFC 8414 section 2: the name of an issuer is an https URL without query and fragment."""
     with pytest.raises(ConfigurationError, match=f"^issuer: {said}"):
         Issuer.discover(issuer, audience=AUDIENCE, algorithms=["RS256"])
 
@@ -124,13 +125,13 @@ def test_a_name_that_no_issuer_has_is_refused(issuer: Any, said: str) -> None:
         ["x"],
     ],
 )
-async def test_the_issuer_is_compared_octet_by_octet(stated: Any) -> None:
-    """RFC 8414 section 3.3: metadata that name another issuer are not used, and no key of theirs is fetched."""
-    idp = Idp()
-    idp.publish(*well_known(idp.issuer), issuer=stated)
+async def test_the_issuer_is_compared_byte_by_byte(stated: Any) -> None:
+    """RFC 8414 section 3.3: metadata that name another issuer are not used, and its keys are not fetched."""
+    idp = MetadataServer()
+    idp.publish(*metadata_urls(idp.issuer), issuer=stated)
 
     assert await problem(idp.source()) == "https://login.example/: its metadata: their issuer is another"
-    assert KEYS not in idp.asked
+    assert KEYS not in idp.requests
 
 
 @pytest.mark.parametrize(
@@ -141,32 +142,32 @@ async def test_the_issuer_is_compared_octet_by_octet(stated: Any) -> None:
         ("https://login.example/t", "https://login.example/t/"),
     ],
 )
-async def test_a_slash_too_many_or_too_few_is_told(given: str, stated: str) -> None:
-    """Everybody gets that wrong once. It is no less another issuer."""
-    idp = Idp(given)
-    idp.publish(*well_known(given), issuer=stated)
+async def test_a_final_slash_that_differs_is_reported(given: str, stated: str) -> None:
+    """The error points out a final slash that differs, a common mistake, but the issuer is still another one."""
+    idp = MetadataServer(given)
+    idp.publish(*metadata_urls(given), issuer=stated)
 
     told = "its metadata: their issuer is another; it differs by a slash at its end from the one that was given"
     assert await problem(idp.source()) == f"{given}: {told}"
-    assert KEYS not in idp.asked
+    assert KEYS not in idp.requests
 
 
 @pytest.mark.parametrize(
     "uri", [None, 5, "", "/keys", "http://login.example/keys", "https://a:b@login.example/keys", "file:///etc/passwd"]
 )
-async def test_an_address_that_keys_must_not_come_from_is_refused(uri: Any) -> None:
-    """It is held to what an address of the app's own is."""
-    idp = Idp()
-    idp.publish(*well_known(idp.issuer), jwks_uri=uri)
+async def test_a_jwks_uri_that_is_not_allowed_is_refused(uri: Any) -> None:
+    """The ``jwks_uri`` of the metadata must meet the rules for a URL of the app's own."""
+    idp = MetadataServer()
+    idp.publish(*metadata_urls(idp.issuer), jwks_uri=uri)
 
     told = "https://login.example/: its metadata: their jwks_uri is no address that keys may come from"
     assert await problem(idp.source()) == told
-    assert len(idp.asked) == 2
+    assert len(idp.requests) == 2
 
 
-async def test_what_either_form_failed_with_is_told() -> None:
-    """A catch-all page at one of them hides nothing of the other."""
-    idp = Idp()
+async def test_the_failures_of_both_forms_are_reported() -> None:
+    """The error has the failures of both URLs, so that a catch-all page at one of them does not hide the other."""
+    idp = MetadataServer()
     idp.publish("https://login.example" + OAUTH_PATH, issuer="https://evil.example/")
 
     told = "https://login.example/: its metadata: the fetch raised LookupError; their issuer is another"
@@ -174,65 +175,67 @@ async def test_what_either_form_failed_with_is_told() -> None:
 
 
 async def test_metadata_are_read_once_a_day_and_their_form_is_remembered() -> None:
-    """Keys are fetched far more often than that."""
-    idp = Idp()
+    """Metadata are fetched once a day, from the URL that answered last time. Keys are fetched far more often."""
+    idp = MetadataServer()
     idp.publish("https://login.example" + OAUTH_PATH)
     source = idp.source()
     await source.warm()
     for _ in range(23):
         idp.clock.move(3600)
         await source.warm()
-    assert idp.asked == ["https://login.example" + OPENID_PATH, "https://login.example" + OAUTH_PATH, *[KEYS] * 24]
-    idp.asked.clear()
+    assert idp.requests == ["https://login.example" + OPENID_PATH, "https://login.example" + OAUTH_PATH, *[KEYS] * 24]
+    idp.requests.clear()
 
     idp.clock.move(3600)
     idp.publish("https://login.example" + OAUTH_PATH, jwks_uri="https://login.example/new")
     idp.documents["https://login.example/new"] = key_set(b=rsa_key())
     await source.warm()
 
-    assert idp.asked == ["https://login.example" + OAUTH_PATH, "https://login.example/new"]
+    assert idp.requests == ["https://login.example" + OAUTH_PATH, "https://login.example/new"]
     assert await kids(source, "b") == ["b"]
 
 
 @pytest.mark.parametrize(
-    ("gone", "told"), [(b"<html>", "its metadata: what it answers is no JSON object"), ("hangs", "they take too long")]
+    ("gone", "told"),
+    [(b"<html>", "its metadata: what it answers is no JSON object"), ("hangs", "its metadata do not arrive in time")],
 )
 async def test_keys_are_fetched_from_where_they_were_while_the_metadata_are_gone(
     gone: Any, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a WARNING; ten minutes later they are read again."""
-    idp = Idp()
-    idp.publish(*well_known(idp.issuer))
+    """If the metadata cannot be fetched, keys come from the last known URL, with a WARNING, and a retry follows in ten
+    minutes."""
+    idp = MetadataServer()
+    idp.publish(*metadata_urls(idp.issuer))
     source = idp.source(timeout=0.2)
     await source.warm()
     idp.clock.move(86_400)
-    idp.documents.update(dict.fromkeys(well_known(idp.issuer), gone))
+    idp.documents.update(dict.fromkeys(metadata_urls(idp.issuer), gone))
     idp.documents[KEYS] = key_set(b=rsa_key())
-    idp.asked.clear()
+    idp.requests.clear()
 
     await source.warm()
     assert await kids(source, "b") == ["b"]
-    idp.publish(*well_known(idp.issuer))
+    idp.publish(*metadata_urls(idp.issuer))
     await source.warm()
-    assert idp.asked.count("https://login.example" + OPENID_PATH) == 1
+    assert idp.requests.count("https://login.example" + OPENID_PATH) == 1
     idp.clock.move(600)
     await source.warm()
 
-    assert idp.asked.count("https://login.example" + OPENID_PATH) == 2
+    assert idp.requests.count("https://login.example" + OPENID_PATH) == 2
     assert [(each.levelno, each.getMessage()) for each in caplog.records] == [
-        (logging.WARNING, f"https://login.example/: {told}; its keys are fetched from where they were")
+        (logging.WARNING, f"https://login.example/: {told}; its keys are fetched from the last known jwks_uri")
     ]
 
 
 async def test_metadata_are_read_at_once_where_the_keys_have_moved() -> None:
-    """A key set that is not where it was may be elsewhere."""
-    idp = Idp()
-    idp.publish(*well_known(idp.issuer))
+    """If the key set cannot be fetched, the metadata are read again at once, because the keys may have moved."""
+    idp = MetadataServer()
+    idp.publish(*metadata_urls(idp.issuer))
     source = idp.source()
     await source.warm()
     del idp.documents[KEYS]
     idp.documents["https://login.example/new"] = key_set(b=rsa_key())
-    idp.publish(*well_known(idp.issuer), jwks_uri="https://login.example/new")
+    idp.publish(*metadata_urls(idp.issuer), jwks_uri="https://login.example/new")
     with pytest.raises(BackendUnavailable, match="the fetch raised LookupError"):
         await source.warm()
     await source.warm()
@@ -240,8 +243,8 @@ async def test_metadata_are_read_at_once_where_the_keys_have_moved() -> None:
     assert await kids(source, "b") == ["b"]
 
 
-async def test_discovery_over_the_wire() -> None:
-    """An issuer with a path, whose metadata are those of RFC 8414."""
+async def test_discovery_over_the_network() -> None:
+    """Over the network, an issuer with a path is found by the metadata of RFC 8414."""
     with running_key_server(key_set(a=rsa_key())) as server:
         issuer = publish_metadata(server, "/tenant")
         source = Discovery(issuer, insecure_http=True)
@@ -251,7 +254,7 @@ async def test_discovery_over_the_wire() -> None:
 
 
 async def test_all_that_is_fetched_shares_one_time_out() -> None:
-    """Metadata that hang leave no second time-out for the keys."""
+    """Metadata and keys share one timeout: metadata that hang leave no second one for the keys."""
     with running_key_server(key_set(a=rsa_key())) as server:
         source = Discovery(f"http://127.0.0.1:{server.port}", insecure_http=True, timeout=0.2)
         server.behaviour = hang

@@ -1,4 +1,4 @@
-"""What JWKS may be given: a client or a function in place of ours, and figures."""
+"""The options of ``RemoteJWKS``: a client or a function that fetches, and numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOOD = key_set(a=rsa_key())
 
 
 async def test_a_client_is_made_for_each_fetch_on_the_loop_of_the_fetch() -> None:
-    """A factory, so that nothing is bound to a loop. It may bring a proxy or a transport of its own."""
+    """``client`` is a factory, so that no client is bound to another loop. It may bring a proxy or a transport."""
     loops: list[str] = []
 
     def answered(request: httpx2.Request) -> httpx2.Response:
@@ -46,10 +46,10 @@ async def test_a_client_is_made_for_each_fetch_on_the_loop_of_the_fetch() -> Non
         (httpx2.InvalidURL("CANARY"), "the fetch raised InvalidURL"),
     ],
 )
-async def test_what_a_client_raises_is_told_without_its_text(
+async def test_an_error_of_a_client_is_reported_without_its_text(
     error: Exception, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Which may hold anything."""
+    """The text of an error of the client is not reported, because it may hold a secret."""
 
     def failing(request: httpx2.Request) -> httpx2.Response:
         raise error
@@ -65,7 +65,7 @@ async def test_what_a_client_raises_is_told_without_its_text(
 
 @pytest.mark.parametrize("answer", [GOOD, Fetched(GOOD), Fetched(GOOD, 30.0), Fetched(GOOD, float("nan"))])
 async def test_any_async_function_may_fetch(answer: Any) -> None:
-    """It gets the address, and returns octets, with or without how long they hold."""
+    """A fetch function gets the URL, and returns bytes, with or without the time for which they are fresh."""
     asked: list[str] = []
 
     async def fetch(url: str) -> Any:
@@ -93,7 +93,7 @@ async def test_any_async_function_may_fetch(answer: Any) -> None:
     ],
 )
 async def test_a_function_that_fetches_nonsense_or_raises_is_an_outage(answer: Any, told: str) -> None:
-    """It is held to the same bounds."""
+    """The result of a fetch function meets the same limits as an HTTP response. An error of it is an outage."""
 
     async def fetch(url: str) -> Any:
         if isinstance(answer, Exception):
@@ -104,7 +104,7 @@ async def test_a_function_that_fetches_nonsense_or_raises_is_an_outage(answer: A
 
 
 def test_httpx2_is_an_extra_and_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the app is built; with a function of its own nobody needs it."""
+    """Without httpx2 the constructor raises and names the extra, unless a fetch function is given."""
     monkeypatch.setitem(sys.modules, "httpx2", None)
 
     async def fetch(url: str) -> bytes:
@@ -142,16 +142,16 @@ def test_httpx2_is_an_extra_and_the_error_names_it(monkeypatch: pytest.MonkeyPat
         (b"https://login.example/jwks", "a bytes is not a URL"),
     ],
 )
-def test_an_address_that_keys_must_not_come_from_is_refused(url: Any, said: str) -> None:
-    """While the app is built. Loopback is http too, and is named as such."""
+def test_a_url_that_is_not_allowed_raises(url: Any, said: str) -> None:
+    """A URL that is not https raises while the app is built. For loopback the error names ``insecure_http=True``."""
     with pytest.raises(ConfigurationError, match=f"^url: {said}") as caught:
         RemoteJWKS(url)
     assert "secret" not in str(caught.value)
 
 
-def test_an_option_that_there_is_not_is_told_of_what_was_called() -> None:
-    """As Python does it, and not of a function that nobody wrote."""
-    with pytest.raises(TypeError, match=r"^JWKS\(\) got an unexpected keyword argument 'retries'$"):
+def test_an_unknown_option_raises_for_the_class_that_was_called() -> None:
+    """An unknown option raises a ``TypeError`` that names the class that was called."""
+    with pytest.raises(TypeError, match=r"^RemoteJWKS\(\) got an unexpected keyword argument 'retries'$"):
         RemoteJWKS("https://login.example/jwks", retries=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"^Discovery\(\) got an unexpected keyword argument 'retries'$"):
         Discovery("https://login.example/", retries=3)  # type: ignore[call-arg]
@@ -181,8 +181,8 @@ async def _fetch(url: str) -> bytes:
         ({"clock": 5}, "clock"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], argument: str) -> None:
-    """By name, while the app is built."""
+def test_an_invalid_option_raises(options: dict[str, Any], argument: str) -> None:
+    """An invalid option raises while the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         RemoteJWKS("https://login.example/jwks", **options)
     assert caught.value.argument == argument
@@ -210,5 +210,5 @@ def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], argument: 
     ],
 )
 def test_cache_control_says_how_long_an_answer_holds(cache_control: str, age: str, seconds: float | None) -> None:
-    """RFC 9111 sections 4.2.1, 5.1 and 5.2.2; what a shared cache has spent of it is spent."""
+    """RFC 9111 sections 4.2.1, 5.1 and 5.2.2: ``max-age`` counts, less the ``Age`` of the response."""
     assert remaining_freshness(cache_control, age) == seconds

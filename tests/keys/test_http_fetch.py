@@ -1,4 +1,4 @@
-"""The client that is used where an app brings none."""
+"""The HTTP client that is used if an app does not bring one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ GOOD = key_set(a=rsa_key())
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An environment that sends everything to a proxy that is not there, and trusts what is not there."""
+def broken_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment with a proxy that does not exist, and with certificates that do not exist."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
         monkeypatch.setenv(name.lower(), "http://127.0.0.1:9")
@@ -35,9 +35,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     http_client._ssl_context.cache_clear()
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("broken_environment")
 async def test_nothing_is_taken_from_the_environment() -> None:
-    """Neither a proxy nor whom to trust nor a password: what changes behaviour is passed in."""
+    """The client takes neither a proxy nor certificates nor passwords from the environment."""
     with pytest.raises(FileNotFoundError):
         httpx2.AsyncClient()
     with running_key_server(GOOD) as server:
@@ -48,9 +48,9 @@ async def test_nothing_is_taken_from_the_environment() -> None:
 
 
 @pytest.mark.peer
-@pytest.mark.usefixtures("elsewhere")
-async def test_nor_for_what_is_posted() -> None:
-    """It is the same client."""
+@pytest.mark.usefixtures("broken_environment")
+async def test_a_post_takes_nothing_from_the_environment() -> None:
+    """POST requests use the same client, which ignores the environment."""
     async with running_raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as server:
         assert await HttpPost()(server.url, {}, b"token=x") == (200, b"{}")
 
@@ -58,7 +58,8 @@ async def test_nor_for_what_is_posted() -> None:
 
 
 def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the app is built, whatever the number of key servers; and as httpx2 does it by default."""
+    """The certificates are read once while the app is built, for all key servers, from where httpx2 reads them by
+    default."""
     made: list[dict[str, Any]] = []
 
     def create(**options: Any) -> ssl.SSLContext:
@@ -79,14 +80,14 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_servers_are_verified() -> None:
-    """Their certificates, and that those are theirs."""
+    """The client verifies the certificate of a server and its host name."""
     trusted = http_client._ssl_context()
 
     assert (trusted.verify_mode, trusted.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_a_client_follows_no_redirect_and_has_no_time_out_of_its_own() -> None:
-    """Each call has a deadline as a whole."""
+    """The client follows no redirect. It has no timeout, because each fetch has a deadline as a whole."""
     made = http_client.default_client()
 
     assert (made.follow_redirects, made.trust_env, made.timeout) == (False, False, httpx2.Timeout(None))
@@ -94,7 +95,7 @@ def test_a_client_follows_no_redirect_and_has_no_time_out_of_its_own() -> None:
 
 @pytest.mark.parametrize("argument", ["fetch", "post"])
 def test_httpx2_is_an_extra(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names it, and what takes its place."""
+    """Without httpx2 the error names the extra, and the function that can replace it."""
     monkeypatch.setitem(sys.modules, "httpx2", None)
 
     with pytest.raises(ConfigurationError, match=f"^{argument}: .* or give {argument}=") as caught:

@@ -1,3 +1,5 @@
+"""JWKs and JWK Sets: which keys are used, and what is reported of the others."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +18,7 @@ from tests.support.tokens import HMAC_SECRET, b64url, ec_key, ed_key, public_jwk
 
 @pytest.mark.parametrize("write", [dict, json.dumps, lambda jwk: json.dumps(jwk).encode()])
 def test_a_jwk_is_a_mapping_or_json(write: Any) -> None:
-    """RFC 7517: whichever form the issuer publishes."""
+    """A JWK may be a mapping or JSON (RFC 7517)."""
     jwk = write({**public_jwk(rsa_key()), "kid": "2026", "alg": "RS256", "use": "sig", "key_ops": ["verify"]})
 
     key = bound_key(JWK(jwk), "RS256", "PS256")
@@ -27,63 +29,64 @@ def test_a_jwk_is_a_mapping_or_json(write: Any) -> None:
 
 @pytest.mark.parametrize(("key", "algorithm"), [(ec_key(), "ES256"), (ed_key(), "EdDSA"), (rsa_key(), "RS256")])
 def test_a_jwk_is_bound_by_its_type(key: Any, algorithm: str) -> None:
-    """Without ``alg`` the type and the curve decide."""
+    """A JWK without ``alg`` is bound to the algorithm of its type and curve."""
     assert bound_key(JWK(public_jwk(key)), *PUBLIC).algorithm == algorithm
 
 
 def test_a_jwk_may_hold_a_secret() -> None:
-    """Which is held to the same least size."""
+    """A JWK may hold an HMAC secret, with the same minimum size as ``Secret``."""
     jwk = {"kty": "oct", "k": b64url(HMAC_SECRET), "kid": "a"}
 
     assert bound_key(JWK(jwk), "HS512") == VerificationKey("HS512", "a", HMAC_SECRET)
-    assert binding_problem(JWK({**jwk, "k": b64url(HMAC_SECRET[:31])}), "HS256").startswith("a secret of 31 octets")
-    assert binding_problem(JWK({**jwk, "alg": "RS256"}), "RS256").startswith("RS256 is not allowed")
+    assert binding_problem(JWK({**jwk, "k": b64url(HMAC_SECRET[:31])}), "HS256").startswith("this secret has 31 bytes")
+    assert binding_problem(JWK({**jwk, "alg": "RS256"}), "RS256").startswith("RS256 is not in algorithms=")
 
 
 @pytest.mark.rfc("7517-1")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"kid": 5}, "kid is no string"),
+        ({"kid": 5}, "its kid is not a string"),
         ({"use": "enc"}, "its use is not sig"),
         ({"use": ["sig"]}, "its use is not sig"),
-        ({"key_ops": ["encrypt"]}, "its key_ops do not hold verify"),
-        ({"key_ops": "verify"}, "its key_ops do not hold verify"),
-        ({"key_ops": []}, "its key_ops do not hold verify"),
-        ({"alg": "RSA-OAEP"}, "its alg is no signature algorithm that is known here"),
-        ({"alg": "none"}, "its alg is no signature algorithm that is known here"),
-        ({"alg": ["RS256"]}, "its alg is no signature algorithm that is known here"),
-        ({"alg": {}}, "its alg is no signature algorithm that is known here"),
-        ({"alg": "RS512"}, "RS512 is not allowed by algorithms= and fit for this key"),
-        ({"alg": "ES256"}, "ES256 is not allowed by algorithms= and fit for this key"),
-        ({"d": "AQAB"}, "it holds a private key; verifying takes the public one alone"),
-        ({"kty": "XYZ"}, "its kty is none of oct, RSA, EC, OKP"),
-        ({"kty": None}, "its kty is none of oct, RSA, EC, OKP"),
-        ({"kty": ["RSA"]}, "its kty is none of oct, RSA, EC, OKP"),
-        ({"kty": "EC"}, "its members make no EC key"),
-        ({"kty": "OKP"}, "its members make no OKP key"),
-        ({"kty": "oct"}, "its members make no oct key"),
-        ({"kty": "oct", "k": 5}, "its members make no oct key"),
-        ({"kty": "OKP", "crv": "X25519", "x": "AAAA"}, "its members make no OKP key"),
-        ({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}, "its members make no EC key"),
-        ({"n": 5}, "its members make no RSA key"),
-        ({"n": None}, "its members make no RSA key"),
-        ({"n": "ä"}, "its members make no RSA key"),
-        ({"e": "AQ"}, "its members make no RSA key"),
-        ({"n": b64url(b"\xff" * 128)}, "an RSA key of 1024 bits; 2048 is the least"),
-        ({"n": b64url(b"\xff" * 2049)}, "an RSA key of 16392 bits; 16384 is the most"),
+        ({"key_ops": ["encrypt"]}, "its key_ops do not contain verify"),
+        ({"key_ops": "verify"}, "its key_ops do not contain verify"),
+        ({"key_ops": []}, "its key_ops do not contain verify"),
+        ({"alg": "RSA-OAEP"}, "its alg is not a supported signature algorithm"),
+        ({"alg": "none"}, "its alg is not a supported signature algorithm"),
+        ({"alg": ["RS256"]}, "its alg is not a supported signature algorithm"),
+        ({"alg": {}}, "its alg is not a supported signature algorithm"),
+        ({"alg": "RS512"}, "RS512 is not in algorithms=, or does not fit this key"),
+        ({"alg": "ES256"}, "ES256 is not in algorithms=, or does not fit this key"),
+        ({"d": "AQAB"}, "it contains a private key; give only the public key"),
+        ({"kty": "XYZ"}, "its kty is not one of oct, RSA, EC, OKP"),
+        ({"kty": None}, "its kty is not one of oct, RSA, EC, OKP"),
+        ({"kty": ["RSA"]}, "its kty is not one of oct, RSA, EC, OKP"),
+        ({"kty": "EC"}, "its members are not those of a valid EC key"),
+        ({"kty": "OKP"}, "its members are not those of a valid OKP key"),
+        ({"kty": "oct"}, "its members are not those of a valid oct key"),
+        ({"kty": "oct", "k": 5}, "its members are not those of a valid oct key"),
+        ({"kty": "OKP", "crv": "X25519", "x": "AAAA"}, "its members are not those of a valid OKP key"),
+        ({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}, "its members are not those of a valid EC key"),
+        ({"n": 5}, "its members are not those of a valid RSA key"),
+        ({"n": None}, "its members are not those of a valid RSA key"),
+        ({"n": "ä"}, "its members are not those of a valid RSA key"),
+        ({"e": "AQ"}, "its members are not those of a valid RSA key"),
+        ({"n": b64url(b"\xff" * 128)}, "an RSA key of 1024 bits; 2048 is the minimum"),
+        ({"n": b64url(b"\xff" * 2049)}, "an RSA key of 16392 bits; 16384 is the maximum"),
     ],
 )
-def test_a_jwk_that_cannot_be_used_is_refused(change: dict[str, Any], said: str) -> None:
-    """RFC 7517 sections 4.1 to 4.5: type, use, operations, algorithm and id are honoured."""
+def test_an_unusable_jwk_raises(change: dict[str, Any], said: str) -> None:
+    """A JWK whose type, use, operations, algorithm or id does not allow its use raises (RFC 7517 sections 4.1 to
+    4.5)."""
     assert binding_problem(JWK({**public_jwk(rsa_key()), **change}), *PUBLIC) == said
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", '"x"', "5", b"\xff", "{", "[" * 100_000])
-def test_what_is_no_jwk_is_refused(text: str | bytes) -> None:
-    """No JSON, or no object."""
-    assert binding_problem(JWK(text)) in {"this JWK is no JSON", "a JWK is a JSON object"}
-    assert binding_problem(JWKSet(text)) in {"this JWK Set is no JSON", "a JWK Set is a JSON object"}
+def test_an_invalid_jwk_raises(text: str | bytes) -> None:
+    """A JWK that is not JSON, or not an object, raises."""
+    assert binding_problem(JWK(text)) in {"this JWK is not JSON", "a JWK must be a JSON object"}
+    assert binding_problem(JWKSet(text)) in {"this JWK Set is not JSON", "a JWK Set must be a JSON object"}
 
 
 _names = st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "crv", "n", "e", "x", "y", "k", "d"])
@@ -96,7 +99,8 @@ _odd = st.dictionaries(_names, st.sampled_from(_values), min_size=1, max_size=2)
 
 @given(_good, _odd)
 def test_no_jwk_raises_anything_else(good: dict[str, Any], odd: dict[str, Any]) -> None:
-    """Whatever a key server says, the one error is ``ConfigurationError``, so that one bad key spoils no set."""
+    """Whatever a key server publishes, the only error is ``ConfigurationError``, so one bad key does not spoil
+    the set."""
     with contextlib.suppress(ConfigurationError):
         JWK({**good, **odd}).bind(PUBLIC)
 
@@ -120,7 +124,7 @@ GARBAGE: list[Any] = [
 
 @pytest.mark.rfc("7517-2")
 def test_one_good_key_among_garbage_is_enough(caplog: pytest.LogCaptureFixture) -> None:
-    """FastMCP #4515, PyJWT #722: what cannot be used is left out, and told in one WARNING, by its place."""
+    """FastMCP #4515, PyJWT #722: unusable keys are skipped, and one WARNING lists them by their position."""
     jwks = {"keys": [*GARBAGE, {**public_jwk(rsa_key()), "kid": "good"}, *GARBAGE]}
 
     for written in (jwks, json.dumps(jwks)):
@@ -130,12 +134,12 @@ def test_one_good_key_among_garbage_is_enough(caplog: pytest.LogCaptureFixture) 
         assert [key.kid for key in keys] == ["good"]
         (told,) = caplog.records
         assert (told.name, told.levelno) == ("authguard", logging.WARNING)
-        assert told.getMessage().startswith("keys left out of a JWK Set: key 0: keys: its use is not sig; key 1: ")
+        assert told.getMessage().startswith("keys of a JWK Set are skipped: key 0: its use is not sig; key 1: ")
         assert told.getMessage().count("; key ") == 2 * len(GARBAGE) - 1
 
 
-def test_a_set_without_a_fault_is_told_nothing_of(caplog: pytest.LogCaptureFixture) -> None:
-    """All its keys are there, in their order."""
+def test_a_set_of_usable_keys_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """All keys of a valid set are used, in their order, and nothing is logged."""
     jwks = {
         "keys": [{**public_jwk(key), "kid": kid} for kid, key in (("a", rsa_key()), ("b", ec_key()), ("a", ed_key()))]
     }
@@ -150,23 +154,23 @@ def test_a_set_without_a_fault_is_told_nothing_of(caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize(
     ("jwks", "said"),
     [
-        ({}, 'a JWK Set has a list under "keys"'),
-        ({"keys": {}}, 'a JWK Set has a list under "keys"'),
-        ({"keys": None}, 'a JWK Set has a list under "keys"'),
+        ({}, 'a JWK Set must have a list under "keys"'),
+        ({"keys": {}}, 'a JWK Set must have a list under "keys"'),
+        ({"keys": None}, 'a JWK Set must have a list under "keys"'),
         ({"keys": []}, "no key of this set can be used; it is empty"),
         (
             {"keys": [{"kty": "XYZ"}]},
-            "no key of this set can be used; key 0: keys: its kty is none of oct, RSA, EC, OKP",
+            "no key of this set can be used; key 0: its kty is not one of oct, RSA, EC, OKP",
         ),
     ],
 )
 def test_a_set_without_a_usable_key_is_refused(jwks: Any, said: str) -> None:
-    """An issuer without keys could verify nothing."""
+    """A key set without a usable key raises, because its issuer could verify nothing."""
     assert binding_problem(JWKSet(jwks)) == said
 
 
 def test_secrets_and_public_keys_of_one_set_do_not_mix() -> None:
-    """Only those that fit the allowed algorithms are taken: a public set with a secret in it gains no secret."""
+    """Only keys for the allowed algorithms are used: a secret in a set of public keys is skipped."""
     jwks = {"keys": [{"kty": "oct", "k": b64url(HMAC_SECRET)}, public_jwk(rsa_key())]}
 
     assert [key.algorithm for key in JWKSet(jwks).bind(RS256)] == ["RS256"]

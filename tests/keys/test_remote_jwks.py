@@ -1,4 +1,4 @@
-"""JWKS over the wire: what is asked of a key server, and what becomes of each answer that it can give."""
+"""``RemoteJWKS`` over the network: the request that it sends, and what each possible response leads to."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from tests.support.tokens import ec_key, key_set, private_pem, rsa_key
 GOOD = key_set(a=rsa_key())
 
 
-async def test_keys_come_over_http_where_that_is_said_in_words() -> None:
-    """One request with an Accept of its own, without a cookie, a credential or a wish for compression."""
+async def test_keys_come_over_http_with_insecure_http() -> None:
+    """One request is sent, with an Accept of its own, and without cookies, credentials or compression."""
     with running_key_server(GOOD) as server:
         keys = RemoteJWKS(server.url, insecure_http=True)
 
@@ -46,7 +46,7 @@ async def test_keys_come_over_http_where_that_is_said_in_words() -> None:
 
 
 def test_nothing_is_fetched_while_the_app_is_built() -> None:
-    """Nor at the first look at what is at hand."""
+    """Nothing is fetched while the app is built, nor when ``held`` is called for the first time."""
     with running_key_server(GOOD) as server:
         keys = RemoteJWKS(server.url, insecure_http=True)
 
@@ -80,8 +80,9 @@ def test_nothing_is_fetched_while_the_app_is_built() -> None:
         (respond_with(GOOD, content_encoding="gzip"), "its answer is compressed, which was not asked for"),
     ],
 )
-async def test_whatever_a_server_does_is_told_by_a_phrase_of_its_own(behaviour: Behaviour, told: str) -> None:
-    """One request, no hop more, and nothing of what it wrote in the record."""
+async def test_every_bad_response_has_a_phrase_of_its_own(behaviour: Behaviour, told: str) -> None:
+    """Each bad response costs one request and no redirect, and the record has a fixed phrase and nothing of the
+    response."""
     with running_key_server() as server:
         server.behaviour = behaviour
         late = behaviour in {hang, drip}
@@ -94,7 +95,7 @@ async def test_whatever_a_server_does_is_told_by_a_phrase_of_its_own(behaviour: 
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_ten_megabytes_are_not_held(announced: bool) -> None:
-    """The connection is closed after what is read: memory stays flat, and most of it is never sent."""
+    """A response that is too large is not read to its end, and the connection is closed."""
     flood = Flood(announced=announced)
     with running_key_server() as server:
         keys = RemoteJWKS(server.url, insecure_http=True, limit=64 * 1024)
@@ -112,8 +113,8 @@ async def test_ten_megabytes_are_not_held(announced: bool) -> None:
     assert flood.sent < 9 * 1024 * 1024
 
 
-async def test_a_server_that_is_not_there_is_told_so() -> None:
-    """Nobody listens, or the name has no address."""
+async def test_an_unreachable_server_is_reported() -> None:
+    """A refused connection and a host name without an address have phrases of their own."""
     with running_key_server() as server:
         url = server.url
 
@@ -142,8 +143,8 @@ def _certificate(folder: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("certified", [True, False])
-async def test_tls_that_is_at_fault_is_told_so(certified: bool, tmp_path: Path) -> None:
-    """A certificate that nobody vouches for, or no TLS at all."""
+async def test_a_tls_failure_is_reported(certified: bool, tmp_path: Path) -> None:
+    """An untrusted certificate, and a server without TLS, have phrases of their own."""
     with running_key_server(GOOD) as server:
         if certified:
             context = _certificate(tmp_path)

@@ -1,4 +1,4 @@
-"""Keys get old: when they are fetched again, and what holds while that fails."""
+"""Keys expire: when they are fetched again, and which keys are used while fetching fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.tokens import key_set, rsa_key
 
 
 async def test_keys_are_fetched_again_before_they_expire() -> None:
-    """Without a lifespan a request begins it, and does not wait for it."""
+    """Without a lifespan, a request starts the fetch and does not wait for it."""
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.released.clear()
@@ -34,7 +34,7 @@ async def test_keys_are_fetched_again_before_they_expire() -> None:
 
 
 async def test_a_key_that_was_withdrawn_is_refused_when_the_set_expires() -> None:
-    """Even where nobody came for a night: the first request waits for the new set."""
+    """After a night without requests, the first request waits for the new key set, and the withdrawn key is gone."""
     source = StubbedSource("a", "b")
     await source.key_ids("a")
     source.server.publish("b")
@@ -47,7 +47,8 @@ async def test_a_key_that_was_withdrawn_is_refused_when_the_set_expires() -> Non
 
 
 async def test_known_keys_serve_on_while_the_server_is_down() -> None:
-    """For as long as ``stale`` says, and then no more; nobody waits for a server that is known to be down."""
+    """Expired keys are used for ``stale_if_error`` seconds, and no request waits for a server that is known to be
+    down."""
     source = StubbedSource("a", stale_if_error=1000.0)
     await source.key_ids("a")
     source.server.answer = OSError()
@@ -68,8 +69,8 @@ async def test_known_keys_serve_on_while_the_server_is_down() -> None:
 
 
 async def test_known_keys_serve_on_while_the_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first request after the end waits a moment, those that follow do not."""
-    monkeypatch.setattr(cache, "PATIENCE", 0.02)
+    """The first request after the expiry waits a moment, the following ones do not."""
+    monkeypatch.setattr(cache, "MAX_WAIT", 0.02)
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.released.clear()
@@ -77,7 +78,7 @@ async def test_known_keys_serve_on_while_the_server_hangs(monkeypatch: pytest.Mo
 
     assert source.at_hand("a") is None
     assert await source.key_ids("a") == ["a"]
-    assert source.keys._refresh.flight is not None
+    assert source.keys._refresher.under_way is not None
     source.clock.move(0.03)
     assert source.at_hand("a") == ["a"]
     source.server.released.set()
@@ -87,7 +88,7 @@ async def test_known_keys_serve_on_while_the_server_hangs(monkeypatch: pytest.Mo
 
 
 async def test_a_server_that_is_back_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
-    """One ERROR when it fails, one WARNING when it answers again, however many requests there were."""
+    """One ERROR is logged when the server fails, and one WARNING when it is back, however many requests arrive."""
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.answer = OSError("CANARY")
@@ -105,7 +106,7 @@ async def test_a_server_that_is_back_is_noticed(caplog: pytest.LogCaptureFixture
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (
             logging.ERROR,
-            "https://login.example/jwks: the fetch raised OSError; the keys that are held serve for another 86500 s",
+            "https://login.example/jwks: the fetch raised OSError; the cached keys can be used for 86500 s",
         ),
         (logging.WARNING, "https://login.example/jwks answers again"),
     ]
@@ -113,7 +114,8 @@ async def test_a_server_that_is_back_is_noticed(caplog: pytest.LogCaptureFixture
 
 
 async def test_after_each_failure_the_next_try_comes_later() -> None:
-    """After 1, 2, 4, 8, 16 seconds, then each cooldown; a request in between is told when, and fetches nothing."""
+    """Retries follow after 1, 2, 4, 8 and 16 seconds, then after each cooldown. Requests in between learn when, and
+    fetch nothing."""
     source = StubbedSource("a")
     source.server.answer = OSError()
     waits = []
@@ -131,7 +133,7 @@ async def test_after_each_failure_the_next_try_comes_later() -> None:
 
 
 async def test_an_unknown_key_is_an_outage_only_while_the_last_fetch_failed() -> None:
-    """Nobody knows whether there is such a key; once the server answered, there is none."""
+    """An unknown kid is an outage while the last fetch failed. After a successful fetch there is no such key."""
     source = StubbedSource("a")
     await source.key_ids("a")
     assert await source.key_ids("x") == []
@@ -148,7 +150,7 @@ async def test_an_unknown_key_is_an_outage_only_while_the_last_fetch_failed() ->
 
 
 async def test_recovery_costs_nothing_of_the_budget() -> None:
-    """After an outage that random kids ran into, three fetches are in hand as before."""
+    """After an outage with random kids, three fetches for unknown keys are allowed as before."""
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.answer = OSError()
@@ -168,8 +170,8 @@ async def test_recovery_costs_nothing_of_the_budget() -> None:
     ("max_age", "seconds"),
     [(None, 600), (0.0, 60), (30.0, 60), (300.0, 300), (86_400.0, 3600), (float("inf"), 3600), (-5.0, 600)],
 )
-async def test_what_the_server_says_of_its_age_is_bounded(max_age: float | None, seconds: float) -> None:
-    """No server has us ask each second, and none has us keep a key for a month."""
+async def test_the_max_age_of_a_server_is_bounded(max_age: float | None, seconds: float) -> None:
+    """A server can neither cause a fetch each second nor keep a key for a month."""
     source = StubbedSource("a", max_age=max_age)
     await source.key_ids("a")
 
@@ -180,7 +182,7 @@ async def test_what_the_server_says_of_its_age_is_bounded(max_age: float | None,
 
 
 async def test_a_set_without_a_usable_key_keeps_the_last_good_one() -> None:
-    """It is a failure, and what is at hand serves on."""
+    """A key set without a usable key is a failed fetch, and the last good set stays in use."""
     source = StubbedSource("a")
     await source.key_ids("a")
     source.clock.move(450)
@@ -195,7 +197,7 @@ async def test_a_set_without_a_usable_key_keeps_the_last_good_one() -> None:
 
 
 async def test_a_server_that_restarts_is_found_again() -> None:
-    """Over the wire: known keys hold while it is away, and its new key is taken when it is back."""
+    """Over the network: known keys are used while the server is down, and its new key is used when it is back."""
     with running_key_server(key_set(a=rsa_key())) as server:
         clock = ManualClock()
         keys = RemoteJWKS(server.url, insecure_http=True, clock=clock)

@@ -1,4 +1,4 @@
-"""One fetch for all who wait, whatever becomes of the one who began it."""
+"""One fetch serves all requests that wait for it, even if the request that started it is cancelled."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 from tests.support.key_source import JWKS_URL, StubbedSource, fetch_failure
 
 
-async def test_what_was_fetched_is_at_hand() -> None:
-    """For ten minutes where the server does not say, and one fetch serves them all."""
+async def test_fetched_keys_are_held() -> None:
+    """One fetch serves all requests for ten minutes, if the server states no age."""
     source = StubbedSource("a", "b")
 
     assert source.at_hand("a") is None
@@ -31,7 +31,7 @@ async def test_what_was_fetched_is_at_hand() -> None:
 
 
 async def test_five_hundred_first_requests_are_one_fetch() -> None:
-    """Also where the one who began it leaves."""
+    """Five hundred first requests cause one fetch, even if the request that started it is cancelled."""
     source = StubbedSource("a")
     source.server.released.clear()
     leaving = anyio.CancelScope()
@@ -51,8 +51,8 @@ async def test_five_hundred_first_requests_are_one_fetch() -> None:
     assert source.server.count == 1
 
 
-async def test_who_waits_and_leaves_is_forgotten() -> None:
-    """Connections that a stranger opens and closes leave nothing behind."""
+async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
+    """A client that connects and disconnects while a fetch runs leaves nothing in memory."""
     source = StubbedSource("a")
     source.server.released.clear()
     leaving: list[anyio.CancelScope] = []
@@ -63,7 +63,7 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
             await source.key_ids("a")
 
     async def leave() -> None:
-        flight = source.keys._refresh.flight
+        flight = source.keys._refresher.under_way
         assert flight is not None
         assert len(flight._wakers) == 100
         for scope in leaving:
@@ -80,7 +80,7 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
 
 @pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])
 def test_loops_in_several_threads_share_one_fetch(backends: list[str]) -> None:
-    """Nothing is bound to a loop: each has its own, of either kind, and all are answered."""
+    """Event loops of both kinds, in several threads, share one fetch, and all their requests are answered."""
     source, answers = StubbedSource("a"), []
     source.server.released.clear()
     threads = [
@@ -99,7 +99,8 @@ def test_loops_in_several_threads_share_one_fetch(backends: list[str]) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_fetch_outlives_the_loop_that_began_it(backend: str) -> None:
-    """A ``TestClient`` without ``with`` makes a new loop for each request; the next one finds what the first began."""
+    """A ``TestClient`` without ``with`` has a new loop for each request. The next request uses the fetch of the
+    first."""
     source = StubbedSource("a")
     source.server.released.clear()
 
@@ -115,8 +116,8 @@ def test_a_fetch_outlives_the_loop_that_began_it(backend: str) -> None:
     assert source.server.count == 1
 
 
-async def test_a_name_server_that_does_not_answer_holds_nobody() -> None:
-    """Names are looked up in threads, and a loop waits for those before it is closed; whoever asked does not."""
+async def test_a_name_server_that_hangs_delays_nobody() -> None:
+    """Host names are resolved in a thread that a closing loop would wait for, but the requests do not wait for it."""
     answered = threading.Event()
 
     async def fetch(url: str) -> bytes:
@@ -134,7 +135,7 @@ async def test_a_name_server_that_does_not_answer_holds_nobody() -> None:
 
 
 async def test_a_fork_does_not_wait_for_its_parents_thread() -> None:
-    """What was under way there never lands here; the next request fetches."""
+    """A fetch of the parent never ends in a forked child, so the next request of the child fetches."""
     source = StubbedSource("a")
     source.server.released.clear()
     with anyio.move_on_after(0.01):
@@ -148,7 +149,7 @@ async def test_a_fork_does_not_wait_for_its_parents_thread() -> None:
 
 @needs_fork
 def test_a_forked_child_fetches_for_itself() -> None:
-    """Although a fetch was under way in its parent, and another thread held the lock at that moment."""
+    """A forked child fetches although a fetch ran in its parent and another thread held the lock."""
     source = StubbedSource("a")
     source.server.released.clear()
 
@@ -161,15 +162,15 @@ def test_a_forked_child_fetches_for_itself() -> None:
         return anyio.run(source.key_ids, "a")
 
     anyio.run(begin)
-    with held_by_another_thread(source.keys._refresh.lock):
+    with held_by_another_thread(source.keys._refresher.lock):
         answer = run_in_child(fetch)
     source.server.released.set()
 
     assert (answer, source.server.count) == ("['a']", 1)
 
 
-async def test_where_no_thread_can_be_had_it_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told as such, and tried again."""
+async def test_a_thread_that_cannot_start_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can be started, the fetch fails as an outage, and is tried again."""
     source = StubbedSource("a")
 
     def exhausted(thread: threading.Thread) -> None:
@@ -184,7 +185,7 @@ async def test_where_no_thread_can_be_had_it_is_an_outage(monkeypatch: pytest.Mo
 
 
 async def test_a_fetch_that_ends_its_thread_is_a_failure_like_another() -> None:
-    """Nobody waits for ever."""
+    """An exception that ends the thread of a fetch is a failed fetch, and no request waits for ever."""
     source = StubbedSource("a")
     source.server.answer = SystemExit()
 

@@ -1,4 +1,4 @@
-"""What holds where nobody came for long: neither old keys nor an old failure say much of now."""
+"""After a long time without requests, neither old keys nor an old failure count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.tokens import key_set, published_jwk, rsa_key
 
 
 async def test_a_failure_of_long_ago_lets_in_no_key_that_was_withdrawn() -> None:
-    """It says nothing of now: after an idle time the first request waits for the new set, and health forgets it."""
+    """After an idle time the first request waits for the new key set, and the health forgets the old failure."""
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.answer = OSError()
@@ -34,9 +34,9 @@ async def test_a_failure_of_long_ago_lets_in_no_key_that_was_withdrawn() -> None
     assert source.at_hand("b") == ["b"]
 
 
-async def test_a_slow_answer_is_waited_for_where_nobody_came_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the set has been expired for as long as it was good: by who comes first and by who comes later."""
-    monkeypatch.setattr(cache, "PATIENCE", 0.001)
+async def test_a_slow_response_is_awaited_after_an_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the key set has been expired for as long as it was fresh, all requests wait for the new one."""
+    monkeypatch.setattr(cache, "MAX_WAIT", 0.001)
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.publish("b")
@@ -54,7 +54,8 @@ async def test_a_slow_answer_is_waited_for_where_nobody_came_for_long(monkeypatc
 
 
 async def test_known_keys_serve_on_where_nobody_came_for_long_and_the_server_is_gone() -> None:
-    """Who came first has waited for the failure; the others do not."""
+    """If the server is down after an idle time, the first request waits for the failure, and the others use the known
+    keys."""
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.answer = OSError()
@@ -66,7 +67,8 @@ async def test_known_keys_serve_on_where_nobody_came_for_long_and_the_server_is_
 
 
 async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:
-    """A token that names one may be signed with it; where the signature does not fit, nobody knows."""
+    """During an outage, a key without a kid may verify a token with one. If it does not fit, the result is an
+    outage."""
     source = StubbedSource(stale_if_error=1000.0)
     source.server.answer = key_set(published_jwk(None, rsa_key()))
     assert await source.key_ids("x") == [None]

@@ -1,4 +1,4 @@
-"""What of a published key set is used, and what is told of the rest."""
+"""Which keys of a published key set are used, and what is logged about the others."""
 
 from __future__ import annotations
 
@@ -10,105 +10,108 @@ import pytest
 
 from authguard import BackendUnavailable
 from authguard.keys import FetchFailed
-from authguard.keys.jwk import KeySet, published, read_keys
+from authguard.keys.jwk import KeySet, from_published_jwk, parse_key_set
 from tests.support.coroutines import wait_until
 from tests.support.key_source import StubbedSource
 from tests.support.tokens import HMAC_SECRET, b64url, ec_key, ed_key, key_set, published_jwk, rsa_key
 
 PRIVATE = {**published_jwk("private", rsa_key()), "d": "CANARY-of-a-private-key"}
 
-#: What is left out, and what is told of it.
+#: What is skipped, and what is told of it.
 UNUSABLE: list[tuple[Any, str]] = [
-    (published_jwk("a", rsa_key(), use="enc"), "(kid 'a') is left out: its use is not sig"),
-    (published_jwk("a", rsa_key(), key_ops=["encrypt"]), "(kid 'a') is left out: its key_ops do not hold verify"),
+    (published_jwk("a", rsa_key(), use="enc"), "(kid 'a') is skipped: its use is not sig"),
+    (published_jwk("a", rsa_key(), key_ops=["encrypt"]), "(kid 'a') is skipped: its key_ops do not contain verify"),
     (
         published_jwk("a", rsa_key(), alg="RSA-OAEP"),
-        "(kid 'a') is left out: its alg is no signature algorithm that is known",
+        "(kid 'a') is skipped: its alg is not a supported signature algorithm",
     ),
     (
         published_jwk("a", rsa_key(), alg="ES256"),
-        "(kid 'a') is left out: its alg is ES256, and it does not fit the key",
+        "(kid 'a') is skipped: its alg is ES256, which does not fit the key",
     ),
     (
         published_jwk("a", ec_key("P-384"), alg="ES256"),
-        "(kid 'a') is left out: its alg is ES256, and it does not fit the key",
+        "(kid 'a') is skipped: its alg is ES256, which does not fit the key",
     ),
-    (published_jwk("a", ed_key(), alg="HS256"), "(kid 'a') is left out: its alg is HS256, and it does not fit the key"),
-    (published_jwk("a", rsa_key(1024)), "(kid 'a') is left out: an RSA key of 1024 bits; 2048 is the least"),
-    (published_jwk("a", ec_key(), crv="P-999"), "(kid 'a') is left out: its members make no EC key"),
-    (published_jwk("a", ec_key(), y="AAAA"), "(kid 'a') is left out: its members make no EC key"),
-    ({"kty": "OKP", "crv": "X25519", "x": "AAAA"}, " is left out: its members make no OKP key"),
-    ({"kty": "XYZ", "kid": "\n\x1b[31m\u2028" + "k" * 999}, "is left out: its kty is none of"),
+    (published_jwk("a", ed_key(), alg="HS256"), "(kid 'a') is skipped: its alg is HS256, which does not fit the key"),
+    (published_jwk("a", rsa_key(1024)), "(kid 'a') is skipped: an RSA key of 1024 bits; 2048 is the minimum"),
+    (published_jwk("a", ec_key(), crv="P-999"), "(kid 'a') is skipped: its members are not those of a valid EC key"),
+    (published_jwk("a", ec_key(), y="AAAA"), "(kid 'a') is skipped: its members are not those of a valid EC key"),
+    ({"kty": "OKP", "crv": "X25519", "x": "AAAA"}, " is skipped: its members are not those of a valid OKP key"),
+    ({"kty": "XYZ", "kid": "\n\x1b[31m\u2028" + "k" * 999}, "is skipped: its kty is not one of"),
     (
         {"kty": "oct", "kid": "s", "k": b64url(HMAC_SECRET)},
-        "(kid 's') is left out: it is a secret, and a key server has none",
+        "(kid 's') is skipped: it is a secret, which a key server must not publish",
     ),
-    (PRIVATE, "(kid 'private') is left out: it holds a private key"),
-    ({**published_jwk(None, rsa_key()), "kid": 5}, " is left out: kid is no string"),
-    (published_jwk("a", rsa_key(), n=None), "(kid 'a') is left out: its members make no RSA key"),
-    ({}, " is left out: its kty is none of"),
-    (None, " is left out: it is no JSON object"),
-    ("{}", " is left out: it is no JSON object"),
-    ([], " is left out: it is no JSON object"),
+    (PRIVATE, "(kid 'private') is skipped: it contains a private key"),
+    ({**published_jwk(None, rsa_key()), "kid": 5}, " is skipped: its kid is not a string"),
+    (published_jwk("a", rsa_key(), n=None), "(kid 'a') is skipped: its members are not those of a valid RSA key"),
+    ({}, " is skipped: its kty is not one of"),
+    (None, " is skipped: it is not a JSON object"),
+    ("{}", " is skipped: it is not a JSON object"),
+    ([], " is skipped: it is not a JSON object"),
 ]
 
 
-def read(*members: Any) -> KeySet:
-    """The set of these members."""
-    return read_keys(key_set(*members))
+def parse(*members: Any) -> KeySet:
+    """The key set with these members."""
+    return parse_key_set(key_set(*members))
 
 
 @pytest.mark.parametrize(("member", "told"), UNUSABLE)
 @pytest.mark.rfc("7517-2")
-def test_a_key_that_cannot_be_used_spoils_no_other(member: Any, told: str) -> None:
-    """RFC 7517 sections 4.1 to 4.5 and 5. What is told of it names its place and its id, and nothing of the key."""
-    found = read(member, published_jwk("good", rsa_key(), alg="RS256"))
+def test_an_unusable_key_does_not_spoil_the_others(member: Any, told: str) -> None:
+    """RFC 7517 sections 4.1 to 4.5 and 5: a skipped key is logged with its position and kid, and nothing of the key
+    itself."""
+    found = parse(member, published_jwk("good", rsa_key(), alg="RS256"))
 
     assert [key.kid for key in found.keys] == ["good"]
-    assert (found.held, found.skipped) == (1, 1)
-    (remark,) = found.remarks
-    assert remark.text.startswith("key 0 ")
-    assert told in remark.text
-    assert remark.text.isprintable()
-    assert len(remark.text) < 500
+    assert (found.usable, found.skipped) == (1, 1)
+    (warning,) = found.warnings
+    assert warning.text.startswith("key 0 ")
+    assert told in warning.text
+    assert warning.text.isprintable()
+    assert len(warning.text) < 500
     assert "CANARY" not in repr(found)
     assert b64url(HMAC_SECRET) not in repr(found)
 
 
 def test_all_bad_keys_together_spoil_no_good_one() -> None:
-    """FastMCP #4515, PyJWT #722: in whatever order they stand."""
+    """FastMCP #4515, PyJWT #722: good keys are used among bad ones in any order."""
     bad = [member for member, _ in UNUSABLE]
 
-    found = read(*bad, published_jwk("a", rsa_key()), *bad, published_jwk("b", ed_key()))
+    found = parse(*bad, published_jwk("a", rsa_key()), *bad, published_jwk("b", ed_key()))
 
     assert {key.kid for key in found.keys} == {"a", "b"}
-    assert (found.held, found.skipped) == (2, 2 * len(UNUSABLE))
+    assert (found.usable, found.skipped) == (2, 2 * len(UNUSABLE))
 
 
-def test_a_key_that_its_reader_stumbles_over_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it raises may hold the key, and is not told."""
+def test_a_key_that_makes_its_parser_raise_does_not_spoil_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text of a parser's error is not logged, because it may contain the key."""
 
     def stumbling(member: Any) -> Any:
         if member == {"kid": "odd"}:
             raise OverflowError("CANARY")
-        return published(member)
+        return from_published_jwk(member)
 
-    monkeypatch.setattr("authguard.keys.jwk.published", stumbling)
+    monkeypatch.setattr("authguard.keys.jwk.from_published_jwk", stumbling)
 
-    found = read({"kid": "odd"}, published_jwk("good", ec_key()))
+    found = parse({"kid": "odd"}, published_jwk("good", ec_key()))
 
     assert [key.kid for key in found.keys] == ["good"]
-    assert [remark.text for remark in found.remarks] == ["key 0 (kid 'odd') is left out: it cannot be read"]
+    assert [warning.text for warning in found.warnings] == ["key 0 (kid 'odd') is skipped: it is unreadable"]
 
 
-def test_a_key_that_is_nested_too_deep_spoils_no_other() -> None:
-    """Whatever depth a parser, or what comes after it, can still follow."""
+def test_a_key_that_is_nested_too_deeply_does_not_spoil_the_others() -> None:
+    """A key of any nesting depth is skipped or used, and raises nothing."""
 
     def outcome(depth: int) -> str | None:
         deep = '{"kty": "deep", "x": ' + "[" * depth + "]" * depth + "}"
         try:
             return (
-                read_keys(b'{"keys": [' + deep.encode() + b"," + key_set(a=rsa_key())[len('{"keys": [') :]).keys[0].kid
+                parse_key_set(b'{"keys": [' + deep.encode() + b"," + key_set(a=rsa_key())[len('{"keys": [') :])
+                .keys[0]
+                .kid
             )
         except FetchFailed as error:
             return error.problem
@@ -121,9 +124,9 @@ def test_a_key_that_is_nested_too_deep_spoils_no_other() -> None:
 
 @pytest.mark.rfc("7517-2")
 def test_a_set_of_bad_keys_alone_is_a_failure() -> None:
-    """And each of them is told all the same."""
+    """A set of unusable keys is a failed fetch, and each key is logged all the same."""
     with pytest.raises(FetchFailed, match="no key of its key set can be used"):
-        read(*[member for member, _ in UNUSABLE])
+        parse(*[member for member, _ in UNUSABLE])
 
 
 @pytest.mark.parametrize(
@@ -139,64 +142,64 @@ def test_a_set_of_bad_keys_alone_is_a_failure() -> None:
 )
 @pytest.mark.rfc("7517-1")
 def test_a_key_without_alg_serves_what_its_type_allows(key: Any, algorithms: set[str]) -> None:
-    """RFC 7517 section 4.4: it is optional. The issuer's own list chooses; no public key is ever a secret."""
-    found = read(published_jwk("a", key))
+    """RFC 7517 section 4.4: without ``alg`` the issuer's algorithms decide. A public key is never used as a secret."""
+    found = parse(published_jwk("a", key))
 
     assert {each.algorithm for each in found.keys} == algorithms
-    assert found.held == 1
+    assert found.usable == 1
 
 
 @pytest.mark.rfc("7517-1")
 def test_a_key_with_alg_serves_that_alone() -> None:
-    """RFC 8725 section 3.1."""
-    found = read(published_jwk("a", rsa_key(), alg="PS256", use="sig", key_ops=["verify"]))
+    """RFC 8725 section 3.1: a key with ``alg`` is used for that algorithm only."""
+    found = parse(published_jwk("a", rsa_key(), alg="PS256", use="sig", key_ops=["verify"]))
 
     assert [(key.kid, key.algorithm) for key in found.keys] == [("a", "PS256")]
-    assert found.remarks == []
+    assert found.warnings == []
 
 
-def test_keys_of_one_kid_are_each_tried_and_told() -> None:
-    """RFC 7517 section 4.5 lets keys of different types share one; of one type it is an accident of the server's."""
-    found = read(
+def test_keys_with_one_kid_are_all_tried_and_logged() -> None:
+    """Keys of different types may share a kid (RFC 7517 section 4.5). Two of one type are a mistake of the server."""
+    found = parse(
         published_jwk("a", rsa_key(), alg="RS256"),
         published_jwk("a", rsa_key(which=1), alg="RS256"),
         published_jwk("a", ec_key()),
     )
 
     assert [(key.kid, key.algorithm) for key in found.keys] == [("a", "RS256"), ("a", "RS256"), ("a", "ES256")]
-    assert [remark.text for remark in found.remarks] == ["2 keys have the kid 'a'; each is tried"]
+    assert [warning.text for warning in found.warnings] == ["2 keys have the kid 'a'; each is tried"]
 
 
 def test_keys_without_a_kid_are_no_accident() -> None:
-    """It is optional; there may be several."""
-    found = read(published_jwk(None, rsa_key()), published_jwk(None, ec_key()))
+    """Several keys without a kid log nothing, because the kid is optional."""
+    found = parse(published_jwk(None, rsa_key()), published_jwk(None, ec_key()))
 
-    assert (found.held, found.remarks) == (2, [])
+    assert (found.usable, found.warnings) == (2, [])
 
 
-async def test_each_key_that_is_left_out_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """One WARNING for what is new in a set; the same set again says nothing, and another key is told."""
+async def test_each_skipped_key_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One WARNING names the keys that are newly skipped. The same set again logs nothing."""
     source = StubbedSource()
     sets = [key_set({}, PRIVATE, a=rsa_key()), key_set({}, PRIVATE, a=rsa_key()), key_set({"kty": "new"}, {}, PRIVATE)]
     told: list[list[str]] = []
     both = (
-        "key 0 is left out: its kty is none of oct, RSA, EC, OKP; "
-        "key 1 (kid 'private') is left out: it holds a private key; verifying takes the public one alone"
+        "key 0 is skipped: its kty is not one of oct, RSA, EC, OKP; "
+        "key 1 (kid 'private') is skipped: it contains a private key; give only the public key"
     )
 
     for answer in (*sets, *sets):
         source.server.answer = answer
         with suppress(BackendUnavailable):  # the last has no good key
             await source.keys.warm()
-        await wait_until(lambda: source.keys._refresh.flight is None)
-        warnings = [each for each in caplog.records if each.levelno == logging.WARNING and "left out" in each.message]
+        await wait_until(lambda: source.keys._refresher.under_way is None)
+        warnings = [each for each in caplog.records if each.levelno == logging.WARNING and "skipped" in each.message]
         told.append([each.getMessage() for each in warnings])
         caplog.clear()
 
     assert told == [
         [f"https://login.example/jwks: {both}"],
         [],
-        ["https://login.example/jwks: key 0 is left out: its kty is none of oct, RSA, EC, OKP"],
+        ["https://login.example/jwks: key 0 is skipped: its kty is not one of oct, RSA, EC, OKP"],
         [],
         [],
         [],
@@ -205,19 +208,19 @@ async def test_each_key_that_is_left_out_is_told_once(caplog: pytest.LogCaptureF
 
 
 async def test_a_set_full_of_garbage_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The first sixteen, and how many more."""
+    """The WARNING names sixteen skipped keys, and the number of the others."""
     source = StubbedSource()
     source.server.answer = key_set(*[{"kty": str(number)} for number in range(1000)], a=rsa_key())
 
     await source.key_ids("a")
 
     (record,) = caplog.records
-    assert record.getMessage().count("is left out") == 16
+    assert record.getMessage().count("is skipped") == 16
     assert record.getMessage().endswith("; and 984 more")
 
 
 async def test_a_log_that_breaks_breaks_no_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A filter of the app's own that raises is its own affair."""
+    """A filter of the app's logging that raises does not make the fetch fail."""
     source = StubbedSource()
     source.server.answer = key_set({}, a=rsa_key())
 

@@ -1,4 +1,4 @@
-"""A lifespan that keeps the keys fresh, and what is told of them."""
+"""``RemoteJWKS`` as a service: refreshing in the lifespan, warming, and health."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.tokens import ec_key, key_set, rsa_key
 
 
 async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From its start, and whenever it is time, without a request; and no longer than it lasts."""
-    monkeypatch.setattr(cache, "TICK", 0.001)
+    """A lifespan fetches the keys at its start and before they expire, without a request, until it ends."""
+    monkeypatch.setattr(cache, "CHECK_INTERVAL", 0.001)
     source = StubbedSource("a")
 
     async with source.keys.running(source.clock):
@@ -41,7 +41,7 @@ async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_keys_are_warmed_when_the_app_says_so() -> None:
-    """Whatever is at hand, it fetches; what failed is raised, and what is at hand is kept."""
+    """``warm`` always fetches. A failure is raised, and the keys that are held stay in use."""
     source = StubbedSource("a")
 
     await source.keys.warm()
@@ -55,8 +55,8 @@ async def test_keys_are_warmed_when_the_app_says_so() -> None:
     assert source.at_hand("a") == ["a"]
 
 
-async def test_health_tells_ages_and_what_failed_last() -> None:
-    """In seconds, by the source's own clock."""
+async def test_health_reports_ages_and_the_last_failure() -> None:
+    """The health has the ages in seconds, by the source's own clock, and the last failure."""
     source = StubbedSource("a", "b")
     nothing: dict[str, object] = {
         "source": "https://login.example/jwks",
@@ -95,8 +95,8 @@ async def test_health_tells_ages_and_what_failed_last() -> None:
     }
 
 
-async def test_health_tells_of_a_fetch_that_hangs() -> None:
-    """Before it has failed: since when it is under way."""
+async def test_health_reports_a_fetch_that_hangs() -> None:
+    """The health says for how long a fetch has been running, before it has failed."""
     source = StubbedSource("a")
     source.server.released.clear()
     async with anyio.create_task_group() as tasks:
@@ -110,12 +110,12 @@ async def test_health_tells_of_a_fetch_that_hangs() -> None:
     assert source.keys.health() == {**source.keys.health(), "fetching_for": None, "keys": 1}
 
 
-async def test_where_no_keys_are_held_it_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
-    """And not that they serve for another 0 s."""
+async def test_health_says_if_no_keys_are_held(caplog: pytest.LogCaptureFixture) -> None:
+    """Without keys the log says so, and not that the keys are used for another 0 seconds."""
     source = StubbedSource()
     source.server.answer = OSError()
     with pytest.raises(BackendUnavailable):
         await source.key_ids("a")
     await wait_until(lambda: len(caplog.records) == 1)
 
-    assert caplog.messages == ["https://login.example/jwks: the fetch raised OSError; no keys are held"]
+    assert caplog.messages == ["https://login.example/jwks: the fetch raised OSError; no keys are cached"]

@@ -1,4 +1,4 @@
-"""Keys that are not in the set: what looking for them costs, and who pays."""
+"""Unknown keys: how many fetches they cause, and which requests wait."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.key_source import StubbedSource
 from tests.support.tokens import key_set, published_jwk, rsa_key
 
 
-async def test_a_key_that_is_not_known_is_fetched() -> None:
-    """Rotated: the first token with the new key costs one fetch, and no token waits for a cooldown."""
+async def test_an_unknown_key_is_fetched() -> None:
+    """After a rotation the first token with the new key causes one fetch, without waiting for a cooldown."""
     source = StubbedSource("old")
     await source.key_ids("old")
 
@@ -30,8 +30,8 @@ async def test_a_key_that_is_not_known_is_fetched() -> None:
     assert source.server.count == 2
 
 
-async def test_a_key_that_is_nowhere_is_looked_for_once_in_a_cooldown() -> None:
-    """The same stale token does not eat up the budget that a rotation will need."""
+async def test_a_missing_key_is_fetched_once_in_a_cooldown() -> None:
+    """Repeating a token with a missing key does not use up the budget that a rotation will need."""
     source = StubbedSource("a")
     await source.key_ids("a")
 
@@ -45,8 +45,8 @@ async def test_a_key_that_is_nowhere_is_looked_for_once_in_a_cooldown() -> None:
     assert source.server.count == 3
 
 
-async def test_who_is_known_to_be_nowhere_does_not_wait_for_a_fetch() -> None:
-    """While one is under way that others wait for."""
+async def test_a_key_that_is_known_to_be_missing_does_not_wait() -> None:
+    """A token with a key that is known to be missing does not wait for the fetch of other requests."""
     source = StubbedSource("a")
     await source.key_ids("gone")
     source.server.released.clear()
@@ -59,8 +59,9 @@ async def test_who_is_known_to_be_nowhere_does_not_wait_for_a_fetch() -> None:
     assert await run_together([partial(source.key_ids, "other")], meanwhile) == [[]]
 
 
-async def test_who_joins_a_fetch_that_was_due_spends_nothing_of_the_budget() -> None:
-    """A refresh is no answer to an unknown key, and costs none of the three that are."""
+async def test_joining_a_due_fetch_costs_no_budget() -> None:
+    """An unknown key that joins a fetch which was due anyway costs no budget, and fetches again if that did not bring
+    it."""
     source = StubbedSource("a")
     await source.key_ids("a")
     source.server.released.clear()
@@ -74,12 +75,12 @@ async def test_who_joins_a_fetch_that_was_due_spends_nothing_of_the_budget() -> 
     for number in range(20, 40):
         await source.key_ids(f"random-{number}")
 
-    assert source.server.count == 2 + cache.IN_HAND
+    assert source.server.count == 2 + cache.FETCH_BURST
 
 
 @pytest.mark.rfc("limits-6")
 async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
-    """1,000 of them: the first fetch and three more; known keys stay at hand throughout, and little is remembered."""
+    """A thousand random kids cause the first fetch and three more. Known keys stay held, and little is remembered."""
     source = StubbedSource("a")
     await source.key_ids("a")
 
@@ -87,12 +88,12 @@ async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
         assert await source.key_ids(f"random-{number}") == []
         assert source.at_hand("a") == ["a"]
 
-    assert source.server.count == 1 + cache.IN_HAND
+    assert source.server.count == 1 + cache.FETCH_BURST
     assert len(source.keys._not_found) <= 1024
 
 
 async def test_a_flood_all_at_once_costs_no_more() -> None:
-    """1,000 on one loop at one time, and the first look-up still to come."""
+    """A thousand random kids at the same time cause no more fetches, even before the first fetch."""
     source = StubbedSource("a")
     source.server.released.clear()
 
@@ -102,11 +103,11 @@ async def test_a_flood_all_at_once_costs_no_more() -> None:
     answers = await run_together([partial(source.key_ids, f"random-{number}") for number in range(1000)], let_go)
 
     assert answers == [[]] * 1000
-    assert source.server.count <= 1 + cache.IN_HAND
+    assert source.server.count <= 1 + cache.FETCH_BURST
 
 
-async def test_a_rotation_under_a_flood_is_seen_within_one_cooldown() -> None:
-    """Whoever spends the one fetch that was regained, it brings the new key for all."""
+async def test_a_rotation_during_a_flood_is_noticed_within_one_cooldown() -> None:
+    """Whichever request uses the regained fetch, it brings the new key for all of them."""
     source = StubbedSource("old")
     await source.key_ids("old")
     for number in range(1000):
@@ -124,8 +125,8 @@ async def test_a_rotation_under_a_flood_is_seen_within_one_cooldown() -> None:
     assert source.server.count == 5
 
 
-async def test_who_joins_a_fetch_that_began_before_he_asked_looks_once_more() -> None:
-    """It may have been answered before the key was published."""
+async def test_a_request_that_joins_a_running_fetch_fetches_once_more() -> None:
+    """A fetch that began before the request may have been answered before the key was published."""
     source = StubbedSource("old")
     await source.key_ids("old")
     source.server.released.clear()
@@ -145,7 +146,7 @@ async def test_who_joins_a_fetch_that_began_before_he_asked_looks_once_more() ->
 
 
 async def test_a_key_of_another_algorithm_is_another_key() -> None:
-    """By its id and its algorithm; what no key is there for is looked up as an unknown one."""
+    """Keys are found by kid and algorithm. A combination without a key counts as unknown."""
     source = StubbedSource("a")
 
     assert await source.key_ids("a", "ES256") == []
@@ -155,7 +156,7 @@ async def test_a_key_of_another_algorithm_is_another_key() -> None:
 
 
 async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
-    """And a token that names no key is tried with all."""
+    """Keys without a kid are tried if no key has the token's kid, and a token without a kid is tried with all keys."""
     source = StubbedSource()
     source.server.answer = key_set(published_jwk(None, rsa_key()), b=rsa_key(which=1))
 
@@ -165,8 +166,8 @@ async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
     assert source.server.count == 1
 
 
-def test_a_budget_has_three_in_hand_and_regains_one_each_cooldown() -> None:
-    """However long nobody spent, there are never more."""
+def test_a_budget_allows_three_fetches_and_regains_one_each_cooldown() -> None:
+    """The budget never exceeds three fetches, however long none was used."""
     budget = TokenBucket(Rate(3, 30))
 
     def taken(now: float) -> int:
@@ -176,7 +177,7 @@ def test_a_budget_has_three_in_hand_and_regains_one_each_cooldown() -> None:
 
 
 def test_misses_are_forgotten_after_a_while_and_by_number() -> None:
-    """Whatever a kid looks like; one algorithm's is not another's."""
+    """Missing keys are remembered for a cooldown and up to a number, for each algorithm apart."""
     misses = NegativeCache(seconds=30, most=8)
     for kid in (None, "a", "\ud800", "a" * 10_000):
         assert not misses.has(kid, "RS256", now=0)
@@ -192,11 +193,11 @@ def test_misses_are_forgotten_after_a_while_and_by_number() -> None:
 
 
 def test_a_look_up_costs_the_same_among_a_thousand_keys() -> None:
-    """By id; a token that names none is tried with a few."""
+    """A look-up by kid costs the same among a thousand keys. A token without a kid is tried with a few of them."""
 
     def cost(count: int) -> float:
         source = StaticKeys(VerificationKey("RS256", str(number), None) for number in range(count))
-        look: Callable[[], object] = partial(source.named, str(count - 1), "RS256")
+        look: Callable[[], object] = partial(source.exact_match, str(count - 1), "RS256")
         return min(repeat(look, number=2000, repeat=7))
 
     assert cost(1000) < 5 * cost(1)

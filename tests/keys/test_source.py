@@ -1,3 +1,5 @@
+"""Algorithms, verification keys, and key sources in memory."""
+
 from __future__ import annotations
 
 import hmac
@@ -24,7 +26,7 @@ from tests.support.tokens import HMAC_SECRET, ec_key, ed_key, public_pem, rsa_ke
 
 
 def key(algorithm: str, kid: str | None = None, material: object = None) -> VerificationKey:
-    """A key by its three parts."""
+    """A key with this algorithm, kid and material."""
     return VerificationKey(algorithm, kid, material)
 
 
@@ -33,7 +35,7 @@ def key(algorithm: str, kid: str | None = None, material: object = None) -> Veri
 
 @pytest.mark.rfc("7519-4")
 def test_the_algorithms_are_those_of_rfc_7518_and_8037() -> None:
-    """No ``none``, and no name that stands in no registry."""
+    """The algorithms are registered names, without ``none``."""
     hmac_and_rsa = {f"{family}{bits}" for family in ("HS", "RS", "PS", "ES") for bits in (256, 384, 512)}
 
     assert set(ALGORITHMS) == hmac_and_rsa | {"ES256K", "EdDSA"}
@@ -41,13 +43,13 @@ def test_the_algorithms_are_those_of_rfc_7518_and_8037() -> None:
 
 @pytest.mark.parametrize("given", [["RS256"], ("RS256", "RS256"), {"RS256"}, iter(["RS256"]), {"RS256": 1}])
 def test_algorithms_become_a_set(given: Any) -> None:
-    """In whatever collection the names are given."""
+    """Algorithms may be given in any collection."""
     assert check_algorithms(given) == frozenset({"RS256"})
 
 
 @pytest.mark.parametrize("given", [["RS256", "PS512", "ES256", "EdDSA"], ["HS256", "HS384", "HS512"]])
 def test_algorithms_of_one_kind_go_together(given: list[str]) -> None:
-    """Public keys of all sorts, or HMAC of all sizes."""
+    """Public-key algorithms may be mixed with each other, and HMAC algorithms with each other."""
     assert check_algorithms(given) == frozenset(given)
 
 
@@ -56,17 +58,17 @@ def test_algorithms_of_one_kind_go_together(given: list[str]) -> None:
     [
         ("RS256", 'write ["RS256"]'),
         ([], 'name what your issuer signs with, such as ["RS256"]'),
-        (["rs256"], "'rs256' is none of ES256, ES256K"),
-        (["none"], "'none' is none of"),
-        (["ES521"], "'ES521' is none of"),
-        (["RS256", "HS1"], "'HS1' is none of"),
+        (["rs256"], "'rs256' is not one of ES256, ES256K"),
+        (["none"], "'none' is not one of"),
+        (["ES521"], "'ES521' is not one of"),
+        (["RS256", "HS1"], "'HS1' is not one of"),
         ([None], "give a list of names"),
-        (["RS256", "HS256"], "do not go together under one issuer"),
-        (["HS256", "HS384", "EdDSA"], "do not go together under one issuer"),
+        (["RS256", "HS256"], "must not be mixed for one issuer"),
+        (["HS256", "HS384", "EdDSA"], "must not be mixed for one issuer"),
     ],
 )
-def test_other_algorithms_are_told_by_name(given: Any, problem: str) -> None:
-    """A ``ConfigurationError`` names the argument, and says what to write."""
+def test_invalid_algorithms_raise(given: Any, problem: str) -> None:
+    """Invalid algorithms raise a ``ConfigurationError`` that names the argument and says what to write."""
     with pytest.raises(ConfigurationError) as caught:
         check_algorithms(given)
 
@@ -75,8 +77,8 @@ def test_other_algorithms_are_told_by_name(given: Any, problem: str) -> None:
 
 
 @pytest.mark.parametrize("given", [None, 256, [["RS256"]], [{}]])
-def test_algorithms_of_an_odd_type_are_told_by_name(given: Any) -> None:
-    """The same for what is no list of strings at all."""
+def test_algorithms_of_a_wrong_type_raise(given: Any) -> None:
+    """Algorithms that are not a collection of strings raise, and the error names the argument."""
     with pytest.raises(ConfigurationError, match=r"^algorithms: "):
         check_algorithms(given)
 
@@ -85,7 +87,7 @@ def test_algorithms_of_an_odd_type_are_told_by_name(given: Any) -> None:
 
 
 def test_a_right_signature_returns_and_a_wrong_one_raises() -> None:
-    """No answer of ``verify`` can be ignored by accident."""
+    """``verify`` raises for a wrong signature, so that its result cannot be ignored by accident."""
     secret = key("HS256", material=HMAC_SECRET)
 
     secret.verify(b"text", hmac.digest(HMAC_SECRET, b"text", "sha256"))
@@ -99,7 +101,7 @@ def test_a_right_signature_returns_and_a_wrong_one_raises() -> None:
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_a_signature_of_any_length_is_right_or_wrong_and_nothing_else(algorithm: str) -> None:
-    """No signature makes a key raise anything but ``InvalidSignature``."""
+    """A signature of any length makes a key raise ``InvalidSignature`` and nothing else."""
     material = verifiers_for(algorithm).key
     bound = key(algorithm, material=material if isinstance(material, bytes) else material.public_key())
 
@@ -110,7 +112,7 @@ def test_a_signature_of_any_length_is_right_or_wrong_and_nothing_else(algorithm:
 
 
 def test_a_key_does_not_show_its_material() -> None:
-    """An HMAC secret is a secret, and a public key is long."""
+    """The repr of a key has no key material: an HMAC secret is secret, and a public key is long."""
     assert repr(key("HS256", "2026", b"CANARY")) == "VerificationKey(algorithm='HS256', kid='2026')"
 
 
@@ -118,7 +120,7 @@ def test_a_key_does_not_show_its_material() -> None:
 
 
 def test_keys_are_found_by_id_and_algorithm() -> None:
-    """A key id finds the keys that bear it, for the algorithm that the token names."""
+    """A kid finds the keys that have it and the algorithm of the token."""
     first, second, other = key("RS256", "a"), key("RS256", "b"), key("ES256", "a")
     source = StaticKeys([first, second, other])
 
@@ -130,14 +132,14 @@ def test_keys_are_found_by_id_and_algorithm() -> None:
 
 
 def test_two_keys_of_one_id_are_both_found() -> None:
-    """An id is a hint and no promise (RFC 7517 section 4.5)."""
+    """Two keys may share a kid, which is only a hint (RFC 7517 section 4.5), and both are found."""
     first, second = key("RS256", "a", 1), key("RS256", "a", 2)
 
     assert [found.material for found in StaticKeys([first, second]).held(kid="a", algorithm="RS256")] == [1, 2]
 
 
 def test_a_token_without_an_id_may_be_of_any_key() -> None:
-    """Of those of its algorithm, with an id or without."""
+    """For a token without a kid, all keys of its algorithm are found."""
     keys = [key("RS256", "a"), key("RS256"), key("ES256")]
 
     assert StaticKeys(keys).held(kid=None, algorithm="RS256") == keys[:2]
@@ -145,7 +147,7 @@ def test_a_token_without_an_id_may_be_of_any_key() -> None:
 
 
 def test_a_key_without_an_id_may_have_signed_a_token_that_names_one() -> None:
-    """But only where no key bears that id."""
+    """For a kid that no key has, the keys without a kid are found."""
     named, nameless = key("RS256", "a"), key("RS256")
     source = StaticKeys([named, nameless])
 
@@ -154,8 +156,8 @@ def test_a_key_without_an_id_may_have_signed_a_token_that_names_one() -> None:
     assert source.held(kid="b", algorithm="ES256") == ()
 
 
-def test_keys_in_memory_are_a_source_that_has_its_answer_at_hand() -> None:
-    """Both ways to ask give the same answer."""
+def test_keys_in_memory_answer_at_once() -> None:
+    """``held`` and ``keys_for`` of keys in memory give the same answer."""
     source = StaticKeys([key("RS256", "a")])
 
     assert isinstance(source, KeySource)
@@ -212,10 +214,10 @@ def test_materials_become_one_source() -> None:
         5,
     ],
 )
-def test_what_is_no_key_is_told_by_name(given: Any) -> None:
-    """A bare string, an empty list, a class instead of an instance: each is a ``ConfigurationError``."""
+def test_an_invalid_key_raises(given: Any) -> None:
+    """A bare string, an empty list and a class in place of an instance each raise a ``ConfigurationError``."""
     with pytest.raises(
-        ConfigurationError, match=r"^keys: give PEM\(\.\.\.\).*, RemoteJWKS\(url\), .*stands alone$"
+        ConfigurationError, match=r"^keys: give PEM\(\.\.\.\).*, RemoteJWKS\(url\), .* must not be in a list$"
     ) as caught:
         as_source(given, frozenset({"RS256"}))
 
@@ -223,6 +225,6 @@ def test_what_is_no_key_is_told_by_name(given: Any) -> None:
 
 
 def test_a_material_of_ones_own_says_how_it_binds() -> None:
-    """The base class binds nothing."""
+    """The base class ``KeyMaterial`` does not implement ``bind``."""
     with pytest.raises(NotImplementedError):
         KeyMaterial().bind(frozenset({"RS256"}))

@@ -1,3 +1,5 @@
+"""Keys in memory: PEM and secrets."""
+
 from __future__ import annotations
 
 import base64
@@ -25,7 +27,7 @@ from tests.support.tokens import HMAC_SECRET, ec_key, ed_key, private_pem, publi
 
 
 def certificate() -> bytes:
-    """A certificate that expired long ago, of the RSA key."""
+    """An expired certificate for the RSA key."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "login.example")])
     start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     builder = x509.CertificateBuilder(name, name, rsa_key().public_key(), 1, start, start + dt.timedelta(days=1))
@@ -35,8 +37,8 @@ def certificate() -> bytes:
 # --- PEM --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_pem_is_text_or_octets() -> None:
-    """Both make the same key, which bears the id that it was given."""
+def test_a_pem_is_text_or_bytes() -> None:
+    """Text and bytes make the same key, which has the kid that was given."""
     pem = public_pem(rsa_key())
 
     keys = [bound_key(PEM(pem, "2026"), "RS256"), bound_key(PEM(pem.decode(), kid="2026"), "RS256")]
@@ -46,7 +48,7 @@ def test_a_pem_is_text_or_octets() -> None:
 
 
 def test_a_pem_may_be_of_an_older_form_or_a_certificate() -> None:
-    """PKCS #1, and an X.509 certificate, whose dates are nobody's business here."""
+    """A PEM may be PKCS #1, or an X.509 certificate, whose dates are not checked."""
     old = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
 
     for pem in (old, certificate()):
@@ -66,7 +68,7 @@ def test_a_pem_may_be_of_an_older_form_or_a_certificate() -> None:
     ],
 )
 def test_a_key_is_bound_to_the_algorithm_that_fits_it(key: Any, algorithm: str) -> None:
-    """RFC 7518 section 3.4, RFC 8037, RFC 8812: each curve has its own."""
+    """Each curve has an algorithm of its own (RFC 7518 section 3.4, RFC 8037, RFC 8812)."""
     every = ["RS256", "ES256", "ES384", "ES512", "ES256K", "EdDSA"]
 
     bound = bound_key(PEM(public_pem(key)), *every)
@@ -74,12 +76,12 @@ def test_a_key_is_bound_to_the_algorithm_that_fits_it(key: Any, algorithm: str) 
     assert (bound.algorithm, bound.kid) == (algorithm, None)
 
 
-def test_a_key_that_fits_several_is_told_which() -> None:
-    """An RSA key could serve six algorithms; it is bound to one."""
+def test_a_key_that_fits_several_algorithms_needs_one() -> None:
+    """An RSA key fits six algorithms, and is bound to the one that is named."""
     pem = public_pem(rsa_key())
 
     assert binding_problem(PEM(pem), "RS256", "PS256") == (
-        "this key could serve PS256 and RS256; say algorithm= (or alg in the JWK)"
+        "this key fits PS256 and RS256; give algorithm=, or alg in the JWK"
     )
     assert bound_key(PEM(pem, algorithm="PS256"), "RS256", "PS256").algorithm == "PS256"
 
@@ -88,19 +90,19 @@ def test_a_key_that_fits_several_is_told_which() -> None:
 @pytest.mark.parametrize(
     ("key", "stated", "said"),
     [
-        (rsa_key(), "ES256", "ES256 is not allowed by algorithms= and fit for this key"),
-        (rsa_key(), "RS512", "RS512 is not allowed by algorithms= and fit for this key"),
-        (rsa_key(), "HS256", "HS256 is not allowed by algorithms= and fit for this key"),
-        (ec_key("P-384"), None, "this is a key for ES384; algorithms= names ES256, RS256 only"),
-        (ed_key(), None, "this is a key for EdDSA; algorithms= names ES256, RS256 only"),
-        (ec.generate_private_key(ec.SECP224R1()), None, "this is a key of a kind that is not known here; algorithms="),
-        (x25519.X25519PrivateKey.generate(), None, "this is a key of a kind that is not known here"),
-        (dsa.generate_private_key(1024), None, "this is a key of a kind that is not known here"),
-        (rsa_key(1024), "RS256", "an RSA key of 1024 bits; 2048 is the least"),
+        (rsa_key(), "ES256", "ES256 is not in algorithms=, or does not fit this key"),
+        (rsa_key(), "RS512", "RS512 is not in algorithms=, or does not fit this key"),
+        (rsa_key(), "HS256", "HS256 is not in algorithms=, or does not fit this key"),
+        (ec_key("P-384"), None, "this is a key for ES384; algorithms= has only ES256, RS256"),
+        (ed_key(), None, "this is a key for EdDSA; algorithms= has only ES256, RS256"),
+        (ec.generate_private_key(ec.SECP224R1()), None, "this is a key of an unknown kind; algorithms="),
+        (x25519.X25519PrivateKey.generate(), None, "this is a key of an unknown kind"),
+        (dsa.generate_private_key(1024), None, "this is a key of an unknown kind"),
+        (rsa_key(1024), "RS256", "an RSA key of 1024 bits; 2048 is the minimum"),
     ],
 )
-def test_a_key_that_fits_none_is_refused(key: Any, stated: str | None, said: str) -> None:
-    """Its curve, its kind or its size is not what the issuer signs with."""
+def test_a_key_that_fits_no_algorithm_raises(key: Any, stated: str | None, said: str) -> None:
+    """A key whose curve, kind or size does not fit the issuer's algorithms raises."""
     assert binding_problem(PEM(public_pem(key), algorithm=stated), "RS256", "ES256").startswith(said)
 
 
@@ -111,39 +113,40 @@ def test_a_key_that_fits_none_is_refused(key: Any, stated: str | None, said: str
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     ],
 )
-def test_what_holds_no_key_is_refused(pem: str | bytes) -> None:
-    """Octets that hold no public key say so while the app is built."""
-    assert binding_problem(PEM(pem)) == "this PEM holds no public key and no certificate"
+def test_a_pem_without_a_public_key_raises(pem: str | bytes) -> None:
+    """A PEM without a public key raises while the app is built."""
+    assert binding_problem(PEM(pem)) == "this PEM contains neither a public key nor a certificate"
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe", "public.pem", "ssh-rsa AAAAB3NzaC1yc2E", '{"kty":"RSA"}'])
-def test_what_is_no_pem_is_told_so(text: str | bytes) -> None:
-    """The commonest is the path of one."""
-    assert binding_problem(PEM(text)) == "this is no PEM; PEM(...) takes the text of the file, not its path"
+def test_a_value_that_is_no_pem_raises(text: str | bytes) -> None:
+    """A value that is not a PEM, such as the path of one, raises, and the error says so."""
+    assert binding_problem(PEM(text)) == "this is not PEM; PEM(...) takes the text of the file, not its path"
 
 
 @pytest.mark.parametrize("text", [b"", "", " \n"])
-def test_a_pem_that_is_empty_is_told_so(text: str | bytes) -> None:
-    """As it comes from a variable that is set to nothing."""
+def test_an_empty_pem_raises(text: str | bytes) -> None:
+    """An empty PEM, as it comes from an empty environment variable, raises with a message of its own."""
     assert binding_problem(PEM(text)) == "this PEM is empty"
 
 
-def test_an_rsa_key_under_an_elliptic_algorithm_is_told_by_its_kind() -> None:
-    """And the message names what ``algorithms=`` says."""
+def test_an_rsa_key_for_an_elliptic_algorithm_raises() -> None:
+    """The error names the kind of the key and the ``algorithms=`` of the issuer."""
     said = binding_problem(PEM(public_pem(rsa_key())), "ES256")
 
-    assert said == "this is an RSA key (RS256, PS256, ...); algorithms= names ES256 only"
+    assert said == "this is an RSA key (RS256, PS256, ...); algorithms= has only ES256"
 
 
 @pytest.mark.rfc("limits-6")
 @pytest.mark.parametrize("address", ["https://login.example/jwks.json", "HTTP://login.example/jwks.json"])
 def test_an_address_is_no_key_set(address: str) -> None:
-    """Which is a source of its own, and the error says so."""
-    assert binding_problem(JWKSet(address)) == "this JWK Set is an address; for a key server write RemoteJWKS(...)"
+    """A URL in place of a key set raises, and the error names ``RemoteJWKS``."""
+    assert binding_problem(JWKSet(address)) == "this JWK Set is a URL; for a key server write RemoteJWKS(...)"
 
 
-def test_a_private_pem_is_refused_in_every_form() -> None:
-    """PKCS #8, the traditional form, encrypted, OpenSSH's own, and beside a certificate."""
+def test_a_private_key_raises_in_every_form() -> None:
+    """A private key raises as PKCS #8, in its traditional form, encrypted, in OpenSSH's format, and beside a
+    certificate."""
     forms = [
         private_pem(rsa_key()),
         rsa_key().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()),
@@ -153,14 +156,14 @@ def test_a_private_pem_is_refused_in_every_form() -> None:
     ]
 
     for pem in forms:
-        assert binding_problem(PEM(pem)) == "this PEM holds a private key; verifying takes the public one alone"
+        assert binding_problem(PEM(pem)) == "this PEM contains a private key; give only the public key"
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_is_text_or_octets() -> None:
-    """Text is taken in UTF-8."""
+def test_a_secret_is_text_or_bytes() -> None:
+    """The text of a secret is encoded in UTF-8."""
     text = HMAC_SECRET.hex()
 
     assert bound_key(Secret(HMAC_SECRET, "a"), "HS256") == VerificationKey("HS256", "a", HMAC_SECRET)
@@ -170,35 +173,36 @@ def test_a_secret_is_text_or_octets() -> None:
 
 
 def test_a_secret_is_bound_to_one_algorithm() -> None:
-    """Where the issuer allows several it says which, and no public-key algorithm is one."""
+    """With several HMAC algorithms, the secret names its own. It cannot be bound to a public-key algorithm."""
     assert bound_key(Secret(HMAC_SECRET, algorithm="HS384"), *HS).algorithm == "HS384"
     assert binding_problem(Secret(HMAC_SECRET), *HS).startswith(
-        "this key could serve HS256 and HS384 and HS512; say algorithm="
+        "this key fits HS256 and HS384 and HS512; give algorithm="
     )
     assert binding_problem(Secret(HMAC_SECRET), "RS256").startswith(
-        "this is a secret (HS256, HS384, HS512); algorithms= names RS256 only"
+        "this is a secret (HS256, HS384, HS512); algorithms= has only RS256"
     )
-    assert binding_problem(Secret(HMAC_SECRET, algorithm="RS256"), "RS256").startswith("RS256 is not allowed")
+    assert binding_problem(Secret(HMAC_SECRET, algorithm="RS256"), "RS256").startswith("RS256 is not in algorithms=")
 
 
-def test_a_short_secret_is_told_how_to_make_one() -> None:
-    """The message is a mend, and holds nothing of the secret."""
+def test_a_short_secret_raises_with_a_way_to_make_one() -> None:
+    """The error says how to make a secret, and has nothing of this one."""
     said = binding_problem(Secret("short"), "HS384")
 
     assert said == (
-        "a secret of 5 octets; HS384 takes 48 or more: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+        "this secret has 5 bytes; HS384 needs 48 or more. Make one with: "
+        "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
     )
 
 
 @pytest.mark.parametrize("nothing", [None, 5, ["x"], "\ud800" * 40], ids=["None", "a number", "a list", "half a pair"])
-def test_a_key_that_is_no_text_is_told_by_name(nothing: Any) -> None:
-    """What the environment did not hold is None, and the app says so while it is built."""
+def test_a_key_that_is_no_text_raises(nothing: Any) -> None:
+    """A missing environment variable is None, which raises while the app is built."""
     binding_problem(PEM(nothing))
     binding_problem(Secret(nothing), "HS256")
 
 
-def test_an_id_that_is_no_string_is_told_by_name() -> None:
-    """It would match no token, in silence."""
+def test_a_kid_that_is_no_string_raises() -> None:
+    """A kid that is not a string raises, because it would silently match no token."""
     odd: Any = 2026
 
     binding_problem(PEM(public_pem(rsa_key()), kid=odd))
@@ -227,7 +231,7 @@ CANARY = "CANARY-in-a-coal-mine-0123456789"
     ],
 )
 def test_neither_a_key_nor_an_error_about_it_shows_its_text(material: KeyMaterial) -> None:
-    """Not in ``repr``, not in the message, not in the traceback."""
+    """The text of a key is neither in a repr, nor in the message of an error, nor in its traceback."""
     assert CANARY not in repr(material) + str(material)
 
     try:
@@ -239,8 +243,8 @@ def test_neither_a_key_nor_an_error_about_it_shows_its_text(material: KeyMateria
     assert "CANARY" not in shown
 
 
-def test_a_secret_that_is_taken_is_not_shown_either() -> None:
-    """Nor is the key that it becomes."""
+def test_the_repr_of_a_secret_does_not_show_it() -> None:
+    """The repr of a valid secret, and of the key made of it, does not contain the secret."""
     secret = f"{CANARY} {CANARY[::-1]}"
     keys = [*Secret(secret).bind(frozenset({"HS256"})), *JWK(HMACAlgorithm.to_jwk(secret)).bind(HS & {"HS256"})]
 

@@ -1,4 +1,4 @@
-"""Tokens that the RFCs print: the file tests/vectors/jws.json says where each is from."""
+"""Tokens that RFCs print. The file tests/vectors/jws.json says where each is from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def key_of(case: dict[str, Any]) -> VerificationKey:
 @pytest.mark.rfc("7519-4")
 @every_case
 def test_the_signature_of_an_rfc_is_right(case: dict[str, Any]) -> None:
-    """The key verifies the octets that the RFC signed."""
+    """The key verifies the bytes that the RFC signed."""
     signing_input, signature = split_signature(case["token"].encode())
 
     key_of(case).verify(signing_input, signature)
@@ -35,7 +35,7 @@ def test_the_signature_of_an_rfc_is_right(case: dict[str, Any]) -> None:
 
 @every_case
 def test_no_bit_of_it_may_change(case: dict[str, Any]) -> None:
-    """Neither of the signature nor of what it signs."""
+    """A token with one changed bit, in its signature or in the signed part, is rejected."""
     signing_input, signature = split_signature(case["token"].encode())
     key = key_of(case)
 
@@ -51,7 +51,7 @@ def test_no_bit_of_it_may_change(case: dict[str, Any]) -> None:
 @every_case
 @pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
 def test_other_implementations_agree(case: dict[str, Any]) -> None:
-    """PyJWT and joserfc verify the same token with the same key, so the file holds no slip of ours."""
+    """PyJWT and joserfc verify the same token with the same key, so the vectors do not depend on authguard."""
     token, algorithm = case["token"], case["algorithm"]
 
     by_pyjwt = jwt.PyJWS().decode(token, jwt.PyJWK(case["jwk"], algorithm), [algorithm])
