@@ -278,10 +278,11 @@ async def test_a_store_that_has_to_wait_has_a_deadline() -> None:
             return await super().find(username, **asked)
 
     cards = Slow(at_hand=False)
-    scheme = digest_scheme(cards, deadline=0.02)
+    scheme = digest_scheme(cards, deadline=30)
     await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
-    cards.wait = 30
+    cards.wait = 60
+    scheme = digest_scheme(cards, deadline=0.02)
     with pytest.raises(BackendUnavailable) as caught:
         await authenticate(scheme, answer_challenge(challenge(scheme)))
     assert caught.value.reason is STORE_TIMEOUT
@@ -370,7 +371,7 @@ def test_bad_options_are_refused(argument: str, value: Any) -> None:
 
 
 def test_a_password_hash_is_no_digest() -> None:
-    """Pain 38: a store of password hashes raises, and the error says that Digest needs ``H(A1)`` and how to get it."""
+    """A store of password hashes raises, and the error says that Digest needs ``H(A1)`` and how to get it."""
     with pytest.raises(ConfigurationError) as caught:
         DigestAccount("alice", "$2b$12$abcdefghijklmnopqrstuuJ")
     assert caught.value.argument == "ha1"

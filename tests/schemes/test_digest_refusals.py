@@ -45,7 +45,7 @@ SAME: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.rfc("7616-10")
 @pytest.mark.parametrize(("uri", "scope"), SAME, ids=[uri for uri, _ in SAME])
 async def test_the_uri_may_name_the_resource_in_several_forms(uri: str, scope: dict[str, Any]) -> None:
-    """Pain 17: scheme and authority of ``uri`` are ignored, and so is a final question mark, which ASGI does not
+    """Scheme and authority of ``uri`` are ignored, and so is a final question mark, which ASGI does not
     report."""
     scheme = digest_scheme()
 
@@ -147,7 +147,7 @@ async def test_an_algorithm_may_be_written_in_any_case() -> None:
     ],
 )
 async def test_malformed_credentials_are_rejected_before_any_look_up(rest: bytes, problem: str) -> None:
-    """The form of RFC 2069 is malformed too. Pain 21: ``Digest foo`` is a 401."""
+    """The form of RFC 2069 is malformed too. ``Digest foo`` is a 401."""
     cards = DigestAccounts()
 
     said = await authenticate(digest_scheme(cards), rest)
