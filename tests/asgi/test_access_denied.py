@@ -1,4 +1,4 @@
-"""An endpoint's own denial, wherever it is made: the same answer and the same record as the guard's."""
+"""``AccessDenied`` from an endpoint, anywhere in an app: the response and the record of a guard's own denial."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.schemes.badge import Badge, InfoBadge, PlainBadge
 
 
 def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
-    """An app that denies whatever it is asked, with these facts."""
+    """An app that denies every request with these facts."""
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         raise AccessDenied(reason, **facts)
@@ -45,7 +45,8 @@ def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
 @pytest.mark.rfc("9110-8")
 @pytest.mark.parametrize("make", DENYING_APPS.values(), ids=DENYING_APPS)
 async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> None:
-    """403 with the challenge of the scheme that was tried, one record with its facts, and nothing of the app's."""
+    """A denial in any of these apps is a 403 with the challenge of the scheme, one record, and nothing of the app's
+    response."""
     behind = RecordingGuard()
 
     answer = await behind.request(make())
@@ -66,7 +67,7 @@ async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> 
 
 
 async def test_a_bare_thread_knows_of_no_request() -> None:
-    """It shares no context; what it raises is answered as soon as it comes out of the app."""
+    """A plain thread does not share the context, so its exception is answered only when it leaves the app."""
 
     def deny() -> None:
         raise denial()
@@ -101,7 +102,7 @@ async def _lasting(request: Request) -> None:
 async def test_a_framework_that_catches_it_denies_the_request(
     make: Callable[[], Starlette], act: Callable[[Request], Awaitable[None]]
 ) -> None:
-    """Its handler asks for the headers, in the request's own context: that is the denial, each time anew."""
+    """Reading the headers of the exception, as the framework's handler does, denies the request."""
     app = make()
     app.router.routes.append(Route("/", act))
     behind = RecordingGuard()
@@ -121,7 +122,7 @@ async def test_a_framework_that_catches_it_denies_the_request(
 
 
 def test_made_outside_of_any_request_it_is_an_exception_and_no_more() -> None:
-    """It has the status, the text and the facts, and no header."""
+    """Outside of a request the exception has a status, a text and facts, and no headers."""
     made = AccessDenied(NOT_OWNER, order=5)
 
     assert (made.status_code, made.detail, made.reason, made.facts) == (403, "Not allowed", NOT_OWNER, {"order": 5})
@@ -130,8 +131,8 @@ def test_made_outside_of_any_request_it_is_an_exception_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("odd", [None, "order.not_owner", 403, Exception(), type(NOT_OWNER)])
-def test_what_is_no_reason_denies_nothing(odd: Any) -> None:
-    """The mistake is named."""
+def test_an_invalid_reason_raises(odd: Any) -> None:
+    """An argument that is not a ``Reason`` raises a ``TypeError`` and denies nothing."""
     with pytest.raises(ConfigurationError, match=r"^reason: .* is not a Reason; write Reason\("):
         AccessDenied(odd)
 
@@ -140,7 +141,8 @@ def test_what_is_no_reason_denies_nothing(odd: Any) -> None:
 
 
 async def test_a_401_has_a_line_for_each_scheme_of_the_guard() -> None:
-    """In the guard's order, each bare but that which was tried."""
+    """A 401 has one challenge for each scheme, in the guard's order. Only that of the scheme that was tried has an
+    error."""
     behind = RecordingGuard(Badge(), PlainBadge("pass"))
 
     answer = await behind.request(denying(Reason("session.over", 401, "invalid_token")))
@@ -150,7 +152,7 @@ async def test_a_401_has_a_line_for_each_scheme_of_the_guard() -> None:
 
 
 async def test_a_401_names_only_the_schemes_that_the_route_accepts() -> None:
-    """What the rule takes no credentials of is not asked for by an endpoint behind it."""
+    """A 401 of an endpoint has no challenge of schemes that the rule does not accept."""
     behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=[Rule("/", via("badge"))])
 
     answer = await behind.request(denying(NO_SESSION))
@@ -160,14 +162,14 @@ async def test_a_401_names_only_the_schemes_that_the_route_accepts() -> None:
 
 
 async def test_a_403_after_a_scheme_that_explains_nothing_has_no_challenge() -> None:
-    """As after Basic."""
+    """A 403 has no challenge if the scheme, like Basic, cannot explain it."""
     answer = await RecordingGuard(PlainBadge("pass")).request(denying(), field="Pass alice")
 
     assert (answer.status, answer.lines(b"www-authenticate")) == (403, [])
 
 
-async def test_nobody_is_named_where_nobody_was_proved() -> None:
-    """What an open route is sent was not looked at, and passes for nobody."""
+async def test_no_subject_is_recorded_where_nobody_was_authenticated() -> None:
+    """On a public route the credentials were not verified, so the record has no subject."""
     behind = RecordingGuard(rules=PUBLIC_RULES)
 
     answer = await behind.request(denying())
@@ -179,7 +181,7 @@ async def test_nobody_is_named_where_nobody_was_proved() -> None:
 
 
 async def test_head_gets_no_body() -> None:
-    """And the length of that which a GET would get."""
+    """The response to HEAD has no body, and the content length of the response to GET."""
     behind = RecordingGuard()
 
     get = await behind.request(denying())
@@ -188,15 +190,15 @@ async def test_head_gets_no_body() -> None:
     assert (head.status, head.body, head.headers) == (403, b"", get.headers)
 
 
-async def test_an_outage_of_the_endpoints_own_says_when_to_come_again() -> None:
-    """A fact of that name is the wait."""
+async def test_an_outage_of_the_endpoint_has_retry_after() -> None:
+    """The fact ``retry_after`` of an endpoint's 503 is sent as ``Retry-After``."""
     answer = await RecordingGuard().request(denying(Reason("ledger.closed", 503), retry_after=90))
 
     assert (answer.status, answer.lines(b"retry-after")) == (503, ["90"])
 
 
 async def test_render_makes_the_body() -> None:
-    """As of the guard's own denials; neither status nor challenges are its."""
+    """``render`` makes the body, as for the guard's own denials, and cannot change the status or the challenges."""
     behind = RecordingGuard(
         render=lambda request, denied: ("text/plain", f"{request.path} {denied.reason.code}".encode())
     )
@@ -209,7 +211,7 @@ async def test_render_makes_the_body() -> None:
 
 @pytest.mark.parametrize("error", [LookupError, lambda: AccessDenied(NO_SESSION)])
 async def test_render_that_fails_changes_nothing(error: Callable[[], Exception]) -> None:
-    """Ours stands in; a denial that render makes is none of this request's."""
+    """If ``render`` raises, the stock body is sent. An ``AccessDenied`` made inside it denies nothing."""
 
     def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
         raise error()
@@ -223,7 +225,7 @@ async def test_render_that_fails_changes_nothing(error: Callable[[], Exception])
 
 
 async def test_an_answer_that_cannot_be_made_is_an_outage() -> None:
-    """A scheme that cannot challenge: 503, and never what the app had to say."""
+    """If the scheme fails to make a challenge, the response is a 503, and never the response of the app."""
 
     class Mute(Badge):
         def challenges(self, request: AuthRequest, why: Denied | None) -> Any:
@@ -236,8 +238,8 @@ async def test_an_answer_that_cannot_be_made_is_an_outage() -> None:
     assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
 
 
-async def test_what_the_scheme_has_to_say_goes_out_with_the_denial() -> None:
-    """Once."""
+async def test_the_headers_of_the_scheme_are_sent_with_the_denial() -> None:
+    """The headers of the scheme that accepted are sent once with the denial."""
     answer = await RecordingGuard(InfoBadge()).request(denying())
 
     assert answer.lines(b"x-info") == ["from badge"]
@@ -245,7 +247,7 @@ async def test_what_the_scheme_has_to_say_goes_out_with_the_denial() -> None:
 
 @pytest.mark.parametrize("name", ["reason", "self", "status", "cls", "event", "subject", "passage", "denied"])
 async def test_a_fact_may_have_any_name(name: str) -> None:
-    """What the record says by itself is not shadowed by it."""
+    """A fact with the name of a record's own field does not shadow that field."""
     behind = RecordingGuard()
 
     answer = await behind.request(denying(NOT_OWNER, **{name: "forged"}))
@@ -261,7 +263,7 @@ async def test_a_fact_may_have_any_name(name: str) -> None:
 
 
 async def test_huge_facts_are_clipped() -> None:
-    """And what cannot be put into words is named by its type."""
+    """A huge fact is clipped in the record, and one without a text is recorded by its type."""
 
     class Odd:
         def __str__(self) -> str:
@@ -279,8 +281,8 @@ async def test_huge_facts_are_clipped() -> None:
 # --- Which denial holds, and for how long ----------------------------------------------------------------------------
 
 
-async def test_the_first_of_two_holds() -> None:
-    """The second is the first in another guise: same reason, same status, same headers, one record."""
+async def test_the_first_of_two_denials_counts() -> None:
+    """A second ``AccessDenied`` gets the reason, the status and the headers of the first, and there is one record."""
     made: list[AccessDenied] = []
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -297,7 +299,8 @@ async def test_the_first_of_two_holds() -> None:
 
 
 async def test_the_exception_has_the_headers_of_the_answer() -> None:
-    """Each challenge on a line of its own, for a framework that answers by itself with a body of its own."""
+    """The exception has the headers of the response, one for each challenge, for a framework that makes its own
+    body."""
     made: list[AccessDenied] = []
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -315,7 +318,7 @@ async def test_the_exception_has_the_headers_of_the_answer() -> None:
 
 
 async def test_two_threads_at_once_make_one_denial() -> None:
-    """Both are the denial that is answered and told."""
+    """Two denials in two threads at the same time are one response and one record."""
     barrier = threading.Barrier(2)
     made: list[AccessDenied] = []
 

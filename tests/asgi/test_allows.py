@@ -1,4 +1,4 @@
-"""``allows``: for code that branches. It denies nobody who is merely not allowed."""
+"""``allows``: asks whether the caller meets a requirement, without denying the request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.schemes.badge import Badge, PlainBadge
 
 
 def asking(*requirements: Requirement) -> ASGIApp:
-    """An app that answers with what is allowed."""
+    """An app that answers with the results of ``allows``."""
 
     async def endpoint(request: Request) -> Response:
         return JSONResponse([await allows(request, one) for one in requirements])
@@ -48,8 +48,8 @@ ASKED = [role("admin"), role("boss"), AUTHENTICATED, OPTIONAL, any_of(role("boss
 
 
 @WITH_EACH_RULE
-async def test_it_says_what_who_asks_may_do(rules: Any) -> None:
-    """And verifies once, where nobody has; not allowed is neither a denial nor a record."""
+async def test_it_returns_whether_the_caller_meets_a_requirement(rules: Any) -> None:
+    """``allows`` verifies the caller once. A False is neither a denial nor a record."""
     behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
 
     answer = await behind.request(asking(*ASKED), "/alice")
@@ -59,8 +59,8 @@ async def test_it_says_what_who_asks_may_do(rules: Any) -> None:
 
 
 @WITH_EACH_RULE
-async def test_it_goes_by_who_asks(rules: Any) -> None:
-    """Somebody else, by another scheme."""
+async def test_it_depends_on_the_caller(rules: Any) -> None:
+    """Another caller, with another scheme, gets other results."""
     answer = await RecordingGuard(Badge(), PlainBadge("pass"), rules=rules).request(
         asking(*ASKED), "/alice", "Pass bob"
     )
@@ -69,8 +69,8 @@ async def test_it_goes_by_who_asks(rules: Any) -> None:
 
 
 @pytest.mark.parametrize("rules", [PUBLIC_RULES, None])
-async def test_nobody_may_do_what_needs_somebody(rules: Any) -> None:
-    """And is not denied for it."""
+async def test_an_anonymous_caller_meets_no_requirement(rules: Any) -> None:
+    """An anonymous caller meets only OPTIONAL and PUBLIC, and is not denied."""
     behind = RecordingGuard(rules=rules or [], default=OPTIONAL)
 
     answer = await behind.request(asking(*ASKED), "/alice", None)
@@ -80,7 +80,7 @@ async def test_nobody_may_do_what_needs_somebody(rules: Any) -> None:
 
 
 async def test_everybody_may_do_what_is_public() -> None:
-    """Whatever they present: nothing is verified for it."""
+    """PUBLIC is met without verifying the credentials."""
     behind = RecordingGuard(rules=PUBLIC_RULES)
 
     answer = await behind.request(asking(PUBLIC), "/alice", "Badge wrong")
@@ -88,8 +88,8 @@ async def test_everybody_may_do_what_is_public() -> None:
     assert (answer.body, behind.outcomes, behind.badge.presented) == (b"[true]", [], [])
 
 
-async def test_credentials_that_are_no_good_are_no_answer() -> None:
-    """They are refused, as everywhere."""
+async def test_invalid_credentials_are_denied() -> None:
+    """Invalid credentials deny the request."""
     behind = RecordingGuard(rules=PUBLIC_RULES)
 
     answer = await behind.request(asking(role("admin")), "/alice", "Badge wrong")
@@ -99,8 +99,8 @@ async def test_credentials_that_are_no_good_are_no_answer() -> None:
 
 
 @WITH_EACH_RULE
-async def test_it_is_asked_from_a_thread(rules: Any) -> None:
-    """By anyio's bridge."""
+async def test_it_can_be_called_from_a_thread(rules: Any) -> None:
+    """``allows`` works in a thread through ``anyio.from_thread``."""
 
     def endpoint(request: Request) -> Response:
         return JSONResponse([anyio.from_thread.run(allows, request, one) for one in (role("admin"), role("boss"))])
@@ -114,8 +114,8 @@ async def test_it_is_asked_from_a_thread(rules: Any) -> None:
 
 @WITH_EACH_RULE
 @pytest.mark.parametrize("odd", [via("nowhere"), BrokenRequirement("unmet")])
-async def test_what_nobody_can_ever_meet_is_an_outage_as_of_a_lock(rules: Any, odd: Any) -> None:
-    """Which shows: False would hide it for good, and an exception would be a 500."""
+async def test_a_requirement_that_no_scheme_can_meet_is_an_outage(rules: Any, odd: Any) -> None:
+    """A requirement that no scheme can meet is a 503: False would hide the mistake for good."""
     behind = RecordingGuard(rules=rules)
 
     answer = await behind.request(asking(odd), "/alice")
@@ -124,16 +124,16 @@ async def test_what_nobody_can_ever_meet_is_an_outage_as_of_a_lock(rules: Any, o
 
 
 @WITH_EACH_RULE
-async def test_what_is_no_requirement_is_a_mistake(rules: Any) -> None:
-    """Of whoever wrote it, and named so."""
+async def test_an_invalid_requirement_raises(rules: Any) -> None:
+    """An argument that is not a requirement raises, and the error says so."""
     odd: Any = "admin"
     with pytest.raises(ConfigurationError, match="admin"):
         await RecordingGuard(rules=rules).request(asking(odd), "/alice")
 
 
 @pytest.mark.parametrize("odd", [bool, lambda answer: answer or True, lambda answer: not answer])
-async def test_without_await_it_is_no_answer(odd: Any) -> None:
-    """A coroutine that nobody waits for would be true for everybody."""
+async def test_without_await_it_raises(odd: Any) -> None:
+    """The truth value of ``allows(...)`` without ``await`` raises, because a coroutine would be true for everybody."""
 
     async def endpoint(request: Request) -> Response:
         return JSONResponse(odd(allows(request, role("boss"))))
@@ -142,8 +142,8 @@ async def test_without_await_it_is_no_answer(odd: Any) -> None:
         await RecordingGuard().request(Starlette(routes=[Route("/", endpoint)]))
 
 
-async def test_it_is_a_coroutine_to_whoever_drives_it() -> None:
-    """An event loop, a task group, or a hand."""
+async def test_it_works_wherever_a_coroutine_does() -> None:
+    """Event loops, task groups and manual ``send`` accept the awaitable of ``allows(...)``."""
 
     async def endpoint(request: Request) -> Response:
         task = asyncio.ensure_future(allows(request, role("admin")))
@@ -164,8 +164,8 @@ async def test_it_is_a_coroutine_to_whoever_drives_it() -> None:
     assert answer.body == b"[true,false]"
 
 
-async def test_without_a_guard_nothing_is_allowed() -> None:
-    """It is a mistake, as of a lock."""
+async def test_without_a_guard_it_raises() -> None:
+    """Without a guard ``allows`` raises, like a lock."""
     for one in (PUBLIC, OPTIONAL, role("admin")):
         with pytest.raises(ConfigurationError, match="no guard"):
             await run_app(asking(one), http_scope("/alice"))

@@ -1,4 +1,4 @@
-"""A denial is of one request, and ends with it: no other sees it, and nothing of it is left."""
+"""A denial belongs to one request: no other request sees it, and nothing of it is left afterwards."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def _none() -> Message:
 
 
 async def test_a_denial_is_that_requests_alone() -> None:
-    """In one task after another and at the same time, as on one connection that is kept alive."""
+    """Requests that follow each other in one task, or run at the same time, do not see each other's denials."""
     behind = RecordingGuard()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,8 +54,8 @@ async def test_a_denial_is_that_requests_alone() -> None:
     assert CURRENT.get() is None
 
 
-async def test_who_outlives_the_request_denies_nothing() -> None:
-    """What a task makes that the request has left behind is an exception like any, and no record of it is made."""
+async def test_a_task_that_outlives_its_request_denies_nothing() -> None:
+    """An ``AccessDenied`` made after the response is an ordinary exception, and is not recorded."""
     behind, made = RecordingGuard(), list[AccessDenied]()
     done, finished = anyio.Event(), anyio.Event()
 
@@ -79,7 +79,7 @@ async def test_who_outlives_the_request_denies_nothing() -> None:
 
 
 async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
-    """The slot is still there, and closed."""
+    """A task that outlives its request still has the request's context, which is closed."""
     behind, seen = RecordingGuard(), list[RequestContext | None]()
     context: list[contextvars.Context] = []
 
@@ -95,8 +95,8 @@ async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
     assert (made.status_code, seen[0].pending, behind.outcomes) == (403, None, ["granted"])
 
 
-def test_a_request_that_its_loop_left_behind_ends_in_silence() -> None:
-    """The collector ends it in a context of its own, where the slot is not its to set back."""
+def test_an_abandoned_request_is_collected_without_an_error() -> None:
+    """The garbage collector ends an abandoned request in another context, where its variable cannot be reset."""
     behind = RecordingGuard(rules=PUBLIC_RULES)
     app = behind.wrap(function_app(lambda *_: asyncio.Event().wait()))
 
@@ -110,7 +110,7 @@ def test_a_request_that_its_loop_left_behind_ends_in_silence() -> None:
 
 
 async def test_a_request_leaves_nothing_to_the_collector() -> None:
-    """Neither the scope nor what stands in it: both go when the server lets go of them."""
+    """No reference cycle keeps the scope or its content alive after the server has dropped them."""
 
     class Kept(dict[str, Any]):
         pass
@@ -132,7 +132,7 @@ async def test_a_request_leaves_nothing_to_the_collector() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/open"])
 async def test_the_marker_of_an_outer_guard_is_put_back(path: str) -> None:
-    """What comes after the inner guard in the outer app asks the outer one again."""
+    """After the inner guard is done, code of the outer app is decided by the outer guard again."""
     inner, outer, seen = RecordingGuard(), RecordingGuard(), list[bool]()
     wrapped = inner.wrap(RecordingApp())
 
@@ -153,7 +153,7 @@ async def test_the_marker_of_an_outer_guard_is_put_back(path: str) -> None:
 
 
 async def test_a_task_that_outlives_its_request_keeps_none_of_its_credentials() -> None:
-    """The context that the task inherited is empty once the request is answered, an inner guard's too."""
+    """The context that a task inherited is empty once the request is answered, below two guards too."""
     behind, kept = RecordingGuard(rules=[Rule("/**", OPTIONAL)]), list[contextvars.Context]()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -178,8 +178,8 @@ CALLS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_what_an_app_called_in_process_denies_is_not_denied_outside(call: str) -> None:
-    """An endpoint may use an unguarded app as a client does; its 403 is that app's answer and not the endpoint's."""
+async def test_a_denial_of_an_app_called_in_process_stays_inside(call: str) -> None:
+    """An endpoint may call another app in the same process. A 403 of that app does not deny the outer request."""
     behind, inside = RecordingGuard(), list[int]()
 
     async def unguarded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,7 +199,7 @@ async def test_what_an_app_called_in_process_denies_is_not_denied_outside(call: 
 
 
 async def test_a_denial_behind_a_middleware_that_copies_the_scope_is_the_requests_own() -> None:
-    """The copy has the same context, whatever else was changed in it."""
+    """Behind a middleware that copies the scope, a denial still denies the request."""
     behind = RecordingGuard()
 
     async def deny(scope: Scope, receive: Receive, send: Send) -> None:

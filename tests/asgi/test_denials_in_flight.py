@@ -1,4 +1,4 @@
-"""A denial while an answer is on its way: once and whole, or the server sees the exception."""
+"""A denial after the app began to respond: it is sent once and completely, or the server gets the exception."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ async def _in_the_background(request: Request) -> Response:
 
 
 @pytest.mark.parametrize("endpoint", [_once_begun, _in_the_background])
-async def test_what_has_begun_is_not_replaced(endpoint: Any) -> None:
-    """The server sees the exception, so that it can break off; there is one record, and no second answer."""
+async def test_a_response_that_has_begun_is_not_replaced(endpoint: Any) -> None:
+    """After the start of a response the server gets the exception and can break off. There is one record and no second
+    start."""
     behind, sent = RecordingGuard(), list[Message]()
     app = behind.wrap(Starlette(routes=[Route("/", endpoint)]))
 
@@ -67,8 +68,8 @@ async def test_what_has_begun_is_not_replaced(endpoint: Any) -> None:
     assert behind.outcomes == ["granted", "order.not_owner"]
 
 
-async def test_what_has_begun_goes_on_where_the_app_catches() -> None:
-    """The answer is the app's own to its end."""
+async def test_a_response_goes_on_if_the_app_catches_the_denial() -> None:
+    """If the app catches the denial after the start of its response, it completes that response."""
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await send(response_start())
@@ -83,8 +84,9 @@ async def test_what_has_begun_goes_on_where_the_app_catches() -> None:
 
 
 @pytest.mark.parametrize("what", ["http.response.early_hint", "http.response.push", "http.response.debug"])
-async def test_what_comes_before_a_start_begins_nothing(what: str) -> None:
-    """It goes out, and the denial after it is still answered in full."""
+async def test_a_message_before_the_start_begins_no_response(what: str) -> None:
+    """A message before ``http.response.start``, such as a debug message, is sent, and a denial after it is answered in
+    full."""
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": what})
@@ -99,8 +101,8 @@ async def test_what_comes_before_a_start_begins_nothing(what: str) -> None:
     "what",
     [*RESPONSE_MESSAGES, "http.response.pathsend", "http.response.zerocopysend", "http.response.trailers", "http.odd"],
 )
-async def test_nothing_goes_out_after_a_denial_but_its_answer(what: str) -> None:
-    """Whatever the app sends, and however often."""
+async def test_after_a_denial_only_its_response_is_sent(what: str) -> None:
+    """After a denial nothing that the app sends goes out, whatever it sends and however often."""
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
@@ -112,8 +114,8 @@ async def test_nothing_goes_out_after_a_denial_but_its_answer(what: str) -> None
     assert (message_types(answer), answer.status, LEAK in answer.body) == (RESPONSE_MESSAGES, 403, False)
 
 
-async def test_the_answer_goes_out_as_soon_as_the_app_sends() -> None:
-    """An endless stream does not keep it back."""
+async def test_the_response_is_sent_when_the_app_sends_next() -> None:
+    """The response to a denial is sent with the app's next message, so an endless stream does not delay it."""
     behind, seen = RecordingGuard(), list[int]()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,8 +143,8 @@ async def _none() -> Message:
 # --- A server that is slow, or gone ----------------------------------------------------------------------------------
 
 
-class Slow:
-    """A server's ``send`` that waits before each message, in which a task may be cancelled."""
+class SlowSend:
+    """A server's ``send`` that waits before each message, so that a task can be cancelled in it."""
 
     def __init__(self) -> None:
         self.sent: list[Message] = []
@@ -156,9 +158,9 @@ class Slow:
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
-async def test_an_answer_survives_the_task_that_sent_it(after: int) -> None:
-    """A task group cancels its tasks when one denies; what one of them had begun to answer goes on."""
-    slow, behind = Slow(), RecordingGuard()
+async def test_a_response_survives_the_task_that_sends_it(after: int) -> None:
+    """If a task group cancels the task that sends the response to a denial, the response is still completed."""
+    slow, behind = SlowSend(), RecordingGuard()
 
     async def stream(send: Send) -> None:
         await send(response_start())
@@ -178,8 +180,8 @@ async def test_an_answer_survives_the_task_that_sent_it(after: int) -> None:
 
 
 async def test_two_tasks_that_send_at_once_answer_once() -> None:
-    """While one task is in the midst of the answer, what another sends is dropped."""
-    slow, behind = Slow(), RecordingGuard()
+    """While one task sends the response to a denial, messages of other tasks are dropped."""
+    slow, behind = SlowSend(), RecordingGuard()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
@@ -195,7 +197,7 @@ async def test_two_tasks_that_send_at_once_answer_once() -> None:
 @pytest.mark.parametrize("failing", [0, 1])
 @pytest.mark.parametrize("sends", [True, False])
 async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -> None:
-    """The client is gone: the app is told as ever, or the server itself; there is one record."""
+    """If the client is gone, the error of ``send`` reaches the app or the server as usual, and there is one record."""
     behind, tried = RecordingGuard(), list[Message]()
 
     async def send(message: Message) -> None:
@@ -220,8 +222,8 @@ async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -
     assert behind.denial_reasons == ["order.not_owner"]
 
 
-async def test_a_request_that_is_cancelled_is_told_all_the_same() -> None:
-    """The client left after the denial: one record, and no answer."""
+async def test_a_denial_of_a_cancelled_request_is_recorded() -> None:
+    """If the client disconnects after the denial, there is one record and no response."""
     behind = RecordingGuard()
     denied = anyio.Event()
 

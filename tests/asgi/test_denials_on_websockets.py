@@ -1,4 +1,4 @@
-"""Denials behind a handshake: a status while the server can still send one, else the close code 1008."""
+"""Denials on WebSockets: a status while the handshake can still be answered, else the close code 1008."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Act = Callable[[WebSocket], Any]
 
 
 def starlette(act: Act) -> ASGIApp:
-    """A route of Starlette's."""
+    """A WebSocket route of Starlette."""
     return Starlette(routes=[WebSocketRoute("/", act)])
 
 
 def fastapi(act: Act) -> ASGIApp:
-    """A route of FastAPI's."""
+    """A WebSocket route of FastAPI."""
     app = FastAPI()
 
     @app.websocket("/")
@@ -45,7 +45,7 @@ def fastapi(act: Act) -> ASGIApp:
 
 
 def bare(act: Act) -> ASGIApp:
-    """No framework."""
+    """A WebSocket app without a framework."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         await act(WebSocket(scope, receive, send))
@@ -56,33 +56,33 @@ def bare(act: Act) -> ASGIApp:
 FRAMEWORKS = pytest.mark.parametrize("framework", [starlette, fastapi, bare])
 
 
-async def shake(behind: RecordingGuard, app: ASGIApp, *messages: Message, **more: Any) -> Exchange:
+async def connect(behind: RecordingGuard, app: ASGIApp, *messages: Message, **more: Any) -> Exchange:
     """One WebSocket to the app."""
     scope = websocket_scope(headers=header_list("Badge alice"), **more)
     return await run_app(behind.wrap(app), scope, CONNECT, *messages)
 
 
 async def before_accept(socket: WebSocket) -> None:
-    """Raises it."""
+    """Deny before accepting."""
     raise denial()
 
 
 async def closed_instead(socket: WebSocket) -> None:
-    """Closes with a code of its own."""
+    """Deny, and close with a code of its own."""
     denial()
     await socket.receive()
     await socket.close(4000)
 
 
 async def accepted_nonetheless(socket: WebSocket) -> None:
-    """Goes on."""
+    """Deny, and accept all the same."""
     denial()
     await socket.accept()
     await socket.send_text("LEAK")
 
 
 async def denied_by_itself(socket: WebSocket) -> None:
-    """Begins an answer of its own."""
+    """Deny, and begin a response of its own."""
     denial()
     await socket.send({"type": "websocket.http.response.start", "status": 200, "headers": []})
 
@@ -90,10 +90,10 @@ async def denied_by_itself(socket: WebSocket) -> None:
 @FRAMEWORKS
 @pytest.mark.parametrize("act", [before_accept, closed_instead, accepted_nonetheless, denied_by_itself])
 async def test_before_accept_it_is_a_status_where_the_server_can(framework: Any, act: Act) -> None:
-    """403 with its challenge, whatever the app does after it, and one record."""
+    """Before ``accept`` the denial is a 403 with its challenge and one record, whatever the app does after it."""
     behind = RecordingGuard()
 
-    answer = await shake(behind, framework(act), **DENIAL)
+    answer = await connect(behind, framework(act), **DENIAL)
 
     assert (message_types(answer), answer.status) == (STATUS, 403)
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="insufficient_scope"']
@@ -102,19 +102,19 @@ async def test_before_accept_it_is_a_status_where_the_server_can(framework: Any,
 
 @FRAMEWORKS
 async def test_before_accept_it_is_1008_where_the_server_cannot(framework: Any) -> None:
-    """Which servers send as a 403."""
-    assert (await shake(RecordingGuard(), framework(before_accept))).sent == [CLOSED]
+    """A server without denial responses gets a close with 1008, which it sends as a 403."""
+    assert (await connect(RecordingGuard(), framework(before_accept))).sent == [CLOSED]
 
 
 async def after_accept(socket: WebSocket) -> None:
-    """Raises it."""
+    """Accept, and deny."""
     await socket.accept()
     await socket.send_text("first")
     raise denial()
 
 
 async def after_accept_and_on(socket: WebSocket) -> None:
-    """Goes on."""
+    """Accept, deny, and go on sending."""
     await socket.accept()
     await socket.send_text("first")
     denial()
@@ -124,7 +124,7 @@ async def after_accept_and_on(socket: WebSocket) -> None:
 
 
 async def in_a_task_beside(socket: WebSocket) -> None:
-    """Raises it beside a task that waits."""
+    """Accept, and deny in a task beside one that waits."""
 
     async def deny() -> None:
         raise denial()
@@ -139,10 +139,10 @@ async def in_a_task_beside(socket: WebSocket) -> None:
 @FRAMEWORKS
 @pytest.mark.parametrize("act", [after_accept, after_accept_and_on, in_a_task_beside])
 async def test_an_accepted_websocket_is_closed(framework: Any, act: Act) -> None:
-    """With 1008, once; what the app has to say after it stays in."""
+    """A denial after ``accept`` closes the WebSocket with 1008 once, and later messages of the app are dropped."""
     behind = RecordingGuard()
 
-    answer = await shake(behind, framework(act), **DENIAL)
+    answer = await connect(behind, framework(act), **DENIAL)
 
     assert message_types(answer) == ["websocket.accept", "websocket.send", "websocket.close"]
     assert (answer.sent[1]["text"], answer.sent[2]) == ("first", CLOSED)
@@ -151,7 +151,7 @@ async def test_an_accepted_websocket_is_closed(framework: Any, act: Act) -> None
 
 @FRAMEWORKS
 async def test_after_its_end_there_is_nothing_to_close(framework: Any) -> None:
-    """It is told, and the server hears nothing of it."""
+    """A denial after the WebSocket has ended is recorded, and nothing is sent."""
 
     async def act(socket: WebSocket) -> None:
         await socket.accept()
@@ -160,25 +160,25 @@ async def test_after_its_end_there_is_nothing_to_close(framework: Any) -> None:
 
     behind = RecordingGuard()
 
-    answer = await shake(behind, framework(act))
+    answer = await connect(behind, framework(act))
 
     assert message_types(answer) == ["websocket.accept", "websocket.close"]
     assert behind.denial_reasons == ["order.not_owner"]
 
 
-async def test_what_the_app_began_to_refuse_by_itself_is_its_own() -> None:
-    """The server sees the exception, as after the start of any answer."""
+async def test_a_refusal_that_the_app_has_begun_is_not_replaced() -> None:
+    """If the app has begun a denial response of its own, the server gets the exception."""
 
     async def act(socket: WebSocket) -> None:
         await socket.send({"type": "websocket.http.response.start", "status": 404, "headers": []})
         raise denial()
 
     with pytest.raises(AccessDenied):
-        await shake(RecordingGuard(), bare(act), **DENIAL)
+        await connect(RecordingGuard(), bare(act), **DENIAL)
 
 
-async def test_a_client_that_leaves_is_no_denial() -> None:
-    """What Starlette raises then comes out as it would without us."""
+async def test_a_client_that_disconnects_is_no_denial() -> None:
+    """The ``WebSocketDisconnect`` of Starlette passes through the guard unchanged."""
 
     async def act(socket: WebSocket) -> None:
         await socket.accept()
@@ -187,14 +187,14 @@ async def test_a_client_that_leaves_is_no_denial() -> None:
     behind = RecordingGuard()
 
     with pytest.raises(WebSocketDisconnect):
-        await shake(behind, bare(act))
+        await connect(behind, bare(act))
 
     assert behind.denial_reasons == []
 
 
 @FRAMEWORKS
-async def test_each_message_may_be_locked(framework: Any) -> None:
-    """By what code asks, or by a denial of its own, while the socket is open."""
+async def test_each_message_may_be_checked(framework: Any) -> None:
+    """``allows`` and ``AccessDenied`` work for each message of an open WebSocket."""
 
     async def act(socket: WebSocket) -> None:
         await socket.accept()
@@ -206,7 +206,7 @@ async def test_each_message_may_be_locked(framework: Any) -> None:
 
     behind = RecordingGuard()
 
-    answer = await shake(behind, framework(act), SAID, {"type": "websocket.receive", "text": "enough"})
+    answer = await connect(behind, framework(act), SAID, {"type": "websocket.receive", "text": "enough"})
 
     texts = [message["text"] for message in answer.sent[1:-1]]
     assert (texts, answer.sent[-1]) == (["hello True False", "enough True False"], CLOSED)
@@ -215,7 +215,7 @@ async def test_each_message_may_be_locked(framework: Any) -> None:
 
 @pytest.mark.parametrize("rules", [PUBLIC_RULES, OPTIONAL_RULES, []])
 async def test_a_lock_is_asked_before_the_handshake_is_accepted(rules: Any) -> None:
-    """403 as a status; the endpoint is not reached."""
+    """A lock on a WebSocket route denies with a 403 before the endpoint is reached."""
     reached: list[str] = []
 
     @requires(role("boss"))
@@ -224,20 +224,20 @@ async def test_a_lock_is_asked_before_the_handshake_is_accepted(rules: Any) -> N
 
     behind = RecordingGuard(rules=rules)
 
-    answer = await shake(behind, starlette(endpoint), **DENIAL)
+    answer = await connect(behind, starlette(endpoint), **DENIAL)
 
     assert (message_types(answer), answer.status, reached) == (STATUS, 403, [])
     assert behind.denial_reasons == ["role.missing"]
 
 
-async def test_what_a_scheme_has_to_say_goes_out_on_a_handshake_that_a_lock_opened() -> None:
-    """The lock verifies behind an open rule, and the fields go out with the acceptance."""
+async def test_the_headers_of_a_scheme_are_sent_with_an_accepted_handshake() -> None:
+    """If a lock verifies the caller behind a public rule, the headers of the scheme are sent with ``accept``."""
 
     @requires(role("admin"))
     async def endpoint(websocket: WebSocket) -> None:
         await websocket.accept(headers=[(b"x-app", b"1")])
         await websocket.close()
 
-    answer = await shake(RecordingGuard(InfoBadge(), rules=PUBLIC_RULES), starlette(endpoint))
+    answer = await connect(RecordingGuard(InfoBadge(), rules=PUBLIC_RULES), starlette(endpoint))
 
     assert answer.sent[0]["headers"] == [(b"x-app", b"1"), (b"x-info", b"from badge")]

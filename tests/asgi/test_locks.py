@@ -1,4 +1,4 @@
-"""A lock on a route: it verifies where the rule did not, once, and only ever tightens."""
+"""Locks on routes: they verify the caller if the rule did not, once, and can only restrict access further."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from tests.support.schemes.badge import Badge, PlainBadge
 
 @WITH_EACH_RULE
 @pytest.mark.parametrize("locks", [1, 3])
-async def test_whoever_comes_is_verified_once(rules: Any, locks: int) -> None:
-    """By the rule or by the first lock; there is one record, and the endpoint knows who it is."""
+async def test_a_caller_is_verified_once(rules: Any, locks: int) -> None:
+    """The rule or the first lock verifies the caller. There is one record, and the endpoint knows the caller."""
     behind = RecordingGuard(rules=rules)
 
     answer = await behind.request(locked_app(*[role("admin"), AUTHENTICATED, OPTIONAL][:locks]))
@@ -52,7 +52,7 @@ async def test_whoever_comes_is_verified_once(rules: Any, locks: int) -> None:
 
 
 async def test_a_lock_that_verifies_is_what_the_record_names() -> None:
-    """With the rule that left it open."""
+    """The record names the lock that verified the caller, and the rule that left the route public."""
     behind = RecordingGuard(rules=PUBLIC_RULES)
 
     await behind.request(locked_app(role("admin")))
@@ -68,7 +68,7 @@ async def test_a_lock_that_verifies_is_what_the_record_names() -> None:
 
 @WITH_EACH_RULE
 async def test_two_locks_at_the_same_time_verify_once(rules: Any) -> None:
-    """What may be used once would be refused at the second time."""
+    """Two locks at the same time verify the credentials once, because some credentials can be used only once."""
 
     class Waits(Badge):
         async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
@@ -91,7 +91,7 @@ async def test_two_locks_at_the_same_time_verify_once(rules: Any) -> None:
 
 @pytest.mark.parametrize(("field", "code"), [("Badge wrong", "badge.wrong"), ("Badge bob", "role.missing")])
 async def test_two_locks_at_the_same_time_deny_once(field: str, code: str) -> None:
-    """The second finds the denial of the first, and looks at nothing again."""
+    """The second of two parallel locks uses the denial of the first and verifies nothing."""
 
     async def endpoint(request: Request) -> Response:
         async with anyio.create_task_group() as tasks:
@@ -114,8 +114,8 @@ async def test_two_locks_at_the_same_time_deny_once(field: str, code: str) -> No
     )
 
 
-async def test_a_lock_whose_asker_was_cancelled_can_be_asked_again() -> None:
-    """Whoever gives up in the midst of it leaves nothing locked, and nobody proved."""
+async def test_a_cancelled_lock_can_be_asked_again() -> None:
+    """A lock that was cancelled while it verified leaves nothing locked and nobody authenticated."""
 
     class Hangs(Badge):
         async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
@@ -158,7 +158,8 @@ async def test_a_lock_whose_asker_was_cancelled_can_be_asked_again() -> None:
 async def test_a_lock_denies_as_a_rule_does(
     rules: Any, requirement: Requirement, field: str | None, status: int, reason: str, challenges: list[str]
 ) -> None:
-    """The same statuses, the same challenges, of those schemes alone that can meet it; one record."""
+    """A lock denies with the statuses of a rule, with challenges of the schemes that can meet it, and with one
+    record."""
     behind = RecordingGuard(Badge(reports_login_time=True), PlainBadge("pass"), rules=rules)
 
     answer = await behind.request(locked_app(requirement), field=field)
@@ -170,8 +171,9 @@ async def test_a_lock_denies_as_a_rule_does(
     assert behind.records[-1].requirement == str(requirement)
 
 
-async def test_what_the_lock_cannot_take_is_not_verified() -> None:
-    """Behind an open rule, credentials of another scheme are none; where the rule took them, they do not suffice."""
+async def test_credentials_that_a_lock_does_not_accept_are_not_verified() -> None:
+    """Behind a public rule a lock ignores credentials of other schemes. If the rule verified them, they do not meet the
+    lock."""
     badge, other = Badge(), PlainBadge("pass")
     behind = RecordingGuard(badge, other, rules=[Rule("/", PUBLIC), Rule("/mine", AUTHENTICATED)])
 
@@ -181,8 +183,8 @@ async def test_what_the_lock_cannot_take_is_not_verified() -> None:
     assert (behind.denial_reasons, other.presented) == (["scheme.unsupported", "scheme.insufficient"], ["alice"])
 
 
-async def test_a_lock_never_loosens() -> None:
-    """The rule is asked first, and the endpoint is not reached."""
+async def test_a_lock_never_loosens_a_rule() -> None:
+    """If the rule denies, the lock and the endpoint are not reached."""
     behind = RecordingGuard(rules=[Rule("/", role("boss"))])
 
     answer = await behind.request(locked_app(OPTIONAL, AUTHENTICATED))
@@ -190,8 +192,8 @@ async def test_a_lock_never_loosens() -> None:
     assert (answer.status, behind.denial_reasons) == (403, ["role.missing"])
 
 
-async def test_a_check_sees_the_parameters_of_the_route_as_strings() -> None:
-    """Whatever a converter made of them."""
+async def test_a_predicate_of_a_lock_gets_the_route_parameters_as_strings() -> None:
+    """A predicate gets path parameters as strings, whatever the route's converters made of them."""
     seen: list[Mapping[str, str]] = []
 
     def is_seventh(principal: Principal, params: Mapping[str, str]) -> bool:
@@ -208,8 +210,8 @@ async def test_a_check_sees_the_parameters_of_the_route_as_strings() -> None:
 
 @WITH_EACH_RULE
 @pytest.mark.parametrize("requirement", [via("nowhere"), step_up(max_age=5), all_of(via("badge"), via("pass"))])
-async def test_what_no_scheme_can_meet_stays_closed(rules: Any, requirement: Requirement) -> None:
-    """503, and the record says what is wrong with it; the endpoint is not reached."""
+async def test_a_lock_that_no_scheme_can_meet_denies_with_503(rules: Any, requirement: Requirement) -> None:
+    """A lock that no scheme can meet denies with 503, and the record says why."""
     behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
 
     answer = await behind.request(locked_app(requirement))
@@ -220,8 +222,8 @@ async def test_what_no_scheme_can_meet_stays_closed(rules: Any, requirement: Req
 
 @WITH_EACH_RULE
 @pytest.mark.parametrize("where", ["schemes", "unmet"])
-async def test_what_fails_stays_closed(rules: Any, where: str) -> None:
-    """503, as where a rule asks it, and never the framework's 500."""
+async def test_a_lock_that_fails_denies_with_503(rules: Any, where: str) -> None:
+    """An error in a lock denies with 503, as in a rule, and not with the framework's 500."""
     behind = RecordingGuard(rules=rules)
 
     answer = await behind.request(locked_app(BrokenRequirement(where)))
@@ -229,8 +231,8 @@ async def test_what_fails_stays_closed(rules: Any, where: str) -> None:
     assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
 
 
-async def test_an_outage_is_one() -> None:
-    """503 with its reason and when to come again."""
+async def test_an_outage_in_a_lock_is_a_503() -> None:
+    """An outage in a lock is a 503 with its reason and its Retry-After."""
     table = {"alice": BackendUnavailable("down", retry_after=30)}
     behind = RecordingGuard(Badge(table=table), rules=PUBLIC_RULES)
 

@@ -1,4 +1,4 @@
-"""A scheme that reads the body, behind an open rule: the lock asks when the app has read none, some, or all of it."""
+"""A scheme that reads the body, behind a public rule: the app may have read nothing, a part, or all of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMIT = MAX_KEPT_BODY
 
 
 async def post(app: ASGIApp, *parts: bytes, body: bytes | None = None) -> tuple[Exchange, RecordingGuard]:
-    """The parts of a body that is signed, sent to the app behind an open rule."""
+    """Send the parts of a signed body to the app behind a public rule."""
     behind = RecordingGuard(Webhook(limit=2 * LIMIT), rules=PUBLIC_RULES)
     scope = signed_post(b"".join(parts) if body is None else body)
     scope["headers"].append((b"content-type", b"application/json"))
@@ -58,7 +58,7 @@ def locked(before: int, seen: list[bytes]) -> ASGIApp:
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 4])
 async def test_the_scheme_and_the_app_both_get_the_whole_body(before: int) -> None:
-    """However much of it the app had received when the lock was asked."""
+    """The scheme and the app both get the whole body, however much the app read before the lock."""
     seen: list[bytes] = []
 
     answer, behind = await post(locked(before, seen), *PARTS)
@@ -68,26 +68,26 @@ async def test_the_scheme_and_the_app_both_get_the_whole_body(before: int) -> No
 
 
 @pytest.mark.parametrize("before", [0, 2, 4])
-async def test_a_body_that_was_not_signed_is_refused(before: int) -> None:
-    """Also where the app has it already."""
+async def test_a_body_with_a_wrong_signature_is_denied(before: int) -> None:
+    """A wrong signature denies the request, even if the app has read the body already."""
     answer, behind = await post(locked(before, []), *PARTS, body=b"another")
 
     assert (answer.status, behind.denial_reasons) == (401, ["badge.wrong"])
 
 
 @pytest.mark.parametrize("whole", [False, True])
-async def test_of_what_the_app_has_read_only_so_much_is_kept(whole: bool) -> None:
-    """Beyond it the lock stays closed, and waits for nothing: 413, though the scheme itself would take it."""
+async def test_only_a_limited_part_of_a_read_body_is_kept(whole: bool) -> None:
+    """If the app read more than the guard keeps, the lock denies with 413 at once, whatever the scheme's limit."""
     parts = [bytes(LIMIT), b"x", b"y"]
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         answer, behind = await post(locked(3 if whole else 2, []), *parts)
 
     assert (answer.status, behind.denial_reasons) == (413, ["body.too_large"])
 
 
-async def test_what_was_kept_in_vain_is_let_go() -> None:
-    """Nobody can ask for it any more."""
+async def test_a_body_that_exceeds_the_limit_is_dropped() -> None:
+    """Once the body exceeds the limit, the kept part is dropped, because no scheme can use it."""
     messages = iter(body_messages(bytes(LIMIT), b"x", b"y"))
 
     async def receive() -> Message:
@@ -101,14 +101,14 @@ async def test_what_was_kept_in_vain_is_let_go() -> None:
 
 
 async def test_as_much_as_is_kept_is_enough() -> None:
-    """To the octet."""
+    """A body of exactly the limit is verified."""
     answer, _ = await post(locked(2, []), bytes(LIMIT - 1), b"x")
 
     assert answer.status == 200
 
 
-async def test_what_the_app_has_not_read_may_be_longer() -> None:
-    """The scheme's own limit counts then."""
+async def test_a_body_that_the_app_has_not_read_may_be_longer() -> None:
+    """If the app has read nothing, only the scheme's own limit applies."""
     seen: list[bytes] = []
 
     answer, _ = await post(locked(0, seen), bytes(LIMIT), bytes(LIMIT))
@@ -116,8 +116,9 @@ async def test_what_the_app_has_not_read_may_be_longer() -> None:
     assert (answer.status, sum(map(len, seen))) == (200, 2 * LIMIT)
 
 
-async def test_a_client_that_leaves_before_its_body_is_whole_is_refused() -> None:
-    """The app had a part of it."""
+async def test_an_incomplete_body_is_denied() -> None:
+    """If the client disconnects before its body is complete, the request is denied, even if the app read a part
+    of it."""
     behind = RecordingGuard(Webhook(), rules=PUBLIC_RULES)
     parts = body_messages(b"one ", more=True)
 
@@ -133,14 +134,14 @@ async def _endpoint(request: Request) -> Response:
 
 
 async def test_starlettes_request_reads_it_before_the_lock() -> None:
-    """And still has it."""
+    """A body that was read by ``Request.body()`` before the lock is verified, and the endpoint still has it."""
     answer, _ = await post(Starlette(routes=[Route("/", _endpoint, methods=["POST"])]), b"[1]")
 
     assert answer.body == b"[1][1]"
 
 
 async def test_fastapi_reads_it_before_its_dependencies() -> None:
-    """So that a lock always comes after."""
+    """FastAPI reads the body before its dependencies, so its locks always come after that."""
     app = FastAPI()
 
     @app.post("/", dependencies=[requires(AUTHENTICATED)])

@@ -1,4 +1,4 @@
-"""Locks go by the time at which they are asked."""
+"""A lock is decided at the moment at which it is asked."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ FRESH = {"alice": Accepted(Principal("alice", claims={"auth_time": NOW - 540}, e
     ("seconds", "status", "body"),
     [(0.5, 200, b"[true]"), (100, 200, b"[true]"), (130, 200, b"[false]"), (360, 401, None)],
 )
-async def test_a_lock_goes_by_the_time_at_which_it_is_asked(seconds: float, status: int, body: bytes | None) -> None:
-    """A login grows stale and credentials expire while a request, or a WebSocket, is open."""
+async def test_a_lock_is_decided_at_its_own_moment(seconds: float, status: int, body: bytes | None) -> None:
+    """A login may become too old, and credentials may expire, while a request or a WebSocket is open."""
     clock = ManualClock(NOW)
     behind = RecordingGuard(Badge(table=FRESH, reports_login_time=True), clock=clock, monotonic=clock)
 
@@ -67,7 +67,7 @@ async def test_a_lock_goes_by_the_time_at_which_it_is_asked(seconds: float, stat
 
 
 async def test_a_verification_that_took_long_reads_the_clock_again() -> None:
-    """Behind an open rule too: what expired while its keys were fetched is not let in."""
+    """A token that expired while its keys were fetched is denied, behind a public rule too."""
     clock, ticks = ManualClock(NOW), ManualClock(0)
 
     class Slow(Badge):
@@ -84,7 +84,7 @@ async def test_a_verification_that_took_long_reads_the_clock_again() -> None:
 
 
 async def test_an_open_route_reads_the_clock_when_its_lock_is_asked() -> None:
-    """Not when the request came."""
+    """On a public route the clock is read for the lock, and not for the request."""
     clock = ManualClock(NOW)
     behind = RecordingGuard(
         Badge(table=FRESH, reports_login_time=True), rules=PUBLIC_RULES, clock=clock, monotonic=clock
@@ -95,8 +95,8 @@ async def test_an_open_route_reads_the_clock_when_its_lock_is_asked() -> None:
     assert answer.body == b"[false]"
 
 
-async def test_a_lock_that_is_asked_again_goes_by_the_time_of_that() -> None:
-    """The first asker gave up while it was verified, and came back when the credentials had expired."""
+async def test_a_lock_that_is_asked_again_is_decided_at_the_new_moment() -> None:
+    """If the first call was cancelled while it verified, the second one is decided at its own moment."""
     clock = ManualClock(NOW)
 
     class Judges(Badge):

@@ -1,4 +1,4 @@
-"""Locks in what surrounds them: no guard, two guards, copies of the scope, a scheme's headers."""
+"""Locks without a guard, below two guards, behind copies of the scope, and with a scheme's headers."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from tests.support.schemes.badge import BADGE_WRONG, Badge, InfoBadge, PlainBadg
 # --- No guard --------------------------------------------------------------------------------------------------------
 
 
-async def test_without_a_guard_a_lock_is_a_mistake() -> None:
-    """And no pass. The message names the mend."""
+async def test_without_a_guard_a_lock_raises() -> None:
+    """Without a guard a lock raises, and the message says how to fix it."""
     with pytest.raises(ConfigurationError, match=r"^app: no guard .*AuthGuardMiddleware"):
         await run_app(locked_app(AUTHENTICATED), http_scope(headers=header_list("Badge alice")))
 
 
 @pytest.mark.parametrize("marker", [None, "proven", True, Principal("root")])
-async def test_what_no_guard_wrote_opens_no_lock(marker: object) -> None:
-    """Whatever stands in its place."""
+async def test_a_forged_marker_opens_no_lock(marker: object) -> None:
+    """A lock raises if the marker in the scope was not written by a guard."""
     with pytest.raises(ConfigurationError, match="no guard"):
         await run_app(locked_app(AUTHENTICATED), http_scope(authguard=marker, user=Principal("root")))
 
 
 async def test_an_app_without_a_guard_borrows_none() -> None:
-    """One that is called from within a request has no guard by that."""
+    """An app without a guard that is called inside a request has no guard."""
     inner = locked_app(AUTHENTICATED)
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,14 +61,14 @@ async def test_an_app_without_a_guard_borrows_none() -> None:
 
 
 @pytest.mark.parametrize("odd", [PUBLIC, "admin", None, role, Principal])
-def test_a_lock_is_a_requirement_that_closes(odd: Any) -> None:
-    """PUBLIC opens nothing, and a role by its name alone is no requirement."""
+def test_a_lock_needs_a_requirement_that_closes(odd: Any) -> None:
+    """PUBLIC and a bare role name raise as a lock."""
     with pytest.raises(ConfigurationError, match=r"^requirement: "):
         lock(odd)
 
 
-def test_a_lock_says_where_it_was_said() -> None:
-    """In the file and the line of whoever called the function that made it."""
+def test_a_lock_has_its_source_location() -> None:
+    """A lock knows the file and the line of the code that called ``requires``."""
 
     def requires_of_ones_own() -> Lock:
         return lock(role("admin"))
@@ -81,14 +81,14 @@ def test_a_lock_says_where_it_was_said() -> None:
 
 
 def mounted(inner: RecordingGuard, app: ASGIApp) -> ASGIApp:
-    """The app behind a guard of its own, in another one."""
+    """The app behind a guard of its own, inside another guard."""
     return Starlette(routes=[Mount("/in", inner.wrap(app)), Route("/", Response)])
 
 
 @pytest.mark.parametrize("outer", [PUBLIC_RULES, []])
 @pytest.mark.parametrize("inner", [PUBLIC_RULES, []])
 async def test_a_lock_below_two_guards_asks_the_inner_one(outer: Any, inner: Any) -> None:
-    """Which takes over whom the outer has proved."""
+    """A lock below two guards is decided by the inner one, which takes over the principal of the outer one."""
     out, within = RecordingGuard(rules=outer), RecordingGuard(rules=inner)
 
     answer = await out.request(mounted(within, locked_app(role("admin"))), "/in/")
@@ -101,7 +101,7 @@ async def test_a_lock_below_two_guards_asks_the_inner_one(outer: Any, inner: Any
 
 
 async def test_of_two_guards_the_inner_one_answers() -> None:
-    """With its own challenges and its own body; the outer one's scheme adds what it has to say."""
+    """The inner guard's challenges and body are sent, and the outer guard's scheme adds its headers."""
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         raise denial()
@@ -115,8 +115,8 @@ async def test_of_two_guards_the_inner_one_answers() -> None:
     assert (out.denial_reasons, within.denial_reasons) == ([], ["order.not_owner"])
 
 
-async def test_a_denial_between_two_guards_is_the_outer_ones() -> None:
-    """Before the inner app and after it."""
+async def test_a_denial_between_two_guards_belongs_to_the_outer_one() -> None:
+    """Before and after the inner app, ``AccessDenied`` is answered by the outer guard."""
     within = RecordingGuard()
 
     async def fine(scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +143,8 @@ async def test_a_denial_between_two_guards_is_the_outer_ones() -> None:
 
 
 async def test_a_lock_of_a_guard_that_is_done_denies_by_the_one_that_is_not() -> None:
-    """A copy of the scope keeps the inner guard's marker, and what its lock denies is not lost."""
+    """If a copied scope keeps the marker of an inner guard that is done, a denial by its lock reaches the outer
+    guard."""
     copies: list[Scope] = []
 
     async def keep(scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,8 +165,8 @@ async def test_a_lock_of_a_guard_that_is_done_denies_by_the_one_that_is_not() ->
     assert (answer.status, out.denial_reasons) == (403, ["role.missing"])
 
 
-async def test_what_an_inner_guard_refuses_by_its_checks_is_refused_to_its_lock() -> None:
-    """The outer guard's word is not the last, also where only a lock asks."""
+async def test_the_checks_of_an_inner_guard_apply_to_its_locks() -> None:
+    """A principal of the outer guard still has to pass the checks of the inner guard, where only a lock asks too."""
 
     async def refuse(request: AuthRequest, principal: Principal) -> Rejected:
         return Rejected(BADGE_WRONG)
@@ -180,8 +181,8 @@ async def test_what_an_inner_guard_refuses_by_its_checks_is_refused_to_its_lock(
 # --- What the app finds ----------------------------------------------------------------------------------------------
 
 
-class Copies:
-    """A middleware that passes a copy of the scope on, as many do."""
+class CopyingMiddleware:
+    """A middleware that passes on a copy of the scope, as many do."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -192,17 +193,17 @@ class Copies:
 
 @WITH_EACH_RULE
 async def test_the_user_is_there_in_a_copy_of_the_scope(rules: Any) -> None:
-    """It is the scope of the route that the lock fills in, and that of the middleware."""
-    answer = await RecordingGuard(rules=rules).request(Copies(locked_app(AUTHENTICATED)))
+    """A lock fills in the user of the route's scope and of the middleware's scope."""
+    answer = await RecordingGuard(rules=rules).request(CopyingMiddleware(locked_app(AUTHENTICATED)))
 
     assert answer.body == ALICE_BODY
 
 
 @pytest.mark.parametrize("rules", [PUBLIC_RULES, []])
 async def test_a_copy_keeps_what_the_app_put_there(rules: Any) -> None:
-    """Where the rule has verified, a lock writes nothing over the app's own user."""
+    """If the rule verified the caller, a lock does not overwrite a user that the app set."""
 
-    class Own(Copies):
+    class Own(CopyingMiddleware):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await self.app({**scope, "user": Principal("row-7")}, receive, send)
 
@@ -213,8 +214,8 @@ async def test_a_copy_keeps_what_the_app_put_there(rules: Any) -> None:
 
 @WITH_EACH_RULE
 @pytest.mark.parametrize(("requirement", "status"), [(role("admin"), 200), (role("boss"), 403)])
-async def test_what_the_scheme_has_to_say_goes_out(rules: Any, requirement: Requirement, status: int) -> None:
-    """Once, with what the lock lets by and with what it denies."""
+async def test_the_headers_of_the_scheme_are_sent_once(rules: Any, requirement: Requirement, status: int) -> None:
+    """The headers of the scheme are sent once, with a granted response and with a denial."""
     answer = await RecordingGuard(InfoBadge(), rules=rules).request(locked_app(requirement))
 
     assert (answer.status, answer.lines(b"x-info")) == (status, ["from badge"])
@@ -229,10 +230,10 @@ FOREIGN = {"sec_fetch_site": "cross-site", "origin": "https://app.example"}
     ("told", "origins", "status"),
     [(FOREIGN, [], 403), (FOREIGN, ["https://app.example"], 200), ({"sec_fetch_site": "same-origin"}, [], 200)],
 )
-async def test_what_a_browser_sends_by_itself_is_held_against_the_origin(
+async def test_a_lock_checks_the_origin_of_browser_credentials(
     told: dict[str, str], origins: list[str], status: int
 ) -> None:
-    """By the lock too: behind an open rule nobody else has looked."""
+    """Behind a public rule, the lock makes the CSRF check for credentials that browsers send by themselves."""
 
     class Sent(PlainBadge):
         sent_by_browsers = True
@@ -265,7 +266,8 @@ async def test_what_a_browser_sends_by_itself_is_held_against_the_origin(
 async def test_a_denial_behind_locks_names_the_schemes_that_they_take(
     locks: list[Requirement], challenges: list[str], requirement: str
 ) -> None:
-    """A 401 that invites to what the route then refuses would send the client round in circles."""
+    """A 401 behind locks has challenges only of the schemes that they accept, so that a client is not sent in
+    circles."""
 
     async def endpoint(request: Request) -> Response:
         raise AccessDenied(Reason("session.over", 401))

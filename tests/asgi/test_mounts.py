@@ -1,4 +1,4 @@
-"""Below a mount Starlette reads the path a second time; what it reads must be what the rules were held against."""
+"""Below a mount Starlette parses the path again. The result must be the path that the rules were matched with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GUARD = Guard(
 
 
 async def secret(request: Request) -> PlainTextResponse:
-    """What only the role may see."""
+    """A response for one role only."""
     return PlainTextResponse("SECRET")
 
 
@@ -32,7 +32,7 @@ def mounted() -> Starlette:
 
 
 def included() -> FastAPI:
-    """The same, in a router that FastAPI keeps as one route."""
+    """The same mount, in a router that FastAPI keeps as one route."""
     inner, router, app = Starlette(routes=[Route("/{x}/secret", secret)]), APIRouter(), FastAPI()
     router.mount("/a", inner)
     app.include_router(router)
@@ -40,7 +40,7 @@ def included() -> FastAPI:
 
 
 async def ask(app: Any, path: str, root_path: str) -> Exchange:
-    """One request, through the guard."""
+    """One request through the guard."""
     return await run_app(AuthGuardMiddleware(app, guard=GUARD), http_scope(path, root_path=root_path))
 
 
@@ -48,7 +48,7 @@ async def ask(app: Any, path: str, root_path: str) -> Exchange:
 @pytest.mark.parametrize("root_path", ["", "/api", "/", "/a", "/x"])
 @pytest.mark.parametrize("path", ["/a/secret", "/a/b/secret", "/api/a/secret", "/api/a/b/secret", "/a/a/b/secret"])
 async def test_no_root_path_opens_what_a_mount_holds(app: Any, root_path: str, path: str) -> None:
-    """By whatever way the router inside the mount reads the path, the role is asked for or the path is refused."""
+    """However the router inside the mount parses the path, the role is required or the path is refused."""
     answer = await ask(app(), path, root_path)
 
     assert b"SECRET" not in answer.body
@@ -56,7 +56,7 @@ async def test_no_root_path_opens_what_a_mount_holds(app: Any, root_path: str, p
 
 @pytest.mark.parametrize("path", ["/open", "/api/open"])
 async def test_without_mounts_a_proxy_may_take_the_prefix_off(path: str) -> None:
-    """Then both spellings reach the route, and both are read alike by the rules."""
+    """Without mounts, paths with and without the root path reach the route, and the rules apply to both."""
     app = Starlette(routes=[Route("/open", secret)])
 
     assert (await ask(app, path, "/api")).status == 200
@@ -64,12 +64,13 @@ async def test_without_mounts_a_proxy_may_take_the_prefix_off(path: str) -> None
 
 @pytest.mark.parametrize(("path", "status"), [("/open", 200), ("/api/open", 200), ("/a/b", 400), ("/api/a/b", 404)])
 async def test_outside_the_root_path_only_what_is_mounted_is_refused(path: str, status: int) -> None:
-    """400, since the inner router would read something else than the guard; routes beside the mount are as ever."""
+    """Outside of the root path only mounted routes are refused with 400, because their router would parse another
+    path."""
     assert (await ask(mounted(), path, "/api")).status == status
 
 
 async def test_a_mount_that_takes_nothing_off_the_path_is_read_once() -> None:
-    """What is mounted at the top reads what the guard read."""
+    """A mount at the root parses the path that the guard saw."""
     app = Starlette(routes=[Mount("/", routes=[Route("/open", secret)])])
 
     assert (await ask(app, "/open", "/api")).status == 200

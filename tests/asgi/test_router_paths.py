@@ -1,4 +1,4 @@
-"""Where the router behind the guard would read another path than the rules were held against."""
+"""Paths that the router behind the guard would parse differently from the rules."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ RULES = [Rule("/**", PUBLIC), Rule("/admin/**", role("admin")), Rule("/a/{x}/sec
 
 
 async def secret(request: Request) -> PlainTextResponse:
-    """What only a role may see."""
+    """A response for one role only."""
     return PlainTextResponse("SECRET")
 
 
 def inner() -> FastAPI:
-    """An app with a root_path of its own, which it takes off every path."""
+    """An app with a root path of its own, which it removes from every path."""
     app = FastAPI()
     app.root_path = "/api"  # the argument is deprecated, what it sets is not
     app.add_route("/admin", secret)
@@ -43,7 +43,7 @@ def inner() -> FastAPI:
 
 
 async def status(app: Any, path: str, root_path: str = "") -> tuple[int, bool]:
-    """The answer, and whether the secret was in it."""
+    """The status, and whether the secret was in the response."""
     guarded = AuthGuardMiddleware(app, guard=Guard(SCHEME, rules=RULES, log=False))
     answer = await run_app(guarded, http_scope(path, root_path=root_path, headers=header_list()))
     return answer.status, b"SECRET" in answer.body
@@ -58,7 +58,7 @@ APPS: dict[str, ASGIApp] = {
 
 @pytest.mark.parametrize("name", APPS)
 async def test_an_app_inside_with_a_root_path_of_its_own_has_one_spelling(name: str) -> None:
-    """It would take its root_path off, and nobody else would see the path that it reads."""
+    """If an inner app would remove its own root path, a path with that prefix is refused."""
     assert await status(APPS[name], "/api/admin") == (400, False)
     assert await status(APPS[name], "/admin") == (401, False)
     assert await status(APPS[name], "/free") == (200, True)
@@ -66,14 +66,14 @@ async def test_an_app_inside_with_a_root_path_of_its_own_has_one_spelling(name: 
 
 
 @pytest.mark.parametrize("path", ["/sub/admin", "/sub/free"])
-async def test_below_a_mount_such_an_app_reads_everything_anew(path: str) -> None:
-    """What it makes of a path is not what the mount left of it."""
+async def test_below_a_mount_such_an_app_parses_the_whole_path_again(path: str) -> None:
+    """Below a mount, an app with a root path of its own parses another path than the mount left."""
     assert await status(Starlette(routes=[Mount("/sub", inner())]), path) == (400, False)
 
 
 @pytest.mark.parametrize("wrap", [lambda app: app, GZipMiddleware, lambda app: GZipMiddleware(GZipMiddleware(app))])
 async def test_a_mount_is_found_behind_middleware(wrap: Any) -> None:
-    """Whatever wraps the app that it stands in."""
+    """A mount is found in an app that is wrapped in middleware."""
     app = Starlette(routes=[Mount("/a", routes=[Route("/{x}/secret", secret)])])
     for found in (
         wrap(app),
@@ -84,8 +84,8 @@ async def test_a_mount_is_found_behind_middleware(wrap: Any) -> None:
         assert await status(found, "/a/secret") == (404, False)
 
 
-async def test_what_cannot_be_seen_into_is_refused_outside_of_the_root_path() -> None:
-    """A function round the app shows no routes, so what a mount would read anew is not known."""
+async def test_an_opaque_app_is_refused_outside_of_the_root_path() -> None:
+    """A function around the app shows no routes, so a path outside of the root path is refused."""
     app = Starlette(routes=[Mount("/a", routes=[Route("/{x}/secret", secret)])])
 
     async def opaque(scope: Any, receive: Any, send: Any) -> None:
@@ -193,7 +193,7 @@ async def anonymous(app: ASGIApp, path: str, root_path: str = "/api") -> tuple[i
 
 @pytest.mark.parametrize("name", HIDDEN)
 async def test_no_hidden_mount_gives_a_way_round_the_rules(name: str) -> None:
-    """Outside of root_path the router inside a mount reads the whole path anew: such a path is refused."""
+    """Outside of the root path, the router inside a mount parses the whole path again, so that path is refused."""
     app = guarded(HIDDEN[name]())
 
     assert await anonymous(app, "/pub/secret") == (400, False)
@@ -202,7 +202,7 @@ async def test_no_hidden_mount_gives_a_way_round_the_rules(name: str) -> None:
 
 
 async def test_an_app_with_a_root_path_of_its_own_is_no_way_round_either() -> None:
-    """``FastAPI(root_path=...)`` is what a server's ``--root-path`` is."""
+    """``FastAPI(root_path=...)`` has the effect of a server's ``--root-path``, and opens no path either."""
     app = FastAPI()
     app.root_path = "/api"
     app.mount("/pub", hidden(Starlette(routes=[Route("/{x}/secret", secret)])))

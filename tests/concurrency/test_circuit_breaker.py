@@ -1,4 +1,4 @@
-"""A circuit breaker: closed, open, half open."""
+"""The circuit breaker: closed, open and half-open."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from authguard.testing import ManualClock
 from tests.support.forks import needs_fork, run_in_child
 
 
-def called(breaker: CircuitBreaker, *, good: bool | None) -> None:
-    """One call, and how it went."""
+def make_call(breaker: CircuitBreaker, *, good: bool | None) -> None:
+    """Make one call that ends in this way."""
     assert breaker.wait() == 0
     with breaker.call() as call:
         call.succeeded = good
@@ -20,24 +20,24 @@ def tripped(ticks: ManualClock) -> CircuitBreaker:
     """A breaker that has just opened."""
     breaker = CircuitBreaker(ticks)
     for _ in range(FAILURE_THRESHOLD):
-        called(breaker, good=False)
+        make_call(breaker, good=False)
     return breaker
 
 
 def test_failures_in_a_row_open_it() -> None:
-    """The last of so many; a success in between begins the count anew."""
+    """Consecutive failures open the breaker, and a success in between resets the count."""
     breaker = CircuitBreaker(ManualClock(1000))
 
     for good in [False] * (FAILURE_THRESHOLD - 1) + [True] + [False] * (FAILURE_THRESHOLD - 1):
-        called(breaker, good=good)
+        make_call(breaker, good=good)
     assert (breaker.open, breaker.failures, breaker.wait()) == (False, FAILURE_THRESHOLD - 1, 0)
-    called(breaker, good=False)
+    make_call(breaker, good=False)
 
     assert (breaker.open, breaker.wait()) == (True, FIRST_PAUSE)
 
 
-def test_after_the_pause_one_is_let_by_on_trial() -> None:
-    """Others wait meanwhile."""
+def test_after_the_pause_one_call_probes() -> None:
+    """After the pause one call probes the server, and the others wait."""
     ticks = ManualClock(1000)
     breaker = tripped(ticks)
     ticks.move(FIRST_PAUSE)
@@ -49,22 +49,22 @@ def test_after_the_pause_one_is_let_by_on_trial() -> None:
     assert (breaker.open, breaker.failures, breaker.wait()) == (False, 0, 0)
 
 
-def test_a_trial_that_fails_opens_it_for_twice_as_long() -> None:
-    """Up to a minute."""
+def test_a_failed_probe_doubles_the_pause() -> None:
+    """A failed probe doubles the pause, up to a minute."""
     ticks = ManualClock(1000)
     breaker = tripped(ticks)
     pauses = []
 
     for _ in range(8):
         ticks.move(breaker.wait())
-        called(breaker, good=False)
+        make_call(breaker, good=False)
         pauses.append(breaker.wait())
 
     assert pauses == [4, 8, 16, 32, MAX_PAUSE, MAX_PAUSE, MAX_PAUSE, MAX_PAUSE]
 
 
-def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
-    """Its client is gone: that says nothing about the server, and must not keep everybody out."""
+def test_an_abandoned_probe_is_left_to_the_next_call() -> None:
+    """A probe whose client disconnected says nothing about the server, so the next call probes."""
     ticks = ManualClock(1000)
     breaker = tripped(ticks)
     ticks.move(FIRST_PAUSE)
@@ -72,13 +72,13 @@ def test_a_trial_that_is_abandoned_leaves_it_to_the_next_one() -> None:
     with pytest.raises(KeyError), breaker.call():
         raise KeyError
     assert (breaker.open, breaker.wait()) == (True, 0)
-    called(breaker, good=True)
+    make_call(breaker, good=True)
 
     assert not breaker.open
 
 
-def test_calls_that_were_under_way_do_not_open_it_further() -> None:
-    """A hundred that fail with the fifth are one reason to pause."""
+def test_calls_in_progress_do_not_prolong_the_pause() -> None:
+    """A hundred calls that fail together with the fifth cause one pause."""
     breaker = CircuitBreaker(ManualClock(1000))
     under_way = [breaker.call() for _ in range(100)]
     trials = [one.__enter__() for one in under_way]
@@ -91,12 +91,12 @@ def test_calls_that_were_under_way_do_not_open_it_further() -> None:
 
 
 def test_a_late_success_closes_it() -> None:
-    """Who began before it opened and was answered knows best."""
+    """A call that began before the breaker opened, and succeeds, closes it."""
     breaker = CircuitBreaker(ManualClock(1000))
     slow = breaker.call()
     call = slow.__enter__()
     for _ in range(FAILURE_THRESHOLD):
-        called(breaker, good=False)
+        make_call(breaker, good=False)
 
     call.succeeded = True
     slow.__exit__(None, None, None)

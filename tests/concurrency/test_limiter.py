@@ -1,4 +1,4 @@
-"""Few at a time, and the others wait: in their order, not for ever, and on whatever event loop."""
+"""The concurrency limiter: few at a time, the others wait in order, up to a deadline, on any event loop."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 
 
 class Peak:
-    """How many are at it at the same time, and how many were at the most. Nobody is done before it is open."""
+    """Counts how many tasks hold a slot now, and the highest number so far. No task finishes before ``released`` is
+    set."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.now = self.most = self.served = 0
-        self.open = threading.Event()
+        self.current = self.most = self.served = 0
+        self.released = threading.Event()
 
     async def work(self, turns: ConcurrencyLimiter) -> Admission:
-        """Takes a turn and gives it back."""
+        """Acquire a slot, and release it again."""
         turn = await turns.acquire(30)
         if turn is Admission.ACQUIRED:
             try:
                 with self.lock:
-                    self.now += 1
-                    self.most = max(self.most, self.now)
+                    self.current += 1
+                    self.most = max(self.most, self.current)
                 with anyio.fail_after(30):
-                    while not self.open.is_set():  # noqa: ASYNC110 - it is set in another thread
+                    while not self.released.is_set():  # noqa: ASYNC110 - it is set in another thread
                         await anyio.sleep(0.001)
                 await anyio.lowlevel.checkpoint()
                 with self.lock:
-                    self.now -= 1
+                    self.current -= 1
                     self.served += 1
             finally:
                 turns.release()
@@ -43,7 +44,7 @@ class Peak:
 
 
 async def free(turns: ConcurrencyLimiter) -> int:
-    """How many turns there are to take."""
+    """The number of free slots."""
     taken = 0
     while await turns.acquire(0) is Admission.ACQUIRED:
         taken += 1
@@ -52,8 +53,8 @@ async def free(turns: ConcurrencyLimiter) -> int:
     return taken
 
 
-async def test_few_are_at_it_and_all_get_their_turn() -> None:
-    """In the order in which they came."""
+async def test_slots_are_given_in_the_order_of_arrival() -> None:
+    """Few tasks hold a slot at a time, and all others get one in the order of their arrival."""
     turns, order = ConcurrencyLimiter(limit=2, max_waiting=100), list[int]()
 
     async def one(number: int) -> None:
@@ -76,8 +77,8 @@ async def test_few_are_at_it_and_all_get_their_turn() -> None:
     assert (turns.waiting, await free(turns)) == (0, 2)
 
 
-async def test_a_full_queue_takes_nobody() -> None:
-    """Whoever comes then is told at once."""
+async def test_a_full_queue_refuses_at_once() -> None:
+    """A task that finds the queue full is refused at once."""
     turns = ConcurrencyLimiter(limit=1, max_waiting=2)
     await turns.acquire(0)
 
@@ -94,7 +95,7 @@ async def test_a_full_queue_takes_nobody() -> None:
 
 
 async def test_nobody_waits_for_ever() -> None:
-    """Who is late has left the queue."""
+    """A task that waited beyond the deadline is refused, and leaves the queue."""
     turns = ConcurrencyLimiter(limit=1, max_waiting=1)
     await turns.acquire(0)
 
@@ -104,8 +105,8 @@ async def test_nobody_waits_for_ever() -> None:
     assert await free(turns) == 1
 
 
-async def test_who_waits_and_leaves_is_forgotten() -> None:
-    """The next one in the queue goes before him."""
+async def test_a_cancelled_waiter_leaves_the_queue() -> None:
+    """A cancelled waiter is skipped, and the next one in the queue goes first."""
     turns, leaving = ConcurrencyLimiter(limit=1, max_waiting=100), list[anyio.CancelScope]()
     await turns.acquire(0)
 
@@ -128,8 +129,8 @@ async def test_who_waits_and_leaves_is_forgotten() -> None:
     assert await free(turns) == 1
 
 
-async def test_who_leaves_as_his_turn_comes_gives_it_back() -> None:
-    """To the next one in the queue, who knows nothing of that."""
+async def test_a_waiter_that_is_cancelled_with_its_slot_passes_it_on() -> None:
+    """A waiter that is cancelled at the moment it gets a slot passes the slot to the next one."""
     turns, leaving = ConcurrencyLimiter(limit=1, max_waiting=100), anyio.CancelScope()
     await turns.acquire(0)
 
@@ -147,8 +148,8 @@ async def test_who_leaves_as_his_turn_comes_gives_it_back() -> None:
 
 
 @pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])
-def test_loops_in_several_threads_share_the_turns(backends: list[str]) -> None:
-    """Nothing is bound to a loop: never are more at it than may be, and a turn goes from one loop to the other."""
+def test_loops_in_several_threads_share_the_slots(backends: list[str]) -> None:
+    """Event loops in several threads never hold more slots than there are, and pass slots to each other."""
     turns, peak, answers = ConcurrencyLimiter(limit=3, max_waiting=100), Peak(), list[Admission]()
 
     async def several() -> None:
@@ -165,7 +166,7 @@ def test_loops_in_several_threads_share_the_turns(backends: list[str]) -> None:
     for thread in threads:
         thread.start()
     _until_in_thread(lambda: turns.waiting == 5 * len(threads) - 3)
-    peak.open.set()
+    peak.released.set()
     for thread in threads:
         thread.join(30)
 

@@ -1,4 +1,4 @@
-"""One answer for all who ask the same at the same time, whatever becomes of the one who went ahead."""
+"""Single flight: one result for all that ask the same at the same time, even if the first one is cancelled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.forks import needs_fork, run_in_child
 
 
 class Work:
-    """Something that takes until it is let go, and counts who does it."""
+    """A function that waits until it is released, and counts its calls."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -31,12 +31,12 @@ class Work:
 
 
 def flights(deadline: float = 60) -> SingleFlight[int]:
-    """Nobody waits for long in a test that goes well."""
+    """A single flight whose deadline no passing test reaches."""
     return SingleFlight(deadline=deadline)
 
 
-async def test_who_asks_the_same_at_the_same_time_gets_the_same_answer() -> None:
-    """The work is done once; one of them knows that it was his."""
+async def test_parallel_calls_with_one_key_share_a_result() -> None:
+    """The work is done once, and only the call that did it is told so."""
     shared, work = flights(), Work()
 
     async def let_go() -> None:
@@ -47,8 +47,8 @@ async def test_who_asks_the_same_at_the_same_time_gets_the_same_answer() -> None
     assert answers == [(1, True)] + [(1, False)] * 19
 
 
-async def test_another_question_is_other_work() -> None:
-    """They do not wait for one another."""
+async def test_calls_with_different_keys_do_not_wait_for_each_other() -> None:
+    """Calls with different keys run side by side."""
     shared, work = flights(), Work()
 
     async def let_go() -> None:
@@ -60,8 +60,8 @@ async def test_another_question_is_other_work() -> None:
     assert answers == [(1, True), (2, True)]
 
 
-async def test_who_asks_later_is_answered_anew() -> None:
-    """Nothing is kept of an answer."""
+async def test_no_result_is_kept() -> None:
+    """A later call does the work again."""
     shared, work = flights(), Work()
     work.open.set()
 
@@ -69,8 +69,8 @@ async def test_who_asks_later_is_answered_anew() -> None:
     assert shared._flights == {}
 
 
-async def test_where_the_first_fails_the_next_one_goes() -> None:
-    """An error is its own; who waited tries himself, and the others wait for him."""
+async def test_after_a_failure_the_next_call_does_the_work() -> None:
+    """The error goes to the first call only. One of the waiting calls tries again, and the others wait for it."""
     shared, good = flights(), Work()
     failed = anyio.Event()
 
@@ -94,8 +94,8 @@ async def test_where_the_first_fails_the_next_one_goes() -> None:
     assert sorted(answers[1:]) == [(1, False), (1, False), (1, True)]
 
 
-async def test_where_the_first_leaves_the_next_one_goes() -> None:
-    """Cancelled, he takes nobody along."""
+async def test_after_a_cancellation_the_next_call_does_the_work() -> None:
+    """Cancelling the first call does not cancel the others: one of them does the work."""
     shared, abandoned, good = flights(), Work(), Work()
     good.open.set()
     leaving = anyio.CancelScope()
@@ -114,8 +114,8 @@ async def test_where_the_first_leaves_the_next_one_goes() -> None:
     assert shared._flights == {}
 
 
-async def test_who_waits_and_leaves_disturbs_nobody() -> None:
-    """The work goes on for the others."""
+async def test_a_cancelled_waiter_disturbs_nobody() -> None:
+    """If a waiting call is cancelled, the work goes on for the others."""
     shared, work = flights(), Work()
     leaving = anyio.CancelScope()
 
@@ -134,7 +134,7 @@ async def test_who_waits_and_leaves_disturbs_nobody() -> None:
 
 
 async def test_nobody_waits_for_ever() -> None:
-    """After the deadline who waited is refused, while the work goes on."""
+    """A call that waits beyond the deadline fails, and the work goes on."""
     shared, work = flights(deadline=0.01), Work()
 
     async def late() -> BackendUnavailable:
@@ -154,7 +154,7 @@ async def test_nobody_waits_for_ever() -> None:
 
 
 async def test_another_event_loop_is_not_waited_for() -> None:
-    """A guard may serve several loops, each in a thread; what one waits with, the other cannot set."""
+    """A call on another event loop does its own work, because events cannot be shared between loops."""
     shared, work = flights(), Work()
     answers: list[tuple[int, bool]] = []
 

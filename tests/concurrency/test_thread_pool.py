@@ -1,3 +1,5 @@
+"""The thread pool: its queue, its deadline, cancellation, forks, and that it keeps no passwords."""
+
 from __future__ import annotations
 
 import asyncio
@@ -25,8 +27,8 @@ from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 PASSWORD = "correct horse battery"
 
 
-class GuardLayer:
-    """A job that does not end before it is let."""
+class BlockingJob:
+    """A job that does not end before it is released."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -42,8 +44,8 @@ class GuardLayer:
 
 
 @pytest.fixture(name="gate")
-def _gate() -> Iterator[GuardLayer]:
-    gate = GuardLayer()
+def _gate() -> Iterator[BlockingJob]:
+    gate = BlockingJob()
     yield gate
     gate.open()
 
@@ -59,8 +61,8 @@ def _waiting(pool: ThreadPool) -> object:
 
 
 @asynccontextmanager
-async def _held(pool: ThreadPool, gate: GuardLayer) -> AsyncIterator[None]:
-    """The pool's only thread is busy with this gate; on the way out it is opened."""
+async def _held(pool: ThreadPool, gate: BlockingJob) -> AsyncIterator[None]:
+    """Keep the pool's only thread busy with this job, and release it at the end."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, gate)
         await _until(lambda: gate.runs == 1)
@@ -69,7 +71,7 @@ async def _held(pool: ThreadPool, gate: GuardLayer) -> AsyncIterator[None]:
 
 
 async def test_what_the_job_returns_is_returned() -> None:
-    """The caller gets the job's value, and the job ran in a thread of the pool, not in the loop's."""
+    """The caller gets the job's value, and the job ran in a thread of the pool."""
     thread = await ThreadPool(threads=1, deadline=60).run(threading.current_thread)
 
     assert thread is not threading.current_thread()
@@ -79,7 +81,7 @@ async def test_what_the_job_returns_is_returned() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("odd"), TimeoutError("its own"), SystemExit(3)])
 async def test_what_the_job_raises_is_raised_at_the_caller(error: BaseException) -> None:
-    """An error of the job is the caller's, whatever its kind; the thread goes on."""
+    """An error of any kind in the job is raised at the caller, and the thread goes on."""
     pool = ThreadPool(threads=1, deadline=60)
 
     def fail() -> None:
@@ -93,9 +95,9 @@ async def test_what_the_job_raises_is_raised_at_the_caller(error: BaseException)
 
 
 async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
-    """Two threads run two jobs side by side, and a third job waits."""
+    """Two threads run two jobs at the same time, and a third job waits."""
     pool = ThreadPool(threads=2)
-    gates = [GuardLayer(), GuardLayer(), GuardLayer()]
+    gates = [BlockingJob(), BlockingJob(), BlockingJob()]
     health = {}
 
     async with anyio.create_task_group() as tasks:
@@ -110,8 +112,8 @@ async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
     assert pool.health() == {"threads": 2, "working": 0, "waiting": 0, "most_waiting": 64}
 
 
-async def test_a_full_queue_refuses_at_once(gate: GuardLayer) -> None:
-    """Who finds the queue full is told so, and those who wait keep their places."""
+async def test_a_full_queue_refuses_at_once(gate: BlockingJob) -> None:
+    """A caller that finds the queue full is refused, and those that wait keep their places."""
     pool = ThreadPool(threads=1, deadline=60, waiting=2)
     results: list[int] = []
 
@@ -131,10 +133,10 @@ async def test_a_full_queue_refuses_at_once(gate: GuardLayer) -> None:
     assert sorted(results) == [1, 2]
 
 
-async def test_who_waits_too_long_is_refused(gate: GuardLayer) -> None:
-    """At the deadline the caller is told that the pool is busy, and the place in the queue is free again."""
+async def test_waiting_beyond_the_deadline_is_refused(gate: BlockingJob) -> None:
+    """At the deadline the caller learns that the pool is busy, and its place in the queue is free again."""
     pool = ThreadPool(threads=1, deadline=60)
-    job = GuardLayer()
+    job = BlockingJob()
 
     async with _held(pool, gate):
         pool._deadline = 0.01
@@ -148,10 +150,10 @@ async def test_who_waits_too_long_is_refused(gate: GuardLayer) -> None:
     assert job.runs == 0
 
 
-async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: GuardLayer) -> None:
-    """A client that goes away frees its place in the queue, and its password is never hashed."""
+async def test_cancelling_a_caller_removes_its_waiting_job(gate: BlockingJob) -> None:
+    """A cancelled caller frees its place in the queue, and its password is never hashed."""
     pool = ThreadPool(threads=1, deadline=60, waiting=1)
-    job = GuardLayer()
+    job = BlockingJob()
 
     async with _held(pool, gate):
         async with anyio.create_task_group() as tasks:
@@ -165,8 +167,8 @@ async def test_a_caller_that_is_cancelled_takes_its_job_along(gate: GuardLayer) 
     assert job.runs == 0
 
 
-async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: GuardLayer) -> None:
-    """A job that has begun runs to its end alone; who asked for it is let go at once."""
+async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: BlockingJob) -> None:
+    """A job that has begun runs to its end, and its cancelled caller does not wait for it."""
     pool = ThreadPool(threads=1, deadline=60)
 
     async with anyio.create_task_group() as tasks:
@@ -181,7 +183,7 @@ async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: GuardL
 
 
 def test_loops_of_both_kinds_share_a_pool() -> None:
-    """Callers on asyncio and on trio, in two threads at once, each get their own results."""
+    """Callers on asyncio and on trio, in two threads, each get their own results."""
     pool = ThreadPool(threads=2)
     results: dict[str, list[int]] = {"asyncio": [], "trio": []}
     together = threading.Barrier(2)
@@ -208,8 +210,8 @@ def test_loops_of_both_kinds_share_a_pool() -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: GuardLayer) -> None:
-    """What a loop leaves behind when it ends does no harm to the thread, which serves the next loop."""
+def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: BlockingJob) -> None:
+    """A job whose event loop has ended does not harm the thread, which serves the next loop."""
     pool = ThreadPool(threads=1, deadline=60)
 
     async def leave() -> None:
@@ -224,8 +226,8 @@ def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: GuardLayer
     assert anyio.run(pool.run, lambda: 1, backend=backend) == 1
 
 
-def test_trio_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app on asyncio needs no trio."""
+def test_trio_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app on asyncio does not need trio."""
     monkeypatch.delitem(sys.modules, "trio")
 
     assert anyio.run(ThreadPool(threads=1, deadline=60).run, lambda: 1) == 1
@@ -236,7 +238,7 @@ def _ours() -> set[threading.Thread]:
 
 
 def test_the_threads_start_once() -> None:
-    """``start`` starts what is not there, and no more when it is called again or a job comes."""
+    """``start`` starts the missing threads, and no more when it is called again or a job arrives."""
     before = _ours()
     pool = ThreadPool(threads=3)
 
@@ -250,7 +252,7 @@ def test_the_threads_start_once() -> None:
 
 
 def test_the_threads_end_with_the_pool() -> None:
-    """A pool that nobody holds leaves no thread behind."""
+    """A pool without references leaves no thread behind."""
     before = _ours()
     pool = ThreadPool(threads=2)
     pool.start()
@@ -298,7 +300,7 @@ async def _run(pool: ThreadPool, ask: str) -> weakref.ref[Password]:
 
 @pytest.mark.parametrize("ask", ["fits", "raises"])
 async def test_an_idle_thread_holds_nothing_of_a_job(ask: str) -> None:
-    """Once the caller has its answer or its error nothing holds the password, not even a ring for the collector."""
+    """After the caller has its result or error, nothing references the password, not even a reference cycle."""
     with _refcounts_alone():
         password = await _run(ThreadPool(threads=1, deadline=60), ask)
 
@@ -306,7 +308,7 @@ async def test_an_idle_thread_holds_nothing_of_a_job(ask: str) -> None:
 
 
 def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
-    """When the caller is woken neither the thread nor the job that both hold still has the work."""
+    """When the caller wakes up, neither the thread nor the job still references the work."""
     queue = pool_module._Queue(closed=True)
     made: list[weakref.ref[Password]] = []
     held: list[bool] = []
@@ -320,8 +322,8 @@ def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
     assert held == [False]
 
 
-async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: GuardLayer) -> None:
-    """The cancellation carries the frames that it went through, and no password in them."""
+async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: BlockingJob) -> None:
+    """The frames of a cancellation do not reference the password."""
     pool = ThreadPool(threads=1, deadline=60)
     made: list[weakref.ref[Password]] = []
     held: list[bool] = []
@@ -343,8 +345,8 @@ async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: GuardLayer) ->
     assert held == [False]
 
 
-async def test_a_job_that_was_refused_is_not_held(gate: GuardLayer) -> None:
-    """A password that never got a thread is gone with its request."""
+async def test_a_job_that_was_refused_is_not_held(gate: BlockingJob) -> None:
+    """The password of a refused job is not referenced after its request."""
     pool = ThreadPool(threads=1, deadline=60)
 
     async with _held(pool, gate):
@@ -355,8 +357,8 @@ async def test_a_job_that_was_refused_is_not_held(gate: GuardLayer) -> None:
             assert password() is None
 
 
-async def test_a_traceback_with_locals_shows_no_password(gate: GuardLayer) -> None:
-    """What tools print of the pool's frames holds neither the job nor what it was called with."""
+async def test_a_traceback_with_locals_shows_no_password(gate: BlockingJob) -> None:
+    """A traceback with local variables shows neither the job nor its arguments."""
     pool = ThreadPool(threads=1, deadline=60)
     shown = ""
 
@@ -372,8 +374,8 @@ async def test_a_traceback_with_locals_shows_no_password(gate: GuardLayer) -> No
 
 
 @needs_fork
-def test_a_fork_has_a_pool_of_its_own(gate: GuardLayer) -> None:
-    """A child answers with threads of its own, though its parent's are busy and one held the lock as it was forked."""
+def test_a_fork_has_a_pool_of_its_own(gate: BlockingJob) -> None:
+    """A forked child has threads of its own, even if its parent's were busy and one of them held the lock."""
     pool = ThreadPool(threads=1, deadline=60)
     parent = threading.Thread(target=anyio.run, args=(pool.run, gate))
     parent.start()
@@ -422,8 +424,8 @@ def test_a_renewed_pool_has_an_empty_queue_and_new_threads() -> None:
         ("deadline", None),
     ],
 )
-def test_what_cannot_be_is_refused_while_the_app_is_built(argument: str, value: Any) -> None:
-    """A bad number is named by its argument, before any request."""
+def test_an_invalid_number_raises_while_the_app_is_built(argument: str, value: Any) -> None:
+    """An invalid number of threads or places raises, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         ThreadPool(**{argument: value})
 
@@ -431,7 +433,7 @@ def test_what_cannot_be_is_refused_while_the_app_is_built(argument: str, value: 
 
 
 def test_a_processor_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are as many threads as processors that this process may use less one, and at least one."""
+    """The default is one thread less than the processors that the process may use, and at least one."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
     some = spare_cores()
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2})
@@ -445,10 +447,8 @@ def test_a_processor_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("half", [None, "lowlevel"])
-def test_a_trio_that_another_thread_is_importing_is_not_asked(
-    half: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A module stands in ``sys.modules`` before it has anything in it; a job on asyncio does not stumble over that."""
+def test_a_half_imported_trio_is_not_used(half: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another thread imports trio, ``sys.modules`` has an empty module, which a job on asyncio must not use."""
     trio = ModuleType("trio")
     if half is not None:
         setattr(trio, half, ModuleType(half))

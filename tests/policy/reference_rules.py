@@ -40,7 +40,7 @@ ReferenceRule: TypeAlias = tuple[str, Hashable, frozenset[str] | None]
 
 
 class Marker(Enum):
-    """The answers that are no requirement."""
+    """The answers that are not a requirement."""
 
     UNLISTED = "the winning pattern has no rule for this method"
     AMBIGUOUS = "two readers could read this path in two ways"
@@ -64,7 +64,7 @@ class Segment(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """Segments, and whether all below belongs to it."""
+    """Segments, and whether the pattern also covers everything below them."""
 
     segments: tuple[Segment, ...]
     tail: bool
@@ -88,13 +88,13 @@ PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))
 
 
 def segments_of(path: str) -> list[str]:
-    """The segments of a path that begins with a slash; a slash at the end makes none."""
+    """The segments of a path that begins with a slash. A final slash adds none."""
     segments = path.split("/")[1:]
     return segments[:-1] if segments[-1] == "" else segments
 
 
 def ambiguous(path: str) -> bool:
-    """Whether a path is ambiguous under any rules, its empty segments aside."""
+    """Whether a path is ambiguous under any rules, apart from empty segments."""
     if not path.startswith("/") or "\\" in path or any(unicodedata.category(one) in ("Cc", "Cs") for one in path):
         return True
     return any(segment in (".", "..") for segment in segments_of(path))
@@ -102,7 +102,7 @@ def ambiguous(path: str) -> bool:
 
 @cache
 def parse(text: str) -> Pattern:
-    """The pattern that a text spells, or a ValueError that says why it spells none."""
+    """The pattern of a text. Raises ``ValueError`` with the reason for an invalid text."""
     if ambiguous(text) or "" in segments_of(text):
         raise ValueError(f"no path can reach {text!r}")
     segments: list[Segment] = []
@@ -140,18 +140,18 @@ def matches(pattern: Pattern, segments: Sequence[str]) -> bool:
 
 
 def specificity(pattern: Pattern) -> list[int]:
-    """The smaller is the more specific, left to right; a pattern that ends comes before one that may go on."""
+    """A sort key, smaller for the more specific pattern: left to right, and without a tail before one with a tail."""
     return [RANKS.index(segment.kind) for segment in pattern.segments] + [RANKS.index("tail")] * pattern.tail
 
 
 def texts_for(one: Pattern, other: Pattern) -> list[str]:
-    """Enough segments of paths to tell by trial what these patterns share."""
+    """Enough texts of segments to find out by trial what two patterns share."""
     return WITNESSES + [segment.text for segment in one.segments + other.segments if segment.kind == "literal"]
 
 
 @cache
 def shared_path(one: Pattern, other: Pattern) -> str | None:
-    """A path that both match, if there is one. As long as the longer of them is long enough."""
+    """A path that both patterns match, if there is one. The longer pattern gives its length."""
     path = ""
     for position in range(max(len(one.segments), len(other.segments))):
         here = [pattern.segments[position] for pattern in (one, other) if position < len(pattern.segments)]
@@ -189,7 +189,7 @@ def by_pattern(rules: Sequence[ReferenceRule]) -> dict[Pattern, list[ReferenceRu
 
 
 def covering_rule(siblings: Sequence[ReferenceRule], method: str) -> ReferenceRule | None:
-    """Which of the rules of one pattern covers a method."""
+    """The rule of one pattern that covers a method."""
     judged = "GET" if method == "HEAD" else method
     for rule in siblings:
         if rule[2] is not None and judged in rule[2]:
@@ -200,13 +200,13 @@ def covering_rule(siblings: Sequence[ReferenceRule], method: str) -> ReferenceRu
 
 
 def requirement(siblings: Sequence[ReferenceRule], method: str) -> Hashable:
-    """The requirement that the rules of one pattern have for a method."""
+    """The requirement of one pattern for a method."""
     covering = covering_rule(siblings, method)
     return UNLISTED if covering is None else covering[1]
 
 
 def reference_problem(rules: Sequence[ReferenceRule]) -> str | None:
-    """Why these rules may not be built, or None."""
+    """Why these rules must raise, or None."""
     every_method = [""]  # The empty one stands for all methods that no rule names.
     for _, _, methods in rules:
         if methods is not None and (not methods or not all(METHOD.fullmatch(method) for method in methods)):

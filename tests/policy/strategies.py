@@ -75,7 +75,7 @@ ODD_METHODS = [frozenset[str](), *(frozenset({odd}) for odd in ("HEAD", "get", "
 
 
 def patterns(segments: Sequence[str], tails: Sequence[str]) -> st.SearchStrategy[str]:
-    """The text of a pattern, well-formed or nearly so."""
+    """The text of a pattern, valid or nearly so."""
     parts = st.lists(st.sampled_from(segments), max_size=3).map(lambda chosen: "".join("/" + one for one in chosen))
     return st.tuples(parts, st.sampled_from(tails)).map(lambda pair: pair[0] + pair[1] or "/")
 
@@ -113,7 +113,7 @@ wild_paths = st.one_of(
 
 
 def valid_subset(rules: Sequence[ReferenceRule]) -> list[ReferenceRule]:
-    """The rules without each that would spoil those before it."""
+    """The rules, without each one that contradicts those before it."""
     kept: list[ReferenceRule] = []
     for rule in rules:
         kept += [] if naive.reference_problem([*kept, rule]) else [rule]
@@ -122,7 +122,7 @@ def valid_subset(rules: Sequence[ReferenceRule]) -> list[ReferenceRule]:
 
 @st.composite
 def paths_near(draw: st.DrawFn, rules: Sequence[ReferenceRule]) -> list[str]:
-    """A path that one of these rules matches, or any path, and what is left of it when it is spoilt at a slash."""
+    """A path that one of these rules matches, or any path, and that path with insertions at its slashes."""
     path = ""
     for part in naive.segments_of(draw(st.sampled_from([text for text, _, _ in rules] or ["/"]))):
         if part == "**" or part.endswith(":path}"):
@@ -136,7 +136,7 @@ def paths_near(draw: st.DrawFn, rules: Sequence[ReferenceRule]) -> list[str]:
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Cases with the paths round two of their patterns."""
+    """Rules, and paths near two of their patterns."""
     rules = valid_subset(draw(good_rules))
     return rules, draw(paths_near(rules)) + draw(paths_near(rules))
 
@@ -147,6 +147,6 @@ def rule_table(rules: Sequence[ReferenceRule], default: Requirement = AUTHENTICA
 
 
 def table_answer(table: RuleTable, method: str, path: str) -> object:
-    """What the real table answers, in the naive reading's words."""
+    """The answer of the real table, as the label of the reference implementation."""
     match = table.match(method, path)
     return naive.AMBIGUOUS if match is AMBIGUOUS else LABELS[match.requirement]

@@ -1,4 +1,4 @@
-"""all_of and any_of: what they lack, what they accept, what they refuse to hold."""
+"""``all_of`` and ``any_of``: what is missing, which schemes can meet them, and which parts raise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GOLD, FRESH = step_up(acr="gold"), step_up(max_age=60)
 
 
 def lacks(requirement: Requirement, **principal: Any) -> Failure | None:
-    """What alice lacks, being so."""
+    """What alice is missing."""
     return requirement.unmet(Principal("alice", **principal), {}, Moment(NOW, 0.0))
 
 
@@ -61,13 +61,13 @@ CASES: list[tuple[Requirement, dict[str, Any], Failure | None]] = [
 
 
 @pytest.mark.parametrize(("requirement", "principal", "lack"), CASES)
-def test_what_is_lacking(requirement: Requirement, principal: dict[str, Any], lack: Failure | None) -> None:
-    """9470-1: a step-up is asked for only where it alone would do: never from one who also lacks a role."""
+def test_what_is_missing(requirement: Requirement, principal: dict[str, Any], lack: Failure | None) -> None:
+    """9470-1: a step-up is requested only if nothing else is missing."""
     assert lacks(requirement, **principal) == lack
 
 
 def test_the_first_part_that_passes_ends_an_any_of() -> None:
-    """What stands behind it is not asked."""
+    """``any_of`` does not evaluate the parts after the first one that passes."""
     asked: list[str] = []
 
     class Told:
@@ -88,7 +88,7 @@ def test_the_first_part_that_passes_ends_an_any_of() -> None:
 
 
 def test_accepted_schemes_are_the_union_under_any_of_and_the_intersection_under_all_of() -> None:
-    """A route accepts a scheme where one of its ways can be met by it."""
+    """A scheme is accepted if it can meet one part of ``any_of``, or all parts of ``all_of``."""
     assert any_of(via("basic"), via("digest")).schemes(EVERY) == {"basic", "digest"}
     assert any_of(via("basic"), role("a")).schemes(EVERY) == EVERY
     assert all_of(via("basic", "bearer"), via("bearer", "digest")).schemes(EVERY) == {"bearer"}
@@ -97,7 +97,7 @@ def test_accepted_schemes_are_the_union_under_any_of_and_the_intersection_under_
 
 
 def test_the_scopes_of_all_parts_are_named_once() -> None:
-    """In the order in which they stand."""
+    """The scopes of all parts are listed once each, in the order of the parts."""
     nested = all_of(scopes("b", "a"), any_of(scopes("a", "c"), role("x")))
 
     assert nested.scopes_named() == ("b", "a", "c")
@@ -105,8 +105,8 @@ def test_the_scopes_of_all_parts_are_named_once() -> None:
 
 @pytest.mark.parametrize("combine", [all_of, any_of])
 @pytest.mark.parametrize("parts", [(), (PUBLIC,), (role("a"), OPTIONAL), ("admin",), ([role("a")],)])
-def test_what_could_never_be_meant_is_refused(combine: Callable[..., Requirement], parts: tuple[Any, ...]) -> None:
-    """Nothing, PUBLIC, OPTIONAL and what is no requirement: the error names the function."""
+def test_invalid_parts_raise(combine: Callable[..., Requirement], parts: tuple[Any, ...]) -> None:
+    """No parts, PUBLIC, OPTIONAL and values that are no requirement raise, and the error names the function."""
     with pytest.raises(ConfigurationError) as caught:
         combine(*parts)
 
@@ -114,28 +114,28 @@ def test_what_could_never_be_meant_is_refused(combine: Callable[..., Requirement
 
 
 @pytest.mark.parametrize("combine", [all_of, any_of])
-def test_a_list_of_requirements_is_told_what_to_write(combine: Callable[..., Requirement]) -> None:
-    """Each of them is an argument."""
+def test_a_list_of_requirements_raises(combine: Callable[..., Requirement]) -> None:
+    """A list in place of separate arguments raises, and the error shows what to write."""
     parts: Any = [role("a"), role("b")]
 
     with pytest.raises(ConfigurationError, match="give the requirements as separate arguments, not as a list"):
         combine(parts)
 
 
-def test_the_parts_are_shown_as_they_are_told() -> None:
-    """In a debugger as in a record, however deep they stand."""
+def test_the_repr_is_the_text_of_the_record() -> None:
+    """The repr of a combination is the text that the record has, at any depth."""
     assert repr([all_of(role("a"), any_of(via("b"), scopes("c")))]) == "[all_of(role(a), any_of(via(b), scopes(c)))]"
 
 
 def test_a_step_up_is_found_however_deep_it_stands() -> None:
-    """Guards ask this while they are built."""
+    """``asks_step_up`` finds a step-up at any depth, because guards check for one while they are built."""
     assert asks_step_up(GOLD)
     assert asks_step_up(any_of(role("a"), all_of(AUTHENTICATED, any_of(FRESH, role("b")))))
     assert not asks_step_up(any_of(role("a"), all_of(AUTHENTICATED, via("basic"))))
 
 
 def test_combinations_explain_themselves_and_are_values() -> None:
-    """Their text is what one would write; equal parts make equal values."""
+    """The text of a combination is the code that makes it, and equal parts make equal values."""
     made = [any_of(role("a"), all_of(scopes("s"), GOLD)) for _ in range(2)]
 
     assert str(made[0]) == "any_of(role(a), all_of(scopes(s), step_up(acr=gold)))"

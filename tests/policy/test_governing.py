@@ -1,4 +1,4 @@
-"""Which rules can apply to what a route's pattern matches: no path of it falls under another."""
+"""Which rules can apply to the paths of a route's pattern."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ TABLE = RuleTable(
 )
 
 
-def shown(pattern: str, method: str | None = "GET") -> list[str]:
-    """What applies to the pattern, the rule for all of it first."""
+def governing(pattern: str, method: str | None = "GET") -> list[str]:
+    """The requirements that can apply to the pattern, the most general one first."""
     match, narrower = TABLE.match_pattern(method, parse_pattern(pattern)[0])
     return [str(one.requirement) for one in (match, *narrower)]
 
@@ -49,26 +49,26 @@ def shown(pattern: str, method: str | None = "GET") -> list[str]:
         ("/b/**", ["AUTHENTICATED"]),
     ],
 )
-def test_what_applies_to_a_pattern_is_told(pattern: str, expected: list[str]) -> None:
-    """First what applies where nothing narrower does; a rule that others hide there is not among them."""
-    assert shown(pattern) == expected
+def test_the_rules_that_apply_to_a_pattern(pattern: str, expected: list[str]) -> None:
+    """The first requirement applies where no narrower rule does. A rule that others hide completely is left out."""
+    assert governing(pattern) == expected
 
 
 def test_head_is_gets_and_a_method_that_no_rule_names_is_unlisted() -> None:
-    """As for a request."""
+    """HEAD has the requirement of GET, and a method without a rule is UNLISTED, as for a request."""
     pattern = parse_pattern("/acme/users/{name}")[0]
 
-    assert shown("/acme/users/{name}", "HEAD") == ["role(get)"]
+    assert governing("/acme/users/{name}", "HEAD") == ["role(get)"]
     assert TABLE.match_pattern("POST", pattern)[0].requirement is UNLISTED
 
 
-def test_without_a_method_all_methods_are_told() -> None:
-    """What no rule names comes first: it applies to the most."""
-    assert shown("/acme/users/{name}", None) == ["UNLISTED", "role(get)", "role(put)"]
+def test_without_a_method_the_requirements_of_all_methods_are_listed() -> None:
+    """The requirement of methods without a rule comes first, because it applies to most of them."""
+    assert governing("/acme/users/{name}", None) == ["UNLISTED", "role(get)", "role(put)"]
 
 
-def test_a_match_tells_where_its_rule_was_said() -> None:
-    """And nothing where it is the default."""
+def test_a_match_has_the_source_location_of_its_rule() -> None:
+    """A match has the source location of its rule, and "" for the default."""
     table = RuleTable([rule := Rule("/a", PUBLIC)])
 
     assert table.match_pattern("GET", parse_pattern("/a")[0])[0].location == rule.location
@@ -77,7 +77,7 @@ def test_a_match_tells_where_its_rule_was_said() -> None:
 
 @st.composite
 def routed(draw: st.DrawFn) -> tuple[list[ReferenceRule], str, list[str]]:
-    """Rules, a route, and paths round the route."""
+    """Rules, a route, and paths near the route."""
     rules = valid_subset(draw(good_rules))
     route = draw(patterns(SEGMENTS, TAILS))
     if naive.reference_problem([(route, "public", None)]):
@@ -89,7 +89,7 @@ def routed(draw: st.DrawFn) -> tuple[list[ReferenceRule], str, list[str]]:
 def test_no_path_of_a_route_falls_under_another_rule(
     case: tuple[list[ReferenceRule], str, list[str]], method: str
 ) -> None:
-    """Whatever the table answers for a path of the route is among what was told, or the path is refused."""
+    """The table's answer for any path of a route is among the listed requirements, or the path is refused."""
     rules, route, paths = case
     table = rule_table(rules)
 
@@ -103,7 +103,7 @@ def test_no_path_of_a_route_falls_under_another_rule(
 
 
 def test_nothing_applies_beside_what_covers_a_pattern() -> None:
-    """Also where another crosses it, by whose digits no pattern could say where."""
+    """Nothing else applies beside a rule that covers the whole pattern, even if another pattern crosses it."""
     table = RuleTable([Rule("/{n:int}", role("one")), Rule("/{u:uuid}", role("one"))])
 
     match, narrower = table.match_pattern("GET", parse_pattern("/{n:int}")[0])

@@ -1,4 +1,4 @@
-"""Path patterns: what they are parsed to, and which are refused."""
+"""Path patterns: how they are parsed, which raise, and which lie inside others."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ PARSED: list[tuple[str, Pattern, dict[str, int]]] = [
 
 @pytest.mark.parametrize(("text", "pattern", "positions"), PARSED)
 def test_a_pattern_is_parsed(text: str, pattern: Pattern, positions: dict[str, int]) -> None:
-    """Segments from left to right, the tail apart; a trailing slash is the same path."""
+    """A pattern is parsed into segments and a tail. A trailing slash does not matter."""
     assert parse_pattern(text) == (pattern, positions)
 
 
 @pytest.mark.parametrize("text", [text for text, *_ in PARSED if ":" not in text and "{" not in text])
 def test_a_pattern_without_parameters_shows_itself(text: str) -> None:
-    """Its text comes back, without the trailing slash."""
+    """The text of a pattern is what was given, without the trailing slash."""
     assert str(parse_pattern(text)[0]) == (text.rstrip("/") or "/")
 
 
 def test_a_parameter_is_shown_by_its_kind() -> None:
-    """For its name tells no patterns apart."""
+    """Names of parameters do not distinguish patterns, so the text of a pattern shows their converters."""
     assert str(parse_pattern("/a/{id:int}/{x}/{rest:path}")[0]) == "/a/{int}/{str}/**"
     assert parse_pattern("/a/{x}")[0] == parse_pattern("/a/{y:str}")[0]
 
@@ -47,7 +47,7 @@ def test_a_parameter_is_shown_by_its_kind() -> None:
     ("text", "literal"), [("/", True), ("/a/b", True), ("/**", False), ("/a/{x}", False), ("/a/**", False)]
 )
 def test_a_literal_matches_one_path_only(text: str, literal: bool) -> None:
-    """Neither a parameter nor a tail stands in it."""
+    """A pattern is literal if it has neither a parameter nor a tail."""
     assert parse_pattern(text)[0].literal is literal
 
 
@@ -88,8 +88,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "problem"), REFUSED)
-def test_what_could_never_be_meant_is_refused(text: Any, problem: str) -> None:
-    """No path would ever match it, or more than its author thinks; the error says what to mend."""
+def test_invalid_patterns_raise(text: Any, problem: str) -> None:
+    """A pattern that no path could match, or that matches more than it seems to, raises and says how to fix it."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         parse_pattern(text)
 
@@ -110,7 +110,7 @@ MATCHES = [
 
 @pytest.mark.parametrize(("name", "taken", "refused"), MATCHES)
 def test_a_converter_matches_whole_segments(name: str, taken: list[str], refused: list[str]) -> None:
-    """To the last character: a newline at the end is no part of a number."""
+    """A converter matches up to the last character, so a final newline is not part of a number."""
     converter = CONVERTERS[name]
 
     assert [converter.matches(text) for text in taken] == [True] * len(taken)
@@ -140,7 +140,7 @@ INSIDE = [
 
 @pytest.mark.parametrize(("one", "other", "inside"), INSIDE)
 def test_a_pattern_lies_inside_one_that_matches_all_it_matches(one: str, other: str, inside: bool) -> None:
-    """As sets of paths."""
+    """A pattern lies inside another one that matches all of its paths."""
     assert parse_pattern(one)[0].is_subset_of(parse_pattern(other)[0]) is inside
 
 
@@ -162,7 +162,7 @@ COMMON = [
 
 @pytest.mark.parametrize(("one", "other", "path"), COMMON)
 def test_a_path_that_two_patterns_share_can_be_named(one: str, other: str, path: str | None) -> None:
-    """Whichever is asked; None where no path is in both."""
+    """``shared_path`` gives a path that both patterns match, in either order, or None."""
     first, second = parse_pattern(one)[0], parse_pattern(other)[0]
 
     assert (first.common_path(second), second.common_path(first)) == (path, path)

@@ -1,4 +1,4 @@
-"""Requirements as values: what each lacks, which schemes can meet it, how it explains itself."""
+"""Requirements as values: what is missing, which schemes can meet them, and how they are shown."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ EVERY = frozenset({"bearer", "basic", "digest"})
 
 
 def lacks(requirement: Requirement, params: Mapping[str, str] | None = None, **principal: Any) -> Failure | None:
-    """What alice lacks, being so."""
+    """What alice is missing."""
     return requirement.unmet(Principal("alice", **principal), params or {}, MOMENT)
 
 
 @pytest.mark.parametrize("access", [PUBLIC, OPTIONAL, AUTHENTICATED])
 def test_a_principal_is_enough_for_what_asks_only_for_one(access: Requirement) -> None:
-    """Nothing is lacking where the rule is about authentication alone."""
+    """AUTHENTICATED and OPTIONAL need nothing more than a principal."""
     assert lacks(access) is None
 
 
 def test_nobody_meets_what_is_unlisted() -> None:
-    """A method that no rule of the path names is closed to every principal."""
+    """UNLISTED, the requirement of a method without a rule, is met by no principal."""
     assert lacks(UNLISTED, roles={"admin"}) == Failure(METHOD_UNLISTED)
 
 
@@ -70,18 +70,18 @@ ROLES = [
 
 @pytest.mark.parametrize(("requirement", "roles", "missing"), ROLES)
 def test_roles(requirement: Requirement, roles: set[str], missing: tuple[str, ...] | None) -> None:
-    """Roles are compared whole and with their case; what is missing is told in the order in which it was asked."""
+    """Roles are compared exactly, with their case. Missing roles are listed in the order of the requirement."""
     assert lacks(requirement, roles=roles) == (None if missing is None else Failure(ROLE_MISSING, missing=missing))
 
 
 def test_a_role_is_not_met_by_a_scope() -> None:
-    """Who may write is not thereby a writer, and the other way round."""
+    """A scope does not meet a role of the same name, nor a role a scope."""
     assert lacks(role("write"), scopes={"write", "role:write"}) == Failure(ROLE_MISSING, missing=("write",))
     assert lacks(scopes("write"), roles={"write"}) == Failure(SCOPE_MISSING, missing=("write",))
 
 
-def test_scopes_are_wanted_all() -> None:
-    """Every scope that is named must be there; what is missing is told."""
+def test_all_scopes_are_needed() -> None:
+    """``scopes`` needs every scope that it names, and lists the missing ones."""
     assert lacks(scopes("read", "write"), scopes={"write", "read"}) is None
     assert lacks(scopes("read", "write"), scopes={"write"}) == Failure(SCOPE_MISSING, missing=("read",))
 
@@ -89,27 +89,27 @@ def test_scopes_are_wanted_all() -> None:
 @pytest.mark.rfc("6750-5")
 @pytest.mark.parametrize("name", ["two words", 'a"b', "a\\b", "a\tb", "a\x7f", "ä"])
 def test_a_scope_that_no_challenge_can_carry_is_refused(name: str) -> None:
-    """6750-5: a scope-token is printable ASCII without the quote and the backslash."""
+    """6750-5: a scope is printable ASCII without the quote and the backslash, or it raises."""
     with pytest.raises(ConfigurationError, match=r"scopes: .*scope-token"):
         scopes("read", name)
 
 
-def test_the_edges_of_a_scope_token_are_taken() -> None:
-    """6750-5: %x21, %x23-5B and %x5D-7E are all of it."""
+def test_the_limits_of_a_scope_token_are_accepted() -> None:
+    """6750-5: the first and last characters of %x21, %x23-5B and %x5D-7E are accepted."""
     whole = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\')
 
     assert scopes(whole).scopes_named() == (whole,)
 
 
-def test_only_scopes_are_told_in_a_challenge() -> None:
-    """A role has no place in the ``scope`` parameter."""
+def test_only_scopes_are_named_in_a_challenge() -> None:
+    """A role is not listed in the ``scope`` parameter of a challenge."""
     told = [item.scopes_named() for item in (scopes("b", "a", "b"), role("a"), via("bearer"), PUBLIC, step_up(acr="x"))]
 
     assert told == [("b", "a"), (), (), (), ()]
 
 
 def test_via_is_about_the_scheme_that_was_used() -> None:
-    """Who came by another scheme lacks it; the names are compared in lower case."""
+    """``via`` is met only by a principal of that scheme. Names of schemes are compared in lower case."""
     assert lacks(via("Bearer"), scheme="bearer") is None
     assert lacks(via("Bearer", "digest"), scheme="basic") == Failure(SCHEME_INSUFFICIENT, missing=("bearer", "digest"))
     assert lacks(via("bearer")) == Failure(SCHEME_INSUFFICIENT, missing=("bearer",))
@@ -157,15 +157,17 @@ STEPS = [
 
 @pytest.mark.parametrize(("asked", "claims", "wanted"), STEPS)
 def test_step_up(asked: dict[str, Any], claims: dict[str, Any], wanted: dict[str, object] | None) -> None:
-    """9470-2: acr is one of those asked, auth_time is not older than max_age; a claim that is missing or odd is no
-    proof. The leeway covers auth_time on both sides, for another clock stamped it."""
+    """9470-2: ``acr`` must be listed and ``auth_time`` recent. A missing or invalid claim does not count.
+
+    The leeway applies to ``auth_time`` in both directions, because another clock stamped it.
+    """
     lack = lacks(step_up(**asked), claims=claims)
 
     assert lack == (None if wanted is None else Failure(STEP_UP_REQUIRED, wanted, missing=tuple(wanted)))
 
 
-def test_a_check_sees_the_principal_and_the_parameters_of_the_pattern() -> None:
-    """It passes with True."""
+def test_a_predicate_gets_the_principal_and_the_parameters() -> None:
+    """A predicate gets the principal and the path parameters, and passes with True."""
     owns = predicate("owner", lambda principal, params: params["name"] == principal.subject)
 
     assert lacks(owns, {"name": "alice"}) is None
@@ -177,8 +179,8 @@ async def _never_awaited(principal: Principal, params: Mapping[str, str]) -> boo
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes", [True]])
-def test_only_true_itself_is_a_yes(answer: object) -> None:
-    """What is merely truthy denies, and the record tells what came instead of an answer."""
+def test_only_true_passes_a_predicate(answer: object) -> None:
+    """Any other value than True denies, and the record has the type of that value."""
     function: Any = lambda *_: answer  # noqa: E731 - of no type that a predicate may have
 
     assert lacks(predicate("c", function)) == Failure(
@@ -188,22 +190,22 @@ def test_only_true_itself_is_a_yes(answer: object) -> None:
 
 
 def test_an_async_predicate_is_refused_while_it_is_built() -> None:
-    """Its coroutine would be truthy, and nobody would await it."""
+    """An async predicate raises, because its coroutine would be truthy and never awaited."""
     function: Any = _never_awaited
 
     with pytest.raises(ConfigurationError, match=r"^function: .* is async; give a plain function"):
         predicate("c", function)
 
 
-def test_a_check_that_raises_denies() -> None:
-    """The type of what it raised is told, and not its text."""
+def test_a_predicate_that_raises_denies() -> None:
+    """A predicate that raises denies, and the type of the error is recorded without its text."""
     lack = lacks(predicate("c", lambda _, params: params["s3cr3t"] == ""))
 
     assert lack == Failure(CHECK_REFUSED, {"raised": "KeyError"}, missing=("c",))
 
 
 def test_requirements_explain_themselves() -> None:
-    """Their text is what one would write."""
+    """The text of a requirement is the code that makes it."""
     every = [PUBLIC, role("a"), any_role("a"), any_role("a", "b"), all_roles("a", "b"), scopes("r", "w"), via("Basic")]
     more = [step_up(acr=["x", "y"], max_age=5), step_up(max_age=0), predicate("owner", lambda *_: True), UNLISTED]
 
@@ -221,7 +223,7 @@ def test_requirements_explain_themselves() -> None:
 
 
 def test_requirements_are_values() -> None:
-    """The same words make equal and hashable values, and repeated names count once."""
+    """Requirements with the same arguments are equal and hashable, and repeated names count once."""
     pairs = [
         (role("a"), role("a")),
         (role("a"), any_role("a")),
@@ -259,10 +261,10 @@ MISTAKES: list[tuple[str, Callable[..., object], tuple[Any, ...], dict[str, Any]
 
 
 @pytest.mark.parametrize(("argument", "make", "given", "named"), MISTAKES)
-def test_what_could_never_be_meant_is_refused(
+def test_invalid_requirements_raise(
     argument: str, make: Callable[..., object], given: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    """An empty or a blank requirement would let everybody in, or nobody: the error names the argument."""
+    """An empty or blank requirement would admit everybody or nobody, so it raises and names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         make(*given, **named)
 
@@ -270,14 +272,14 @@ def test_what_could_never_be_meant_is_refused(
 
 
 def test_a_step_up_that_no_challenge_can_carry_is_refused() -> None:
-    """9470-1: ``acr_values`` goes out in a quoted-string, so that a control character would break the answer later."""
+    """9470-1: an ``acr`` value with a control character raises, because it could not be sent in a quoted-string."""
     with pytest.raises(ConfigurationError, match="step_up"):
         step_up(acr="gold\r\nx")
 
 
 @pytest.mark.parametrize("value", ["admin", ["admin"], None, AccessLevel, object()])
-def test_only_a_requirement_is_one(value: object) -> None:
-    """A bare string, a list of roles or a class is told apart while the app is built."""
+def test_only_requirements_are_accepted(value: object) -> None:
+    """A string, a list of roles and a class in place of a requirement raise while the app is built."""
     with pytest.raises(ConfigurationError, match=r"asked: .* is not a requirement"):
         check_requirement("asked", value)
 
@@ -291,8 +293,8 @@ def test_only_a_requirement_is_one(value: object) -> None:
         (None, "role(...), scopes(...), AUTHENTICATED, ..."),
     ],
 )
-def test_what_is_no_requirement_is_told_what_to_write(value: object, write: str) -> None:
-    """A name is most likely a role, and a list several requirements."""
+def test_the_error_for_no_requirement_shows_what_to_write(value: object, write: str) -> None:
+    """The error suggests ``role(...)`` for a name, and ``all_of(...)`` for a list."""
     with pytest.raises(ConfigurationError) as caught:
         check_requirement("asked", value)
 
@@ -300,8 +302,8 @@ def test_what_is_no_requirement_is_told_what_to_write(value: object, write: str)
 
 
 @pytest.mark.parametrize("make", [any_role, all_roles, scopes, via])
-def test_a_list_of_names_is_told_what_to_write(make: Callable[..., object]) -> None:
-    """Each name is an argument."""
+def test_a_list_of_names_raises(make: Callable[..., object]) -> None:
+    """A list in place of separate names raises, and the error shows what to write."""
     with pytest.raises(ConfigurationError, match="give the names as separate arguments, not as a list"):
         make(["a", "b"])
 
@@ -318,6 +320,6 @@ def test_a_list_of_names_is_told_what_to_write(make: Callable[..., object]) -> N
         PUBLIC,
     ],
 )
-def test_a_requirement_is_shown_as_it_is_told(requirement: object) -> None:
-    """In a debugger as in a record."""
+def test_the_repr_of_a_requirement_is_the_text_of_the_record(requirement: object) -> None:
+    """The repr of a requirement is the text that the record has."""
     assert repr(requirement) == str(requirement)

@@ -1,4 +1,4 @@
-"""implies: which roles a role brings with it."""
+"""``role_hierarchy``: which roles a role includes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from authguard.policy.requirements import expand_role_hierarchy
 
 
 def test_implication_is_transitive() -> None:
-    """Each role has all that is below it, by however many steps and ways."""
+    """A role includes all roles below it, at any depth and by any path."""
     closed = expand_role_hierarchy(
         {"root": {"admin", "ops"}, "admin": {"editor"}, "editor": {"reader"}, "ops": {"reader"}}
     )
@@ -24,8 +24,8 @@ def test_implication_is_transitive() -> None:
     }
 
 
-def test_a_role_that_implies_nothing_may_be_said() -> None:
-    """An empty set is no mistake."""
+def test_a_role_may_imply_nothing() -> None:
+    """A role with an empty set of implied roles is accepted."""
     assert expand_role_hierarchy({"a": frozenset()}) == {"a": frozenset()}
 
 
@@ -33,8 +33,8 @@ CIRCLES: list[dict[str, set[str]]] = [{"a": {"a"}}, {"a": {"b"}, "b": {"a"}}, {"
 
 
 @pytest.mark.parametrize("role_hierarchy", CIRCLES)
-def test_a_circle_is_refused(role_hierarchy: dict[str, set[str]]) -> None:
-    """Also one that not every role is in."""
+def test_a_circle_raises(role_hierarchy: dict[str, set[str]]) -> None:
+    """A circle of roles raises, even if other roles are outside of it."""
     with pytest.raises(ConfigurationError, match=r"role_hierarchy: .* implies itself"):
         expand_role_hierarchy(role_hierarchy)
 
@@ -52,8 +52,8 @@ MISTAKES: list[Any] = [
 
 
 @pytest.mark.parametrize("role_hierarchy", MISTAKES)
-def test_what_is_no_set_of_roles_is_refused(role_hierarchy: Any) -> None:
-    """A bare string would be a set of letters; a blank role is nobody's."""
+def test_an_invalid_set_of_roles_raises(role_hierarchy: Any) -> None:
+    """A single string, which would be a set of letters, and a blank role raise."""
     with pytest.raises(ConfigurationError) as caught:
         expand_role_hierarchy(role_hierarchy)
 

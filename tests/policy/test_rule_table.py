@@ -1,4 +1,4 @@
-"""The rule table by examples. Its properties stand in test_table_properties.py."""
+"""The rule table by examples. Its properties are tested in test_rule_table_properties.py."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from authguard.policy.rules import AMBIGUOUS, Match, Rule, RuleTable
 A, B, C, D = (role(name) for name in "abcd")
 
 
-def asked(table: RuleTable, path: str, method: str = "GET") -> object:
-    """The requirement, or AMBIGUOUS."""
+def requirement_for(table: RuleTable, path: str, method: str = "GET") -> object:
+    """The requirement for this request, or AMBIGUOUS."""
     match = table.match(method, path)
     return match.requirement if isinstance(match, Match) else match
 
 
 def test_without_rules_everything_is_the_default() -> None:
-    """No path is ambiguous then, for nothing goes by it."""
+    """Without rules every path has the default requirement, and no path is ambiguous."""
     table = RuleTable(default=OPTIONAL)
 
-    assert {asked(table, path) for path in ("/", "", "/a/../b", "//", "a", "/\n")} == {OPTIONAL}
+    assert {requirement_for(table, path) for path in ("/", "", "/a/../b", "//", "a", "/\n")} == {OPTIONAL}
 
 
-def test_what_no_rule_names_takes_a_principal() -> None:
-    """Closed is the default."""
+def test_a_path_without_a_rule_needs_a_principal() -> None:
+    """A path that no rule matches has the default requirement AUTHENTICATED."""
     match = RuleTable([Rule("/health", PUBLIC)]).match("GET", "/healthy")
 
     assert match == Match(AUTHENTICATED, None, {})
@@ -49,7 +49,8 @@ SPECIFIC = [
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(("path", "requirement"), SPECIFIC)
 def test_the_most_specific_pattern_wins_whatever_the_order(order: int, path: str, requirement: Requirement) -> None:
-    """Literal before converter before parameter before tail, with backtracking where the narrow branch ends blind."""
+    """Literals come before converters, parameters and tails. The search backtracks if a narrow branch matches only a
+    part."""
     rules = [
         Rule("/a/b", A),
         Rule("/a/{n:int}", B),
@@ -60,37 +61,43 @@ def test_the_most_specific_pattern_wins_whatever_the_order(order: int, path: str
         Rule("/**", AUTHENTICATED),
     ]
 
-    assert asked(RuleTable(rules[::order]), path) == requirement
+    assert requirement_for(RuleTable(rules[::order]), path) == requirement
 
 
-def test_a_blind_branch_is_left_again() -> None:
-    """/a/b leads nowhere but to /a/b/c, so that /a/b/d is the tail's; a tail is the nearest one."""
+def test_a_branch_that_matches_only_a_part_is_left_again() -> None:
+    """With only /a/b/c below it, /a/b does not match /a/b/d, which falls to the nearest tail."""
     table = RuleTable([Rule("/a/b/c", A), Rule("/a/**", B), Rule("/**", C)])
 
-    found = [asked(table, path) for path in ("/a/b/c", "/a/b/d", "/a/b", "/a", "/b/c", "/")]
+    found = [requirement_for(table, path) for path in ("/a/b/c", "/a/b/d", "/a/b", "/a", "/b/c", "/")]
 
     assert found == [A, B, B, B, C, C]
 
 
-def test_a_parameter_is_tried_where_the_literal_ends_blind() -> None:
-    """The literal branch has no row for the rest of the path, the parameter's has."""
+def test_a_parameter_is_tried_where_the_literal_leads_nowhere() -> None:
+    """If the literal branch has no rule for the rest of the path, the branch of the parameter is tried."""
     table = RuleTable([Rule("/a/b", A), Rule("/{x}/c", B), Rule("/{n:int}/d", C)])
 
-    assert [asked(table, path) for path in ("/a/b", "/a/c", "/7/d", "/7/c", "/x/d")] == [A, B, C, B, AUTHENTICATED]
+    assert [requirement_for(table, path) for path in ("/a/b", "/a/c", "/7/d", "/7/c", "/x/d")] == [
+        A,
+        B,
+        C,
+        B,
+        AUTHENTICATED,
+    ]
 
 
-def test_patterns_with_one_beginning_part_later() -> None:
-    """Two rules may share a parameter and go on differently."""
+def test_patterns_may_share_their_beginning() -> None:
+    """Two rules may share a parameter and differ after it."""
     table = RuleTable([Rule("/{x}/b", A), Rule("/{y}/c", B), Rule("/{n:int}/d", C), Rule("/{m:int}/e", D)])
 
-    assert [asked(table, path) for path in ("/z/b", "/z/c", "/7/d", "/7/e", "/7/c")] == [A, B, C, D, B]
+    assert [requirement_for(table, path) for path in ("/z/b", "/z/c", "/7/d", "/7/e", "/7/c")] == [A, B, C, D, B]
 
 
 def test_a_trailing_slash_and_an_empty_path_are_the_same_path() -> None:
-    """The router redirects the one to the other, and a mounted app is asked for the empty one."""
+    """Routers redirect a trailing slash, and a mounted app gets the empty path, so both match like the plain path."""
     table = RuleTable([Rule("/", A), Rule("/a", B), Rule("/{x}/c", C)])
 
-    found = [asked(table, path) for path in ("", "/", "/a", "/a/", "/z/c", "/z/c/")]
+    found = [requirement_for(table, path) for path in ("", "/", "/a", "/a/", "/z/c", "/z/c/")]
 
     assert found == [A, A, B, B, C, C]
 
@@ -123,31 +130,32 @@ AMBIGUOUS_PATHS = [
 
 
 @pytest.mark.parametrize("path", AMBIGUOUS_PATHS)
-def test_a_path_with_two_readings_is_refused(path: str) -> None:
-    """Whatever rule would match it, and where none would."""
+def test_an_ambiguous_path_is_refused(path: str) -> None:
+    """An ambiguous path is refused, whether or not a rule would match it."""
     closed, opened = RuleTable([Rule("/a/b", A)]), RuleTable([Rule("/a/**", PUBLIC), Rule("/a/b", A)])
 
-    assert (asked(closed, path), asked(opened, path)) == (AMBIGUOUS, AMBIGUOUS)
+    assert (requirement_for(closed, path), requirement_for(opened, path)) == (AMBIGUOUS, AMBIGUOUS)
 
 
 @pytest.mark.parametrize("path", ["/...", "/a/..b", "/a/b..", "/.well-known", "/%2e%2e", "/a%0a", "/ä", "/a b", "/a;b"])
-def test_what_only_looks_odd_has_one_reading(path: str) -> None:
+def test_an_unusual_path_may_be_unambiguous(path: str) -> None:
     """Three dots are a name, and an escape that is left after decoding is text."""
-    assert asked(RuleTable([Rule("/x", A)]), path) == AUTHENTICATED
+    assert requirement_for(RuleTable([Rule("/x", A)]), path) == AUTHENTICATED
 
 
 def test_an_empty_segment_is_taken_below_a_tail_with_nothing_else_under_it() -> None:
-    """A file server may have such paths; where another rule stands below, who collapses the slashes would reach it."""
+    """An empty segment is allowed below a tail without other rules under it. Else collapsing slashes would reach those
+    rules."""
     alone, shared = RuleTable([Rule("/f/**", A), Rule("/b", B)]), RuleTable([Rule("/f/**", A), Rule("/f/x", B)])
     under_parameter = RuleTable([Rule("/f/**", A), Rule("/f/{n:int}", B)])
     itself = RuleTable([Rule("/f/**", A), Rule("/f", B)])
     parameter, beside = RuleTable([Rule("/{x}/**", A)]), RuleTable([Rule("/{x}/**", A), Rule("/g/{y}/z", A)])
 
-    assert [asked(alone, path) for path in ("/f//x", "/f/x//y", "/f//", "//f")] == [A, A, A, AMBIGUOUS]
-    assert [asked(table, "/f//x") for table in (shared, under_parameter, itself)] == [AMBIGUOUS] * 3
+    assert [requirement_for(alone, path) for path in ("/f//x", "/f/x//y", "/f//", "//f")] == [A, A, A, AMBIGUOUS]
+    assert [requirement_for(table, "/f//x") for table in (shared, under_parameter, itself)] == [AMBIGUOUS] * 3
     # No parameter takes an empty segment, and so neither does what stands behind one.
-    assert [asked(parameter, path) for path in ("//f", "/f//x")] == [AMBIGUOUS, A]
-    assert asked(beside, "/g//z") == AMBIGUOUS
+    assert [requirement_for(parameter, path) for path in ("//f", "/f//x")] == [AMBIGUOUS, A]
+    assert requirement_for(beside, "/g//z") == AMBIGUOUS
 
 
 METHODS = [
@@ -165,28 +173,30 @@ METHODS = [
 
 @pytest.mark.parametrize(("method", "requirement"), METHODS)
 def test_path_first_then_method(method: str, requirement: Requirement) -> None:
-    """9110-11: GET covers HEAD. A method that no rule of the pattern names is closed, and no wider rule takes it."""
+    """9110-11: GET covers HEAD. A method without a rule for the winning pattern is denied, and no wider rule
+    takes it."""
     rules = [Rule("/a", A, methods={"GET"}), Rule("/a", B, methods={"PUT", "PATCH"}), Rule("/**", PUBLIC)]
 
-    assert asked(RuleTable(rules), "/a", method) == requirement
+    assert requirement_for(RuleTable(rules), "/a", method) == requirement
 
 
 def test_a_rule_without_methods_covers_what_its_siblings_do_not_name() -> None:
-    """And nothing that they do; nor a method in lower case, which is none of them and which some apps take for one."""
+    """It covers methods that the other rules of its pattern do not name, except names in lower case, which some apps
+    accept."""
     table = RuleTable([Rule("/a", A, methods={"GET"}), Rule("/a", B), Rule("/a/{x}", C, methods={"WEBSOCKET"})])
 
-    assert [asked(table, "/a", method) for method in ("GET", "HEAD", "POST", "get", "WEBSOCKET")] == [
+    assert [requirement_for(table, "/a", method) for method in ("GET", "HEAD", "POST", "get", "WEBSOCKET")] == [
         A,
         A,
         B,
         UNLISTED,
         B,
     ]
-    assert [asked(table, "/a/x", method) for method in ("GET", "WEBSOCKET")] == [UNLISTED, C]
+    assert [requirement_for(table, "/a/x", method) for method in ("GET", "WEBSOCKET")] == [UNLISTED, C]
 
 
-def test_the_parameters_of_the_pattern_are_told() -> None:
-    """By the names of the rule that applies; a tail's is what is left, slashes and all."""
+def test_a_match_has_the_parameters_of_the_pattern() -> None:
+    """Parameters have the names of the rule that applies. That of a tail is the rest of the path, with its slashes."""
     rules = [
         Rule("/u/{name}", A, methods={"GET"}),
         Rule("/u/{other}", B),
@@ -228,23 +238,23 @@ REFUSED: list[tuple[list[Any], str]] = [
 
 
 @pytest.mark.parametrize(("rules", "problem"), REFUSED)
-def test_rules_that_contradict_each_other_are_refused(rules: list[Any], problem: str) -> None:
-    """The error names a path that both match; overlap is no matter where both ask the same of every method."""
+def test_rules_that_contradict_each_other_raise(rules: list[Any], problem: str) -> None:
+    """The error names a path that both rules match. Rules with the same requirement for every method may overlap."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         RuleTable(rules)
 
     assert caught.value.argument == "rules"
 
 
-def test_patterns_that_cross_may_ask_the_same() -> None:
-    """Which of them wins is then of no account."""
+def test_crossing_patterns_may_have_the_same_requirement() -> None:
+    """Patterns that cross are allowed if it does not matter which of them wins."""
     table = RuleTable([Rule("/{x}/b", A), Rule("/a/{y}", A)])
 
-    assert [asked(table, path) for path in ("/a/b", "/x/b", "/a/y")] == [A, A, A]
+    assert [requirement_for(table, path) for path in ("/a/b", "/x/b", "/a/y")] == [A, A, A]
 
 
-def test_closed_is_the_default() -> None:
-    """A guard whose default is PUBLIC is refused, and so is a default that is no requirement."""
+def test_a_public_default_raises() -> None:
+    """A default of PUBLIC raises, and so does one that is no requirement."""
     wrong: list[Any] = [PUBLIC, "admin", None]
     for default in wrong:
         with pytest.raises(ConfigurationError) as caught:
@@ -254,7 +264,7 @@ def test_closed_is_the_default() -> None:
 
 
 def test_a_search_is_bounded_by_the_rules_however_deep_the_path() -> None:
-    """A path of 3 000 segments is answered as a short one is."""
+    """A path of 3,000 segments costs as much as a short one."""
     table = RuleTable([Rule("/a/**", A), Rule("/{x}/{y}/c", A)])
 
-    assert asked(table, "/a" * 3000) == A
+    assert requirement_for(table, "/a" * 3000) == A

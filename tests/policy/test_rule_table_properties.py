@@ -1,6 +1,6 @@
-"""The rule table against a naive reading of the rules, against Starlette's own router, and against itself.
+"""The rule table against a reference implementation, against Starlette's own router, and against itself.
 
-The direction that matters: a rule that locks a route must apply to every path by which the router reaches that route,
+The important direction: a rule that protects a route must apply to every path by which the router reaches that route,
 or the path must be refused as ambiguous.
 """
 
@@ -44,7 +44,7 @@ from tests.policy.strategies import (
 @example(rules=[("/a/{x}", "one", None), ("/{x}/b", "one", None), ("/{x}/b", "one", frozenset({"GET"}))])
 @settings(max_examples=200, deadline=None)
 def test_the_table_refuses_the_rules_that_the_definitions_refuse(rules: list[ReferenceRule]) -> None:
-    """What the definitions forbid is refused while building, nothing else is, and a crossing is shown by a path."""
+    """The table raises for exactly the rules that the definitions forbid, and names a common path of crossing rules."""
     problem = naive.reference_problem(rules)
 
     with nullcontext() if problem is None else pytest.raises(ConfigurationError) as refused:
@@ -60,7 +60,7 @@ def test_the_table_refuses_the_rules_that_the_definitions_refuse(rules: list[Ref
 @example(case=([("/a", "one", None), ("/{x}/**", "public", None)], ["/a//", "/a//b", "/b//c"]), default="two")
 @settings(max_examples=100, deadline=None)
 def test_the_table_finds_the_requirement_that_the_definitions_give(case: Case, default: str) -> None:
-    """On every method and path the table and the naive reading agree."""
+    """On every method and path the table agrees with the reference implementation."""
     rules, paths = case
     table = rule_table(rules, REQUIREMENTS[default])
 
@@ -72,7 +72,8 @@ def test_the_table_finds_the_requirement_that_the_definitions_give(case: Case, d
 @given(case=cases())
 @settings(max_examples=80, deadline=None)
 def test_the_rule_that_applies_is_read_as_starlette_reads_a_route_with_its_pattern(case: Case) -> None:
-    """Starlette's own expression matches the path too, but for a trailing slash, and captures the same parameters."""
+    """Starlette's expression for the pattern matches the path too, apart from a trailing slash, with the same
+    parameters."""
     rules, paths = case
     table = rule_table(rules)
 
@@ -89,7 +90,7 @@ def test_the_rule_that_applies_is_read_as_starlette_reads_a_route_with_its_patte
 @given(case=cases(), data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_the_rules_changes_nothing(case: Case, data: st.DataObject) -> None:
-    """The most specific pattern wins wherever it stands in the table."""
+    """The most specific pattern wins in any order of the rules."""
     rules, paths = case
     table, shuffled = rule_table(rules), rule_table(data.draw(st.permutations(rules)))
 
@@ -100,8 +101,9 @@ def test_the_order_of_the_rules_changes_nothing(case: Case, data: st.DataObject)
 @given(case=cases())
 @example(case=([("/a/b", "one", None), ("/{x}/**", "public", None)], ["/a//b", "/a/b//"]))
 @settings(max_examples=100, deadline=None)
-def test_a_reader_who_normalises_the_path_finds_the_same_requirement(case: Case) -> None:
-    """Slashes collapsed, dots resolved, backslashes turned, controls dropped: the answer stays, or was a refusal."""
+def test_a_normalized_path_has_the_same_requirement(case: Case) -> None:
+    """Collapsing slashes, resolving dots, turning backslashes and dropping controls keeps the answer, or it was a
+    refusal."""
     rules, paths = case
     table = rule_table(rules)
 
@@ -112,7 +114,7 @@ def test_a_reader_who_normalises_the_path_finds_the_same_requirement(case: Case)
 
 
 @dataclass
-class Endpoint:
+class ReachedApp:
     """An ASGI app that notes that the router reached it."""
 
     text: str
@@ -139,17 +141,17 @@ def reached(router: Router, method: str, root: str, path: str) -> str | None:
 
 @given(drawn=routes_drawn, others=good_rules, data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_rule_that_locks_a_route_applies_to_every_path_that_reaches_the_route(
+def test_a_rule_for_a_route_applies_to_every_path_that_reaches_it(
     drawn: list[ReferenceRule], others: list[ReferenceRule], data: st.DataObject
 ) -> None:
-    """Where the router reaches a route, its rule applies, or one inside it, or the request is refused."""
+    """If the router reaches a route, its rule applies, or one inside it, or the request is refused."""
     rules: list[ReferenceRule] = []
     routes: dict[str, list[BaseRoute]] = {"": [], "/a": [], "/{z:int}": [], "/b/{z}": []}
     for text, label, named in drawn:
         mount = data.draw(st.sampled_from(["", *routes]))
         if not naive.reference_problem([*rules, (mount + text, label, named)]):
             rules.append((mount + text, label, named))
-            socket, endpoint = named == frozenset({"WEBSOCKET"}), Endpoint(mount + text)
+            socket, endpoint = named == frozenset({"WEBSOCKET"}), ReachedApp(mount + text)
             routes[mount].append(WebSocketRoute(text, endpoint) if socket else Route(text, endpoint, methods=named))
     mounts = [Mount(mount, routes=inner) for mount, inner in routes.items() if mount]
     router = Router(data.draw(st.permutations([*routes[""], *mounts])))
@@ -167,8 +169,8 @@ def test_a_rule_that_locks_a_route_applies_to_every_path_that_reaches_the_route(
             assert same or (applied != own and naive.inside(applied, own)), (path, locked)
 
 
-def test_the_naive_inside_and_overlap_are_those_of_the_sets_of_paths() -> None:
-    """The naive reading is itself held to an enumeration of paths, and what lies inside is the more specific."""
+def test_the_reference_agrees_with_an_enumeration_of_paths() -> None:
+    """``inside`` and ``overlap`` of the reference match an enumeration of paths, and inside means more specific."""
     kinds = [naive.Segment("literal", "a"), naive.Segment("literal", "7"), *map(naive.Segment, naive.KINDS)]
     shapes = [naive.Pattern(s, tail) for n in range(3) for s in product(kinds, repeat=n) for tail in (False, True)]
     paths = [path for depth in range(4) for path in product([*naive.WITNESSES, "a"], repeat=depth)]

@@ -1,4 +1,4 @@
-"""One rule: what it takes, what it refuses, how it explains itself."""
+"""One rule: what it accepts, what raises, and how it is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from authguard.policy.rules import Rule
 
 
 def test_a_rule_is_a_value() -> None:
-    """Rules of the same words are equal; methods are a set, whatever they were given as."""
+    """Rules with the same arguments are equal, and methods become a set."""
     made = [Rule("/a/{id}", role("x"), methods=given) for given in (["GET", "PUT"], {"PUT", "GET"}, ("PUT", "GET"))]
 
     assert len(set(made)) == 1
@@ -21,23 +21,20 @@ def test_a_rule_is_a_value() -> None:
 
 
 def test_a_rule_explains_itself() -> None:
-    """Methods, pattern, requirement."""
+    """The text of a rule is its methods, its pattern and its requirement."""
     assert str(Rule("/a", role("x"), methods={"PUT", "GET"})) == "GET PUT /a role(x)"
     assert str(Rule("/health", PUBLIC)) == "/health PUBLIC"
 
 
 @pytest.mark.parametrize("method", ["GET", "WEBSOCKET", "PROPFIND", "M-SEARCH", "X1", "!#$%&'*+-.^_`|~"])
 def test_a_method_is_a_token_in_upper_case(method: str) -> None:
-    """9110 section 9.1: a method is any token; methods of one's own are taken."""
+    """9110 section 9.1: a method is any token, so methods of an app's own are accepted."""
     assert Rule("/a", PUBLIC, methods={method}).methods == frozenset({method})
 
 
 @pytest.mark.parametrize("methods", ["GET", [], ["get"], ["Get"], ["GE T"], ["GET\n"], [""], [None], ["HEAD"], ["ÄÖ"]])
-def test_what_is_no_method_is_refused(methods: Any) -> None:
-    """Lower case never matches, HEAD is judged by GET's rule, a bare string is a set of letters, none is all of them.
-
-    9110-11.
-    """
+def test_invalid_methods_raise(methods: Any) -> None:
+    """9110-11: lower case, HEAD, a single string and no methods raise, because HEAD has the rule of GET."""
     with pytest.raises(ConfigurationError) as caught:
         Rule("/a", PUBLIC, methods=methods)
 

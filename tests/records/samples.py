@@ -1,4 +1,4 @@
-"""Texts that try to forge or to break a line of the log."""
+"""Texts that try to forge a line of the log, or to break it."""
 
 from __future__ import annotations
 

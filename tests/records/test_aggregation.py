@@ -1,4 +1,4 @@
-"""A flood of one kind of denial is told folded: how much, of what, and what never is."""
+"""Aggregation: how a flood of equal denials is logged, and which records are never aggregated."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ KIND = AggregateKey("badge.wrong", "192.0.2.7", "/admin")
 
 
 class Minute:
-    """A folder, and what it tells."""
+    """An aggregator with a clock, and what it reports."""
 
     def __init__(self) -> None:
         self.folder = Aggregator()
         self.ticks = 500.0
 
     def count(self, kind: AggregateKey = KIND, subject: str | None = None) -> Aggregate | None:
-        """One more."""
+        """Count one denial."""
         now = NOW + self.ticks
         return self.folder.count(kind, logging.WARNING, ticks=self.ticks, now=now, subject=subject)
 
     def over(self) -> list[tuple[str, int]]:
-        """What is told at the next request: of which client, and how many."""
+        """What is reported at the next request: for each client the number of denials."""
         return [(str(fold.key.client), fold.count) for fold in self.folder.pop_expired(self.ticks)]
 
 
 # --- Which are told ---------------------------------------------------------------------------------------------------
 
 
-def test_the_first_of_a_minute_are_told_in_full_and_then_one_at_each_power_of_two() -> None:
-    """Twenty, and then 32, 64, 128 and so on."""
+def test_twenty_denials_are_logged_and_then_one_at_each_power_of_two() -> None:
+    """The first twenty denials of a minute are logged in full, then numbers 32, 64, 128 and so on."""
     minute = Minute()
 
     folds = [minute.count() for _ in range(1000)]
@@ -74,8 +74,8 @@ def test_the_first_of_a_minute_are_told_in_full_and_then_one_at_each_power_of_tw
 
 
 @pytest.mark.parametrize(("count", "told"), [(1, []), (20, []), (21, [21]), (32, []), (33, [33]), (100, [100])])
-def test_what_is_still_untold_is_told_when_the_minute_is_over(count: int, told: list[int]) -> None:
-    """Once, with the count of all; nothing where all were told."""
+def test_the_rest_is_logged_when_the_minute_is_over(count: int, told: list[int]) -> None:
+    """An aggregate with the count of all denials is logged once, unless every denial was logged."""
     minute = Minute()
     for _ in range(count):
         minute.count()
@@ -90,7 +90,7 @@ def test_what_is_still_untold_is_told_when_the_minute_is_over(count: int, told: 
 
 
 def test_the_next_minute_begins_anew() -> None:
-    """Twenty in full again. The minute begins with the first, not with the last."""
+    """In the next minute twenty denials are logged in full again. A minute begins with the first denial."""
     minute = Minute()
     for _ in range(30):
         minute.count()
@@ -115,7 +115,7 @@ KINDS = [
 
 @pytest.mark.parametrize("other", KINDS)
 def test_another_reason_client_or_rule_is_counted_by_itself(other: AggregateKey) -> None:
-    """A flood of one hides nothing of another."""
+    """Each combination of reason, client and rule is counted apart, so a flood of one hides no other."""
     minute = Minute()
     for _ in range(1000):
         minute.count()
@@ -124,7 +124,7 @@ def test_another_reason_client_or_rule_is_counted_by_itself(other: AggregateKey)
 
 
 def test_no_more_than_so_many_rows_are_kept() -> None:
-    """Beyond them, what is new is counted by its reason alone, and folded as anything else."""
+    """Beyond the maximum of rows, new combinations are counted by their reason alone."""
     minute = Minute()
 
     folds = [minute.count(AggregateKey("badge.wrong", f"192.0.2.{n}", None)) for n in range(5000)]
@@ -137,7 +137,7 @@ def test_no_more_than_so_many_rows_are_kept() -> None:
 
 
 def test_reasons_without_end_make_no_rows_without_end() -> None:
-    """A scheme of one's own may have many; then the oldest row is told and goes."""
+    """If a scheme invents reasons, the oldest row is logged and dropped."""
     minute = Minute()
     for _ in range(25):
         minute.count()
@@ -151,8 +151,8 @@ def test_reasons_without_end_make_no_rows_without_end() -> None:
     assert told == [("192.0.2.7", 25)]
 
 
-def test_at_the_end_all_is_told() -> None:
-    """And nothing is kept."""
+def test_at_the_end_everything_is_logged() -> None:
+    """At the end all aggregates are logged, and none is kept."""
     minute = Minute()
     for client, count in [("a", 40), ("b", 5), ("c", 32), ("d", 21)]:
         for _ in range(count):
@@ -163,7 +163,7 @@ def test_at_the_end_all_is_told() -> None:
 
 
 def test_several_threads_lose_no_count() -> None:
-    """A guard may serve several event loops."""
+    """Counting in several threads loses nothing."""
     minute = Minute()
 
     def flood() -> None:
@@ -198,41 +198,41 @@ def test_a_forked_child_counts_for_itself() -> None:
 # --- What a fold knows ------------------------------------------------------------------------------------------------
 
 
-def folded(*subjects: str | None) -> Aggregate:
-    """A fold of these."""
+def aggregate_of(*subjects: str | None) -> Aggregate:
+    """The aggregate of these subjects."""
     fold = Aggregate(KIND, logging.WARNING, 0.0, NOW, NOW)
     for number, subject in enumerate(subjects):
         fold.add(NOW + number, subject)
     return fold
 
 
-def test_a_fold_knows_when_it_began_and_ended() -> None:
-    """By the time of day."""
-    fold = folded("a", "b", "c")
+def test_an_aggregate_has_its_first_and_last_time() -> None:
+    """An aggregate has the time of day of its first and of its last denial."""
+    fold = aggregate_of("a", "b", "c")
 
     assert (fold.first, fold.last, fold.count) == (NOW, NOW + 2, 3)
 
 
-def test_a_fold_shows_the_first_few_subjects() -> None:
-    """Different ones; who names none is not shown."""
-    assert folded("a", "a", None, "b", "a", "c", "d").samples == ["a", "b", "c"]
-    assert folded(None, None).samples == []
+def test_an_aggregate_shows_the_first_subjects() -> None:
+    """An aggregate lists the first different subjects, and no entry for a denial without one."""
+    assert aggregate_of("a", "a", None, "b", "a", "c", "d").samples == ["a", "b", "c"]
+    assert aggregate_of(None, None).samples == []
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 63])
 def test_few_subjects_are_counted_exactly(number: int) -> None:
-    """Each once."""
+    """A few different subjects are counted exactly."""
     names = [f"user{one}" for one in range(number)]
 
-    assert folded(*names, *names, None).subjects == number
+    assert aggregate_of(*names, *names, None).subjects == number
 
 
 @pytest.mark.parametrize("number", [64, 500, 20_000])
 def test_many_subjects_are_estimated(number: int) -> None:
-    """Within a factor of two, which the estimate from 64 hashes misses once in millions; and in a fixed space."""
+    """Many subjects are estimated from 64 hashes in fixed memory, within a factor of two."""
     names = [f"user{one}" for one in range(number)]
 
-    fold = folded(*names, *names[:1000])
+    fold = aggregate_of(*names, *names[:1000])
 
     assert number / 2 < fold.subjects < number * 2
     assert len(fold._smallest_hashes) == EXACT_SUBJECTS
@@ -242,7 +242,7 @@ def test_many_subjects_are_estimated(number: int) -> None:
 
 
 class Site:
-    """An endpoint behind a guard that logs, by clocks that stand still."""
+    """An app behind a guard that logs, with clocks that stand still."""
 
     def __init__(self, **options: Any) -> None:
         self.seen: list[Record] = []
@@ -269,23 +269,23 @@ class Site:
     async def ask(
         self, field: str | None = "Badge wrong", times: int = 1, path: str = "/", client: str = "192.0.2.7"
     ) -> None:
-        """So many requests."""
+        """Send so many requests."""
         for _ in range(times):
             await run_app(self.app, http_scope(path, headers=header_list(field), client=(client, 1)))
 
     def passes(self, seconds: float) -> None:
-        """Time goes on."""
+        """Move both clocks forward."""
         self.monotonic.move(seconds)
         self.clock.move(seconds)
 
 
 def heads(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the records of the log are."""
+    """The constant part of each log message."""
     return [str(record.msg).removesuffix(": %s") for record in caplog.records]
 
 
-async def test_a_flood_is_told_folded(caplog: pytest.LogCaptureFixture) -> None:
-    """Twenty records, and three of the eighty that follow."""
+async def test_a_flood_is_logged_as_an_aggregate(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a hundred denials, twenty are logged, and three of the eighty that follow."""
     site = Site()
 
     await site.ask(times=100)
@@ -297,7 +297,7 @@ async def test_a_flood_is_told_folded(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_hooks_see_every_decision(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever the log is spared."""
+    """Hooks get every record, whatever the log aggregates."""
     site = Site()
 
     await site.ask(times=100)
@@ -306,8 +306,8 @@ async def test_hooks_see_every_decision(caplog: pytest.LogCaptureFixture) -> Non
     assert [record.reason for record in site.seen] == ["badge.wrong"] * 100
 
 
-async def test_a_fold_is_a_line_for_a_person_and_facts_for_a_program(caplog: pytest.LogCaptureFixture) -> None:
-    """At the level of what it folds; its template is a constant of the reason."""
+async def test_an_aggregate_is_a_line_and_its_facts(caplog: pytest.LogCaptureFixture) -> None:
+    """An aggregate is logged at the level of its denials, with a constant template for each reason."""
     site = Site()
     for number in range(31):
         site.badge.table = {"x": Rejected(BADGE_WRONG, f"user{number}")}
@@ -336,8 +336,8 @@ async def test_a_fold_is_a_line_for_a_person_and_facts_for_a_program(caplog: pyt
     }
 
 
-async def test_what_is_not_known_is_not_in_the_line(caplog: pytest.LogCaptureFixture) -> None:
-    """No client, no rule."""
+async def test_unknown_values_are_not_in_the_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a client or a rule, the line does not name one."""
     site = Site()
 
     for _ in range(32):
@@ -363,17 +363,17 @@ FOLDED = [
 
 
 @pytest.mark.parametrize(("field", "path", "reason"), FOLDED)
-async def test_what_a_stranger_can_cause_is_folded(
+async def test_denials_that_anybody_can_cause_are_aggregated(
     caplog: pytest.LogCaptureFixture, field: str, path: str, reason: str
 ) -> None:
-    """400, 401, 413 and 429."""
+    """Denials with 400, 401, 413 and 429 are aggregated."""
     await Site().ask(field, 40, path)
 
     assert heads(caplog) == [f"denied {reason}"] * 20 + [f"folded {reason}"]
 
 
-async def test_who_presents_nothing_is_folded_at_his_own_level(caplog: pytest.LogCaptureFixture) -> None:
-    """INFO; and where nobody listens to that, nothing is counted."""
+async def test_missing_credentials_are_aggregated_at_info(caplog: pytest.LogCaptureFixture) -> None:
+    """Denials without credentials are aggregated at INFO, and not counted if INFO is not logged."""
     site = Site()
     await site.ask(None, 40)
     unheard = len(site.guard._recorder._aggregator)
@@ -394,17 +394,17 @@ IN_FULL_ALWAYS = [
 
 
 @pytest.mark.parametrize(("field", "path", "head"), IN_FULL_ALWAYS)
-async def test_what_a_stranger_cannot_cause_is_never_folded(
+async def test_denials_that_strangers_cannot_cause_are_never_aggregated(
     caplog: pytest.LogCaptureFixture, field: str, path: str, head: str
 ) -> None:
-    """403, outages, and denials of who has proven who he is."""
+    """Denials with 403, outages, and denials of an authenticated subject are all logged in full."""
     await Site().ask(field, 100, path)
 
     assert heads(caplog) == [head] * 100
 
 
-async def test_what_is_granted_is_never_folded(caplog: pytest.LogCaptureFixture) -> None:
-    """Who listens at DEBUG sees them all."""
+async def test_grants_are_never_aggregated(caplog: pytest.LogCaptureFixture) -> None:
+    """At DEBUG every grant is logged."""
     caplog.set_level(logging.DEBUG)
 
     await Site().ask("Badge alice", 100)
@@ -413,8 +413,9 @@ async def test_what_is_granted_is_never_folded(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize(("field", "path"), [("Badge alice", "/"), (None, "/maybe"), ("Badge expired", "/")])
-async def test_the_next_request_tells_the_rest(caplog: pytest.LogCaptureFixture, field: str | None, path: str) -> None:
-    """Whatever becomes of that request, and by whichever client it comes; with the level that the flood had."""
+async def test_the_next_request_logs_the_rest(caplog: pytest.LogCaptureFixture, field: str | None, path: str) -> None:
+    """After the minute, the next request of any client, with any outcome, logs the aggregate at the level of the
+    flood."""
     site = Site(hooks=[])
     await site.ask(times=30)
     site.passes(3600)
@@ -426,8 +427,8 @@ async def test_the_next_request_tells_the_rest(caplog: pytest.LogCaptureFixture,
     assert vars(caplog.records[0])["authguard.count"] == 30
 
 
-async def test_the_end_of_the_app_tells_the_rest(caplog: pytest.LogCaptureFixture) -> None:
-    """Also where the app fails."""
+async def test_the_end_of_the_app_logs_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    """The end of the lifespan logs the aggregates, even if the app fails."""
     for error in (None, LookupError("boom")):
         site = Site()
         caplog.clear()
@@ -443,7 +444,7 @@ async def test_the_end_of_the_app_tells_the_rest(caplog: pytest.LogCaptureFixtur
 
 
 async def test_a_silent_guard_counts_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody would be told."""
+    """With ``log=False`` nothing is counted."""
     site = Site(log=False)
 
     await site.ask(times=100)
@@ -451,8 +452,8 @@ async def test_a_silent_guard_counts_nothing(caplog: pytest.LogCaptureFixture) -
     assert (caplog.records, len(site.guard._recorder._aggregator), len(site.seen)) == ([], 0, 100)
 
 
-async def test_without_hooks_nothing_folded_is_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood costs less than what it floods."""
+async def test_without_hooks_an_aggregated_denial_is_not_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An aggregated denial is not formatted, so that logging a flood costs little."""
     made: list[Record] = []
 
     def counting(*given: Any) -> Record:
@@ -466,8 +467,8 @@ async def test_without_hooks_nothing_folded_is_formatted(monkeypatch: pytest.Mon
     assert len(made) == 20
 
 
-async def test_a_handshake_is_folded_as_a_request(caplog: pytest.LogCaptureFixture) -> None:
-    """A WebSocket is denied as anything else is."""
+async def test_a_websocket_denial_is_aggregated_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Denials of WebSocket handshakes are aggregated like those of requests."""
     site = Site()
 
     for _ in range(40):
@@ -491,7 +492,7 @@ async def test_a_handshake_is_folded_as_a_request(caplog: pytest.LogCaptureFixtu
 async def test_one_client_is_what_one_customer_gets(
     caplog: pytest.LogCaptureFixture, addresses: list[str], folded: list[str]
 ) -> None:
-    """An IPv6 /64 is one: who has it has all its addresses, and would have a record in full for each."""
+    """An IPv6 /64 counts as one client, because its customer has all of its addresses."""
     site = Site()
 
     for address in addresses:
@@ -508,8 +509,8 @@ KEYS = ["count", "first", "last", "client", "subjects", "samples"]
 
 
 @pytest.mark.parametrize("text", [*CONTROL_TEXTS.values(), *FORGERIES, "x" * 10_000, "a]", "a, b"], ids=ascii)
-async def test_what_the_client_chose_is_escaped_in_a_fold(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """Name and address: one word each, printable, clipped, and nothing that reads as what we wrote."""
+async def test_values_of_the_client_are_escaped_in_an_aggregate(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Subject and address are one printable, clipped word each, and cannot imitate the text of the record."""
     site = Site()
     site.badge.table = {"x": Rejected(BADGE_WRONG, text)}
 
@@ -529,8 +530,8 @@ async def test_what_the_client_chose_is_escaped_in_a_fold(caplog: pytest.LogCapt
 CANARY = "c4n4ry-Zq7"
 
 
-async def test_a_fold_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
-    """Of a request it has only what its scheme called the subject: no field, no fact, no path."""
+async def test_an_aggregate_has_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """An aggregate has the subject that the scheme named, and no header, fact or path of the requests."""
     site = Site()
     site.badge.table = {CANARY: Rejected(BADGE_WRONG, "alice", {"password": CANARY})}
     caplog.set_level(logging.ERROR)  # what is told in full is the scheme's own matter
@@ -545,8 +546,8 @@ async def test_a_fold_tells_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     assert CANARY not in repr(vars(caplog.records[0])) + caplog.text
 
 
-async def test_a_clock_that_counts_in_something_else_breaks_no_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """A time that is no date is told as the number that it is."""
+async def test_a_clock_with_another_unit_breaks_no_response(caplog: pytest.LogCaptureFixture) -> None:
+    """A time that is not a date is logged as the number that it is."""
     site = Site()
     site.clock.now = NOW * 1e9
 

@@ -1,4 +1,4 @@
-"""The record: one line for a person, the same facts for a program."""
+"""The record: one line for a person, and the same facts for a program."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.support.schemes.badge import BADGE_WRONG, Badge
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def told(decision: Decision, path: str = "/admin", **scope: Any) -> Record:
+def make_record(decision: Decision, path: str = "/admin", **scope: Any) -> Record:
     """The record of a decision about this path."""
     return record_of(auth_request(http_scope(path, **scope), path=path), decision)
 
@@ -88,12 +88,12 @@ LINES: list[tuple[Decision, str]] = [
 
 @pytest.mark.parametrize(("decision", "line"), LINES)
 def test_a_person_can_read_the_line(decision: Decision, line: str) -> None:
-    """What happened, to which request, to whom, by how much or for lack of what."""
-    assert str(told(decision)) == line
+    """The line says what was decided, about which request and subject, and by how much or for lack of what."""
+    assert str(make_record(decision)) == line
 
 
 def test_a_program_finds_the_same_facts() -> None:
-    """Each under a key of its own; what belongs to the reason stands beside them."""
+    """Each fact of the line is an attribute with a key of its own, and so are the facts of the reason."""
     denied = Denied(
         ROLE_MISSING,
         "bearer",
@@ -105,7 +105,7 @@ def test_a_program_finds_the_same_facts() -> None:
         facts={"since": 1.5},
     )
 
-    assert told(denied).extra() == {
+    assert make_record(denied).extra() == {
         "authguard.since": 1.5,
         "authguard.event": "denied",
         "authguard.reason": "role.missing",
@@ -124,8 +124,8 @@ def test_a_program_finds_the_same_facts() -> None:
 
 
 def test_a_grant_has_the_same_keys() -> None:
-    """Those that say nothing are None or empty."""
-    assert told(Granted(None, OPTIONAL), client=None).extra() == {
+    """The record of a grant has the same keys, with None or empty values."""
+    assert make_record(Granted(None, OPTIONAL), client=None).extra() == {
         "authguard.event": "granted",
         "authguard.reason": None,
         "authguard.status": None,
@@ -142,9 +142,9 @@ def test_a_grant_has_the_same_keys() -> None:
     }
 
 
-def test_a_fact_cannot_take_the_place_of_what_happened() -> None:
-    """A scheme that names one of its facts ``event`` or ``status`` does not turn a denial into a grant."""
-    extra = told(Denied(BADGE_WRONG, facts={"event": "granted", "status": 200, "message": "x"})).extra()
+def test_a_fact_cannot_replace_a_field_of_the_record() -> None:
+    """A scheme's fact named ``event`` or ``status`` does not turn a denial into a grant."""
+    extra = make_record(Denied(BADGE_WRONG, facts={"event": "granted", "status": 200, "message": "x"})).extra()
 
     assert (extra["authguard.event"], extra["authguard.status"], extra["authguard.message"]) == ("denied", 401, "x")
 
@@ -163,8 +163,8 @@ LEVELS = [
 
 
 @pytest.mark.parametrize(("reason", "level"), LEVELS, ids=lambda value: getattr(value, "code", value))
-def test_the_level_goes_by_whose_matter_it_is(reason: Reason, level: int) -> None:
-    """INFO where nothing was presented, WARNING where something was refused, ERROR where the fault is ours."""
+def test_the_level_depends_on_who_is_to_act(reason: Reason, level: int) -> None:
+    """Missing credentials are INFO, other denials WARNING, and outages ERROR."""
     assert level_of(reason) == level
 
 
@@ -172,7 +172,7 @@ def test_the_level_goes_by_whose_matter_it_is(reason: Reason, level: int) -> Non
 
 
 class World:
-    """An endpoint behind a guard that logs, and what its hooks saw."""
+    """An app behind a guard that logs, and the records that its hooks got."""
 
     def __init__(self, *hooks: module.Hook, **options: Any) -> None:
         self.seen: list[Record] = []
@@ -183,7 +183,7 @@ class World:
         self.app = AuthGuardMiddleware(RecordingApp(), guard=self.guard)
 
     async def ask(self, field: str | None = "Badge alice", path: str = "/", method: str = "GET") -> Exchange:
-        """One request."""
+        """Send one request."""
         return await run_app(self.app, http_scope(path, method, header_list(field)))
 
 
@@ -202,8 +202,9 @@ ASKED: list[tuple[str | None, str, int, str]] = [
 async def test_a_decision_is_one_record(
     caplog: pytest.LogCaptureFixture, field: str | None, path: str, level: int, head: str
 ) -> None:
-    """By the logger ``authguard``, without traceback: its template is a constant of the reason, the line its argument,
-    its facts are those that the hook sees.
+    """A decision is one log record of the logger ``authguard``, without a traceback.
+
+    Its template is a constant of the reason, the line is its argument, and its facts are those that the hook gets.
     """
     caplog.set_level(logging.DEBUG)
     world = World()
@@ -218,7 +219,7 @@ async def test_a_decision_is_one_record(
 
 
 async def test_the_record_names_the_rule(caplog: pytest.LogCaptureFixture) -> None:
-    """Its pattern, of a denial and of a grant; None where no rule says anything."""
+    """The records of denials and grants name the pattern of the rule, or None for the default."""
     world = World()
 
     for field, path in [("Badge alice", "/boss"), ("Badge alice", "/maybe"), ("Badge wrong", "/"), (None, "/a/../b")]:
@@ -229,7 +230,7 @@ async def test_the_record_names_the_rule(caplog: pytest.LogCaptureFixture) -> No
 
 
 async def test_public_is_no_decision(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing was asked there, so nothing is told."""
+    """A PUBLIC route needs no decision, and is not recorded."""
     caplog.set_level(logging.DEBUG)
     world = World()
 
@@ -239,14 +240,14 @@ async def test_public_is_no_decision(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_percent_sign_in_a_path_breaks_no_template(caplog: pytest.LogCaptureFixture) -> None:
-    """It is in the argument."""
+    """A percent sign in a path is part of an argument, and never of the template."""
     await World().ask("Badge wrong", "/%s%(x)d%")
 
     assert caplog.messages == ['denied badge.wrong: GET "/%s%(x)d%" 401 badge'.replace('"', "")]
 
 
 async def test_a_silent_guard_still_calls_its_hooks(caplog: pytest.LogCaptureFixture) -> None:
-    """``log=False`` is about the logger."""
+    """``log=False`` switches off the logger only."""
     caplog.set_level(logging.DEBUG)
     world = World(log=False)
 
@@ -258,7 +259,8 @@ async def test_a_silent_guard_still_calls_its_hooks(caplog: pytest.LogCaptureFix
 
 
 async def test_a_hook_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """The answer is the same, the hooks behind it are called, and the log says by type that it failed."""
+    """After a hook that raises the response is the same, the next hooks are called, and the type of the error is
+    logged."""
 
     def broken(record: Record) -> None:
         raise LookupError("s3cr3t")
@@ -277,8 +279,8 @@ async def test_a_hook_that_raises_changes_nothing(caplog: pytest.LogCaptureFixtu
     assert "s3cr3t" not in caplog.text
 
 
-class Counted:
-    """A requirement that counts how often it is put into words."""
+class CountingRequirement:
+    """A requirement that counts how often it is formatted."""
 
     def __init__(self) -> None:
         self.shown = 0
@@ -311,43 +313,43 @@ class Counted:
 async def test_nothing_is_formatted_where_nobody_listens(
     caplog: pytest.LogCaptureFixture, level: int, options: dict[str, Any], field: str, times: int
 ) -> None:
-    """Neither a log of this level nor a hook: not one value is put into words. Else it is done once for all."""
+    """Without a log of this level and without hooks no value is formatted. Otherwise each is formatted once."""
     caplog.set_level(level, "authguard")
-    counted = Counted()
+    counted = CountingRequirement()
 
     await World(**{"rules": [Rule("/**", counted)], "hooks": [], **options}).ask(field)
 
     assert counted.shown == times
 
 
-class Mute(Counted):
-    """A requirement that cannot be put into words."""
+class UnprintableRequirement(CountingRequirement):
+    """A requirement whose text raises."""
 
     def __str__(self) -> str:
         raise LookupError("s3cr3t")
 
 
-class Unspeakable:
-    """A fact that cannot be put into words."""
+class UnprintableFact:
+    """A fact whose text raises."""
 
     def __str__(self) -> str:
         raise LookupError("s3cr3t")
 
 
 UNSPEAKABLE: list[tuple[object, Requirement]] = [
-    (Accepted(ALICE), Mute()),
-    (Rejected(BADGE_WRONG), Mute()),
-    (Rejected(BADGE_WRONG, facts={"who": [Unspeakable()]}), AUTHENTICATED),
+    (Accepted(ALICE), UnprintableRequirement()),
+    (Rejected(BADGE_WRONG), UnprintableRequirement()),
+    (Rejected(BADGE_WRONG, facts={"who": [UnprintableFact()]}), AUTHENTICATED),
     (Rejected(BADGE_WRONG, facts=None), AUTHENTICATED),  # type: ignore[arg-type]
     (Accepted(ALICE, facts=None), AUTHENTICATED),  # type: ignore[arg-type]
 ]
 
 
 @pytest.mark.parametrize(("outcome", "requirement"), UNSPEAKABLE)
-async def test_what_cannot_be_told_costs_nobody_an_answer(
+async def test_a_value_that_cannot_be_formatted_breaks_no_response(
     caplog: pytest.LogCaptureFixture, outcome: object, requirement: Requirement
 ) -> None:
-    """A fact or a requirement that breaks the record is no reason for a 500: the answer is an outage at worst."""
+    """A fact or a requirement that raises when it is formatted does not cause a 500."""
     caplog.set_level(logging.DEBUG)
     guard = Guard(Badge(table={"alice": outcome}), rules=[Rule("/**", requirement)])
 
@@ -362,61 +364,61 @@ async def test_what_cannot_be_told_costs_nobody_an_answer(
 
 
 @pytest.mark.parametrize("text", CONTROL_TEXTS.values(), ids=list(CONTROL_TEXTS))
-def test_what_the_client_chose_is_escaped(text: str) -> None:
-    """Wherever it stands, the record is printable text on one line, which every handler can write."""
+def test_values_of_the_client_are_escaped(text: str) -> None:
+    """With any client value the record is printable text on one line, which every handler can write."""
     facts = {"issuer": text, "audience": [text], "of": {text: text}}
     denied = Denied(BADGE_WRONG, "bearer", text, False, None, missing=(text,), offered=(text,), facts=facts)
 
-    found = told(denied, text, method=text, client=(text, 1))
+    found = make_record(denied, text, method=text, client=(text, 1))
 
     assert str(found).isprintable()
     assert json.dumps(found.extra(), ensure_ascii=False).isprintable()
     assert str(found).encode()
 
 
-def test_an_escape_says_what_stood_there() -> None:
-    """As Python writes it."""
+def test_an_escape_shows_the_original_character() -> None:
+    """Characters are escaped in Python's notation."""
     assert escape("a\n\x1b\u2028\ud800\u202e\U000e0001ü ") == "a\\n\\x1b\\u2028\\ud800\\u202e\\U000e0001ü "
 
 
 def outside_quotes(found: Record) -> list[str]:
-    """What stands in the line beside the quoted words: that which we wrote."""
+    """The parts of the line outside of quotes, which authguard itself wrote."""
     return [words.strip() for words in str(found).split('"')[::2]]
 
 
 @pytest.mark.parametrize("text", FORGERIES)
-def test_what_the_client_chose_is_one_word_of_the_line(text: str) -> None:
-    """A path, a subject or a fact with a space or a quote in it cannot be read as the words that follow."""
-    found = told(Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text}), text)
+def test_values_of_the_client_are_one_word_of_the_line(text: str) -> None:
+    """A path, a subject or a fact with a space or a quote cannot imitate the words after it."""
+    found = make_record(Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text}), text)
 
     assert outside_quotes(found) == ["denied badge.wrong: GET", "401 bearer subject?=", "issuer=", ""]
 
 
 @pytest.mark.parametrize("text", FORGERIES)
 def test_a_method_is_one_word_of_the_line(text: str) -> None:
-    """A server may let spaces by in it: ASGI promises no token."""
-    found = told(Denied(BADGE_WRONG, "bearer"), method=text)
+    """A method with spaces, which ASGI does not exclude, is quoted as one word."""
+    found = make_record(Denied(BADGE_WRONG, "bearer"), method=text)
 
     assert outside_quotes(found) == ["denied badge.wrong:", "/admin 401 bearer"]
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000_000, "\n" * 10_000_000, "\U000e0001" * 1000])
-def test_what_the_client_chose_is_clipped(text: str) -> None:
-    """Ten megabytes of subject cost the log no more than a line."""
+def test_values_of_the_client_are_clipped(text: str) -> None:
+    """A subject of ten megabytes makes the line no longer than the limit."""
     denied = Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text, "audience": [text] * 1000, "of": {text: text}})
 
-    found = told(denied, text)
+    found = make_record(denied, text)
 
     assert max(len(value) for value in (found.subject or "", found.path, str(found.facts["issuer"]))) <= MAX_TEXT + 3
     assert len(str(found)) < 100 * MAX_TEXT
 
 
-def test_long_lists_are_cut_and_say_so() -> None:
-    """Eight names are told, and how many more there were; of a mapping, the first eight."""
+def test_long_lists_are_cut() -> None:
+    """Eight names of a list, or eight entries of a mapping, are recorded, with the number of the others."""
     names = tuple(f"n{number}" for number in range(20))
     denied = Denied(ROLE_MISSING, missing=names, offered=names[:8], facts={"of": dict.fromkeys(names, 1), "in": set()})
 
-    found = told(denied)
+    found = make_record(denied)
 
     assert found.missing == (*names[:8], "and 12 more")
     assert found.offered == names[:8]
@@ -426,8 +428,8 @@ def test_long_lists_are_cut_and_say_so() -> None:
 # --- Exceptions ------------------------------------------------------------------------------------------------------
 
 
-def test_an_exception_is_told_by_type_and_place() -> None:
-    """Without its text; one that was never raised has no place."""
+def test_an_exception_is_recorded_by_type_and_place() -> None:
+    """An exception is recorded without its text. One that was never raised has no place."""
     with pytest.raises(LookupError) as caught:
         raise LookupError("s3cr3t")
 
@@ -439,8 +441,8 @@ def test_an_exception_is_told_by_type_and_place() -> None:
 
 
 def test_a_record_cannot_be_changed() -> None:
-    """A hook that tries does not change what the next one sees."""
-    found: Any = told(Denied(BADGE_WRONG))
+    """A record is immutable, so that one hook cannot change what the next one gets."""
+    found: Any = make_record(Denied(BADGE_WRONG))
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.event = "granted"
@@ -468,7 +470,7 @@ for decision in (denied, Denied(CREDENTIALS_MISSING), Denied(KEYS_UNAVAILABLE), 
 
 
 def test_the_line_is_readable_under_uvicorns_own_logging() -> None:
-    """Uvicorn configures its own loggers alone: what is refused and what is broken stands on stderr all the same."""
+    """With only uvicorn's logging set up, warnings and errors of authguard still appear on stderr."""
     ran = subprocess.run([sys.executable, "-c", UVICORN], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert ran.stderr.splitlines() == [
@@ -479,7 +481,7 @@ def test_the_line_is_readable_under_uvicorns_own_logging() -> None:
 
 
 def test_structlog_sees_the_facts(caplog: pytest.LogCaptureFixture) -> None:
-    """Its ``ExtraAdder`` finds each under its key, and JSON takes them all."""
+    """The ``ExtraAdder`` of structlog finds each fact under its key, and all of them can be written as JSON."""
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.ExtraAdder()],
         processors=[

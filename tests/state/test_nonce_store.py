@@ -1,4 +1,4 @@
-"""Which counts of a nonce were used: each is good once, in any order, whatever is forgotten."""
+"""The nonce store in memory: each count of a nonce is accepted once, in any order, whatever is dropped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIFE = 300.0
 
 
 def begun(now: float = NOW, **options: Any) -> MemoryNonces:
-    """A memory that has begun."""
+    """A store that has begun."""
     nonces = MemoryNonces(clock=lambda: 0.0, **options)
     nonces.begin(now)
     return nonces
@@ -30,18 +30,18 @@ def begun(now: float = NOW, **options: Any) -> MemoryNonces:
 def claim(
     nonces: MemoryNonces, count: int = 1, nonce: bytes = b"n", *, minted_at: float = NOW, now: float = NOW + 1
 ) -> NonceUse:
-    """One use of a nonce that lives as long as all of them."""
+    """Claim a count of a nonce with the usual life."""
     return nonces.claim_now(nonce, count, minted_at=minted_at, expires_at=minted_at + LIFE, now=now)
 
 
 def claims(nonces: MemoryNonces, *counts: int) -> list[str]:
-    """What is said of each count of one nonce, by its first letter: FRESH, REPLAYED, OUTSIDE, ``x`` for FORGOTTEN."""
+    """The result for each count of one nonce by its first letter: FRESH, REPLAYED, OUTSIDE, and ``x`` for FORGOTTEN."""
     letters = {NonceUse.FRESH: "F", NonceUse.REPLAYED: "R", NonceUse.OUTSIDE: "O", NonceUse.FORGOTTEN: "x"}
     return [letters[claim(nonces, count)] for count in counts]
 
 
 def fill(nonces: MemoryNonces, number: int, *, minted_at: float = NOW, now: float = NOW + 1) -> None:
-    """So many nonces of others."""
+    """Claim so many other nonces."""
     for index in range(number):
         stamp = minted_at + index * 1e-6
         assert claim(nonces, 1, secrets.token_bytes(20), minted_at=stamp, now=now) is NonceUse.FRESH
@@ -51,26 +51,26 @@ def fill(nonces: MemoryNonces, number: int, *, minted_at: float = NOW, now: floa
 
 
 @pytest.mark.rfc("7616-9")
-def test_each_count_is_good_once() -> None:
-    """In order."""
+def test_each_count_is_accepted_once() -> None:
+    """Counts in order are accepted once each."""
     assert claims(begun(), 1, 2, 2, 1, 3, 3) == ["F", "F", "R", "R", "F", "R"]
 
 
 @pytest.mark.rfc("7616-9")
 def test_counts_may_come_in_any_order() -> None:
-    """Parallel requests of a browser overtake one another."""
+    """Counts are accepted in any order, because parallel requests of a browser overtake each other."""
     assert claims(begun(), 5, 1, 3, 4, 2, 3, 6, 5) == ["F", "F", "F", "F", "F", "R", "F", "R"]
 
 
 @pytest.mark.rfc("7616-9")
 def test_counts_may_be_skipped() -> None:
-    """What a proxy or a cancelled request swallowed never comes."""
+    """Counts may be skipped, because a proxy or a cancelled request may have swallowed them."""
     assert claims(begun(), 1, 40, 2**32 - 1, 2**32 - 1) == ["F", "F", "F", "R"]
 
 
 @pytest.mark.rfc("7616-9")
-def test_what_is_below_the_window_is_outside_it() -> None:
-    """The window is so wide that 128 requests may overtake one."""
+def test_a_count_below_the_window_is_outside() -> None:
+    """The window is wide enough for 128 requests that overtake one."""
     first = 1000
 
     assert claims(begun(), first, first - WINDOW, first - WINDOW + 1, first - WINDOW + 1) == ["F", "O", "F", "R"]
@@ -80,7 +80,7 @@ def test_what_is_below_the_window_is_outside_it() -> None:
 
 @pytest.mark.parametrize("above", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 5 * WINDOW])
 def test_the_window_moves_with_the_highest_count(above: int) -> None:
-    """What was used stays used as long as the window shows it."""
+    """The window moves with the highest count, and counts inside it stay used."""
     used = [7, 9, 9 + above]
     nonces = begun()
     claims(nonces, *used)
@@ -92,7 +92,7 @@ def test_the_window_moves_with_the_highest_count(above: int) -> None:
         assert letter == ("O" if outside else "R" if count in used else "F"), count
 
 
-async def test_asked_with_await_it_says_the_same() -> None:
+async def test_both_ways_to_claim_share_their_counts() -> None:
     """``claim`` and ``claim_now`` share their counts."""
     nonces = begun()
     options: dict[str, float] = {"minted_at": NOW, "expires_at": NOW + LIFE, "now": NOW}
@@ -105,7 +105,7 @@ async def test_asked_with_await_it_says_the_same() -> None:
 
 @pytest.mark.rfc("7616-9")
 def test_a_nonce_of_before_the_beginning_is_forgotten() -> None:
-    """It may have been used, and nobody here would know; one that is minted at the very beginning is not of before."""
+    """A nonce from before the start is rejected, because it may have been used. One from the very start is accepted."""
     nonces = begun(NOW)
 
     assert claim(nonces, minted_at=NOW - 1) is NonceUse.FORGOTTEN
@@ -113,8 +113,8 @@ def test_a_nonce_of_before_the_beginning_is_forgotten() -> None:
     assert claim(nonces, minted_at=Nonce.mint(NOW, bytes(RANDOM)).issued_at) is NonceUse.FRESH
 
 
-def test_what_other_processes_mint_before_the_first_request_is_taken() -> None:
-    """The beginning is that of the memory, not of the first request that comes here."""
+def test_a_nonce_of_another_process_is_accepted_before_the_first_request() -> None:
+    """The store starts when it is told to, not at its first request."""
     clock = ManualClock(0)
     nonces = MemoryNonces(clock=clock)
     clock.move(60)
@@ -125,7 +125,8 @@ def test_what_other_processes_mint_before_the_first_request_is_taken() -> None:
 
 
 def test_a_fork_begins_anew() -> None:
-    """It does not know what its siblings took since the parent began; what it was born with stays used."""
+    """A forked child begins again, as it does not know what its siblings accepted. Counts used before the fork stay
+    used."""
     clock = ManualClock(0)
     nonces = MemoryNonces(clock=clock)
     nonces.begin(NOW)
@@ -140,8 +141,8 @@ def test_a_fork_begins_anew() -> None:
     assert claim(nonces, nonce=b"b", minted_at=NOW + 61) is NonceUse.FRESH
 
 
-def test_a_clock_that_was_set_back_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody can log in meanwhile, and whoever runs it should read why."""
+def test_a_clock_that_was_set_back_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """While the clock is behind, nobody can log in, so a log record explains it once."""
     nonces = begun(NOW)
 
     for _ in range(2):
@@ -151,13 +152,13 @@ def test_a_clock_that_was_set_back_is_told_once(caplog: pytest.LogCaptureFixture
     assert told.startswith("the clock was set back by 3600 s")
 
 
-def test_what_has_not_begun_takes_nothing() -> None:
-    """Nobody can say what was used before."""
+def test_a_store_that_has_not_begun_accepts_nothing() -> None:
+    """Before the start a claim is rejected, because nobody knows what was used."""
     assert claim(MemoryNonces(clock=lambda: 0.0)) is NonceUse.FORGOTTEN
 
 
 def test_it_begins_once() -> None:
-    """Two schemes that share one begin it twice: neither forgets what the other minted, nor reopens what was."""
+    """Two schemes that share a store begin it twice. Neither drops or reopens what the other one accepted."""
     nonces = begun(NOW)
     nonces.begin(NOW + 100)
     assert claim(nonces, nonce=b"a", minted_at=NOW + 50, now=NOW + 101) is NonceUse.FRESH
@@ -166,8 +167,8 @@ def test_it_begins_once() -> None:
     assert claim(nonces, nonce=b"b", minted_at=NOW - 50) is NonceUse.FORGOTTEN
 
 
-def test_where_there_are_too_many_the_oldest_are_forgotten() -> None:
-    """What is forgotten is refused from then on, and so is what nobody has seen and is as old."""
+def test_beyond_the_maximum_the_oldest_nonces_are_dropped() -> None:
+    """Dropped nonces are rejected from then on, and so are unknown ones of their age."""
     nonces = begun(most=1_000)
     assert claim(nonces, nonce=b"old") is NonceUse.FRESH
     fill(nonces, 2_000, minted_at=NOW + 2)
@@ -179,7 +180,7 @@ def test_where_there_are_too_many_the_oldest_are_forgotten() -> None:
 
 
 def test_the_youngest_of_what_is_forgotten_is_what_counts() -> None:
-    """Not the last: a nonce of a host that is ahead comes before one of our own, which is older."""
+    """The youngest dropped nonce sets the limit, because a nonce of a host that is ahead may be dropped first."""
     nonces = begun(most=1_000)
     assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FRESH
     fill(nonces, 124, minted_at=NOW + 1)
@@ -191,7 +192,7 @@ def test_the_youngest_of_what_is_forgotten_is_what_counts() -> None:
 
 
 def test_what_was_forgotten_once_stays_so_though_older_ones_are_forgotten_after_it() -> None:
-    """As when the clock was set back between them."""
+    """The limit never moves back, even if the clock was set back and older nonces are dropped later."""
     nonces = begun(most=1_000)
     assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FRESH
     fill(nonces, 824, minted_at=NOW + 10)
@@ -202,8 +203,8 @@ def test_what_was_forgotten_once_stays_so_though_older_ones_are_forgotten_after_
     assert claim(nonces, nonce=b"ahead", minted_at=NOW + 50) is NonceUse.FORGOTTEN
 
 
-def test_what_has_expired_is_let_go() -> None:
-    """Without anybody's asking for it again; the rest stays known."""
+def test_expired_nonces_are_removed() -> None:
+    """Expired nonces are removed without a claim for them, and the others stay known."""
     nonces = begun()
     fill(nonces, 100)
     fill(nonces, 10, minted_at=NOW + LIFE - 1, now=NOW + LIFE - 1)
@@ -215,7 +216,7 @@ def test_what_has_expired_is_let_go() -> None:
 
 
 def test_a_steady_stream_keeps_no_more_than_lives() -> None:
-    """And an eighth of a life beyond that: at ten nonces a second, for ten lives."""
+    """At ten nonces a second, for ten lives, at most the nonces of a life and an eighth are kept."""
     nonces, most = begun(), 0
     for tenth in range(int(10 * LIFE) * 10):
         fill(nonces, 1, minted_at=NOW + tenth / 10, now=NOW + tenth / 10)
@@ -224,8 +225,8 @@ def test_a_steady_stream_keeps_no_more_than_lives() -> None:
     assert most <= LIFE * 10 * 9 / 8 + 10
 
 
-def test_lives_of_different_lengths_may_share_one() -> None:
-    """Two schemes with one store: of a long-lived nonce no count is good twice, though it may be forgotten early."""
+def test_nonces_of_different_lives_may_share_a_store() -> None:
+    """Two schemes may share a store. A nonce with a long life may be dropped early, but no count is accepted twice."""
     nonces = begun()
     long = {"minted_at": NOW, "expires_at": NOW + 86_400}
     assert nonces.claim_now(b"long", 1, **long, now=NOW) is NonceUse.FRESH
@@ -241,7 +242,7 @@ def test_lives_of_different_lengths_may_share_one() -> None:
 
 
 class Model:
-    """What a naive memory knows, which never forgets, and what a process does to the one that is tried."""
+    """A naive store that never drops anything, and the events of a process that uses the real one."""
 
     def __init__(self) -> None:
         self.now = self.newest = NOW
@@ -253,7 +254,7 @@ class Model:
         self.now += seconds
 
     def mint(self, skew: float) -> None:
-        """One of this process, or of a host whose clock is ahead."""
+        """A nonce of this process, or of a host whose clock is ahead."""
         self.minted.append((secrets.token_bytes(20), self.now + skew))
         self.newest = max(self.newest, self.now + skew)
 
@@ -275,7 +276,7 @@ class Model:
             claim(self.nonces, 1, secrets.token_bytes(20), minted_at=self.now, now=self.now)
 
     def restart(self) -> None:
-        """The clock of the new process is past every stamp that the old one took."""
+        """Restart the process. Its clock is past every timestamp of the old one."""
         self.now = max(self.now, self.newest) + 0.001
         self.nonces = begun(self.now, most=1_000)
 
@@ -293,8 +294,8 @@ actions = st.one_of(
 @pytest.mark.rfc("7616-9")
 @settings(deadline=None, max_examples=400)
 @given(st.lists(actions, min_size=1, max_size=40))
-def test_no_count_of_a_nonce_is_good_twice_whatever_happens(done: list[tuple[Any, ...]]) -> None:
-    """Against a set that never forgets: crowds that push out, restarts, hosts ahead, clocks that go back."""
+def test_no_count_of_a_nonce_is_accepted_twice_whatever_happens(done: list[tuple[Any, ...]]) -> None:
+    """Compared with a naive store through floods, restarts, hosts that are ahead and clocks that are set back."""
     model = Model()
     model.mint(0.0)
 
@@ -304,8 +305,8 @@ def test_no_count_of_a_nonce_is_good_twice_whatever_happens(done: list[tuple[Any
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 300)), max_size=200))
-def test_what_is_remembered_is_told_exactly(uses: list[tuple[int, int]]) -> None:
-    """Where nothing is pushed out, FRESH, REPLAYED and OUTSIDE are what a set of all uses says."""
+def test_without_drops_the_results_are_exact(uses: list[tuple[int, int]]) -> None:
+    """If nothing is dropped, the results are those of a set of all claims."""
     nonces, used = begun(), dict.fromkeys(range(4), frozenset[int]())
 
     for which, count in uses:
@@ -323,7 +324,7 @@ def test_what_is_remembered_is_told_exactly(uses: list[tuple[int, int]]) -> None
 
 
 def test_of_many_threads_one_is_fresh() -> None:
-    """The store is shared by event loops in several threads, and each claim is one step."""
+    """Of parallel claims in many threads one is FRESH."""
     nonces, answers, gate = begun(), list[NonceUse](), threading.Barrier(8)
 
     def claim_all() -> None:
@@ -346,8 +347,8 @@ def test_of_many_threads_one_is_fresh() -> None:
 
 
 @pytest.mark.parametrize("number", [1_000, 100_000])
-def test_a_nonce_takes_less_than_200_octets(number: int) -> None:
-    """Whatever its count, and however many there are."""
+def test_a_nonce_takes_less_than_200_bytes(number: int) -> None:
+    """A nonce takes less than 200 bytes of memory, whatever its counts and however many nonces there are."""
     nonces = begun()
     tracemalloc.start()
     try:
@@ -365,8 +366,8 @@ def test_a_nonce_takes_less_than_200_octets(number: int) -> None:
 
 
 @pytest.mark.parametrize("most", [0, 999, 10_000_001, True, 1e6, "many", None])
-def test_how_many_are_kept_is_a_number_in_bounds(most: Any) -> None:
-    """By the argument's name, while the app is built."""
+def test_the_maximum_of_nonces_is_checked(most: Any) -> None:
+    """An invalid ``most`` raises while the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         MemoryNonces(clock=lambda: 0.0, most=most)
 
