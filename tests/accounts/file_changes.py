@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -75,6 +76,7 @@ def count_lines(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # the lines of gc callbacks would be counted too
     sys.settrace(trace)
     try:
         coroutine.send(None)
@@ -82,4 +84,5 @@ def count_lines(coroutine: Coroutine[Any, Any, T]) -> tuple[T, int]:
         return end.value, count
     finally:
         sys.settrace(before)
+        gc.enable()
     raise AssertionError("it waited")

@@ -126,7 +126,7 @@ async def test_a_name_server_that_hangs_delays_nobody() -> None:
 
     keys = RemoteJWKS(JWKS_URL, fetch=fetch, timeout=0.05)
     try:
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             for _ in range(2):
                 with pytest.raises(BackendUnavailable, match=r"it gave no answer within 0\.05 s"):
                     await keys.warm()
