@@ -225,7 +225,7 @@ def test_a_real_terminal_does_not_show_the_password(tmp_path: Path) -> None:
             while not shown.endswith(question):
                 shown += os.read(master, 1024)
             os.write(master, f"{PASSWORD}\n".encode())
-        status = program.wait(timeout=60)
+        status = program.wait(timeout=300)
     os.close(master)
 
     assert (status, path.read_text()) == (0, SHA_256)
@@ -241,7 +241,7 @@ def test_a_shell_appends_lines_to_a_file(tmp_path: Path) -> None:
     for name in ("alice", "am\u00e9lie"):
         with path.open("ab") as out:
             subprocess.run(
-                [*COMMAND, "orders", name], input=f"{PASSWORD}\n".encode(), stdout=out, env=env, check=True, timeout=60
+                [*COMMAND, "orders", name], input=f"{PASSWORD}\n".encode(), stdout=out, env=env, check=True, timeout=300
             )
 
     digest = digest_ha1("am\u00e9lie", "orders", PASSWORD)

@@ -60,6 +60,6 @@ def test_a_fork_has_a_secret_of_its_own_and_takes_nothing_of_before() -> None:
     """Nor does a lock that somebody held at that moment hold it."""
     command = [sys.executable, "-W", "ignore", "-c", dedent(FORKING)]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
 
     assert done.stdout.split() == ["False", "FORGOTTEN"]

@@ -22,7 +22,7 @@ from tests.support.schemes.basic import SpyHasher, basic_scheme, memory_users
 
 Loop: TypeAlias = Literal["asyncio", "trio"]
 LOOPS: list[tuple[Loop, Loop]] = [("asyncio", "asyncio"), ("trio", "trio"), ("asyncio", "trio")]
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 @requires(AUTHENTICATED)

@@ -43,7 +43,7 @@ def replace(path: Path, content: bytes) -> None:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for another thread. Fails after 30 seconds."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         while not holds():
             await anyio.lowlevel.checkpoint()
 

@@ -32,7 +32,7 @@ def _run(path: Path, realm: str, name: str, password: str) -> None:
     typed = f"{password}\n{password}\n".encode()
     create = [] if path.exists() else ["-c"]
     subprocess.run(
-        [HTDIGEST, *create, str(path), realm, name], input=typed, check=True, capture_output=True, timeout=60
+        [HTDIGEST, *create, str(path), realm, name], input=typed, check=True, capture_output=True, timeout=300
     )
 
 

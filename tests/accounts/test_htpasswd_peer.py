@@ -34,7 +34,7 @@ PASSWORDS = ["pässwörd: 日本", "x" * 72, "$HOME", " "]
 
 def _run(*arguments: str) -> int:
     assert HTPASSWD is not None
-    return subprocess.run([HTPASSWD, *arguments], check=False, capture_output=True, timeout=60).returncode
+    return subprocess.run([HTPASSWD, *arguments], check=False, capture_output=True, timeout=300).returncode
 
 
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)

@@ -31,7 +31,7 @@ class Peak:
                 with self.lock:
                     self.current += 1
                     self.most = max(self.most, self.current)
-                with anyio.fail_after(30):
+                with anyio.fail_after(120):
                     while not self.released.is_set():  # noqa: ASYNC110 - it is set in another thread
                         await anyio.sleep(0.001)
                 await anyio.lowlevel.checkpoint()

@@ -51,7 +51,7 @@ def _gate() -> Iterator[BlockingJob]:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         while not holds():
             await anyio.lowlevel.checkpoint()
 

@@ -54,7 +54,7 @@ def _error(error: Exception) -> str:
 
 
 def _run(command: Sequence[str | bytes | Path], said: str = "", fails: int = 0) -> list[str]:
-    done = subprocess.run(command, input=said.encode(), capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, input=said.encode(), capture_output=True, timeout=300, check=False)
     assert done.returncode in {0, fails}, done.stderr.decode()
     return done.stdout.decode().splitlines()
 

@@ -127,7 +127,7 @@ def provider(url: str, memory: Memory, browser: Browser) -> OAuthClientProvider:
 
 async def said(url: str, tool: str, memory: Memory, browser: Browser, **arguments: str) -> list[str]:
     """What a tool answers to the SDK's client."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with (
             httpx2.AsyncClient(auth=provider(url, memory, browser), trust_env=False) as http,
             Client(streamable_http_client(url, http_client=http)) as client,

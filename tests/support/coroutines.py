@@ -23,7 +23,7 @@ def run_without_waiting(call: Coroutine[Any, Any, T]) -> T:
 
 async def wait_until(holds: Callable[[], bool]) -> None:
     """Let the other tasks run until the condition holds. Fails after 30 seconds."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         while not holds():
             await anyio.lowlevel.checkpoint()
 

@@ -18,7 +18,7 @@ from tests.integration.apps.common import PUBLIC_KEY
 from tests.support.tokens import ec_key, mint, public_pem
 
 ROOT = Path(__file__).parents[3]
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 

@@ -13,7 +13,7 @@ Behaviour: TypeAlias = "Callable[[KeyRequestHandler], None]"
 
 
 #: The longest time that a test waits, in seconds.
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 
 
 class KeyRequestHandler(BaseHTTPRequestHandler):

@@ -62,6 +62,6 @@ async def running_raw_server(response: bytes) -> AsyncIterator[RawServer]:
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, server.serve)
         server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/introspect"
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             yield server
         tasks.cancel_scope.cancel()
