@@ -100,11 +100,6 @@ class Reason:
         return self.status == 400
 
     @property
-    def folded(self) -> bool:
-        """Whether many such denials are aggregated in the log, because any client can cause them at will."""
-        return self.status in {400, 401, 413, 429}
-
-    @property
     def retried(self) -> bool:
         """Whether ``Retry-After`` is sent (RFC 9110 section 10.2.3, RFC 6585 section 4)."""
         return self.status in {429, 503}

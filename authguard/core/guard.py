@@ -109,7 +109,8 @@ class Guard:
         self.checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
         if any(map(iscoroutinefunction, self._hooks)):
             raise ConfigurationError("hooks", "a hook must not be async: it is called while the request waits")
-        self._recorder = Recorder(self._hooks, to_log=log, monotonic=self.monotonic)
+        methods = frozenset[str]().union(*(rule.methods or () for rule in self.table.rules))
+        self._recorder = Recorder(self._hooks, to_log=log, monotonic=self.monotonic, methods=methods)
         self._deadline = check_seconds("deadline", deadline, most=60)
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 

@@ -1,7 +1,8 @@
 """Aggregation: keep a flood of refused requests from becoming a flood of log records.
 
-Denials of one reason, client and rule are counted together. The first twenty within a minute get a record each. After
-these there is one record whenever their number reaches a power of two, and a last one when the minute is over.
+Denials of one reason, client and rule are counted together; those of an authenticated subject apart from all others,
+and so are outages with different details. The first twenty within a minute get a record each. After these there is one
+record whenever their number reaches a power of two, and a last one when the minute is over.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ _HASH_RANGE = 2**61 - 1
 class AggregateKey(NamedTuple):
     """What is counted together.
 
-    The client is an IPv4 address or an IPv6 /64. Client and rule are both ``*`` for everything of this reason that is
-    not counted separately.
+    The client is an IPv4 address or an IPv6 /64. ``about`` is the subject of an authenticated principal, or the detail
+    of an outage. Client and rule are both ``*`` for everything of this reason that is not counted separately.
     """
 
     reason: str
     client: str | None
     rule: str | None
+    about: str | None = None
 
 
 @dataclass(slots=True)

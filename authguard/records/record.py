@@ -6,6 +6,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -21,6 +22,54 @@ MAX_TEXT = 128
 #: The longest list that a record takes: of values, of members of a mapping, of frames.
 _MAX_ITEMS = 8
 
+#: Every method of the IANA registry of HTTP methods (RFC 9110 section 16.1).
+REGISTERED_METHODS = frozenset(
+    {
+        "ACL",
+        "BASELINE-CONTROL",
+        "BIND",
+        "CHECKIN",
+        "CHECKOUT",
+        "CONNECT",
+        "COPY",
+        "DELETE",
+        "GET",
+        "HEAD",
+        "LABEL",
+        "LINK",
+        "LOCK",
+        "MERGE",
+        "MKACTIVITY",
+        "MKCALENDAR",
+        "MKCOL",
+        "MKREDIRECTREF",
+        "MKWORKSPACE",
+        "MOVE",
+        "OPTIONS",
+        "ORDERPATCH",
+        "PATCH",
+        "POST",
+        "PRI",
+        "PROPFIND",
+        "PROPPATCH",
+        "PUT",
+        "QUERY",
+        "REBIND",
+        "REPORT",
+        "SEARCH",
+        "TRACE",
+        "UNBIND",
+        "UNCHECKOUT",
+        "UNLINK",
+        "UNLOCK",
+        "UPDATE",
+        "UPDATEREDIRECTREF",
+        "VERSION-CONTROL",
+    }
+)
+#: The ``method`` of a record of any other method. A hook may make it a metric label: a client cannot invent labels.
+OTHER_METHOD = "_OTHER"
+
 _UNQUOTED = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
 
 
@@ -28,10 +77,10 @@ _UNQUOTED = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
 class Record:
     """What happened to one request. Text that a client chose is escaped and at most 128 characters long.
 
-    ``reason`` is a ``Reason.code``, and ``status`` the status of the response; both are None for a request that was
-    granted. ``subject_proven`` says whether ``subject`` was authenticated. ``missing`` is what the requirement demands
-    and the principal does not have; ``offered`` is what it has. ``facts`` belong to the reason; durations such as
-    ``expired_by`` are in seconds.
+    ``method`` is a registered one, one that a rule names, or ``_OTHER``. ``reason`` is a ``Reason.code``, and
+    ``status`` the status of the response; both are None for a request that was granted. ``subject_proven`` says whether
+    ``subject`` was authenticated. ``missing`` is what the requirement demands and the principal does not have;
+    ``offered`` is what it has. ``facts`` belong to the reason; durations such as ``expired_by`` are in seconds.
     """
 
     event: Literal["denied", "granted"]
@@ -105,8 +154,10 @@ def level_of(reason: Reason) -> int:
     return logging.WARNING if reason.presented else logging.INFO
 
 
-def record_of(request: AuthRequest, decision: Decision, rule: str | None = None) -> Record:
-    """The record of a decision.
+def record_of(
+    request: AuthRequest, decision: Decision, rule: str | None = None, methods: AbstractSet[str] = REGISTERED_METHODS
+) -> Record:
+    """The record of a decision. A method that is not one of ``methods`` is ``_OTHER``, and the fact ``method_sent``.
 
     If the requirement or a fact raises while it is turned into text, the record has neither, and the fact ``untold``
     names the type of the exception.
@@ -125,6 +176,9 @@ def record_of(request: AuthRequest, decision: Decision, rule: str | None = None)
             missing, offered = _escape_all(denied.missing), _escape_all(denied.offered)
     except Exception as error:  # noqa: BLE001 - the app may have written the requirement or the fact
         requirement, facts = None, {"untold": exception_facts(error)["error"]}
+    method = request.method
+    if method not in methods:
+        method, facts = OTHER_METHOD, {**facts, "method_sent": escape(method)}
     return Record(
         event="denied" if denied else "granted",
         reason=denied.reason.code if denied else None,
@@ -132,7 +186,7 @@ def record_of(request: AuthRequest, decision: Decision, rule: str | None = None)
         scheme=identity.scheme if identity else None,
         subject=subject,
         subject_proven=denied.authenticated if denied else identity is not None,
-        method=escape(request.method),
+        method=method,
         path=escape(request.path),
         client=None if request.client is None else escape(request.client),
         requirement=requirement,

@@ -74,7 +74,9 @@ class ObservedResponse:
     def record(self) -> Record | None:
         """The latest record of this denial. A record of the same path comes before one of a path below a mount."""
         candidates = [
-            record for record in kept_records() if record.status == self.status and self.method in {None, record.method}
+            record
+            for record in kept_records()
+            if record.status == self.status and self.method in {None, record.method, record.facts.get("method_sent")}
         ]
         below = (record for record in candidates if len(record.path) > 1 and (self.path or "").endswith(record.path))
         return next((record for record in candidates if self.path in {None, record.path}), next(below, None))

@@ -12,10 +12,10 @@ import pytest
 from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable
 from authguard.middleware import AuthGuardMiddleware
-from authguard.model import Accepted, Rejected
+from authguard.model import Accepted, Denied, Moment, Principal, Rejected
 from authguard.policy.requirements import OPTIONAL, role
 from authguard.policy.rules import Rule
-from authguard.reasons import TOKEN_EXPIRED, Reason
+from authguard.reasons import KEYS_UNAVAILABLE, ROLE_MISSING, TOKEN_EXPIRED, Reason
 from authguard.records.aggregation import (
     EXACT_SUBJECTS,
     FULL_RECORDS,
@@ -26,6 +26,8 @@ from authguard.records.aggregation import (
     Aggregator,
 )
 from authguard.records.record import Record, record_of
+from authguard.records.recorder import Recorder
+from authguard.request import AuthRequest
 from authguard.testing import ManualClock
 from tests.records.samples import ALICE, CONTROL_TEXTS, FORGERIES
 from tests.support.asgi import RecordingApp, header_list, http_scope, run_app, websocket_scope
@@ -249,6 +251,7 @@ class Site:
         self.monotonic, self.clock = ManualClock(1000), ManualClock(NOW)
         table = {
             "alice": Accepted(ALICE),
+            "bob": Accepted(Principal("bob")),
             "wrong": Rejected(BADGE_WRONG),
             "mallory": Rejected(BADGE_WRONG, "mallory"),
             "expired": Rejected(TOKEN_EXPIRED, "alice", authenticated=True),
@@ -376,7 +379,7 @@ async def test_missing_credentials_are_aggregated_at_info(caplog: pytest.LogCapt
     """Denials without credentials are aggregated at INFO, and not counted if INFO is not logged."""
     site = Site()
     await site.ask(None, 40)
-    unheard = len(site.guard._recorder._aggregator)
+    unheard = len(site.guard._recorder._strangers)
     caplog.set_level(logging.INFO)
 
     await site.ask(None, 40)
@@ -386,21 +389,66 @@ async def test_missing_credentials_are_aggregated_at_info(caplog: pytest.LogCapt
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
-IN_FULL_ALWAYS = [
-    ("Badge alice", "/boss/me", "denied role.missing"),
-    ("Badge down", "/", "denied store.unavailable"),
-    ("Badge expired", "/", "denied token.expired"),
+# One stranger's thousand requests of each kind: a missing role, an outage, a token that expired long ago.
+FLOODS = [
+    ("Badge alice", "/boss/me", "role.missing"),
+    ("Badge down", "/", "store.unavailable"),
+    ("Badge expired", "/", "token.expired"),
+    ("Badge wrong", "/", "badge.wrong"),
+    (None, "/", "credentials.missing"),
+    ("Basic YTpi", "/", "scheme.unsupported"),
 ]
 
 
-@pytest.mark.parametrize(("field", "path", "head"), IN_FULL_ALWAYS)
-async def test_denials_that_strangers_cannot_cause_are_never_aggregated(
-    caplog: pytest.LogCaptureFixture, field: str, path: str, head: str
+@pytest.mark.parametrize(("field", "path", "reason"), FLOODS)
+async def test_a_thousand_refusals_of_any_kind_are_thirty_records_at_most(
+    caplog: pytest.LogCaptureFixture, field: str | None, path: str, reason: str
 ) -> None:
-    """Denials with 403, outages, and denials of an authenticated subject are all logged in full."""
-    await Site().ask(field, 100, path)
+    """Denials with 403, outages and denials of an authenticated subject are aggregated as all others are."""
+    caplog.set_level(logging.INFO)
 
-    assert heads(caplog) == [head] * 100
+    await Site().ask(field, 1000, path)
+
+    assert heads(caplog)[:20] == [f"denied {reason}"] * 20
+    assert set(heads(caplog)[20:]) == {f"folded {reason}"}
+    assert len(heads(caplog)) <= 30
+
+
+async def test_the_denials_of_one_principal_hide_no_others(caplog: pytest.LogCaptureFixture) -> None:
+    """An authenticated subject is counted by itself, from the same address too."""
+    site = Site()
+
+    await site.ask("Badge alice", 100, "/boss/me")
+    await site.ask("Badge bob", 1, "/boss/me")
+
+    assert heads(caplog)[-1] == "denied role.missing"
+    assert "bob" in caplog.records[-1].getMessage()
+
+
+def test_strangers_with_many_addresses_hide_no_principal(caplog: pytest.LogCaptureFixture) -> None:
+    """However many rows strangers use up, those of authenticated principals are kept apart."""
+    recorder = Recorder((), to_log=True, monotonic=lambda: 0.0)
+    for number in range(2000):
+        scope = http_scope("/", client=(f"10.0.{number >> 8}.{number & 255}", 1))
+        recorder.record(AuthRequest(scope, "/", Moment(NOW, 60.0)), Denied(BADGE_WRONG, "badge"))
+    caplog.clear()
+
+    denied = Denied(ROLE_MISSING, "badge", "alice", authenticated=True)
+    recorder.record(AuthRequest(http_scope("/"), "/", Moment(NOW, 60.0)), denied)
+
+    assert heads(caplog) == ["denied role.missing"]
+
+
+def test_another_outage_is_not_counted_as_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    """A second server that fails is logged, however often the first one was."""
+    recorder = Recorder((), to_log=True, monotonic=lambda: 0.0)
+    request = AuthRequest(http_scope("/"), "/", Moment(NOW, 60.0))
+
+    for _ in range(100):
+        recorder.record(request, Denied(KEYS_UNAVAILABLE, facts={"detail": "one.example: it cannot be reached"}))
+    recorder.record(request, Denied(KEYS_UNAVAILABLE, facts={"detail": "two.example: it cannot be reached"}))
+
+    assert heads(caplog)[-1] == "denied keys.unavailable"
 
 
 async def test_grants_are_never_aggregated(caplog: pytest.LogCaptureFixture) -> None:
@@ -449,7 +497,7 @@ async def test_a_silent_guard_counts_nothing(caplog: pytest.LogCaptureFixture) -
 
     await site.ask(times=100)
 
-    assert (caplog.records, len(site.guard._recorder._aggregator), len(site.seen)) == ([], 0, 100)
+    assert (caplog.records, len(site.guard._recorder._strangers), len(site.seen)) == ([], 0, 100)
 
 
 async def test_without_hooks_an_aggregated_denial_is_not_formatted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from authguard.reasons import (
 from authguard.records import record as module
 from authguard.records.record import MAX_TEXT, Record, escape, exception_facts, level_of, record_of
 from authguard.records.recorder import Recorder
+from authguard.request import AuthRequest
 from tests.records.samples import ALICE, CONTROL_TEXTS, FORGERIES
 from tests.support.asgi import Exchange, RecordingApp, auth_request, header_list, http_scope, run_app
 from tests.support.schemes.badge import BADGE_WRONG, Badge
@@ -395,11 +396,26 @@ def test_values_of_the_client_are_one_word_of_the_line(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", FORGERIES)
-def test_a_method_is_one_word_of_the_line(text: str) -> None:
-    """A method with spaces, which ASGI does not exclude, is quoted as one word."""
+def test_an_invented_method_is_one_word_of_the_line(text: str) -> None:
+    """A method with spaces, which ASGI does not exclude, is a quoted fact."""
     found = make_record(Denied(BADGE_WRONG, "bearer"), method=text)
 
-    assert outside_quotes(found) == ["denied badge.wrong:", "/admin 401 bearer"]
+    assert found.method == "_OTHER"
+    assert outside_quotes(found) == ["denied badge.wrong: _OTHER /admin 401 bearer method_sent=", ""]
+
+
+def test_a_client_invents_no_metric_labels() -> None:
+    """Of 200 invented methods a hook sees one name; registered ones and those that rules name keep theirs."""
+    records: list[Record] = []
+    guard = Guard(Badge(), rules=[Rule("/brew", PUBLIC, methods={"BREW"})], hooks=[records.append], log=False)
+    methods = ["GET", "PROPFIND", "BREW", "get", *(f"M{number}" for number in range(200))]
+
+    for method in methods:
+        request = AuthRequest(http_scope("/admin", method=method), "/admin", Moment(0.0, 60.0))
+        guard.record(request, Denied(BADGE_WRONG, "badge"))
+
+    assert {record.method for record in records} == {"GET", "PROPFIND", "BREW", "_OTHER"}
+    assert [record.facts.get("method_sent") for record in records[:4]] == [None, None, None, "get"]
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000_000, "\n" * 10_000_000, "\U000e0001" * 1000])
@@ -435,7 +451,7 @@ def test_an_exception_is_recorded_by_type_and_place() -> None:
 
     assert exception_facts(caught.value) == {
         "error": "builtins.LookupError",
-        "frames": (f"records/test_record.py:{caught.tb.tb_lineno} test_an_exception_is_told_by_type_and_place",),
+        "frames": (f"records/test_record.py:{caught.tb.tb_lineno} test_an_exception_is_recorded_by_type_and_place",),
     }
     assert exception_facts(LookupError("s3cr3t")) == {"error": "builtins.LookupError", "frames": ()}
 
@@ -457,6 +473,7 @@ from authguard.model import Denied, Granted, Moment, Principal
 from authguard.policy.requirements import AUTHENTICATED, role
 from authguard.reasons import CREDENTIALS_MISSING, KEYS_UNAVAILABLE, ROLE_MISSING
 from authguard.records.recorder import Recorder
+from authguard.request import AuthRequest
 from authguard.request import AuthRequest
 
 logging.config.dictConfig(LOGGING_CONFIG)
