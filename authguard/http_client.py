@@ -15,7 +15,7 @@ from functools import cache
 from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from anyio.lowlevel import RunVar
 
@@ -38,12 +38,8 @@ def check_url(argument: str, url: object, *, insecure_http: bool, example: str =
     if not url.isascii() or not url.isprintable() or " " in url:
         problem = "the URL contains a space, a control character or a character outside ASCII"
         raise ConfigurationError(argument, f"{problem}; write the host in Punycode, and percent-encode the path")
-    try:
-        parts = urlsplit(url)
-        is_absolute = parts.scheme in {"https", "http"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_absolute = False
-    if not is_absolute:
+    parts = _split_absolute(url)
+    if parts is None:
         raise ConfigurationError(argument, f'this is not an absolute https URL; write "{example}"')
     if parts.scheme == "http" and not insecure_http:
         problem = "over http, anybody on the way can read and change what is sent"
@@ -53,6 +49,16 @@ def check_url(argument: str, url: object, *, insecure_http: bool, example: str =
     if parts.fragment:
         raise ConfigurationError(argument, "the URL must not contain a fragment (#...)")
     return url
+
+
+def _split_absolute(url: str) -> SplitResult | None:
+    """The parts of an absolute https or http URL; None if it is not one."""
+    try:
+        parts = urlsplit(url)
+        is_absolute = parts.scheme in {"https", "http"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_absolute else None
 
 
 def without_query(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Where verification keys come from, and the port for a key source of your own."""
+"""Verification keys: where they come from, and ``KeySource``, the interface for a source of your own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source whose keys are fetched: what it answers while they are fresh, old, gone, or not to be had."""
+"""A key source that fetches its keys and caches them: what it answers while they are fresh, expired or missing."""
 
 from __future__ import annotations
 
@@ -17,207 +17,217 @@ from authguard.keys.refresher import CachedKeySet, FetchedKeySet, KeyRefresher
 from authguard.keys.source import ALGORITHMS, VerificationKey
 from authguard.model import Clock
 
-#: So many fetches for unknown keys are in hand, and as many for keys that did not fit.
-IN_HAND = 3
-#: In seconds: for how long a request waits for a fetch where its keys are old, and how often a lifespan looks whether
-#: it is time for one.
-PATIENCE = 1.0
-TICK = 1.0
+#: How many fetches for unknown keys may start at once, and as many for signatures that do not match.
+FETCH_BURST = 3
+#: In seconds: how long a request with expired keys waits for a fetch.
+MAX_WAIT = 1.0
+#: In seconds: how often ``running()`` checks whether a fetch is due.
+CHECK_INTERVAL = 1.0
 
 
 class CachedKeys(ABC):
-    """A source that keeps what it fetches. ``RemoteJWKS`` and ``Discovery`` say where from, in ``_load``.
+    """A key source that caches what it fetches. ``RemoteJWKS`` and ``Discovery`` say in ``_load`` where from.
 
-    - *Fresh*: the answer is at hand. After four fifths of its lifetime a set is fetched again, beside the requests.
-    - *Expired*: the next request waits for a fetch, a second at most, or to its end where nobody came for long. Where
-      that fails the keys serve on, until ``stale`` is over, and no request waits for the next.
-    - *A key that is not in the set* costs a fetch out of a small budget, and then is unknown. While the last fetch
-      failed it is an outage: nobody knows.
-    - *A key that does not fit* may have been replaced under its name, or bear none: that costs a fetch out of another
-      budget. While the last fetch failed the answer is that of the keys that are held.
-    - *No set yet, or one whose time is over*: requests wait for a fetch; where that fails it is an outage.
+    - *Fresh keys*: the answer is in memory. After four fifths of their lifetime a fetch starts in the background.
+    - *Expired keys*: the next request waits for a fetch, for a second at most, or until its end if the keys expired a
+      whole lifetime ago. If it fails the keys stay in use for ``stale_if_error`` seconds, and no request waits again.
+    - *A key that is not in the set* causes a fetch, out of a small budget, and is unknown if it is not in the new set
+      either. If the last fetch failed it is an outage, because the server may have the key.
+    - *A key that does not match the signature* may have been replaced under its ``kid``, or may have none. That causes
+      a fetch too, out of a budget of its own. If the last fetch failed the cached keys decide.
+    - *No keys yet, or keys past* ``stale_if_error``: requests wait for a fetch. If it fails it is an outage.
 
-    One fetch at a time, whoever asks.
+    All requests share one fetch at a time.
     """
 
     def __init__(self, name: str, fetch_options: FetchOptions) -> None:
         self.name = name
         self._options, self._clock = fetch_options, fetch_options.clock
-        self._fetches_for_unknown = TokenBucket(Rate(IN_HAND, fetch_options.cooldown))
-        # Of its own: forged signatures are no reason to overlook a key that is new.
-        self._fetches_for_unverified = TokenBucket(Rate(IN_HAND, fetch_options.cooldown))
+        self._fetches_for_unknown = TokenBucket(Rate(FETCH_BURST, fetch_options.cooldown))
+        # A budget of its own: forged signatures must not use up the fetches for new keys.
+        self._fetches_for_unverified = TokenBucket(Rate(FETCH_BURST, fetch_options.cooldown))
         self._not_found = NegativeCache(seconds=fetch_options.cooldown)
-        self._refresh = KeyRefresher(name, self._load, fetch_options)
+        self._refresher = KeyRefresher(name, self._load, fetch_options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     @abstractmethod
     async def _load(self) -> FetchedKeySet:
-        """Fetches, on a loop of its own. Whatever it raises is a failure; ``FetchFailed`` says which."""
+        """Fetch the key set. It runs on an event loop of its own. Raises ``FetchFailed``, or anything else."""
         ...
 
-    # --- the source ---------------------------------------------------------------------------------------------------
+    # --- the key source -----------------------------------------------------------------------------------------------
 
     def held(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
-        """The answer, where no fetch is to be waited for."""
-        now, kept = self._clock(), self._refresh.kept
-        if kept is None:
+        """The cached keys; None if a fetch must be waited for."""
+        now, cached = self._clock(), self._refresher.cached
+        if cached is None:
             return None
-        found = kept.source.named(kid, algorithm)
-        return found if found is None or now < kept.refresh or self._serves_on(kept, now) else None
+        keys = cached.source.exact_match(kid, algorithm)
+        return keys if keys is None or now < cached.refresh_at or self._is_usable_while_refreshed(cached, now) else None
 
-    def _serves_on(self, kept: CachedKeySet, now: float) -> bool:
-        """Whether a set serves while it is fetched again, which this begins."""
-        refresh = self._refresh
-        with refresh.lock:
-            refresh.begin_where_due()
-            flight = refresh.flight
-        # Who comes while a fetch hangs does not wait for it once more.
-        hangs = flight is not None and now - flight.started_at >= PATIENCE and not kept.is_long_expired(now)
-        return now < kept.expires or (now < kept.dies and (hangs or refresh.failing() is not None))
+    def _is_usable_while_refreshed(self, cached: CachedKeySet, now: float) -> bool:
+        """Start the fetch that is due, and say whether the set may be used meanwhile."""
+        refresher = self._refresher
+        with refresher.lock:
+            refresher.start_if_due()
+            fetch = refresher.under_way
+        # Other requests have waited for this fetch already.
+        is_slow = fetch is not None and now - fetch.started_at >= MAX_WAIT and not cached.is_long_expired(now)
+        return now < cached.expires_at or (
+            now < cached.unusable_at and (is_slow or refresher.recent_failure() is not None)
+        )
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        """The same answer, or that of a fetch. Raises ``BackendUnavailable`` (``keys.unavailable``)."""
-        refresh = self._refresh
-        asked_after = refresh.departures
-        patient = True
+        """The keys, fetched if need be. Raises ``BackendUnavailable`` (``keys.unavailable``)."""
+        refresher = self._refresher
+        started_before = refresher.started
+        has_waited = False
         while True:
-            with refresh.lock:
-                known = self._known(kid, algorithm)
-                if known is not None and not (patient and self._is_worth_waiting()):
-                    return known
-                found = self._awaited(kid, algorithm, asked_after)
-            if not isinstance(found, BackgroundFetch):
-                return found
-            with anyio.move_on_after(math.inf if known is None or self._is_long_expired() else PATIENCE):
-                await found.wait()
-            patient = False
+            with refresher.lock:
+                cached = self._cached_keys(kid, algorithm)
+                if cached is not None and (has_waited or not self._should_wait()):
+                    return cached
+                answer = self._answer_or_fetch(kid, algorithm, started_before)
+            if not isinstance(answer, BackgroundFetch):
+                return answer
+            with anyio.move_on_after(math.inf if cached is None or self._is_long_expired() else MAX_WAIT):
+                await answer.wait()
+            has_waited = True
 
     async def refetch(
         self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
     ) -> Sequence[VerificationKey] | None:
-        """The keys where they are others than were tried; None where they are not, or it was asked too often.
+        """The keys, if they are not those that were ``tried``; None if they are, or if the budget is used up.
 
-        Raises ``BackendUnavailable`` where nobody knows whether there is a key of this name.
+        Raises ``BackendUnavailable`` if no key has this ``kid`` and the server cannot be asked.
         """
-        asked_after = self._refresh.departures
+        started_before = self._refresher.started
         while True:
-            with self._refresh.lock:
-                found = self._others(tried, kid, algorithm, asked_after)
-            if not isinstance(found, BackgroundFetch):
-                return found
-            await found.wait()
+            with self._refresher.lock:
+                answer = self._replacement_or_fetch(tried, kid, algorithm, started_before)
+            if not isinstance(answer, BackgroundFetch):
+                return answer
+            await answer.wait()
 
     def algorithms_of(self, kid: str | None) -> Sequence[str]:
-        """The algorithms that the key of this id is held for, those of all where it is None."""
-        kept = self._refresh.kept
-        return () if kept is None else tuple(name for name in ALGORITHMS if kept.source.named(kid, name) is not None)
+        """The algorithms of the cached keys with this ``kid``, or of all cached keys if it is None."""
+        cached = self._refresher.cached
+        if cached is None:
+            return ()
+        return tuple(name for name in ALGORITHMS if cached.source.exact_match(kid, name) is not None)
 
-    def _known(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
-        """The key, where it is in a set that is not dead."""
-        kept = self._refresh.kept
-        return kept.source.named(kid, algorithm) if kept is not None and self._clock() < kept.dies else None
+    def _cached_keys(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
+        cached = self._refresher.cached
+        if cached is None or self._clock() >= cached.unusable_at:
+            return None
+        return cached.source.exact_match(kid, algorithm)
 
-    def _is_worth_waiting(self) -> bool:
-        """Whether the set has expired, and the fetch that this asks for has not failed yet."""
-        kept, failure = self._refresh.kept, self._refresh.failing()
-        return failure is None and (kept is None or self._clock() >= kept.expires)
+    def _should_wait(self) -> bool:
+        """Whether the keys have expired and the server is not known to be down."""
+        cached, failure = self._refresher.cached, self._refresher.recent_failure()
+        return failure is None and (cached is None or self._clock() >= cached.expires_at)
 
     def _is_long_expired(self) -> bool:
-        kept = self._refresh.kept
-        return kept is not None and kept.is_long_expired(self._clock())
+        cached = self._refresher.cached
+        return cached is not None and cached.is_long_expired(self._clock())
 
-    def _awaited(
-        self, kid: str | None, algorithm: str, asked_after: int
+    def _answer_or_fetch(
+        self, kid: str | None, algorithm: str, started_before: int
     ) -> Sequence[VerificationKey] | BackgroundFetch:
-        """The fetch to wait for, or the answer where none is worth it. The lock is held."""
-        refresh, now = self._refresh, self._clock()
-        kept, failure = refresh.kept, refresh.failing()
-        if failure is not None or kept is None or now >= kept.expires:
-            if refresh.flight is not None or failure is None or now >= failure.retry:
-                return refresh.begin()
-            # What bears no id is tried meanwhile. Where it does not fit, nobody knows.
-            nameless = () if kept is None or now >= kept.dies else kept.source.held(kid=kid, algorithm=algorithm)
-            if not nameless:
-                raise refresh.unavailable(failure)
-            return nameless
-        # The set is good, and the key is not in it.
-        if kept.number > asked_after:
-            self._not_found.add(kid, algorithm, now=now)
-        elif not self._not_found.has(kid, algorithm, now=now) and (
-            refresh.flight is not None or self._fetches_for_unknown.acquire(now)
-        ):
-            return refresh.begin()
-        # A key that bears no id may have signed what names one.
-        return kept.source.held(kid=kid, algorithm=algorithm)
+        """The answer of ``keys_for``, or the fetch to wait for first. The caller holds the lock.
 
-    def _others(
-        self, tried: Sequence[VerificationKey], kid: str | None, algorithm: str, asked_after: int
-    ) -> Sequence[VerificationKey] | BackgroundFetch | None:
-        """The fetch to wait for, or what ``refetch`` answers. The lock is held."""
-        refresh, now = self._refresh, self._clock()
-        kept, failure = refresh.kept, refresh.failing()
-        if kept is None:
-            return None
-        found = kept.source.held(kid=kid, algorithm=algorithm)
-        if list(found) != list(tried):
-            return found
-        if failure is not None and kept.source.named(kid, algorithm) is None:
-            raise refresh.unavailable(failure)
-        if failure is not None and now < failure.retry:
-            return None
-        if kept.number > asked_after:
+        ``started_before``: how many fetches had started when the request came.
+        """
+        refresher, now = self._refresher, self._clock()
+        cached, failure = refresher.cached, refresher.recent_failure()
+        if failure is not None or cached is None or now >= cached.expires_at:
+            if refresher.under_way is not None or failure is None or now >= failure.retry_at:
+                return refresher.start()
+            # A key without a kid may be the right one. If it does not match the signature, refetch() decides.
+            if cached is not None and now < cached.unusable_at:
+                without_kid = cached.source.held(kid=kid, algorithm=algorithm)
+                if without_kid:
+                    return without_kid
+            raise refresher.unavailable(failure)
+        # The set is up to date, and has no key with this kid.
+        if cached.number > started_before:
             self._not_found.add(kid, algorithm, now=now)
         elif not self._not_found.has(kid, algorithm, now=now) and (
-            refresh.flight is not None or self._fetches_for_unverified.acquire(now)
+            refresher.under_way is not None or self._fetches_for_unknown.acquire(now)
         ):
-            return refresh.begin()
+            return refresher.start()
+        # A key without a kid may have signed a token with one.
+        return cached.source.held(kid=kid, algorithm=algorithm)
+
+    def _replacement_or_fetch(
+        self, tried: Sequence[VerificationKey], kid: str | None, algorithm: str, started_before: int
+    ) -> Sequence[VerificationKey] | BackgroundFetch | None:
+        """The answer of ``refetch``, or the fetch to wait for first. The caller holds the lock."""
+        refresher, now = self._refresher, self._clock()
+        cached, failure = refresher.cached, refresher.recent_failure()
+        if cached is None:
+            return None
+        keys = cached.source.held(kid=kid, algorithm=algorithm)
+        if list(keys) != list(tried):
+            return keys
+        if failure is not None and cached.source.exact_match(kid, algorithm) is None:
+            raise refresher.unavailable(failure)
+        if failure is not None and now < failure.retry_at:
+            return None
+        if cached.number > started_before:
+            self._not_found.add(kid, algorithm, now=now)
+        elif not self._not_found.has(kid, algorithm, now=now) and (
+            refresher.under_way is not None or self._fetches_for_unverified.acquire(now)
+        ):
+            return refresher.start()
         return None
 
     # --- the service --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def running(self, clock: Clock) -> AsyncIterator[None]:
-        """Fetches now and whenever it is time, so that requests find the answer at hand. Its own clock says when."""
+        """Fetch now, and again whenever that is due, so that requests need not wait. ``clock`` is not used."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keep_up)
+            tasks.start_soon(self._keep_fresh)
             yield
             tasks.cancel_scope.cancel()
 
-    async def _keep_up(self) -> None:
+    async def _keep_fresh(self) -> None:
         while True:
-            with self._refresh.lock:
-                self._refresh.begin_where_due()
-            await anyio.sleep(TICK)
+            with self._refresher.lock:
+                self._refresher.start_if_due()
+            await anyio.sleep(CHECK_INTERVAL)
 
     async def warm(self) -> None:
-        """Fetches now, whatever is held. Raises ``BackendUnavailable`` where that fails."""
-        with self._refresh.lock:
-            flight = self._refresh.begin()
-        await flight.wait()
-        failure = self._refresh.failure
+        """Fetch now, even if the cached keys are fresh. Raises ``BackendUnavailable`` if the fetch fails."""
+        with self._refresher.lock:
+            fetch = self._refresher.start()
+        await fetch.wait()
+        failure = self._refresher.failure
         if failure is not None:
-            raise self._refresh.unavailable(failure)
+            raise self._refresher.unavailable(failure)
 
     def health(self) -> Mapping[str, object]:
-        """Figures for a person, in seconds.
+        """Figures for an operator. All times are in seconds.
 
-        ``age`` of the keys, ``fresh_for`` until they expire, ``usable_for`` until they serve no more; ``last_error`` is
-        why the last fetch failed, None where it did not, ``failing_for`` since when. ``fetching_for``: since when the
-        fetch under way is, None where there is none.
+        ``age`` of the keys; they expire after ``fresh_for``, and are no longer used after ``usable_for``.
+        ``last_error``: why the last fetch failed, None if it did not; ``failing_for``: since when. ``fetching_for``:
+        how long the fetch under way has taken, None if there is none.
         """
-        now, kept, failure, flight = self._clock(), self._refresh.kept, self._refresh.failing(), self._refresh.flight
+        now, cached, failure = self._clock(), self._refresher.cached, self._refresher.recent_failure()
+        fetch = self._refresher.under_way
         return {
             "source": self.name,
-            "keys": 0 if kept is None else kept.read.held,
-            "skipped": 0 if kept is None else kept.read.skipped,
-            "age": None if kept is None else now - kept.fetched,
-            "fresh_for": 0.0 if kept is None else max(0.0, kept.expires - now),
-            "usable_for": 0.0 if kept is None else max(0.0, kept.dies - now),
-            "fetches": self._refresh.departures,
-            "fetching_for": None if flight is None else max(0.0, now - flight.started_at),
+            "keys": 0 if cached is None else cached.keys.usable,
+            "skipped": 0 if cached is None else cached.keys.skipped,
+            "age": None if cached is None else now - cached.fetched_at,
+            "fresh_for": 0.0 if cached is None else max(0.0, cached.expires_at - now),
+            "usable_for": 0.0 if cached is None else max(0.0, cached.unusable_at - now),
+            "fetches": self._refresher.started,
+            "fetching_for": None if fetch is None else max(0.0, now - fetch.started_at),
             "last_error": None if failure is None else failure.problem,
             "failing_for": 0.0 if failure is None else now - failure.since,
-            "next_try_in": None if failure is None else max(0.0, failure.retry - now),
+            "next_try_in": None if failure is None else max(0.0, failure.retry_at - now),
         }

@@ -1,4 +1,4 @@
-"""How keys are fetched, how long they hold, and what is done meanwhile: the figures that an app may set."""
+"""How keys are fetched and how long they are cached: the options of ``RemoteJWKS`` and ``Discovery``."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from authguard.model import Clock
 from authguard.validation import check_flag, check_int, check_seconds, functions
 
 DAY = 86_400.0
-#: A thousand RSA keys of 4096 bits fit.
-MOST_OCTETS = 1024 * 1024
-_LEAST_OCTETS = 1024
+#: In seconds: the lifetime of keys if the server does not state one.
+DEFAULT_LIFETIME = 600.0
+#: The default ``limit`` in bytes: room for a thousand RSA keys of 4096 bits.
+MAX_RESPONSE = 1024 * 1024
+_MIN_LIMIT = 1024
 
 
 class FetchArguments(TypedDict, total=False):
-    """What ``RemoteJWKS`` and ``Discovery`` may be given beside their address.
+    """The keyword arguments of ``RemoteJWKS``, ``Discovery`` and ``Issuer.discover``. All durations are in seconds.
 
-    - ``fetch``: an async function from an address to its octets (or ``Fetched``), in place of httpx2.
-    - ``client``: a function that makes an ``httpx2.AsyncClient``: for a proxy, or a certificate authority of one's own.
-      Without it neither is taken from the environment.
-    - ``insecure_http``: True takes addresses of ``http:`` too. Whoever is on the way can then put in keys of his own;
-      loopback is no exception.
-    - ``timeout``: how many seconds a fetch may take, all in all. Less than the ``deadline`` of ``Bearer``, so that the
-      record says what was wrong.
-    - ``cooldown``: an unknown ``kid`` costs a fetch: three at once, and one more each so many seconds. So does a
-      signature that fits no key, out of a budget of its own: the key may have been replaced under its ``kid``.
-    - ``min_age``, ``max_age``: the bounds, in seconds, of what the server's ``Cache-Control`` says. A key that it
-      withdrew is refused after ``max_age`` at the latest, while the server answers.
-    - ``stale``: for how many seconds keys go on serving after that, where the server does not answer.
-    - ``limit``: the longest answer, in octets.
-    - ``clock``: seconds that only grow, for all these durations.
+    - ``fetch``: an async function of a URL that returns the body as bytes, or as ``Fetched``. It replaces httpx2.
+    - ``client``: a function that makes an ``httpx2.AsyncClient``, for a proxy or for a certificate authority of your
+      own. The default client takes neither from the environment.
+    - ``insecure_http``: True allows ``http:`` URLs too, for which anybody on the way can replace the keys. The URLs of
+      this machine (localhost) are no exception.
+    - ``timeout``: how long one fetch may take as a whole. Give less than the ``deadline`` of ``Bearer``, so that the
+      record can say what was wrong.
+    - ``cooldown``: an unknown ``kid`` causes a fetch: three at once, then one per ``cooldown``. So does a signature
+      that matches no key, because the key may have been replaced under its ``kid``. The two are counted separately.
+    - ``min_age``, ``max_age``: bounds of the lifetime that the server's ``Cache-Control`` states. While the server
+      answers, a key that it withdrew is refused after ``max_age`` at the latest.
+    - ``stale_if_error``: how long expired keys stay in use while the server does not answer.
+    - ``limit``: the longest response body, in bytes.
+    - ``clock``: a monotonic clock in seconds, for all these durations.
     """
 
     fetch: Fetch | None
@@ -50,7 +52,7 @@ class FetchArguments(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """The same, checked: ``terms(...)`` makes it."""
+    """``FetchArguments`` with every value set and checked. ``fetch_options(...)`` makes it."""
 
     fetch: Fetch
     insecure_http: bool
@@ -63,24 +65,20 @@ class FetchOptions:
     clock: Clock
 
     def lifetime(self, stated: float | None) -> float:
-        """For how many seconds a set holds of which its server says so much, or nothing."""
-        if not isinstance(stated, int | float) or not stated >= 0:  # nor is what is not a number
-            stated = DEFAULT_AGE
+        """The lifetime of a key set in seconds, given what its server stated, if anything."""
+        if not isinstance(stated, int | float) or not stated >= 0:  # not `< 0`, which is False for NaN
+            stated = DEFAULT_LIFETIME
         return min(max(stated, self.min_age), self.max_age)
 
-    async def fetched(self, url: str) -> Fetched:
-        """What is at this address. Raises ``FetchFailed``, and whatever a fetch of the app's own raises."""
+    async def fetch_url(self, url: str) -> Fetched:
+        """The response of this URL. Raises ``FetchFailed``, and whatever the app's own ``fetch`` raises."""
         answer = await self.fetch(url)
-        found = Fetched(answer) if isinstance(answer, bytes) else answer
-        if not isinstance(found, Fetched) or not isinstance(found.body, bytes):
+        fetched = Fetched(answer) if isinstance(answer, bytes) else answer
+        if not isinstance(fetched, Fetched) or not isinstance(fetched.body, bytes):
             raise FetchFailed("the fetch returned neither octets nor Fetched(...)")
-        if len(found.body) > self.limit:
+        if len(fetched.body) > self.limit:
             raise response_too_long(self.limit)
-        return found
-
-
-#: For how long keys hold where the server does not say: ten minutes.
-DEFAULT_AGE = 600.0
+        return fetched
 
 
 def fetch_options(
@@ -93,17 +91,17 @@ def fetch_options(
     min_age: float = 60.0,
     max_age: float = 3600.0,
     stale_if_error: float = DAY,
-    limit: int = MOST_OCTETS,
+    limit: int = MAX_RESPONSE,
     clock: Clock = time.monotonic,
 ) -> FetchOptions:
-    """The options as terms; ``ConfigurationError`` for one that cannot be."""
+    """The checked options, with defaults. Raises ``ConfigurationError``."""
     if fetch is not None and client is not None:
-        raise ConfigurationError("client", "it is for httpx2; a fetch of your own makes its own")
-    for name, given in (("fetch", fetch), ("client", client)):
-        if given is not None:
-            functions(name, [given])
+        raise ConfigurationError("client", "it makes clients of httpx2, and fetch= takes their place; give one of them")
+    for name, function in (("fetch", fetch), ("client", client)):
+        if function is not None:
+            functions(name, [function])
     check_flag("insecure_http", insecure_http)
-    check_int("limit", limit, least=_LEAST_OCTETS, most=16 * MOST_OCTETS, unit="bytes")
+    check_int("limit", limit, least=_MIN_LIMIT, most=16 * MAX_RESPONSE, unit="bytes")
     check_seconds("min_age", min_age, most=DAY)
     if check_seconds("max_age", max_age, most=7 * DAY) < min_age:
         raise ConfigurationError("max_age", f"{max_age!r} is less than min_age, {min_age!r}")
@@ -121,9 +119,9 @@ def fetch_options(
     )
 
 
-def fetch_options_from(name: str, options: FetchArguments) -> FetchOptions:
-    """The options of a source of this name; ``TypeError`` for one that there is not, as any call raises it."""
-    for option in options:
-        if option not in FetchArguments.__annotations__:
-            raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
-    return fetch_options(**options)
+def fetch_options_from(name: str, arguments: FetchArguments) -> FetchOptions:
+    """The checked options of a class of this name. Raises ``TypeError`` for an unknown one, in the words of Python."""
+    for argument in arguments:
+        if argument not in FetchArguments.__annotations__:
+            raise TypeError(f"{name}() got an unexpected keyword argument {argument!r}")
+    return fetch_options(**arguments)

@@ -1,4 +1,4 @@
-"""The fetching of one key set, again and again: one at a time, later after a failure, and what is known since."""
+"""Fetches one key set again and again: one fetch at a time, with longer and longer pauses after failures."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from authguard.concurrency.background import BackgroundFetch
 from authguard.errors import BackendUnavailable
 from authguard.fork import renew_after_fork
 from authguard.http_client import FetchFailed
-from authguard.keys.jwk import MOST_KEYS, KeySet, KeyWarning, NoUsableKey
+from authguard.keys.jwk import MAX_KEYS, KeySet, KeyWarning, NoUsableKey
 from authguard.keys.options import FetchOptions
 from authguard.keys.source import StaticKeys
 from authguard.reasons import KEYS_UNAVAILABLE
 
 _log = logging.getLogger("authguard")
 
-#: After this part of their lifetime keys are fetched again.
-EARLY = 0.8
-#: After a failure the next try comes so many seconds later; each further one after twice as many, up to the cooldown.
+#: A set is fetched again after this part of its lifetime.
+REFRESH_FRACTION = 0.8
+#: In seconds: the pause after the first failure. Each further failure doubles it, up to the cooldown.
 FIRST_RETRY = 1.0
-#: For so many cooldowns after a try was due, and nobody made it, the last failure still says something of now.
-REMEMBERED = 2.0
-_MOST_TOLD = 16
+#: How long a failed fetch still counts as the present state: this many cooldowns after a retry was due.
+FAILURE_COUNTS_FOR = 2.0
+_MAX_WARNINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedKeySet:
-    """What one fetch brought: the set, and for how many seconds it holds."""
+    """The result of one fetch: the key set, and its lifetime in seconds."""
 
     keys: KeySet
     lifetime: float
@@ -41,114 +41,126 @@ class FetchedKeySet:
 
 @dataclass(frozen=True, slots=True)
 class CachedKeySet:
-    """The last good set, the number of the flight that brought it, and its dates by our clock."""
+    """The last key set that was fetched, the number of its fetch, and its dates by the clock of the source.
+
+    From ``refresh_at`` on it is fetched again in the background, from ``expires_at`` on requests wait for that, and
+    from ``unusable_at`` on it is no longer used.
+    """
 
     source: StaticKeys
-    read: KeySet
+    keys: KeySet
     number: int
-    fetched: float
-    refresh: float
-    expires: float
-    dies: float
+    fetched_at: float
+    refresh_at: float
+    expires_at: float
+    unusable_at: float
 
     def is_long_expired(self, now: float) -> bool:
-        """For as long as it was good: nobody came meanwhile, and what it holds may be withdrawn since."""
-        return now - self.expires >= self.expires - self.fetched
+        """Whether it expired a whole lifetime ago: nobody asked since, and some of its keys may be withdrawn."""
+        return now - self.expires_at >= self.expires_at - self.fetched_at
 
 
 @dataclass(frozen=True, slots=True)
 class FetchFailure:
-    """Why the last fetch failed, how many did in a row, since when, and when the next may begin."""
+    """Why the last fetch failed, how many failed in a row, since when, and when the next one may start."""
 
     problem: str
     count: int
     since: float
-    retry: float
+    retry_at: float
 
 
 class KeyRefresher:
-    """What ``load`` fetches, the last good and the last failure of it.
+    """Runs the fetches of ``load``, and keeps the last key set and the last failure.
 
-    ``lock`` is held for a few lines at a time, by requests on any loop and by the flight. ``kept`` and ``failure`` are
-    frozen, and may be read without it.
+    Requests on any event loop and the fetch itself hold ``lock``, each for a few lines. ``cached`` and ``failure`` are
+    immutable and replaced as a whole, so that they can be read without it.
     """
 
     def __init__(self, name: str, load: Callable[[], Awaitable[FetchedKeySet]], fetch_options: FetchOptions) -> None:
         self._name, self._load, self._options = name, load, fetch_options
-        self.kept: CachedKeySet | None = None
+        self.cached: CachedKeySet | None = None
         self.failure: FetchFailure | None = None
-        self.departures = 0
-        self._told: frozenset[bytes] = frozenset()
+        #: The number of fetches that have started.
+        self.started = 0
+        self._logged: frozenset[bytes] = frozenset()
         self.renew()
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Forgets the fetch under way, as a fork must: its thread is the parent's."""
+        """Forget the fetch under way: a forked child has no copy of its thread."""
         self.lock = threading.Lock()
-        self.flight: BackgroundFetch | None = None
+        self.under_way: BackgroundFetch | None = None
 
-    def failing(self) -> FetchFailure | None:
-        """The last failure, until it is too old to say that the server does not answer."""
+    def recent_failure(self) -> FetchFailure | None:
+        """The last failure, unless it is so old that the server may answer again."""
         failure = self.failure
-        if failure is None or self._options.clock() >= failure.retry + REMEMBERED * self._options.cooldown:
+        if failure is None or self._options.clock() >= failure.retry_at + FAILURE_COUNTS_FOR * self._options.cooldown:
             return None
         return failure
 
-    def begin(self) -> BackgroundFetch:
-        """The fetch under way, or one that begins now. The lock is held."""
-        if self.flight is not None:
-            return self.flight
-        self.departures += 1
-        flight = self.flight = BackgroundFetch(self.departures, self._options.clock())
+    def start(self) -> BackgroundFetch:
+        """The fetch under way, or a new one. The caller holds the lock."""
+        if self.under_way is not None:
+            return self.under_way
+        self.started += 1
+        fetch = self.under_way = BackgroundFetch(self.started, self._options.clock())
         try:
-            flight.start(lambda: self._fly(flight))
+            fetch.start(lambda: self._run(fetch))
         except RuntimeError:
             self._fail("the system has no thread left")
-            self.flight = None
-            flight.finish()
-        return flight
+            self.under_way = None
+            fetch.finish()
+        return fetch
 
-    def begin_where_due(self) -> None:
-        """Begins one where the set is soon to expire, and the last failure is not too recent. The lock is held."""
+    def start_if_due(self) -> None:
+        """Start a fetch if the set is due for it, and no retry is pending. The caller holds the lock."""
         now = self._options.clock()
-        if self.kept is not None and now < self.kept.refresh:
+        if self.cached is not None and now < self.cached.refresh_at:
             return
-        if self.failure is None or now >= self.failure.retry:
-            self.begin()
+        if self.failure is None or now >= self.failure.retry_at:
+            self.start()
 
     def unavailable(self, failure: FetchFailure) -> BackendUnavailable:
-        """What to raise: what was wrong, and when the next try is."""
-        wait = max(1, math.ceil(failure.retry - self._options.clock()))
+        """The error to raise after this failure: it names the problem, and the time of the next fetch."""
+        wait = max(1, math.ceil(failure.retry_at - self._options.clock()))
         return BackendUnavailable(f"{self._name}: {failure.problem}", reason=KEYS_UNAVAILABLE, retry_after=wait)
 
-    async def _fly(self, flight: BackgroundFetch) -> None:
-        loaded: FetchedKeySet | None = None
+    async def _run(self, fetch: BackgroundFetch) -> None:
+        fetched: FetchedKeySet | None = None
         problem = f"it gave no answer within {self._options.timeout:g} s"
-        remarks: Sequence[KeyWarning] = ()
-        before = self.failure
+        warnings: Sequence[KeyWarning] = ()
+        failure_before = self.failure
         try:
             with anyio.move_on_after(self._options.timeout):
-                loaded = await self._load()
-                remarks = loaded.keys.remarks
+                fetched = await self._load()
+                warnings = fetched.keys.warnings
         except FetchFailed as error:
             problem = error.problem
-            remarks = error.remarks if isinstance(error, NoUsableKey) else ()
-        except BaseException as error:  # noqa: BLE001 - whatever a fetch of the app's own raises, in a thread of ours
-            problem = raised(error)
+            warnings = error.warnings if isinstance(error, NoUsableKey) else ()
+        except BaseException as error:  # noqa: BLE001 - the app's own ``fetch`` may raise anything
+            problem = problem_of(error)
         with self.lock:
-            if loaded is None:
+            if fetched is None:
                 self._fail(problem)
             else:
-                self._keep(loaded, flight)
-            self.flight = None
-        with suppress(Exception):  # a filter or a handler of the app's own
-            self._tell(before, remarks)
+                self._store(fetched, fetch.number)
+            self.under_way = None
+        with suppress(Exception):  # a logging filter or handler of the app may raise anything
+            self._log_changes(failure_before, warnings)
 
-    def _keep(self, loaded: FetchedKeySet, flight: BackgroundFetch) -> None:
-        now, lifetime = self._options.clock(), loaded.lifetime
-        expires = now + lifetime
-        dates = (now, now + lifetime * EARLY, expires, expires + self._options.stale_if_error)
-        self.kept = CachedKeySet(StaticKeys(loaded.keys.keys), loaded.keys, flight.number, *dates)
+    def _store(self, fetched: FetchedKeySet, number: int) -> None:
+        now, lifetime = self._options.clock(), fetched.lifetime
+        expires_at = now + lifetime
+        self.cached = CachedKeySet(
+            StaticKeys(fetched.keys.keys),
+            fetched.keys,
+            number,
+            fetched_at=now,
+            refresh_at=now + lifetime * REFRESH_FRACTION,
+            expires_at=expires_at,
+            unusable_at=expires_at + self._options.stale_if_error,
+        )
         self.failure = None
 
     def _fail(self, problem: str) -> None:
@@ -157,23 +169,23 @@ class KeyRefresher:
         wait = min(FIRST_RETRY * 2.0 ** min(count - 1, 16), self._options.cooldown)
         self.failure = FetchFailure(problem, count, now if last is None else last.since, now + wait)
 
-    def _tell(self, before: FetchFailure | None, remarks: Sequence[KeyWarning]) -> None:
-        """What is new: that it fails or answers again, and what is wrong with which key."""
-        after, kept = self.failure, self.kept
+    def _log_changes(self, before: FetchFailure | None, warnings: Sequence[KeyWarning]) -> None:
+        """Log a new failure, the end of a failure, and the warnings that the set before did not have."""
+        after, cached = self.failure, self.cached
         if after is not None and (before is None or before.problem != after.problem):
-            left = 0.0 if kept is None else max(0.0, kept.dies - self._options.clock())
-            held = "no keys are held" if kept is None else f"the keys that are held serve for another {left:.0f} s"
-            _log.error("%s: %s; %s", self._name, after.problem, held)
+            seconds_left = 0.0 if cached is None else max(0.0, cached.unusable_at - self._options.clock())
+            rest = "no keys are cached" if cached is None else f"the cached keys can be used for {seconds_left:.0f} s"
+            _log.error("%s: %s; %s", self._name, after.problem, rest)
         elif before is not None and after is None:
             _log.warning("%s answers again", self._name)
-        new = [remark.text for remark in remarks if remark.of not in self._told]
-        told = frozenset(remark.of for remark in remarks)
-        self._told = told if len(self._told) > MOST_KEYS else self._told | told
+        new = [warning.text for warning in warnings if warning.identity not in self._logged]
+        identities = frozenset(warning.identity for warning in warnings)
+        self._logged = identities if len(self._logged) > MAX_KEYS else self._logged | identities
         if new:
-            more = f"; and {len(new) - _MOST_TOLD} more" if len(new) > _MOST_TOLD else ""
-            _log.warning("%s: %s%s", self._name, "; ".join(new[:_MOST_TOLD]), more)
+            more = f"; and {len(new) - _MAX_WARNINGS} more" if len(new) > _MAX_WARNINGS else ""
+            _log.warning("%s: %s%s", self._name, "; ".join(new[:_MAX_WARNINGS]), more)
 
 
-def raised(error: BaseException) -> str:
-    """What may be told of an exception of the app's own: its type, for its text may hold anything."""
+def problem_of(error: BaseException) -> str:
+    """An exception of the app's own ``fetch``, for the log: its type only, because its text may hold a secret."""
     return f"the fetch raised {type(error).__qualname__}"

@@ -1,4 +1,4 @@
-"""The port that schemes know: a key that verifies, and a source of such keys."""
+"""``KeySource``, the interface of a source of verification keys, and ``VerificationKey``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jwt.algorithms import Algorithm, get_default_algorithms
 
 from authguard.errors import ConfigurationError, InvalidSignature
 
-# RFC 7518 section 3.1 and RFC 8037: what PyJWT implements, less `none` and less its alias ES521.
+# RFC 7518 section 3.1 and RFC 8037: those of PyJWT, without `none` and without its alias ES521.
 ALGORITHMS: dict[str, Algorithm] = {
     name: algorithm for name, algorithm in get_default_algorithms().items() if name not in {"none", "ES521"}
 }
@@ -19,23 +19,25 @@ ALGORITHMS: dict[str, Algorithm] = {
 def check_algorithms(algorithms: Iterable[str]) -> frozenset[str]:
     """The algorithms as a set (RFC 8725 section 3.1).
 
-    ``ConfigurationError`` for a bare string, an unknown name, ``none``, and HMAC beside public-key algorithms: a
-    public key would then do as a secret.
+    Raises ``ConfigurationError`` for a bare string, an unknown name and ``none``, and for HMAC together with public-key
+    algorithms: an attacker could then use a public key as the HMAC secret.
     """
     if isinstance(algorithms, str):
         raise ConfigurationError("algorithms", f'{algorithms!r} is one string; write ["{algorithms}"]')
-    given = tuple(algorithms) if isinstance(algorithms, Iterable) else (None,)
-    if not all(isinstance(name, str) for name in given):
+    listed = tuple(algorithms) if isinstance(algorithms, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in listed):
         raise ConfigurationError("algorithms", 'give a list of names, such as ["RS256"]')
-    found = frozenset(map(str, given))
-    if not found:
-        raise ConfigurationError("algorithms", 'name what your issuer signs with, such as ["RS256"]')
-    for name in found:
+    names = frozenset(map(str, listed))
+    if not names:
+        raise ConfigurationError("algorithms", 'the list is empty; name what your issuer signs with, such as ["RS256"]')
+    for name in names:
         if name not in ALGORITHMS:
-            raise ConfigurationError("algorithms", f"{name!r} is none of {', '.join(sorted(ALGORITHMS))}")
-    if 0 < sum(name.startswith("HS") for name in found) < len(found):
-        raise ConfigurationError("algorithms", "HMAC (HS...) and public keys do not go together under one issuer")
-    return found
+            raise ConfigurationError("algorithms", f"{name!r} is not one of {', '.join(sorted(ALGORITHMS))}")
+    if 0 < sum(name.startswith("HS") for name in names) < len(names):
+        raise ConfigurationError(
+            "algorithms", "HMAC (HS...) and public-key algorithms must not be mixed for one issuer"
+        )
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,11 @@ class VerificationKey:
 
     algorithm: str
     kid: str | None
-    #: PyJWT's prepared key: a public key of ``cryptography``, or an HMAC secret.
+    #: A key as PyJWT prepares it: a public key of ``cryptography``, or an HMAC secret as bytes.
     material: Any = field(repr=False, hash=False)
 
     def verify(self, signing_input: bytes, signature: bytes) -> None:
-        """Returns where the signature fits; raises ``InvalidSignature`` otherwise."""
+        """Return if the signature is valid. Raises ``InvalidSignature`` if it is not."""
         if not ALGORITHMS[self.algorithm].verify(signing_input, self.material, signature):
             raise InvalidSignature(self.algorithm)
 
@@ -57,53 +59,57 @@ class VerificationKey:
 class KeySource(Protocol):
     """Where an issuer's verification keys come from.
 
-    Write ``keys_for``; an empty answer means that there is no such key, ``BackendUnavailable`` that nobody can tell::
+    Write ``keys_for``. Return an empty sequence if there is no such key, and raise ``BackendUnavailable`` if the keys
+    cannot be read now::
 
         class VaultKeys:
             async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
                 keys = await load()  # VerificationKey("ES256", kid, public_key), ...
                 return [key for key in keys if key.algorithm == algorithm and kid in (None, key.kid)]
 
-    A source may also have ``held(*, kid, algorithm)``, not async: the same answer if it is in memory, None if it must
-    be waited for. It is called first, without a deadline, whose timer would cost more than the answer.
+    A source may also have ``held(*, kid, algorithm)``, not async: the same answer if it is in memory, None if
+    ``keys_for`` must be awaited. It is called first, and without a deadline: the timer would cost more than the answer.
     """
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        """The keys that may have signed such a token: those of this ``kid``, or all where the token names none."""
+        """The keys for ``algorithm`` that may have signed a token: those with its ``kid``, or all if it has none."""
         ...
 
 
 class HeldKeys(Protocol):
-    """The optional method ``held`` of a key source."""
+    """The type of the optional method ``held`` of a ``KeySource``."""
 
     def __call__(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None: ...
 
 
 @runtime_checkable
 class RefetchableKeys(KeySource, Protocol):
-    """A source of keys that a key server may replace at any time, even under the same ``kid``."""
+    """A ``KeySource`` whose keys may be replaced at any time, even under the same ``kid``.
+
+    If no key verifies a signature, ``refetch`` is asked for other keys before the token is rejected.
+    """
 
     async def refetch(
         self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
     ) -> Sequence[VerificationKey] | None:
-        """What ``keys_for`` answers now; None if that is what was ``tried`` already, in vain."""
+        """The keys that ``keys_for`` would return now; None if these are the ``tried`` ones, which did not match."""
         ...
 
     def algorithms_of(self, kid: str | None) -> Sequence[str]:
-        """The algorithms that the key of this id is held for, those of all where it is None. For the record."""
+        """The algorithms of the keys with this ``kid``, or of all keys if it is None. For the decision record."""
         ...
 
 
 class KeyMaterial:
-    """Keys that are given directly. They become a source when the issuer tells which algorithms it allows."""
+    """Keys that the app gives directly, such as ``PEM(...)``. The issuer binds them to its algorithms."""
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
-        """These keys, each bound to one of the algorithms; ``ConfigurationError`` where none fits."""
+        """The keys, each bound to one of the algorithms. Raises ``ConfigurationError`` if none fits."""
         raise NotImplementedError
 
 
 class StaticKeys:
-    """Keys in memory: a source that always has its answer at hand."""
+    """A ``KeySource`` of keys in memory."""
 
     __slots__ = ("_all", "_by_kid", "_without_kid")
 
@@ -118,32 +124,36 @@ class StaticKeys:
             else:
                 self._by_kid.setdefault((key.algorithm, key.kid), []).append(key)
 
-    def named(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
-        """Those that were given under this very id, or all where it is None; None where there is none."""
+    def exact_match(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
+        """The keys with exactly this ``kid``, or all keys if it is None; None if there are none."""
         return self._all.get(algorithm) if kid is None else self._by_kid.get((algorithm, kid))
 
     def held(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        """The answer, without waiting."""
+        """The keys, as ``keys_for`` returns them."""
         if kid is None:
             return self._all.get(algorithm, ())
-        # A key that bears no id may have signed a token that names one.
-        named = self._by_kid.get((algorithm, kid))
-        return self._without_kid.get(algorithm, ()) if named is None else named
+        # A key without a kid may have signed a token with one.
+        keys = self._by_kid.get((algorithm, kid))
+        return self._without_kid.get(algorithm, ()) if keys is None else keys
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        """The same answer."""
+        """The keys with this ``kid``, or else those without one; all keys if ``kid`` is None."""
         return self.held(kid=kid, algorithm=algorithm)
 
 
 def as_source(keys: KeySource | KeyMaterial | Sequence[KeyMaterial], algorithms: frozenset[str]) -> KeySource:
-    """The source that the argument ``keys`` means."""
+    """The source for the argument ``keys`` of an issuer. Raises ``ConfigurationError``."""
     if isinstance(keys, KeySource) and not isinstance(keys, type):
         return keys
-    given = (keys,) if isinstance(keys, KeyMaterial) else keys
-    if not isinstance(given, tuple | list) or not given or not all(isinstance(one, KeyMaterial) for one in given):
+    materials = (keys,) if isinstance(keys, KeyMaterial) else keys
+    if (
+        not isinstance(materials, tuple | list)
+        or not materials
+        or not all(isinstance(material, KeyMaterial) for material in materials)
+    ):
         raise ConfigurationError(
             "keys",
-            "give PEM(...), JWK(...), JWKSet(...), Secret(...), a list of them, RemoteJWKS(url), or a KeySource;"
-            " JWKS stands alone",
+            "give PEM(...), JWK(...), JWKSet(...), Secret(...), a list of these, RemoteJWKS(url), or a KeySource;"
+            " RemoteJWKS and a KeySource must not be in a list",
         )
-    return StaticKeys(key for one in given for key in one.bind(algorithms))
+    return StaticKeys(key for material in materials for key in material.bind(algorithms))

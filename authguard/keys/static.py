@@ -1,4 +1,4 @@
-"""Keys given directly: PEM, JWK, JWK Set, HMAC secret. All are checked and bound while the app is built."""
+"""Keys that the app gives directly: ``PEM``, ``Secret``, ``JWK``, ``JWKSet``. They are checked while it is built."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _log = logging.getLogger("authguard")
 class PEM(KeyMaterial):
     """A public key (SubjectPublicKeyInfo) or an X.509 certificate in PEM form.
 
-    A certificate stands for its key: its dates and its chain are not looked at. ``algorithm`` is needed only where an
-    RSA key could serve several that the issuer allows. Raises ``ConfigurationError``, for a private key too.
+    Of a certificate only the key is used; its dates and its chain are not checked. ``algorithm`` is needed only if the
+    issuer allows several that fit the key, such as RS256 and PS256. Raises ``ConfigurationError``, for a private key
+    too.
     """
 
     pem: str | bytes = field(repr=False)
@@ -32,28 +33,29 @@ class PEM(KeyMaterial):
     algorithm: str | None = None
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
-        octets = _octets(self.pem, "PEM", self.kid)
-        if not octets.strip():
+        pem = _as_bytes(self.pem, "PEM", self.kid)
+        if not pem.strip():
             raise ConfigurationError("keys", "this PEM is empty")
-        if b"-----BEGIN " not in octets:
-            raise ConfigurationError("keys", "this is no PEM; PEM(...) takes the text of the file, not its path")
-        if b"PRIVATE KEY-----" in octets:
-            raise ConfigurationError("keys", "this PEM holds a private key; verifying takes the public one alone")
+        if b"-----BEGIN " not in pem:
+            raise ConfigurationError("keys", "this is not PEM; PEM(...) takes the text of the file, not its path")
+        if b"PRIVATE KEY-----" in pem:
+            raise ConfigurationError("keys", "this PEM contains a private key; give only the public key")
         try:
-            if b"-----BEGIN CERTIFICATE-----" in octets:
-                public: object = load_pem_x509_certificate(octets).public_key()
+            if b"-----BEGIN CERTIFICATE-----" in pem:
+                public: object = load_pem_x509_certificate(pem).public_key()
             else:
-                public = load_pem_public_key(octets)
+                public = load_pem_public_key(pem)
         except (ValueError, UnsupportedAlgorithm):
-            raise ConfigurationError("keys", "this PEM holds no public key and no certificate") from None
+            raise ConfigurationError("keys", "this PEM contains neither a public key nor a certificate") from None
         return (bound_key(public, self.kid, self.algorithm, algorithms),)
 
 
 @dataclass(frozen=True, slots=True)
 class Secret(KeyMaterial):
-    """An HMAC secret of at least the hash's size: 32, 48 or 64 octets (RFC 7518 section 3.2), random.
+    """A random HMAC secret, at least as long as the hash: 32, 48 or 64 bytes (RFC 7518 section 3.2).
 
-    Raises ``ConfigurationError`` for a short one, a key of another kind, or a phrase out of documentation.
+    Raises ``ConfigurationError`` for a secret that is too short, that is a public key or a certificate, or that is
+    copied from documentation.
     """
 
     secret: str | bytes = field(repr=False)
@@ -61,13 +63,16 @@ class Secret(KeyMaterial):
     algorithm: str | None = None
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
-        octets = _octets(self.secret, "Secret", self.kid)
-        return (bound_secret(octets, self.kid, self.algorithm, algorithms),)
+        secret = _as_bytes(self.secret, "Secret", self.kid)
+        return (bound_secret(secret, self.kid, self.algorithm, algorithms),)
 
 
 @dataclass(frozen=True, slots=True)
 class JWK(KeyMaterial):
-    """One JSON Web Key (RFC 7517), as a mapping or as JSON. ``alg``, ``use`` and ``key_ops`` are honoured."""
+    """One JSON Web Key (RFC 7517), as a mapping or as JSON.
+
+    Raises ``ConfigurationError``, also if its ``alg``, ``use`` or ``key_ops`` forbid what the issuer needs.
+    """
 
     jwk: Mapping[str, Any] | str | bytes = field(repr=False)
 
@@ -79,8 +84,8 @@ class JWK(KeyMaterial):
 class JWKSet(KeyMaterial):
     """A JSON Web Key Set (RFC 7517 section 5), as a mapping or as JSON.
 
-    A key that cannot be used here (for encryption, of an unknown type, too short) is left out and told in one WARNING.
-    Raises ``ConfigurationError`` where none is left.
+    A key that cannot be used here (for encryption, of an unknown type, too short) is skipped, with one WARNING. Raises
+    ``ConfigurationError`` if no key is left.
     """
 
     jwks: Mapping[str, Any] | str | bytes = field(repr=False)
@@ -88,46 +93,47 @@ class JWKSet(KeyMaterial):
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
         members = _mapping(self.jwks, "JWK Set").get("keys")
         if not isinstance(members, list):
-            raise ConfigurationError("keys", 'a JWK Set has a list under "keys"')
+            raise ConfigurationError("keys", 'a JWK Set must have a list under "keys"')
         keys: list[VerificationKey] = []
         problems: list[str] = []
         for index, member in enumerate(members):
             try:
                 keys.append(from_jwk(_mapping(member, "JWK"), algorithms))
             except ConfigurationError as error:
-                problems.append(f"key {index}: {error}")
+                problems.append(f"key {index}: {str(error).removeprefix('keys: ')}")
         if not keys:
             raise ConfigurationError("keys", f"no key of this set can be used; {'; '.join(problems) or 'it is empty'}")
         if problems:
-            _log.warning("keys left out of a JWK Set: %s", "; ".join(problems))
+            _log.warning("keys of a JWK Set are skipped: %s", "; ".join(problems))
         return keys
 
 
-def _octets(value: object, what: str, kid: object) -> bytes:
+def _as_bytes(value: object, material: str, kid: object) -> bytes:
     if kid is not None and not isinstance(kid, str):
-        raise ConfigurationError("keys", f"the kid {kid!r} is no string")
+        raise ConfigurationError("keys", f"the kid {kid!r} is not a string")
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
-        raise ConfigurationError("keys", f"{what}(...) takes text or octets, and not {type(value).__name__}")
+        raise ConfigurationError("keys", f"{material}(...) takes a string or bytes, and not {type(value).__name__}")
     try:
         return value.encode()
     except UnicodeEncodeError:
         pass
-    raise ConfigurationError("keys", f"the text of {what}(...) cannot be encoded")
+    # Outside of the except block: the UnicodeEncodeError holds the text, and a traceback would show it.
+    raise ConfigurationError("keys", f"the text of {material}(...) cannot be encoded in UTF-8")
 
 
-def _mapping(value: object, what: str) -> Mapping[str, Any]:
+def _mapping(value: object, kind: str) -> Mapping[str, Any]:
     if isinstance(value, str | bytes):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            found = "an address; for a key server write RemoteJWKS(...)" if _is_address(value) else "no JSON"
-            raise ConfigurationError("keys", f"this {what} is {found}") from None
+            problem = "a URL; for a key server write RemoteJWKS(...)" if _is_url(value) else "not JSON"
+            raise ConfigurationError("keys", f"this {kind} is {problem}") from None
     if not isinstance(value, Mapping):
-        raise ConfigurationError("keys", f"a {what} is a JSON object")
+        raise ConfigurationError("keys", f"a {kind} must be a JSON object")
     return value
 
 
-def _is_address(value: object) -> bool:
+def _is_url(value: object) -> bool:
     return isinstance(value, str) and value.lower().startswith(("http://", "https://"))

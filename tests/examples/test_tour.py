@@ -132,7 +132,7 @@ def test_a_server_that_cannot_start_is_reported() -> None:
     """The first request fails at once, and the error contains what the server printed."""
     settings = {"ISSUER_PUBLIC_KEY": "no key at all"}
 
-    with running_server("quickstart", settings) as server, pytest.raises(ServerDied, match="this is no PEM"):
+    with running_server("quickstart", settings) as server, pytest.raises(ServerDied, match="this is not PEM"):
         server.send(HEALTH)
 
 

@@ -79,7 +79,7 @@ class StubbedSource:
 
 async def wait_for_fetch(keys: RemoteJWKS) -> None:
     """Wait for the fetch that is in progress."""
-    flight = keys._refresh.flight
+    flight = keys._refresher.under_way
     if flight is not None:
         await flight.wait()
 
