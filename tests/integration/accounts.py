@@ -1,4 +1,4 @@
-"""Accounts in Apache's files, and what the log tells of those who use them."""
+"""Accounts in Apache's files, and the log records of their logins."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Login(NamedTuple):
 
     @property
     def wrong(self) -> Login:
-        """The same with another password."""
+        """The same name with another password."""
         return Login(self.name, self.password + "!")
 
     @property
     def decomposed(self) -> Login:
-        """The same in the form in which macOS, for one, hands out what it has: a letter, and then its dots."""
+        """The same name and password in NFD, as macOS, for one, provides them."""
         return Login(*(unicodedata.normalize("NFD", part) for part in self))
 
 
@@ -40,7 +40,7 @@ ANDRE = Login("andré", "crème:brûlée")
 
 
 def htpasswd_server(folder: Path) -> partial[AppServer]:
-    """What starts the server, its password file written by Apache's tool and cheap to verify."""
+    """A function that starts the server. Its password file is written by Apache's tool and cheap to verify."""
     assert HTPASSWD is not None
     users, groups = folder / "users", folder / "groups"
     users.touch()
@@ -52,12 +52,13 @@ def htpasswd_server(folder: Path) -> partial[AppServer]:
 
 
 def new_path(room: str = "mine") -> str:
-    """A path that nobody has asked for yet."""
+    """A path that no test has used yet."""
     return f"/{room}/{next(_numbers)}"
 
 
 def records(server: AppServer, path: str, last: str) -> list[str]:
-    """The records of this path up to the first one that begins so; each with its level, without what all have."""
+    """The log records of this path, up to the first that begins with ``last``: the level, and the text without the
+    path."""
     server.wait_for(f"{last} {path} ")
     told = [line.partition(":authguard:") for line in list(server.lines) if f" {path} " in line]
     return [f"{level} {record.replace(f' {path}', '')}" for level, ours, record in told if ours]

@@ -29,7 +29,7 @@ Client: TypeAlias = Callable[[AppServer, str, Login], ClientResult]
 
 
 def run_curl(url: str, *options: str | bytes) -> ClientResult:
-    """What curl shows in the end."""
+    """The final result of curl."""
     assert CURL is not None
     told = "\n%{http_code} %header{www-authenticate}"
     command = [CURL, "-q", "--silent", "--noproxy", "*", "--max-time", "20", "--write-out", told, *options, url]
@@ -39,7 +39,7 @@ def run_curl(url: str, *options: str | bytes) -> ClientResult:
 
 
 def run_wget(url: str, *options: str | bytes) -> ClientResult:
-    """What wget shows in the end."""
+    """The final result of wget."""
     assert WGET is not None
     quiet = ["--no-config", "--no-proxy", "--no-netrc", "--tries=1", "--timeout=20", "--no-verbose"]
     shown = ["--server-response", "--content-on-error", "--output-document=-"]
@@ -50,7 +50,7 @@ def run_wget(url: str, *options: str | bytes) -> ClientResult:
 
 
 def _from_response(response: httpx2.Response | requests.Response) -> ClientResult:
-    """What a library of Python's shows."""
+    """The result of a Python library."""
     return ClientResult(response.status_code, response.headers.get("www-authenticate"), response.text)
 
 
@@ -92,12 +92,13 @@ def httpx2_by_url(server: AppServer, path: str, login: Login) -> ClientResult:
 
 
 def run_requests(url: str, auth: HTTPBasicAuth) -> ClientResult:
-    """What requests shows, without this machine's proxies and passwords."""
+    """The result of requests, without proxies and passwords of this machine."""
     with requests.Session() as session:
         session.trust_env = False
         return _from_response(session.get(url, auth=auth, timeout=20))
 
 
 def requests_(server: AppServer, path: str, login: Login) -> ClientResult:
-    """With octets for both, because a ``str`` is sent in Latin-1; a bare tuple would do, but type checkers mind."""
+    """Login with bytes, because requests encodes a ``str`` in Latin-1. A bare tuple works too, but not for type
+    checkers."""
     return run_requests(server.url + path, HTTPBasicAuth(login.name.encode(), login.password.encode()))

@@ -1,4 +1,4 @@
-"""Programs that speak Digest: each takes its steps in one session, and returns what it was answered."""
+"""Programs that speak Digest: each takes some steps in one session, and returns the responses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NOT_LET_IN = 6  # so wget ends then
 
 
 class Step(NamedTuple):
-    """GET, or POST where there is a body."""
+    """A GET, or a POST if there is a body."""
 
     target: str
     body: str | None = None
@@ -60,7 +60,7 @@ def _run(command: Sequence[str | bytes | Path], said: str = "", fails: int = 0) 
 
 
 def _peer_input(url: str, login: Login, steps: Sequence[Step], algorithm: str = "", together: str = "") -> str:
-    """What the programs in ``tests/peers`` read."""
+    """The input of the programs in ``tests/peers``."""
     taken = ["\t".join(part for part in step if part is not None) for step in steps]
     return "".join(f"{line}\n" for line in (url, *login, algorithm, together, *taken))
 
@@ -82,7 +82,7 @@ curl, curl_anyauth, curl_location = _curl("--digest"), _curl("--anyauth"), _curl
 
 
 def wget(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
-    """In one go for all that have no body, and for those that have the same."""
+    """One run for consecutive steps with the same body, or without one."""
     assert WGET is not None
     quiet = ["--no-config", "--no-proxy", "--no-netrc", "--tries=1", "--timeout=20", "--quiet", "--output-document=-"]
     who = [b"--user=" + login.name.encode(), b"--password=" + login.password.encode()]

@@ -1,4 +1,4 @@
-"""Servers behind Digest, and the records of what they answered."""
+"""Servers behind Digest, and the records of their responses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 class ServerRecord(NamedTuple):
-    """How a request was answered: the status, why, and whether with ``stale=true``."""
+    """How a request was answered: the status, the reason, and whether with ``stale=true``."""
 
     target: str
     said: str
@@ -43,28 +43,30 @@ class ServerRecord(NamedTuple):
 
 
 def new_folder() -> str:
-    """A folder that nobody has asked for anything in."""
+    """A folder that no test has used yet."""
     return f"/mine/{next(_numbers)}"
 
 
 def server_records(server: AppServer) -> list[ServerRecord]:
-    """What a server has told since it was last asked."""
-    found = httpx2.get(f"{server.url}/told", trust_env=False, timeout=20).json()
+    """The records of a server since they were last read."""
+    found = httpx2.get(f"{server.url}/records", trust_env=False, timeout=20).json()
     return [ServerRecord(target, said.removesuffix(" nextnonce"), tuple(chosen)) for target, said, *chosen in found]
 
 
 def advance_clock(server: AppServer, seconds: float) -> None:
-    """Puts the clock of a server forward."""
-    httpx2.get(f"{server.url}/later/{seconds}", trust_env=False, timeout=20).raise_for_status()
+    """Move the clock of a server forward."""
+    httpx2.get(f"{server.url}/advance/{seconds}", trust_env=False, timeout=20).raise_for_status()
 
 
 class DigestServers(NamedTuple):
+    """Servers with different settings."""
+
     servers: dict[str, AppServer]
 
     def run_client(
         self, offered: str, client: Client, login: Login, *steps: Step
     ) -> tuple[list[dict[str, str]], list[ServerRecord]]:
-        """What the client was answered, and what was told of it. ``{}`` in a target is a folder of this call alone."""
+        """The responses that a client got, and the records of the server. ``{}`` in a target becomes a new folder."""
         server, here = self.servers[offered], new_folder()
         # Long enough for what was guessed before to be forgotten.
         advance_clock(server, 3600)
@@ -76,7 +78,7 @@ class DigestServers(NamedTuple):
 
 @contextmanager
 def running_digest_servers(*offered: str) -> Iterator[DigestServers]:
-    """The servers of these ``SETTINGS``."""
+    """Run a server for each of these ``SETTINGS``."""
     with running_servers(
         *(partial(AppServer, "digest:app", **SECRET, **SETTINGS[name]) for name in offered)
     ) as servers:

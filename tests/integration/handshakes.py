@@ -12,6 +12,6 @@ HANDSHAKE = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-K
 
 
 def handshake(server: AppServer, target: str, *fields: str, method: str = "GET") -> Answer:
-    """The answer to a handshake with these fields added."""
+    """Send a handshake with these additional fields."""
     octets = request_bytes(target, *HANDSHAKE, *fields, method=method)
     return server.send(octets.replace(b"Connection: close", b"Connection: Upgrade"))

@@ -24,17 +24,17 @@ class Login(NamedTuple):
 
     @property
     def credentials(self) -> str:
-        """As the field carries them."""
+        """The credentials as the field carries them."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     @property
     def line(self) -> str:
-        """As the file has it."""
+        """The line of the password file."""
         return f"{self.user}:{bcrypt.hashpw(self.password.encode(), bcrypt.gensalt(4)).decode()}\n"
 
 
 class LoginAnswer(NamedTuple):
-    """An answer (status 0: there was none, and why), and when it was asked for and came."""
+    """A response, with the times of its request and its arrival. Status 0 means none, and the text says why."""
 
     login: Login
     status: int
@@ -44,9 +44,9 @@ class LoginAnswer(NamedTuple):
 
 
 class LoginLoad:
-    """``rate`` logins a second, each connection going round through all of them.
+    """``rate`` logins a second. Each connection cycles through all logins.
 
-    A login is due whether or not the ones before were answered in time; one that is late goes at once.
+    A login is sent at its time even if earlier ones were not answered in time. A late one is sent at once.
     """
 
     def __init__(self, port: int, target: str, logins: Sequence[Login], *, rate: float) -> None:
@@ -87,12 +87,13 @@ class LoginLoad:
             assert self._arrived.wait_for(holds, TIMEOUT), self.answers[-20:]
 
     def wait_for_more(self, count: int) -> None:
-        """Waits for so many answers."""
+        """Wait for so many more responses."""
         wanted = len(self.answers) + count
         self._wait(lambda: len(self.answers) >= wanted)
 
     def wait_for_status(self, login: Login, status: int) -> float:
-        """When this was first so answered, of all that is asked from now on."""
+        """Wait for the first login, of those sent from now on, that gets this status, and return the time of its
+        response."""
         now, at = time.monotonic(), len(self.answers)
 
         def shown() -> Iterator[LoginAnswer]:
@@ -103,7 +104,7 @@ class LoginLoad:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While the block lasts; no request is on its way after it."""
+        """Send logins while the block runs. After it no request is in progress."""
         threads = [threading.Thread(target=self._run_connection, args=(number,)) for number in range(CONNECTIONS)]
         for thread in threads:
             thread.start()

@@ -1,4 +1,4 @@
-"""nginx in front of servers of these tests."""
+"""An nginx in front of the servers of these tests."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ http {{
 
 @contextmanager
 def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
-    """The URL of each of these server blocks, given without their braces; ``shared`` stands before them.
+    """The URL of each of these server blocks, which are given without braces. ``shared`` is put before them.
 
-    nginx chooses no ports. It takes over sockets that listen already, as it does from the nginx that it replaces.
+    nginx cannot choose a free port, so it inherits listening sockets, as it does from an nginx that it replaces.
     """
     assert NGINX is not None
     with ExitStack() as stack:

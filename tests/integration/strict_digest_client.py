@@ -20,14 +20,14 @@ _SHA256 = hash_of("SHA-256")
 
 
 class StrictDigestAuth(httpx2.Auth):
-    """SHA-256 and ``qop=auth`` alone."""
+    """Digest for httpx2 with SHA-256 and ``qop=auth``, which uses nextnonce and verifies rspauth."""
 
     def __init__(self, login: Login) -> None:
         self._login = login
         self._sent: DigestCredentials | None = None
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response]:
-        """Presents what it has; where that was too old or nothing, it takes up the challenge."""
+        """Send the credentials of the last response. If there are none, or they are stale, answer the challenge."""
         if self._sent is not None:
             self._present(request)
         response = yield request
@@ -40,7 +40,7 @@ class StrictDigestAuth(httpx2.Auth):
             self._present(request)
             response = yield request
         # What is open to all is not vouched for.
-        if response.status_code == 200 and not request.url.path.startswith("/later/"):
+        if response.status_code == 200 and not request.url.path.startswith("/advance/"):
             self._verify(response)
 
     def _ha1(self, sent: DigestCredentials) -> bytes:
@@ -63,6 +63,6 @@ class StrictDigestAuth(httpx2.Auth):
 
 
 def strict_client(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
-    """The ``Client`` of it."""
+    """The ``Client`` with this authentication."""
     with httpx2.Client(auth=StrictDigestAuth(login), trust_env=False, timeout=20) as client:
         return [client.request("POST" if body else "GET", url + target, content=body).text for target, body in steps]

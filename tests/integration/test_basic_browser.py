@@ -1,4 +1,4 @@
-"""Basic in a browser, which asks for a password once and then sends it by itself, whoever wants the request."""
+"""Basic in a browser, which asks for a password once and then sends it by itself, whichever site caused the request."""
 
 from __future__ import annotations
 
@@ -24,30 +24,32 @@ GRANTED = 'DEBUG granted: GET basic "jürgen"'
 MINE = '{"by":"jürgen","body":""}'
 
 
-class Stage(NamedTuple):
+class BrowserStage(NamedTuple):
+    """A server, and a browser."""
+
     browser: Browser
     server: AppServer
     elsewhere: AppServer
 
     def logged_in(self) -> Page:
-        """A page of the server's, with a password that the browser has learned."""
+        """A page of the server, in a browser that has learned the password."""
         page = self.browser.page()
         page.logins.append(JUERGEN)
         assert page.open(self.server.url + new_path()).status == 200
         return page
 
     def foreign(self, host: str) -> tuple[Page, str]:
-        """A page of another origin in a browser that has learned the password of the server's, and that origin."""
+        """A page of another origin, in a browser that has learned the password of the server, and that origin."""
         page, origin = self.logged_in(), f"http://{host}:{self.elsewhere.port}"
         assert page.open(f"{origin}/health").status == 200
         return page, origin
 
 
 @pytest.fixture(name="stage", scope="module")
-def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def _stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserStage]:
     start = htpasswd_server(tmp_path_factory.mktemp("apache"))
     with running_servers(start, start) as (server, elsewhere), Browser() as browser:
-        yield Stage(browser, server, elsewhere)
+        yield BrowserStage(browser, server, elsewhere)
 
 
 def submitted(url: str) -> str:
@@ -57,12 +59,12 @@ def submitted(url: str) -> str:
 
 
 def fetched(url: str, **init: str) -> str:
-    """JavaScript that posts by ``fetch``, and becomes the status that it is shown."""
+    """JavaScript that posts with ``fetch`` and returns the status that the page sees."""
     return f"fetch('{url}', { ({'method': 'POST', 'body': 'amount=3', **init})!r}).then(answer => answer.status)"
 
 
 def greeted(url: str) -> str:
-    """JavaScript that opens a WebSocket, and becomes what that says first, or the code by which it is closed."""
+    """JavaScript that opens a WebSocket and returns its first message, or the code with which it is closed."""
     return (
         f"new Promise(done => {{const feed = new WebSocket('{url.replace('http:', 'ws:')}');"
         "feed.onmessage = event => done(event.data); feed.onclose = event => done(event.code)})"
@@ -70,8 +72,8 @@ def greeted(url: str) -> str:
 
 
 @pytest.mark.parametrize("login", [JUERGEN, JUERGEN.decomposed], ids=["composed", "decomposed"])
-def test_a_browser_asks_for_the_password_and_is_in(stage: Stage, login: Login) -> None:
-    """The dialog names the realm; what is typed into it goes out in UTF-8, as the challenge asks."""
+def test_a_browser_asks_for_the_password(stage: BrowserStage, login: Login) -> None:
+    """The dialog names the realm, and the input is sent in UTF-8, as the challenge asks."""
     page, path = stage.browser.page(), new_path()
     page.logins.append(login)
 
@@ -82,8 +84,8 @@ def test_a_browser_asks_for_the_password_and_is_in(stage: Stage, login: Login) -
     assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
 
 
-def test_a_browser_takes_the_password_from_the_url(stage: Stage) -> None:
-    """A link with a name and a password in it opens no dialog: they are the answer to the first challenge."""
+def test_a_browser_takes_the_password_from_the_url(stage: BrowserStage) -> None:
+    """A name and a password in a URL answer the first challenge without a dialog."""
     page, path = stage.browser.page(), new_path()
 
     response = page.open(stage.server.url.replace("//", "//{}:{}@".format(*map(quote, JUERGEN))) + path)
@@ -92,8 +94,8 @@ def test_a_browser_takes_the_password_from_the_url(stage: Stage) -> None:
     assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
 
 
-def test_a_browser_sends_the_password_to_the_next_page_by_itself(stage: Stage) -> None:
-    """One dialog a server; the second page is not even challenged."""
+def test_a_browser_sends_the_password_to_the_next_page_by_itself(stage: BrowserStage) -> None:
+    """A browser asks once for a server, and sends the password with the next page without a challenge."""
     page, path = stage.logged_in(), new_path()
 
     response = page.open(stage.server.url + path)
@@ -103,8 +105,8 @@ def test_a_browser_sends_the_password_to_the_next_page_by_itself(stage: Stage) -
     assert records(stage.server, path, "granted: GET") == [GRANTED]
 
 
-def test_a_browser_asks_again_after_a_wrong_password(stage: Stage) -> None:
-    """The second 401 opens the dialog again, and the right password is then as good as at first."""
+def test_a_browser_asks_again_after_a_wrong_password(stage: BrowserStage) -> None:
+    """The second 401 opens the dialog again, and the right password is then accepted."""
     page, path = stage.browser.page(), new_path()
     page.logins += [JUERGEN.wrong, JUERGEN]
 
@@ -117,8 +119,8 @@ def test_a_browser_asks_again_after_a_wrong_password(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("logins", "told"), [([], [MISSING]), ([JUERGEN.wrong], [MISSING, WRONG])], ids=["at once", "after a wrong one"]
 )
-def test_who_cancels_the_dialog_sees_the_401(stage: Stage, logins: list[Login], told: list[str]) -> None:
-    """The page is what the 401 came with, and does not tell why."""
+def test_a_cancelled_dialog_shows_the_401(stage: BrowserStage, logins: list[Login], told: list[str]) -> None:
+    """The page is the body of the 401, which does not say why."""
     page, path = stage.browser.page(), new_path()
     page.logins += logins
 
@@ -129,8 +131,8 @@ def test_who_cancels_the_dialog_sees_the_401(stage: Stage, logins: list[Login], 
     assert records(stage.server, path, told[-1].split(" ", 1)[1].partition(" 401")[0]) == told
 
 
-def test_a_page_of_the_same_origin_may_post(stage: Stage) -> None:
-    """A form and a ``fetch`` reach the app with the password that the browser adds to them."""
+def test_a_page_of_the_same_origin_may_post(stage: BrowserStage) -> None:
+    """A form and a ``fetch`` of the same origin reach the app with the password that the browser adds."""
     page, form, fetch = stage.logged_in(), new_path(), new_path()
 
     status = page.evaluate(fetched(stage.server.url + fetch))
@@ -146,8 +148,9 @@ HOSTS = pytest.mark.parametrize(("host", "site"), [("localhost", "cross-site"), 
 
 
 @HOSTS
-def test_a_form_of_another_origin_is_refused(stage: Stage, host: str, site: str) -> None:
-    """The browser does add the password to it. Another port is another origin too, though of the same site."""
+def test_a_form_of_another_origin_is_refused(stage: BrowserStage, host: str, site: str) -> None:
+    """The browser adds the password to a form of another origin, and authguard denies it. Another port is another
+    origin."""
     (page, origin), path = stage.foreign(host), new_path()
 
     response = page.follow(submitted(stage.server.url + path))
@@ -158,8 +161,8 @@ def test_a_form_of_another_origin_is_refused(stage: Stage, host: str, site: str)
     ]
 
 
-def test_a_fetch_of_another_origin_is_refused(stage: Stage) -> None:
-    """Its page is shown nothing, and nothing has happened: the status is seen from outside alone."""
+def test_a_fetch_of_another_origin_is_refused(stage: BrowserStage) -> None:
+    """A cross-origin ``fetch`` is denied, and its page does not see the response."""
     (page, origin), path = stage.foreign("127.0.0.1"), new_path()
 
     shown = page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
@@ -169,8 +172,8 @@ def test_a_fetch_of_another_origin_is_refused(stage: Stage) -> None:
     assert (shown, [one.status for one in page.responses() if one.url.endswith(path)]) == (0, [403])
 
 
-def test_a_fetch_of_another_site_comes_without_the_password(stage: Stage) -> None:
-    """Chromium keeps passwords for each site apart, so that this one is asked for credentials, and opens no dialog."""
+def test_a_fetch_of_another_site_comes_without_the_password(stage: BrowserStage) -> None:
+    """Chromium keeps passwords for each site apart, so a cross-site ``fetch`` has none, and opens no dialog."""
     (page, _), path = stage.foreign("localhost"), new_path()
 
     page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
@@ -180,8 +183,8 @@ def test_a_fetch_of_another_site_comes_without_the_password(stage: Stage) -> Non
 
 
 @HOSTS
-def test_a_link_of_another_origin_is_followed(stage: Stage, host: str, site: str) -> None:
-    """What changes nothing (RFC 9110 section 9.2.1) may come from anywhere: else no link would lead here."""
+def test_a_link_of_another_origin_is_followed(stage: BrowserStage, host: str, site: str) -> None:
+    """A safe method (RFC 9110 section 9.2.1) may come from any origin, or no link would work."""
     (page, _), path = stage.foreign(host), new_path()
 
     response = page.follow(f"location.href = '{stage.server.url}{path}'")
@@ -190,8 +193,8 @@ def test_a_link_of_another_origin_is_followed(stage: Stage, host: str, site: str
     assert records(stage.server, path, "granted: GET") == [GRANTED]
 
 
-def test_a_websocket_of_the_same_origin_is_opened(stage: Stage) -> None:
-    """No page can put a password into a handshake. Challenged below another path, the browser answers by the realm."""
+def test_a_websocket_of_the_same_origin_is_opened(stage: BrowserStage) -> None:
+    """The browser answers the challenge to a handshake from the realm, since a page cannot add a password."""
     page, path = stage.logged_in(), new_path("feed")
 
     said = page.evaluate(greeted(stage.server.url + path))
@@ -200,8 +203,8 @@ def test_a_websocket_of_the_same_origin_is_opened(stage: Stage) -> None:
     assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
 
 
-def test_a_websocket_of_another_origin_is_refused(stage: Stage) -> None:
-    """Nothing but ``Origin`` tells whose page it is, for over plain HTTP a handshake has no ``Sec-Fetch-Site``."""
+def test_a_websocket_of_another_origin_is_refused(stage: BrowserStage) -> None:
+    """Only ``Origin`` identifies the page, because a handshake over plain HTTP has no ``Sec-Fetch-Site``."""
     (page, origin), path = stage.foreign("127.0.0.1"), new_path("feed")
 
     said = page.evaluate(greeted(stage.server.url + path))

@@ -1,4 +1,4 @@
-"""Basic as real programs speak it: names and passwords beyond ASCII, and an answer to the challenge."""
+"""Basic with real programs: names and passwords outside ASCII, and the answer to a challenge."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
         yield server
 
 
-def told(subject: str) -> str:
-    """The subject as a record shows it: quoted where it is not plain ASCII."""
+def recorded(subject: str) -> str:
+    """The subject as a record shows it: quoted if it is not plain ASCII."""
     return subject if subject.isascii() else f'"{subject}"'
 
 
@@ -75,24 +75,21 @@ LOGINS = [
 
 @pytest.mark.parametrize(("login", "subject"), LOGINS)
 @pytest.mark.parametrize("client", UNASKED)
-def test_a_client_that_sends_its_password_unasked_is_in(
-    server: AppServer, client: Client, login: Login, subject: str
-) -> None:
-    """200 at once, for the subject as the file spells it, whichever normal form of Unicode the client has."""
+def test_a_preemptive_client_is_accepted(server: AppServer, client: Client, login: Login, subject: str) -> None:
+    """A client that sends its password at once gets a 200, in either normal form of Unicode."""
     path = new_path()
 
     seen = client(server, path, login)
 
     assert (seen.status, json.loads(seen.body)["by"]) == (200, subject)
-    assert records(server, path, "granted: GET") == [f"DEBUG granted: GET basic {told(subject)}"]
+    assert records(server, path, "granted: GET") == [f"DEBUG granted: GET basic {recorded(subject)}"]
 
 
 @pytest.mark.parametrize(("login", "subject"), LOGINS)
 @pytest.mark.parametrize("client", ASKED)
-def test_a_client_that_waits_to_be_asked_answers_the_challenge(
-    server: AppServer, client: Client, login: Login, subject: str
-) -> None:
-    """It sends nothing, reads the 401, and is in; who presented nothing is told as that, not as a guess."""
+def test_a_client_answers_the_challenge(server: AppServer, client: Client, login: Login, subject: str) -> None:
+    """A client that waits for the 401 is accepted after it. The 401 is recorded as missing credentials, not as a
+    guess."""
     path = new_path()
 
     seen = client(server, path, login)
@@ -100,14 +97,14 @@ def test_a_client_that_waits_to_be_asked_answers_the_challenge(
     assert (seen.status, json.loads(seen.body)["by"]) == (200, subject)
     assert records(server, path, "granted: GET") == [
         "INFO denied credentials.missing: GET 401",
-        f"DEBUG granted: GET basic {told(subject)}",
+        f"DEBUG granted: GET basic {recorded(subject)}",
     ]
 
 
 # Of one name and address the eleventh wrong password is 429, and of a kind of record the twenty-first is folded.
 @pytest.mark.parametrize("client", [*UNASKED, *ASKED])
-def test_a_wrong_password_is_asked_for_again(server: AppServer, client: Client) -> None:
-    """401 with the challenge that asks for UTF-8; the record says what was wrong, and that nobody proved the name."""
+def test_a_wrong_password_is_challenged_again(server: AppServer, client: Client) -> None:
+    """A wrong password is a 401 with a challenge for UTF-8, and the record marks the name as not authenticated."""
     path = new_path()
 
     seen = client(server, path, JUERGEN.wrong)
@@ -128,7 +125,7 @@ def test_a_wrong_password_is_asked_for_again(server: AppServer, client: Client) 
 def test_a_post_that_was_challenged_is_posted_again_with_its_body(
     server: AppServer, post: Callable[[str, bytes], ClientResult]
 ) -> None:
-    """The 401 to the first leaves the connection so that the body comes whole with the second."""
+    """After a 401 to a POST, the connection still works, and the second POST has the whole body."""
     path, body = new_path(), "bestellung=" + "ü" * 20_000
 
     seen = post(url_with_login(server, path, JUERGEN), body.encode())
@@ -140,8 +137,8 @@ def test_a_post_that_was_challenged_is_posted_again_with_its_body(
     ]
 
 
-def test_requests_cannot_say_in_a_str_what_latin_1_has_no_letters_for(server: AppServer) -> None:
-    """It fails before it sends anything; ``.encode()`` on both is what a user has to do, as ``callers`` does it."""
+def test_requests_cannot_send_a_str_outside_latin_1(server: AppServer) -> None:
+    """The library requests raises before it sends anything. Users have to pass bytes, as ``basic_clients`` does."""
     with pytest.raises(UnicodeEncodeError, match="latin-1"):
         run_requests(server.url + new_path(), HTTPBasicAuth(*JUERGEN))
 
@@ -166,7 +163,7 @@ LATIN_1 = [part.encode("latin-1") for part in ANDRE]
 def test_a_password_in_latin_1_is_a_clean_401(
     server: AppServer, client: Callable[[AppServer, str], ClientResult]
 ) -> None:
-    """Whoever sends octets that are not UTF-8 is told so by the challenge, and the operator by the record."""
+    """Credentials that are not UTF-8 are a 401 with a challenge for UTF-8, and the record says why."""
     path = new_path()
 
     seen = client(server, path)
@@ -177,6 +174,6 @@ def test_a_password_in_latin_1_is_a_clean_401(
     )
 
 
-def test_the_same_in_utf_8_is_in(server: AppServer) -> None:
-    """What was refused above was the encoding alone."""
+def test_the_same_password_in_utf_8_is_accepted(server: AppServer) -> None:
+    """The password that was rejected in Latin-1 is accepted in UTF-8."""
     assert requests_(server, new_path(), ANDRE).status == 200

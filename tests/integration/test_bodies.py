@@ -1,4 +1,4 @@
-"""A scheme that reads the body, under real servers: the app receives it as if nobody had read it before."""
+"""A scheme that reads the body, under real servers: the app receives the body unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGE = random.Random(5).randbytes(200_000)
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, AppServer]]:
-    """A server with each parser."""
+    """A server with each HTTP parser."""
     kinds = ("h11", "httptools")
     with running_servers(*(partial(AppServer, "webhook:app", "--http", http) for http in kinds)) as started:
         yield dict(zip(kinds, started, strict=True))
@@ -42,7 +42,7 @@ def server(request: pytest.FixtureRequest, servers: dict[str, AppServer]) -> App
 
 
 def shown(value: object) -> str:
-    """What a test is called by: not by the octets of a body."""
+    """The id of a test, without the bytes of a body."""
     return f"{len(value)} octets" if isinstance(value, bytes) else str(value)
 
 
@@ -52,60 +52,60 @@ def signature(body: bytes) -> str:
 
 
 def post(*fields: str, path: str = "/hook") -> bytes:
-    """A request that has a body to follow."""
+    """A request that is followed by a body."""
     return request_bytes(path, *fields, method="POST")
 
 
 def length(body: bytes) -> str:
-    """The field line that says how long a body is."""
+    """The field line with the length of a body."""
     return f"Content-Length: {len(body)}"
 
 
 def chunked(body: bytes, size: int) -> bytes:
-    """A body in pieces of this size, with its end."""
+    """A body in chunks of this size."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
-def told(answer: Answer) -> object:
-    """What the endpoint says about the body that it read."""
+def body_read(answer: Answer) -> object:
+    """What the endpoint reports about the body that it read."""
     return json.loads(answer.raw.rpartition(b"\r\n\r\n")[2])
 
 
 def whole(body: bytes, sender: str = "shop") -> object:
-    """What the endpoint says where it read this body."""
+    """The report of an endpoint that read exactly this body."""
     return {"from": sender, "octets": len(body), "sha256": hashlib.sha256(body).hexdigest()}
 
 
 @pytest.mark.parametrize("body", [b"", SMALL, LARGE, bytes(BODY_LIMIT)], ids=shown)
 def test_a_signed_body_reaches_the_app_whole(server: AppServer, body: bytes) -> None:
-    """What the scheme read to verify it, the endpoint reads again: octet for octet."""
+    """The endpoint reads the bytes that the scheme verified."""
     answer = server.send(post(signature(body), length(body)) + body)
 
     assert answer.status == 200
-    assert told(answer) == whole(body)
+    assert body_read(answer) == whole(body)
 
 
 @pytest.mark.parametrize(("body", "size"), [(SMALL, 1), (SMALL, 5), (LARGE, 4_096), (LARGE, 150_000)], ids=shown)
 def test_a_chunked_body_reaches_the_app_whole(server: AppServer, body: bytes, size: int) -> None:
-    """The signature is over the body, whatever pieces it comes in (RFC 9112 section 7.1)."""
+    """The signature covers the body, in any chunks (RFC 9112 section 7.1)."""
     answer = server.send(post(signature(body), "Transfer-Encoding: chunked") + chunked(body, size))
 
     assert answer.status == 200
-    assert told(answer) == whole(body)
+    assert body_read(answer) == whole(body)
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE, bytes(BODY_LIMIT * 2)], ids=shown)
 def test_a_public_path_reads_no_body(server: AppServer, body: bytes) -> None:
-    """Where nothing is verified the body is the app's alone, without a limit of ours."""
+    """On a public path the guard does not read the body, and there is no limit."""
     answer = server.send(post(length(body), path="/open") + body)
 
     assert answer.status == 200
-    assert told(answer) == whole(body, "")
+    assert body_read(answer) == whole(body, "")
 
 
 def test_another_body_than_the_signed_one_is_401(server: AppServer) -> None:
-    """A body that was changed on the way is refused with the challenge of the scheme."""
+    """A changed body is a 401 with the challenge of the scheme."""
     answer = server.send(post(signature(SMALL), length(SMALL)) + SMALL.replace(b"5", b"6"))
 
     assert answer.status == 401
@@ -114,7 +114,7 @@ def test_another_body_than_the_signed_one_is_401(server: AppServer) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_a_body_over_the_limit_is_413(server: AppServer, framing: str) -> None:
-    """One octet too many is refused, as much as ten times the limit is, and the server serves on."""
+    """A body is a 413 one byte above the limit and at ten times the limit, and the server goes on."""
     for body in (bytes(BODY_LIMIT + 1), bytes(BODY_LIMIT * 10)):
         if framing == "length":
             answer = server.send(post(signature(body), length(body)) + body)
@@ -130,7 +130,7 @@ def test_a_body_over_the_limit_is_413(server: AppServer, framing: str) -> None:
 
 @pytest.mark.rfc("9110-14")
 def test_a_denial_that_needs_no_body_does_not_ask_for_it(server: AppServer) -> None:
-    """RFC 9110 section 10.1.1: a final status takes the place of 100 (Continue), so the client keeps its body."""
+    """RFC 9110 section 10.1.1: the final status replaces 100 (Continue), so the client does not send its body."""
     answer = server.send(post(length(LARGE), "Expect: 100-continue"))
 
     assert answer.statuses == [401]
@@ -139,7 +139,7 @@ def test_a_denial_that_needs_no_body_does_not_ask_for_it(server: AppServer) -> N
 
 @pytest.mark.rfc("9110-14")
 def test_a_body_that_is_needed_is_asked_for_once(server: AppServer) -> None:
-    """The client that waits for 100 (Continue) gets it when the scheme reads, and once."""
+    """A client that waits for 100 (Continue) gets it once, when the scheme reads the body."""
     received = b""
     with server.connect() as connection:
         connection.sendall(post(signature(LARGE), length(LARGE), "Expect: 100-continue"))
@@ -152,7 +152,7 @@ def test_a_body_that_is_needed_is_asked_for_once(server: AppServer) -> None:
 
     assert interim.startswith(b"HTTP/1.1 100 ")
     assert Answer(received).statuses == [100, 200]
-    assert told(Answer(received)) == whole(LARGE)
+    assert body_read(Answer(received)) == whole(LARGE)
 
 
 @needs_curl
@@ -172,7 +172,7 @@ def test_a_body_that_is_needed_is_asked_for_once(server: AppServer) -> None:
 def test_curl_sends_a_body_as_it_is_told(
     server: AppServer, tmp_path: Path, options: list[str], body: bytes, status: int
 ) -> None:
-    """The ways in which curl sends a body all come to the same."""
+    """All ways in which curl sends a body have the same result."""
     assert CURL is not None
     sent, got = tmp_path / "sent", tmp_path / "got"
     sent.write_bytes(body)
@@ -192,7 +192,7 @@ def test_curl_sends_a_body_as_it_is_told(
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_a_client_that_leaves_in_mid_body_does_no_harm(server: AppServer, framing: str) -> None:
-    """What never came whole is told as that, at no cost to those who come after."""
+    """An incomplete body is recorded as such, and the next requests are answered."""
     before = server.settle()
     if framing == "length":
         octets = post(signature(SMALL), length(SMALL)) + SMALL[:5]

@@ -1,4 +1,4 @@
-"""Real clients against a real server, and what its default logging shows of them."""
+"""Real clients with a real server, and what its default logging shows of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
-    """One with uvicorn's own logging and nothing else, one with the two lines of the README."""
+    """One server with uvicorn's own logging only, and one with the two lines of the README."""
     with running_servers(
         partial(AppServer, "clients:app", "--http", "h11"),
         partial(AppServer, "clients:app", "--http", "httptools", **{MORE_LOG: "1"}),
@@ -53,7 +53,7 @@ class Seen(NamedTuple):
 
 
 def by_curl(server: AppServer, path: str, *options: str) -> Seen:
-    """What curl shows with these options."""
+    """The result of curl with these options."""
     assert CURL is not None
     command = [CURL, "--silent", "--noproxy", "*", "--max-time", "20", "--include", *options, server.url + path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -64,14 +64,14 @@ def by_curl(server: AppServer, path: str, *options: str) -> Seen:
 
 
 def by_httpx2(server: AppServer, path: str, bearer: str | None = None) -> Seen:
-    """What httpx2 shows."""
+    """The result of httpx2."""
     fields = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     answer = httpx2.get(server.url + path, headers=fields, trust_env=False)
     return Seen(answer.status_code, answer.headers.get_list("www-authenticate"), answer.text)
 
 
 def by_urllib(server: AppServer, path: str, bearer: str | None = None) -> Seen:
-    """What urllib shows; it raises for every status above 399."""
+    """The result of urllib, which raises for every status above 399."""
     fields = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -83,7 +83,7 @@ def by_urllib(server: AppServer, path: str, bearer: str | None = None) -> Seen:
 
 
 def curl_with_token(server: AppServer, path: str, bearer: str | None = None) -> Seen:
-    """What curl shows, the token in a header of its command line."""
+    """The result of curl, with the token on its command line."""
     return by_curl(server, path, *(["--header", bearer_field(bearer)] if bearer else []))
 
 
@@ -91,8 +91,8 @@ CLIENTS = [pytest.param(curl_with_token, marks=needs_curl, id="curl"), by_httpx2
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_client_gets_what_its_token_is_good_for(server: AppServer, client: Callable[..., Seen]) -> None:
-    """Without a token 401 and a challenge that the client reads; with one what it is for; without the role 403."""
+def test_a_client_gets_the_status_for_its_token(server: AppServer, client: Callable[..., Seen]) -> None:
+    """Without a token a client gets a 401 with a challenge, without the role a 403, and otherwise the page."""
     bare, insufficient = 'Bearer realm="orders"', 'Bearer realm="orders", error="insufficient_scope"'
 
     health, nobody, bob = client(server, "/health"), client(server, "/me"), client(server, "/admin", app_token("bob"))
@@ -132,7 +132,7 @@ def test_a_client_gets_what_its_token_is_good_for(server: AppServer, client: Cal
     ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else str(value),
 )
 def test_curl_gets_the_status_that_is_due(server: AppServer, options: list[str], path: str, statuses: set[int]) -> None:
-    """Whatever curl is told to send, it is judged as what it sent."""
+    """Each option of curl leads to the status for what it sends."""
     spelled = [app_token() if option == "{alice}" else option for option in options]
 
     seen = by_curl(server, path, *spelled)
@@ -141,7 +141,7 @@ def test_curl_gets_the_status_that_is_due(server: AppServer, options: list[str],
 
 
 def test_a_warning_is_readable_under_default_logging(servers: Servers) -> None:
-    """Without a line of set-up, stderr shows what was refused and why; who presented nothing is not worth a line."""
+    """Without any logging set-up, stderr shows each denial with its reason, apart from missing credentials."""
     expired = app_token(exp=NOW - 64.25)
     named = hashlib.sha256(expired.encode()).hexdigest()[:8]
     before = servers.quiet.settle()
@@ -157,7 +157,7 @@ def test_a_warning_is_readable_under_default_logging(servers: Servers) -> None:
 
 
 def test_two_lines_of_set_up_show_all_denials(servers: Servers) -> None:
-    """``logging.basicConfig()`` and a level are enough to see the anonymous ones too, each with its level."""
+    """``logging.basicConfig()`` and a level show missing credentials too, each record with its level."""
     before = servers.telling.settle()
 
     by_httpx2(servers.telling, "/me")
@@ -171,7 +171,7 @@ def test_two_lines_of_set_up_show_all_denials(servers: Servers) -> None:
 
 
 def test_no_client_can_write_a_line_of_the_log(server: AppServer) -> None:
-    """What a client chose is escaped: a record stays on its line, and a terminal is sent no commands."""
+    """Values of the client are escaped: a record stays on one line, and a terminal gets no control sequences."""
     before = server.settle()
 
     server.send(request_bytes("/x%0aINFO:authguard:granted:%20GET%20/forged%0d%1b[2J%e2%80%a8"))
@@ -181,7 +181,7 @@ def test_no_client_can_write_a_line_of_the_log(server: AppServer) -> None:
 
 
 def test_no_credentials_are_on_stderr(server: AppServer) -> None:
-    """Neither tokens nor passwords are told, whole or in part; a token whose client forgot the scheme is one too."""
+    """No token and no password is logged, in whole or in part, even if the client sent a token without a scheme."""
     canary, good = "C4n4ry-k3y", app_token("canary-bird")
     secrets = [canary, *(part[:16] for part in good.split(".")[1:])]
 

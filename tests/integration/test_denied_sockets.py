@@ -1,4 +1,4 @@
-"""Denials behind the guard under real servers, and in a browser: a status before the handshake is made, 1008 after."""
+"""Denials under real servers, and in a browser: a status before the handshake, and 1008 after it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def reached(server: AppServer) -> dict[str, int]:
     return counted
 
 
-def told(server: AppServer, before: int, reason: str) -> list[str]:
-    """The denials since then, once there is one for this reason: a record may come after the answer."""
+def records_since(server: AppServer, before: int, reason: str) -> list[str]:
+    """The denials since then, once there is one with this reason, because a record may arrive after the response."""
     server.wait_for(f"denied {reason}:", before)
     server.settle()
     lines = [line.partition("denied ")[2] for line in server.lines[before:] if "/settled-" not in line]
@@ -60,7 +60,7 @@ def told(server: AppServer, before: int, reason: str) -> list[str]:
     ],
 )
 def test_a_handshake_is_refused_with_a_status(server: AppServer, target: str, status: int, reason: str) -> None:
-    """By a rule, by a lock and by the endpoint alike: the challenge, the body, one record, and nothing of the app's."""
+    """Denials by a rule, a lock and an endpoint have a challenge, a body and one record, and nothing of the app's."""
     before, calls = server.settle(), reached(server)
 
     answer = handshake(server, target)
@@ -69,24 +69,24 @@ def test_a_handshake_is_refused_with_a_status(server: AppServer, target: str, st
     assert answer.lines("www-authenticate") == ['Bearer realm="orders"']
     assert answer.contains('"code": "unauthenticated"')
     assert not answer.contains("LEAK")
-    assert told(server, before, reason) == [reason]
+    assert records_since(server, before, reason) == [reason]
     assert reached(server) == calls
 
 
 def test_a_handshake_without_the_role_gets_a_403(server: AppServer) -> None:
-    """The lock verifies behind the open rule, and says what is missing."""
+    """The lock verifies the caller behind the public rule, and the record says what is missing."""
     before = server.settle()
 
     answer = handshake(server, "/lock", bearer_field(app_token("bob", "user")))
 
     assert answer.statuses == [403]
     assert answer.lines("www-authenticate") == ['Bearer realm="orders", error="insufficient_scope"']
-    assert told(server, before, "role.missing") == ["role.missing"]
+    assert records_since(server, before, "role.missing") == ["role.missing"]
 
 
 @pytest.mark.parametrize("target", ["/ended", "/vain"])
 def test_an_accepted_websocket_is_closed_with_1008(server: AppServer, target: str) -> None:
-    """What was said before stands; what the app says after it never leaves."""
+    """Messages before the denial arrive, and messages of the app after it do not."""
     before, texts = server.settle(), list[str | bytes]()
 
     with connect(f"ws://127.0.0.1:{server.port}{target}", proxy=None) as client:
@@ -97,11 +97,11 @@ def test_an_accepted_websocket_is_closed_with_1008(server: AppServer, target: st
 
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, texts) == (1008, ["hello"])
-    assert told(server, before, "session.over") == ["session.over"]
+    assert records_since(server, before, "session.over") == ["session.over"]
 
 
-def test_a_page_behind_a_lock_is_refused_on_a_connection_that_stays(server: AppServer) -> None:
-    """The denial is that request's alone: the next one on the same connection is answered as ever."""
+def test_a_denial_keeps_the_connection_open(server: AppServer) -> None:
+    """After a denial the next request on the same connection is answered as usual."""
     first = request_bytes("/page").replace(b"Connection: close\r\n", b"")
     answer: Answer = server.send(first + request_bytes("/empty"))
 
@@ -109,8 +109,8 @@ def test_a_page_behind_a_lock_is_refused_on_a_connection_that_stays(server: AppS
     assert not answer.contains("LEAK")
 
 
-def test_what_had_begun_is_broken_off() -> None:
-    """The server sees the exception: no client takes a part for the whole."""
+def test_a_response_that_has_begun_is_broken_off() -> None:
+    """The server gets the exception, so that no client takes a part for the whole response."""
     server = STARTS["websockets"]()  # not among the others, of which none may tell a traceback
     try:
         answer = server.send(request_bytes("/begun"))
@@ -130,7 +130,7 @@ def test_what_had_begun_is_broken_off() -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser for all that follows."""
+    """A browser for all tests of this file."""
     with Browser() as started:
         yield started
 
@@ -154,7 +154,7 @@ SCRIPT = """new Promise(done => {
     ],
 )
 def test_a_page_sees_the_close(server: AppServer, browser: Browser, target: str, closed: list[object]) -> None:
-    """1006 where no handshake was made, whatever its status; 1008 where there was one. No message comes late."""
+    """A page sees 1006 for a denied handshake of any status, and 1008 after a handshake, and no message after that."""
     page: Page = browser.page()
     page.open(f"{server.url}/empty")
 

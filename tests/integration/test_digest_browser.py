@@ -1,4 +1,4 @@
-"""Digest in a browser: one dialog for a password, and nobody is asked again because a nonce has aged."""
+"""Digest in a browser: one dialog for a password, and no further dialog when a nonce has expired."""
 
 from __future__ import annotations
 
@@ -33,68 +33,70 @@ pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chro
 AT_ONCE = 20
 
 
-class Stage(NamedTuple):
+class BrowserStage(NamedTuple):
+    """A server, and a browser."""
+
     browser: Browser
     server: AppServer
 
     def logged_in(self, login: Login = ALICE) -> tuple[Page, str]:
-        """A page with a password that the browser has learned, and where it is."""
+        """A page in a browser that has learned the password, and its folder."""
         page, here = self.browser.page(), self.server.url + new_folder()
         page.logins.append(login)
         advance_clock(self.server, LIFE)
         assert page.open(f"{here}/first.txt").status == 200
         assert [(one["scheme"], one["realm"]) for one in page.login_challenges] == [("digest", "cameras")]
-        assert said(self.server) == [CHALLENGED, GRANTED]
+        assert responses_since(self.server) == [CHALLENGED, GRANTED]
         return page, here
 
 
-def said(server: AppServer) -> list[str]:
-    """How the server has answered since this was last asked."""
+def responses_since(server: AppServer) -> list[str]:
+    """How the server has answered since the last call."""
     return [one.said for one in server_records(server)]
 
 
 def fetched(here: str, count: int) -> str:
-    """JavaScript that fetches so many at once, and becomes their statuses."""
+    """JavaScript that fetches so many paths at once and returns their statuses."""
     one = f"fetch('{here}/' + number + '.txt').then(answer => answer.status)"
     return f"Promise.all(Array.from({{length: {count}}}, (_, number) => {one}))"
 
 
 @pytest.fixture(name="stage", scope="module")
-def _stage() -> Iterator[Stage]:
+def _stage() -> Iterator[BrowserStage]:
     with running_servers(partial(AppServer, "digest:app", **SECRET)) as (server,), Browser() as browser:
-        yield Stage(browser, server)
+        yield BrowserStage(browser, server)
 
 
-def test_a_browser_asks_for_the_password_once(stage: Stage) -> None:
-    """The next page, a query and what a page posts are then in without a 401."""
+def test_a_browser_asks_for_the_password_once(stage: BrowserStage) -> None:
+    """The next page, a query and a POST are accepted without a 401."""
     page, here = stage.logged_in()
 
     opened = page.open(f"{here}/a%2Fb.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&")
     posted = page.evaluate(f"fetch('{here}/posted', {{method: 'POST', body: 'a=ü'}}).then(answer => answer.text())")
 
     assert (opened.status, posted, len(page.login_challenges)) == (200, '{"by":"alice","body":"a=ü"}', 1)
-    assert said(stage.server) == [GRANTED, GRANTED]
+    assert responses_since(stage.server) == [GRANTED, GRANTED]
 
 
-def test_a_name_outside_ascii_is_in(stage: Stage) -> None:
-    """It goes out in UTF-8, as the challenge asks."""
+def test_a_name_outside_ascii_is_accepted(stage: BrowserStage) -> None:
+    """The name is sent in UTF-8, as the challenge asks."""
     page, _ = stage.logged_in(JUERGEN)
 
     assert page.evaluate("document.body.innerText") == '{"by":"jürgen","body":""}'
 
 
-def test_twenty_requests_at_once_share_a_nonce(stage: Stage) -> None:
-    """They come over several connections and in any order; none is asked again."""
+def test_twenty_requests_at_once_share_a_nonce(stage: BrowserStage) -> None:
+    """Twenty parallel requests over several connections, in any order, are accepted without a 401."""
     page, here = stage.logged_in()
 
     statuses = page.evaluate(fetched(here, AT_ONCE))
 
     assert (statuses, len(page.login_challenges)) == ([200] * AT_ONCE, 1)
-    assert said(stage.server) == [GRANTED] * AT_ONCE
+    assert responses_since(stage.server) == [GRANTED] * AT_ONCE
 
 
-def test_an_aged_nonce_costs_one_round_trip_and_no_dialog(stage: Stage) -> None:
-    """The page that was asked for is there, and what follows has the new nonce."""
+def test_an_aged_nonce_costs_one_round_trip_and_no_dialog(stage: BrowserStage) -> None:
+    """The page is loaded, and the requests after it use the new nonce."""
     page, here = stage.logged_in()
     advance_clock(stage.server, LIFE + 1)
 
@@ -105,17 +107,17 @@ def test_an_aged_nonce_costs_one_round_trip_and_no_dialog(stage: Stage) -> None:
         [200] * AT_ONCE,
         1,
     )
-    assert said(stage.server) == [STALE, *[GRANTED] * (AT_ONCE + 1)]
+    assert responses_since(stage.server) == [STALE, *[GRANTED] * (AT_ONCE + 1)]
 
 
-def test_a_nonce_that_aged_under_many_requests_opens_no_dialog(stage: Stage) -> None:
-    """Those that were sent with it are asked once more, and all of them are answered."""
+def test_a_nonce_that_aged_under_many_requests_opens_no_dialog(stage: BrowserStage) -> None:
+    """Parallel requests with an expired nonce are challenged once more, and all of them succeed."""
     page, here = stage.logged_in()
     advance_clock(stage.server, LIFE + 1)
 
     statuses = page.evaluate(fetched(here, AT_ONCE))
 
-    counted = Counter(said(stage.server))
+    counted = Counter(responses_since(stage.server))
     assert (statuses, len(page.login_challenges)) == ([200] * AT_ONCE, 1)
     assert counted[GRANTED] == AT_ONCE
     # While it changes its nonce it may use a count twice.
@@ -123,19 +125,19 @@ def test_a_nonce_that_aged_under_many_requests_opens_no_dialog(stage: Stage) -> 
     assert counted.total() - counted[GRANTED] <= 2 * AT_ONCE
 
 
-def test_a_wrong_password_is_asked_for_again(stage: Stage) -> None:
-    """The 401 is not called stale, so that the dialog comes again; the right password is then as good as at first."""
+def test_a_wrong_password_is_asked_for_again(stage: BrowserStage) -> None:
+    """The 401 is not stale, so the dialog opens again, and the right password is then accepted."""
     page = stage.browser.page()
     page.logins += [ALICE.wrong, ALICE]
 
     response = page.open(f"{stage.server.url}{new_folder()}/wrong.txt")
 
     assert (response.status, len(page.login_challenges)) == (200, 2)
-    assert said(stage.server) == [CHALLENGED, WRONG, GRANTED]
+    assert responses_since(stage.server) == [CHALLENGED, WRONG, GRANTED]
 
 
-def test_a_redeploy_with_another_secret_opens_no_dialog(stage: Stage) -> None:
-    """What the browser holds is of nobody's any more, and the response was right: stale."""
+def test_a_redeploy_with_another_secret_opens_no_dialog(stage: BrowserStage) -> None:
+    """A nonce of the old secret with a right response is stale, so no dialog opens."""
     page = stage.browser.page()
     page.logins.append(ALICE)
     with running_servers(partial(AppServer, "digest:app", **SECRET)) as (old,):
@@ -146,4 +148,4 @@ def test_a_redeploy_with_another_secret_opens_no_dialog(stage: Stage) -> None:
         response = page.open(f"{here}/after.txt")
 
         assert (response.status, len(page.login_challenges)) == (200, 1)
-        assert said(new) == [UNKNOWN, GRANTED]
+        assert responses_since(new) == [UNKNOWN, GRANTED]

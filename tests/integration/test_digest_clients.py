@@ -1,4 +1,4 @@
-"""Digest as real programs speak it: how many 401s each takes, and what it can and cannot do."""
+"""Digest with real programs: how many 401s each of them gets, and what it can and cannot do."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ DAY = [
     Step("{}/again.txt"),
     Step("{}/a%2Fb.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&"),
     Step("{}/posted.txt", BODY),
-    Step(f"/later/{LIFE + 100}"),
+    Step(f"/advance/{LIFE + 100}"),
     Step("{}/aged.txt"),
-    Step(f"/later/{LIFE + 100}"),
+    Step(f"/advance/{LIFE + 100}"),
     Step("{}/aged-and-posted.txt", BODY),
-    *(step for number in range(12) for step in (Step("/later/80"), Step(f"{{}}/watched-{number}.txt"))),
+    *(step for number in range(12) for step in (Step("/advance/80"), Step(f"{{}}/watched-{number}.txt"))),
 ]
 
 
 class Row(NamedTuple):
-    """What a client does by itself. Of two values that hold for different versions both are here."""
+    """What a client does by itself. If versions differ, both values are listed."""
 
     client: Client
     offered: str = "SHA-256"
@@ -80,7 +80,7 @@ class Row(NamedTuple):
 
 
 def needs(program: object, name: str) -> pytest.MarkDecorator:
-    """Skips where that program is not."""
+    """Skip the test if the program is not installed."""
     return pytest.mark.skipif(not program, reason=f"{name} is not here")
 
 
@@ -121,10 +121,8 @@ def _stage() -> Iterator[DigestServers]:
 
 
 @pytest.mark.parametrize("row", TABLE)
-def test_a_client_takes_the_401s_that_it_takes_by_itself_and_one_for_each_end_of_a_nonce(
-    stage: DigestServers, row: Row
-) -> None:
-    """Whatever they were, each request is then answered: with its query as it was, and its body whole."""
+def test_a_client_gets_its_usual_401s_and_one_for_each_expired_nonce(stage: DigestServers, row: Row) -> None:
+    """Every request is answered in the end, with its query unchanged and its body complete."""
     answers, told = stage.run_client(row.offered, row.client, ALICE, *DAY)
 
     requests = [step for step in DAY if step.target.startswith("{}")]
@@ -141,8 +139,8 @@ def test_a_client_takes_the_401s_that_it_takes_by_itself_and_one_for_each_end_of
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
-def test_a_name_outside_ascii_is_in_or_cleanly_refused(stage: DigestServers, row: Row) -> None:
-    """Some programs cannot say one: what comes of that is in the table, and is never worse than a 401."""
+def test_a_name_outside_ascii_is_accepted_or_a_401(stage: DigestServers, row: Row) -> None:
+    """Some programs cannot send such a name. The table lists the result, which is never worse than a 401."""
     answers, told = stage.run_client(row.offered, row.client, JUERGEN, Step("{}/name.txt"))
 
     said = [one.said for one in told]
@@ -152,8 +150,8 @@ def test_a_name_outside_ascii_is_in_or_cleanly_refused(stage: DigestServers, row
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
-def test_a_wrong_password_is_refused_each_time_and_never_called_stale(stage: DigestServers, row: Row) -> None:
-    """Else a client would try it again and again without asking anybody. RFC 7616 section 3.3, ``stale``."""
+def test_a_wrong_password_is_never_stale(stage: DigestServers, row: Row) -> None:
+    """RFC 7616 section 3.3: a stale 401 would make a client retry a wrong password without asking its user."""
     _, told = stage.run_client(row.offered, row.client, ALICE.wrong, Step("{}/wrong.txt"))
 
     said = [one.said for one in told]
@@ -162,10 +160,9 @@ def test_a_wrong_password_is_refused_each_time_and_never_called_stale(stage: Dig
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
-def test_an_app_that_offers_md5_after_sha_256_is_for_those_that_know_nothing_better(
-    stage: DigestServers, row: Row
-) -> None:
-    """Most take SHA-256; some that could take MD5 all the same; urllib reads the first line alone."""
+def test_md5_after_sha_256_serves_old_clients(stage: DigestServers, row: Row) -> None:
+    """Most clients choose SHA-256. Some choose MD5 although they know better, and urllib reads only the first
+    challenge."""
     _, told = stage.run_client("SHA-256, MD5", row.client, ALICE, Step("{}/both.txt"))
 
     assert "".join(told[-1].chosen[:1]) in row.of_both

@@ -1,4 +1,4 @@
-"""Digest behind nginx: what a proxy does to a target is what the client has digested and the app has not seen."""
+"""Digest behind nginx: a client digests the target that it sees, which a proxy may change for the app."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ AS_SENT = r"map $request_uri $below_api { ~^/api(?<below>/.*)$ $below; }"
 PLAIN, ENCODED = "a.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&", "a%2Fb.txt?x=%2F"
 
 
-class Stage(NamedTuple):
+class ProxyStage(NamedTuple):
+    """The servers behind the proxy, and its URLs."""
+
     pair: list[AppServer]
     prefixed: AppServer
     rooted: AppServer
@@ -45,7 +47,7 @@ class Stage(NamedTuple):
 
 
 @pytest.fixture(name="stage", scope="module")
-def _stage() -> Iterator[Stage]:
+def _stage() -> Iterator[ProxyStage]:
     one = partial(AppServer, "digest:app", **SECRET)
     with running_servers(
         one, one, partial(one, **{DIGEST_PREFIX: "/api"}), partial(one, "--root-path", "/api")
@@ -60,7 +62,7 @@ def _stage() -> Iterator[Stage]:
             f"location /api/ {{ proxy_pass http://{hosts[3]}/; }}",
             shared=shared,
         ) as urls:
-            yield Stage([first, second], prefixed, rooted, *urls)
+            yield ProxyStage([first, second], prefixed, rooted, *urls)
 
 
 CLIENTS = [
@@ -71,8 +73,8 @@ CLIENTS = [
 ]
 
 
-def test_processes_that_share_a_secret_take_the_nonces_of_each_other(stage: Stage) -> None:
-    """Each in turn gets a request: one 401 in all, and one more when the nonce is too old for both."""
+def test_processes_with_one_secret_accept_each_others_nonces(stage: ProxyStage) -> None:
+    """Two processes answer in turn: one 401 in all, and one more when the nonce has expired."""
     here = new_folder()
     with httpx2.Client(auth=httpx2.DigestAuth(*ALICE), trust_env=False, timeout=20) as client:
         for _ in range(2):
@@ -88,8 +90,8 @@ def test_processes_that_share_a_secret_take_the_nonces_of_each_other(stage: Stag
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("target", [PLAIN, ENCODED], ids=["plain", "encoded"])
-def test_a_proxy_that_changes_nothing_needs_nothing(stage: Stage, client: Client, target: str) -> None:
-    """``proxy_pass`` without a path sends the target on as it came."""
+def test_a_proxy_that_changes_nothing_needs_nothing(stage: ProxyStage, client: Client, target: str) -> None:
+    """``proxy_pass`` without a path passes the target on unchanged."""
     answers = client(
         stage.balanced, ALICE, [Step(f"{new_folder()}/{target}"), Step(f"{new_folder()}/posted.txt", "a=b")]
     )
@@ -101,10 +103,8 @@ def test_a_proxy_that_changes_nothing_needs_nothing(stage: Stage, client: Client
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("target", [PLAIN, ENCODED], ids=["plain", "encoded"])
-def test_a_prefix_that_is_stripped_of_the_target_as_sent_is_named_to_the_app(
-    stage: Stage, client: Client, target: str
-) -> None:
-    """With ``public_prefix`` the uri is what the client sent, whatever is percent-encoded in it."""
+def test_a_prefix_that_the_proxy_removes_is_configured(stage: ProxyStage, client: Client, target: str) -> None:
+    """With ``public_prefix`` the uri is what the client sent, percent-escapes included."""
     answers = client(stage.as_sent, ALICE, [Step(f"/api{new_folder()}/{target}")])
 
     assert answers == ['{"by":"alice","body":""}']
@@ -114,8 +114,8 @@ def test_a_prefix_that_is_stripped_of_the_target_as_sent_is_named_to_the_app(
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("url", ["as_nginx_has_it", "to_rooted"])
-def test_what_nginx_decodes_is_another_uri(stage: Stage, client: Client, url: str) -> None:
-    """``proxy_pass`` with a path is good for all that nginx writes as it came, and 400 for a slash that was encoded."""
+def test_what_nginx_decodes_is_another_uri(stage: ProxyStage, client: Client, url: str) -> None:
+    """``proxy_pass`` with a path works for targets that nginx passes on unchanged. An encoded slash is a 400."""
     steps = [Step(f"/api{new_folder()}/{target}") for target in (PLAIN, ENCODED)]
 
     answers = client(getattr(stage, url), ALICE, steps)
@@ -126,8 +126,8 @@ def test_what_nginx_decodes_is_another_uri(stage: Stage, client: Client, url: st
     assert "%2F" not in heard[-1].target.partition("?")[0]
 
 
-def test_without_the_prefix_every_uri_is_another(stage: Stage) -> None:
-    """The password was right, so that the client is told: 400, and not another 401."""
+def test_without_the_prefix_every_uri_is_another(stage: ProxyStage) -> None:
+    """Without ``public_prefix`` every request is a 400, and not another 401, because the password was right."""
     (answer,) = httpx2_(stage.balanced, ALICE, [Step(f"/api{new_folder()}/a.txt")])
 
     assert json.loads(answer)["status"] == 400

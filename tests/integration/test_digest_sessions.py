@@ -1,4 +1,4 @@
-"""Digest in sessions of real programs: many requests at once, redirects, a body that is vouched for, a new secret."""
+"""Digest in sessions of real programs: parallel requests, redirects, protected bodies, and a new secret."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _stage() -> Iterator[DigestServers]:
     ],
 )
 def test_requests_that_are_sent_at_once_share_a_nonce(stage: DigestServers, client: Client) -> None:
-    """They come in any order, each with a count of its own, and none of them is asked again."""
+    """Parallel requests, each with its own count, are accepted in any order without a 401."""
     answers, heard = stage.run_client("SHA-256", client, ALICE, FIRST, *OTHERS)
 
     assert answers == [SEEN] * 21
@@ -68,7 +68,7 @@ def test_requests_that_are_sent_at_once_share_a_nonce(stage: DigestServers, clie
 
 @pytest.mark.skipif(not DIGEST_FETCH, reason="digest-fetch is not here")
 def test_requests_at_once_that_share_a_count_are_sent_again_with_another(stage: DigestServers) -> None:
-    """digest-fetch counts an answer, not a request: all but one are replays, and stale, so that it answers anew."""
+    """Parallel requests of digest-fetch share a count. All but one are stale replays, and it retries them."""
     answers, heard = stage.run_client("SHA-256", digest_fetch_together, ALICE, FIRST, *OTHERS)
 
     assert answers == [SEEN] * 21
@@ -77,7 +77,8 @@ def test_requests_at_once_that_share_a_count_are_sent_again_with_another(stage: 
 
 @pytest.mark.skipif(CURL is None, reason="curl is not here")
 def test_curl_keeps_its_nonce_as_long_as_it_follows_redirects(stage: DigestServers) -> None:
-    """Asked once for each URL that it is given; a nonce that ages on the way costs one round trip more."""
+    """Curl is challenged once for each URL on its command line. A nonce that expires on the way costs one round
+    trip."""
     steps = Step("/moved/0{}/soon.txt"), Step(f"/moved/{LIFE + 1}{{}}/late.txt")
 
     answers, heard = stage.run_client("SHA-256", curl_location, ALICE, *steps)
@@ -94,8 +95,8 @@ def test_curl_keeps_its_nonce_as_long_as_it_follows_redirects(stage: DigestServe
     ]
 
 
-def test_aiohttp_vouches_for_the_body_where_that_is_offered(stage: DigestServers) -> None:
-    """It takes auth-int for everything; the app then has the whole body all the same."""
+def test_aiohttp_protects_the_body_if_that_is_offered(stage: DigestServers) -> None:
+    """Aiohttp chooses auth-int for every request, and the app still gets the whole body."""
     body = "bestellung=" + "ü" * 20_000
 
     answers, heard = stage.run_client("auth, auth-int", aiohttp_, ALICE, FIRST, Step("{}/posted.txt", body))
@@ -109,7 +110,7 @@ def test_aiohttp_vouches_for_the_body_where_that_is_offered(stage: DigestServers
 
 
 def test_a_new_secret_prompts_nobody(stage: DigestServers) -> None:
-    """Who held a nonce of the old one is told that it is stale, and answers the next at once."""
+    """A nonce of the old secret is stale, and the client answers with the next one at once."""
     first = stage.servers["SHA-256"]
     with (
         running_servers(

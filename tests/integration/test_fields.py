@@ -1,4 +1,4 @@
-"""Authorization fields as no client should send them, to both of uvicorn's parsers: refused, and never a fault."""
+"""Authorization fields that no client should send, with both of uvicorn's parsers: they are denied without an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SENT = LINE.encode()
 
 
 def sized(octets: int) -> str:
-    """A field line whose value has so many octets."""
+    """A field line whose value has so many bytes."""
     return "Authorization: Bearer " + "a" * (octets - len("Bearer "))
 
 
@@ -87,7 +87,7 @@ LINES: dict[str, tuple[bytes, set[int]]] = {
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, AppServer]]:
-    """A server with each parser."""
+    """A server with each HTTP parser."""
     kinds = ("h11", "httptools")
     with running_servers(*(partial(AppServer, "clients:app", "--http", http) for http in kinds)) as started:
         yield dict(zip(kinds, started, strict=True))
@@ -102,7 +102,7 @@ def server(request: pytest.FixtureRequest, servers: dict[str, AppServer]) -> App
 @pytest.mark.rfc("9110-2", "9110-9")
 @pytest.mark.parametrize(("fields", "statuses"), FIELDS.values(), ids=FIELDS)
 def test_a_field_is_answered_as_it_should_be(server: AppServer, fields: list[str | bytes], statuses: set[int]) -> None:
-    """Good credentials pass, what is ambiguous or too long is 400, the rest is 401 with its one challenge."""
+    """Valid credentials pass, an ambiguous or too long field is a 400, and the rest is a 401 with one challenge."""
     answer = server.send(request_bytes("/me", *fields))
 
     assert answer.status in statuses
@@ -112,7 +112,7 @@ def test_a_field_is_answered_as_it_should_be(server: AppServer, fields: list[str
 
 @pytest.mark.parametrize(("octets", "statuses"), LINES.values(), ids=LINES)
 def test_another_protocol_is_answered_or_closed(server: AppServer, octets: bytes, statuses: set[int]) -> None:
-    """What is no HTTP/1.1 is judged like the rest, or refused by the server."""
+    """A request that is not HTTP/1.1 is decided like any other, or rejected by the server."""
     answer = server.send(octets)
 
     assert set(answer.statuses) <= statuses
@@ -120,8 +120,8 @@ def test_another_protocol_is_answered_or_closed(server: AppServer, octets: bytes
 
 
 @pytest.mark.rfc("6750-3")
-def test_an_ambiguous_field_is_told_with_every_challenge(server: AppServer) -> None:
-    """RFC 6750 section 3.1: a request that presents credentials twice is ``invalid_request``."""
+def test_an_ambiguous_field_gets_every_challenge(server: AppServer) -> None:
+    """RFC 6750 section 3.1: a request with two credentials gets ``invalid_request`` in each challenge."""
     answer = server.send(request_bytes("/me", LINE, LINE))
 
     assert answer.lines("www-authenticate") == ['Bearer realm="orders", error="invalid_request"']
@@ -130,7 +130,7 @@ def test_an_ambiguous_field_is_told_with_every_challenge(server: AppServer) -> N
 
 @pytest.mark.rfc("9110-11")
 def test_a_head_request_gets_the_challenge_and_no_body(server: AppServer) -> None:
-    """RFC 9110 section 9.3.2: the fields are those of GET, with nothing behind them."""
+    """RFC 9110 section 9.3.2: the response to HEAD has the fields of GET and no body."""
     as_get = server.send(request_bytes("/me"))
 
     answer = server.send(request_bytes("/me", method="HEAD"))

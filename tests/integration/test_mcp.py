@@ -1,4 +1,4 @@
-"""The official MCP Python SDK as a client: from our 401 it finds the authorization server, logs in, and gets in."""
+"""The official MCP Python SDK as a client: from a 401 it finds the authorization server, logs in, and is accepted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CALLBACK = "http://127.0.0.1:1/callback"
 
 @contextmanager
 def served(app: Any, listener: socket.socket) -> Iterator[None]:
-    """The app, served by uvicorn on a socket that is bound already."""
+    """Serve the app with uvicorn on a socket that is bound already."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -52,8 +52,8 @@ def served(app: Any, listener: socket.socket) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-class Place:
-    """An MCP server, its authorization server, and what was told of the first."""
+class McpStage:
+    """An MCP server, its authorization server, and the records of the first."""
 
     def __init__(self, login: AuthorizationServer, example: ModuleType, url: str, records: list[Record]) -> None:
         self.login, self.example, self.url, self.records = login, example, url, records
@@ -65,8 +65,8 @@ class Place:
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """Both, on ports that the system chose."""
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[McpStage]:
+    """Both servers, on ports that the system chose."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
         issuer, origin = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in sockets)
@@ -78,11 +78,11 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         records = stack.enter_context(recording(example.guard))
         stack.enter_context(served(login.app, sockets[0]))
         stack.enter_context(served(example.app, sockets[1]))
-        yield Place(login, example, f"{origin}/mcp", records)
+        yield McpStage(login, example, f"{origin}/mcp", records)
 
 
 class Memory:
-    """What the client keeps of tokens and of itself."""
+    """The client's storage for its tokens and its registration."""
 
     def __init__(self) -> None:
         self.tokens: OAuthToken | None = None
@@ -102,7 +102,7 @@ class Memory:
 
 
 class Browser:
-    """Follows the client's link to the login, and brings back what it redirects to."""
+    """Follows the login link of the client, and returns the redirect."""
 
     def __init__(self) -> None:
         self.visited: list[str] = []
@@ -120,13 +120,13 @@ class Browser:
 
 
 def provider(url: str, memory: Memory, browser: Browser) -> OAuthClientProvider:
-    """The SDK's own OAuth client, which is told nothing but the URL of the MCP server."""
+    """The SDK's own OAuth client, which knows only the URL of the MCP server."""
     about = OAuthClientMetadata(client_name="tests", redirect_uris=[AnyUrl(CALLBACK)])
     return OAuthClientProvider(url, about, memory, browser.visit, browser.came_back)
 
 
-async def said(url: str, tool: str, memory: Memory, browser: Browser, **arguments: str) -> list[str]:
-    """What a tool answers to the SDK's client."""
+async def call_tool(url: str, tool: str, memory: Memory, browser: Browser, **arguments: str) -> list[str]:
+    """The answer of a tool to the SDK's client."""
     with anyio.fail_after(120):
         async with (
             httpx2.AsyncClient(auth=provider(url, memory, browser), trust_env=False) as http,
@@ -136,68 +136,68 @@ async def said(url: str, tool: str, memory: Memory, browser: Browser, **argument
     return [part.text for part in result.content if part.type == "text"]
 
 
-async def test_a_client_that_knows_the_url_alone_gets_in(place: Place) -> None:
-    """9728: from the challenge to the metadata, to the authorization server, to a token for this very resource."""
+async def test_a_client_that_knows_only_the_url_is_accepted(stage: McpStage) -> None:
+    """9728: the challenge leads to the metadata, the authorization server, and a token for this resource."""
     memory, browser = Memory(), Browser()
 
-    answer = await said(place.url, "write_note", memory, browser, text="milk")
+    answer = await call_tool(stage.url, "write_note", memory, browser, text="milk")
 
     assert answer == ["this token may read notes, but not write them"]
-    assert place.denied[0] == "credentials.missing"
-    assert set(place.denied) == {"credentials.missing"}
-    ((asked),) = place.login.asked
-    assert (asked["resource"], asked["scope"]) == (place.url, "notes:read")
-    assert [record.subject for record in place.records if record.event == "granted"][-1] == "alice"
+    assert stage.denied[0] == "credentials.missing"
+    assert set(stage.denied) == {"credentials.missing"}
+    ((asked),) = stage.login.requests
+    assert (asked["resource"], asked["scope"]) == (stage.url, "notes:read")
+    assert [record.subject for record in stage.records if record.event == "granted"][-1] == "alice"
     assert len(browser.visited) == 1
 
 
-async def test_a_token_that_is_kept_needs_no_login(place: Place) -> None:
-    """Nothing is asked of the authorization server any more."""
+async def test_a_stored_token_needs_no_login(stage: McpStage) -> None:
+    """With a stored token the client does not ask the authorization server again."""
     memory, browser = Memory(), Browser()
-    await said(place.url, "read_notes", memory, browser)
-    denied = len(place.denied)
+    await call_tool(stage.url, "read_notes", memory, browser)
+    denied = len(stage.denied)
 
-    await said(place.url, "read_notes", memory, browser)
+    await call_tool(stage.url, "read_notes", memory, browser)
 
-    assert (len(browser.visited), len(place.denied)) == (1, denied)
+    assert (len(browser.visited), len(stage.denied)) == (1, denied)
 
 
-async def test_a_token_with_too_few_scopes_is_stepped_up(place: Place) -> None:
-    """403 ``insufficient_scope`` names what this route asks, and the SDK logs in again for that."""
+async def test_a_token_with_too_few_scopes_is_stepped_up(stage: McpStage) -> None:
+    """A 403 with ``insufficient_scope`` names the scopes of the route, and the SDK logs in again for them."""
     memory, browser = Memory(), Browser()
-    place.login.withheld = {"notes:read"}
+    stage.login.withheld = {"notes:read"}
 
-    await said(place.url, "read_notes", memory, browser)
+    await call_tool(stage.url, "read_notes", memory, browser)
 
-    assert [asked["scope"] for asked in place.login.asked] == ["notes:read", "notes:read"]
-    assert "scope.missing" in place.denied
+    assert [asked["scope"] for asked in stage.login.requests] == ["notes:read", "notes:read"]
+    assert "scope.missing" in stage.denied
     assert memory.tokens is not None
     assert memory.tokens.scope == "notes:read"
 
 
-async def test_a_token_for_another_resource_does_not_open_this_one(place: Place) -> None:
-    """The audience is the resource itself (RFC 8707), so that one server cannot go to another with what it was sent."""
+async def test_a_token_for_another_resource_is_rejected(stage: McpStage) -> None:
+    """The audience is the resource itself (RFC 8707), so a server cannot reuse a token that it received."""
     memory, browser = Memory(), Browser()
-    await said(place.url, "read_notes", memory, browser)
+    await call_tool(stage.url, "read_notes", memory, browser)
     assert memory.tokens is not None
-    keys = place.example.issuer.keys
-    place.example.guard.schemes[0].replace(
-        Issuer(place.login.issuer, audience="https://other.example/mcp", algorithms=["ES256"], keys=keys)
+    keys = stage.example.issuer.keys
+    stage.example.guard.schemes[0].replace(
+        Issuer(stage.login.issuer, audience="https://other.example/mcp", algorithms=["ES256"], keys=keys)
     )
 
     async with httpx2.AsyncClient(trust_env=False) as client:
         fields = {"Authorization": f"Bearer {memory.tokens.access_token}"}
-        answer = await client.post(place.url, headers=fields, json={})
+        answer = await client.post(stage.url, headers=fields, json={})
 
-    assert (answer.status_code, place.denied[-1]) == (401, "token.audience_mismatch")
-    assert f'resource_metadata="{place.example.resource.metadata_url}"' in answer.headers["www-authenticate"]
+    assert (answer.status_code, stage.denied[-1]) == (401, "token.audience_mismatch")
+    assert f'resource_metadata="{stage.example.resource.metadata_url}"' in answer.headers["www-authenticate"]
 
 
-async def test_the_metadata_are_what_the_sdk_reads(place: Place) -> None:
-    """Its own model takes them, and they name the server that it then asks."""
+async def test_the_metadata_are_what_the_sdk_reads(stage: McpStage) -> None:
+    """The SDK's own model accepts the metadata, and they name the server that it asks."""
     async with httpx2.AsyncClient(trust_env=False) as client:
-        answer = await client.get(place.example.resource.metadata_url)
+        answer = await client.get(stage.example.resource.metadata_url)
     read = ProtectedResourceMetadata.model_validate_json(answer.content)
 
-    assert (str(read.resource), [str(one) for one in read.authorization_servers]) == (place.url, [place.login.issuer])
+    assert (str(read.resource), [str(one) for one in read.authorization_servers]) == (stage.url, [stage.login.issuer])
     assert read.scopes_supported == ["notes:read", "notes:write"]

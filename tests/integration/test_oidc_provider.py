@@ -1,4 +1,4 @@
-"""A certified OpenID provider, and an API that knows no more of it than its name: tokens, introspection, step-up."""
+"""A certified OpenID provider, and an API that knows only its name: tokens, introspection and step-up."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ async def _who(request: Request) -> JSONResponse:
     return JSONResponse({"subject": who.subject, "roles": sorted(who.roles), "scopes": sorted(who.scopes)})
 
 
-class Seen(NamedTuple):
+class ApiAnswer(NamedTuple):
+    """A response, and the reason of its record."""
+
     status: int
     challenge: str | None
     retry_after: str | None
@@ -53,10 +55,10 @@ class Seen(NamedTuple):
 
 
 class Api:
-    """An app behind a guard. ``ahead``: by how much its wall clock is; ``ticks``: the clock of its caches."""
+    """An app behind a guard. ``ahead`` moves its wall clock, and ``monotonic`` is the clock of its caches."""
 
     def __init__(self, provider: Provider, *algorithms: str, secret: str = SECRET) -> None:
-        self.ahead, self.ticks = 0.0, ManualClock()
+        self.ahead, self.monotonic = 0.0, ManualClock()
         self.records: list[Record] = []
         issuer = Issuer.discover(
             provider.url,
@@ -65,7 +67,7 @@ class Api:
             roles=ROLES,
             typ="at+jwt",
             insecure_http=True,
-            clock=self.ticks,
+            clock=self.monotonic,
         )
         opaque = Introspection(
             provider.url + "/token/introspection",
@@ -76,7 +78,7 @@ class Api:
             roles=ROLES,
             subject=claim("client_id"),
             insecure_http=True,
-            clock=self.ticks,
+            clock=self.monotonic,
         )
         guard = Guard(
             Bearer(issuer, opaque, realm="orders"),
@@ -86,18 +88,18 @@ class Api:
         )
         self._app = AuthGuardMiddleware(Starlette(routes=[Route("/{page}", _who)]), guard=guard)
 
-    async def get(self, token: str, path: str = "/orders") -> Seen:
-        """What is answered to this token, and the reason in the record."""
+    async def get(self, token: str, path: str = "/orders") -> ApiAnswer:
+        """Send a request with this token."""
         transport = httpx2.ASGITransport(app=self._app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://orders.example") as client:
             answer = await client.get(path, headers={"Authorization": f"Bearer {token}"})
         challenge, retry_after = (answer.headers.get(name) for name in ("www-authenticate", "retry-after"))
-        return Seen(answer.status_code, challenge, retry_after, self.records[-1].reason, answer.json())
+        return ApiAnswer(answer.status_code, challenge, retry_after, self.records[-1].reason, answer.json())
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_its_access_tokens_are_taken(provider: Provider, algorithm: str) -> None:
-    """In each algorithm; ten requests cost one look at the metadata, and one at the keys."""
+async def test_its_access_tokens_are_accepted(provider: Provider, algorithm: str) -> None:
+    """A token of each algorithm is accepted. Ten requests cost one fetch of the metadata and one of the keys."""
     api, token = Api(provider), provider.token(algorithm)
     paths = ("/.well-known/openid-configuration", "/jwks")
     before = [provider.request_count(path) for path in paths]
@@ -110,7 +112,7 @@ async def test_its_access_tokens_are_taken(provider: Provider, algorithm: str) -
 
 
 async def test_an_algorithm_that_the_app_does_not_name_is_refused(provider: Provider) -> None:
-    """Whatever the metadata say and whatever keys there are; nothing is fetched for it."""
+    """A token of an algorithm that the app does not list is rejected without a fetch, whatever the metadata say."""
     api, before = Api(provider, "ES256"), provider.request_count("/jwks")
 
     answer = await api.get(provider.token("RS256"))
@@ -120,15 +122,15 @@ async def test_an_algorithm_that_the_app_does_not_name_is_refused(provider: Prov
 
 
 async def test_a_token_for_another_api_is_refused(provider: Provider) -> None:
-    """The same issuer, the same keys, and another ``aud``."""
+    """A token of the same issuer and key with another ``aud`` is rejected."""
     answer = await Api(provider).get(provider.token(api=STOCK))
 
     assert (answer.status, answer.reason) == (401, "token.audience_mismatch")
     assert 'error="invalid_token"' in str(answer.challenge)
 
 
-async def test_a_token_is_refused_once_it_is_old(provider: Provider) -> None:
-    """Its ten minutes, and the minute of leeway after them."""
+async def test_an_expired_token_is_rejected(provider: Provider) -> None:
+    """A token is rejected after its ten minutes and the minute of leeway."""
     api, token = Api(provider), provider.token()
     seen = []
 
@@ -140,20 +142,20 @@ async def test_a_token_is_refused_once_it_is_old(provider: Provider) -> None:
 
 
 async def test_an_id_token_is_no_access_token(provider: Provider) -> None:
-    """It bears the issuer's signature too, and says who logged in to a client."""
+    """An ID token is rejected although its issuer signed it, because it is meant for a client."""
     answer = await Api(provider).get(provider.user().tokens()["id_token"])
 
     assert (answer.status, answer.reason) == (401, "token.type_refused")
 
 
-async def test_keys_that_cannot_be_had_are_an_outage(provider: Provider) -> None:
-    """503 while the provider is down, with the second after which it is tried again; and then it is in."""
+async def test_keys_that_cannot_be_fetched_are_an_outage(provider: Provider) -> None:
+    """While the provider is down the API answers 503 with Retry-After, and then accepts the token."""
     api, token = Api(provider), provider.token()
 
     with provider.down():
         first, again = await api.get(token), await api.get(token)
     hasty = await api.get(token)
-    api.ticks.move(1)
+    api.monotonic.move(1)
     late = await api.get(token)
 
     told = (503, None, "1", "keys.unavailable")
@@ -164,8 +166,8 @@ async def test_keys_that_cannot_be_had_are_an_outage(provider: Provider) -> None
 # --- introspection ----------------------------------------------------------------------------------------------------
 
 
-async def test_an_opaque_token_is_taken_by_its_introspection(provider: Provider) -> None:
-    """A machine's and a person's, each asked about once."""
+async def test_an_opaque_token_is_accepted_by_introspection(provider: Provider) -> None:
+    """Opaque tokens of a machine and of a person are accepted, with one introspection each."""
     api, before = Api(provider), provider.request_count("/token/introspection")
     tokens = [provider.token("opaque"), provider.user("opaque").token()]
 
@@ -178,15 +180,15 @@ async def test_an_opaque_token_is_taken_by_its_introspection(provider: Provider)
     assert provider.request_count("/token/introspection") - before == 2
 
 
-async def test_a_revocation_is_noticed_when_the_answer_is_old(provider: Provider) -> None:
-    """Half a minute at the latest, as the app has it; from then on it is 401."""
+async def test_a_revocation_is_noticed_when_the_cache_expires(provider: Provider) -> None:
+    """A revoked token is a 401 after at most half a minute, the cache time of the app."""
     api, token = Api(provider), provider.token("opaque")
     assert (await api.get(token)).status == 200
     seen = []
 
     provider.revoke(token)
     for seconds in (29.5, 0.5):
-        api.ticks.move(seconds)
+        api.monotonic.move(seconds)
         answer = await api.get(token)
         seen.append((answer.status, answer.reason))
 
@@ -194,15 +196,15 @@ async def test_a_revocation_is_noticed_when_the_answer_is_old(provider: Provider
 
 
 async def test_a_token_that_nobody_issued_is_not_active(provider: Provider) -> None:
-    """401, as an access token that has expired."""
+    """An invented token is a 401, like an expired access token."""
     answer = await Api(provider).get("2YotnFZFEjr1zCsicMWpAA")
 
     assert (answer.status, answer.reason) == (401, "token.inactive")
     assert 'error="invalid_token"' in str(answer.challenge)
 
 
-async def test_who_cannot_be_asked_is_an_outage(provider: Provider) -> None:
-    """503 and no word against the token; what is remembered serves on."""
+async def test_a_provider_that_is_down_is_an_outage(provider: Provider) -> None:
+    """Introspection while the provider is down is a 503, and cached answers are still used."""
     api, known, other = Api(provider), provider.token("opaque"), provider.token("opaque")
     assert (await api.get(known)).status == 200
 
@@ -215,8 +217,8 @@ async def test_who_cannot_be_asked_is_an_outage(provider: Provider) -> None:
     ]
 
 
-async def test_a_secret_of_the_apis_that_is_wrong_is_an_outage(provider: Provider) -> None:
-    """The 401 is the API's own; whoever presents a good token hears of no fault of his."""
+async def test_a_wrong_client_secret_of_the_api_is_an_outage(provider: Provider) -> None:
+    """A wrong client secret of the API is a 503, and not a 401 for a valid token."""
     api = Api(provider, secret="another secret")
 
     answer = await api.get(provider.token("opaque"))
@@ -227,8 +229,8 @@ async def test_a_secret_of_the_apis_that_is_wrong_is_an_outage(provider: Provide
 # --- step-up ----------------------------------------------------------------------------------------------------------
 
 
-async def _stepped_up(api: Api, person: User, path: str, **asked: Any) -> tuple[Seen, Seen]:
-    """The answer to a first login, and to one that has what its challenge asks for."""
+async def _stepped_up(api: Api, person: User, path: str, **asked: Any) -> tuple[ApiAnswer, ApiAnswer]:
+    """The responses before and after a login that meets the challenge."""
     first = await api.get(person.token(**asked), path)
     wanted = dict(re.findall(r'(acr_values|max_age)="([^"]*)"', str(first.challenge)))
     return first, await api.get(person.token(**wanted), path)
@@ -236,7 +238,7 @@ async def _stepped_up(api: Api, person: User, path: str, **asked: Any) -> tuple[
 
 @pytest.mark.parametrize("form", ["ES256", "opaque"])
 async def test_a_login_is_stepped_up_to_the_class_that_the_challenge_names(provider: Provider, form: str) -> None:
-    """RFC 9470: 401 with ``acr_values``, the provider's login with a second factor, 200."""
+    """RFC 9470: a 401 with ``acr_values`` leads to a login with a second factor, and to a 200."""
     api, alice = Api(provider), provider.user(form)
 
     first, second = await _stepped_up(api, alice, "/pay")
@@ -248,7 +250,7 @@ async def test_a_login_is_stepped_up_to_the_class_that_the_challenge_names(provi
 
 @pytest.mark.parametrize("form", ["RS256", "opaque"])
 async def test_a_login_is_renewed_where_the_challenge_asks_for_a_fresh_one(provider: Provider, form: str) -> None:
-    """An hour old, it is good for all pages but one; ``max_age`` has the provider ask for the password again."""
+    """A login of an hour ago is accepted for all pages but one, whose ``max_age`` makes the provider ask again."""
     api, alice = Api(provider), provider.user(form)
 
     first, second = await _stepped_up(api, alice, "/close", ago=3600)

@@ -1,4 +1,4 @@
-"""Keys rotate, and the provider goes away and comes back, while its tokens are in use: no good one is refused."""
+"""Keys rotate, and the provider stops and starts, while its tokens are in use: no valid token is rejected."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ SOON = 2.0
 
 @contextmanager
 def api(provider: Provider, keys_age: float) -> Iterator[AppServer]:
-    """An API that takes this provider's tokens, and takes its keys for fresh for so many seconds."""
+    """An API that accepts tokens of this provider, and keeps its keys fresh for so many seconds."""
     env = {PROVIDER: provider.url, KEYS_AGE: str(keys_age)}
     with running_servers(lambda: AppServer("discovered:app", "--no-access-log", **env)) as (server,):
         yield server
 
 
 def tokens(provider: Provider, name: str) -> dict[str, str]:
-    """One in each algorithm, by the algorithm and this name."""
+    """One token for each algorithm, named by the algorithm and this name."""
     return {f"{algorithm} {name}": provider.token(algorithm) for algorithm in ALGORITHMS}
 
 
 def forged(provider: Provider, kid: str, exp: float) -> str:
-    """One that names this key, and is signed by another."""
+    """A token that names this key and is signed with another one."""
     claims = {"iss": provider.url, "client_id": "nobody", "jti": "1", "iat": exp - 600, "exp": exp}
     return mint(ec_key("P-256", 9), "ES256", headers={"kid": kid, "typ": "at+jwt"}, **claims)
 
 
-def refused(load: TokenLoad) -> list[TokenUse]:
-    """What was not answered with the page of whom the token names, or late."""
+def failed(load: TokenLoad) -> list[TokenUse]:
+    """The uses that were not answered in time with the page of the token's subject."""
     return [use for use in load.uses if use[1:3] != (200, f"batch-{use.name.split()[0]}") or use.seconds > SOON]
 
 
 def ask(server: AppServer, token: str) -> Answer:
-    """The answer to one request with this token."""
+    """Send one request with this token."""
     return server.send(request_bytes("/me", bearer_field(token)))
 
 
 def outcome(answer: Answer) -> tuple[int, str | None]:
-    """Its status, and the code in its challenge."""
+    """The status, and the error code of the challenge."""
     challenge = "".join(answer.lines("www-authenticate"))
     return answer.status, challenge.partition('error="')[2].partition('"')[0] or None
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Waits until it does."""
+    """Wait until the condition holds."""
     late = time.monotonic() + TIMEOUT
     while not holds():
         assert time.monotonic() < late
@@ -72,14 +72,14 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def keys_health(server: AppServer) -> dict[str, Any]:
-    """What the API says of the provider's keys."""
+    """The health of the provider's keys."""
     body = server.send(request_bytes("/health")).raw.partition(b"\r\n\r\n")[2]
     (health,) = json.loads(body)["bearer"]["keys"]
     return dict(health)
 
 
 def test_keys_rotate_and_no_good_token_is_refused() -> None:
-    """Neither one that the new keys signed nor one of before; a rotation costs one fetch, whatever comes at once."""
+    """Tokens of the new and of the old keys are accepted, and a rotation costs one fetch."""
     with running_provider(0) as provider, api(provider, 600) as server:
         load = TokenLoad(server.port, "/me", rate=RATE)
         load.add(**tokens(provider, "of the first keys"))
@@ -92,13 +92,13 @@ def test_keys_rotate_and_no_good_token_is_refused() -> None:
             load.add(**tokens(provider, "of the third keys"))
             load.wait_for_more(150)
 
-        assert refused(load) == []
+        assert failed(load) == []
         assert [load.answers(name)[:1] for name in load.names] == [[200]] * 12
         assert (provider.request_count(METADATA), provider.request_count(KEYS)) == (1, 3)
 
 
 def test_a_key_that_is_withdrawn_is_refused_when_the_set_is_old() -> None:
-    """Nobody has to ask for another key: within a second and a tick its tokens are 401, and stay so."""
+    """Tokens of a withdrawn key are a 401 a second after the key set expires, without any request for another key."""
     with running_provider(1, 0) as provider:
         good = provider.token()
         provider.rotate(0, 1)
@@ -117,7 +117,7 @@ def test_a_key_that_is_withdrawn_is_refused_when_the_set_is_old() -> None:
 
 
 def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
-    """Each costs nothing once three fetches are spent, and one is regained each second: the new key is in by then."""
+    """During a flood of unknown keys one fetch is regained each second, and brings a new key in."""
     now = time.time()
     with running_provider(0) as provider, api(provider, 600) as server:
         flood, load = (TokenLoad(server.port, "/me", rate=RATE / 2) for _ in range(2))
@@ -139,7 +139,7 @@ def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
 
     assert (answers[-1], set(answers) <= {200, 401}) == (200, True)
     assert seconds < COOLDOWN + SOON
-    assert refused(load) == []
+    assert failed(load) == []
     assert {use.status for use in flood.uses} == {401}
     # The first of all, three in hand, and what was regained.
     assert 4 <= fetches <= 4 + lasted / COOLDOWN
@@ -147,9 +147,9 @@ def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
 
 @pytest.mark.parametrize("hangs", [False, True])
 def test_the_provider_goes_and_comes_back_and_no_token_of_a_known_key_is_refused(hangs: bool) -> None:
-    """Though its keys grow old meanwhile. What names an unknown key is 503 then, and 401 where that is known of none.
+    """Known keys are used although they expire meanwhile. An unknown key is a 503 until the provider is back.
 
-    No 401 for the good one among these: its sender would throw it away.
+    A valid token never gets a 401, because its client would discard it.
     """
     now = time.time()
     with running_provider(1) as provider:
@@ -181,7 +181,7 @@ def test_the_provider_goes_and_comes_back_and_no_token_of_a_known_key_is_refused
                 after = outcome(ask(server, unknown))
                 load.wait_for_more(50)
 
-    assert refused(load) == []
+    assert failed(load) == []
     assert [load.answers(name)[:1] for name in load.names] == [[200]] * 8
     assert [(*outcome(answer), *answer.lines("retry-after")) for answer in meanwhile] == [(503, None, "1")] * 2
     assert [before, after, outcome(hopeless)] == [(401, "invalid_token")] * 3

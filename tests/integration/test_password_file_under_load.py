@@ -1,7 +1,7 @@
-"""A password file is deleted, cut off, replaced, locked away and filled with junk, under 200 logins a second.
+"""A password file is deleted, truncated, replaced, made unreadable and filled with junk, under 200 logins a second.
 
-What is told of each answer goes by the clock: between a change and the first answer that shows it either reading may
-hold, and no other; from then on, the new one alone.
+Each answer is checked by its time: between a change and the first answer that shows it, either content may apply. After
+that, only the new one may.
 """
 
 from __future__ import annotations
@@ -35,41 +35,41 @@ OTHERS = [f"other{number}:{LINES[STRANGER].partition(':')[2]}" for number in ran
 
 
 @dataclass(slots=True)
-class Reading:
-    """Who is let in, and from when until when that may be."""
+class Content:
+    """Which users are accepted, and from when until when that may be."""
 
     users: set[Login]
     begins: float
     ends: float = float("inf")
 
     def says(self, answer: LoginAnswer) -> bool:
-        """Whether it answers so: with the user's own page, or with 401."""
+        """Whether this content leads to this answer: the user's own page, or a 401."""
         if answer.login in self.users:
             return (answer.status, answer.text) == (200, answer.login.user)
         return answer.status == 401
 
 
 @dataclass(slots=True)
-class File:
-    """The password file, what is done to it, and what may have been read in it."""
+class PasswordFile:
+    """The password file, the changes to it, and the contents that may have been read from it."""
 
     path: Path
     load: LoginLoad
     server: AppServer
-    readings: list[Reading] = field(default_factory=list)
+    readings: list[Content] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def changes(self, change: Callable[[], object], users: set[Login], seen: tuple[Login, int]) -> None:
-        """A change that is taken: from when it begins these users may be in, and from when it is seen no others."""
+        """A change that takes effect: from its start these users may be accepted, and once it is seen, no others."""
         before = list(self.readings)
-        self.readings.append(Reading(users, time.monotonic()))
+        self.readings.append(Content(users, time.monotonic()))
         change()
         taken = self.load.wait_for_status(*seen)
         for reading in before:
             reading.ends = min(reading.ends, taken)
 
     def fails(self, change: Callable[[], object], problem: str) -> None:
-        """A change that is not taken, and told once. The reading stays as it is."""
+        """A change that takes no effect, and is logged once."""
         self.faults.append(problem)
         since = len(self.server.lines)
         change()
@@ -77,13 +77,13 @@ class File:
         self.load.wait_for_more(STANDS)
 
     def replace(self, lines: Sequence[str]) -> None:
-        """As careful programs write: beside the file, and then over it."""
+        """Write another file beside it, and rename that over it."""
         beside = self.path.with_name("beside")
         beside.write_text("".join(lines))
         beside.replace(self.path)
 
     def write_slowly(self, lines: Sequence[str]) -> None:
-        """As careless programs write: the file is cut off, and then grows by a line at a time. None of it is taken."""
+        """Truncate the file, and write it line by line. No part of it takes effect."""
         users: set[Login] = set()
         with self.path.open("w") as file:
             for line in lines:
@@ -94,33 +94,33 @@ class File:
                 self.load.wait_for_more(20)
                 # On a machine that is too busy for this test two looks may have found the same, and nobody could know.
                 if time.monotonic() - stands_since >= CHECK_INTERVAL:
-                    self.readings.append(Reading(users.copy(), stands_since))
+                    self.readings.append(Content(users.copy(), stands_since))
 
     def add(self, line: str) -> None:
-        """The line that was still to come."""
+        """Add the line that was missing."""
         with self.path.open("a") as file:
             file.write(line)
 
     def may_say(self, answer: LoginAnswer) -> bool:
-        """Whether a reading that may have held meanwhile answers so."""
+        """Whether a content that may have applied meanwhile leads to this answer."""
         at_the_time = [one for one in self.readings if one.begins <= answer.came and answer.asked <= one.ends]
         return any(reading.says(answer) for reading in at_the_time)
 
 
 def lines_of(*logins: Login) -> list[str]:
-    """What the file says of them."""
+    """The lines of these logins."""
     return [LINES[login] for login in logins]
 
 
-def test_whatever_becomes_of_the_file_only_who_is_in_the_last_good_one_gets_in(tmp_path: Path) -> None:
-    """Each answer is 200 or 401 by the last good file, on connections that are kept; a fault is told once."""
+def test_only_users_of_the_last_good_file_are_accepted(tmp_path: Path) -> None:
+    """Each answer is a 200 or a 401 by the last good file, on persistent connections, and each fault is logged once."""
     path = tmp_path / "users"
     path.write_text("".join(lines_of(EARLY, STAYS)))
     junk = "".join([*lines_of(STRANGER, SMUGGLED), "no such line\n", *lines_of(LATE)])
 
     with running_servers(lambda: AppServer("passwords:app", "--no-access-log", **{USERS: str(path)})) as (server,):
         load = LoginLoad(server.port, "/me", ALL, rate=RATE)
-        file = File(path, load, server, [Reading({EARLY, STAYS}, load.began)])
+        file = PasswordFile(path, load, server, [Content({EARLY, STAYS}, load.began)])
         with load.running():
             load.wait_for_status(STAYS, 200)
             file.write_slowly([LINES[LATE], *OTHERS])

@@ -1,6 +1,6 @@
-"""Rules under real servers: what is protected is never served to the wrong client, however it is asked for.
+"""Rules under real servers: a protected body is never served to the wrong client, however it is requested.
 
-Both of uvicorn's parsers, with and without ``--root-path``, in front of the three apps of ``apps.rules``.
+Both of uvicorn's parsers, with and without ``--root-path``, serve the three apps of ``apps.rules``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILES = {
 
 
 class Served:
-    """One server, and how its three apps are asked."""
+    """One server, with the prefixes of its three apps."""
 
     def __init__(self, server: AppServer, root_path: str) -> None:
         self.server = server
@@ -46,7 +46,7 @@ class Served:
         return self.server.send(request_bytes(target, f"X-Variant: {variant}", *fields, method=method, host=host))
 
     def ask_all(self, target: str | bytes, *fields: str, method: str = "GET") -> dict[str, Answer]:
-        """The answers of all three, each asked below its own prefix."""
+        """The answers of all three apps, each below its own prefix."""
         raw = target if isinstance(target, bytes) else target.encode("latin-1")
         return {
             name: self.ask(name, prefix.encode() + raw if raw.startswith(b"/") else raw, *fields, method=method)
@@ -75,14 +75,14 @@ def served(request: pytest.FixtureRequest, servers: dict[tuple[str, str], Served
     return servers[request.param]
 
 
-def tells(answer: Answer) -> set[str]:
-    """Whose bodies stand in an answer."""
+def bodies_in(answer: Answer) -> set[str]:
+    """Which of the bodies occur in an answer."""
     return {text for text in (FOR_ALL, FOR_USERS, FOR_ADMINS) if answer.contains(text)}
 
 
 @pytest.mark.parametrize(("path", "holds"), PLAIN.items(), ids=PLAIN)
-def test_a_plain_path_serves_its_body_to_whom_it_is_for(served: Served, path: str, holds: str) -> None:
-    """Each client gets by the plain path what is for it, and nothing else."""
+def test_a_plain_path_serves_the_right_clients(served: Served, path: str, holds: str) -> None:
+    """By its plain path each client gets the bodies that it may read, and no other."""
     clients: dict[str, list[str]] = {
         "nobody": [],
         "bob": [bearer_field(app_token("bob", "user"))],
@@ -97,33 +97,33 @@ def test_a_plain_path_serves_its_body_to_whom_it_is_for(served: Served, path: st
     answers = {name: served.ask_all(path, *fields) for name, fields in clients.items()}
 
     for name, status in expected.items():
-        told = {variant: (answer.status, tells(answer)) for variant, answer in answers[name].items()}
+        told = {variant: (answer.status, bodies_in(answer)) for variant, answer in answers[name].items()}
         assert told == dict.fromkeys(VARIANTS, (status, {holds} if status == 200 else set())), name
 
 
 @pytest.mark.parametrize(("target", "statuses"), TARGETS, ids=[ascii(row[0])[:40] for row in TARGETS])
 def test_a_strange_target_is_answered_as_it_should_be(served: Served, target: str | bytes, statuses: set[int]) -> None:
-    """A target is answered by one of its statuses, and never with a body that is not for everybody."""
+    """Each target has one of its expected statuses, and never a protected body."""
     answers = served.ask_all(target)
 
     assert {name: answer.status for name, answer in answers.items() if answer.status not in statuses} == {}
-    assert {name for name, answer in answers.items() if tells(answer) - {FOR_ALL}} == set()
+    assert {name for name, answer in answers.items() if bodies_in(answer) - {FOR_ALL}} == set()
 
 
 @pytest.mark.parametrize(("method", "target", "statuses"), METHODS, ids=[f"{row[0]!a} {row[1]}" for row in METHODS])
 def test_a_strange_method_is_answered_as_it_should_be(
     served: Served, method: str, target: str, statuses: set[int]
 ) -> None:
-    """A method is answered by one of its statuses: no spelling of one passes for another."""
+    """Each method has one of its expected statuses: no spelling counts as another method."""
     answers = served.ask_all(target, method=method)
 
     assert {name: answer.status for name, answer in answers.items() if answer.status not in statuses} == {}
-    assert {name for name, answer in answers.items() if tells(answer) - {FOR_ALL}} == set()
+    assert {name for name, answer in answers.items() if bodies_in(answer) - {FOR_ALL}} == set()
 
 
 @pytest.mark.parametrize("fields", FIELDS, ids=lambda fields: fields[0])
 def test_no_field_makes_a_protected_path_public(served: Served, fields: tuple[str, ...]) -> None:
-    """The path, the method and the user are read from no field that a client could send."""
+    """No field of the client changes the path, the method or the user."""
     answers = {}
     for variant, prefix in served.prefixes.items():
         if fields[0].startswith("Host: "):
@@ -132,12 +132,12 @@ def test_no_field_makes_a_protected_path_public(served: Served, fields: tuple[st
             answers[variant] = served.ask(variant, prefix + "/admin", *fields)
 
     assert {name: answer.status for name, answer in answers.items() if answer.status not in REFUSED} == {}
-    assert {name for name, answer in answers.items() if tells(answer)} == set()
+    assert {name for name, answer in answers.items() if bodies_in(answer)} == set()
 
 
 @pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES)
 def test_no_disguise_of_a_path_serves_what_the_path_does_not(served: Served, disguise: Disguise) -> None:
-    """However a path is written: nobody gets what is for users, and a user does not get what is for admins."""
+    """However a path is written, anonymous clients do not get users' bodies, and users do not get admins' bodies."""
     bob = bearer_field(app_token("bob", "user"))
     told = {}
 
@@ -146,7 +146,7 @@ def test_no_disguise_of_a_path_serves_what_the_path_does_not(served: Served, dis
         kept = {FOR_ADMINS} if as_bob else {FOR_ADMINS, FOR_USERS}
         for variant, prefix in {(name, prefix) for name, own in served.prefixes.items() for prefix in ("", own)}:
             answer = served.ask(variant, prefix + target if target.startswith("/") else target, *fields)
-            if tells(answer) & kept or not answer.statuses or max(answer.statuses) >= 500:
+            if bodies_in(answer) & kept or not answer.statuses or max(answer.statuses) >= 500:
                 told[variant, prefix + target] = answer.raw
 
     assert told == {}
@@ -154,23 +154,23 @@ def test_no_disguise_of_a_path_serves_what_the_path_does_not(served: Served, dis
 
 @pytest.mark.parametrize("target", ["/apihealth", "/apifiles/a", "/api.", "/ap/health", "/api/apihealth", "/api"])
 def test_a_root_path_is_taken_off_whole_segments_alone(served: Served, target: str) -> None:
-    """What merely begins like the root path is no path below it, for the guard as for the router."""
+    """A path that only begins with the characters of the root path is not below it, for the guard and the router."""
     answers = {name: served.ask(name, target) for name in VARIANTS}
 
     assert {name: answer.status for name, answer in answers.items() if answer.status not in REFUSED} == {}
 
 
 @pytest.mark.parametrize("target", ["/shelf/kept", "/shelf/shelf/kept", "/api/shelf/kept", "/api/shelf/shelf/kept"])
-def test_what_a_mount_reads_anew_is_not_served(served: Served, target: str) -> None:
-    """A mount that finds no root path before its own reads the whole path: ``/shelf/kept`` as ``/{name}/kept``."""
+def test_a_path_that_a_mount_parses_again_is_not_served(served: Served, target: str) -> None:
+    """A mount that finds no root path parses the whole path: ``/shelf/kept`` as ``/{name}/kept``."""
     answers = {name: served.ask(name, target) for name in VARIANTS}
 
-    assert {name for name, answer in answers.items() if tells(answer)} == set()
+    assert {name for name, answer in answers.items() if bodies_in(answer)} == set()
     assert {name: answer.status for name, answer in answers.items() if answer.status not in REFUSED | {404}} == {}
 
 
-def test_each_request_of_a_connection_is_judged_by_itself(served: Served) -> None:
-    """A token, or a public path, serves its own request and not the next one on the connection."""
+def test_each_request_of_a_connection_is_decided_by_itself(served: Served) -> None:
+    """A token, or a public path, does not carry over to the next request on the connection."""
     alice = bearer_field(app_token("alice", "admin"))
     keep = b"Connection: keep-alive"
     requests = [request_bytes("/admin", alice), request_bytes("/admin"), request_bytes("/health"), request_bytes("/me")]

@@ -1,4 +1,4 @@
-"""What an app does after its answer began is none of the guard's business: it comes through unchanged."""
+"""After the start of its response, an app's stream passes through the guard unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
-    """The guarded app behind each parser, and the bare one."""
+    """The guarded app with each HTTP parser, and the bare one."""
     with running_servers(
         partial(AppServer, "streams:app", "--http", "h11"),
         partial(AppServer, "streams:app", "--http", "httptools"),
@@ -42,7 +42,7 @@ def server(request: pytest.FixtureRequest, servers: Servers) -> AppServer:
 
 
 def unchunked(answer: Answer) -> bytes:
-    """The body of an answer that came in chunks."""
+    """The body of a chunked answer."""
     octets, at, body = answer.raw, answer.raw.index(b"\r\n\r\n") + 4, bytearray()
     while at < len(octets):
         line_end = octets.index(b"\r\n", at)
@@ -53,7 +53,7 @@ def unchunked(answer: Answer) -> bytes:
 
 
 def test_a_big_stream_comes_whole(server: AppServer) -> None:
-    """Thirty-two megabytes come through as the app sent them, and the scheme's field stands before them once."""
+    """Thirty-two megabytes arrive unchanged, with the scheme's field once."""
     sent = hashlib.sha256(b"".join(number.to_bytes(4) + PIECE for number in range(PIECES)))
 
     with server.connect() as connection:
@@ -66,7 +66,7 @@ def test_a_big_stream_comes_whole(server: AppServer) -> None:
 
 
 def test_a_stream_is_not_held_back(server: AppServer) -> None:
-    """The first piece is with the client before the app has made the last one."""
+    """The first part arrives before the app has made the last one."""
     with server.connect() as connection:
         connection.sendall(request_bytes("/halting/slow", LINE))
         received = b""
@@ -81,7 +81,7 @@ def test_a_stream_is_not_held_back(server: AppServer) -> None:
 
 
 def test_a_client_that_leaves_ends_its_stream(server: AppServer) -> None:
-    """The app learns through the guard that its client is gone, and stops."""
+    """The app learns through the guard that its client disconnected, and stops."""
     with server.connect() as connection:
         connection.sendall(request_bytes("/halting/left", LINE))
         assert connection.recv(1)
@@ -90,7 +90,7 @@ def test_a_client_that_leaves_ends_its_stream(server: AppServer) -> None:
 
 
 def test_a_background_task_runs_after_the_answer(server: AppServer) -> None:
-    """The whole answer is with the client while the task has yet to run; it still knows for whom."""
+    """The client has the whole response before the background task runs, which still knows the caller."""
     answer = server.send(request_bytes("/task/later", LINE))
     before = list(server.lines)
     server.send(request_bytes("/release/later", LINE))
@@ -104,7 +104,7 @@ def test_a_background_task_runs_after_the_answer(server: AppServer) -> None:
 @pytest.mark.rfc("9110-12")
 @pytest.mark.parametrize(("path", "method"), [("/release/x", "GET"), ("/release/x", "HEAD"), ("/none", "GET")])
 def test_an_answer_is_the_one_of_the_bare_app(servers: Servers, path: str, method: str) -> None:
-    """Status, fields and body are those that the app sends without a guard, and the scheme's field is last."""
+    """Status, fields and body are those of the app without a guard, followed by the scheme's field."""
     raw = request_bytes(path, LINE, method=method)
 
     guarded, bare = (server.send(raw).raw.split(b"\r\n") for server in (servers.httptools, servers.bare))

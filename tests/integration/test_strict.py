@@ -1,4 +1,4 @@
-"""``strict=True`` behind a real server: an app with a finding is not served, and its operator reads why."""
+"""``strict=True`` behind a real server: an app with a finding is not served, and the operator learns why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.peer
 
 @pytest.mark.parametrize("lifespan", ["auto", "on"])
 def test_an_app_with_a_finding_is_not_served(lifespan: str) -> None:
-    """The server tells each finding with its mend, no traceback, and exits."""
+    """The server logs each finding with its fix and without a traceback, and exits."""
     server = AppServer("strict:unnamed", "--lifespan", lifespan)
 
     status = server.wait()
@@ -26,8 +26,8 @@ def test_an_app_with_a_finding_is_not_served(lifespan: str) -> None:
     assert "Uvicorn running on" not in told
 
 
-def test_without_a_lifespan_it_is_served_to_nobody() -> None:
-    """Every request is an outage, and one ERROR tells the findings."""
+def test_without_a_lifespan_every_request_is_an_outage() -> None:
+    """Without a lifespan every request is an outage, and one ERROR has the findings."""
     with running_servers(lambda: AppServer("strict:unnamed", "--lifespan", "off")) as (server,):
         answers = [server.send(request_bytes(path)).status for path in ("/late/orders", "/orders", "/nothing")]
 
@@ -35,8 +35,8 @@ def test_without_a_lifespan_it_is_served_to_nobody() -> None:
     assert "\n".join(server.lines).count("rule.unmet /orders") == 1
 
 
-def test_an_app_without_a_finding_is_served_as_ever() -> None:
-    """And so is one with findings where nobody is strict."""
+def test_an_app_without_a_finding_is_served() -> None:
+    """An app without findings is served, and so is one with findings without ``strict``."""
     with running_servers(lambda: AppServer("strict:fitting"), lambda: AppServer("strict:lax")) as (fitting, lax):
         assert fitting.send(request_bytes("/orders")).status == 200
         assert lax.send(request_bytes("/late/orders")).status == 401

@@ -1,4 +1,4 @@
-"""Swagger UI in a browser: what the document tells of the guard is enough for its Authorize and its Execute."""
+"""Swagger UI in a browser: the OpenAPI document has all that its Authorize and Execute need."""
 
 from __future__ import annotations
 
@@ -45,12 +45,14 @@ window.execute = async (operation) => {
 """
 
 
-class Stage(NamedTuple):
+class SwaggerStage(NamedTuple):
+    """A server, and a browser."""
+
     browser: Browser
     server: AppServer
 
     def page(self) -> Page:
-        """Swagger UI, with what drives it."""
+        """Swagger UI, with the scripts that drive it."""
         page = self.browser.page()
         assert page.open(f"{self.server.url}/swagger").status == 200
         page.evaluate(HELPERS)
@@ -58,25 +60,25 @@ class Stage(NamedTuple):
 
 
 @pytest.fixture(name="stage", scope="module")
-def _stage() -> Iterator[Stage]:
+def _stage() -> Iterator[SwaggerStage]:
     with running_servers(partial(AppServer, "shop:app")) as (server,), Browser() as browser:
-        yield Stage(browser, server)
+        yield SwaggerStage(browser, server)
 
 
 def authorized(page: Page, *fields: tuple[str, str]) -> Page:
-    """The page, after these were filled into the dialog."""
+    """The page, after these credentials were entered."""
     page.evaluate(f"authorize({json.dumps(fields)})")
     return page
 
 
 def executed(page: Page, operation: str) -> tuple[str, str]:
-    """The status that the page shows, and all that stands beside it."""
+    """The status that the page shows, and the text beside it."""
     status, text = page.evaluate(f"execute('{operation}')")
     return status, text
 
 
 def bearer(who: str, *roles: str) -> tuple[str, str]:
-    """The field for a token; the other scheme's have names."""
+    """The field for a token. The fields of the other scheme have names."""
     return "[type=text]:not([name])", app_token(who, *roles)
 
 
@@ -85,8 +87,8 @@ def basic(who: str) -> tuple[tuple[str, str], tuple[str, str]]:
     return ("[name=username]", who), ("[name=password]", who)
 
 
-def test_without_credentials_the_page_shows_the_401(stage: Stage) -> None:
-    """With what the challenge says; the browser's own dialog, which that of Basic opens, was cancelled before."""
+def test_without_credentials_the_page_shows_the_401(stage: SwaggerStage) -> None:
+    """The page shows the challenge. The browser's own dialog for Basic was cancelled before."""
     page = stage.page()
 
     status, text = executed(page, "mine_mine_get")
@@ -96,16 +98,16 @@ def test_without_credentials_the_page_shows_the_401(stage: Stage) -> None:
     assert 'www-authenticate: Bearer realm="orders"' in text
 
 
-def test_a_token_that_is_entered_is_sent(stage: Stage) -> None:
-    """The dialog has a field for it, because the document tells of Bearer."""
+def test_a_token_that_is_entered_is_sent(stage: SwaggerStage) -> None:
+    """The dialog has a field for a token, because the document has a Bearer scheme."""
     status, text = executed(authorized(stage.page(), bearer("alice")), "mine_mine_get")
 
     assert status == "200"
     assert '"of": "alice"' in text
 
 
-def test_a_name_and_a_password_that_are_entered_are_sent(stage: Stage) -> None:
-    """The dialog has fields for them, because the document tells of Basic."""
+def test_a_name_and_a_password_that_are_entered_are_sent(stage: SwaggerStage) -> None:
+    """The dialog has fields for a name and a password, because the document has a Basic scheme."""
     status, text = executed(authorized(stage.page(), *basic("bob")), "mine_mine_get")
 
     assert status == "200"
@@ -113,25 +115,25 @@ def test_a_name_and_a_password_that_are_entered_are_sent(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("operation", "scheme"), [("proved_tokens_get", "bearer"), ("proved_passwords_get", "basic")])
-def test_of_two_logins_the_page_sends_the_one_that_the_operation_takes(
-    stage: Stage, operation: str, scheme: str
+def test_the_page_sends_the_credentials_that_the_operation_accepts(
+    stage: SwaggerStage, operation: str, scheme: str
 ) -> None:
-    """The alternatives of each operation say which."""
+    """The document lists the accepted schemes of each operation."""
     status, text = executed(authorized(stage.page(), bearer("alice"), *basic("bob")), operation)
 
     assert (status, f'"{scheme}"' in text) == ("200", True)
 
 
-def test_an_open_operation_is_sent_nothing(stage: Stage) -> None:
-    """Its list of alternatives is empty, so that no credentials travel."""
+def test_a_public_operation_is_sent_no_credentials(stage: SwaggerStage) -> None:
+    """The list of schemes of a public operation is empty."""
     status, text = executed(authorized(stage.page(), bearer("alice")), "health_health_get")
 
     assert status == "200"
     assert "Authorization" not in text
 
 
-def test_each_operation_shows_whether_it_is_locked(stage: Stage) -> None:
-    """A padlock on what asks for something, none on what is open."""
+def test_each_operation_shows_whether_it_is_locked(stage: SwaggerStage) -> None:
+    """Protected operations have a padlock, and public ones have none."""
     page = stage.page()
     page.evaluate("seen('#operations-default-health_health_get').then(() => true)")
 

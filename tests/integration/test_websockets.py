@@ -1,4 +1,4 @@
-"""WebSocket handshakes, with each of uvicorn's three implementations: a denial is a real HTTP response."""
+"""WebSocket handshakes with each of uvicorn's three implementations: a denial is a real HTTP response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def server(request: pytest.FixtureRequest, servers: dict[str, AppServer]) -> App
 
 
 def calls(server: AppServer) -> dict[str, int]:
-    """How often each endpoint was reached until now."""
+    """How often each endpoint was reached."""
     body = server.send(request_bytes("/calls")).raw.partition(b"\r\n\r\n")[2]
     counted: dict[str, int] = json.loads(body)
     return counted
@@ -39,7 +39,7 @@ def calls(server: AppServer) -> dict[str, int]:
 
 @pytest.mark.parametrize("target", ["/mine", "/feed", "/admin/feed", "/nowhere"])
 def test_a_handshake_without_credentials_gets_a_401_with_its_challenge(server: AppServer, target: str) -> None:
-    """RFC 6455 section 4.2.2: the server may answer a handshake with 401 and WWW-Authenticate. The app is not asked."""
+    """RFC 6455 section 4.2.2 allows a 401 with WWW-Authenticate for a handshake. The app is not called."""
     before = calls(server)
 
     answer = handshake(server, target)
@@ -52,8 +52,8 @@ def test_a_handshake_without_credentials_gets_a_401_with_its_challenge(server: A
     assert calls(server) == before
 
 
-def test_a_handshake_with_a_bad_token_learns_that(server: AppServer) -> None:
-    """The challenge says ``invalid_token``, as it does for a plain request."""
+def test_a_handshake_with_a_bad_token_gets_invalid_token(server: AppServer) -> None:
+    """The challenge has ``invalid_token``, as for a plain request."""
     before = calls(server)
 
     answer = handshake(server, "/mine", bearer_field(app_token(exp=0)))
@@ -66,7 +66,7 @@ def test_a_handshake_with_a_bad_token_learns_that(server: AppServer) -> None:
 
 
 def test_a_handshake_without_the_role_gets_a_403(server: AppServer) -> None:
-    """Authenticated and not allowed is 403, and the app is not asked."""
+    """A caller without the role gets a 403, and the app is not called."""
     before = calls(server)
 
     answer = handshake(server, "/admin/feed", bearer_field(app_token("bob", "user")))
@@ -91,7 +91,7 @@ def test_a_handshake_without_the_role_gets_a_403(server: AppServer) -> None:
     ],
 )
 def test_a_handshake_with_an_ambiguous_path_is_refused(server: AppServer, target: str) -> None:
-    """A path that can be read in two ways is 400 for a handshake too, whoever asks, and the app is not asked."""
+    """An ambiguous path is a 400 for a handshake too, for every caller, and the app is not called."""
     before = calls(server)
 
     answer = handshake(server, target, bearer_field(app_token("alice", "admin")))
@@ -102,7 +102,7 @@ def test_a_handshake_with_an_ambiguous_path_is_refused(server: AppServer, target
 
 @pytest.mark.parametrize("target", ["/mine?x=/open", "/mine#/open", "/open#/mine", "/mine;x", "/%6dine", "/open/mine"])
 def test_no_disguise_makes_a_handshake_public(server: AppServer, target: str) -> None:
-    """Two parsers read the target of a handshake; neither reads a protected endpoint as a public one."""
+    """Two parsers read the target of a handshake, and neither takes a protected endpoint for a public one."""
     before = calls(server)
 
     answer = handshake(server, target)
@@ -113,7 +113,7 @@ def test_no_disguise_makes_a_handshake_public(server: AppServer, target: str) ->
 
 @pytest.mark.parametrize("method", ["POST", "get", "WEBSOCKET"])
 def test_a_handshake_by_another_method_reaches_nothing(server: AppServer, method: str) -> None:
-    """RFC 6455 section 4.1: a handshake is a GET. Servers differ in how they say so, and none lets it in."""
+    """RFC 6455 section 4.1: a handshake is a GET. Servers answer other methods differently, and none accepts one."""
     before = calls(server)
 
     answer = handshake(server, "/mine", method=method)
@@ -124,7 +124,7 @@ def test_a_handshake_by_another_method_reaches_nothing(server: AppServer, method
 
 @pytest.mark.parametrize(("path", "roles"), [("/mine", []), ("/feed", []), ("/admin/feed", ["admin"])])
 def test_a_handshake_with_a_good_token_is_accepted(server: AppServer, path: str, roles: list[str]) -> None:
-    """A client that sends its token talks to the endpoint, which knows who it is."""
+    """A client that sends its token reaches the endpoint, which knows the caller."""
     before = calls(server)
     fields = {"Authorization": f"Bearer {app_token('alice', *roles)}"}
 
@@ -136,15 +136,15 @@ def test_a_handshake_with_a_good_token_is_accepted(server: AppServer, path: str,
 
 
 def test_a_public_handshake_needs_no_credentials(server: AppServer) -> None:
-    """What a rule opens is open to handshakes, and nobody is anybody there."""
+    """A public rule admits handshakes without credentials, as an anonymous user."""
     with connect(f"ws://127.0.0.1:{server.port}/open", proxy=None) as client:
         greeting = client.recv()
 
     assert greeting == "hello nobody"
 
 
-def test_a_denied_handshake_is_told_once(server: AppServer) -> None:
-    """One record for a denied handshake, by its method on the wire."""
+def test_a_denied_handshake_is_recorded_once(server: AppServer) -> None:
+    """A denied handshake has one record, with the method on the wire."""
     before = server.settle()
 
     handshake(server, "/mine?x=1", bearer_field("no.token.here"))

@@ -15,7 +15,7 @@ CONNECTIONS = 4
 
 
 class TokenUse(NamedTuple):
-    """What a token was answered (status 0: nothing, and why), and within how many seconds."""
+    """The response to a token, with its duration in seconds. Status 0 means none, and the text says why."""
 
     name: str
     status: int
@@ -24,9 +24,9 @@ class TokenUse(NamedTuple):
 
 
 class TokenLoad:
-    """``rate`` requests a second with the tokens that are put in, in turn; each by a name.
+    """``rate`` requests a second, which cycle through the tokens that were added, each with a name.
 
-    A request is due whether or not the ones before were answered in time; one that is late goes at once.
+    A request is sent at its time even if earlier ones were not answered in time. A late one is sent at once.
     """
 
     def __init__(self, port: int, target: str, *, rate: float) -> None:
@@ -38,27 +38,27 @@ class TokenLoad:
         self.began = time.monotonic()
 
     def add(self, **tokens: str) -> None:
-        """These are in use from now on, beside the others."""
+        """Use these tokens too from now on."""
         self._tokens = [*self._tokens, *tokens.items()]
 
     def wait_for_more(self, count: int) -> None:
-        """Waits for so many answers more."""
+        """Wait for so many more responses."""
         wanted = len(self.uses) + count
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.uses) >= wanted, TIMEOUT), self.uses[-20:]
 
     @property
     def names(self) -> list[str]:
-        """Those of all the tokens."""
+        """The names of all tokens."""
         return [name for name, _ in self._tokens]
 
     def answers(self, name: str) -> list[int]:
-        """How this token was answered each time, by the status."""
+        """The statuses of the responses to this token, in order."""
         return [use.status for use in self.uses if use.name == name]
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While the block lasts; no request is on its way after it."""
+        """Send requests while the block runs. After it no request is in progress."""
         threads = [threading.Thread(target=self._run_connection, args=(number,)) for number in range(CONNECTIONS)]
         for thread in threads:
             thread.start()
@@ -82,7 +82,7 @@ class TokenLoad:
 
 
 def send_request(connection: http.client.HTTPConnection, target: str, name: str, token: str) -> TokenUse:
-    """What one request with a token is answered."""
+    """Send one request with a token."""
     asked = time.monotonic()
     try:
         connection.request("GET", target, headers={"Authorization": f"Bearer {token}"})

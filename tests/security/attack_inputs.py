@@ -22,13 +22,13 @@ _ODD_B64: tuple[Any, ...] = (False, None, 0, "false", [])
 
 
 def _spelled(name: str, json_text: str) -> bytes:
-    """Good claims with this one spelled so."""
+    """Valid claims, with this one written as the given JSON."""
     good = json.dumps(claims(**{name: ...}))[:-1]
     return f'{good}, "{name}": {json_text}}}'.encode()
 
 
 def odd_stamps(setup: Verifiers) -> Cases:
-    """Stamps that are no number, no finite one, or of another age of the world."""
+    """Timestamps that are not a number, not finite, or milliseconds."""
     spellings = ["true", "false", '"1900000000"', '"NaN"', '""', "[]", "[1900000000]", "{}", "NaN", "Infinity"]
     spellings += ["-Infinity", "1e400", "-1e400", "1" + "0" * 400, "1" + "0" * 5000, "1e13", "-1e13", "1e12"]
     for name in ("exp", "nbf", "iat"):
@@ -37,7 +37,7 @@ def odd_stamps(setup: Verifiers) -> Cases:
 
 
 def odd_claims(setup: Verifiers) -> Cases:
-    """Registered claims of a type that RFC 7519 section 4.1 does not give them."""
+    """Registered claims of a type that RFC 7519 section 4.1 does not allow."""
     for name in ("sub", "aud", "iss", "jti"):
         for odd in (5, 1.5, True, [5], {"a": 1}, {}):
             yield f"{name} {odd!r}", setup.token(payload=claims(**{name: odd}))
@@ -45,7 +45,7 @@ def odd_claims(setup: Verifiers) -> Cases:
 
 
 def wrong_claims(setup: Verifiers) -> Cases:
-    """Claims of the right type that do not hold, or that do not stand there."""
+    """Claims of the right type that are wrong or missing."""
     for name in ("exp", "iss", "aud", "sub"):
         yield f"no {name}", setup.token(payload=claims(**{name: ...}))
     for name in ("iss", "aud", "sub"):
@@ -65,7 +65,7 @@ def wrong_claims(setup: Verifiers) -> Cases:
 
 
 def odd_headers(setup: Verifiers) -> Cases:
-    """Headers that ask for something else than what was agreed."""
+    """Headers that ask for another verification than the app allows."""
     name = setup.algorithm
     algorithms: list[Any] = ["none", "None", "NONE", "nOnE", "", " ", None, True, 0, [name], {name: 1}, name + " "]
     algorithms += [name.swapcase(), name[:-1], name + "\0", "HS1", "dir", "RSA-OAEP", "A" * 1000]
@@ -88,7 +88,7 @@ def odd_headers(setup: Verifiers) -> Cases:
 
 
 def odd_json(setup: Verifiers) -> Cases:
-    """Header and payload that only some readers take for a JSON object."""
+    """Headers and payloads that only some parsers accept as a JSON object."""
     header = json.dumps({"alg": setup.algorithm, "typ": "JWT"}).encode()
     for part, good in (("header", header), ("payload", json.dumps(claims()).encode())):
         for what, octets in _misspelled(good).items():
@@ -139,7 +139,7 @@ def _misspelled(good: bytes) -> dict[str, bytes]:
 
 
 def odd_base64(setup: Verifiers) -> Cases:
-    """Other spellings of the same octets, part by part."""
+    """Other Base64 spellings of the same bytes, part by part."""
     good = setup.token(payload=claims(pad="~~~???>>>"))
     for index, part in enumerate(("header", "payload", "signature")):
         parts = good.split(b".")
@@ -178,7 +178,7 @@ def _unpadded(setup: Verifiers) -> list[bytes]:
 
 
 def odd_parts(setup: Verifiers) -> Cases:
-    """Three parts too few, too many, or not those."""
+    """Tokens with too few or too many parts, or with other parts."""
     header, payload, signature = good = setup.token().split(b".")
     whole = b".".join(good)
     flat = {"protected": header.decode(), "payload": payload.decode(), "signature": signature.decode()}

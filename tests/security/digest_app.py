@@ -22,7 +22,7 @@ from tests.support.schemes.digest import DigestAccounts, DigestParams, digest_sc
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, and the code that was recorded of it, None where the request was granted."""
+    """One response, and the reason code of its record; None for a granted request."""
 
     exchange: Exchange
     reason: str | None
@@ -33,19 +33,19 @@ class Answer:
 
     @property
     def challenge(self) -> Challenge:
-        """The only one."""
+        """The only challenge."""
         (line,) = self.exchange.lines(b"www-authenticate")
         return Challenge.from_header(line.encode("latin-1"))
 
     @property
     def info(self) -> str:
-        """What ``Authentication-Info`` says."""
+        """The value of ``Authentication-Info``."""
         (line,) = self.exchange.lines(b"authentication-info")
         return line
 
 
 class DigestApp:
-    """An app whose every path asks for Digest. ``clock`` is its clock."""
+    """An app behind Digest that echoes the body of every request. ``clock`` is the clock of its guard."""
 
     def __init__(self, scheme: Digest | None = None, *, app: ASGIApp | None = None, **options: Any) -> None:
         self.clock = ManualClock(NOW)
@@ -58,7 +58,7 @@ class DigestApp:
     async def exchange(
         self, field: bytes | None, *messages: Message, headers: Sequence[Header] = (), **scope: Any
     ) -> Exchange:
-        """One request with this ``Authorization``; ``scope`` is what is another than GET / over HTTP."""
+        """Send one request with this ``Authorization``. ``scope`` overrides the scope of GET / over HTTP."""
         lines = [(b"host", b"testserver"), *headers, *([] if field is None else [(b"authorization", field)])]
         given = {**http_scope(), **scope, "headers": lines}
         if given["type"] == "websocket":
@@ -66,16 +66,16 @@ class DigestApp:
         return await run_app(self.app, given, *messages)
 
     async def request(self, field: bytes | None, *messages: Message, **scope: Any) -> Answer:
-        """The same, with the one record of it."""
+        """Send one request, and return the response with its only record."""
         self.records.clear()
         exchange = await self.exchange(field, *messages, **scope)
         (record,) = self.records
         return Answer(exchange, record.reason)
 
     async def request_with(self, told: DigestParams, *messages: Message, **scope: Any) -> Answer:
-        """The same of what a client tells."""
+        """Send one request with these Digest parameters."""
         return await self.request(b"Digest " + serialize(told), *messages, **scope)
 
     async def challenge(self, **scope: Any) -> Challenge:
-        """What a stranger is asked for."""
+        """The challenge for an anonymous request."""
         return (await self.request(None, **scope)).challenge

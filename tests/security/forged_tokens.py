@@ -42,7 +42,7 @@ _ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
 
 
 def public_key_encodings(key: Any) -> dict[str, bytes]:
-    """The ways to write a public key down."""
+    """All common encodings of a public key."""
     public = key.public_key()
     jwk = public_jwk(key)
     written = {
@@ -59,7 +59,7 @@ def public_key_encodings(key: Any) -> dict[str, bytes]:
 
 
 def key_confusion(setup: Verifiers) -> Cases:
-    """What everybody knows, taken for a secret (RFC 8725 section 2.1)."""
+    """HMACs whose secret is the public key, in each encoding (RFC 8725 section 2.1)."""
     for alg, size in (("HS256", "sha256"), ("HS512", "sha512"), (setup.algorithm, "sha256")):
         for what, octets in public_key_encodings(setup.key).items():
             signing_input = unsigned_token({"alg": alg, "typ": "JWT"})
@@ -67,7 +67,7 @@ def key_confusion(setup: Verifiers) -> Cases:
 
 
 def bad_signatures(setup: Verifiers) -> Cases:
-    """Signatures that are none, by what is done to a right one."""
+    """Invalid signatures, by the change that was made to a valid one."""
     signing_input, right = split_signature(setup.token())
     _, other = split_signature(setup.token(payload=claims(sub="mallory")))
     wrong = {
@@ -164,7 +164,7 @@ def _bad_eddsa(setup: Verifiers, signing_input: bytes, right: bytes) -> dict[str
 
 
 def malleable(setup: Verifiers) -> Cases:
-    """Other signatures that ECDSA itself calls right: s and its negative. No identity hangs on a signature's octets."""
+    """Signatures with the negative of s, which ECDSA accepts too. Nothing is identified by the bytes of a signature."""
     signing_input, right = split_signature(setup.token())
     size = len(right) // 2
     negative = ORDERS[setup.algorithm] - int.from_bytes(right[size:], "big")

@@ -1,4 +1,4 @@
-"""One question to three judges: authguard, PyJWT and joserfc, set up alike and asked at the same moment."""
+"""Three verifiers with the same set-up at the same moment: authguard, PyJWT and joserfc."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _UNSEEN = {name: HeaderParameter("unseen", lambda _: None) for name in ("jku", "
 
 @dataclass(frozen=True, slots=True)
 class Verifiers:
-    """One algorithm, one key and one policy, in the words of all three. An ``open`` policy asks for nothing."""
+    """One algorithm, one key and one policy for all three verifiers. An ``open`` policy requires nothing."""
 
     algorithm: str
     key: Any
@@ -51,12 +51,12 @@ class Verifiers:
     open: bool
 
     def authguard(self, token: bytes) -> Outcome:
-        """The outcome of the Bearer scheme."""
+        """The outcome of authguard's Bearer scheme."""
         request = AuthRequest({"type": "http", "headers": []}, path="/", moment=Moment(NOW, LEEWAY))
         return run_without_waiting(self.bearer.authenticate(request, Credentials("bearer", token)))
 
     def pyjwt(self, token: bytes) -> dict[str, Any] | None:
-        """The claims that ``jwt.decode`` returns; None where it raises."""
+        """The claims that ``jwt.decode`` returns, or None if it raises."""
         key = self.key if isinstance(self.key, bytes) else self.key.public_key()
         try:
             return jwt.decode(
@@ -72,7 +72,7 @@ class Verifiers:
             return None
 
     def joserfc(self, token: bytes) -> dict[str, Any] | None:
-        """The claims that joserfc returns and validates; None where it raises."""
+        """The claims that joserfc decodes and validates, or None if it raises."""
         registry = _LargeHeaders(_UNSEEN, [self.algorithm], strict_check_header=False)
         wanted: dict[str, Any] = {
             "iss": {"essential": True, "value": ISSUER},
@@ -90,7 +90,7 @@ class Verifiers:
         return decoded.claims
 
     def token(self, header: Part | None = None, payload: Part | None = None) -> bytes:
-        """A token over these octets with a right signature, whatever they say."""
+        """A token with exactly this header and payload, and a valid signature."""
         stated = {"alg": self.algorithm, "typ": "JWT"} if header is None else header
         said = claims() if payload is None else payload
         return raw_token(stated, said, self.key, self.algorithm).encode()
@@ -111,7 +111,7 @@ def _joserfc_key(key: Any) -> Any:
 
 @cache
 def verifiers_for(algorithm: str, *, open: bool = False) -> Verifiers:  # noqa: A002 - the word for it
-    """The judges for an algorithm, made once a run."""
+    """The verifiers for an algorithm, made once in a test run."""
     keys: dict[str, Callable[[], Any]] = {"RS": rsa_key, "PS": rsa_key, "HS": lambda: HMAC_SECRET, "Ed": ed_key}
     curves = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "ES256K": "secp256k1"}
     key = ec_key(curves[algorithm]) if algorithm in curves else keys[algorithm[:2]]()
@@ -126,7 +126,7 @@ def verifiers_for(algorithm: str, *, open: bool = False) -> Verifiers:  # noqa: 
 
 
 def denial_kind(rejected: Rejected) -> str:
-    """What the record of a denial would say, as far as it goes by the kind of the token."""
+    """The reason code, with the problem or the claim from the facts."""
     detail = rejected.facts.get("problem") or rejected.facts.get("claim")
     return f"{rejected.reason.code}: {detail}" if detail else rejected.reason.code
 
@@ -139,7 +139,7 @@ class _FixedDatetime(dt.datetime):
 
 @contextmanager
 def pyjwt_at_now() -> Iterator[None]:
-    """PyJWT has no clock to inject: for the while, what it takes for the time is NOW."""
+    """Stop PyJWT's clock at NOW, because PyJWT takes no clock as an argument."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jwt.api_jwt, "datetime", _FixedDatetime)
         yield

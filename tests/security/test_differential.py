@@ -1,4 +1,4 @@
-"""Whatever we accept, PyJWT and joserfc accept, and read the same claims in it."""
+"""Every token that authguard accepts is accepted by PyJWT and joserfc too, with the same claims."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def _one_moment() -> Iterator[None]:
 
 
 def difference(judges: Verifiers, token: bytes) -> str | None:
-    """The kind of a token that a peer accepts and we refuse. Fails where it is we who accept, or read other claims."""
+    """The denial of a token that a peer accepts, or None. Fails if only authguard accepts it, or if the claims
+    differ."""
     outcome = judges.authguard(token)
     peers = {"PyJWT": judges.pyjwt(token), "joserfc": judges.joserfc(token)}
     if isinstance(outcome, Rejected):
@@ -82,8 +83,8 @@ def difference(judges: Verifiers, token: bytes) -> str | None:
 
 @pytest.mark.parametrize("family", HOSTILE, ids=lambda family: family.__name__)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_hostile_token_is_refused(algorithm: str, family: Family) -> None:
-    """Every token of these families is refused, and where a peer takes it, the table says why we do not."""
+def test_an_attack_token_is_rejected(algorithm: str, family: Family) -> None:
+    """Every token of these families is rejected. If a peer accepts it, the table says why authguard does not."""
     judges = verifiers_for(algorithm)
 
     taken = [name for name, token in family(judges) if isinstance(judges.authguard(token), Accepted)]
@@ -94,8 +95,8 @@ def test_a_hostile_token_is_refused(algorithm: str, family: Family) -> None:
 
 
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "HS256"])
-def test_what_everybody_knows_is_no_secret(algorithm: str) -> None:
-    """An HMAC under the text of the public key, in whatever form, is refused by all three."""
+def test_a_public_key_is_no_hmac_secret(algorithm: str) -> None:
+    """All three verifiers reject an HMAC whose secret is the text of the public key."""
     judges = verifiers_for(algorithm)
 
     for name, token in forged.key_confusion(judges):
@@ -104,8 +105,9 @@ def test_what_everybody_knows_is_no_secret(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["asked", "not asked"])
-def test_a_registered_claim_of_an_odd_type_is_refused(policy: str) -> None:
-    """``iss``, ``sub``, ``aud`` and ``jti`` have the types of RFC 7519 section 4.1, asked for or not."""
+def test_a_registered_claim_of_a_wrong_type_is_rejected(policy: str) -> None:
+    """``iss``, ``sub``, ``aud`` and ``jti`` need the types of RFC 7519 section 4.1, even if the app does not check
+    them."""
     judges = verifiers_for("ES256", open=policy == "not asked")
 
     taken = [name for name, token in hostile.odd_claims(judges) if isinstance(judges.authguard(token), Accepted)]
@@ -115,8 +117,8 @@ def test_a_registered_claim_of_an_odd_type_is_refused(policy: str) -> None:
 
 @pytest.mark.parametrize("family", [harmless.headers, harmless.payloads], ids=lambda family: family.__name__)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_an_odd_token_that_is_right_is_accepted(algorithm: str, family: Family) -> None:
-    """All three take it, and read the same claims."""
+def test_an_unusual_valid_token_is_accepted(algorithm: str, family: Family) -> None:
+    """All three verifiers accept the token and read the same claims."""
     judges = verifiers_for(algorithm)
 
     refused = [name for name, token in family(judges) if isinstance(judges.authguard(token), Rejected)]
@@ -126,8 +128,9 @@ def test_an_odd_token_that_is_right_is_accepted(algorithm: str, family: Family) 
     assert differences == {None}
 
 
-def test_a_signature_that_ecdsa_itself_calls_right_is_right() -> None:
-    """The negative of ``s`` fits too; nothing here is named by a signature, so this is nobody's gain."""
+def test_the_negative_of_an_ecdsa_signature_is_accepted() -> None:
+    """The negative of ``s`` is a valid signature, which gains nothing, because authguard identifies nothing by a
+    signature."""
     judges = verifiers_for("ES256")
 
     for _, token in forged.malleable(judges):
@@ -136,7 +139,7 @@ def test_a_signature_that_ecdsa_itself_calls_right_is_right() -> None:
 
 
 def test_the_table_is_not_stale() -> None:
-    """Each kind in the table is really refused by us and accepted by a peer, and no other is."""
+    """Each kind of denial in the table occurs for a token that a peer accepts, and no other kind does."""
     found: set[str | None] = set()
 
     for judges in (verifiers_for("HS256"), verifiers_for("HS256", open=True)):
@@ -157,7 +160,7 @@ def test_the_table_is_not_stale() -> None:
 @quickly
 @given(st.data())
 def test_generated_claims_are_read_alike(open_policy: bool, data: st.DataObject) -> None:
-    """Whatever the claims say and however they are spelled, we accept nothing that a peer refuses."""
+    """Of generated claims in any spelling, authguard accepts none that a peer rejects."""
     judges = verifiers_for("HS256", open=open_policy)
 
     found = difference(judges, judges.token(payload=data.draw(generated.payloads() | generated.slips())))
@@ -169,7 +172,7 @@ def test_generated_claims_are_read_alike(open_policy: bool, data: st.DataObject)
 @quickly
 @given(st.data())
 def test_generated_headers_are_read_alike(algorithm: str, data: st.DataObject) -> None:
-    """The same of headers."""
+    """Of generated headers, authguard accepts none that a peer rejects."""
     judges = verifiers_for(algorithm)
 
     found = difference(judges, judges.token(data.draw(generated.headers(algorithm))))
@@ -180,8 +183,8 @@ def test_generated_headers_are_read_alike(algorithm: str, data: st.DataObject) -
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @quickly
 @given(st.data())
-def test_a_token_changed_on_the_way_is_refused(algorithm: str, data: st.DataObject) -> None:
-    """Octets that are not those that were signed are refused, by all three but for spellings of the same."""
+def test_a_changed_token_is_rejected(algorithm: str, data: st.DataObject) -> None:
+    """All three verifiers reject a token with changed bytes, unless it is another spelling of the same bytes."""
     judges = verifiers_for(algorithm)
     good = _GOOD.setdefault(algorithm, judges.token())
     token = data.draw(generated.mutated(good))
@@ -201,7 +204,7 @@ _GOOD: dict[str, bytes] = {}
 @pytest.mark.parametrize("offset", [-3600, -62, -61, -60, -59, -58, -1, 0, 1, 59, 60, 61, 3600])
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 def test_the_boundaries_are_those_of_the_peers(name: str, offset: int) -> None:
-    """At whole seconds all three agree to the second on what is over and what is still to come."""
+    """At whole seconds all three verifiers agree exactly on expired and not yet valid tokens."""
     judges = verifiers_for("HS256")
     token = judges.token(payload=claims(**{name: int(NOW) + offset}))
 
@@ -212,7 +215,7 @@ def test_the_boundaries_are_those_of_the_peers(name: str, offset: int) -> None:
 
 
 def test_only_pyjwt_cuts_off_the_fraction_of_exp() -> None:
-    """RFC 7519 section 2 allows fractions, and joserfc reads them as we do: PyJWT is stricter, by under a second."""
+    """RFC 7519 section 2 allows fractions, and joserfc reads them too. PyJWT rejects up to a second earlier."""
     judges = verifiers_for("HS256")
     token = judges.token(payload=claims(exp=NOW - 59.5))
 

@@ -1,4 +1,4 @@
-"""What Digest answers through the middleware: fields, bodies, other sites, other guards, and failures."""
+"""Digest through the middleware: response fields, bodies, cross-site requests, two guards, and failures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CNONCES = [
 @pytest.mark.rfc("7616-14")
 @pytest.mark.parametrize("cnonce", CNONCES, ids=ascii)
 async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
-    """It comes back in one field, escaped, and is what it was; CR and LF do not get so far."""
+    """The cnonce is sent back escaped, in one field. A CR or LF in it does not get that far."""
     gate = DigestApp()
     told = answer_challenge(await gate.challenge(), cnonce=cnonce)
 
@@ -62,8 +62,8 @@ async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
 
 
 @pytest.mark.parametrize("octet", [b"\r", b"\n", b"\r\nset-cookie: a=b", b"\0", b"\x7f", b"\x1b"])
-async def test_a_control_character_ends_it(octet: bytes) -> None:
-    """Servers let none through; should one, nothing of it is echoed."""
+async def test_a_control_character_is_rejected(octet: bytes) -> None:
+    """Servers block control characters. If one gets through, nothing of it is echoed."""
     gate = DigestApp()
     field = serialize(answer_challenge(await gate.challenge())).replace(b"0a4f113b", b"0a4f" + octet)
 
@@ -74,8 +74,8 @@ async def test_a_control_character_ends_it(octet: bytes) -> None:
 
 
 @pytest.mark.rfc("7616-14")
-async def test_the_server_proves_itself_on_whatever_answer_follows() -> None:
-    """Also on a 403: the credentials were accepted, and the count was used."""
+async def test_authentication_info_is_sent_with_every_response() -> None:
+    """A 403 has Authentication-Info too: the credentials were accepted, and the count was used."""
     gate = DigestApp(rules=[Rule("/boss", role("boss"))])
     told = answer_challenge(await gate.challenge(), uri="/boss")
 
@@ -87,8 +87,8 @@ async def test_the_server_proves_itself_on_whatever_answer_follows() -> None:
     assert (again.reason, again.exchange.lines(b"authentication-info")) == ("nonce.replayed", [])
 
 
-async def test_a_websocket_is_let_in_by_its_handshake() -> None:
-    """With Authentication-Info on the acceptance."""
+async def test_a_websocket_handshake_is_accepted() -> None:
+    """The accepted handshake has Authentication-Info."""
     gate = DigestApp()
     told = answer_challenge(await gate.challenge(), uri="/chat")
 
@@ -102,8 +102,8 @@ async def test_a_websocket_is_let_in_by_its_handshake() -> None:
 
 
 @pytest.mark.rfc("7616-18")
-async def test_who_lists_digest_offers_nothing_weaker() -> None:
-    """Section 5.6: Basic is asked for, and taken, only where the app names it."""
+async def test_digest_alone_offers_no_basic() -> None:
+    """RFC 7616 section 5.6: Basic is offered and accepted only if the app names it."""
     gate = DigestApp()
 
     answer = await gate.request(b"Basic YWxpY2U6d29uZGVybGFuZA==")
@@ -122,7 +122,8 @@ def _body(*parts: bytes) -> list[dict[str, Any]]:
 
 @pytest.mark.rfc("7616-11")
 async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> None:
-    """In however many pieces it came; another body is refused, one beyond the limit is a 413."""
+    """The app gets the verified body, in any number of parts. Another body is rejected, and one above the limit is a
+    413."""
     gate = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), limit=20, throttle=None))
     told = answer_challenge(await gate.challenge(), method="POST", body=b"ten pounds to Bob")
 
@@ -136,8 +137,9 @@ async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> No
     assert "qop=auth," in good.info
 
 
-async def test_a_body_that_breaks_off_is_nobodys() -> None:
-    """The client has gone, and what it sent is not what it digested."""
+async def test_an_incomplete_body_is_rejected() -> None:
+    """If the client disconnects during the body, the request is not granted, because the digest covers the whole
+    body."""
     gate = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), throttle=None))
     told = answer_challenge(await gate.challenge(), method="POST", body=b"ten")
 
@@ -150,8 +152,8 @@ async def test_a_body_that_breaks_off_is_nobodys() -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-async def test_what_another_site_made_a_browser_send_is_refused(site: str) -> None:
-    """Browsers send Digest by themselves once they have it; nothing is verified, and no count is used."""
+async def test_a_cross_site_request_is_denied(site: str) -> None:
+    """Browsers send Digest by themselves, so a cross-site request is denied without verifying it or using a count."""
     gate = DigestApp()
     told = answer_challenge(await gate.challenge(), method="POST")
     headers: list[Header] = [(b"sec-fetch-site", site.encode()), (b"origin", b"https://evil.example")]
@@ -164,7 +166,7 @@ async def test_what_another_site_made_a_browser_send_is_refused(site: str) -> No
 
 
 async def test_a_guard_further_in_does_not_count_the_nonce_twice() -> None:
-    """With the same scheme, and with one of its own: what the outer guard proved is not verified again."""
+    """An inner guard, with the same scheme or one of its own, takes over the principal and claims no count again."""
     scheme, behind = digest_scheme(DigestAccounts(), throttle=None), RecordingApp()
     own = digest_scheme(DigestAccounts(), throttle=None)
     for inner_scheme in (scheme, own):
@@ -177,8 +179,8 @@ async def test_a_guard_further_in_does_not_count_the_nonce_twice() -> None:
     assert [scope["user"].subject for scope in behind.scopes] == ["alice", "alice"]
 
 
-async def test_two_doors_in_one_app_do_not_use_up_each_others_nonces() -> None:
-    """Side by side, with one scheme: a count is good once for both, as they are one realm."""
+async def test_two_guards_with_one_scheme_share_its_counts() -> None:
+    """Two guards side by side with one scheme accept a count once between them."""
     scheme = digest_scheme(DigestAccounts(), throttle=None)
     left, right = DigestApp(scheme), DigestApp(scheme)
     asked = await left.challenge()
@@ -189,7 +191,7 @@ async def test_two_doors_in_one_app_do_not_use_up_each_others_nonces() -> None:
 
 
 async def test_the_life_of_a_nonce_costs_one_round_trip() -> None:
-    """``stale=true`` once, and on it goes; the password is not asked for."""
+    """An expired nonce costs one response with ``stale=true``, and the client does not ask for the password."""
     gate = DigestApp()
     asked = await gate.challenge()
     assert (await gate.request_with(answer_challenge(asked))).status == 200
@@ -201,8 +203,8 @@ async def test_the_life_of_a_nonce_costs_one_round_trip() -> None:
     assert (await gate.request_with(answer_challenge(stale.challenge))).status == 200
 
 
-async def test_a_failure_of_a_store_is_a_503_and_nobody_is_let_in() -> None:
-    """Of the accounts or of the nonces, whatever it is that fails."""
+async def test_a_failing_store_is_a_503() -> None:
+    """A failure of the account store or the nonce store is a 503."""
 
     cards = DigestAccounts()
     cards.accounts["alice"] = RuntimeError()
@@ -218,8 +220,8 @@ async def test_a_failure_of_a_store_is_a_503_and_nobody_is_let_in() -> None:
         assert gate.inner.scopes == []
 
 
-async def test_who_leaves_is_not_let_in() -> None:
-    """An app that is cancelled while the store is asked has let nobody in, and the next one is."""
+async def test_a_cancelled_request_is_not_granted() -> None:
+    """A request that is cancelled while the store is asked is not granted, and the next one is."""
 
     class Stuck(DigestAccounts):
         stuck = True

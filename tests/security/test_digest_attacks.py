@@ -1,4 +1,4 @@
-"""Who has seen a request of Digest go by, and who knows nothing: what they can make of it, through the middleware."""
+"""Attacks on Digest through the middleware, with and without a captured request."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ TAMPERINGS: list[tuple[str, Callable[[DigestParams, str, str], bytes], int]] = [
 @pytest.mark.rfc("7616-7", "7616-8")
 @pytest.mark.parametrize("name", TAMPERED)
 @pytest.mark.parametrize(("how", "tamper", "which"), TAMPERINGS, ids=[how for how, _, _ in TAMPERINGS])
-async def test_whatever_is_tampered_with_has_a_reason_and_changes_nothing(
+async def test_a_changed_parameter_is_rejected_and_changes_nothing(
     name: str, how: str, tamper: Callable[[DigestParams, str, str], bytes], which: int
 ) -> None:
-    """A 401 with a challenge, and the honest header is as good as before: no count was used up."""
+    """Each changed parameter is a 401 with a challenge, and uses no count: the original request is still accepted."""
     gate = DigestApp(digest_scheme(DigestAccounts(finds_hashed=True), throttle=None))
     told = answer_challenge(await gate.challenge())
     if name == "userhash":
@@ -80,7 +80,7 @@ async def test_whatever_is_tampered_with_has_a_reason_and_changes_nothing(
 
 
 async def test_of_two_names_none_is_chosen() -> None:
-    """``username`` and ``username*`` beside each other, whichever was digested."""
+    """``username`` and ``username*`` together are rejected, whichever of them was digested."""
     gate = DigestApp()
     told = {**answer_challenge(await gate.challenge()), "username*": "UTF-8''mallory"}
 
@@ -89,7 +89,7 @@ async def test_of_two_names_none_is_chosen() -> None:
 
 @pytest.mark.parametrize("name", [name for name in TAMPERED if name != "userhash"])
 async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
-    """Whichever parameter makes it so long."""
+    """A field above the limit is not parsed, whichever parameter makes it too long."""
     gate = DigestApp()
     told = answer_challenge(await gate.challenge())
 
@@ -110,7 +110,7 @@ async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
     ],
 )
 async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, Any], status: int, reason: str) -> None:
-    """Twisted #3453, Flask-HTTPAuth: not on another path, with another query or another method; nor a second time."""
+    """Twisted #3453, Flask-HTTPAuth: it is rejected with another path, query or method, and a second time."""
     gate = DigestApp()
     told = answer_challenge(await gate.challenge())
 
@@ -123,7 +123,8 @@ async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, 
 
 
 async def test_a_client_without_a_challenge_cannot_make_a_nonce() -> None:
-    """Cakephp #9668: who knows the password and invents a nonce is asked again, and lets itself in by ours alone."""
+    """Cakephp #9668: a client with the right password and an invented nonce is challenged, and accepted with the
+    server's."""
     gate = DigestApp()
     asked = await gate.challenge()
 
@@ -138,8 +139,8 @@ def _bare(field: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_noise_is_neither_let_in_nor_a_500(seed: int) -> None:
-    """A good header with octets struck out, put in, and changed, two hundred times."""
+async def test_a_damaged_header_is_rejected(seed: int) -> None:
+    """Two hundred variants of a valid header with removed, added or changed bytes are rejected, without a 500."""
     rng, gate = random.Random(seed), DigestApp()
     good = b"Digest " + serialize(answer_challenge(await gate.challenge()))
 
@@ -163,8 +164,8 @@ async def test_noise_is_neither_let_in_nor_a_500(seed: int) -> None:
 
 @pytest.mark.rfc("7616-9")
 @pytest.mark.parametrize("store", [lambda: None, SharedNonces])
-async def test_of_200_that_come_at_once_exactly_one_passes(store: Callable[[], NonceStore | None]) -> None:
-    """With one nonce and one count; the others are stale, and their clients ask again."""
+async def test_of_200_parallel_replays_exactly_one_passes(store: Callable[[], NonceStore | None]) -> None:
+    """Of requests with one nonce and one count, one is accepted. The others are stale."""
     gate = DigestApp(digest_scheme(DigestAccounts(at_hand=False), nonces=store(), throttle=None))
     field = b"Digest " + serialize(answer_challenge(await gate.challenge()))
     statuses: list[int] = []
@@ -184,7 +185,8 @@ async def test_of_200_that_come_at_once_exactly_one_passes(store: Callable[[], N
 
 @pytest.mark.rfc("7616-9")
 async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> None:
-    """Within the window none is refused. SensESP #885 had to switch its check off because of Chrome."""
+    """Counts within the window are accepted in any order. SensESP #885 had to switch its check off because of
+    Chrome."""
     gate = DigestApp()
     asked = await gate.challenge()
     counts = list(range(1, 201))
@@ -199,8 +201,8 @@ async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> Non
 # --- One to the client ------------------------------------------------------------------------------------------------
 
 
-async def test_who_is_unknown_wrong_or_disabled_is_one_to_the_client() -> None:
-    """Status, body and fields are the same octets, but for the nonce."""
+async def test_unknown_wrong_and_disabled_get_the_same_response() -> None:
+    """Status, body and fields have the same bytes, apart from the nonce."""
     gate = DigestApp()
     seen = set()
 

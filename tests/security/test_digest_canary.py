@@ -1,4 +1,4 @@
-"""No secret of Digest comes out: not the stored digest, not the app's secret, not what a client presented."""
+"""No secret of Digest leaks: neither the stored digest, nor the app's secret, nor what a client presented."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ CNONCE = "Hq2vY8sTn4Lk7zRw"
 QUERY = b"token=" + CANARY.encode()
 
 
-def cards() -> DigestAccounts:
+def accounts() -> DigestAccounts:
     """A store whose ``H(A1)`` are secrets."""
     return DigestAccounts()
 
 
-STORED = [account.ha1 for account in cards().accounts.values()]
+STORED = [account.ha1 for account in accounts().accounts.values()]
 
 
 def failing(error: Exception) -> DigestAccounts:
-    """A store that fails with what it knows in its hands."""
-    found = cards()
+    """A store that raises with all it knows in its locals."""
+    found = accounts()
     found.accounts["alice"] = error
     return found
 
@@ -74,10 +74,10 @@ TOLD: list[dict[str, Any]] = [
 
 @pytest.mark.rfc("7616-15", "7616-16")
 @pytest.mark.parametrize("name", SCHEMES)
-async def test_no_secret_comes_out_whatever_fails(ears: LogRecorder, name: str) -> None:
-    """Not in a log, its extra keys or a traceback, not in a record; and what is stored, not in an answer either."""
+async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> None:
+    """No secret is in a log record, a traceback or an authguard record, and nothing that is stored is in a response."""
     options = dict(SCHEMES[name])
-    scheme = digest_scheme(options.pop("accounts", cards()), secret=SECRET, **{"throttle": None, **options})
+    scheme = digest_scheme(options.pop("accounts", accounts()), secret=SECRET, **{"throttle": None, **options})
     gate = DigestApp(scheme)
     statuses, leaked = set(), []
 
@@ -101,8 +101,8 @@ async def test_no_secret_comes_out_whatever_fails(ears: LogRecorder, name: str) 
 
 
 async def test_values_do_not_show_their_secrets() -> None:
-    """Whatever is printed while one looks for a bug."""
-    scheme = digest_scheme(cards(), secret=SECRET)
+    """The repr of every object of Digest is free of secrets."""
+    scheme = digest_scheme(accounts(), secret=SECRET)
     gate = DigestApp(scheme)
     told = answer_challenge(await gate.challenge(), cnonce=CNONCE)
     mint = NonceService([SECRET.encode()], "orders", life=300, store=None, deadline=5)
@@ -121,9 +121,9 @@ async def test_values_do_not_show_their_secrets() -> None:
 
 @pytest.mark.parametrize("secret", [CANARY[:31], [SECRET, CANARY[:20]], [7, CANARY]])
 def test_a_mistake_in_the_set_up_does_not_show_the_secret(secret: Any) -> None:
-    """Not even its cause has it."""
+    """Neither a ``ConfigurationError`` nor its cause contains the secret."""
     with pytest.raises(ConfigurationError) as caught:
-        Digest(cards(), realm="orders", secret=secret)
+        Digest(accounts(), realm="orders", secret=secret)
 
     shown = [line for line in traceback.format_exception(caught.value) if "CANARY" not in line]
     assert leaks("".join(shown) + repr(caught.value)) == []

@@ -1,4 +1,5 @@
-"""Attacks on passwords, by a whole app: guessing, crossing sites, flooding the log, and looking for what differs."""
+"""Attacks on passwords against a whole app: guessing, cross-site requests, log flooding and differences between
+responses."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ from tests.support.schemes.basic import ALICE, MALLORY, Ldap, SpyHasher, Users, 
 EVIL: Mapping[str, str] = {"origin": "https://evil.example", "sec_fetch_site": "cross-site"}
 
 
-class House:
-    """An app behind Basic, whose clocks stand still."""
+class BasicApp:
+    """An app behind Basic, with clocks that stand still."""
 
     def __init__(self, *accounts: Account, store: Any = None, origins: Sequence[str] = (), **options: Any) -> None:
         self.clock = ManualClock(1000)
@@ -63,12 +64,12 @@ class House:
         client: str = "192.0.2.7",
         more: Mapping[str, str] = {},
     ) -> Exchange:
-        """The answer to one login."""
+        """Send one login."""
         headers = header_list(b"Basic " + user_pass(username, password), **more)
         return await run_app(self.app, http_scope(path, method, headers, client=(client, 1)))
 
     async def statuses(self, *logins: Callable[[], Any]) -> list[int]:
-        """What is answered to requests at the same time: no hash ends before all have asked."""
+        """The statuses of parallel requests: no hash ends before all of them have started."""
         self.hasher.released.clear()
 
         async def let_go() -> None:
@@ -78,16 +79,16 @@ class House:
 
     @property
     def reasons(self) -> list[str | None]:
-        """Of all requests so far."""
+        """The reasons of all requests so far."""
         return [record.reason for record in self.records]
 
 
 # --- Guessing ---------------------------------------------------------------------------------------------------------
 
 
-async def test_of_two_hundred_parallel_guesses_no_more_pass_than_the_burst() -> None:
-    """The rest are 429 with ``Retry-After``, without a challenge, and nothing was hashed for them."""
-    house = House()
+async def test_of_two_hundred_parallel_guesses_only_the_burst_is_hashed() -> None:
+    """The others are a 429 with ``Retry-After`` and without a challenge, and cost no hash."""
+    house = BasicApp()
 
     statuses = await house.statuses(*[partial(house.ask, password=f"guess{number}") for number in range(200)])
     answer = await house.ask()
@@ -99,9 +100,9 @@ async def test_of_two_hundred_parallel_guesses_no_more_pass_than_the_burst() -> 
     assert b"too_many_attempts" in answer.body
 
 
-async def test_two_hundred_parallel_requests_of_one_who_knows_the_password_all_pass() -> None:
-    """They are one attempt and one hash."""
-    house = House()
+async def test_two_hundred_parallel_requests_with_the_right_password_all_pass() -> None:
+    """Two hundred parallel requests with the right password cost one attempt and one hash."""
+    house = BasicApp()
 
     statuses = await house.statuses(*[house.ask] * 200)
 
@@ -110,8 +111,8 @@ async def test_two_hundred_parallel_requests_of_one_who_knows_the_password_all_p
 
 
 async def test_guesses_among_them_are_counted_all_the_same() -> None:
-    """Right and wrong at the same time: the right one gives nothing to the wrong ones."""
-    house = House()
+    """Right passwords among parallel guesses give the guesses no further attempts."""
+    house = BasicApp()
     guesses = [partial(house.ask, password=f"guess{number}") for number in range(50)]
 
     statuses = await house.statuses(*[house.ask] * 50, *guesses)
@@ -120,9 +121,9 @@ async def test_guesses_among_them_are_counted_all_the_same() -> None:
     assert statuses[50:].count(401) == 9
 
 
-async def test_who_waits_as_long_as_he_is_told_gets_in() -> None:
-    """There is no lasting lock-out, however long somebody else goes on."""
-    house = House()
+async def test_a_login_after_the_wait_is_accepted() -> None:
+    """After ``Retry-After`` the right password is accepted, however long somebody else goes on guessing."""
+    house = BasicApp()
     answers = [await house.ask(password=f"guess{number}") for number in range(500)]
     refused = answers[-1]
 
@@ -132,17 +133,17 @@ async def test_who_waits_as_long_as_he_is_told_gets_in() -> None:
 
 
 async def test_another_network_gets_in_while_one_is_refused() -> None:
-    """Who guesses at somebody's account does not lock him out."""
-    house = House()
+    """Guesses from one network do not lock out the account's owner in another one."""
+    house = BasicApp()
     for number in range(100):
         await house.ask(password=f"guess{number}")
 
     assert (await house.ask(client="198.51.100.9")).status == 200
 
 
-async def test_the_owner_is_not_kept_out_of_his_own_network_by_a_botnet() -> None:
-    """He has logged in from there before."""
-    house = House()
+async def test_a_botnet_does_not_lock_out_a_known_network() -> None:
+    """A network from which the owner has logged in before is not affected by guesses of a botnet."""
+    house = BasicApp()
     await house.ask(client="198.51.100.9")
     for number in range(300):
         await house.ask(password=f"guess{number}", client=f"203.0.113.{number % 250}")
@@ -151,9 +152,9 @@ async def test_the_owner_is_not_kept_out_of_his_own_network_by_a_botnet() -> Non
     assert (await house.ask(client="198.51.100.10")).status == 429
 
 
-async def test_a_forwarded_field_is_no_way_out() -> None:
-    """The address is the server's word, not the client's."""
-    house = House()
+async def test_a_forwarded_field_does_not_evade_the_throttle() -> None:
+    """The address comes from the server, and not from a field of the client."""
+    house = BasicApp()
 
     answers = [
         await house.ask(
@@ -166,18 +167,18 @@ async def test_a_forwarded_field_is_no_way_out() -> None:
     assert [answer.status for answer in answers] == [401] * 10 + [429] * 10
 
 
-async def test_an_ipv6_network_is_no_way_out() -> None:
-    """A /64 is one customer."""
-    house = House()
+async def test_addresses_of_one_ipv6_network_do_not_evade_the_throttle() -> None:
+    """All addresses of a /64 share their attempts."""
+    house = BasicApp()
 
     answers = [await house.ask(password=f"guess{n}", client=f"2001:db8:0:1::{n:x}") for n in range(20)]
 
     assert [answer.status for answer in answers] == [401] * 10 + [429] * 10
 
 
-async def test_spelling_a_name_differently_is_no_way_out() -> None:
-    """Neither case nor width, nor a second name of the same account."""
-    house = House()
+async def test_spellings_of_a_name_do_not_evade_the_throttle() -> None:
+    """Case, width and a second name of the same account share their attempts."""
+    house = BasicApp()
     house.users.aliases |= {"a@example.org": "alice"}
     spellings = ["alice", "ALICE", "\uff41lice", "a@example.org", "al\u00adice", " alice"]
 
@@ -186,10 +187,10 @@ async def test_spelling_a_name_differently_is_no_way_out() -> None:
     assert [answer.status for answer in answers] == [401] * 10 + [429] * 10
 
 
-async def test_an_account_of_ones_own_is_no_way_out() -> None:
-    """Where addresses are trusted, a network has a bucket, and logging in between the guesses does not empty it."""
+async def test_an_own_account_does_not_evade_the_throttle() -> None:
+    """With trusted addresses a network has a bucket, which logging in between the guesses does not refill."""
     attempts = LoginThrottle(network=Rate(10, 1.0), trusted_client=True, clock=ManualClock(1000))
-    house = House(ALICE, Account("eve", "$fast$own"), throttle=attempts)
+    house = BasicApp(ALICE, Account("eve", "$fast$own"), throttle=attempts)
 
     passed = 0
     for number in range(100):
@@ -199,9 +200,9 @@ async def test_an_account_of_ones_own_is_no_way_out() -> None:
     assert passed == 10
 
 
-async def test_the_memory_of_what_fitted_is_no_oracle() -> None:
-    """Who has no attempt left learns nothing, also where the owner has just logged in."""
-    house = House()
+async def test_the_verification_cache_is_no_oracle() -> None:
+    """A client without an attempt left learns nothing, even if the owner has just logged in."""
+    house = BasicApp()
     await house.ask()
     for number in range(10):
         await house.ask(password=f"guess{number}")
@@ -210,8 +211,8 @@ async def test_the_memory_of_what_fitted_is_no_oracle() -> None:
 
 
 async def test_a_flood_of_one_wrong_password_costs_one_hash_at_a_time() -> None:
-    """It is one guess, so it is not refused; but neither does it fill the queue that others wait in."""
-    house = House(waiting=1)
+    """Equal parallel guesses are one attempt and one hash, so they do not fill the queue for hashing."""
+    house = BasicApp(waiting=1)
 
     statuses = await house.statuses(*[partial(house.ask, password="wrong")] * 100)
 
@@ -219,9 +220,9 @@ async def test_a_flood_of_one_wrong_password_costs_one_hash_at_a_time() -> None:
     assert house.hasher.count == 1
 
 
-async def test_what_is_public_is_asked_nothing() -> None:
-    """Whoever was refused sees it as before."""
-    house = House()
+async def test_public_routes_ignore_the_throttle() -> None:
+    """A client that is throttled still gets public routes."""
+    house = BasicApp()
     for number in range(20):
         await house.ask(password=f"guess{number}")
 
@@ -235,10 +236,10 @@ STRANGERS = [("alice", "wrong"), ("nobody", "wrong"), ("nobody", "secret"), ("ma
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
 async def test_known_unknown_and_disabled_cannot_be_told_apart(method: str) -> None:
-    """By all that is sent, by the number of verifications, and by when attempts run out."""
+    """Responses, the number of verifications and the moment of throttling are equal for all of them."""
     seen = []
     for username, password in STRANGERS:
-        house = House()
+        house = BasicApp()
         answers = [await house.ask(username, password, method=method) for _ in range(15)]
         seen.append(([answer.sent for answer in answers], house.hasher.count))
 
@@ -247,10 +248,10 @@ async def test_known_unknown_and_disabled_cannot_be_told_apart(method: str) -> N
 
 
 async def test_they_cannot_be_told_apart_by_a_handshake_either() -> None:
-    """A refused WebSocket is the same for all."""
+    """A denied WebSocket handshake is equal for known, unknown and disabled names."""
     seen = []
     for username, password in STRANGERS:
-        house = House()
+        house = BasicApp()
         headers = header_list(b"Basic " + user_pass(username, password))
         offered: list[dict[str, Any]] = [{}, {"websocket.http.response": {}}]
         answers = [await run_app(house.app, websocket_scope(headers=headers, extensions=one)) for one in offered]
@@ -259,15 +260,15 @@ async def test_they_cannot_be_told_apart_by_a_handshake_either() -> None:
     assert seen == seen[:1] * len(STRANGERS)
 
 
-def _has_one(house: House, figure: str) -> bool:
+def _has_one(house: BasicApp, figure: str) -> bool:
     return house.scheme.health()[figure] == 1
 
 
 async def test_they_cannot_be_told_apart_while_the_queue_is_full() -> None:
-    """Each is 503 with ``Retry-After``, and costs no attempt: nobody learned anything."""
+    """With a full queue every login is a 503 with ``Retry-After``, and uses no attempt."""
     seen = []
     for username, password in STRANGERS:
-        house = House(waiting=1)
+        house = BasicApp(waiting=1)
         house.hasher.released.clear()
         async with anyio.create_task_group() as tasks:
             for number, figure in enumerate(["working", "waiting"]):
@@ -287,9 +288,9 @@ UNSAFE = ["POST", "PUT", "PATCH", "DELETE", "QUERY"]
 
 
 @pytest.mark.parametrize("method", UNSAFE)
-async def test_what_another_site_makes_a_browser_send_is_refused_before_anything_is_looked_up(method: str) -> None:
-    """403 without a challenge; no account, no hash, no attempt. The record says where it came from."""
-    house = House()
+async def test_a_cross_site_request_is_denied_before_any_look_up(method: str) -> None:
+    """A cross-site request is a 403 without a challenge, look-up, hash or attempt. The record has its origin."""
+    house = BasicApp()
     house.users.accounts["alice"] = LookupError("asked")
 
     answers = [await house.ask(method=method, more=EVIL) for _ in range(20)]
@@ -303,8 +304,8 @@ async def test_what_another_site_makes_a_browser_send_is_refused_before_anything
 
 
 async def test_a_right_and_a_wrong_password_are_refused_alike_there() -> None:
-    """Another site learns nothing of what its visitor's browser knows."""
-    house = House()
+    """The response to a cross-site request does not depend on the password."""
+    house = BasicApp()
 
     answers = [(await house.ask(method="POST", password=word, more=EVIL)).sent for word in ("wonderland", "wrong")]
 
@@ -313,8 +314,8 @@ async def test_a_right_and_a_wrong_password_are_refused_alike_there() -> None:
 
 @pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
 async def test_a_handshake_from_another_site_is_refused(extensions: dict[str, Any]) -> None:
-    """Though it is a GET."""
-    house = House()
+    """A cross-site WebSocket handshake is denied, although it is a GET."""
+    house = BasicApp()
     headers = header_list(b"Basic " + user_pass("alice", "wonderland"), origin="https://evil.example")
 
     await run_app(house.app, websocket_scope(headers=headers, extensions=extensions))
@@ -334,15 +335,15 @@ PASSING: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("request_", PASSING, ids=repr)
-async def test_what_no_other_site_sends_passes(request_: dict[str, Any]) -> None:
-    """And what changes nothing, and what ``origins`` names."""
-    house = House(origins=["https://app.example"])
+async def test_requests_that_are_not_cross_site_pass(request_: dict[str, Any]) -> None:
+    """Same-site requests, safe methods and the origins in ``origins`` pass."""
+    house = BasicApp(origins=["https://app.example"])
 
     assert (await house.ask(**request_)).status == 200
 
 
-async def test_other_credentials_that_are_sent_by_themselves_are_held_to_it() -> None:
-    """A cookie too; but not what a script has to add, which no other site's script can."""
+async def test_the_csrf_check_applies_to_all_browser_credentials() -> None:
+    """A cookie is checked too, but not a field that a script has to add, because another site's script cannot."""
     cookie, token = Badge("cookie", carrier=FieldCarrier("cookie", b"cookie", sent_by_browsers=True)), Badge("token")
     app = AuthGuardMiddleware(RecordingApp(), guard=Guard(cookie, token, log=False))
 
@@ -357,8 +358,8 @@ async def test_other_credentials_that_are_sent_by_themselves_are_held_to_it() ->
 
 
 async def test_a_flood_of_guesses_is_a_few_records(caplog: pytest.LogCaptureFixture) -> None:
-    """Of 2,000 invented names some thirty lines are told, with about how many there were; hooks see them all."""
-    house = House(ALICE)
+    """2,000 guesses at invented names log some thirty lines, with an estimate of the names. Hooks get every record."""
+    house = BasicApp(ALICE)
 
     for number in range(2000):
         await house.ask(f"user{number}", "123456", path="/boss")
@@ -375,9 +376,9 @@ async def test_a_flood_of_guesses_is_a_few_records(caplog: pytest.LogCaptureFixt
     assert house.reasons.count("user.unknown") == 2000
 
 
-async def test_a_disabled_user_who_knows_his_password_is_told_each_time(caplog: pytest.LogCaptureFixture) -> None:
-    """He has proven who he is, so that what he does is never folded."""
-    house = House(throttle=None)
+async def test_a_disabled_account_with_the_right_password_is_always_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A denial of an authenticated subject is never aggregated."""
+    house = BasicApp(throttle=None)
 
     for _ in range(50):
         await house.ask("mallory", "secret")
@@ -388,15 +389,15 @@ async def test_a_disabled_user_who_knows_his_password_is_told_each_time(caplog: 
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 
 
-class Broken(SpyHasher):
-    """It fails with the password in its hands."""
+class BrokenHasher(SpyHasher):
+    """A hasher that raises with the password in its locals."""
 
     def verify(self, password: str, stored: str) -> Verdict:
         raise LookupError(password, stored)
 
 
-class Failing(Users):
-    """A store that fails with the canary in its hands."""
+class FailingUsers(Users):
+    """A store that raises with the canary in its locals."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -408,8 +409,8 @@ class Failing(Users):
         raise self.error
 
 
-class Tells(Ldap):
-    """A directory that fails so."""
+class FailingDirectory(Ldap):
+    """A directory that raises with the canary in its locals."""
 
     async def check(self, username: str, password: str) -> Any:
         raise LookupError(username, password)
@@ -419,15 +420,15 @@ async def _save_raises(account: Account, renewed: str) -> None:
     raise LookupError(account, renewed, CANARY)
 
 
-class Holding(SpyHasher):
-    """All that it verifies keeps the interpreter."""
+class BlockingHasher(SpyHasher):
+    """A hasher all of whose formats block the interpreter."""
 
     def blocks_gil(self, stored: str) -> bool:
         return True
 
 
-class Sampled(Users):
-    """It shows a hash that is none of a format that is known."""
+class SampledUsers(Users):
+    """A store whose sample has a hash of no known format."""
 
     def sample(self) -> list[str]:
         return [CANARY]
@@ -435,25 +436,25 @@ class Sampled(Users):
 
 HOLDER = Account("alice", f"$old${CANARY}", claims={"hash": CANARY})
 
-HOUSES: dict[str, Callable[[], House]] = {
-    "plain": lambda: House(HOLDER),
-    "disabled": lambda: House(Account("alice", f"$fast${CANARY}", disabled=True)),
-    "unreadable": lambda: House(Account("alice", f"!{CANARY}")),
-    "too long": lambda: House(Account("alice", f"$short${CANARY}")),
-    "callback raises": lambda: House(HOLDER, on_rehash=_save_raises),
-    "hasher raises": lambda: House(store=Users(HOLDER, hasher=Broken())),
-    "store raises": lambda: House(store=Failing(LookupError(CANARY))),
-    "store is down": lambda: House(store=Failing(BackendUnavailable("lost", reason=STORE_UNAVAILABLE))),
-    "directory raises": lambda: House(store=Tells(None)),
-    "directory answers": lambda: House(store=Ldap(HOLDER)),
-    "directory is odd": lambda: House(store=Ldap(CANARY)),
-    "lock holders": lambda: House(store=Sampled(HOLDER, hasher=Holding())),
+HOUSES: dict[str, Callable[[], BasicApp]] = {
+    "plain": lambda: BasicApp(HOLDER),
+    "disabled": lambda: BasicApp(Account("alice", f"$fast${CANARY}", disabled=True)),
+    "unreadable": lambda: BasicApp(Account("alice", f"!{CANARY}")),
+    "too long": lambda: BasicApp(Account("alice", f"$short${CANARY}")),
+    "callback raises": lambda: BasicApp(HOLDER, on_rehash=_save_raises),
+    "hasher raises": lambda: BasicApp(store=Users(HOLDER, hasher=BrokenHasher())),
+    "store raises": lambda: BasicApp(store=FailingUsers(LookupError(CANARY))),
+    "store is down": lambda: BasicApp(store=FailingUsers(BackendUnavailable("lost", reason=STORE_UNAVAILABLE))),
+    "directory raises": lambda: BasicApp(store=FailingDirectory(None)),
+    "directory answers": lambda: BasicApp(store=Ldap(HOLDER)),
+    "directory is odd": lambda: BasicApp(store=Ldap(CANARY)),
+    "lock holders": lambda: BasicApp(store=SampledUsers(HOLDER, hasher=BlockingHasher())),
 }
 
 
 @pytest.mark.parametrize("name", HOUSES)
-async def test_no_password_and_no_hash_comes_out_whatever_fails(ears: LogRecorder, name: str) -> None:
-    """Not in a record, a fold, an answer, nor in a repr: neither the secret nor eight characters of it."""
+async def test_no_password_and_no_hash_leaks_whatever_fails(ears: LogRecorder, name: str) -> None:
+    """No record, aggregate, response or repr has the secret, or eight characters of it."""
     house = HOUSES[name]()
     logins = [("alice", CANARY), ("alice", f"{CANARY}x"), ("nobody", CANARY), ("alice", f"{CANARY}\n")]
     leaked: list[tuple[str, list[str]]] = []
@@ -473,8 +474,8 @@ async def test_no_password_and_no_hash_comes_out_whatever_fails(ears: LogRecorde
 
 
 async def test_values_of_a_login_do_not_show_their_secrets() -> None:
-    """Whatever is printed while one looks for a bug: the scheme, its parts, an attempt that was taken."""
-    house = House(HOLDER)
+    """The repr of the scheme, of its parts and of an attempt is free of secrets."""
+    house = BasicApp(HOLDER)
     await house.ask(password=CANARY)
     scheme = house.scheme
     taken = await LoginThrottle().acquire("alice", None)
@@ -483,9 +484,9 @@ async def test_values_of_a_login_do_not_show_their_secrets() -> None:
     assert [(value, found) for value in shown if (found := leaks(repr(value)))] == []
 
 
-async def test_a_principal_of_basic_is_as_any_other() -> None:
-    """With its scheme, and its roles for ``request.auth``."""
-    house = House()
+async def test_a_principal_of_basic_has_its_scheme_and_roles() -> None:
+    """The principal names its scheme, and its roles are in ``request.auth``."""
+    house = BasicApp()
 
     await house.ask()
 
@@ -493,10 +494,10 @@ async def test_a_principal_of_basic_is_as_any_other() -> None:
     assert scope["user"] == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="basic")
 
 
-def test_the_log_is_quiet_where_a_house_is_built(caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is told of a set-up that is sound."""
+def test_a_valid_set_up_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Building an app with a valid set-up logs nothing."""
     caplog.set_level(logging.DEBUG)
 
-    House()
+    BasicApp()
 
     assert caplog.records == []

@@ -1,4 +1,4 @@
-"""Octets that are meant to hurt: nothing crashes, nothing is slow, nothing is asked, and nothing leaks into a log."""
+"""Hostile bytes: nothing crashes, nothing is slow, no key is asked for, and nothing leaks into a log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEGABYTE = 1 << 20
 
 
 def counted() -> tuple[GuardedApp, CountingKeySource]:
-    """A door whose key source counts."""
+    """An app whose key source counts its calls."""
     source = CountingKeySource(VerificationKey("RS256", None, rsa_key().public_key()))
     return GuardedApp(bearer(issuer(source))), source
 
@@ -40,7 +40,7 @@ def counted() -> tuple[GuardedApp, CountingKeySource]:
     "field",
     [b"", b" ", b"Bearer", b"Bearer ", b"bearer  ", b"Bearer\t", b"Bearer \t ", b" " * 8192, b"Bearer " + b" " * 8192],
 )
-async def test_no_token_reaches_no_key(field: bytes) -> None:
+async def test_an_empty_token_reaches_no_key_source(field: bytes) -> None:
     """sanic-jwt #143, Flask-HTTPAuth #62 (CVE-2026-34531): an empty token is a 401, and no key source is asked."""
     door, source = counted()
 
@@ -52,8 +52,8 @@ async def test_no_token_reaches_no_key(field: bytes) -> None:
 
 
 @pytest.mark.parametrize("token", [b".", b"..", b"a.b.c", b"null", b"undefined", b"e30.e30.", b"e30.e30.e30", b"===="])
-async def test_what_is_no_token_reaches_no_key(token: bytes) -> None:
-    """The same for what is hardly more than nothing."""
+async def test_a_value_that_is_no_token_reaches_no_key_source(token: bytes) -> None:
+    """A value that is hardly more than empty is a 401, and no key source is asked."""
     door, source = counted()
 
     answer = await door.get_with_token(token)
@@ -63,8 +63,8 @@ async def test_what_is_no_token_reaches_no_key(token: bytes) -> None:
 
 
 @pytest.mark.rfc("limits-4")
-async def test_an_unknown_issuer_reaches_no_key() -> None:
-    """Whoever makes tokens up makes no work: the key source is asked for issuers of ours alone, and once."""
+async def test_an_unknown_issuer_reaches_no_key_source() -> None:
+    """The key source is asked only for tokens of its issuer, once each, so invented tokens cause no work."""
     door, source = counted()
 
     unknown = await door.get_with_token(mint(iss="https://attacker.example"))
@@ -89,7 +89,7 @@ def _token_of(octets: int) -> str:
 
 @pytest.mark.rfc("limits-1")
 async def test_a_token_is_at_most_8_kib() -> None:
-    """A token of 8 KiB is taken, one octet more is not, and its length is told."""
+    """A token of 8 KiB is accepted. One byte more is rejected, and its length is recorded."""
     door = GuardedApp()
 
     full, longer = await door.get_with_token(_token_of(8192)), await door.get_with_token(_token_of(8193))
@@ -133,7 +133,7 @@ def test_a_megabyte_is_refused_before_any_work(filling: bytes, monkeypatch: pyte
 
 
 def test_a_megabyte_of_dots_takes_no_memory() -> None:
-    """The scheme itself holds the line too, wherever its carrier found the token: no copy is made of it."""
+    """The scheme checks the length itself, wherever its carrier found the token, and copies nothing."""
     request = AuthRequest({"type": "http", "headers": []}, path="/", moment=Moment(NOW, 60))
     scheme, credentials = bearer(), Credentials("bearer", b"." * MEGABYTE)
     run_without_waiting(scheme.authenticate(request, credentials))
@@ -153,7 +153,7 @@ def test_a_megabyte_of_dots_takes_no_memory() -> None:
 @pytest.mark.rfc("limits-2")
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 async def test_deep_nesting_is_refused_without_recursion(opening: bytes) -> None:
-    """A payload of nothing but brackets meets its limit before it meets the parser."""
+    """A payload of brackets reaches the length limit before it reaches the parser."""
     payload = b'{"x":' + opening * (5000 // len(opening))
 
     answer = await GuardedApp().get_with_token(raw_token({"alg": "RS256"}, payload, rsa_key()))
@@ -184,7 +184,7 @@ KIDS = [
 
 @pytest.fixture
 def files_opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What is opened while a test runs."""
+    """The files that are opened while a test runs."""
     opened: list[object] = []
 
     def noting(real: Any) -> Any:
@@ -205,7 +205,7 @@ def files_opened(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 async def test_a_kid_is_a_name_and_nothing_else(
     kid: str, files_opened: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """RFC 8725 section 3.10: it is looked up by equality, opens no path, and is escaped and clipped in the log."""
+    """RFC 8725 section 3.10: a kid is compared for equality, opens no file, and is escaped and clipped in the log."""
     source = CountingKeySource(VerificationKey("RS256", "2026-01", rsa_key().public_key()))
     door = GuardedApp(bearer(issuer(source)))
 
@@ -221,8 +221,8 @@ async def test_a_kid_is_a_name_and_nothing_else(
 
 
 @pytest.mark.rfc("6750-9")
-async def test_no_part_of_a_token_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the log nor the client learns a token: it is named by eight digits of its hash."""
+async def test_no_part_of_a_token_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the log nor the response shows a token: it is named by eight digits of its hash."""
     door = GuardedApp()
     caplog.set_level(logging.DEBUG)
     bad = [mint(exp=NOW - 100), mint(aud="x"), mint(key=rsa_key(which=1)), mint()[:-4], mint().replace(".", "..", 1)]
@@ -236,8 +236,8 @@ async def test_no_part_of_a_token_is_told(caplog: pytest.LogCaptureFixture) -> N
             assert not part or part[:32] not in told
 
 
-def test_jwt_decode_is_not_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyJWT's algorithm objects verify; its reading of tokens and of claims is not called."""
+def test_jwt_decode_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyJWT's algorithm objects verify signatures, but PyJWT parses neither tokens nor claims."""
 
     def unreached(*_: object, **__: object) -> Any:
         raise AssertionError

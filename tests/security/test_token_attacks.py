@@ -1,4 +1,4 @@
-"""One test for each published fault of a library in this field: whose key, which algorithm, for whom."""
+"""One test for each published vulnerability of a library for tokens: whose key, which algorithm, for whom."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CASINGS = sorted({"".join(letters) for letters in itertools.product(*zip("none",
 
 
 def signed_with(algorithm: str, header: dict[str, Any], key: Any = None) -> bytes:
-    """A token with this header whose signature is really made with this algorithm."""
+    """A token with this header and a real signature of this algorithm."""
     return raw_token({"typ": "JWT", **header}, claims(), key or rsa_key(), algorithm).encode()
 
 
@@ -53,7 +53,7 @@ def signed_with(algorithm: str, header: dict[str, Any], key: Any = None) -> byte
 @pytest.mark.rfc("8725-1", "9068-2")
 @pytest.mark.parametrize("signature", [b"", b"x"])
 async def test_none_is_no_algorithm(signature: bytes) -> None:
-    """RFC 8725 section 2.1: an unsigned token is refused, however ``none`` is written."""
+    """RFC 8725 section 2.1: an unsigned token is rejected in every spelling of ``none``."""
     door = GuardedApp()
 
     answers = [await door.get_with_token(with_signature(unsigned_token({"alg": alg}), signature)) for alg in CASINGS]
@@ -64,7 +64,7 @@ async def test_none_is_no_algorithm(signature: bytes) -> None:
 
 @pytest.mark.rfc("7519-4")
 def test_none_cannot_be_allowed() -> None:
-    """RFC 8725 section 3.2: there is no configuration that takes unsigned tokens."""
+    """RFC 8725 section 3.2: no configuration accepts unsigned tokens."""
     for alg in [*CASINGS, ""]:
         with pytest.raises(ConfigurationError, match=r"^algorithms: "):
             issuer(algorithms=[alg])
@@ -73,7 +73,7 @@ def test_none_cannot_be_allowed() -> None:
 @pytest.mark.rfc("8725-1")
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256"])
 async def test_a_public_key_is_no_secret(algorithm: str) -> None:
-    """CVE-2026-48526, CVE-2022-29217, CVE-2017-11424, CVE-2024-33663, CVE-2024-37568: in whatever form it is known."""
+    """CVE-2026-48526, CVE-2022-29217, CVE-2017-11424, CVE-2024-33663, CVE-2024-37568: in every encoding of the key."""
     key: Any = ec_key() if algorithm == "ES256" else rsa_key()
     sources = [PEM(public_pem(key)), JWK(public_jwk(key)), JWKSet({"keys": [public_jwk(key)]})]
     doors = [GuardedApp(bearer(issuer(source, algorithms=[algorithm]))) for source in sources]
@@ -89,7 +89,7 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
 
 @pytest.mark.rfc("8725-1")
 async def test_each_key_has_one_algorithm() -> None:
-    """CVE-2026-48523: a key that a JWK binds to RS256 verifies neither PS256 nor RS512, allowed though they are."""
+    """CVE-2026-48523: a JWK for RS256 verifies neither PS256 nor RS512, even if the issuer allows them."""
     keys = JWKSet({"keys": [{**public_jwk(rsa_key()), "alg": "RS256"}]})
     door = GuardedApp(bearer(issuer(keys, algorithms=["RS256", "RS512", "PS256"])))
 
@@ -106,7 +106,7 @@ async def test_each_key_has_one_algorithm() -> None:
 
 @pytest.mark.parametrize("bound_to", ["PS256", "HS256"])
 async def test_a_source_cannot_lend_a_key_of_another_algorithm(bound_to: str) -> None:
-    """CVE-2026-48523 again: a key of one's own source counts only for the algorithm that the header names."""
+    """CVE-2026-48523: a key from a custom source is used only for the algorithm of the header."""
     material: Any = HMAC_SECRET if bound_to == "HS256" else rsa_key()
     verifier = HMAC_SECRET if bound_to == "HS256" else rsa_key().public_key()
     door = GuardedApp(bearer(issuer(CountingKeySource(VerificationKey(bound_to, None, verifier)))))
@@ -116,8 +116,8 @@ async def test_a_source_cannot_lend_a_key_of_another_algorithm(bound_to: str) ->
     assert answer.status == 401
 
 
-async def test_an_algorithm_that_is_not_listed_is_refused_with_a_right_signature() -> None:
-    """RFC 8725 section 3.1: the list decides, not what the key could do."""
+async def test_an_unlisted_algorithm_is_rejected_with_a_valid_signature() -> None:
+    """RFC 8725 section 3.1: the list of algorithms decides, and not what the key could verify."""
     door = GuardedApp()
 
     answers = [await door.get_with_token(signed_with(alg, {"alg": alg})) for alg in ("RS384", "RS512", "PS256")]
@@ -128,13 +128,13 @@ async def test_an_algorithm_that_is_not_listed_is_refused_with_a_right_signature
 
 @pytest.mark.parametrize("algorithms", ["HS256", "HS2566", "xHS256x", b"HS256", "RS256,HS256", ""])
 def test_the_algorithms_are_a_list_of_names(algorithms: Any) -> None:
-    """The sibling of CVE-2024-53861 in PyJWT takes HS256 out of the string "HS2566": here a string is refused."""
+    """The sibling of CVE-2024-53861 in PyJWT finds HS256 in the string "HS2566". Here a single string raises."""
     with pytest.raises(ConfigurationError, match=r"^algorithms: "):
         issuer(Secret(HMAC_SECRET), algorithms=algorithms)
 
 
 def test_the_algorithms_cannot_be_left_out() -> None:
-    """CVE-2024-33663 (python-jose): they are never taken from the token, nor from the key."""
+    """CVE-2024-33663 (python-jose): the algorithms come neither from the token nor from the key."""
     forgetful: Any = Issuer
 
     with pytest.raises(TypeError, match="algorithms"):
@@ -146,7 +146,7 @@ def test_the_algorithms_cannot_be_left_out() -> None:
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Whom a test tried to reach. Nobody is reached."""
+    """The hosts that a test tried to reach. None is reached."""
     tried: list[object] = []
 
     def refuse(*address: object) -> None:
@@ -162,7 +162,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 @pytest.mark.rfc("8725-5")
 async def test_a_token_does_not_choose_its_key(network: list[object]) -> None:
-    """CVE-2018-0114, CVE-2026-27962: ``jwk``, ``jku``, ``x5u``, ``x5c`` are not looked at, and nobody is called."""
+    """CVE-2018-0114, CVE-2026-27962: ``jwk``, ``jku``, ``x5u`` and ``x5c`` are ignored, and nothing is fetched."""
     mallory = rsa_key(which=1)
     source = CountingKeySource(VerificationKey("RS256", None, rsa_key().public_key()))
     door = GuardedApp(bearer(issuer(source)))
@@ -180,7 +180,8 @@ async def test_a_token_does_not_choose_its_key(network: list[object]) -> None:
 
 
 async def test_only_the_compact_serialisation_is_a_token() -> None:
-    """GHSA-jc38-x7x8-2xc8 (jwt-framework): a header beside the signature could name the algorithm. There is none."""
+    """GHSA-jc38-x7x8-2xc8 (jwt-framework): the JSON serialization, whose extra header could name an algorithm, is
+    rejected."""
     header, payload, signature = mint().split(".")
     flat = f'{{"protected":"{header}","header":{{"alg":"none"}},"payload":"{payload}","signature":"{signature}"}}'
 
@@ -191,7 +192,7 @@ async def test_only_the_compact_serialisation_is_a_token() -> None:
 
 @pytest.mark.rfc("9068-5")
 async def test_an_encrypted_token_is_not_read() -> None:
-    """CVE-2024-33664 (python-jose): what is never decompressed is no bomb. Five parts are refused by their number."""
+    """CVE-2024-33664 (python-jose): a token of five parts is rejected by their number, and never decompressed."""
     jwe = ".".join([b64url(b'{"alg":"dir","enc":"A128GCM","zip":"DEF"}'), "", *[b64url(b"x" * 100)] * 3])
 
     answer = await GuardedApp().get_with_token(jwe)
@@ -205,8 +206,8 @@ async def test_an_encrypted_token_is_not_read() -> None:
 
 @pytest.mark.rfc("7515-1")
 @pytest.mark.parametrize("crit", [["foo"], ["b64"], ["exp"], [], "foo", None, 0, False])
-async def test_what_is_critical_is_understood_or_refused(crit: Any) -> None:
-    """CVE-2026-32597, CVE-2025-59420: no extension is understood here, so ``crit`` is refused, whatever it holds."""
+async def test_critical_extensions_are_rejected(crit: Any) -> None:
+    """CVE-2026-32597, CVE-2025-59420: authguard knows no extension, so every ``crit`` is rejected."""
     answer = await GuardedApp().get_with_token(
         signed_with("RS256", {"alg": "RS256", "crit": crit, "foo": 1, "b64": True})
     )
@@ -219,7 +220,7 @@ async def test_what_is_critical_is_understood_or_refused(crit: Any) -> None:
     "stated", ["https://a.exampl", "https://a.example/", "a", "", "https://A.example", ["https://a.example"], None]
 )
 async def test_an_issuer_is_compared_whole(stated: Any) -> None:
-    """CVE-2024-53861 (PyJWT): ``in`` on a string took a part of the issuer for the issuer."""
+    """CVE-2024-53861 (PyJWT): a part of the issuer's name is not the issuer."""
     door = GuardedApp(bearer(issuer(name="https://a.example")))
 
     answer = await door.get_with_token(raw_token({"alg": "RS256"}, claims(iss=stated), rsa_key()))
@@ -229,7 +230,7 @@ async def test_an_issuer_is_compared_whole(stated: Any) -> None:
 
 @pytest.mark.rfc("8725-4")
 def test_the_audience_cannot_be_left_out() -> None:
-    """Hono's and fastapi-cloudauth's fault: who checks no audience says so in words."""
+    """Vulnerabilities of Hono and fastapi-cloudauth: an app has to say that it checks no audience."""
     forgetful: Any = Issuer
     key = PEM(public_pem(rsa_key()))
 
@@ -243,8 +244,8 @@ def test_the_audience_cannot_be_left_out() -> None:
 
 
 @pytest.mark.rfc("8725-4", "6750-9")
-async def test_a_token_for_somebody_else_is_refused() -> None:
-    """The same at run time: another audience, a part of ours, none at all."""
+async def test_a_token_for_another_audience_is_rejected() -> None:
+    """A token with another audience, a part of it, or none is rejected."""
     door = GuardedApp()
 
     answers = {aud: (await door.get_with_token(mint(aud=aud))).reason for aud in ("billing", "order", "orders2", ...)}

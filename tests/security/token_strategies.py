@@ -40,7 +40,7 @@ _claims: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def _members(draw: st.DrawFn, good: dict[str, Any], odd: dict[str, st.SearchStrategy[Any]]) -> list[tuple[str, Any]]:
-    """The members of an object: the good ones, of which a few are odd, gone, or there twice."""
+    """The members of an object: the valid ones, of which a few are unusual, missing or repeated."""
     members = dict(good)
     for name in draw(st.lists(st.sampled_from(sorted(odd)), max_size=3, unique=True)):
         members[name] = draw(odd[name])
@@ -54,7 +54,7 @@ def _members(draw: st.DrawFn, good: dict[str, Any], odd: dict[str, st.SearchStra
 
 @st.composite
 def _written(draw: st.DrawFn, members: st.SearchStrategy[list[tuple[str, Any]]]) -> bytes:
-    """An object as somebody might spell it."""
+    """The JSON of an object, in one of its possible spellings."""
     before, after = draw(st.sampled_from([("", ""), ("", " "), (" ", "\n"), ("\t\r", "")]))
     ascii_only = draw(st.booleans())
     parts = [
@@ -67,12 +67,12 @@ def _written(draw: st.DrawFn, members: st.SearchStrategy[list[tuple[str, Any]]])
 
 
 def payloads() -> st.SearchStrategy[bytes]:
-    """Payloads that may be right, or a little wrong."""
+    """Payloads that may be valid, or a little wrong."""
     return _written(_members(claims(), _claims))
 
 
 def headers(algorithm: str) -> st.SearchStrategy[bytes]:
-    """Headers that may be right, or ask for odd things."""
+    """Headers that may be valid, or ask for unusual things."""
     odd: dict[str, st.SearchStrategy[Any]] = {
         "alg": st.sampled_from([algorithm, "none", algorithm.lower(), "HS256", "RS512"]) | _values,
         "typ": st.sampled_from(["at+jwt", "JWT", "dpop+jwt", "application/jwt"]) | _values,
@@ -87,7 +87,7 @@ def headers(algorithm: str) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def slips(draw: st.DrawFn) -> bytes:
-    """Good claims with one or two slips of the pen in them."""
+    """Valid claims with one or two typing errors in their JSON."""
     words = ["{", "}", "[", "]", ",", ":", '"', "\\", " ", "1", "-", "e9", ".5", "\ud800", "\ufeff", "\0", ', "exp": 1']
     text = json.dumps(claims())
     for at in draw(st.lists(st.integers(0, len(text)), min_size=1, max_size=2)):
@@ -97,7 +97,7 @@ def slips(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn, token: bytes) -> bytes:
-    """A token of which a few octets were changed, put in, taken out or doubled."""
+    """A token with a few bytes changed, inserted, removed or repeated."""
     octets = bytearray(token)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(len(octets) - 1, 0)))

@@ -22,7 +22,7 @@ FOREIGN_KEYS: dict[str, Any] = {
 
 
 def headers(setup: Verifiers) -> Cases:
-    """Headers with more in them than anybody asked for."""
+    """Headers with members that are not needed."""
     for name, value in (FOREIGN_KEYS | {"cty": "JWT", "x5t": "abc", "zip": "DEF", "enc": "A128GCM"}).items():
         yield f"{name} {value!r}", setup.token({"alg": setup.algorithm, name: value})
     for name in FOREIGN_KEYS:
@@ -40,7 +40,7 @@ def headers(setup: Verifiers) -> Cases:
 
 
 def payloads(setup: Verifiers) -> Cases:
-    """Claims that are unusual, and none of our business."""
+    """Unusual claims that authguard does not check."""
     changes: dict[str, dict[str, Any]] = {
         "stamps with fractions": {"exp": NOW + 0.5, "nbf": NOW - 0.5, "iat": NOW - 0.25},
         "stamps long gone": {"iat": 0, "nbf": -1},

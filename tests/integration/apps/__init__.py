@@ -1,1 +1,1 @@
-"""The apps that the servers of these tests serve: each is the ``app`` of a module."""
+"""The apps that the servers of these tests run: each is the ``app`` of a module."""

@@ -19,11 +19,14 @@ from tests.support.tokens import ec_key
 
 
 class AuthorizationServer:
-    """Its only user is alice, who agrees to everything at once. ``withheld`` scopes are left out of the next token."""
+    """An authorization server whose only user is alice, who agrees to everything.
+
+    Scopes in ``withheld`` are left out of the next token.
+    """
 
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
         self.withheld: set[str] = set()
         self._codes: dict[str, dict[str, str]] = {}
         self.app = Starlette(
@@ -56,7 +59,7 @@ class AuthorizationServer:
 
     async def authorize(self, request: Request) -> Response:
         asked = dict(request.query_params)
-        self.asked.append(asked)
+        self.requests.append(asked)
         assert asked["code_challenge_method"] == "S256"
         code = secrets.token_urlsafe()
         self._codes[code] = asked

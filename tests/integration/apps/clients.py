@@ -1,4 +1,4 @@
-"""A FastAPI app as a user writes it, for real clients and for reading its log."""
+"""A FastAPI app as users write it, for tests with real clients and of its log."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ app.add_middleware(
 
 @app.get("/health")
 def health() -> str:
-    """Open."""
+    """Public."""
     return FOR_ALL
 
 
 @app.get("/me")
 def me(request: Request) -> str:
-    """For anybody who says who he is."""
+    """For every authenticated caller."""
     subject: str = request.user.subject
     return f"hello {subject}"
 
 
 @app.get("/admin")
 def admin() -> str:
-    """For admins."""
+    """For admins only."""
     return FOR_ADMINS

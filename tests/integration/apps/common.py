@@ -1,4 +1,4 @@
-"""What the served apps share: whom they trust, and what their bodies say about who may read them."""
+"""What the served apps share: their scheme, their settings, and bodies that say who may read them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ FOR_ADMINS = "FOR-ADMINS-ALONE"
 
 
 def bearer(kind: type[Bearer] = Bearer) -> Bearer:
-    """The one scheme of most apps here."""
+    """The only scheme of most apps."""
     keys = PEM(os.environ[PUBLIC_KEY])
     return kind(Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=keys), realm="orders")
 
 
 def clock() -> float:
-    """The clock that ``tests.minting`` stamps by."""
+    """The clock at which the tests mint their tokens."""
     return NOW
 
 

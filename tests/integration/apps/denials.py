@@ -1,4 +1,4 @@
-"""Denials behind the guard: by a rule, by a lock, by an endpoint before and after it began to answer."""
+"""Denials by a rule, by a lock, and by an endpoint before and after it began to respond."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def locked(websocket: WebSocket) -> None:
 
 
 async def denied(websocket: WebSocket) -> None:
-    """Denies, and goes on as if nothing were."""
+    """Deny, and go on regardless."""
     AccessDenied(OVER)
     await websocket.accept()
     await websocket.send_text("LEAK")
 
 
 async def ended(websocket: WebSocket) -> None:
-    """Denies once it has greeted and heard something."""
+    """Accept, receive one message, and deny."""
     await websocket.accept()
     await websocket.send_text("hello")
     await websocket.receive_text()
@@ -51,7 +51,7 @@ async def ended(websocket: WebSocket) -> None:
 
 
 async def ended_in_vain(websocket: WebSocket) -> None:
-    """The same, and goes on talking."""
+    """Accept, receive one message, deny, and go on sending."""
     await websocket.accept()
     await websocket.send_text("hello")
     await websocket.receive_text()

@@ -1,4 +1,4 @@
-"""An API behind the tokens of a provider that it knows by name alone. Its own health is shown to anybody."""
+"""An API that accepts tokens of a provider that it knows by name only. Its health is public."""
 
 from __future__ import annotations
 

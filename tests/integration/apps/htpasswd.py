@@ -1,4 +1,4 @@
-"""The Basic example as it stands, with what it has no use for, and with every login told."""
+"""The example of Basic with a password file, with further routes, and with every login logged."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ logging.getLogger("authguard").setLevel("DEBUG")
 
 @app.api_route("/mine/{number}", methods=["GET", "POST"])
 async def mine(request: Request, number: int) -> dict[str, str]:
-    """Who asks, and what was posted. A number that is asked for once is told of in records that are nobody else's."""
+    """Answer with the caller and the request body. A number that is used once makes its records easy to find."""
     return {"by": request.user.subject, "body": (await request.body()).decode()}
 
 
 @app.websocket("/feed/{number}")
 async def feed(websocket: WebSocket, number: int) -> None:
-    """Says who is there, and closes."""
+    """Send the name of the caller, and close."""
     await websocket.accept()
     await websocket.send_text(f"hello {websocket.user.subject}")
     await websocket.close()

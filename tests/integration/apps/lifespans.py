@@ -1,4 +1,4 @@
-"""Apps that fail where an app starts or ends, each with a guard in front and without."""
+"""Apps that fail when they start or end, each with a guard and without one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def no_farewell(_app: Starlette) -> AsyncIterator[None]:
 
 
 async def no_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-    """An ASGI app that knows nothing but HTTP, as many do."""
+    """An ASGI app that only knows HTTP, like many apps."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     await PlainTextResponse("served")(scope, receive, send)

@@ -1,4 +1,4 @@
-"""An app behind Basic with a password file, in a process that may read only what it is allowed to."""
+"""An app behind Basic with a password file, in a process without the privileges of root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logging.basicConfig()
 
 
 def give_up_privileges() -> None:
-    """Root reads a file whatever its mode. Without its capabilities it is an owner like any other (capset(2))."""
+    """Drop the capabilities of root, which could read a file whatever its mode (capset(2))."""
     if os.geteuid() != 0:
         return
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""One set of routes and rules, put behind the guard in three ways; the ``X-Variant`` field picks one of them."""
+"""One set of routes and rules, behind the guard in three ways. The ``X-Variant`` field selects one of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def for_admins(_request: Request) -> PlainTextResponse:
 
 
 class AnyMethod:
-    """An endpoint of this kind is called whatever the method: the router asks only functions for theirs."""
+    """An endpoint that the router calls for every method, which it does not for a function."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse(FOR_USERS)(scope, receive, send)
@@ -85,6 +85,6 @@ _VARIANTS = variants(Path(os.environ[TREE]))
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Hands the very scope on: what the guard sees is what the server made."""
+    """Pass on the very scope of the server, so that the guard sees what the server made."""
     named = dict(scope["headers"]).get(b"x-variant", b"starlette")
     await _VARIANTS[named](scope, receive, send)

@@ -1,4 +1,4 @@
-"""A shop on FastAPI with all that a document can tell, and Swagger UI without a network."""
+"""A FastAPI shop with everything that OpenAPI can document, and Swagger UI without a network."""
 
 from __future__ import annotations
 
@@ -47,39 +47,39 @@ install(app, guard)
 
 @app.get("/health")
 def health() -> str:
-    """Open by a rule."""
+    """Public by a rule."""
     return "up"
 
 
 @app.get("/mine")
 def mine(who: CurrentPrincipal) -> dict[str, str]:
-    """Closed as all else is."""
+    """Protected by the default."""
     return {"of": who.subject}
 
 
 @app.get("/tokens")
 @app.get("/passwords")
 def proved(who: CurrentPrincipal) -> str:
-    """Each by one scheme alone."""
+    """For one scheme each."""
     return str(who.scheme)
 
 
 @app.get("/news/{number}")
 @app.put("/news/{number}")
 def news(number: int, who: MaybePrincipal) -> str | None:
-    """One method for all, one for the staff."""
+    """One method for all, and one for the staff."""
     return None if who is None else who.subject
 
 
 @app.get("/open/{name}")
 def by_name(name: str, who: MaybePrincipal) -> str | None:
-    """Behind PUBLIC with a lock that asks nothing of nobody."""
+    """Behind PUBLIC, with a lock that anonymous callers meet too."""
     return None if who is None else name
 
 
 @app.post("/open/orders")
 def post_open(order: Order, who: Annotated[Principal, requires(scopes("write"))]) -> Order:
-    """Behind PUBLIC with a lock."""
+    """Behind PUBLIC, with a lock."""
     return order
 
 
@@ -89,7 +89,7 @@ outer = APIRouter(prefix="/outer")
 
 @app.post("/orders", responses={403: {"description": "Not yours"}})
 def post(order: Order, who: CurrentPrincipal) -> Order:
-    """Changes something, which no page of another site may make a browser do; and denies by itself."""
+    """A change, which is denied for cross-site requests, and by an ``AccessDenied`` of its own."""
     if order.count > 5:
         raise AccessDenied(NOT_YOURS, count=order.count)
     return order
@@ -97,7 +97,7 @@ def post(order: Order, who: CurrentPrincipal) -> Order:
 
 @app.get("/orders/{number}")
 def order_of(number: str) -> str:
-    """For the staff where it is a number."""
+    """For the staff, with a number as its parameter."""
     return number
 
 
@@ -113,7 +113,7 @@ app.include_router(outer)
 
 @app.get("/swagger", include_in_schema=False)
 def swagger() -> HTMLResponse:
-    """Swagger UI, from files of this machine."""
+    """Swagger UI, from local files."""
     return get_swagger_ui_html(
         openapi_url="/openapi.json",
         title="shop",

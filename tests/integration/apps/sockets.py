@@ -1,4 +1,4 @@
-"""WebSockets behind the guard, and a count of the handshakes that came through."""
+"""WebSockets behind the guard, and a count of the handshakes that reached the app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _calls: Counter[str] = Counter()
 
 
 async def greet(websocket: WebSocket) -> None:
-    """Says who is there, and closes."""
+    """Send the name of the caller, and close."""
     _calls[websocket.url.path] += 1
     await websocket.accept()
     await websocket.send_text(f"hello {websocket.user.display_name or 'nobody'}")

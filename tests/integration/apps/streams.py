@@ -1,4 +1,4 @@
-"""Answers that take their time, with a guard in front (``app``) and without (``bare``)."""
+"""Slow and large responses, with a guard (``app``) and without one (``bare``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integration.apps.common import PIECE, PIECES, bearer, clock
 _guard_layers: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
@@ -33,7 +33,7 @@ def big(_request: Request) -> StreamingResponse:
 
 
 def halting(request: Request) -> StreamingResponse:
-    """Sends its last word only when somebody opens the gate."""
+    """Send the last part only after a release."""
     name = request.path_params["name"]
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -42,19 +42,19 @@ def halting(request: Request) -> StreamingResponse:
             await _guard_layers[name].wait()
             yield b"last"
         finally:
-            tell(f"the stream {name} ended")
+            log(f"the stream {name} ended")
 
     return StreamingResponse(pieces())
 
 
 def with_task(request: Request) -> PlainTextResponse:
-    """Answers at once, and works on when somebody opens the gate."""
+    """Respond at once, and go on working after a release."""
     name = request.path_params["name"]
     who = request.user.display_name if "user" in request.scope else "nobody"
 
     async def task() -> None:
         await _guard_layers[name].wait()
-        tell(f"the task {name} ran for {who}")
+        log(f"the task {name} ran for {who}")
 
     return PlainTextResponse("answered", background=BackgroundTask(task))
 
@@ -74,8 +74,8 @@ bare = Starlette(
 )
 
 
-class Talkative(Bearer):
-    """Adds a field to whatever answer follows, so that the guard stands in the way of all that is sent."""
+class HeaderBearer(Bearer):
+    """A Bearer scheme that adds a field to every response, so that the guard has to change each of them."""
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Accepted | Rejected:
         outcome = await super().authenticate(request, credentials)
@@ -84,4 +84,4 @@ class Talkative(Bearer):
         return outcome
 
 
-app = AuthGuardMiddleware(bare, guard=Guard(bearer(Talkative), clock=clock))
+app = AuthGuardMiddleware(bare, guard=Guard(bearer(HeaderBearer), clock=clock))

@@ -1,4 +1,4 @@
-"""Apps that must not start where the audit has a finding."""
+"""Apps with ``strict=True``, which must not start if the audit has a finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scheme of one's own that reads the body: a webhook, signed with a shared secret over the very octets."""
+"""A custom scheme that reads the body: a webhook that is signed with a shared secret."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ SIGNATURE_WRONG = Reason("signature.wrong", 401)
 
 
 class SignatureField(Carrier):
-    """Finds the ``X-Signature`` field."""
+    """A carrier that reads the ``X-Signature`` field."""
 
     def find(self, request: AuthRequest) -> Sequence[Credentials]:
         return [Credentials("webhook", value) for value in request.lines(b"x-signature")]
 
 
 class Webhook(Scheme):
-    """``X-Signature`` is the HMAC-SHA-256 of the body, in hex."""
+    """A scheme that expects the HMAC-SHA-256 of the body, in hexadecimal, in ``X-Signature``."""
 
     name = "webhook"
     carrier = SignatureField()
@@ -58,7 +58,7 @@ class Webhook(Scheme):
 
 
 async def digest(request: Request) -> JSONResponse:
-    """Reads the body as any endpoint does, in pieces."""
+    """Answer with the digest of the body, which is read in parts."""
     seen, octets = hashlib.sha256(), 0
     async for piece in request.stream():
         seen.update(piece)
