@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 from authguard.errors import ConfigurationError
 from authguard.reasons import Reason
+from authguard.server_value import SERVER_ARGUMENT, ServerValue
 from authguard.validation import names
 
 #: Returns the time in seconds: since the epoch, or since any fixed moment for a monotonic clock.
@@ -27,13 +28,13 @@ _MAX_TIMESTAMP = 1e15  # no date is that far away, and larger floats lose fracti
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(ServerValue):
     """One reading of the clock, in seconds since the epoch, and the leeway in seconds.
 
     Time stamps of other clocks are compared with these methods alone, so that the leeway always applies the same way.
     """
 
-    now: float
+    now: Annotated[float, SERVER_ARGUMENT]
     leeway: float
 
     def expired(self, at: float) -> bool:
@@ -54,7 +55,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Principal:
+class Principal(ServerValue):
     """Who makes the request. Behind the guard it is ``request.user``.
 
     ``subject`` is a non-empty string; ``roles`` and ``scopes`` are sets of names; ``claims`` is what else is known.
@@ -71,7 +72,7 @@ class Principal:
 
     def __init__(
         self,
-        subject: str,
+        subject: Annotated[str, SERVER_ARGUMENT],
         *,
         roles: AbstractSet[str] | Sequence[str] = frozenset(),
         scopes: AbstractSet[str] | Sequence[str] = frozenset(),
@@ -92,7 +93,7 @@ class Principal:
     @classmethod
     def checked(
         cls,
-        subject: str,
+        subject: Annotated[str, SERVER_ARGUMENT],
         roles: frozenset[str],
         scopes: frozenset[str],
         claims: Mapping[str, Any],
@@ -146,7 +147,7 @@ def _set_fields(
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(ServerValue):
     """Why a check failed: its reason, and facts for the record.
 
     ``missing`` names what the principal does not have, such as roles. It is empty for other kinds of checks.
@@ -158,7 +159,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(ServerValue):
     """A scheme accepted the credentials. ``response_headers`` are added to the response, whatever the app answers."""
 
     principal: Principal
@@ -167,7 +168,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(ServerValue):
     """A scheme refused the credentials, or a check refused the principal.
 
     ``subject`` is the name in the credentials. ``authenticated`` says whether they prove that name: it is True for an
@@ -204,7 +205,7 @@ class Requirement(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(ServerValue):
     """The request passes with this principal. None is an anonymous request, which ``OPTIONAL`` allows."""
 
     principal: Principal | None
@@ -214,7 +215,7 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(ServerValue):
     """The request is refused.
 
     ``scheme`` is the one that was tried; ``accepted`` are the names of those that the route accepts. ``subject`` and

@@ -5,18 +5,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from authguard.errors import RequestBodyError
 from authguard.model import Header, Moment
 from authguard.reasons import BODY_TOO_LARGE
+from authguard.server_value import SERVER_ARGUMENT, ServerValue
 
 #: Reads the body until it is complete or longer than the limit (in bytes), and returns it. It can be called again with
 #: a higher limit.
 BodyReader: TypeAlias = Callable[[int], Awaitable[bytes]]
 
 
-class AuthRequest:
+class AuthRequest(ServerValue):
     """The parts of a request that a carrier or a scheme may use.
 
     ``path`` is decoded and relative to ``root_path``, exactly as the router matches it. ``target`` is the request
@@ -29,7 +30,7 @@ class AuthRequest:
 
     def __init__(
         self,
-        scope: Mapping[str, Any],
+        scope: Annotated[Mapping[str, Any], SERVER_ARGUMENT],
         path: str,
         moment: Moment,
         reader: BodyReader | None = None,

@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS
 from authguard.reasons import Reason
+from authguard.server_value import SERVER_ARGUMENT, ServerValue
 from authguard.validation import names
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Account:
+class Account(ServerValue):
     """A user as a store knows it. ``password_hash`` is in the format of the store, and never a password.
 
     An account without a password has an empty hash, which no password matches. A ``disabled`` account is refused only
@@ -37,7 +38,7 @@ class Account:
 
     def __init__(
         self,
-        subject: str,
+        subject: Annotated[str, SERVER_ARGUMENT],
         password_hash: str,
         *,
         roles: AbstractSet[str] | Sequence[str] = frozenset(),

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives import hashes
 
 from authguard.accounts.account import set_common_fields
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS
+from authguard.server_value import SERVER_ARGUMENT, ServerValue
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import Hash, ha1
 from authguard.wire.grammar import CONTROL
@@ -29,7 +30,7 @@ HA1 = re.compile(r"[0-9a-fA-F]{32}(?:[0-9a-fA-F]{32})?")
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class DigestAccount:
+class DigestAccount(ServerValue):
     """A user as a ``DigestStore`` knows it. ``ha1`` is ``H(A1)`` of RFC 7616 section 3.4.2, in hexadecimal digits.
 
     Keep it as safe as a password: everybody who has it can log in to its realm (section 5.2). A ``disabled`` account is
@@ -46,7 +47,7 @@ class DigestAccount:
 
     def __init__(
         self,
-        subject: str,
+        subject: Annotated[str, SERVER_ARGUMENT],
         ha1: str,
         *,
         roles: AbstractSet[str] | Sequence[str] = frozenset(),

@@ -24,6 +24,7 @@ from authguard.policy.path_pattern import (
     parse_pattern,
 )
 from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, check_requirement
+from authguard.server_value import ServerValue
 from authguard.source_location import caller_location
 from authguard.validation import names
 
@@ -35,7 +36,7 @@ _METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Rule:
+class Rule(ServerValue):
     """``Rule("/reports/{id}", any_role("analyst", "admin"), methods={"GET"})``.
 
     - ``pattern``: literal segments; ``{name}`` for one segment; ``{name:int}``, ``float``, ``uuid`` or ``str`` as in

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 from authguard.model import Decision, Denied
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
+from authguard.server_value import ServerValue
 
 log = logging.getLogger("authguard")
 
@@ -74,7 +75,7 @@ _UNQUOTED = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(ServerValue):
     """What happened to one request. Text that a client chose is escaped and at most 128 characters long.
 
     ``method`` is a registered one, one that a rule names, or ``_OTHER``. ``reason`` is a ``Reason.code``, and
