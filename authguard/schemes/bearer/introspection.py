@@ -13,7 +13,7 @@ from typing import Any, cast
 from authguard.caching import BoundedCache, KeyedHash
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.http_client import ClientFactory, HttpPost, Post, check_url
+from authguard.http_client import ClientFactory, HttpPost, Post, check_url, without_query
 from authguard.model import Accepted, Clock, Failure, Moment, Outcome, Rejected
 from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_ISSUER_UNKNOWN, TOKEN_TYPE_REFUSED
 from authguard.schemes.bearer.claim_mapping import (
@@ -116,7 +116,7 @@ class Introspection:
         if post is None:
             post = self._http = HttpPost(client)
         self._clock = clock
-        self._clock_skew = ClockSkew(self.issuer or self._url.partition("?")[0], clock)
+        self._clock_skew = ClockSkew(self.issuer or without_query(self._url), clock)
         self._client = IntrospectionClient(self._url, client_auth, post, deadline=deadline, clock=clock)
         self._hash = KeyedHash()
         # Two caches, so that invented tokens cannot push out active ones.

@@ -15,7 +15,7 @@ from authguard.concurrency.circuit_breaker import CircuitBreaker
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.http_client import MAX_RESPONSE, Post
+from authguard.http_client import MAX_RESPONSE, Post, without_query
 from authguard.model import Clock
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE, Reason
 from authguard.validation import functions
@@ -69,7 +69,7 @@ class IntrospectionClient:
     """Asks one server about tokens. It returns outages instead of raising, so that all requests that wait get them."""
 
     def __init__(self, url: str, auth: ClientAuth, post: Post, *, deadline: float, clock: Clock) -> None:
-        self._shown_url = url.partition("?")[0]
+        self._shown_url = without_query(url)
         self._url, self._auth, self._post, self._deadline = url, auth, post, deadline
         self._breaker = CircuitBreaker(clock)
         self._limiter = ConcurrencyLimiter(limit=AT_ONCE, max_waiting=WAITING)
