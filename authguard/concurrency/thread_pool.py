@@ -90,7 +90,7 @@ class _Queue:
 
 
 class ThreadPool:
-    """Runs calls in ``threads`` threads, with ``waiting`` in the queue at most. Callers wait ``deadline`` seconds at most.
+    """Runs calls in ``threads`` threads, with a queue of ``waiting``. A caller waits ``deadline`` seconds at most.
 
     It belongs to no event loop: callers on asyncio and on trio, on one loop or on several, share it. The daemon threads
     start with ``start()`` or the first call, and end with the pool. Raises ``ConfigurationError``.

@@ -15,7 +15,7 @@ DAY = 86_400.0
 #: In seconds: the lifetime of keys if the server does not state one.
 DEFAULT_LIFETIME = 600.0
 #: The default ``limit`` in bytes: room for a thousand RSA keys of 4096 bits.
-MAX_RESPONSE = 1024 * 1024
+DEFAULT_LIMIT = 1024 * 1024
 _MIN_LIMIT = 1024
 
 
@@ -91,7 +91,7 @@ def fetch_options(
     min_age: float = 60.0,
     max_age: float = 3600.0,
     stale_if_error: float = DAY,
-    limit: int = MAX_RESPONSE,
+    limit: int = DEFAULT_LIMIT,
     clock: Clock = time.monotonic,
 ) -> FetchOptions:
     """The checked options, with defaults. Raises ``ConfigurationError``."""
@@ -101,7 +101,7 @@ def fetch_options(
         if function is not None:
             functions(name, [function])
     check_flag("insecure_http", insecure_http)
-    check_int("limit", limit, least=_MIN_LIMIT, most=16 * MAX_RESPONSE, unit="bytes")
+    check_int("limit", limit, least=_MIN_LIMIT, most=16 * DEFAULT_LIMIT, unit="bytes")
     check_seconds("min_age", min_age, most=DAY)
     if check_seconds("max_age", max_age, most=7 * DAY) < min_age:
         raise ConfigurationError("max_age", f"{max_age!r} is less than min_age, {min_age!r}")
