@@ -76,7 +76,7 @@ ODDS: dict[str, object] = {
 
 @cache
 def token(kind: str) -> str:
-    """An Authorization field with a token: good for an admin, or as the word says."""
+    """An Authorization field with a token: valid for an admin, or as the word says."""
     changes: dict[str, dict[str, Any]] = {
         "admin": {},
         "nobody": {"roles": [], "scope": ""},
@@ -91,13 +91,13 @@ def token(kind: str) -> str:
 
 @cache
 def forged() -> str:
-    """A token of a key that is nobody's."""
+    """A token that is signed with an unknown key."""
     return f"Bearer {mint(ec_key(which=1), 'ES256')}"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One situation: what is sent, and what must come back."""
+    """One situation: the request, and the expected response."""
 
     path: str
     sent: str
@@ -202,7 +202,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 class World:
-    """A Starlette app behind a guard with three schemes, whose endpoints and decisions are counted."""
+    """A Starlette app behind a guard with three schemes. It counts calls of its endpoints, and keeps the decisions."""
 
     def __init__(self, render: Render | None = None, **options: Any) -> None:
         issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=PEM(public_pem(ec_key())))
@@ -227,7 +227,7 @@ class World:
         return PlainTextResponse("passed")
 
     async def ask(self, case: Case, method: str | None = None) -> Exchange:
-        """The answer to a case."""
+        """The response to a case."""
         return await run_app(self.app, sent(case, method or case.method))
 
 
@@ -251,8 +251,8 @@ def sent(case: Case, method: str) -> Scope:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The answer to a case, the reasons that were told, who reached the endpoint, and the answer to HEAD."""
+class CaseResult:
+    """The response to a case, the recorded reasons, the calls of the endpoint, and the response to HEAD."""
 
     answer: Exchange
     reasons: Sequence[str | None]
@@ -261,21 +261,21 @@ class Answered:
 
 
 @pytest.fixture(scope="module")
-async def answers(anyio_backend: object) -> Mapping[str, Answered]:
-    """Every case, asked once on each event loop."""
-    found: dict[str, Answered] = {}
+async def answers(anyio_backend: object) -> Mapping[str, CaseResult]:
+    """The results of all cases, computed once for each event loop."""
+    found: dict[str, CaseResult] = {}
     for case in CASES:
         world = World()
         answer = await world.ask(case)
         reasons = [record.reason for record in world.told]
         reached = list(world.reached)
-        found[str(case)] = Answered(answer, reasons, reached, await world.ask(case, "HEAD"))
+        found[str(case)] = CaseResult(answer, reasons, reached, await world.ask(case, "HEAD"))
     return found
 
 
 @pytest.mark.rfc("9110-1", "9110-2", "9110-3", "9110-7", "6750-4", "6750-6", "6750-7", "6750-8")
 @every_case
-def test_the_status_the_challenges_and_the_reason(answers: Mapping[str, Answered], case: Case) -> None:
+def test_the_status_the_challenges_and_the_reason(answers: Mapping[str, CaseResult], case: Case) -> None:
     """9110-1, 9110-2, 9110-3, 6750-4, 6750-6, 6750-7, 6750-8, 9470-1: each case has its response.
 
     One field line for each challenge, in the order of the guard (9110-7).
@@ -287,19 +287,19 @@ def test_the_status_the_challenges_and_the_reason(answers: Mapping[str, Answered
 
 
 def test_no_two_cases_have_one_name() -> None:
-    """Else one would stand for the other."""
+    """The names of the cases are unique, so that no case hides another one."""
     assert len(set(map(str, CASES))) == len(CASES)
 
 
-def test_nothing_behind_the_guard_runs(answers: Mapping[str, Answered]) -> None:
-    """No endpoint is reached, and the request's body is not even asked for."""
+def test_nothing_behind_the_guard_runs(answers: Mapping[str, CaseResult]) -> None:
+    """A denied request reaches no endpoint, and its body is not read."""
     ran = [name for name, found in answers.items() if found.reached or found.answer.received]
 
     assert ran == []
 
 
-def test_the_client_learns_no_more_than_the_status(answers: Mapping[str, Answered]) -> None:
-    """9457-1: the body is a problem document that goes by the status, and ``detail`` is a sentence for a person."""
+def test_the_client_learns_no_more_than_the_status(answers: Mapping[str, CaseResult]) -> None:
+    """9457-1: the body is a problem document for the status, whose ``detail`` is a sentence for a person."""
     codes = {
         400: "ambiguous_request",
         401: "unauthenticated",
@@ -315,16 +315,16 @@ def test_the_client_learns_no_more_than_the_status(answers: Mapping[str, Answere
     ]
 
 
-def test_the_reason_stays_in_the_log(answers: Mapping[str, Answered]) -> None:
-    """No octet of an answer is its code, and the text of an exception is in none."""
+def test_the_reason_stays_in_the_log(answers: Mapping[str, CaseResult]) -> None:
+    """No response contains the code of its reason, or the text of an exception."""
     told = [case for case in CASES for what in (case.reason, "s3cr3t") if what in repr(answers[str(case)].answer.sent)]
 
     assert told == []
 
 
 @pytest.mark.rfc("9110-13")
-def test_no_denial_is_stored(answers: Mapping[str, Answered]) -> None:
-    """9110-13: each carries ``no-store``, tells its type and length, and an outage says when to come back."""
+def test_no_denial_is_stored(answers: Mapping[str, CaseResult]) -> None:
+    """9110-13: each denial has ``no-store``, its type and its length, and an outage has ``Retry-After``."""
     names = (b"cache-control", b"content-type", b"content-length")
     found = {str(case): answers[str(case)].answer for case in CASES}
 
@@ -337,8 +337,8 @@ def test_no_denial_is_stored(answers: Mapping[str, Answered]) -> None:
 
 
 @pytest.mark.rfc("9110-11")
-def test_head_is_answered_as_get_is(answers: Mapping[str, Answered]) -> None:
-    """9110-11: the same status and the same headers, and no body."""
+def test_head_is_answered_as_get_is(answers: Mapping[str, CaseResult]) -> None:
+    """9110-11: the response to HEAD has the status and the headers of GET, and no body."""
     pairs = [(answers[str(case)].answer, answers[str(case)].by_head) for case in CASES if case.method == "GET"]
 
     assert [(by_head.status, by_head.headers) for _, by_head in pairs] == [
@@ -350,9 +350,9 @@ def test_head_is_answered_as_get_is(answers: Mapping[str, Answered]) -> None:
 @pytest.mark.rfc("9110-5", "9110-6", "6750-4")
 @pytest.mark.parametrize("line", sorted({line for case in CASES for line in case.challenges}))
 def test_a_field_line_is_one_challenge(line: str) -> None:
-    """9110-5, 9110-6: it is a WWW-Authenticate field by the RFC's own grammar, and holds one challenge.
+    """9110-5, 9110-6: each line matches the grammar of WWW-Authenticate, and has one challenge.
 
-    6750-4: after ``Bearer`` stands at least one auth-param.
+    6750-4: at least one auth-param follows ``Bearer``.
     """
     assert rfc9110.Rule("WWW-Authenticate").parse_all(line).value == line
     assert Challenge.from_header(line.encode()).get("realm") in {"orders", "tests"}
@@ -378,8 +378,9 @@ PASSING = [
 
 @pytest.mark.rfc("9110-4", "6750-1")
 @pytest.mark.parametrize(("path", "field", "subject", "method"), PASSING)
-async def test_who_may_passes(path: str, field: str, subject: str | None, method: str) -> None:
-    """9110-4: schemes are told apart without case. GET's rule covers HEAD; OPTIONAL takes nobody for anonymous."""
+async def test_a_permitted_request_passes(path: str, field: str, subject: str | None, method: str) -> None:
+    """9110-4: scheme names match in any case, GET's rule covers HEAD, and OPTIONAL authenticates a caller with
+    credentials."""
     field = token("admin").replace("Bearer", "bEaReR") if field == "bearer" else field
     world = World()
 
@@ -391,7 +392,7 @@ async def test_who_may_passes(path: str, field: str, subject: str | None, method
 
 @pytest.mark.parametrize("field", ["", "Badge alice", "Badge wrong", "Badge broken", "two", "long", '"'])
 async def test_public_verifies_nothing(field: str) -> None:
-    """Whatever is presented there, no scheme is asked, nobody is authenticated and nothing is told."""
+    """On a PUBLIC path no scheme is asked, nobody is authenticated and nothing is recorded."""
     world = World()
 
     answer = await world.ask(Case("/open", field, 200, [], ""))
@@ -400,7 +401,7 @@ async def test_public_verifies_nothing(field: str) -> None:
 
 
 async def test_a_scheme_that_the_route_does_not_accept_is_never_verified() -> None:
-    """Plain's good credentials are not even looked at where Badge alone will do."""
+    """Valid credentials of a scheme that the route does not accept are not verified."""
     world = World()
 
     await world.ask(Case("/badge", "Plain alice", 401, [], ""))
@@ -410,7 +411,7 @@ async def test_a_scheme_that_the_route_does_not_accept_is_never_verified() -> No
 
 @pytest.mark.rfc("9110-2")
 async def test_a_credential_that_fails_is_final() -> None:
-    """No other scheme is tried with it."""
+    """After credentials failed in one scheme, no other scheme is tried."""
     world = World()
 
     await world.ask(Case("/any", "Plain wrong", 401, [], ""))
@@ -420,15 +421,15 @@ async def test_a_credential_that_fails_is_final() -> None:
 
 @pytest.mark.rfc("9110-13")
 @pytest.mark.parametrize(("field", "seconds"), [("Badge down", "7"), ("Badge sometime", "5"), ("Badge often", "5")])
-async def test_retry_after_is_the_backends_or_ours(field: str, seconds: str) -> None:
-    """9110-13: in seconds."""
+async def test_retry_after_comes_from_the_backend_or_a_default(field: str, seconds: str) -> None:
+    """9110-13: ``Retry-After`` is the backend's number of seconds, or the default."""
     answer = await World().ask(Case("/any", field, 503, [], ""))
 
     assert answer.lines(b"retry-after") == [seconds]
 
 
-async def test_unknown_user_and_wrong_password_are_one_answer() -> None:
-    """OWASP-1: status, headers and body are the same, and the log tells them apart."""
+async def test_unknown_user_and_wrong_password_get_the_same_response() -> None:
+    """OWASP-1: status, headers and body are the same, and only the log tells them apart."""
     unknown, wrong = Reason("user.unknown", 401), Reason("password.wrong", 401)
     told: list[Record] = []
     scheme = PlainBadge("basic", {"unknown": Rejected(unknown), "wrong": Rejected(wrong, "alice")})
@@ -441,8 +442,8 @@ async def test_unknown_user_and_wrong_password_are_one_answer() -> None:
     assert [record.reason for record in told] == ["user.unknown", "password.wrong"]
 
 
-class Counting(PlainBadge):
-    """It counts how often it is asked what it wants."""
+class CountingBadge(PlainBadge):
+    """A scheme that counts how often it is asked for challenges."""
 
     asked = 0
 
@@ -452,9 +453,9 @@ class Counting(PlainBadge):
 
 
 @pytest.mark.rfc("9110-8")
-async def test_a_scheme_that_explains_nothing_is_not_asked_why_somebody_may_not() -> None:
+async def test_a_scheme_without_403_challenges_is_not_asked_for_one() -> None:
     """9110-8: a challenge on a 403 would only make a browser ask for another password."""
-    scheme = Counting("plain")
+    scheme = CountingBadge("plain")
     app = AuthGuardMiddleware(World().app, guard=Guard(scheme, rules=[Rule("/**", role("boss"))], log=False))
 
     answer = await run_app(app, http_scope(headers=header_list("Plain alice")))
@@ -463,7 +464,7 @@ async def test_a_scheme_that_explains_nothing_is_not_asked_why_somebody_may_not(
 
 
 class TwoChallenges(Badge):
-    """As Digest: one challenge for each algorithm."""
+    """A scheme with two challenges, as Digest has one for each algorithm."""
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         return [
@@ -473,7 +474,7 @@ class TwoChallenges(Badge):
 
 @pytest.mark.rfc("9110-7")
 async def test_a_scheme_may_have_several_challenges() -> None:
-    """7616-2, 9110-6: each on a line of its own, in its order; what must be escaped is."""
+    """7616-2, 9110-6: each challenge has a line of its own, in the scheme's order, and is escaped where needed."""
     app = AuthGuardMiddleware(World().app, guard=Guard(TwoChallenges("digest"), Badge()))
 
     answer = await run_app(app, http_scope())
@@ -486,7 +487,7 @@ async def test_a_scheme_may_have_several_challenges() -> None:
 
 
 async def test_render_replaces_the_body_and_nothing_else() -> None:
-    """Status, challenges and ``no-store`` stay; it sees the denial."""
+    """``render`` gets the denial. Status, challenges and ``no-store`` stay."""
     case = CASES[0]
     world = World(render=lambda request, denied: ("text/plain", f"{request.path} {denied.reason.code}".encode()))
 
@@ -518,8 +519,9 @@ RENDERS = {
 
 
 @pytest.mark.parametrize("name", RENDERS)
-async def test_a_render_that_fails_takes_nothing_away(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Status, challenges and record stand; our own body stands in, and the log says what broke, not its text."""
+async def test_a_render_that_fails_gets_the_stock_body(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Status, challenges and record stay, the stock body is sent, and the log has the type of the error, not its
+    text."""
     world, plain = World(render=RENDERS[name]), World()
 
     answer, expected = await world.ask(CASES[0]), await plain.ask(CASES[0])
@@ -531,17 +533,17 @@ async def test_a_render_that_fails_takes_nothing_away(name: str, caplog: pytest.
     assert "s3cr3t" not in failed
 
 
-class Speechless(Badge):
-    """It breaks when it is asked for its challenges."""
+class FailingChallenges(Badge):
+    """A scheme whose ``challenges`` raises."""
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         raise LookupError("s3cr3t")
 
 
 async def test_a_scheme_that_cannot_name_its_challenges_is_an_outage() -> None:
-    """503 without a challenge, and the record names what was raised and where, not its text."""
+    """A 503 without a challenge is sent, and the record has the type and the place of the error, not its text."""
     told: list[Record] = []
-    app = AuthGuardMiddleware(World().app, guard=Guard(Speechless(), hooks=[told.append], log=False))
+    app = AuthGuardMiddleware(World().app, guard=Guard(FailingChallenges(), hooks=[told.append], log=False))
 
     answer = await run_app(app, http_scope())
 

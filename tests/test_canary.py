@@ -1,4 +1,4 @@
-"""A canary sings: no secret that a request, a key or an exception holds comes out, whatever fails."""
+"""No secret of a request, a key or an exception leaks, whatever fails: the tests look for a canary."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from tests.support.tokens import AUDIENCE, ISSUER, ec_key, mint, raw_token
 # --- A guard with all that can fail ----------------------------------------------------------------------------------
 
 
-class Broken(KeySource):
-    """A key source that fails in a way of its own, with the canary in its locals."""
+class BrokenKeySource(KeySource):
+    """A key source that raises, with the canary in its locals."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -83,7 +83,7 @@ FAILURES: dict[str, Callable[[str], None]] = {
 
 
 class Key(Scheme):
-    """A scheme of a user's, that fails as its credentials bid it, with the canary in its hands."""
+    """A custom scheme that fails as its credentials say, with the canary in its locals."""
 
     name = "key"
     carrier: Carrier = FieldCarrier("key", b"x-key")
@@ -115,24 +115,24 @@ class Key(Scheme):
         return (Challenge("Key"),)
 
 
-class Speechless(Key):
-    """It fails to say what it wants."""
+class FailingChallenges(Key):
+    """A scheme whose ``challenges`` raises."""
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         raise LookupError(CANARY)
 
 
-class Finds(Carrier):
-    """A carrier that fails."""
+class FailingCarrier(Carrier):
+    """A carrier that raises."""
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         raise LookupError(request.lines(b"x-key"))
 
 
-class Lost(Key):
-    """Its carrier fails."""
+class LostKey(Key):
+    """A scheme with a carrier that raises."""
 
-    carrier = Finds()
+    carrier = FailingCarrier()
 
 
 def _raises(principal: Principal, params: Mapping[str, str]) -> bool:
@@ -167,7 +167,7 @@ def _render_raises(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
 
 
 def bearer(**options: Any) -> Bearer:
-    """A Bearer scheme with a secret that is one of ours."""
+    """A Bearer scheme with an HMAC secret that must not leak."""
     keys = options.pop("keys", Secret(SIGNING_KEY))
     return Bearer(Issuer(ISSUER, audience=AUDIENCE, algorithms=["HS256"], keys=keys, **options), realm="orders")
 
@@ -178,7 +178,7 @@ def token(**changes: Any) -> str:
 
 
 def basic() -> str:
-    """The canary as a password."""
+    """Basic credentials with the canary as the password."""
     return "Basic " + base64.b64encode(f"alice:{CANARY}".encode()).decode()
 
 
@@ -211,23 +211,23 @@ AUTHORIZATIONS: dict[str, Callable[[], str]] = {
 KEYS = ["good", "nonsense", "nobody", "odd", "body", "large", *FAILURES]
 
 GUARDS: dict[str, Callable[[], AuthGuardMiddleware]] = {
-    "plain": lambda: made(bearer(), Key()),
-    "check raises": lambda: made(bearer(), Key(), checks=[_check_raises]),
-    "check refuses": lambda: made(bearer(), Key(), checks=[_check_refuses]),
-    "hook raises": lambda: made(bearer(), Key(), hooks=[_hook_raises]),
-    "render raises": lambda: made(bearer(), Key(), render=_render_raises),
-    "challenges raise": lambda: made(bearer(), Speechless()),
-    "carrier raises": lambda: made(bearer(), Lost()),
-    "keys raise": lambda: made(bearer(keys=Broken(LookupError(CANARY))), Key()),
-    "keys are down": lambda: made(bearer(keys=Broken(BackendUnavailable("down"))), Key()),
-    "roles raise": lambda: made(bearer(roles=lambda claims: [][len(claims["password"])]), Key()),
+    "plain": lambda: make_app(bearer(), Key()),
+    "check raises": lambda: make_app(bearer(), Key(), checks=[_check_raises]),
+    "check refuses": lambda: make_app(bearer(), Key(), checks=[_check_refuses]),
+    "hook raises": lambda: make_app(bearer(), Key(), hooks=[_hook_raises]),
+    "render raises": lambda: make_app(bearer(), Key(), render=_render_raises),
+    "challenges raise": lambda: make_app(bearer(), FailingChallenges()),
+    "carrier raises": lambda: make_app(bearer(), LostKey()),
+    "keys raise": lambda: make_app(bearer(keys=BrokenKeySource(LookupError(CANARY))), Key()),
+    "keys are down": lambda: make_app(bearer(keys=BrokenKeySource(BackendUnavailable("down"))), Key()),
+    "roles raise": lambda: make_app(bearer(roles=lambda claims: [][len(claims["password"])]), Key()),
 }
 
 SEEN: list[Record] = []
 
 
-def made(*schemes: Scheme, render: Any = None, hooks: Sequence[Any] = (), **options: Any) -> AuthGuardMiddleware:
-    """An app behind a guard that logs, whose hooks keep every record."""
+def make_app(*schemes: Scheme, render: Any = None, hooks: Sequence[Any] = (), **options: Any) -> AuthGuardMiddleware:
+    """An app behind a guard that logs, with hooks that keep every record."""
     guard = Guard(
         *schemes,
         rules=RULES,
@@ -249,7 +249,7 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def requests() -> Iterator[tuple[Scope, list[str]]]:
-    """Every request that may fail, and what is secret in it beside the canary."""
+    """Every request that may fail, and its secrets beside the canary."""
     query = f"access_token={CANARY}".encode()
     paths = ["/", "/open", "/maybe", "/boss", "/scoped", "/step", "/owner", "/get", "/a/../b"]
     for authorization in AUTHORIZATIONS.values():
@@ -272,9 +272,10 @@ def requests() -> Iterator[tuple[Scope, list[str]]]:
 
 
 @pytest.mark.parametrize("name", GUARDS)
-async def test_no_secret_comes_out_whatever_fails(ears: LogRecorder, name: str) -> None:
-    """Not in a message, an extra key or a traceback of the log, not in a record, an answer, or a repr of what the app
-    finds: neither the secret nor eight characters of it, as they are, in Base64 or in hexadecimal.
+async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> None:
+    """No log message, extra key, traceback, record, response or repr has the secret or eight characters of it.
+
+    The secret is searched for as it is, in Base64 and in hexadecimal.
     """
     SEEN.clear()
     app = GUARDS[name]()
@@ -294,8 +295,8 @@ async def test_no_secret_comes_out_whatever_fails(ears: LogRecorder, name: str) 
     assert 503 in statuses
 
 
-async def test_the_canary_is_heard_where_it_sings(ears: LogRecorder) -> None:
-    """The test above could fail: whole, cut, and in Base64 after any beginning, the secret is found."""
+async def test_a_leaked_canary_is_found(ears: LogRecorder) -> None:
+    """The search finds the secret as a whole, in parts, and in Base64 after any prefix."""
     logging.getLogger("anybody").debug("%s", 1, extra={"password": CANARY[3:11]})
 
     assert leaks("".join(ears.entries)) == [CANARY[3:11]]
@@ -306,7 +307,7 @@ async def test_the_canary_is_heard_where_it_sings(ears: LogRecorder) -> None:
 
 
 async def test_the_marker_in_the_scope_does_not_show_the_headers() -> None:
-    """What a guard leaves for guards further in may be printed with the rest of the scope's own names."""
+    """The repr of what a guard leaves in the scope for inner guards is free of secrets."""
     endpoint = RecordingApp()
     app = AuthGuardMiddleware(endpoint, guard=Guard(bearer(), clock=lambda: NOW, log=False))
 
@@ -316,7 +317,7 @@ async def test_the_marker_in_the_scope_does_not_show_the_headers() -> None:
 
 
 async def test_values_do_not_show_their_secrets() -> None:
-    """Whatever is printed while one looks for a bug: requests, credentials, principals, schemes, keys, decisions."""
+    """The repr of requests, credentials, principals, schemes, keys and decisions is free of secrets."""
     guard = Guard(bearer(), Key(), rules=RULES, clock=lambda: NOW, checks=[_check_refuses])
     field = token()
     scope = http_scope("/", headers=header_list(field, x_key=CANARY), query_string=CANARY.encode())
@@ -360,7 +361,7 @@ SETUPS: list[Callable[[], object]] = [
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_a_mistake_in_the_set_up_does_not_show_the_key(setup: Callable[[], object]) -> None:
-    """The error says what is wrong with it; not even its cause has it."""
+    """Neither a ``ConfigurationError`` nor its cause contains the key."""
     with pytest.raises(ConfigurationError) as caught:
         setup()
 

@@ -1,4 +1,4 @@
-"""A fork is another process: it has other secrets, and counts for itself."""
+"""``os.fork()``: registered objects are renewed in the child, which has secrets and counters of its own."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ FORKING = """
 """
 
 
-class Counted:
-    """How often it was renewed."""
+class RenewedObject:
+    """An object that counts its renewals."""
 
     times = 0
 
@@ -43,9 +43,9 @@ class Counted:
         self.times += 1
 
 
-def test_what_lives_is_renewed() -> None:
-    """And what is gone is forgotten."""
-    kept, gone = Counted(), Counted()
+def test_living_objects_are_renewed() -> None:
+    """Registered objects that are still alive are renewed, and others are forgotten."""
+    kept, gone = RenewedObject(), RenewedObject()
     for one in (kept, gone):
         fork.renew_after_fork(one)
     del gone
@@ -57,7 +57,7 @@ def test_what_lives_is_renewed() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_has_a_secret_of_its_own_and_takes_nothing_of_before() -> None:
-    """Nor does a lock that somebody held at that moment hold it."""
+    """A forked child has a new secret, and is not blocked by a lock that a thread of the parent held."""
     command = [sys.executable, "-W", "ignore", "-c", dedent(FORKING)]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)

@@ -1,4 +1,4 @@
-"""A POST over httpx2, to a server on this machine: what is sent, what is read, and what is not followed."""
+"""POST requests over httpx2 to a server on loopback: what is sent, what is read, and which responses fail."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.support.tokens import AUDIENCE, ISSUER
 
 
 @pytest.mark.peer
-async def test_a_form_goes_out_and_an_answer_comes_in() -> None:
-    """With the fields that were given; and encoded answers are not asked for."""
+async def test_a_form_is_posted() -> None:
+    """The request has the given fields, and asks for no content encoding."""
     async with running_raw_server(EMPTY_JSON_RESPONSE) as server:
         answer = await HttpPost()(server.url, {"Authorization": "Basic eA=="}, b"token=x")
 
@@ -44,7 +44,7 @@ async def test_a_form_goes_out_and_an_answer_comes_in() -> None:
 @pytest.mark.peer
 @pytest.mark.rfc("7662-1")
 async def test_a_redirect_is_not_followed() -> None:
-    """The token goes to the server that was named, and to no other."""
+    """A redirect is not followed, because the token is meant for the configured server only."""
     moved = b"HTTP/1.1 307 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     async with running_raw_server(moved) as server:
         status, _ = await HttpPost(lambda: httpx2.AsyncClient(follow_redirects=True))(server.url, {}, b"x")
@@ -64,16 +64,16 @@ async def test_a_redirect_is_not_followed() -> None:
     ],
     ids=["large", "encoded"],
 )
-async def test_no_more_is_read_than_an_answer_can_be(octets: bytes, problem: str) -> None:
-    """Neither ten megabytes, nor what unfolds to that."""
+async def test_a_response_above_the_limit_is_an_error(octets: bytes, problem: str) -> None:
+    """A response above the limit fails, and so does an encoded one, which could expand to more."""
     async with running_raw_server(octets) as server:
         with pytest.raises(BackendUnavailable, match=problem):
             await HttpPost()(server.url, {}, b"x")
 
 
 @pytest.mark.peer
-async def test_an_answer_without_end_is_left() -> None:
-    """As soon as it is too large: the server is hung up on, and nothing more of it is held."""
+async def test_an_endless_response_is_aborted() -> None:
+    """The connection is closed as soon as the response exceeds the limit."""
     async with running_raw_server(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n") as server:
         server.endless = b"x" * 65536
         with pytest.raises(BackendUnavailable, match="an answer of over"):
@@ -89,8 +89,8 @@ async def test_an_answer_without_end_is_left() -> None:
     ],
     ids=["truncated", "no HTTP"],
 )
-async def test_what_is_no_whole_answer_is_an_error(octets: bytes) -> None:
-    """Of httpx2's own, which whoever asked makes an outage of."""
+async def test_an_incomplete_response_is_an_error(octets: bytes) -> None:
+    """An incomplete response raises an error of httpx2, which the caller turns into an outage."""
     async with running_raw_server(octets) as server:
         with pytest.raises(httpx2.HTTPError):
             await HttpPost()(server.url, {}, b"x")
@@ -98,7 +98,8 @@ async def test_what_is_no_whole_answer_is_an_error(octets: bytes) -> None:
 
 @pytest.mark.peer
 async def test_while_a_lifespan_runs_a_connection_is_kept() -> None:
-    """Without one each call has its own, for it must not outlive the event loop."""
+    """During a lifespan connections are reused. Without one each call has its own, since it must not outlive its event
+    loop."""
     async with running_raw_server(EMPTY_JSON_RESPONSE) as server:
         post = HttpPost()
         for _ in range(2):
@@ -115,7 +116,7 @@ async def test_while_a_lifespan_runs_a_connection_is_kept() -> None:
 
 @pytest.mark.peer
 async def test_a_connection_that_ends_as_it_is_used_again_is_no_outage() -> None:
-    """The server had enough of it: what was on its way is sent again, over another, and once."""
+    """If the server closes a reused connection, the request is sent once more over a new one."""
     async with running_raw_server(EMPTY_JSON_RESPONSE) as server:
         server.answers_per_connection = 1
         post = HttpPost()
@@ -132,7 +133,7 @@ async def test_a_connection_that_ends_as_it_is_used_again_is_no_outage() -> None
 
 @pytest.mark.peer
 async def test_an_introspection_goes_over_http_by_itself() -> None:
-    """A guard that runs keeps the connection."""
+    """An ``Introspection`` uses HTTP by default, and a guard that runs keeps its connection."""
     body = json.dumps(active_response()).encode()
     octets = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     options: dict[str, Any] = {**CLIENT_OPTIONS, "issuer": ISSUER, "audience": AUDIENCE, "insecure_http": True}
@@ -147,7 +148,7 @@ async def test_an_introspection_goes_over_http_by_itself() -> None:
 
 
 async def test_with_a_function_of_the_apps_there_is_nothing_to_run() -> None:
-    """It is asked, and that is all."""
+    """An ``Introspection`` with a custom ``post`` has no service to run."""
 
     async def post(url: str, headers: Any, body: bytes) -> tuple[int, bytes]:
         return 200, b"{}"
@@ -158,7 +159,7 @@ async def test_with_a_function_of_the_apps_there_is_nothing_to_run() -> None:
 
 
 def test_each_keeps_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anyio tells such variables apart by their names, in some versions: else one would send by the other's client."""
+    """Two instances keep separate clients. Some versions of anyio tell such variables apart by their names only."""
     named: list[str] = []
     monkeypatch.setattr(http_client, "RunVar", named.append)
 
@@ -168,8 +169,8 @@ def test_each_keeps_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(set(named)) == 2
 
 
-def test_without_httpx2_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the app is built; a client of one's own brings it along."""
+def test_without_httpx2_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without httpx2 the constructor raises and names the extra, unless a client is given."""
     monkeypatch.setitem(sys.modules, "httpx2", None)
 
     with pytest.raises(ConfigurationError, match=r'pip install "authguard\[oidc\]", or give post=') as caught:
@@ -200,8 +201,8 @@ def test_without_httpx2_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.rfc("7662-1")
-def test_an_address_is_absolute_and_https(url: Any, problem: str) -> None:
-    """RFC 7662 section 4: TLS; and what stands in an address is shown in a log."""
+def test_a_url_must_be_absolute_and_https(url: Any, problem: str) -> None:
+    """RFC 7662 section 4 requires TLS. A URL with user and password raises, because URLs are logged."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         check_url("url", url, insecure_http=False, example="https://idp.example/introspect")
 
@@ -209,8 +210,8 @@ def test_an_address_is_absolute_and_https(url: Any, problem: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_http_is_taken_where_it_is_named() -> None:
-    """For a server on the same machine."""
+def test_http_is_accepted_where_it_is_allowed() -> None:
+    """``insecure_http=True`` allows an http URL, for a server on the same machine."""
     url = "http://127.0.0.1:8080/x"
 
     assert check_url("url", url, insecure_http=True, example="https://idp.example/") == url

@@ -1,4 +1,4 @@
-"""The edge: what goes to the app and what to the client, by ASGI alone."""
+"""The middleware, over ASGI: what the app receives, and what the client gets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def guarded(app: ASGIApp, *schemes: Scheme, **options: Any) -> AuthGuardMiddlewa
 
 
 async def test_the_principal_is_the_user() -> None:
-    """``scope["user"]`` is the principal, ``scope["auth"]`` holds the scopes, and the roles by a name of their own."""
+    """``scope["user"]`` is the principal. ``scope["auth"]`` has its scopes, and its roles with a prefix."""
     endpoint = RecordingApp()
 
     await run_app(guarded(endpoint), http_scope(headers=header_list("Badge alice")))
@@ -73,8 +73,8 @@ async def test_the_principal_is_the_user() -> None:
 
 
 @pytest.mark.parametrize("rules", [[Rule("/**", PUBLIC)], [Rule("/**", OPTIONAL)]])
-async def test_nobody_is_starlettes_unauthenticated_user(rules: list[Rule]) -> None:
-    """With no scope at all."""
+async def test_an_anonymous_caller_is_starlettes_unauthenticated_user(rules: list[Rule]) -> None:
+    """An anonymous caller is Starlette's ``UnauthenticatedUser``, without scopes."""
     endpoint = RecordingApp()
 
     await run_app(guarded(endpoint, rules=rules), http_scope())
@@ -84,8 +84,8 @@ async def test_nobody_is_starlettes_unauthenticated_user(rules: list[Rule]) -> N
 
 
 @pytest.mark.parametrize("rules", [[Rule("/**", PUBLIC)], [Rule("/**", OPTIONAL)], []])
-async def test_what_stood_in_the_scope_before_is_overwritten(rules: list[Rule]) -> None:
-    """Whoever wrote it there, this guard did not: neither user nor scopes nor the marker stay."""
+async def test_user_and_marker_in_the_scope_are_overwritten(rules: list[Rule]) -> None:
+    """A user, scopes or a marker that another middleware put into the scope are replaced."""
     endpoint = RecordingApp()
     forged: dict[str, Any] = {
         "user": Principal("root"),
@@ -102,7 +102,7 @@ async def test_what_stood_in_the_scope_before_is_overwritten(rules: list[Rule]) 
 
 
 async def test_no_scope_of_a_token_passes_for_a_role() -> None:
-    """Nor for more than itself: what begins with ``role:``, and ``authenticated``, are not copied."""
+    """Scopes that begin with ``role:``, and ``authenticated``, are not copied to ``scope["auth"]``."""
     endpoint = RecordingApp()
     scopes = {"role:admin", "authenticated", "role:", "roles", "Role:x"}
     table = {"alice": Accepted(Principal("alice", roles={"editor"}, scopes=scopes))}
@@ -115,7 +115,7 @@ async def test_no_scope_of_a_token_passes_for_a_role() -> None:
 
 
 async def test_public_builds_nothing() -> None:
-    """The clock is not read, no scheme is asked, no record is made, and nothing is received that nobody asks for."""
+    """On a PUBLIC path the clock is not read, no scheme runs, and nothing is recorded or received."""
     reads: list[float] = []
     scheme = Badge(reads_body=True)
     told: list[Record] = []
@@ -142,7 +142,7 @@ async def test_public_builds_nothing() -> None:
 
 
 async def test_the_clock_is_read_once_a_request() -> None:
-    """However many stamps it is held against."""
+    """The clock is read once for each request, however many timestamps are compared with it."""
     reads: list[float] = []
 
     def clock() -> float:
@@ -155,7 +155,7 @@ async def test_the_clock_is_read_once_a_request() -> None:
 
 
 async def test_an_unknown_kind_of_connection_is_refused() -> None:
-    """What authguard does not know, it does not pass on."""
+    """A scope of an unknown type raises, and does not reach the app."""
     endpoint = RecordingApp()
 
     with pytest.raises(RuntimeError, match="'webtransport'"):
@@ -170,7 +170,7 @@ DENIAL: dict[str, Any] = {"extensions": {"websocket.http.response": {}}}
 
 
 async def test_a_handshake_is_refused_with_a_status_where_the_server_can() -> None:
-    """6455-1: a true 401 with its challenge, before anything was received."""
+    """6455-1: a denied handshake is a 401 with its challenge, before anything was received."""
     endpoint = RecordingApp()
 
     answer = await run_app(guarded(endpoint), websocket_scope(**DENIAL))
@@ -186,7 +186,7 @@ async def test_a_handshake_is_refused_with_a_status_where_the_server_can() -> No
 
 @pytest.mark.parametrize("extensions", [{}, {"extensions": None}, {"extensions": {"tls": {}}}])
 async def test_a_handshake_is_closed_where_the_server_cannot(extensions: dict[str, Any]) -> None:
-    """6455-1: code 1008, which servers answer with 403; nothing was received or accepted."""
+    """6455-1: without denial responses a handshake is closed with 1008, which servers turn into a 403."""
     endpoint = RecordingApp()
 
     answer = await run_app(guarded(endpoint), websocket_scope(**extensions))
@@ -195,8 +195,8 @@ async def test_a_handshake_is_closed_where_the_server_cannot(extensions: dict[st
     assert (answer.received, endpoint.scopes) == (0, [])
 
 
-async def test_a_principal_may_shake_hands() -> None:
-    """And is the user behind it."""
+async def test_a_handshake_with_credentials_is_accepted() -> None:
+    """The principal of an accepted handshake is the user of the WebSocket."""
     endpoint = RecordingApp()
 
     answer = await run_app(
@@ -208,7 +208,7 @@ async def test_a_principal_may_shake_hands() -> None:
 
 
 async def test_a_rule_with_methods_covers_handshakes_only_by_their_name() -> None:
-    """A rule for GET leaves them closed, one for WEBSOCKET leaves GET closed; no HTTP method passes for one."""
+    """A rule for GET does not open WebSockets, and a rule for WEBSOCKET does not open GET."""
     rules = [Rule("/get", PUBLIC, methods={"GET"}), Rule("/socket", PUBLIC, methods={"WEBSOCKET"})]
     app = guarded(RecordingApp(), rules=rules)
     scopes = [
@@ -233,7 +233,7 @@ async def _greet(socket: WebSocket) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_starlettes_client_sees_the_status(backend: Any) -> None:
-    """401 and 403 with their headers; who may is greeted."""
+    """Starlette's test client gets the 401 or 403 with its headers, or the accepted WebSocket."""
     app = Starlette(routes=[WebSocketRoute("/", _greet), WebSocketRoute("/boss", _greet)])
     app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/boss", role("boss"))], log=False))
     client = TestClient(app, backend=backend)
@@ -256,8 +256,8 @@ def test_starlettes_client_sees_the_status(backend: Any) -> None:
 # --- Lifespan --------------------------------------------------------------------------------------------------------
 
 
-class Ran(Service):
-    """A service that tells what happens to it."""
+class RecordingService(Service):
+    """A service that records its start and its end."""
 
     def __init__(self, name: str, told: list[str], *, tasks: bool = False) -> None:
         self.name, self.told, self.tasks = name, told, tasks
@@ -286,7 +286,7 @@ STARTUP: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutd
 
 
 def starting(told: list[str], error: Exception | None = None) -> Starlette:
-    """An app that tells when it starts and stops, or fails to start."""
+    """An app that records its start and its end, or fails to start."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, str]]:
@@ -300,9 +300,13 @@ def starting(told: list[str], error: Exception | None = None) -> Starlette:
 
 
 async def test_services_run_round_the_lifespan_of_the_app() -> None:
-    """They are there before it starts, and are closed after it, in the opposite order, by the guard's own clock."""
+    """Services start before the app and end after it, in reverse order, with the clock of the guard."""
     told: list[str] = []
-    services = [Ran("one", told), Ran("two", told), Ran("three", told, tasks=True)]
+    services = [
+        RecordingService("one", told),
+        RecordingService("two", told),
+        RecordingService("three", told, tasks=True),
+    ]
     app = guarded(starting(told), Badge(services=services[:2]), Badge("other", services=services[2:]), monotonic=_mono)
 
     answer = await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
@@ -328,9 +332,9 @@ def _mono() -> float:
 @pytest.mark.parametrize("services", [0, 1, 2])
 @pytest.mark.parametrize("tasks", [False, True])
 async def test_an_apps_own_start_up_error_comes_out_unchanged(services: int, tasks: bool) -> None:
-    """The very exception, not one in a group; the server is told, and the services are closed."""
+    """The exception of an app that fails to start is raised unchanged, and the services are closed."""
     error, told = LookupError("no database"), list[str]()
-    scheme = Badge(services=[Ran(str(number), told, tasks=tasks) for number in range(services)])
+    scheme = Badge(services=[RecordingService(str(number), told, tasks=tasks) for number in range(services)])
     app = guarded(starting(told, error), scheme)
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - it may be a group, and that is the question
@@ -340,8 +344,8 @@ async def test_an_apps_own_start_up_error_comes_out_unchanged(services: int, tas
     assert told[services:] == [f"{number} closed" for number in reversed(range(services))]
 
 
-class Unstartable(Ran):
-    """A service whose start fails."""
+class FailingService(RecordingService):
+    """A service that fails to start."""
 
     @asynccontextmanager
     async def running(self, clock: Clock) -> AsyncIterator[None]:
@@ -352,9 +356,9 @@ class Unstartable(Ran):
 async def test_a_service_that_cannot_start_does_not_keep_the_app_from_starting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Everything works without it: what had started is closed, the app starts, one ERROR tells type and place."""
+    """If a service fails to start, the others are closed, the app starts, and one ERROR has the type and the place."""
     told: list[str] = []
-    app = guarded(starting(told), Badge(services=[Ran("one", told), Unstartable("two", told)]))
+    app = guarded(starting(told), Badge(services=[RecordingService("one", told), FailingService("two", told)]))
 
     answer = await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
 
@@ -366,7 +370,7 @@ async def test_a_service_that_cannot_start_does_not_keep_the_app_from_starting(
 
 
 def test_starlettes_client_gets_the_start_up_error() -> None:
-    """As without authguard."""
+    """Starlette's test client gets the exception of an app that fails to start."""
     app = starting([], LookupError("no database"))
     app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), log=False))
 
@@ -375,11 +379,12 @@ def test_starlettes_client_gets_the_start_up_error() -> None:
 
 
 async def test_everything_works_without_a_lifespan() -> None:
-    """A mounted app never gets one: nothing waits for a service."""
+    """Requests work without a lifespan, which a mounted app never gets."""
     told: list[str] = []
 
     answer = await run_app(
-        guarded(RecordingApp(), Badge(services=[Ran("one", told)])), http_scope(headers=header_list("Badge alice"))
+        guarded(RecordingApp(), Badge(services=[RecordingService("one", told)])),
+        http_scope(headers=header_list("Badge alice")),
     )
 
     assert (answer.status, told) == (200, [])
@@ -387,13 +392,13 @@ async def test_everything_works_without_a_lifespan() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_nothing_in_a_guard_is_bound_to_an_event_loop(backend: Any) -> None:
-    """Two clients without ``with`` make a loop for each request, on one guard with a check and its deadline."""
+    """Two test clients without ``with`` use a new event loop for each request, with one guard."""
 
     async def look(request: AuthRequest, principal: Principal) -> Principal:
         await anyio.lowlevel.checkpoint()
         return principal
 
-    guard = Guard(Badge(services=[Ran("one", [])]), checks=[look], log=False)
+    guard = Guard(Badge(services=[RecordingService("one", [])]), checks=[look], log=False)
     apps = [Starlette(routes=[Route("/", _who)]) for _ in range(2)]
     for app in apps:
         app.add_middleware(AuthGuardMiddleware, guard=guard)
@@ -421,7 +426,7 @@ below = st.lists(st.sampled_from(["", "/", "v", "/v", "w", "adm", "admin", "/adm
 
 @given(root=roots, prefix=roots, parts=below)
 def test_the_path_is_what_the_router_matches(root: str, prefix: str, parts: Sequence[str]) -> None:
-    """For every root_path and path, the one of Starlette's own router."""
+    """For every root_path and path, the guard matches the path that Starlette's router matches."""
     scope = http_scope(prefix + "".join(parts), root_path=root)
 
     assert RouterPaths(None).read(scope)[0] == get_route_path(scope)
@@ -429,7 +434,7 @@ def test_the_path_is_what_the_router_matches(root: str, prefix: str, parts: Sequ
 
 @given(own=roots, root=roots, prefix=roots, parts=below)
 def test_an_apps_own_root_path_is_the_one_that_counts(own: str, root: str, prefix: str, parts: Sequence[str]) -> None:
-    """For it puts it into the scope before its router looks."""
+    """A root_path of the app counts, because the app puts it into the scope before its router runs."""
     path = prefix + "".join(parts)
 
     app = SimpleNamespace(root_path=own)
@@ -455,9 +460,9 @@ PATHS = [
 @pytest.mark.parametrize("own", ["", "/v", "/w/v"])
 @pytest.mark.parametrize("outside", [True, False])
 async def test_no_root_path_leads_round_a_rule(outside: bool, own: str, root_path: str) -> None:
-    """Whichever path the router takes for /admin, the guard has asked for a role; all else is open here.
+    """Whatever path the router takes for /admin, the guard requires the role. All other paths are public here.
 
-    Wrapped from outside, an app that has a root_path of its own is asked for it.
+    An app with a root_path of its own, which is wrapped from outside, is asked for that root_path.
     """
     reached: list[str] = []
     guard = Guard(Badge(), rules=[Rule("/admin/**", role("boss"))], default=OPTIONAL, log=False)
@@ -495,7 +500,7 @@ class _Wrapped:
 
 
 async def test_a_guard_inside_a_mounted_app_sees_the_path_below_the_mount() -> None:
-    """Its rules are those of its app, wherever that is mounted; the match is taken before Mount changes the scope."""
+    """The rules of a mounted app's guard match paths below the mount, wherever that is."""
     inner = Starlette(routes=[Route("/x", _who), Route("/y", _who)])
     inner.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/x", PUBLIC)], log=False))
     outer = Starlette(routes=[Mount("/sub", inner)])
@@ -528,9 +533,10 @@ APPS: dict[str, tuple[Callable[[], ASGIApp], bool]] = {
 
 
 @pytest.mark.parametrize("name", APPS)
-async def test_a_path_that_a_mount_would_read_anew_is_refused(name: str) -> None:
-    """Starlette takes the mount's path off only behind root_path: a path that does not begin with that is read twice,
-    and the rules were held against one of the readings. Where no mount is, there is one reading.
+async def test_a_path_that_a_mount_would_parse_again_is_refused(name: str) -> None:
+    """Starlette removes a mount's path only after root_path, so another path would be parsed twice, and is refused.
+
+    Without a mount there is only one way to parse it.
     """
     make, refused = APPS[name]
     app = guarded(make(), rules=[Rule("/boss", role("boss"))], default=OPTIONAL)
@@ -543,7 +549,7 @@ async def test_a_path_that_a_mount_would_read_anew_is_refused(name: str) -> None
 
 
 async def test_without_rules_no_reading_matters() -> None:
-    """As with any other path that could be read in two ways."""
+    """Without rules no path is refused as ambiguous."""
     app = guarded(_open(Mount("/sub", _open())), default=OPTIONAL)
 
     answer = await run_app(app, http_scope("/open", root_path="/v"))
@@ -551,7 +557,7 @@ async def test_without_rules_no_reading_matters() -> None:
     assert answer.status == 200
 
 
-async def test_a_chain_that_bites_its_tail_is_walked_once() -> None:
+async def test_a_chain_of_apps_that_is_a_circle_is_walked_once() -> None:
     """An app whose ``.app`` is itself does not hang the start."""
     app = _Wrapped(RecordingApp())
     app.app = app
@@ -566,7 +572,7 @@ CORS: dict[str, Any] = {"allow_origins": ["https://app.example"], "allow_methods
 
 
 def cors_inside() -> tuple[Starlette, list[str]]:
-    """CORS added first, so that the guard is the outer one; and who reached the endpoint."""
+    """An app with CORSMiddleware inside of the guard, and the calls of its endpoint."""
     reached: list[str] = []
 
     async def endpoint(request: Request) -> PlainTextResponse:
@@ -580,7 +586,7 @@ def cors_inside() -> tuple[Starlette, list[str]]:
 
 
 async def test_a_preflight_passes_where_cors_sits_inside(caplog: pytest.LogCaptureFixture) -> None:
-    """Fetch-1: CORSMiddleware answers it, no handler is reached, and one WARNING tells what the order costs."""
+    """Fetch-1: CORSMiddleware answers it, no endpoint is reached, and one WARNING explains the cost of this order."""
     app, reached = cors_inside()
 
     answers = [await run_app(app, http_scope(method="OPTIONS", headers=PREFLIGHT)) for _ in range(3)]
@@ -626,8 +632,10 @@ async def _dispatch(request: Request, call_next: Any) -> Response:
         lambda cors: AuthenticationMiddleware(cors, backend=_Refusing()),
     ],
 )
-async def test_a_preflight_is_judged_where_somebody_else_could_answer_it(inside: Callable[[Any], ASGIApp]) -> None:
-    """Fetch-1: what stands before CORSMiddleware, or is only a kind of it, may serve it as any OPTIONS."""
+async def test_a_preflight_is_checked_where_another_middleware_could_answer_it(
+    inside: Callable[[Any], ASGIApp],
+) -> None:
+    """Fetch-1: a middleware before CORSMiddleware, or a subclass of it, may handle OPTIONS differently."""
     app = guarded(inside(CORSMiddleware(RecordingApp(), allow_origins=["https://app.example"])))
 
     answer = await run_app(app, http_scope(method="OPTIONS", headers=PREFLIGHT))
@@ -635,8 +643,8 @@ async def test_a_preflight_is_judged_where_somebody_else_could_answer_it(inside:
     assert answer.status == 401
 
 
-async def test_a_preflight_passes_what_is_starlettes_own() -> None:
-    """It hands everything on to the CORSMiddleware behind it."""
+async def test_a_preflight_passes_starlettes_own_middleware() -> None:
+    """Starlette's own middleware before CORSMiddleware passes the preflight on to it."""
     cors = CORSMiddleware(RecordingApp(), **CORS)
 
     answer = await run_app(guarded(GZipMiddleware(cors)), http_scope(method="OPTIONS", headers=PREFLIGHT))
@@ -654,8 +662,8 @@ NO_PREFLIGHT = [
 
 
 @pytest.mark.parametrize("scope", NO_PREFLIGHT)
-async def test_what_is_no_preflight_is_judged(scope: Scope) -> None:
-    """Fetch-1: OPTIONS without both fields, and another method with them, are not exempt."""
+async def test_a_request_that_is_no_preflight_is_checked(scope: Scope) -> None:
+    """Fetch-1: OPTIONS without both fields, and other methods with them, are not exempt."""
     app, reached = cors_inside()
 
     answer = await run_app(app, dict(scope))
@@ -664,7 +672,7 @@ async def test_what_is_no_preflight_is_judged(scope: Scope) -> None:
 
 
 async def test_a_preflight_on_an_ambiguous_path_is_refused() -> None:
-    """It is exempt from authentication, not from being read in one way."""
+    """A preflight is exempt from authentication, but an ambiguous path is still refused."""
     app = AuthGuardMiddleware(
         RecordingApp(), guard=Guard(Badge(), rules=[Rule("/a", PUBLIC)], log=False), preflight="pass"
     )
@@ -674,8 +682,8 @@ async def test_a_preflight_on_an_ambiguous_path_is_refused() -> None:
     assert answer.status == 400
 
 
-async def test_a_preflight_is_judged_where_nobody_would_answer_it() -> None:
-    """Without CORS inside it would reach a handler."""
+async def test_a_preflight_is_checked_without_cors_middleware() -> None:
+    """Without CORSMiddleware a preflight would reach an endpoint."""
     endpoint = RecordingApp()
 
     answer = await run_app(guarded(endpoint), http_scope(method="OPTIONS", headers=PREFLIGHT))
@@ -684,7 +692,8 @@ async def test_a_preflight_is_judged_where_nobody_would_answer_it() -> None:
 
 
 async def test_a_preflight_passes_where_the_app_says_so() -> None:
-    """As nobody, whatever stood in the scope; a handshake with these fields is none."""
+    """With the option, a preflight reaches the app as an anonymous request. A handshake with its fields is not a
+    preflight."""
     endpoint = RecordingApp()
     app = AuthGuardMiddleware(endpoint, guard=Guard(Badge(), log=False), preflight="pass")
     headers = [*PREFLIGHT, *header_list("Badge alice")]
@@ -697,7 +706,7 @@ async def test_a_preflight_passes_where_the_app_says_so() -> None:
 
 
 async def test_with_cors_outside_denials_can_be_read(caplog: pytest.LogCaptureFixture) -> None:
-    """Fetch-1: 401 and 403 carry Access-Control-Allow-Origin, the preflight never reaches the guard, nothing warns."""
+    """Fetch-1: 401 and 403 get Access-Control-Allow-Origin, and a preflight never reaches the guard."""
     app = Starlette(routes=[Route("/", _who)])
     app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/", role("boss"))], log=False))
     app.add_middleware(CORSMiddleware, **CORS)
@@ -717,8 +726,8 @@ async def test_with_cors_outside_denials_can_be_read(caplog: pytest.LogCaptureFi
 # --- The body --------------------------------------------------------------------------------------------------------
 
 
-class Reader:
-    """An app that takes all messages until its body is whole or the client gone."""
+class BodyReader:
+    """An app that reads the body until it is complete or the client disconnects."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -735,14 +744,14 @@ class Reader:
 
     @property
     def body(self) -> bytes:
-        """What came."""
+        """The bytes that were read."""
         return b"".join(message.get("body", b"") for message in self.messages)
 
 
 @pytest.mark.parametrize("parts", [[b""], [b"abcd"], [b"ab", b"", b"cd"], [b"", b"abcdefgh"], [b"abcdefgh", b""]])
 async def test_a_body_that_a_scheme_read_reaches_the_app_again(parts: list[bytes]) -> None:
-    """Whole, up to the very limit, in one message, and what follows it is the server's own."""
-    reader, body = Reader(), b"".join(parts)
+    """The app gets the whole body, up to the limit, in one message, and the server's own messages after it."""
+    reader, body = BodyReader(), b"".join(parts)
 
     answer = await run_app(guarded(reader, Webhook()), signed_post(body), *body_messages(*parts))
 
@@ -754,8 +763,8 @@ async def test_a_body_that_a_scheme_read_reaches_the_app_again(parts: list[bytes
 
 
 async def test_a_message_may_leave_out_what_is_empty() -> None:
-    """ASGI gives ``body`` and ``more_body`` defaults."""
-    reader = Reader()
+    """``body`` and ``more_body`` of an ASGI message are optional."""
+    reader = BodyReader()
 
     answer = await run_app(guarded(reader, Webhook()), signed_post(b""), {"type": "http.request"})
 
@@ -763,8 +772,8 @@ async def test_a_message_may_leave_out_what_is_empty() -> None:
 
 
 async def test_a_body_over_the_limit_is_413() -> None:
-    """Without a challenge, before the app, and no more is read than tells that it is too much."""
-    reader = Reader()
+    """It has no challenge, the app is not called, and reading stops as soon as the limit is exceeded."""
+    reader = BodyReader()
     messages = body_messages(*[b"abcd"] * 100)
 
     answer = await run_app(guarded(reader, Webhook()), signed_post(b"abcd" * 100), *messages)
@@ -773,9 +782,9 @@ async def test_a_body_over_the_limit_is_413() -> None:
     assert (json.loads(answer.body)["code"], reader.messages) == ("body_too_large", [])
 
 
-async def test_a_client_that_left_is_answered_all_the_same() -> None:
-    """The body never came whole, so that nothing is verified: 400, and the app is not asked."""
-    reader, told = Reader(), list[Record]()
+async def test_an_incomplete_body_is_400() -> None:
+    """If the client disconnects, nothing is verified, the response is a 400, and the app is not called."""
+    reader, told = BodyReader(), list[Record]()
 
     answer = await run_app(
         guarded(reader, Webhook(), hooks=[told.append]), signed_post(b"ab"), *body_messages(b"ab", more=True)
@@ -786,16 +795,16 @@ async def test_a_client_that_left_is_answered_all_the_same() -> None:
 
 
 async def test_a_body_with_another_signature_is_refused() -> None:
-    """The app gets nothing of it."""
-    reader = Reader()
+    """A body with a wrong signature is denied, and the app gets nothing of it."""
+    reader = BodyReader()
 
     answer = await run_app(guarded(reader, Webhook()), signed_post(b"abcd"), *body_messages(b"abce"))
 
     assert (answer.status, answer.lines(b"www-authenticate"), reader.messages) == (401, ["Webhook"], [])
 
 
-class Asks(Badge):
-    """It asks for the body, whatever it declared, by the limits given."""
+class UndeclaredReader(Badge):
+    """A scheme that reads the body without declaring it, with the given limits."""
 
     def __init__(self, *limits: int, reads_body: bool) -> None:
         super().__init__(reads_body=reads_body)
@@ -813,8 +822,9 @@ class Asks(Badge):
 
 @pytest.mark.parametrize("others", [(), (Webhook(),)])
 async def test_a_scheme_that_declared_nothing_gets_no_body(others: tuple[Scheme, ...]) -> None:
-    """503, also where another scheme of the guard may have it: it is no leak, and the record says what to declare."""
-    reader, told, scheme = Reader(), list[Record](), Asks(8, reads_body=False)
+    """Reading the body without ``reads_body`` is a 503, even if another scheme declares it. The record names the
+    attribute."""
+    reader, told, scheme = BodyReader(), list[Record](), UndeclaredReader(8, reads_body=False)
 
     answer = await run_app(
         guarded(reader, scheme, *others, hooks=[told.append]),
@@ -827,7 +837,7 @@ async def test_a_scheme_that_declared_nothing_gets_no_body(others: tuple[Scheme,
 
 
 async def test_a_handshake_has_no_body() -> None:
-    """A signature over a body cannot be verified there: the handshake is refused, and nothing is received."""
+    """A scheme that reads the body denies a WebSocket handshake, and nothing is received."""
     endpoint = RecordingApp()
 
     answer = await run_app(
@@ -838,8 +848,8 @@ async def test_a_handshake_has_no_body() -> None:
 
 
 async def test_a_scheme_that_does_not_ask_leaves_the_body_where_it_was() -> None:
-    """Message by message."""
-    reader = Reader()
+    """The app receives the server's messages one by one."""
+    reader = BodyReader()
 
     await run_app(
         guarded(reader, Badge(), Webhook()),
@@ -851,8 +861,8 @@ async def test_a_scheme_that_does_not_ask_leaves_the_body_where_it_was() -> None
 
 
 async def test_an_app_gets_the_whole_of_a_body_that_was_too_much_for_a_scheme() -> None:
-    """A scheme may go without: what it took is replayed, and the rest follows."""
-    reader, scheme = Reader(), Asks(4, reads_body=True)
+    """A scheme may accept without the body. The part that it read is replayed, and the rest follows."""
+    reader, scheme = BodyReader(), UndeclaredReader(4, reads_body=True)
 
     answer = await run_app(
         guarded(reader, scheme), http_scope(headers=header_list("Badge alice")), *body_messages(b"abc", b"def", b"ghi")
@@ -862,8 +872,8 @@ async def test_an_app_gets_the_whole_of_a_body_that_was_too_much_for_a_scheme() 
 
 
 async def test_a_greater_limit_reads_on() -> None:
-    """A part of a body never passes for the whole."""
-    reader, scheme = Reader(), Asks(4, 100, reads_body=True)
+    """A second read with a greater limit continues, and never returns a part of the body."""
+    reader, scheme = BodyReader(), UndeclaredReader(4, 100, reads_body=True)
 
     await run_app(
         guarded(reader, scheme), http_scope(headers=header_list("Badge alice")), *body_messages(b"abc", b"def", b"ghi")
@@ -903,18 +913,18 @@ HEADERED: list[tuple[ASGIApp, str, int, int]] = [
 
 @pytest.mark.rfc("9110-12")
 @pytest.mark.parametrize(("app", "field", "status", "own"), HEADERED)
-async def test_what_a_scheme_has_to_say_goes_out_on_whatever_passes(
+async def test_the_headers_of_a_scheme_are_sent_with_every_response(
     app: ASGIApp, field: str, status: int, own: int
 ) -> None:
-    """9110-12: behind the app's own headers, which stay as they are; on a 404 too."""
+    """9110-12: they follow the app's own headers, which stay unchanged, on a 404 too."""
     answer = await run_app(guarded(app, Badge(table=TALKING)), http_scope(headers=header_list(field)))
 
     assert (answer.status, answer.headers[own:]) == (status, INFO)
 
 
 @pytest.mark.parametrize(("path", "field", "status"), [("/", "Badge wrong", 401), ("/boss", "Badge alice", 403)])
-async def test_what_a_scheme_has_to_say_goes_out_on_denials(path: str, field: str, status: int) -> None:
-    """On its own refusal, and on the policy's."""
+async def test_the_headers_of_a_scheme_are_sent_with_denials(path: str, field: str, status: int) -> None:
+    """They are sent with a rejection by the scheme itself, and with a denial by a rule."""
     app = guarded(RecordingApp(), Badge(table=TALKING), rules=[Rule("/boss", role("boss"))])
 
     answer = await run_app(app, http_scope(path, headers=header_list(field)))
@@ -922,8 +932,8 @@ async def test_what_a_scheme_has_to_say_goes_out_on_denials(path: str, field: st
     assert (answer.status, answer.headers[-2:]) == (status, INFO)
 
 
-async def test_what_a_scheme_has_to_say_goes_out_on_handshakes() -> None:
-    """On the one that is accepted, and on the one that the app refuses with a status."""
+async def test_the_headers_of_a_scheme_are_sent_with_handshakes() -> None:
+    """They are sent with an accepted handshake, and with one that the app refuses with a status."""
 
     async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.http.response.start", "status": 418, "headers": []})
@@ -943,7 +953,7 @@ async def test_what_a_scheme_has_to_say_goes_out_on_handshakes() -> None:
 
 
 class Nested:
-    """An app behind two guards, with a count of what each was presented."""
+    """An app behind two guards, which keeps what each of them was presented."""
 
     def __init__(self, *, outer: Mapping[str, Any] | None = None, inner: Mapping[str, Any] | None = None) -> None:
         self.endpoint, self.outer, self.inner = RecordingApp(), Badge(), Badge()
@@ -951,17 +961,18 @@ class Nested:
         self.app = guarded(Starlette(routes=[Mount("/sub", within)]), self.outer, Badge("other"), **(outer or {}))
 
     async def ask(self, field: str | None = "Badge alice", path: str = "/sub/x", **more: Any) -> Exchange:
-        """One request."""
+        """Send one request."""
         return await run_app(self.app, http_scope(path, headers=header_list(field), **more))
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How often the outer and the inner scheme was asked."""
+        """How often the outer and the inner scheme ran."""
         return len(self.outer.presented), len(self.inner.presented)
 
 
-async def test_an_inner_guard_authenticates_nothing_that_an_outer_one_proved() -> None:
-    """A Digest nonce would count twice. The principal is the outer's, as it is."""
+async def test_an_inner_guard_takes_over_the_outer_principal() -> None:
+    """The inner guard does not verify again, because a Digest nonce would count twice. The principal is the same
+    object."""
     nested = Nested()
 
     answer = await nested.ask()
@@ -971,7 +982,7 @@ async def test_an_inner_guard_authenticates_nothing_that_an_outer_one_proved() -
 
 @pytest.mark.parametrize("requirement", [role("boss"), via("other"), all_roles("admin", "boss")])
 async def test_an_inner_guard_may_tighten(requirement: Any) -> None:
-    """403 by its own rules, to whom the outer guard let by."""
+    """A request that the outer guard grants may be a 403 by the rules of the inner guard."""
     nested = Nested(inner={"rules": [Rule("/x", requirement)]})
 
     answer = await nested.ask()
@@ -981,7 +992,7 @@ async def test_an_inner_guard_may_tighten(requirement: Any) -> None:
 
 @pytest.mark.parametrize("requirement", [PUBLIC, OPTIONAL])
 async def test_an_inner_guard_opens_nothing(requirement: Any) -> None:
-    """What the outer one closes stays closed; who passed it is known to the end."""
+    """A request that the outer guard denies stays denied. A granted principal is known to the inner app."""
     nested = Nested(inner={"rules": [Rule("/**", requirement)]})
 
     closed, opened = await nested.ask(None), await nested.ask()
@@ -993,7 +1004,7 @@ async def test_an_inner_guard_opens_nothing(requirement: Any) -> None:
 @pytest.mark.parametrize("inner", [{"rules": [Rule("/**", PUBLIC)]}, {}])
 @pytest.mark.parametrize(("late", "status"), [(159.0, 200), (160.0, 401)])
 async def test_an_inner_guard_goes_by_its_own_clock(inner: dict[str, Any], late: float, status: int) -> None:
-    """Whom the outer guard proved may have expired since, behind an open rule too."""
+    """A principal of the outer guard may have expired by the clock of the inner guard, behind a public rule too."""
     table = {"alice": Accepted(Principal("alice", expires_at=NOW + 100))}
 
     async def endpoint(request: Request) -> Response:
@@ -1011,7 +1022,7 @@ async def test_an_inner_guard_goes_by_its_own_clock(inner: dict[str, Any], late:
 
 
 async def test_a_call_within_the_process_knows_nothing_of_who_calls() -> None:
-    """What a guard takes out of its own scope it does not put there for the app that it is called from."""
+    """An app that is called in process does not get the marker of the calling app's guard."""
     left: list[object] = []
     called = guarded(RecordingApp(), rules=[Rule("/**", PUBLIC)])
 
@@ -1028,7 +1039,7 @@ async def test_a_call_within_the_process_knows_nothing_of_who_calls() -> None:
 
 @pytest.mark.parametrize("requirement", [PUBLIC, OPTIONAL])
 async def test_an_inner_guard_authenticates_whom_the_outer_one_did_not(requirement: Any) -> None:
-    """Where the outer row is open, the inner guard is the first to ask."""
+    """Behind a public rule of the outer guard, the inner guard verifies the caller."""
     nested = Nested(outer={"rules": [Rule("/sub/**", requirement)]})
 
     denied, granted = await nested.ask(None), await nested.ask()
@@ -1042,8 +1053,8 @@ async def _pass(request: AuthRequest, principal: Principal) -> Principal:
 
 
 @pytest.mark.parametrize("checks", [[], [_pass]])
-async def test_an_inner_guard_knows_by_its_own_words_what_a_role_implies(checks: list[Any]) -> None:
-    """Whether it has checks is no matter of that."""
+async def test_an_inner_guard_uses_its_own_role_hierarchy(checks: list[Any]) -> None:
+    """The role hierarchy of the inner guard applies to a principal of the outer guard, with and without checks."""
     rules, role_hierarchy = [Rule("/x", role("editor"))], {"admin": {"editor"}}
     nested = Nested(inner={"rules": rules, "role_hierarchy": role_hierarchy, "checks": checks})
 
@@ -1060,7 +1071,8 @@ async def _refuse(request: AuthRequest, principal: Principal) -> Rejected:
 
 
 async def test_the_checks_of_an_inner_guard_run() -> None:
-    """They run after every success, by whichever guard: else to put an outer guard in front would switch them off."""
+    """The checks of the inner guard run for a principal of the outer guard. Otherwise an outer guard would switch them
+    off."""
     nested = Nested(inner={"checks": [_refuse]})
 
     answer = await nested.ask()
@@ -1088,7 +1100,7 @@ def _of_another_request(scope: Scope) -> RequestContext:
 
 @pytest.mark.parametrize("forge", FORGED)
 async def test_a_marker_that_no_guard_wrote_in_this_request_is_ignored(forge: Callable[[Scope], object]) -> None:
-    """Neither what only looks like one nor one of another request; and it does not reach the app."""
+    """A forged marker, or one of another request, is ignored, and does not reach the app."""
     endpoint = RecordingApp()
     marked = [http_scope(headers=header_list()), http_scope("/open", headers=header_list())]
     for scope in marked:
@@ -1124,14 +1136,15 @@ async def _in_context(wrap: Callable[[ASGIApp], ASGIApp]) -> list[str]:
 
 
 async def test_context_variables_are_as_without_authguard() -> None:
-    """What an outer middleware sets the endpoint sees, and what the endpoint sets the middleware sees."""
+    """Context variables of an outer middleware are seen by the endpoint, and those of the endpoint by the
+    middleware."""
     without, behind = await _in_context(_Wrapped), await _in_context(guarded)
 
     assert behind == without == ["outer", "endpoint"]
 
 
 async def test_what_an_app_raises_comes_out_unchanged() -> None:
-    """The guard is no error handler."""
+    """An exception of the app passes through the middleware."""
     error = LookupError("of the app")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -1143,8 +1156,8 @@ async def test_what_an_app_raises_comes_out_unchanged() -> None:
     assert caught.value is error
 
 
-class Echo(Badge):
-    """It knows whoever comes, after a while."""
+class DelayedEcho(Badge):
+    """A scheme that accepts everybody by name, after a while."""
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         for _ in range(int(credentials.rest) % 7):
@@ -1155,7 +1168,7 @@ class Echo(Badge):
 
 
 async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
-    """Each gets its own principal, its own answer and its own record."""
+    """Each of two hundred parallel requests gets its own principal, response and record."""
     told: list[Record] = []
     answers: dict[int, Exchange] = {}
 
@@ -1167,7 +1180,7 @@ async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
         await anyio.lowlevel.checkpoint()
         return principal
 
-    middleware = guarded(app, Echo(), checks=[check], hooks=[told.append])
+    middleware = guarded(app, DelayedEcho(), checks=[check], hooks=[told.append])
 
     async def one(number: int) -> None:
         answers[number] = await run_app(middleware, http_scope(f"/{number}", headers=header_list(f"Badge {number}")))
@@ -1197,8 +1210,8 @@ MISTAKES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("argument", "named"), MISTAKES)
-def test_a_middleware_that_could_never_be_meant_is_refused(argument: str, named: dict[str, Any]) -> None:
-    """While the app is built, and the error names the argument."""
+def test_invalid_arguments_of_the_middleware_raise(argument: str, named: dict[str, Any]) -> None:
+    """Invalid arguments raise while the app is built, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         AuthGuardMiddleware(RecordingApp(), **{"guard": Guard(Badge()), **named})
 
@@ -1206,8 +1219,8 @@ def test_a_middleware_that_could_never_be_meant_is_refused(argument: str, named:
 
 
 def test_a_service_runs_as_a_context_manager() -> None:
-    """The port is one function and a set of figures."""
-    service: Service = Ran("one", [])
+    """A service is one context manager and a health."""
+    service: Service = RecordingService("one", [])
 
     assert isinstance(service.running(_mono), AbstractAsyncContextManager)
     assert service.health() == {}

@@ -1,4 +1,4 @@
-"""What others plug into a guard may be wrong: it is named while the app is built, or costs nobody an answer."""
+"""Mistakes in schemes, hooks and other plug-ins: they raise while the app is built, or cost no request its response."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ async def ask(guard: Guard, authorization: str = "Badge alice") -> int:
     return (await run_app(AuthGuardMiddleware(app, guard=guard), http_scope(headers=header_list(authorization)))).status
 
 
-class Silent(Badge):
-    """It has no challenge to give."""
+class SilentBadge(Badge):
+    """A scheme without a challenge."""
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         return []
@@ -62,15 +62,15 @@ class Silent(Badge):
 
 @pytest.mark.rfc("9110-1")
 async def test_a_401_without_a_challenge_is_an_outage() -> None:
-    """9110-1: each 401 bears one, so this answer cannot be given."""
+    """9110-1: every 401 needs a challenge, so without one the response is a 503."""
     told: list[Record] = []
 
-    assert await ask(Guard(Silent(), hooks=[told.append], log=False), "Badge nobody") == 503
+    assert await ask(Guard(SilentBadge(), hooks=[told.append], log=False), "Badge nobody") == 503
     assert [record.reason for record in told] == ["backend.failed"]
 
 
-async def test_a_subject_of_an_odd_type_costs_nobody_an_answer() -> None:
-    """The record leaves it out and says so."""
+async def test_a_subject_of_a_wrong_type_breaks_no_response() -> None:
+    """The record leaves the subject out and says so."""
     told: list[Record] = []
     scheme = Badge(table={"alice": Rejected(WRONG, subject=42)})  # type: ignore[arg-type]
 
@@ -78,8 +78,8 @@ async def test_a_subject_of_an_odd_type_costs_nobody_an_answer() -> None:
     assert [(record.subject, record.facts) for record in told] == [(None, {"untold": "builtins.TypeError"})]
 
 
-async def test_a_filter_that_raises_costs_nobody_an_answer() -> None:
-    """A log that breaks is not the client's fault."""
+async def test_a_log_filter_that_raises_breaks_no_response() -> None:
+    """A logging filter that raises does not change the response."""
 
     def broken(record: logging.LogRecord) -> bool:
         raise LookupError
@@ -92,7 +92,7 @@ async def test_a_filter_that_raises_costs_nobody_an_answer() -> None:
         logger.removeFilter(broken)
 
 
-class Fails:
+class FailingService:
     """A service that does not start."""
 
     @asynccontextmanager
@@ -105,7 +105,7 @@ class Fails:
 
 
 def test_a_service_that_does_not_start_does_not_keep_the_app_from_starting(caplog: pytest.LogCaptureFixture) -> None:
-    """Everything works without it; one ERROR says which type it raised, and where."""
+    """The app works without the service, and one ERROR has the type and the place of the error."""
     started: list[str] = []
 
     @asynccontextmanager
@@ -114,7 +114,7 @@ def test_a_service_that_does_not_start_does_not_keep_the_app_from_starting(caplo
         yield
 
     app = Starlette(lifespan=lifespan)
-    app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(services=[Fails()])))
+    app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(services=[FailingService()])))
 
     with TestClient(app):
         pass
@@ -126,7 +126,7 @@ def test_a_service_that_does_not_start_does_not_keep_the_app_from_starting(caplo
 
 
 class NoCarrier(Badge):
-    """It does not say where its credentials travel."""
+    """A scheme without a carrier."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,8 +141,8 @@ class NoCarrier(Badge):
         ("rules", lambda: Guard(Badge(), _login(), rules=[Rule("/", all_of(via("badge"), step_up(acr="gold")))])),
     ],
 )
-def test_what_could_never_work_is_named_while_the_app_is_built(argument: str, build: Any) -> None:
-    """A scheme without a carrier; a hook that nobody would await; a step-up by a scheme that tells no login."""
+def test_invalid_plug_ins_raise_while_the_app_is_built(argument: str, build: Any) -> None:
+    """A scheme without a carrier, an async hook, and a step-up without a login time raise while the app is built."""
     with pytest.raises(ConfigurationError) as caught:
         build()
 
@@ -161,7 +161,7 @@ def _login() -> Bearer:
 
 
 def test_a_scheme_without_its_methods_cannot_be_made() -> None:
-    """The port's methods are abstract."""
+    """``authenticate`` and ``challenges`` of ``Scheme`` are abstract."""
 
     class Empty(Scheme):
         name = "empty"
@@ -170,8 +170,8 @@ def test_a_scheme_without_its_methods_cannot_be_made() -> None:
         Empty()  # type: ignore[abstract]
 
 
-async def test_keys_that_were_not_tried_are_told() -> None:
-    """A token that names no key is tried with eight; where there are more, the record says how many."""
+async def test_keys_that_were_not_tried_are_recorded() -> None:
+    """A token without a kid is tried with eight keys. The record says how many others there are."""
     keys = [PEM(public_pem(rsa_key(which=number))) for number in range(1, 3)] * 5
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=keys)
     told: list[Record] = []
@@ -182,7 +182,7 @@ async def test_keys_that_were_not_tried_are_told() -> None:
 
 
 async def test_an_inner_check_that_waits_too_long_grants_nobody_who_expired() -> None:
-    """The clock is read again behind an outer guard too."""
+    """Behind an outer guard, too, the clock is read again after a long check, and an expired principal is denied."""
     clock = ManualClock(NOW)
 
     async def slow(request: AuthRequest, principal: Principal) -> Principal:
@@ -203,6 +203,6 @@ async def test_an_inner_check_that_waits_too_long_grants_nobody_who_expired() ->
 
 
 def test_credentials_are_a_value() -> None:
-    """They compare, and do not show what they hold."""
+    """``Credentials`` compare by value, and their repr does not show their content."""
     assert Credentials("badge", b"x") == Credentials("badge", b"x")
     assert "s3cr3t" not in repr(Credentials("badge", b"s3cr3t"))

@@ -1,4 +1,4 @@
-"""The values that travel through a guard."""
+"""The values that a guard passes around: moments, principals, outcomes and decisions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ stamps = st.floats(-1e11, 1e11)
     ("ago", "expired"), [(59.999, False), (60.0, True), (60.001, True), (0.0, False), (-1.0, False)]
 )
 def test_an_end_is_over_when_the_leeway_is_spent(ago: float, expired: bool) -> None:
-    """7519-1: now must be before exp plus the leeway; at it, the token is dead."""
+    """7519-1: a token has expired at exp plus the leeway, and not before."""
     assert Moment(NOW, 60.0).expired(NOW - ago) is expired
 
 
@@ -36,13 +36,13 @@ def test_an_end_is_over_when_the_leeway_is_spent(ago: float, expired: bool) -> N
     ("ahead", "not_yet"), [(59.999, False), (60.0, False), (60.001, True), (0.0, False), (-1.0, False)]
 )
 def test_a_beginning_is_to_come_beyond_the_leeway(ahead: float, not_yet: bool) -> None:
-    """7519-1: now must be at or after nbf less the leeway."""
+    """7519-1: a token is valid from nbf minus the leeway on."""
     assert Moment(NOW, 60.0).not_yet(NOW + ahead) is not_yet
 
 
 @given(now=stamps, at=stamps, leeway=st.floats(0, 300), more=st.floats(0, 300))
-def test_more_leeway_never_refuses_more(now: float, at: float, leeway: float, more: float) -> None:
-    """What one leeway lets by, a greater one does too."""
+def test_more_leeway_never_rejects_more(now: float, at: float, leeway: float, more: float) -> None:
+    """A moment that is accepted with one leeway is accepted with a greater one."""
     small, great = Moment(now, leeway), Moment(now, leeway + more)
 
     assert great.expired(at) <= small.expired(at)
@@ -50,7 +50,7 @@ def test_more_leeway_never_refuses_more(now: float, at: float, leeway: float, mo
 
 
 def test_by_is_the_seconds_from_then_to_now() -> None:
-    """To the millisecond, and negative where the stamp is to come."""
+    """``by`` is in seconds with three decimals, and negative for a timestamp in the future."""
     moment = Moment(NOW, 60.0)
 
     assert [moment.by(NOW - 4.2), moment.by(NOW + 0.1234), moment.by(NOW)] == [4.2, -0.123, 0.0]
@@ -58,13 +58,13 @@ def test_by_is_the_seconds_from_then_to_now() -> None:
 
 @pytest.mark.parametrize("leeway", [0, 1, 60.5, 300])
 def test_a_leeway_is_0_to_300_seconds(leeway: float) -> None:
-    """A whole number will do; it is kept as a float."""
+    """A whole number is accepted, and kept as a float."""
     assert (check_leeway(leeway), type(check_leeway(leeway))) == (leeway, float)
 
 
 @pytest.mark.parametrize("leeway", [-1, -1e-9, 300.1, math.inf, -math.inf, math.nan, True, "60", None])
-def test_another_leeway_is_refused(leeway: Any) -> None:
-    """An unbounded one would revive every dead token, nan would make each comparison False."""
+def test_an_invalid_leeway_raises(leeway: Any) -> None:
+    """An unlimited leeway would accept every expired token, and with NaN each comparison is False."""
     with pytest.raises(ConfigurationError, match="0 to 300") as caught:
         check_leeway(leeway)
 
@@ -73,12 +73,12 @@ def test_another_leeway_is_refused(leeway: Any) -> None:
 
 @pytest.mark.parametrize("seconds", [1, 0.001, 60, 59.9])
 def test_a_number_of_seconds_is_above_0_and_bounded(seconds: float) -> None:
-    """It is kept as it was given."""
+    """A valid number of seconds is returned unchanged."""
     assert check_seconds("deadline", seconds, most=60) == seconds
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 60.1, math.inf, math.nan, True, "5", None])
-def test_another_number_of_seconds_is_refused(seconds: Any) -> None:
+def test_an_invalid_number_of_seconds_raises(seconds: Any) -> None:
     """The error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         check_seconds("deadline", seconds, most=60)
@@ -87,15 +87,15 @@ def test_another_number_of_seconds_is_refused(seconds: Any) -> None:
 
 
 def test_functions_come_in_a_list() -> None:
-    """Any iterable of them, and none is no mistake."""
+    """Any iterable of functions is accepted, an empty one too."""
     assert functions("hooks", [print, len]) == (print, len)
     assert functions("hooks", iter([print])) == (print,)
     assert functions("hooks", ()) == ()
 
 
 @pytest.mark.parametrize("value", [print, None, [None], [print, "print"], "print"])
-def test_what_is_no_list_of_functions_is_refused(value: Any) -> None:
-    """A function by itself is a list that was forgotten."""
+def test_an_invalid_list_of_functions_raises(value: Any) -> None:
+    """A single function raises, because the list was forgotten."""
     with pytest.raises(ConfigurationError) as caught:
         functions("hooks", value)
 
@@ -103,7 +103,7 @@ def test_what_is_no_list_of_functions_is_refused(value: Any) -> None:
 
 
 def test_a_principal_is_a_value() -> None:
-    """Claims do not count: two requests of one user are one principal."""
+    """Principals are compared without their claims, so that two requests of one user have equal ones."""
     made = [Principal("alice", roles=["a", "b"], scopes=("s",), claims={"n": n}, expires_at=NOW) for n in range(2)]
 
     assert made[0] == made[1]
@@ -112,20 +112,20 @@ def test_a_principal_is_a_value() -> None:
 
 
 def test_a_principal_is_what_starlette_calls_a_user() -> None:
-    """``request.user`` has these three."""
+    """A principal has the three attributes of Starlette's ``request.user``."""
     alice = Principal("alice")
 
     assert (alice.is_authenticated, alice.display_name, alice.identity) == (True, "alice", "alice")
 
 
 def test_a_principal_does_not_show_its_claims() -> None:
-    """They may hold what is nobody's business."""
+    """The repr of a principal has no claims, which may be confidential."""
     assert "s3cr3t" not in repr(Principal("alice", claims={"email": "s3cr3t"}))
 
 
 @pytest.mark.parametrize("more", [{}, {"roles": {"a"}, "claims": {"n": 1}, "expires_at": NOW}])
 def test_a_principal_can_be_copied_and_pickled(more: dict[str, Any]) -> None:
-    """A cache may keep it, with claims and without."""
+    """A principal can be copied and pickled, with and without claims, so that a cache may keep it."""
     alice = Principal("alice", **more)
 
     for twin in (copy.copy(alice), copy.deepcopy(alice), pickle.loads(pickle.dumps(alice))):
@@ -133,7 +133,7 @@ def test_a_principal_can_be_copied_and_pickled(more: dict[str, Any]) -> None:
 
 
 def test_a_check_can_make_a_richer_principal_with_replace() -> None:
-    """Whatever it does not name stays."""
+    """``replace`` keeps every member that it is not given."""
     alice = Principal("alice", scopes={"s"}, claims={"n": 1}, expires_at=NOW, scheme="bearer")
 
     richer = dataclasses.replace(alice, roles=frozenset({"admin"}))
@@ -143,7 +143,7 @@ def test_a_check_can_make_a_richer_principal_with_replace() -> None:
 
 
 def test_the_guard_knows_a_principal_by_its_scheme_and_its_implied_roles() -> None:
-    """The rest stays as it was, and so does the one that was given."""
+    """The guard adds the scheme and the implied roles to a copy, and changes nothing else."""
     alice = Principal("alice", roles={"admin"}, scopes={"s"}, claims={"n": 1}, expires_at=NOW)
 
     seen = alice.seen_by("bearer", frozenset({"admin", "editor"}))
@@ -174,10 +174,8 @@ MISTAKES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("argument", "given_", "named"), MISTAKES)
-def test_what_could_never_be_meant_is_no_principal(
-    argument: str, given_: tuple[Any, ...], named: dict[str, Any]
-) -> None:
-    """A str of roles would be a set of letters; the error names the argument."""
+def test_an_invalid_principal_raises(argument: str, given_: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """A string of roles, which would be a set of letters, and other invalid members raise and name the argument."""
     with pytest.raises(ConfigurationError) as caught:
         Principal(*given_, **named)
 
@@ -197,8 +195,8 @@ VALUES += [TOKEN_EXPIRED]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-def test_nothing_that_travels_can_be_changed(value: Any) -> None:
-    """What was decided for one request is not another's to change; and nothing has room for more."""
+def test_the_values_are_immutable(value: Any) -> None:
+    """No value can be changed, and none takes further attributes."""
     name = dataclasses.fields(value)[0].name
 
     with pytest.raises(AttributeError):
@@ -207,7 +205,7 @@ def test_nothing_that_travels_can_be_changed(value: Any) -> None:
 
 
 def test_outcomes_and_decisions_begin_empty() -> None:
-    """Facts of one are not those of another."""
+    """Facts and headers of one outcome are not shared with another one."""
     made: list[Any] = [
         Rejected(TOKEN_EXPIRED),
         Accepted(Principal("a")),

@@ -1,4 +1,4 @@
-"""What is shipped, and what it is shipped with."""
+"""What the package ships, and with which dependencies it is tested."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def _public(module: ModuleType) -> set[str]:
     }
 
 
-def test_the_version_is_said_once() -> None:
-    """The version that pip knows is the one that the package tells."""
+def test_the_version_is_defined_once() -> None:
+    """The version in the metadata is ``authguard.__version__``."""
     assert metadata.version("authguard") == authguard.__version__
 
 
 def test_the_floors_stand_in_the_metadata() -> None:
-    """Installing authguard brings neither a Starlette nor a PyJWT that is known to be broken."""
+    """Installing authguard brings neither a Starlette nor a PyJWT with a known vulnerability."""
     required = {Requirement(line).name: str(Requirement(line)) for line in metadata.requires("authguard") or ()}
 
     assert required["starlette"] == "starlette>=1.0.1"
@@ -55,7 +55,7 @@ def test_the_floors_stand_in_the_metadata() -> None:
 
 @pytest.mark.parametrize("name", _packages())
 def test_all_is_what_is_public(name: str) -> None:
-    """`__all__` names what a package shows: nothing missing, nothing more, nothing twice."""
+    """`__all__` lists exactly the public names of each package, once each."""
     module = importlib.import_module(name)
 
     exported = [each for each in getattr(module, "__all__", ()) if each != "__version__"]
@@ -64,7 +64,7 @@ def test_all_is_what_is_public(name: str) -> None:
 
 
 def test_wire_imports_the_standard_library_only() -> None:
-    """Grammar and arithmetic can be read, tested and fuzzed with nothing installed."""
+    """The package ``wire`` can be imported without any dependency."""
     imported: set[str] = set()
     for file in (ROOT / "authguard" / "wire").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -77,7 +77,7 @@ def test_wire_imports_the_standard_library_only() -> None:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
-    """Tests, tools and settings stay at home; the type marker and the licence go along."""
+    """The wheel has the package, the type marker and the licence, and no tests or tools."""
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -101,7 +101,7 @@ def _locked() -> dict[str, list[str]]:
 
 
 def test_every_line_of_the_lock_is_a_pin_with_hashes() -> None:
-    """The lock is names, exact versions, markers and hashes: no index, no address, no folder, no option."""
+    """The lock has names, exact versions, markers and hashes: no index, URL, folder or option."""
     pin = re.compile(r"[a-z0-9._-]+==[A-Za-z0-9.]+( ; [A-Za-z0-9_.'\" ()<>=!]+)?(\s+--hash=sha256:[0-9a-f]{64})+")
     entries = [entry for entries in _locked().values() for entry in entries]
 
@@ -112,7 +112,7 @@ def test_every_line_of_the_lock_is_a_pin_with_hashes() -> None:
 
 
 def test_the_lock_has_what_the_metadata_asks_for() -> None:
-    """What a user may install includes what we test with."""
+    """Everything that a user may install with an extra is tested."""
     locked = _locked()
     for line in metadata.requires("authguard") or ():
         wanted = Requirement(line)
@@ -123,7 +123,7 @@ def test_the_lock_has_what_the_metadata_asks_for() -> None:
 
 
 def test_no_file_names_a_registry_or_a_folder_of_a_machine() -> None:
-    """What is committed reads the same wherever it is checked out."""
+    """No file depends on the machine where it is checked out."""
     registry = r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian[.]org"
     folder = rf"(?<![\w.])/(root|Users/\w+|home/\w+)/|{re.escape(str(ROOT))}(?!\w)"
     forbidden = re.compile(f"{registry}|{folder}")
@@ -159,12 +159,12 @@ def _suite(folder: Path, ci: str, *options: str) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
 def test_a_test_that_does_not_run_fails_the_run_where_ci_is_true(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """No marker, call or missing module can turn a test off: CI fails, and names the test once."""
+    """With CI=true a test that was skipped in any way fails the run, and is listed."""
     assert _suite(tmp_path, "true", *options) == (1, ["test_1", "test_2", "test_3", "test_4", "test_5"])
 
 
-def test_a_test_may_skip_at_home(tmp_path: Path) -> None:
-    """A developer without curl can run the rest of the suite."""
+def test_a_test_may_skip_without_ci(tmp_path: Path) -> None:
+    """Without CI=true a skipped test is allowed, so that a developer without curl can run the others."""
     assert _suite(tmp_path, "") == (0, [])
 
 
@@ -185,8 +185,8 @@ def test_a_test_may_skip_at_home(tmp_path: Path) -> None:
         ("[here](#top)\n```\n# Top\n```", ["page.md:1: #top: no such heading"]),
     ],
 )
-def test_a_dead_link_is_told_with_its_line(tmp_path: Path, text: str, dead: list[str]) -> None:
-    """A link leads to a file of the tree and to a heading in it; what is code or somebody else's is no link."""
+def test_a_dead_link_is_reported_with_its_line(tmp_path: Path, text: str, dead: list[str]) -> None:
+    """A link must lead to a file of the repository and to a heading in it. Code and external URLs are not checked."""
     files = {name: tmp_path / name for name in ("page.md", "other.md", "folder/file.md")}
     for file in files.values():
         file.parent.mkdir(exist_ok=True)

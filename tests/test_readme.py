@@ -1,4 +1,4 @@
-"""The README tells the truth: its code runs, its log lines are ours, its list of reasons is whole."""
+"""The README is true: its code runs, its log lines are those of authguard, and its list of reasons is complete."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _token(**changes: Any) -> str:
 
 
 def test_the_quick_start_answers_as_it_says(client: TestClient) -> None:
-    """Health is open, the rest closed without a token, the app sees who asks, and the users are for admins."""
+    """/health is public, other paths need a token, the app knows the caller, and /users is for admins."""
     health = client.get("/health")
     anonymous = client.get("/orders")
     alice = client.get("/orders", headers={"authorization": f"Bearer {_token()}"})
@@ -62,8 +62,8 @@ def test_the_quick_start_answers_as_it_says(client: TestClient) -> None:
     assert [bob.status_code, admin.status_code] == [403, 200]
 
 
-def test_an_expired_token_is_told_as_the_readme_shows(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """The challenge is the one that is printed there, and the line is but for its figures."""
+def test_an_expired_token_is_answered_as_the_readme_shows(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The challenge is the printed one, and so is the log line, apart from its numbers."""
     import time
 
     (shown,) = (block for block in code_blocks("text") if "denied token.expired" in block)
@@ -81,12 +81,12 @@ def _without_figures(line: str) -> str:
 
 
 def test_the_issuer_block_builds_an_issuer() -> None:
-    """Roles come from two nested claims, out of a key set that is given."""
+    """The issuer has roles from two nested claims, and keys from a given key set."""
     assert isinstance(_run(CLAIMS)["keycloak"], Issuer)
 
 
 def test_the_key_servers_block_builds_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is fetched while it is built."""
+    """Building the scheme fetches nothing."""
     monkeypatch.setenv("INTROSPECTION_SECRET", "s3cret")
 
     bearer = _run(SERVERS)["bearer"]
@@ -96,7 +96,7 @@ def test_the_key_servers_block_builds_a_scheme(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_digest_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a file as the command that it names writes it."""
+    """The guard is built from a file as the named command writes it."""
     line = f"alice:cameras:{digest_ha1('alice', 'cameras', 'wonderland')}\n"
     (tmp_path / "users.htdigest").write_text(line)
     (tmp_path / "users.groups").write_text("operator: alice\n")
@@ -109,7 +109,7 @@ def test_the_digest_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_passwords_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the files that it names."""
+    """The guard is built from the named files."""
     (tmp_path / "users.htpasswd").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
     (tmp_path / "users.groups").write_text("admin: alice\n")
     monkeypatch.chdir(tmp_path)
@@ -118,7 +118,7 @@ def test_the_passwords_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_rules_block_builds_a_table_that_is_accepted() -> None:
-    """Its rules neither cross nor stand twice."""
+    """The rules neither contradict each other nor repeat a pattern."""
     from authguard.policy.rules import RuleTable
 
     rules = _run(RULES)["rules"]
@@ -127,8 +127,8 @@ def test_the_rules_block_builds_a_table_that_is_accepted() -> None:
     assert RuleTable(rules).rules == tuple(rules)
 
 
-async def test_the_check_block_refuses_and_enriches() -> None:
-    """Who is not known is refused, and who is gets the roles that the app keeps."""
+async def test_the_check_block_denies_and_enriches() -> None:
+    """The check denies unknown users, and adds the roles of known ones."""
     known = _run(CHECKS)["known"]
 
     assert (await known(None, Principal("alice", roles={"admin"}))).roles == {"admin", "editor"}
@@ -136,7 +136,7 @@ async def test_the_check_block_refuses_and_enriches() -> None:
 
 
 def test_the_quick_start_adds_eight_lines_to_the_app() -> None:
-    """All but its FastAPI, its app and its endpoints."""
+    """Eight lines remain without FastAPI, the app and its endpoints."""
     own = ("from fastapi import", "app = FastAPI(", "@app.", "def ", "    ")
 
     added = [line for line in QUICK_START.splitlines() if line and not line.startswith(own)]
@@ -146,14 +146,14 @@ def test_the_quick_start_adds_eight_lines_to_the_app() -> None:
 
 @pytest.mark.parametrize(("name", "block"), [("quick_start", QUICK_START), ("checks", CHECKS), ("locks", LOCKS)])
 def test_the_type_checkers_read_the_block(name: str, block: str) -> None:
-    """A file of theirs is the block, below a docstring."""
+    """The block is a file of the type tests, word for word below a docstring."""
     typed = (Path(__file__).parent / "typing" / f"{name}.py").read_text(encoding="utf-8")
 
     assert typed.partition("\n\n")[2] == block
 
 
 def test_the_locks_block_locks_as_it_says() -> None:
-    """By dependencies, from an endpoint, behind PUBLIC, on a router; and its document tells so."""
+    """The locks work in dependencies, in an endpoint, behind PUBLIC and on a router, and OpenAPI documents them."""
     app: FastAPI = _run(LOCKS)["app"]
     guard = guarded([Rule("/greeting", PUBLIC)])
     install(app, guard)
@@ -178,7 +178,7 @@ def test_the_locks_block_locks_as_it_says() -> None:
 
 
 def test_the_open_block_fails_for_a_route_that_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It passes while only what it names is open."""
+    """The test of the block passes only while the public routes are those that it lists."""
     from authguard import AUTHENTICATED, PUBLIC, Guard
     from authguard.fastapi import docs, install
     from tests.support.schemes.badge import Badge
@@ -199,7 +199,7 @@ def test_the_open_block_fails_for_a_route_that_is_added(monkeypatch: pytest.Monk
 
 
 def test_the_logging_block_makes_info_visible() -> None:
-    """Two lines, and what nobody presented is told too."""
+    """With its two lines, missing credentials are logged too."""
     logger = logging.getLogger("authguard")
     before = logger.level
     try:
@@ -211,7 +211,7 @@ def test_the_logging_block_makes_info_visible() -> None:
 
 
 def test_the_structlog_block_takes_the_facts_over() -> None:
-    """Structlog's own processor copies what a record carries as ``extra``."""
+    """The processor of structlog copies the facts that a record carries as ``extra``."""
     record = logging.makeLogRecord({"authguard.reason": "token.expired", "msg": "denied"})
     first = _run(STRUCTLOG)["processors"][0]
 
@@ -219,7 +219,7 @@ def test_the_structlog_block_takes_the_facts_over() -> None:
 
 
 def test_the_testing_block_tests_the_quick_start(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bob, who presents nothing, is told his orders, and is no admin."""
+    """The tests of the block pass for the quick start."""
     orders = ModuleType("orders")
     vars(orders).update(_run(QUICK_START))
     monkeypatch.setitem(sys.modules, "orders", orders)
@@ -228,7 +228,7 @@ def test_the_testing_block_tests_the_quick_start(client: TestClient, monkeypatch
 
 
 def test_the_readme_names_the_fixtures_of_the_plugin() -> None:
-    """These, and no others."""
+    """The README lists exactly the fixtures of the plugin."""
     _, _, rest = README.read_text(encoding="utf-8").partition('pytest_plugin"]` gives the fixtures ')
     fixtures = [name for name, value in vars(pytest_plugin).items() if hasattr(value, "_fixture_function_marker")]
 
@@ -236,7 +236,7 @@ def test_the_readme_names_the_fixtures_of_the_plugin() -> None:
 
 
 def test_every_reason_is_listed_with_its_status() -> None:
-    """The README's list is that of reasons.py, in its order."""
+    """The README lists the reasons of reasons.py in the same order."""
     known = [value for value in vars(reasons).values() if isinstance(value, Reason)]
     listed = re.findall(r"^\| `([a-z_.]+)` \| (\d+) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
 

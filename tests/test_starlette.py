@@ -49,7 +49,7 @@ async def both_statuses(make: Callable[[Any], Any], method: str = "GET") -> list
 
 
 async def test_an_async_function() -> None:
-    """It is awaited if the lock lets the request through, and not called otherwise."""
+    """A locked async function is awaited if the lock passes, and not called otherwise."""
     calls: list[str] = []
 
     def make(lock: Lock) -> Any:
@@ -64,7 +64,7 @@ async def test_an_async_function() -> None:
 
 
 async def test_a_function_that_blocks() -> None:
-    """It runs in a worker thread, as it does without a lock."""
+    """A locked sync function runs in a worker thread, as it does without a lock."""
     threads: list[threading.Thread] = []
 
     def make(lock: Lock) -> Any:
@@ -81,12 +81,12 @@ async def test_a_function_that_blocks() -> None:
 
 
 async def test_a_lambda() -> None:
-    """It is a function like any other."""
+    """A lambda can be locked like any other function."""
     assert await both_statuses(lambda lock: lock(lambda request: FINE)) == [200, 403]
 
 
 async def test_the_methods_of_an_endpoint_class() -> None:
-    """Each has its own lock."""
+    """Each method of an endpoint class has its own lock."""
 
     class Orders(HTTPEndpoint):
         @ADMIN
@@ -104,7 +104,7 @@ async def test_the_methods_of_an_endpoint_class() -> None:
 
 
 async def test_static_methods() -> None:
-    """The lock is below ``staticmethod``."""
+    """A static method is locked below ``staticmethod``."""
 
     class Orders:
         @staticmethod
@@ -119,7 +119,7 @@ async def test_static_methods() -> None:
     ("lock", "sent"), [(ADMIN, ["websocket.accept", "websocket.close"]), (BOSS, ["websocket.close"])]
 )
 async def test_websocket_endpoints(lock: Lock, sent: list[str]) -> None:
-    """Both a function and a method of a class."""
+    """A function and a method of a class can be locked as a WebSocket endpoint."""
 
     @lock
     async def function(websocket: WebSocket) -> None:
@@ -140,7 +140,7 @@ async def test_websocket_endpoints(lock: Lock, sent: list[str]) -> None:
 
 
 async def test_an_endpoint_of_fastapi() -> None:
-    """FastAPI calls it by keywords, and still reads the parameters of the function itself."""
+    """FastAPI calls a locked endpoint by keywords, and still reads the parameters of the function itself."""
     app = FastAPI()
 
     @app.get("/{number}")
@@ -162,7 +162,7 @@ async def test_an_endpoint_of_fastapi() -> None:
 
 
 async def test_several_locks() -> None:
-    """The request must meet all of them."""
+    """A request must meet all locks of an endpoint."""
 
     def make(lock: Any) -> Any:
         return ADMIN(lock(lambda request: FINE))
@@ -182,7 +182,7 @@ def wrapping(endpoint: Any) -> Any:
 
 
 async def test_other_decorators_above_and_below() -> None:
-    """The lock runs, and is found for the audit."""
+    """A lock among other decorators runs, and the audit finds it."""
 
     async def endpoint(request: Request) -> Response:
         return FINE
@@ -198,7 +198,7 @@ async def test_other_decorators_above_and_below() -> None:
 
 
 def test_a_locked_function_keeps_its_name_docstring_and_signature() -> None:
-    """The function itself is not marked as locked."""
+    """``requires`` keeps name, docstring and signature, and does not mark the original function as locked."""
 
     async def endpoint(request: Request, number: int = 3) -> Response:
         """Orders."""
@@ -212,7 +212,7 @@ def test_a_locked_function_keeps_its_name_docstring_and_signature() -> None:
 
 
 def test_a_lock_has_its_source_location() -> None:
-    """The audit shows it."""
+    """The audit shows the file and the line of a lock."""
     (lock,) = lock_marker(requires(AUTHENTICATED)(lambda request: FINE))
 
     assert lock.location.rpartition(":")[0] == __file__

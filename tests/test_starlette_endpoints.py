@@ -84,7 +84,7 @@ WITH_REQUEST += [_beside_an_unknown_name, _with_state_beside_an_unknown_name]
 @pytest.mark.parametrize("endpoint", WITH_REQUEST)
 @pytest.mark.parametrize("strings", [True, False])
 async def test_the_request_is_found(endpoint: Any, strings: bool) -> None:
-    """By its annotation, which may be a string, or else by its name."""
+    """The request parameter is found by its annotation, which may be a string, or else by its name."""
     if not strings and "unknown" not in endpoint.__name__:
         copy = FunctionType(endpoint.__code__, endpoint.__globals__, endpoint.__name__)
         copy.__annotations__ = inspect.get_annotations(endpoint, eval_str=True)
@@ -160,14 +160,14 @@ def test_a_function_without_a_request_cannot_be_locked(endpoint: Any) -> None:
 
 @pytest.mark.parametrize("value", ["boss", None, _by_name])
 def test_requires_takes_a_requirement_only(value: Any) -> None:
-    """The parentheses may have been forgotten."""
+    """Any other argument raises, such as a function if the parentheses were forgotten."""
     with pytest.raises(ConfigurationError, match=r"^requirement: .* is not a requirement"):
         requires(value)
 
 
 @pytest.mark.parametrize("arguments", [(), (1,), ("request", 2)])
 async def test_a_call_without_a_request_is_an_error(arguments: tuple[object, ...]) -> None:
-    """A decorator above may pass other arguments on. The endpoint does not run."""
+    """If another decorator passes other arguments on, the call raises, and the endpoint does not run."""
     with pytest.raises(
         ConfigurationError, match=r"^requires: _by_annotation was called without a request as 'incoming'; put requires"
     ):

@@ -1,4 +1,4 @@
-"""Step-up authentication (RFC 9470) at each face: rules, decorators, dependencies; by a JWT and by introspection."""
+"""Step-up authentication (RFC 9470) with rules, decorators and dependencies, for JWTs and introspection."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Face = Callable[[Requirement], tuple[ASGIApp, Guard]]
 
 
 def guarded(server: IntrospectionServer | None = None, **options: Any) -> Guard:
-    """A guard that takes JWTs, and opaque tokens of this server."""
+    """A guard that accepts JWTs, and opaque tokens of this server."""
     return Guard(Bearer(issuer(), introspection(server), realm="orders"), clock=lambda: NOW, **options)
 
 
@@ -52,25 +52,25 @@ async def _pay(request: Request) -> PlainTextResponse:
 
 
 def by_rule(asked: Requirement) -> tuple[ASGIApp, Guard]:
-    """It stands in the table."""
+    """An app whose rule has the requirement."""
     guard = guarded(rules=[Rule("/pay", asked)])
     return Starlette(routes=[Route("/pay", _pay)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)]), guard
 
 
 def by_default(asked: Requirement) -> tuple[ASGIApp, Guard]:
-    """It is what holds for all that no rule names."""
+    """An app whose default is the requirement."""
     guard = guarded(default=asked)
     return Starlette(routes=[Route("/pay", _pay)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)]), guard
 
 
 def by_decorator(asked: Requirement) -> tuple[ASGIApp, Guard]:
-    """It stands on a Starlette endpoint."""
+    """An app with a decorator on a Starlette endpoint."""
     guard, locked = guarded(), on_starlette.requires(asked)(_pay)
     return Starlette(routes=[Route("/pay", locked)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)]), guard
 
 
 def by_dependency(asked: Requirement) -> tuple[ASGIApp, Guard]:
-    """It is a parameter of a FastAPI route."""
+    """An app with a parameter of a FastAPI route."""
     guard, app = guarded(), FastAPI()
     on_fastapi.install(app, guard)
 
@@ -83,7 +83,7 @@ def by_dependency(asked: Requirement) -> tuple[ASGIApp, Guard]:
 
 
 def by_route(asked: Requirement) -> tuple[ASGIApp, Guard]:
-    """It stands beside a FastAPI route, whose function never sees it."""
+    """An app with a dependency of a FastAPI route."""
     guard, app = guarded(), FastAPI()
     on_fastapi.install(app, guard)
     app.get("/pay", dependencies=[on_fastapi.requires(asked)])(lambda: "paid")
@@ -93,22 +93,22 @@ def by_route(asked: Requirement) -> tuple[ASGIApp, Guard]:
 FACES = [by_rule, by_default, by_decorator, by_dependency, by_route]
 
 
-def asked(app: ASGIApp, token: str | None) -> Any:
-    """The answer to whoever presents this token."""
+def get(app: ASGIApp, token: str | None) -> Any:
+    """The response of the app to this token."""
     return TestClient(app).get("/pay", headers={} if token is None else {"Authorization": f"Bearer {token}"})
 
 
-def of_login(**changes: Any) -> str:
-    """A token of a login a minute ago, of the better class."""
+def login_claims(**changes: Any) -> str:
+    """The claims of a login a minute ago, of the stronger class."""
     return mint(**{"acr": "gold", "auth_time": NOW - 60, **changes})
 
 
 @pytest.mark.parametrize("face", FACES)
 def test_a_login_that_is_strong_and_fresh_passes(face: Face) -> None:
-    """By any of the classes that are named."""
+    """A recent login of any of the named classes passes."""
     app, _ = face(GOLD)
 
-    assert [asked(app, of_login(acr=acr)).status_code for acr in ("gold", "silver")] == [200, 200]
+    assert [get(app, login_claims(acr=acr)).status_code for acr in ("gold", "silver")] == [200, 200]
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_a_login_that_is_strong_and_fresh_passes(face: Face) -> None:
 )
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.rfc("9470-1")
-def test_one_that_is_not_is_told_what_it_takes(face: Face, changes: dict[str, Any], params: str) -> None:
-    """9470-1, 9470-2: 401 with the challenge of section 3, and no more asked than is missing."""
+def test_a_login_that_does_not_suffice_gets_the_challenge(face: Face, changes: dict[str, Any], params: str) -> None:
+    """9470-1, 9470-2: a 401 with the challenge of section 3, which names only what is missing."""
     app, guard = face(GOLD)
 
     with recording(guard):
-        answer = asked(app, of_login(**changes))
+        answer = get(app, login_claims(**changes))
         assert_denied(answer, 401, reason="step_up.required")
 
     assert answer.headers["www-authenticate"] == f'Bearer realm="orders", {STALE}, {params}'
@@ -141,20 +141,21 @@ def test_one_that_is_not_is_told_what_it_takes(face: Face, changes: dict[str, An
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.rfc("9470-2")
 def test_the_age_of_a_login_is_taken_under_the_leeway(face: Face) -> None:
-    """``auth_time`` was stamped by another clock: 300 s and 60 s more, and 60 s from our future."""
+    """The leeway applies to ``auth_time``, which another clock stamped: up to 360 s ago, and up to 60 s in the
+    future."""
     app, _ = face(GOLD)
     ages = [NOW - 359, NOW - 360, NOW + 60, NOW + 60.5]
 
-    assert [asked(app, of_login(auth_time=at)).status_code for at in ages] == [200, 401, 200, 401]
+    assert [get(app, login_claims(auth_time=at)).status_code for at in ages] == [200, 401, 200, 401]
 
 
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.rfc("9470-1")
 def test_the_scopes_stand_in_the_same_challenge(face: Face) -> None:
-    """RFC 9470 section 3: so that the client logs in once for all that is asked."""
+    """RFC 9470 section 3: the challenge names the scopes too, so that the client logs in once for everything."""
     app, _ = face(all_of(scopes("write"), GOLD))
 
-    answer = asked(app, of_login(acr="bronze"))
+    answer = get(app, login_claims(acr="bronze"))
 
     assert answer.headers["www-authenticate"] == (
         f'Bearer realm="orders", {STALE}, acr_values="gold silver", scope="write"'
@@ -162,11 +163,11 @@ def test_the_scopes_stand_in_the_same_challenge(face: Face) -> None:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_what_a_login_cannot_mend_is_told_first(face: Face) -> None:
-    """A scope that is missing is 403, however old the login is."""
+def test_a_missing_scope_comes_before_a_step_up(face: Face) -> None:
+    """A missing scope is a 403, however old the login is, because another login would not help."""
     app, _ = face(all_of(scopes("delete"), GOLD))
 
-    answer = asked(app, of_login(acr="bronze"))
+    answer = get(app, login_claims(acr="bronze"))
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (
         403,
@@ -175,11 +176,11 @@ def test_what_a_login_cannot_mend_is_told_first(face: Face) -> None:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_nobody_is_asked_for_a_token_and_not_for_a_better_one(face: Face) -> None:
-    """6750-6: no error where nothing was presented."""
+def test_an_anonymous_request_gets_a_plain_challenge(face: Face) -> None:
+    """6750-6: without a token the challenge has no error."""
     app, _ = face(GOLD)
 
-    answer = asked(app, None)
+    answer = get(app, None)
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="orders"')
 
@@ -187,28 +188,28 @@ def test_nobody_is_asked_for_a_token_and_not_for_a_better_one(face: Face) -> Non
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.rfc("9470-2")
 def test_an_opaque_token_steps_up_by_its_introspection(face: Face) -> None:
-    """RFC 9470 section 6.2: ``acr`` and ``auth_time`` are members of the answer."""
+    """RFC 9470 section 6.2: ``acr`` and ``auth_time`` are members of the introspection answer."""
     app, guard = face(GOLD)
     scheme: Any = guard.schemes[0]
     statuses = []
 
     for members in ({"acr": "gold", "auth_time": NOW - 60}, {"acr": "bronze", "auth_time": NOW}, {"acr": "gold"}):
         scheme.replace(introspection(IntrospectionServer(active_response(**members))))
-        statuses.append(asked(app, OPAQUE_TOKEN).status_code)
+        statuses.append(get(app, OPAQUE_TOKEN).status_code)
 
     assert statuses == [200, 401, 401]
 
 
 def test_a_stronger_login_may_stand_for_a_role() -> None:
-    """Where it alone would do, that is what is asked; a role cannot be had by logging in."""
+    """In ``any_of`` with a role, the step-up is what the challenge asks for, because logging in cannot give a role."""
     app, _ = by_rule(any_of(role("root"), GOLD))
 
-    assert asked(app, of_login()).status_code == 200
-    assert STALE in asked(app, of_login(acr="bronze")).headers["www-authenticate"]
+    assert get(app, login_claims()).status_code == 200
+    assert STALE in get(app, login_claims(acr="bronze")).headers["www-authenticate"]
 
 
 def test_code_that_branches_denies_nobody() -> None:
-    """``allows`` is False for a login that is too weak, and the page is shown without its better half."""
+    """``allows`` is False for a login that is too weak, and the request is granted."""
 
     async def page(request: Request) -> PlainTextResponse:
         return PlainTextResponse("all" if await allows(request, GOLD) else "some")
@@ -216,4 +217,4 @@ def test_code_that_branches_denies_nobody() -> None:
     guard = guarded()
     app = Starlette(routes=[Route("/pay", page)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)])
 
-    assert [asked(app, of_login(acr=acr)).text for acr in ("gold", "bronze")] == ["all", "some"]
+    assert [get(app, login_claims(acr=acr)).text for acr in ("gold", "bronze")] == ["all", "some"]

@@ -1,4 +1,4 @@
-"""Two ``TestClient`` without ``with`` on one guard: each request has an event loop of its own, and none hangs."""
+"""Two ``TestClient`` without ``with`` on one guard: each request has its own event loop, and none hangs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _denied(request: Request) -> Response:
 
 
 def clients(loops: tuple[Loop, Loop], **options: Any) -> tuple[list[TestClient], SpyHasher]:
-    """Two clients, each of an app of its own, behind one guard with a pool of threads."""
+    """Two clients, each with its own app, behind one guard with a thread pool."""
     hasher = SpyHasher()
     guard = Guard(basic_scheme(memory_users(hasher=hasher), **options), rules=[Rule("/locked", PUBLIC)], log=False)
     found = []
@@ -51,13 +51,13 @@ def clients(loops: tuple[Loop, Loop], **options: Any) -> tuple[list[TestClient],
 
 
 def get(client: TestClient, path: str, password: str = "wonderland") -> int:
-    """The status of one request of alice's."""
+    """The status of one request of alice."""
     field = b64encode(f"alice:{password}".encode()).decode()
     return client.get(path, headers={"authorization": f"Basic {field}"}).status_code
 
 
 def in_threads(works: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What each answers, where each runs in a thread of its own; an error where one takes too long."""
+    """Run each function in a thread, and return the results, or an error for one that takes too long."""
     answers: list[Any] = [TimeoutError] * len(works)
 
     def one(number: int) -> None:
@@ -77,7 +77,8 @@ def in_threads(works: Sequence[Callable[[], Any]]) -> list[Any]:
 @pytest.mark.parametrize("loops", LOOPS)
 @pytest.mark.parametrize("remember", [None, 60.0])
 def test_by_turns(loops: tuple[Loop, Loop], remember: float | None) -> None:
-    """Right and wrong passwords, by the rule, by a lock and by the endpoint's own denial."""
+    """In turn, both clients log in with right and wrong passwords, at a rule, at a lock and with a denial of the
+    endpoint."""
     both, _ = clients(loops, remember=remember)
 
     def work() -> list[int]:
@@ -90,7 +91,7 @@ def test_by_turns(loops: tuple[Loop, Loop], remember: float | None) -> None:
 @pytest.mark.parametrize("loops", LOOPS)
 @pytest.mark.parametrize("path", ["/ruled", "/locked"])
 def test_at_the_same_time(loops: tuple[Loop, Loop], path: str) -> None:
-    """From two threads, the same login and the same wrong one; neither waits for what the other has under way."""
+    """Two threads send the same login and the same wrong password, and neither waits for the other's verification."""
     both, hasher = clients(loops, remember=None, throttle=None)
 
     def work(client: TestClient) -> list[int]:
@@ -103,8 +104,8 @@ def test_at_the_same_time(loops: tuple[Loop, Loop], path: str) -> None:
 
 
 @pytest.mark.parametrize("loops", LOOPS)
-def test_who_waits_in_one_loop_does_not_hold_the_other_up(loops: tuple[Loop, Loop]) -> None:
-    """One hash is under way for a request of the one; the other's queues for the same thread, and both are answered."""
+def test_a_hash_of_one_loop_does_not_block_the_other(loops: tuple[Loop, Loop]) -> None:
+    """While one client's hash runs, the other's waits for the same thread, and both are answered."""
     both, hasher = clients(loops, remember=None)
     hasher.released.clear()
 
@@ -120,7 +121,7 @@ def test_who_waits_in_one_loop_does_not_hold_the_other_up(loops: tuple[Loop, Loo
 
 @pytest.mark.parametrize("loops", LOOPS)
 def test_failures_in_both_count_together(loops: tuple[Loop, Loop]) -> None:
-    """The attempts are the guard's, whichever loop they were made in: one client's guesses close the other's door."""
+    """The throttle belongs to the guard, so guesses of one client use up the attempts of the other."""
     both, _ = clients(loops)
 
     def work() -> list[int]:

@@ -1,4 +1,4 @@
-"""Bearer tokens (RFC 6750): the lines that no other test shows, by requests to an app."""
+"""Bearer tokens (RFC 6750): the lines that no other test shows, with requests to an app."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("place", ["query", "form"])
 async def test_a_token_in_the_query_or_in_a_form_is_none(place: str, method: str) -> None:
-    """Section 2.2 and 2.3: good as it is, nothing was presented, and the body is not even asked for."""
+    """Sections 2.2 and 2.3: a valid token there counts as no credentials, and the body is not read."""
     told: list[Record] = []
     app = AuthGuardMiddleware(RecordingApp(), guard=Guard(bearer(), clock=lambda: NOW, hooks=[told.append], log=False))
     stated = f"access_token={quote(mint())}".encode()
@@ -33,7 +33,7 @@ async def test_a_token_in_the_query_or_in_a_form_is_none(place: str, method: str
 
 @pytest.mark.rfc("6750-3")
 async def test_a_parameter_of_that_name_is_the_apps_own() -> None:
-    """It is no second way for a token to travel, and reaches the app as it was sent."""
+    """A query parameter ``access_token`` carries no credentials, and reaches the app unchanged."""
     behind = RecordingApp()
     app = AuthGuardMiddleware(behind, guard=Guard(bearer(), clock=lambda: NOW, log=False))
 

@@ -1,4 +1,4 @@
-"""The Basic scheme (RFC 7617): the lines that no other test shows, by requests to an app."""
+"""The Basic scheme (RFC 7617): the lines that no other test shows, with requests to an app."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT_A_TIME = 1024
 @pytest.mark.rfc("7617-2")
 @pytest.mark.parametrize("name", ["Basic", "basic", "BASIC", "bAsIc"])
 async def test_the_name_of_the_scheme_has_no_case(name: str) -> None:
-    """Section 2: however it is written, it is Basic."""
+    """Section 2: the name of the scheme is accepted in any case."""
     app = AuthGuardMiddleware(RecordingApp(), guard=Guard(basic_scheme(), log=False))
 
     answer = await run_app(app, http_scope(headers=header_list(f"{name} {user_pass('alice', 'wonderland').decode()}")))
@@ -30,8 +30,9 @@ async def test_the_name_of_the_scheme_has_no_case(name: str) -> None:
 
 
 @pytest.mark.rfc("7617-5")
-async def test_every_character_may_stand_in_a_name_and_in_a_password() -> None:
-    """Section 2.1: all of both profiles, and the colon in passwords; a name with one character more is another."""
+async def test_every_allowed_character_works_in_names_and_passwords() -> None:
+    """Section 2.1: all characters of both profiles, and colons in passwords, count. One character more is another
+    name."""
     parts = ["".join(CHARACTERS[start : start + AT_A_TIME]) for start in range(0, len(CHARACTERS), AT_A_TIME)]
     logins = {f"{number} {part.replace(':', '')}": part for number, part in enumerate(parts)}
     accounts = [Account(name, f"$fast${unicodedata.normalize('NFC', word)}") for name, word in logins.items()]

@@ -1,4 +1,4 @@
-"""JWT Best Current Practices (RFC 8725): the lines that no other test shows, by requests to an app."""
+"""JWT Best Current Practices (RFC 8725): the lines that no other test shows, with requests to an app."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ID_TOKEN: dict[str, Any] = {"nonce": "n-0S6_WzA2Mj", "at_hash": "77QmUPtjPfzWtF2
 
 
 @pytest.mark.rfc("8725-2")
-async def test_a_token_within_a_token_is_none() -> None:
-    """Section 3.3: only one layer is ever verified, so that two are refused, were both of them right."""
+async def test_a_nested_token_is_rejected() -> None:
+    """Section 3.3: only one layer is ever verified, so a nested token is rejected even if both layers are valid."""
     nested = raw_token({"alg": "RS256", "cty": "JWT"}, mint().encode(), rsa_key())
 
     answer = await GuardedApp().get_with_token(nested)
@@ -29,7 +29,7 @@ async def test_a_token_within_a_token_is_none() -> None:
 
 @pytest.mark.rfc("8725-2")
 def test_a_point_beside_its_curve_is_no_key() -> None:
-    """Section 3.4: one coordinate that is off by one, and another curve than was named."""
+    """Section 3.4: a key with a wrong coordinate, or on another curve than it names, raises."""
     jwk: dict[str, Any] = jwt.get_algorithm_by_name("ES256").to_jwk(ec_key().public_key(), as_dict=True)
     y = base64url_decode(jwk["y"])
     beside = {**jwk, "y": b64url(y[:-1] + bytes([y[-1] ^ 1]))}
@@ -42,7 +42,7 @@ def test_a_point_beside_its_curve_is_no_key() -> None:
 
 @pytest.mark.rfc("8725-3")
 async def test_the_claims_tell_whose_subject_it_is() -> None:
-    """Section 3.8: one name under two issuers may be two people; the app finds the issuer beside the name."""
+    """Section 3.8: one subject of two issuers may be two people, and the app finds the issuer beside the subject."""
     theirs = issuer(PEM(public_pem(rsa_key(which=1))), name="https://other.example/")
     issuers: list[object] = []
 
@@ -60,7 +60,7 @@ async def test_the_claims_tell_whose_subject_it_is() -> None:
 
 @pytest.mark.rfc("8725-6")
 async def test_an_id_token_is_for_the_client() -> None:
-    """Section 3.12: its audience keeps it out, and where the API has a client's name, the type that is asked for."""
+    """Section 3.12: an ID token is rejected by its audience, or by its type if the API has a client's name."""
     strict = GuardedApp(bearer(issuer(typ="at+jwt")))
     for_the_client = mint(aud="shop", azp="shop", **ID_TOKEN)
     for_us = mint(aud=AUDIENCE, azp=AUDIENCE, client_id=AUDIENCE, jti="1", **ID_TOKEN)

@@ -1,4 +1,4 @@
-"""JWT access tokens (RFC 9068): the profile as a whole, by requests to an app that asks for it."""
+"""JWT access tokens (RFC 9068): the profile as a whole, with requests to an app that requires it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def token(header: dict[str, Any] | None = None, key: Any = None, **changes: Any)
     return raw_token(kept, claims(**{**GOOD, **changes}), key or rsa_key())
 
 
-def door(roles: Any = ROLES, **options: Any) -> GuardedApp:
-    """An app that takes access tokens of the profile, and nothing else."""
+def guarded_app(roles: Any = ROLES, **options: Any) -> GuardedApp:
+    """An app that accepts access tokens of the profile only."""
     return GuardedApp(bearer(issuer(typ="at+jwt", roles=roles)), **options)
 
 
@@ -35,9 +35,9 @@ def challenges(answer: Answer) -> list[str]:
 
 @pytest.mark.rfc("9068-2", "9068-3")
 @pytest.mark.parametrize("changes", [{}, {"aud": ["others", "orders"]}, {"exp": NOW - 59}], ids=str)
-async def test_an_access_token_is_taken(changes: dict[str, Any]) -> None:
-    """Section 4: signed with RS256, of the issuer, for this API, and in time, the leeway granted."""
-    answer = await door().get_with_token(token(**changes))
+async def test_an_access_token_is_accepted(changes: dict[str, Any]) -> None:
+    """Section 4: a token signed with RS256, of the issuer, for this API, and valid within the leeway."""
+    answer = await guarded_app().get_with_token(token(**changes))
 
     assert (answer.status, answer.body) == (200, b"alice")
 
@@ -65,8 +65,8 @@ FAILING: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 async def test_whatever_check_fails_is_an_invalid_token(
     header: dict[str, Any], changes: dict[str, Any], reason: str
 ) -> None:
-    """Section 4: 401 with that code; which check it was is told to the log alone."""
-    answer = await door().get_with_token(token(header, **changes))
+    """Section 4: every failed check is a 401 with ``invalid_token``, and only the log says which check failed."""
+    answer = await guarded_app().get_with_token(token(header, **changes))
 
     assert (answer.status, answer.reason) == (401, reason)
     assert [line.startswith('Bearer realm="orders", error="invalid_token"') for line in challenges(answer)] == [True]
@@ -74,22 +74,22 @@ async def test_whatever_check_fails_is_an_invalid_token(
 
 @pytest.mark.rfc("9068-3", "9068-8")
 async def test_a_key_of_somebody_elses_is_no_key_of_the_issuers() -> None:
-    """Section 4: a right signature by a key that the issuer did not give."""
-    answer = await door().get_with_token(token(key=rsa_key(which=1)))
+    """Section 4: a valid signature with a key of somebody else is rejected."""
+    answer = await guarded_app().get_with_token(token(key=rsa_key(which=1)))
 
     assert (answer.status, answer.reason) == (401, "token.signature_invalid")
     assert challenges(answer) == ['Bearer realm="orders", error="invalid_token"']
 
 
 @pytest.mark.rfc("9068-6")
-async def test_what_a_token_allows_is_held_against_the_rule() -> None:
-    """Sections 2.2.3 and 4: who lacks a role or a scope is somebody all the same, so that it is a 403."""
+async def test_the_roles_and_scopes_of_a_token_are_checked() -> None:
+    """Sections 2.2.3 and 4: a token without the role or the scope is authenticated, so the status is 403."""
     rules = [Rule("/**", role("admin"))]
-    scoped = door(rules=[Rule("/**", scopes("write"))])
+    scoped = guarded_app(rules=[Rule("/**", scopes("write"))])
 
     answers = [
-        await door(rules=rules).get_with_token(token(roles=["admin"])),
-        await door(rules=rules).get_with_token(token(roles=["reader"])),
+        await guarded_app(rules=rules).get_with_token(token(roles=["admin"])),
+        await guarded_app(rules=rules).get_with_token(token(roles=["reader"])),
         await scoped.get_with_token(token(scope="read")),
     ]
 
@@ -101,27 +101,28 @@ async def test_what_a_token_allows_is_held_against_the_rule() -> None:
 
 
 @pytest.mark.rfc("9068-6")
-async def test_roles_as_scim_writes_them_take_a_function() -> None:
-    """RFC 7643 section 2.4: objects with a value. A claim that holds them grants nothing by itself."""
+async def test_scim_roles_need_a_function() -> None:
+    """RFC 7643 section 2.4: roles are objects with a value. Such a claim grants nothing without a function that reads
+    it."""
     rules = [Rule("/**", role("admin"))]
     stated = token(roles=[{"value": "admin", "primary": True}, {"value": "reader"}])
 
-    by_claim = await door(rules=rules).get_with_token(stated)
-    by_function = await door(lambda claims: [one["value"] for one in claims["roles"]], rules=rules).get_with_token(
-        stated
-    )
+    by_claim = await guarded_app(rules=rules).get_with_token(stated)
+    by_function = await guarded_app(
+        lambda claims: [one["value"] for one in claims["roles"]], rules=rules
+    ).get_with_token(stated)
 
     assert (by_claim.status, by_function.status) == (403, 200)
 
 
 @pytest.mark.rfc("9068-7")
-async def test_a_token_of_a_clients_own_can_be_refused() -> None:
-    """Section 5: where its subject is the client itself, a check tells it from a user's."""
+async def test_a_token_of_the_client_itself_can_be_denied() -> None:
+    """Section 5: a check can tell a token whose subject is the client itself from a user's token."""
     no_user = Reason("client.no_user", 403, "insufficient_scope")
 
     async def users_only(request: AuthRequest, principal: Principal) -> Principal | Rejected:
         return Rejected(no_user) if principal.subject == principal.claims["client_id"] else principal
 
-    guarded = door(checks=[users_only])
+    guarded = guarded_app(checks=[users_only])
 
     assert [(await guarded.get_with_token(token(sub=sub))).status for sub in ("alice", "shop")] == [200, 403]

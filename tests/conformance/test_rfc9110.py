@@ -1,4 +1,4 @@
-"""HTTP (RFC 9110): the lines that no other test shows, by requests to an app."""
+"""HTTP (RFC 9110): the lines that no other test shows, with requests to an app."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PATHS = ["/", "/any/deeper", "/admin", "/boss", "/by", "/maybe"]
 
 
 @pytest.mark.rfc("9110-10")
-async def test_what_is_good_for_a_realm_is_good_on_every_path_of_it() -> None:
-    """Section 11.5: rules tell who may, and never whether the password fits; each 401 names the same realm."""
+async def test_credentials_of_a_realm_are_valid_on_all_of_its_paths() -> None:
+    """Section 11.5: rules decide on access, never on the validity of credentials, and each 401 names the same realm."""
     app = AuthGuardMiddleware(RecordingApp(), guard=Guard(basic_scheme(), rules=RULES, log=False))
     good, bad = (b"Basic " + user_pass("alice", word) for word in ("wonderland", "wrong"))
 
@@ -38,8 +38,8 @@ async def test_what_is_good_for_a_realm_is_good_on_every_path_of_it() -> None:
 
 @pytest.mark.rfc("9110-1", "9110-12")
 @pytest.mark.parametrize("own", [{}, {"www-authenticate": "Negotiate"}], ids=["no challenge", "a challenge"])
-async def test_what_the_app_says_of_itself_is_not_altered(own: dict[str, str]) -> None:
-    """Sections 11.6.1 and 11.6.2: it gets the credentials as they were sent, and its 401 goes out as it made it."""
+async def test_the_fields_of_the_app_are_not_changed(own: dict[str, str]) -> None:
+    """Sections 11.6.1 and 11.6.2: the app gets the credentials unchanged, and its own 401 is sent as it is."""
     field = b"bASIC  " + user_pass("alice", "wonderland")
     seen: list[str | None] = []
 

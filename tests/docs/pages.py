@@ -1,4 +1,5 @@
-"""A migration page: its programs, the rows of its table of requests, and what an app answers in the table's words."""
+"""The migration pages: their programs, the rows of their tables of requests, and what an app answers, in the table's
+words."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ Fields = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class RequestParts:
-    """What stands behind a request's words; a POST without content sends an empty list."""
+    """The fields and the content behind a row's description. A POST without content sends an empty list."""
 
     fields: Fields = ()
     content: bytes | None = None
@@ -45,14 +46,14 @@ class Row:
 
 
 def rows(page: str) -> list[Row]:
-    """The rows under "The same requests"."""
+    """The rows of the table under "The same requests"."""
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     found = re.findall(r"^\| `([A-Z]+) (/\S*)`,? (.+?) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
     return [Row(*cells) for cells in found]
 
 
 def each_row(page: str) -> Callable[[Any], Any]:
-    """Parametrizes a test by the rows of the page."""
+    """Parametrize a test with the rows of the page."""
     return pytest.mark.parametrize("row", rows(page), ids=str)
 
 
@@ -62,21 +63,21 @@ def programs(page: str) -> list[str]:
 
 
 def run_program(page: str, program: str, name: str = "program") -> ModuleType:
-    """The program as a module, run as its reader would run it: this file's own future imports are not its."""
+    """Run the program as its reader would, without the future imports of this file, and return its module."""
     module = ModuleType(name)
     exec(compile(program, f"docs/{page}.md", "exec", dont_inherit=True), vars(module))
     return module
 
 
 def token(secret: Any = SECRET, algorithm: str = "HS256", **changes: Any) -> tuple[str, str]:
-    """A field with a token that is good by the real clock, and gives neither roles nor scopes."""
+    """A field with a token that is valid by the real clock, without roles and scopes."""
     now = time.time()
     good = {"iat": now - 60, "exp": now + 600, "roles": [], "scope": "", **changes}
     return "Authorization", f"Bearer {mint(secret, algorithm, **good)}"
 
 
 def answer(app: Any, row: Row, sent: RequestParts) -> str:
-    """What the app answers: a status and every challenge, each in backticks."""
+    """What the app answers: the status and every challenge, each in backticks."""
     return " ".join(f"`{part}`" for part in _response_parts(app, row, sent))
 
 

@@ -1,4 +1,4 @@
-"""The migration pages tell the truth: their programs run, and answer each request as the tables say."""
+"""The migration pages are true: their programs run, and answer each request as the tables say."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def password(name: str, word: str | None = None, scheme: str = "Basic") -> tuple
 
 
 def to_starlette(what: str) -> RequestParts:
-    """The requests of its page."""
+    """The requests of the Starlette page."""
     good = token(rsa_key(), "RS256")
     expired = token(rsa_key(), "RS256", exp=EXPIRED)
     return {
@@ -76,7 +76,7 @@ def to_starlette(what: str) -> RequestParts:
 
 @each_row(STARLETTE)
 def test_starlettes_middleware_and_ours(row: Row) -> None:
-    """Each row of the page."""
+    """Starlette's middleware and authguard answer each row of the page as its table says."""
     before, after = (run_program(STARLETTE, program) for program in programs(STARLETTE))
 
     sent = to_starlette(row.what)
@@ -84,7 +84,8 @@ def test_starlettes_middleware_and_ours(row: Row) -> None:
 
 
 def test_starlette_puts_the_text_of_the_exception_into_the_answer() -> None:
-    """What was told PyJWT is told the client; behind the guard it is a sentence of the status or the reason."""
+    """Starlette sends the text of PyJWT's exception to the client. The guard sends a sentence of the status or the
+    reason."""
     before, after = (run_program(STARLETTE, program) for program in programs(STARLETTE))
     name, value = token(rsa_key(), "RS256", aud="else")
 
@@ -99,7 +100,7 @@ async def _shown(request: Request) -> JSONResponse:
 
 
 def test_starlettes_requires_holds_behind_the_guard() -> None:
-    """Step 4: ``authenticated`` is there, a role has its prefix, and a scope of that name is no role."""
+    """Step 4: ``authenticated`` is a scope, a role has its prefix, and a scope of that name is no role."""
     guard = run_program(STARLETTE, programs(STARLETTE)[1]).guard
     routes = [
         Route("/known", starlettes_requires("authenticated")(_shown)),
@@ -120,7 +121,7 @@ def test_starlettes_requires_holds_behind_the_guard() -> None:
 
 
 def to_fastapi(what: str) -> RequestParts:
-    """The requests of its page."""
+    """The requests of the FastAPI page."""
     good = token()
     return {
         "no credentials": RequestParts(),
@@ -136,7 +137,7 @@ def to_fastapi(what: str) -> RequestParts:
 
 @each_row(FASTAPI)
 def test_fastapis_utilities_and_ours(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each row of the page."""
+    """FastAPI's security classes and authguard answer each row of the page as its table says."""
     if row.what.endswith("umlaut"):
         monkeypatch.setenv("METRICS_HASH", hash_of(UMLAUT))
     before, after = (run_program(FASTAPI, program) for program in programs(FASTAPI))
@@ -145,8 +146,8 @@ def test_fastapis_utilities_and_ours(row: Row, monkeypatch: pytest.MonkeyPatch) 
     assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
 
 
-def test_the_document_says_what_each_route_asks() -> None:
-    """In the place of what the security classes wrote: schemes, scopes, and nothing where all is open."""
+def test_the_openapi_document_describes_each_route() -> None:
+    """The document has schemes and scopes for protected routes, and nothing for public ones."""
     before, after = (run_program(FASTAPI, program).app.openapi()["paths"] for program in programs(FASTAPI))
 
     asked = [("/orders", "post"), ("/metrics", "get"), ("/reports", "get"), ("/health", "get")]
@@ -168,7 +169,7 @@ def test_the_document_says_what_each_route_asks() -> None:
 
 
 def to_flask(what: str) -> RequestParts:
-    """The requests of its page. Bob is anybody, and Alice is the admin."""
+    """The requests of the Flask page. Bob is any user, and Alice is the admin."""
     name, value = good = token(sub="bob")
     return {
         "no credentials": RequestParts(),
@@ -186,7 +187,7 @@ def to_flask(what: str) -> RequestParts:
 
 @each_row(FLASK)
 def test_flask_httpauth_and_ours(row: Row) -> None:
-    """Each row of the page."""
+    """Flask-HTTPAuth and authguard answer each row of the page as its table says."""
     before, after = (run_program(FLASK, program) for program in programs(FLASK))
 
     sent = to_flask(row.what)
@@ -194,7 +195,7 @@ def test_flask_httpauth_and_ours(row: Row) -> None:
 
 
 def test_guessing_is_slowed_where_flask_httpauth_goes_on() -> None:
-    """The eleventh wrong password is 429 with a time to wait; Flask-HTTPAuth answers 401 each time."""
+    """The eleventh wrong password is a 429 with a wait. Flask-HTTPAuth answers 401 each time."""
     before, after = (run_program(FLASK, program) for program in programs(FLASK))
     guess = Row("GET", "/orders", "", "", "")
 
@@ -216,7 +217,7 @@ def _argon2(password: str) -> str:
 
 
 class Shop:
-    """Its users, and the tokens that fastapi-users itself makes for them."""
+    """The users of an app with fastapi-users, and their tokens."""
 
     def __init__(self, users: ModuleType) -> None:
         self.users = users
@@ -236,7 +237,7 @@ class Shop:
         self.reset.append(token)
 
     def bearer(self, user: Any, lifetime: int | None = 600) -> tuple[str, str]:
-        """As its login hands them out."""
+        """A token as the app's login makes it."""
         strategy = JWTStrategy[Any, Any](SECRET, lifetime_seconds=lifetime)
         return "Authorization", f"Bearer {asyncio.run(strategy.write_token(user))}"
 
@@ -270,7 +271,7 @@ def _shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 @each_row(USERS)
 def test_fastapi_users_and_ours(shop: Shop, row: Row) -> None:
-    """Each row of the page, with tokens of JWTStrategy's own."""
+    """With tokens of JWTStrategy, fastapi-users and authguard answer each row of the page as its table says."""
     before, after = (run_program(USERS, program) for program in programs(USERS)[1:3])
     sent = shop.sent(row.what)
     del shop.users.users.rows[shop.gone.id]
@@ -278,8 +279,8 @@ def test_fastapi_users_and_ours(shop: Shop, row: Row) -> None:
     assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
 
 
-def test_the_app_is_told_who_it_is(shop: Shop) -> None:
-    """From fastapi-users' own table, by the check."""
+def test_the_check_loads_the_user(shop: Shop) -> None:
+    """The check loads the user from the table of fastapi-users."""
     apps = [run_program(USERS, program).app for program in programs(USERS)[1:3]]
 
     bodies = [TestClient(app).get("/orders", headers=dict([shop.bearer(shop.bob)])).json() for app in apps]
@@ -288,7 +289,7 @@ def test_the_app_is_told_who_it_is(shop: Shop) -> None:
 
 
 def test_passwords_are_looked_up_in_its_table(shop: Shop) -> None:
-    """Its Argon2 hashes are read as they are; who is inactive does not get in."""
+    """The Argon2 hashes of fastapi-users are verified, and inactive users are rejected."""
     guard = run_program(USERS, programs(USERS)[3]).guard
     client = TestClient(AuthGuardMiddleware(Starlette(routes=[Route("/", _shown)]), guard=guard))
 
@@ -316,8 +317,8 @@ def opened(app: Any, schemes: Sequence[Scheme]) -> Any:
 
 
 @pytest.mark.parametrize(("page", "row"), [(page, row) for page in SENT for row in rows(page)], ids=str)
-def test_the_first_step_changes_no_answer(page: str, row: Row) -> None:
-    """A guard that is PUBLIC everywhere, outside of what was there, leaves all as it was."""
+def test_the_first_step_changes_no_response(page: str, row: Row) -> None:
+    """A guard with every path PUBLIC changes no response of the app."""
     before, after = (run_program(page, program) for program in programs(page))
 
     app, _ = opened(before.app, after.guard.schemes)
@@ -326,8 +327,8 @@ def test_the_first_step_changes_no_answer(page: str, row: Row) -> None:
 
 
 @each_row(USERS)
-def test_the_first_step_changes_no_answer_of_fastapi_users(shop: Shop, row: Row) -> None:
-    """The same, with its routers inside."""
+def test_the_first_step_changes_no_response_of_fastapi_users(shop: Shop, row: Row) -> None:
+    """A guard with every path PUBLIC changes no response of an app with fastapi-users."""
     before, after = (run_program(USERS, program) for program in programs(USERS)[1:3])
     sent = shop.sent(row.what)
     del shop.users.users.rows[shop.gone.id]
@@ -338,8 +339,8 @@ def test_the_first_step_changes_no_answer_of_fastapi_users(shop: Shop, row: Row)
 
 
 @pytest.mark.parametrize("page", [STARLETTE, FASTAPI])
-def test_the_audit_lists_what_still_waits(page: str) -> None:
-    """Under ``open.wide /**`` stands every route that has no rule of its own yet."""
+def test_the_audit_lists_the_routes_without_a_rule(page: str) -> None:
+    """The finding ``open.wide /**`` lists every route that has no rule of its own yet."""
     before, after = (run_program(page, program) for program in programs(page))
 
     told = [str(one) for one in audit(*opened(before.app, after.guard.schemes)).findings]
@@ -351,7 +352,7 @@ def test_the_audit_lists_what_still_waits(page: str) -> None:
 
 @pytest.mark.parametrize("page", [STARLETTE, FASTAPI, FLASK, USERS])
 def test_the_last_step_holds(shop: Shop, page: str) -> None:
-    """The test that ends the page passes for its program, which has the page's ``/**``; without the list it fails."""
+    """The test at the end of the page passes for its program, and fails without the list of public paths."""
     after = run_program(page, programs(page)[-1 if page != USERS else 2])
     text = " ".join((DOCS / f"{page}.md").read_text(encoding="utf-8").split())
     (called,) = re.findall(r"`(assert_closed\(.+?\))`", text)
@@ -367,7 +368,7 @@ def test_the_last_step_holds(shop: Shop, page: str) -> None:
 
 
 def test_every_page_is_tried() -> None:
-    """A page that is added has rows, and a test of them above; the index leads to each."""
+    """Each migration page has rows, a test above, and a link in the index."""
     pages = {page.stem for page in DOCS.glob("from-*.md")}
     index = (DOCS / "README.md").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The API as a user types it. Run by the type checkers, not by pytest."""
+"""The public API as users type it. Type checkers read this file, and pytest does not run it."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ from authguard.testing import (
 
 
 class Cached:
-    """A key source by shape alone."""
+    """A key source that only has the right methods."""
 
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         return []
 
 
 class Ticket(Scheme):
-    """A scheme of one's own."""
+    """A custom scheme."""
 
     name = "ticket"
     carrier = AuthorizationField()
@@ -125,7 +125,7 @@ async def known(request: AuthRequest, principal: Principal) -> Principal | Rejec
 
 
 async def find_digest(username: str, *, realm: str, algorithm: str) -> DigestAccount | None:
-    """What a database knows of a name, in a realm and under an algorithm."""
+    """A look-up of a Digest account."""
     return DigestAccount(username, digest_ha1(username, realm, "...", algorithm), roles={"admin"}, disabled=False)
 
 
@@ -149,7 +149,7 @@ def tell(record: Record) -> None:
 
 
 def body(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
-    """What replaces the body."""
+    """A ``render`` function."""
     return "text/plain", denied.reason.detail.encode()
 
 
@@ -199,7 +199,7 @@ def test(
 
 @starlette_requires(role("editor"))
 async def edit(request: Request, number: int = 0) -> Response:
-    """An endpoint under a lock, which says no by itself."""
+    """A locked endpoint that denies by itself."""
     if not await allows(request, scopes("write")):
         raise AccessDenied(Reason("page.locked", 403), page=number, reason="any name")
     assert_type(await allows(request, OPTIONAL), bool)
@@ -208,11 +208,11 @@ async def edit(request: Request, number: int = 0) -> Response:
 
 @starlette_requires(all_of(role("a"), via("ticket")))
 def blocking(websocket: WebSocket) -> None:
-    """What runs in a thread is called like the rest."""
+    """A locked endpoint that runs in a thread."""
 
 
 class Pages(HTTPEndpoint):
-    """Methods are locked one by one."""
+    """An endpoint class whose methods are locked one by one."""
 
     @starlette_requires(role("editor"))
     async def get(self, request: Request) -> Response:
@@ -221,7 +221,7 @@ class Pages(HTTPEndpoint):
 
 
 def denial(error: AccessDenied) -> None:
-    """What is known of a denial."""
+    """The attributes of ``AccessDenied``."""
     assert_type(error.reason, Reason)
     assert_type(error.facts, Mapping[str, object])
     assert_type(error.status_code, int)

@@ -1,4 +1,4 @@
-"""Keys that are fetched, as users write it; mypy and pyright read this."""
+"""Remote keys as users type them. Type checkers read this file, and pytest does not run it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from authguard.keys import Fetched
 
 
 def through_a_proxy() -> httpx2.AsyncClient:
-    """A client of the app's own."""
+    """An HTTP client of the app."""
     return httpx2.AsyncClient(proxy="http://proxy.example:3128", verify=ssl.create_default_context())
 
 
 async def from_a_vault(url: str) -> bytes:
-    """A key set from somewhere else."""
+    """A function that fetches a key set."""
     return b'{"keys": []}'
 
 
 async def from_a_vault_that_says_how_long(url: str) -> Fetched:
-    """The same, with its age."""
+    """A function that fetches a key set with its age."""
     return Fetched(b'{"keys": []}', max_age=300)
 
 
@@ -52,6 +52,6 @@ guard = Guard(bearer)
 
 
 async def ready() -> dict[str, object]:
-    """What a readiness probe shows."""
+    """A readiness probe that shows the health."""
     await guard.warm()
     return {name: dict(figures) for name, figures in guard.health().items()}

@@ -1,4 +1,4 @@
-"""FastAPI as a user types it. Run by the type checkers, not by pytest."""
+"""The FastAPI integration as users type it. Type checkers read this file, and pytest does not run it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Anybody = Annotated[Principal | None, requires(OPTIONAL)]
 
 
 def body(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
-    """What replaces the body."""
+    """A ``render`` function."""
     return "text/plain", denied.reason.detail.encode()
 
 
@@ -50,14 +50,14 @@ app.include_router(outer)
 
 
 async def session(who: CurrentPrincipal) -> AsyncIterator[str]:
-    """A dependency that knows who asks."""
+    """A dependency that knows the caller."""
     assert_type(who, Principal)
     yield who.subject
 
 
 @app.get("/one", dependencies=[requires(role("boss"))])
 def one(who: CurrentPrincipal, maybe: MaybePrincipal, cashier: Cashier, anybody: Anybody) -> str:
-    """Parameters and what they are."""
+    """The types of the parameters."""
     assert_type(who, Principal)
     assert_type(maybe, Principal | None)
     assert_type(cashier, Principal)
@@ -76,5 +76,5 @@ async def two(request: Request, tasks: BackgroundTasks, who: Principal = require
 
 @app.websocket("/live")
 async def live(websocket: WebSocket, who: CurrentPrincipal, name: Annotated[str, Depends(session)]) -> None:
-    """A WebSocket."""
+    """A WebSocket endpoint."""
     await websocket.close()

@@ -1,4 +1,4 @@
-"""A resource server as a user types it: opaque tokens, issuers that change, metadata, a document of one's own."""
+"""A resource server as users type it: opaque tokens, replaced issuers, metadata, and a custom key source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from authguard.schemes import Published
 
 
 async def ask(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-    """In the place of httpx2."""
+    """A function in the place of httpx2."""
     return 200, b'{"active": false}'
 
 
@@ -35,7 +35,7 @@ async def proof(headers: dict[str, str], form: dict[str, str]) -> None:
 
 
 def key(headers: dict[str, str], form: dict[str, str]) -> None:
-    """A token of its own."""
+    """A token of the client's own."""
     headers["Authorization"] = "Bearer key"
 
 
