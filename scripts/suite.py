@@ -14,12 +14,14 @@ record if no file has changed since, and otherwise runs the same tests again wit
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +61,19 @@ def say(line: str = "") -> None:
     print(line, flush=True)
 
 
+@contextlib.contextmanager
+def interrupts_left_to_child() -> Iterator[None]:
+    """While a child runs, Ctrl-C reaches it too. Let it print its summary and end, and raise KeyboardInterrupt then."""
+    pressed: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def run(python: Path, arguments: Sequence[str], variables: dict[str, str] | None = None) -> tuple[int, str]:
     """Run an environment's Python; show what it prints as it comes, and return it with the exit code."""
     extra = dict(variables or {})
@@ -67,16 +82,17 @@ def run(python: Path, arguments: Sequence[str], variables: dict[str, str] | None
     reading, writing = os.pipe()
     command = [str(python), *arguments]
     environment = {**environments.clean_variables(), **extra}
-    process = subprocess.Popen(
-        command, cwd=environments.ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing
-    )
-    os.close(writing)
     chunks: list[bytes] = []
-    with process, os.fdopen(reading, "rb", buffering=0) as output:
-        while chunk := output.read(65536):
-            chunks.append(chunk)
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+    with interrupts_left_to_child():
+        process = subprocess.Popen(
+            command, cwd=environments.ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing
+        )
+        os.close(writing)
+        with process, os.fdopen(reading, "rb", buffering=0) as output:
+            while chunk := output.read(65536):
+                chunks.append(chunk)
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
     return process.returncode, b"".join(chunks).decode("utf-8", "replace")
 
 
@@ -208,7 +224,9 @@ def quick(interpreter: Interpreter, arguments: Sequence[str]) -> int:
     python = environments.ensure(interpreter, environments.say, checkers=True)
     parallel = [] if "--pdb" in arguments else [f"--numprocesses={processes()}"]
     command = [str(python), "-m", "pytest", "--quiet", *parallel, "-m", "not peer", *arguments]
-    status = subprocess.run(command, cwd=environments.ROOT, env=environments.clean_variables(), check=False).returncode
+    with interrupts_left_to_child():
+        done = subprocess.run(command, cwd=environments.ROOT, env=environments.clean_variables(), check=False)
+    status = done.returncode
     if status == NO_TESTS:
         say("No test was selected. For those with real peers, add -m peer; `make test-rest` installs the peers.")
     return status

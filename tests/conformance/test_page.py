@@ -16,12 +16,13 @@ LINES = {line.id: line for document in documents() for line in document.lines}
 
 def test_the_page_is_up_to_date() -> None:
     """A change of a checklist or a marker comes with a new page, which ``make docs`` writes."""
-    committed = conformance_page.PAGE.read_text("utf-8").splitlines(keepends=True)
-    current = conformance_page.page(documents(), marked_tests()).splitlines(keepends=True)
+    committed = conformance_page.PAGE.read_text("utf-8").splitlines()
+    current = conformance_page.page(documents(), marked_tests()).splitlines()
 
     if committed != current:
-        diff = "".join(difflib.unified_diff(committed, current, "as committed", "as it should be", n=0))
-        pytest.fail(f"docs/conformance.md is out of date: `make docs` writes it again\n{diff}", pytrace=False)
+        changed = difflib.SequenceMatcher(None, committed, current, autojunk=False).get_opcodes()
+        lines = ", ".join(str(start + 1) for tag, start, *_ in changed if tag != "equal")
+        pytest.fail(f"docs/conformance.md is out of date at line {lines}: run `make docs`", pytrace=False)
 
 
 def test_each_line_has_a_test_or_an_exception_and_each_marker_a_line() -> None:
