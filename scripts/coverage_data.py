@@ -45,7 +45,7 @@ class Part:
 
     def variables(self) -> dict[str, str]:
         """Environment variables with which coverage.py starts in each Python process, and writes to this folder."""
-        return {"COVERAGE_PROCESS_START": str(SETTINGS), "COVERAGE_FILE": str(self.folder / "data")}
+        return {"COVERAGE_PROCESS_START": str(SETTINGS), "COVERAGE_FILE": str(self.folder / ".coverage")}
 
     def stamp(self) -> None:
         """Say that this part has passed. If the tree changed meanwhile, the data is of neither tree: write no stamp."""

@@ -39,6 +39,9 @@ MOST_PROCESSES = 16
 # pytest's exit code where no test was selected.
 NO_TESTS = 5
 
+WITHOUT_PEERS, WITH_PEERS = "not peer", "peer"
+LABELS = {WITHOUT_PEERS: "tests without peers", WITH_PEERS: "tests with real peers"}
+
 # NOT RUN comes from tests/conftest.py.
 _FAILURE = re.compile(r"^(?:FAILED|ERROR|NOT RUN) (\S.*?)(?: - .*)?$", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -97,7 +100,7 @@ def run(python: Path, arguments: Sequence[str], variables: dict[str, str] | None
 
 
 def run_tests(interpreter: Interpreter, python: Path, marker: str, part: Part | None = None) -> Failure | None:
-    """Run the tests that match this marker expression. With a part, record coverage in it."""
+    """Run the tests that match this marker expression, one of ``LABELS``. With a part, record coverage in it."""
     arguments = ["-m", "pytest", "--quiet", f"--numprocesses={processes()}", "-m", marker]
     if sys.stdout.isatty():
         arguments.append("--color=yes")
@@ -111,14 +114,14 @@ def run_tests(interpreter: Interpreter, python: Path, marker: str, part: Part | 
             part.stamp()
         return None
     names = _FAILURE.findall(_COLOUR.sub("", output))
-    return Failure(f"{interpreter.name}, the tests marked `{marker}`", list(dict.fromkeys(names)))
+    return Failure(f"{interpreter.name}, {LABELS[marker]}", list(dict.fromkeys(names)))
 
 
 def finish(started: float, failures: Sequence[Failure], success: str) -> int:
     """Repeat what failed, and say how long everything took."""
     say()
     for failure in failures:
-        say(f"FAILED on {failure.what}{':' if failure.names else '.'}")
+        say(f"FAILED: {failure.what}{':' if failure.names else '.'}")
         for name in failure.names:
             say(f"  {name}")
     if not failures:
@@ -137,7 +140,7 @@ def test(interpreter: Interpreter, with_coverage: bool) -> Failure | None:
         say("No coverage is recorded: `make test-rest` does that. Expect one minute on two cores, after the set-up.")
     python = environments.ensure(interpreter, say, checkers=True)
     say("Now the tests. They are collected first, which takes about ten seconds; then each dot is a test that passed.")
-    return run_tests(interpreter, python, "not peer", Part("main", interpreter) if with_coverage else None)
+    return run_tests(interpreter, python, WITHOUT_PEERS, Part("main", interpreter) if with_coverage else None)
 
 
 def rest(interpreters: Sequence[Interpreter]) -> list[Failure]:
@@ -157,27 +160,33 @@ def rest(interpreters: Sequence[Interpreter]) -> list[Failure]:
     failures: list[Failure] = []
     pythons = _set_up(interpreters, failures)
     if main in pythons:
-        python = pythons[main]
-        if not fresh:
-            say(f"\n== {main.name}: the tests without peers, with coverage\n")
-            failures += filter(None, [run_tests(main, python, "not peer", recorded)])
-        say(f"\n== {main.name}: the tests with real peers, with coverage\n")
-        failures += filter(None, [run_tests(main, python, "peer", peers)])
-        if failures:
-            say("\nCoverage is not judged, because tests failed.")
-        else:
-            say(f"\n== {main.name}: coverage of both parts\n")
-            failures += filter(None, [_judge_coverage(python, [recorded, peers])])
+        failures += _main(main, pythons[main], recorded, peers)
     for other in others:
         if other in pythons:
             say(f"\n== {other.name}: the tests without peers\n")
-            failures += filter(None, [run_tests(other, pythons[other], "not peer")])
+            failures += filter(None, [run_tests(other, pythons[other], WITHOUT_PEERS)])
     say()
     found = {interpreter.minor for interpreter in interpreters}
     if absent := [f"3.{minor}" for minor in MINORS if f"3.{minor}" not in found]:
         say(f"Not found on this machine, so not tested: Python {', '.join(absent)}.")
     if missing := [*system_packages.missing(), *node_packages.missing()]:
         say(f"Not installed, so the tests that talk to them were skipped: {', '.join(missing)}.")
+    return failures
+
+
+def _main(interpreter: Interpreter, python: Path, recorded: Part, peers: Part) -> list[Failure]:
+    """What runs on the main interpreter alone: the tests with peers, those that have no fresh record, and the gate."""
+    failures: list[Failure] = []
+    if not recorded.is_fresh():
+        say(f"\n== {interpreter.name}: the tests without peers, with coverage\n")
+        failures += filter(None, [run_tests(interpreter, python, WITHOUT_PEERS, recorded)])
+    say(f"\n== {interpreter.name}: the tests with real peers, with coverage\n")
+    failures += filter(None, [run_tests(interpreter, python, WITH_PEERS, peers)])
+    if failures:
+        say("\nCoverage is not judged, because tests failed.")
+    else:
+        say(f"\n== {interpreter.name}: coverage of both parts\n")
+        failures += filter(None, [_judge_coverage(python, [recorded, peers])])
     return failures
 
 
@@ -206,7 +215,7 @@ def _set_up(interpreters: Sequence[Interpreter], failures: list[Failure]) -> dic
             pythons[interpreter] = result
         else:
             say(f"The environment of {interpreter.name} could not be set up; the next run starts it again.\n{result}")
-            failures.append(Failure(f"{interpreter.name}, the set-up"))
+            failures.append(Failure(f"{interpreter.name}, set-up"))
     return pythons
 
 
@@ -215,7 +224,7 @@ def _judge_coverage(python: Path, parts: Sequence[Part]) -> Failure | None:
     for arguments in ([*combine, *(str(part.folder) for part in parts)], ["-m", "coverage", "report"]):
         status, _ = run(python, arguments)
         if status:
-            return Failure("the coverage gate")
+            return Failure("coverage: not every branch of authguard/ is covered")
     return None
 
 
@@ -223,7 +232,7 @@ def quick(interpreter: Interpreter, arguments: Sequence[str]) -> int:
     """A part of the suite, on this interpreter. It may ask the keyboard (`--pdb`), so pytest gets this terminal."""
     python = environments.ensure(interpreter, environments.say, checkers=True)
     parallel = [] if "--pdb" in arguments else [f"--numprocesses={processes()}"]
-    command = [str(python), "-m", "pytest", "--quiet", *parallel, "-m", "not peer", *arguments]
+    command = [str(python), "-m", "pytest", "--quiet", *parallel, "-m", WITHOUT_PEERS, *arguments]
     with interrupts_left_to_child():
         done = subprocess.run(command, cwd=environments.ROOT, env=environments.clean_variables(), check=False)
     status = done.returncode
