@@ -6,6 +6,12 @@ import copy
 import dataclasses
 import math
 import pickle
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -151,6 +157,86 @@ def test_the_guard_knows_a_principal_by_its_scheme_and_its_implied_roles() -> No
     assert seen == Principal("alice", roles={"admin", "editor"}, scopes={"s"}, expires_at=NOW, scheme="bearer")
     assert seen.claims == {"n": 1}
     assert (alice.scheme, alice.roles) == (None, frozenset({"admin"}))
+
+
+def test_the_claims_of_a_request_are_copied_when_they_are_first_read() -> None:
+    """Most requests never read them. Later reads get the same mapping, so that a change in one request stays there."""
+    shared = _CountsCopies()
+    seen = Principal("alice", claims={"value": shared}).seen_by("bearer", frozenset()).seen_by("basic", frozenset())
+
+    assert shared.copies == 0
+    claims = seen.claims
+    assert shared.copies == 1
+    assert seen.claims is claims
+    assert claims["value"] is not shared
+
+
+class _CountsCopies:
+    """A value that counts how often it was copied."""
+
+    copies = 0
+
+    def __deepcopy__(self, memo: object) -> _CountsCopies:
+        self.copies += 1
+        return _CountsCopies()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"list": [[1], {"a": [2]}], "text": "t", "number": 1.5, "none": None, "flag": True},
+        MappingProxyType({"inner": MappingProxyType({"list": [1]})}),
+        OrderedDict(set={1}, tuple=([1], 2), data=bytearray(b"x"), when=datetime(2027, 1, 15, tzinfo=UTC)),
+    ],
+    ids=["json", "read_only", "other"],
+)
+def test_the_claims_of_a_request_are_equal_and_share_nothing_that_can_change(claims: Mapping[str, Any]) -> None:
+    """The copy is as deep as the claims are, and a read-only mapping becomes a dict."""
+    own = Principal("alice", claims=claims).seen_by(None, frozenset()).claims
+
+    assert own == claims
+    assert not _changeable_parts(own) & _changeable_parts(claims)
+    assert isinstance(own, dict)
+
+
+def _changeable_parts(value: Any) -> set[int]:
+    parts: set[int] = set()
+    if isinstance(value, Mapping | list | tuple):
+        items = value.values() if isinstance(value, Mapping) else value
+        parts = parts.union(*map(_changeable_parts, items))
+    return parts | ({id(value)} if isinstance(value, Mapping | list | set | bytearray) else set())
+
+
+def test_a_claim_that_cannot_be_copied_raises_when_the_claims_are_read() -> None:
+    """Otherwise two requests would share it. The error names its type, and quotes no claim."""
+    endless: list[Any] = ["s3cr3t"]
+    endless.append(endless)
+
+    for value, problem in ((threading.Lock(), "a lock cannot be copied"), (endless, "a list contains itself")):
+        seen = Principal("alice", claims={"token": "s3cr3t", "value": value}).seen_by(None, frozenset())
+        with pytest.raises(
+            ConfigurationError, match=f"^claims: {problem}, and each request has claims of its"
+        ) as caught:
+            _ = seen.claims
+        assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_principal_of_a_request_can_be_copied_pickled_and_replaced() -> None:
+    """Each way reads the claims first."""
+    seen = Principal("alice", claims={"n": [1]}).seen_by("bearer", frozenset({"a"}))
+    pickled, again = pickle.loads(pickle.dumps(seen)), seen.seen_by("bearer", seen.roles)
+
+    for twin in (copy.copy(seen), copy.deepcopy(seen), pickled, dataclasses.replace(seen), again):
+        assert (twin, twin.claims) == (seen, {"n": [1]})
+    assert pickled.seen_by("bearer", seen.roles).claims == {"n": [1]}
+
+
+def test_a_principal_has_no_other_attributes() -> None:
+    """A misspelt name raises as it does for any other object."""
+    principal: Any = Principal("alice").seen_by(None, frozenset())
+
+    with pytest.raises(AttributeError, match=r"^'Principal' object has no attribute 'claim'$"):
+        _ = principal.claim
 
 
 MISTAKES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [

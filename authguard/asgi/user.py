@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from typing import NoReturn
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
 from authguard.model import Principal
 
-ANONYMOUS_USER = UnauthenticatedUser()
+
+class _SharedByAll:
+    """An object that all anonymous requests have in common: one of them must not leave anything for the next."""
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("all anonymous requests share this object; write to request.state")
+
+
+class AnonymousUser(_SharedByAll, UnauthenticatedUser):
+    """``request.user`` of an anonymous request."""
+
+
+ANONYMOUS_USER = AnonymousUser()
 
 
 class PrincipalCredentials(AuthCredentials):
     """``request.auth`` of a principal. The scopes are listed when the app reads them, which most requests never do."""
 
+    # Not a `cached_property`: in Python 3.11 its lock would stay locked for ever in a child that is forked meanwhile.
+    _scopes: list[str] | None = None
+
     def __init__(self, principal: Principal) -> None:
         self._principal = principal
 
-    @cached_property
+    @property
     def scopes(self) -> list[str]:  # type: ignore[override]
-        # A scope of a token must not pass for a role, nor for `authenticated`.
-        own = [name for name in self._principal.scopes if name != "authenticated" and not name.startswith("role:")]
-        return ["authenticated", *own, *(f"role:{name}" for name in self._principal.roles)]
+        if self._scopes is None:
+            # A scope of a token must not pass for a role, nor for `authenticated`.
+            own = [name for name in self._principal.scopes if name != "authenticated" and not name.startswith("role:")]
+            self._scopes = ["authenticated", *own, *(f"role:{name}" for name in self._principal.roles)]
+        return self._scopes
 
 
-class AnonymousCredentials(AuthCredentials):
-    """``request.auth`` of an anonymous request. All requests share it, so nothing can be added to it."""
+class AnonymousCredentials(_SharedByAll, AuthCredentials):
+    """``request.auth`` of an anonymous request, which has no scopes."""
 
     def __init__(self) -> None:
         pass

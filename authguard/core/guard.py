@@ -140,7 +140,7 @@ class Guard:
             if authenticated is None and tried in self.sent_by_browsers and is_cross_origin(request, origins):
                 return resolved.deny(ORIGIN_FOREIGN, tried, facts=origin_facts(request))
             if isinstance(selected, Principal):
-                outcome = self._unless_expired(request, Accepted(self._with_implied_roles(selected, tried)))
+                outcome = self._unless_expired(request, Accepted(self._own_principal(selected, tried)))
                 if isinstance(outcome, Accepted):
                     outcome = await self._run_checks(request, outcome)
             else:
@@ -190,9 +190,8 @@ class Guard:
                 return outcome
             msg = "a scheme returned neither Accepted nor Rejected"
             raise TypeError(msg)
-        principal = self._with_implied_roles(outcome.principal, scheme.name)
-        if principal is not outcome.principal:
-            outcome = Accepted(principal, outcome.response_headers, outcome.facts)
+        principal = self._own_principal(outcome.principal, scheme.name)
+        outcome = Accepted(principal, outcome.response_headers, outcome.facts)
         return await self._run_checks(request, outcome) if self.checks else outcome
 
     async def _run_checks(self, request: AuthRequest, accepted: Accepted) -> Outcome:
@@ -203,18 +202,23 @@ class Guard:
             if isinstance(checked, Rejected):
                 headers = (*headers, *checked.response_headers)
                 return Rejected(checked.reason, principal.subject, checked.facts, headers, authenticated=True)
-            principal = self._with_implied_roles(checked, principal.scheme)
+            if checked is not principal:
+                principal = self._own_principal(checked, principal.scheme)
         return Accepted(principal, headers, accepted.facts)
 
-    def _with_implied_roles(self, principal: Principal, scheme: str | None) -> Principal:
-        """The principal with its scheme, and with the roles that its roles imply."""
+    def _own_principal(self, principal: Principal, scheme: str | None) -> Principal:
+        """The principal of this request alone, with its scheme, and with the roles that its roles imply.
+
+        A scheme, a check or a test may use one principal for many requests. None of them may change its claims for the
+        others.
+        """
         if not isinstance(principal, Principal):
             msg = "a scheme or a check accepted without a Principal"
             raise TypeError(msg)
-        if not self.implied_roles:
-            return principal if principal.scheme == scheme else principal.seen_by(scheme, principal.roles)
         roles = principal.roles
-        return principal.seen_by(scheme, roles.union(*(self.implied_roles.get(name, ()) for name in roles)))
+        if self.implied_roles:
+            roles = roles.union(*(self.implied_roles.get(name, ()) for name in roles))
+        return principal.seen_by(scheme, roles)
 
     def deny_path(self, problem: str | None = None) -> Denied:
         """The denial of a path that can be read in two ways. ``problem`` says why, if the path does not show it."""

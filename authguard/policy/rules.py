@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from authguard.errors import ConfigurationError
@@ -104,13 +105,17 @@ def _is_plain(path: str) -> bool:
     return path.isprintable() and "\\" not in path and "/." not in path and path.startswith("/")
 
 
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """What applies to one request: the requirement, its rule (None: the default), and the parameters of the path."""
 
     requirement: Requirement
     rule: Rule | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
+    #: Read-only where there is none: all requests to the rule share it then, and a predicate must not write to it.
+    params: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMS)
 
     @property
     def location(self) -> str:

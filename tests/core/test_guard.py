@@ -86,14 +86,15 @@ async def test_a_scheme_that_accepts_lets_its_principal_pass() -> None:
     assert decision == Granted(Principal("alice", scheme="badge"), AUTHENTICATED, [(b"x-a", b"1")], {"tolerated": 1})
 
 
-async def test_a_principal_that_names_its_scheme_is_passed_on_as_it_is() -> None:
-    """A principal that names its scheme already is passed on without a copy, because every request takes this path."""
-    outcome = Accepted(ALICE)
+async def test_each_request_gets_a_principal_of_its_own() -> None:
+    """A scheme may accept every request with one principal. Each of them gets another object that is equal."""
+    guard = make_guard(Badge(table={"alice": Accepted(ALICE)}))
 
-    decision = await decide(make_guard(Badge(table={"alice": outcome})))
+    decisions = [await decide(guard) for _ in range(2)]
 
-    assert isinstance(decision, Granted)
-    assert decision.principal is ALICE
+    principals = [decision.principal for decision in decisions if isinstance(decision, Granted)]
+    assert principals == [ALICE, ALICE]
+    assert len({id(principal) for principal in (ALICE, *principals)}) == 3
 
 
 async def test_the_denial_of_a_rejecting_scheme_carries_all_it_reported() -> None:
