@@ -263,14 +263,14 @@ class CaseResult:
 @pytest.fixture(scope="module")
 async def answers(anyio_backend: object) -> Mapping[str, CaseResult]:
     """The results of all cases, computed once for each event loop."""
-    found: dict[str, CaseResult] = {}
+    results: dict[str, CaseResult] = {}
     for case in CASES:
         world = World()
         answer = await world.ask(case)
         reasons = [record.reason for record in world.told]
         reached = list(world.reached)
-        found[str(case)] = CaseResult(answer, reasons, reached, await world.ask(case, "HEAD"))
-    return found
+        results[str(case)] = CaseResult(answer, reasons, reached, await world.ask(case, "HEAD"))
+    return results
 
 
 @pytest.mark.rfc("9110-1", "9110-2", "9110-3", "9110-7", "6750-4", "6750-6", "6750-7", "6750-8")
@@ -431,15 +431,15 @@ async def test_retry_after_comes_from_the_backend_or_a_default(field: str, secon
 async def test_unknown_user_and_wrong_password_get_the_same_response() -> None:
     """OWASP-1: status, headers and body are the same, and only the log tells them apart."""
     unknown, wrong = Reason("user.unknown", 401), Reason("password.wrong", 401)
-    told: list[Record] = []
+    records: list[Record] = []
     scheme = PlainBadge("basic", {"unknown": Rejected(unknown), "wrong": Rejected(wrong, "alice")})
-    guard = Guard(scheme, hooks=[told.append], log=False)
+    guard = Guard(scheme, hooks=[records.append], log=False)
     app = AuthGuardMiddleware(World().app, guard=guard)
 
     answers = [await run_app(app, http_scope(headers=header_list(f"Basic {who}"))) for who in ("unknown", "wrong")]
 
     assert answers[0].sent == answers[1].sent
-    assert [record.reason for record in told] == ["user.unknown", "password.wrong"]
+    assert [record.reason for record in records] == ["user.unknown", "password.wrong"]
 
 
 class CountingBadge(PlainBadge):
@@ -542,11 +542,13 @@ class FailingChallenges(Badge):
 
 async def test_a_scheme_that_cannot_name_its_challenges_is_an_outage() -> None:
     """A 503 without a challenge is sent, and the record has the type and the place of the error, not its text."""
-    told: list[Record] = []
-    app = AuthGuardMiddleware(World().app, guard=Guard(FailingChallenges(), hooks=[told.append], log=False))
+    records: list[Record] = []
+    app = AuthGuardMiddleware(World().app, guard=Guard(FailingChallenges(), hooks=[records.append], log=False))
 
     answer = await run_app(app, http_scope())
 
     assert (answer.status, answer.lines(b"www-authenticate")) == (503, [])
-    assert [(record.reason, record.facts["error"]) for record in told] == [("backend.failed", "builtins.LookupError")]
-    assert "s3cr3t" not in str(told[0])
+    assert [(record.reason, record.facts["error"]) for record in records] == [
+        ("backend.failed", "builtins.LookupError")
+    ]
+    assert "s3cr3t" not in str(records[0])

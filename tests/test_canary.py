@@ -243,9 +243,9 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
         return
-    shown = repr([scope["user"], scope["auth"]]).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-shown", shown)]})
-    await send({"type": "http.response.body", "body": shown})
+    text = repr([scope["user"], scope["auth"]]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-shown", text)]})
+    await send({"type": "http.response.body", "body": text})
 
 
 def requests() -> Iterator[tuple[Scope, list[str]]]:
@@ -365,6 +365,6 @@ def test_a_mistake_in_the_set_up_does_not_show_the_key(setup: Callable[[], objec
     with pytest.raises(ConfigurationError) as caught:
         setup()
 
-    shown = [repr(caught.value), *traceback.format_exception(caught.value)]
-    source = {line.strip() for line in shown if "CANARY" in line}
-    assert [line for line in shown if line.strip() not in source and leaks(line)] == []
+    text = [repr(caught.value), *traceback.format_exception(caught.value)]
+    source = {line.strip() for line in text if "CANARY" in line}
+    assert [line for line in text if line.strip() not in source and leaks(line)] == []

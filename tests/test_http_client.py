@@ -135,9 +135,9 @@ async def test_a_connection_that_ends_as_it_is_used_again_is_no_outage() -> None
 async def test_an_introspection_goes_over_http_by_itself() -> None:
     """An ``Introspection`` uses HTTP by default, and a guard that runs keeps its connection."""
     body = json.dumps(active_response()).encode()
-    octets = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     options: dict[str, Any] = {**CLIENT_OPTIONS, "issuer": ISSUER, "audience": AUDIENCE, "insecure_http": True}
-    async with running_raw_server(octets) as server:
+    async with running_raw_server(data) as server:
         of = Introspection(server.url, remember=None, **options)
         guard = Guard(Bearer(of, realm="orders"))
         async with guard.running():

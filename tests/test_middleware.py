@@ -118,7 +118,7 @@ async def test_public_builds_nothing() -> None:
     """On a PUBLIC path the clock is not read, no scheme runs, and nothing is recorded or received."""
     reads: list[float] = []
     scheme = Badge(reads_body=True)
-    told: list[Record] = []
+    records: list[Record] = []
     sent: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,10 +134,10 @@ async def test_public_builds_nothing() -> None:
         reads.append(NOW)
         return NOW
 
-    middleware = guarded(app, scheme, rules=[Rule("/**", PUBLIC)], clock=clock, hooks=[told.append])
+    middleware = guarded(app, scheme, rules=[Rule("/**", PUBLIC)], clock=clock, hooks=[records.append])
     await middleware(http_scope(headers=header_list("Badge alice")), receive, send)
 
-    assert (reads, scheme.presented, told) == ([], [], [])
+    assert (reads, scheme.presented, records) == ([], [], [])
     assert sent == [{"type": "http.response.start", "status": 204}]
 
 
@@ -301,18 +301,20 @@ def starting(told: list[str], error: Exception | None = None) -> Starlette:
 
 async def test_services_run_round_the_lifespan_of_the_app() -> None:
     """Services start before the app and end after it, in reverse order, with the clock of the guard."""
-    told: list[str] = []
+    events: list[str] = []
     services = [
-        RecordingService("one", told),
-        RecordingService("two", told),
-        RecordingService("three", told, tasks=True),
+        RecordingService("one", events),
+        RecordingService("two", events),
+        RecordingService("three", events, tasks=True),
     ]
-    app = guarded(starting(told), Badge(services=services[:2]), Badge("other", services=services[2:]), monotonic=_mono)
+    app = guarded(
+        starting(events), Badge(services=services[:2]), Badge("other", services=services[2:]), monotonic=_mono
+    )
 
     answer = await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
 
     assert [message["type"] for message in answer.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert told == [
+    assert events == [
         "one runs",
         "two runs",
         "three runs",
@@ -333,15 +335,15 @@ def _mono() -> float:
 @pytest.mark.parametrize("tasks", [False, True])
 async def test_an_apps_own_start_up_error_comes_out_unchanged(services: int, tasks: bool) -> None:
     """The exception of an app that fails to start is raised unchanged, and the services are closed."""
-    error, told = LookupError("no database"), list[str]()
-    scheme = Badge(services=[RecordingService(str(number), told, tasks=tasks) for number in range(services)])
-    app = guarded(starting(told, error), scheme)
+    error, events = LookupError("no database"), list[str]()
+    scheme = Badge(services=[RecordingService(str(number), events, tasks=tasks) for number in range(services)])
+    app = guarded(starting(events, error), scheme)
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - it may be a group, and that is the question
         await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
 
     assert caught.value is error
-    assert told[services:] == [f"{number} closed" for number in reversed(range(services))]
+    assert events[services:] == [f"{number} closed" for number in reversed(range(services))]
 
 
 class FailingService(RecordingService):
@@ -357,13 +359,13 @@ async def test_a_service_that_cannot_start_does_not_keep_the_app_from_starting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """If a service fails to start, the others are closed, the app starts, and one ERROR has the type and the place."""
-    told: list[str] = []
-    app = guarded(starting(told), Badge(services=[RecordingService("one", told), FailingService("two", told)]))
+    events: list[str] = []
+    app = guarded(starting(events), Badge(services=[RecordingService("one", events), FailingService("two", events)]))
 
     answer = await run_app(app, {"type": "lifespan", "state": {}}, *STARTUP)
 
     assert [message["type"] for message in answer.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert told == ["one runs", "one closed", "app starts", "app stops"]
+    assert events == ["one runs", "one closed", "app starts", "app stops"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "builtins.ConnectionError" in caplog.text
     assert "s3cr3t" not in caplog.text
@@ -380,14 +382,14 @@ def test_starlettes_client_gets_the_start_up_error() -> None:
 
 async def test_everything_works_without_a_lifespan() -> None:
     """Requests work without a lifespan, which a mounted app never gets."""
-    told: list[str] = []
+    events: list[str] = []
 
     answer = await run_app(
-        guarded(RecordingApp(), Badge(services=[RecordingService("one", told)])),
+        guarded(RecordingApp(), Badge(services=[RecordingService("one", events)])),
         http_scope(headers=header_list("Badge alice")),
     )
 
-    assert (answer.status, told) == (200, [])
+    assert (answer.status, events) == (200, [])
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -784,14 +786,14 @@ async def test_a_body_over_the_limit_is_413() -> None:
 
 async def test_an_incomplete_body_is_400() -> None:
     """If the client disconnects, nothing is verified, the response is a 400, and the app is not called."""
-    reader, told = BodyReader(), list[Record]()
+    reader, records = BodyReader(), list[Record]()
 
     answer = await run_app(
-        guarded(reader, Webhook(), hooks=[told.append]), signed_post(b"ab"), *body_messages(b"ab", more=True)
+        guarded(reader, Webhook(), hooks=[records.append]), signed_post(b"ab"), *body_messages(b"ab", more=True)
     )
 
     assert (answer.status, reader.messages) == (400, [])
-    assert [record.reason for record in told] == ["body.incomplete"]
+    assert [record.reason for record in records] == ["body.incomplete"]
 
 
 async def test_a_body_with_another_signature_is_refused() -> None:
@@ -824,16 +826,18 @@ class UndeclaredReader(Badge):
 async def test_a_scheme_that_declared_nothing_gets_no_body(others: tuple[Scheme, ...]) -> None:
     """Reading the body without ``reads_body`` is a 503, even if another scheme declares it. The record names the
     attribute."""
-    reader, told, scheme = BodyReader(), list[Record](), UndeclaredReader(8, reads_body=False)
+    reader, records, scheme = BodyReader(), list[Record](), UndeclaredReader(8, reads_body=False)
 
     answer = await run_app(
-        guarded(reader, scheme, *others, hooks=[told.append]),
+        guarded(reader, scheme, *others, hooks=[records.append]),
         http_scope(headers=header_list("Badge alice")),
         *body_messages(b"s3cr3t"),
     )
 
     assert (answer.status, answer.received, reader.messages, scheme.bodies) == (503, 0, [], [])
-    assert [(record.reason, record.facts["error"]) for record in told] == [("backend.failed", "builtins.RuntimeError")]
+    assert [(record.reason, record.facts["error"]) for record in records] == [
+        ("backend.failed", "builtins.RuntimeError")
+    ]
 
 
 async def test_a_handshake_has_no_body() -> None:
@@ -1138,9 +1142,9 @@ async def _in_context(wrap: Callable[[ASGIApp], ASGIApp]) -> list[str]:
 async def test_context_variables_are_as_without_authguard() -> None:
     """Context variables of an outer middleware are seen by the endpoint, and those of the endpoint by the
     middleware."""
-    without, behind = await _in_context(_Wrapped), await _in_context(guarded)
+    without, guard = await _in_context(_Wrapped), await _in_context(guarded)
 
-    assert behind == without == ["outer", "endpoint"]
+    assert guard == without == ["outer", "endpoint"]
 
 
 async def test_what_an_app_raises_comes_out_unchanged() -> None:
@@ -1169,7 +1173,7 @@ class DelayedEcho(Badge):
 
 async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
     """Each of two hundred parallel requests gets its own principal, response and record."""
-    told: list[Record] = []
+    records: list[Record] = []
     answers: dict[int, Exchange] = {}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -1180,7 +1184,7 @@ async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
         await anyio.lowlevel.checkpoint()
         return principal
 
-    middleware = guarded(app, DelayedEcho(), checks=[check], hooks=[told.append])
+    middleware = guarded(app, DelayedEcho(), checks=[check], hooks=[records.append])
 
     async def one(number: int) -> None:
         answers[number] = await run_app(middleware, http_scope(f"/{number}", headers=header_list(f"Badge {number}")))
@@ -1193,7 +1197,9 @@ async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
     users = {number: json.loads(answer.body).get("user") for number, answer in answers.items()}
     assert {number: answer.status for number, answer in answers.items()} == expected
     assert users == {number: None if number % 5 == 0 else str(number) for number in range(200)}
-    assert {(record.path, record.subject) for record in told} == {(f"/{number}", str(number)) for number in range(200)}
+    assert {(record.path, record.subject) for record in records} == {
+        (f"/{number}", str(number)) for number in range(200)
+    }
 
 
 # --- What is refused while it is built -------------------------------------------------------------------------------

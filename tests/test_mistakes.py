@@ -63,19 +63,19 @@ class SilentBadge(Badge):
 @pytest.mark.rfc("9110-1")
 async def test_a_401_without_a_challenge_is_an_outage() -> None:
     """9110-1: every 401 needs a challenge, so without one the response is a 503."""
-    told: list[Record] = []
+    records: list[Record] = []
 
-    assert await ask(Guard(SilentBadge(), hooks=[told.append], log=False), "Badge nobody") == 503
-    assert [record.reason for record in told] == ["backend.failed"]
+    assert await ask(Guard(SilentBadge(), hooks=[records.append], log=False), "Badge nobody") == 503
+    assert [record.reason for record in records] == ["backend.failed"]
 
 
 async def test_a_subject_of_a_wrong_type_breaks_no_response() -> None:
     """The record leaves the subject out and says so."""
-    told: list[Record] = []
+    records: list[Record] = []
     scheme = Badge(table={"alice": Rejected(WRONG, subject=42)})  # type: ignore[arg-type]
 
-    assert await ask(Guard(scheme, hooks=[told.append], log=False)) == 401
-    assert [(record.subject, record.facts) for record in told] == [(None, {"untold": "builtins.TypeError"})]
+    assert await ask(Guard(scheme, hooks=[records.append], log=False)) == 401
+    assert [(record.subject, record.facts) for record in records] == [(None, {"untold": "builtins.TypeError"})]
 
 
 async def test_a_log_filter_that_raises_breaks_no_response() -> None:
@@ -174,11 +174,13 @@ async def test_keys_that_were_not_tried_are_recorded() -> None:
     """A token without a kid is tried with eight keys. The record says how many others there are."""
     keys = [PEM(public_pem(rsa_key(which=number))) for number in range(1, 3)] * 5
     issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=keys)
-    told: list[Record] = []
+    records: list[Record] = []
 
-    await ask(Guard(Bearer(issuer, realm="r"), hooks=[told.append], log=False, clock=lambda: NOW), f"Bearer {mint()}")
+    await ask(
+        Guard(Bearer(issuer, realm="r"), hooks=[records.append], log=False, clock=lambda: NOW), f"Bearer {mint()}"
+    )
 
-    assert (told[0].reason, told[0].facts["untried"]) == ("token.signature_invalid", 10 - MAX_CANDIDATES)
+    assert (records[0].reason, records[0].facts["untried"]) == ("token.signature_invalid", 10 - MAX_CANDIDATES)
 
 
 async def test_an_inner_check_that_waits_too_long_grants_nobody_who_expired() -> None:

@@ -292,14 +292,14 @@ def test_the_values_are_immutable(value: Any) -> None:
 
 def test_outcomes_and_decisions_begin_empty() -> None:
     """Facts and headers of one outcome are not shared with another one."""
-    made: list[Any] = [
+    instances: list[Any] = [
         Rejected(TOKEN_EXPIRED),
         Accepted(Principal("a")),
         Granted(None, AUTHENTICATED),
         Denied(TOKEN_EXPIRED),
     ]
 
-    assert [(dict(value.facts), tuple(value.response_headers)) for value in made] == [({}, ())] * 4
+    assert [(dict(value.facts), tuple(value.response_headers)) for value in instances] == [({}, ())] * 4
     assert (dict(Failure(TOKEN_EXPIRED).facts), Failure(TOKEN_EXPIRED).missing) == ({}, ())
     assert (Denied(TOKEN_EXPIRED).authenticated, Rejected(TOKEN_EXPIRED).authenticated) == (False, False)
     assert Rejected(TOKEN_EXPIRED).facts is not Rejected(TOKEN_EXPIRED).facts

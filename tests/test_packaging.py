@@ -27,8 +27,8 @@ CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
 
 
 def _packages() -> list[str]:
-    found = pkgutil.walk_packages(authguard.__path__, "authguard.")
-    return ["authguard", *(module.name for module in found if module.ispkg)]
+    packages = pkgutil.walk_packages(authguard.__path__, "authguard.")
+    return ["authguard", *(module.name for module in packages if module.ispkg)]
 
 
 def _public(module: ModuleType) -> set[str]:

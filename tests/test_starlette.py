@@ -153,10 +153,10 @@ async def test_an_endpoint_of_fastapi() -> None:
     async def change(number: int, request: Request) -> int:
         return number
 
-    behind = RecordingGuard(rules=PUBLIC_RULES)
-    got = await behind.request(app, "/7")
-    wrong = await behind.request(app, "/x")
-    posted = await behind.request(app, "/7", method="POST")
+    guard = RecordingGuard(rules=PUBLIC_RULES)
+    got = await guard.request(app, "/7")
+    wrong = await guard.request(app, "/x")
+    posted = await guard.request(app, "/7", method="POST")
 
     assert (got.status, got.body, wrong.status, posted.status) == (200, b"8", 422, 403)
 

@@ -42,12 +42,12 @@ def clients(loops: tuple[Loop, Loop], **options: Any) -> tuple[list[TestClient],
     """Two clients, each with its own app, behind one guard with a thread pool."""
     hasher = SpyHasher()
     guard = Guard(basic_scheme(memory_users(hasher=hasher), **options), rules=[Rule("/locked", PUBLIC)], log=False)
-    found = []
+    accounts = []
     for loop in loops:
         app = Starlette(routes=[Route("/locked", _locked), Route("/ruled", _ruled), Route("/denied", _denied)])
         app.add_middleware(AuthGuardMiddleware, guard=guard)
-        found.append(TestClient(app, backend=loop))
-    return found, hasher
+        accounts.append(TestClient(app, backend=loop))
+    return accounts, hasher
 
 
 def get(client: TestClient, path: str, password: str = "wonderland") -> int:

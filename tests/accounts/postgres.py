@@ -54,13 +54,13 @@ def running_postgres() -> Iterator[str]:
         with subprocess.Popen([folder / "postgres", *running], stderr=subprocess.PIPE, **options) as server:
             try:
                 assert server.stderr is not None
-                told = []
+                lines = []
                 for line in server.stderr:
-                    told.append(line)
+                    lines.append(line)
                     if "ready to accept connections" in line:
                         break
                 else:
-                    raise AssertionError("".join(told))
+                    raise AssertionError("".join(lines))
                 yield f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres"
             finally:
                 server.send_signal(signal.SIGINT)  # the clients are sent away, the server ends

@@ -302,8 +302,8 @@ async def test_an_account_of_another_algorithm_counts_as_unknown(caplog: pytest.
     lookup = DigestLookup(find)
 
     assert [await _find_in(lookup, "alice"), await _find_in(lookup, "alice")] == [None, None]
-    (told,) = caplog.messages
-    assert told.endswith("its H(A1) has 32 digits, and one of SHA-256 has 64")
+    (message,) = caplog.messages
+    assert message.endswith("its H(A1) has 32 digits, and one of SHA-256 has 64")
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ async def test_an_account_is_found_by_the_hash_of_its_name(path: Path, algorithm
     hashed = hashlib.new(algorithm.replace("-", "").lower(), b"alice:orders").hexdigest()
     elsewhere = hashlib.new(algorithm.replace("-", "").lower(), b"alice:billing").hexdigest()
 
-    found = await store.find(hashed, realm="orders", algorithm=algorithm, hashed=True)
+    account = await store.find(hashed, realm="orders", algorithm=algorithm, hashed=True)
 
-    assert found == DigestAccount("alice", digest)
+    assert account == DigestAccount("alice", digest)
     assert store.finds_hashed
     assert await store.find(elsewhere, realm="orders", algorithm=algorithm, hashed=True) is None
     assert await store.find("alice", realm="orders", algorithm=algorithm, hashed=True) is None
@@ -168,8 +168,8 @@ async def test_names_and_realms_are_found_in_whatever_form_they_were_written(pat
     assert await _find(store, "am\u00e9lie", "caf\u00e9") == DigestAccount("am\u00e9lie", SHA)
     assert await _find(store, "am\u00e9lie", "cafe\u0301") == DigestAccount("am\u00e9lie", SHA)
     assert await _find(store, "line\u2028separator", "caf\u00e9") == DigestAccount("line\u2028separator", OTHER)
-    found = await store.find(hashed, realm="cafe\u0301", algorithm="SHA-256", hashed=True)
-    assert found == DigestAccount("am\u00e9lie", SHA)
+    account = await store.find(hashed, realm="cafe\u0301", algorithm="SHA-256", hashed=True)
+    assert account == DigestAccount("am\u00e9lie", SHA)
     assert store.realms_held() == {("caf\u00e9", "SHA-256")}
 
 
@@ -221,8 +221,8 @@ def test_a_bad_file_is_reported_by_its_line(path: Path, content: bytes, problem:
         HtdigestFile(path)
 
     assert caught.value.argument == "path"
-    shown = str(caught.value)
-    assert [quoted for quoted in ("carol", "alice", "secret", "orders", "SHA", "2y", SHA[:8]) if quoted in shown] == []
+    text = str(caught.value)
+    assert [quoted for quoted in ("carol", "alice", "secret", "orders", "SHA", "2y", SHA[:8]) if quoted in text] == []
 
 
 async def test_a_digest_is_complete_where_something_follows_it(path: Path) -> None:
@@ -243,8 +243,8 @@ async def test_roles_come_from_an_auth_group_file_or_a_mapping(path: Path) -> No
 
         assert await _find(store, "alice") == DigestAccount("alice", SHA, roles={"admin", "staff"})
         assert await _find(store, "bob") == DigestAccount("bob", OTHER, roles={"staff"})
-        found = await store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True)
-        assert found == DigestAccount("alice", SHA, roles={"admin", "staff"})
+        account = await store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True)
+        assert account == DigestAccount("alice", SHA, roles={"admin", "staff"})
         assert store.roles_given() == {"admin", "staff"}
 
     assert HtdigestFile(path).roles_given() == frozenset()
@@ -275,13 +275,13 @@ async def test_an_added_or_removed_user_is_noticed(path: Path, clock: ManualCloc
 async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
     """A file that ends after a whole line may still be growing, so it is read only after it has stopped changing."""
     store = _store(path, clock)
-    found = []
+    accounts = []
 
     for content in (b"", f"alice:orders:{SHA}\n".encode(), TWO, TWO + f"carol:orders:{SHA}\n".encode()):
         overwrite(path, content)
-        found.append(await _look(store, clock, "bob", times=1))
+        accounts.append(await _look(store, clock, "bob", times=1))
 
-    assert found == [DigestAccount("bob", OTHER)] * 4
+    assert accounts == [DigestAccount("bob", OTHER)] * 4
     assert await _look(store, clock, "carol") == DigestAccount("carol", SHA)
 
 
@@ -353,10 +353,10 @@ def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock
             compared = name.compared
             by_name.add(count)
             hashed = hashlib.sha256(f"{name}:orders".encode()).hexdigest()
-            found, count = count_lines(store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True))
+            entry, count = count_lines(store.find(hashed, realm="orders", algorithm="SHA-256", hashed=True))
             by_hash.add(count)
 
-            assert account == found == DigestAccount(str(name), SHA, roles={"all"})
+            assert account == entry == DigestAccount(str(name), SHA, roles={"all"})
             assert compared == 2
 
         assert count_lines(_find(store, "nobody"))[0] is None
@@ -378,10 +378,10 @@ def test_a_store_shows_no_digest(path: Path) -> None:
     """Neither the repr of the store nor that of its content shows a digest or the hash of a name."""
     store = HtdigestFile(path)
 
-    shown = repr(store) + repr(vars(store)) + repr(store._digests.last)
+    text = repr(store) + repr(vars(store)) + repr(store._digests.last)
 
-    assert SHA not in shown
-    assert hashlib.sha256(b"alice:orders").hexdigest() not in shown
+    assert SHA not in text
+    assert hashlib.sha256(b"alice:orders").hexdigest() not in text
 
 
 @pytest.mark.parametrize("groups", [None, "file", {"admin": ["alice"]}])

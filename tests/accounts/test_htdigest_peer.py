@@ -45,8 +45,8 @@ async def test_we_read_and_write_what_apaches_tool_does(tmp_path: Path) -> None:
     store = HtdigestFile(path)
 
     for realm, name, password in USERS:
-        found = await store.find(name, realm=realm, algorithm="MD5", hashed=False)
-        assert found == DigestAccount(name, digest_ha1(name, realm, password, "MD5"))
+        account = await store.find(name, realm=realm, algorithm="MD5", hashed=False)
+        assert account == DigestAccount(name, digest_ha1(name, realm, password, "MD5"))
     lines = [htdigest_line(name, realm, password, "MD5") for realm, name, password in USERS]
     assert path.read_text(encoding="utf-8").splitlines() == lines
 

@@ -286,13 +286,13 @@ async def test_a_removed_role_is_noticed(path: Path, clock: ManualClock) -> None
 async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
     """A file that ends after a whole line may still be growing, so it is read only after it has stopped changing."""
     store = _store(path, clock)
-    found = []
+    accounts = []
 
     for content in (b"", f"alice:{BCRYPT}\n".encode(), TWO, TWO + f"carol:{SHA}\n".encode()):
         overwrite(path, content)
-        found.append(await _look(store, clock, "bob", times=1))
+        accounts.append(await _look(store, clock, "bob", times=1))
 
-    assert found == [Account("bob", SHA)] * 4
+    assert accounts == [Account("bob", SHA)] * 4
     assert await _look(store, clock, "carol") == Account("carol", SHA)
 
 

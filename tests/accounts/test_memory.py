@@ -168,11 +168,11 @@ def test_the_stores_differ_in_their_optional_methods() -> None:
 
 def test_an_account_shows_neither_its_hash_nor_its_claims() -> None:
     """The repr of an account, and of a store, may be logged: it shows neither hashes nor claims."""
-    shown = repr(ALICE)
+    text = repr(ALICE)
 
-    assert "alice" in shown
-    assert HASH not in shown
-    assert "example.com" not in shown
+    assert "alice" in text
+    assert HASH not in text
+    assert "example.com" not in text
     assert HASH not in repr(MemoryUsers([ALICE]))
 
 

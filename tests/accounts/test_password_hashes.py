@@ -164,12 +164,12 @@ def test_spare_bits_of_bcrypt_are_ignored(at: int) -> None:
     """Old libraries set the spare bits of salt and digest. Such a hash is verified without a warning."""
     stored = BCRYPT_4[:at] + chr(ord(BCRYPT_4[at]) + 1) + BCRYPT_4[at + 1 :]
 
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         verdict = HASHER.verify("a", stored)
 
     assert verdict is Verdict.MATCH
-    assert told == []
+    assert caught == []
 
 
 @pytest.mark.parametrize("name", MAKES)

@@ -98,16 +98,16 @@ async def test_a_name_is_a_value_and_no_sql(engine: AsyncEngine, username: str) 
 async def test_many_may_ask_at_once(engine: AsyncEngine) -> None:
     """Each request has a database session of its own."""
     store = UserLookup(SqlUsers(engine).find)
-    found: list[Account | None] = []
+    accounts: list[Account | None] = []
 
     async def ask(username: str) -> None:
-        found.append(await store.find(username))
+        accounts.append(await store.find(username))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(30):
             tasks.start_soon(ask, "alice")
 
-    assert found == [Account("alice", SHA, roles={"admin", "staff"})] * 30
+    assert accounts == [Account("alice", SHA, roles={"admin", "staff"})] * 30
 
 
 async def test_a_change_is_noticed_at_the_next_request(engine: AsyncEngine) -> None:

@@ -155,9 +155,9 @@ async def test_a_file_that_changes_as_it_is_read_is_not_taken(
     read = Path.read_bytes
 
     def read_and_write(self: Path) -> bytes:
-        octets = read(self)
+        data = read(self)
         self.write_bytes(b"all of it")
-        return octets
+        return data
 
     monkeypatch.setattr(Path, "read_bytes", read_and_write)
     first = await _look(file, clock)

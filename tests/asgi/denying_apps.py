@@ -218,10 +218,10 @@ def what_answers_nothing() -> ASGIApp:
 
 @denying_app
 def what_was_made_once_for_all_requests() -> ASGIApp:
-    made = denial()
+    denied = denial()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
-        raise made
+        raise denied
 
     return function_app(act)
 

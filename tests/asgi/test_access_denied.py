@@ -47,9 +47,9 @@ def denying(reason: Reason = NOT_OWNER, /, **facts: object) -> ASGIApp:
 async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> None:
     """A denial in any of these apps is a 403 with the challenge of the scheme, one record, and nothing of the app's
     response."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await behind.request(make())
+    answer = await guard.request(make())
 
     assert (answer.status, message_types(answer)) == (403, RESPONSE_MESSAGES)
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="insufficient_scope"']
@@ -60,10 +60,10 @@ async def test_it_is_answered_as_the_guards_own(make: Callable[[], ASGIApp]) -> 
     assert json.loads(answer.body)["code"] == "forbidden"
     assert LEAK not in answer.body
     assert LEAK not in repr(answer.headers).encode()
-    assert behind.outcomes == ["granted", "order.not_owner"]
-    told = behind.records[-1]
-    assert (told.scheme, told.subject, told.subject_proven, told.status) == ("badge", "alice", True, 403)
-    assert (told.requirement, told.rule, told.facts) == ("AUTHENTICATED", None, {"order": 5})
+    assert guard.outcomes == ["granted", "order.not_owner"]
+    record = guard.records[-1]
+    assert (record.scheme, record.subject, record.subject_proven, record.status) == ("badge", "alice", True, 403)
+    assert (record.requirement, record.rule, record.facts) == ("AUTHENTICATED", None, {"order": 5})
 
 
 async def test_a_bare_thread_knows_of_no_request() -> None:
@@ -75,11 +75,11 @@ async def test_a_bare_thread_knows_of_no_request() -> None:
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.get_running_loop().run_in_executor(None, deny)
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await anyio.to_thread.run_sync(lambda: asyncio.run(behind.request(function_app(act))))
+    answer = await anyio.to_thread.run_sync(lambda: asyncio.run(guard.request(function_app(act))))
 
-    assert (answer.status, behind.denial_reasons) == (403, ["order.not_owner"])
+    assert (answer.status, guard.denial_reasons) == (403, ["order.not_owner"])
 
 
 #: Made once for all requests, as an app may have it.
@@ -105,10 +105,10 @@ async def test_a_framework_that_catches_it_denies_the_request(
     """Reading the headers of the exception, as the framework's handler does, denies the request."""
     app = make()
     app.router.routes.append(Route("/", act))
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
     async def ask() -> list[Exchange]:
-        return [await behind.request(app) for _ in range(2)]
+        return [await guard.request(app) for _ in range(2)]
 
     answers = await anyio.to_thread.run_sync(lambda: asyncio.run(ask()))
 
@@ -117,17 +117,22 @@ async def test_a_framework_that_catches_it_denies_the_request(
         'Badge realm="tests", error="insufficient_scope"'
     }
     assert all(answer.lines(b"cache-control") == ["no-store"] for answer in answers)
-    assert behind.outcomes == ["granted", "order.not_owner"] * 2
-    assert behind.records[-1].facts == {"order": 7}
+    assert guard.outcomes == ["granted", "order.not_owner"] * 2
+    assert guard.records[-1].facts == {"order": 7}
 
 
 def test_made_outside_of_any_request_it_is_an_exception_and_no_more() -> None:
     """Outside of a request the exception has a status, a text and facts, and no headers."""
-    made = AccessDenied(NOT_OWNER, order=5)
+    denied = AccessDenied(NOT_OWNER, order=5)
 
-    assert (made.status_code, made.detail, made.reason, made.facts) == (403, "Not allowed", NOT_OWNER, {"order": 5})
-    assert made.headers is not None
-    assert dict(made.headers) == {}
+    assert (denied.status_code, denied.detail, denied.reason, denied.facts) == (
+        403,
+        "Not allowed",
+        NOT_OWNER,
+        {"order": 5},
+    )
+    assert denied.headers is not None
+    assert dict(denied.headers) == {}
 
 
 @pytest.mark.parametrize("odd", [None, "order.not_owner", 403, Exception(), type(NOT_OWNER)])
@@ -143,9 +148,9 @@ def test_an_invalid_reason_raises(odd: Any) -> None:
 async def test_a_401_has_a_line_for_each_scheme_of_the_guard() -> None:
     """A 401 has one challenge for each scheme, in the guard's order. Only that of the scheme that was tried has an
     error."""
-    behind = RecordingGuard(Badge(), PlainBadge("pass"))
+    guard = RecordingGuard(Badge(), PlainBadge("pass"))
 
-    answer = await behind.request(denying(Reason("session.over", 401, "invalid_token")))
+    answer = await guard.request(denying(Reason("session.over", 401, "invalid_token")))
 
     assert answer.status == 401
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="invalid_token"', 'Pass realm="tests"']
@@ -153,12 +158,12 @@ async def test_a_401_has_a_line_for_each_scheme_of_the_guard() -> None:
 
 async def test_a_401_names_only_the_schemes_that_the_route_accepts() -> None:
     """A 401 of an endpoint has no challenge of schemes that the rule does not accept."""
-    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=[Rule("/", via("badge"))])
+    guard = RecordingGuard(Badge(), PlainBadge("pass"), rules=[Rule("/", via("badge"))])
 
-    answer = await behind.request(denying(NO_SESSION))
+    answer = await guard.request(denying(NO_SESSION))
 
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests"']
-    assert (behind.records[-1].requirement, behind.records[-1].rule) == ("via(badge)", "/")
+    assert (guard.records[-1].requirement, guard.records[-1].rule) == ("via(badge)", "/")
 
 
 async def test_a_403_after_a_scheme_that_explains_nothing_has_no_challenge() -> None:
@@ -170,22 +175,22 @@ async def test_a_403_after_a_scheme_that_explains_nothing_has_no_challenge() -> 
 
 async def test_no_subject_is_recorded_where_nobody_was_authenticated() -> None:
     """On a public route the credentials were not verified, so the record has no subject."""
-    behind = RecordingGuard(rules=PUBLIC_RULES)
+    guard = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.request(denying())
+    answer = await guard.request(denying())
 
-    (record,) = behind.records
+    (record,) = guard.records
     assert (answer.status, answer.lines(b"www-authenticate")) == (403, [])
     assert (record.subject, record.subject_proven, record.scheme, record.requirement) == (None, False, None, "PUBLIC")
-    assert behind.badge.presented == []
+    assert guard.badge.presented == []
 
 
 async def test_head_gets_no_body() -> None:
     """The response to HEAD has no body, and the content length of the response to GET."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    get = await behind.request(denying())
-    head = await behind.request(denying(), method="HEAD")
+    get = await guard.request(denying())
+    head = await guard.request(denying(), method="HEAD")
 
     assert (head.status, head.body, head.headers) == (403, b"", get.headers)
 
@@ -199,11 +204,11 @@ async def test_an_outage_of_the_endpoint_has_retry_after() -> None:
 
 async def test_render_makes_the_body() -> None:
     """``render`` makes the body, as for the guard's own denials, and cannot change the status or the challenges."""
-    behind = RecordingGuard(
+    guard = RecordingGuard(
         render=lambda request, denied: ("text/plain", f"{request.path} {denied.reason.code}".encode())
     )
 
-    answer = await behind.request(denying())
+    answer = await guard.request(denying())
 
     assert (answer.status, answer.body, answer.lines(b"content-type")) == (403, b"/ order.not_owner", ["text/plain"])
     assert len(answer.lines(b"www-authenticate")) == 1
@@ -216,12 +221,12 @@ async def test_render_that_fails_changes_nothing(error: Callable[[], Exception])
     def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
         raise error()
 
-    behind = RecordingGuard(render=render)
+    guard = RecordingGuard(render=render)
 
-    answer = await behind.request(denying())
+    answer = await guard.request(denying())
 
     assert (answer.status, answer.lines(b"content-type")) == (403, ["application/problem+json"])
-    assert behind.denial_reasons == ["order.not_owner"]
+    assert guard.denial_reasons == ["order.not_owner"]
 
 
 async def test_an_answer_that_cannot_be_made_is_an_outage() -> None:
@@ -231,11 +236,11 @@ async def test_an_answer_that_cannot_be_made_is_an_outage() -> None:
         def challenges(self, request: AuthRequest, why: Denied | None) -> Any:
             raise LookupError
 
-    behind = RecordingGuard(Mute())
+    guard = RecordingGuard(Mute())
 
-    answer = await behind.request(denying(NO_SESSION))
+    answer = await guard.request(denying(NO_SESSION))
 
-    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
+    assert (answer.status, guard.denial_reasons) == (503, ["backend.failed"])
 
 
 async def test_the_headers_of_the_scheme_are_sent_with_the_denial() -> None:
@@ -248,11 +253,11 @@ async def test_the_headers_of_the_scheme_are_sent_with_the_denial() -> None:
 @pytest.mark.parametrize("name", ["reason", "self", "status", "cls", "event", "subject", "passage", "denied"])
 async def test_a_fact_may_have_any_name(name: str) -> None:
     """A fact with the name of a record's own field does not shadow that field."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await behind.request(denying(NOT_OWNER, **{name: "forged"}))
+    answer = await guard.request(denying(NOT_OWNER, **{name: "forged"}))
 
-    record = behind.records[-1]
+    record = guard.records[-1]
     assert (answer.status, record.facts) == (403, {name: "forged"})
     assert (record.reason, record.subject, record.extra()["authguard.reason"]) == (
         "order.not_owner",
@@ -269,11 +274,11 @@ async def test_huge_facts_are_clipped() -> None:
         def __str__(self) -> str:
             raise LookupError
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    await behind.request(denying(NOT_OWNER, text="x" * 100_000, many=["y"] * 100_000, odd=Odd()))
+    await guard.request(denying(NOT_OWNER, text="x" * 100_000, many=["y"] * 100_000, odd=Odd()))
 
-    facts = behind.records[-1].facts
+    facts = guard.records[-1].facts
     assert len(repr(facts)) < 1000
     assert facts["odd"] == "Odd"
 
@@ -283,34 +288,34 @@ async def test_huge_facts_are_clipped() -> None:
 
 async def test_the_first_of_two_denials_counts() -> None:
     """A second ``AccessDenied`` gets the reason, the status and the headers of the first, and there is one record."""
-    made: list[AccessDenied] = []
+    instances: list[AccessDenied] = []
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
-        made.extend([denial(), AccessDenied(NO_SESSION)])
-        raise made[1]
+        instances.extend([denial(), AccessDenied(NO_SESSION)])
+        raise instances[1]
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await behind.request(function_app(act))
+    answer = await guard.request(function_app(act))
 
-    assert (answer.status, behind.denial_reasons) == (403, ["order.not_owner"])
-    assert [(one.status_code, one.reason, one.facts) for one in made] == [(403, NOT_OWNER, {"order": 5})] * 2
-    assert made[0].headers == made[1].headers
+    assert (answer.status, guard.denial_reasons) == (403, ["order.not_owner"])
+    assert [(one.status_code, one.reason, one.facts) for one in instances] == [(403, NOT_OWNER, {"order": 5})] * 2
+    assert instances[0].headers == instances[1].headers
 
 
 async def test_the_exception_has_the_headers_of_the_answer() -> None:
     """The exception has the headers of the response, one for each challenge, for a framework that makes its own
     body."""
-    made: list[AccessDenied] = []
+    instances: list[AccessDenied] = []
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
-        made.append(AccessDenied(NO_SESSION))
-        raise made[0]
+        instances.append(AccessDenied(NO_SESSION))
+        raise instances[0]
 
-    behind = RecordingGuard(Badge(), PlainBadge("pass"))
-    await behind.request(function_app(act))
+    guard = RecordingGuard(Badge(), PlainBadge("pass"))
+    await guard.request(function_app(act))
 
-    response = PlainTextResponse("", headers=made[0].headers)
+    response = PlainTextResponse("", headers=instances[0].headers)
     names = [name for name, _ in response.raw_headers]
     assert names.count(b"www-authenticate") == 2
     assert response.headers.getlist("content-length") == ["0"]
@@ -320,23 +325,23 @@ async def test_the_exception_has_the_headers_of_the_answer() -> None:
 async def test_two_threads_at_once_make_one_denial() -> None:
     """Two denials in two threads at the same time are one response and one record."""
     barrier = threading.Barrier(2)
-    made: list[AccessDenied] = []
+    instances: list[AccessDenied] = []
 
     def render(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
         barrier.wait(30)
         return "text/plain", denied.reason.code.encode()
 
     def deny(number: int) -> None:
-        made.append(AccessDenied(Reason(f"thread.n{number}", 403)))
+        instances.append(AccessDenied(Reason(f"thread.n{number}", 403)))
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         async with anyio.create_task_group() as tasks:
             for number in range(2):
                 tasks.start_soon(anyio.to_thread.run_sync, deny, number)
 
-    behind = RecordingGuard(render=render)
+    guard = RecordingGuard(render=render)
 
-    answer = await behind.request(function_app(act))
+    answer = await guard.request(function_app(act))
 
-    assert [one.reason.code for one in made] == behind.denial_reasons * 2
-    assert ([answer.body.decode()], len(answer.sent)) == (behind.denial_reasons, 2)
+    assert [one.reason.code for one in instances] == guard.denial_reasons * 2
+    assert ([answer.body.decode()], len(answer.sent)) == (guard.denial_reasons, 2)

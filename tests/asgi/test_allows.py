@@ -50,12 +50,12 @@ ASKED = [role("admin"), role("boss"), AUTHENTICATED, OPTIONAL, any_of(role("boss
 @WITH_EACH_RULE
 async def test_it_returns_whether_the_caller_meets_a_requirement(rules: Any) -> None:
     """``allows`` verifies the caller once. A False is neither a denial nor a record."""
-    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
+    guard = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
 
-    answer = await behind.request(asking(*ASKED), "/alice")
+    answer = await guard.request(asking(*ASKED), "/alice")
 
     assert answer.body == b"[true,false,true,true,true,true,true]"
-    assert behind.outcomes == ["granted"]
+    assert guard.outcomes == ["granted"]
 
 
 @WITH_EACH_RULE
@@ -71,30 +71,30 @@ async def test_it_depends_on_the_caller(rules: Any) -> None:
 @pytest.mark.parametrize("rules", [PUBLIC_RULES, None])
 async def test_an_anonymous_caller_meets_no_requirement(rules: Any) -> None:
     """An anonymous caller meets only OPTIONAL and PUBLIC, and is not denied."""
-    behind = RecordingGuard(rules=rules or [], default=OPTIONAL)
+    guard = RecordingGuard(rules=rules or [], default=OPTIONAL)
 
-    answer = await behind.request(asking(*ASKED), "/alice", None)
+    answer = await guard.request(asking(*ASKED), "/alice", None)
 
     assert answer.body == b"[false,false,false,true,false,false,false]"
-    assert behind.outcomes == ["granted"]
+    assert guard.outcomes == ["granted"]
 
 
 async def test_everybody_may_do_what_is_public() -> None:
     """PUBLIC is met without verifying the credentials."""
-    behind = RecordingGuard(rules=PUBLIC_RULES)
+    guard = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.request(asking(PUBLIC), "/alice", "Badge wrong")
+    answer = await guard.request(asking(PUBLIC), "/alice", "Badge wrong")
 
-    assert (answer.body, behind.outcomes, behind.badge.presented) == (b"[true]", [], [])
+    assert (answer.body, guard.outcomes, guard.badge.presented) == (b"[true]", [], [])
 
 
 async def test_invalid_credentials_are_denied() -> None:
     """Invalid credentials deny the request."""
-    behind = RecordingGuard(rules=PUBLIC_RULES)
+    guard = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.request(asking(role("admin")), "/alice", "Badge wrong")
+    answer = await guard.request(asking(role("admin")), "/alice", "Badge wrong")
 
-    assert (answer.status, behind.outcomes) == (401, ["badge.wrong"])
+    assert (answer.status, guard.outcomes) == (401, ["badge.wrong"])
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="invalid_token"']
 
 
@@ -105,22 +105,22 @@ async def test_it_can_be_called_from_a_thread(rules: Any) -> None:
     def endpoint(request: Request) -> Response:
         return JSONResponse([anyio.from_thread.run(allows, request, one) for one in (role("admin"), role("boss"))])
 
-    behind = RecordingGuard(rules=rules)
+    guard = RecordingGuard(rules=rules)
 
-    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
+    answer = await guard.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.body, behind.outcomes) == (b"[true,false]", ["granted"])
+    assert (answer.body, guard.outcomes) == (b"[true,false]", ["granted"])
 
 
 @WITH_EACH_RULE
 @pytest.mark.parametrize("odd", [via("nowhere"), BrokenRequirement("unmet")])
 async def test_a_requirement_that_no_scheme_can_meet_is_an_outage(rules: Any, odd: Any) -> None:
     """A requirement that no scheme can meet is a 503: False would hide the mistake for good."""
-    behind = RecordingGuard(rules=rules)
+    guard = RecordingGuard(rules=rules)
 
-    answer = await behind.request(asking(odd), "/alice")
+    answer = await guard.request(asking(odd), "/alice")
 
-    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
+    assert (answer.status, guard.denial_reasons) == (503, ["backend.failed"])
 
 
 @WITH_EACH_RULE
@@ -155,10 +155,10 @@ async def test_it_works_wherever_a_coroutine_does() -> None:
             allows(request, role("boss")).send(None)
         return JSONResponse([await task, ended.value.value])
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
     answer = await anyio.to_thread.run_sync(
-        lambda: asyncio.run(behind.request(Starlette(routes=[Route("/", endpoint)])))
+        lambda: asyncio.run(guard.request(Starlette(routes=[Route("/", endpoint)])))
     )
 
     assert answer.body == b"[true,false]"

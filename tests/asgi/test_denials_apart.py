@@ -29,7 +29,7 @@ async def _none() -> Message:
 
 async def test_a_denial_is_that_requests_alone() -> None:
     """Requests that follow each other in one task, or run at the same time, do not see each other's denials."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.lowlevel.checkpoint()
@@ -39,11 +39,11 @@ async def test_a_denial_is_that_requests_alone() -> None:
         await send_response(send)
 
     app = function_app(act)
-    inside = [(await behind.request(app, path)).status for path in ("/deny", "/", "/deny", "/")]
+    inside = [(await guard.request(app, path)).status for path in ("/deny", "/", "/deny", "/")]
     statuses: dict[int, int] = {}
 
     async def one(number: int) -> None:
-        statuses[number] = (await behind.request(app, "/deny" if number % 2 else "/")).status
+        statuses[number] = (await guard.request(app, "/deny" if number % 2 else "/")).status
 
     async with anyio.create_task_group() as tasks:
         for number in range(50):
@@ -56,12 +56,12 @@ async def test_a_denial_is_that_requests_alone() -> None:
 
 async def test_a_task_that_outlives_its_request_denies_nothing() -> None:
     """An ``AccessDenied`` made after the response is an ordinary exception, and is not recorded."""
-    behind, made = RecordingGuard(), list[AccessDenied]()
+    guard, instances = RecordingGuard(), list[AccessDenied]()
     done, finished = anyio.Event(), anyio.Event()
 
     async def later() -> None:
         await done.wait()
-        made.extend([denial(), AccessDenied(NO_SESSION)])
+        instances.extend([denial(), AccessDenied(NO_SESSION)])
         finished.set()
 
     async with anyio.create_task_group() as tasks:
@@ -70,35 +70,35 @@ async def test_a_task_that_outlives_its_request_denies_nothing() -> None:
             tasks.start_soon(later)
             await send_response(send, b"fine")
 
-        answer = await behind.request(function_app(act))
+        answer = await guard.request(function_app(act))
         done.set()
         await finished.wait()
 
-        assert (answer.status, answer.body, behind.outcomes) == (200, b"fine", ["granted"])
-        assert [one.status_code for one in made] == [403, 401]
+        assert (answer.status, answer.body, guard.outcomes) == (200, b"fine", ["granted"])
+        assert [one.status_code for one in instances] == [403, 401]
 
 
 async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
     """A task that outlives its request still has the request's context, which is closed."""
-    behind, seen = RecordingGuard(), list[RequestContext | None]()
+    guard, seen = RecordingGuard(), list[RequestContext | None]()
     context: list[contextvars.Context] = []
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         context.append(contextvars.copy_context())
         await send_response(send, b"fine")
 
-    await behind.request(function_app(act))
-    made = context[0].run(denial)
+    await guard.request(function_app(act))
+    denied = context[0].run(denial)
     seen.append(context[0].run(CURRENT.get))
 
     assert isinstance(seen[0], RequestContext)
-    assert (made.status_code, seen[0].pending, behind.outcomes) == (403, None, ["granted"])
+    assert (denied.status_code, seen[0].pending, guard.outcomes) == (403, None, ["granted"])
 
 
 def test_an_abandoned_request_is_collected_without_an_error() -> None:
     """The garbage collector ends an abandoned request in another context, where its variable cannot be reset."""
-    behind = RecordingGuard(rules=PUBLIC_RULES)
-    app = behind.wrap(function_app(lambda *_: asyncio.Event().wait()))
+    guard = RecordingGuard(rules=PUBLIC_RULES)
+    app = guard.wrap(function_app(lambda *_: asyncio.Event().wait()))
 
     async def begin() -> Any:
         running = app(http_scope(), _none, _none)  # type: ignore[arg-type]
@@ -154,14 +154,14 @@ async def test_the_marker_of_an_outer_guard_is_put_back(path: str) -> None:
 
 async def test_a_task_that_outlives_its_request_keeps_none_of_its_credentials() -> None:
     """The context that a task inherited is empty once the request is answered, below two guards too."""
-    behind, kept = RecordingGuard(rules=[Rule("/**", OPTIONAL)]), list[contextvars.Context]()
+    guard, kept = RecordingGuard(rules=[Rule("/**", OPTIONAL)]), list[contextvars.Context]()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         kept.append(contextvars.copy_context())
         await send_response(send)
 
     inner = AuthGuardMiddleware(function_app(act), guard=Guard(Badge(), default=OPTIONAL, log=False))
-    answer = await behind.request(inner)
+    answer = await guard.request(inner)
     context = kept[0].run(CURRENT.get)
 
     assert answer.status == 200
@@ -180,7 +180,7 @@ CALLS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_denial_of_an_app_called_in_process_stays_inside(call: str) -> None:
     """An endpoint may call another app in the same process. A 403 of that app does not deny the outer request."""
-    behind, inside = RecordingGuard(), list[int]()
+    guard, inside = RecordingGuard(), list[int]()
 
     async def unguarded(scope: Scope, receive: Receive, send: Send) -> None:
         raise denial()
@@ -192,15 +192,15 @@ async def test_a_denial_of_an_app_called_in_process_stays_inside(call: str) -> N
             inside.append(error.status_code)
         await send_response(send, b"fine")
 
-    answer = await behind.request(function_app(act))
+    answer = await guard.request(function_app(act))
 
     assert (answer.status, answer.body, inside) == (200, b"fine", [403])
-    assert behind.denial_reasons == []
+    assert guard.denial_reasons == []
 
 
 async def test_a_denial_behind_a_middleware_that_copies_the_scope_is_the_requests_own() -> None:
     """Behind a middleware that copies the scope, a denial still denies the request."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
     async def deny(scope: Scope, receive: Receive, send: Send) -> None:
         raise denial()
@@ -208,4 +208,4 @@ async def test_a_denial_behind_a_middleware_that_copies_the_scope_is_the_request
     async def copying(scope: Scope, receive: Receive, send: Send) -> None:
         await deny({**scope, "headers": list(scope["headers"])}, receive, send)
 
-    assert (await behind.request(function_app(copying))).status == 403
+    assert (await guard.request(function_app(copying))).status == 403

@@ -49,8 +49,8 @@ async def _in_the_background(request: Request) -> Response:
 async def test_a_response_that_has_begun_is_not_replaced(endpoint: Any) -> None:
     """After the start of a response the server gets the exception and can break off. There is one record and no second
     start."""
-    behind, sent = RecordingGuard(), list[Message]()
-    app = behind.wrap(Starlette(routes=[Route("/", endpoint)]))
+    guard, sent = RecordingGuard(), list[Message]()
+    app = guard.wrap(Starlette(routes=[Route("/", endpoint)]))
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -65,7 +65,7 @@ async def test_a_response_that_has_begun_is_not_replaced(endpoint: Any) -> None:
     assert isinstance(caught.value, AccessDenied) or isinstance(caught.value.__cause__, AccessDenied)
     assert sent[0] == {"type": "http.response.start", "status": 200, "headers": sent[0]["headers"]}
     assert b"".join(message.get("body", b"") for message in sent[1:]) == b"piece"
-    assert behind.outcomes == ["granted", "order.not_owner"]
+    assert guard.outcomes == ["granted", "order.not_owner"]
 
 
 async def test_a_response_goes_on_if_the_app_catches_the_denial() -> None:
@@ -76,11 +76,11 @@ async def test_a_response_goes_on_if_the_app_catches_the_denial() -> None:
         denial()
         await send({"type": "http.response.body", "body": b"whole"})
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await behind.request(function_app(act))
+    answer = await guard.request(function_app(act))
 
-    assert (answer.status, answer.body, behind.denial_reasons) == (200, b"whole", ["order.not_owner"])
+    assert (answer.status, answer.body, guard.denial_reasons) == (200, b"whole", ["order.not_owner"])
 
 
 @pytest.mark.parametrize("what", ["http.response.early_hint", "http.response.push", "http.response.debug"])
@@ -116,7 +116,7 @@ async def test_after_a_denial_only_its_response_is_sent(what: str) -> None:
 
 async def test_the_response_is_sent_when_the_app_sends_next() -> None:
     """The response to a denial is sent with the app's next message, so an endless stream does not delay it."""
-    behind, seen = RecordingGuard(), list[int]()
+    guard, seen = RecordingGuard(), list[int]()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
@@ -130,7 +130,7 @@ async def test_the_response_is_sent_when_the_app_sends_next() -> None:
         answered.sent.append(message)
 
     answered = Exchange()
-    await behind.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, send)
+    await guard.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, send)
 
     assert seen == [403]
     assert len(sent) == 2
@@ -160,7 +160,7 @@ class SlowSend:
 @pytest.mark.parametrize("after", [0, 1, 2])
 async def test_a_response_survives_the_task_that_sends_it(after: int) -> None:
     """If a task group cancels the task that sends the response to a denial, the response is still completed."""
-    slow, behind = SlowSend(), RecordingGuard()
+    slow, guard = SlowSend(), RecordingGuard()
 
     async def stream(send: Send) -> None:
         await send(response_start())
@@ -173,7 +173,7 @@ async def test_a_response_survives_the_task_that_sends_it(after: int) -> None:
                 await anyio.lowlevel.checkpoint()
             raise error
 
-    await behind.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, slow)
+    await guard.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, slow)
 
     assert [message["type"] for message in slow.sent] == RESPONSE_MESSAGES
     assert slow.sent[0]["status"] == 403
@@ -181,7 +181,7 @@ async def test_a_response_survives_the_task_that_sends_it(after: int) -> None:
 
 async def test_two_tasks_that_send_at_once_answer_once() -> None:
     """While one task sends the response to a denial, messages of other tasks are dropped."""
-    slow, behind = SlowSend(), RecordingGuard()
+    slow, guard = SlowSend(), RecordingGuard()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
         denial()
@@ -189,7 +189,7 @@ async def test_two_tasks_that_send_at_once_answer_once() -> None:
             for _ in range(3):
                 tasks.start_soon(send_response, send)
 
-    await behind.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, slow)
+    await guard.wrap(function_app(act))(http_scope(headers=header_list("Badge alice")), _none, slow)
 
     assert [message["type"] for message in slow.sent] == RESPONSE_MESSAGES
 
@@ -198,7 +198,7 @@ async def test_two_tasks_that_send_at_once_answer_once() -> None:
 @pytest.mark.parametrize("sends", [True, False])
 async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -> None:
     """If the client is gone, the error of ``send`` reaches the app or the server as usual, and there is one record."""
-    behind, tried = RecordingGuard(), list[Message]()
+    guard, tried = RecordingGuard(), list[Message]()
 
     async def send(message: Message) -> None:
         tried.append(message)
@@ -210,7 +210,7 @@ async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -
         if sends:
             await send_response(send)
 
-    app = behind.wrap(function_app(act))
+    app = guard.wrap(function_app(act))
     scope = http_scope(headers=header_list("Badge alice"))
     if sends:
         await app(scope, _none, send)
@@ -219,12 +219,12 @@ async def test_a_send_that_fails_is_not_tried_again(failing: int, sends: bool) -
             await app(scope, _none, send)
 
     assert [message["type"] for message in tried] == RESPONSE_MESSAGES[: failing + 1]
-    assert behind.denial_reasons == ["order.not_owner"]
+    assert guard.denial_reasons == ["order.not_owner"]
 
 
 async def test_a_denial_of_a_cancelled_request_is_recorded() -> None:
     """If the client disconnects after the denial, there is one record and no response."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
     denied = anyio.Event()
 
     async def act(scope: Scope, receive: Receive, send: Send) -> None:
@@ -233,8 +233,8 @@ async def test_a_denial_of_a_cancelled_request_is_recorded() -> None:
         await anyio.sleep_forever()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(behind.request, function_app(act))
+        tasks.start_soon(guard.request, function_app(act))
         await denied.wait()
         tasks.cancel_scope.cancel()
 
-    assert behind.denial_reasons == ["order.not_owner"]
+    assert guard.denial_reasons == ["order.not_owner"]

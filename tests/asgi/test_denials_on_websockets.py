@@ -91,13 +91,13 @@ async def denied_by_itself(socket: WebSocket) -> None:
 @pytest.mark.parametrize("act", [before_accept, closed_instead, accepted_nonetheless, denied_by_itself])
 async def test_before_accept_it_is_a_status_where_the_server_can(framework: Any, act: Act) -> None:
     """Before ``accept`` the denial is a 403 with its challenge and one record, whatever the app does after it."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await connect(behind, framework(act), **DENIAL)
+    answer = await connect(guard, framework(act), **DENIAL)
 
     assert (message_types(answer), answer.status) == (STATUS, 403)
     assert answer.lines(b"www-authenticate") == ['Badge realm="tests", error="insufficient_scope"']
-    assert behind.outcomes == ["granted", "order.not_owner"]
+    assert guard.outcomes == ["granted", "order.not_owner"]
 
 
 @FRAMEWORKS
@@ -140,13 +140,13 @@ async def in_a_task_beside(socket: WebSocket) -> None:
 @pytest.mark.parametrize("act", [after_accept, after_accept_and_on, in_a_task_beside])
 async def test_an_accepted_websocket_is_closed(framework: Any, act: Act) -> None:
     """A denial after ``accept`` closes the WebSocket with 1008 once, and later messages of the app are dropped."""
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await connect(behind, framework(act), **DENIAL)
+    answer = await connect(guard, framework(act), **DENIAL)
 
     assert message_types(answer) == ["websocket.accept", "websocket.send", "websocket.close"]
     assert (answer.sent[1]["text"], answer.sent[2]) == ("first", CLOSED)
-    assert behind.denial_reasons == ["order.not_owner"]
+    assert guard.denial_reasons == ["order.not_owner"]
 
 
 @FRAMEWORKS
@@ -158,12 +158,12 @@ async def test_after_its_end_there_is_nothing_to_close(framework: Any) -> None:
         await socket.close(1000)
         raise denial()
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await connect(behind, framework(act))
+    answer = await connect(guard, framework(act))
 
     assert message_types(answer) == ["websocket.accept", "websocket.close"]
-    assert behind.denial_reasons == ["order.not_owner"]
+    assert guard.denial_reasons == ["order.not_owner"]
 
 
 async def test_a_refusal_that_the_app_has_begun_is_not_replaced() -> None:
@@ -184,12 +184,12 @@ async def test_a_client_that_disconnects_is_no_denial() -> None:
         await socket.accept()
         await socket.receive_text()
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
     with pytest.raises(WebSocketDisconnect):
-        await connect(behind, bare(act))
+        await connect(guard, bare(act))
 
-    assert behind.denial_reasons == []
+    assert guard.denial_reasons == []
 
 
 @FRAMEWORKS
@@ -204,13 +204,13 @@ async def test_each_message_may_be_checked(framework: Any) -> None:
             if text == "enough":
                 raise AccessDenied(NO_SESSION)
 
-    behind = RecordingGuard()
+    guard = RecordingGuard()
 
-    answer = await connect(behind, framework(act), SAID, {"type": "websocket.receive", "text": "enough"})
+    answer = await connect(guard, framework(act), SAID, {"type": "websocket.receive", "text": "enough"})
 
     texts = [message["text"] for message in answer.sent[1:-1]]
     assert (texts, answer.sent[-1]) == (["hello True False", "enough True False"], CLOSED)
-    assert behind.outcomes == ["granted", "session.over"]
+    assert guard.outcomes == ["granted", "session.over"]
 
 
 @pytest.mark.parametrize("rules", [PUBLIC_RULES, OPTIONAL_RULES, []])
@@ -222,12 +222,12 @@ async def test_a_lock_is_asked_before_the_handshake_is_accepted(rules: Any) -> N
     async def endpoint(websocket: WebSocket) -> None:
         reached.append("LEAK")
 
-    behind = RecordingGuard(rules=rules)
+    guard = RecordingGuard(rules=rules)
 
-    answer = await connect(behind, starlette(endpoint), **DENIAL)
+    answer = await connect(guard, starlette(endpoint), **DENIAL)
 
     assert (message_types(answer), answer.status, reached) == (STATUS, 403, [])
-    assert behind.denial_reasons == ["role.missing"]
+    assert guard.denial_reasons == ["role.missing"]
 
 
 async def test_the_headers_of_a_scheme_are_sent_with_an_accepted_handshake() -> None:

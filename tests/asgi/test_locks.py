@@ -43,21 +43,21 @@ from tests.support.schemes.badge import Badge, PlainBadge
 @pytest.mark.parametrize("locks", [1, 3])
 async def test_a_caller_is_verified_once(rules: Any, locks: int) -> None:
     """The rule or the first lock verifies the caller. There is one record, and the endpoint knows the caller."""
-    behind = RecordingGuard(rules=rules)
+    guard = RecordingGuard(rules=rules)
 
-    answer = await behind.request(locked_app(*[role("admin"), AUTHENTICATED, OPTIONAL][:locks]))
+    answer = await guard.request(locked_app(*[role("admin"), AUTHENTICATED, OPTIONAL][:locks]))
 
     assert (answer.status, answer.body) == (200, ALICE_BODY)
-    assert (behind.badge.presented, behind.outcomes) == (["alice"], ["granted"])
+    assert (guard.badge.presented, guard.outcomes) == (["alice"], ["granted"])
 
 
 async def test_a_lock_that_verifies_is_what_the_record_names() -> None:
     """The record names the lock that verified the caller, and the rule that left the route public."""
-    behind = RecordingGuard(rules=PUBLIC_RULES)
+    guard = RecordingGuard(rules=PUBLIC_RULES)
 
-    await behind.request(locked_app(role("admin")))
+    await guard.request(locked_app(role("admin")))
 
-    (record,) = behind.records
+    (record,) = guard.records
     assert (record.requirement, record.rule, record.subject, record.subject_proven) == (
         "role(admin)",
         "/**",
@@ -82,11 +82,11 @@ async def test_two_locks_at_the_same_time_verify_once(rules: Any) -> None:
         return PlainTextResponse("fine")
 
     scheme = Waits()
-    behind = RecordingGuard(scheme, rules=rules)
+    guard = RecordingGuard(scheme, rules=rules)
 
-    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
+    answer = await guard.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.status, scheme.presented, behind.outcomes) == (200, ["alice"], ["granted"])
+    assert (answer.status, scheme.presented, guard.outcomes) == (200, ["alice"], ["granted"])
 
 
 @pytest.mark.parametrize(("field", "code"), [("Badge wrong", "badge.wrong"), ("Badge bob", "role.missing")])
@@ -103,11 +103,11 @@ async def test_two_locks_at_the_same_time_deny_once(field: str, code: str) -> No
         with pytest.raises(Exception, match="Not a"):
             await one.open(request)
 
-    behind = RecordingGuard(rules=PUBLIC_RULES)
+    guard = RecordingGuard(rules=PUBLIC_RULES)
 
-    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]), field=field)
+    answer = await guard.request(Starlette(routes=[Route("/", endpoint)]), field=field)
 
-    assert (answer.status, behind.outcomes, len(behind.badge.presented)) == (
+    assert (answer.status, guard.outcomes, len(guard.badge.presented)) == (
         401 if "wrong" in field else 403,
         [code],
         1,
@@ -131,11 +131,11 @@ async def test_a_cancelled_lock_can_be_asked_again() -> None:
         who = await Lock(AUTHENTICATED).open(request)
         return PlainTextResponse("nobody" if who is None else who.subject)
 
-    behind = RecordingGuard(Hangs(), rules=PUBLIC_RULES)
+    guard = RecordingGuard(Hangs(), rules=PUBLIC_RULES)
 
-    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
+    answer = await guard.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.body, behind.outcomes) == (b"alice", ["granted"])
+    assert (answer.body, guard.outcomes) == (b"alice", ["granted"])
 
 
 # --- What is denied --------------------------------------------------------------------------------------------------
@@ -160,36 +160,36 @@ async def test_a_lock_denies_as_a_rule_does(
 ) -> None:
     """A lock denies with the statuses of a rule, with challenges of the schemes that can meet it, and with one
     record."""
-    behind = RecordingGuard(Badge(reports_login_time=True), PlainBadge("pass"), rules=rules)
+    guard = RecordingGuard(Badge(reports_login_time=True), PlainBadge("pass"), rules=rules)
 
-    answer = await behind.request(locked_app(requirement), field=field)
+    answer = await guard.request(locked_app(requirement), field=field)
 
-    found = answer.lines(b"www-authenticate")
-    assert (answer.status, behind.denial_reasons) == (status, [reason])
-    assert len(found) >= len(challenges)
-    assert all(line.startswith(start) for line, start in zip(found, challenges, strict=False))
-    assert behind.records[-1].requirement == str(requirement)
+    lines = answer.lines(b"www-authenticate")
+    assert (answer.status, guard.denial_reasons) == (status, [reason])
+    assert len(lines) >= len(challenges)
+    assert all(line.startswith(start) for line, start in zip(lines, challenges, strict=False))
+    assert guard.records[-1].requirement == str(requirement)
 
 
 async def test_credentials_that_a_lock_does_not_accept_are_not_verified() -> None:
     """Behind a public rule a lock ignores credentials of other schemes. If the rule verified them, they do not meet the
     lock."""
     badge, other = Badge(), PlainBadge("pass")
-    behind = RecordingGuard(badge, other, rules=[Rule("/", PUBLIC), Rule("/mine", AUTHENTICATED)])
+    guard = RecordingGuard(badge, other, rules=[Rule("/", PUBLIC), Rule("/mine", AUTHENTICATED)])
 
-    answers = [await behind.request(locked_app(via("badge"), path=path), path, "Pass alice") for path in ("/", "/mine")]
+    answers = [await guard.request(locked_app(via("badge"), path=path), path, "Pass alice") for path in ("/", "/mine")]
 
     assert [answer.status for answer in answers] == [401, 403]
-    assert (behind.denial_reasons, other.presented) == (["scheme.unsupported", "scheme.insufficient"], ["alice"])
+    assert (guard.denial_reasons, other.presented) == (["scheme.unsupported", "scheme.insufficient"], ["alice"])
 
 
 async def test_a_lock_never_loosens_a_rule() -> None:
     """If the rule denies, the lock and the endpoint are not reached."""
-    behind = RecordingGuard(rules=[Rule("/", role("boss"))])
+    guard = RecordingGuard(rules=[Rule("/", role("boss"))])
 
-    answer = await behind.request(locked_app(OPTIONAL, AUTHENTICATED))
+    answer = await guard.request(locked_app(OPTIONAL, AUTHENTICATED))
 
-    assert (answer.status, behind.denial_reasons) == (403, ["role.missing"])
+    assert (answer.status, guard.denial_reasons) == (403, ["role.missing"])
 
 
 async def test_a_predicate_of_a_lock_gets_the_route_parameters_as_strings() -> None:
@@ -212,30 +212,30 @@ async def test_a_predicate_of_a_lock_gets_the_route_parameters_as_strings() -> N
 @pytest.mark.parametrize("requirement", [via("nowhere"), step_up(max_age=5), all_of(via("badge"), via("pass"))])
 async def test_a_lock_that_no_scheme_can_meet_denies_with_503(rules: Any, requirement: Requirement) -> None:
     """A lock that no scheme can meet denies with 503, and the record says why."""
-    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
+    guard = RecordingGuard(Badge(), PlainBadge("pass"), rules=rules)
 
-    answer = await behind.request(locked_app(requirement))
+    answer = await guard.request(locked_app(requirement))
 
-    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
-    assert "scheme" in str(behind.records[-1].facts["problem"])
+    assert (answer.status, guard.denial_reasons) == (503, ["backend.failed"])
+    assert "scheme" in str(guard.records[-1].facts["problem"])
 
 
 @WITH_EACH_RULE
 @pytest.mark.parametrize("where", ["schemes", "unmet"])
 async def test_a_lock_that_fails_denies_with_503(rules: Any, where: str) -> None:
     """An error in a lock denies with 503, as in a rule, and not with the framework's 500."""
-    behind = RecordingGuard(rules=rules)
+    guard = RecordingGuard(rules=rules)
 
-    answer = await behind.request(locked_app(BrokenRequirement(where)))
+    answer = await guard.request(locked_app(BrokenRequirement(where)))
 
-    assert (answer.status, behind.denial_reasons) == (503, ["backend.failed"])
+    assert (answer.status, guard.denial_reasons) == (503, ["backend.failed"])
 
 
 async def test_an_outage_in_a_lock_is_a_503() -> None:
     """An outage in a lock is a 503 with its reason and its Retry-After."""
     table = {"alice": BackendUnavailable("down", retry_after=30)}
-    behind = RecordingGuard(Badge(table=table), rules=PUBLIC_RULES)
+    guard = RecordingGuard(Badge(table=table), rules=PUBLIC_RULES)
 
-    answer = await behind.request(locked_app(AUTHENTICATED))
+    answer = await guard.request(locked_app(AUTHENTICATED))
 
-    assert (answer.status, answer.lines(b"retry-after"), behind.denial_reasons) == (503, ["30"], ["store.unavailable"])
+    assert (answer.status, answer.lines(b"retry-after"), guard.denial_reasons) == (503, ["30"], ["store.unavailable"])

@@ -26,11 +26,11 @@ LIMIT = MAX_KEPT_BODY
 
 async def post(app: ASGIApp, *parts: bytes, body: bytes | None = None) -> tuple[Exchange, RecordingGuard]:
     """Send the parts of a signed body to the app behind a public rule."""
-    behind = RecordingGuard(Webhook(limit=2 * LIMIT), rules=PUBLIC_RULES)
+    guard = RecordingGuard(Webhook(limit=2 * LIMIT), rules=PUBLIC_RULES)
     scope = signed_post(b"".join(parts) if body is None else body)
     scope["headers"].append((b"content-type", b"application/json"))
-    answer = await run_app(behind.wrap(app), scope, *body_messages(*parts))
-    return answer, behind
+    answer = await run_app(guard.wrap(app), scope, *body_messages(*parts))
+    return answer, guard
 
 
 def locked(before: int, seen: list[bytes]) -> ASGIApp:
@@ -61,18 +61,18 @@ async def test_the_scheme_and_the_app_both_get_the_whole_body(before: int) -> No
     """The scheme and the app both get the whole body, however much the app read before the lock."""
     seen: list[bytes] = []
 
-    answer, behind = await post(locked(before, seen), *PARTS)
+    answer, guard = await post(locked(before, seen), *PARTS)
 
-    assert (answer.status, behind.outcomes) == (200, ["granted"])
+    assert (answer.status, guard.outcomes) == (200, ["granted"])
     assert b"".join(seen) == WHOLE
 
 
 @pytest.mark.parametrize("before", [0, 2, 4])
 async def test_a_body_with_a_wrong_signature_is_denied(before: int) -> None:
     """A wrong signature denies the request, even if the app has read the body already."""
-    answer, behind = await post(locked(before, []), *PARTS, body=b"another")
+    answer, guard = await post(locked(before, []), *PARTS, body=b"another")
 
-    assert (answer.status, behind.denial_reasons) == (401, ["badge.wrong"])
+    assert (answer.status, guard.denial_reasons) == (401, ["badge.wrong"])
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -81,9 +81,9 @@ async def test_only_a_limited_part_of_a_read_body_is_kept(whole: bool) -> None:
     parts = [bytes(LIMIT), b"x", b"y"]
 
     with anyio.fail_after(30):
-        answer, behind = await post(locked(3 if whole else 2, []), *parts)
+        answer, guard = await post(locked(3 if whole else 2, []), *parts)
 
-    assert (answer.status, behind.denial_reasons) == (413, ["body.too_large"])
+    assert (answer.status, guard.denial_reasons) == (413, ["body.too_large"])
 
 
 async def test_a_body_that_exceeds_the_limit_is_dropped() -> None:
@@ -119,12 +119,12 @@ async def test_a_body_that_the_app_has_not_read_may_be_longer() -> None:
 async def test_an_incomplete_body_is_denied() -> None:
     """If the client disconnects before its body is complete, the request is denied, even if the app read a part
     of it."""
-    behind = RecordingGuard(Webhook(), rules=PUBLIC_RULES)
+    guard = RecordingGuard(Webhook(), rules=PUBLIC_RULES)
     parts = body_messages(b"one ", more=True)
 
-    answer = await run_app(behind.wrap(locked(1, [])), signed_post(WHOLE), *parts)
+    answer = await run_app(guard.wrap(locked(1, [])), signed_post(WHOLE), *parts)
 
-    assert (answer.status, behind.denial_reasons) == (400, ["body.incomplete"])
+    assert (answer.status, guard.denial_reasons) == (400, ["body.incomplete"])
 
 
 async def _endpoint(request: Request) -> Response:
@@ -148,6 +148,6 @@ async def test_fastapi_reads_it_before_its_dependencies() -> None:
     async def hook(numbers: list[int]) -> list[int]:
         return numbers
 
-    answer, behind = await post(app, b"[1, ", b"2]")
+    answer, guard = await post(app, b"[1, ", b"2]")
 
-    assert (answer.status, answer.body, behind.outcomes) == (200, b"[1,2]", ["granted"])
+    assert (answer.status, answer.body, guard.outcomes) == (200, b"[1,2]", ["granted"])

@@ -54,14 +54,14 @@ FRESH = {"alice": Accepted(Principal("alice", claims={"auth_time": NOW - 540}, e
 async def test_a_lock_is_decided_at_its_own_moment(seconds: float, status: int, body: bytes | None) -> None:
     """A login may become too old, and credentials may expire, while a request or a WebSocket is open."""
     clock = ManualClock(NOW)
-    behind = RecordingGuard(Badge(table=FRESH, reports_login_time=True), clock=clock, monotonic=clock)
+    guard = RecordingGuard(Badge(table=FRESH, reports_login_time=True), clock=clock, monotonic=clock)
 
-    answer = await behind.request(passing(clock, seconds, AUTHENTICATED))
+    answer = await guard.request(passing(clock, seconds, AUTHENTICATED))
 
     assert answer.status == status
     if body is None:
-        assert behind.denial_reasons == ["credentials.expired"]
-        assert behind.records[-1].facts == {"expired_by": 60.0, "leeway": 60.0, "while_waiting": True}
+        assert guard.denial_reasons == ["credentials.expired"]
+        assert guard.records[-1].facts == {"expired_by": 60.0, "leeway": 60.0, "while_waiting": True}
     else:
         assert answer.body == body
 
@@ -76,21 +76,21 @@ async def test_a_verification_that_took_long_reads_the_clock_again() -> None:
             ticks.move(400)
             return await super().authenticate(request, credentials)
 
-    behind = RecordingGuard(Slow(table=FRESH), rules=PUBLIC_RULES, clock=clock, monotonic=ticks)
+    guard = RecordingGuard(Slow(table=FRESH), rules=PUBLIC_RULES, clock=clock, monotonic=ticks)
 
-    answer = await behind.request(locked_app(AUTHENTICATED))
+    answer = await guard.request(locked_app(AUTHENTICATED))
 
-    assert (answer.status, behind.denial_reasons) == (401, ["credentials.expired"])
+    assert (answer.status, guard.denial_reasons) == (401, ["credentials.expired"])
 
 
 async def test_an_open_route_reads_the_clock_when_its_lock_is_asked() -> None:
     """On a public route the clock is read for the lock, and not for the request."""
     clock = ManualClock(NOW)
-    behind = RecordingGuard(
+    guard = RecordingGuard(
         Badge(table=FRESH, reports_login_time=True), rules=PUBLIC_RULES, clock=clock, monotonic=clock
     )
 
-    answer = await behind.request(passing(clock, 130, AUTHENTICATED))
+    answer = await guard.request(passing(clock, 130, AUTHENTICATED))
 
     assert answer.body == b"[false]"
 
@@ -113,8 +113,8 @@ async def test_a_lock_that_is_asked_again_is_decided_at_the_new_moment() -> None
         await Lock(AUTHENTICATED).open(request)
         return Response()
 
-    behind = RecordingGuard(Judges(), rules=PUBLIC_RULES, clock=clock, monotonic=clock)
+    guard = RecordingGuard(Judges(), rules=PUBLIC_RULES, clock=clock, monotonic=clock)
 
-    answer = await behind.request(Starlette(routes=[Route("/", endpoint)]))
+    answer = await guard.request(Starlette(routes=[Route("/", endpoint)]))
 
-    assert (answer.status, behind.denial_reasons) == (401, ["token.expired"])
+    assert (answer.status, guard.denial_reasons) == (401, ["token.expired"])

@@ -242,13 +242,13 @@ async def test_a_lock_checks_the_origin_of_browser_credentials(
     async def endpoint(request: Request) -> Response:
         return PlainTextResponse("fine")
 
-    behind = RecordingGuard(Sent("pass"), rules=PUBLIC_RULES)
+    guard = RecordingGuard(Sent("pass"), rules=PUBLIC_RULES)
     app = Starlette(routes=[Route("/", endpoint, methods=["POST"])])
-    app.add_middleware(AuthGuardMiddleware, guard=behind.guard, origins=origins)
+    app.add_middleware(AuthGuardMiddleware, guard=guard.guard, origins=origins)
 
     answer = await run_app(app, http_scope(method="POST", headers=header_list("Pass alice", **told)))
 
-    assert (answer.status, behind.denial_reasons) == (status, ["origin.foreign"] if status == 403 else [])
+    assert (answer.status, guard.denial_reasons) == (status, ["origin.foreign"] if status == 403 else [])
 
 
 # --- The endpoint's own denial behind locks --------------------------------------------------------------------------
@@ -275,9 +275,9 @@ async def test_a_denial_behind_locks_names_the_schemes_that_they_take(
     guarded: Any = endpoint
     for one in reversed(locks):
         guarded = requires(one)(guarded)
-    behind = RecordingGuard(Badge(), PlainBadge("pass"), rules=PUBLIC_RULES)
+    guard = RecordingGuard(Badge(), PlainBadge("pass"), rules=PUBLIC_RULES)
 
-    answer = await behind.request(Starlette(routes=[Route("/", guarded)]), field="Pass alice")
+    answer = await guard.request(Starlette(routes=[Route("/", guarded)]), field="Pass alice")
 
     assert (answer.status, answer.lines(b"www-authenticate")) == (401, challenges)
-    assert behind.records[-1].requirement == requirement
+    assert guard.records[-1].requirement == requirement

@@ -292,10 +292,10 @@ def _asking(ask: str, made: list[weakref.ref[Password]]) -> Callable[[], object]
 
 
 async def _run(pool: ThreadPool, ask: str) -> weakref.ref[Password]:
-    made: list[weakref.ref[Password]] = []
+    references: list[weakref.ref[Password]] = []
     with suppress(ValueError, BackendUnavailable):
-        await pool.run(_asking(ask, made))
-    return made[0]
+        await pool.run(_asking(ask, references))
+    return references[0]
 
 
 @pytest.mark.parametrize("ask", ["fits", "raises"])
@@ -310,9 +310,9 @@ async def test_an_idle_thread_holds_nothing_of_a_job(ask: str) -> None:
 def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
     """When the caller wakes up, neither the thread nor the job still references the work."""
     queue = pool_module._Queue(closed=True)
-    made: list[weakref.ref[Password]] = []
+    references: list[weakref.ref[Password]] = []
     held: list[bool] = []
-    job = pool_module._Job(_asking("fits", made), lambda: held.append(made[0]() is not None))
+    job = pool_module._Job(_asking("fits", references), lambda: held.append(references[0]() is not None))
     queue.jobs.append(job)
 
     with _refcounts_alone():
@@ -325,14 +325,14 @@ def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
 async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: BlockingJob) -> None:
     """The frames of a cancellation do not reference the password."""
     pool = ThreadPool(threads=1, deadline=60)
-    made: list[weakref.ref[Password]] = []
+    references: list[weakref.ref[Password]] = []
     held: list[bool] = []
 
     async def leave() -> None:
         try:
-            await pool.run(_asking("fits", made))
+            await pool.run(_asking("fits", references))
         except anyio.get_cancelled_exc_class():
-            held.append(made[0]() is not None)
+            held.append(references[0]() is not None)
             raise
 
     async with _held(pool, gate), anyio.create_task_group() as tasks:

@@ -20,24 +20,26 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
 @pytest.mark.parametrize("place", ["query", "form"])
 async def test_a_token_in_the_query_or_in_a_form_is_none(place: str, method: str) -> None:
     """Sections 2.2 and 2.3: a valid token there counts as no credentials, and the body is not read."""
-    told: list[Record] = []
-    app = AuthGuardMiddleware(RecordingApp(), guard=Guard(bearer(), clock=lambda: NOW, hooks=[told.append], log=False))
+    records: list[Record] = []
+    app = AuthGuardMiddleware(
+        RecordingApp(), guard=Guard(bearer(), clock=lambda: NOW, hooks=[records.append], log=False)
+    )
     stated = f"access_token={quote(mint())}".encode()
     scope = http_scope("/", method, [*header_list(), FORM], query_string=stated if place == "query" else b"")
 
     answer = await run_app(app, scope, {"type": "http.request", "body": stated if place == "form" else b""})
 
     assert (answer.status, answer.lines(b"www-authenticate"), answer.received) == (401, ['Bearer realm="orders"'], 0)
-    assert [record.reason for record in told] == ["credentials.missing"]
+    assert [record.reason for record in records] == ["credentials.missing"]
 
 
 @pytest.mark.rfc("6750-3")
 async def test_a_parameter_of_that_name_is_the_apps_own() -> None:
     """A query parameter ``access_token`` carries no credentials, and reaches the app unchanged."""
-    behind = RecordingApp()
-    app = AuthGuardMiddleware(behind, guard=Guard(bearer(), clock=lambda: NOW, log=False))
+    guard = RecordingApp()
+    app = AuthGuardMiddleware(guard, guard=Guard(bearer(), clock=lambda: NOW, log=False))
 
     answer = await run_app(app, http_scope(headers=header_list(f"Bearer {mint()}"), query_string=b"access_token=abc"))
 
     assert answer.status == 200
-    assert [scope["query_string"] for scope in behind.scopes] == [b"access_token=abc"]
+    assert [scope["query_string"] for scope in guard.scopes] == [b"access_token=abc"]

@@ -36,8 +36,8 @@ async def test_every_allowed_character_works_in_names_and_passwords() -> None:
     parts = ["".join(CHARACTERS[start : start + AT_A_TIME]) for start in range(0, len(CHARACTERS), AT_A_TIME)]
     logins = {f"{number} {part.replace(':', '')}": part for number, part in enumerate(parts)}
     accounts = [Account(name, f"$fast${unicodedata.normalize('NFC', word)}") for name, word in logins.items()]
-    behind = RecordingApp()
-    app = AuthGuardMiddleware(behind, guard=Guard(basic_scheme(memory_users(*accounts), throttle=None), log=False))
+    guard = RecordingApp()
+    app = AuthGuardMiddleware(guard, guard=Guard(basic_scheme(memory_users(*accounts), throttle=None), log=False))
 
     answers = [
         await run_app(app, http_scope(headers=header_list(b"Basic " + user_pass(*login)))) for login in logins.items()
@@ -48,5 +48,5 @@ async def test_every_allowed_character_works_in_names_and_passwords() -> None:
 
     assert len(CHARACTERS) > 140_000
     assert {answer.status for answer in answers} == {200}
-    assert [scope["user"].subject for scope in behind.scopes] == [account.subject for account in accounts]
+    assert [scope["user"].subject for scope in guard.scopes] == [account.subject for account in accounts]
     assert other.status == 401

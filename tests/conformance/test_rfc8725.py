@@ -50,10 +50,10 @@ async def test_the_claims_tell_whose_subject_it_is() -> None:
         issuers.append((principal.claims["iss"], principal.subject))
         return principal
 
-    door = GuardedApp(bearer(issuer(), theirs), checks=[noted])
+    app = GuardedApp(bearer(issuer(), theirs), checks=[noted])
 
-    await door.get_with_token(mint())
-    await door.get_with_token(mint(rsa_key(which=1), iss="https://other.example/"))
+    await app.get_with_token(mint())
+    await app.get_with_token(mint(rsa_key(which=1), iss="https://other.example/"))
 
     assert issuers == [(claims()["iss"], "alice"), ("https://other.example/", "alice")]
 

@@ -232,15 +232,17 @@ def test_the_audit_lists_it() -> None:
     """The audit lists the metadata path as a route that its rule covers, with or without the guard in front."""
     guard = guarded(Rule("/**", role("admin")))
     bare = Starlette(routes=[Route("/orders", _hello)])
-    behind = Starlette(routes=[Route("/orders", _hello)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)])
+    recording_guard = Starlette(
+        routes=[Route("/orders", _hello)], middleware=[Middleware(AuthGuardMiddleware, guard=guard)]
+    )
 
-    for report in (audit(behind, guard), audit(bare, guard, ignore=["guard.absent"])):
+    for report in (audit(recording_guard, guard), audit(bare, guard, ignore=["guard.absent"])):
         assert [(row.about, [str(requirement) for requirement, _ in row.requirements]) for row in report.rows] == [
             ("GET /orders", ["role(admin)"]),
             (f"GET {PATH}", ["PUBLIC"]),
         ]
         assert report.findings == ()
-    table = str(audit(behind, guard)).partition("\n\n")[0].replace("\n", "")
+    table = str(audit(recording_guard, guard)).partition("\n\n")[0].replace("\n", "")
     assert __file__.rpartition("/")[2] in "".join(table.split())
 
 

@@ -45,8 +45,8 @@ def htpasswd_server(folder: Path) -> partial[AppServer]:
     users, groups = folder / "users", folder / "groups"
     users.touch()
     for login in (ALICE, JUERGEN, ANDRE):
-        said = [part.encode() for part in login]
-        subprocess.run([HTPASSWD, "-bB", "-C", "5", users, *said], check=True, capture_output=True)
+        arguments = [part.encode() for part in login]
+        subprocess.run([HTPASSWD, "-bB", "-C", "5", users, *arguments], check=True, capture_output=True)
     groups.write_text("admin: alice\n", encoding="utf-8")
     return partial(AppServer, "htpasswd:app", USER_FILE=str(users), GROUP_FILE=str(groups))
 
@@ -60,5 +60,5 @@ def records(server: AppServer, path: str, last: str) -> list[str]:
     """The log records of this path, up to the first that begins with ``last``: the level, and the text without the
     path."""
     server.wait_for(f"{last} {path} ")
-    told = [line.partition(":authguard:") for line in list(server.lines) if f" {path} " in line]
-    return [f"{level} {record.replace(f' {path}', '')}" for level, ours, record in told if ours]
+    lines = [line.partition(":authguard:") for line in list(server.lines) if f" {path} " in line]
+    return [f"{level} {record.replace(f' {path}', '')}" for level, ours, record in lines if ours]

@@ -31,8 +31,20 @@ Client: TypeAlias = Callable[[AppServer, str, Login], ClientResult]
 def run_curl(url: str, *options: str | bytes) -> ClientResult:
     """The final result of curl."""
     assert CURL is not None
-    told = "\n%{http_code} %header{www-authenticate}"
-    command = [CURL, "-q", "--silent", "--noproxy", "*", "--max-time", "20", "--write-out", told, *options, url]
+    output_format = "\n%{http_code} %header{www-authenticate}"
+    command = [
+        CURL,
+        "-q",
+        "--silent",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "20",
+        "--write-out",
+        output_format,
+        *options,
+        url,
+    ]
     body, _, line = subprocess.run(command, capture_output=True, check=True).stdout.decode().rpartition("\n")
     status, _, challenge = line.partition(" ")
     return ClientResult(int(status), challenge or None, body)

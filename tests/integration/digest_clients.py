@@ -118,8 +118,8 @@ java_together = _java("together")
 
 def _digest_fetch(algorithm: str, together: str = "") -> Client:
     def client(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
-        said = _peer_input(url, login, steps, algorithm, together)
-        return _run([NODE, _PEERS / "node" / "digest.mjs", NODE_MODULES], said)
+        stdin = _peer_input(url, login, steps, algorithm, together)
+        return _run([NODE, _PEERS / "node" / "digest.mjs", NODE_MODULES], stdin)
 
     return client
 

@@ -71,9 +71,9 @@ class DigestServers(NamedTuple):
         # Long enough for what was guessed before to be forgotten.
         advance_clock(server, 3600)
         bodies = client(server.url, login, [step._replace(target=step.target.format(here)) for step in steps])
-        heard = server_records(server)
-        assert all(here in one.target for one in heard)
-        return [json.loads(body) for body in bodies], heard
+        records = server_records(server)
+        assert all(here in one.target for one in records)
+        return [json.loads(body) for body in bodies], records
 
 
 @contextmanager

@@ -13,5 +13,5 @@ HANDSHAKE = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-K
 
 def handshake(server: AppServer, target: str, *fields: str, method: str = "GET") -> Answer:
     """Send a handshake with these additional fields."""
-    octets = request_bytes(target, *HANDSHAKE, *fields, method=method)
-    return server.send(octets.replace(b"Connection: close", b"Connection: Upgrade"))
+    data = request_bytes(target, *HANDSHAKE, *fields, method=method)
+    return server.send(data.replace(b"Connection: close", b"Connection: Upgrade"))

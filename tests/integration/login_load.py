@@ -70,7 +70,7 @@ class LoginLoad:
         connection.close()
 
     def _send_request(self, connection: http.client.HTTPConnection, login: Login) -> LoginAnswer:
-        asked = time.monotonic()
+        sent_at = time.monotonic()
         try:
             # Only what is sent first connects: http.client sends nothing a second time.
             connection.request("GET", self._target, headers={"Authorization": login.credentials})
@@ -80,7 +80,7 @@ class LoginLoad:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             status, text = 0, repr(error)
-        return LoginAnswer(login, status, text, asked, time.monotonic())
+        return LoginAnswer(login, status, text, sent_at, time.monotonic())
 
     def _wait(self, holds: Callable[[], bool]) -> None:
         with self._arrived:

@@ -47,14 +47,14 @@ def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in servers]
         ports = [one.getsockname()[1] for one in sockets]
         blocks = [f"server {{ listen 127.0.0.1:{port}; {one} }}" for port, one in zip(ports, servers, strict=True)]
-        told = _CONFIGURATION.format(
+        configuration = _CONFIGURATION.format(
             # Its workers write where nobody else may.
             user="user root;" if os.geteuid() == 0 else "",
             home=home,
             shared=shared,
             servers="\n".join(blocks),
         )
-        (Path(home) / "nginx.conf").write_text(told, "utf-8")
+        (Path(home) / "nginx.conf").write_text(configuration, "utf-8")
         numbers = [one.fileno() for one in sockets]
         process = subprocess.Popen(
             [NGINX, "-p", home, "-e", "stderr", "-c", f"{home}/nginx.conf"],

@@ -167,8 +167,8 @@ def test_a_fetch_of_another_origin_is_refused(stage: BrowserStage) -> None:
 
     shown = page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
 
-    (told,) = records(stage.server, path, "denied origin.foreign: POST")
-    assert told == f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[same-site]"
+    (record,) = records(stage.server, path, "denied origin.foreign: POST")
+    assert record == f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[same-site]"
     assert (shown, [one.status for one in page.responses() if one.url.endswith(path)]) == (0, [403])
 
 
@@ -197,9 +197,9 @@ def test_a_websocket_of_the_same_origin_is_opened(stage: BrowserStage) -> None:
     """The browser answers the challenge to a handshake from the realm, since a page cannot add a password."""
     page, path = stage.logged_in(), new_path("feed")
 
-    said = page.evaluate(greeted(stage.server.url + path))
+    result = page.evaluate(greeted(stage.server.url + path))
 
-    assert (said, len(page.login_challenges)) == ("hello jürgen", 1)
+    assert (result, len(page.login_challenges)) == ("hello jürgen", 1)
     assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
 
 
@@ -207,9 +207,9 @@ def test_a_websocket_of_another_origin_is_refused(stage: BrowserStage) -> None:
     """Only ``Origin`` identifies the page, because a handshake over plain HTTP has no ``Sec-Fetch-Site``."""
     (page, origin), path = stage.foreign("127.0.0.1"), new_path("feed")
 
-    said = page.evaluate(greeted(stage.server.url + path))
+    result = page.evaluate(greeted(stage.server.url + path))
 
-    assert said == 1006
+    assert result == 1006
     assert [event["errorMessage"] for event in page.events("Network.webSocketFrameError")] == [
         "Error during WebSocket handshake: Unexpected response code: 403"
     ]

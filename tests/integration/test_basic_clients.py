@@ -79,9 +79,9 @@ def test_a_preemptive_client_is_accepted(server: AppServer, client: Client, logi
     """A client that sends its password at once gets a 200, in either normal form of Unicode."""
     path = new_path()
 
-    seen = client(server, path, login)
+    result = client(server, path, login)
 
-    assert (seen.status, json.loads(seen.body)["by"]) == (200, subject)
+    assert (result.status, json.loads(result.body)["by"]) == (200, subject)
     assert records(server, path, "granted: GET") == [f"DEBUG granted: GET basic {recorded(subject)}"]
 
 
@@ -92,9 +92,9 @@ def test_a_client_answers_the_challenge(server: AppServer, client: Client, login
     guess."""
     path = new_path()
 
-    seen = client(server, path, login)
+    result = client(server, path, login)
 
-    assert (seen.status, json.loads(seen.body)["by"]) == (200, subject)
+    assert (result.status, json.loads(result.body)["by"]) == (200, subject)
     assert records(server, path, "granted: GET") == [
         "INFO denied credentials.missing: GET 401",
         f"DEBUG granted: GET basic {recorded(subject)}",
@@ -107,9 +107,9 @@ def test_a_wrong_password_is_challenged_again(server: AppServer, client: Client)
     """A wrong password is a 401 with a challenge for UTF-8, and the record marks the name as not authenticated."""
     path = new_path()
 
-    seen = client(server, path, JUERGEN.wrong)
+    result = client(server, path, JUERGEN.wrong)
 
-    assert (seen.status, seen.challenge) == (401, CHALLENGE)
+    assert (result.status, result.challenge) == (401, CHALLENGE)
     assert records(server, path, "denied password.wrong: GET")[-1] == (
         'WARNING denied password.wrong: GET 401 basic subject?="jürgen"'
     )
@@ -128,9 +128,9 @@ def test_a_post_that_was_challenged_is_posted_again_with_its_body(
     """After a 401 to a POST, the connection still works, and the second POST has the whole body."""
     path, body = new_path(), "bestellung=" + "ü" * 20_000
 
-    seen = post(url_with_login(server, path, JUERGEN), body.encode())
+    result = post(url_with_login(server, path, JUERGEN), body.encode())
 
-    assert (seen.status, json.loads(seen.body)) == (200, {"by": "jürgen", "body": body})
+    assert (result.status, json.loads(result.body)) == (200, {"by": "jürgen", "body": body})
     assert records(server, path, "granted: POST") == [
         "INFO denied credentials.missing: POST 401",
         'DEBUG granted: POST basic "jürgen"',
@@ -166,9 +166,9 @@ def test_a_password_in_latin_1_is_a_clean_401(
     """Credentials that are not UTF-8 are a 401 with a challenge for UTF-8, and the record says why."""
     path = new_path()
 
-    seen = client(server, path)
+    result = client(server, path)
 
-    assert (seen.status, seen.challenge) == (401, CHALLENGE)
+    assert (result.status, result.challenge) == (401, CHALLENGE)
     assert records(server, path, "denied credentials.malformed: GET")[-1] == (
         'WARNING denied credentials.malformed: GET 401 basic problem="the user-pass is not UTF-8"'
     )

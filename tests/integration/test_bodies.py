@@ -195,12 +195,12 @@ def test_a_client_that_leaves_in_mid_body_does_no_harm(server: AppServer, framin
     """An incomplete body is recorded as such, and the next requests are answered."""
     before = server.settle()
     if framing == "length":
-        octets = post(signature(SMALL), length(SMALL)) + SMALL[:5]
+        data = post(signature(SMALL), length(SMALL)) + SMALL[:5]
     else:
-        octets = post(signature(SMALL), "Transfer-Encoding: chunked") + b"5\r\n" + SMALL[:5]
+        data = post(signature(SMALL), "Transfer-Encoding: chunked") + b"5\r\n" + SMALL[:5]
 
     with server.connect() as connection:
-        connection.sendall(octets)
+        connection.sendall(data)
     server.wait_for("denied body.incomplete: POST /hook 400", before)
 
     assert len(server.lines_since(before)) == 1

@@ -42,8 +42,8 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(params=Servers._fields)
 def server(request: pytest.FixtureRequest, servers: Servers) -> AppServer:
     """Each server in turn."""
-    found: AppServer = getattr(servers, request.param)
-    return found
+    selected: AppServer = getattr(servers, request.param)
+    return selected
 
 
 class Seen(NamedTuple):
@@ -135,9 +135,9 @@ def test_curl_gets_the_status_that_is_due(server: AppServer, options: list[str],
     """Each option of curl leads to the status for what it sends."""
     spelled = [app_token() if option == "{alice}" else option for option in options]
 
-    seen = by_curl(server, path, *spelled)
+    result = by_curl(server, path, *spelled)
 
-    assert seen.status in statuses
+    assert result.status in statuses
 
 
 def test_a_warning_is_readable_under_default_logging(servers: Servers) -> None:
@@ -176,8 +176,8 @@ def test_no_client_can_write_a_line_of_the_log(server: AppServer) -> None:
 
     server.send(request_bytes("/x%0aINFO:authguard:granted:%20GET%20/forged%0d%1b[2J%e2%80%a8"))
 
-    (told,) = server.lines_since(before)
-    assert told.endswith('GET "/x\\nINFO:authguard:granted: GET /forged\\r\\x1b[2J\\u2028" 400')
+    (record,) = server.lines_since(before)
+    assert record.endswith('GET "/x\\nINFO:authguard:granted: GET /forged\\r\\x1b[2J\\u2028" 400')
 
 
 def test_no_credentials_are_on_stderr(server: AppServer) -> None:

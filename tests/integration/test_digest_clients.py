@@ -123,11 +123,11 @@ def _stage() -> Iterator[DigestServers]:
 @pytest.mark.parametrize("row", TABLE)
 def test_a_client_gets_its_usual_401s_and_one_for_each_expired_nonce(stage: DigestServers, row: Row) -> None:
     """Every request is answered in the end, with its query unchanged and its body complete."""
-    answers, told = stage.run_client(row.offered, row.client, ALICE, *DAY)
+    answers, records = stage.run_client(row.offered, row.client, ALICE, *DAY)
 
     requests = [step for step in DAY if step.target.startswith("{}")]
     said_before = {"a": [CHALLENGED], "s": [STALE], ".": []}
-    groups = [(target, list(group)) for target, group in itertools.groupby(told, key=lambda one: one.target)]
+    groups = [(target, list(group)) for target, group in itertools.groupby(records, key=lambda one: one.target)]
     assert [[one.said for one in group] for _, group in groups] == [
         [*said_before[before], GRANTED] for before in row.day.replace(" ", "")
     ]
@@ -141,29 +141,29 @@ def test_a_client_gets_its_usual_401s_and_one_for_each_expired_nonce(stage: Dige
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
 def test_a_name_outside_ascii_is_accepted_or_a_401(stage: DigestServers, row: Row) -> None:
     """Some programs cannot send such a name. The table lists the result, which is never worse than a 401."""
-    answers, told = stage.run_client(row.offered, row.client, JUERGEN, Step("{}/name.txt"))
+    answers, records = stage.run_client(row.offered, row.client, JUERGEN, Step("{}/name.txt"))
 
-    said = [one.said for one in told]
-    assert said[0] == CHALLENGED
-    assert said[1 if len(said) > 1 else 0] in row.beyond_ascii
-    assert (answers == [{"by": "jürgen", "body": ""}]) is (said[-1] == GRANTED)
+    responses = [one.said for one in records]
+    assert responses[0] == CHALLENGED
+    assert responses[1 if len(responses) > 1 else 0] in row.beyond_ascii
+    assert (answers == [{"by": "jürgen", "body": ""}]) is (responses[-1] == GRANTED)
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
 def test_a_wrong_password_is_never_stale(stage: DigestServers, row: Row) -> None:
     """RFC 7616 section 3.3: a stale 401 would make a client retry a wrong password without asking its user."""
-    _, told = stage.run_client(row.offered, row.client, ALICE.wrong, Step("{}/wrong.txt"))
+    _, records = stage.run_client(row.offered, row.client, ALICE.wrong, Step("{}/wrong.txt"))
 
-    said = [one.said for one in told]
-    assert said[: row.guesses + 1] == [CHALLENGED, *[WRONG] * row.guesses]
-    assert said[row.guesses + 1 :] in ([], ["429 attempts.exceeded"])
+    responses = [one.said for one in records]
+    assert responses[: row.guesses + 1] == [CHALLENGED, *[WRONG] * row.guesses]
+    assert responses[row.guesses + 1 :] in ([], ["429 attempts.exceeded"])
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.id != "java_validating"])
 def test_md5_after_sha_256_serves_old_clients(stage: DigestServers, row: Row) -> None:
     """Most clients choose SHA-256. Some choose MD5 although they know better, and urllib reads only the first
     challenge."""
-    _, told = stage.run_client("SHA-256, MD5", row.client, ALICE, Step("{}/both.txt"))
+    _, records = stage.run_client("SHA-256, MD5", row.client, ALICE, Step("{}/both.txt"))
 
-    assert "".join(told[-1].chosen[:1]) in row.of_both
-    assert (told[-1].said == GRANTED) is bool(told[-1].chosen)
+    assert "".join(records[-1].chosen[:1]) in row.of_both
+    assert (records[-1].said == GRANTED) is bool(records[-1].chosen)

@@ -83,9 +83,9 @@ def test_processes_with_one_secret_accept_each_others_nonces(stage: ProxyStage) 
             for server in stage.pair:
                 advance_clock(server, LIFE + 1)
 
-    heard = [[one.said for one in server_records(server)] for server in stage.pair]
-    assert sorted(heard[0] + heard[1]) == sorted([CHALLENGED, STALE, *[GRANTED] * 20])
-    assert min(map(len, heard)) == 11
+    records = [[one.said for one in server_records(server)] for server in stage.pair]
+    assert sorted(records[0] + records[1]) == sorted([CHALLENGED, STALE, *[GRANTED] * 20])
+    assert min(map(len, records)) == 11
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -121,9 +121,9 @@ def test_what_nginx_decodes_is_another_uri(stage: ProxyStage, client: Client, ur
     answers = client(getattr(stage, url), ALICE, steps)
 
     assert answers[0] == '{"by":"alice","body":""}'
-    heard = server_records(stage.rooted if url == "to_rooted" else stage.prefixed)
-    assert heard[-1].said == "400 uri.mismatch"
-    assert "%2F" not in heard[-1].target.partition("?")[0]
+    records = server_records(stage.rooted if url == "to_rooted" else stage.prefixed)
+    assert records[-1].said == "400 uri.mismatch"
+    assert "%2F" not in records[-1].target.partition("?")[0]
 
 
 def test_without_the_prefix_every_uri_is_another(stage: ProxyStage) -> None:

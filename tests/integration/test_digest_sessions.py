@@ -60,19 +60,19 @@ def _stage() -> Iterator[DigestServers]:
 )
 def test_requests_that_are_sent_at_once_share_a_nonce(stage: DigestServers, client: Client) -> None:
     """Parallel requests, each with its own count, are accepted in any order without a 401."""
-    answers, heard = stage.run_client("SHA-256", client, ALICE, FIRST, *OTHERS)
+    answers, records = stage.run_client("SHA-256", client, ALICE, FIRST, *OTHERS)
 
     assert answers == [SEEN] * 21
-    assert Counter(one.said for one in heard) == {CHALLENGED: 1, GRANTED: 21}
+    assert Counter(one.said for one in records) == {CHALLENGED: 1, GRANTED: 21}
 
 
 @pytest.mark.skipif(not DIGEST_FETCH, reason="digest-fetch is not here")
 def test_requests_at_once_that_share_a_count_are_sent_again_with_another(stage: DigestServers) -> None:
     """Parallel requests of digest-fetch share a count. All but one are stale replays, and it retries them."""
-    answers, heard = stage.run_client("SHA-256", digest_fetch_together, ALICE, FIRST, *OTHERS)
+    answers, records = stage.run_client("SHA-256", digest_fetch_together, ALICE, FIRST, *OTHERS)
 
     assert answers == [SEEN] * 21
-    assert Counter(one.said for one in heard) == {CHALLENGED: 1, REPLAYED: 19, GRANTED: 21}
+    assert Counter(one.said for one in records) == {CHALLENGED: 1, REPLAYED: 19, GRANTED: 21}
 
 
 @pytest.mark.skipif(CURL is None, reason="curl is not here")
@@ -81,10 +81,10 @@ def test_curl_keeps_its_nonce_as_long_as_it_follows_redirects(stage: DigestServe
     trip."""
     steps = Step("/moved/0{}/soon.txt"), Step(f"/moved/{LIFE + 1}{{}}/late.txt")
 
-    answers, heard = stage.run_client("SHA-256", curl_location, ALICE, *steps)
+    answers, records = stage.run_client("SHA-256", curl_location, ALICE, *steps)
 
     assert answers[-2:] == [SEEN, SEEN]
-    assert [one.said for one in heard] == [
+    assert [one.said for one in records] == [
         CHALLENGED,
         "307 granted",
         GRANTED,
@@ -99,10 +99,10 @@ def test_aiohttp_protects_the_body_if_that_is_offered(stage: DigestServers) -> N
     """Aiohttp chooses auth-int for every request, and the app still gets the whole body."""
     body = "bestellung=" + "ü" * 20_000
 
-    answers, heard = stage.run_client("auth, auth-int", aiohttp_, ALICE, FIRST, Step("{}/posted.txt", body))
+    answers, records = stage.run_client("auth, auth-int", aiohttp_, ALICE, FIRST, Step("{}/posted.txt", body))
 
     assert answers == [SEEN, {"by": "alice", "body": body}]
-    assert [(one.said, *one.chosen) for one in heard] == [
+    assert [(one.said, *one.chosen) for one in records] == [
         (CHALLENGED,),
         (GRANTED, "SHA-256", "auth-int"),
         (GRANTED, "SHA-256", "auth-int"),

@@ -145,8 +145,8 @@ async def test_a_client_that_knows_only_the_url_is_accepted(stage: McpStage) -> 
     assert answer == ["this token may read notes, but not write them"]
     assert stage.denied[0] == "credentials.missing"
     assert set(stage.denied) == {"credentials.missing"}
-    ((asked),) = stage.login.requests
-    assert (asked["resource"], asked["scope"]) == (stage.url, "notes:read")
+    ((request),) = stage.login.requests
+    assert (request["resource"], request["scope"]) == (stage.url, "notes:read")
     assert [record.subject for record in stage.records if record.event == "granted"][-1] == "alice"
     assert len(browser.visited) == 1
 
@@ -169,7 +169,7 @@ async def test_a_token_with_too_few_scopes_is_stepped_up(stage: McpStage) -> Non
 
     await call_tool(stage.url, "read_notes", memory, browser)
 
-    assert [asked["scope"] for asked in stage.login.requests] == ["notes:read", "notes:read"]
+    assert [request["scope"] for request in stage.login.requests] == ["notes:read", "notes:read"]
     assert "scope.missing" in stage.denied
     assert memory.tokens is not None
     assert memory.tokens.scope == "notes:read"

@@ -140,9 +140,9 @@ def test_only_users_of_the_last_good_file_are_accepted(tmp_path: Path) -> None:
             load.wait_for_more(STANDS)
         seconds = time.monotonic() - load.began
 
-    told = [line for line in server.lines if str(path) in line]
+    lines = [line for line in server.lines if str(path) in line]
     assert [answer for answer in load.answers if not file.may_say(answer)] == []
-    assert told == [
+    assert lines == [
         line
         for fault in file.faults
         for line in (
@@ -150,5 +150,5 @@ def test_only_users_of_the_last_good_file_are_accepted(tmp_path: Path) -> None:
             f"WARNING:authguard:{path} is good again",
         )
     ]
-    assert [line for line in server.lines if line.startswith("ERROR") and line not in told] == []
+    assert [line for line in server.lines if line.startswith("ERROR") and line not in lines] == []
     assert len(load.answers) / seconds > 0.8 * RATE

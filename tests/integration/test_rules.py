@@ -174,7 +174,7 @@ def test_each_request_of_a_connection_is_decided_by_itself(served: Served) -> No
     alice = bearer_field(app_token("alice", "admin"))
     keep = b"Connection: keep-alive"
     requests = [request_bytes("/admin", alice), request_bytes("/admin"), request_bytes("/health"), request_bytes("/me")]
-    kept = [octets.replace(b"Connection: close", keep) for octets in requests[:-1]]
+    kept = [data.replace(b"Connection: close", keep) for data in requests[:-1]]
 
     answer = served.server.send(b"".join([*kept, requests[-1]]))
 

@@ -37,17 +37,17 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(params=["h11", "httptools"])
 def server(request: pytest.FixtureRequest, servers: Servers) -> AppServer:
     """Each guarded server in turn."""
-    found: AppServer = getattr(servers, request.param)
-    return found
+    selected: AppServer = getattr(servers, request.param)
+    return selected
 
 
 def unchunked(answer: Answer) -> bytes:
     """The body of a chunked answer."""
-    octets, at, body = answer.raw, answer.raw.index(b"\r\n\r\n") + 4, bytearray()
-    while at < len(octets):
-        line_end = octets.index(b"\r\n", at)
-        size, start = int(octets[at:line_end], 16), line_end + 2
-        body += octets[start : start + size]
+    data, at, body = answer.raw, answer.raw.index(b"\r\n\r\n") + 4, bytearray()
+    while at < len(data):
+        line_end = data.index(b"\r\n", at)
+        size, start = int(data[at:line_end], 16), line_end + 2
+        body += data[start : start + size]
         at = start + size + 2
     return bytes(body)
 

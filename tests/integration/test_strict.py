@@ -16,14 +16,14 @@ def test_an_app_with_a_finding_is_not_served(lifespan: str) -> None:
 
     status = server.wait()
 
-    told = "\n".join(server.lines)
+    lines = "\n".join(server.lines)
     assert status != 0
-    assert "authguard: strict=True, and the audit has " in told
-    assert "route.unnamed GET /late/orders: no rule names it and no lock is on it" in told
-    assert "rule.unmet /orders: it matches no route" in told
-    assert "Application startup failed. Exiting." in told
-    assert "Traceback" not in told
-    assert "Uvicorn running on" not in told
+    assert "authguard: strict=True, and the audit has " in lines
+    assert "route.unnamed GET /late/orders: no rule names it and no lock is on it" in lines
+    assert "rule.unmet /orders: it matches no route" in lines
+    assert "Application startup failed. Exiting." in lines
+    assert "Traceback" not in lines
+    assert "Uvicorn running on" not in lines
 
 
 def test_without_a_lifespan_every_request_is_an_outage() -> None:

@@ -83,7 +83,7 @@ class TokenLoad:
 
 def send_request(connection: http.client.HTTPConnection, target: str, name: str, token: str) -> TokenUse:
     """Send one request with a token."""
-    asked = time.monotonic()
+    sent_at = time.monotonic()
     try:
         connection.request("GET", target, headers={"Authorization": f"Bearer {token}"})
         response = connection.getresponse()
@@ -91,4 +91,4 @@ def send_request(connection: http.client.HTTPConnection, target: str, name: str,
     except (OSError, http.client.HTTPException) as error:
         connection.close()
         status, text = 0, repr(error)
-    return TokenUse(name, status, text, time.monotonic() - asked)
+    return TokenUse(name, status, text, time.monotonic() - sent_at)

@@ -49,8 +49,8 @@ class MetadataServer:
 
 async def kids(source: Discovery, kid: str = "a") -> list[str | None]:
     """The ids of the keys that may have signed a token with this kid."""
-    found = source.held(kid=kid, algorithm="RS256")
-    return [key.kid for key in (await source.keys_for(kid=kid, algorithm="RS256") if found is None else found)]
+    keys = source.held(kid=kid, algorithm="RS256")
+    return [key.kid for key in (await source.keys_for(kid=kid, algorithm="RS256") if keys is None else keys)]
 
 
 async def problem(source: Discovery) -> str:
@@ -90,11 +90,11 @@ def test_an_issuer_is_built_without_the_network() -> None:
     """Invalid arguments raise while the app is built, and nothing is fetched before the first request."""
     idp = MetadataServer()
 
-    found = Issuer.discover(idp.issuer, audience=AUDIENCE, algorithms=["RS256"], typ="at+jwt", fetch=idp)
+    discovered = Issuer.discover(idp.issuer, audience=AUDIENCE, algorithms=["RS256"], typ="at+jwt", fetch=idp)
 
-    assert (found.issuer, found.algorithms, found.typ) == (idp.issuer, frozenset({"RS256"}), "at+jwt")
-    assert found.held is not None
-    assert repr(found.keys) == "Discovery('https://login.example/')"
+    assert (discovered.issuer, discovered.algorithms, discovered.typ) == (idp.issuer, frozenset({"RS256"}), "at+jwt")
+    assert discovered.held is not None
+    assert repr(discovered.keys) == "Discovery('https://login.example/')"
     assert idp.requests == []
 
 

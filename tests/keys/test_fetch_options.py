@@ -66,16 +66,16 @@ async def test_an_error_of_a_client_is_reported_without_its_text(
 @pytest.mark.parametrize("answer", [GOOD, Fetched(GOOD), Fetched(GOOD, 30.0), Fetched(GOOD, float("nan"))])
 async def test_any_async_function_may_fetch(answer: Any) -> None:
     """A fetch function gets the URL, and returns bytes, with or without the time for which they are fresh."""
-    asked: list[str] = []
+    calls: list[str] = []
 
     async def fetch(url: str) -> Any:
-        asked.append(url)
+        calls.append(url)
         return answer
 
     keys = RemoteJWKS("https://login.example/jwks?v=1", fetch=fetch)
 
     assert len(await keys.keys_for(kid="a", algorithm="RS256")) == 1
-    assert asked == ["https://login.example/jwks?v=1"]
+    assert calls == ["https://login.example/jwks?v=1"]
     assert repr(keys) == "RemoteJWKS('https://login.example/jwks')"
 
 

@@ -60,10 +60,10 @@ async def test_a_post_takes_nothing_from_the_environment() -> None:
 def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The certificates are read once while the app is built, for all key servers, from where httpx2 reads them by
     default."""
-    made: list[dict[str, Any]] = []
+    instances: list[dict[str, Any]] = []
 
     def create(**options: Any) -> ssl.SSLContext:
-        made.append(options)
+        instances.append(options)
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     http_client._ssl_context.cache_clear()
@@ -76,7 +76,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
             http_client.default_client()
     http_client._ssl_context.cache_clear()
 
-    assert made == [{"trust_env": False}]
+    assert instances == [{"trust_env": False}]
 
 
 def test_servers_are_verified() -> None:

@@ -132,10 +132,10 @@ def test_one_good_key_among_garbage_is_enough(caplog: pytest.LogCaptureFixture) 
         keys = JWKSet(written).bind(RS256)
 
         assert [key.kid for key in keys] == ["good"]
-        (told,) = caplog.records
-        assert (told.name, told.levelno) == ("authguard", logging.WARNING)
-        assert told.getMessage().startswith("keys of a JWK Set are skipped: key 0: its use is not sig; key 1: ")
-        assert told.getMessage().count("; key ") == 2 * len(GARBAGE) - 1
+        (record,) = caplog.records
+        assert (record.name, record.levelno) == ("authguard", logging.WARNING)
+        assert record.getMessage().startswith("keys of a JWK Set are skipped: key 0: its use is not sig; key 1: ")
+        assert record.getMessage().count("; key ") == 2 * len(GARBAGE) - 1
 
 
 def test_a_set_of_usable_keys_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

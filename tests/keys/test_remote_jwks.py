@@ -35,9 +35,9 @@ async def test_keys_come_over_http_with_insecure_http() -> None:
     with running_key_server(GOOD) as server:
         keys = RemoteJWKS(server.url, insecure_http=True)
 
-        found = await keys.keys_for(kid="a", algorithm="RS256")
+        held_keys = await keys.keys_for(kid="a", algorithm="RS256")
 
-    assert [(key.kid, key.algorithm) for key in found] == [("a", "RS256")]
+    assert [(key.kid, key.algorithm) for key in held_keys] == [("a", "RS256")]
     ((path, fields),) = server.requests
     assert path == "/jwks"
     assert fields["accept"] == "application/jwk-set+json, application/json"

@@ -63,27 +63,27 @@ def parse(*members: Any) -> KeySet:
 def test_an_unusable_key_does_not_spoil_the_others(member: Any, told: str) -> None:
     """RFC 7517 sections 4.1 to 4.5 and 5: a skipped key is logged with its position and kid, and nothing of the key
     itself."""
-    found = parse(member, published_jwk("good", rsa_key(), alg="RS256"))
+    key_set = parse(member, published_jwk("good", rsa_key(), alg="RS256"))
 
-    assert [key.kid for key in found.keys] == ["good"]
-    assert (found.usable, found.skipped) == (1, 1)
-    (warning,) = found.warnings
+    assert [key.kid for key in key_set.keys] == ["good"]
+    assert (key_set.usable, key_set.skipped) == (1, 1)
+    (warning,) = key_set.warnings
     assert warning.text.startswith("key 0 ")
     assert told in warning.text
     assert warning.text.isprintable()
     assert len(warning.text) < 500
-    assert "CANARY" not in repr(found)
-    assert b64url(HMAC_SECRET) not in repr(found)
+    assert "CANARY" not in repr(key_set)
+    assert b64url(HMAC_SECRET) not in repr(key_set)
 
 
 def test_all_bad_keys_together_spoil_no_good_one() -> None:
     """FastMCP #4515, PyJWT #722: good keys are used among bad ones in any order."""
     bad = [member for member, _ in UNUSABLE]
 
-    found = parse(*bad, published_jwk("a", rsa_key()), *bad, published_jwk("b", ed_key()))
+    key_set = parse(*bad, published_jwk("a", rsa_key()), *bad, published_jwk("b", ed_key()))
 
-    assert {key.kid for key in found.keys} == {"a", "b"}
-    assert (found.usable, found.skipped) == (2, 2 * len(UNUSABLE))
+    assert {key.kid for key in key_set.keys} == {"a", "b"}
+    assert (key_set.usable, key_set.skipped) == (2, 2 * len(UNUSABLE))
 
 
 def test_a_key_that_makes_its_parser_raise_does_not_spoil_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,10 +96,10 @@ def test_a_key_that_makes_its_parser_raise_does_not_spoil_the_others(monkeypatch
 
     monkeypatch.setattr("authguard.keys.jwk.from_published_jwk", stumbling)
 
-    found = parse({"kid": "odd"}, published_jwk("good", ec_key()))
+    key_set = parse({"kid": "odd"}, published_jwk("good", ec_key()))
 
-    assert [key.kid for key in found.keys] == ["good"]
-    assert [warning.text for warning in found.warnings] == ["key 0 (kid 'odd') is skipped: it is unreadable"]
+    assert [key.kid for key in key_set.keys] == ["good"]
+    assert [warning.text for warning in key_set.warnings] == ["key 0 (kid 'odd') is skipped: it is unreadable"]
 
 
 def test_a_key_that_is_nested_too_deeply_does_not_spoil_the_others() -> None:
@@ -143,45 +143,45 @@ def test_a_set_of_bad_keys_alone_is_a_failure() -> None:
 @pytest.mark.rfc("7517-1")
 def test_a_key_without_alg_serves_what_its_type_allows(key: Any, algorithms: set[str]) -> None:
     """RFC 7517 section 4.4: without ``alg`` the issuer's algorithms decide. A public key is never used as a secret."""
-    found = parse(published_jwk("a", key))
+    key_set = parse(published_jwk("a", key))
 
-    assert {each.algorithm for each in found.keys} == algorithms
-    assert found.usable == 1
+    assert {each.algorithm for each in key_set.keys} == algorithms
+    assert key_set.usable == 1
 
 
 @pytest.mark.rfc("7517-1")
 def test_a_key_with_alg_serves_that_alone() -> None:
     """RFC 8725 section 3.1: a key with ``alg`` is used for that algorithm only."""
-    found = parse(published_jwk("a", rsa_key(), alg="PS256", use="sig", key_ops=["verify"]))
+    key_set = parse(published_jwk("a", rsa_key(), alg="PS256", use="sig", key_ops=["verify"]))
 
-    assert [(key.kid, key.algorithm) for key in found.keys] == [("a", "PS256")]
-    assert found.warnings == []
+    assert [(key.kid, key.algorithm) for key in key_set.keys] == [("a", "PS256")]
+    assert key_set.warnings == []
 
 
 def test_keys_with_one_kid_are_all_tried_and_logged() -> None:
     """Keys of different types may share a kid (RFC 7517 section 4.5). Two of one type are a mistake of the server."""
-    found = parse(
+    key_set = parse(
         published_jwk("a", rsa_key(), alg="RS256"),
         published_jwk("a", rsa_key(which=1), alg="RS256"),
         published_jwk("a", ec_key()),
     )
 
-    assert [(key.kid, key.algorithm) for key in found.keys] == [("a", "RS256"), ("a", "RS256"), ("a", "ES256")]
-    assert [warning.text for warning in found.warnings] == ["2 keys have the kid 'a'; each is tried"]
+    assert [(key.kid, key.algorithm) for key in key_set.keys] == [("a", "RS256"), ("a", "RS256"), ("a", "ES256")]
+    assert [warning.text for warning in key_set.warnings] == ["2 keys have the kid 'a'; each is tried"]
 
 
 def test_keys_without_a_kid_are_no_accident() -> None:
     """Several keys without a kid log nothing, because the kid is optional."""
-    found = parse(published_jwk(None, rsa_key()), published_jwk(None, ec_key()))
+    key_set = parse(published_jwk(None, rsa_key()), published_jwk(None, ec_key()))
 
-    assert (found.usable, found.warnings) == (2, [])
+    assert (key_set.usable, key_set.warnings) == (2, [])
 
 
 async def test_each_skipped_key_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """One WARNING names the keys that are newly skipped. The same set again logs nothing."""
     source = StubbedSource()
     sets = [key_set({}, PRIVATE, a=rsa_key()), key_set({}, PRIVATE, a=rsa_key()), key_set({"kty": "new"}, {}, PRIVATE)]
-    told: list[list[str]] = []
+    events: list[list[str]] = []
     both = (
         "key 0 is skipped: its kty is not one of oct, RSA, EC, OKP; "
         "key 1 (kid 'private') is skipped: it contains a private key; give only the public key"
@@ -193,10 +193,10 @@ async def test_each_skipped_key_is_logged_once(caplog: pytest.LogCaptureFixture)
             await source.keys.warm()
         await wait_until(lambda: source.keys._refresher.under_way is None)
         warnings = [each for each in caplog.records if each.levelno == logging.WARNING and "skipped" in each.message]
-        told.append([each.getMessage() for each in warnings])
+        events.append([each.getMessage() for each in warnings])
         caplog.clear()
 
-    assert told == [
+    assert events == [
         [f"https://login.example/jwks: {both}"],
         [],
         ["https://login.example/jwks: key 0 is skipped: its kty is not one of oct, RSA, EC, OKP"],
@@ -204,7 +204,7 @@ async def test_each_skipped_key_is_logged_once(caplog: pytest.LogCaptureFixture)
         [],
         [],
     ]
-    assert "CANARY" not in str(told)
+    assert "CANARY" not in str(events)
 
 
 async def test_a_set_full_of_garbage_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

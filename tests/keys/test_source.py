@@ -135,7 +135,7 @@ def test_two_keys_of_one_id_are_both_found() -> None:
     """Two keys may share a kid, which is only a hint (RFC 7517 section 4.5), and both are found."""
     first, second = key("RS256", "a", 1), key("RS256", "a", 2)
 
-    assert [found.material for found in StaticKeys([first, second]).held(kid="a", algorithm="RS256")] == [1, 2]
+    assert [keys.material for keys in StaticKeys([first, second]).held(kid="a", algorithm="RS256")] == [1, 2]
 
 
 def test_a_token_without_an_id_may_be_of_any_key() -> None:
@@ -192,8 +192,8 @@ def test_materials_become_one_source() -> None:
         ((ed, ec), {"RS256": 0, "ES256": 1, "EdDSA": 1}),
     ):
         source = as_source(given, algorithms)
-        found = {name: len(run_without_waiting(source.keys_for(kid=None, algorithm=name))) for name in algorithms}
-        assert found == bound
+        keys = {name: len(run_without_waiting(source.keys_for(kid=None, algorithm=name))) for name in algorithms}
+        assert keys == bound
 
 
 @pytest.mark.parametrize(

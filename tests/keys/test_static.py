@@ -132,9 +132,9 @@ def test_an_empty_pem_raises(text: str | bytes) -> None:
 
 def test_an_rsa_key_for_an_elliptic_algorithm_raises() -> None:
     """The error names the kind of the key and the ``algorithms=`` of the issuer."""
-    said = binding_problem(PEM(public_pem(rsa_key())), "ES256")
+    problem = binding_problem(PEM(public_pem(rsa_key())), "ES256")
 
-    assert said == "this is an RSA key (RS256, PS256, ...); algorithms= has only ES256"
+    assert problem == "this is an RSA key (RS256, PS256, ...); algorithms= has only ES256"
 
 
 @pytest.mark.rfc("limits-6")
@@ -186,9 +186,9 @@ def test_a_secret_is_bound_to_one_algorithm() -> None:
 
 def test_a_short_secret_raises_with_a_way_to_make_one() -> None:
     """The error says how to make a secret, and has nothing of this one."""
-    said = binding_problem(Secret("short"), "HS384")
+    problem = binding_problem(Secret("short"), "HS384")
 
-    assert said == (
+    assert problem == (
         "this secret has 5 bytes; HS384 needs 48 or more. Make one with: "
         "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
     )
@@ -235,12 +235,12 @@ def test_neither_a_key_nor_an_error_about_it_shows_its_text(material: KeyMateria
     assert CANARY not in repr(material) + str(material)
 
     try:
-        shown = repr(material.bind(frozenset({"HS512"})))
+        text = repr(material.bind(frozenset({"HS512"})))
     except ConfigurationError as error:
-        shown = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(error))
 
-    assert CANARY not in shown
-    assert "CANARY" not in shown
+    assert CANARY not in text
+    assert "CANARY" not in text
 
 
 def test_the_repr_of_a_secret_does_not_show_it() -> None:

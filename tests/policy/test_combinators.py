@@ -68,11 +68,11 @@ def test_what_is_missing(requirement: Requirement, principal: dict[str, Any], la
 
 def test_the_first_part_that_passes_ends_an_any_of() -> None:
     """``any_of`` does not evaluate the parts after the first one that passes."""
-    asked: list[str] = []
+    calls: list[str] = []
 
     class Told:
         def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-            asked.append(principal.subject)
+            calls.append(principal.subject)
             return None
 
         def schemes(self, every: frozenset[str]) -> frozenset[str]:
@@ -82,9 +82,9 @@ def test_the_first_part_that_passes_ends_an_any_of() -> None:
             return ()
 
     assert lacks(any_of(AUTHENTICATED, Told())) is None
-    assert asked == []
+    assert calls == []
     assert lacks(any_of(role("a"), Told())) is None
-    assert asked == ["alice"]
+    assert calls == ["alice"]
 
 
 def test_accepted_schemes_are_the_union_under_any_of_and_the_intersection_under_all_of() -> None:

@@ -68,9 +68,9 @@ def test_a_branch_that_matches_only_a_part_is_left_again() -> None:
     """With only /a/b/c below it, /a/b does not match /a/b/d, which falls to the nearest tail."""
     table = RuleTable([Rule("/a/b/c", A), Rule("/a/**", B), Rule("/**", C)])
 
-    found = [requirement_for(table, path) for path in ("/a/b/c", "/a/b/d", "/a/b", "/a", "/b/c", "/")]
+    requirements = [requirement_for(table, path) for path in ("/a/b/c", "/a/b/d", "/a/b", "/a", "/b/c", "/")]
 
-    assert found == [A, B, B, B, C, C]
+    assert requirements == [A, B, B, B, C, C]
 
 
 def test_a_parameter_is_tried_where_the_literal_leads_nowhere() -> None:
@@ -97,9 +97,9 @@ def test_a_trailing_slash_and_an_empty_path_are_the_same_path() -> None:
     """Routers redirect a trailing slash, and a mounted app gets the empty path, so both match like the plain path."""
     table = RuleTable([Rule("/", A), Rule("/a", B), Rule("/{x}/c", C)])
 
-    found = [requirement_for(table, path) for path in ("", "/", "/a", "/a/", "/z/c", "/z/c/")]
+    requirements = [requirement_for(table, path) for path in ("", "/", "/a", "/a/", "/z/c", "/z/c/")]
 
-    assert found == [A, A, B, B, C, C]
+    assert requirements == [A, A, B, B, C, C]
 
 
 AMBIGUOUS_PATHS = [

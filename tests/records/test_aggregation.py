@@ -144,13 +144,13 @@ def test_reasons_without_end_make_no_rows_without_end() -> None:
     for _ in range(25):
         minute.count()
 
-    told = []
+    lines = []
     for number in range(3000):
-        told += minute.over()
+        lines += minute.over()
         minute.count(AggregateKey(f"badge.r{number}", "192.0.2.9", None))
         assert len(minute.folder) <= MAX_AGGREGATES
 
-    assert told == [("192.0.2.7", 25)]
+    assert lines == [("192.0.2.7", 25)]
 
 
 def test_at_the_end_everything_is_logged() -> None:
@@ -261,12 +261,12 @@ class Site:
             "large": Rejected(Reason("badge.large", 413)),
         }
         self.badge = Badge(table=table)
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "rules": [Rule("/boss/{name}", role("boss")), Rule("/maybe", OPTIONAL)],
             "hooks": [self.seen.append],
             **options,
         }
-        self.guard = Guard(self.badge, clock=self.clock, monotonic=self.monotonic, **given)
+        self.guard = Guard(self.badge, clock=self.clock, monotonic=self.monotonic, **settings)
         self.app = AuthGuardMiddleware(RecordingApp(), guard=self.guard)
 
     async def ask(
@@ -502,17 +502,17 @@ async def test_a_silent_guard_counts_nothing(caplog: pytest.LogCaptureFixture) -
 
 async def test_without_hooks_an_aggregated_denial_is_not_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
     """An aggregated denial is not formatted, so that logging a flood costs little."""
-    made: list[Record] = []
+    instances: list[Record] = []
 
     def counting(*given: Any) -> Record:
-        made.append(record_of(*given))
-        return made[-1]
+        instances.append(record_of(*given))
+        return instances[-1]
 
     monkeypatch.setattr("authguard.records.recorder.record_of", counting)
 
     await Site(hooks=[]).ask(times=100)
 
-    assert len(made) == 20
+    assert len(instances) == 20
 
 
 async def test_a_websocket_denial_is_aggregated_too(caplog: pytest.LogCaptureFixture) -> None:

@@ -179,8 +179,8 @@ class World:
         self.seen: list[Record] = []
         table = {"alice": Accepted(ALICE), "down": BackendUnavailable("lost"), "wrong": Rejected(BADGE_WRONG)}
         rules = [Rule("/boss", role("boss")), Rule("/open", PUBLIC), Rule("/maybe", OPTIONAL)]
-        given: dict[str, Any] = {"rules": rules, "hooks": [*hooks, self.seen.append], **options}
-        self.guard = Guard(Badge(table=table), **given)
+        settings: dict[str, Any] = {"rules": rules, "hooks": [*hooks, self.seen.append], **options}
+        self.guard = Guard(Badge(table=table), **settings)
         self.app = AuthGuardMiddleware(RecordingApp(), guard=self.guard)
 
     async def ask(self, field: str | None = "Badge alice", path: str = "/", method: str = "GET") -> Exchange:
@@ -274,9 +274,9 @@ async def test_a_hook_that_raises_changes_nothing(caplog: pytest.LogCaptureFixtu
     assert answers[0] == answers[1]
     assert granted.status == 200
     assert [record.event for record in with_broken.seen] == ["denied", "granted"]
-    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert [line.partition(" at ")[0] for line in told] == ["a hook failed: builtins.LookupError"] * 2
-    assert all("test_record.py" in line and " broken" in line for line in told)
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [line.partition(" at ")[0] for line in messages] == ["a hook failed: builtins.LookupError"] * 2
+    assert all("test_record.py" in line and " broken" in line for line in messages)
     assert "s3cr3t" not in caplog.text
 
 
@@ -370,11 +370,11 @@ def test_values_of_the_client_are_escaped(text: str) -> None:
     facts = {"issuer": text, "audience": [text], "of": {text: text}}
     denied = Denied(BADGE_WRONG, "bearer", text, False, None, missing=(text,), offered=(text,), facts=facts)
 
-    found = make_record(denied, text, method=text, client=(text, 1))
+    record = make_record(denied, text, method=text, client=(text, 1))
 
-    assert str(found).isprintable()
-    assert json.dumps(found.extra(), ensure_ascii=False).isprintable()
-    assert str(found).encode()
+    assert str(record).isprintable()
+    assert json.dumps(record.extra(), ensure_ascii=False).isprintable()
+    assert str(record).encode()
 
 
 def test_an_escape_shows_the_original_character() -> None:
@@ -390,18 +390,18 @@ def outside_quotes(found: Record) -> list[str]:
 @pytest.mark.parametrize("text", FORGERIES)
 def test_values_of_the_client_are_one_word_of_the_line(text: str) -> None:
     """A path, a subject or a fact with a space or a quote cannot imitate the words after it."""
-    found = make_record(Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text}), text)
+    record = make_record(Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text}), text)
 
-    assert outside_quotes(found) == ["denied badge.wrong: GET", "401 bearer subject?=", "issuer=", ""]
+    assert outside_quotes(record) == ["denied badge.wrong: GET", "401 bearer subject?=", "issuer=", ""]
 
 
 @pytest.mark.parametrize("text", FORGERIES)
 def test_an_invented_method_is_one_word_of_the_line(text: str) -> None:
     """A method with spaces, which ASGI does not exclude, is a quoted fact."""
-    found = make_record(Denied(BADGE_WRONG, "bearer"), method=text)
+    record = make_record(Denied(BADGE_WRONG, "bearer"), method=text)
 
-    assert found.method == "_OTHER"
-    assert outside_quotes(found) == ["denied badge.wrong: _OTHER /admin 401 bearer method_sent=", ""]
+    assert record.method == "_OTHER"
+    assert outside_quotes(record) == ["denied badge.wrong: _OTHER /admin 401 bearer method_sent=", ""]
 
 
 def test_a_client_invents_no_metric_labels() -> None:
@@ -423,10 +423,10 @@ def test_values_of_the_client_are_clipped(text: str) -> None:
     """A subject of ten megabytes makes the line no longer than the limit."""
     denied = Denied(BADGE_WRONG, "bearer", text, facts={"issuer": text, "audience": [text] * 1000, "of": {text: text}})
 
-    found = make_record(denied, text)
+    record = make_record(denied, text)
 
-    assert max(len(value) for value in (found.subject or "", found.path, str(found.facts["issuer"]))) <= MAX_TEXT + 3
-    assert len(str(found)) < 100 * MAX_TEXT
+    assert max(len(value) for value in (record.subject or "", record.path, str(record.facts["issuer"]))) <= MAX_TEXT + 3
+    assert len(str(record)) < 100 * MAX_TEXT
 
 
 def test_long_lists_are_cut() -> None:
@@ -434,11 +434,11 @@ def test_long_lists_are_cut() -> None:
     names = tuple(f"n{number}" for number in range(20))
     denied = Denied(ROLE_MISSING, missing=names, offered=names[:8], facts={"of": dict.fromkeys(names, 1), "in": set()})
 
-    found = make_record(denied)
+    record = make_record(denied)
 
-    assert found.missing == (*names[:8], "and 12 more")
-    assert found.offered == names[:8]
-    assert found.facts == {"of": dict.fromkeys(names[:8], 1), "in": ()}
+    assert record.missing == (*names[:8], "and 12 more")
+    assert record.offered == names[:8]
+    assert record.facts == {"of": dict.fromkeys(names[:8], 1), "in": ()}
 
 
 # --- Exceptions ------------------------------------------------------------------------------------------------------
@@ -458,10 +458,10 @@ def test_an_exception_is_recorded_by_type_and_place() -> None:
 
 def test_a_record_cannot_be_changed() -> None:
     """A record is immutable, so that one hook cannot change what the next one gets."""
-    found: Any = make_record(Denied(BADGE_WRONG))
+    record: Any = make_record(Denied(BADGE_WRONG))
 
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.event = "granted"
+        record.event = "granted"
 
 
 # --- Other people's logging ------------------------------------------------------------------------------------------
@@ -509,9 +509,9 @@ def test_structlog_sees_the_facts(caplog: pytest.LogCaptureFixture) -> None:
     denied = Denied(TOKEN_EXPIRED, "bearer", "alice", True, role("admin"), facts={"expired_by": 4.2})
 
     Recorder((), to_log=True, monotonic=lambda: 0.0).record(auth_request(), denied)
-    found = json.loads(formatter.format(caplog.records[0]))
+    record = json.loads(formatter.format(caplog.records[0]))
 
-    assert found["event"] == "denied token.expired: GET / 401 bearer alice expired_by=4.2s"
-    assert {key: value for key, value in found.items() if key.startswith("authguard.")} == json.loads(
+    assert record["event"] == "denied token.expired: GET / 401 bearer alice expired_by=4.2s"
+    assert {key: value for key, value in record.items() if key.startswith("authguard.")} == json.loads(
         json.dumps(record_of(auth_request(), denied).extra())
     )

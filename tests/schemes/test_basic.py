@@ -105,10 +105,14 @@ async def test_a_malformed_user_pass_is_rejected_before_any_look_up(rest: bytes,
     users = Users(ALICE)
     users.accounts["al\nice"] = users.accounts[""] = LookupError("asked")
 
-    said = await authenticate(basic_scheme(users), rest)
+    outcome = await authenticate(basic_scheme(users), rest)
 
-    assert isinstance(said, Rejected)
-    assert (said.reason.code, said.subject, said.facts) == ("credentials.malformed", None, {"problem": problem})
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.subject, outcome.facts) == (
+        "credentials.malformed",
+        None,
+        {"problem": problem},
+    )
     assert users.hasher.count == 0
 
 
@@ -127,9 +131,9 @@ async def test_the_challenge_has_a_realm_and_the_charset(realm: str, line: bytes
     """7617-1: the challenge has a realm and the charset, whatever the reason of the denial."""
     scheme = basic_scheme(realm=realm)
     (bare,) = scheme.challenges(None, None)  # type: ignore[arg-type]
-    (told,) = scheme.challenges(None, Denied(PASSWORD_WRONG, "basic"))  # type: ignore[arg-type]
+    (record,) = scheme.challenges(None, Denied(PASSWORD_WRONG, "basic"))  # type: ignore[arg-type]
 
-    assert bare.to_header() == told.to_header() == line
+    assert bare.to_header() == record.to_header() == line
 
 
 @pytest.mark.parametrize("realm", ["a\nb", "a\0", "a\x7f", "\ud800", None, 7, b"orders"])
@@ -248,11 +252,11 @@ async def test_a_disabled_account_counts_as_authenticated() -> None:
     """The record marks the subject as authenticated only where the password of the disabled account was right."""
     scheme = basic_scheme(population(SpyHasher()))
 
-    said = [await log_in(scheme, username, password) for username, password, _ in STRANGERS]
+    outcomes = [await log_in(scheme, username, password) for username, password, _ in STRANGERS]
 
-    authenticated = [one.reason for one in said if isinstance(one, Rejected) and one.authenticated]
+    authenticated = [one.reason for one in outcomes if isinstance(one, Rejected) and one.authenticated]
     assert authenticated == [ACCOUNT_DISABLED]
-    assert [one.subject for one in said if isinstance(one, Rejected)] == [name for name, _, _ in STRANGERS]
+    assert [one.subject for one in outcomes if isinstance(one, Rejected)] == [name for name, _, _ in STRANGERS]
 
 
 async def test_the_stock_hasher_rejects_in_the_same_way() -> None:
@@ -392,12 +396,12 @@ async def test_a_login_beyond_the_limit_is_not_hashed() -> None:
     scheme = basic_scheme(users, throttle=throttle())
     codes = [await rejection_code(scheme, "alice", f"guess{number}") for number in range(5)]
 
-    said = await log_in(scheme)
+    outcome = await log_in(scheme)
 
     assert codes == ["password.wrong"] * 3 + ["attempts.exceeded"] * 2
     assert users.hasher.count == 3
-    assert isinstance(said, Rejected)
-    assert said.facts == {"retry_after": 10, "bucket": "account and network"}
+    assert isinstance(outcome, Rejected)
+    assert outcome.facts == {"retry_after": 10, "bucket": "account and network"}
 
 
 async def test_the_throttle_is_asked_before_the_cache() -> None:
@@ -531,9 +535,9 @@ async def test_parallel_requests_with_the_right_password_all_pass() -> None:
     users = Users(ALICE)
     scheme = basic_scheme(users, throttle=throttle(), deadline=60)
 
-    said = await log_in_together(scheme, users, [("alice", "wonderland")] * 50)
+    outcomes = await log_in_together(scheme, users, [("alice", "wonderland")] * 50)
 
-    assert [type(one) for one in said] == [Accepted] * 50
+    assert [type(one) for one in outcomes] == [Accepted] * 50
     assert users.hasher.count == 1
 
 
@@ -542,10 +546,10 @@ async def test_parallel_requests_with_the_same_wrong_password_are_one_guess() ->
     users = Users(ALICE)
     scheme = basic_scheme(users, throttle=throttle(), deadline=60)
 
-    said = await log_in_together(scheme, users, [("alice", "wrong"), ("nobody", "wrong")] * 50)
+    outcomes = await log_in_together(scheme, users, [("alice", "wrong"), ("nobody", "wrong")] * 50)
 
     assert users.hasher.count == 2
-    assert [one.reason.code for one in said if isinstance(one, Rejected)] == ["password.wrong", "user.unknown"] * 50
+    assert [one.reason.code for one in outcomes if isinstance(one, Rejected)] == ["password.wrong", "user.unknown"] * 50
 
 
 async def test_of_parallel_guesses_no_more_pass_than_the_burst() -> None:
@@ -553,9 +557,9 @@ async def test_of_parallel_guesses_no_more_pass_than_the_burst() -> None:
     users = Users(ALICE)
     scheme = basic_scheme(users, throttle=throttle(), deadline=60)
 
-    said = await log_in_together(scheme, users, [("alice", f"guess{number}") for number in range(200)])
+    outcomes = await log_in_together(scheme, users, [("alice", f"guess{number}") for number in range(200)])
 
-    codes = [one.reason.code for one in said if isinstance(one, Rejected)]
+    codes = [one.reason.code for one in outcomes if isinstance(one, Rejected)]
     assert (codes.count("password.wrong"), codes.count("attempts.exceeded")) == (3, 197)
     assert users.hasher.count == 3
 
@@ -565,10 +569,10 @@ async def test_a_login_that_shares_a_verdict_uses_its_own_account() -> None:
     users = Users(ALICE)
     scheme = basic_scheme(users, deadline=60)
     users.hasher.released.clear()
-    said: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
 
     async def one(name: str) -> None:
-        said[name] = await log_in(scheme)
+        outcomes[name] = await log_in(scheme)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(one, "first")
@@ -581,7 +585,7 @@ async def test_a_login_that_shares_a_verdict_uses_its_own_account() -> None:
         await anyio.wait_all_tasks_blocked()
         users.hasher.released.set()
 
-    first, second, third = said["first"], said["second"], said["third"]
+    first, second, third = outcomes["first"], outcomes["second"], outcomes["third"]
     assert isinstance(first, Accepted)
     assert isinstance(second, Accepted)
     assert isinstance(third, Rejected)
@@ -600,9 +604,9 @@ async def test_the_same_password_from_another_place_is_another_attempt() -> None
         users.hasher.released.set()
 
     works = [partial(log_in, scheme, "alice", "wonderland", f"192.0.2.{place}") for place in range(4)]
-    said = await run_together(works, let_go)
+    outcomes = await run_together(works, let_go)
 
-    assert [type(one) for one in said] == [Accepted] * 4
+    assert [type(one) for one in outcomes] == [Accepted] * 4
     assert users.hasher.count == 4
 
 
@@ -613,10 +617,10 @@ BOB = Account("bob", "$old$builder")
 
 async def test_a_new_hash_is_handed_over_after_the_login() -> None:
     """``on_rehash`` gets the account and a new hash once, after a login that was hashed and whose hash was outdated."""
-    told: list[tuple[Account, str]] = []
+    lines: list[tuple[Account, str]] = []
 
     async def save(account: Account, renewed: str) -> None:
-        told.append((account, renewed))
+        lines.append((account, renewed))
 
     users = Users(ALICE, BOB)
     scheme = basic_scheme(users, on_rehash=save)
@@ -626,23 +630,23 @@ async def test_a_new_hash_is_handed_over_after_the_login() -> None:
     for _ in range(3):
         await accepted_principal(scheme, "bob", "builder")
 
-    assert told == [(BOB, "$new$builder")]
+    assert lines == [(BOB, "$new$builder")]
 
 
 async def test_of_parallel_logins_one_hands_it_over() -> None:
     """Of parallel logins, only the one that was hashed calls ``on_rehash``."""
-    told: list[str] = []
+    events: list[str] = []
 
     async def save(account: Account, renewed: str) -> None:
-        told.append(renewed)
+        events.append(renewed)
 
     users = Users(BOB)
     scheme = basic_scheme(users, on_rehash=save, deadline=60)
 
-    said = await log_in_together(scheme, users, [("bob", "builder")] * 10)
+    outcomes = await log_in_together(scheme, users, [("bob", "builder")] * 10)
 
-    assert [type(one) for one in said] == [Accepted] * 10
-    assert told == ["$new$builder"]
+    assert [type(one) for one in outcomes] == [Accepted] * 10
+    assert events == ["$new$builder"]
 
 
 async def _fails(account: Account, renewed: str) -> None:
@@ -682,9 +686,9 @@ async def test_a_directory_names_the_account() -> None:
     ldap = Ldap(ALICE)
     scheme = basic_scheme(ldap, throttle=throttle())
 
-    said = await run_together([partial(log_in, scheme)] * 10, _async)
+    outcomes = await run_together([partial(log_in, scheme)] * 10, _async)
 
-    assert [one.principal.subject for one in said] == ["alice"] * 10
+    assert [one.principal.subject for one in outcomes] == ["alice"] * 10
     assert scheme._pool._started == 0
 
 

@@ -183,11 +183,11 @@ def test_a_limit_of_ones_own_holds() -> None:
 
 def test_a_malformed_token_is_recorded_by_its_fingerprint() -> None:
     """The facts of a malformed token hold eight digits of its hash, and there is no subject."""
-    said = outcome(SCHEME, b"opaque")
+    result = outcome(SCHEME, b"opaque")
 
-    assert isinstance(said, Rejected)
-    assert (said.subject, said.authenticated) == (None, False)
-    assert said.facts["token"] == hashlib.sha256(b"opaque").hexdigest()[:8]
+    assert isinstance(result, Rejected)
+    assert (result.subject, result.authenticated) == (None, False)
+    assert result.facts["token"] == hashlib.sha256(b"opaque").hexdigest()[:8]
 
 
 # --- several issuers --------------------------------------------------------------------------------------------------

@@ -30,10 +30,10 @@ def test_one_field_line_is_read() -> None:
 def test_two_field_lines_are_ambiguous(second: bytes) -> None:
     """Two Authorization lines are rejected even if they are equal, because the field is a singleton (RFC 9110 section
     5.3)."""
-    found = AUTHORIZATION.find(bearer_request((b"authorization", b"Bearer a"), (b"authorization", second)))
+    credentials = AUTHORIZATION.find(bearer_request((b"authorization", b"Bearer a"), (b"authorization", second)))
 
-    assert isinstance(found, Rejected)
-    assert (found.reason.code, found.facts) == ("credentials.ambiguous", {"field_lines": 2})
+    assert isinstance(credentials, Rejected)
+    assert (credentials.reason.code, credentials.facts) == ("credentials.ambiguous", {"field_lines": 2})
 
 
 @pytest.mark.rfc("limits-1")
@@ -42,11 +42,11 @@ def test_a_field_above_16_kib_is_rejected() -> None:
     full = b"Bearer ".ljust(MAX_FIELD, b"a")
 
     assert AUTHORIZATION.find(bearer_request((b"authorization", full))) == (Credentials("bearer", full[7:]),)
-    found = AUTHORIZATION.find(bearer_request((b"authorization", full + b"a")))
+    credentials = AUTHORIZATION.find(bearer_request((b"authorization", full + b"a")))
 
-    assert isinstance(found, Rejected)
-    assert found.reason.code == "header.too_long"
-    assert found.facts == {"octets": MAX_FIELD + 1, "limit": MAX_FIELD}
+    assert isinstance(credentials, Rejected)
+    assert credentials.reason.code == "header.too_long"
+    assert credentials.facts == {"octets": MAX_FIELD + 1, "limit": MAX_FIELD}
 
 
 def test_a_field_that_is_no_credentials_is_malformed() -> None:

@@ -58,11 +58,11 @@ from tests.support.schemes.digest import (
 def test_a_challenge_is_written_as_the_rfc_writes_it() -> None:
     """RFC 7616 section 3.3: realm, qop, nonce and opaque are quoted; algorithm, charset, userhash and stale are not."""
     scheme = digest_scheme(DigestAccounts(finds_hashed=True))
-    asked = challenge(scheme, NONCE_STALE)
-    nonce, opaque = asked.get("nonce"), asked.get("opaque")
+    offer = challenge(scheme, NONCE_STALE)
+    nonce, opaque = offer.get("nonce"), offer.get("opaque")
 
     assert (
-        asked.to_header()
+        offer.to_header()
         == (
             f'Digest realm="orders", qop="auth", algorithm=SHA-256, opaque="{opaque}", charset=UTF-8, userhash=true, '
             f'nonce="{nonce}", stale=true'
@@ -74,12 +74,12 @@ def test_a_challenge_is_written_as_the_rfc_writes_it() -> None:
 def test_each_algorithm_has_a_challenge_and_a_nonce_of_its_own() -> None:
     """RFC 7616 section 3.7: one challenge for each algorithm, in the order given. The default is SHA-256 alone."""
     scheme = digest_scheme(algorithms=("SHA-256", "SHA-512-256-sess", "MD5"), qop=("auth", "auth-int"))
-    asked = challenges(scheme)
+    offers = challenges(scheme)
 
-    assert [one.get("algorithm") for one in asked] == ["SHA-256", "SHA-512-256-sess", "MD5"]
-    assert {one.get("qop") for one in asked} == {"auth,auth-int"}
-    assert len({one.get("nonce") for one in asked}) == 3
-    assert len({one.get("opaque") for one in asked}) == 1
+    assert [one.get("algorithm") for one in offers] == ["SHA-256", "SHA-512-256-sess", "MD5"]
+    assert {one.get("qop") for one in offers} == {"auth,auth-int"}
+    assert len({one.get("nonce") for one in offers}) == 3
+    assert len({one.get("opaque") for one in offers}) == 1
     assert [one.get("algorithm") for one in challenges(digest_scheme())] == ["SHA-256"]
 
 
@@ -115,8 +115,8 @@ def test_a_guard_with_digest_second_is_warned(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == []
 
     check_schemes([basic_scheme(), digest_scheme()])
-    (told,) = caplog.messages
-    assert told.startswith("digest is listed after basic: aiohttp reads only the first WWW-Authenticate line")
+    (message,) = caplog.messages
+    assert message.startswith("digest is listed after basic: aiohttp reads only the first WWW-Authenticate line")
 
 
 # --- Whom it lets in --------------------------------------------------------------------------------------------------
@@ -126,11 +126,11 @@ async def test_the_right_response_makes_the_principal_of_the_account() -> None:
     """Subject, roles, scopes and claims come from the account."""
     scheme = digest_scheme()
 
-    said = await authenticate(scheme, answer_challenge(challenge(scheme)))
+    outcome = await authenticate(scheme, answer_challenge(challenge(scheme)))
 
-    assert isinstance(said, Accepted)
-    assert said.principal == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="digest")
-    assert said.principal.claims == {"mail": "alice@example.org"}
+    assert isinstance(outcome, Accepted)
+    assert outcome.principal == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="digest")
+    assert outcome.principal.claims == {"mail": "alice@example.org"}
 
 
 ALGORITHMS = ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess", "MD5", "MD5-sess"]
@@ -141,11 +141,11 @@ ALGORITHMS = ["SHA-256", "SHA-256-sess", "SHA-512-256", "SHA-512-256-sess", "MD5
 async def test_the_answer_proves_that_the_server_knows_the_password_too(algorithm: str) -> None:
     """RFC 7616 section 3.5: rspauth, qop, cnonce and nc of the answer are what a client computes with hashlib alone."""
     scheme = digest_scheme(DigestAccounts(algorithm.removesuffix("-sess")), algorithms=[algorithm])
-    told = answer_challenge(challenge(scheme), uri="/?a=b", count=3)
+    params = answer_challenge(challenge(scheme), uri="/?a=b", count=3)
 
-    info = await authentication_info(scheme, told, digest_request(query_string=b"a=b"))
+    info = await authentication_info(scheme, params, digest_request(query_string=b"a=b"))
 
-    rspauth = digest_response(told, ha1(told, "wonderland"), method="", qop="auth")
+    rspauth = digest_response(params, ha1(params, "wonderland"), method="", qop="auth")
     assert info == {"rspauth": rspauth, "qop": "auth", "cnonce": "0a4f113b", "nc": "00000003"}
 
 
@@ -153,12 +153,12 @@ async def test_the_answer_proves_that_the_server_knows_the_password_too(algorith
 async def test_the_next_nonce_spares_a_round_trip() -> None:
     """In the last quarter of a nonce's life, the answer hands out the next nonce, and that one is accepted."""
     scheme = digest_scheme()
-    asked = challenge(scheme)
-    early = await authentication_info(scheme, answer_challenge(asked, count=1), digest_request(NOW + 224))
-    late = await authentication_info(scheme, answer_challenge(asked, count=2), digest_request(NOW + 226))
+    offer = challenge(scheme)
+    early = await authentication_info(scheme, answer_challenge(offer, count=1), digest_request(NOW + 224))
+    late = await authentication_info(scheme, answer_challenge(offer, count=2), digest_request(NOW + 226))
 
     assert "nextnonce" not in early
-    again = answer_challenge(asked, nonce=late["nextnonce"])
+    again = answer_challenge(offer, nonce=late["nextnonce"])
     assert "nextnonce" not in await authentication_info(scheme, again, digest_request(NOW + 400))
 
 
@@ -179,15 +179,15 @@ async def test_a_hashed_name_is_looked_up() -> None:
     name."""
     scheme = digest_scheme(DigestAccounts(finds_hashed=True))
     hashed = userhash("alice")
-    asked = challenge(scheme)
+    offer = challenge(scheme)
 
-    told = {**answer_challenge(asked), "username": hashed.upper(), "userhash": "true"}
-    said = await authenticate(scheme, told)
-    wrong = await authenticate(scheme, answer_challenge(asked, "wrong", username=hashed, userhash="true", count=2))
+    params = {**answer_challenge(offer), "username": hashed.upper(), "userhash": "true"}
+    outcome = await authenticate(scheme, params)
+    wrong = await authenticate(scheme, answer_challenge(offer, "wrong", username=hashed, userhash="true", count=2))
 
-    assert isinstance(said, Accepted)
+    assert isinstance(outcome, Accepted)
     assert isinstance(wrong, Rejected)
-    assert (said.principal.subject, wrong.subject, wrong.reason) == ("alice", "alice", RESPONSE_WRONG)
+    assert (outcome.principal.subject, wrong.subject, wrong.reason) == ("alice", "alice", RESPONSE_WRONG)
 
 
 async def test_a_hashed_name_is_rejected_where_it_was_not_offered() -> None:
@@ -196,10 +196,10 @@ async def test_a_hashed_name_is_rejected_where_it_was_not_offered() -> None:
     scheme = digest_scheme(cards)
     hashed = userhash("alice")
 
-    said = await authenticate(scheme, answer_challenge(challenge(scheme), username=hashed, userhash="true"))
+    outcome = await authenticate(scheme, answer_challenge(challenge(scheme), username=hashed, userhash="true"))
 
-    assert isinstance(said, Rejected)
-    assert (said.reason, said.facts) == (CREDENTIALS_MALFORMED, {"problem": "userhash was not offered"})
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason, outcome.facts) == (CREDENTIALS_MALFORMED, {"problem": "userhash was not offered"})
     assert cards.lookups == []
 
 
@@ -209,33 +209,33 @@ async def test_a_name_outside_ascii_comes_in_utf_8_or_extended() -> None:
     in NFC."""
     scheme = digest_scheme()
     login = ("Secret, or not?", "Jäsøn")
-    told = answer_challenge(challenge(scheme), *login)
+    params = answer_challenge(challenge(scheme), *login)
     extended = {**answer_challenge(challenge(scheme), *login), "username": None, "username*": "UTF-8''Ja%CC%88s%C3%B8n"}
 
-    for one in (told, extended):
-        said = await authenticate(scheme, one)
-        assert isinstance(said, Accepted)
-        assert said.principal.subject == "Jäsøn"
+    for one in (params, extended):
+        outcome = await authenticate(scheme, one)
+        assert isinstance(outcome, Accepted)
+        assert outcome.principal.subject == "Jäsøn"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "get", "QUERY"])
 async def test_the_method_is_digested_as_it_was_sent(method: str) -> None:
     """A response that was computed for one method is wrong for another."""
     scheme = digest_scheme()
-    told = answer_challenge(challenge(scheme), method=method)
+    params = answer_challenge(challenge(scheme), method=method)
 
     other = "HEAD" if method == "GET" else "GET"
-    assert await rejection_code(scheme, told, digest_request(method=other)) == "response.wrong"
-    await authentication_info(scheme, told, digest_request(method=method))
+    assert await rejection_code(scheme, params, digest_request(method=other)) == "response.wrong"
+    await authentication_info(scheme, params, digest_request(method=method))
 
 
 async def test_a_websocket_handshake_is_a_get_without_a_body() -> None:
     """A WebSocket handshake is digested as a GET with an empty body (RFC 6455 section 4.1), under auth-int too."""
     scheme = digest_scheme(qop=("auth", "auth-int"))
-    asked = digest_request(type="websocket", scheme="wss", path="/chat", raw_path=b"/chat")
+    request = digest_request(type="websocket", scheme="wss", path="/chat", raw_path=b"/chat")
 
-    await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/chat"), asked)
-    await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/chat", qop="auth-int"), asked)
+    await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/chat"), request)
+    await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/chat", qop="auth-int"), request)
 
 
 @pytest.mark.rfc("7616-16")
@@ -298,10 +298,10 @@ async def test_a_store_of_two_methods_is_enough() -> None:
             return DigestAccount("alice", stored_ha1("alice", "wonderland"))
 
     scheme = digest_scheme(Least())
-    said = await authenticate(scheme, answer_challenge(challenge(scheme)))
+    outcome = await authenticate(scheme, answer_challenge(challenge(scheme)))
 
-    assert isinstance(said, Accepted)
-    assert (said.principal.claims, scheme.roles_given()) == ({}, None)
+    assert isinstance(outcome, Accepted)
+    assert (outcome.principal.claims, scheme.roles_given()) == ({}, None)
 
 
 def test_the_roles_are_those_that_the_store_lists() -> None:
@@ -391,7 +391,7 @@ def test_denial_reasons_depend_on_the_options() -> None:
 
 def test_what_is_written_here_is_what_clients_write() -> None:
     """The client of these tests quotes its parameters as RFC 7616 section 3.4 asks."""
-    told = answer_challenge(challenge(digest_scheme()), username='a"b')
+    params = answer_challenge(challenge(digest_scheme()), username='a"b')
 
-    assert serialize(told).startswith(b'username="a\\"b", realm="orders", nonce="')
-    assert b", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=" in serialize(told)
+    assert serialize(params).startswith(b'username="a\\"b", realm="orders", nonce="')
+    assert b", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=" in serialize(params)

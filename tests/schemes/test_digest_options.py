@@ -33,16 +33,16 @@ def _refusal(function: Any, *given: Any) -> ConfigurationError:
 def test_algorithms_are_offered_in_the_order_given() -> None:
     """Names of algorithms are accepted in any case, written as in the RFC, and a session algorithm is stored as its
     base."""
-    found = parse_algorithms(["sha-256", "SHA-256-SESS", "sha-512-256", "Md5-Sess", "md5"])
+    algorithms = parse_algorithms(["sha-256", "SHA-256-SESS", "sha-512-256", "Md5-Sess", "md5"])
 
-    assert [(one.name, one.stored, one.session) for one in found] == [
+    assert [(one.name, one.stored, one.session) for one in algorithms] == [
         ("SHA-256", "SHA-256", False),
         ("SHA-256-sess", "SHA-256", True),
         ("SHA-512-256", "SHA-512-256", False),
         ("MD5-sess", "MD5", True),
         ("MD5", "MD5", False),
     ]
-    assert [len(one.hashed(b"")) for one in found] == [32, 32, 32, 16, 16]
+    assert [len(one.hashed(b"")) for one in algorithms] == [32, 32, 32, 16, 16]
 
 
 @pytest.mark.rfc("7616-2")
@@ -149,20 +149,20 @@ SECRETS: list[Any] = ["a" * 32, b"a" * 32, ["a" * 32], ("a" * 32, b"b" * 40), "�
 @pytest.mark.parametrize("given", SECRETS)
 def test_a_secret_has_at_least_32_bytes(given: Any) -> None:
     """Text counts in UTF-8. Of several secrets, the first one makes new nonces."""
-    found = check_secrets(given)
+    secrets = check_secrets(given)
 
-    assert found is not None
-    assert all(isinstance(one, bytes) and len(one) >= 32 for one in found)
-    assert found[0] in {b"a" * 32, "ä".encode() * 16}
+    assert secrets is not None
+    assert all(isinstance(one, bytes) and len(one) >= 32 for one in secrets)
+    assert secrets[0] in {b"a" * 32, "ä".encode() * 16}
 
 
 def test_a_secret_of_any_bytes_may_come_from_the_environment() -> None:
     """Python decodes bytes that are not UTF-8 to lone surrogates, and such a secret is accepted."""
-    octets = b"\xff" * 32
+    data = b"\xff" * 32
 
-    found = check_secrets(octets.decode("utf-8", "surrogateescape")) or ()
+    secrets = check_secrets(data.decode("utf-8", "surrogateescape")) or ()
 
-    assert [len(one) >= 32 for one in found] == [True]
+    assert [len(one) >= 32 for one in secrets] == [True]
 
 
 @pytest.mark.parametrize(

@@ -76,12 +76,12 @@ async def test_a_captured_header_is_no_good_elsewhere(uri: str, scope: dict[str,
     """RFC 7616 section 3.4.6: a valid response for another resource is a 400, and its query is not recorded."""
     scheme = digest_scheme()
 
-    said = await authenticate(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
+    outcome = await authenticate(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
 
-    assert isinstance(said, Rejected)
-    assert (said.reason, said.reason.status, said.facts["differs_in"]) == (URI_MISMATCH, 400, part)
-    assert said.facts.get("digested") == (uri if part == "path" else None)
-    assert said.subject == "alice"
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason, outcome.reason.status, outcome.facts["differs_in"]) == (URI_MISMATCH, 400, part)
+    assert outcome.facts.get("digested") == (uri if part == "path" else None)
+    assert outcome.subject == "alice"
 
 
 @pytest.mark.rfc("7616-10")
@@ -89,9 +89,9 @@ async def test_the_prefix_that_a_proxy_removes_is_put_back() -> None:
     """Clients digest the URL that they see, so ``public_prefix`` is added, in origin-form and in absolute-form."""
     scheme = digest_scheme(public_prefix="/api")
     for raw_path in (b"/a", b"http://inside/a"):
-        asked = digest_request(path="/a", raw_path=raw_path)
-        await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/api/a"), asked)
-        assert await rejection_code(scheme, answer_challenge(challenge(scheme), uri="/a"), asked) == "uri.mismatch"
+        request = digest_request(path="/a", raw_path=raw_path)
+        await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/api/a"), request)
+        assert await rejection_code(scheme, answer_challenge(challenge(scheme), uri="/a"), request) == "uri.mismatch"
 
 
 # --- What is not an answer to a challenge of ours ---------------------------------------------------------------------
@@ -122,10 +122,10 @@ async def test_a_parameter_that_was_not_offered_is_rejected(
     cards = DigestAccounts()
     scheme = digest_scheme(cards)
 
-    said = await authenticate(scheme, answer_challenge(challenge(scheme), **changes))
+    outcome = await authenticate(scheme, answer_challenge(challenge(scheme), **changes))
 
-    assert isinstance(said, Rejected)
-    assert (said.reason.code, said.subject, said.facts) == (code, "alice", facts)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.subject, outcome.facts) == (code, "alice", facts)
     assert cards.lookups == []
 
 
@@ -150,10 +150,10 @@ async def test_malformed_credentials_are_rejected_before_any_look_up(rest: bytes
     """The form of RFC 2069 is malformed too. ``Digest foo`` is a 401."""
     cards = DigestAccounts()
 
-    said = await authenticate(digest_scheme(cards), rest)
+    outcome = await authenticate(digest_scheme(cards), rest)
 
-    assert isinstance(said, Rejected)
-    assert (said.reason, said.subject, said.facts) == (CREDENTIALS_MALFORMED, None, {"problem": problem})
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason, outcome.subject, outcome.facts) == (CREDENTIALS_MALFORMED, None, {"problem": problem})
     assert cards.lookups == []
 
 
@@ -174,12 +174,12 @@ async def test_only_the_log_tells_rejected_logins_apart(username: str, password:
     """An unknown name, a wrong password and a disabled account all get a 401 without ``stale``."""
     scheme = digest_scheme()
 
-    said = await authenticate(scheme, answer_challenge(challenge(scheme), password, username))
+    outcome = await authenticate(scheme, answer_challenge(challenge(scheme), password, username))
 
-    assert isinstance(said, Rejected)
-    assert (said.reason.code, said.reason.status, said.subject) == (code, 401, username)
-    assert (said.authenticated, said.facts, said.response_headers) == (False, {}, ())
-    assert challenge(scheme, said.reason).get("stale") is None
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.reason.status, outcome.subject) == (code, 401, username)
+    assert (outcome.authenticated, outcome.facts, outcome.response_headers) == (False, {}, ())
+    assert challenge(scheme, outcome.reason).get("stale") is None
 
 
 @pytest.mark.rfc("7616-17")
@@ -193,13 +193,13 @@ async def test_responses_are_compared_in_constant_time(monkeypatch: pytest.Monke
 
     compare = hmac.compare_digest
     scheme = digest_scheme()
-    told = answer_challenge(challenge(scheme))
+    params = answer_challenge(challenge(scheme))
     monkeypatch.setattr(hmac, "compare_digest", spy)
 
-    await authentication_info(scheme, told)
-    await rejection_code(scheme, {**told, "username": "nobody"})
+    await authentication_info(scheme, params)
+    await rejection_code(scheme, {**params, "username": "nobody"})
 
-    right = (told["response"] or "").encode()
+    right = (params["response"] or "").encode()
     assert (right, right) in compared
     assert compared[-1][1] == right != compared[-1][0]
     assert {len(one) for one, other in compared if other == right} == {64}

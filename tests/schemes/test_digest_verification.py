@@ -89,15 +89,15 @@ NONCES = ["nonce.unknown", "nonce.stale", "nonce.not_yet", "nonce.forgotten", "n
 async def test_a_right_response_under_a_bad_nonce_is_stale(name: str) -> None:
     """A right response with an invalid nonce is stale: the client retries by itself, and no attempt is used."""
     case = NonceCase(name, throttle=throttle(1))
-    told = await case.params()
+    params = await case.params()
 
-    codes = {await rejection_code(case.scheme, told, case.request) for _ in range(3)}
-    said = await authenticate(case.scheme, told, case.request)
+    codes = {await rejection_code(case.scheme, params, case.request) for _ in range(3)}
+    outcome = await authenticate(case.scheme, params, case.request)
 
-    assert isinstance(said, Rejected)
-    assert codes == {name} == {said.reason.code}
-    assert (said.subject, said.authenticated) == ("alice", False)
-    again = challenge(case.scheme, said.reason, case.request.moment.now)
+    assert isinstance(outcome, Rejected)
+    assert codes == {name} == {outcome.reason.code}
+    assert (outcome.subject, outcome.authenticated) == ("alice", False)
+    again = challenge(case.scheme, outcome.reason, case.request.moment.now)
     assert again.get("stale") == "true"
     await authentication_info(case.scheme, answer_challenge(again), case.request)
 
@@ -107,13 +107,13 @@ async def test_a_right_response_under_a_bad_nonce_is_stale(name: str) -> None:
 async def test_a_wrong_response_is_never_stale(name: str) -> None:
     """A wrong response is never stale, because stale reveals that the password was right."""
     case = NonceCase(name)
-    told = await case.params("wrong")
+    params = await case.params("wrong")
 
-    said = await authenticate(case.scheme, told, case.request)
+    outcome = await authenticate(case.scheme, params, case.request)
 
-    assert isinstance(said, Rejected)
-    assert (said.reason.code, said.facts) == ("response.wrong", {})
-    assert challenge(case.scheme, said.reason).get("stale") is None
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.facts) == ("response.wrong", {})
+    assert challenge(case.scheme, outcome.reason).get("stale") is None
 
 
 @pytest.mark.parametrize("name", NONCES)
@@ -137,21 +137,21 @@ async def test_without_an_attempt_left_another_resource_is_a_429_too() -> None:
     scheme = digest_scheme(throttle=throttle())
     await exhaust(scheme)
 
-    told = [answer_challenge(challenge(scheme), word, uri="/elsewhere") for word in ("wonderland", "wrong")]
+    params = [answer_challenge(challenge(scheme), word, uri="/elsewhere") for word in ("wonderland", "wrong")]
 
-    assert [await rejection_code(scheme, one) for one in told] == ["attempts.exceeded"] * 2
+    assert [await rejection_code(scheme, one) for one in params] == ["attempts.exceeded"] * 2
 
 
 async def test_without_an_attempt_left_a_nonce_count_is_not_used() -> None:
     """A header that got a 429 is accepted once the throttle has refilled."""
     clock = ManualClock(1000)
     scheme = digest_scheme(throttle=LoginThrottle(pair=Rate(2, 60.0), clock=clock))
-    told = answer_challenge(challenge(scheme))
+    params = answer_challenge(challenge(scheme))
     await exhaust(scheme)
-    assert await rejection_code(scheme, told) == "attempts.exceeded"
+    assert await rejection_code(scheme, params) == "attempts.exceeded"
 
     clock.move(120)
-    await authentication_info(scheme, told)
+    await authentication_info(scheme, params)
 
 
 async def test_an_unknown_name_and_a_disabled_account_run_out_of_attempts_as_any() -> None:
@@ -178,8 +178,8 @@ async def test_guesses_of_others_do_not_lock_out_a_known_network() -> None:
     await authentication_info(scheme, answer_challenge(challenge(scheme)), digest_request(client="192.0.2.1"))
 
     for stranger in range(10):
-        told = answer_challenge(challenge(scheme), "guess")
-        await authenticate(scheme, told, digest_request(client=f"198.51.100.{stranger}"))
+        params = answer_challenge(challenge(scheme), "guess")
+        await authenticate(scheme, params, digest_request(client=f"198.51.100.{stranger}"))
     strange = await rejection_code(scheme, answer_challenge(challenge(scheme)), digest_request(client="203.0.113.1"))
 
     assert strange == "attempts.exceeded"
@@ -192,18 +192,18 @@ async def test_guesses_of_others_do_not_lock_out_a_known_network() -> None:
 async def test_each_check_hides_the_checks_after_it() -> None:
     """The order is: what was offered, the response, the attempts, the resource, the nonce, and at last its age."""
     scheme = digest_scheme(throttle=throttle(3))
-    asked = challenge(scheme)
-    await authentication_info(scheme, answer_challenge(asked, count=1))
+    offer = challenge(scheme)
+    await authentication_info(scheme, answer_challenge(offer, count=1))
     wrong: dict[str, Any] = {"realm": "x", "opaque": "x", "algorithm": "MD5", "qop": "x", "uri": "/elsewhere"}
     codes = []
 
     for name in ("realm", "opaque", "algorithm", "qop", "uri"):
-        codes.append(await rejection_code(scheme, answer_challenge(asked, "wrong", **wrong), digest_request(LATE)))
+        codes.append(await rejection_code(scheme, answer_challenge(offer, "wrong", **wrong), digest_request(LATE)))
         if name != "uri":
             del wrong[name]
-    codes.append(await rejection_code(scheme, answer_challenge(asked, uri="/elsewhere"), digest_request(LATE)))
-    codes.append(await rejection_code(scheme, answer_challenge(asked, count=1), digest_request(LATE)))
-    codes.append(await rejection_code(scheme, answer_challenge(asked, count=1)))
+    codes.append(await rejection_code(scheme, answer_challenge(offer, uri="/elsewhere"), digest_request(LATE)))
+    codes.append(await rejection_code(scheme, answer_challenge(offer, count=1), digest_request(LATE)))
+    codes.append(await rejection_code(scheme, answer_challenge(offer, count=1)))
 
     assert codes == [
         "realm.foreign",
@@ -221,7 +221,7 @@ async def test_each_check_hides_the_checks_after_it() -> None:
 async def test_an_unverified_request_uses_no_nonce_count() -> None:
     """gsm-sip-bridge PR #21: a stranger who sends the greatest nonce count does not lock the owner out."""
     scheme = digest_scheme(throttle=None)
-    asked = challenge(scheme)
+    offer = challenge(scheme)
     strange: list[dict[str, Any]] = [
         {"password": "wrong"},
         {"username": "nobody"},
@@ -231,21 +231,21 @@ async def test_an_unverified_request_uses_no_nonce_count() -> None:
     ]
 
     for changes in strange:
-        await rejection_code(scheme, answer_challenge(asked, count=2**32 - 1, **changes))
+        await rejection_code(scheme, answer_challenge(offer, count=2**32 - 1, **changes))
 
     for count in (1, 2, 3):
-        await authentication_info(scheme, answer_challenge(asked, count=count))
+        await authentication_info(scheme, answer_challenge(offer, count=count))
 
 
 async def test_a_nonce_is_not_bound_to_a_name() -> None:
     """Two users that share a cached nonce compete only for its counts."""
     scheme = digest_scheme()
-    asked = challenge(scheme)
+    offer = challenge(scheme)
 
-    await authentication_info(scheme, answer_challenge(asked, count=1))
-    await authentication_info(scheme, answer_challenge(asked, "Secret, or not?", "Jäsøn", count=2))
+    await authentication_info(scheme, answer_challenge(offer, count=1))
+    await authentication_info(scheme, answer_challenge(offer, "Secret, or not?", "Jäsøn", count=2))
     assert (
-        await rejection_code(scheme, answer_challenge(asked, "Secret, or not?", "Jäsøn", count=1)) == "nonce.replayed"
+        await rejection_code(scheme, answer_challenge(offer, "Secret, or not?", "Jäsøn", count=1)) == "nonce.replayed"
     )
 
 
@@ -254,12 +254,12 @@ async def test_a_nonce_is_not_bound_to_a_name() -> None:
 async def test_of_parallel_requests_with_one_count_one_is_accepted(store: Callable[[], NonceStore | None]) -> None:
     """Claiming a nonce count is atomic, however the requests interleave."""
     scheme = digest_scheme(DigestAccounts(at_hand=False), nonces=store())
-    told = answer_challenge(challenge(scheme))
+    params = answer_challenge(challenge(scheme))
     codes: list[str] = []
 
     async def one() -> None:
-        said = await authenticate(scheme, told)
-        codes.append("" if isinstance(said, Accepted) else said.reason.code)
+        outcome = await authenticate(scheme, params)
+        codes.append("" if isinstance(outcome, Accepted) else outcome.reason.code)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(200):
@@ -276,22 +276,22 @@ async def test_two_processes_with_one_secret_accept_each_others_nonces() -> None
     """Each process accepts a count once, because ``MemoryNonces`` covers one process only."""
     one, other = digest_scheme(), digest_scheme()
     challenge(other)
-    told = answer_challenge(challenge(one))
+    params = answer_challenge(challenge(one))
 
-    await authentication_info(one, told)
-    await authentication_info(other, told)
-    assert [await rejection_code(scheme, told) for scheme in (one, other)] == ["nonce.replayed"] * 2
+    await authentication_info(one, params)
+    await authentication_info(other, params)
+    assert [await rejection_code(scheme, params) for scheme in (one, other)] == ["nonce.replayed"] * 2
 
 
 async def test_with_one_store_a_count_is_good_once_for_all() -> None:
     """Two schemes that share a nonce store start it twice, and a count is still accepted only once."""
     nonces = MemoryNonces()
     one, other = digest_scheme(nonces=nonces), digest_scheme(nonces=nonces)
-    told = answer_challenge(challenge(one))
+    params = answer_challenge(challenge(one))
     challenge(other, now=NOW + 1)
 
-    await authentication_info(one, told)
-    assert await rejection_code(other, told) == "nonce.replayed"
+    await authentication_info(one, params)
+    assert await rejection_code(other, params) == "nonce.replayed"
 
 
 async def test_a_redeploy_with_another_secret_prompts_nobody() -> None:
@@ -338,14 +338,14 @@ async def test_auth_int_protects_the_body(algorithm: str) -> None:
     """A request with auth-int is verified with its body, and answered with ``qop=auth``: the answer's body is not known
     yet."""
     scheme = digest_scheme(qop=("auth", "auth-int"), algorithms=[algorithm])
-    asked = challenge(scheme)
-    told = answer_challenge(asked, method="POST", body=b"ten pounds", qop="auth-int")
+    offer = challenge(scheme)
+    params = answer_challenge(offer, method="POST", body=b"ten pounds", qop="auth-int")
 
-    assert await rejection_code(scheme, told, with_body(b"ten pounds!")) == "response.wrong"
-    info = await authentication_info(scheme, told, with_body(b"ten pounds"))
+    assert await rejection_code(scheme, params, with_body(b"ten pounds!")) == "response.wrong"
+    info = await authentication_info(scheme, params, with_body(b"ten pounds"))
 
     assert info["qop"] == "auth"
-    assert info["rspauth"] == digest_response(told, ha1(told, "wonderland"), method="", qop="auth")
+    assert info["rspauth"] == digest_response(params, ha1(params, "wonderland"), method="", qop="auth")
 
 
 async def test_with_auth_beside_it_a_body_is_not_read() -> None:
@@ -355,18 +355,18 @@ async def test_with_auth_beside_it_a_body_is_not_read() -> None:
     async def unread(limit: int) -> bytes:
         raise AssertionError
 
-    asked = AuthRequest(http_scope(), path="/", moment=Moment(NOW, 60.0), reader=unread)
-    await authentication_info(scheme, answer_challenge(challenge(scheme)), asked)
+    request = AuthRequest(http_scope(), path="/", moment=Moment(NOW, 60.0), reader=unread)
+    await authentication_info(scheme, answer_challenge(challenge(scheme)), request)
 
 
 async def test_where_auth_int_alone_is_offered_auth_is_a_downgrade() -> None:
     """7616-8: if only auth-int is offered, a request with auth is rejected."""
     scheme = digest_scheme(qop=("auth-int",))
-    told = answer_challenge(challenge(scheme), method="POST", body=b"x")
+    params = answer_challenge(challenge(scheme), method="POST", body=b"x")
 
-    assert told["qop"] == "auth-int"
+    assert params["qop"] == "auth-int"
     assert await rejection_code(scheme, answer_challenge(challenge(scheme), qop="auth")) == "qop.unoffered"
-    await authentication_info(scheme, told, with_body(b"x"))
+    await authentication_info(scheme, params, with_body(b"x"))
 
 
 async def test_a_body_beyond_the_limit_is_a_413() -> None:
@@ -374,9 +374,9 @@ async def test_a_body_beyond_the_limit_is_a_413() -> None:
     scheme = digest_scheme(qop=("auth-int",), limit=10)
 
     for name in ("alice", "nobody"):
-        told = {**answer_challenge(challenge(scheme), method="POST", body=b"x" * 11), "username": name}
+        params = {**answer_challenge(challenge(scheme), method="POST", body=b"x" * 11), "username": name}
         with pytest.raises(RequestBodyError) as caught:
-            await authenticate(scheme, told, with_body(b"x" * 11))
+            await authenticate(scheme, params, with_body(b"x" * 11))
         assert caught.value.reason is BODY_TOO_LARGE
 
     await authentication_info(
@@ -387,28 +387,28 @@ async def test_a_body_beyond_the_limit_is_a_413() -> None:
 async def test_without_an_attempt_left_no_body_is_read() -> None:
     """Without an attempt left, the body is not read, because a stranger could make the server buffer it for nothing."""
     scheme = digest_scheme(qop=("auth-int",), throttle=throttle())
-    asked = challenge(scheme)
-    told = answer_challenge(asked, "wrong", method="POST", body=b"x")
-    said = [await rejection_code(scheme, told, with_body(b"x")) for _ in range(10)]
+    offer = challenge(scheme)
+    params = answer_challenge(offer, "wrong", method="POST", body=b"x")
+    said = [await rejection_code(scheme, params, with_body(b"x")) for _ in range(10)]
 
     assert said[-1] == "attempts.exceeded"
-    assert await rejection_code(scheme, told, digest_request(method="POST")) == "attempts.exceeded"
+    assert await rejection_code(scheme, params, digest_request(method="POST")) == "attempts.exceeded"
 
 
 async def test_a_nonce_ages_while_its_body_comes() -> None:
     """A body that takes longer to arrive than the nonce lives is rejected as stale."""
     clock = ManualClock(1000)
     scheme = digest_scheme(qop=("auth-int",), clock=clock)
-    told = answer_challenge(challenge(scheme), method="POST", body=b"x")
+    params = answer_challenge(challenge(scheme), method="POST", body=b"x")
 
     async def slowly(limit: int) -> bytes:
         clock.move(301)
         return b"x"
 
-    given = {**digest_request(method="POST").scope}
-    asked = AuthRequest(given, given["path"], Moment(NOW, 60.0), slowly)
+    settings = {**digest_request(method="POST").scope}
+    request = AuthRequest(settings, settings["path"], Moment(NOW, 60.0), slowly)
 
-    assert await rejection_code(scheme, told, asked) == "nonce.stale"
+    assert await rejection_code(scheme, params, request) == "nonce.stale"
 
 
 async def test_a_429_does_not_reveal_the_owner_of_a_hashed_name() -> None:

@@ -510,12 +510,12 @@ async def test_the_clock_of_the_server_is_watched_too(caplog: pytest.LogCaptureF
 
 def test_the_secret_is_not_shown() -> None:
     """The repr of an introspection has no client secret, and its URL is shown without the query."""
-    made = Introspection(
+    built = Introspection(
         INTROSPECTION_URL, client_id="a", client_secret="CANARY", issuer="x", audience="y", post=IntrospectionServer()
     )
     keyed = introspection(url=f"{INTROSPECTION_URL}?key=CANARY")
 
-    assert "CANARY" not in repr([vars(made), vars(vars(made)["_client"])])
+    assert "CANARY" not in repr([vars(built), vars(vars(built)["_client"])])
     assert "CANARY" not in repr([keyed, keyed.health()])
 
 

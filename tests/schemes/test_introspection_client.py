@@ -310,28 +310,28 @@ async def test_an_open_circuit_ends_the_waiting() -> None:
         return await (bad if len(bad.requests) < FAILURE_THRESHOLD else good)(url, headers, body)
 
     of = introspection(post=post, clock=ManualClock(1000), deadline=60)
-    told: list[BackendUnavailable] = []
+    lines: list[BackendUnavailable] = []
 
     async def ask(number: int) -> None:
         try:
             await accepted(of, b"token-%d" % number)
         except BackendUnavailable as error:
-            told.append(error)
+            lines.append(error)
 
     async with anyio.create_task_group() as tasks:
         for number in range(AT_ONCE + 100):
             tasks.start_soon(ask, number)
         await wait_until(lambda: of.health()["waiting"] == 100)
         failing.set()
-        await wait_until(lambda: len(told) == FAILURE_THRESHOLD + 100)
+        await wait_until(lambda: len(lines) == FAILURE_THRESHOLD + 100)
         assert of.health() == {**of.health(), "asked": AT_ONCE, "waiting": 0, "open": True}
         answering.set()
 
-    assert len(told) == FAILURE_THRESHOLD + 100
-    assert {error.reason for error in told} == {INTROSPECTION_UNAVAILABLE}
+    assert len(lines) == FAILURE_THRESHOLD + 100
+    assert {error.reason for error in lines} == {INTROSPECTION_UNAVAILABLE}
     unasked = [
         error
-        for error in told
+        for error in lines
         if error.detail == f"not asked, after 5 failures: {INTROSPECTION_URL} answers with status 500"
     ]
     assert [error.retry_after for error in unasked] == [FIRST_PAUSE] * 100

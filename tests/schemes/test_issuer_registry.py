@@ -30,11 +30,11 @@ NAN = float("nan")
 
 def test_an_issuer_keeps_its_arguments() -> None:
     """An issuer keeps its arguments, and has the defaults of RFC 7519 and RFC 6749 for the others."""
-    made = issuer()
+    built = issuer()
 
-    assert (made.issuer, made.algorithms, made.typ) == (ISSUER, frozenset({"RS256"}), None)
-    assert (made.roles, made.scopes, made.subject) == ((claim("roles"),), (claim("scope"),), claim("sub"))
-    assert made.rules == ClaimRules(frozenset({AUDIENCE}), require_exp=True, access_token=False)
+    assert (built.issuer, built.algorithms, built.typ) == (ISSUER, frozenset({"RS256"}), None)
+    assert (built.roles, built.scopes, built.subject) == ((claim("roles"),), (claim("scope"),), claim("sub"))
+    assert built.rules == ClaimRules(frozenset({AUDIENCE}), require_exp=True, access_token=False)
 
 
 def test_an_audience_is_one_name_or_several() -> None:
@@ -150,13 +150,13 @@ def test_the_greatest_allowed_limits_are_accepted() -> None:
 
 def test_neither_an_issuer_nor_a_scheme_shows_a_key() -> None:
     """The repr of an issuer and of a scheme has no key in it, because debuggers and logs show it."""
-    made = issuer(Secret(CANARY + CANARY[::-1]), algorithms=["HS256"])
+    built = issuer(Secret(CANARY + CANARY[::-1]), algorithms=["HS256"])
 
-    assert repr(made) == (
+    assert repr(built) == (
         f"Issuer(issuer={ISSUER!r}, algorithms=frozenset({{'HS256'}}), typ=None, rules=ClaimRules("
         "audience=frozenset({'orders'}), require_exp=True, access_token=False))"
     )
-    assert "CANARY" not in repr([made, bearer(made), made.keys, made.held])
+    assert "CANARY" not in repr([built, bearer(built), built.keys, built.held])
     assert public_pem(rsa_key()).decode()[60:80] not in repr(issuer())
 
 

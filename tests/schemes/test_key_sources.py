@@ -88,9 +88,9 @@ async def test_a_source_may_take_its_time() -> None:
 async def test_a_source_that_never_answers_is_an_outage() -> None:
     """A source that misses the deadline is cancelled, and the request gets a 503."""
     source = WaitingSource()
-    door = GuardedApp(bearer(issuer(source), deadline=0.01))
+    app = GuardedApp(bearer(issuer(source), deadline=0.01))
 
-    answer = await door.get_with_token(mint())
+    answer = await app.get_with_token(mint())
 
     assert (answer.status, answer.reason) == (503, "keys.timeout")
     assert dict(answer.headers)[b"retry-after"] == b"5"

@@ -131,9 +131,9 @@ def test_several_sources_are_one_union() -> None:
         return {f"group:{name}" for name in said["groups"]}
 
     said = {"roles": "admin", "realm": {"roles": ["editor", "admin"]}, "groups": ["a", "b"]}
-    found: list[Source] = [claim("roles"), claim("realm", "roles"), of_groups, claim("nobody")]
+    sources: list[Source] = [claim("roles"), claim("realm", "roles"), of_groups, claim("nobody")]
 
-    assert collect_names(found, said, split=False) == {"admin", "editor", "group:a", "group:b"}
+    assert collect_names(sources, said, split=False) == {"admin", "editor", "group:a", "group:b"}
     assert collect_names([], said, split=True) == frozenset()
 
 

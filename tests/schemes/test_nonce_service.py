@@ -22,14 +22,14 @@ LIFE = 300.0
 
 def nonce_service(*secrets: bytes, realm: str = "orders", **options: Any) -> NonceService:
     """A nonce service with these secrets."""
-    given: dict[str, Any] = {"life": LIFE, "store": None, "deadline": 5.0, **options}
-    return NonceService(secrets or (SECRET,), realm, **given)
+    settings: dict[str, Any] = {"life": LIFE, "store": None, "deadline": 5.0, **options}
+    return NonceService(secrets or (SECRET,), realm, **settings)
 
 
 async def use_code(one: NonceService, text: str, count: int = 1, now: float = NOW) -> str:
     """The code of the reason for which a nonce is rejected; empty if it may be used."""
-    said = await one.use(text.encode(), count, Moment(now, LEEWAY))
-    return "" if isinstance(said, Nonce) else said.reason.code
+    outcome = await one.use(text.encode(), count, Moment(now, LEEWAY))
+    return "" if isinstance(outcome, Nonce) else outcome.reason.code
 
 
 class RemoteNonces(NonceStore):
@@ -204,10 +204,10 @@ async def test_a_store_has_the_deadline_of_the_scheme() -> None:
 async def test_the_next_nonce_is_given_in_the_last_quarter(after: float, next_too: bool) -> None:
     """The next nonce is given in the last quarter of a nonce's life. It is valid at once, for a whole life."""
     one = nonce_service()
-    said = await one.use(one.mint(NOW).encode(), 1, Moment(NOW + after, LEEWAY))
-    assert isinstance(said, Nonce)
+    outcome = await one.use(one.mint(NOW).encode(), 1, Moment(NOW + after, LEEWAY))
+    assert isinstance(outcome, Nonce)
 
-    following = one.next_nonce(said, NOW + after)
+    following = one.next_nonce(outcome, NOW + after)
 
     assert (following is not None) is next_too
     if following is not None:

@@ -48,12 +48,12 @@ async def test_an_outage_is_no_fault_of_the_token() -> None:
     why."""
     source = StubbedSource("a")
     source.server.answer = OSError()
-    asked = guarded_app(source)
-    await asked.get_with_token(token())
+    app = guarded_app(source)
+    await app.get_with_token(token())
     source.clock.move(1)
-    await asked.get_with_token(token())
+    await app.get_with_token(token())
 
-    answer = await asked.get_with_token(token())
+    answer = await app.get_with_token(token())
 
     detail = "https://login.example/jwks: the fetch raised OSError"
     assert summary(answer) == (503, "keys.unavailable", {"detail": detail, "retry_after": 2})
@@ -107,49 +107,49 @@ async def test_an_outage_calls_no_function_of_the_app_with_unverified_claims() -
 async def test_where_the_key_is_at_hand_the_signature_comes_first() -> None:
     """If the key is held, the signature is checked first: an expired token with a wrong signature is a forgery."""
     source = StubbedSource("a")
-    asked = guarded_app(source)
-    assert (await asked.get_with_token(token())).status == 200
+    app = guarded_app(source)
+    assert (await app.get_with_token(token())).status == 200
     source.server.answer = OSError()
     source.clock.move(700)
     forged = mint(rsa_key(which=1), headers={"kid": "a"}, exp=NOW - 600)
 
-    assert (await asked.get_with_token(token())).status == 200
-    assert summary(await asked.get_with_token(token(exp=NOW - 600))) == (401, "token.expired", EXPIRED)
-    assert summary(await asked.get_with_token(forged))[1] == "token.signature_invalid"
+    assert (await app.get_with_token(token())).status == 200
+    assert summary(await app.get_with_token(token(exp=NOW - 600))) == (401, "token.expired", EXPIRED)
+    assert summary(await app.get_with_token(forged))[1] == "token.signature_invalid"
 
 
 async def test_an_unknown_key_is_the_tokens_fault_once_the_server_has_answered() -> None:
     """An unknown kid is a 401 after a successful fetch, a 503 while the last fetch failed, and a 401 when the server is
     back."""
     source = StubbedSource("a")
-    asked = guarded_app(source)
+    app = guarded_app(source)
     facts = {"kid": "b", "algorithm": "RS256"}
 
-    assert summary(await asked.get_with_token(token("b"))) == (401, "key.unknown", facts)
+    assert summary(await app.get_with_token(token("b"))) == (401, "key.unknown", facts)
     source.clock.move(30)
     source.server.answer = OSError()
-    assert summary(await asked.get_with_token(token("b")))[:2] == (503, "keys.unavailable")
-    assert summary(await asked.get_with_token(token("b", exp=NOW - 600)))[1] == "token.expired"
+    assert summary(await app.get_with_token(token("b")))[:2] == (503, "keys.unavailable")
+    assert summary(await app.get_with_token(token("b", exp=NOW - 600)))[1] == "token.expired"
     source.server.publish("a")
     source.clock.move(1)
-    assert summary(await asked.get_with_token(token("b"))) == (401, "key.unknown", facts)
+    assert summary(await app.get_with_token(token("b"))) == (401, "key.unknown", facts)
 
 
 async def test_a_server_that_hangs_disturbs_nobody_else() -> None:
     """While a key server hangs, tokens with known keys, and tokens that are rejected anyway, are answered at once."""
     with running_key_server(key_set(a=rsa_key())) as server:
         keys = RemoteJWKS(server.url, insecure_http=True, timeout=30)
-        asked = GuardedApp(bearer(issuer(keys)))
-        assert (await asked.get_with_token(token())).status == 200
+        app = GuardedApp(bearer(issuer(keys)))
+        assert (await app.get_with_token(token())).status == 200
         server.behaviour = hang
 
         async def others() -> None:
             with anyio.fail_after(20):
-                assert (await asked.get_with_token(token())).status == 200
-                assert (await asked.get_with_token(token(iss="https://evil.example/"))).status == 401
+                assert (await app.get_with_token(token())).status == 200
+                assert (await app.get_with_token(token(iss="https://evil.example/"))).status == 401
             server.released.set()
 
-        (waited,) = await run_together([partial(asked.get_with_token, token("b"))], others)
+        (waited,) = await run_together([partial(app.get_with_token, token("b"))], others)
 
     assert waited.status == 503
     assert server.request_count == 2
@@ -160,18 +160,18 @@ async def test_five_hundred_first_requests_are_one_request_to_the_server() -> No
     with running_key_server(key_set(a=rsa_key())) as server:
         good = server.behaviour
         server.behaviour = lambda each: (server.released.wait(TIMEOUT), good(each))[1]
-        asked = GuardedApp(bearer(issuer(RemoteJWKS(server.url, insecure_http=True, timeout=30)), deadline=30))
+        app = GuardedApp(bearer(issuer(RemoteJWKS(server.url, insecure_http=True, timeout=30)), deadline=30))
         leaving = anyio.CancelScope()
 
         async def first() -> None:
             with leaving:
-                await asked.get_with_token(token())
+                await app.get_with_token(token())
 
         async def leave() -> None:
             leaving.cancel()
             server.released.set()
 
-        _, *answers = await run_together([first, *[partial(asked.get_with_token, token())] * 499], leave)
+        _, *answers = await run_together([first, *[partial(app.get_with_token, token())] * 499], leave)
 
     assert {answer.status for answer in answers} == {200}
     assert server.request_count == 1
@@ -182,13 +182,13 @@ async def test_a_thousand_random_kids_are_four_requests_to_the_server() -> None:
     pass."""
     rest = mint().partition(".")[2]
     with running_key_server(key_set(a=rsa_key())) as server:
-        asked = GuardedApp(bearer(issuer(RemoteJWKS(server.url, insecure_http=True, clock=ManualClock()))))
+        app = GuardedApp(bearer(issuer(RemoteJWKS(server.url, insecure_http=True, clock=ManualClock()))))
         for number in range(1000):
             named = b64url(json.dumps({"alg": "RS256", "kid": f"random-{number}"}).encode())
-            answer = await asked.get_with_token(f"{named}.{rest}")
+            answer = await app.get_with_token(f"{named}.{rest}")
             assert (answer.status, answer.reason) == (401, "key.unknown")
             if number % 100 == 0:
-                assert (await asked.get_with_token(token())).status == 200
+                assert (await app.get_with_token(token())).status == 200
 
     assert server.request_count == 4
 
@@ -197,14 +197,14 @@ async def test_a_deadline_that_is_shorter_than_the_fetch_does_not_stop_it() -> N
     """The request fails at its deadline, the fetch goes on, and the next request uses its result."""
     source = StubbedSource("a")
     source.server.released.clear()
-    asked = GuardedApp(bearer(issuer(source.keys), deadline=0.01))
+    app = GuardedApp(bearer(issuer(source.keys), deadline=0.01))
 
-    first = await asked.get_with_token(token())
+    first = await app.get_with_token(token())
     assert (first.status, first.reason) == (503, "keys.timeout")
     source.server.released.set()
     await source.wait_for_fetch()
 
-    assert (await asked.get_with_token(token())).status == 200
+    assert (await app.get_with_token(token())).status == 200
     assert source.server.count == 1
 
 
@@ -231,11 +231,11 @@ async def test_an_unknown_issuer_costs_no_fetch() -> None:
     fetch."""
     one, other = StubbedSource("a"), StubbedSource("a")
     other.server.answer = key_set(a=rsa_key(which=1))
-    asked = GuardedApp(bearer(issuer(one.keys), issuer(other.keys, "https://other.example/")))
+    app = GuardedApp(bearer(issuer(one.keys), issuer(other.keys, "https://other.example/")))
 
-    assert (await asked.get_with_token(token(iss="https://evil.example/"))).reason == "token.issuer_unknown"
+    assert (await app.get_with_token(token(iss="https://evil.example/"))).reason == "token.issuer_unknown"
     assert (one.server.count, other.server.count) == (0, 0)
-    assert (await asked.get_with_token(token(iss="https://other.example/"))).reason == "token.signature_invalid"
+    assert (await app.get_with_token(token(iss="https://other.example/"))).reason == "token.signature_invalid"
     assert (one.server.count, other.server.count) == (0, 2)  # one for the set, one to see whether it has changed
 
 
@@ -293,15 +293,15 @@ async def test_discovery_works_over_the_network() -> None:
     with running_key_server(key_set(a=rsa_key())) as server:
         name = publish_metadata(server)
         clock = ManualClock()
-        found = Issuer.discover(name, audience="orders", algorithms=["RS256"], insecure_http=True, clock=clock)
-        asked = GuardedApp(bearer(found))
-        assert (await asked.get_with_token(token(iss=name))).status == 200
+        discovered = Issuer.discover(name, audience="orders", algorithms=["RS256"], insecure_http=True, clock=clock)
+        app = GuardedApp(bearer(discovered))
+        assert (await app.get_with_token(token(iss=name))).status == 200
         server.stop()
         clock.move(4000)
-        assert (await asked.get_with_token(token(iss=name))).status == 200
-        assert (await asked.get_with_token(token("b", iss=name))).status == 503
+        assert (await app.get_with_token(token(iss=name))).status == 200
+        assert (await app.get_with_token(token("b", iss=name))).status == 503
         server.start()
         server.behaviour = respond_with(key_set(b=rsa_key()))
         clock.move(30)
 
-        assert (await asked.get_with_token(token("b", iss=name))).status == 200
+        assert (await app.get_with_token(token("b", iss=name))).status == 200

@@ -72,9 +72,9 @@ async def test_each_way_to_fail_has_its_reason_and_costs_one_verification(
     hasher = SpyHasher()
     judge = verifier(memory_users(hasher=hasher) if sampled else Users(ALICE, hasher=hasher))
 
-    said = await judge.verify("somebody", password, account)
+    outcome = await judge.verify("somebody", password, account)
 
-    assert said == answer
+    assert outcome == answer
     assert [given for given, _ in hasher.verified] == [password]
 
 
@@ -318,12 +318,12 @@ async def test_an_immediate_answer_is_taken_without_a_timer() -> None:
     slow = SlowStore(at_hand=True)
     verifier = PasswordVerifier(slow, ThreadPool(threads=1), 0.001)
 
-    found = await verifier.find("alice")
+    account = await verifier.find("alice")
     slow.at_hand = False
     with pytest.raises(BackendUnavailable):
         await verifier.find("alice")
 
-    assert found is ALICE
+    assert account is ALICE
 
 
 class RemoteStore(MemoryUsers):

@@ -43,18 +43,18 @@ def document(made: ProtectedResource) -> Any:
 def test_the_metadata_stand_between_the_host_and_the_path(resource: str, url: str, path: str | None) -> None:
     """9728-1: the well-known path goes between the host and the path (RFC 9728 section 3.1), without a slash at the
     end."""
-    made = ProtectedResource(resource)
+    metadata = ProtectedResource(resource)
 
-    assert made.metadata_url == url
-    assert made.published.path.endswith(path or "")
-    assert document(made)["resource"] == resource
+    assert metadata.metadata_url == url
+    assert metadata.published.path.endswith(path or "")
+    assert document(metadata)["resource"] == resource
 
 
 @pytest.mark.rfc("9728-3")
 def test_the_document_has_the_members_of_section_2() -> None:
     """9728-2, 9728-3: the document has the members of RFC 9728 section 2, and ``resource`` is exactly the
     identifier."""
-    made = ProtectedResource(
+    resource = ProtectedResource(
         URL,
         authorization_servers=["https://login.example", "https://other.example/"],
         scopes=["read", "write"],
@@ -65,7 +65,7 @@ def test_the_document_has_the_members_of_section_2() -> None:
         },
     )
 
-    assert document(made) == {
+    assert document(resource) == {
         "resource": URL,
         "authorization_servers": ["https://login.example", "https://other.example/"],
         "scopes_supported": ["read", "write"],
@@ -74,23 +74,23 @@ def test_the_document_has_the_members_of_section_2() -> None:
         "resource_name#de": "Bestellungen",
         "dpop_bound_access_tokens_required": False,
     }
-    assert made.published.media_type == "application/json"
-    assert made.published.headers == ((b"cache-control", b"public, max-age=3600"),)
+    assert resource.published.media_type == "application/json"
+    assert resource.published.headers == ((b"cache-control", b"public, max-age=3600"),)
 
 
 def test_names_may_come_from_any_iterable() -> None:
     """Names are listed once each, in their order, whatever iterable they come from."""
-    made = ProtectedResource(URL, scopes=(name for name in ("b", "a", "b")))  # type: ignore[arg-type]
+    resource = ProtectedResource(URL, scopes=(name for name in ("b", "a", "b")))  # type: ignore[arg-type]
 
-    assert document(made)["scopes_supported"] == ["b", "a"]
+    assert document(resource)["scopes_supported"] == ["b", "a"]
 
 
 @pytest.mark.rfc("9728-2")
 def test_what_is_empty_is_left_out() -> None:
     """RFC 9728 section 3.2: a member without values must be omitted."""
-    made = ProtectedResource(URL, metadata={"resource_name": "", "jwks_uri": None, "x": [], "y": {}, "z": 0})
+    resource = ProtectedResource(URL, metadata={"resource_name": "", "jwks_uri": None, "x": [], "y": {}, "z": 0})
 
-    assert document(made) == {"resource": URL, "bearer_methods_supported": ["header"], "z": 0}
+    assert document(resource) == {"resource": URL, "bearer_methods_supported": ["header"], "z": 0}
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_an_invalid_argument_raises(argument: str, problem: str, resource: str, 
 
 def test_http_is_accepted_where_it_is_allowed() -> None:
     """``insecure_http=True`` allows an http URL, for tests on one machine."""
-    made = ProtectedResource(
+    resource = ProtectedResource(
         "http://127.0.0.1:8000/mcp", authorization_servers=["http://127.0.0.1:9000"], insecure_http=True
     )
 
-    assert made.metadata_url == "http://127.0.0.1:8000/.well-known/oauth-protected-resource/mcp"
+    assert resource.metadata_url == "http://127.0.0.1:8000/.well-known/oauth-protected-resource/mcp"
 
 
 def test_a_scheme_takes_a_resource_and_nothing_else() -> None:

@@ -44,30 +44,30 @@ async def test_a_rotation_without_a_new_kid_is_noticed(
     """If a kid is reused, or tokens have none, the first token with the new key causes one fetch."""
     source = StubbedSource()
     source.server.answer = key_set(published_jwk(before, rsa_key()))
-    asked = guarded_app(source)
-    assert (await asked.get_with_token(token(named))).status == 200
+    app = guarded_app(source)
+    assert (await app.get_with_token(token(named))).status == 200
     source.server.answer = key_set(published_jwk(after, rsa_key(which=1)))
 
-    assert (await asked.get_with_token(token(named, which=1))).status == 200
-    assert (await asked.get_with_token(token(named, which=1))).status == 200
+    assert (await app.get_with_token(token(named, which=1))).status == 200
+    assert (await app.get_with_token(token(named, which=1))).status == 200
     assert source.server.count == 2
-    assert summary(await asked.get_with_token(token(named))) == FORGED
+    assert summary(await app.get_with_token(token(named))) == FORGED
 
 
 async def test_a_forged_signature_costs_one_fetch_in_a_cooldown() -> None:
     """A forged signature causes one fetch for each key and cooldown. A rotation is noticed after the cooldown."""
     source = StubbedSource("a")
-    asked = guarded_app(source)
-    assert (await asked.get_with_token(token())).status == 200
+    app = guarded_app(source)
+    assert (await app.get_with_token(token())).status == 200
 
-    assert [summary(await asked.get_with_token(token(which=1, jti=str(n)))) for n in range(20)] == [FORGED] * 20
+    assert [summary(await app.get_with_token(token(which=1, jti=str(n)))) for n in range(20)] == [FORGED] * 20
     assert source.server.count == 2
     source.server.answer = key_set(a=rsa_key(which=1))
     source.clock.move(29.9)
-    assert summary(await asked.get_with_token(token(which=1))) == FORGED
+    assert summary(await app.get_with_token(token(which=1))) == FORGED
     source.clock.move(0.1)
 
-    assert (await asked.get_with_token(token(which=1))).status == 200
+    assert (await app.get_with_token(token(which=1))).status == 200
     assert source.server.count == 3
 
 
@@ -76,21 +76,21 @@ async def test_forged_signatures_leave_the_fetches_for_new_keys() -> None:
     source = StubbedSource()
     kids = [f"k{number}" for number in range(10)]
     source.server.answer = key_set(**{kid: rsa_key() for kid in kids})
-    asked = guarded_app(source)
+    app = guarded_app(source)
     for kid in kids * 3:
-        assert summary(await asked.get_with_token(token(kid, which=1))) == FORGED
+        assert summary(await app.get_with_token(token(kid, which=1))) == FORGED
     assert source.server.count == 1 + cache.FETCH_BURST
 
     source.server.answer = key_set(new=rsa_key(), **{kid: rsa_key() for kid in kids})
-    assert (await asked.get_with_token(token("new"))).status == 200
+    assert (await app.get_with_token(token("new"))).status == 200
     assert source.server.count == 2 + cache.FETCH_BURST
 
 
 async def test_many_at_once_are_one_fetch() -> None:
     """A rotation under load causes one fetch, and all waiting requests are decided by the new key set."""
     source = StubbedSource("a")
-    asked = guarded_app(source)
-    assert (await asked.get_with_token(token())).status == 200
+    app = guarded_app(source)
+    assert (await app.get_with_token(token())).status == 200
     source.server.answer = key_set(a=rsa_key(which=1))
     source.server.released.clear()
 
@@ -98,7 +98,7 @@ async def test_many_at_once_are_one_fetch() -> None:
         await wait_until(lambda: source.server.count == 2)
         source.server.released.set()
 
-    answers = await run_together([partial(asked.get_with_token, token(which=1))] * 50, let_go)
+    answers = await run_together([partial(app.get_with_token, token(which=1))] * 50, let_go)
 
     assert [answer.status for answer in answers] == [200] * 50
     assert source.server.count == 2
@@ -107,26 +107,26 @@ async def test_many_at_once_are_one_fetch() -> None:
 async def test_a_forged_signature_is_a_401_during_an_outage() -> None:
     """A forged signature under a known key is a 401 during an outage, and the number of fetches stays bounded."""
     source = StubbedSource("a")
-    asked = guarded_app(source)
-    assert (await asked.get_with_token(token())).status == 200
+    app = guarded_app(source)
+    assert (await app.get_with_token(token())).status == 200
     source.server.answer = OSError()
 
     for _ in range(3):
-        assert summary(await asked.get_with_token(token(which=1))) == FORGED
-        assert (await asked.get_with_token(token())).status == 200
+        assert summary(await app.get_with_token(token(which=1))) == FORGED
+        assert (await app.get_with_token(token())).status == 200
     assert source.server.count == 2
     source.clock.move(700)
-    assert summary(await asked.get_with_token(token(which=1))) == FORGED
+    assert summary(await app.get_with_token(token(which=1))) == FORGED
 
 
 async def test_a_withdrawn_key_is_reported_as_unknown() -> None:
     """If the new fetch shows that the key was withdrawn, the reason is an unknown key."""
     source = StubbedSource("a")
-    asked = guarded_app(source)
-    assert (await asked.get_with_token(token())).status == 200
+    app = guarded_app(source)
+    assert (await app.get_with_token(token())).status == 200
     source.server.answer = key_set(b=rsa_key())
 
-    assert summary(await asked.get_with_token(token(which=1))) == (401, "key.unknown")
+    assert summary(await app.get_with_token(token(which=1))) == (401, "key.unknown")
 
 
 async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:
@@ -134,16 +134,16 @@ async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:
     unavailable."""
     source = StubbedSource()
     source.server.answer = key_set(published_jwk(None, rsa_key()))
-    asked = guarded_app(source)
-    assert (await asked.get_with_token(token("x"))).status == 200
+    app = guarded_app(source)
+    assert (await app.get_with_token(token("x"))).status == 200
     source.server.answer = OSError()
     source.clock.move(700)
 
-    assert (await asked.get_with_token(token("x"))).status == 200
-    assert summary(await asked.get_with_token(token("x", which=1))) == (503, "keys.unavailable")
-    expired = await asked.get_with_token(token("x", which=1, exp=1))
+    assert (await app.get_with_token(token("x"))).status == 200
+    assert summary(await app.get_with_token(token("x", which=1))) == (503, "keys.unavailable")
+    expired = await app.get_with_token(token("x", which=1, exp=1))
     assert (summary(expired), expired.record.facts["signature"]) == ((401, "token.expired"), "unchecked")
-    assert summary(await asked.get_with_token(token(None, which=1))) == FORGED
+    assert summary(await app.get_with_token(token(None, which=1))) == FORGED
 
 
 async def test_without_a_key_set_nothing_is_fetched_again() -> None:
@@ -180,10 +180,10 @@ async def test_a_key_for_other_algorithms_is_recorded() -> None:
     """The record says for which algorithms the key is held, because the issuer's ``algorithms`` may be wrong."""
     source = StubbedSource()
     source.server.answer = key_set(a=ec_key())
-    asked = guarded_app(source)
+    app = guarded_app(source)
     assert source.keys.algorithms_of("a") == ()
 
-    answer = await asked.get_with_token(token())
+    answer = await app.get_with_token(token())
 
     assert (summary(answer), answer.record.facts["held"]) == ((401, "key.unknown"), ("ES256",))
-    assert "held" not in (await asked.get_with_token(token("b"))).record.facts
+    assert "held" not in (await app.get_with_token(token("b"))).record.facts

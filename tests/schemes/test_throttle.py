@@ -22,8 +22,8 @@ class ThrottleHarness:
 
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock(1000)
-        given: dict[str, Any] = {"pair": Rate(3, 10.0), "account": Rate(5, 4.0), "network": Rate(4, 2.0)}
-        self.throttle = LoginThrottle(clock=self.clock, **{**given, **options})
+        settings: dict[str, Any] = {"pair": Rate(3, 10.0), "account": Rate(5, 4.0), "network": Rate(4, 2.0)}
+        self.throttle = LoginThrottle(clock=self.clock, **{**settings, **options})
 
     async def acquire(self, account: str = "alice", network: str | None = HOME) -> CountedAttempt | Exceeded:
         """One attempt."""

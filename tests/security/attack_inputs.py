@@ -91,8 +91,8 @@ def odd_json(setup: Verifiers) -> Cases:
     """Headers and payloads that only some parsers accept as a JSON object."""
     header = json.dumps({"alg": setup.algorithm, "typ": "JWT"}).encode()
     for part, good in (("header", header), ("payload", json.dumps(claims()).encode())):
-        for what, octets in _misspelled(good).items():
-            token = setup.token(octets) if part == "header" else setup.token(payload=octets)
+        for what, data in _misspelled(good).items():
+            token = setup.token(data) if part == "header" else setup.token(payload=data)
             yield f"{part}: {what}", token
     yield "payload: longer than we read", setup.token(payload=claims(more="x" * 8192))
 
@@ -161,8 +161,8 @@ def odd_base64(setup: Verifiers) -> Cases:
         alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         if len(spelled) % 4:
             odd["unused bits"] = spelled[:-1] + bytes([alphabet[alphabet.index(spelled[-1]) | 1]])
-        for what, octets in odd.items():
-            parts[index] = octets
+        for what, data in odd.items():
+            parts[index] = data
             token = b".".join(parts)
             if token != good:
                 yield f"{part}: {what}", token

@@ -60,10 +60,10 @@ class DigestApp:
     ) -> Exchange:
         """Send one request with this ``Authorization``. ``scope`` overrides the scope of GET / over HTTP."""
         lines = [(b"host", b"testserver"), *headers, *([] if field is None else [(b"authorization", field)])]
-        given = {**http_scope(), **scope, "headers": lines}
-        if given["type"] == "websocket":
-            del given["method"]
-        return await run_app(self.app, given, *messages)
+        settings = {**http_scope(), **scope, "headers": lines}
+        if settings["type"] == "websocket":
+            del settings["method"]
+        return await run_app(self.app, settings, *messages)
 
     async def request(self, field: bytes | None, *messages: Message, **scope: Any) -> Answer:
         """Send one request, and return the response with its only record."""

@@ -61,9 +61,9 @@ def public_key_encodings(key: Any) -> dict[str, bytes]:
 def key_confusion(setup: Verifiers) -> Cases:
     """HMACs whose secret is the public key, in each encoding (RFC 8725 section 2.1)."""
     for alg, size in (("HS256", "sha256"), ("HS512", "sha512"), (setup.algorithm, "sha256")):
-        for what, octets in public_key_encodings(setup.key).items():
+        for what, data in public_key_encodings(setup.key).items():
             signing_input = unsigned_token({"alg": alg, "typ": "JWT"})
-            yield f"{what}, {alg}", with_signature(signing_input, hmac.digest(octets, signing_input, size))
+            yield f"{what}, {alg}", with_signature(signing_input, hmac.digest(data, signing_input, size))
 
 
 def bad_signatures(setup: Verifiers) -> Cases:

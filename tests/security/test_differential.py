@@ -88,10 +88,10 @@ def test_an_attack_token_is_rejected(algorithm: str, family: Family) -> None:
     judges = verifiers_for(algorithm)
 
     taken = [name for name, token in family(judges) if isinstance(judges.authguard(token), Accepted)]
-    found = {difference(judges, token) for _, token in family(judges)}
+    kinds = {difference(judges, token) for _, token in family(judges)}
 
     assert taken == []
-    assert found - {None} <= ONLY_WE_REFUSE.keys()
+    assert kinds - {None} <= ONLY_WE_REFUSE.keys()
 
 
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "HS256"])
@@ -140,17 +140,17 @@ def test_the_negative_of_an_ecdsa_signature_is_accepted() -> None:
 
 def test_the_table_is_not_stale() -> None:
     """Each kind of denial in the table occurs for a token that a peer accepts, and no other kind does."""
-    found: set[str | None] = set()
+    kinds: set[str | None] = set()
 
     for judges in (verifiers_for("HS256"), verifiers_for("HS256", open=True)):
         for family in (*HOSTILE, hostile.odd_claims):
-            found |= {
+            kinds |= {
                 difference(judges, token)
                 for _, token in family(judges)
                 if isinstance(judges.authguard(token), Rejected)
             }
 
-    assert found - {None} == set(ONLY_WE_REFUSE)
+    assert kinds - {None} == set(ONLY_WE_REFUSE)
 
 
 # --- generated --------------------------------------------------------------------------------------------------------
@@ -163,9 +163,9 @@ def test_generated_claims_are_read_alike(open_policy: bool, data: st.DataObject)
     """Of generated claims in any spelling, authguard accepts none that a peer rejects."""
     judges = verifiers_for("HS256", open=open_policy)
 
-    found = difference(judges, judges.token(payload=data.draw(generated.payloads() | generated.slips())))
+    kinds = difference(judges, judges.token(payload=data.draw(generated.payloads() | generated.slips())))
 
-    assert found is None or found in ONLY_WE_REFUSE
+    assert kinds is None or kinds in ONLY_WE_REFUSE
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "HS256"])
@@ -175,9 +175,9 @@ def test_generated_headers_are_read_alike(algorithm: str, data: st.DataObject) -
     """Of generated headers, authguard accepts none that a peer rejects."""
     judges = verifiers_for(algorithm)
 
-    found = difference(judges, judges.token(data.draw(generated.headers(algorithm))))
+    kinds = difference(judges, judges.token(data.draw(generated.headers(algorithm))))
 
-    assert found is None or found in ONLY_WE_REFUSE
+    assert kinds is None or kinds in ONLY_WE_REFUSE
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -189,9 +189,9 @@ def test_a_changed_token_is_rejected(algorithm: str, data: st.DataObject) -> Non
     good = _GOOD.setdefault(algorithm, judges.token())
     token = data.draw(generated.mutated(good))
 
-    found = difference(judges, token)
+    kinds = difference(judges, token)
 
-    assert found is None or found in ONLY_WE_REFUSE
+    assert kinds is None or kinds in ONLY_WE_REFUSE
     assert token == good or isinstance(judges.authguard(token), Rejected)
 
 

@@ -50,13 +50,13 @@ CNONCES = [
 @pytest.mark.parametrize("cnonce", CNONCES, ids=ascii)
 async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
     """The cnonce is sent back escaped, in one field. A CR or LF in it does not get that far."""
-    gate = DigestApp()
-    told = answer_challenge(await gate.challenge(), cnonce=cnonce)
+    app = DigestApp()
+    params = answer_challenge(await app.challenge(), cnonce=cnonce)
 
-    answer = await gate.request_with(told)
+    answer = await app.request_with(params)
 
     assert answer.status == 200
-    rspauth = digest_response(told, ha1(told, "wonderland"), method="", qop="auth")
+    rspauth = digest_response(params, ha1(params, "wonderland"), method="", qop="auth")
     escaped = cnonce.replace("\\", "\\\\").replace('"', '\\"')
     assert answer.info == f'rspauth="{rspauth}", qop=auth, cnonce="{escaped}", nc=00000001'
 
@@ -64,10 +64,10 @@ async def test_nothing_is_injected_through_a_cnonce(cnonce: str) -> None:
 @pytest.mark.parametrize("octet", [b"\r", b"\n", b"\r\nset-cookie: a=b", b"\0", b"\x7f", b"\x1b"])
 async def test_a_control_character_is_rejected(octet: bytes) -> None:
     """Servers block control characters. If one gets through, nothing of it is echoed."""
-    gate = DigestApp()
-    field = serialize(answer_challenge(await gate.challenge())).replace(b"0a4f113b", b"0a4f" + octet)
+    app = DigestApp()
+    field = serialize(answer_challenge(await app.challenge())).replace(b"0a4f113b", b"0a4f" + octet)
 
-    answer = await gate.request(b"Digest " + field)
+    answer = await app.request(b"Digest " + field)
 
     assert (answer.status, answer.reason) == (401, MALFORMED)
     assert all(octet not in value for _, value in answer.exchange.headers)
@@ -76,24 +76,24 @@ async def test_a_control_character_is_rejected(octet: bytes) -> None:
 @pytest.mark.rfc("7616-14")
 async def test_authentication_info_is_sent_with_every_response() -> None:
     """A 403 has Authentication-Info too: the credentials were accepted, and the count was used."""
-    gate = DigestApp(rules=[Rule("/boss", role("boss"))])
-    told = answer_challenge(await gate.challenge(), uri="/boss")
+    app = DigestApp(rules=[Rule("/boss", role("boss"))])
+    params = answer_challenge(await app.challenge(), uri="/boss")
 
-    answer = await gate.request_with(told, path="/boss", raw_path=b"/boss")
+    answer = await app.request_with(params, path="/boss", raw_path=b"/boss")
 
     assert (answer.status, answer.reason) == (403, "role.missing")
     assert "nc=00000001" in answer.info
-    again = await gate.request_with(told, path="/boss", raw_path=b"/boss")
+    again = await app.request_with(params, path="/boss", raw_path=b"/boss")
     assert (again.reason, again.exchange.lines(b"authentication-info")) == ("nonce.replayed", [])
 
 
 async def test_a_websocket_handshake_is_accepted() -> None:
     """The accepted handshake has Authentication-Info."""
-    gate = DigestApp()
-    told = answer_challenge(await gate.challenge(), uri="/chat")
+    app = DigestApp()
+    params = answer_challenge(await app.challenge(), uri="/chat")
 
-    answer = await gate.request_with(
-        told, {"type": "websocket.connect"}, type="websocket", scheme="wss", path="/chat", raw_path=b"/chat"
+    answer = await app.request_with(
+        params, {"type": "websocket.connect"}, type="websocket", scheme="wss", path="/chat", raw_path=b"/chat"
     )
 
     accepted = answer.exchange.sent[0]
@@ -104,9 +104,9 @@ async def test_a_websocket_handshake_is_accepted() -> None:
 @pytest.mark.rfc("7616-18")
 async def test_digest_alone_offers_no_basic() -> None:
     """RFC 7616 section 5.6: Basic is offered and accepted only if the app names it."""
-    gate = DigestApp()
+    app = DigestApp()
 
-    answer = await gate.request(b"Basic YWxpY2U6d29uZGVybGFuZA==")
+    answer = await app.request(b"Basic YWxpY2U6d29uZGVybGFuZA==")
 
     assert (answer.status, answer.reason, answer.challenge.scheme) == (401, "scheme.unsupported", "Digest")
 
@@ -124,12 +124,12 @@ def _body(*parts: bytes) -> list[dict[str, Any]]:
 async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> None:
     """The app gets the verified body, in any number of parts. Another body is rejected, and one above the limit is a
     413."""
-    gate = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), limit=20, throttle=None))
-    told = answer_challenge(await gate.challenge(), method="POST", body=b"ten pounds to Bob")
+    app = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), limit=20, throttle=None))
+    params = answer_challenge(await app.challenge(), method="POST", body=b"ten pounds to Bob")
 
-    forged = await gate.request_with(told, *_body(b"ten pounds to Eve"), method="POST")
-    large = await gate.request_with(told, *_body(b"ten pounds to Bob", b" and ten to Eve"), method="POST")
-    good = await gate.request_with(told, *_body(b"ten pounds", b"", b" to Bob"), method="POST")
+    forged = await app.request_with(params, *_body(b"ten pounds to Eve"), method="POST")
+    large = await app.request_with(params, *_body(b"ten pounds to Bob", b" and ten to Eve"), method="POST")
+    good = await app.request_with(params, *_body(b"ten pounds", b"", b" to Bob"), method="POST")
 
     assert (forged.status, forged.reason) == (401, "response.wrong")
     assert (large.status, large.reason) == (413, "body.too_large")
@@ -140,10 +140,10 @@ async def test_with_auth_int_the_app_receives_the_body_that_was_digested() -> No
 async def test_an_incomplete_body_is_rejected() -> None:
     """If the client disconnects during the body, the request is not granted, because the digest covers the whole
     body."""
-    gate = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), throttle=None))
-    told = answer_challenge(await gate.challenge(), method="POST", body=b"ten")
+    app = DigestApp(digest_scheme(DigestAccounts(), qop=("auth-int",), throttle=None))
+    params = answer_challenge(await app.challenge(), method="POST", body=b"ten")
 
-    answer = await gate.request_with(told, {"type": "http.request", "body": b"ten", "more_body": True}, method="POST")
+    answer = await app.request_with(params, {"type": "http.request", "body": b"ten", "more_body": True}, method="POST")
 
     assert (answer.status, answer.reason) == (400, "body.incomplete")
 
@@ -154,12 +154,12 @@ async def test_an_incomplete_body_is_rejected() -> None:
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 async def test_a_cross_site_request_is_denied(site: str) -> None:
     """Browsers send Digest by themselves, so a cross-site request is denied without verifying it or using a count."""
-    gate = DigestApp()
-    told = answer_challenge(await gate.challenge(), method="POST")
+    app = DigestApp()
+    params = answer_challenge(await app.challenge(), method="POST")
     headers: list[Header] = [(b"sec-fetch-site", site.encode()), (b"origin", b"https://evil.example")]
 
-    foreign = await gate.request_with(told, method="POST", headers=headers)
-    own = await gate.request_with(told, method="POST", headers=[(b"sec-fetch-site", b"same-origin")])
+    foreign = await app.request_with(params, method="POST", headers=headers)
+    own = await app.request_with(params, method="POST", headers=[(b"sec-fetch-site", b"same-origin")])
 
     assert (foreign.status, foreign.reason) == (403, "origin.foreign")
     assert own.status == 200
@@ -167,40 +167,40 @@ async def test_a_cross_site_request_is_denied(site: str) -> None:
 
 async def test_a_guard_further_in_does_not_count_the_nonce_twice() -> None:
     """An inner guard, with the same scheme or one of its own, takes over the principal and claims no count again."""
-    scheme, behind = digest_scheme(DigestAccounts(), throttle=None), RecordingApp()
+    scheme, guard = digest_scheme(DigestAccounts(), throttle=None), RecordingApp()
     own = digest_scheme(DigestAccounts(), throttle=None)
     for inner_scheme in (scheme, own):
-        inner = AuthGuardMiddleware(behind, guard=Guard(inner_scheme, clock=lambda: NOW, log=False))
-        gate = DigestApp(scheme, app=inner)
-        told = answer_challenge(await gate.challenge())
+        inner = AuthGuardMiddleware(guard, guard=Guard(inner_scheme, clock=lambda: NOW, log=False))
+        app = DigestApp(scheme, app=inner)
+        params = answer_challenge(await app.challenge())
 
-        assert (await gate.request_with(told)).status == 200
-        assert (await gate.request_with(told)).reason == "nonce.replayed"
-    assert [scope["user"].subject for scope in behind.scopes] == ["alice", "alice"]
+        assert (await app.request_with(params)).status == 200
+        assert (await app.request_with(params)).reason == "nonce.replayed"
+    assert [scope["user"].subject for scope in guard.scopes] == ["alice", "alice"]
 
 
 async def test_two_guards_with_one_scheme_share_its_counts() -> None:
     """Two guards side by side with one scheme accept a count once between them."""
     scheme = digest_scheme(DigestAccounts(), throttle=None)
     left, right = DigestApp(scheme), DigestApp(scheme)
-    asked = await left.challenge()
+    offer = await left.challenge()
 
-    assert (await left.request_with(answer_challenge(asked, count=1))).status == 200
-    assert (await right.request_with(answer_challenge(asked, count=1))).reason == "nonce.replayed"
-    assert (await right.request_with(answer_challenge(asked, count=2))).status == 200
+    assert (await left.request_with(answer_challenge(offer, count=1))).status == 200
+    assert (await right.request_with(answer_challenge(offer, count=1))).reason == "nonce.replayed"
+    assert (await right.request_with(answer_challenge(offer, count=2))).status == 200
 
 
 async def test_the_life_of_a_nonce_costs_one_round_trip() -> None:
     """An expired nonce costs one response with ``stale=true``, and the client does not ask for the password."""
-    gate = DigestApp()
-    asked = await gate.challenge()
-    assert (await gate.request_with(answer_challenge(asked))).status == 200
+    app = DigestApp()
+    offer = await app.challenge()
+    assert (await app.request_with(answer_challenge(offer))).status == 200
 
-    gate.clock.move(300)
-    stale = await gate.request_with(answer_challenge(asked, count=2))
+    app.clock.move(300)
+    stale = await app.request_with(answer_challenge(offer, count=2))
 
     assert (stale.status, stale.reason, stale.challenge.get("stale")) == (401, "nonce.stale", "true")
-    assert (await gate.request_with(answer_challenge(stale.challenge))).status == 200
+    assert (await app.request_with(answer_challenge(stale.challenge))).status == 200
 
 
 async def test_a_failing_store_is_a_503() -> None:
@@ -213,11 +213,11 @@ async def test_a_failing_store_is_a_503() -> None:
         digest_scheme(DigestAccounts(), nonces=SharedNonces(RuntimeError()), throttle=None),
     ]
     for scheme in schemes:
-        gate = DigestApp(scheme)
-        answer = await gate.request_with(answer_challenge(await gate.challenge()))
+        app = DigestApp(scheme)
+        answer = await app.request_with(answer_challenge(await app.challenge()))
 
         assert (answer.status, answer.reason) == (503, "backend.failed")
-        assert gate.inner.scopes == []
+        assert app.inner.scopes == []
 
 
 async def test_a_cancelled_request_is_not_granted() -> None:
@@ -232,11 +232,11 @@ async def test_a_cancelled_request_is_not_granted() -> None:
             return await super().find(username, **asked)
 
     cards = Stuck(at_hand=False)
-    gate = DigestApp(digest_scheme(cards, throttle=None))
-    told = answer_challenge(await gate.challenge())
+    app = DigestApp(digest_scheme(cards, throttle=None))
+    params = answer_challenge(await app.challenge())
     with anyio.move_on_after(0.01):
-        await gate.request_with(told)
-    assert gate.inner.scopes == []
+        await app.request_with(params)
+    assert app.inner.scopes == []
 
     cards.stuck = False
-    assert (await gate.request_with(told)).status == 200
+    assert (await app.request_with(params)).status == 200

@@ -66,34 +66,34 @@ async def test_a_changed_parameter_is_rejected_and_changes_nothing(
     name: str, how: str, tamper: Callable[[DigestParams, str, str], bytes], which: int
 ) -> None:
     """Each changed parameter is a 401 with a challenge, and uses no count: the original request is still accepted."""
-    gate = DigestApp(digest_scheme(DigestAccounts(finds_hashed=True), throttle=None))
-    told = answer_challenge(await gate.challenge())
+    app = DigestApp(digest_scheme(DigestAccounts(finds_hashed=True), throttle=None))
+    params = answer_challenge(await app.challenge())
     if name == "userhash":
-        told = {**told, "username": userhash("alice"), "userhash": "true"}
+        params = {**params, "username": userhash("alice"), "userhash": "true"}
 
-    answer = await gate.request(b"Digest " + tamper(told, name, TAMPERED[name][0]))
+    answer = await app.request(b"Digest " + tamper(params, name, TAMPERED[name][0]))
 
     assert (answer.status, answer.reason) == (401, TAMPERED[name][which] if which else MALFORMED)
     assert answer.challenge.get("stale") is None
-    assert gate.inner.scopes == []
-    assert (await gate.request_with(told)).status == 200
+    assert app.inner.scopes == []
+    assert (await app.request_with(params)).status == 200
 
 
 async def test_of_two_names_none_is_chosen() -> None:
     """``username`` and ``username*`` together are rejected, whichever of them was digested."""
-    gate = DigestApp()
-    told = {**answer_challenge(await gate.challenge()), "username*": "UTF-8''mallory"}
+    app = DigestApp()
+    params = {**answer_challenge(await app.challenge()), "username*": "UTF-8''mallory"}
 
-    assert (await gate.request_with(told)).reason == MALFORMED
+    assert (await app.request_with(params)).reason == MALFORMED
 
 
 @pytest.mark.parametrize("name", [name for name in TAMPERED if name != "userhash"])
 async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
     """A field above the limit is not parsed, whichever parameter makes it too long."""
-    gate = DigestApp()
-    told = answer_challenge(await gate.challenge())
+    app = DigestApp()
+    params = answer_challenge(await app.challenge())
 
-    answer = await gate.request_with({**told, name: "0" * MAX_FIELD})
+    answer = await app.request_with({**params, name: "0" * MAX_FIELD})
 
     assert (answer.status, answer.reason) == (400, "header.too_long")
 
@@ -111,11 +111,11 @@ async def test_a_field_beyond_the_limit_is_not_read(name: str) -> None:
 )
 async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, Any], status: int, reason: str) -> None:
     """Twisted #3453, Flask-HTTPAuth: it is rejected with another path, query or method, and a second time."""
-    gate = DigestApp()
-    told = answer_challenge(await gate.challenge())
+    app = DigestApp()
+    params = answer_challenge(await app.challenge())
 
-    elsewhere = await gate.request_with(told, **scope)
-    once, again = await gate.request_with(told), await gate.request_with(told)
+    elsewhere = await app.request_with(params, **scope)
+    once, again = await app.request_with(params), await app.request_with(params)
 
     assert (elsewhere.status, elsewhere.reason) == (status, reason)
     assert (once.status, again.status, again.reason) == (200, 401, "nonce.replayed")
@@ -125,13 +125,13 @@ async def test_a_captured_header_is_good_for_its_request_alone(scope: dict[str, 
 async def test_a_client_without_a_challenge_cannot_make_a_nonce() -> None:
     """Cakephp #9668: a client with the right password and an invented nonce is challenged, and accepted with the
     server's."""
-    gate = DigestApp()
-    asked = await gate.challenge()
+    app = DigestApp()
+    offer = await app.challenge()
 
-    invented = await gate.request_with(answer_challenge(asked, nonce="0" * 48))
+    invented = await app.request_with(answer_challenge(offer, nonce="0" * 48))
 
     assert (invented.status, invented.reason, invented.challenge.get("stale")) == (401, "nonce.unknown", "true")
-    assert (await gate.request_with(answer_challenge(invented.challenge))).status == 200
+    assert (await app.request_with(answer_challenge(invented.challenge))).status == 200
 
 
 def _bare(field: bytes) -> bytes:
@@ -141,19 +141,19 @@ def _bare(field: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_damaged_header_is_rejected(seed: int) -> None:
     """Two hundred variants of a valid header with removed, added or changed bytes are rejected, without a 500."""
-    rng, gate = random.Random(seed), DigestApp()
-    good = b"Digest " + serialize(answer_challenge(await gate.challenge()))
+    rng, app = random.Random(seed), DigestApp()
+    good = b"Digest " + serialize(answer_challenge(await app.challenge()))
 
     for _ in range(200):
         noise = bytearray(good)
         for _ in range(rng.randrange(1, 5)):
             place = rng.randrange(len(noise))
             noise[place : place + rng.randrange(3)] = bytes(rng.choices(range(256), k=rng.randrange(3)))
-        answer = await gate.request(bytes(noise))
+        answer = await app.request(bytes(noise))
         if answer.status == 200:
             # What says the same in other words: a space more, another case.
             assert _bare(bytes(noise)) == _bare(good)
-            good = b"Digest " + serialize(answer_challenge(await gate.challenge()))
+            good = b"Digest " + serialize(answer_challenge(await app.challenge()))
         else:
             assert answer.status in {400, 401}
             assert answer.reason in REASON_CODES
@@ -166,36 +166,36 @@ async def test_a_damaged_header_is_rejected(seed: int) -> None:
 @pytest.mark.parametrize("store", [lambda: None, SharedNonces])
 async def test_of_200_parallel_replays_exactly_one_passes(store: Callable[[], NonceStore | None]) -> None:
     """Of requests with one nonce and one count, one is accepted. The others are stale."""
-    gate = DigestApp(digest_scheme(DigestAccounts(at_hand=False), nonces=store(), throttle=None))
-    field = b"Digest " + serialize(answer_challenge(await gate.challenge()))
+    app = DigestApp(digest_scheme(DigestAccounts(at_hand=False), nonces=store(), throttle=None))
+    field = b"Digest " + serialize(answer_challenge(await app.challenge()))
     statuses: list[int] = []
-    gate.records.clear()
+    app.records.clear()
 
     async def one() -> None:
-        statuses.append((await gate.exchange(field)).status)
+        statuses.append((await app.exchange(field)).status)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(200):
             tasks.start_soon(one)
 
     assert sorted(statuses) == [200, *[401] * 199]
-    assert len(gate.inner.scopes) == 1
-    assert sorted(record.reason or "" for record in gate.records) == ["", *["nonce.replayed"] * 199]
+    assert len(app.inner.scopes) == 1
+    assert sorted(record.reason or "" for record in app.records) == ["", *["nonce.replayed"] * 199]
 
 
 @pytest.mark.rfc("7616-9")
 async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> None:
     """Counts within the window are accepted in any order. SensESP #885 had to switch its check off because of
     Chrome."""
-    gate = DigestApp()
-    asked = await gate.challenge()
+    app = DigestApp()
+    offer = await app.challenge()
     counts = list(range(1, 201))
     rng = random.Random(7)
     for start in range(0, 200, 100):
         batch = counts[start : start + 100]
         rng.shuffle(batch)
         for count in batch:
-            assert (await gate.request_with(answer_challenge(asked, count=count))).status == 200
+            assert (await app.request_with(answer_challenge(offer, count=count))).status == 200
 
 
 # --- One to the client ------------------------------------------------------------------------------------------------
@@ -203,11 +203,11 @@ async def test_200_parallel_requests_on_one_nonce_all_pass_in_any_order() -> Non
 
 async def test_unknown_wrong_and_disabled_get_the_same_response() -> None:
     """Status, body and fields have the same bytes, apart from the nonce."""
-    gate = DigestApp()
+    app = DigestApp()
     seen = set()
 
     for name, password in [("alice", "wrong"), ("nobody", "wrong"), ("mallory", "wrong"), ("mallory", "secret")]:
-        answer = await gate.request_with(answer_challenge(await gate.challenge(), password, name))
+        answer = await app.request_with(answer_challenge(await app.challenge(), password, name))
         nonce = (answer.challenge.get("nonce") or "").encode()
         fields = [(field, value.replace(nonce, b"")) for field, value in answer.exchange.headers]
         seen.add((answer.status, answer.exchange.body, tuple(fields)))

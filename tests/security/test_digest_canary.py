@@ -78,19 +78,19 @@ async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> N
     """No secret is in a log record, a traceback or an authguard record, and nothing that is stored is in a response."""
     options = dict(SCHEMES[name])
     scheme = digest_scheme(options.pop("accounts", accounts()), secret=SECRET, **{"throttle": None, **options})
-    gate = DigestApp(scheme)
+    app = DigestApp(scheme)
     statuses, leaked = set(), []
 
     for changes in TOLD:
-        told: DigestParams = answer_challenge(
-            await gate.challenge(), **{"cnonce": CNONCE, "uri": f"/?{QUERY.decode()}", **changes}
+        params: DigestParams = answer_challenge(
+            await app.challenge(), **{"cnonce": CNONCE, "uri": f"/?{QUERY.decode()}", **changes}
         )
-        presented = [value for key in ("nonce", "response", "cnonce") if (value := told[key])]
+        presented = [value for key in ("nonce", "response", "cnonce") if (value := params[key])]
         for _ in range(2):
-            answer = await gate.request_with(told, query_string=QUERY)
+            answer = await app.request_with(params, query_string=QUERY)
             statuses.add(answer.status)
-            heard = [*ears.entries, *(f"{record} {record!r} {record.extra()}" for record in gate.records)]
-            leaked += [(text, found) for text in heard if (found := leaks(text, SECRET, *STORED, *presented))]
+            texts = [*ears.entries, *(f"{record} {record!r} {record.extra()}" for record in app.records)]
+            leaked += [(text, found) for text in texts if (found := leaks(text, SECRET, *STORED, *presented))]
             sent = repr([value for key, value in answer.exchange.headers if key != b"authentication-info"])
             leaked += [(sent, found) for found in [leaks(sent, SECRET, *STORED)] if found]
             ears.entries.clear()
@@ -103,20 +103,20 @@ async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> N
 async def test_values_do_not_show_their_secrets() -> None:
     """The repr of every object of Digest is free of secrets."""
     scheme = digest_scheme(accounts(), secret=SECRET)
-    gate = DigestApp(scheme)
-    told = answer_challenge(await gate.challenge(), cnonce=CNONCE)
+    app = DigestApp(scheme)
+    params = answer_challenge(await app.challenge(), cnonce=CNONCE)
     mint = NonceService([SECRET.encode()], "orders", life=300, store=None, deadline=5)
     values = [
         scheme,
         mint,
-        DigestCredentials.from_auth_params(serialize(told)),
+        DigestCredentials.from_auth_params(serialize(params)),
         DigestAccount("alice", STORED[0], claims={"password": CANARY}),
     ]
 
-    shown = [repr(value) + str(value) for value in values]
+    shown_text = [repr(value) + str(value) for value in values]
 
-    presented = [value for key in ("nonce", "response", "cnonce") if (value := told[key])]
-    assert [text for text in shown if leaks(text, SECRET, *STORED, *presented)] == []
+    presented = [value for key in ("nonce", "response", "cnonce") if (value := params[key])]
+    assert [text for text in shown_text if leaks(text, SECRET, *STORED, *presented)] == []
 
 
 @pytest.mark.parametrize("secret", [CANARY[:31], [SECRET, CANARY[:20]], [7, CANARY]])
@@ -125,5 +125,5 @@ def test_a_mistake_in_the_set_up_does_not_show_the_secret(secret: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Digest(accounts(), realm="orders", secret=secret)
 
-    shown = [line for line in traceback.format_exception(caught.value) if "CANARY" not in line]
-    assert leaks("".join(shown) + repr(caught.value)) == []
+    text = [line for line in traceback.format_exception(caught.value) if "CANARY" not in line]
+    assert leaks("".join(text) + repr(caught.value)) == []

@@ -42,8 +42,12 @@ class BasicApp:
         self.hasher = SpyHasher()
         self.users = Users(*accounts or (ALICE, MALLORY), hasher=self.hasher)
         self.records: list[Record] = []
-        given = {"throttle": LoginThrottle(pair=Rate(10, 30.0), clock=self.clock), "clock": self.clock, "deadline": 60}
-        self.scheme: Basic = basic_scheme(store or self.users, **{**given, **options})
+        settings = {
+            "throttle": LoginThrottle(pair=Rate(10, 30.0), clock=self.clock),
+            "clock": self.clock,
+            "deadline": 60,
+        }
+        self.scheme: Basic = basic_scheme(store or self.users, **{**settings, **options})
         self.guard = Guard(
             self.scheme,
             rules=[Rule("/health", PUBLIC), Rule("/boss", role("boss"))],
@@ -88,13 +92,13 @@ class BasicApp:
 
 async def test_of_two_hundred_parallel_guesses_only_the_burst_is_hashed() -> None:
     """The others are a 429 with ``Retry-After`` and without a challenge, and cost no hash."""
-    house = BasicApp()
+    app = BasicApp()
 
-    statuses = await house.statuses(*[partial(house.ask, password=f"guess{number}") for number in range(200)])
-    answer = await house.ask()
+    statuses = await app.statuses(*[partial(app.ask, password=f"guess{number}") for number in range(200)])
+    answer = await app.ask()
 
     assert (statuses.count(401), statuses.count(429)) == (10, 190)
-    assert house.hasher.count == 10
+    assert app.hasher.count == 10
     assert (answer.status, answer.lines(b"retry-after"), answer.lines(b"www-authenticate")) == (429, ["30"], [])
     assert answer.lines(b"cache-control") == ["no-store"]
     assert b"too_many_attempts" in answer.body
@@ -102,20 +106,20 @@ async def test_of_two_hundred_parallel_guesses_only_the_burst_is_hashed() -> Non
 
 async def test_two_hundred_parallel_requests_with_the_right_password_all_pass() -> None:
     """Two hundred parallel requests with the right password cost one attempt and one hash."""
-    house = BasicApp()
+    app = BasicApp()
 
-    statuses = await house.statuses(*[house.ask] * 200)
+    statuses = await app.statuses(*[app.ask] * 200)
 
     assert statuses == [200] * 200
-    assert house.hasher.count == 1
+    assert app.hasher.count == 1
 
 
 async def test_guesses_among_them_are_counted_all_the_same() -> None:
     """Right passwords among parallel guesses give the guesses no further attempts."""
-    house = BasicApp()
-    guesses = [partial(house.ask, password=f"guess{number}") for number in range(50)]
+    app = BasicApp()
+    guesses = [partial(app.ask, password=f"guess{number}") for number in range(50)]
 
-    statuses = await house.statuses(*[house.ask] * 50, *guesses)
+    statuses = await app.statuses(*[app.ask] * 50, *guesses)
 
     assert statuses[:50] == [200] * 50
     assert statuses[50:].count(401) == 9
@@ -123,41 +127,41 @@ async def test_guesses_among_them_are_counted_all_the_same() -> None:
 
 async def test_a_login_after_the_wait_is_accepted() -> None:
     """After ``Retry-After`` the right password is accepted, however long somebody else goes on guessing."""
-    house = BasicApp()
-    answers = [await house.ask(password=f"guess{number}") for number in range(500)]
+    app = BasicApp()
+    answers = [await app.ask(password=f"guess{number}") for number in range(500)]
     refused = answers[-1]
 
-    house.clock.move(int(refused.lines(b"retry-after")[0]))
+    app.clock.move(int(refused.lines(b"retry-after")[0]))
 
-    assert (await house.ask()).status == 200
+    assert (await app.ask()).status == 200
 
 
 async def test_another_network_gets_in_while_one_is_refused() -> None:
     """Guesses from one network do not lock out the account's owner in another one."""
-    house = BasicApp()
+    app = BasicApp()
     for number in range(100):
-        await house.ask(password=f"guess{number}")
+        await app.ask(password=f"guess{number}")
 
-    assert (await house.ask(client="198.51.100.9")).status == 200
+    assert (await app.ask(client="198.51.100.9")).status == 200
 
 
 async def test_a_botnet_does_not_lock_out_a_known_network() -> None:
     """A network from which the owner has logged in before is not affected by guesses of a botnet."""
-    house = BasicApp()
-    await house.ask(client="198.51.100.9")
+    app = BasicApp()
+    await app.ask(client="198.51.100.9")
     for number in range(300):
-        await house.ask(password=f"guess{number}", client=f"203.0.113.{number % 250}")
+        await app.ask(password=f"guess{number}", client=f"203.0.113.{number % 250}")
 
-    assert (await house.ask(client="198.51.100.9")).status == 200
-    assert (await house.ask(client="198.51.100.10")).status == 429
+    assert (await app.ask(client="198.51.100.9")).status == 200
+    assert (await app.ask(client="198.51.100.10")).status == 429
 
 
 async def test_a_forwarded_field_does_not_evade_the_throttle() -> None:
     """The address comes from the server, and not from a field of the client."""
-    house = BasicApp()
+    app = BasicApp()
 
     answers = [
-        await house.ask(
+        await app.ask(
             password=f"guess{number}",
             more={"x_forwarded_for": f"203.0.113.{number}", "forwarded": f"for=203.0.113.{number}"},
         )
@@ -169,20 +173,20 @@ async def test_a_forwarded_field_does_not_evade_the_throttle() -> None:
 
 async def test_addresses_of_one_ipv6_network_do_not_evade_the_throttle() -> None:
     """All addresses of a /64 share their attempts."""
-    house = BasicApp()
+    app = BasicApp()
 
-    answers = [await house.ask(password=f"guess{n}", client=f"2001:db8:0:1::{n:x}") for n in range(20)]
+    answers = [await app.ask(password=f"guess{n}", client=f"2001:db8:0:1::{n:x}") for n in range(20)]
 
     assert [answer.status for answer in answers] == [401] * 10 + [429] * 10
 
 
 async def test_spellings_of_a_name_do_not_evade_the_throttle() -> None:
     """Case, width and a second name of the same account share their attempts."""
-    house = BasicApp()
-    house.users.aliases |= {"a@example.org": "alice"}
+    app = BasicApp()
+    app.users.aliases |= {"a@example.org": "alice"}
     spellings = ["alice", "ALICE", "\uff41lice", "a@example.org", "al\u00adice", " alice"]
 
-    answers = [await house.ask(spellings[n % 6], f"guess{n}") for n in range(20)]
+    answers = [await app.ask(spellings[n % 6], f"guess{n}") for n in range(20)]
 
     assert [answer.status for answer in answers] == [401] * 10 + [429] * 10
 
@@ -190,43 +194,43 @@ async def test_spellings_of_a_name_do_not_evade_the_throttle() -> None:
 async def test_an_own_account_does_not_evade_the_throttle() -> None:
     """With trusted addresses a network has a bucket, which logging in between the guesses does not refill."""
     attempts = LoginThrottle(network=Rate(10, 1.0), trusted_client=True, clock=ManualClock(1000))
-    house = BasicApp(ALICE, Account("eve", "$fast$own"), throttle=attempts)
+    app = BasicApp(ALICE, Account("eve", "$fast$own"), throttle=attempts)
 
     passed = 0
     for number in range(100):
-        await house.ask("eve", "own")
-        passed += (await house.ask(f"user{number}", "123456")).status == 401
+        await app.ask("eve", "own")
+        passed += (await app.ask(f"user{number}", "123456")).status == 401
 
     assert passed == 10
 
 
 async def test_the_verification_cache_is_no_oracle() -> None:
     """A client without an attempt left learns nothing, even if the owner has just logged in."""
-    house = BasicApp()
-    await house.ask()
+    app = BasicApp()
+    await app.ask()
     for number in range(10):
-        await house.ask(password=f"guess{number}")
+        await app.ask(password=f"guess{number}")
 
-    assert [(await house.ask(password=word)).status for word in ("wonderland", "wrong")] == [429, 429]
+    assert [(await app.ask(password=word)).status for word in ("wonderland", "wrong")] == [429, 429]
 
 
 async def test_a_flood_of_one_wrong_password_costs_one_hash_at_a_time() -> None:
     """Equal parallel guesses are one attempt and one hash, so they do not fill the queue for hashing."""
-    house = BasicApp(waiting=1)
+    app = BasicApp(waiting=1)
 
-    statuses = await house.statuses(*[partial(house.ask, password="wrong")] * 100)
+    statuses = await app.statuses(*[partial(app.ask, password="wrong")] * 100)
 
     assert statuses == [401] * 100
-    assert house.hasher.count == 1
+    assert app.hasher.count == 1
 
 
 async def test_public_routes_ignore_the_throttle() -> None:
     """A client that is throttled still gets public routes."""
-    house = BasicApp()
+    app = BasicApp()
     for number in range(20):
-        await house.ask(password=f"guess{number}")
+        await app.ask(password=f"guess{number}")
 
-    assert (await house.ask(path="/health")).status == 200
+    assert (await app.ask(path="/health")).status == 200
 
 
 # --- Looking for what differs -----------------------------------------------------------------------------------------
@@ -239,9 +243,9 @@ async def test_known_unknown_and_disabled_cannot_be_told_apart(method: str) -> N
     """Responses, the number of verifications and the moment of throttling are equal for all of them."""
     seen = []
     for username, password in STRANGERS:
-        house = BasicApp()
-        answers = [await house.ask(username, password, method=method) for _ in range(15)]
-        seen.append(([answer.sent for answer in answers], house.hasher.count))
+        app = BasicApp()
+        answers = [await app.ask(username, password, method=method) for _ in range(15)]
+        seen.append(([answer.sent for answer in answers], app.hasher.count))
 
     assert seen == seen[:1] * len(STRANGERS)
     assert seen[0][1] == 10
@@ -251,10 +255,10 @@ async def test_they_cannot_be_told_apart_by_a_handshake_either() -> None:
     """A denied WebSocket handshake is equal for known, unknown and disabled names."""
     seen = []
     for username, password in STRANGERS:
-        house = BasicApp()
+        app = BasicApp()
         headers = header_list(b"Basic " + user_pass(username, password))
         offered: list[dict[str, Any]] = [{}, {"websocket.http.response": {}}]
-        answers = [await run_app(house.app, websocket_scope(headers=headers, extensions=one)) for one in offered]
+        answers = [await run_app(app.app, websocket_scope(headers=headers, extensions=one)) for one in offered]
         seen.append([answer.sent for answer in answers])
 
     assert seen == seen[:1] * len(STRANGERS)
@@ -268,15 +272,15 @@ async def test_they_cannot_be_told_apart_while_the_queue_is_full() -> None:
     """With a full queue every login is a 503 with ``Retry-After``, and uses no attempt."""
     seen = []
     for username, password in STRANGERS:
-        house = BasicApp(waiting=1)
-        house.hasher.released.clear()
+        app = BasicApp(waiting=1)
+        app.hasher.released.clear()
         async with anyio.create_task_group() as tasks:
             for number, figure in enumerate(["working", "waiting"]):
-                tasks.start_soon(partial(house.ask, password=f"{number}", client="198.51.100.9"))
-                await wait_until(partial(_has_one, house, figure))
-            seen.append([(await house.ask(username, password)).sent for _ in range(30)])
-            house.hasher.released.set()
-        assert house.reasons[:30] == [HASHING_BUSY.code] * 30
+                tasks.start_soon(partial(app.ask, password=f"{number}", client="198.51.100.9"))
+                await wait_until(partial(_has_one, app, figure))
+            seen.append([(await app.ask(username, password)).sent for _ in range(30)])
+            app.hasher.released.set()
+        assert app.reasons[:30] == [HASHING_BUSY.code] * 30
 
     assert seen == seen[:1] * len(STRANGERS)
     assert (seen[0][0][0]["status"], (b"retry-after", b"5") in seen[0][0][0]["headers"]) == (503, True)
@@ -290,24 +294,24 @@ UNSAFE = ["POST", "PUT", "PATCH", "DELETE", "QUERY"]
 @pytest.mark.parametrize("method", UNSAFE)
 async def test_a_cross_site_request_is_denied_before_any_look_up(method: str) -> None:
     """A cross-site request is a 403 without a challenge, look-up, hash or attempt. The record has its origin."""
-    house = BasicApp()
-    house.users.accounts["alice"] = LookupError("asked")
+    app = BasicApp()
+    app.users.accounts["alice"] = LookupError("asked")
 
-    answers = [await house.ask(method=method, more=EVIL) for _ in range(20)]
+    answers = [await app.ask(method=method, more=EVIL) for _ in range(20)]
 
     assert [answer.status for answer in answers] == [403] * 20
     assert answers[0].lines(b"www-authenticate") == []
-    assert house.hasher.count == 0
-    record = house.records[0]
+    assert app.hasher.count == 0
+    record = app.records[0]
     assert (record.reason, record.scheme, record.subject) == ("origin.foreign", "basic", None)
     assert record.facts == {"origin": ("https://evil.example",), "sec_fetch_site": ("cross-site",)}
 
 
 async def test_a_right_and_a_wrong_password_are_refused_alike_there() -> None:
     """The response to a cross-site request does not depend on the password."""
-    house = BasicApp()
+    app = BasicApp()
 
-    answers = [(await house.ask(method="POST", password=word, more=EVIL)).sent for word in ("wonderland", "wrong")]
+    answers = [(await app.ask(method="POST", password=word, more=EVIL)).sent for word in ("wonderland", "wrong")]
 
     assert answers[0] == answers[1]
 
@@ -315,12 +319,12 @@ async def test_a_right_and_a_wrong_password_are_refused_alike_there() -> None:
 @pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
 async def test_a_handshake_from_another_site_is_refused(extensions: dict[str, Any]) -> None:
     """A cross-site WebSocket handshake is denied, although it is a GET."""
-    house = BasicApp()
+    app = BasicApp()
     headers = header_list(b"Basic " + user_pass("alice", "wonderland"), origin="https://evil.example")
 
-    await run_app(house.app, websocket_scope(headers=headers, extensions=extensions))
+    await run_app(app.app, websocket_scope(headers=headers, extensions=extensions))
 
-    assert (house.reasons, house.hasher.count, house.endpoint.scopes) == (["origin.foreign"], 0, [])
+    assert (app.reasons, app.hasher.count, app.endpoint.scopes) == (["origin.foreign"], 0, [])
 
 
 PASSING: list[dict[str, Any]] = [
@@ -337,9 +341,9 @@ PASSING: list[dict[str, Any]] = [
 @pytest.mark.parametrize("request_", PASSING, ids=repr)
 async def test_requests_that_are_not_cross_site_pass(request_: dict[str, Any]) -> None:
     """Same-site requests, safe methods and the origins in ``origins`` pass."""
-    house = BasicApp(origins=["https://app.example"])
+    app = BasicApp(origins=["https://app.example"])
 
-    assert (await house.ask(**request_)).status == 200
+    assert (await app.ask(**request_)).status == 200
 
 
 async def test_the_csrf_check_applies_to_all_browser_credentials() -> None:
@@ -359,12 +363,12 @@ async def test_the_csrf_check_applies_to_all_browser_credentials() -> None:
 
 async def test_a_flood_of_guesses_is_a_few_records(caplog: pytest.LogCaptureFixture) -> None:
     """2,000 guesses at invented names log some thirty lines, with an estimate of the names. Hooks get every record."""
-    house = BasicApp(ALICE)
+    app = BasicApp(ALICE)
 
     for number in range(2000):
-        await house.ask(f"user{number}", "123456", path="/boss")
-    house.clock.move(60)
-    await house.ask()
+        await app.ask(f"user{number}", "123456", path="/boss")
+    app.clock.move(60)
+    await app.ask()
 
     folds = [vars(record) for record in caplog.records if str(record.msg).startswith("folded")]
     assert len(caplog.records) == 27
@@ -373,16 +377,16 @@ async def test_a_flood_of_guesses_is_a_few_records(caplog: pytest.LogCaptureFixt
     assert (last["authguard.reason"], last["authguard.rule"]) == ("user.unknown", "/boss")
     assert 1000 < last["authguard.subjects"] < 4000
     assert last["authguard.samples"] == ("user0", "user1", "user2")
-    assert house.reasons.count("user.unknown") == 2000
+    assert app.reasons.count("user.unknown") == 2000
 
 
 async def test_a_flood_of_guesses_hides_no_disabled_account(caplog: pytest.LogCaptureFixture) -> None:
     """The right password of a disabled account is logged, however many wrong ones the same client has sent."""
-    house = BasicApp(throttle=None)
+    app = BasicApp(throttle=None)
 
     for number in range(100):
-        await house.ask("mallory", f"wrong{number}")
-    await house.ask("mallory", "secret")
+        await app.ask("mallory", f"wrong{number}")
+    await app.ask("mallory", "secret")
 
     assert caplog.records[-1].msg == "denied account.disabled: %s"
 
@@ -456,19 +460,19 @@ HOUSES: dict[str, Callable[[], BasicApp]] = {
 @pytest.mark.parametrize("name", HOUSES)
 async def test_no_password_and_no_hash_leaks_whatever_fails(ears: LogRecorder, name: str) -> None:
     """No record, aggregate, response or repr has the secret, or eight characters of it."""
-    house = HOUSES[name]()
+    app = HOUSES[name]()
     logins = [("alice", CANARY), ("alice", f"{CANARY}x"), ("nobody", CANARY), ("alice", f"{CANARY}\n")]
     leaked: list[tuple[str, list[str]]] = []
 
     for _ in range(12):
         for username, password in logins:
             for more in ({}, EVIL):
-                answer = await house.ask(username, password, method="POST", more=more)
-                told = [repr(answer.sent), *ears.entries, *(f"{one} {one!r} {one.extra()}" for one in house.records)]
+                answer = await app.ask(username, password, method="POST", more=more)
+                told = [repr(answer.sent), *ears.entries, *(f"{one} {one!r} {one.extra()}" for one in app.records)]
                 leaked += [(text, found) for text in told if (found := leaks(text))]
                 ears.entries.clear()
-                house.records.clear()
-    house.guard._recorder.close()
+                app.records.clear()
+    app.guard._recorder.close()
     leaked += [(text, found) for text in ears.entries if (found := leaks(text))]
 
     assert leaked == []
@@ -476,9 +480,9 @@ async def test_no_password_and_no_hash_leaks_whatever_fails(ears: LogRecorder, n
 
 async def test_values_of_a_login_do_not_show_their_secrets() -> None:
     """The repr of the scheme, of its parts and of an attempt is free of secrets."""
-    house = BasicApp(HOLDER)
-    await house.ask(password=CANARY)
-    scheme = house.scheme
+    app = BasicApp(HOLDER)
+    await app.ask(password=CANARY)
+    scheme = app.scheme
     taken = await LoginThrottle().acquire("alice", None)
     shown = [scheme, scheme._verifier, scheme._single_flight, scheme._verification_cache, scheme._pool, HOLDER, taken]
 
@@ -487,11 +491,11 @@ async def test_values_of_a_login_do_not_show_their_secrets() -> None:
 
 async def test_a_principal_of_basic_has_its_scheme_and_roles() -> None:
     """The principal names its scheme, and its roles are in ``request.auth``."""
-    house = BasicApp()
+    app = BasicApp()
 
-    await house.ask()
+    await app.ask()
 
-    scope = house.endpoint.scopes[0]
+    scope = app.endpoint.scopes[0]
     assert scope["user"] == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="basic")
 
 

@@ -42,9 +42,9 @@ def counted() -> tuple[GuardedApp, CountingKeySource]:
 )
 async def test_an_empty_token_reaches_no_key_source(field: bytes) -> None:
     """sanic-jwt #143, Flask-HTTPAuth #62 (CVE-2026-34531): an empty token is a 401, and no key source is asked."""
-    door, source = counted()
+    app, source = counted()
 
-    answer = await door.get(field)
+    answer = await app.get(field)
 
     assert (answer.status, answer.reason) == (401, "credentials.malformed")
     assert any(name == b"www-authenticate" for name, _ in answer.headers)
@@ -54,9 +54,9 @@ async def test_an_empty_token_reaches_no_key_source(field: bytes) -> None:
 @pytest.mark.parametrize("token", [b".", b"..", b"a.b.c", b"null", b"undefined", b"e30.e30.", b"e30.e30.e30", b"===="])
 async def test_a_value_that_is_no_token_reaches_no_key_source(token: bytes) -> None:
     """A value that is hardly more than empty is a 401, and no key source is asked."""
-    door, source = counted()
+    app, source = counted()
 
-    answer = await door.get_with_token(token)
+    answer = await app.get_with_token(token)
 
     assert answer.status == 401
     assert source.calls == []
@@ -65,10 +65,10 @@ async def test_a_value_that_is_no_token_reaches_no_key_source(token: bytes) -> N
 @pytest.mark.rfc("limits-4")
 async def test_an_unknown_issuer_reaches_no_key_source() -> None:
     """The key source is asked only for tokens of its issuer, once each, so invented tokens cause no work."""
-    door, source = counted()
+    app, source = counted()
 
-    unknown = await door.get_with_token(mint(iss="https://attacker.example"))
-    known = await door.get_with_token(mint())
+    unknown = await app.get_with_token(mint(iss="https://attacker.example"))
+    known = await app.get_with_token(mint())
 
     assert (unknown.reason, known.status) == ("token.issuer_unknown", 200)
     assert source.calls == [(None, "RS256")]
@@ -90,9 +90,9 @@ def _token_of(octets: int) -> str:
 @pytest.mark.rfc("limits-1")
 async def test_a_token_is_at_most_8_kib() -> None:
     """A token of 8 KiB is accepted. One byte more is rejected, and its length is recorded."""
-    door = GuardedApp()
+    app = GuardedApp()
 
-    full, longer = await door.get_with_token(_token_of(8192)), await door.get_with_token(_token_of(8193))
+    full, longer = await app.get_with_token(_token_of(8192)), await app.get_with_token(_token_of(8193))
 
     assert full.status == 200
     assert (longer.status, longer.reason) == (401, "token.too_long")
@@ -101,16 +101,16 @@ async def test_a_token_is_at_most_8_kib() -> None:
 
 def _calls(field: bytes) -> int:
     """How many calls of ours it takes to refuse this field."""
-    door, calls = GuardedApp(log=False), 0
+    app, calls = GuardedApp(log=False), 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
         nonlocal calls
         calls += event == "call" and "authguard" in frame.f_code.co_filename
 
-    run_without_waiting(door.get(field))
+    run_without_waiting(app.get(field))
     sys.setprofile(count)
     try:
-        run_without_waiting(door.get(field))
+        run_without_waiting(app.get(field))
     finally:
         sys.setprofile(None)
     return calls
@@ -207,15 +207,15 @@ async def test_a_kid_is_a_name_and_nothing_else(
 ) -> None:
     """RFC 8725 section 3.10: a kid is compared for equality, opens no file, and is escaped and clipped in the log."""
     source = CountingKeySource(VerificationKey("RS256", "2026-01", rsa_key().public_key()))
-    door = GuardedApp(bearer(issuer(source)))
+    app = GuardedApp(bearer(issuer(source)))
 
-    answer = await door.get_with_token(mint(headers={"kid": kid}))
+    answer = await app.get_with_token(mint(headers={"kid": kid}))
 
     assert (answer.status, answer.reason) == (401, "key.unknown")
     assert source.calls == [(kid, "RS256")]
     assert files_opened == []
-    (told,) = (record for record in caplog.records if record.name == "authguard")
-    for text in (told.getMessage(), vars(told)["authguard.kid"]):
+    (line,) = (record for record in caplog.records if record.name == "authguard")
+    for text in (line.getMessage(), vars(line)["authguard.kid"]):
         assert text.isprintable()
         assert len(text) < 300
 
@@ -223,12 +223,12 @@ async def test_a_kid_is_a_name_and_nothing_else(
 @pytest.mark.rfc("6750-9")
 async def test_no_part_of_a_token_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the log nor the response shows a token: it is named by eight digits of its hash."""
-    door = GuardedApp()
+    app = GuardedApp()
     caplog.set_level(logging.DEBUG)
     bad = [mint(exp=NOW - 100), mint(aud="x"), mint(key=rsa_key(which=1)), mint()[:-4], mint().replace(".", "..", 1)]
 
     for token in [mint(), *bad]:
-        answer = await door.get_with_token(token)
+        answer = await app.get_with_token(token)
         told = caplog.text + repr([vars(record) for record in caplog.records]) + repr(answer)
 
         for part in token.split("."):

@@ -54,9 +54,9 @@ def signed_with(algorithm: str, header: dict[str, Any], key: Any = None) -> byte
 @pytest.mark.parametrize("signature", [b"", b"x"])
 async def test_none_is_no_algorithm(signature: bytes) -> None:
     """RFC 8725 section 2.1: an unsigned token is rejected in every spelling of ``none``."""
-    door = GuardedApp()
+    app = GuardedApp()
 
-    answers = [await door.get_with_token(with_signature(unsigned_token({"alg": alg}), signature)) for alg in CASINGS]
+    answers = [await app.get_with_token(with_signature(unsigned_token({"alg": alg}), signature)) for alg in CASINGS]
 
     assert {(answer.status, answer.reason) for answer in answers} == {(401, "token.algorithm_refused")}
     assert len(answers) == 16
@@ -80,8 +80,8 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
 
     for alg, hash_name in (("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512"), (algorithm, "sha256")):
         signing_input = unsigned_token({"alg": alg, "typ": "JWT"})
-        for octets in public_key_encodings(key).values():
-            token = with_signature(signing_input, hmac.digest(octets, signing_input, hash_name))
+        for data in public_key_encodings(key).values():
+            token = with_signature(signing_input, hmac.digest(data, signing_input, hash_name))
             answers = [await door.get_with_token(token) for door in doors]
 
             assert {answer.status for answer in answers} == {401}
@@ -91,10 +91,10 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
 async def test_each_key_has_one_algorithm() -> None:
     """CVE-2026-48523: a JWK for RS256 verifies neither PS256 nor RS512, even if the issuer allows them."""
     keys = JWKSet({"keys": [{**public_jwk(rsa_key()), "alg": "RS256"}]})
-    door = GuardedApp(bearer(issuer(keys, algorithms=["RS256", "RS512", "PS256"])))
+    app = GuardedApp(bearer(issuer(keys, algorithms=["RS256", "RS512", "PS256"])))
 
-    answers = {alg: await door.get_with_token(signed_with(alg, {"alg": alg})) for alg in ("RS256", "RS512", "PS256")}
-    lying = await door.get_with_token(signed_with("PS256", {"alg": "RS256"}))
+    answers = {alg: await app.get_with_token(signed_with(alg, {"alg": alg})) for alg in ("RS256", "RS512", "PS256")}
+    lying = await app.get_with_token(signed_with("PS256", {"alg": "RS256"}))
 
     assert {alg: answer.reason for alg, answer in answers.items()} == {
         "RS256": None,
@@ -109,18 +109,18 @@ async def test_a_source_cannot_lend_a_key_of_another_algorithm(bound_to: str) ->
     """CVE-2026-48523: a key from a custom source is used only for the algorithm of the header."""
     material: Any = HMAC_SECRET if bound_to == "HS256" else rsa_key()
     verifier = HMAC_SECRET if bound_to == "HS256" else rsa_key().public_key()
-    door = GuardedApp(bearer(issuer(CountingKeySource(VerificationKey(bound_to, None, verifier)))))
+    app = GuardedApp(bearer(issuer(CountingKeySource(VerificationKey(bound_to, None, verifier)))))
 
-    answer = await door.get_with_token(signed_with(bound_to, {"alg": "RS256"}, material))
+    answer = await app.get_with_token(signed_with(bound_to, {"alg": "RS256"}, material))
 
     assert answer.status == 401
 
 
 async def test_an_unlisted_algorithm_is_rejected_with_a_valid_signature() -> None:
     """RFC 8725 section 3.1: the list of algorithms decides, and not what the key could verify."""
-    door = GuardedApp()
+    app = GuardedApp()
 
-    answers = [await door.get_with_token(signed_with(alg, {"alg": alg})) for alg in ("RS384", "RS512", "PS256")]
+    answers = [await app.get_with_token(signed_with(alg, {"alg": alg})) for alg in ("RS384", "RS512", "PS256")]
 
     assert {answer.reason for answer in answers} == {"token.algorithm_refused"}
     assert answers[0].record.facts["wanted"] == ("RS256",)
@@ -165,13 +165,13 @@ async def test_a_token_does_not_choose_its_key(network: list[object]) -> None:
     """CVE-2018-0114, CVE-2026-27962: ``jwk``, ``jku``, ``x5u`` and ``x5c`` are ignored, and nothing is fetched."""
     mallory = rsa_key(which=1)
     source = CountingKeySource(VerificationKey("RS256", None, rsa_key().public_key()))
-    door = GuardedApp(bearer(issuer(source)))
+    app = GuardedApp(bearer(issuer(source)))
     brought = {**FOREIGN_KEYS, "jwk": public_jwk(mallory), "x5t": "x", "x5t#S256": "x"}
 
     forged = [
-        await door.get_with_token(signed_with("RS256", {"alg": "RS256", n: v}, mallory)) for n, v in brought.items()
+        await app.get_with_token(signed_with("RS256", {"alg": "RS256", n: v}, mallory)) for n, v in brought.items()
     ]
-    honest = await door.get_with_token(signed_with("RS256", {"alg": "RS256", **brought}))
+    honest = await app.get_with_token(signed_with("RS256", {"alg": "RS256", **brought}))
 
     assert {answer.reason for answer in forged} == {"token.signature_invalid"}
     assert honest.status == 200
@@ -221,9 +221,9 @@ async def test_critical_extensions_are_rejected(crit: Any) -> None:
 )
 async def test_an_issuer_is_compared_whole(stated: Any) -> None:
     """CVE-2024-53861 (PyJWT): a part of the issuer's name is not the issuer."""
-    door = GuardedApp(bearer(issuer(name="https://a.example")))
+    app = GuardedApp(bearer(issuer(name="https://a.example")))
 
-    answer = await door.get_with_token(raw_token({"alg": "RS256"}, claims(iss=stated), rsa_key()))
+    answer = await app.get_with_token(raw_token({"alg": "RS256"}, claims(iss=stated), rsa_key()))
 
     assert (answer.status, answer.reason) == (401, "token.issuer_unknown")
 
@@ -246,9 +246,9 @@ def test_the_audience_cannot_be_left_out() -> None:
 @pytest.mark.rfc("8725-4", "6750-9")
 async def test_a_token_for_another_audience_is_rejected() -> None:
     """A token with another audience, a part of it, or none is rejected."""
-    door = GuardedApp()
+    app = GuardedApp()
 
-    answers = {aud: (await door.get_with_token(mint(aud=aud))).reason for aud in ("billing", "order", "orders2", ...)}
+    answers = {aud: (await app.get_with_token(mint(aud=aud))).reason for aud in ("billing", "order", "orders2", ...)}
 
     assert answers == {
         "billing": "token.audience_mismatch",

@@ -76,9 +76,9 @@ def test_an_unreasonable_leeway_raises(leeway: Any) -> None:
 def test_a_public_key_makes_no_secret() -> None:
     """CVE-2022-29217: the text of a public key as a ``Secret`` raises."""
     for key in (rsa_key(), ec_key()):
-        for octets in public_key_encodings(key).values():
+        for data in public_key_encodings(key).values():
             with pytest.raises(ConfigurationError, match="not a secret"):
-                issuer(Secret(octets), algorithms=["HS256"])
+                issuer(Secret(data), algorithms=["HS256"])
 
 
 @pytest.mark.parametrize("algorithms", [["HS256", "RS256"], ["ES256", "HS512"], ["EdDSA", "HS384", "PS256"]])

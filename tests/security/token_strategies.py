@@ -98,19 +98,19 @@ def slips(draw: st.DrawFn) -> bytes:
 @st.composite
 def mutated(draw: st.DrawFn, token: bytes) -> bytes:
     """A token with a few bytes changed, inserted, removed or repeated."""
-    octets = bytearray(token)
+    data = bytearray(token)
     for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, max(len(octets) - 1, 0)))
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
         octet = draw(st.integers(0, 255) | st.sampled_from(b".=-_+/ AQgw\n\0"))
         match draw(st.sampled_from(["change", "insert", "remove", "cut", "double"])):
             case "change":
-                octets[at : at + 1] = bytes([octet])
+                data[at : at + 1] = bytes([octet])
             case "insert":
-                octets[at:at] = bytes([octet])
+                data[at:at] = bytes([octet])
             case "remove":
-                del octets[at : at + 1]
+                del data[at : at + 1]
             case "cut":
-                del octets[at:]
+                del data[at:]
             case _:
-                octets[at:at] = octets[at : at + 8]
-    return bytes(octets)
+                data[at:at] = data[at : at + 8]
+    return bytes(data)

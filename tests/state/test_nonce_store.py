@@ -148,8 +148,8 @@ def test_a_clock_that_was_set_back_is_logged_once(caplog: pytest.LogCaptureFixtu
     for _ in range(2):
         assert claim(nonces, minted_at=NOW - 3600, now=NOW - 3600) is NonceUse.FORGOTTEN
 
-    (told,) = caplog.messages
-    assert told.startswith("the clock was set back by 3600 s")
+    (message,) = caplog.messages
+    assert message.startswith("the clock was set back by 3600 s")
 
 
 def test_a_store_that_has_not_begun_accepts_nothing() -> None:

@@ -58,20 +58,20 @@ class AuthorizationServer:
         return JSONResponse({**wanted, "client_id": "an-mcp-client", "token_endpoint_auth_method": "none"}, 201)
 
     async def authorize(self, request: Request) -> Response:
-        asked = dict(request.query_params)
-        self.requests.append(asked)
-        assert asked["code_challenge_method"] == "S256"
+        parameters = dict(request.query_params)
+        self.requests.append(parameters)
+        assert parameters["code_challenge_method"] == "S256"
         code = secrets.token_urlsafe()
-        self._codes[code] = asked
-        answer = urlencode({"code": code, "state": asked["state"], "iss": self.issuer})
-        return RedirectResponse(f"{asked['redirect_uri']}?{answer}", 302)
+        self._codes[code] = parameters
+        answer = urlencode({"code": code, "state": parameters["state"], "iss": self.issuer})
+        return RedirectResponse(f"{parameters['redirect_uri']}?{answer}", 302)
 
     async def token(self, request: Request) -> Response:
         form = dict(await request.form())
-        asked = self._codes.pop(str(form["code"]))
+        parameters = self._codes.pop(str(form["code"]))
         challenge = urlsafe_b64encode(sha256(str(form["code_verifier"]).encode()).digest()).rstrip(b"=").decode()
-        assert (challenge, form["resource"]) == (asked["code_challenge"], asked["resource"])
-        granted = [name for name in asked.get("scope", "").split() if name not in self.withheld]
+        assert (challenge, form["resource"]) == (parameters["code_challenge"], parameters["resource"])
+        granted = [name for name in parameters.get("scope", "").split() if name not in self.withheld]
         self.withheld = set()
         now = int(time.time())
         said = {

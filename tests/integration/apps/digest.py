@@ -55,7 +55,7 @@ class ResponseRecorder:
                 words += ["stale"] * (b"stale=true" in fields.get(b"www-authenticate", b""))
                 words += ["nextnonce"] * (b"nextnonce=" in fields.get(b"authentication-info", b""))
                 target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-                chosen = [found.decode() for found in CHOSEN.findall(dict(scope["headers"]).get(b"authorization", b""))]
+                chosen = [match.decode() for match in CHOSEN.findall(dict(scope["headers"]).get(b"authorization", b""))]
                 _records.append([target.decode(), " ".join(words), *sorted(chosen)])
             await send(message)
 

@@ -59,11 +59,11 @@ class Webhook(Scheme):
 
 async def digest(request: Request) -> JSONResponse:
     """Answer with the digest of the body, which is read in parts."""
-    seen, octets = hashlib.sha256(), 0
+    seen, data = hashlib.sha256(), 0
     async for piece in request.stream():
         seen.update(piece)
-        octets += len(piece)
-    return JSONResponse({"from": request.user.display_name, "octets": octets, "sha256": seen.hexdigest()})
+        data += len(piece)
+    return JSONResponse({"from": request.user.display_name, "octets": data, "sha256": seen.hexdigest()})
 
 
 app = Starlette(routes=[Route("/hook", digest, methods=["POST"]), Route("/open", digest, methods=["POST"])])

@@ -182,7 +182,7 @@ class Page:
     @property
     def login_challenges(self) -> list[dict[str, str]]:
         """The challenges that opened a login dialog, each with its origin, scheme and realm."""
-        return [told["authChallenge"] for told in self.events("Fetch.authRequired")]
+        return [event["authChallenge"] for event in self.events("Fetch.authRequired")]
 
     def responses(self, request: str | None = None) -> list[Response]:
         """The responses in order, or those to one request and its redirects. For a handshake, see ``events``."""
@@ -217,7 +217,7 @@ class Page:
         return reply["result"].get("value")
 
     def _loader(self) -> str:
-        frames = [told["frame"] for told in self.events("Page.frameNavigated")]
+        frames = [event["frame"] for event in self.events("Page.frameNavigated")]
         return next((frame["loaderId"] for frame in reversed(frames) if "parentId" not in frame), "")
 
     def _load(self, loader: str) -> Response:

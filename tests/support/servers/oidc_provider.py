@@ -38,14 +38,14 @@ _ANSWERS = {"user": "alice", "password": "correct horse", "otp": "755224"}
 def private_jwks(generation: int) -> list[dict[str, Any]]:
     """The private keys of one generation, one for each algorithm."""
     pss, rsa = (rsa_key(2048, 2 * generation + which) for which in (1, 0))
-    made = {
+    jwks = {
         "RS256": RSAAlgorithm.to_jwk(rsa, as_dict=True),
         "ES256": ECAlgorithm.to_jwk(ec_key("P-256", generation), as_dict=True),
         "EdDSA": OKPAlgorithm.to_jwk(ed_key(generation), as_dict=True),
         "PS256": RSAAlgorithm.to_jwk(pss, as_dict=True),
     }
     # PyJWT writes the operations of a private key, which are wrong for the public half.
-    plain = {alg: {name: value for name, value in jwk.items() if name != "key_ops"} for alg, jwk in made.items()}
+    plain = {alg: {name: value for name, value in jwk.items() if name != "key_ops"} for alg, jwk in jwks.items()}
     return [{**jwk, "alg": alg, "use": "sig", "kid": f"{alg}-{generation}"} for alg, jwk in plain.items()]
 
 
