@@ -6,38 +6,23 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.responses import Response
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from authguard import AUTHENTICATED, role
+from authguard import AUTHENTICATED
 from authguard.asgi.locks import lock_marker
 from authguard.starlette import requires
-from tests.support.asgi import header_list, http_scope, run_app, websocket_scope
+from tests.support.asgi import header_list, run_app, websocket_scope
 from tests.support.guards import PUBLIC_RULES, RecordingGuard
-
-Lock: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-BOSS: Lock = requires(role("boss"))
-ADMIN: Lock = requires(role("admin"))
-FINE = PlainTextResponse("fine")
-
-
-async def status(endpoint: Any, method: str = "GET") -> int:
-    """The status for alice, whose role is admin, with every rule open."""
-    app = Starlette(routes=[Route("/", endpoint)])
-    return (
-        await run_app(
-            RecordingGuard(rules=PUBLIC_RULES).wrap(app), http_scope(method=method, headers=header_list("Badge alice"))
-        )
-    ).status
+from tests.support.locks import ADMIN, BOSS, FINE, Lock, status
 
 
 async def both_statuses(make: Callable[[Any], Any], method: str = "GET") -> list[int]:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from authguard import ConfigurationError
 from authguard.starlette import requires
 from tests.support.guards import PUBLIC_RULES, RecordingGuard
-from tests.test_starlette import ADMIN, BOSS, FINE, status
+from tests.support.locks import ADMIN, BOSS, FINE, status
 
 if TYPE_CHECKING:
     from somewhere import Something  # type: ignore[import-not-found]

@@ -21,15 +21,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware, Guard, role
-from authguard.audit.endpoint import Endpoint
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.fastapi import CurrentPrincipal, requires
 from authguard.policy.path_pattern import parse_pattern
 from authguard.starlette import requires as locked
-from tests.support.schemes.badge import Badge
+from tests.audit.endpoints import GUARD, only_endpoint, requirements, summary
 
 HERE = Path(__file__)
-GUARD = Guard(Badge())
 
 
 async def page(request: Request) -> None:
@@ -44,22 +42,6 @@ def location_of(text: str) -> str:
     """``file:line`` of the first line that begins with this text."""
     lines = HERE.read_text(encoding="utf-8").splitlines()
     return f"{HERE}:{next(number for number, line in enumerate(lines, 1) if line.startswith(text))}"
-
-
-def only_endpoint(route: Any) -> Endpoint:
-    """The only endpoint of an app with this route."""
-    (endpoint,) = discover_endpoints(Starlette(routes=[route]))
-    return endpoint
-
-
-def summary(app: object) -> list[tuple[str, str, str]]:
-    """Kind, methods and path of each endpoint of an app."""
-    return [(endpoint.kind, " ".join(endpoint.methods), endpoint.path) for endpoint in discover_endpoints(app)]
-
-
-def requirements(endpoint: Endpoint) -> list[str]:
-    """What the locks of an endpoint require, in their order."""
-    return [str(here.requirement) for here in endpoint.locks]
 
 
 def test_an_endpoint_has_methods_a_name_and_a_location() -> None:

@@ -17,7 +17,7 @@ from authguard import AuthGuardMiddleware
 from authguard.asgi.router_paths import RouterPaths
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.policy.path_pattern import parse_pattern
-from tests.audit.test_route_discovery import GUARD, only_endpoint, summary
+from tests.audit.endpoints import GUARD, only_endpoint, summary
 from tests.support.asgi import header_list, http_scope, run_app
 
 

@@ -22,7 +22,7 @@ from authguard import AuthGuardMiddleware, role
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.fastapi import requires
 from authguard.starlette import requires as locked
-from tests.audit.test_route_discovery import GUARD, only_endpoint, requirements, summary
+from tests.audit.endpoints import GUARD, only_endpoint, requirements, summary
 
 
 @locked(role("any"))

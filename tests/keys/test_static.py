@@ -23,6 +23,7 @@ from jwt.algorithms import HMACAlgorithm
 from authguard import JWK, PEM, ConfigurationError, JWKSet, Secret, VerificationKey
 from authguard.keys.source import KeyMaterial
 from tests.keys.key_material import HS, binding_problem, bound_key
+from tests.support.canary import KEY_CANARY
 from tests.support.tokens import HMAC_SECRET, ec_key, ed_key, private_pem, public_pem, rsa_key
 
 
@@ -211,41 +212,39 @@ def test_a_kid_that_is_no_string_raises() -> None:
 
 # --- nothing is shown -------------------------------------------------------------------------------------------------
 
-CANARY = "CANARY-in-a-coal-mine-0123456789"
-
 
 @pytest.mark.parametrize(
     "material",
     [
-        PEM(CANARY),
-        PEM(CANARY.encode(), "kid", "RS256"),
-        Secret(CANARY),
-        Secret(CANARY.encode(), algorithm="HS512"),
-        Secret("secret" * 8 + CANARY[:6]),
-        JWK(CANARY),
-        JWK({"kty": "oct", "k": CANARY}),
-        JWK({"kty": CANARY}),
-        JWK({"kty": "RSA", "alg": CANARY, "use": "sig", "n": CANARY, "e": CANARY}),
-        JWKSet(CANARY),
-        JWKSet({"keys": [{"kty": "oct", "k": base64.b64encode(CANARY.encode()).decode()}, {"kty": CANARY}]}),
+        PEM(KEY_CANARY),
+        PEM(KEY_CANARY.encode(), "kid", "RS256"),
+        Secret(KEY_CANARY),
+        Secret(KEY_CANARY.encode(), algorithm="HS512"),
+        Secret("secret" * 8 + KEY_CANARY[:6]),
+        JWK(KEY_CANARY),
+        JWK({"kty": "oct", "k": KEY_CANARY}),
+        JWK({"kty": KEY_CANARY}),
+        JWK({"kty": "RSA", "alg": KEY_CANARY, "use": "sig", "n": KEY_CANARY, "e": KEY_CANARY}),
+        JWKSet(KEY_CANARY),
+        JWKSet({"keys": [{"kty": "oct", "k": base64.b64encode(KEY_CANARY.encode()).decode()}, {"kty": KEY_CANARY}]}),
     ],
 )
 def test_neither_a_key_nor_an_error_about_it_shows_its_text(material: KeyMaterial) -> None:
     """The text of a key is neither in a repr, nor in the message of an error, nor in its traceback."""
-    assert CANARY not in repr(material) + str(material)
+    assert KEY_CANARY not in repr(material) + str(material)
 
     try:
         text = repr(material.bind(frozenset({"HS512"})))
     except ConfigurationError as error:
         text = "".join(traceback.format_exception(error))
 
-    assert CANARY not in text
+    assert KEY_CANARY not in text
     assert "CANARY" not in text
 
 
 def test_the_repr_of_a_secret_does_not_show_it() -> None:
     """The repr of a valid secret, and of the key made of it, does not contain the secret."""
-    secret = f"{CANARY} {CANARY[::-1]}"
+    secret = f"{KEY_CANARY} {KEY_CANARY[::-1]}"
     keys = [*Secret(secret).bind(frozenset({"HS256"})), *JWK(HMACAlgorithm.to_jwk(secret)).bind(HS & {"HS256"})]
 
     assert [key.material for key in keys] == [secret.encode()] * 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from authguard.model import Requirement
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
 from authguard.policy.rules import AMBIGUOUS, Rule, RuleTable
-from tests.policy import reference_rules as naive
+from tests.policy import reference_rules
 from tests.policy.reference_rules import ReferenceRule
 
 Case: TypeAlias = tuple[list[ReferenceRule], list[str]]  # Rules that can be built, and paths to ask about.
@@ -23,7 +23,7 @@ REQUIREMENTS: dict[object, Requirement] = {"public": PUBLIC, "optional": OPTIONA
 REQUIREMENTS |= {"one": role("one"), "two": role("two")}
 
 
-LABELS = {UNLISTED: naive.UNLISTED, **{requirement: label for label, requirement in REQUIREMENTS.items()}}
+LABELS = {UNLISTED: reference_rules.UNLISTED, **{requirement: label for label, requirement in REQUIREMENTS.items()}}
 
 
 # Few texts, so that patterns and paths often meet: two literals, and segments on both sides of each converter's border.
@@ -116,7 +116,7 @@ def valid_subset(rules: Sequence[ReferenceRule]) -> list[ReferenceRule]:
     """The rules, without each one that contradicts those before it."""
     kept: list[ReferenceRule] = []
     for rule in rules:
-        kept += [] if naive.reference_problem([*kept, rule]) else [rule]
+        kept += [] if reference_rules.reference_problem([*kept, rule]) else [rule]
     return kept
 
 
@@ -124,7 +124,7 @@ def valid_subset(rules: Sequence[ReferenceRule]) -> list[ReferenceRule]:
 def paths_near(draw: st.DrawFn, rules: Sequence[ReferenceRule]) -> list[str]:
     """A path that one of these rules matches, or any path, and that path with insertions at its slashes."""
     path = ""
-    for part in naive.segments_of(draw(st.sampled_from([text for text, _, _ in rules] or ["/"]))):
+    for part in reference_rules.segments_of(draw(st.sampled_from([text for text, _, _ in rules] or ["/"]))):
         if part == "**" or part.endswith(":path}"):
             path += "".join("/" + segment for segment in draw(tail_segments))
         else:
@@ -149,4 +149,4 @@ def rule_table(rules: Sequence[ReferenceRule], default: Requirement = AUTHENTICA
 def table_answer(table: RuleTable, method: str, path: str) -> object:
     """The answer of the real table, as the label of the reference implementation."""
     match = table.match(method, path)
-    return naive.AMBIGUOUS if match is AMBIGUOUS else LABELS[match.requirement]
+    return reference_rules.AMBIGUOUS if match is AMBIGUOUS else LABELS[match.requirement]

@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from authguard.errors import ConfigurationError
 from authguard.policy.requirements import OPTIONAL, UNLISTED
 from authguard.policy.rules import AMBIGUOUS
-from tests.policy import reference_rules as naive
+from tests.policy import reference_rules
 from tests.policy.reference_rules import ReferenceRule
 from tests.policy.strategies import (
     LABELS,
@@ -45,15 +45,17 @@ from tests.policy.strategies import (
 @settings(max_examples=200, deadline=None)
 def test_the_table_refuses_the_rules_that_the_definitions_refuse(rules: list[ReferenceRule]) -> None:
     """The table raises for exactly the rules that the definitions forbid, and names a common path of crossing rules."""
-    problem = naive.reference_problem(rules)
+    problem = reference_rules.reference_problem(rules)
 
     with nullcontext() if problem is None else pytest.raises(ConfigurationError) as refused:
         rule_table(rules)
 
     if refused is not None and " cross at " in str(problem):
         words = re.findall(r"/[^\s'\"`,:;){*]*(?=[\s'\"`,:;)])", str(refused.value))
-        read = {naive.parse(text) for text, _, _ in rules}
-        assert any(sum(naive.matches(one, naive.segments_of(word)) for one in read) > 1 for word in words), words
+        read = {reference_rules.parse(text) for text, _, _ in rules}
+        assert any(
+            sum(reference_rules.matches(one, reference_rules.segments_of(word)) for one in read) > 1 for word in words
+        ), words
 
 
 @given(case=cases(), default=st.sampled_from(["authenticated", "optional", "two"]))
@@ -65,7 +67,7 @@ def test_the_table_finds_the_requirement_that_the_definitions_give(case: Case, d
     table = rule_table(rules, REQUIREMENTS[default])
 
     for method, path in product([*METHODS, "HEAD", "DELETE", "get"], paths):
-        expected = naive.reference_match(rules, default, method, path)
+        expected = reference_rules.reference_match(rules, default, method, path)
         assert table_answer(table, method, path) == expected, (method, path)
 
 
@@ -110,7 +112,10 @@ def test_a_normalized_path_has_the_same_requirement(case: Case) -> None:
     for path in paths:
         readable = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", path.replace("\\", "/"))
         normal = posixpath.normpath("/" + readable.lstrip("/"))
-        assert table_answer(table, "GET", path) in (naive.AMBIGUOUS, table_answer(table, "GET", normal)), (path, normal)
+        assert table_answer(table, "GET", path) in (reference_rules.AMBIGUOUS, table_answer(table, "GET", normal)), (
+            path,
+            normal,
+        )
 
 
 @dataclass
@@ -149,7 +154,7 @@ def test_a_rule_for_a_route_applies_to_every_path_that_reaches_it(
     routes: dict[str, list[BaseRoute]] = {"": [], "/a": [], "/{z:int}": [], "/b/{z}": []}
     for text, label, named in drawn:
         mount = data.draw(st.sampled_from(["", *routes]))
-        if not naive.reference_problem([*rules, (mount + text, label, named)]):
+        if not reference_rules.reference_problem([*rules, (mount + text, label, named)]):
             rules.append((mount + text, label, named))
             socket, endpoint = named == frozenset({"WEBSOCKET"}), ReachedApp(mount + text)
             routes[mount].append(WebSocketRoute(text, endpoint) if socket else Route(text, endpoint, methods=named))
@@ -157,26 +162,34 @@ def test_a_rule_for_a_route_applies_to_every_path_that_reaches_it(
     router = Router(data.draw(st.permutations([*routes[""], *mounts])))
     paths = [path for path in data.draw(paths_near(rules)) if path[:1] in ("", "/")]
     rules = valid_subset([*rules, *others])
-    table, groups = rule_table(rules, OPTIONAL), naive.by_pattern(rules)
+    table, groups = rule_table(rules, OPTIONAL), reference_rules.by_pattern(rules)
 
     for method, root, path in product(("GET", "HEAD", "POST", "WEBSOCKET"), ("", "/v1", "/a", "/a/"), paths):
         locked = reached(router, method, root, root + path)
         match = table.match(method, get_route_path({"path": root + path, "root_path": root}))
         if locked is not None and match is not AMBIGUOUS and match.requirement is not UNLISTED:
             assert match.rule is not None, (path, locked)
-            applied, own = naive.parse(match.rule.pattern), naive.parse(locked)
-            same = LABELS[match.requirement] == naive.requirement(groups[own], method)
-            assert same or (applied != own and naive.inside(applied, own)), (path, locked)
+            applied, own = reference_rules.parse(match.rule.pattern), reference_rules.parse(locked)
+            same = LABELS[match.requirement] == reference_rules.requirement(groups[own], method)
+            assert same or (applied != own and reference_rules.inside(applied, own)), (path, locked)
 
 
 def test_the_reference_agrees_with_an_enumeration_of_paths() -> None:
     """``inside`` and ``overlap`` of the reference match an enumeration of paths, and inside means more specific."""
-    kinds = [naive.Segment("literal", "a"), naive.Segment("literal", "7"), *map(naive.Segment, naive.KINDS)]
-    shapes = [naive.Pattern(s, tail) for n in range(3) for s in product(kinds, repeat=n) for tail in (False, True)]
-    paths = [path for depth in range(4) for path in product([*naive.WITNESSES, "a"], repeat=depth)]
-    matched = {shape: {path for path in paths if naive.matches(shape, path)} for shape in shapes}
+    kinds = [
+        reference_rules.Segment("literal", "a"),
+        reference_rules.Segment("literal", "7"),
+        *map(reference_rules.Segment, reference_rules.KINDS),
+    ]
+    shapes = [
+        reference_rules.Pattern(s, tail) for n in range(3) for s in product(kinds, repeat=n) for tail in (False, True)
+    ]
+    paths = [path for depth in range(4) for path in product([*reference_rules.WITNESSES, "a"], repeat=depth)]
+    matched = {shape: {path for path in paths if reference_rules.matches(shape, path)} for shape in shapes}
 
     for one, other in product(shapes, repeat=2):
-        assert (naive.shared_path(one, other) is not None) == bool(matched[one] & matched[other])
-        assert naive.inside(one, other) == (matched[one] <= matched[other])
-        assert not matched[one] < matched[other] or naive.specificity(one) < naive.specificity(other)
+        assert (reference_rules.shared_path(one, other) is not None) == bool(matched[one] & matched[other])
+        assert reference_rules.inside(one, other) == (matched[one] <= matched[other])
+        assert not matched[one] < matched[other] or reference_rules.specificity(one) < reference_rules.specificity(
+            other
+        )

@@ -21,7 +21,7 @@ from authguard import (
 )
 from authguard.reasons import CREDENTIALS_MISSING, ROLE_MISSING, SCOPE_MISSING, STEP_UP_REQUIRED, TOKEN_EXPIRED
 from authguard.schemes.bearer.claims import ClaimRules
-from tests.keys.test_static import CANARY
+from tests.support.canary import KEY_CANARY
 from tests.support.schemes.bearer import CountingKeySource, bearer, bearer_request, issuer
 from tests.support.tokens import AUDIENCE, ISSUER, public_pem, rsa_key
 
@@ -150,7 +150,7 @@ def test_the_greatest_allowed_limits_are_accepted() -> None:
 
 def test_neither_an_issuer_nor_a_scheme_shows_a_key() -> None:
     """The repr of an issuer and of a scheme has no key in it, because debuggers and logs show it."""
-    built = issuer(Secret(CANARY + CANARY[::-1]), algorithms=["HS256"])
+    built = issuer(Secret(KEY_CANARY + KEY_CANARY[::-1]), algorithms=["HS256"])
 
     assert repr(built) == (
         f"Issuer(issuer={ISSUER!r}, algorithms=frozenset({{'HS256'}}), typ=None, rules=ClaimRules("

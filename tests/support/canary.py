@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 #: The secret. No eight characters of it occur in any other text.
 CANARY = "Zq7xKw3pVt9mRb2yLc5nHd8fJg4sPa6u"
+#: A secret that looks like text, for tests of keys.
+KEY_CANARY = "CANARY-in-a-coal-mine-0123456789"
 SIGNING_KEY = hashlib.sha256(b"signing key").hexdigest()
 WEBHOOK_KEY = hashlib.sha256(b"webhook").hexdigest()
 

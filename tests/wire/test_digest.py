@@ -14,7 +14,7 @@ from authguard.wire.authorization import auth_params
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import DigestCredentials, resource
 from authguard.wire.grammar import WireError
-from tests.wire.test_linearity import steps
+from tests.wire.call_count import steps
 
 # --- What clients send ------------------------------------------------------------------------------------------------
 

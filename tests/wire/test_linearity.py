@@ -1,18 +1,15 @@
 """The cost of parsing is linear in the length of the input.
 
 Two things are tested. *In Python*: the number of calls, to Python functions and to C functions, grows no faster than
-the input (``steps``). *In C*: a regular expression is one call, whatever happens inside, so its structure is checked
+the input (``call_count.steps``). *In C*: a regular expression is one call, whatever happens inside, so its structure is checked
 instead (``backtracking_parts``): if no repeat can backtrack, each byte is read a bounded number of times. It is
 assumed, and not tested, that ``json``, ``binascii`` and the methods of ``bytes`` read their input once.
 """
 
 from __future__ import annotations
 
-import gc
 import re
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -22,32 +19,9 @@ from authguard.wire import jws
 from authguard.wire.authorization import auth_params, split, token68
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
-from authguard.wire.grammar import WireError
 from authguard.wire.jws import parse
+from tests.wire.call_count import steps
 from tests.wire.tokens import HEADER, WIRE, b64url, compact
-
-
-def steps(function: Callable[[bytes], object], data: bytes) -> int:
-    """The number of calls, of Python and C functions, that are made while the function runs."""
-    count = 0
-
-    def count_calls(_frame: object, event: str, _arg: object) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
-
-    with suppress(WireError):
-        function(data)  # a first, uncounted run, because one-time work does not depend on the input
-    jws._cached_header.cache_clear()
-    gc.disable()  # gc callbacks would be counted too
-    previous = sys.getprofile()
-    sys.setprofile(count_calls)
-    try:
-        with suppress(WireError):
-            function(data)
-    finally:
-        sys.setprofile(previous)
-        gc.enable()
-    return count
 
 
 def _params(data: bytes) -> object:
