@@ -40,8 +40,10 @@ _ATTR_CHAR = "!#$&+^`|"  # urllib.parse.quote would escape these; RFC 8187 does 
 # of 128 bits (MD5) or 256. Upper case has the same meaning.
 _HEX_DIGEST = re.compile(rb"[0-9a-fA-F]{32}(?:[0-9a-fA-F]{32})?")
 
-# https://www.rfc-editor.org/rfc/rfc3986.html#section-3: the scheme and the authority, to be removed.
-_ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*+://[^/?#]*+")
+# https://www.rfc-editor.org/rfc/rfc3986.html#section-3: the scheme and the authority. The user information before "@"
+# may hold a password.
+_ORIGIN = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*+)://(?:[^/?#@]*+@)*+([^/?#@]*+)")
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443", b"ws": b":80", b"wss": b":443"}
 
 _MISSING = {
     "realm": "no realm",
@@ -189,6 +191,28 @@ def resource(uri: bytes) -> bytes:
         uri = uri[origin.end() :]
         uri = uri if uri.startswith(b"/") else b"/" + uri
     return uri[:-1] if uri.find(b"?") == len(uri) - 1 else uri
+
+
+def authority(uri: bytes) -> tuple[bytes, bytes] | None:
+    """Return the scheme and the authority of an absolute ``uri`` or request target; None for any other.
+
+    The authority is as ``normalized_authority`` returns it, and without user information.
+    """
+    origin = _ORIGIN.match(uri)
+    if origin is None:
+        return None
+    scheme = origin[1].lower()
+    return scheme, normalized_authority(origin[2], scheme)
+
+
+def normalized_authority(host_and_port: bytes, scheme: bytes) -> bytes:
+    """Return a host and its port in lower case, and without the default port of the scheme.
+
+    https://www.rfc-editor.org/rfc/rfc9110.html#section-4.2.3
+    """
+    value = host_and_port.lower()
+    port = _DEFAULT_PORTS.get(scheme, b":")
+    return value.removesuffix(b":").removesuffix(port)
 
 
 def ha1(hash_function: Hash, username: str, realm: str, password: str) -> bytes:

@@ -350,6 +350,7 @@ BAD: list[tuple[str, Any]] = [
     ("throttle", True),
     ("throttle", "off"),
     ("public_prefix", "api"),
+    ("public_authority", "https://cameras.example"),
     ("limit", -1),
     ("limit", True),
     ("limit", 1e6),

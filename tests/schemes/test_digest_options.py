@@ -12,6 +12,7 @@ from authguard.accounts.digest_account import check_realm
 from authguard.errors import ConfigurationError
 from authguard.schemes.digest.options import (
     PER_PROCESS,
+    check_authority,
     check_prefix,
     check_qop,
     check_realms_held,
@@ -195,6 +196,24 @@ def test_a_prefix_is_as_clients_send_it(given: str) -> None:
 def test_an_invalid_prefix_raises(given: Any) -> None:
     """A public prefix that is not such a path raises, and the error names the argument."""
     assert _refusal(check_prefix, given).argument == "public_prefix"
+
+
+@pytest.mark.parametrize("given", ["cameras.example", "Cameras.Example:8443", "10.0.0.1", "[2001:db8::1]:80", "a_b-c"])
+def test_a_public_authority_is_a_host_as_clients_write_it(given: str) -> None:
+    """It is a host name or an address, and a port if there is one. None means that ``Host`` names it."""
+    assert check_authority(given) == given.encode()
+    assert check_authority(None) is None
+
+
+@pytest.mark.parametrize(
+    "given", ["", "https://cameras.example", "cameras.example/", "a b", "a:", "a:123456", "u@a", "ä.example", b"a", 7]
+)
+def test_an_invalid_public_authority_raises(given: Any) -> None:
+    """The error names the argument and shows how to write it."""
+    error = _refusal(check_authority, given)
+
+    assert error.argument == "public_authority"
+    assert 'such as "cameras.example:8443"' in str(error)
 
 
 def test_a_store_needs_accounts_for_each_challenge() -> None:

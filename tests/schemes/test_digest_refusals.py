@@ -28,12 +28,13 @@ from tests.support.schemes.digest import (
 
 # --- The uri ----------------------------------------------------------------------------------------------------------
 
+HOST = (b"host", b"testserver")
+
 SAME: list[tuple[str, dict[str, Any]]] = [
     ("/", {}),
     ("/?", {}),
-    ("https://testserver/", {}),
-    ("https://testserver", {}),
-    ("http://another.example/", {}),
+    ("https://testserver/", {"headers": [HOST]}),
+    ("https://testserver", {"headers": [HOST]}),
     ("/a%2Fb", {"path": "/a/b", "raw_path": b"/a%2Fb"}),
     ("/%C3%A4?q=%20&r", {"path": "/ä", "raw_path": b"/%C3%A4", "query_string": b"q=%20&r"}),
     ("http://testserver/a?b", {"path": "/a", "raw_path": b"http://testserver/a", "query_string": b"b"}),
@@ -45,8 +46,7 @@ SAME: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.rfc("7616-10")
 @pytest.mark.parametrize(("uri", "scope"), SAME, ids=[uri for uri, _ in SAME])
 async def test_the_uri_may_name_the_resource_in_several_forms(uri: str, scope: dict[str, Any]) -> None:
-    """Scheme and authority of ``uri`` are ignored, and so is a final question mark, which ASGI does not
-    report."""
+    """The ``uri`` may be absolute, and a final question mark is ignored, because ASGI does not report it."""
     scheme = digest_scheme()
 
     await authentication_info(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
@@ -92,6 +92,83 @@ async def test_the_prefix_that_a_proxy_removes_is_put_back() -> None:
         request = digest_request(path="/a", raw_path=raw_path)
         await authentication_info(scheme, answer_challenge(challenge(scheme), uri="/api/a"), request)
         assert await rejection_code(scheme, answer_challenge(challenge(scheme), uri="/a"), request) == "uri.mismatch"
+
+
+# --- The host of an absolute uri --------------------------------------------------------------------------------------
+
+
+def _hosts(*values: bytes, **scope: Any) -> dict[str, Any]:
+    return {"headers": [(b"host", value) for value in values], **scope}
+
+
+OWN_HOST: list[tuple[str, dict[str, Any]]] = [
+    ("http://testserver/", _hosts(b"testserver")),
+    ("HTTP://TestServer/", _hosts(b"testSERVER")),
+    ("http://testserver:80/", _hosts(b"testserver")),
+    ("http://testserver/", _hosts(b"testserver:80")),
+    ("http://testserver:/", _hosts(b"testserver")),
+    ("https://testserver:443/", _hosts(b"testserver", scheme="http")),  # a proxy terminates TLS
+    ("wss://testserver/", _hosts(b"testserver:443", type="websocket", scheme="wss")),
+    ("ws://testserver:80/", _hosts(b"testserver", type="websocket", scheme="ws")),
+    ("coap://testserver:5683/", _hosts(b"testserver:5683")),
+    ("http://[2001:DB8::1]:8080/", _hosts(b"[2001:db8::1]:8080")),
+    ("http://alice:S3CR3T@testserver/", _hosts(b"testserver")),
+    # RFC 9112 section 3.2.2: the authority of the request target takes the place of Host.
+    ("http://testserver/", _hosts(b"inside", raw_path=b"http://testserver:80/")),
+]
+
+
+@pytest.mark.rfc("7616-10")
+@pytest.mark.parametrize(("uri", "scope"), OWN_HOST, ids=[uri for uri, _ in OWN_HOST])
+async def test_an_absolute_uri_may_name_the_host_in_several_forms(uri: str, scope: dict[str, Any]) -> None:
+    """Hosts are compared without case and without the default port of the scheme, as RFC 9110 section 4.2.3 says."""
+    scheme = digest_scheme()
+
+    await authentication_info(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
+
+
+OTHER_HOST: list[tuple[str, dict[str, Any], str, str | None]] = [
+    ("http://other.example/", _hosts(b"testserver"), "other.example", "testserver"),
+    ("http://testserver.other.example/", _hosts(b"testserver"), "testserver.other.example", "testserver"),
+    ("http://testserver:8080/", _hosts(b"testserver"), "testserver:8080", "testserver"),
+    ("http://testserver:443/", _hosts(b"testserver"), "testserver:443", "testserver"),
+    ("https://testserver/", _hosts(b"testserver:80"), "testserver", "testserver:80"),
+    ("http://testserver@other.example/", _hosts(b"testserver"), "other.example", "testserver"),
+    ("http://alice:S3CR3T@other.example/", _hosts(b"testserver"), "other.example", "testserver"),
+    ("http:///", _hosts(b"testserver"), "", "testserver"),
+    ("http:///", _hosts(b""), "", ""),
+    ("http://testserver/", _hosts(), "testserver", None),
+    ("http://testserver/", _hosts(b"testserver", b"testserver"), "testserver", None),
+    ("http://testserver/", _hosts(b"testserver", raw_path=b"http://inside/"), "testserver", "inside"),
+]
+
+
+@pytest.mark.rfc("7616-10")
+@pytest.mark.parametrize(("uri", "scope", "digested", "requested"), OTHER_HOST, ids=[case[0] for case in OTHER_HOST])
+async def test_an_absolute_uri_of_another_host_is_a_400(
+    uri: str, scope: dict[str, Any], digested: str, requested: str | None
+) -> None:
+    """The path alone would match. The record names both hosts, and no user information of the ``uri``."""
+    scheme = digest_scheme()
+
+    said = await authenticate(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(**scope))
+
+    assert isinstance(said, Rejected)
+    assert (said.reason, said.subject) == (URI_MISMATCH, "alice")
+    assert said.facts.get("requested") == requested
+    assert {**said.facts, "requested": None} == {"differs_in": "authority", "digested": digested, "requested": None}
+
+
+@pytest.mark.rfc("7616-10")
+@pytest.mark.parametrize("own", ["cameras.example", "Cameras.Example:80"])
+async def test_a_public_authority_takes_the_place_of_the_host(own: str) -> None:
+    """Behind a proxy that replaces ``Host``, an absolute ``uri`` must name the public host. A relative one passes."""
+    scheme, asked = digest_scheme(public_authority=own), digest_request(**_hosts(b"10.0.0.1:8000"))
+
+    for uri in ("http://cameras.example/", "/"):
+        await authentication_info(scheme, answer_challenge(challenge(scheme), uri=uri), asked)
+    for uri in ("http://10.0.0.1:8000/", "http://other.example/", "http://cameras.example:8080/"):
+        assert await rejection_code(scheme, answer_challenge(challenge(scheme), uri=uri), asked) == "uri.mismatch"
 
 
 # --- What is not an answer to a challenge of ours ---------------------------------------------------------------------

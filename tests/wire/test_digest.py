@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from authguard.wire.authorization import auth_params
 from authguard.wire.challenge import Challenge
-from authguard.wire.digest import DigestCredentials, resource
+from authguard.wire.digest import DigestCredentials, authority, resource
 from authguard.wire.grammar import WireError
 from tests.wire.call_count import steps
 
@@ -363,6 +363,31 @@ RESOURCES = [
 def test_scheme_authority_and_a_bare_question_mark_are_dropped_and_nothing_else(uri: bytes, expected: bytes) -> None:
     """The path is not decoded, double slashes are not merged, and the query is kept."""
     assert resource(uri) == expected
+
+
+AUTHORITIES: list[tuple[bytes, tuple[bytes, bytes] | None]] = [
+    (b"/a", None),
+    (b"//a", None),
+    (b"a:b", None),
+    (b"*", None),
+    (b"http://Host/a", (b"http", b"host")),
+    (b"HTTPS://host:443?x@y", (b"https", b"host")),
+    (b"https://host:80#x@y", (b"https", b"host:80")),
+    (b"ws://u:p@v@host:80", (b"ws", b"host")),
+    (b"wss://host:443/u@v", (b"wss", b"host")),
+    (b"x://host:/", (b"x", b"host")),
+    (b"http://[::1]:8080/", (b"http", b"[::1]:8080")),
+    (b"http:///", (b"http", b"")),
+]
+
+
+@pytest.mark.rfc("7616-10")
+@pytest.mark.parametrize(("uri", "expected"), AUTHORITIES)
+def test_the_authority_of_an_absolute_uri_is_its_host_and_port(
+    uri: bytes, expected: tuple[bytes, bytes] | None
+) -> None:
+    """It is in lower case, without user information, and without the default port of its scheme."""
+    assert authority(uri) == expected
 
 
 def test_no_secret_is_in_the_repr() -> None:

@@ -19,6 +19,8 @@ MIN_SECRET = 32
 
 # https://www.rfc-editor.org/rfc/rfc3986.html#section-3.3: segments of pchar, none of them empty.
 _PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})++)+")
+# https://www.rfc-editor.org/rfc/rfc3986.html#section-3.2: a host, and a port if it is not the default one.
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5})?")
 # A client can make the server hold this much memory for each of its connections.
 _MAX_LIMIT = 64 * 1024 * 1024
 _SESSION = "-SESS"
@@ -131,6 +133,17 @@ def check_prefix(prefix: str) -> bytes:
     if not isinstance(prefix, str) or (prefix and not _PREFIX.fullmatch(prefix)):
         raise ConfigurationError("public_prefix", f'{prefix!r} is not a path as clients send it, such as "/api"')
     return prefix.encode("ascii")
+
+
+def check_authority(authority: str | None) -> bytes | None:
+    """The public host as bytes; None if the field ``Host`` names it. Raises ``ConfigurationError``."""
+    if authority is None:
+        return None
+    if not isinstance(authority, str) or not _AUTHORITY.fullmatch(authority):
+        raise ConfigurationError(
+            "public_authority", f'{authority!r} is not a host as clients write it, such as "cameras.example:8443"'
+        )
+    return authority.encode("ascii")
 
 
 def check_limit(limit: int) -> int:

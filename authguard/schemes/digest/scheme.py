@@ -37,6 +37,7 @@ from authguard.schemes.digest.nonce_service import STALE, NonceService
 from authguard.schemes.digest.options import (
     DigestAlgorithm,
     SecretArgument,
+    check_authority,
     check_limit,
     check_prefix,
     check_qop,
@@ -51,7 +52,14 @@ from authguard.state.throttle_store import Exceeded
 from authguard.validation import check_seconds
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
-from authguard.wire.digest import DigestCredentials, expected_response, resource, session
+from authguard.wire.digest import (
+    DigestCredentials,
+    authority,
+    expected_response,
+    normalized_authority,
+    resource,
+    session,
+)
 from authguard.wire.grammar import WireError
 from authguard.wire.nonce import Nonce
 
@@ -71,6 +79,8 @@ class Digest(Scheme):
     - ``qop``: with ``"auth-int"`` the response covers the body too, of at most ``limit`` bytes for each connection.
     - ``life``: for how many seconds a nonce is good. ``nonces``: the ``NonceStore``; by default ``MemoryNonces``.
     - ``public_prefix``: the prefix that a proxy removes from the path. Clients compute their response with it.
+    - ``public_authority``: the host, and the port if it is not the default one, that an absolute ``uri`` must name. By
+      default that is the field ``Host``, which some proxies replace.
     - ``throttle``: as for ``Basic``. ``deadline``: how many seconds a store may take.
 
     Denies with ``credentials.malformed``, ``realm.foreign``, ``opaque.foreign``, ``algorithm.unoffered`` and
@@ -96,6 +106,7 @@ class Digest(Scheme):
         nonces: NonceStore | None = None,
         throttle: LoginThrottle | Literal["default"] | None = "default",
         public_prefix: str = "",
+        public_authority: str | None = None,
         limit: int = 1_048_576,
         deadline: float = 5.0,
         clock: Clock = time.monotonic,
@@ -122,7 +133,7 @@ class Digest(Scheme):
             raise ConfigurationError("throttle", f"{throttle!r} is not a LoginThrottle(...)")
         self._throttle = LoginThrottle(clock=clock) if throttle == "default" else throttle
         self.denial_reasons = (URI_MISMATCH,) if self._throttle is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
-        self._prefix = check_prefix(public_prefix)
+        self._prefix, self._authority = check_prefix(public_prefix), check_authority(public_authority)
         self._limit = check_limit(limit)
         self._clock, self._hash = clock, KeyedHash()
         first = {"realm": self.realm, "qop": ",".join(self._qop)}
@@ -242,12 +253,32 @@ class Digest(Scheme):
 
     def _uri_difference(self, sent: DigestCredentials, request: AuthRequest) -> Facts | None:
         """Where the ``uri`` differs from the requested resource; None if it does not. A query is private: not shown."""
+        named = authority(sent.uri)
+        if named is not None:
+            scheme, host = named
+            requested_host = self._requested_authority(request, scheme)
+            if not host or host != requested_host:
+                facts: dict[str, object] = {"differs_in": "authority", "digested": host.decode("latin-1")}
+                return facts if requested_host is None else {**facts, "requested": requested_host.decode("latin-1")}
         digested, requested = resource(sent.uri), self._prefix + resource(request.target)
         if digested == requested:
             return None
         path = digested.partition(b"?")[0]
         same_path = path == requested.partition(b"?")[0]
         return {"differs_in": "query"} if same_path else {"differs_in": "path", "digested": path.decode("latin-1")}
+
+    def _requested_authority(self, request: AuthRequest, scheme: bytes) -> bytes | None:
+        """The host that the client has asked, as one of this scheme's URIs names it; None if the request names none.
+
+        An absolute request target takes precedence over ``Host`` (RFC 9112 section 3.2.2).
+        """
+        if self._authority is not None:
+            return normalized_authority(self._authority, scheme)
+        named = authority(request.target)
+        if named is not None:
+            return named[1]
+        hosts = request.lines(b"host")
+        return normalized_authority(hosts[0], scheme) if len(hosts) == 1 else None
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One challenge for each algorithm, each with a nonce of its own. RFC 7616 sections 3.3 and 3.7."""
