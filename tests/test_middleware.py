@@ -492,7 +492,7 @@ async def test_no_root_path_leads_round_a_rule(outside: bool, own: str, root_pat
 
 
 class _Wrapped:
-    """A middleware of somebody else's between the guard and the app."""
+    """A middleware of another library between the guard and the app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -601,7 +601,7 @@ async def test_a_preflight_passes_where_cors_sits_inside(caplog: pytest.LogCaptu
 
 
 class _Between:
-    """What stands before it, and may answer by itself."""
+    """A middleware in front of CORSMiddleware that may respond by itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -774,7 +774,7 @@ async def test_a_message_may_leave_out_what_is_empty() -> None:
 
 
 async def test_a_body_over_the_limit_is_413() -> None:
-    """It has no challenge, the app is not called, and reading stops as soon as the limit is exceeded."""
+    """The 413 has no challenge, the app is not called, and reading stops as soon as the limit is exceeded."""
     reader = BodyReader()
     messages = body_messages(*[b"abcd"] * 100)
 
@@ -920,7 +920,7 @@ HEADERED: list[tuple[ASGIApp, str, int, int]] = [
 async def test_the_headers_of_a_scheme_are_sent_with_every_response(
     app: ASGIApp, field: str, status: int, own: int
 ) -> None:
-    """9110-12: they follow the app's own headers, which stay unchanged, on a 404 too."""
+    """9110-12: the headers of a scheme follow the app's own headers, which stay unchanged, on a 404 too."""
     answer = await run_app(guarded(app, Badge(table=TALKING)), http_scope(headers=header_list(field)))
 
     assert (answer.status, answer.headers[own:]) == (status, INFO)
@@ -928,7 +928,7 @@ async def test_the_headers_of_a_scheme_are_sent_with_every_response(
 
 @pytest.mark.parametrize(("path", "field", "status"), [("/", "Badge wrong", 401), ("/boss", "Badge alice", 403)])
 async def test_the_headers_of_a_scheme_are_sent_with_denials(path: str, field: str, status: int) -> None:
-    """They are sent with a rejection by the scheme itself, and with a denial by a rule."""
+    """The headers of a scheme are sent with a rejection by the scheme itself, and with a denial by a rule."""
     app = guarded(RecordingApp(), Badge(table=TALKING), rules=[Rule("/boss", role("boss"))])
 
     answer = await run_app(app, http_scope(path, headers=header_list(field)))
@@ -937,7 +937,7 @@ async def test_the_headers_of_a_scheme_are_sent_with_denials(path: str, field: s
 
 
 async def test_the_headers_of_a_scheme_are_sent_with_handshakes() -> None:
-    """They are sent with an accepted handshake, and with one that the app refuses with a status."""
+    """The headers of a scheme are sent with an accepted handshake, and with one that the app refuses with a status."""
 
     async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.http.response.start", "status": 418, "headers": []})
@@ -1123,7 +1123,7 @@ VAR: ContextVar[str] = ContextVar("VAR", default="unset")
 
 
 async def _in_context(wrap: Callable[[ASGIApp], ASGIApp]) -> list[str]:
-    """What a context variable is, inside and then outside."""
+    """The value of a context variable inside, and then outside."""
     seen: list[str] = []
 
     async def endpoint(request: Request) -> PlainTextResponse:

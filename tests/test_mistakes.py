@@ -150,7 +150,7 @@ def test_invalid_plug_ins_raise_while_the_app_is_built(argument: str, build: Any
 
 
 async def _unawaited(record: Record) -> None:
-    """It would never run."""
+    """An async hook, which would never be awaited."""
 
 
 _async_hook: Any = _unawaited

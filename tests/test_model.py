@@ -85,7 +85,7 @@ def test_a_number_of_seconds_is_above_0_and_bounded(seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, 60.1, math.inf, math.nan, True, "5", None])
 def test_an_invalid_number_of_seconds_raises(seconds: Any) -> None:
-    """The error names the argument."""
+    """An invalid number of seconds raises, and the error names the argument."""
     with pytest.raises(ConfigurationError) as caught:
         check_seconds("deadline", seconds, most=60)
 

@@ -184,7 +184,7 @@ def test_rendered_bodies_are_not_described() -> None:
 
 
 def test_what_the_app_describes_itself_stays() -> None:
-    """Its responses, its security, and a scheme or a schema of the same name."""
+    """``describe`` keeps the app's own responses and security, and a scheme or a schema of the same name."""
     own: dict[str, Any] = {
         **EMPTY,
         "paths": {"/": {"get": {"security": [{"mine": []}], "responses": {"401": {"description": "mine"}}}}},
@@ -216,7 +216,7 @@ def test_the_given_document_is_not_changed() -> None:
 
 
 def test_schemes_describe_themselves() -> None:
-    """They do so by their name unless they set ``openapi``. Bearer says that its tokens are JWTs."""
+    """A scheme is described by its name unless it sets ``openapi``. Bearer says that its tokens are JWTs."""
     document = describe(EMPTY, [], guarded())
     own = describe(EMPTY, [], Guard(Signed()))
 

@@ -32,7 +32,7 @@ def _packages() -> list[str]:
 
 
 def _public(module: ModuleType) -> set[str]:
-    """What the module shows, without its own submodules and without what `from __future__` leaves behind."""
+    """The public names of a module, without its submodules and its future imports."""
     return {
         name
         for name, value in vars(module).items()
@@ -90,7 +90,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
 
 
 def _locked() -> dict[str, list[str]]:
-    """The packages of the lock, by name: what is pinned for it, one line for each platform that differs."""
+    """The lines of the lock for each package, one for each platform that differs."""
     locked: dict[str, list[str]] = {}
     for entry in CONSTRAINTS.read_text("utf-8").replace("\\\n", " ").splitlines():
         if not entry.startswith("#"):

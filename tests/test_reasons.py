@@ -84,7 +84,7 @@ def test_a_custom_403_has_an_error_code_too(reason: Reason, error: str | None) -
 
 
 def test_a_constant_is_named_after_its_code() -> None:
-    """So a constant can be found by its code. No two constants have the same code."""
+    """The name of a constant is its code in capitals, so that it can be found by the code, and no two share a code."""
     assert {name: reason.code.upper().replace(".", "_") for name, reason in STOCK.items()} == {
         name: name for name in STOCK
     }
@@ -150,7 +150,7 @@ def test_a_code_has_a_family_and_a_name_in_lower_case(code: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500, "401", None])
 def test_a_reason_with_another_status_is_refused(status: Any) -> None:
-    """The constructor raises ``ValueError``."""
+    """A reason with another status raises ``ValueError``."""
     with pytest.raises(ValueError, match=r"^status: "):
         Reason("x.y", status)
 

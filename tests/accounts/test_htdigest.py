@@ -340,7 +340,8 @@ async def test_a_bad_group_file_keeps_the_last_good_roles(path: Path, clock: Man
 
 
 def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: ManualClock) -> None:
-    """As many lines of Python run as for ten users, by name and by hash, and a name is compared once for each file."""
+    """A look-up, by name or by hash, runs as many lines of Python as for ten users, and compares a name once for each
+    file."""
     groups = path.with_name("groups")
     by_name, by_hash = set(), set()
     for users in (10, 100_000):

@@ -351,8 +351,8 @@ async def test_a_bad_group_file_keeps_the_last_good_roles(path: Path, clock: Man
 
 
 def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock: ManualClock) -> None:
-    """As many lines of Python run as for ten users, for the first name and the last, and a name is compared once per
-    file."""
+    """A look-up runs as many lines of Python as for ten users, for the first name and the last, and compares a name
+    once."""
     groups = path.with_name("groups")
     counts = set()
     for users in (10, 100_000):

@@ -66,7 +66,7 @@ def test_a_repeated_name_raises(names: tuple[str, str]) -> None:
 
 
 async def test_an_account_without_a_password_is_accepted() -> None:
-    """It is found like any account, and gives the sample no hash."""
+    """An account without a password is found like any other, and gives the sample no hash."""
     store = MemoryUsers([ALICE, Account("robot", "")])
 
     assert await store.find("robot") == Account("robot", "")

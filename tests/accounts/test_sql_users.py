@@ -88,7 +88,7 @@ async def test_no_password_fits_where_the_row_has_none(engine: AsyncEngine) -> N
 
 @pytest.mark.parametrize("username", ["' OR 1=1 --", "alice'; DROP TABLE users; --", "%", "_lice", "ALICE", "alice "])
 async def test_a_name_is_a_value_and_no_sql(engine: AsyncEngine, username: str) -> None:
-    """Whatever a client sends as a name is only compared."""
+    """A name from a client is a bound value of the query, and never a part of its SQL."""
     store = UserLookup(SqlUsers(engine).find)
 
     assert await store.find(username) is None

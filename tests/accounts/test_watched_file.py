@@ -499,7 +499,8 @@ async def test_the_loops_of_two_threads_share_a_file(path: Path, parse: Parser, 
 
 @needs_fork
 def test_a_forked_child_checks_the_file_with_its_own_thread(path: Path, parse: Parser, clock: ManualClock) -> None:
-    """It does so although a check hangs in its parent, and a thread of the parent holds the lock of the pool."""
+    """A forked child checks the file although a check hangs in its parent, and a thread of the parent holds the pool's
+    lock."""
     file = _watch(path, parse, clock, _later)
     overwrite(path, b"new")
     clock.move(CHECK_INTERVAL)

@@ -292,7 +292,7 @@ async def test_a_proxy_that_strips_the_prefix_reaches_all_other_paths(tmp_path: 
 
 
 def test_a_chain_of_wrappers_ends() -> None:
-    """Also where each of them makes another on being asked, or where one wraps itself."""
+    """The search through wrapped apps ends, even if each wrapper makes another one, or if one wraps itself."""
     itself = MagicMock()
     itself.app = itself
 

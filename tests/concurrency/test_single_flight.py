@@ -144,7 +144,7 @@ async def test_nobody_waits_for_ever() -> None:
         return caught.value
 
     async def nothing() -> None:
-        """The one who is late lets go himself."""
+        """The late call releases the work itself."""
 
     answers = await run_together([partial(shared.share, "q", work), late], nothing)
 

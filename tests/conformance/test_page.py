@@ -192,7 +192,7 @@ def test_the_page_is_written(other_page: Path, capsys: pytest.CaptureFixture[str
 def test_problems_are_printed_and_fail_the_program(
     other_page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page is written nevertheless."""
+    """The program prints the problems and exits with an error, and writes the page all the same."""
     monkeypatch.setattr(conformance_page, "marked_tests", dict)
 
     assert conformance_page.main() == 1

@@ -74,7 +74,7 @@ async def test_whatever_check_fails_is_an_invalid_token(
 
 @pytest.mark.rfc("9068-3", "9068-8")
 async def test_a_key_of_somebody_elses_is_no_key_of_the_issuers() -> None:
-    """Section 4: a valid signature with a key of somebody else is rejected."""
+    """Section 4: a valid signature with a key that is not the issuer's is rejected."""
     answer = await guarded_app().get_with_token(token(key=rsa_key(which=1)))
 
     assert (answer.status, answer.reason) == (401, "token.signature_invalid")

@@ -190,7 +190,7 @@ async def test_a_change_to_the_claims_ends_with_its_request(make: Callable[[], t
 
 
 async def test_a_store_keeps_its_claims_whatever_a_request_does() -> None:
-    """Nor does a request change what the app itself has put into its accounts."""
+    """A request that changes its claims changes neither the store nor what the app has put into its accounts."""
     account, digest_account = _account(), _digest_account()
 
     await _two_requests(_guard(basic_scheme(memory_users(account))), _basic, ChangingApp())

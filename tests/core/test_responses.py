@@ -29,7 +29,7 @@ EVERY = frozenset({"badge", "other", "plain"})
 
 
 class HeardBadge(Badge):
-    """A ``Badge`` that keeps the denials for which it was asked for challenges."""
+    """A ``Badge`` that keeps the denials for which its challenges were requested."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

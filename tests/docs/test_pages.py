@@ -68,7 +68,7 @@ def test_the_type_checkers_read_the_custom_scheme() -> None:
 
 
 def test_the_page_lists_every_optional_attribute_of_a_scheme() -> None:
-    """These are the attributes and methods of ``Scheme`` that a scheme may leave out."""
+    """The page lists exactly the attributes and methods of ``Scheme`` that a scheme may leave out."""
     required = {"name", "carrier", "authenticate", "challenges"}
     public = {name for name in (*vars(Scheme), *Scheme.__annotations__) if not name.startswith("_")}
 

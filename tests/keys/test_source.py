@@ -174,7 +174,7 @@ class Own:
 
 
 def test_a_source_of_ones_own_is_taken_as_it_is() -> None:
-    """Whatever has ``keys_for`` is a source."""
+    """Every object with ``keys_for`` is accepted as a source."""
     own = Own()
 
     assert as_source(own, frozenset({"RS256"})) is own

@@ -181,8 +181,7 @@ def test_path_first_then_method(method: str, requirement: Requirement) -> None:
 
 
 def test_a_rule_without_methods_covers_what_its_siblings_do_not_name() -> None:
-    """It covers methods that the other rules of its pattern do not name, except names in lower case, which some apps
-    accept."""
+    """A rule without methods covers those that other rules of its pattern do not name, except names in lower case."""
     table = RuleTable([Rule("/a", A, methods={"GET"}), Rule("/a", B), Rule("/a/{x}", C, methods={"WEBSOCKET"})])
 
     assert [requirement_for(table, "/a", method) for method in ("GET", "HEAD", "POST", "get", "WEBSOCKET")] == [

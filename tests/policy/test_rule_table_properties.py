@@ -135,7 +135,7 @@ def reached(router: Router, method: str, root: str, path: str) -> str | None:
         raise AssertionError
 
     async def send(message: Message) -> None:
-        """A redirect, 404, 405 or the closing of a WebSocket: answers of the router's own."""
+        """Accept the router's own responses: a redirect, a 404, a 405 or the close of a WebSocket."""
 
     scope: Scope = {"type": "websocket" if method == "WEBSOCKET" else "http", "method": method, "reached": []}
     scope.update({"path": path, "root_path": root, "query_string": b"", "headers": [(b"host", b"h")]})

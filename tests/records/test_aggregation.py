@@ -185,7 +185,8 @@ def test_several_threads_lose_no_count() -> None:
 
 @needs_fork
 def test_a_forked_child_counts_for_itself() -> None:
-    """It has no aggregate of its parent, which records them, and no lock that a thread of the parent held."""
+    """A forked child has no aggregate of its parent, which records them, and no lock that a thread of the parent
+    held."""
     minute = Minute()
     for _ in range(30):
         minute.count()

@@ -200,7 +200,7 @@ def test_an_invalid_prefix_raises(given: Any) -> None:
 
 @pytest.mark.parametrize("given", ["cameras.example", "Cameras.Example:8443", "10.0.0.1", "[2001:db8::1]:80", "a_b-c"])
 def test_a_public_authority_is_a_host_as_clients_write_it(given: str) -> None:
-    """It is a host name or an address, and a port if there is one. None means that ``Host`` names it."""
+    """A public authority is a host name or an address, with an optional port. None means that ``Host`` names it."""
     assert check_authority(given) == given.encode()
     assert check_authority(None) is None
 

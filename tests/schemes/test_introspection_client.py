@@ -458,7 +458,7 @@ async def test_a_hanging_auth_function_has_a_deadline() -> None:
     of = introspection(server, auth=hangs, client_id=None, client_secret=None, deadline=0.05)
 
     async def nothing() -> None:
-        """They all give up by themselves."""
+        """Release nothing: all callers time out by themselves."""
 
     errors = await run_together([partial(failure, of)] * 5, nothing)
 

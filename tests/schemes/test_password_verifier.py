@@ -314,7 +314,7 @@ class SlowStore(Users):
 
 
 async def test_an_immediate_answer_is_taken_without_a_timer() -> None:
-    """The deadline costs more than an immediate answer, so no timer runs where the store has one at hand."""
+    """If the store can answer at once, no timer runs, because the deadline costs more than the answer."""
     slow = SlowStore(at_hand=True)
     verifier = PasswordVerifier(slow, ThreadPool(threads=1), 0.001)
 

@@ -88,7 +88,7 @@ async def test_authentication_info_is_sent_with_every_response() -> None:
 
 
 async def test_a_websocket_handshake_is_accepted() -> None:
-    """The accepted handshake has Authentication-Info."""
+    """A WebSocket handshake with Digest is accepted, with Authentication-Info in its response."""
     app = DigestApp()
     params = answer_challenge(await app.challenge(), uri="/chat")
 

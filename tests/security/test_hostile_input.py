@@ -78,7 +78,7 @@ async def test_an_unknown_issuer_reaches_no_key_source() -> None:
 
 
 def _token_of(octets: int) -> str:
-    """A right token of this very length: whitespace round the JSON fills it up."""
+    """A valid token of exactly this length, filled up with whitespace around the JSON."""
     for header in (b'{"alg":"RS256"}', b'{"alg":"RS256"} ', b'{"alg":"RS256"}  '):
         left = octets - len(b64url(header)) - len(b64url(bytes(256))) - 2
         if left % 4 != 1:  # no base64 has that length
@@ -100,7 +100,7 @@ async def test_a_token_is_at_most_8_kib() -> None:
 
 
 def _calls(field: bytes) -> int:
-    """How many calls of ours it takes to refuse this field."""
+    """The number of authguard's function calls that denying this field takes."""
     app, calls = GuardedApp(log=False), 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
