@@ -30,7 +30,7 @@ class AuthGuardMiddleware:
     - ``preflight``: ``"auto"`` passes a true CORS preflight only if a ``CORSMiddleware`` inside the guard answers it;
       ``"pass"`` passes every one.
     - ``origins``: other sites (``https://app.example``) whose pages may make a browser send Basic, Digest or a cookie
-      with a request that changes something.
+      with a request that changes something. They hold for a guard further in too, if it takes over the principal.
     - ``render``: ``(request, denied) -> (media type, bytes)`` replaces the body of a denial, and nothing else of it.
     - ``strict``: with True the app does not start if ``audit`` has a finding. Without a lifespan every request is 503.
     - ``ignore``: findings to accept: a code, or a code and its subject, ``"open.unsafe POST /login"``.
@@ -104,7 +104,7 @@ class AuthGuardMiddleware:
         elif match is AMBIGUOUS:
             decision = guard.deny_path(problem)
         else:
-            decision = await guard.decide(request, match, authenticated, self._options.origins)
+            decision = await guard.decide(request, match, authenticated, context.origins)
         if isinstance(decision, Denied):
             reply, denied = guard.reply(request, decision, self._options.render)
             guard.record(request, denied, context.rule)

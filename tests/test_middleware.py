@@ -975,8 +975,7 @@ class Nested:
 
 
 async def test_an_inner_guard_takes_over_the_outer_principal() -> None:
-    """The inner guard does not verify again, because a Digest nonce would count twice. The principal is the same
-    object."""
+    """The inner guard does not verify again, because a Digest nonce would count twice. The principal is equal."""
     nested = Nested()
 
     answer = await nested.ask()

@@ -142,6 +142,12 @@ class RequestContext:
             self._clock_read_at = guard.monotonic()
         return request
 
+    @property
+    def origins(self) -> Origins:
+        """The other sites that this middleware trusts, and those of an outer one whose principal it takes over."""
+        own, outer = self.options.origins, self.outer
+        return own if outer is None or outer.principal is None else own | outer.origins
+
     def owns(self, scope: Mapping[str, Any]) -> bool:
         """Whether a scope is of this request: a middleware may have handed on a copy of it."""
         marker = scope.get("authguard")
@@ -198,7 +204,7 @@ class RequestContext:
     async def _verify(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
         guard, match = self.options.guard, Match(requirement, None, params)
         self._refresh_clock()
-        decision = await guard.decide(self.request, match, self.principal, self.options.origins)
+        decision = await guard.decide(self.request, match, self.principal, self.origins)
         if isinstance(decision, Denied):
             return decision
         self.response_headers = (*self.response_headers, *decision.response_headers)

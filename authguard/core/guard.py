@@ -124,7 +124,8 @@ class Guard:
         """Grant or deny a request that falls under the rule of ``match``.
 
         ``authenticated`` is the principal that an outer guard has authenticated in this request. ``origins`` are the
-        other sites whose pages may make a browser send the credentials that it sends by itself.
+        other sites whose pages may make a browser send the credentials that it sends by itself. The origin is checked
+        even then: to the outer guard the same scheme may not be one of browsers, or the method may have been another.
         """
         resolved = self.requirements[match.requirement]
         tried: str | None = None
@@ -137,7 +138,7 @@ class Guard:
                 anonymous = selected.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
                 return Granted(None, match.requirement) if anonymous else selected
             tried = selected.scheme
-            if authenticated is None and tried in self.sent_by_browsers and is_cross_origin(request, origins):
+            if tried in self.sent_by_browsers and is_cross_origin(request, origins):
                 return resolved.deny(ORIGIN_FOREIGN, tried, facts=origin_facts(request))
             if isinstance(selected, Principal):
                 outcome = self._unless_expired(request, Accepted(self._own_principal(selected, tried)))
