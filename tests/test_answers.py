@@ -110,9 +110,9 @@ class Case:
         return f"{self.method} {self.path!r} {self.sent or 'nothing'}"
 
 
-# What is sent: nothing, `token NAME`, `forged`, `two LINES`, `long`, or the field itself.
+# The request has no field, `token NAME`, `forged`, `two LINES`, `long`, or the field itself.
 CASES = [
-    # Nothing presented, or what this route does not accept: all accepted schemes, bare.
+    # No credentials, or none that this route accepts: all accepted schemes, without an error.
     Case("/any", "", 401, BARE, "credentials.missing"),
     Case("/admin/users", "", 401, BARE, "credentials.missing"),
     Case("/scoped", "", 401, [f'{BEARER}, scope="read write"', PLAIN, BADGE], "credentials.missing"),
@@ -124,10 +124,10 @@ CASES = [
     Case("/maybe", "Negotiate abc", 401, BARE, "scheme.unsupported"),
     Case("/badge", "token admin", 401, [BADGE], "scheme.unsupported"),
     Case("/two", "Plain alice", 401, [BEARER, BADGE], "scheme.unsupported"),
-    # No auth-scheme at all: malformed, and addressed to nobody.
+    # No auth-scheme: malformed credentials for no scheme.
     Case("/any", '"abc"', 401, BARE, "credentials.malformed"),
     Case("/any", " ", 401, BARE, "credentials.malformed"),
-    # Presented and no good: all accepted schemes, and the error on the one that was tried.
+    # Invalid credentials: all accepted schemes, with the error on the one that was tried.
     Case("/any", "Bearer", 401, [INVALID, PLAIN, BADGE], "credentials.malformed"),
     Case("/any", "Bearer\tabc", 401, [INVALID, PLAIN, BADGE], "credentials.malformed"),
     Case("/any", "Bearer a b", 401, [INVALID, PLAIN, BADGE], "credentials.malformed"),
@@ -147,11 +147,11 @@ CASES = [
     Case("/badge", "two", 400, REQUEST[2:], "credentials.ambiguous"),
     Case("/any", "long", 400, REQUEST, "header.too_long"),
     Case("/maybe", "two", 400, REQUEST, "credentials.ambiguous"),
-    # The path is ambiguous: none is challenged, for no rule could be found.
+    # The path is ambiguous: no challenge, because no rule applies.
     Case("/admin/../open", "", 400, [], "path.ambiguous"),
     Case("//open", "token admin", 400, [], "path.ambiguous"),
     Case("/open\n", "", 400, [], "path.ambiguous"),
-    # Authenticated, and not allowed: the scheme that was tried, where it has a way to say what is lacking.
+    # Authenticated, but not allowed: the scheme that was tried, if it sends challenges with a 403.
     Case("/admin/users", "token nobody", 403, [INSUFFICIENT], "role.missing"),
     Case("/admin/users", "Badge bob", 403, ['Badge realm="tests", error="insufficient_scope"'], "role.missing"),
     Case("/admin/users", "Plain bob", 403, [], "role.missing"),
@@ -166,7 +166,7 @@ CASES = [
     Case("/get", "", 401, BARE, "credentials.missing", method="OPTIONS"),
     Case("/get", "", 401, BARE, "credentials.missing", method="get"),
     Case("/socket", "", 401, BARE, "credentials.missing", method="WEBSOCKET"),
-    # A stronger or a fresher login.
+    # A stronger or a more recent login.
     Case(
         "/step",
         "token stale",
@@ -192,7 +192,7 @@ CASES = [
         ['Bearer realm="orders", error="insufficient_user_authentication", max_age="0"', PLAIN, BADGE],
         "step_up.required",
     ),
-    # Too often; and we cannot tell.
+    # Too many attempts, and outages.
     Case("/any", "Badge often", 429, [], "attempts.exceeded"),
     Case("/any", "Badge down", 503, [], "store.unavailable"),
     Case("/maybe", "Badge sometime", 503, [], "store.unavailable"),

@@ -182,7 +182,7 @@ def basic() -> str:
     return "Basic " + base64.b64encode(f"alice:{CANARY}".encode()).decode()
 
 
-#: Authorization fields, each with the canary somewhere.
+#: Authorization fields that contain the canary.
 AUTHORIZATIONS: dict[str, Callable[[], str]] = {
     "good": token,
     "expired": lambda: token(exp=NOW - 100),

@@ -127,7 +127,7 @@ async def test_a_connection_that_ends_as_it_is_used_again_is_no_outage() -> None
                 await post(server.url, {}, b"x")
 
     assert answers == [(200, b"{}")] * 3
-    # The second and the last were hung up on, and each was sent once more.
+    # The server closed the connection for the second and the last, and each was sent once more.
     assert (server.connections, len(server.requests)) == (4, 6)
 
 

@@ -63,5 +63,5 @@ def running_postgres() -> Iterator[str]:
                     raise AssertionError("".join(lines))
                 yield f"postgresql+asyncpg://tests@127.0.0.1:{port}/postgres"
             finally:
-                server.send_signal(signal.SIGINT)  # the clients are sent away, the server ends
+                server.send_signal(signal.SIGINT)  # fast shutdown: clients are disconnected and the server ends
                 server.wait(60)

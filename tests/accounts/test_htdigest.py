@@ -320,7 +320,7 @@ async def test_a_bad_file_keeps_the_last_good_accounts(
     replace(path, f"carol:orders:{SHA}\n".encode())
     clock.move(CHECK_INTERVAL)
     with pytest.raises(BackendUnavailable):
-        await _find(store, "carol")  # this look is the first that finds it
+        await _find(store, "carol")  # the first look that finds the new file
     assert await _look(store, clock, "carol", times=1) == DigestAccount("carol", SHA)
     assert log_levels(caplog) == ["ERROR", "WARNING"]
 
@@ -348,7 +348,7 @@ def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock
         overwrite(path, "".join(f"user{number}:orders:{SHA}\n" for number in range(users)).encode())
         overwrite(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
         store = HtdigestFile(path, groups=groups, clock=clock)
-        count_lines(_find(store, "user1"))  # Python's own memory of what is an instance of what is made here
+        count_lines(_find(store, "user1"))  # fills Python's own cache for isinstance
         for name in (CountingName("user0"), CountingName(f"user{users - 1}")):
             account, count = count_lines(_find(store, name))
             compared = name.compared

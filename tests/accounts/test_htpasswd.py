@@ -330,7 +330,7 @@ async def test_a_bad_file_keeps_the_last_good_accounts(
     replace(path, f"carol:{SHA}\n".encode())
     clock.move(CHECK_INTERVAL)
     with pytest.raises(BackendUnavailable):
-        await store.find("carol")  # this look is the first that finds it
+        await store.find("carol")  # the first look that finds the new file
     assert await _look(store, clock, "carol", times=1) == Account("carol", SHA)
     assert await store.find("alice") is None
     assert log_levels(caplog) == ["ERROR", "WARNING"]
@@ -359,9 +359,7 @@ def test_a_look_up_costs_the_same_for_a_hundred_thousand_users(path: Path, clock
         overwrite(path, "".join(f"user{number}:{SHA}\n" for number in range(users)).encode())
         overwrite(groups, f"all: {' '.join(f'user{number}' for number in range(users))}\n".encode())
         store = HtpasswdFile(path, groups=groups, clock=clock)
-        count_lines(
-            store.find("user1")
-        )  # Python's own memory of what is an instance of what is made here, and not counted
+        count_lines(store.find("user1"))  # fills Python's own cache for isinstance, and is not counted
         for name in (CountingName("user0"), CountingName(f"user{users - 1}")):
             account, count = count_lines(store.find(name))
             compared = name.compared

@@ -51,7 +51,7 @@ def test_we_and_apaches_tool_agree_on_every_password(tmp_path: Path, flags: list
         assert account is not None
         for given in (password, "~" + password[1:], password.upper() + "x"):
             verdict = store.hasher.verify(given, account.password_hash)
-            if verdict is not Verdict.TOO_LONG:  # there it is we who are stricter
+            if verdict is not Verdict.TOO_LONG:  # authguard is stricter here
                 ours.append(verdict is Verdict.MATCH)
                 theirs.append(_run("-bv", str(path), f"user{number}", given) == 0)
 

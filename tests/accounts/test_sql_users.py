@@ -147,7 +147,7 @@ async def test_a_database_that_is_away_is_an_outage(url: str, tmp_path: Path) ->
     with pytest.raises(BackendUnavailable) as caught:
         await store.find("alice")
     await engine.dispose()
-    await until(lambda: threads >= set(threading.enumerate()))  # aiosqlite's still wants the loop to end by
+    await until(lambda: threads >= set(threading.enumerate()))  # aiosqlite's thread still needs the loop to end
 
     assert caught.value.reason is STORE_UNAVAILABLE
     assert "alice" not in str(caught.value)

@@ -433,7 +433,7 @@ async def test_a_disk_that_does_not_answer_is_bridged(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(file.value)
         await until(lambda: len(parse.contents) == 2)
-        tasks.cancel_scope.cancel()  # whoever asked has a deadline too, and it was shorter
+        tasks.cancel_scope.cancel()  # the caller's own deadline was shorter
     clock.move(CHECK_DEADLINE)
     values = [await file.value(), await file.value()]
     clock.move(KEEP_FOR)

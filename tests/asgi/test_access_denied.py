@@ -82,7 +82,7 @@ async def test_a_bare_thread_knows_of_no_request() -> None:
     assert (answer.status, guard.denial_reasons) == (403, ["order.not_owner"])
 
 
-#: Made once for all requests, as an app may have it.
+#: One exception for all requests, as some apps have it.
 LASTING = AccessDenied(NOT_OWNER, order=7)
 
 

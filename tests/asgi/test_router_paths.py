@@ -36,7 +36,7 @@ async def secret(request: Request) -> PlainTextResponse:
 def inner() -> FastAPI:
     """An app with a root path of its own, which it removes from every path."""
     app = FastAPI()
-    app.root_path = "/api"  # the argument is deprecated, what it sets is not
+    app.root_path = "/api"  # the argument is deprecated, but its effect is not
     app.add_route("/admin", secret)
     app.add_route("/free", secret)
     return app

@@ -140,7 +140,7 @@ async def test_a_waiter_that_is_cancelled_with_its_slot_passes_it_on() -> None:
 
     async def leave() -> None:
         leaving.cancel()
-        turns.release()  # before he can run
+        turns.release()  # before the waiter can run
 
     assert await run_together([impatient, partial(turns.acquire, 30)], leave) == [None, Admission.ACQUIRED]
     turns.release()

@@ -11,8 +11,8 @@ from authguard import Account, AuthGuardMiddleware, Guard
 from tests.support.asgi import RecordingApp, header_list, http_scope, run_app
 from tests.support.schemes.basic import basic_scheme, memory_users, user_pass
 
-# What PRECIS (RFC 8264 section 9) leaves out of any string: controls, halves of surrogate pairs, what is unassigned and
-# what is for private use. It leaves out more of names; what is asked for is the least that must be taken.
+# PRECIS (RFC 8264 section 9) excludes controls, surrogates, unassigned and private-use characters from any string, and
+# more characters from names. The RFC says which characters must at least be accepted.
 OUTSIDE = {"Cc", "Cs", "Cn", "Co"}
 CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) not in OUTSIDE]
 AT_A_TIME = 1024

@@ -13,7 +13,7 @@ from tests.support.guards import GuardedApp
 from tests.support.schemes.bearer import bearer, issuer
 from tests.support.tokens import AUDIENCE, b64url, claims, ec_key, mint, public_pem, raw_token, rsa_key
 
-#: What an authorization server tells a client of a login (OpenID Connect Core section 2).
+#: The claims of an ID token (OpenID Connect Core section 2).
 ID_TOKEN: dict[str, Any] = {"nonce": "n-0S6_WzA2Mj", "at_hash": "77QmUPtjPfzWtF2AnpK9RQ", "auth_time": 1_799_999_900}
 
 

@@ -33,7 +33,7 @@ EVIL = "https://evil.example"
 PASS: list[dict[str, Any]] = [
     {},
     {"sec_fetch_site": "same-origin"},
-    {"sec_fetch_site": "none"},  # typed, bookmarked
+    {"sec_fetch_site": "none"},  # typed by the user, or a bookmark
     {"sec_fetch_site": "same-origin", "origin": "https://api.example"},
     {"origin": "https://api.example"},
     {"origin": "https://api.example", "host": "API.Example"},
@@ -42,10 +42,10 @@ PASS: list[dict[str, Any]] = [
     {"origin": "https://api.example", "host": "api.example:443"},
     {"origin": "http://api.example", "host": "api.example:80", "scheme": "http"},
     {"origin": "http://api.example", "scheme": "http"},
-    {"origin": "https://api.example", "scheme": "http"},  # a proxy takes TLS off
-    # What a proxy did to Host does not matter where the browser says more.
+    {"origin": "https://api.example", "scheme": "http"},  # a proxy terminates TLS
+    # A Host that a proxy changed does not matter if the browser sends Sec-Fetch-Site.
     {"sec_fetch_site": "same-origin", "origin": "https://api.example", "host": "10.0.0.1:8000"},
-    # Named as an exception, whatever the browser calls it.
+    # Listed in ``origins``, whatever Sec-Fetch-Site is.
     {"sec_fetch_site": "cross-site", "origin": "https://app.example"},
     {"sec_fetch_site": "same-site", "origin": "https://app.example:8443"},
     {"origin": "https://app.example"},
@@ -76,7 +76,7 @@ REFUSED: list[dict[str, Any]] = [
     {"origin": "https://api.example.evil.example"},
     {"origin": "https://evil.example/?https://api.example"},
     {"origin": "https://user@api.example"},
-    {"origin": "http://api.example"},  # whoever is between could have written that page
+    {"origin": "http://api.example"},  # an attacker on the network could have written that page
     {"origin": "https://api.example", "host": "api.example:80"},
     {"origin": "http://api.example", "host": "api.example:443", "scheme": "http"},
     {"origin": "app://api.example", "host": "api.example:"},

@@ -351,29 +351,29 @@ async def test_a_time_out_of_a_checks_own_is_not_our_deadline() -> None:
 KEY, COOKIE = FieldCarrier("key", b"x-key"), FieldCarrier("cookie", b"x-cookie", sent_by_browsers=True)
 THREE = {"key": Badge("key", carrier=KEY), "cookie": Badge("cookie", carrier=COOKIE), "badge": Badge()}
 
-#: Fields by name, the rule's requirement, and who passes by which scheme or why nobody does.
+#: The fields, the rule's requirement, and the scheme of the principal or the reason of the denial.
 CHOICES: list[tuple[dict[str, str], Any, str | Reason]] = [
     ({"x_key": "alice"}, AUTHENTICATED, "key"),
     ({"x_cookie": "alice"}, AUTHENTICATED, "cookie"),
     ({"authorization": "Badge alice"}, AUTHENTICATED, "badge"),
     ({}, AUTHENTICATED, CREDENTIALS_MISSING),
-    # An ambient credential yields to an explicit one, good or bad.
+    # An explicit credential, valid or not, wins over one that browsers send by themselves.
     ({"x_cookie": "alice", "x_key": "alice"}, AUTHENTICATED, "key"),
     ({"x_cookie": "alice", "x_key": "wrong"}, AUTHENTICATED, BADGE_WRONG),
     ({"x_cookie": "wrong", "authorization": "Badge alice"}, AUTHENTICATED, "badge"),
-    # Two explicit ones are ambiguous, where both could be meant.
+    # Two explicit ones are ambiguous if the route accepts both.
     ({"x_key": "alice", "authorization": "Badge alice"}, AUTHENTICATED, CREDENTIALS_AMBIGUOUS),
     ({"x_key": "alice", "authorization": "Badge alice"}, OPTIONAL, CREDENTIALS_AMBIGUOUS),
     ({"x_key": "alice", "authorization": "Badge alice"}, via("key"), "key"),
     ({"x_key": "alice", "authorization": "Badge alice"}, via("key", "cookie"), "key"),
     ({"x_key": "alice", "authorization": "Basic abc"}, AUTHENTICATED, "key"),
-    # What the route does not accept is not verified; ambient ones the client may not even know of.
+    # Credentials that the route does not accept are not verified. A client may not even know of its cookies.
     ({"x_key": "alice"}, via("badge"), SCHEME_UNSUPPORTED),
     ({"x_cookie": "alice"}, via("badge"), CREDENTIALS_MISSING),
     ({"x_cookie": "alice"}, OPTIONAL, "cookie"),
     ({"x_cookie": "alice", "x_key": "alice"}, via("cookie"), "cookie"),
     ({"authorization": "Basic abc"}, AUTHENTICATED, SCHEME_UNSUPPORTED),
-    # Octets that are no credentials.
+    # Bytes that are not credentials.
     ({"authorization": "Badge\talice"}, AUTHENTICATED, CREDENTIALS_MALFORMED),
     ({"authorization": "Badge\talice"}, via("key"), SCHEME_UNSUPPORTED),
     ({"authorization": "="}, via("key"), CREDENTIALS_MALFORMED),

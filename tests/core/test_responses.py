@@ -74,20 +74,20 @@ def test_a_response_is_status_headers_and_body() -> None:
 
 
 WHO: list[tuple[Reason, str | None, frozenset[str], list[str]]] = [
-    # 401: all that are accepted, and only the one that was tried hears why.
+    # 401: all accepted schemes, and only the one that was tried learns the reason.
     (CREDENTIALS_MISSING, None, EVERY, ["badge", "other", "plain"]),
     (TOKEN_EXPIRED, "badge", EVERY, ["badge!", "other", "plain"]),
     (TOKEN_EXPIRED, "badge", frozenset({"badge", "plain"}), ["badge!", "plain"]),
     (TOKEN_EXPIRED, "badge", frozenset({"other"}), ["other"]),
-    # 400: where the message is at fault, each of them hears why; without an error there is nothing to say.
+    # 400: all accepted schemes learn the reason, if it has an error code.
     (CREDENTIALS_AMBIGUOUS, None, frozenset({"other", "plain"}), ["other!", "plain!"]),
     (PATH_AMBIGUOUS, None, EVERY, []),
-    # 403: the one that was tried, where it can explain.
+    # 403: the scheme that was tried, if it sends challenges with a 403.
     (ROLE_MISSING, "other", EVERY, ["other!"]),
     (ROLE_MISSING, "plain", EVERY, []),
     (ROLE_MISSING, None, EVERY, []),
     (ROLE_MISSING, "gone", EVERY, []),
-    # The rest is no matter of credentials.
+    # Other statuses have no challenge.
     (BODY_TOO_LARGE, "badge", EVERY, []),
     (Reason("attempts.exceeded", 429), "badge", EVERY, []),
     (STORE_UNAVAILABLE, "badge", EVERY, []),

@@ -35,7 +35,7 @@ class Login(NamedTuple):
 
 ALICE = Login("alice", "correct horse")
 JUERGEN = Login("jürgen", "pässwörd-中文:x")
-#: One whom Latin-1 can write as well.
+#: An account whose name and password can be written in Latin-1 too.
 ANDRE = Login("andré", "crème:brûlée")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from tests.integration.apps.common import FOR_ADMINS, FOR_ALL, FOR_USERS
 
-#: What each plain path holds.
+#: The body of each plain path.
 PLAIN: Mapping[str, str] = {
     "/health": FOR_ALL,
     "/items/1": FOR_ALL,
@@ -31,8 +31,8 @@ REFUSED = {400, 401}
 OPEN = {200}
 LONG = "a" * 5_000
 
-#: Targets that an anonymous client sends with GET, and the statuses that are right. Servers read some differently: what
-#: is refused by one is a plain ``/health`` to the other.
+#: Targets that an anonymous client sends with GET, and the statuses that are right. Servers parse some differently: one
+#: refuses a target that is a plain ``/health`` for another.
 TARGETS: list[tuple[str | bytes, set[int]]] = [
     # Empty segments, dot segments, and their spellings.
     ("//admin", {400}),
@@ -56,7 +56,7 @@ TARGETS: list[tuple[str | bytes, set[int]]] = [
     ("/closed/open/../secret.txt", {400}),
     ("/closed/open/%2e%2e/secret.txt", {400}),
     ("/health/..;/admin", {401}),
-    # Percent-encoding: what is encoded once is that character, what is encoded twice is not.
+    # Percent-encoding: a character that is encoded once is that character, one that is encoded twice is not.
     ("/%61dmin", {401}),
     ("/admin%2fusers", {401}),
     ("/admin%252fusers", {401}),
@@ -66,7 +66,7 @@ TARGETS: list[tuple[str | bytes, set[int]]] = [
     ("/%", {401}),
     ("/%zz", {401}),
     ("/admin%", {401}),
-    # Control characters and other octets.
+    # Control characters and other bytes.
     ("/admin%0a", {400}),
     ("/health%0A", {400}),
     ("/health%0d%0a", {400}),
@@ -78,7 +78,7 @@ TARGETS: list[tuple[str | bytes, set[int]]] = [
     ("/\x01", {400}),
     ("/static/\t", {400}),
     (b"/caf\xc3\xa9", {400}),
-    # No UTF-8, or too much of it.
+    # Invalid and overlong UTF-8.
     ("/admin%ff", {401}),
     ("/health%ff", {401}),
     ("/static/%ff", {404}),
@@ -128,7 +128,7 @@ TARGETS: list[tuple[str | bytes, set[int]]] = [
     ("/static" + "/a" * 2_500, {404}),
     ("/admin" + "/a" * 2_500, {401}),
     ("/" + "a" * 70_000, {400, 401, 414}),
-    # What stands beside the routes.
+    # Paths beside the routes.
     ("/SITE/private/secret.txt", {401}),
     ("/api/health", {401}),
     ("/docs", {401}),
@@ -162,7 +162,7 @@ METHODS: list[tuple[str, str, set[int]]] = [
     ("POST", "/health", {405}),
 ]
 
-#: Fields that ask another reader for another path, method, host or user: ``/admin`` stays what it is.
+#: Fields by which other software changes the path, the method, the host or the user. ``/admin`` stays protected.
 FIELDS: list[tuple[str, ...]] = [
     ("Host: app.example/health?",),
     ("Host: app.example/health#",),
@@ -188,7 +188,7 @@ FIELDS: list[tuple[str, ...]] = [
 
 Disguise = Callable[[str], str]
 
-#: Other ways to write a path. None of them may serve what the path itself does not.
+#: Other ways to write a path. None of them may serve a body that the path itself does not.
 DISGUISES: dict[str, Disguise] = {
     "an empty segment first": lambda path: "/" + path,
     "every slash doubled": lambda path: path.replace("/", "//"),
@@ -239,7 +239,7 @@ DISGUISES: dict[str, Disguise] = {
     "upper case": str.upper,
 }
 
-#: The paths that are disguised, and who asks for them: nobody, or a user without the role.
+#: The paths that are disguised, and whether the client is a user without the role, or anonymous.
 GOALS: Mapping[str, bool] = {
     "/sub/secret": False,
     "/closed/secret.txt": False,

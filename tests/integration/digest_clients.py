@@ -25,12 +25,12 @@ from tests.support.servers.node import NODE, NODE_MODULES, has_package
 
 CURL, WGET = shutil.which("curl"), shutil.which("wget")
 LWP = shutil.which("lwp-request") and shutil.which("perl")
-# It is started from its source.
+# Java runs the program from its source.
 JAVA = shutil.which("javac") and shutil.which("java")
 DIGEST_FETCH = has_package("digest-fetch")
 
 _PEERS = ROOT / "tests" / "peers"
-_NOT_LET_IN = 6  # so wget ends then
+_NOT_LET_IN = 6  # the exit status of wget for a failed login
 
 
 class Step(NamedTuple):
@@ -45,7 +45,7 @@ class Step(NamedTuple):
         return None if self.body is None else self.body.encode()
 
 
-#: ``client(url, login, steps)``: the bodies of the answers; what a client raises instead is ``{"error": ...}``.
+#: ``client(url, login, steps)`` returns the bodies of the responses. An exception becomes ``{"error": ...}``.
 Client: TypeAlias = Callable[[str, Login, Sequence[Step]], list[str]]
 
 
@@ -90,7 +90,7 @@ def wget(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
     for body, alike in itertools.groupby(steps, lambda step: step.body):
         data = [] if body is None else ["--post-data", body]
         urls = [url + step.target for step in alike]
-        # Nothing stands between the documents, and there is none where it was not let in.
+        # The documents follow each other directly, and a failed login has none.
         found += (
             "\n".join(_run([WGET, *quiet, *who, *data, *urls], fails=_NOT_LET_IN)).replace("}{", "}\n{").splitlines()
         )
@@ -105,7 +105,7 @@ def lwp(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
 def _java(together: str = "", *options: str) -> Client:
     def client(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
         assert JAVA is not None
-        # From version 20 on MD5 has to be asked for. The compiler of one run need not be fast.
+        # From version 20 on MD5 has to be enabled. For one run the compiler need not optimize.
         command = [JAVA, "-XX:TieredStopAtLevel=1", "-Dhttp.auth.digest.reEnabledAlgorithms=MD5", *options]
         return _run([*command, _PEERS / "Digest.java"], _peer_input(url, login, steps, together=together))
 
@@ -162,7 +162,7 @@ def _aiohttp(*, together: bool = False) -> Client:
 
                 async def one(step: Step) -> str:
                     method = "POST" if step.body else "GET"
-                    # yarl would write some of what is percent-encoded in another way.
+                    # yarl would change some percent-escapes.
                     target = URL(url + step.target, encoded=True)
                     async with session.request(method, target, data=step.body) as answer:
                         return await answer.text()
@@ -192,7 +192,7 @@ def urllib_(url: str, login: Login, steps: Sequence[Step]) -> list[str]:
         except HTTPError as error:
             with error:
                 return _error(error)
-        except ValueError as error:  # what it cannot do
+        except ValueError as error:  # urllib raises for what it does not support
             return _error(error)
 
     return [one(step) for step in steps]

@@ -16,7 +16,7 @@ from tests.integration.apps.common import DIGEST_ALGORITHMS, DIGEST_QOP, DIGEST_
 from tests.integration.digest_clients import Client, Step
 from tests.support.servers.app_server import AppServer, running_servers
 
-#: How long a nonce is good for.
+#: The life of a nonce, in seconds.
 LIFE = 300
 SECRET = {DIGEST_SECRET: "a secret that has at least 32 octets"}
 SETTINGS = {
@@ -38,7 +38,7 @@ class ServerRecord(NamedTuple):
 
     target: str
     said: str
-    #: The algorithm and the qop, where it says them.
+    #: The algorithm and the qop, if the request has them.
     chosen: tuple[str, ...]
 
 
@@ -68,7 +68,7 @@ class DigestServers(NamedTuple):
     ) -> tuple[list[dict[str, str]], list[ServerRecord]]:
         """The responses that a client got, and the records of the server. ``{}`` in a target becomes a new folder."""
         server, here = self.servers[offered], new_folder()
-        # Long enough for what was guessed before to be forgotten.
+        # Long enough for the throttle to forget earlier guesses.
         advance_clock(server, 3600)
         bodies = client(server.url, login, [step._replace(target=step.target.format(here)) for step in steps])
         records = server_records(server)

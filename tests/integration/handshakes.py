@@ -7,7 +7,7 @@ from tests.support.servers.app_server import Answer, AppServer, request_bytes
 SERVER_KINDS = [("websockets", "h11"), ("websockets-sansio", "httptools"), ("wsproto", "h11")]
 
 
-# RFC 6455 section 1.3 has this key.
+# The key is the example of RFC 6455 section 1.3.
 HANDSHAKE = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 
 

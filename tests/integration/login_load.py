@@ -72,7 +72,7 @@ class LoginLoad:
     def _send_request(self, connection: http.client.HTTPConnection, login: Login) -> LoginAnswer:
         sent_at = time.monotonic()
         try:
-            # Only what is sent first connects: http.client sends nothing a second time.
+            # http.client connects with the first request, and never repeats a request.
             connection.request("GET", self._target, headers={"Authorization": login.credentials})
             response = connection.getresponse()
             text = response.read().decode()

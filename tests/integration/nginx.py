@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.servers.app_server import TIMEOUT
 
-# Debian does not put it on everybody's path.
+# Debian does not put nginx on every user's path.
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 _CONFIGURATION = """\
@@ -48,7 +48,7 @@ def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
         ports = [one.getsockname()[1] for one in sockets]
         blocks = [f"server {{ listen 127.0.0.1:{port}; {one} }}" for port, one in zip(ports, servers, strict=True)]
         configuration = _CONFIGURATION.format(
-            # Its workers write where nobody else may.
+            # The workers of nginx write to a folder that other users cannot access.
             user="user root;" if os.geteuid() == 0 else "",
             home=home,
             shared=shared,
@@ -64,7 +64,7 @@ def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        # From here on nobody listens but nginx, so that who asks one that has ended is refused.
+        # From here on only nginx listens, so that a connection to an nginx that has ended is refused.
         for one in sockets:
             one.close()
         try:

@@ -39,7 +39,7 @@ class StrictDigestAuth(httpx2.Auth):
             )
             self._present(request)
             response = yield request
-        # What is open to all is not vouched for.
+        # The responses of public paths have no rspauth.
         if response.status_code == 200 and not request.url.path.startswith("/advance/"):
             self._verify(response)
 

@@ -61,7 +61,7 @@ UNASKED = [
     pytest.param(wget_unasked, marks=needs_wget, id="wget_unasked"),
     *(pytest.param(client, id=client.__name__.rstrip("_")) for client in (httpx2_, httpx2_by_url, requests_)),
 ]
-# curl and wget learn from the 401 which scheme there is, and that it takes UTF-8.
+# curl and wget learn the scheme, and that it expects UTF-8, from the 401.
 ASKED = [
     pytest.param(curl_anyauth, marks=needs_curl, id="curl_anyauth"),
     *(pytest.param(client, marks=needs_wget, id=client.__name__) for client in (wget, wget_by_url)),
@@ -101,7 +101,7 @@ def test_a_client_answers_the_challenge(server: AppServer, client: Client, login
     ]
 
 
-# Of one name and address the eleventh wrong password is 429, and of a kind of record the twenty-first is folded.
+# The eleventh wrong password of a name and address is a 429, and the twenty-first record of a kind is aggregated.
 @pytest.mark.parametrize("client", [*UNASKED, *ASKED])
 def test_a_wrong_password_is_challenged_again(server: AppServer, client: Client) -> None:
     """A wrong password is a 401 with a challenge for UTF-8, and the record marks the name as not authenticated."""

@@ -23,7 +23,7 @@ CURL = shutil.which("curl")
 needs_curl = pytest.mark.skipif(CURL is None, reason="curl is not here")
 
 SMALL = b'{"order": 5}'
-#: More than a server reads ahead, so that it comes in pieces.
+#: More than a server reads ahead, so that it arrives in pieces.
 LARGE = random.Random(5).randbytes(200_000)
 
 
@@ -121,7 +121,7 @@ def test_a_body_over_the_limit_is_413(server: AppServer, framing: str) -> None:
         else:
             answer = server.send(post(signature(body), "Transfer-Encoding: chunked") + chunked(body, 65_536))
 
-        # A server that closes on a client that still sends may take the answer with it.
+        # If a server closes while the client still sends, the response may be lost.
         assert answer.statuses in ([413], []) if len(body) > BODY_LIMIT + 1 else answer.statuses == [413]
         server.wait_for("denied body.too_large: POST /hook 413")
 

@@ -111,13 +111,13 @@ def test_a_client_gets_the_status_for_its_token(server: AppServer, client: Calla
     ("options", "path", "statuses"),
     [
         (["--oauth2-bearer", "{alice}"], "/me", {200}),
-        (["--oauth2-bearer", "{alice}", "--head"], "/health", {405}),  # the app has no HEAD there
+        (["--oauth2-bearer", "{alice}", "--head"], "/health", {405}),  # the app has no HEAD for this path
         (["--head"], "/me", {401}),
         (["--request", "DELETE"], "/me", {401}),
         (["--request", "get"], "/me", {400, 401}),
         (["--request", "WEBSOCKET"], "/me", {400, 401}),
         (["--path-as-is"], "/health/../me", {400}),
-        ([], "/health/../me", {401}),  # curl takes the dots out by itself
+        ([], "/health/../me", {401}),  # curl resolves the dots itself
         ([], "/me/../health", {200}),
         (["--path-as-is"], "//me", {400}),
         (["--anyauth", "--user", "alice:x"], "/me", {401}),

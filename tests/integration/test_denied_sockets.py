@@ -111,7 +111,7 @@ def test_a_denial_keeps_the_connection_open(server: AppServer) -> None:
 
 def test_a_response_that_has_begun_is_broken_off() -> None:
     """The server gets the exception, so that no client takes a part for the whole response."""
-    server = STARTS["websockets"]()  # not among the others, of which none may tell a traceback
+    server = STARTS["websockets"]()  # apart from the others, which must not log a traceback
     try:
         answer = server.send(request_bytes("/begun"))
         line = server.wait_for("Traceback")

@@ -120,7 +120,7 @@ def test_a_nonce_that_aged_under_many_requests_opens_no_dialog(stage: BrowserSta
     counted = Counter(responses_since(stage.server))
     assert (statuses, len(page.login_challenges)) == ([200] * AT_ONCE, 1)
     assert counted[GRANTED] == AT_ONCE
-    # While it changes its nonce it may use a count twice.
+    # While the browser changes its nonce it may use a count twice.
     assert counted.keys() - {REPLAYED} == {GRANTED, STALE}
     assert counted.total() - counted[GRANTED] <= 2 * AT_ONCE
 

@@ -44,9 +44,9 @@ from tests.integration.strict_digest_client import strict_client
 
 pytestmark = pytest.mark.peer
 
-#: The 401s before the answer to each request of ``DAY``: "a" where the client presents nothing and is asked, "s" where
-#: its nonce is stale, "." none. A nonce comes to its end five times: in the two gaps, and of the last twelve requests,
-#: which are 80 seconds apart, at the fourth, the eighth and the twelfth. Those gaps are too short to miss nextnonce.
+#: The 401s before the response to each request of ``DAY``: "a" for a request without credentials, "s" for a stale
+#: nonce, "." for none. A nonce expires five times: in the two gaps, and at the fourth, the eighth and the twelfth of
+#: the last requests, which are 80 seconds apart. Those gaps are too short to miss nextnonce.
 KEEPS = "a... s s ...s ...s ...s"
 HONOURS = "a... s s .... .... ...."
 FORGETS = "aaaa a a aaaa aaaa aaaa"
@@ -71,11 +71,11 @@ class Row(NamedTuple):
     client: Client
     offered: str = "SHA-256"
     day: str = KEEPS
-    #: How often it presents a wrong password before it gives up.
+    #: How often the client sends a wrong password before it gives up.
     guesses: int = 1
-    #: What becomes of a name outside ASCII.
+    #: The result for a name outside ASCII.
     beyond_ascii: tuple[str, ...] = (GRANTED,)
-    #: Which algorithm it takes where SHA-256 is offered, and MD5 after it.
+    #: The algorithm that the client chooses if SHA-256 is offered, and MD5 after it.
     of_both: tuple[str, ...] = ("SHA-256",)
 
 
@@ -86,18 +86,18 @@ def needs(program: object, name: str) -> pytest.MarkDecorator:
 
 _CURL, _WGET, _LWP = needs(CURL, "curl"), needs(WGET, "wget"), needs(LWP, "lwp-request")
 _JAVA, _DIGEST_FETCH = needs(JAVA, "java"), needs(DIGEST_FETCH, "digest-fetch")
-# Java asks its Authenticator again until that has nothing more to say, and ours always has: it is stopped by the limit
-# on attempts. It writes names in UTF-8, and digests them in Latin-1.
+# Java asks its Authenticator until that returns nothing, and the one of these tests always returns the password, so the
+# throttle stops it. Java writes names in UTF-8, and digests them in Latin-1.
 _JAVAS = Row(java, guesses=10, beyond_ascii=(WRONG, GRANTED), of_both=("MD5", "SHA-256"))
 TABLE = [
-    # Each URL of a command line is a session of its own; within one, see the redirects below.
+    # Each URL of a command line is a session of its own. For several requests in a session, see the redirects below.
     pytest.param(Row(curl, day=FORGETS), id="curl", marks=_CURL),
     pytest.param(Row(curl_anyauth, day=FORGETS), id="curl_anyauth", marks=_CURL),
     pytest.param(Row(wget, "MD5", FORGETS, of_both=("MD5",)), id="wget", marks=_WGET),
     pytest.param(Row(lwp, "MD5", of_both=("MD5",)), id="lwp", marks=_LWP),
     pytest.param(_JAVAS, id="java", marks=_JAVA),
     pytest.param(_JAVAS._replace(client=java_validating, day=HONOURS), id="java_validating", marks=_JAVA),
-    # It is told which algorithm to use, and uses that with any nonce. Its names go out in Latin-1.
+    # digest-fetch uses the configured algorithm with any nonce. It sends names in Latin-1.
     pytest.param(Row(digest_fetch, beyond_ascii=(MALFORMED,)), id="digest_fetch", marks=_DIGEST_FETCH),
     pytest.param(
         Row(digest_fetch_md5, "MD5", beyond_ascii=(MALFORMED,), of_both=("MD5",)),
@@ -105,10 +105,10 @@ TABLE = [
         marks=_DIGEST_FETCH,
     ),
     pytest.param(Row(httpx2_), id="httpx2"),
-    # It reads all lines as one list, where the last nonce and the last algorithm win. Its names go out in Latin-1.
+    # It joins all challenges, so that the last nonce and the last algorithm win. It sends names in Latin-1.
     pytest.param(Row(requests_, beyond_ascii=(MALFORMED,), of_both=("MD5",)), id="requests"),
     pytest.param(Row(aiohttp_), id="aiohttp"),
-    # It raises for a name outside ASCII, and for a first line that says SHA-256.
+    # urllib raises for a name outside ASCII, and for a first challenge with SHA-256.
     pytest.param(Row(urllib_, "MD5", FORGETS, 6, (CHALLENGED, GRANTED), ("", "SHA-256")), id="urllib"),
     pytest.param(Row(strict_client, day=HONOURS), id="honouring"),
 ]
@@ -131,7 +131,7 @@ def test_a_client_gets_its_usual_401s_and_one_for_each_expired_nonce(stage: Dige
     assert [[one.said for one in group] for _, group in groups] == [
         [*said_before[before], GRANTED] for before in row.day.replace(" ", "")
     ]
-    # urllib3 writes percent-encoded octets in upper case.
+    # urllib3 writes percent-escapes in upper case.
     asked_for = [target.partition("/mine/")[2].partition("/")[2].lower() for target, _ in groups]
     assert asked_for == [step.target.removeprefix("{}/").lower() for step in requests]
     bodies = [answer for answer in answers if "later" not in answer]

@@ -28,7 +28,7 @@ from tests.support.servers.app_server import AppServer, running_servers
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(NGINX is None, reason="nginx is not here")]
 
-#: With a variable in it, nginx sends the target on as it came; else it decodes it, and encodes what it likes.
+#: With a variable, nginx passes the target on unchanged. Otherwise it decodes it, and encodes some characters again.
 AS_SENT = r"map $request_uri $below_api { ~^/api(?<below>/.*)$ $below; }"
 PLAIN, ENCODED = "a.txt?x=%20y&z=a/b&%C3%BC=%c3%bc&&", "a%2Fb.txt?x=%2F"
 
@@ -39,7 +39,7 @@ class ProxyStage(NamedTuple):
     pair: list[AppServer]
     prefixed: AppServer
     rooted: AppServer
-    #: In front of the pair, and of the two others with /api taken off: as it was sent, and as nginx has it.
+    #: The proxy of the pair, and of two servers whose prefix /api is removed, from the raw and from the decoded target.
     balanced: str
     as_sent: str
     as_nginx_has_it: str
@@ -108,7 +108,7 @@ def test_a_prefix_that_the_proxy_removes_is_configured(stage: ProxyStage, client
     answers = client(stage.as_sent, ALICE, [Step(f"/api{new_folder()}/{target}")])
 
     assert answers == ['{"by":"alice","body":""}']
-    # urllib3 writes percent-encoded octets in upper case.
+    # urllib3 writes percent-escapes in upper case.
     assert server_records(stage.prefixed)[-1].target.lower().endswith(f"/{target}".lower())
 
 

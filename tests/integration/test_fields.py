@@ -21,7 +21,7 @@ def sized(octets: int) -> str:
     return "Authorization: Bearer " + "a" * (octets - len("Bearer "))
 
 
-# The parsers differ in what they take; what one of them refuses with 400 never comes to the guard.
+# The parsers accept different fields. A field that a parser rejects with 400 never reaches the guard.
 FIELDS: dict[str, tuple[list[str | bytes], set[int]]] = {
     "as it should be": ([LINE], {200}),
     "names in another case": (["AUTHORIZATION: bEARER " + GOOD], {200}),
@@ -44,11 +44,11 @@ FIELDS: dict[str, tuple[list[str | bytes], set[int]]] = {
     "a tab after the scheme": (["Authorization: Bearer\t" + GOOD], {401}),
     "a space before the colon": (["Authorization : Bearer " + GOOD], {400}),
     "no colon": (["Authorization Bearer " + GOOD], {400}),
-    # RFC 9112 section 5.2: a server refuses a folded line, or reads the fold as spaces.
+    # RFC 9112 section 5.2: a server rejects a folded line, or reads the fold as spaces.
     "folded after the scheme": (["Authorization: Bearer\r\n " + GOOD], {200, 400}),
     "folded in the token": (["Authorization: Bearer " + GOOD[:40] + "\r\n\t" + GOOD[40:]], {400, 401}),
     "a line folded into another field": (["X-Note: x\r\n " + LINE], {400, 401}),
-    # RFC 9112 section 2.2: a server may take a bare LF for the end of a line, and a bare CR never.
+    # RFC 9112 section 2.2: a server may accept a bare LF as the end of a line, and never a bare CR.
     "a bare LF before it": (["X-Note: x\n" + LINE], {200, 400}),
     "a bare CR before it": (["X-Note: x\r" + LINE], {400}),
     "a bare CR in the token": (["Authorization: Bearer " + GOOD[:40] + "\r" + GOOD[40:]], {400}),

@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.peer, pytest.mark.skipif(not OIDC_PROVIDER, reason="oi
 
 RATE = 200
 METADATA, KEYS = "/.well-known/openid-configuration", "/jwks"
-#: In seconds, as the API has it.
+#: The ``cooldown`` of the API, in seconds.
 COOLDOWN = 1.0
-#: The longest that a request may take on a machine that does other things too: less than a fetch may.
+#: The longest time for a request on a busy machine, which is less than the timeout of a fetch.
 SOON = 2.0
 
 
@@ -141,7 +141,7 @@ def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
     assert seconds < COOLDOWN + SOON
     assert failed(load) == []
     assert {use.status for use in flood.uses} == {401}
-    # The first of all, three in hand, and what was regained.
+    # The first fetch, the three of the budget, and those that were regained.
     assert 4 <= fetches <= 4 + lasted / COOLDOWN
 
 

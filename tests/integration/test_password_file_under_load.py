@@ -22,11 +22,11 @@ from tests.support.servers.app_server import AppServer, running_servers
 pytestmark = pytest.mark.peer
 
 RATE = 200
-#: Of so many answers a fault stands, after it was told: for more than one further look.
+#: A fault lasts for so many more answers after it was logged, which is more than one further look.
 STANDS = 125
 
 STAYS, EARLY, LATE = Login("stays", "s3cret"), Login("early", "b1rd"), Login("late", "r1ser")
-#: What only the junk would let in: somebody, and a password of somebody's, whose lines in it are whole.
+#: Logins that only the junk would accept: a new user, and another password, whose lines in it are complete.
 STRANGER, SMUGGLED = Login("stranger", "str4nge"), Login("stays", "smuggled")
 ALL = (STAYS, EARLY, LATE, STRANGER, STAYS, SMUGGLED, Login("late", "wrong"), Login("nobody", "s3cret"))
 
@@ -92,7 +92,7 @@ class PasswordFile:
                 file.flush()
                 users |= {login for login in LINES if LINES[login] == line}
                 self.load.wait_for_more(20)
-                # On a machine that is too busy for this test two looks may have found the same, and nobody could know.
+                # On a machine that is too busy, two looks may have found equal content, which the test cannot notice.
                 if time.monotonic() - stands_since >= CHECK_INTERVAL:
                     self.readings.append(Content(users.copy(), stands_since))
 

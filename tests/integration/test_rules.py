@@ -20,7 +20,7 @@ pytestmark = pytest.mark.peer
 VARIANTS = ("starlette", "fastapi-inside", "fastapi-outside")
 KINDS = list(product(("h11", "httptools"), ("", "/api")))
 
-#: A closed folder with an open corner, and an open one with a closed corner.
+#: A protected folder with a public part, and a public folder with a protected part.
 FILES = {
     "static/ok.txt": FOR_ALL,
     "closed/secret.txt": FOR_USERS,
@@ -37,7 +37,7 @@ class Served:
 
     def __init__(self, server: AppServer, root_path: str) -> None:
         self.server = server
-        # Without --root-path, two of the apps have one of their own: that is what a proxy in front would leave on.
+        # Without --root-path, two of the apps have a root path of their own, which a proxy would not remove.
         self.prefixes = {name: "" if root_path or name == "starlette" else "/api" for name in VARIANTS}
 
     def ask(

@@ -23,7 +23,7 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-# That what is documented as locked is locked. It guesses passwords, until it is told 429: with Basic it would not do.
+# This checks that protected operations need credentials. It guesses passwords until it gets a 429, so Basic is out.
 LOCKED = "ignored_auth"
 
 

@@ -14,7 +14,7 @@ from tests.support.servers.browser import PROGRAM, Browser, Page
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
 
-# React hears of a value only where it is set by the element's own setter.
+# React notices a value only if it is set with the element's own setter.
 HELPERS = """
 window.seen = async (selector, root = document) => {
   for (;;) {

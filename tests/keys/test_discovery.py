@@ -206,7 +206,7 @@ async def test_keys_are_fetched_from_where_they_were_while_the_metadata_are_gone
     minutes."""
     idp = MetadataServer()
     idp.publish(*metadata_urls(idp.issuer))
-    source = idp.source(timeout=2)  # hanging metadata take half of it
+    source = idp.source(timeout=2)  # hanging metadata use up half of the time
     await source.warm()
     idp.clock.move(86_400)
     idp.documents.update(dict.fromkeys(metadata_urls(idp.issuer), gone))

@@ -89,7 +89,7 @@ async def test_every_bad_response_has_a_phrase_of_its_own(behaviour: Behaviour, 
         keys = RemoteJWKS(server.url, insecure_http=True, timeout=0.2 if late else 10)
 
         assert await fetch_problem(keys) == told
-        # On a machine that does other things too the time may be over before anything was sent.
+        # On a busy machine the time may be over before anything was sent.
         assert server.request_count == 1 or (late and server.request_count == 0)
 
 
@@ -99,7 +99,7 @@ async def test_ten_megabytes_are_not_held(announced: bool) -> None:
     flood = Flood(announced=announced)
     with running_key_server() as server:
         keys = RemoteJWKS(server.url, insecure_http=True, limit=64 * 1024)
-        await fetch_problem(keys)  # what is imported on the way is no part of it
+        await fetch_problem(keys)  # imports are not part of the measurement
         server.behaviour, keys = flood, RemoteJWKS(server.url, insecure_http=True, limit=64 * 1024)
         tracemalloc.start()
         try:

@@ -17,7 +17,7 @@ from tests.support.tokens import HMAC_SECRET, b64url, ec_key, ed_key, key_set, p
 
 PRIVATE = {**published_jwk("private", rsa_key()), "d": "CANARY-of-a-private-key"}
 
-#: What is skipped, and what is told of it.
+#: Unusable members, and what the log says about them.
 UNUSABLE: list[tuple[Any, str]] = [
     (published_jwk("a", rsa_key(), use="enc"), "(kid 'a') is skipped: its use is not sig"),
     (published_jwk("a", rsa_key(), key_ops=["encrypt"]), "(kid 'a') is skipped: its key_ops do not contain verify"),

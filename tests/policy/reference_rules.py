@@ -79,7 +79,7 @@ KINDS = {
 }
 RANKS = ["literal", *KINDS, "tail"]
 
-# One text out of each region into which the kinds divide all segments: int alone, int and uuid, float alone, uuid
+# One text for each combination of converters that can match a segment: int alone, int and uuid, float alone, uuid
 # alone, none of them.
 WITNESSES = ["7", "0" * 32, "1.5", "a" * 32, "~"]
 
@@ -195,7 +195,7 @@ def covering_rule(siblings: Sequence[ReferenceRule], method: str) -> ReferenceRu
         if rule[2] is not None and judged in rule[2]:
             return rule
     if judged != judged.upper() and any(rule[2] is not None for rule in siblings):
-        return None  # lower case opens nothing where methods are told apart
+        return None  # a method in lower case matches no rule of a pattern with methods
     return next((rule for rule in siblings if rule[2] is None), None)
 
 

@@ -26,7 +26,7 @@ REQUIREMENTS |= {"one": role("one"), "two": role("two")}
 LABELS = {UNLISTED: reference_rules.UNLISTED, **{requirement: label for label, requirement in REQUIREMENTS.items()}}
 
 
-# Few texts, so that patterns and paths often meet: two literals, and segments on both sides of each converter's border.
+# Few texts, so that patterns and paths often match: two literals, and segments just inside and outside each converter.
 DIGITS_32, HEX_32, DASHED = "0" * 32, "A0b" + "c" * 29, "123e4567-e89b-12d3-a456-426614174000"
 
 

@@ -153,7 +153,7 @@ def test_an_empty_segment_is_taken_below_a_tail_with_nothing_else_under_it() -> 
 
     assert [requirement_for(alone, path) for path in ("/f//x", "/f/x//y", "/f//", "//f")] == [A, A, A, AMBIGUOUS]
     assert [requirement_for(table, "/f//x") for table in (shared, under_parameter, itself)] == [AMBIGUOUS] * 3
-    # No parameter takes an empty segment, and so neither does what stands behind one.
+    # A parameter does not match an empty segment, so the segments after it do not matter.
     assert [requirement_for(parameter, path) for path in ("//f", "/f//x")] == [AMBIGUOUS, A]
     assert requirement_for(beside, "/g//z") == AMBIGUOUS
 

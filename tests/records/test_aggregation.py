@@ -390,7 +390,7 @@ async def test_missing_credentials_are_aggregated_at_info(caplog: pytest.LogCapt
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
-# One stranger's thousand requests of each kind: a missing role, an outage, a token that expired long ago.
+# A client sends a thousand requests of each kind: a missing role, an outage, a token that expired long ago.
 FLOODS = [
     ("Badge alice", "/boss/me", "role.missing"),
     ("Badge down", "/", "store.unavailable"),
@@ -583,7 +583,7 @@ async def test_an_aggregate_has_no_secret(caplog: pytest.LogCaptureFixture) -> N
     """An aggregate has the subject that the scheme named, and no header, fact or path of the requests."""
     site = Site()
     site.badge.table = {CANARY: Rejected(BADGE_WRONG, "alice", {"password": CANARY})}
-    caplog.set_level(logging.ERROR)  # what is told in full is the scheme's own matter
+    caplog.set_level(logging.ERROR)  # the facts of a full record come from the scheme
     await site.ask(f"Badge {CANARY}", 31, f"/{CANARY}")
     caplog.set_level(logging.WARNING)
     await site.ask(f"Badge {CANARY}", 31, f"/{CANARY}")

@@ -148,7 +148,7 @@ def test_a_token_that_is_no_token68_is_malformed_credentials(token: bytes, probl
         (b"e30.e30", "two parts: no signature"),
         (b"e30.e30.e30.e30.e30", "an encrypted token (JWE), five parts"),
         (b"eyJhbGciOiJ4In0.e30.e30=", "base64url with padding"),
-        (b"eyJhbGciOiJ4In0=.e30=.e30=", "base64url with padding"),  # as Amazon's load balancer writes it
+        (b"eyJhbGciOiJ4In0=.e30=.e30=", "base64url with padding"),  # the form of Amazon's load balancer
         (b"e30.e30.e30", "no alg"),
         (b"~.e30.e30", "not base64url"),
     ],

@@ -168,7 +168,7 @@ SPELLINGS = [
     "ALICE",
     "Alice",
     "\uff41\uff4c\uff49\uff43\uff45",  # full width
-    "\U0001d4b6\U0001d4c1\U0001d4be\U0001d4b8\u212f",  # for mathematicians
+    "\U0001d4b6\U0001d4c1\U0001d4be\U0001d4b8\u212f",  # mathematical letters
     "al\u00adice",  # a soft hyphen
     "\u200balice\ufeff",
     " alice ",

@@ -157,7 +157,7 @@ def odd_base64(setup: Verifiers) -> Cases:
             "a character too many": spelled + b"A",
             "four characters too many": spelled + b"!!!!",
         }
-        # The last character has bits that mean nothing: another one that differs in these alone.
+        # The last character has unused bits. This one differs only in those.
         alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         if len(spelled) % 4:
             odd["unused bits"] = spelled[:-1] + bytes([alphabet[alphabet.index(spelled[-1]) | 1]])
@@ -166,7 +166,7 @@ def odd_base64(setup: Verifiers) -> Cases:
             token = b".".join(parts)
             if token != good:
                 yield f"{part}: {what}", token
-    # Amazon's load balancers pad, and sign what they padded.
+    # Amazon's load balancers sign the padded form.
     padded = b".".join(base64.urlsafe_b64encode(part) for part in _unpadded(setup))
     signer = jwt.get_algorithm_by_name(setup.algorithm)
     yield "padded before it was signed", padded + b"." + b64url(signer.sign(padded, setup.key)).encode()

@@ -137,7 +137,7 @@ def _bad_ecdsa(setup: Verifiers, signing_input: bytes, right: bytes) -> dict[str
         return first.to_bytes(size, "big") + second.to_bytes(size, "big")
 
     foreign = jwt.get_algorithm_by_name("ES256").sign(signing_input, ec_key(which=1))
-    # CVE-2022-21449 (Java): r = s = 0 fitted every text and every key.
+    # CVE-2022-21449 (Java): r = s = 0 was valid for every text and every key.
     return {
         "r and s are zero": raw(0, 0),
         "r is zero": raw(0, s),

@@ -32,12 +32,12 @@ Part: TypeAlias = bytes | dict[str, Any]
 
 
 class _LargeHeaders(JWSRegistry):
-    # Ours has no limit but the token's; joserfc's stands at 512 octets.
+    # authguard limits only the token as a whole; joserfc limits a header to 512 bytes.
     max_header_length = 16 * 1024
 
 
-# What we do not look at, joserfc is not to judge either: RFC 7515 section 4.1 lets a header say whatever it likes, as
-# long as it is not critical.
+# Header members that authguard ignores are ignored in joserfc too: RFC 7515 section 4.1 allows any member that is not
+# critical.
 _UNSEEN = {name: HeaderParameter("unseen", lambda _: None) for name in ("jku", "jwk", "x5u", "x5c", "x5t", "cty")}
 
 

@@ -19,7 +19,7 @@ from tests.support.tokens import claims
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "HS256")
 
-#: Every kind of token that a peer accepts and we refuse, by what our record says of it, and why we do.
+#: Every kind of token that a peer accepts and authguard rejects, by the kind of its denial, with the reason.
 ONLY_WE_REFUSE = {
     "token.bound": "RFC 9449 section 7.2: a token bound to a key is worth nothing without its proof; peers see no cnf.",
     "token.claim_invalid: exp": "RFC 7519 section 2: a NumericDate is a number, not a string of digits; and one in the "

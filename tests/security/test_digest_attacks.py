@@ -28,7 +28,7 @@ from tests.support.schemes.digest import (
 
 MALFORMED = "credentials.malformed"
 
-#: For each parameter another value, and what is said of it: missing, altered, emptied, and very long.
+#: For each parameter another value, and the reason codes if it is missing, altered, empty and very long.
 TAMPERED: dict[str, tuple[str, ...]] = {
     "username": ("mallory", MALFORMED, "response.wrong", MALFORMED, "user.unknown"),
     "realm": ("cameras", MALFORMED, "realm.foreign", MALFORMED, "realm.foreign"),
@@ -151,7 +151,7 @@ async def test_a_damaged_header_is_rejected(seed: int) -> None:
             noise[place : place + rng.randrange(3)] = bytes(rng.choices(range(256), k=rng.randrange(3)))
         answer = await app.request(bytes(noise))
         if answer.status == 200:
-            # What says the same in other words: a space more, another case.
+            # Variants with the same meaning: one more space, or another case.
             assert _bare(bytes(noise)) == _bare(good)
             good = b"Digest " + serialize(answer_challenge(await app.challenge()))
         else:

@@ -328,13 +328,16 @@ async def test_a_handshake_from_another_site_is_refused(extensions: dict[str, An
 
 
 PASSING: list[dict[str, Any]] = [
-    {"method": "POST"},  # no browser
+    {"method": "POST"},  # a client that is not a browser
     {"method": "POST", "more": {"sec_fetch_site": "same-origin", "origin": "https://testserver"}},
     {"method": "POST", "more": {"origin": "https://testserver"}},
     {"method": "POST", "more": {"sec_fetch_site": "none"}},
     {"method": "GET", "more": EVIL},  # a link
     {"method": "HEAD", "more": EVIL},
-    {"method": "POST", "more": {"origin": "https://app.example", "sec_fetch_site": "cross-site"}},  # named
+    {
+        "method": "POST",
+        "more": {"origin": "https://app.example", "sec_fetch_site": "cross-site"},
+    },  # listed in ``origins``
 ]
 
 

@@ -81,7 +81,7 @@ def _token_of(octets: int) -> str:
     """A valid token of exactly this length, filled up with whitespace around the JSON."""
     for header in (b'{"alg":"RS256"}', b'{"alg":"RS256"} ', b'{"alg":"RS256"}  '):
         left = octets - len(b64url(header)) - len(b64url(bytes(256))) - 2
-        if left % 4 != 1:  # no base64 has that length
+        if left % 4 != 1:  # Base64 never has that length
             payload = json.dumps(claims()).encode()
             return raw_token(header, payload.ljust(left * 3 // 4), rsa_key())
     raise AssertionError

@@ -38,7 +38,7 @@ def test_a_short_secret_raises(algorithm: str, least: int) -> None:
         " " * 64,
         "abc" * 22,
         b"\0" * 64,
-        # What jwt.io shows, and what FastAPI's tutorial signs with.
+        # The secrets of jwt.io and of FastAPI's tutorial.
         "a-string-secret-at-least-256-bits-long",
         "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
     ],

@@ -21,7 +21,7 @@ _values: st.SearchStrategy[Any] = st.recursive(
 _offsets = st.integers(-70, 70) | st.integers(-(10**7), 10**7)
 _whole_stamps = _offsets.map(lambda offset: int(NOW) + offset)
 _stamps = _whole_stamps | _offsets.map(lambda offset: NOW + offset + 0.5)
-# PyJWT takes the whole seconds of `exp` alone, and is stricter by less than one of them. A test of its own holds that.
+# PyJWT cuts off the fraction of `exp`, so it is stricter by up to a second, which has a test of its own.
 _ends = _whole_stamps | _whole_stamps.filter(lambda at: at != NOW - 60).map(lambda at: at + 0.5)
 
 _claims: dict[str, st.SearchStrategy[Any]] = {

@@ -12,7 +12,7 @@ from tests.support.tokens import AUDIENCE, claims
 
 Cases: TypeAlias = Iterator[tuple[str, bytes]]
 
-#: Members of a header that would choose a key, did anybody look at them (RFC 8725 section 3.10).
+#: Header members that could choose a key in other libraries (RFC 8725 section 3.10).
 FOREIGN_KEYS: dict[str, Any] = {
     "jwk": {"kty": "oct", "k": "QUFBQQ"},
     "jku": "https://attacker.example/keys.json",

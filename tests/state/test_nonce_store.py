@@ -263,7 +263,7 @@ class Model:
             return
         nonce, minted_at = self.minted[which % len(self.minted)]
         if not minted_at - 60 <= self.now < minted_at + LIFE:
-            return  # a scheme does not ask
+            return  # a scheme does not claim such a nonce
         said = claim(self.nonces, count, nonce, minted_at=minted_at, now=self.now)
         if said is NonceUse.FRESH:
             assert (nonce, count) not in self.used

@@ -1,7 +1,7 @@
 """The cost of parsing is linear in the length of the input.
 
 Two things are tested. *In Python*: the number of calls, to Python functions and to C functions, grows no faster than
-the input (``call_count.steps``). *In C*: a regular expression is one call, whatever happens inside, so its structure is checked
+the input (``steps``). *In C*: a regular expression is one call, whatever happens inside, so its structure is checked
 instead (``backtracking_parts``): if no repeat can backtrack, each byte is read a bounded number of times. It is
 assumed, and not tested, that ``json``, ``binascii`` and the methods of ``bytes`` read their input once.
 """

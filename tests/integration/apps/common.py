@@ -8,20 +8,20 @@ from authguard import PEM, Bearer, Issuer
 from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, ISSUER
 
-#: The key that the tests sign with reaches the server's process by this variable.
+#: The variable with the public key of the tests' tokens.
 PUBLIC_KEY = "TEST_PUBLIC_KEY"
-#: Where the folders are that StaticFiles serves.
+#: The variable with the folder that StaticFiles serves.
 TREE = "TEST_TREE"
-#: Whether an app sets its logging up in the two lines of the README.
+#: Whether an app sets up its logging with the two lines of the README.
 MORE_LOG = "TEST_MORE_LOG"
-#: Where the password file is.
+#: The variable with the path of the password file.
 USERS = "TEST_USERS"
-#: How an app behind Digest is set up.
+#: The variables with the settings of an app behind Digest.
 DIGEST_ALGORITHMS = "TEST_DIGEST_ALGORITHMS"
 DIGEST_PREFIX = "TEST_DIGEST_PREFIX"
 DIGEST_QOP = "TEST_DIGEST_QOP"
 DIGEST_SECRET = "TEST_DIGEST_SECRET"
-#: The name of an OpenID provider as an issuer, and for how many seconds its keys are taken for fresh.
+#: The variables with the issuer name of an OpenID provider, and with the seconds for which its keys are fresh.
 PROVIDER = "TEST_PROVIDER"
 KEYS_AGE = "TEST_KEYS_AGE"
 
@@ -41,10 +41,10 @@ def clock() -> float:
     return NOW
 
 
-#: What the webhook's sender and its receiver share, and the most that the receiver reads.
+#: The secret of the webhook, and the greatest body that its receiver reads.
 WEBHOOK_SECRET = b"b7b1c1f0-0d53-4c1c-a6a4-0f1c3e0b6c55"
 BODY_LIMIT = 256 * 1024
 
-#: A big stream is this many pieces, each of them a number and this.
+#: A big stream has this many pieces, each made of a number and these bytes.
 PIECES = 512
 PIECE = bytes(range(256)) * 256

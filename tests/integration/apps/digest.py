@@ -21,7 +21,7 @@ from tests.integration.apps.common import DIGEST_ALGORITHMS, DIGEST_PREFIX, DIGE
 
 USERS = {"alice": "correct horse", "jürgen": "pässwörd-中文:x"}
 REALM = "cameras"
-#: What a client took of what was offered to it.
+#: The algorithm and the qop that a client chose.
 CHOSEN = re.compile(rb'\b(?:algorithm|qop)="?([A-Za-z0-9-]+)')
 
 _advanced = 0.0
@@ -99,7 +99,7 @@ def guard() -> Guard:
         public_prefix=os.environ.get(DIGEST_PREFIX, ""),
         clock=now,
     )
-    # The icon too: a browser looks for it when it pleases, and would take up a nonce on the way.
+    # The icon is public too, because a browser requests it at any time, and would use a nonce for it.
     opened = [Rule(path, PUBLIC) for path in ("/advance/{seconds}", "/records", "/favicon.ico")]
     return Guard(digest, rules=opened, clock=now, hooks=[keep_decision])
 

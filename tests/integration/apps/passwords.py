@@ -22,7 +22,7 @@ def give_up_privileges() -> None:
     if os.geteuid() != 0:
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, and this very thread
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, and the current thread
     none = (ctypes.c_uint32 * 6)()
     if libc.capset(header, none) != 0:
         raise OSError(ctypes.get_errno(), "capset")
@@ -32,6 +32,6 @@ def me(request: Request) -> PlainTextResponse:
     return PlainTextResponse(request.user.subject)
 
 
-give_up_privileges()  # before there is a second thread: each has its own
+give_up_privileges()  # before a second thread starts, because each thread has its own capabilities
 scheme = Basic(HtpasswdFile(os.environ[USERS]), realm="orders", throttle=None)
 app = AuthGuardMiddleware(Starlette(routes=[Route("/me", me)]), guard=Guard(scheme))
