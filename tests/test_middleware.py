@@ -461,7 +461,7 @@ PATHS = [
 @pytest.mark.parametrize("root_path", ["", "/", "/v", "/v/", "/w", "/adm", "/admin"])
 @pytest.mark.parametrize("own", ["", "/v", "/w/v"])
 @pytest.mark.parametrize("outside", [True, False])
-async def test_no_root_path_leads_round_a_rule(outside: bool, own: str, root_path: str) -> None:
+async def test_no_root_path_evades_a_rule(outside: bool, own: str, root_path: str) -> None:
     """Whatever path the router takes for /admin, the guard requires the role. All other paths are public here.
 
     An app with a root_path of its own, which is wrapped from outside, is asked for that root_path.
@@ -707,7 +707,7 @@ async def test_a_preflight_passes_where_the_app_says_so() -> None:
     assert handshake.status == 401
 
 
-async def test_with_cors_outside_denials_can_be_read(caplog: pytest.LogCaptureFixture) -> None:
+async def test_with_cors_outside_a_browser_can_read_denials(caplog: pytest.LogCaptureFixture) -> None:
     """Fetch-1: 401 and 403 get Access-Control-Allow-Origin, and a preflight never reaches the guard."""
     app = Starlette(routes=[Route("/", _who)])
     app.add_middleware(AuthGuardMiddleware, guard=Guard(Badge(), rules=[Rule("/", role("boss"))], log=False))
@@ -851,7 +851,7 @@ async def test_a_handshake_has_no_body() -> None:
     assert (answer.status, answer.received, endpoint.scopes) == (400, 0, [])
 
 
-async def test_a_scheme_that_does_not_ask_leaves_the_body_where_it_was() -> None:
+async def test_a_body_that_no_scheme_reads_reaches_the_app_message_by_message() -> None:
     """The app receives the server's messages one by one."""
     reader = BodyReader()
 
@@ -1006,7 +1006,7 @@ async def test_an_inner_guard_opens_nothing(requirement: Any) -> None:
 
 @pytest.mark.parametrize("inner", [{"rules": [Rule("/**", PUBLIC)]}, {}])
 @pytest.mark.parametrize(("late", "status"), [(159.0, 200), (160.0, 401)])
-async def test_an_inner_guard_goes_by_its_own_clock(inner: dict[str, Any], late: float, status: int) -> None:
+async def test_an_inner_guard_uses_its_own_clock(inner: dict[str, Any], late: float, status: int) -> None:
     """A principal of the outer guard may have expired by the clock of the inner guard, behind a public rule too."""
     table = {"alice": Accepted(Principal("alice", expires_at=NOW + 100))}
 
@@ -1024,7 +1024,7 @@ async def test_an_inner_guard_goes_by_its_own_clock(inner: dict[str, Any], late:
     assert answer.status == status
 
 
-async def test_a_call_within_the_process_knows_nothing_of_who_calls() -> None:
+async def test_an_app_called_in_process_does_not_get_the_marker() -> None:
     """An app that is called in process does not get the marker of the calling app's guard."""
     left: list[object] = []
     called = guarded(RecordingApp(), rules=[Rule("/**", PUBLIC)])
@@ -1041,7 +1041,7 @@ async def test_a_call_within_the_process_knows_nothing_of_who_calls() -> None:
 
 
 @pytest.mark.parametrize("requirement", [PUBLIC, OPTIONAL])
-async def test_an_inner_guard_authenticates_whom_the_outer_one_did_not(requirement: Any) -> None:
+async def test_an_inner_guard_verifies_behind_a_public_outer_rule(requirement: Any) -> None:
     """Behind a public rule of the outer guard, the inner guard verifies the caller."""
     nested = Nested(outer={"rules": [Rule("/sub/**", requirement)]})
 
@@ -1146,7 +1146,7 @@ async def test_context_variables_are_as_without_authguard() -> None:
     assert guard == without == ["outer", "endpoint"]
 
 
-async def test_what_an_app_raises_comes_out_unchanged() -> None:
+async def test_an_exception_of_the_app_passes_through() -> None:
     """An exception of the app passes through the middleware."""
     error = LookupError("of the app")
 

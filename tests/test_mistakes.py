@@ -183,7 +183,7 @@ async def test_keys_that_were_not_tried_are_recorded() -> None:
     assert (records[0].reason, records[0].facts["untried"]) == ("token.signature_invalid", 10 - MAX_CANDIDATES)
 
 
-async def test_an_inner_check_that_waits_too_long_grants_nobody_who_expired() -> None:
+async def test_a_principal_that_expired_during_an_inner_check_is_denied() -> None:
     """Behind an outer guard, too, the clock is read again after a long check, and an expired principal is denied."""
     clock = ManualClock(NOW)
 

@@ -45,7 +45,7 @@ def test_the_version_is_defined_once() -> None:
     assert metadata.version("authguard") == authguard.__version__
 
 
-def test_the_floors_stand_in_the_metadata() -> None:
+def test_the_metadata_require_the_oldest_tested_versions() -> None:
     """Installing authguard brings neither a Starlette nor a PyJWT with a known vulnerability."""
     required = {Requirement(line).name: str(Requirement(line)) for line in metadata.requires("authguard") or ()}
 

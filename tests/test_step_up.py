@@ -151,7 +151,7 @@ def test_the_age_of_a_login_is_taken_under_the_leeway(face: Face) -> None:
 
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.rfc("9470-1")
-def test_the_scopes_stand_in_the_same_challenge(face: Face) -> None:
+def test_the_scopes_are_in_the_same_challenge(face: Face) -> None:
     """RFC 9470 section 3: the challenge names the scopes too, so that the client logs in once for everything."""
     app, _ = face(all_of(scopes("write"), GOLD))
 

@@ -262,7 +262,7 @@ async def test_any_async_callable_is_a_store(find: Any) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_what_a_callable_gives_may_be_a_future(anyio_backend: str) -> None:
+async def test_a_callable_may_return_an_awaitable(anyio_backend: str) -> None:
     """A callable that is not async may return an awaitable."""
     assert await _find_in(DigestLookup(Database().later), "alice") is ALICE
 
@@ -315,9 +315,7 @@ async def test_an_account_of_another_algorithm_counts_as_unknown(caplog: pytest.
     ],
 )
 @pytest.mark.parametrize("hashed", [False, True])
-async def test_an_answer_that_is_no_account_of_digest_is_an_outage_that_says_so(
-    answer: Any, problem: str, hashed: bool
-) -> None:
+async def test_a_result_that_is_no_digest_account_is_an_outage(answer: Any, problem: str, hashed: bool) -> None:
     """A result that is not a ``DigestAccount`` is an outage: the client neither gets in nor learns that its name is
     unknown."""
 

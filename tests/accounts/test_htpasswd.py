@@ -283,7 +283,7 @@ async def test_a_removed_role_is_noticed(path: Path, clock: ManualClock) -> None
     assert await _look(store, clock, "bob") == Account("bob", SHA, roles={"admin"})
 
 
-async def test_nobody_is_locked_out_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
+async def test_the_last_accounts_stay_while_the_file_is_written(path: Path, clock: ManualClock) -> None:
     """A file that ends after a whole line may still be growing, so it is read only after it has stopped changing."""
     store = _store(path, clock)
     accounts = []

@@ -127,7 +127,7 @@ async def test_any_async_callable_is_a_store(find: Find) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_what_a_callable_gives_may_be_a_future(anyio_backend: str) -> None:
+async def test_a_callable_may_return_an_awaitable(anyio_backend: str) -> None:
     """A callable that is not async may return an awaitable."""
     assert await UserLookup(Database().later).find("alice") is ALICE
 

@@ -95,7 +95,7 @@ async def test_a_name_is_a_value_and_no_sql(engine: AsyncEngine, username: str) 
     assert await store.find("alice") is not None
 
 
-async def test_many_may_ask_at_once(engine: AsyncEngine) -> None:
+async def test_parallel_look_ups_have_sessions_of_their_own(engine: AsyncEngine) -> None:
     """Each request has a database session of its own."""
     store = UserLookup(SqlUsers(engine).find)
     accounts: list[Account | None] = []

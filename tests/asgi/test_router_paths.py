@@ -192,7 +192,7 @@ async def anonymous(app: ASGIApp, path: str, root_path: str = "/api") -> tuple[i
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-async def test_no_hidden_mount_gives_a_way_round_the_rules(name: str) -> None:
+async def test_no_hidden_mount_evades_the_rules(name: str) -> None:
     """Outside of the root path, the router inside a mount parses the whole path again, so that path is refused."""
     app = guarded(HIDDEN[name]())
 

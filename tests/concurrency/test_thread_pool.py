@@ -307,7 +307,7 @@ async def test_an_idle_thread_holds_nothing_of_a_job(ask: str) -> None:
         assert password() is None
 
 
-def test_a_thread_lets_go_of_a_job_before_its_caller_goes_on() -> None:
+def test_a_thread_drops_a_job_before_its_caller_continues() -> None:
     """When the caller wakes up, neither the thread nor the job still references the work."""
     queue = pool_module._Queue(closed=True)
     references: list[weakref.ref[Password]] = []

@@ -73,7 +73,7 @@ async def test_whatever_check_fails_is_an_invalid_token(
 
 
 @pytest.mark.rfc("9068-3", "9068-8")
-async def test_a_key_of_somebody_elses_is_no_key_of_the_issuers() -> None:
+async def test_a_key_of_another_party_is_rejected() -> None:
     """Section 4: a valid signature with a key that is not the issuer's is rejected."""
     answer = await guarded_app().get_with_token(token(key=rsa_key(which=1)))
 

@@ -87,14 +87,14 @@ def test_a_trailing_slash_is_the_same_path(path: str) -> None:
     assert TestClient(app(guarded())).get(path).status_code == 200
 
 
-def test_the_app_is_not_asked() -> None:
+def test_the_app_is_not_called_for_the_metadata() -> None:
     """The app is not called for the metadata path, and credentials in the request are ignored."""
     answer = TestClient(app(guarded())).get(PATH, headers={"Authorization": "Bearer nonsense"})
 
     assert answer.json()["authorization_servers"] == ["https://login.example"]
 
 
-def test_nothing_else_is_open() -> None:
+def test_no_other_path_is_public() -> None:
     """Other methods, neighbouring paths and the metadata path of the root stay protected."""
     client = TestClient(app(guarded()))
 
@@ -103,7 +103,7 @@ def test_nothing_else_is_open() -> None:
     assert [client.get(path).status_code for path in others] == [401] * 5
 
 
-def test_the_rules_ask_nothing_of_it() -> None:
+def test_the_rules_do_not_apply_to_the_metadata() -> None:
     """The metadata are public, whatever the rules require for the paths around them."""
     client = TestClient(app(guarded(Rule("/**", role("admin")))))
 
@@ -111,7 +111,7 @@ def test_the_rules_ask_nothing_of_it() -> None:
 
 
 @pytest.mark.rfc("9728-4")
-def test_a_script_may_ask_with_fields_of_its_own() -> None:
+def test_a_preflight_with_custom_fields_is_answered() -> None:
     """A CORS preflight is answered, because a client in a browser sends its protocol version in a field of its own."""
     fields = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
 
@@ -133,7 +133,7 @@ def test_a_cors_middleware_outside_has_the_last_word() -> None:
 
 
 @pytest.mark.rfc("9728-4")
-def test_the_url_is_taken_from_no_request() -> None:
+def test_the_url_does_not_come_from_the_request() -> None:
     """9728-4: a forged Host changes neither the metadata nor the challenge."""
     client = TestClient(app(guarded()))
     fields = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
@@ -185,7 +185,7 @@ async def test_another_path_below_the_root_path_stays_closed() -> None:
     assert [answer.status for answer in answers] == [400, 401]
 
 
-def test_behind_a_root_path_it_stands_at_the_root_of_the_host() -> None:
+def test_behind_a_root_path_the_metadata_are_at_the_root_of_the_host() -> None:
     """If a proxy or another app mounts the app at /orders, the metadata path is still at the root of the host."""
     guard = guarded(Rule("/items", PUBLIC))
     inner = Starlette(routes=[Mount("/sub", Route("/x", _hello)), Route("/items", _hello)])
@@ -221,14 +221,14 @@ def test_an_app_that_must_not_start_serves_nothing() -> None:
 
 
 @pytest.mark.rfc("9728-1")
-def test_it_stands_in_the_table_as_public() -> None:
+def test_the_rule_table_lists_the_metadata_as_public() -> None:
     """The rule table lists the metadata path as PUBLIC, with the source line of the scheme."""
     (rule,) = guarded().table.rules
 
     assert (str(rule), rule.location.startswith(__file__)) == (f"GET {PATH} PUBLIC", True)
 
 
-def test_the_audit_lists_it() -> None:
+def test_the_audit_lists_the_metadata_path() -> None:
     """The audit lists the metadata path as a route that its rule covers, with or without the guard in front."""
     guard = guarded(Rule("/**", role("admin")))
     bare = Starlette(routes=[Route("/orders", _hello)])
@@ -246,7 +246,7 @@ def test_the_audit_lists_it() -> None:
     assert __file__.rpartition("/")[2] in "".join(table.split())
 
 
-def test_assert_closed_reports_it_as_public() -> None:
+def test_assert_closed_reports_the_metadata_path() -> None:
     """``assert_closed`` expects the metadata path in its list, like every public path."""
     guard = guarded(Rule("/**", role("admin")))
     closed = app(guard)
@@ -256,7 +256,7 @@ def test_assert_closed_reports_it_as_public() -> None:
         assert_closed(closed, guard)
 
 
-def test_a_guard_further_in_does_not_serve_it() -> None:
+def test_an_inner_guard_does_not_serve_the_metadata() -> None:
     """A guard in a mounted app never sees requests to the root of the host, and the audit reports that its rule is
     unused."""
     inner = guarded(Rule("/**", role("admin")))
@@ -275,7 +275,7 @@ def test_a_rule_for_the_same_path_is_refused() -> None:
 
 
 @pytest.mark.parametrize("path", ["/**", "/{tenant}", "/x/{rest:path}"])
-def test_a_document_stands_at_one_path(path: str) -> None:
+def test_a_document_has_one_path(path: str) -> None:
     """A metadata path must not be a pattern: a pattern would also open paths of the app."""
     other = Badge()
     other.published = [Published(path, "text/plain", b"a badge")]

@@ -194,7 +194,7 @@ def test_flask_httpauth_and_ours(row: Row) -> None:
     assert (answer(before.app, row, sent), answer(after.app, row, sent)) == (row.before, row.after)
 
 
-def test_guessing_is_slowed_where_flask_httpauth_goes_on() -> None:
+def test_guessing_is_throttled_unlike_in_flask_httpauth() -> None:
     """The eleventh wrong password is a 429 with a wait. Flask-HTTPAuth answers 401 each time."""
     before, after = (run_program(FLASK, program) for program in programs(FLASK))
     guess = Row("GET", "/orders", "", "", "")

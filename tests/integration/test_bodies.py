@@ -169,7 +169,7 @@ def test_a_body_that_is_needed_is_asked_for_once(server: AppServer) -> None:
     ],
     ids=shown,
 )
-def test_curl_sends_a_body_as_it_is_told(
+def test_every_way_in_which_curl_sends_a_body_works(
     server: AppServer, tmp_path: Path, options: list[str], body: bytes, status: int
 ) -> None:
     """All ways in which curl sends a body have the same result."""

@@ -146,7 +146,7 @@ def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_the_provider_goes_and_comes_back_and_no_token_of_a_known_key_is_refused(hangs: bool) -> None:
+def test_no_token_of_a_known_key_is_rejected_while_the_provider_restarts(hangs: bool) -> None:
     """Known keys are used although they expire meanwhile. An unknown key is a 503 until the provider is back.
 
     A valid token never gets a 401, because its client would discard it.

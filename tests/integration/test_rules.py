@@ -153,7 +153,7 @@ def test_no_disguise_of_a_path_serves_what_the_path_does_not(served: Served, dis
 
 
 @pytest.mark.parametrize("target", ["/apihealth", "/apifiles/a", "/api.", "/ap/health", "/api/apihealth", "/api"])
-def test_a_root_path_is_taken_off_whole_segments_alone(served: Served, target: str) -> None:
+def test_a_root_path_is_removed_only_as_whole_segments(served: Served, target: str) -> None:
     """A path that only begins with the characters of the root path is not below it, for the guard and the router."""
     answers = {name: served.ask(name, target) for name in VARIANTS}
 

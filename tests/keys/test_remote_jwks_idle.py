@@ -14,7 +14,7 @@ from tests.support.key_source import StubbedSource, fetch_failure
 from tests.support.tokens import key_set, published_jwk, rsa_key
 
 
-async def test_a_failure_of_long_ago_lets_in_no_key_that_was_withdrawn() -> None:
+async def test_an_old_failure_does_not_keep_a_withdrawn_key() -> None:
     """After an idle time the first request waits for the new key set, and the health forgets the old failure."""
     source = StubbedSource("a")
     await source.key_ids("a")

@@ -40,7 +40,7 @@ async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) 
     assert source.server.count == 4
 
 
-async def test_keys_are_warmed_when_the_app_says_so() -> None:
+async def test_warm_always_fetches_the_keys() -> None:
     """``warm`` always fetches. A failure is raised, and the keys that are held stay in use."""
     source = StubbedSource("a")
 

@@ -173,7 +173,7 @@ class Own:
         return ()
 
 
-def test_a_source_of_ones_own_is_taken_as_it_is() -> None:
+def test_a_custom_source_is_accepted() -> None:
     """Every object with ``keys_for`` is accepted as a source."""
     own = Own()
 
@@ -224,7 +224,7 @@ def test_an_invalid_key_raises(given: Any) -> None:
     assert caught.value.argument == "keys"
 
 
-def test_a_material_of_ones_own_says_how_it_binds() -> None:
+def test_a_custom_material_implements_bind() -> None:
     """The base class ``KeyMaterial`` does not implement ``bind``."""
     with pytest.raises(NotImplementedError):
         KeyMaterial().bind(frozenset({"RS256"}))

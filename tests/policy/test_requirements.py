@@ -44,7 +44,7 @@ def lacks(requirement: Requirement, params: Mapping[str, str] | None = None, **p
 
 
 @pytest.mark.parametrize("access", [PUBLIC, OPTIONAL, AUTHENTICATED])
-def test_a_principal_is_enough_for_what_asks_only_for_one(access: Requirement) -> None:
+def test_any_principal_meets_authenticated_and_optional(access: Requirement) -> None:
     """AUTHENTICATED and OPTIONAL need nothing more than a principal."""
     assert lacks(access) is None
 

@@ -143,7 +143,7 @@ def test_an_unusual_path_may_be_unambiguous(path: str) -> None:
     assert requirement_for(RuleTable([Rule("/x", A)]), path) == AUTHENTICATED
 
 
-def test_an_empty_segment_is_taken_below_a_tail_with_nothing_else_under_it() -> None:
+def test_an_empty_segment_is_allowed_below_a_tail_without_other_rules() -> None:
     """An empty segment is allowed below a tail without other rules under it. Else collapsing slashes would reach those
     rules."""
     alone, shared = RuleTable([Rule("/f/**", A), Rule("/b", B)]), RuleTable([Rule("/f/**", A), Rule("/f/x", B)])

@@ -65,7 +65,7 @@ def test_the_clock_is_that_of_the_request() -> None:
     )
 
 
-def test_the_subject_may_stand_elsewhere() -> None:
+def test_the_subject_may_be_another_claim() -> None:
     """The subject may come from another claim, which must be a string and not empty."""
     scheme = bearer(issuer(subject=claim("ext", "upn")))
 

@@ -121,7 +121,7 @@ async def test_a_failure_that_a_client_can_cause_does_not_open_the_circuit(answe
     assert await accepted(of, b"another")
 
 
-async def test_a_401_to_a_function_of_ones_own_is_told_by_its_name() -> None:
+async def test_a_401_with_a_custom_auth_function_names_the_argument() -> None:
     """If ``auth=`` is a function, the detail of a 401 names that argument, because there is no client_secret."""
     of = introspection(
         IntrospectionServer((401, b"")), auth=lambda headers, form: None, client_id=None, client_secret=None

@@ -104,7 +104,7 @@ async def test_an_outage_calls_no_function_of_the_app_with_unverified_claims() -
     assert (answer.status, called) == (503, [])
 
 
-async def test_where_the_key_is_at_hand_the_signature_comes_first() -> None:
+async def test_with_a_held_key_the_signature_is_checked_first() -> None:
     """If the key is held, the signature is checked first: an expired token with a wrong signature is a forgery."""
     source = StubbedSource("a")
     app = guarded_app(source)

@@ -40,7 +40,7 @@ def document(made: ProtectedResource) -> Any:
     ],
 )
 @pytest.mark.rfc("9728-1")
-def test_the_metadata_stand_between_the_host_and_the_path(resource: str, url: str, path: str | None) -> None:
+def test_the_well_known_path_is_between_host_and_path(resource: str, url: str, path: str | None) -> None:
     """9728-1: the well-known path goes between the host and the path (RFC 9728 section 3.1), without a slash at the
     end."""
     metadata = ProtectedResource(resource)

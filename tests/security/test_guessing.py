@@ -251,7 +251,7 @@ async def test_known_unknown_and_disabled_cannot_be_told_apart(method: str) -> N
     assert seen[0][1] == 10
 
 
-async def test_they_cannot_be_told_apart_by_a_handshake_either() -> None:
+async def test_names_cannot_be_told_apart_by_a_handshake() -> None:
     """A denied WebSocket handshake is equal for known, unknown and disabled names."""
     seen = []
     for username, password in STRANGERS:
@@ -268,7 +268,7 @@ def _has_one(house: BasicApp, figure: str) -> bool:
     return house.scheme.health()[figure] == 1
 
 
-async def test_they_cannot_be_told_apart_while_the_queue_is_full() -> None:
+async def test_names_cannot_be_told_apart_while_the_queue_is_full() -> None:
     """With a full queue every login is a 503 with ``Retry-After``, and uses no attempt."""
     seen = []
     for username, password in STRANGERS:
