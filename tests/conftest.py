@@ -55,7 +55,7 @@ class FailOnSkip:
 
 
 @pytest.fixture
-def ears() -> Iterator[LogRecorder]:
+def log_recorder() -> Iterator[LogRecorder]:
     """Keep all log records, from DEBUG on, during one test."""
     handler, root = LogRecorder(), logging.getLogger()
     before = root.level

@@ -272,7 +272,7 @@ def requests() -> Iterator[tuple[Scope, list[str]]]:
 
 
 @pytest.mark.parametrize("name", GUARDS)
-async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> None:
+async def test_no_secret_leaks_whatever_fails(log_recorder: LogRecorder, name: str) -> None:
     """No log message, extra key, traceback, record, response or repr has the secret or eight characters of it.
 
     The secret is searched for as it is, in Base64 and in hexadecimal.
@@ -286,20 +286,20 @@ async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> N
         body = {"type": "http.request", "body": CANARY.encode(), "more_body": False}
         answer = await run_app(app, scope, body)
         statuses.add(answer.sent[0].get("status", 0))
-        told = [repr(answer.sent), *ears.entries, *(f"{record} {record!r} {record.extra()}" for record in SEEN)]
+        told = [repr(answer.sent), *log_recorder.entries, *(f"{record} {record!r} {record.extra()}" for record in SEEN)]
         leaked += [(text, found) for text in told if (found := leaks(text, *secrets))]
-        ears.entries.clear()
+        log_recorder.entries.clear()
         SEEN.clear()
 
     assert leaked == []
     assert 503 in statuses
 
 
-async def test_a_leaked_canary_is_found(ears: LogRecorder) -> None:
+async def test_a_leaked_canary_is_found(log_recorder: LogRecorder) -> None:
     """The search finds the secret as a whole, in parts, and in Base64 after any prefix."""
     logging.getLogger("anybody").debug("%s", 1, extra={"password": CANARY[3:11]})
 
-    assert leaks("".join(ears.entries)) == [CANARY[3:11]]
+    assert leaks("".join(log_recorder.entries)) == [CANARY[3:11]]
     assert all(leaks(base64.b64encode(f"{'x' * length}:{CANARY}".encode()).decode()) for length in range(6))
     assert leaks(token(), token().split(".")[1])
     assert leaks(CANARY.encode().hex())

@@ -56,10 +56,10 @@ def bare(act: Act) -> ASGIApp:
 FRAMEWORKS = pytest.mark.parametrize("framework", [starlette, fastapi, bare])
 
 
-async def connect(behind: RecordingGuard, app: ASGIApp, *messages: Message, **more: Any) -> Exchange:
+async def connect(guard: RecordingGuard, app: ASGIApp, *messages: Message, **more: Any) -> Exchange:
     """One WebSocket to the app."""
     scope = websocket_scope(headers=header_list("Badge alice"), **more)
-    return await run_app(behind.wrap(app), scope, CONNECT, *messages)
+    return await run_app(guard.wrap(app), scope, CONNECT, *messages)
 
 
 async def before_accept(socket: WebSocket) -> None:

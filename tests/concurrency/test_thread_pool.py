@@ -32,22 +32,22 @@ class BlockingJob:
 
     def __init__(self) -> None:
         self.runs = 0
-        self._open = threading.Event()
+        self._released = threading.Event()
 
     def __call__(self) -> int:
         self.runs += 1
-        assert self._open.wait(30)
+        assert self._released.wait(30)
         return self.runs
 
-    def open(self) -> None:
-        self._open.set()
+    def release(self) -> None:
+        self._released.set()
 
 
-@pytest.fixture(name="gate")
-def _gate() -> Iterator[BlockingJob]:
-    gate = BlockingJob()
-    yield gate
-    gate.open()
+@pytest.fixture(name="blocking_job")
+def _blocking_job() -> Iterator[BlockingJob]:
+    blocking_job = BlockingJob()
+    yield blocking_job
+    blocking_job.release()
 
 
 async def _until(holds: Callable[[], bool]) -> None:
@@ -61,13 +61,13 @@ def _waiting(pool: ThreadPool) -> object:
 
 
 @asynccontextmanager
-async def _held(pool: ThreadPool, gate: BlockingJob) -> AsyncIterator[None]:
+async def _held(pool: ThreadPool, blocking_job: BlockingJob) -> AsyncIterator[None]:
     """Keep the pool's only thread busy with this job, and release it at the end."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(pool.run, gate)
-        await _until(lambda: gate.runs == 1)
+        tasks.start_soon(pool.run, blocking_job)
+        await _until(lambda: blocking_job.runs == 1)
         yield
-        gate.open()
+        blocking_job.release()
 
 
 async def test_what_the_job_returns_is_returned() -> None:
@@ -97,22 +97,22 @@ async def test_what_the_job_raises_is_raised_at_the_caller(error: BaseException)
 async def test_so_many_jobs_run_at_once_as_there_are_threads() -> None:
     """Two threads run two jobs at the same time, and a third job waits."""
     pool = ThreadPool(threads=2)
-    gates = [BlockingJob(), BlockingJob(), BlockingJob()]
+    jobs = [BlockingJob(), BlockingJob(), BlockingJob()]
     health = {}
 
     async with anyio.create_task_group() as tasks:
-        for gate in gates:
-            tasks.start_soon(pool.run, gate)
+        for blocking_job in jobs:
+            tasks.start_soon(pool.run, blocking_job)
         await _until(lambda: pool.working == 2)
         health = pool.health()
-        for gate in gates:
-            gate.open()
+        for blocking_job in jobs:
+            blocking_job.release()
 
     assert health == {"threads": 2, "working": 2, "waiting": 1, "most_waiting": 64}
     assert pool.health() == {"threads": 2, "working": 0, "waiting": 0, "most_waiting": 64}
 
 
-async def test_a_full_queue_refuses_at_once(gate: BlockingJob) -> None:
+async def test_a_full_queue_refuses_at_once(blocking_job: BlockingJob) -> None:
     """A caller that finds the queue full is refused, and those that wait keep their places."""
     pool = ThreadPool(threads=1, deadline=60, waiting=2)
     results: list[int] = []
@@ -120,7 +120,7 @@ async def test_a_full_queue_refuses_at_once(gate: BlockingJob) -> None:
     async def add(number: int) -> None:
         results.append(await pool.run(lambda: number))
 
-    async with _held(pool, gate), anyio.create_task_group() as tasks:
+    async with _held(pool, blocking_job), anyio.create_task_group() as tasks:
         tasks.start_soon(add, 1)
         tasks.start_soon(add, 2)
         await _until(lambda: _waiting(pool) == 2)
@@ -128,17 +128,17 @@ async def test_a_full_queue_refuses_at_once(gate: BlockingJob) -> None:
         with pytest.raises(BackendUnavailable) as caught:
             await pool.run(lambda: 3)
         assert caught.value.reason is HASHING_BUSY
-        gate.open()
+        blocking_job.release()
 
     assert sorted(results) == [1, 2]
 
 
-async def test_waiting_beyond_the_deadline_is_refused(gate: BlockingJob) -> None:
+async def test_waiting_beyond_the_deadline_is_refused(blocking_job: BlockingJob) -> None:
     """At the deadline the caller learns that the pool is busy, and its place in the queue is free again."""
     pool = ThreadPool(threads=1, deadline=60)
     job = BlockingJob()
 
-    async with _held(pool, gate):
+    async with _held(pool, blocking_job):
         pool._deadline = 0.01
         with pytest.raises(BackendUnavailable) as caught:
             await pool.run(job)
@@ -150,12 +150,12 @@ async def test_waiting_beyond_the_deadline_is_refused(gate: BlockingJob) -> None
     assert job.runs == 0
 
 
-async def test_cancelling_a_caller_removes_its_waiting_job(gate: BlockingJob) -> None:
+async def test_cancelling_a_caller_removes_its_waiting_job(blocking_job: BlockingJob) -> None:
     """A cancelled caller frees its place in the queue, and its password is never hashed."""
     pool = ThreadPool(threads=1, deadline=60, waiting=1)
     job = BlockingJob()
 
-    async with _held(pool, gate):
+    async with _held(pool, blocking_job):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.run, job)
             await _until(lambda: _waiting(pool) == 1)
@@ -167,16 +167,16 @@ async def test_cancelling_a_caller_removes_its_waiting_job(gate: BlockingJob) ->
     assert job.runs == 0
 
 
-async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(gate: BlockingJob) -> None:
+async def test_a_caller_that_is_cancelled_does_not_wait_for_its_job(blocking_job: BlockingJob) -> None:
     """A job that has begun runs to its end, and its cancelled caller does not wait for it."""
     pool = ThreadPool(threads=1, deadline=60)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(pool.run, gate)
-        await _until(lambda: gate.runs == 1)
+        tasks.start_soon(pool.run, blocking_job)
+        await _until(lambda: blocking_job.runs == 1)
         tasks.cancel_scope.cancel()
     working = pool.working
-    gate.open()
+    blocking_job.release()
 
     assert working == 1
     assert await pool.run(lambda: 1) == 1
@@ -210,18 +210,18 @@ def test_loops_of_both_kinds_share_a_pool() -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, gate: BlockingJob) -> None:
+def test_a_job_may_outlive_the_loop_of_its_caller(backend: str, blocking_job: BlockingJob) -> None:
     """A job whose event loop has ended does not harm the thread, which serves the next loop."""
     pool = ThreadPool(threads=1, deadline=60)
 
     async def leave() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(pool.run, gate)
-            await _until(lambda: gate.runs == 1)
+            tasks.start_soon(pool.run, blocking_job)
+            await _until(lambda: blocking_job.runs == 1)
             tasks.cancel_scope.cancel()
 
     anyio.run(leave, backend=backend)
-    gate.open()
+    blocking_job.release()
 
     assert anyio.run(pool.run, lambda: 1, backend=backend) == 1
 
@@ -322,7 +322,7 @@ def test_a_thread_drops_a_job_before_its_caller_continues() -> None:
     assert held == [False]
 
 
-async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: BlockingJob) -> None:
+async def test_a_job_whose_caller_was_cancelled_is_not_held(blocking_job: BlockingJob) -> None:
     """The frames of a cancellation do not reference the password."""
     pool = ThreadPool(threads=1, deadline=60)
     references: list[weakref.ref[Password]] = []
@@ -335,7 +335,7 @@ async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: BlockingJob) -
             held.append(references[0]() is not None)
             raise
 
-    async with _held(pool, gate), anyio.create_task_group() as tasks:
+    async with _held(pool, blocking_job), anyio.create_task_group() as tasks:
         tasks.start_soon(leave)
         await _until(lambda: _waiting(pool) == 1)
         with _refcounts_alone():
@@ -345,11 +345,11 @@ async def test_a_job_whose_caller_was_cancelled_is_not_held(gate: BlockingJob) -
     assert held == [False]
 
 
-async def test_a_job_that_was_refused_is_not_held(gate: BlockingJob) -> None:
+async def test_a_job_that_was_refused_is_not_held(blocking_job: BlockingJob) -> None:
     """The password of a refused job is not referenced after its request."""
     pool = ThreadPool(threads=1, deadline=60)
 
-    async with _held(pool, gate):
+    async with _held(pool, blocking_job):
         pool._deadline = 0.01
         with _refcounts_alone():
             password = await _run(pool, "fits")
@@ -357,12 +357,12 @@ async def test_a_job_that_was_refused_is_not_held(gate: BlockingJob) -> None:
             assert password() is None
 
 
-async def test_a_traceback_with_locals_shows_no_password(gate: BlockingJob) -> None:
+async def test_a_traceback_with_locals_shows_no_password(blocking_job: BlockingJob) -> None:
     """A traceback with local variables shows neither the job nor its arguments."""
     pool = ThreadPool(threads=1, deadline=60)
     shown = ""
 
-    async with _held(pool, gate):
+    async with _held(pool, blocking_job):
         pool._deadline = 0.01
         try:
             await pool.run(partial(str, PASSWORD))
@@ -374,16 +374,16 @@ async def test_a_traceback_with_locals_shows_no_password(gate: BlockingJob) -> N
 
 
 @needs_fork
-def test_a_fork_has_a_pool_of_its_own(gate: BlockingJob) -> None:
+def test_a_fork_has_a_pool_of_its_own(blocking_job: BlockingJob) -> None:
     """A forked child has threads of its own, even if its parent's were busy and one of them held the lock."""
     pool = ThreadPool(threads=1, deadline=60)
-    parent = threading.Thread(target=anyio.run, args=(pool.run, gate))
+    parent = threading.Thread(target=anyio.run, args=(pool.run, blocking_job))
     parent.start()
-    anyio.run(_until, lambda: gate.runs == 1)
+    anyio.run(_until, lambda: blocking_job.runs == 1)
 
     with held_by_another_thread(pool._queue.changed):
         answer = run_in_child(lambda: (anyio.run(pool.run, os.getpid) == os.getpid(), _waiting(pool)))
-    gate.open()
+    blocking_job.release()
     parent.join(30)
 
     assert answer == "(True, 0)"

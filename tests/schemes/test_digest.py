@@ -192,15 +192,15 @@ async def test_a_hashed_name_is_looked_up() -> None:
 
 async def test_a_hashed_name_is_rejected_where_it_was_not_offered() -> None:
     """Without ``userhash`` in the challenge, a hashed name is rejected without a look-up."""
-    cards = DigestAccounts()
-    scheme = digest_scheme(cards)
+    accounts = DigestAccounts()
+    scheme = digest_scheme(accounts)
     hashed = userhash("alice")
 
     outcome = await authenticate(scheme, answer_challenge(challenge(scheme), username=hashed, userhash="true"))
 
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.facts) == (CREDENTIALS_MALFORMED, {"problem": "userhash was not offered"})
-    assert cards.lookups == []
+    assert accounts.lookups == []
 
 
 @pytest.mark.rfc("7616-7", "7616-13")
@@ -241,12 +241,12 @@ async def test_a_websocket_handshake_is_a_get_without_a_body() -> None:
 @pytest.mark.rfc("7616-16")
 async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
     """A session algorithm is looked up as its base algorithm, because that is what a store holds."""
-    cards = DigestAccounts("MD5")
-    scheme = digest_scheme(cards, algorithms=("SHA-256", "MD5-sess"))
+    accounts = DigestAccounts("MD5")
+    scheme = digest_scheme(accounts, algorithms=("SHA-256", "MD5-sess"))
 
     await authentication_info(scheme, answer_challenge(challenges(scheme)[1]))
 
-    assert cards.lookups == [("alice", "orders", "MD5", False)]
+    assert accounts.lookups == [("alice", "orders", "MD5", False)]
 
 
 # --- Ports ------------------------------------------------------------------------------------------------------------
@@ -255,15 +255,15 @@ async def test_the_account_is_looked_for_by_name_realm_and_algorithm() -> None:
 @pytest.mark.parametrize("error", [BackendUnavailable("down", reason=STORE_UNAVAILABLE), KeyError("alice")])
 async def test_what_a_store_raises_passes_through(error: Exception) -> None:
     """An error of the store reaches the guard, which answers 503, and costs no attempt."""
-    cards = DigestAccounts()
-    scheme = digest_scheme(cards, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000)))
-    kept, cards.accounts["alice"] = cards.accounts["alice"], error
+    accounts = DigestAccounts()
+    scheme = digest_scheme(accounts, throttle=LoginThrottle(pair=Rate(1, 60.0), clock=ManualClock(1000)))
+    kept, accounts.accounts["alice"] = accounts.accounts["alice"], error
 
     for _ in range(3):
         with pytest.raises(type(error)):
             await authenticate(scheme, answer_challenge(challenge(scheme), "wrong"))
 
-    cards.accounts["alice"] = kept
+    accounts.accounts["alice"] = kept
     await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
 
@@ -277,12 +277,12 @@ async def test_a_store_that_has_to_wait_has_a_deadline() -> None:
             await anyio.sleep(self.wait)
             return await super().find(username, **asked)
 
-    cards = Slow(at_hand=False)
-    scheme = digest_scheme(cards, deadline=30)
+    accounts = Slow(at_hand=False)
+    scheme = digest_scheme(accounts, deadline=30)
     await authentication_info(scheme, answer_challenge(challenge(scheme)))
 
-    cards.wait = 60
-    scheme = digest_scheme(cards, deadline=0.02)
+    accounts.wait = 60
+    scheme = digest_scheme(accounts, deadline=0.02)
     with pytest.raises(BackendUnavailable) as caught:
         await authenticate(scheme, answer_challenge(challenge(scheme)))
     assert caught.value.reason is STORE_TIMEOUT

@@ -196,14 +196,14 @@ async def test_a_parameter_that_was_not_offered_is_rejected(
 ) -> None:
     """RFC 7616 section 3.4: another realm, algorithm or qop than offered is rejected, although the response is
     right."""
-    cards = DigestAccounts()
-    scheme = digest_scheme(cards)
+    accounts = DigestAccounts()
+    scheme = digest_scheme(accounts)
 
     outcome = await authenticate(scheme, answer_challenge(challenge(scheme), **changes))
 
     assert isinstance(outcome, Rejected)
     assert (outcome.reason.code, outcome.subject, outcome.facts) == (code, "alice", facts)
-    assert cards.lookups == []
+    assert accounts.lookups == []
 
 
 @pytest.mark.rfc("7616-8")
@@ -225,13 +225,13 @@ async def test_an_algorithm_may_be_written_in_any_case() -> None:
 )
 async def test_malformed_credentials_are_rejected_before_any_look_up(rest: bytes, problem: str) -> None:
     """The form of RFC 2069 is malformed too. ``Digest foo`` is a 401."""
-    cards = DigestAccounts()
+    accounts = DigestAccounts()
 
-    outcome = await authenticate(digest_scheme(cards), rest)
+    outcome = await authenticate(digest_scheme(accounts), rest)
 
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, outcome.subject, outcome.facts) == (CREDENTIALS_MALFORMED, None, {"problem": problem})
-    assert cards.lookups == []
+    assert accounts.lookups == []
 
 
 # --- Unknown, wrong, disabled: one answer -----------------------------------------------------------------------------

@@ -206,10 +206,10 @@ async def test_the_life_of_a_nonce_costs_one_round_trip() -> None:
 async def test_a_failing_store_is_a_503() -> None:
     """A failure of the account store or the nonce store is a 503."""
 
-    cards = DigestAccounts()
-    cards.accounts["alice"] = RuntimeError()
+    accounts = DigestAccounts()
+    accounts.accounts["alice"] = RuntimeError()
     schemes: list[Digest] = [
-        digest_scheme(cards, throttle=None),
+        digest_scheme(accounts, throttle=None),
         digest_scheme(DigestAccounts(), nonces=SharedNonces(RuntimeError()), throttle=None),
     ]
     for scheme in schemes:
@@ -231,12 +231,12 @@ async def test_a_cancelled_request_is_not_granted() -> None:
                 await anyio.sleep_forever()
             return await super().find(username, **asked)
 
-    cards = Stuck(at_hand=False)
-    app = DigestApp(digest_scheme(cards, throttle=None))
+    accounts = Stuck(at_hand=False)
+    app = DigestApp(digest_scheme(accounts, throttle=None))
     params = answer_challenge(await app.challenge())
     with anyio.move_on_after(0.01):
         await app.request_with(params)
     assert app.inner.scopes == []
 
-    cards.stuck = False
+    accounts.stuck = False
     assert (await app.request_with(params)).status == 200

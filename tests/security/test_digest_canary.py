@@ -74,7 +74,7 @@ TOLD: list[dict[str, Any]] = [
 
 @pytest.mark.rfc("7616-15", "7616-16")
 @pytest.mark.parametrize("name", SCHEMES)
-async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> None:
+async def test_no_secret_leaks_whatever_fails(log_recorder: LogRecorder, name: str) -> None:
     """No secret is in a log record, a traceback or an authguard record, and nothing that is stored is in a response."""
     options = dict(SCHEMES[name])
     scheme = digest_scheme(options.pop("accounts", accounts()), secret=SECRET, **{"throttle": None, **options})
@@ -89,11 +89,11 @@ async def test_no_secret_leaks_whatever_fails(ears: LogRecorder, name: str) -> N
         for _ in range(2):
             answer = await app.request_with(params, query_string=QUERY)
             statuses.add(answer.status)
-            texts = [*ears.entries, *(f"{record} {record!r} {record.extra()}" for record in app.records)]
+            texts = [*log_recorder.entries, *(f"{record} {record!r} {record.extra()}" for record in app.records)]
             leaked += [(text, found) for text in texts if (found := leaks(text, SECRET, *STORED, *presented))]
             sent = repr([value for key, value in answer.exchange.headers if key != b"authentication-info"])
             leaked += [(sent, found) for found in [leaks(sent, SECRET, *STORED)] if found]
-            ears.entries.clear()
+            log_recorder.entries.clear()
 
     assert leaked == []
     assert 401 in statuses

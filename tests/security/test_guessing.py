@@ -264,8 +264,8 @@ async def test_names_cannot_be_told_apart_by_a_handshake() -> None:
     assert seen == seen[:1] * len(STRANGERS)
 
 
-def _has_one(house: BasicApp, figure: str) -> bool:
-    return house.scheme.health()[figure] == 1
+def _has_one(app: BasicApp, figure: str) -> bool:
+    return app.scheme.health()[figure] == 1
 
 
 async def test_names_cannot_be_told_apart_while_the_queue_is_full() -> None:
@@ -461,7 +461,7 @@ HOUSES: dict[str, Callable[[], BasicApp]] = {
 
 
 @pytest.mark.parametrize("name", HOUSES)
-async def test_no_password_and_no_hash_leaks_whatever_fails(ears: LogRecorder, name: str) -> None:
+async def test_no_password_and_no_hash_leaks_whatever_fails(log_recorder: LogRecorder, name: str) -> None:
     """No record, aggregate, response or repr has the secret, or eight characters of it."""
     app = HOUSES[name]()
     logins = [("alice", CANARY), ("alice", f"{CANARY}x"), ("nobody", CANARY), ("alice", f"{CANARY}\n")]
@@ -471,12 +471,16 @@ async def test_no_password_and_no_hash_leaks_whatever_fails(ears: LogRecorder, n
         for username, password in logins:
             for more in ({}, EVIL):
                 answer = await app.ask(username, password, method="POST", more=more)
-                told = [repr(answer.sent), *ears.entries, *(f"{one} {one!r} {one.extra()}" for one in app.records)]
+                told = [
+                    repr(answer.sent),
+                    *log_recorder.entries,
+                    *(f"{one} {one!r} {one.extra()}" for one in app.records),
+                ]
                 leaked += [(text, found) for text in told if (found := leaks(text))]
-                ears.entries.clear()
+                log_recorder.entries.clear()
                 app.records.clear()
     app.guard._recorder.close()
-    leaked += [(text, found) for text in ears.entries if (found := leaks(text))]
+    leaked += [(text, found) for text in log_recorder.entries if (found := leaks(text))]
 
     assert leaked == []
 

@@ -76,13 +76,13 @@ async def test_a_public_key_is_no_secret(algorithm: str) -> None:
     """CVE-2026-48526, CVE-2022-29217, CVE-2017-11424, CVE-2024-33663, CVE-2024-37568: in every encoding of the key."""
     key: Any = ec_key() if algorithm == "ES256" else rsa_key()
     sources = [PEM(public_pem(key)), JWK(public_jwk(key)), JWKSet({"keys": [public_jwk(key)]})]
-    doors = [GuardedApp(bearer(issuer(source, algorithms=[algorithm]))) for source in sources]
+    apps = [GuardedApp(bearer(issuer(source, algorithms=[algorithm]))) for source in sources]
 
     for alg, hash_name in (("HS256", "sha256"), ("HS384", "sha384"), ("HS512", "sha512"), (algorithm, "sha256")):
         signing_input = unsigned_token({"alg": alg, "typ": "JWT"})
         for data in public_key_encodings(key).values():
             token = with_signature(signing_input, hmac.digest(data, signing_input, hash_name))
-            answers = [await door.get_with_token(token) for door in doors]
+            answers = [await app.get_with_token(token) for app in apps]
 
             assert {answer.status for answer in answers} == {401}
 

@@ -325,10 +325,10 @@ def test_without_drops_the_results_are_exact(uses: list[tuple[int, int]]) -> Non
 
 def test_of_many_threads_one_is_fresh() -> None:
     """Of parallel claims in many threads one is FRESH."""
-    nonces, answers, gate = begun(), list[NonceUse](), threading.Barrier(8)
+    nonces, answers, barrier = begun(), list[NonceUse](), threading.Barrier(8)
 
     def claim_all() -> None:
-        gate.wait(30)
+        barrier.wait(30)
         answers.extend([claim(nonces, count) for count in range(1, 101)])
 
     threads = [threading.Thread(target=claim_all) for _ in range(8)]
