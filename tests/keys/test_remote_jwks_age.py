@@ -22,14 +22,14 @@ async def test_keys_are_fetched_again_before_they_expire() -> None:
     source.server.released.clear()
     source.clock.move(480)
 
-    assert [source.at_hand("a") for _ in range(5)] == [["a"]] * 5
+    assert [source.held_key_ids("a") for _ in range(5)] == [["a"]] * 5
     source.server.publish("a", "b")
     source.server.released.set()
     await wait_until(lambda: source.server.count == 2)
     await source.wait_for_fetch()
     source.clock.move(479)
 
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
     assert source.server.count == 2
 
 
@@ -40,9 +40,9 @@ async def test_a_key_that_was_withdrawn_is_refused_when_the_set_expires() -> Non
     source.server.publish("b")
     source.clock.move(50_000)
 
-    assert source.at_hand("a") is None
+    assert source.held_key_ids("a") is None
     assert await source.key_ids("a") == []
-    assert source.at_hand("b") == ["b"]
+    assert source.held_key_ids("b") == ["b"]
     assert source.server.count == 3  # one for the set, one for the key that is not in it
 
 
@@ -57,11 +57,11 @@ async def test_known_keys_serve_on_while_the_server_is_down() -> None:
     assert await source.key_ids("a") == ["a"]
     for _ in range(20):
         source.clock.move(49)
-        assert source.at_hand("a") == ["a"]
+        assert source.held_key_ids("a") == ["a"]
         await source.wait_for_fetch()
     source.clock.move(20)
 
-    assert source.at_hand("a") is None
+    assert source.held_key_ids("a") is None
     told, wait = await fetch_failure(source, "a")
     assert told == "https://login.example/jwks: the fetch raised OSError"
     assert wait is not None
@@ -76,11 +76,11 @@ async def test_known_keys_serve_on_while_the_server_hangs(monkeypatch: pytest.Mo
     source.server.released.clear()
     source.clock.move(600)
 
-    assert source.at_hand("a") is None
+    assert source.held_key_ids("a") is None
     assert await source.key_ids("a") == ["a"]
     assert source.keys._refresher.under_way is not None
     source.clock.move(0.03)
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
     source.server.released.set()
     await source.wait_for_fetch()
 
@@ -94,12 +94,12 @@ async def test_a_server_that_is_back_is_noticed(caplog: pytest.LogCaptureFixture
     source.server.answer = OSError("CANARY")
     source.clock.move(500)
     for _ in range(10):
-        source.at_hand("a")
+        source.held_key_ids("a")
         await source.wait_for_fetch()
         source.clock.move(1)
     source.server.publish("a")
     source.clock.move(30)
-    source.at_hand("a")
+    source.held_key_ids("a")
     await source.wait_for_fetch()
     await wait_until(lambda: len(caplog.records) == 2)
 
@@ -141,7 +141,7 @@ async def test_an_unknown_key_is_an_outage_only_while_the_last_fetch_failed() ->
     source.server.answer = OSError()
     assert await fetch_failure(source, "y") == ("https://login.example/jwks: the fetch raised OSError", 1)
     assert (await fetch_failure(source, "x"))[1] == 1
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
     source.server.publish("a")
     source.clock.move(1)
 
@@ -177,7 +177,7 @@ async def test_the_max_age_of_a_server_is_bounded(max_age: float | None, seconds
 
     assert source.keys.health()["fresh_for"] == seconds
     source.clock.move(seconds - 0.5)
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
     await source.wait_for_fetch()
 
 
@@ -190,10 +190,10 @@ async def test_a_set_without_a_usable_key_keeps_the_last_good_one() -> None:
         source.server.answer = answer
         source.clock.move(50)
 
-        assert source.at_hand("a") == ["a"]
+        assert source.held_key_ids("a") == ["a"]
         await source.wait_for_fetch()
         assert source.keys.health()["last_error"] is not None
-        assert source.at_hand("a") == ["a"]
+        assert source.held_key_ids("a") == ["a"]
 
 
 async def test_a_server_that_restarts_is_found_again() -> None:

@@ -20,11 +20,11 @@ async def test_fetched_keys_are_held() -> None:
     """One fetch serves all requests for ten minutes, if the server states no age."""
     source = StubbedSource("a", "b")
 
-    assert source.at_hand("a") is None
+    assert source.held_key_ids("a") is None
     assert await source.key_ids("a") == ["a"]
     source.clock.move(479)
 
-    assert (source.at_hand("a"), source.at_hand("b"), source.at_hand(None)) == (["a"], ["b"], ["a", "b"])
+    assert (source.held_key_ids("a"), source.held_key_ids("b"), source.held_key_ids(None)) == (["a"], ["b"], ["a", "b"])
     assert source.server.count == 1
     assert source.keys.held(kid="a", algorithm="RS256")
     assert isinstance(source.keys, Service)
@@ -74,7 +74,7 @@ async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
 
     await run_together([impatient] * 100, leave)
 
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
     assert source.server.count == 1
 
 

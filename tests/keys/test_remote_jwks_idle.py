@@ -20,7 +20,7 @@ async def test_an_old_failure_does_not_keep_a_withdrawn_key() -> None:
     await source.key_ids("a")
     source.server.answer = OSError()
     source.clock.move(500)
-    source.at_hand("a")
+    source.held_key_ids("a")
     await source.wait_for_fetch()
     source.server.publish("b")
     source.clock.move(60.9)
@@ -29,9 +29,9 @@ async def test_an_old_failure_does_not_keep_a_withdrawn_key() -> None:
     assert source.keys.health() == {**source.keys.health(), "last_error": None, "failing_for": 0, "next_try_in": None}
     source.clock.move(70_000)
 
-    assert source.at_hand("a") is None
+    assert source.held_key_ids("a") is None
     assert await source.key_ids("a") == []
-    assert source.at_hand("b") == ["b"]
+    assert source.held_key_ids("b") == ["b"]
 
 
 async def test_a_slow_response_is_awaited_after_an_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ async def test_a_slow_response_is_awaited_after_an_idle_time(monkeypatch: pytest
     async def later() -> None:
         await wait_until(lambda: source.server.count == 2)
         source.clock.move(1)
-        assert source.at_hand("a") is None
+        assert source.held_key_ids("a") is None
         await anyio.sleep(0.05)
         source.server.released.set()
 
@@ -61,9 +61,9 @@ async def test_known_keys_serve_on_where_nobody_came_for_long_and_the_server_is_
     source.server.answer = OSError()
     source.clock.move(5000)
 
-    assert source.at_hand("a") is None
+    assert source.held_key_ids("a") is None
     assert await source.key_ids("a") == ["a"]
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
 
 
 async def test_a_key_without_an_id_serves_on_during_an_outage() -> None:

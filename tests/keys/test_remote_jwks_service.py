@@ -18,7 +18,7 @@ async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) 
     source = StubbedSource("a")
 
     async with source.keys.running(source.clock):
-        await wait_until(lambda: source.at_hand("a") == ["a"])
+        await wait_until(lambda: source.held_key_ids("a") == ["a"])
         source.clock.move(479)
         await anyio.sleep(0.02)
         assert source.server.count == 1
@@ -33,7 +33,7 @@ async def test_a_lifespan_keeps_the_keys_fresh(monkeypatch: pytest.MonkeyPatch) 
         source.clock.move(1)
         await wait_until(lambda: source.server.count == 4)
         await source.wait_for_fetch()
-        assert source.at_hand("b") == ["b"]
+        assert source.held_key_ids("b") == ["b"]
     source.clock.move(480)
     await anyio.sleep(0.01)
 
@@ -45,14 +45,14 @@ async def test_warm_always_fetches_the_keys() -> None:
     source = StubbedSource("a")
 
     await source.keys.warm()
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
     await source.keys.warm()
     assert source.server.count == 2
     source.server.answer = OSError()
     with pytest.raises(BackendUnavailable, match="the fetch raised OSError"):
         await source.keys.warm()
 
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
 
 
 async def test_health_reports_ages_and_the_last_failure() -> None:
@@ -77,7 +77,7 @@ async def test_health_reports_ages_and_the_last_failure() -> None:
     await source.key_ids("a")
     source.clock.move(500)
     source.server.answer = OSError()
-    source.at_hand("a")
+    source.held_key_ids("a")
     await source.wait_for_fetch()
     source.clock.move(0.5)
 

@@ -27,7 +27,7 @@ async def test_an_unknown_key_is_fetched() -> None:
     source.server.publish("old", "new")
 
     assert await source.key_ids("new") == ["new"]
-    assert (source.at_hand("old"), source.at_hand("new")) == (["old"], ["new"])
+    assert (source.held_key_ids("old"), source.held_key_ids("new")) == (["old"], ["new"])
     assert source.server.count == 2
 
 
@@ -67,7 +67,7 @@ async def test_joining_a_due_fetch_costs_no_budget() -> None:
     await source.key_ids("a")
     source.server.released.clear()
     source.clock.move(480)
-    assert source.at_hand("a") == ["a"]
+    assert source.held_key_ids("a") == ["a"]
 
     async def let_go() -> None:
         source.server.released.set()
@@ -87,7 +87,7 @@ async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
 
     for number in range(1000):
         assert await source.key_ids(f"random-{number}") == []
-        assert source.at_hand("a") == ["a"]
+        assert source.held_key_ids("a") == ["a"]
 
     assert source.server.count == 1 + cache.FETCH_BURST
     assert len(source.keys._not_found) <= 1024
@@ -122,7 +122,7 @@ async def test_a_rotation_during_a_flood_is_noticed_within_one_cooldown() -> Non
     source.clock.move(0.1)
     assert await source.key_ids("another") == []
 
-    assert source.at_hand("new") == ["new"]
+    assert source.held_key_ids("new") == ["new"]
     assert source.server.count == 5
 
 
@@ -163,7 +163,7 @@ async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
 
     assert await source.key_ids("a") == [None]
     assert await source.key_ids("a") == [None]
-    assert (source.at_hand("b"), source.at_hand(None)) == (["b"], [None, "b"])
+    assert (source.held_key_ids("b"), source.held_key_ids(None)) == (["b"], [None, "b"])
     assert source.server.count == 1
 
 

@@ -277,7 +277,7 @@ async def test_a_store_that_has_to_wait_has_a_deadline() -> None:
             await anyio.sleep(self.wait)
             return await super().find(username, **asked)
 
-    accounts = Slow(at_hand=False)
+    accounts = Slow(answers_at_once=False)
     scheme = digest_scheme(accounts, deadline=30)
     await authentication_info(scheme, answer_challenge(challenge(scheme)))
 

@@ -253,7 +253,7 @@ async def test_a_nonce_is_not_bound_to_a_name() -> None:
 @pytest.mark.parametrize("store", [lambda: None, SharedNonces])
 async def test_of_parallel_requests_with_one_count_one_is_accepted(store: Callable[[], NonceStore | None]) -> None:
     """Claiming a nonce count is atomic, however the requests interleave."""
-    scheme = digest_scheme(DigestAccounts(at_hand=False), nonces=store())
+    scheme = digest_scheme(DigestAccounts(answers_at_once=False), nonces=store())
     params = answer_challenge(challenge(scheme))
     codes: list[str] = []
 

@@ -303,14 +303,14 @@ class SlowStore(Users):
 
     def __init__(self, *, at_hand: bool) -> None:
         super().__init__(ALICE)
-        self.at_hand = at_hand
+        self.answers_at_once = at_hand
 
     async def find(self, username: str) -> Account | None:
         await anyio.sleep(0.05)
         return await super().find(username)
 
     def find_now(self, username: str) -> Account | NotNow | None:
-        return ALICE if self.at_hand else NOT_NOW
+        return ALICE if self.answers_at_once else NOT_NOW
 
 
 async def test_an_immediate_answer_is_taken_without_a_timer() -> None:
@@ -319,7 +319,7 @@ async def test_an_immediate_answer_is_taken_without_a_timer() -> None:
     verifier = PasswordVerifier(slow, ThreadPool(threads=1), 0.001)
 
     account = await verifier.find("alice")
-    slow.at_hand = False
+    slow.answers_at_once = False
     with pytest.raises(BackendUnavailable):
         await verifier.find("alice")
 

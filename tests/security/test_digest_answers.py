@@ -231,7 +231,7 @@ async def test_a_cancelled_request_is_not_granted() -> None:
                 await anyio.sleep_forever()
             return await super().find(username, **asked)
 
-    accounts = Stuck(at_hand=False)
+    accounts = Stuck(answers_at_once=False)
     app = DigestApp(digest_scheme(accounts, throttle=None))
     params = answer_challenge(await app.challenge())
     with anyio.move_on_after(0.01):

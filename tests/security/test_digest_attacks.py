@@ -166,7 +166,7 @@ async def test_a_damaged_header_is_rejected(seed: int) -> None:
 @pytest.mark.parametrize("store", [lambda: None, SharedNonces])
 async def test_of_200_parallel_replays_exactly_one_passes(store: Callable[[], NonceStore | None]) -> None:
     """Of requests with one nonce and one count, one is accepted. The others are stale."""
-    app = DigestApp(digest_scheme(DigestAccounts(at_hand=False), nonces=store(), throttle=None))
+    app = DigestApp(digest_scheme(DigestAccounts(answers_at_once=False), nonces=store(), throttle=None))
     field = b"Digest " + serialize(answer_challenge(await app.challenge()))
     statuses: list[int] = []
     app.records.clear()

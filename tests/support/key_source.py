@@ -67,7 +67,7 @@ class StubbedSource:
             keys = await self.keys.keys_for(kid=kid, algorithm=algorithm)
         return [key.kid for key in keys]
 
-    def at_hand(self, kid: str | None, algorithm: str = "RS256") -> list[str | None] | None:
+    def held_key_ids(self, kid: str | None, algorithm: str = "RS256") -> list[str | None] | None:
         """The ids of the keys that are held, without fetching; None if there is no answer yet."""
         keys = self.keys.held(kid=kid, algorithm=algorithm)
         return None if keys is None else [key.kid for key in keys]

@@ -114,8 +114,8 @@ def _value(name: str, value: str) -> str:
 class DigestAccounts:
     """A store of accounts by name, which keeps its look-ups. An exception in it is raised."""
 
-    def __init__(self, algorithm: str = "SHA-256", *, finds_hashed: bool = False, at_hand: bool = True) -> None:
-        self.finds_hashed, self.at_hand = finds_hashed, at_hand
+    def __init__(self, algorithm: str = "SHA-256", *, finds_hashed: bool = False, answers_at_once: bool = True) -> None:
+        self.finds_hashed, self.answers_at_once = finds_hashed, answers_at_once
         self.accounts: dict[str, Any] = {
             name: DigestAccount(
                 name,
@@ -134,7 +134,7 @@ class DigestAccounts:
         return self._find(username, realm, algorithm, hashed)
 
     def find_now(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | NotNow | None:
-        return self._find(username, realm, algorithm, hashed) if self.at_hand else NOT_NOW
+        return self._find(username, realm, algorithm, hashed) if self.answers_at_once else NOT_NOW
 
     def _find(self, username: str, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         self.lookups.append((username, realm, algorithm, hashed))
