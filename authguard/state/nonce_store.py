@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import time
+import weakref
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -66,6 +68,9 @@ log = logging.getLogger("authguard")
 WINDOW = 128
 
 _MASK = (1 << WINDOW) - 1
+#: In seconds: a scheme whose clock is further behind that of a shared memory keeps one of its own. A request that was
+#: delayed is less far behind.
+OTHER_CLOCK = 5.0
 # Nonces are forgotten by generations: each holds one of so many parts of all nonces, or of the life of a nonce.
 _PARTS = 8
 
@@ -100,6 +105,8 @@ class MemoryNonces:
         self._floor: float | None = None
         self._clock = clock
         self._created = clock()
+        #: The latest time by the guard's clock.
+        self._latest = float("-inf")
         self._has_warned = False
         renew_after_fork(self)
         #: The youngest first: nearly all nonces are found there.
@@ -111,6 +118,7 @@ class MemoryNonces:
         A nonce that was minted earlier may have been used, unknown to this process. The floor is not the time of the
         first request: several processes start together, and that request may bring a nonce that another one minted.
         """
+        self._latest = max(self._latest, now)
         if self._floor is None:
             with self._lock:
                 # A little earlier, so that a nonce that is minted at this very moment is above the floor.
@@ -156,6 +164,10 @@ class MemoryNonces:
             self._floor = max(self._floor or 0.0, oldest.newest_minted)
         return youngest
 
+    def is_of_another_clock(self, now: float) -> bool:
+        """Whether the clock that shows ``now`` is far behind the one that this memory has gone by."""
+        return now < self._latest - OTHER_CLOCK
+
     def _warn_if_clock_was_set_back(self, now: float) -> None:
         if self._floor is not None and now < self._floor and not self._has_warned:
             self._has_warned = True
@@ -181,3 +193,23 @@ def _use(used: int, count: int) -> tuple[NonceUse, int]:
         return NonceUse.OUTSIDE, used
     bit = 1 << -above
     return (NonceUse.REPLAYED, used) if window & bit else (NonceUse.FRESH, used | bit)
+
+
+#: The shared memory of each nonce key, by a hash of the key, for as long as a scheme uses it.
+_shared: weakref.WeakValueDictionary[bytes, MemoryNonces] = weakref.WeakValueDictionary()
+_sharing = ForkSafeLock()
+
+
+def shared_memory(key: bytes, own: MemoryNonces, now: float) -> MemoryNonces:
+    """The memory of this process for the nonces that ``key`` signs; ``own``, if there is none yet.
+
+    Two schemes with one secret and realm accept the same nonces. With a memory each, both would accept the same
+    response. Where their nonces live for different times, the longer-lived ones may be forgotten early. ``now`` is the
+    time by the guard's clock: a guard with another clock, as in a test, keeps ``own``.
+    """
+    identity = hmac.digest(key, b"authguard nonce memory", "sha256")
+    with _sharing:
+        memory = _shared.get(identity)
+        if memory is None or memory.is_of_another_clock(now):
+            memory = _shared[identity] = own
+        return memory

@@ -274,7 +274,7 @@ async def test_of_parallel_requests_with_one_count_one_is_accepted(store: Callab
 @pytest.mark.rfc("7616-6")
 async def test_two_processes_with_one_secret_accept_each_others_nonces() -> None:
     """Each process accepts a count once, because ``MemoryNonces`` covers one process only."""
-    one, other = digest_scheme(), digest_scheme()
+    one, other = digest_scheme(nonces=MemoryNonces()), digest_scheme(nonces=MemoryNonces())
     challenge(other)
     params = answer_challenge(challenge(one))
 

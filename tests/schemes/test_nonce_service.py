@@ -131,7 +131,7 @@ async def test_secrets_are_rotated_without_a_prompt() -> None:
 
 async def test_a_nonce_of_before_the_start_is_forgotten() -> None:
     """A process that has restarted does not know which counts were used, so it rejects nonces from before its start."""
-    before, after = nonce_service(), nonce_service()
+    before, after = nonce_service(store=MemoryNonces()), nonce_service(store=MemoryNonces())
     text = before.mint(NOW)
 
     assert await use_code(before, text) == ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any, Final
 
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError
@@ -19,7 +21,7 @@ from authguard.reasons import (
     NONCE_STALE,
     NONCE_UNKNOWN,
 )
-from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
+from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse, shared_memory
 from authguard.validation import check_seconds
 from authguard.wire.nonce import RANDOM, Nonce, nonce_key
 
@@ -35,10 +37,20 @@ RANDOM_SECRET = 32
 _NEXT_NONCE_AFTER = 0.75
 
 
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """A key that signs nonces, the store that counts their uses, and the store's ``claim_now``, if it has one."""
+
+    key: bytes = field(repr=False)
+    store: NonceStore
+    claim_now: Any = field(repr=False)
+
+
 class NonceService:
     """Makes nonces with the first secret, and accepts those of all secrets. The store counts each use.
 
-    If ``shared`` is None, each process has a random secret.
+    If ``shared`` is None, each process has a random secret. If ``store`` is None, the uses of each secret's nonces are
+    counted in a memory that all services of this process share.
     """
 
     def __init__(
@@ -49,30 +61,57 @@ class NonceService:
             raise ConfigurationError(
                 "nonces", f"{store!r} is not a NonceStore; None keeps them in the memory of this process"
             )
-        self._shared, self._realm = shared, realm
+        self._shared, self._realm, self._store = shared, realm, store
         self.renew()
         renew_after_fork(self)
         self._life = check_seconds("life", life, most=86_400)
-        self._store = MemoryNonces() if store is None else store
-        self._claim_now = optional_method(self._store, "claim_now", beside="claim")
         self._deadline = deadline
 
     def renew(self) -> None:
         """Make the secret of this process, if none is shared. A forked child is another process."""
         accepted = (secrets.token_bytes(RANDOM_SECRET),) if self._shared is None else self._shared
         self._keys = tuple(nonce_key(secret, self._realm) for secret in accepted)
+        # Made now, because a memory accepts no nonce that is older than itself.
+        self._memories = tuple(MemoryNonces() for _ in self._keys) if self._store is None else ()
+        self._signers: tuple[_Signer, ...] | None = None
+
+    def _begin(self, now: float) -> Sequence[_Signer]:
+        """The signers. Their stores know the time by the guard's clock."""
+        signers = self._signers
+        if signers is None:
+            signers = self._signers = self._find_stores(now)
+        if self._store is not None:
+            self._store.begin(now)
+        else:
+            for signer in signers:
+                signer.store.begin(now)
+        return signers
+
+    def _find_stores(self, now: float) -> tuple[_Signer, ...]:
+        stores: Iterable[NonceStore]
+        if self._store is None:
+            stores = (shared_memory(key, own, now) for key, own in zip(self._keys, self._memories, strict=True))
+        else:
+            stores = repeat(self._store, len(self._keys))
+        return tuple(
+            _Signer(key, store, optional_method(store, "claim_now", beside="claim"))
+            for key, store in zip(self._keys, stores, strict=True)
+        )
 
     def mint(self, now: float) -> str:
         """A new nonce."""
-        self._store.begin(now)
-        return Nonce.mint(now, secrets.token_bytes(RANDOM)).to_text(self._keys[0])
+        signer = self._begin(now)[0]
+        return Nonce.mint(now, secrets.token_bytes(RANDOM)).to_text(signer.key)
 
     async def use(self, text: bytes, count: int, moment: Moment) -> Nonce | Failure:
         """Use the nonce with this count, or say why it is refused. Its end has no leeway: it is of our own clock."""
-        self._store.begin(moment.now)
-        nonce = Nonce.from_text(text, self._keys)
-        if nonce is None:
-            return Failure(NONCE_UNKNOWN)
+        for signer in self._begin(moment.now):
+            nonce = Nonce.from_text(text, (signer.key,))
+            if nonce is not None:
+                return await self._claim(nonce, count, signer, moment)
+        return Failure(NONCE_UNKNOWN)
+
+    async def _claim(self, nonce: Nonce, count: int, signer: _Signer, moment: Moment) -> Nonce | Failure:
         minted_at, now = nonce.issued_at, moment.now
         expires_at = minted_at + self._life
         if not moment.between(-math.inf, expires_at):
@@ -80,10 +119,11 @@ class NonceService:
         if moment.not_yet(minted_at):
             return Failure(NONCE_NOT_YET, {"early_by": -moment.by(minted_at)})
         times = {"minted_at": minted_at, "expires_at": expires_at, "now": now}
-        if self._claim_now is not None:
-            use = self._claim_now(nonce.identity, count, **times)
+        use: NonceUse
+        if signer.claim_now is not None:
+            use = signer.claim_now(nonce.identity, count, **times)
         else:
-            use = await ask(self._store.claim(nonce.identity, count, **times), self._deadline)
+            use = await ask(signer.store.claim(nonce.identity, count, **times), self._deadline)
         return nonce if use is NonceUse.FRESH else Failure(_REFUSED[use], {"count": count})
 
     def next_nonce(self, nonce: Nonce, now: float) -> str | None:

@@ -77,7 +77,8 @@ class Digest(Scheme):
     - ``algorithms``: ``SHA-256``, ``SHA-512-256``, ``MD5``, and each with ``-sess``. Each has a challenge of its own;
       the most preferred comes first.
     - ``qop``: with ``"auth-int"`` the response covers the body too, of at most ``limit`` bytes for each connection.
-    - ``life``: for how many seconds a nonce is good. ``nonces``: the ``NonceStore``; by default ``MemoryNonces``.
+    - ``life``: for how many seconds a nonce is good. ``nonces``: the ``NonceStore``; by default ``MemoryNonces``, which
+      all schemes of one secret and realm in this process share.
     - ``public_prefix``: the prefix that a proxy removes from the path. Clients compute their response with it.
     - ``public_authority``: the host, and the port if it is not the default one, that an absolute ``uri`` must name. By
       default that is the field ``Host``, which some proxies replace.
