@@ -162,7 +162,10 @@ class SampledStore(PasswordStore, Protocol):
     """A ``PasswordStore`` that can list hashes, so that an unknown name takes as long as a known one."""
 
     def sample(self) -> Sequence[str]:
-        """The stored hashes, or some of them, in a stable order and with the same mix of formats and costs."""
+        """The stored hashes, or some of them, in a stable order and with the same mix of formats and costs.
+
+        If it is empty, the first hashes that are verified take its place.
+        """
         ...
 
 

@@ -54,18 +54,35 @@ class MemoryUsers:
 
 
 class UserLookup:
-    """Accounts by an async function of a name, over any database: ``UserLookup(find_user)``.
+    """Accounts by an async function of a name, over any database: ``UserLookup(find_user, decoys=["$2b$12$..."])``.
 
-    The function returns None for an unknown name, and raises ``BackendUnavailable`` if it cannot tell. Names are in
-    NFC. Raises ``ConfigurationError``.
+    - ``find``: it returns None for an unknown name, and raises ``BackendUnavailable`` if it cannot tell. Names are in
+      NFC.
+    - ``decoys``: hashes like those in the database, in the same mix of formats and costs. The password for an unknown
+      name is verified against one of them, so that the time does not tell which names exist. Make them of random
+      passwords, and keep them as secret as the others: with them, a stranger could compute which one is used for which
+      name. Without ``decoys``, a hash in the format of ``hasher.hash`` serves until somebody known has logged in. If
+      the database has another format or cost, the time tells unknown names until then.
+
+    Raises ``ConfigurationError``, also for a decoy that the hasher cannot read.
     """
 
-    def __init__(self, find: Find, *, hasher: PasswordHasher | None = None) -> None:
+    def __init__(self, find: Find, *, hasher: PasswordHasher | None = None, decoys: Iterable[str] = ()) -> None:
         if not callable(find):
             raise ConfigurationError("find", "give an async function of a user name")
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
         self._find = find
+        if isinstance(decoys, str | bytes) or not isinstance(decoys, Iterable):
+            raise ConfigurationError("decoys", 'give a list of hashes like those in the database: ["$2b$12$..."]')
+        self._decoys = tuple(decoys)
+        for number, decoy in enumerate(self._decoys, 1):
+            if not isinstance(decoy, str) or not decoy or not self.hasher.reads(decoy):
+                raise ConfigurationError("decoys", f"the hasher cannot read number {number}; give complete hashes")
 
     async def find(self, username: str) -> Account | None:
         """The answer of the function."""
         return await self._find(username)
+
+    def sample(self) -> Sequence[str]:
+        """The decoys."""
+        return self._decoys

@@ -123,7 +123,8 @@ class PasswordVerifier:
         return Verdict.UNREADABLE if stored else Verdict.WRONG
 
     def _sample(self) -> Sequence[str]:
-        return tuple(self._seen) if self._sampled is None else self._sampled.sample()
+        sample = () if self._sampled is None else self._sampled.sample()
+        return sample or tuple(self._seen)
 
     async def _pick_decoy(self, username: str) -> str:
         sample = self._sample()

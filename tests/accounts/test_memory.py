@@ -155,15 +155,40 @@ def test_a_value_that_is_not_callable_raises() -> None:
     assert caught.value.argument == "find"
 
 
-def test_the_stores_differ_in_their_optional_methods() -> None:
-    """A store that has a sample of its hashes is recognized as one. A callable is not."""
+def test_both_stores_have_a_sample_of_hashes() -> None:
+    """Each is recognized as a store with a sample, and not as a directory. A lookup without decoys has none to show."""
     users, lookup = MemoryUsers([ALICE]), UserLookup(_find)
 
-    assert isinstance(users, PasswordStore)
-    assert isinstance(users, SampledStore)
-    assert isinstance(lookup, PasswordStore)
-    assert not isinstance(lookup, SampledStore)
-    assert not isinstance(users, PasswordCheck)
+    for store in (users, lookup):
+        assert isinstance(store, PasswordStore)
+        assert isinstance(store, SampledStore)
+        assert not isinstance(store, PasswordCheck)
+    assert lookup.sample() == ()
+
+
+def test_the_sample_of_a_lookup_holds_its_decoys() -> None:
+    """They are hashes of any format that the hasher reads, in the order in which they are given."""
+    assert UserLookup(_find, decoys=iter([SHA, HASH])).sample() == (SHA, HASH)
+
+
+@pytest.mark.parametrize("decoys", [HASH, HASH.encode(), None, 7])
+def test_decoys_come_in_a_list(decoys: Any) -> None:
+    """One hash by itself is a list that was forgotten."""
+    with pytest.raises(
+        ConfigurationError, match=r"^decoys: give a list of hashes like those in the database"
+    ) as caught:
+        UserLookup(_find, decoys=decoys)
+
+    assert HASH not in str(caught.value)
+
+
+@pytest.mark.parametrize("decoy", ["$1$salt$secretsecret", HASH[:-1], "plain", "", None, HASH.encode()])
+def test_an_unreadable_decoy_raises_while_the_app_is_built(decoy: Any) -> None:
+    """It would cost nothing to verify. The error says which one it is, and does not quote it."""
+    with pytest.raises(ConfigurationError, match=r"^decoys: the hasher cannot read number 2; ") as caught:
+        UserLookup(_find, decoys=[HASH, decoy])
+
+    assert not decoy or str(decoy) not in str(caught.value)
 
 
 def test_an_account_shows_neither_its_hash_nor_its_claims() -> None:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from authguard.accounts.account import NOT_NOW, Account, NotNow
-from authguard.accounts.memory import MemoryUsers
+from authguard.accounts.memory import MemoryUsers, UserLookup
 from authguard.concurrency.thread_pool import ThreadPool
 from authguard.errors import BackendUnavailable
 from authguard.reasons import (
@@ -204,6 +204,41 @@ async def test_a_store_without_a_sample_uses_the_hashes_that_were_seen() -> None
     assert picks <= {account.password_hash for account in accounts[:MOST_SEEN]}
     assert len(picks) > MOST_SEEN // 2
     assert hasher.hashed == []
+
+
+async def test_the_decoys_of_a_lookup_serve_from_the_start() -> None:
+    """Before anybody known has logged in, and afterwards too, an unknown name costs what the database's hashes cost."""
+    hasher, decoys = SpyHasher(), ["$slow$one", "$slow$two"]
+    store = UserLookup(Users(ALICE, hasher=hasher).find, hasher=hasher, decoys=decoys)
+    judge = verifier(store)
+    names = [f"nobody{number}" for number in range(20)]
+
+    before = [await decoy_of(judge, hasher, name) for name in names]
+    assert await judge.verify("alice", "wonderland", ALICE) == ALICE
+    after = [await decoy_of(judge, hasher, name) for name in names]
+
+    assert (set(before), after) == (set(decoys), before)
+    assert hasher.hashed == []
+
+
+async def test_a_lookup_without_decoys_uses_the_hashes_that_were_seen() -> None:
+    """Until then it uses a hash in the hasher's own format."""
+    hasher = SpyHasher()
+    judge = verifier(UserLookup(Users(ALICE, hasher=hasher).find, hasher=hasher))
+
+    first = await decoy_of(judge, hasher, "nobody")
+    await judge.verify("alice", "wonderland", ALICE)
+
+    assert (first, await decoy_of(judge, hasher, "nobody")) == (f"$new${hasher.hashed[0]}", ALICE.password_hash)
+
+
+def test_decoys_that_block_the_interpreter_are_named() -> None:
+    """They are like the hashes of the database, so the warning comes while the app is built."""
+    hasher = SpyHasher()
+
+    judge = verifier(UserLookup(Users(hasher=hasher).find, hasher=hasher, decoys=["$slow$one"]))
+
+    assert judge.gil_blocking_formats() == ["$slow$"]
 
 
 async def test_a_new_hash_is_made_where_the_stored_one_is_outdated() -> None:
