@@ -189,7 +189,7 @@ def test_the_open_block_fails_for_a_route_that_is_added(monkeypatch: pytest.Monk
     install(app, guard)
     monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))
     vars(sys.modules["shop"]).update(app=app, guard=guard)
-    written = _run(OPEN)["test_no_other_path_is_public"]
+    written = _run(OPEN)["test_nothing_else_is_open"]
 
     written()
     app.get("/late")(lambda: None)
