@@ -109,12 +109,12 @@ def test_a_hash_of_one_loop_does_not_block_the_other(loops: tuple[Loop, Loop]) -
     both, hasher = clients(loops, remember=None)
     hasher.released.clear()
 
-    def let_go() -> None:
+    def release() -> None:
         while not hasher.count:
             threading.Event().wait(0.001)
         hasher.released.set()
 
-    answers = in_threads([*(partial(get, client, "/ruled") for client in both), let_go])
+    answers = in_threads([*(partial(get, client, "/ruled") for client in both), release])
 
     assert answers == [200, 200, None]
 

@@ -39,10 +39,10 @@ async def test_parallel_calls_with_one_key_share_a_result() -> None:
     """The work is done once, and only the call that did it is told so."""
     shared, work = flights(), Work()
 
-    async def let_go() -> None:
+    async def release() -> None:
         work.open.set()
 
-    answers = await run_together([partial(shared.share, "q", work)] * 20, let_go)
+    answers = await run_together([partial(shared.share, "q", work)] * 20, release)
 
     assert answers == [(1, True)] + [(1, False)] * 19
 
@@ -51,11 +51,11 @@ async def test_calls_with_different_keys_do_not_wait_for_each_other() -> None:
     """Calls with different keys run side by side."""
     shared, work = flights(), Work()
 
-    async def let_go() -> None:
+    async def release() -> None:
         assert work.begun == 2
         work.open.set()
 
-    answers = await run_together([partial(shared.share, question, work) for question in "ab"], let_go)
+    answers = await run_together([partial(shared.share, question, work) for question in "ab"], release)
 
     assert answers == [(1, True), (2, True)]
 
@@ -83,12 +83,12 @@ async def test_after_a_failure_the_next_call_does_the_work() -> None:
             await shared.share("q", bad)
         return "failed"
 
-    async def let_go() -> None:
+    async def release() -> None:
         failed.set()
         await wait_until(lambda: good.begun == 1)
         good.open.set()
 
-    answers = await run_together([first, *[partial(shared.share, "q", good)] * 3], let_go)
+    answers = await run_together([first, *[partial(shared.share, "q", good)] * 3], release)
 
     assert answers[0] == "failed"
     assert sorted(answers[1:]) == [(1, False), (1, False), (1, True)]

@@ -69,10 +69,10 @@ async def test_joining_a_due_fetch_costs_no_budget() -> None:
     source.clock.move(480)
     assert source.held_key_ids("a") == ["a"]
 
-    async def let_go() -> None:
+    async def release() -> None:
         source.server.released.set()
 
-    await run_together([partial(source.key_ids, f"random-{number}") for number in range(20)], let_go)
+    await run_together([partial(source.key_ids, f"random-{number}") for number in range(20)], release)
     for number in range(20, 40):
         await source.key_ids(f"random-{number}")
 
@@ -98,10 +98,10 @@ async def test_a_flood_all_at_once_costs_no_more() -> None:
     source = StubbedSource("a")
     source.server.released.clear()
 
-    async def let_go() -> None:
+    async def release() -> None:
         source.server.released.set()
 
-    answers = await run_together([partial(source.key_ids, f"random-{number}") for number in range(1000)], let_go)
+    answers = await run_together([partial(source.key_ids, f"random-{number}") for number in range(1000)], release)
 
     assert answers == [[]] * 1000
     assert source.server.count <= 1 + cache.FETCH_BURST
@@ -137,10 +137,10 @@ async def test_a_request_that_joins_a_running_fetch_fetches_once_more() -> None:
         source.server.publish("old", "new")
         return await source.key_ids("new")
 
-    async def let_go() -> None:
+    async def release() -> None:
         source.server.released.set()
 
-    answers = await run_together([partial(source.key_ids, "other"), rotated], let_go)
+    answers = await run_together([partial(source.key_ids, "other"), rotated], release)
 
     assert answers == [[], ["new"]]
     assert source.server.count == 3

@@ -524,10 +524,10 @@ async def log_in_together(scheme: Basic, users: Users, logins: list[tuple[str, s
     """The outcome of logins at the same time: no hash ends before all of them have started."""
     users.hasher.released.clear()
 
-    async def let_go() -> None:
+    async def release() -> None:
         users.hasher.released.set()
 
-    return await run_together([partial(log_in, scheme, *login) for login in logins], let_go)
+    return await run_together([partial(log_in, scheme, *login) for login in logins], release)
 
 
 async def test_parallel_requests_with_the_right_password_all_pass() -> None:
@@ -600,11 +600,11 @@ async def test_the_same_password_from_another_place_is_another_attempt() -> None
     scheme = basic_scheme(users, throttle=throttle(), deadline=60, remember=None)
     users.hasher.released.clear()
 
-    async def let_go() -> None:
+    async def release() -> None:
         users.hasher.released.set()
 
     works = [partial(log_in, scheme, "alice", "wonderland", f"192.0.2.{place}") for place in range(4)]
-    outcomes = await run_together(works, let_go)
+    outcomes = await run_together(works, release)
 
     assert [type(one) for one in outcomes] == [Accepted] * 4
     assert users.hasher.count == 4

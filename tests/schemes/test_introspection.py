@@ -395,14 +395,14 @@ async def test_parallel_requests_with_one_token_ask_once() -> None:
         with leaving:
             await outcome_of(of)
 
-    async def let_go() -> None:
+    async def release() -> None:
         assert len(server.requests) == 1
         leaving.cancel()
         await anyio.wait_all_tasks_blocked()
         assert server.hold is not None
         server.hold.set()
 
-    answers = await run_together([first, *[partial(accepted_principal, of)] * 500], let_go)
+    answers = await run_together([first, *[partial(accepted_principal, of)] * 500], release)
 
     assert answers[0] is None
     assert {principal.subject for principal in answers[1:]} == {"alice"}
@@ -420,11 +420,11 @@ async def test_parallel_requests_share_a_failure() -> None:
             await outcome_of(of)
         return caught.value
 
-    async def let_go() -> None:
+    async def release() -> None:
         assert server.hold is not None
         server.hold.set()
 
-    errors = await run_together([failing] * 20, let_go)
+    errors = await run_together([failing] * 20, release)
 
     assert {str(error) for error in errors} == {f"{INTROSPECTION_URL}: OSError"}
     assert len(server.requests) == 1

@@ -179,13 +179,13 @@ async def test_during_a_probe_the_other_tokens_fail() -> None:
     ticks.move(FIRST_PAUSE)
     server.answer, server.hold = active_response(), anyio.Event()
 
-    async def let_go() -> None:
+    async def release_all() -> None:
         error = await failure(of, b"other")
         assert error.retry_after == 1
         assert server.hold is not None
         server.hold.set()
 
-    assert await run_together([partial(accepted, of)] * 2, let_go) == [True, True]
+    assert await run_together([partial(accepted, of)] * 2, release_all) == [True, True]
     assert len(server.requests) == FAILURE_THRESHOLD + 1
 
 
@@ -231,12 +231,12 @@ async def test_parallel_calls_are_limited() -> None:
     held = server.hold = anyio.Event()
     of = introspection(server)
 
-    async def let_go() -> None:
+    async def release_all() -> None:
         assert len(server.requests) == AT_ONCE
         assert of.health() == {**of.health(), "asked": AT_ONCE, "waiting": 136}
         held.set()
 
-    assert await run_together(ask_many(of, 200), let_go) == [True] * 200
+    assert await run_together(ask_many(of, 200), release_all) == [True] * 200
     assert of.health() == {**of.health(), "asked": 200, "waiting": 0}
 
 
@@ -247,11 +247,11 @@ async def test_no_more_wait_than_there_is_room_for() -> None:
     of = introspection(server, deadline=60)
     errors = []
 
-    async def let_go() -> None:
+    async def release_all() -> None:
         errors.append(await failure(of, b"one-more"))
         held.set()
 
-    answers = await run_together(ask_many(of, AT_ONCE + WAITING), let_go)
+    answers = await run_together(ask_many(of, AT_ONCE + WAITING), release_all)
 
     assert answers == [True] * (AT_ONCE + WAITING)
     assert [(error.reason, error.retry_after) for error in errors] == [(INTROSPECTION_BUSY, 1)]
@@ -288,12 +288,12 @@ async def test_a_request_has_the_whole_deadline_after_the_queue() -> None:
     of = introspection(post=post, deadline=60)
     let_go_at = 0.0
 
-    async def let_go() -> None:
+    async def release_all() -> None:
         nonlocal let_go_at
         let_go_at = anyio.current_time()
         held.set()
 
-    answers = await run_together([*ask_many(of, AT_ONCE), partial(accepted, of, b"waits")], let_go)
+    answers = await run_together([*ask_many(of, AT_ONCE), partial(accepted, of, b"waits")], release_all)
 
     assert answers == [True] * (AT_ONCE + 1)
     *before, after_the_queue = deadlines
@@ -433,10 +433,10 @@ async def test_parallel_requests_share_a_failing_auth_function() -> None:
 
     of = introspection(auth=fails, client_id=None, client_secret=None)
 
-    async def let_go() -> None:
+    async def release_all() -> None:
         held.set()
 
-    errors = await run_together([partial(failure, of)] * 20, let_go)
+    errors = await run_together([partial(failure, of)] * 20, release_all)
     assert {(error.detail, error.retry_after) for error in errors} == {
         (f"{INTROSPECTION_URL}: auth= failed: no assertion", 7)
     }

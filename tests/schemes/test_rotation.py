@@ -94,11 +94,11 @@ async def test_many_at_once_are_one_fetch() -> None:
     source.server.answer = key_set(a=rsa_key(which=1))
     source.server.released.clear()
 
-    async def let_go() -> None:
+    async def release() -> None:
         await wait_until(lambda: source.server.count == 2)
         source.server.released.set()
 
-    answers = await run_together([partial(app.get_with_token, token(which=1))] * 50, let_go)
+    answers = await run_together([partial(app.get_with_token, token(which=1))] * 50, release)
 
     assert [answer.status for answer in answers] == [200] * 50
     assert source.server.count == 2

@@ -76,10 +76,10 @@ class BasicApp:
         """The statuses of parallel requests: no hash ends before all of them have started."""
         self.hasher.released.clear()
 
-        async def let_go() -> None:
+        async def release() -> None:
             self.hasher.released.set()
 
-        return [answer.status for answer in await run_together(logins, let_go)]
+        return [answer.status for answer in await run_together(logins, release)]
 
     @property
     def reasons(self) -> list[str | None]:
