@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class _Flight(Generic[T]):
-    """Work that one task does and that others wait for."""
+    """Work that one task does. ``finished`` is what others wait for; the first of them makes it."""
 
-    finished: anyio.Event = field(default_factory=anyio.Event)
+    finished: anyio.Event | None = None
     answer: T | None = field(default=None, repr=False)
 
 
@@ -48,15 +48,19 @@ class SingleFlight(Generic[T]):
         if key in flights:
             with anyio.move_on_after(self._deadline):
                 while (other := flights.get(key)) is not None:
+                    if other.finished is None:
+                        other.finished = anyio.Event()
                     await other.finished.wait()
                     if other.answer is not None:
                         return other.answer, False
             if key in flights:
                 raise BackendUnavailable(f"no answer within {self._deadline:g} s", reason=self._reason)
-        own = flights[key] = _Flight[T]()
+        own: _Flight[T] = _Flight()
+        flights[key] = own
         try:
             own.answer = await work()
             return own.answer, True
         finally:
             del flights[key]
-            own.finished.set()
+            if own.finished is not None:
+                own.finished.set()

@@ -723,7 +723,14 @@ async def test_its_threads_start_with_the_app() -> None:
         started = scheme._pool._started
 
     assert (before, started) == (0, 2)
-    assert scheme.health() == {"threads": 2, "working": 0, "waiting": 0, "most_waiting": 1000}
+    assert scheme.health() == {
+        "threads": 2,
+        "working": 0,
+        "waiting": 0,
+        "waiting_known": 0,
+        "most_waiting": 1000,
+        "average_seconds": None,
+    }
 
 
 async def test_it_works_without_being_run() -> None:

@@ -1,0 +1,100 @@
+"""A queue in which nobody can fill the place of others: queues inside it take turns."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class FairQueue(Generic[T]):
+    """Items in queues that take turns (round robin): of each queue in turn one item is taken.
+
+    A path names the queue of an item, and may have several steps: with the paths ``(network, account)`` the networks
+    take turns, and inside each network its accounts do. Items with equal paths are first in, first out. All paths of
+    one ``FairQueue`` have the same length. It has no lock: the caller has one.
+    """
+
+    __slots__ = ("_items", "_queues", "_size")
+
+    def __init__(self) -> None:
+        self._size = 0
+        #: The items whose path ends here.
+        self._items: deque[T] = deque()
+        #: The other items by the first step of their path. The first queue is the next one to give an item.
+        self._queues: dict[Hashable, FairQueue[T]] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    def push(self, path: Sequence[Hashable], item: T) -> None:
+        """Put an item at the end of the queue of ``path``. A queue that was empty gets its turn after all others."""
+        self._size += 1
+        if not path:
+            self._items.append(item)
+            return
+        if path[0] not in self._queues:
+            self._queues[path[0]] = FairQueue()
+        self._queues[path[0]].push(path[1:], item)
+
+    def pop(self) -> T:
+        """Take the next item. Its queue gets its next turn after all others. There must be an item."""
+        self._size -= 1
+        if self._items:
+            return self._items.popleft()
+        step = next(iter(self._queues))
+        queue = self._queues.pop(step)
+        item = queue.pop()
+        if queue:
+            self._queues[step] = queue
+        return item
+
+    def remove(self, path: Sequence[Hashable], item: T) -> None:
+        """Take out this item, which must be in the queue of ``path``."""
+        self._size -= 1
+        if not path:
+            self._items.remove(item)
+            return
+        queue = self._queues[path[0]]
+        queue.remove(path[1:], item)
+        if not queue:
+            del self._queues[path[0]]
+
+    def ahead(self, path: Sequence[Hashable]) -> int:
+        """How many items would be taken before a new one with this path, if no others came."""
+        if not path:
+            return self._size
+        own = self._queues.get(path[0])
+        ahead = 0 if own is None else own.ahead(path[1:])
+        # Its queue has its turn so many times before the item is taken, and each queue before it once more.
+        turns, total = ahead + 1, ahead
+        for step, queue in self._queues.items():
+            if step == path[0]:
+                turns = ahead
+            else:
+                total += min(len(queue), turns)
+        return total
+
+    def displaceable(self, path: Sequence[Hashable]) -> T | None:
+        """The item that may be taken out to make room for a new one with this path; None if there is none.
+
+        It is the last item of the longest queue, if that has at least two more than the queue of ``path``: afterwards
+        it still has no fewer. So nobody with one item loses it, and two who fill the queue do not displace each other.
+        """
+        if not path:
+            return None
+        longest = self._longest()
+        own = self._queues.get(path[0])
+        if len(longest) >= (0 if own is None else len(own)) + 2:
+            return longest.last_of_longest()
+        return None if own is None else own.displaceable(path[1:])
+
+    def last_of_longest(self) -> T:
+        """The last item of the longest queue. There must be an item."""
+        return self._items[-1] if self._items else self._longest().last_of_longest()
+
+    def _longest(self) -> FairQueue[T]:
+        """The longest queue; of several, the one whose turn comes last."""
+        return max(reversed(self._queues.values()), key=len)
