@@ -44,6 +44,7 @@ from authguard.records.record import Hook, exception_facts
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Scheme, check_schemes, group_by_carrier
+from authguard.schemes.throttle import share_throttle
 from authguard.validation import check_leeway, check_seconds, functions
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
@@ -61,7 +62,8 @@ LONG_WAIT = 1.0
 class Guard:
     """The schemes and the rules of an app. ``AuthGuardMiddleware`` puts a guard in front of the app.
 
-    - ``schemes``: the schemes that are accepted, in the order of their challenges. Each has a name of its own.
+    - ``schemes``: the schemes that are accepted, in the order of their challenges. Each has a name of its own. Those
+      that count login attempts share one ``LoginThrottle``, unless they were given one.
     - ``rules``: which path requires what. The most specific pattern wins. ``default`` is for paths that no rule names.
     - ``leeway``: by how many seconds, 0 to 300, the clocks of others may differ from this one.
     - ``clock``: the time in seconds since the epoch, read once for each request. ``monotonic`` is for durations.
@@ -99,6 +101,7 @@ class Guard:
             scheme.name for scheme in self.schemes if scheme.sent_by_browsers or scheme.carrier.sent_by_browsers
         }
         self._carriers = group_by_carrier(self.schemes)
+        share_throttle(self.schemes)
         known = {
             "default": [UNLISTED, self.table.default.requirement],
             "rules": [rule.requirement for rule in self.table.rules],

@@ -17,7 +17,7 @@ from authguard.accounts.account import Account, PasswordCheck, PasswordStore, Ro
 from authguard.caching import KeyedHash
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.single_flight import SingleFlight
-from authguard.concurrency.thread_pool import ThreadPool
+from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Outcome, Principal, Rejected
 from authguard.reasons import (
@@ -26,11 +26,11 @@ from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     Reason,
 )
-from authguard.request import AuthRequest
+from authguard.request import AuthRequest, network_of
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
 from authguard.schemes.scheme import Scheme
-from authguard.schemes.throttle import LoginThrottle
+from authguard.schemes.throttle import CountedAttempt, LoginThrottle, check_throttle
 from authguard.state.throttle_store import Exceeded
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.basic import UserPass
@@ -55,16 +55,33 @@ class _Login:
     account: Account | None
     entry: bytes = field(repr=False)
 
+    @property
+    def network(self) -> str | None:
+        """The network of the client's address, which counts as one client."""
+        return network_of(self.client)
+
+    @property
+    def name(self) -> str:
+        """The name that attempts are counted by: a store may find one account by several spellings of its name."""
+        return self.user_pass.username if self.account is None else self.account.subject
+
 
 class Basic(Scheme):
     """The Basic scheme: ``Basic(HtpasswdFile("users"), realm="orders")``.
 
     - ``passwords``: a ``PasswordStore``, whose hashes are verified in a thread pool; or a ``PasswordCheck``.
-    - ``throttle``: a ``LoginThrottle``, which slows guessing down; None switches it off.
+    - ``throttle``: a ``LoginThrottle``, which slows guessing down; None switches it off. By default, it is one that the
+      schemes of a guard share.
     - ``remember``: for how many seconds a verified password is not hashed again; None switches that off.
     - ``on_rehash``: an async function of an account and a new hash, called after a login with an outdated hash.
     - ``threads``, ``waiting``: how many passwords are verified at the same time, and how many may queue for that.
-    - ``deadline``: how many seconds a login may wait for a thread, and a store may take to answer.
+    - ``deadline``: how many seconds a login may wait for its hash, and a store may take to answer.
+
+    The queue has two lanes of ``waiting`` logins: one for accounts that have logged in from the same network before,
+    and one for all others, which gets every fourth hash at least. In each lane the networks take turns. A login that
+    would not end before its deadline is refused at once (``hashing.busy``), and costs neither a hash nor an attempt. An
+    unknown name waits as a wrong password for an account that has not logged in from there. While the queue is long, a
+    client can therefore tell by the waiting time which accounts have logged in from its own network before.
 
     Denies with ``credentials.malformed``, ``user.unknown``, ``password.*`` and ``account.disabled``, which a client
     cannot tell apart; with ``attempts.exceeded`` (429); with ``hashing.busy`` and ``store.*`` (503). Raises
@@ -96,13 +113,13 @@ class Basic(Scheme):
             self._challenge = (Challenge("Basic", {"realm": realm, "charset": "UTF-8"}),)
         except ValueError as error:
             raise ConfigurationError("realm", str(error)) from None
-        self._throttle = LoginThrottle(clock=clock) if throttle == "default" else throttle
-        if not isinstance(self._throttle, LoginThrottle | None):
-            raise ConfigurationError("throttle", f"{throttle!r} is not a LoginThrottle(...)")
-        self.denial_reasons = () if self._throttle is None else (ATTEMPTS_EXCEEDED,)
+        self.throttle = check_throttle(throttle, clock)
+        # Without a throttle that counts, one that only remembers who has logged in, for the queue.
+        self._logged_in = LoginThrottle(clock=clock) if self.throttle is None else self.throttle
+        self.denial_reasons = () if self.throttle is None else (ATTEMPTS_EXCEEDED,)
         self._verification_cache = None if remember is None else VerificationCache(seconds=remember, clock=clock)
         self._deadline = deadline
-        self._pool = ThreadPool(threads=threads, waiting=waiting, deadline=deadline)
+        self._pool = ThreadPool(threads=threads, waiting=waiting, deadline=deadline, clock=clock)
         self._passwords = passwords
         self._verifier: PasswordVerifier | DirectoryVerifier
         if isinstance(passwords, PasswordStore):
@@ -123,6 +140,10 @@ class Basic(Scheme):
         """All roles that the store lists; None if it cannot list them."""
         return self._passwords.roles_given() if isinstance(self._passwords, RolesListed) else None
 
+    def use_throttle(self, throttle: LoginThrottle) -> None:
+        """Count by this throttle from now on. The guard calls it, so that its schemes share one."""
+        self.throttle = self._logged_in = throttle
+
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the name and the password. Equal logins at the same time share one attempt and one hash."""
         try:
@@ -140,7 +161,7 @@ class Basic(Scheme):
             answer: Account | Reason | Exceeded = cached
         else:
             verify = partial(self._verify_counted, login)
-            answer, verified_here = await self._single_flight.share((entry, request.client), verify)
+            answer, verified_here = await self._single_flight.share((entry, login.network), verify)
         if isinstance(answer, Exceeded):
             return Rejected(ATTEMPTS_EXCEEDED, user_pass.username, answer.facts())
         if isinstance(answer, Reason):
@@ -150,14 +171,14 @@ class Basic(Scheme):
         if account.disabled:
             return Rejected(ACCOUNT_DISABLED, user_pass.username, authenticated=True)
         if verified_here and self._on_rehash is not None and isinstance(self._verifier, PasswordVerifier):
-            await self._rehash(account, user_pass.password, self._verifier, self._on_rehash)
+            await self._rehash(account, login, self._verifier, self._on_rehash)
         claims = {} if account.claims is NO_CLAIMS else account.claims
         return Accepted(Principal.checked(account.subject, account.roles, account.scopes, claims, None, self.name))
 
     async def _from_cache(self, login: _Login) -> Account | Exceeded | None:
         """Answer from the verification cache, if possible.
 
-        An exceeded throttle comes first: otherwise a cached success would tell an attacker that a guess is right.
+        The throttle comes first: otherwise a cached success would tell an attacker that a guess is right.
         """
         account = login.account
         # A disabled account costs a hash each time, as a wrong password does.
@@ -165,37 +186,83 @@ class Basic(Scheme):
             return None
         if not self._verification_cache.has(login.entry):
             return None
-        return (self._throttle and await self._throttle.allow(account.subject, login.client)) or account
+        return (await self._allow(login)) or account
+
+    async def _allow(self, login: _Login) -> Exceeded | None:
+        """For a password that is known to be right: remember who has logged in, unless too many attempts were made."""
+        return await self._logged_in.allow(login.name, login.client, login.user_pass.username)
 
     async def _verify_counted(self, login: _Login) -> Account | Reason | Exceeded:
         """Count an attempt, verify the password, and refund the attempt if the password is right."""
-        if self._throttle is None:
-            return await self._verify(login)
-        # Counted by the subject of the account, because a store may find one account by several spellings of its name.
-        name = login.user_pass.username if login.account is None else login.account.subject
-        attempt = await self._throttle.acquire(name, login.client)
+        caller = await self._place_in_queue(login)
+        if self._was_right(login):
+            return await self._verify_again(login, caller)
+        if self.throttle is None:
+            answer = await self._verify(login, caller)
+            if isinstance(answer, Account) and not answer.disabled:
+                await self._allow(login)
+            return answer
+        attempt = await self._acquire(login, self.throttle)
         if isinstance(attempt, Exceeded):
             return attempt
         try:
-            answer = await self._verify(login)
+            answer = await self._verify(login, caller)
         except Exception:
             # The password was not checked. A cancelled request does not come here: its attempt stays counted.
-            await self._throttle.refund(attempt, succeeded=False)
+            await self.throttle.refund(attempt, succeeded=False)
             raise
         if isinstance(answer, Account) and not answer.disabled:
-            await self._throttle.refund(attempt, succeeded=True)
+            await self.throttle.refund(attempt, succeeded=True)
         return answer
 
-    async def _verify(self, login: _Login) -> Account | Reason:
-        answer = await self._verifier.verify(login.user_pass.username, login.user_pass.password, login.account)
-        if self._verification_cache is not None and login.account is not None and answer is login.account:
+    async def _verify_again(self, login: _Login, caller: Caller) -> Account | Reason | Exceeded:
+        """Verify a password that was right before. It is no guess, so it needs no attempt, and strangers can take none.
+
+        A directory may find it wrong by now. That counts as an attempt.
+        """
+        name, client, sent = login.name, login.client, login.user_pass.username
+        exceeded = await self._logged_in.remaining(name, client, sent, authenticated=True)
+        if exceeded is not None:
+            return exceeded
+        answer = await self._verify(login, caller)
+        if isinstance(answer, Account) and not answer.disabled:
+            await self._allow(login)
+            return answer
+        attempt = None if self.throttle is None else await self._acquire(login, self.throttle)
+        return attempt if isinstance(attempt, Exceeded) else answer
+
+    async def _acquire(self, login: _Login, throttle: LoginThrottle) -> CountedAttempt | Exceeded:
+        return await throttle.acquire(login.name, login.client, login.user_pass.username)
+
+    async def _place_in_queue(self, login: _Login) -> Caller:
+        """For whom the password is verified. Raises ``BackendUnavailable`` if the queue would refuse it.
+
+        It comes before the throttle: a login that cannot be verified costs no attempt, and hardly any time.
+        """
+        if not isinstance(self._verifier, PasswordVerifier):
+            return ANYBODY  # a directory has no queue
+        known = await self._logged_in.knows(login.name, login.client)
+        caller = Caller(login.network, login.name, known)
+        self._pool.check(caller)
+        return caller
+
+    def _was_right(self, login: _Login) -> bool:
+        """Whether this password was right for this account before, and for the same hash if the store shows one."""
+        disabled = login.account is not None and login.account.disabled
+        return self._verification_cache is not None and not disabled and self._verification_cache.had(login.entry)
+
+    async def _verify(self, login: _Login, caller: Caller) -> Account | Reason:
+        name, password = login.user_pass.username, login.user_pass.password
+        answer = await self._verifier.verify(name, password, login.account, caller)
+        if self._verification_cache is not None and isinstance(answer, Account):
             self._verification_cache.add(login.entry)
         return answer
 
-    async def _rehash(self, account: Account, password: str, verifier: PasswordVerifier, on_rehash: OnRehash) -> None:
+    async def _rehash(self, account: Account, login: _Login, verifier: PasswordVerifier, on_rehash: OnRehash) -> None:
         # The login has succeeded already. A failure from here on is logged and changes nothing.
         try:
-            new_hash = await verifier.rehash(password, account)
+            caller = Caller(login.network, login.name, known=True)
+            new_hash = await verifier.rehash(login.user_pass.password, account, caller)
             if new_hash is not None:
                 await ask(on_rehash(account, new_hash), self._deadline)
         except Exception as error:  # noqa: BLE001 - see above

@@ -11,7 +11,7 @@ from functools import partial
 from authguard.accounts.account import NOT_NOW, Account, PasswordCheck, PasswordStore, SampledStore, Verdict
 from authguard.caching import BoundedCache
 from authguard.concurrency.deadline import ask, optional_method
-from authguard.concurrency.thread_pool import ThreadPool
+from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
 from authguard.errors import BackendUnavailable
 from authguard.model import Clock
 from authguard.reasons import (
@@ -29,8 +29,9 @@ class VerificationCache:
     """Remembers for ``seconds`` that a password matched a stored hash, so that a client pays for one hash.
 
     An entry is a ``KeyedHash`` of name, password and stored hash; at most ``most`` are kept. The account is not cached
-    but read from its store for each request: a changed role counts at once, and a changed hash makes another entry.
-    Raises ``ConfigurationError``.
+    but read from its store for each request: a changed role counts at once, and a changed hash makes another entry. An
+    entry whose time is over still shows that the password was right (``had``), until others take its place. Raises
+    ``ConfigurationError``.
     """
 
     def __init__(self, *, seconds: float, most: int = 4096, clock: Clock) -> None:
@@ -42,6 +43,10 @@ class VerificationCache:
         """Whether this password matched this hash a moment ago."""
         until = self._until.get(entry)
         return until is not None and self._clock() < until
+
+    def had(self, entry: bytes) -> bool:
+        """Whether this password has ever matched this hash, as far as is remembered."""
+        return entry in self._until
 
     def add(self, entry: bytes) -> None:
         """Remember that this password matches this hash."""
@@ -90,20 +95,23 @@ class PasswordVerifier:
             raise TypeError(msg)
         return account
 
-    async def verify(self, username: str, password: str, account: Account | None) -> Account | Reason:
+    async def verify(
+        self, username: str, password: str, account: Account | None, caller: Caller = ANYBODY
+    ) -> Account | Reason:
         """The account if the password matches, else the reason. It costs one verification, whatever the reason."""
-        verdict = await self._verify_hash(username, password, "" if account is None else account.password_hash)
+        stored = "" if account is None else account.password_hash
+        verdict = await self._verify_hash(username, password, stored, caller)
         if account is None:
             return USER_UNKNOWN
         if not password:
             return PASSWORD_EMPTY
         return account if verdict is Verdict.MATCH else _REASONS[verdict]
 
-    async def rehash(self, password: str, account: Account) -> str | None:
+    async def rehash(self, password: str, account: Account, caller: Caller = ANYBODY) -> str | None:
         """A new hash if the stored one is outdated, else None."""
         if not self._hasher.needs_rehash(account.password_hash):
             return None
-        return await self._pool.run(partial(self._hasher.hash, password))
+        return await self._pool.run(partial(self._hasher.hash, password), caller)
 
     def gil_blocking_formats(self) -> list[str]:
         """The formats in the store whose verification holds the interpreter lock, so that the event loop stops."""
@@ -113,20 +121,26 @@ class PasswordVerifier:
         # A hash without a format prefix must not be quoted, not even in part.
         return sorted({match[0] if (match := _FORMAT.match(stored)) else "another format" for stored in blocking})
 
-    async def _verify_hash(self, username: str, password: str, stored: str) -> Verdict:
+    async def _verify_hash(self, username: str, password: str, stored: str, caller: Caller) -> Verdict:
         if stored and self._hasher.reads(stored):
             if len(self._seen) < MOST_SEEN:
                 self._seen[stored] = None
-            return await self._pool.run(partial(self._hasher.verify, password, stored))
-        decoy = await self._pick_decoy(username)
-        await self._pool.run(partial(self._hasher.verify, password, decoy))
+            return await self._pool.run(partial(self._hasher.verify, password, stored), caller)
+        await self._pool.run(partial(self._verify_decoy, password, self._pick_decoy(username)), caller)
         return Verdict.UNREADABLE if stored else Verdict.WRONG
 
     def _sample(self) -> Sequence[str]:
         sample = () if self._sampled is None else self._sampled.sample()
         return sample or tuple(self._seen)
 
-    async def _pick_decoy(self, username: str) -> str:
+    def _verify_decoy(self, password: str, decoy: str | None) -> None:
+        """Cost what a verification costs. This runs in the pool, where a decoy can be made if none was found."""
+        if decoy is None:
+            decoy = self._own_decoy = self._own_decoy or self._hasher.hash(secrets.token_urlsafe(16))
+        self._hasher.verify(password, decoy)
+
+    def _pick_decoy(self, username: str) -> str | None:
+        """A stored hash whose cost is imitated. None if no readable one is known: then any hash will do."""
         sample = self._sample()
         if sample:
             name_hash = hmac.digest(sample[0].encode(), username.encode(), "sha256")
@@ -135,10 +149,7 @@ class PasswordVerifier:
                 stored = sample[(first + step) % len(sample)]
                 if self._hasher.reads(stored):
                     return stored
-        # No readable hash is known whose cost could be imitated. Any hash will do.
-        if self._own_decoy is None:
-            self._own_decoy = await self._pool.run(partial(self._hasher.hash, secrets.token_urlsafe(16)))
-        return self._own_decoy
+        return None
 
 
 class DirectoryVerifier:
@@ -151,7 +162,9 @@ class DirectoryVerifier:
         """None: a directory shows an account only together with its password."""
         return None
 
-    async def verify(self, username: str, password: str, account: Account | None) -> Account | Reason:
+    async def verify(
+        self, username: str, password: str, account: Account | None, caller: Caller = ANYBODY
+    ) -> Account | Reason:
         """The account if the directory accepts the password, else the reason."""
         if not password:
             # LDAP takes an empty password for an anonymous bind, which succeeds (RFC 4513 section 5.1.2).

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from authguard.caching import KeyedHash
 from authguard.concurrency.token_bucket import Rate
@@ -21,6 +22,9 @@ from authguard.validation import check_flag
 
 #: How many characters of a name are compared; the rest is ignored.
 MAX_NAME = 256
+
+#: The hash that a client may send in place of a name.
+NameHash: TypeAlias = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,10 @@ class LoginThrottle:
     """Counts login attempts before they are verified, and refunds those that succeed.
 
     - ``pair``: the rate of one account from one network; the strict one.
+    - ``known_pair``: the rate at which wrong guesses are told from a right password of one account from one network,
+      if somebody has logged in from there before. Where clients share an address, a stranger among them can empty the
+      bucket of ``pair``. A password that was verified before then passes all the same, while wrong ones are refused;
+      so a refusal tells that a guess is wrong. When this wider bucket is empty too, right and wrong ones wait alike.
     - ``account``: the rate of one account from all networks together. It slows only networks from which nobody has
       logged in to the account before, so that a stranger cannot keep its owner out.
     - ``network``: the rate of one network for all accounts. It counts only with ``trusted_client=True``.
@@ -46,50 +54,71 @@ class LoginThrottle:
 
     A network is an IPv4 address or an IPv6 /64. Names are compared as directories do it: without case, width, blanks
     and invisible characters. They are kept as keyed hashes of 16 bytes. An attempt that is refused is not counted, and
-    a bucket fills up again whatever happens. Several schemes may share one throttle. Raises ``ConfigurationError``.
+    a bucket fills up again whatever happens. Several schemes may share one throttle, and those of one guard do, if they
+    are given none. Raises ``ConfigurationError``.
     """
 
     def __init__(
         self,
         *,
         pair: Rate = Rate(10, 30.0),
+        known_pair: Rate = Rate(200, 20.0),
         account: Rate = Rate(50, 10.0),
         network: Rate = Rate(200, 1.0),
         trusted_client: bool = False,
         most: int = 100_000,
         clock: Clock = time.monotonic,
     ) -> None:
-        for name, rate in (("pair", pair), ("account", account), ("network", network)):
+        rates = {"pair": pair, "known_pair": known_pair, "account": account, "network": network}
+        for name, rate in rates.items():
             if not isinstance(rate, Rate):
                 raise ConfigurationError(name, f"{rate!r} is not a Rate(burst, seconds)")
-        self._pair, self._account, self._network = pair, account, network
+        self._pair, self._known_pair, self._account, self._network = pair, known_pair, account, network
         self._trusted_client = check_flag("trusted_client", trusted_client)
         self._hash = KeyedHash()
+        self._name_hashes: dict[str, NameHash] = {}
         self._store: ThrottleStore = MemoryThrottleStore(most=most, clock=clock)
 
-    async def acquire(self, account: str, client: str | None) -> CountedAttempt | Exceeded:
+    def count_hashed_names(self, kind: str, name_hash: NameHash) -> None:
+        """Count an attempt at a name also as one at the hash of that name. Schemes that take hashed names call this.
+
+        Otherwise a client could guess by the name, and again as often by its hash. An attempt at a hash is counted for
+        the hash alone, whether it is anybody's or not: if it were counted for the account too, a 429 for the name would
+        tell that the account exists. ``kind`` names the function; a second one of the same kind replaces the first.
+        """
+        self._name_hashes[kind] = name_hash
+
+    async def acquire(self, account: str, client: str | None, sent: str | None = None) -> CountedAttempt | Exceeded:
         """Count one attempt, if one is left. It stays counted unless it is refunded.
 
-        ``client`` is the address that the server reports.
+        ``client`` is the address that the server reports. ``sent`` is the name that the client has sent, if it can be
+        hashed: the account may have another one.
         """
-        pair, buckets = self._buckets(account, client)
+        pair, buckets = self._buckets(account, client, sent)
         counted = await self._store.acquire(pair, buckets)
         return counted if isinstance(counted, Exceeded) else CountedAttempt(pair, counted)
 
-    async def allow(self, account: str, client: str | None) -> Exceeded | None:
-        """``acquire``, and ``refund`` with success, in one step: for a password that is known to be right."""
+    async def allow(self, account: str, client: str | None, sent: str | None = None) -> Exceeded | None:
+        """``remaining`` with ``authenticated``; and if that is not exceeded, remember that the pair has logged in."""
         if self._store.is_idle:  # usually nobody has guessed lately, and there is nothing to look up
-            await self._store.remember(self._key("pair", *_normalized(account, client)))
+            await self._store.remember(self._pair_key(account, client))
             return None
-        pair, buckets = self._buckets(account, client)
-        exceeded = await self._store.remaining(pair, buckets)
+        pair, buckets = self._buckets(account, client, sent)
+        exceeded = await self._store.remaining(pair, buckets, authenticated=True)
         if exceeded is None:
             await self._store.remember(pair)
         return exceeded
 
-    async def remaining(self, account: str, client: str | None) -> Exceeded | None:
-        """``Exceeded`` if no attempt is left. Counts nothing."""
-        return None if self._store.is_idle else await self._store.remaining(*self._buckets(account, client))
+    async def remaining(
+        self, account: str, client: str | None, sent: str | None = None, *, authenticated: bool = False
+    ) -> Exceeded | None:
+        """``Exceeded`` if no attempt is left. Counts nothing.
+
+        ``authenticated``: the credentials are known to be right, so that it is ``Exceeded`` only if these wait too.
+        """
+        if self._store.is_idle:
+            return None
+        return await self._store.remaining(*self._buckets(account, client, sent), authenticated=authenticated)
 
     async def refund(self, attempt: CountedAttempt, *, succeeded: bool) -> None:
         """Refund the attempt: the password was right, or (``succeeded=False``) the check could not be made."""
@@ -97,16 +126,35 @@ class LoginThrottle:
         if succeeded:
             await self._store.remember(attempt.pair)
 
-    def _buckets(self, account: str, client: str | None) -> tuple[bytes, Sequence[Bucket]]:
+    async def knows(self, account: str, client: str | None) -> bool:
+        """Whether somebody has logged in to the account from this network before."""
+        return await self._store.knows(self._pair_key(account, client))
+
+    def _pair_key(self, account: str, client: str | None) -> bytes:
+        return self._key("pair", *_normalized(account, client))
+
+    def _buckets(self, account: str, client: str | None, sent: str | None) -> tuple[bytes, Sequence[Bucket]]:
         name, network = _normalized(account, client)
         pair = self._key("pair", name, network)
         buckets = [
             Bucket(pair, self._pair, "account and network"),
+            Bucket(self._key("known", name, network), self._known_pair, "account and known network", known_only=True),
             Bucket(self._key("account", name), self._account, "account", strangers_only=True),
         ]
+        for hashed in self._hashes_of(sent):
+            buckets.append(Bucket(self._key("pair", hashed, network), self._pair, "account and network"))
+            buckets.append(Bucket(self._key("account", hashed), self._account, "account", strangers_only=True))
         if self._trusted_client:
             buckets.append(Bucket(self._key("network", network), self._network, "network"))
         return pair, buckets
+
+    def _hashes_of(self, sent: str | None) -> set[str]:
+        if sent is None or not self._name_hashes:
+            return set()
+        # As it was sent, and as a store may compare it. Not the name of the account: whether one was found must not
+        # change what is counted.
+        spellings = {sent[:MAX_NAME], _normalized(sent, None)[0]}
+        return {name_hash(spelling) for name_hash in self._name_hashes.values() for spelling in spellings}
 
     def _key(self, *texts: str) -> bytes:
         return self._hash(*texts)[:16]
@@ -119,3 +167,50 @@ def _normalized(account: str, client: str | None) -> tuple[str, str]:
         name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
         name = "".join(character for character in name if unicodedata.category(character) != "Cf")
     return " ".join(name.lower().split()), network_of(client) or ""
+
+
+class DefaultThrottle(LoginThrottle):
+    """The throttle of a scheme that was given none. ``share_throttle`` lets the schemes of one guard share one."""
+
+    shared = False
+
+
+@runtime_checkable
+class ThrottledScheme(Protocol):
+    """A scheme that counts attempts."""
+
+    #: None if guessing is not slowed down.
+    throttle: LoginThrottle | None
+
+    def use_throttle(self, throttle: LoginThrottle) -> None:
+        """Count by this throttle from now on."""
+        ...
+
+
+def check_throttle(throttle: LoginThrottle | Literal["default"] | None, clock: Clock) -> LoginThrottle | None:
+    """The throttle for the argument ``throttle`` of a scheme. Raises ``ConfigurationError``."""
+    if throttle == "default":
+        return DefaultThrottle(clock=clock)
+    if not isinstance(throttle, LoginThrottle | None):
+        raise ConfigurationError("throttle", f"{throttle!r} is not a LoginThrottle(...)")
+    return throttle
+
+
+def share_throttle(schemes: Iterable[object]) -> None:
+    """Let the schemes of one guard share a throttle, unless they were given one of their own.
+
+    Otherwise a client could guess at an account ten times by each scheme. A scheme that is in two guards stays with the
+    throttle that it shares already, and the other schemes of the second guard take that one too.
+    """
+    throttles = [
+        (scheme, scheme.throttle)
+        for scheme in schemes
+        if isinstance(scheme, ThrottledScheme) and isinstance(scheme.throttle, DefaultThrottle)
+    ]
+    if not throttles:
+        return
+    common = next((throttle for _, throttle in throttles if throttle.shared), throttles[0][1])
+    common.shared = True
+    for scheme, throttle in throttles:
+        if not throttle.shared:
+            scheme.use_throttle(common)

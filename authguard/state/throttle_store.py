@@ -19,13 +19,16 @@ from authguard.validation import check_int
 class Bucket:
     """One token bucket of an attempt. ``label`` names it in the record.
 
-    ``strangers_only``: whether it counts only attempts of pairs that have not logged in before.
+    - ``strangers_only``: whether it counts only attempts of pairs that have not logged in before.
+    - ``known_only``: whether it counts only attempts of pairs that have logged in before. These it counts although
+      another bucket is empty, and credentials that are known to be right need a token of no other bucket.
     """
 
     key: bytes = field(repr=False)
     rate: Rate
     label: str
     strangers_only: bool = False
+    known_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,24 @@ class ThrottleStore(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no bucket is known to have been touched, so that nothing can be exceeded."""
+        """Whether all buckets are known to be full, so that nothing can be exceeded."""
         ...
 
     async def acquire(self, pair: bytes, buckets: Sequence[Bucket]) -> Sequence[Bucket] | Exceeded:
-        """Take a token from each bucket that counts this attempt, and return these; or take none."""
+        """Take a token from each bucket that counts this attempt, and return these.
+
+        If one of them is empty, take none but from ``known_only`` buckets that have one.
+        """
         ...
 
-    async def remaining(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
-        """``Exceeded`` if ``acquire`` would return it. Takes nothing."""
+    async def remaining(
+        self, pair: bytes, buckets: Sequence[Bucket], *, authenticated: bool = False
+    ) -> Exceeded | None:
+        """``Exceeded`` if ``acquire`` would return it. Takes nothing.
+
+        If the credentials are known to be right (``authenticated``), a pair that has logged in before is not held to
+        buckets other than ``known_only``. If one of these is empty, the answer is that of wrong credentials.
+        """
         ...
 
     async def refund(self, buckets: Sequence[Bucket]) -> None:
@@ -66,6 +78,10 @@ class ThrottleStore(Protocol):
 
     async def remember(self, pair: bytes) -> None:
         """Remember that the pair has logged in."""
+        ...
+
+    async def knows(self, pair: bytes) -> bool:
+        """Whether the pair is remembered."""
         ...
 
 
@@ -77,34 +93,44 @@ class MemoryThrottleStore:
     """
 
     def __init__(self, *, most: int = 100_000, clock: Clock = time.monotonic) -> None:
-        check_int("most", most, least=1_000, most=10_000_000)
+        self._most = check_int("most", most, least=1_000, most=10_000_000)
         self._clock = clock
         self._lock = ForkSafeLock()
         #: For each bucket that is not full, the time at which it will be.
         self._full_at = BoundedCache[float](most)
+        #: When all of them will be full.
+        self._idle_at = -math.inf
         self._logged_in = BoundedCache[bool](most)
 
     @property
     def is_idle(self) -> bool:
         """Whether every bucket is full."""
-        return not self._full_at
+        return not self._full_at or self._clock() >= self._idle_at
 
     async def acquire(self, pair: bytes, buckets: Sequence[Bucket]) -> Sequence[Bucket] | Exceeded:
-        """Take a token from each bucket that counts this attempt, and return these; or take none."""
+        """Take a token from each bucket that counts this attempt, and return these; or refuse it."""
         with self._lock:
             now = self._clock()
+            if self._full_at and now >= self._idle_at:
+                self._full_at = BoundedCache(self._most)  # a full bucket needs no entry
             counted = self._counting(pair, buckets)
-            if exceeded := self._exceeded(counted, now):
-                return exceeded
+            exceeded = self._exceeded(counted, now)
             for bucket in counted:
-                full_at = self._full_at.get(bucket.key)
-                self._full_at.put(bucket.key, bucket.rate.spend(now if full_at is None else full_at, now))
-            return counted
+                if exceeded is None or (bucket.known_only and self._wait(bucket, now) <= 0):
+                    self._spend(bucket, now)
+            return counted if exceeded is None else exceeded
 
-    async def remaining(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
+    async def remaining(
+        self, pair: bytes, buckets: Sequence[Bucket], *, authenticated: bool = False
+    ) -> Exceeded | None:
         """``Exceeded`` if ``acquire`` would return it."""
         with self._lock:
-            return self._exceeded(self._counting(pair, buckets), self._clock())
+            now, counted = self._clock(), self._counting(pair, buckets)
+            if authenticated:
+                needed = [bucket for bucket in counted if bucket.known_only]
+                if needed and self._exceeded(needed, now) is None:
+                    return None
+            return self._exceeded(counted, now)
 
     async def refund(self, buckets: Sequence[Bucket]) -> None:
         """Put a token back into each bucket."""
@@ -123,15 +149,26 @@ class MemoryThrottleStore:
         with self._lock:
             self._logged_in.put(pair, True)
 
+    async def knows(self, pair: bytes) -> bool:
+        """Whether the pair is remembered."""
+        return pair in self._logged_in
+
     def _counting(self, pair: bytes, buckets: Sequence[Bucket]) -> list[Bucket]:
         known = pair in self._logged_in
-        return [bucket for bucket in buckets if not (known and bucket.strangers_only)]
+        return [bucket for bucket in buckets if not (bucket.strangers_only if known else bucket.known_only)]
+
+    def _spend(self, bucket: Bucket, now: float) -> None:
+        full_at = self._full_at.get(bucket.key)
+        spent = bucket.rate.spend(now if full_at is None else full_at, now)
+        self._full_at.put(bucket.key, spent)
+        self._idle_at = max(self._idle_at, spent)
+
+    def _wait(self, bucket: Bucket, now: float) -> float:
+        """Seconds until the bucket has a token; 0 or less if it has one now."""
+        full_at = self._full_at.get(bucket.key)
+        return 0.0 if full_at is None else bucket.rate.wait(full_at, now)
 
     def _exceeded(self, buckets: Sequence[Bucket], now: float) -> Exceeded | None:
-        waits = [
-            (bucket.rate.wait(full_at, now), bucket.label)
-            for bucket in buckets
-            if (full_at := self._full_at.get(bucket.key)) is not None
-        ]
+        waits = [(self._wait(bucket, now), bucket.label) for bucket in buckets]
         wait, label = max(waits, default=(0.0, ""))
         return Exceeded(math.ceil(wait), label) if wait > 0 else None

@@ -405,13 +405,17 @@ async def test_a_login_beyond_the_limit_is_not_hashed() -> None:
 
 
 async def test_the_throttle_is_asked_before_the_cache() -> None:
-    """Without an attempt left, a client cannot go on guessing against the verification cache."""
-    scheme = basic_scheme(Users(ALICE), throttle=throttle())
+    """Without an attempt left, a client cannot go on guessing against the verification cache, neither from the network
+    of the owner nor from another one."""
+    scheme = basic_scheme(Users(ALICE), throttle=throttle(known_pair=Rate(5, 20.0)))
     await accepted_principal(scheme)
-    for number in range(3):
-        await log_in(scheme, "alice", f"guess{number}")
+    for client in ("192.0.2.7", "203.0.113.9"):
+        for number in range(5):
+            await log_in(scheme, "alice", f"guess{number}", client)
 
-    assert await rejection_code(scheme) == "attempts.exceeded"
+    codes = [await rejection_code(scheme, "alice", "wonderland", client) for client in ("192.0.2.7", "203.0.113.9")]
+
+    assert codes == ["attempts.exceeded"] * 2
 
 
 async def test_a_right_password_costs_no_attempt() -> None:

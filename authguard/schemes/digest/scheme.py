@@ -6,7 +6,8 @@ import hmac
 import time
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 from authguard.accounts.account import NOT_NOW, NotNow, RolesListed
 from authguard.accounts.digest_account import (
@@ -46,7 +47,7 @@ from authguard.schemes.digest.options import (
     parse_algorithms,
 )
 from authguard.schemes.scheme import Scheme
-from authguard.schemes.throttle import LoginThrottle
+from authguard.schemes.throttle import LoginThrottle, check_throttle
 from authguard.state.nonce_store import NonceStore
 from authguard.state.throttle_store import Exceeded
 from authguard.validation import check_seconds
@@ -54,11 +55,13 @@ from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import (
     DigestCredentials,
+    Hash,
     authority,
     expected_response,
     normalized_authority,
     resource,
     session,
+    user_hash,
 )
 from authguard.wire.grammar import WireError
 from authguard.wire.nonce import Nonce
@@ -66,6 +69,13 @@ from authguard.wire.nonce import Nonce
 _USERHASH = {True: {"userhash": "true"}, False: {}}
 # The parameters that are sent without quotes.
 _UNQUOTED = frozenset({"algorithm", "charset", "stale", "userhash"})
+
+
+class _CountedName(NamedTuple):
+    """The name by which attempts are counted, and the name that the client has sent; None if that is a hash."""
+
+    name: str
+    sent: str | None
 
 
 class Digest(Scheme):
@@ -130,10 +140,10 @@ class Digest(Scheme):
         self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()
         self._qop = check_qop(qop)
         self.reads_body = "auth-int" in self._qop
-        if throttle != "default" and not isinstance(throttle, LoginThrottle | None):
-            raise ConfigurationError("throttle", f"{throttle!r} is not a LoginThrottle(...)")
-        self._throttle = LoginThrottle(clock=clock) if throttle == "default" else throttle
-        self.denial_reasons = (URI_MISMATCH,) if self._throttle is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
+        self.throttle = check_throttle(throttle, clock)
+        self.denial_reasons = (URI_MISMATCH,) if self.throttle is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
+        if self.throttle is not None:
+            self.use_throttle(self.throttle)
         self._prefix, self._authority = check_prefix(public_prefix), check_authority(public_authority)
         self._limit = check_limit(limit)
         self._clock, self._hash = clock, KeyedHash()
@@ -142,6 +152,14 @@ class Digest(Scheme):
         names = [algorithm.name for algorithm in self._algorithms.values()]
         #: The parameters of each challenge that are always the same.
         self._constant_params = [first | {"algorithm": name} | last for name in names]
+
+    def use_throttle(self, throttle: LoginThrottle) -> None:
+        """Count by this throttle from now on. The guard calls it, so that its schemes share one."""
+        self.throttle = throttle
+        if self._accounts.finds_hashed:
+            for algorithm in self._algorithms.values():
+                kind = f"{algorithm.stored} of realm {self.realm}"
+                throttle.count_hashed_names(kind, partial(_name_hash, algorithm.hashed, self.realm))
 
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that the store lists; None if it cannot list them."""
@@ -161,11 +179,17 @@ class Digest(Scheme):
         algorithm = self._algorithms[sent.algorithm]
         account = await self._find_account(sent, algorithm)
         # Counted by the subject of the account, because a store may find one account by several spellings of its name.
-        # A hashed name is counted as it is: otherwise a 429 would tell whether it belongs to an account.
-        throttled = sent.username if account is None or sent.hashed else account.subject
+        # A hashed name is counted as it is: otherwise a 429 would tell whether it belongs to an account. Attempts at a
+        # plain name are counted by its hashes too (``LoginThrottle.count_hashed_names``).
+        if sent.hashed:
+            counted = _CountedName(sent.username, None)
+        else:
+            counted = _CountedName(sent.username if account is None else account.subject, sent.username)
         moment, body = request.moment, None
         if sent.qop == b"auth-int":
-            if (exceeded := await self._exceeded(throttled, request)) is not None:
+            # Not known to be right before the body has been read. As for a right response all the same: whoever may
+            # still use one here must be able to send its body, and a wrong one is counted afterwards.
+            if (exceeded := await self._exceeded(counted, request)) is not None:
                 return exceeded
             body, moment = await self._read_body(request)
         # Computed for every name, so that an unknown one costs exactly as much as any other.
@@ -177,9 +201,9 @@ class Digest(Scheme):
             expected_response(algorithm.hashed, a1, sent, request.method.encode(), body), sent.response
         )
         if account is None or not matches or account.disabled:
-            return await self._reject_counted(request, throttled, account, matches)
-        exceeded = await self._exceeded(throttled, request)
-        return exceeded or await self._check_use(request, sent, account, a1, throttled, moment)
+            return await self._reject_counted(request, counted, account, matches)
+        exceeded = await self._exceeded(counted, request)
+        return exceeded or await self._check_use(request, sent, account, a1, counted, moment)
 
     async def _check_use(
         self,
@@ -187,7 +211,7 @@ class Digest(Scheme):
         sent: DigestCredentials,
         account: DigestAccount,
         a1: bytes,
-        throttled: str,
+        counted: _CountedName,
         moment: Moment,
     ) -> Outcome:
         """Accept a right response, if it is for this resource and its nonce and count may be used."""
@@ -197,8 +221,8 @@ class Digest(Scheme):
         nonce = await self._nonce_service.use(sent.nonce, sent.count, moment)
         if not isinstance(nonce, Nonce):
             return Rejected(nonce.reason, subject, nonce.facts)
-        if self._throttle is not None:
-            await self._throttle.allow(throttled, request.client)
+        if self.throttle is not None:
+            await self.throttle.allow(counted.name, request.client, counted.sent)
         claims = {} if account.claims is NO_CLAIMS else account.claims
         principal = Principal.checked(subject, account.roles, account.scopes, claims, None, self.name)
         rspauth = expected_response(algorithm.hashed, a1, sent, b"", qop=b"auth")
@@ -212,9 +236,12 @@ class Digest(Scheme):
         body = await request.body(self._limit) if request.kind == "http" else b""
         return body, Moment(moment.now + self._clock() - began, moment.leeway)
 
-    async def _exceeded(self, throttled: str, request: AuthRequest) -> Rejected | None:
-        exceeded = None if self._throttle is None else await self._throttle.remaining(throttled, request.client)
-        return None if exceeded is None else Rejected(ATTEMPTS_EXCEEDED, throttled, exceeded.facts())
+    async def _exceeded(self, counted: _CountedName, request: AuthRequest) -> Rejected | None:
+        """Rejected if even a right response has to wait."""
+        if self.throttle is None:
+            return None
+        exceeded = await self.throttle.remaining(counted.name, request.client, counted.sent, authenticated=True)
+        return None if exceeded is None else Rejected(ATTEMPTS_EXCEEDED, counted.name, exceeded.facts())
 
     def _challenge_mismatch(self, sent: DigestCredentials) -> Rejected | None:
         """Reject credentials that do not answer a challenge of this scheme. RFC 7616 section 3.4."""
@@ -242,14 +269,15 @@ class Digest(Scheme):
         return await ask(find(name, realm=realm, algorithm=stored, hashed=hashed), self._deadline)
 
     async def _reject_counted(
-        self, request: AuthRequest, throttled: str, account: DigestAccount | None, matches: bool
+        self, request: AuthRequest, counted: _CountedName, account: DigestAccount | None, matches: bool
     ) -> Rejected:
         """Count a failed attempt. All of these reasons look the same to the client, except an exceeded throttle."""
-        attempt = None if self._throttle is None else await self._throttle.acquire(throttled, request.client)
-        if isinstance(attempt, Exceeded):
-            return Rejected(ATTEMPTS_EXCEEDED, throttled, attempt.facts())
+        if self.throttle is not None:
+            attempt = await self.throttle.acquire(counted.name, request.client, counted.sent)
+            if isinstance(attempt, Exceeded):
+                return Rejected(ATTEMPTS_EXCEEDED, counted.name, attempt.facts())
         if account is None:
-            return Rejected(USER_UNKNOWN, throttled)
+            return Rejected(USER_UNKNOWN, counted.name)
         return Rejected(ACCOUNT_DISABLED if matches else RESPONSE_WRONG, account.subject)
 
     def _uri_difference(self, sent: DigestCredentials, request: AuthRequest) -> Facts | None:
@@ -287,3 +315,7 @@ class Digest(Scheme):
         stale = {"stale": "true"} if why is not None and why.reason in STALE else {}
         params = ({**constant, "nonce": self._nonce_service.mint(now), **stale} for constant in self._constant_params)
         return [Challenge("Digest", each, _UNQUOTED) for each in params]
+
+
+def _name_hash(hash_function: Hash, realm: str, name: str) -> str:
+    return user_hash(hash_function, name, realm).decode("ascii")
