@@ -60,6 +60,12 @@ def processes() -> int:
     return min(max(cores, 2), MOST_PROCESSES)
 
 
+def parallel() -> list[str]:
+    """pytest-xdist's options. With `worksteal` the tests of a module mostly stay in one process, so that the servers of
+    its fixtures start once; a process that has finished takes tests from another."""
+    return [f"--numprocesses={processes()}", "--dist=worksteal"]
+
+
 def say(line: str = "") -> None:
     print(line, flush=True)
 
@@ -101,7 +107,7 @@ def run(python: Path, arguments: Sequence[str], variables: dict[str, str] | None
 
 def run_tests(interpreter: Interpreter, python: Path, marker: str, part: Part | None = None) -> Failure | None:
     """Run the tests that match this marker expression, one of ``LABELS``. With a part, record coverage in it."""
-    arguments = ["-m", "pytest", "--quiet", f"--numprocesses={processes()}", "-m", marker]
+    arguments = ["-m", "pytest", "--quiet", *parallel(), "-m", marker]
     if sys.stdout.isatty():
         arguments.append("--color=yes")
     if part is None:
@@ -132,8 +138,7 @@ def finish(started: float, failures: Sequence[Failure], success: str) -> int:
 
 def test(interpreter: Interpreter, with_coverage: bool) -> Failure | None:
     """The tests without peers, on this interpreter."""
-    count = processes()
-    say(f"The tests that need no real peer, on {interpreter.name}, in {count} processes.")
+    say(f"The tests that need no real peer, on {interpreter.name}, in {processes()} processes.")
     if with_coverage:
         say("Coverage is recorded for `make test-rest`. Expect two minutes on two cores, after the set-up.")
     else:
@@ -231,8 +236,8 @@ def _judge_coverage(python: Path, parts: Sequence[Part]) -> Failure | None:
 def quick(interpreter: Interpreter, arguments: Sequence[str]) -> int:
     """A part of the suite, on this interpreter. It may ask the keyboard (`--pdb`), so pytest gets this terminal."""
     python = environments.ensure(interpreter, environments.say, checkers=True)
-    parallel = [] if "--pdb" in arguments else [f"--numprocesses={processes()}"]
-    command = [str(python), "-m", "pytest", "--quiet", *parallel, "-m", WITHOUT_PEERS, *arguments]
+    options = [] if "--pdb" in arguments else parallel()
+    command = [str(python), "-m", "pytest", "--quiet", *options, "-m", WITHOUT_PEERS, *arguments]
     with interrupts_left_to_child():
         done = subprocess.run(command, cwd=environments.ROOT, env=environments.clean_variables(), check=False)
     status = done.returncode
