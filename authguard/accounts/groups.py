@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from authguard.accounts.watched_file import BadFile, WatchedFile
+from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.validation import names
@@ -77,8 +77,12 @@ class GroupMembership:
 
     def roles_of(self, name: str) -> frozenset[str]:
         """The roles of this name, which is in NFC. Raises ``BackendUnavailable`` if the file is bad for too long."""
-        roles = self._fixed if self._file is None else self._file.current
-        return roles.get(name, _NO_ROLES)
+        if self._file is None:
+            return self._fixed.get(name, _NO_ROLES)
+        roles = self._file.current.get(name, _NO_ROLES)
+        for recent in self._file.recent:
+            roles |= recent.get(name, _NO_ROLES)
+        return roles
 
     def roles_given(self) -> frozenset[str]:
         """The groups that have a member, in the last good content of the file."""
@@ -106,7 +110,7 @@ def _parse_groups(content: bytes) -> Mapping[str, frozenset[str]]:
             raise BadFile(f"line {number} has no line feed and may be incomplete")
         groups.append((role, list(_members(number, members))))
     if not groups:
-        raise BadFile("it contains no group")
+        raise EmptyFile("it contains no group")
     return _by_name(groups)
 
 

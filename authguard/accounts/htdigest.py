@@ -10,7 +10,7 @@ from authguard.accounts.account import NOT_NOW, NotNow
 from authguard.accounts.digest_account import HA1, DigestAccount, check_realm, check_username, digest_ha1
 from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import BLANKS, GroupMembership, Groups, read_lines
-from authguard.accounts.watched_file import BadFile, WatchedFile
+from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.wire.text import nfc
@@ -42,7 +42,9 @@ class HtdigestFile:
 
     Both files are read again when they change; ``WatchedFile`` says what happens if one is bad. A file is bad if a line
     has another format, if a name is listed twice for a realm and an algorithm, if the last line may be incomplete, or
-    if there is no digest in it. Raises ``ConfigurationError``.
+    if there is no digest in it. A name or a role that was removed from a file in place is valid for up to five seconds
+    more, because the file may have been cut. Rename the new file over the old one, and a removal counts at once. Raises
+    ``ConfigurationError``.
     """
 
     finds_hashed = True
@@ -73,6 +75,8 @@ class HtdigestFile:
 
     def _account(self, username: str, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         found = self._digests.current.find(username, realm, algorithm, hashed)
+        for recent in self._digests.recent:
+            found = found or recent.find(username, realm, algorithm, hashed)
         # An unknown name takes the same steps: it must not be told apart by the time, or by a bad group file.
         name, digest = found or _DECOY
         account = DigestAccount(name, digest, roles=self._groups.roles_of(name))
@@ -130,7 +134,7 @@ def _parse(content: bytes) -> DigestIndex[str]:
             raise BadFile(f"line {number} names a user of a realm for the second time")
         table[name] = digest
     if not by_name:
-        raise BadFile("it contains no digest")
+        raise EmptyFile("it contains no digest")
     return DigestIndex(by_name)
 
 

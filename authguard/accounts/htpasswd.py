@@ -12,7 +12,7 @@ from functools import partial
 from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordHasher
 from authguard.accounts.groups import GroupMembership, Groups, read_lines
 from authguard.accounts.password_hashes import LibpassHasher
-from authguard.accounts.watched_file import BadFile, WatchedFile
+from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.model import Clock
 
 
@@ -33,7 +33,9 @@ class HtpasswdFile:
 
     Both files are read again when they change; ``WatchedFile`` says what happens if one is bad. A file is bad if a line
     has another format, if a name is listed twice, if the last line may be incomplete, or if there is no hash in it that
-    the hasher can read. Raises ``ConfigurationError``.
+    the hasher can read. A name or a role that was removed from a file in place is valid for up to five seconds more,
+    because the file may have been cut. Rename the new file over the old one, and a removal counts at once. Raises
+    ``ConfigurationError``.
     """
 
     def __init__(
@@ -64,6 +66,9 @@ class HtpasswdFile:
 
     def _account(self, username: str) -> Account | None:
         stored = self._users.current.hashes.get(username)
+        if stored is None:
+            recent = (users.hashes[username] for users in self._users.recent if username in users.hashes)
+            stored = next(recent, None)
         roles = self._groups.roles_of(username)
         return None if stored is None else Account(username, stored, roles=roles)
 
@@ -92,5 +97,6 @@ def _parse_users(content: bytes, reads: Callable[[str], bool]) -> _Users:
             raise BadFile(f"line {number} names a user for the second time")
         hashes[name] = stored
     if not any(reads(stored) for stored in hashes.values()):
-        raise BadFile("it contains no hash in a format that the hasher reads")
+        problem = "it contains no hash in a format that the hasher reads"
+        raise BadFile(problem) if hashes else EmptyFile(problem)
     return _Users(hashes, tuple(hashes.values()))

@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -28,12 +28,19 @@ CHECK_DEADLINE = 1.0
 SETTLED_AFTER = 2.0
 #: How long the last good content of a bad file is used, in seconds.
 KEEP_FOR = 300.0
+#: For how many seconds after a change the file may still be incomplete. A file that was cut at the end of a line looks
+#: like one whose last lines were removed.
+INCOMPLETE_FOR = 5.0
 #: The largest file that is read. No file of accounts is larger, but a log that was moved to its path by mistake may be.
 MAX_BYTES = 64 * 1024 * 1024
 
 
 class BadFile(ValueError):
     """The content of a file has the wrong format. The text names the line, and quotes nothing of it."""
+
+
+class EmptyFile(BadFile):
+    """A file without any entry. Either all were removed, or somebody has emptied the file to write it again."""
 
 
 class _Stamp(NamedTuple):
@@ -45,6 +52,16 @@ class _Stamp(NamedTuple):
     inode: int
     device: int
 
+    @property
+    def last_change(self) -> float:
+        """When the file was changed last, in seconds since the epoch."""
+        return max(self.modified_ns, self.changed_ns) / 1e9
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Which file it is. A file that is renamed over another one is another file."""
+        return self.inode, self.device
+
 
 class WatchedFile(Generic[T]):
     """What ``parse`` makes of the bytes of a file, kept up to date.
@@ -53,10 +70,15 @@ class WatchedFile(Generic[T]):
     writes to it any more: two checks in a row have found it the same, or it has not changed for two seconds (``wall``
     is the clock of the file system). The content is used only if the file is still the same after reading.
 
+    Some programs write a file in several pieces, with a pause between them. If a file was written in place, or if it
+    contains only the beginning of what it contained before, the content before counts as ``recent`` until five seconds
+    after the change: what only that contains may still be to come. A file that was renamed over the old one is
+    complete, and counts at once.
+
     If the file is gone, unreadable or bad, or if the disk does not answer, one ERROR is logged, and the last good
-    content is used for five minutes. Then ``value`` and ``current`` raise ``BackendUnavailable``. The file is read for
-    the first time by the constructor, which raises ``ConfigurationError``. A forked child checks with a thread of its
-    own.
+    content is used for five minutes; of a file that is empty, until five seconds after the change, because its last
+    entry may have been removed. Then ``value`` and ``current`` raise ``BackendUnavailable``. The file is read for the
+    first time by the constructor, which raises ``ConfigurationError``. A forked child checks with a thread of its own.
     """
 
     def __init__(
@@ -78,10 +100,17 @@ class WatchedFile(Generic[T]):
         # The state at the last check that found the file changed, and the state in which its content was bad.
         self._changed_stamp: _Stamp | None = None
         self._bad_stamp: _Stamp | None = None
-        self._bad_since: float | None = None
+        #: When the last good content of a bad file is no longer used, and why. None while the file is good.
+        self._unusable_at: float | None = None
+        self._outage = ""
+        #: The content before the last changes, the newest first, each with the time until which it is recent.
+        self._replaced: tuple[tuple[T, float], ...] = ()
+        #: The file that the content was read from. None if it was gone since: the next one was not renamed over it.
+        self._file: tuple[int, int] | None
         try:
-            self._read_stamp()
-            self._value = parse(self._path.read_bytes())
+            self._file = self._read_stamp().identity
+            self._content = self._path.read_bytes()
+            self._value = parse(self._content)
         except (OSError, BadFile) as error:
             raise ConfigurationError(argument, f"{self._path}: {_problem(error)}") from None
         self._check_began = self._checked_at = clock()
@@ -95,11 +124,19 @@ class WatchedFile(Generic[T]):
     def current(self) -> T:
         """The last good content. Does not check the file.
 
-        Raises ``BackendUnavailable`` if the file has been bad for five minutes.
+        Raises ``BackendUnavailable`` if the file has been bad for five minutes, or is empty.
         """
-        if self._bad_since is not None and self._clock() - self._bad_since >= KEEP_FOR:
-            raise BackendUnavailable(f"{self._path} has been bad for five minutes", reason=STORE_UNAVAILABLE)
+        if self._is_unusable:
+            raise BackendUnavailable(f"{self._path} {self._outage}", reason=STORE_UNAVAILABLE)
         return self._value
+
+    @property
+    def recent(self) -> Sequence[T]:
+        """What the file contained a moment ago and may contain again, the newest first. Nearly always empty."""
+        if not self._replaced:
+            return ()
+        now = self._clock()
+        return tuple(value for value, until in self._replaced if now < until)
 
     @property
     def is_check_due(self) -> bool:
@@ -109,7 +146,7 @@ class WatchedFile(Generic[T]):
     async def value(self) -> T:
         """The last good content, after a check of the file if one is due.
 
-        Raises ``BackendUnavailable`` if the file has been bad for five minutes.
+        Raises ``BackendUnavailable`` as ``current`` does.
         """
         if self.is_check_due:
             if not self._pool.working:
@@ -128,8 +165,16 @@ class WatchedFile(Generic[T]):
         if not self.is_check_due:
             return  # the check for another request came first
         try:
-            self._update(self._read_stamp())
+            self._replaced = tuple(replaced for replaced in self._replaced if self._clock() < replaced[1])
+            stamp = self._read_stamp()
+            try:
+                self._update(stamp)
+            except EmptyFile as error:
+                seconds = self._incomplete_for(stamp)
+                self._report_bad(str(error), seconds, f"{seconds:.0f} seconds", "is empty")
         except (OSError, BadFile) as error:
+            if isinstance(error, OSError):
+                self._file = None
             self._report_bad(_problem(error))
         finally:
             self._checked_at = self._clock()
@@ -145,22 +190,51 @@ class WatchedFile(Generic[T]):
             if self._read_stamp() != stamp:
                 return  # the file is being written
             try:
-                self._value = self._parse(content)
+                value = self._parse(content)
             except BadFile:
                 self._bad_stamp = stamp
                 raise
-            self._value_stamp = stamp
-        if self._bad_since is not None:
-            self._bad_since = None
+            self._replace_value(value, content, stamp)
+        if self._unusable_at is not None:
+            self._unusable_at = None
             _log.warning("%s is good again", self._path)
 
-    def _is_settled(self, stamp: _Stamp) -> bool:
-        return self._wall() - max(stamp.modified_ns, stamp.changed_ns) / 1e9 >= SETTLED_AFTER
+    def _replace_value(self, value: T, content: bytes, stamp: _Stamp) -> None:
+        incomplete_for = self._incomplete_for(stamp)
+        is_renamed = self._file is not None and self._file != stamp.identity
+        is_complete = incomplete_for == 0 or (is_renamed and not self._content.startswith(content))
+        if is_complete or self._is_unusable:
+            self._replaced = ()
+        elif content != self._content:
+            # Before the new value, so that no request misses what only the old one contains.
+            self._replaced = ((self._value, self._clock() + incomplete_for), *self._replaced)
+        self._value, self._content, self._value_stamp, self._file = value, content, stamp, stamp.identity
 
-    def _report_bad(self, problem: str) -> None:
-        if self._bad_since is None:
-            self._bad_since = self._clock()
-            _log.error("%s: %s; the last good content is used for five minutes", self._path, problem)
+    def _is_settled(self, stamp: _Stamp) -> bool:
+        return self._wall() - stamp.last_change >= SETTLED_AFTER
+
+    def _incomplete_for(self, stamp: _Stamp) -> float:
+        """For how many more seconds the file may be incomplete. The clock of the file system may be another one."""
+        return min(max(stamp.last_change + INCOMPLETE_FOR - self._wall(), 0.0), INCOMPLETE_FOR)
+
+    @property
+    def _is_unusable(self) -> bool:
+        """Whether the file has been bad for so long that its last good content is no longer used."""
+        return self._unusable_at is not None and self._clock() >= self._unusable_at
+
+    def _report_bad(
+        self,
+        problem: str,
+        keep_for: float = KEEP_FOR,
+        period: str = "five minutes",
+        outage: str = "has been bad for five minutes",
+    ) -> None:
+        """Use the last good content for so many seconds. A file that turns bad in another way gets no more time."""
+        if self._unusable_at is None:
+            _log.error("%s: %s; the last good content is used for %s", self._path, problem, period)
+        unusable_at = self._clock() + keep_for
+        if self._unusable_at is None or unusable_at < self._unusable_at:
+            self._unusable_at, self._outage = unusable_at, outage
 
     def _read_stamp(self) -> _Stamp:
         status = self._path.stat()

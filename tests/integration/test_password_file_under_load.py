@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from authguard.accounts.watched_file import CHECK_INTERVAL
+from authguard.accounts.watched_file import CHECK_INTERVAL, INCOMPLETE_FOR
 from tests.integration.apps.common import USERS
 from tests.integration.login_load import Login, LoginAnswer, LoginLoad
 from tests.support.servers.app_server import AppServer, running_servers
@@ -59,14 +59,20 @@ class PasswordFile:
     readings: list[Content] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
-    def changes(self, change: Callable[[], object], users: set[Login], seen: tuple[Login, int]) -> None:
-        """A change that takes effect: from its start these users may be accepted, and once it is seen, no others."""
+    def changes(
+        self, change: Callable[[], object], users: set[Login], seen: tuple[Login, int], *, in_place: bool = False
+    ) -> None:
+        """A change that takes effect: from its start these users may be accepted, and once it is seen, no others.
+
+        If the file was written in place, or was gone before, those who were removed may be accepted for five seconds.
+        """
         before = list(self.readings)
         self.readings.append(Content(users, time.monotonic()))
         change()
+        done = time.monotonic()
         taken = self.load.wait_for_status(*seen)
         for reading in before:
-            reading.ends = min(reading.ends, taken)
+            reading.ends = min(reading.ends, max(taken, done + INCOMPLETE_FOR + CHECK_INTERVAL) if in_place else taken)
 
     def fails(self, change: Callable[[], object], problem: str) -> None:
         """A change that takes no effect, and is logged once."""
@@ -124,13 +130,13 @@ def test_only_users_of_the_last_good_file_are_accepted(tmp_path: Path) -> None:
         with load.running():
             load.wait_for_status(STAYS, 200)
             file.write_slowly([LINES[LATE], *OTHERS])
-            file.changes(lambda: file.add(LINES[STAYS]), {LATE, STAYS}, (LATE, 200))
+            file.changes(lambda: file.add(LINES[STAYS]), {LATE, STAYS}, (LATE, 200), in_place=True)
             whole = lines_of(STAYS, EARLY, LATE)
             file.changes(lambda: file.replace(whole), {STAYS, EARLY, LATE}, (EARLY, 200))
             cut = len("".join(whole[:2]))
-            file.changes(lambda: os.truncate(path, cut), {STAYS, EARLY}, (LATE, 401))
+            file.changes(lambda: os.truncate(path, cut), {STAYS, EARLY}, (LATE, 401), in_place=True)
             file.fails(path.unlink, "No such file or directory")
-            file.changes(lambda: file.replace(lines_of(STAYS, LATE)), {STAYS, LATE}, (LATE, 200))
+            file.changes(lambda: file.replace(lines_of(STAYS, LATE)), {STAYS, LATE}, (LATE, 200), in_place=True)
             file.fails(lambda: path.chmod(0), "Permission denied")
             since = len(server.lines)
             path.chmod(0o600)
