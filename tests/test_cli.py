@@ -44,6 +44,14 @@ wrapped = AuthGuardMiddleware(make("/health", front=None), guard=guard)
 number = 7
 
 
+async def answer(request, call_next):
+    return None
+
+
+with_outside = make("/health")
+with_outside.middleware("http")(answer)
+
+
 def broken():
     raise ValueError("no secret")
 """
@@ -80,6 +88,14 @@ def test_findings_are_printed_and_set_the_exit_status(capsys: pytest.CaptureFixt
     assert output.startswith("METHOD PATH")
     assert "shop_to_audit.py:6" in output
     assert "route.unnamed GET /orders: no rule names it and no lock is on it" in output
+
+
+def test_middleware_in_front_of_the_guard_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    """A07: the entry that accepts it is the beginning of the line."""
+    assert run("routes", "shop_to_audit:with_outside") == 1
+
+    assert "middleware.outside answer: it is outside the guard, " in " ".join(capsys.readouterr().out.split())
+    assert run("routes", "shop_to_audit:with_outside", "--ignore", "middleware.outside answer") == 0
 
 
 def test_findings_may_be_accepted(capsys: pytest.CaptureFixture[str]) -> None:

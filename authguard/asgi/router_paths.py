@@ -12,7 +12,13 @@ from starlette.convertors import FloatConvertor, IntegerConvertor, StringConvert
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.routing import Host, Mount
 
-from authguard.asgi.framework_code import class_path, is_framework_code, is_framework_method, keeps_path
+from authguard.asgi.framework_code import (
+    builds_known_stack,
+    class_path,
+    is_framework_code,
+    is_framework_method,
+    keeps_path,
+)
 from authguard.policy.path_pattern import ANY, CONVERTERS, Converter, Segment
 from authguard.source_location import name_of
 
@@ -185,7 +191,7 @@ _Child: TypeAlias = tuple[object, bool, re.Pattern[str] | None]
 
 def _children(part: _Part, routes: _Routes) -> Iterator[_Child]:
     value, kind = part.value, class_path(type(part.value))
-    if kind in _APPS and is_framework_method(value, "__call__", "build_middleware_stack"):
+    if kind in _APPS and is_framework_method(value, "__call__") and builds_known_stack(value):
         _note_unknown([layer.cls for layer in value.user_middleware], part, routes)
         yield value.router, False, None
     elif kind in _ROUTERS and is_framework_method(value, "__call__", "app", "handle"):

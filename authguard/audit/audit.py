@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from authguard.audit.endpoint import Endpoint, Layer
-from authguard.audit.findings import Finding, check_ignore, find_findings, is_framework_page
+from authguard.audit.findings import (
+    FRAMEWORK_PAGES,
+    Finding,
+    about_opening,
+    about_outside,
+    check_ignore,
+    find_findings,
+    is_framework_page,
+)
 from authguard.audit.report import render_text, short_location
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.audit.rows import PublicAccess, RouteEntry, route_entries
@@ -42,34 +50,65 @@ def audit(app: object, guard: Guard, *, ignore: Collection[str] = ()) -> Audit:
 
     Raises ``ConfigurationError`` for an unknown code, anything but a ``Guard``, and an app that is not callable.
     """
-    return _audit(app, guard, ignore, from_outside=True)
+    return _audit(app, guard, ignore)
 
 
-def audit_inner(app: object, guard: Guard, *, ignore: Collection[str] = ()) -> Audit:
+def audit_inner(
+    app: object,
+    guard: Guard,
+    *,
+    ignore: Collection[str] = (),
+    preflight_passes: bool = False,
+    enclosing: object = None,
+) -> Audit:
     """The audit of the app inside a guard's middleware, which is known to be in front of all its routes.
 
-    It does not report ``ignore`` entries that accept nothing.
+    ``preflight_passes``: whether the middleware has ``preflight="pass"``. ``enclosing`` is the app that holds the
+    middleware, if it is known: the findings are then about what may answer in front of the guard, too. The audit does
+    not report ``ignore`` entries that accept nothing.
     """
-    return _audit(app, guard, ignore, from_outside=False)
+    front = Layer(type(guard), guard, preflight_passes=preflight_passes)
+    return _audit(app, guard, ignore, front=front, enclosing=enclosing)
 
 
-def _audit(app: object, guard: Guard, ignore: Collection[str], *, from_outside: bool) -> Audit:
+def _audit(
+    app: object, guard: Guard, ignore: Collection[str], *, front: Layer | None = None, enclosing: object = None
+) -> Audit:
+    """The audit of an app, seen from outside, or from the middleware ``front``."""
     if not isinstance(guard, Guard):
         raise ConfigurationError("guard", f"{guard!r} is not a Guard")
     if not callable(app):
         raise ConfigurationError("app", f"{app!r} is not an app: it cannot be called")
     accepted, endpoints = check_ignore(ignore), discover_endpoints(app)
     installed = [layer.guard for endpoint in endpoints for layer in endpoint.layers if layer.guard]
-    if not from_outside or not installed:
-        endpoints = tuple(_behind(guard, endpoint) for endpoint in endpoints)
+    if front is not None or not installed:
+        first = front or Layer(type(guard), guard)
+        endpoints = tuple(replace(endpoint, layers=(first, *endpoint.layers)) for endpoint in endpoints)
     rows = route_entries([*endpoints, *_published(endpoints)])
     findings = find_findings(rows, guard)
-    if from_outside:
+    if enclosing is not None:
+        findings = (*_in_front(discover_endpoints(enclosing), guard), *findings)
+    if front is None:
         if endpoints and not any(guard is other for other in installed):
             findings = (_missing_guard(app, has_other=bool(installed)), *findings)
         # At start-up these are left out: a finding that has been fixed must not keep a strict app from starting.
         findings = (*findings, *_unmet_ignore_entries(accepted, findings))
     return Audit(rows, tuple(finding for finding in findings if not finding.ignore_entries & accepted))
+
+
+def _in_front(endpoints: Collection[Endpoint], guard: Guard) -> tuple[Finding, ...]:
+    """What may answer in front of a guard: the middleware on the way to it, and what cannot be inspected."""
+    findings: dict[Finding, None] = {}
+    behind: dict[Pattern, None] = {}
+    for endpoint in endpoints:
+        layer = next((layer for layer in endpoint.layers if layer.guard is guard), None)
+        if layer is not None:
+            findings.update(dict.fromkeys(about_outside(endpoint)))
+            behind[Pattern(endpoint.pattern.segments[: layer.segment_count], tail=True)] = None
+    for row in route_entries([endpoint for endpoint in endpoints if endpoint.kind == "opaque"]):
+        if not row.guard_layers and any(row.endpoint.pattern.common_path(pattern) for pattern in behind):
+            findings.update(dict.fromkeys(about_opening(row)))
+    return tuple(findings)
 
 
 def _published(endpoints: Collection[Endpoint]) -> Iterator[Endpoint]:
@@ -82,10 +121,6 @@ def _published(endpoints: Collection[Endpoint]) -> Iterator[Endpoint]:
             yield Endpoint(
                 "http", ("GET",), page.path, pattern, name="published", location=page.location, layers=(layer,)
             )
-
-
-def _behind(guard: Guard, endpoint: Endpoint) -> Endpoint:
-    return replace(endpoint, layers=(Layer(type(guard), guard), *endpoint.layers))
 
 
 def _missing_guard(app: object, *, has_other: bool) -> Finding:
@@ -104,24 +139,28 @@ def _unmet_ignore_entries(accepted: Collection[str], findings: Collection[Findin
     return [Finding("ignore.unmet", entry, problem, "", fix) for entry in sorted(accepted) if entry not in met]
 
 
-def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) -> None:
+# The findings, by code or by its first part, without which an app is not known to be closed.
+_ASSERTED = frozenset({"guard", "identity", "ignore", "middleware", "file.alias", "opaque", "open.preflight"})
+
+
+def assert_closed(app: object, guard: Guard, *, public: Collection[str] = (), ignore: Collection[str] = ()) -> None:
     """Fails for a route that is open and not in ``public``, and for a route that neither a rule nor a lock names.
 
-    It also fails if the guard is nowhere in the app, and if the app serves nothing yet.
+    It fails for what may answer without the guard: a middleware of unknown effect outside or inside of it, and an open
+    part of the app, or one without a guard, that cannot be inspected. It also fails if the guard is nowhere in the app,
+    and if the app serves nothing yet. Give it the object that the server runs.
 
-    ``public`` holds paths as rules write them, or one method of a path: ``["/health", "POST /login"]``. An entry that
-    matches no open route fails too. ``Rule("/**", AUTHENTICATED)`` names every route that nothing else names. Raises
-    ``AssertionError`` with each problem, its source location and its fix.
+    ``public`` holds paths as rules write them, or one method of a path: ``["/health", "POST /login"]``. ``ignore``
+    accepts findings, as for ``audit``. An entry of either that accepts nothing fails too. ``Rule("/**",
+    AUTHENTICATED)`` names every route that nothing else names. Raises ``AssertionError`` with each problem, its source
+    location, its fix, and the entry that accepts it.
     """
     public_entries = {text: _parse_public_entry(text) for text in sorted(names("public", public))}
-    result = audit(app, guard)
-    problems = [
-        _line(finding.about, finding.problem, finding.location, finding.fix)
-        for finding in result.findings
-        if finding.code.startswith("guard.")
-    ]
+    accepted = check_ignore(ignore)
+    result = audit(app, guard, ignore=accepted)
+    problems = [_finding_line(finding) for finding in result.findings if _is_asserted(finding)]
     problems += [] if result.rows else ["the app serves nothing. Call assert_closed when its routes are there"]
-    problems += dict.fromkeys(_problems(result.rows, public_entries.values()))
+    problems += dict.fromkeys(_problems(result.rows, public_entries.values(), accepted))
     met = {
         text
         for row in result.rows
@@ -135,12 +174,23 @@ def assert_closed(app: object, guard: Guard, *, public: Collection[str] = ()) ->
         if text not in met
     ]
     if problems:
-        singular = len(problems) == 1
-        head = "1 route or entry is not as it" if singular else f"{len(problems)} routes or entries are not as they"
-        raise AssertionError("\n  ".join([f"{head} should be:", *problems]))
+        head = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise AssertionError("\n  ".join([f"the app is not known to be closed: {head}:", *problems]))
 
 
-def _problems(rows: Collection[RouteEntry], public: Collection[_PublicEntry]) -> Iterator[str]:
+def _is_asserted(finding: Finding) -> bool:
+    return not _ASSERTED.isdisjoint({finding.code, finding.code.partition(".")[0]})
+
+
+def _finding_line(finding: Finding) -> str:
+    line = _line(finding.about, finding.problem, finding.location, finding.fix)
+    is_of_call = finding.code.partition(".")[0] in {"guard", "ignore"}
+    return line if is_of_call else f'{line}. To accept it: ignore=["{finding.key}"]'
+
+
+def _problems(
+    rows: Collection[RouteEntry], public: Collection[_PublicEntry], accepted: Collection[str]
+) -> Iterator[str]:
     for row in rows:
         unlisted = [
             access for access in row.public_accesses if not any(_matches(row, access, entry) for entry in public)
@@ -150,7 +200,9 @@ def _problems(rows: Collection[RouteEntry], public: Collection[_PublicEntry]) ->
         for access in by_path.values():
             about, problem = f"{row.method} {access.path}", f"it is open {access.cause}"
             yield _line(about, problem, access.location, "Close it, or name it in public")
-        if not row.named and not row.public_accesses:
+        about = FRAMEWORK_PAGES if is_framework_page(row) else row.about
+        is_accepted = not {"route.unnamed", f"route.unnamed {about}"}.isdisjoint(accepted)
+        if not row.named and not row.public_accesses and not is_accepted:
             for_page = "Give it a rule: rules=[*docs(app, AUTHENTICATED), ...]"
             fix = for_page if is_framework_page(row) else "Give it a rule or a lock"
             yield _line(row.about, "no rule names it and no lock is on it", row.endpoint.location, fix)

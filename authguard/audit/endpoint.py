@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from authguard.asgi.locks import Lock
@@ -42,6 +43,16 @@ class Layer:
         """The name of the class or the function."""
         return name_of(self.implementation)
 
+    def below(self, pattern: Pattern) -> Pattern:
+        """The paths of the outermost app that match a pattern, as this middleware reads them."""
+        return Pattern(pattern.segments[self.segment_count :], pattern.tail)
+
+    @property
+    def full_name(self) -> str:
+        """The name with those of the functions and classes around the definition, as findings show it."""
+        name: str = getattr(self.implementation, "__qualname__", type(self.implementation).__qualname__)
+        return name
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -56,6 +67,9 @@ class Endpoint:
       calls; or "". ``covered_lock``: source location of a lock below another decorator, which may return before the
       lock runs; or "".
     - ``layers``: the middleware on the way, the outermost first. Locks ask the last guard among them.
+    - ``serves_index``: whether these are files, and the path of a directory is its ``index.html``. ``fallbacks``: the
+      files that are served in place of a file that does not exist. ``folders``: where the files are.
+    - ``client_values``: the names of the classes that say who somebody is, and that FastAPI builds from the request.
     """
 
     kind: Kind
@@ -69,7 +83,11 @@ class Endpoint:
     layers: tuple[Layer, ...] = ()
     bypassed_lock: str = ""
     covered_lock: str = ""
+    serves_index: bool = False
+    fallbacks: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
+    client_values: tuple[str, ...] = ()
 
     def below(self, layer: Layer) -> Pattern:
         """The paths of this endpoint as that middleware reads them."""
-        return Pattern(self.pattern.segments[layer.segment_count :], self.pattern.tail)
+        return layer.below(self.pattern)

@@ -1,20 +1,22 @@
 """Findings: what an audit reports about rules, routes, roles and middleware, each with its source location and a fix.
 
 The codes come first, then ``Finding``, then what looks for findings: around each route, in the rules, and among the
-middleware inside a guard.
+middleware outside and inside a guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from authguard.asgi.framework_code import passes_unchanged
-from authguard.audit.endpoint import ANY_METHOD, Endpoint
+from authguard.asgi.framework_code import is_known_outside, passes_unchanged
+from authguard.audit.endpoint import ANY_METHOD, Endpoint, Layer
 from authguard.audit.rows import GuardLayer, PublicAccess, RouteEntry, is_open
 from authguard.core.csrf import SAFE
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
+from authguard.model import Requirement
+from authguard.policy.path_pattern import ANY, Pattern
 from authguard.policy.rules import WEBSOCKET, Rule
 from authguard.source_location import definition_location
 from authguard.validation import names
@@ -32,11 +34,14 @@ CODES = {
     "open.preflight": "a request with the two fields of a CORS preflight gets in without credentials",
     "open.hosts": "an open rule applies to the handlers of all hosts",
     "opaque": "something is open that cannot be inspected",
+    "file.alias": "a file has two paths, with different requirements",
     "route.unnamed": "neither a rule nor a lock names a route",
     "role.unknown": "a rule or a lock requires a role that nobody can have",
     "lock.impossible": "no accepted scheme can satisfy a lock",
     "lock.bypassed": "a lock was put on after the route was made, so the route runs without it",
     "lock.covered": "a decorator above a lock may answer before the lock runs",
+    "identity.client": "FastAPI builds from the request what says who somebody is",
+    "middleware.outside": "a middleware outside the guard may answer by itself, so that the guard is not asked",
     "middleware.inside": "a middleware inside the guard may answer by itself, or change the path",
     "ignore.unmet": "an ignore entry accepts a finding that is not there",
 }
@@ -114,6 +119,8 @@ def _listed(items: Iterable[str]) -> str:
 
 # --- Around a route ---------------------------------------------------------------------------------------------------
 
+#: What a finding about the pages of FastAPI is about.
+FRAMEWORK_PAGES = "FastAPI's own pages"
 _FRAMEWORK_PAGES = frozenset({"openapi", "redoc_html", "swagger_ui_html", "swagger_ui_redirect"})
 
 
@@ -126,10 +133,9 @@ def _about_framework_pages(rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     if rows:
         problem = f"no rule names {_listed(row.about for row in rows)}, so the default applies"
         fix = "Give them rules: rules=[*docs(app, AUTHENTICATED), ...]"
-        yield Finding("route.unnamed", "FastAPI's own pages", problem, "", fix)
+        yield Finding("route.unnamed", FRAMEWORK_PAGES, problem, "", fix)
     for row in rows:
-        for access in row.public_accesses:
-            yield from _about_public_access(row, access)
+        yield from about_opening(row)
 
 
 def _about_row(row: RouteEntry) -> Iterator[Finding]:
@@ -137,6 +143,10 @@ def _about_row(row: RouteEntry) -> Iterator[Finding]:
         problem = "no rule names it and no lock is on it, so the default applies"
         fix = 'Give it a rule or a lock; Rule("/**", AUTHENTICATED) names every route that nothing else names'
         yield Finding("route.unnamed", row.about, problem, row.endpoint.location, fix)
+    if row.endpoint.client_values:
+        problem = f"the client fills in {_listed(row.endpoint.client_values)}"
+        fix = "Write who: CurrentPrincipal, from authguard.fastapi"
+        yield Finding("identity.client", row.about, problem, row.endpoint.location, fix)
     yield from _about_locks(row)
     preflight = _about_preflight(row)
     if preflight:
@@ -146,8 +156,8 @@ def _about_row(row: RouteEntry) -> Iterator[Finding]:
         if known_roles is not None and role not in known_roles:
             problem = "it is required, and nobody can have it"
             yield Finding("role.unknown", role, problem, location, "Correct the name, or give somebody the role")
-    for access in row.public_accesses:
-        yield from _about_public_access(row, access)
+    yield from about_opening(row)
+    yield from _about_files(row)
 
 
 def _about_locks(row: RouteEntry) -> Iterator[Finding]:
@@ -193,6 +203,12 @@ def _obtainable_roles(row: RouteEntry) -> frozenset[str] | None:
     return roles
 
 
+def about_opening(row: RouteEntry) -> Iterator[Finding]:
+    """The findings about where anonymous requests get in."""
+    for access in row.public_accesses:
+        yield from _about_public_access(row, access)
+
+
 def _about_public_access(row: RouteEntry, access: PublicAccess) -> Iterator[Finding]:
     endpoint, rule, about = row.endpoint, access.rule, f"{row.method} {access.path}"
     if endpoint.kind == "opaque":
@@ -205,6 +221,71 @@ def _about_public_access(row: RouteEntry, access: PublicAccess) -> Iterator[Find
     if len(endpoint.hosts) > max((guard_layer.layer.host_count for guard_layer in row.guard_layers), default=0):
         problem = f"it is open {access.cause}, on every host and not only on {', '.join(endpoint.hosts)}"
         yield Finding("open.hosts", about, problem, access.location, "Put a guard inside each host")
+
+
+# --- Around files -----------------------------------------------------------------------------------------------------
+
+_INDEX = "index.html"
+
+
+def _about_files(row: RouteEntry) -> Iterator[Finding]:
+    """The paths under which a file is served a second time.
+
+    With ``html=True`` the path of a directory is its ``index.html``, and ``404.html`` is served for every path that is
+    not a file.
+    """
+    fix = "Give both paths the same requirement"
+    directories = _directories(row) if row.endpoint.serves_index else {}
+    for directory, rule in directories.items():
+        index = Pattern((*directory.segments, _INDEX), tail=False)
+        if _required(row, directory) != _required(row, index):
+            problem = f"it is also {directory}, which requires {_and(row, directory)} and not {_and(row, index)}"
+            yield Finding("file.alias", f"GET {index}", problem, rule.location, fix)
+    # A path that one rule alone names may well be a file.
+    anywhere = [access for access in row.public_accesses if access.rule is None or not access.rule.parsed.literal]
+    for name in row.endpoint.fallbacks if anywhere else ():
+        fallback = Pattern((*row.endpoint.pattern.segments, name), tail=False)
+        if not all(map(is_open, _required(row, fallback))):
+            problem = f"it is also what {anywhere[0].path} serves where there is no file, and that is open"
+            yield Finding("file.alias", f"GET {fallback}", problem, anywhere[0].location, fix)
+
+
+def _directories(row: RouteEntry) -> Mapping[Pattern, Rule]:
+    """The directories that a rule names, or whose ``index.html`` it names, and the rule."""
+    endpoint, directories = row.endpoint, dict[Pattern, Rule]()
+    for guard_layer in row.guard_layers:
+        outside = endpoint.pattern.segments[: guard_layer.layer.segment_count]
+        for rule in guard_layer.guard.table.rules_overlapping(endpoint.below(guard_layer.layer)):
+            segments = (*outside, *rule.parsed.segments)
+            names_index = bool(segments) and segments[-1] in {_INDEX, ANY} and not rule.parsed.tail
+            for candidate in (segments, segments[:-1]) if names_index else (segments,):
+                directory = Pattern(candidate, tail=False)
+                if directory.is_subset_of(endpoint.pattern) and not _is_file(endpoint, directory):
+                    wide = directories.get(directory)
+                    directories[directory] = rule if wide is None or wide.parsed.tail else wide
+    return directories
+
+
+def _is_file(endpoint: Endpoint, pattern: Pattern) -> bool:
+    """Whether a path is that of a file and not of a directory, as far as the folders tell, or else the path."""
+    names = [str(segment) for segment in pattern.segments[len(endpoint.pattern.segments) :]]
+    if not names or not pattern.literal:
+        return False
+    paths = [folder.joinpath(*names) for folder in endpoint.folders]
+    looks_like_file = "." in names[-1]
+    return any(path.is_file() for path in paths) or (looks_like_file and not any(path.is_dir() for path in paths))
+
+
+def _required(row: RouteEntry, pattern: Pattern) -> list[Requirement]:
+    """What the guards of a row require on a path of it."""
+    return [
+        guard_layer.guard.table.match_pattern("GET", guard_layer.layer.below(pattern))[0].requirement
+        for guard_layer in row.guard_layers
+    ]
+
+
+def _and(row: RouteEntry, pattern: Pattern) -> str:
+    return " and ".join(str(requirement) for requirement in dict.fromkeys(_required(row, pattern)))
 
 
 # --- In the rules -----------------------------------------------------------------------------------------------------
@@ -261,28 +342,44 @@ def _about_rule(
         yield Finding("open.wide", about, problem, rule.location, "Open each path with its own rule")
 
 
-# --- Among the middleware inside a guard ------------------------------------------------------------------------------
+# --- Among the middleware outside and inside a guard ------------------------------------------------------------------
 
 
 def _about_middleware(rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     for row in rows:
-        for implementation in _inside_guard(row.endpoint):
-            if passes_unchanged(implementation):
+        yield from about_outside(row.endpoint)
+        for layer in _inside_guard(row.endpoint):
+            if passes_unchanged(layer.implementation):
                 continue
-            name = getattr(implementation, "__qualname__", type(implementation).__qualname__)
             effect = "what it does to path and method is not known"
-            fix = "Put it outside the guard, or accept it by name"
-            if name == "CORSMiddleware":
-                effect, fix = "denials get none of its headers", "Put it outermost: add it after the guard"
-            location = definition_location(implementation)
-            yield Finding("middleware.inside", name, f"it is inside the guard; {effect}", location, fix)
+            fix = "Check that it neither answers by itself nor changes them, and accept it by name"
+            if is_known_outside(layer.implementation):
+                effect, fix = (
+                    "it must see each request before the guard does",
+                    "Put it outermost: add it after the guard",
+                )
+            if layer.full_name == "CORSMiddleware":
+                effect = "denials get none of its headers"
+            location = definition_location(layer.implementation)
+            yield Finding("middleware.inside", layer.full_name, f"it is inside the guard; {effect}", location, fix)
 
 
-def _inside_guard(endpoint: Endpoint) -> Iterator[object]:
+def about_outside(endpoint: Endpoint) -> Iterator[Finding]:
+    """A finding for each middleware in front of the first guard that may answer by itself."""
+    guards = [index for index, layer in enumerate(endpoint.layers) if layer.guard is not None]
+    for layer in endpoint.layers[: guards[0] if guards else 0]:
+        if not is_known_outside(layer.implementation):
+            problem = "it is outside the guard, and what it answers by itself goes to anybody"
+            fix = "Check that it answers nothing by itself, and accept it by name; or add it before the guard"
+            location = definition_location(layer.implementation)
+            yield Finding("middleware.outside", layer.full_name, problem, location, fix)
+
+
+def _inside_guard(endpoint: Endpoint) -> Iterator[Layer]:
     """The middleware further in than the first guard."""
     inside = False
     for layer in endpoint.layers:
         if layer.guard is not None:
             inside = True
         elif inside:
-            yield layer.implementation
+            yield layer

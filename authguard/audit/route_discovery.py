@@ -6,21 +6,32 @@ path: it is an ``opaque`` endpoint.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute, compile_path
 from starlette.staticfiles import StaticFiles
 
-from authguard.asgi.framework_code import is_framework_code, is_framework_method, is_guard
+from authguard.asgi.framework_code import (
+    builds_known_stack,
+    is_framework_code,
+    is_framework_method,
+    is_guard,
+    is_wsgi_adapter,
+)
 from authguard.asgi.locks import Lock
 from authguard.asgi.router_paths import read_segments
+from authguard.audit.client_values import client_values
 from authguard.audit.endpoint import ANY_METHOD, Endpoint, Kind, Layer
 from authguard.audit.lock_discovery import (
     bypassed_lock_location,
@@ -37,6 +48,10 @@ from authguard.source_location import definition_location, name_of
 _MAX_DEPTH = 64
 # For the whole walk: an app mounted twice in one that is mounted twice, and so on, has exponentially many paths.
 _MAX_STEPS = 10_000
+# The methods of StaticFiles that decide which file a path is.
+_FILE_METHODS = ("__call__", "get_path", "get_response", "lookup_path")
+# What FastAPI's frontends serve in place of a file that does not exist.
+_FRONTEND_FALLBACKS = {"auto": ("404.html", "index.html"), "404.html": ("404.html",), "index.html": ("index.html",)}
 # The methods that HTTPEndpoint dispatches to a handler of the same name.
 _HANDLER_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 # Older releases of Starlette dispatch any method to an attribute of that name.
@@ -83,9 +98,10 @@ class _Position:
         )
         return replace(self, layers=(*self.layers, layer))
 
-    def inside_app(self, app: object) -> _Position:
+    def inside_app(self, app: Any) -> _Position:
         """Inside a middleware that exists already."""
-        return self.inside(type(app), getattr(app, "guard", None), preflight=getattr(app, "preflight", None))
+        implementation = app.dispatch_func if type(app) is BaseHTTPMiddleware else type(app)
+        return self.inside(implementation, getattr(app, "guard", None), preflight=getattr(app, "preflight", None))
 
     def endpoint(
         self,
@@ -111,6 +127,13 @@ class _Position:
             covered_lock_location(implementation),
         )
 
+    def files(self, app: StaticFiles, fallbacks: tuple[str, ...], locks: Iterable[Lock] = ()) -> Endpoint:
+        """Files on every path from here on."""
+        endpoint = self.endpoint("static", ["GET"], type(app), locks, all_below=True)
+        return replace(
+            endpoint, serves_index=app.html, fallbacks=fallbacks, folders=tuple(map(Path, app.all_directories))
+        )
+
     def opaque_below(self, implementation: object) -> Endpoint:
         """Anything on any path from here on."""
         return self.endpoint("opaque", [ANY_METHOD], implementation, all_below=True)
@@ -129,14 +152,17 @@ def _walk(app: object, position: _Position) -> Iterator[Endpoint]:
         yield from _walk_router(app, position)
     elif isinstance(app, BaseRoute):
         yield from _walk_route(app, position)
-    elif isinstance(app, StaticFiles) and is_framework_method(app, "__call__", "get_response"):
-        yield position.endpoint("static", ["GET"], type(app), all_below=True)
+    elif isinstance(app, StaticFiles) and is_framework_method(app, *_FILE_METHODS):
+        yield position.files(app, ("404.html",) if app.html else ())
+    elif is_wsgi_adapter(type(app)):
+        yield position.opaque_below(inner)
     elif inner is not None:
         yield from _walk(inner, position.inside_app(app))
-    elif isinstance(routes, Sequence) and all(isinstance(route, BaseRoute) for route in routes):
-        yield from _walk_routes(routes, position)
     else:
         yield position.opaque_below(app)
+        # It shows some routes, and may serve more.
+        if isinstance(routes, Sequence) and all(isinstance(route, BaseRoute) for route in routes):
+            yield from _walk_routes(routes, position)
 
 
 def _inside_wrappers(app: Any, position: _Position, wrapped: object) -> _Position | None:
@@ -145,7 +171,7 @@ def _inside_wrappers(app: Any, position: _Position, wrapped: object) -> _Positio
     None if they have no end. A middleware that holds the next one under another name is the last that can be seen.
     """
     wrappers: list[object] = []
-    while not inspect.isroutine(app) and not isinstance(app, type) and hasattr(app, "app"):
+    while _is_wrapper(app):
         if len(wrappers) >= _MAX_DEPTH or any(app is other for other in wrappers):
             return None
         wrappers.append(app)
@@ -158,16 +184,68 @@ def _inside_wrappers(app: Any, position: _Position, wrapped: object) -> _Positio
     return position if is_complete else position.inside(app if inspect.isroutine(app) else type(app))
 
 
+def _is_wrapper(app: Any) -> bool:
+    """Whether an app is an object that shows the app that it wraps as ``.app``."""
+    is_object = not inspect.isroutine(app) and not isinstance(app, type)
+    return is_object and hasattr(app, "app") and not is_wsgi_adapter(type(app))
+
+
 def _walk_application(app: Starlette, position: _Position) -> Iterator[Endpoint]:
-    if not is_framework_method(app, "__call__", "build_middleware_stack"):
+    declared = [_Declared.of(middleware) for middleware in app.user_middleware]
+    factories = [middleware.factory for middleware in declared]
+    built = _built_middleware(app)
+    inner, is_known, has_known_builder = position, is_framework_method(app, "__call__"), builds_known_stack(app)
+    if built is not None and all(isinstance(factory, type) for factory in factories):
+        for middleware in built:
+            # What the framework has added by itself is a part of the framework.
+            if not (has_known_builder and is_framework_code(type(middleware)) and type(middleware) not in factories):
+                inner = inner.inside_app(middleware)
+    else:
+        # A function that makes a middleware has another name than the middleware that it makes. The name that is
+        # reported must not depend on whether the app has started.
+        is_known = is_known and has_known_builder and type(app.middleware_stack) in {type(None), ServerErrorMiddleware}
+        for middleware in declared:
+            inner = inner.inside(middleware.implementation, middleware.guard, preflight=middleware.preflight)
+    if not is_known:
         yield position.opaque_below(type(app))
-    for middleware in app.user_middleware:
-        implementation: object = middleware.cls
-        if implementation is BaseHTTPMiddleware:  # @app.middleware("http") passes the function as an argument
-            implementation = middleware.kwargs.get("dispatch", implementation)
-        guard, preflight = (middleware.kwargs.get(name) for name in ("guard", "preflight"))
-        position = position.inside(implementation, guard, preflight=preflight)
-    yield from _walk(app.router, position)
+    yield from _walk(app.router, inner)
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """A middleware as an app lists it. ``factory`` makes it; ``implementation`` is what it is reported as."""
+
+    factory: object
+    implementation: object
+    guard: object
+    preflight: object
+
+    @classmethod
+    def of(cls, middleware: Middleware) -> _Declared:
+        factory: Any = middleware.cls
+        arguments, options = tuple(middleware.args), dict(middleware.kwargs)
+        while isinstance(factory, functools.partial):
+            arguments, options = (*factory.args, *arguments), {**factory.keywords, **options}
+            factory = factory.func
+        implementation = factory
+        if factory is BaseHTTPMiddleware:  # @app.middleware("http") passes the function as an argument
+            implementation = options.get("dispatch", next(iter(arguments), factory))
+        return cls(factory, implementation, options.get("guard"), options.get("preflight"))
+
+
+def _built_middleware(app: Starlette) -> list[object] | None:
+    """The middleware of an app that has started, the outermost first; None if it does not lead to the app's router.
+
+    Something may have wrapped it after the app was written; this is what really runs.
+    """
+    found: list[object] = []
+    link: object = app.middleware_stack
+    while link is not app.router:
+        if len(found) >= _MAX_DEPTH or not _is_wrapper(link):
+            return None
+        found.append(link)
+        link = getattr(link, "app", None)
+    return found
 
 
 def _walk_router(router: Router, position: _Position) -> Iterator[Endpoint]:
@@ -197,7 +275,8 @@ def _walk_route(route: Any, position: _Position) -> Iterator[Endpoint]:
     # FastAPI describes an included route by an object that holds the route as it was written and as it is served.
     original = getattr(route, "original_route", route)
     actual = getattr(route, "starlette_route", None) or route
-    if not all(_matches_by_its_path(part) for part in (original, actual) if isinstance(part, BaseRoute)):
+    parts = [original] if actual is original else [original, actual]
+    if not all(_matches_by_its_path(part) for part in parts if isinstance(part, BaseRoute)):
         # It may match any path, and answer before another route does.
         yield position.opaque_below(type(actual))
     elif isinstance(actual, Mount):
@@ -205,12 +284,15 @@ def _walk_route(route: Any, position: _Position) -> Iterator[Endpoint]:
     elif isinstance(actual, Host):
         yield from _walk(actual.app, replace(position, hosts=(*position.hosts, actual.host)))
     elif isinstance(original, Route | WebSocketRoute):
-        yield from _walk_leaf(original, actual, position)
+        values = client_values(actual)
+        for endpoint in _walk_leaf(original, actual, position):
+            yield replace(endpoint, client_values=values) if values else endpoint
     elif hasattr(original, "add_frontend_route"):
         for files in original.routes:
             prefix = position.below(getattr(route, "frontend_prefix", ""), {})
             locks = dependency_locks(route)
-            yield prefix.below(files.path, {}).endpoint("static", ["GET"], type(files.app), locks, all_below=True)
+            fallbacks = _FRONTEND_FALLBACKS.get(files.app.fallback, ())
+            yield prefix.below(files.path, {}).files(files.app, fallbacks, locks)
     else:
         yield position.opaque_below(type(route))
 

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, Secret, role
 from authguard.asgi.router_paths import RouterPaths, chain
 from tests.support.asgi import header_list, http_scope, run_app
+from tests.support.opentelemetry_patch import instrument_app
 
 SCHEME = Bearer(Issuer("i", audience="a", algorithms=["HS256"], keys=Secret(bytes(range(64)))), realm="r")
 RULES = [Rule("/**", PUBLIC), Rule("/admin/**", role("admin")), Rule("/a/{x}/secret", role("one"))]
@@ -289,6 +290,18 @@ async def test_a_proxy_that_strips_the_prefix_reaches_all_other_paths(tmp_path: 
     for app in apps:
         assert await anonymous(guarded(app), "/open") == (200, True)
         assert (await anonymous(guarded(app), "/static/a.txt"))[0] == 400
+
+
+async def test_an_app_that_is_traced_reads_paths_as_before() -> None:
+    """R003: OpenTelemetry replaces a method of one app. Another method of that name may do anything."""
+    traced, other = FastAPI(openapi_url=None), FastAPI(openapi_url=None)
+    for app in (traced, other):
+        app.add_route("/free", secret)
+    instrument_app(traced)
+    instrument_app(other, module="shop.telemetry")
+
+    assert await status(Starlette(routes=[Mount("/", traced)]), "/free", "/api") == (200, True)
+    assert await status(Starlette(routes=[Mount("/", other)]), "/free", "/api") == (400, False)
 
 
 def test_a_chain_of_wrappers_ends() -> None:

@@ -22,6 +22,6 @@ def audit(served: Any, front: Guard, *, ignore: Collection[str] = ()) -> Audit:
     return auditing.audit(installed(served, front), front, ignore=ignore)
 
 
-def assert_closed(served: Any, front: Guard, *, public: Collection[str] = ()) -> None:
+def assert_closed(served: Any, front: Guard, *, public: Collection[str] = (), ignore: Collection[str] = ()) -> None:
     """``assert_closed`` of that app."""
-    auditing.assert_closed(installed(served, front), front, public=public)
+    auditing.assert_closed(installed(served, front), front, public=public, ignore=ignore)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
 from authguard import AUTHENTICATED, OPTIONAL, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Rule, role
 from authguard import fastapi as on_fastapi
@@ -42,14 +44,13 @@ def app(*routes: Any) -> Starlette:
     return Starlette(routes=[Route(route, page) if isinstance(route, str) else route for route in routes])
 
 
-def problems(served: object, front: Guard, *public: str) -> list[str]:
+def problems(served: object, front: Guard, *public: str, ignore: Collection[str] = ()) -> list[str]:
     """The problems that ``assert_closed`` reports."""
     with pytest.raises(AssertionError) as caught:
-        closed(served, front, public=public)
+        closed(served, front, public=public, ignore=ignore)
     head, *lines = str(caught.value).split("\n  ")
-    assert head == ("1 route or entry is" if len(lines) == 1 else f"{len(lines)} routes or entries are") + (
-        " not as they should be:" if len(lines) > 1 else " not as it should be:"
-    )
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    assert head == f"the app is not known to be closed: {count}:"
     return lines
 
 
@@ -238,6 +239,101 @@ def test_an_app_whose_guard_was_forgotten_fails() -> None:
         "AuthGuardMiddleware: it holds another guard than the given one"
     )
     assert problem(app(), guard(CLOSED)) == "the app serves nothing. Call assert_closed when its routes are there"
+
+
+async def opaque(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that cannot be inspected."""
+
+
+class Hiding:
+    """A middleware that nobody knows."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+@pytest.mark.parametrize("code", ["middleware.outside", "middleware.inside"])
+def test_a_middleware_that_may_answer_is_a_problem(code: str) -> None:
+    """The message has its file and line, and the entry that accepts it."""
+    front = guard(CLOSED)
+    middleware = [Middleware(Hiding), Middleware(AuthGuardMiddleware, guard=front)]
+    if code == "middleware.inside":
+        middleware.reverse()
+    served = Starlette(routes=[Route("/a", page)], middleware=middleware)
+    entry = f"{code} Hiding"
+
+    (line,) = problems(served, front)
+
+    assert line.startswith("Hiding: it is ")
+    assert line.endswith(f'. To accept it: ignore=["{entry}"]')
+    assert short_location(f"{__file__}:") in line
+    for accepted in (entry, code):
+        closed(served, front, ignore=[accepted])
+    with pytest.raises(ConfigurationError, match="'middleware' does not begin with the code of a finding"):
+        closed(served, front, ignore=["middleware"])
+
+
+def test_an_open_part_that_cannot_be_inspected_is_a_problem() -> None:
+    """That its path is open is one statement, and that nobody can see what it serves is another."""
+    opened, entry = guard(Rule("/in/**", PUBLIC)), "opaque * /in/**"
+    served = app(Mount("/in", opaque))
+
+    first, second = problems(served, opened)
+    assert (first.endswith(f'ignore=["{entry}"]'), second.endswith("Close it, or name it in public")) == (True, True)
+    assert problems(served, opened, "/in/**") == [first]
+    closed(served, opened, public=["/in/**"], ignore=[entry])
+    closed(served, guard(Rule("/in/**", role("any"))))
+
+
+def test_a_part_without_a_guard_that_cannot_be_inspected_is_a_problem() -> None:
+    """It is beside the guard, or in front of it: an app with a ``__call__`` of its own may answer anything."""
+
+    class OwnApp(Starlette):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    front = guard(CLOSED)
+    beside = app(Mount("/in", AuthGuardMiddleware(app("/a"), guard=front)), Mount("/out", opaque))
+    above = OwnApp(routes=[Route("/a", page)], middleware=[Middleware(AuthGuardMiddleware, guard=front)])
+
+    assert [line.partition(":")[0] for line in problems(beside, front)] == ["* /out/**", "* /out/**"]
+    assert [line.partition(":")[0] for line in problems(above, front)] == ["* /**", "* /**"]
+    assert problems(beside, front, "/out/**")[0].startswith("* /out/**: it is open by default, and what it serves")
+
+
+def test_a_way_in_for_preflights_is_a_problem() -> None:
+    """``preflight="pass"`` opens what answers OPTIONS, and no entry of ``public`` says so."""
+    front = guard(CLOSED)
+    served = AuthGuardMiddleware(app(Route("/a", page, methods=["OPTIONS"])), guard=front, preflight="pass")
+
+    (line,) = problems(served, front)
+
+    assert line.endswith('To accept it: ignore=["open.preflight OPTIONS /a"]')
+    closed(served, front, ignore=["open.preflight OPTIONS /a"])
+
+
+def test_findings_about_rules_are_no_problem() -> None:
+    """An app may be closed with a rule that matches nothing, and with an open rule that reaches far."""
+    closed(app("/a"), guard(CLOSED, Rule("/gone", role("any"))))
+    closed(app("/a/b"), guard(CLOSED, Rule("/a/**", PUBLIC)), public=["/a/b"])
+
+
+def test_an_unnamed_route_can_be_accepted() -> None:
+    """By its code, or one by one; FastAPI's own pages by one entry."""
+    closed(app("/a"), guard(), ignore=["route.unnamed GET /a"])
+    closed(app("/a", "/b"), guard(), ignore=["route.unnamed"])
+    closed(FastAPI(), guard(), ignore=["route.unnamed FastAPI's own pages"])
+    assert [line.partition(":")[0] for line in problems(app("/a", "/b"), guard(), ignore=["route.unnamed GET /a"])] == [
+        "GET /b"
+    ]
+
+
+def test_an_entry_that_accepts_no_finding_is_a_problem() -> None:
+    """The finding was fixed, or the entry is misspelt."""
+    assert problems(app("/a"), guard(CLOSED), ignore=["middleware.outside Gone"]) == [
+        "middleware.outside Gone: there is no finding for it to accept. Remove it"
+    ]
 
 
 def test_an_opening_by_two_guards_is_reported_once() -> None:

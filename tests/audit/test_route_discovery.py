@@ -182,14 +182,19 @@ def test_the_default_of_a_router_is_an_endpoint() -> None:
     ]
 
 
-def test_a_route_is_an_app_and_so_is_an_object_with_routes() -> None:
-    """Starlette calls both."""
+def test_a_route_is_an_app() -> None:
+    """Starlette calls it."""
+    assert summary(Mount("/x", Route("/a", page))) == [("http", "GET", "/x/a")]
+
+
+def test_an_object_with_routes_may_serve_more() -> None:
+    """Its class is not the framework's. A list that is empty shows nothing at all."""
 
     class Own:
         routes = (Route("/b", page),)
 
-    assert summary(Mount("/x", Route("/a", page))) == [("http", "GET", "/x/a")]
-    assert summary(Own()) == [("http", "GET", "/b")]
+    assert summary(Own()) == [("opaque", "*", "/**"), ("http", "GET", "/b")]
+    assert summary(MagicMock(spec=["routes"], routes=[])) == [("opaque", "*", "/**")]
     assert summary(MagicMock(spec=["routes"], routes=["/b"])) == [("opaque", "*", "/**")]
 
 
