@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Literal
 
 from starlette.middleware.cors import CORSMiddleware
@@ -64,7 +65,7 @@ class AuthGuardMiddleware:
         self.preflight = preflight
         self._options = MiddlewareOptions(guard, check_origins(origins), render)
         self._router_paths = RouterPaths(app)
-        self._startup = StartupAudit(app, guard, strict=strict, ignore=ignore)
+        self._startup = StartupAudit(app, guard, strict=strict, ignore=ignore, preflight_passes=preflight == "pass")
         self._preflight_passes = preflight == "pass" or _cors_answers(app)
         if any(isinstance(inner, CORSMiddleware) for inner in chain(app)):
             log.warning(
@@ -78,7 +79,7 @@ class AuthGuardMiddleware:
             await self._lifespan(scope, receive, send)
             return
         guard = self.guard
-        not_started = None if self._startup.passed else self._startup.refusal()
+        not_started = None if self._startup.passed else await self._startup.refusal(scope)
         path, problem = self._router_paths.read(scope)
         if guard.published and not_started is None and (page := _published(guard, scope, path)) is not None:
             await answer(scope, send, page)
@@ -128,7 +129,7 @@ class AuthGuardMiddleware:
             except Exception as error:  # noqa: BLE001 - everything works without the services too, and the app must start
                 log_failure("a service's start", error)
             try:
-                start = LifespanStart(receive, send, self._startup.problem)
+                start = LifespanStart(receive, send, partial(self._startup.problem, scope))
                 await self.app(scope, start.receive, start.send)
                 failed = start.failed
             except Exception as error:  # noqa: BLE001 - raised below

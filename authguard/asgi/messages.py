@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -88,7 +88,7 @@ class Body:
 class LifespanStart:
     """The lifespan of an app. If ``problem`` finds one when the app has started, the start is reported as failed."""
 
-    def __init__(self, receive: Receive, send: Send, problem: Callable[[], Exception | None]) -> None:
+    def __init__(self, receive: Receive, send: Send, problem: Callable[[], Awaitable[Exception | None]]) -> None:
         self._receive, self._send, self._problem = receive, send, problem
         self.failed: Exception | None = None
 
@@ -97,7 +97,7 @@ class LifespanStart:
         if self.failed is not None:
             return  # the server has been told that the start failed
         if message["type"] == "lifespan.startup.complete":
-            self.failed = self._problem()
+            self.failed = await self._problem()
             if self.failed is not None:
                 message = {"type": "lifespan.startup.failed", "message": str(self.failed)}
         await self._send(message)

@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 from itertools import groupby
+from typing import Any
+
+import anyio.to_thread
 
 from authguard.audit.audit import audit_inner
 from authguard.audit.findings import Finding, check_ignore
 from authguard.audit.report import finding_count
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
+from authguard.fork import ForkSafeLock
 from authguard.model import Denied
 from authguard.reasons import BACKEND_FAILED
 from authguard.records.record import exception_facts, format_value, log, log_failure
 
 # An app that is not strict warns of these alone: each makes something more open than the code suggests.
-_WARNED_OF = ("lock.bypassed", "lock.covered", "open.hosts", "open.wide")
+_WARNED_OF = ("file.alias", "identity.client", "lock.bypassed", "lock.covered", "open.hosts", "open.wide")
 
 
 class StartupAudit:
     """Audits the app inside a guard once: when its lifespan has started, or else with the first request.
 
+    The audit runs in a thread, because it takes half a second for two thousand routes. A strict app serves nothing
+    before it has ended, so its first requests wait. In an app that is not strict only the first request waits.
+
     ``strict``: whether the app must not start if there is a finding, or if the audit itself fails. ``ignore``: accepted
-    findings, as for ``audit``. Raises ``ConfigurationError``.
+    findings, as for ``audit``. ``preflight_passes``: whether the guard lets every preflight pass. Raises
+    ``ConfigurationError``.
     """
 
-    def __init__(self, app: object, guard: Guard, *, strict: bool, ignore: Collection[str]) -> None:
+    def __init__(
+        self, app: object, guard: Guard, *, strict: bool, ignore: Collection[str], preflight_passes: bool = False
+    ) -> None:
         if not isinstance(strict, bool):
             raise ConfigurationError("strict", f"{strict!r} is neither True nor False; ignore=[...] accepts findings")
-        self._app, self._guard, self._strict, self._ignore = app, guard, strict, check_ignore(ignore)
-        #: Whether the audit has been made and the app may start.
+        self._strict = strict
+        self._audit_inner = partial(
+            audit_inner, app, guard, ignore=check_ignore(ignore), preflight_passes=preflight_passes
+        )
+        #: Whether requests may pass: the audit has been made, or can keep nobody out.
         self.passed = False
         self._problem: ConfigurationError | None = None
+        self._is_done = False
         self._is_logged = False
+        # Held by the thread that makes the audit; those of the other requests wait for it.
+        self._auditing = ForkSafeLock()
 
-    def problem(self) -> ConfigurationError | None:
-        """Why the app must not start, if so. The first call makes the audit."""
-        if not self.passed and self._problem is None:
-            self._problem = self._audit()
-            self.passed = self._problem is None
+    async def problem(self, scope: Mapping[str, Any]) -> ConfigurationError | None:
+        """Why the app must not start, if so. The first call makes the audit. ``scope`` is of a request or lifespan."""
+        if not self._strict:
+            self.passed = True
+        if not self._is_done:
+            enclosing = scope.get("app")
+            try:
+                # The thread goes on if the request is cancelled: the next one needs the same audit.
+                await anyio.to_thread.run_sync(self._audit_once, enclosing, abandon_on_cancel=True)
+            except RuntimeError:  # the system has no thread left, or the event loop is neither asyncio nor trio
+                self._audit_once(enclosing)
         return self._problem
 
-    def refusal(self) -> Denied | None:
+    async def refusal(self, scope: Mapping[str, Any]) -> Denied | None:
         """The denial of a request to an app that must not start. The first call logs an ERROR with the findings."""
-        problem = self.problem()
+        problem = await self.problem(scope)
         if problem is None:
             return None
         if not self._is_logged:
@@ -51,9 +74,16 @@ class StartupAudit:
             log.error("%s", problem)
         return Denied(BACKEND_FAILED, facts={"problem": "strict=True, and the audit has findings"})
 
-    def _audit(self) -> ConfigurationError | None:
+    def _audit_once(self, enclosing: object) -> None:
+        with self._auditing:
+            if not self._is_done:
+                self._problem = self._audit(enclosing)
+                self._is_done = True
+                self.passed = self._problem is None
+
+    def _audit(self, enclosing: object) -> ConfigurationError | None:
         try:
-            findings = audit_inner(self._app, self._guard, ignore=self._ignore).findings
+            findings = self._audit_inner(enclosing=enclosing).findings
         except Exception as error:  # noqa: BLE001 - an object of the app may raise on any attribute
             if self._strict:
                 facts = "".join(f" {name}={format_value(fact)}" for name, fact in exception_facts(error).items())

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
+import anyio
+import anyio.to_thread
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Host, Match, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Record, Rule
+from authguard.audit.endpoint import Endpoint
+from authguard.audit.route_discovery import discover_endpoints
 from authguard.fastapi import install
 from tests.support.asgi import header_list, http_scope, run_app, websocket_scope
+from tests.support.coroutines import run_without_waiting
+from tests.support.forks import needs_fork, run_in_child
 from tests.support.schemes.badge import Badge
 
 CLOSED = Rule("/**", AUTHENTICATED)
@@ -246,3 +255,268 @@ async def test_a_strict_app_with_an_unmet_ignore_entry_starts() -> None:
     app = guarded(routes("/a"), CLOSED, strict=True, ignore=["open.wide /a/**"])
 
     assert (await lifespan(app))[0]["type"] == "lifespan.startup.complete"
+
+
+# --- The thread of the audit ------------------------------------------------------------------------------------------
+
+
+class SlowAudit:
+    """An audit that goes on until it is released. It counts how often it was begun."""
+
+    def __init__(self) -> None:
+        self.begun, self.released, self.count = threading.Event(), threading.Event(), 0
+
+    def __call__(self, app: object) -> tuple[Endpoint, ...]:
+        self.count += 1
+        self.begun.set()
+        assert self.released.wait(30)
+        return discover_endpoints(app)
+
+    async def until_begun(self) -> None:
+        """Return when the audit is under way."""
+        # A thread of its own: those that anyio shares may all wait for the audit.
+        assert await anyio.to_thread.run_sync(self.begun.wait, 30, limiter=anyio.CapacityLimiter(1))
+
+
+@pytest.fixture(name="slow")
+def _slow() -> Iterator[SlowAudit]:
+    """Every audit is slow."""
+    slow = SlowAudit()
+    with patch("authguard.audit.audit.discover_endpoints", slow):
+        yield slow
+    slow.released.set()
+
+
+BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+
+
+async def ask(app: ASGIApp, statuses: list[int], path: str = "/a") -> None:
+    """One request."""
+    statuses.append((await run_app(app, http_scope(path))).status)
+
+
+@BACKENDS
+def test_the_event_loop_goes_on_during_the_audit(backend: str, slow: SlowAudit) -> None:
+    """An app that is not strict answers the other requests meanwhile; the first request waits for the warning."""
+    app, statuses = guarded(routes("/a"), CLOSED, Rule("/a", PUBLIC)), list[int]()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, app, statuses)
+            await slow.until_begun()
+            await ask(app, statuses)
+            await ask(app, statuses, "/other")
+            assert statuses == [200, 401]
+            slow.released.set()
+
+    anyio.run(main, backend=backend)
+
+    assert (statuses, slow.count) == ([200, 401, 200], 1)
+
+
+@BACKENDS
+@pytest.mark.parametrize(("rule", "status"), [(Rule("/a", PUBLIC), 200), (WIDE[0], 503)])
+def test_a_strict_app_answers_when_the_audit_is_done(backend: str, rule: Rule, status: int, slow: SlowAudit) -> None:
+    """Requests that come before wait for the same audit, more of them than there are threads."""
+    app, statuses = guarded(routes("/a", "/a/b"), CLOSED, rule, strict=True, ignore=["rule.hidden"]), list[int]()
+    app = app if status == 503 else guarded(routes("/a"), CLOSED, rule, strict=True)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(60):
+                tasks.start_soon(ask, app, statuses)
+            await slow.until_begun()
+            await anyio.wait_all_tasks_blocked()
+            assert statuses == []
+            slow.released.set()
+
+    anyio.run(main, backend=backend)
+
+    assert (statuses, slow.count) == ([status] * 60, 1)
+
+
+@BACKENDS
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_cancelled_request_does_not_stop_the_audit(backend: str, strict: bool, slow: SlowAudit) -> None:
+    """The request ends at once, and the next one gets the result of the same audit."""
+    app, statuses = guarded(routes("/a/b"), CLOSED, WIDE[0], strict=strict), list[int]()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, app, statuses, "/a/b")
+            await slow.until_begun()
+            tasks.cancel_scope.cancel()
+        slow.released.set()
+        await ask(app, statuses, "/a/b")
+
+    anyio.run(main, backend=backend)
+
+    assert (statuses, slow.count) == ([503 if strict else 200], 1)
+
+
+def test_loops_in_several_threads_share_one_audit(slow: SlowAudit) -> None:
+    """A test client makes a loop for each request."""
+    app, statuses = guarded(routes("/a/b"), CLOSED, WIDE[0], strict=True), list[int]()
+    threads = [
+        threading.Thread(target=partial(anyio.run, partial(ask, app, statuses, "/a/b"), backend=backend), daemon=True)
+        for backend in ("asyncio", "trio") * 3
+    ]
+
+    for thread in threads:
+        thread.start()
+    assert slow.begun.wait(30)
+    slow.released.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert (statuses, slow.count) == ([503] * 6, 1)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_without_a_thread_the_audit_is_made_all_the_same(strict: bool) -> None:
+    """The system may have none left. And something else than asyncio or trio may run the app."""
+    broken = patch("anyio.to_thread.run_sync", side_effect=RuntimeError("can't start new thread"))
+    app, statuses = guarded(routes("/a/b"), CLOSED, WIDE[0], strict=strict), list[int]()
+    by_hand = guarded(routes("/a/b"), CLOSED, WIDE[0], strict=strict)
+
+    with broken:
+        anyio.run(ask, app, statuses, "/a/b")
+    run_without_waiting(ask(by_hand, statuses, "/a/b"))
+
+    assert statuses == [503 if strict else 200] * 2
+
+
+@needs_fork
+def test_a_forked_child_makes_the_audit_itself(slow: SlowAudit) -> None:
+    """The thread of its parent does not exist there, so the lock that it holds is renewed."""
+    app, statuses = guarded(routes("/a"), CLOSED, Rule("/a", PUBLIC), strict=True), list[int]()
+    thread = threading.Thread(target=partial(anyio.run, partial(ask, app, statuses)), daemon=True)
+    thread.start()
+    assert slow.begun.wait(30)
+
+    def child() -> list[int]:
+        slow.released.set()
+        anyio.run(ask, app, statuses)
+        return statuses
+
+    assert run_in_child(child) == "[200]"
+    slow.released.set()
+    thread.join(30)
+    assert statuses == [200]
+
+
+@BACKENDS
+def test_the_event_loop_goes_on_while_the_lifespan_starts(backend: str, slow: SlowAudit) -> None:
+    """What the app has started may run already."""
+    app, types = guarded(routes("/a/b"), CLOSED, WIDE[0], strict=True), list[str]()
+
+    async def start() -> None:
+        types.extend(message["type"] for message in await lifespan(app))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(start)
+            await slow.until_begun()
+            assert types == []
+            slow.released.set()
+
+    anyio.run(main, backend=backend)
+
+    assert types == ["lifespan.startup.failed"]
+
+
+# --- What is in front of the guard ------------------------------------------------------------------------------------
+
+
+class Answering:
+    """A middleware that may answer by itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class OwnApp(Starlette):
+    """An app that may answer by itself."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
+
+
+class Anything(BaseRoute):
+    """A route that may match anything."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return Match.NONE, {}
+
+
+def strict_app(*ignore: str, kind: type[Starlette] = Starlette, outside: Any = None) -> Starlette:
+    """A strict app, with a middleware outside of the guard."""
+    front = Guard(Badge(), rules=[CLOSED], log=False)
+    ours = Middleware(AuthGuardMiddleware, guard=front, strict=True, ignore=ignore)
+    return kind(routes=[Route("/a", page)], middleware=[*([Middleware(outside)] if outside else []), ours])
+
+
+async def keys_of(app: ASGIApp) -> list[str]:
+    """The findings with which an app refuses to start; without a lifespan it refuses its requests."""
+    sent = await lifespan(app)
+    if sent[0]["type"] == "lifespan.startup.complete":
+        return []
+    return [line.partition(": ")[0] for line in sent[0]["message"].split("\n  ")[1:-1]]
+
+
+async def test_a_strict_app_sees_the_middleware_outside_of_the_guard() -> None:
+    """A07: the app that holds the guard is in the scope. A middleware that is known or accepted is no finding."""
+    assert await keys_of(strict_app(outside=Answering)) == ["middleware.outside Answering"]
+    assert await keys_of(strict_app("middleware.outside Answering", outside=Answering)) == []
+    assert await keys_of(strict_app()) == []
+    assert (await run_app(strict_app(outside=Answering), http_scope("/a"))).status == 503
+
+
+async def test_a_strict_app_sees_an_app_that_answers_in_front_of_the_guard() -> None:
+    """Its own ``__call__`` cannot be inspected."""
+    assert await keys_of(strict_app(kind=OwnApp)) == ["opaque * /**"]
+    assert await keys_of(strict_app("opaque", kind=OwnApp)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "found"),
+    [
+        (Anything(), ["opaque * /**"]),
+        (Mount("/in/deep", Anything()), ["opaque * /in/deep/**"]),
+        (Mount("/out", Anything()), []),
+        (Route("/in/b", page), []),
+        (Mount("/out", Starlette(routes=[Route("/x", page)], middleware=[Middleware(Answering)])), []),
+    ],
+    ids=["route", "below", "beside", "known", "other"],
+)
+async def test_a_strict_guard_on_a_mount_sees_what_answers_in_front_of_it(first: BaseRoute, found: list[str]) -> None:
+    """It has no lifespan, so its first request is refused. Routes that are not behind it are not its business."""
+    front = Guard(Badge(), rules=[CLOSED], log=False)
+    inner = AuthGuardMiddleware(Starlette(routes=[Route("/a", page)]), guard=front, strict=True)
+    app = Starlette(routes=[first, Mount("/in", inner), Route("/bare", page)])
+
+    with patch("authguard.audit.startup.log.error") as error:
+        status = (await run_app(app, http_scope("/in/a"))).status
+
+    assert status == (503 if found else 401)
+    logged = [str(call.args[1]).split("\n  ")[1:-1] for call in error.call_args_list]
+    assert [line.partition(": ")[0] for lines in logged for line in lines] == found
+
+
+async def test_a_strict_guard_around_an_app_does_not_see_what_is_around_it() -> None:
+    """Nothing in the scope tells. ``assert_closed`` and ``routes`` see it, if they get the outermost object."""
+    front = Guard(Badge(), rules=[CLOSED], log=False)
+    app = Answering(AuthGuardMiddleware(routes("/a"), guard=front, strict=True))
+
+    assert await keys_of(app) == []
+
+
+async def test_a_strict_app_sees_a_way_in_for_preflights() -> None:
+    """``preflight="pass"`` opens each route that answers OPTIONS."""
+    app = Starlette(routes=[Route("/a", page, methods=["OPTIONS"])])
+
+    assert await keys_of(guarded(app, CLOSED, strict=True, preflight="pass")) == ["open.preflight OPTIONS /a"]
+    assert await keys_of(guarded(app, CLOSED, strict=True)) == []
