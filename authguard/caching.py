@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -26,13 +28,19 @@ class KeyedHash:
 class BoundedCache(Generic[V]):
     """At most ``most`` values by keys of bytes. The half that was written last is always kept.
 
+    With ``most_bytes``, the sizes of all values together are bounded too. ``size`` is the size of one value in bytes; a
+    value of more than half of ``most_bytes`` is not kept.
+
     It has two generations instead of an order, which takes half the memory of an ``OrderedDict``.
     """
 
-    def __init__(self, most: int) -> None:
-        self._half = most // 2
+    def __init__(self, most: int, *, most_bytes: float = math.inf, size: Callable[[V], int] = lambda value: 0) -> None:
+        self._half, self._half_bytes = most // 2, most_bytes / 2
+        self._size = size
         self._young: dict[bytes, V] = {}
         self._old: dict[bytes, V] = {}
+        #: The bytes of the young generation.
+        self._bytes = 0
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._young or key in self._old
@@ -47,13 +55,26 @@ class BoundedCache(Generic[V]):
 
     def put(self, key: bytes, value: V) -> None:
         """Store the value. When the young generation is full, the old one is dropped."""
+        self.discard(key)
+        size = self._size(value)
+        if size > self._half_bytes:
+            return
+        if self._bytes + size > self._half_bytes:
+            self._turn()
         self._young[key] = value
+        self._bytes += size
         if len(self._young) >= self._half:
-            self._old, self._young = self._young, {}
+            self._turn()
+
+    def _turn(self) -> None:
+        """Begin a new generation. The one before the last is dropped."""
+        self._old, self._young, self._bytes = self._young, {}, 0
 
     def discard(self, key: bytes) -> None:
         """Remove the key, if it is there."""
-        self._young.pop(key, None)
+        value = self._young.pop(key, None)
+        if value is not None:
+            self._bytes -= self._size(value)
         self._old.pop(key, None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -41,10 +41,21 @@ class FairQueue(Generic[T]):
 
     def pop(self) -> T:
         """Take the next item. Its queue gets its next turn after all others. There must be an item."""
+        if not self._items:
+            return self._pop_from(next(iter(self._queues)))
         self._size -= 1
-        if self._items:
-            return self._items.popleft()
-        step = next(iter(self._queues))
+        return self._items.popleft()
+
+    def pop_allowed(self, allowed: Callable[[Hashable], bool]) -> T | None:
+        """Take the next item of the queues whose first step is ``allowed``; None if there is none.
+
+        A queue that is not allowed keeps its turn.
+        """
+        step = next((step for step in self._queues if allowed(step)), None)
+        return None if step is None else self._pop_from(step)
+
+    def _pop_from(self, step: Hashable) -> T:
+        self._size -= 1
         queue = self._queues.pop(step)
         item = queue.pop()
         if queue:

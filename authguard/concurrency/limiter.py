@@ -1,15 +1,17 @@
-"""A limit on how much runs at the same time, with a bounded queue."""
+"""A limit on how much runs at the same time, with a bounded queue in which networks take turns."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple, cast
 
 import anyio
 
+from authguard.concurrency.fair_queue import FairQueue
 from authguard.concurrency.thread_pool import waker
 from authguard.fork import renew_after_fork
 
@@ -22,16 +24,29 @@ class Admission(Enum):
     TIMED_OUT = "no slot became free in time"
 
 
+class _Group(NamedTuple):
+    """The callers that take turns with the other groups."""
+
+    network: str | None
+    known: bool
+
+
 @dataclass(slots=True, eq=False)
 class _Waiter:
     """A caller in the queue. It is there exactly as long as ``admission`` is ``TIMED_OUT``."""
 
+    group: _Group
     wake: Callable[[], None] = field(repr=False)
     admission: Admission = Admission.TIMED_OUT
 
 
 class ConcurrencyLimiter:
-    """At most ``limit`` callers at the same time, and at most ``max_waiting`` in the queue, first come, first served.
+    """At most ``limit`` callers at the same time, and at most ``max_waiting`` in the queue.
+
+    Networks take turns in the queue. If it is full, a caller whose network has fewer callers there takes the place of
+    the last one of the network with the most. A network has no more slots than it leaves free, so that slow calls of
+    one network cannot hold up all others. This limit does not apply to callers that are ``known``, which strangers
+    cannot make themselves, nor to callers without a network, which cannot be told apart.
 
     It belongs to no event loop: callers on asyncio and on trio, on one loop or on several, share it.
     """
@@ -45,28 +60,31 @@ class ConcurrencyLimiter:
         """Start with all slots free: a forked child never hears that a caller of its parent releases one."""
         self._lock = threading.Lock()
         self._free = self._limit
-        self._queue: deque[_Waiter] = deque()
+        #: How many slots each network has. Those of known callers do not count.
+        self._held: Counter[str | None] = Counter()
+        self._queue: FairQueue[_Waiter] = FairQueue()
 
     @property
     def waiting(self) -> int:
         """The number of callers in the queue."""
         return len(self._queue)
 
-    async def acquire(self, deadline: float) -> Admission:
-        """Take a slot, waiting for at most ``deadline`` seconds. After ``ACQUIRED`` the caller must ``release`` it.
+    async def acquire(self, deadline: float, network: str | None = None, *, known: bool = False) -> Admission:
+        """Take a slot, waiting for at most ``deadline`` seconds.
 
-        A caller that is cancelled while it waits leaves the queue, and has no slot.
+        After ``ACQUIRED`` the caller must ``release`` it, with the same arguments. A caller that is cancelled while it
+        waits leaves the queue, and has no slot.
         """
-        queue = self._queue  # renew() makes a new one
+        queue, group = self._queue, _Group(network, known)  # renew() makes a new queue
         with self._lock:
-            if self._free:
-                self._free -= 1
+            if self._may_take(group):
+                self._take(group)
                 return Admission.ACQUIRED
-            if len(queue) >= self._max_waiting:
+            if len(queue) >= self._max_waiting and not self._displace(group):
                 return Admission.FULL
             done = anyio.Event()
-            waiter = _Waiter(waker(done))
-            queue.append(waiter)
+            waiter = _Waiter(group, waker(done))
+            queue.push((group,), waiter)
         cancelled = True
         try:
             with anyio.move_on_after(deadline):
@@ -75,18 +93,41 @@ class ConcurrencyLimiter:
         finally:
             with self._lock:
                 if waiter.admission is Admission.TIMED_OUT:
-                    queue.remove(waiter)
+                    queue.remove((group,), waiter)
             if waiter.admission is Admission.ACQUIRED and cancelled:
-                self.release()
+                self.release(network, known=known)
         return waiter.admission
 
-    def release(self) -> None:
-        """Give the slot to the caller that has waited longest, if there is one."""
+    def release(self, network: str | None = None, *, known: bool = False) -> None:
+        """Give the slot back, and give free slots to the callers in the queue whose turn it is."""
         with self._lock:
-            if not self._queue:
-                # After a fork a slot that the parent acquired may be released here too.
-                self._free = min(self._free + 1, self._limit)
-                return
-            waiter = self._queue.popleft()
-            waiter.admission = Admission.ACQUIRED
-        waiter.wake()
+            # After a fork a slot that the parent acquired may be released here too.
+            self._free = min(self._free + 1, self._limit)
+            if not known:
+                self._held[network] -= 1
+                if self._held[network] <= 0:
+                    del self._held[network]
+            while (waiter := self._queue.pop_allowed(self._may_take)) is not None:
+                self._take(waiter.group)
+                waiter.admission = Admission.ACQUIRED
+                waiter.wake()
+
+    def _may_take(self, step: Hashable) -> bool:
+        """Whether a caller of this group may have one of the free slots."""
+        network, known = cast("_Group", step)
+        return self._free > 0 and (known or network is None or self._held[network] < self._free)
+
+    def _take(self, group: _Group) -> None:
+        self._free -= 1
+        if not group.known:
+            self._held[group.network] += 1
+
+    def _displace(self, group: _Group) -> bool:
+        """Refuse the last caller of the group with the most in the queue, if that has more than this group."""
+        displaced = self._queue.displaceable((group,))
+        if displaced is None:
+            return False
+        self._queue.remove((displaced.group,), displaced)
+        displaced.admission = Admission.FULL
+        displaced.wake()
+        return True

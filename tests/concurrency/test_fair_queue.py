@@ -65,6 +65,16 @@ def test_an_item_that_is_removed_takes_its_queue_along() -> None:
     assert queue._queues == {}
 
 
+def test_a_queue_that_is_not_allowed_keeps_its_turn() -> None:
+    """``pop_allowed`` takes the next item of the networks that are allowed. The others are then as far ahead as
+    before."""
+    queue = filled(("flood", "a"), ("flood", "b"), ("home", "alice"), ("office", "bob"))
+
+    assert queue.pop_allowed(lambda network: network != "flood") == (("home", "alice"), 2)
+    assert queue.pop_allowed(lambda network: network == "nowhere") is None
+    assert order(queue) == [0, 3, 1]
+
+
 paths = st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"))
 
 

@@ -1,4 +1,4 @@
-"""The concurrency limiter: few at a time, the others wait in order, up to a deadline, on any event loop."""
+"""The concurrency limiter: few at a time, the others wait in turn, up to a deadline, on any event loop."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ class Peak:
 
 async def free(turns: ConcurrencyLimiter) -> int:
     """The number of free slots."""
-    taken = 0
-    while await turns.acquire(0) is Admission.ACQUIRED:
-        taken += 1
+    taken = await acquire_all(turns, None)
     for _ in range(taken):
         turns.release()
     return taken
@@ -145,6 +143,128 @@ async def test_a_waiter_that_is_cancelled_with_its_slot_passes_it_on() -> None:
     assert await run_together([impatient, partial(turns.acquire, 30)], leave) == [None, Admission.ACQUIRED]
     turns.release()
     assert await free(turns) == 1
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+async def acquire_all(limiter: ConcurrencyLimiter, network: str | None, *, known: bool = False) -> int:
+    """Take as many slots as this network gets without waiting."""
+    taken = 0
+    while await limiter.acquire(0, network, known=known) is Admission.ACQUIRED:
+        taken += 1
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("networks", "taken"),
+    [
+        (["a"], [32]),
+        (["a", "b", "c"], [32, 16, 8]),
+        (["a", "a"], [32, 0]),
+        ([None], [64]),
+        (["a", None], [32, 32]),
+    ],
+)
+async def test_a_network_has_no_more_slots_than_it_leaves_free(networks: list[str | None], taken: list[int]) -> None:
+    """However many slow calls a network makes, the next network finds free slots. Callers without a network cannot be
+    told apart, and get all slots."""
+    limiter = ConcurrencyLimiter(limit=64, max_waiting=1)
+
+    assert [await acquire_all(limiter, network) for network in networks] == taken
+
+
+async def test_known_callers_get_the_slots_that_a_network_leaves_free() -> None:
+    """Behind one proxy all clients have one network. Slow calls of strangers leave half of the slots to the callers
+    that are known."""
+    limiter = ConcurrencyLimiter(limit=64, max_waiting=1)
+
+    assert await acquire_all(limiter, "proxy") == 32
+    assert await acquire_all(limiter, "proxy", known=True) == 32
+    limiter.release("proxy", known=True)
+    assert (await acquire_all(limiter, "proxy"), await acquire_all(limiter, "home")) == (0, 1)
+
+
+async def test_a_network_gets_slots_again_when_it_releases_some() -> None:
+    """A slot that is released is counted back, for its network and for all."""
+    limiter = ConcurrencyLimiter(limit=8, max_waiting=1)
+
+    for _ in range(3):
+        assert (await acquire_all(limiter, "a"), await acquire_all(limiter, "b")) == (4, 2)
+        for network in "aaaabb":
+            limiter.release(network)
+
+    assert (await free(limiter), limiter._held) == (8, {})
+
+
+async def test_a_network_that_waits_for_its_own_slots_holds_nobody_up() -> None:
+    """The first in the queue may not have a free slot: its network has as many as are free. The next network has it."""
+    limiter, order = ConcurrencyLimiter(limit=4, max_waiting=10), list[str]()
+    assert await acquire_all(limiter, "flood") == 2
+    assert [await limiter.acquire(0, "b"), await limiter.acquire(0, "c", known=True)] == [Admission.ACQUIRED] * 2
+
+    async def wait(network: str) -> None:
+        assert await limiter.acquire(30, network) is Admission.ACQUIRED
+        order.append(network)
+
+    async with anyio.create_task_group() as tasks:
+        for number, network in enumerate(["flood", "flood", "home"]):
+            tasks.start_soon(wait, network)
+            await wait_until(lambda: limiter.waiting == number + 1)  # noqa: B023 - it is called here and now
+        limiter.release("b")
+        await wait_until(lambda: order == ["home"])
+        limiter.release("flood")
+        limiter.release("flood")
+        await wait_until(lambda: order == ["home", "flood"])
+        limiter.release("home")
+        await wait_until(lambda: order == ["home", "flood", "flood"])
+
+
+async def test_networks_take_turns_in_the_queue() -> None:
+    """A network with one caller in the queue does not wait for all callers of a network that came before it."""
+    limiter, order = ConcurrencyLimiter(limit=1, max_waiting=100), list[str]()
+    await limiter.acquire(0, "flood")
+
+    async def wait(network: str, known: bool) -> None:
+        assert await limiter.acquire(30, network, known=known) is Admission.ACQUIRED
+        order.append(network + " known" * known)
+        limiter.release(network, known=known)
+
+    async with anyio.create_task_group() as tasks:
+        for number, (network, known) in enumerate([*[("flood", False)] * 20, ("home", False), ("flood", True)]):
+            tasks.start_soon(wait, network, known)
+            await wait_until(lambda: limiter.waiting == number + 1)  # noqa: B023 - it is called here and now
+        limiter.release("flood")
+
+    assert order == ["flood", "home", "flood known", *["flood"] * 19]
+
+
+async def test_a_full_queue_makes_room_for_a_network_with_fewer_callers() -> None:
+    """The last caller of the network with the most callers is refused, so that nobody fills the queue for others."""
+    limiter, answers = ConcurrencyLimiter(limit=1, max_waiting=4), list[tuple[str, Admission]]()
+    await limiter.acquire(0, "flood")
+
+    async def wait(network: str) -> None:
+        answers.append((network, await limiter.acquire(30, network)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(4):
+            tasks.start_soon(wait, "flood")
+            await wait_until(lambda: limiter.waiting == number + 1)  # noqa: B023 - it is called here and now
+        assert await limiter.acquire(30, "flood") is Admission.FULL
+        tasks.start_soon(wait, "home")
+        await wait_until(lambda: bool(answers))
+        assert (answers, limiter.waiting) == ([("flood", Admission.FULL)], 4)
+        limiter.release("flood")
+        await wait_until(lambda: len(answers) == 2)
+        limiter.release("flood")
+        await wait_until(lambda: len(answers) == 3)
+        tasks.cancel_scope.cancel()
+
+    assert answers[1:3] == [("flood", Admission.ACQUIRED), ("home", Admission.ACQUIRED)]
+
+
+# --- threads and forks ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backends", [["asyncio"], ["trio"], ["asyncio", "trio"]])

@@ -18,10 +18,12 @@ from authguard import (
     Bearer,
     ConfigurationError,
     Introspection,
+    Moment,
     Principal,
     Rejected,
     claim,
 )
+from authguard.http_client import MAX_RESPONSE
 from authguard.model import Outcome
 from authguard.schemes.bearer.introspection import INACTIVE_FOR
 from authguard.testing import ManualClock
@@ -38,6 +40,7 @@ from tests.support.schemes.introspection import (
 from tests.support.tokens import ISSUER, b64url, claims, mint, rsa_key
 
 FOREIGN = "https://elsewhere.example/"
+MOMENT = Moment(NOW, 60)
 
 
 def scheme(server: IntrospectionServer, *others: Any, **changes: Any) -> Bearer:
@@ -372,6 +375,43 @@ async def test_invented_tokens_do_not_displace_active_ones() -> None:
 
 
 @pytest.mark.rfc("7662-3")
+async def test_cached_answers_are_bounded_in_bytes() -> None:
+    """Long answers displace older ones before their number does. Those of the last half are always there."""
+    server = IntrospectionServer(active_response(note="x" * 50_000))
+    of = scheme(server, most_bytes=2 * MAX_RESPONSE, clock=ManualClock(1000))
+    asker = of._issuers.introspection
+    assert asker is not None
+
+    for number in range(100):
+        await accepted_principal(of, f"token-{number}")
+        kept = [*asker._active._young.values(), *asker._active._old.values()]
+        assert sum(len(cached.answer.body or b"") for cached in kept) <= 2 * MAX_RESPONSE
+    await accepted_principal(of, "token-99")
+    assert len(server.requests) == 100
+    await accepted_principal(of, "token-0")
+
+    assert len(server.requests) == 101
+
+
+def test_sixteen_megabytes_of_answers_are_cached_by_default() -> None:
+    """Ten thousand of the longest answers would be 640 MB."""
+    assert introspection()._active._half_bytes * 2 == 16 * 1024 * 1024
+
+
+async def test_active_tokens_of_others_do_not_displace_known_ones() -> None:
+    """A token that is active but not accepted here, such as one for another API, does not become known."""
+    server = IntrospectionServer()
+    of = introspection(server, most=64, clock=ManualClock(1000))
+    await of.authenticate(b"owner", MOMENT)
+    server.answer = active_response(aud="bills")
+
+    for number in range(1000):
+        await of.authenticate(b"other-%d" % number, MOMENT)
+
+    assert len(of._known) == 1
+
+
+@pytest.mark.rfc("7662-3")
 async def test_no_token_is_kept() -> None:
     """The cache holds keyed hashes and no tokens."""
     of = scheme(IntrospectionServer())
@@ -450,6 +490,16 @@ async def test_parallel_requests_share_a_failure() -> None:
         ("most", "is not a whole number", {"most": 1}),
         ("most", "is not a whole number", {"most": True}),
         ("most", "is not a whole number", {"most": 5.0}),
+        ("most_bytes", "is not a whole number of bytes from 131072", {"most_bytes": 2 * MAX_RESPONSE - 1}),
+        ("unknown_token_statuses", "400 is one status; write", {"unknown_token_statuses": 400}),
+        ("unknown_token_statuses", "a str is not a set of statuses", {"unknown_token_statuses": "400"}),
+        ("unknown_token_statuses", "a NoneType is not a set of statuses", {"unknown_token_statuses": None}),
+        ("unknown_token_statuses", "is not a whole number from 400 to 499", {"unknown_token_statuses": {200}}),
+        ("unknown_token_statuses", "is not a whole number from 400 to 499", {"unknown_token_statuses": {503}}),
+        ("unknown_token_statuses", "is not a whole number from 400 to 499", {"unknown_token_statuses": ["400"]}),
+        ("unknown_token_statuses", "429 is an answer about the server", {"unknown_token_statuses": {400, 429}}),
+        ("unknown_token_statuses", "407 is an answer about the server", {"unknown_token_statuses": {407}}),
+        ("unknown_token_statuses", "408 is an answer about the server", {"unknown_token_statuses": {408}}),
         ("deadline", "is not a number of seconds", {"deadline": 61}),
         ("post", "give functions", {"post": INTROSPECTION_URL}),
         ("client", "give functions", {"client": 5, "post": None}),
@@ -488,6 +538,7 @@ def test_health_reports_the_introspection() -> None:
         "asked": 0,
         "waiting": 0,
         "open": False,
+        "open_for_known": False,
         "failures": 0,
         "last_error": None,
         "clock": {"tokens": 0, "smallest": None, "typical": None, "tolerated": 0},

@@ -11,16 +11,18 @@ import anyio
 import pytest
 
 from authguard import Accepted, BackendUnavailable, Introspection, Moment, Reason, Rejected
-from authguard.concurrency.circuit_breaker import FAILURE_THRESHOLD, FIRST_PAUSE
+from authguard.concurrency.circuit_breaker import FAILURE_THRESHOLD, FIRST_PAUSE, Question
 from authguard.concurrency.limiter import Admission
 from authguard.http_client import MAX_RESPONSE
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE
+from authguard.schemes.bearer.introspection import FAILED_FOR, MOST_FAILED
 from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
 from authguard.testing import ManualClock
+from tests.support.asgi import auth_request, http_scope
 from tests.support.clock import NOW
 from tests.support.coroutines import run_together, wait_until
 from tests.support.guards import GuardedApp
-from tests.support.schemes.bearer import bearer
+from tests.support.schemes.bearer import bearer, bearer_credentials
 from tests.support.schemes.introspection import (
     INTROSPECTION_URL,
     OPAQUE_TOKEN,
@@ -28,23 +30,32 @@ from tests.support.schemes.introspection import (
     active_response,
     introspection,
 )
+from tests.support.tokens import mint
 
 MOMENT = Moment(NOW, 60)
 
 
-async def failure(of: Introspection, token: bytes = OPAQUE_TOKEN.encode()) -> BackendUnavailable:
+async def failure(
+    of: Introspection, token: bytes = OPAQUE_TOKEN.encode(), network: str | None = None
+) -> BackendUnavailable:
     """The outage that a token causes."""
     with pytest.raises(BackendUnavailable) as caught:
-        await of.authenticate(token, MOMENT)
+        await of.authenticate(token, MOMENT, network)
     return caught.value
 
 
-async def accepted(of: Introspection, token: bytes = OPAQUE_TOKEN.encode()) -> bool:
+async def failures(of: Introspection, number: int = FAILURE_THRESHOLD) -> list[BackendUnavailable]:
+    """The outages of so many different tokens from different networks."""
+    return [await failure(of, b"failing-%d" % each, f"192.0.2.{each}") for each in range(number)]
+
+
+async def accepted(of: Introspection, token: bytes = OPAQUE_TOKEN.encode(), network: str | None = None) -> bool:
     """Whether a token is accepted."""
-    return isinstance(await of.authenticate(token, MOMENT), Accepted)
+    return isinstance(await of.authenticate(token, MOMENT, network), Accepted)
 
 
-REFUSED = "it does not take our client_id and client_secret"
+UNKNOWN = "; or, if it does not know the token, name the status in unknown_token_statuses="
+REFUSED = f"it does not take our client_id and client_secret{UNKNOWN}"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +87,7 @@ async def test_a_failure_of_the_server_is_an_outage(answer: Any, detail: str) ->
 @pytest.mark.parametrize(
     ("answer", "detail"),
     [
-        ((400, b""), " answers with status 400"),
+        ((400, b""), f" answers with status 400: it objects to the request{UNKNOWN}"),
         (
             (403, b"blocked: CANARY"),
             " answers with status 403: this client may not ask, or something before it objects",
@@ -105,7 +116,7 @@ async def test_a_failure_that_a_client_can_cause_does_not_open_the_circuit(answe
     server = IntrospectionServer(answer)
     of = introspection(server)
 
-    errors = [await failure(of) for _ in range(2 * FAILURE_THRESHOLD)]
+    errors = await failures(of, 2 * FAILURE_THRESHOLD)
 
     assert {(error.reason, error.detail) for error in errors} == {
         (INTROSPECTION_UNAVAILABLE, INTROSPECTION_URL + detail)
@@ -127,9 +138,8 @@ async def test_a_401_with_a_custom_auth_function_names_the_argument() -> None:
         IntrospectionServer((401, b"")), auth=lambda headers, form: None, client_id=None, client_secret=None
     )
 
-    assert (
-        await failure(of)
-    ).detail == f"{INTROSPECTION_URL} answers with status 401: it does not take what auth= adds"
+    refused = f"it does not take what auth= adds{UNKNOWN}"
+    assert (await failure(of)).detail == f"{INTROSPECTION_URL} answers with status 401: {refused}"
 
 
 async def test_an_outage_of_a_custom_post_keeps_its_detail() -> None:
@@ -154,16 +164,16 @@ async def test_no_answer_in_time_is_an_outage() -> None:
 
 @pytest.mark.rfc("7662-4")
 async def test_the_circuit_opens_after_five_failures() -> None:
-    """After five failures nobody asks. After a pause one request asks, and if it succeeds, all do again."""
+    """After five failures with different tokens from different networks nobody asks. After a pause one request asks,
+    and if it succeeds, all do again."""
     server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
-    for _ in range(FAILURE_THRESHOLD):
-        await failure(of)
+    await failures(of)
 
     error = await failure(of)
     assert (len(server.requests), error.retry_after) == (FAILURE_THRESHOLD, FIRST_PAUSE)
     assert error.detail == f"not asked, after 5 failures: {INTROSPECTION_URL} answers with status 500"
-    assert of.health()["open"] is True
+    assert of.health() == {**of.health(), "open": True, "open_for_known": False}
     ticks.move(FIRST_PAUSE)
     server.answer = active_response()
 
@@ -174,8 +184,7 @@ async def test_during_a_probe_the_other_tokens_fail() -> None:
     """While one request probes the server, requests with other tokens fail, and those with the same token wait."""
     server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
-    for _ in range(FAILURE_THRESHOLD):
-        await failure(of)
+    await failures(of)
     ticks.move(FIRST_PAUSE)
     server.answer, server.hold = active_response(), anyio.Event()
 
@@ -193,8 +202,7 @@ async def test_a_cancelled_probe_is_left_to_the_next_request() -> None:
     """If the probing request is cancelled, the next request probes. Otherwise nobody would ever ask again."""
     server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
     of = introspection(server, clock=ticks)
-    for _ in range(FAILURE_THRESHOLD):
-        await failure(of)
+    await failures(of)
     ticks.move(FIRST_PAUSE)
     server.answer, server.hold = active_response(), anyio.Event()
 
@@ -211,10 +219,244 @@ async def test_kept_answers_outlive_the_server() -> None:
     of = introspection(server, clock=ManualClock(1000))
     await accepted(of)
     server.answer = (500, b"")
-    for number in range(FAILURE_THRESHOLD + 1):
-        await failure(of, b"token-%d" % number)
+    await failures(of, FAILURE_THRESHOLD + 1)
+
+    assert of.health()["open"] is True
+    assert await accepted(of)
+
+
+# --- what one token causes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7662-4")
+@pytest.mark.parametrize(
+    "answer", [(500, b""), (401, b""), (429, b""), (400, b""), (200, b"<html>"), OSError()], ids=str
+)
+async def test_a_token_that_fails_is_left_alone_for_a_moment(answer: Any) -> None:
+    """A client that repeats a token on which the server fails does not reach the server each time. Other tokens do."""
+    server, ticks = IntrospectionServer(answer), ManualClock(1000)
+    of = introspection(server, clock=ticks)
+
+    first, again = await failure(of), await failure(of)
+    assert (again.reason, again.detail, again.retry_after) == (first.reason, first.detail, first.retry_after)
+    assert len(server.requests) == 1
+    server.answer = active_response()
+    assert await accepted(of, b"another")
+    ticks.move(FAILED_FOR - 0.1)
+    await failure(of)
+    ticks.move(0.1)
 
     assert await accepted(of)
+
+
+async def test_a_token_that_nobody_asked_about_has_not_failed() -> None:
+    """A token that came while the circuit was open, or the queue full, is asked about as soon as that is over."""
+    server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
+    of = introspection(server, clock=ticks)
+    await failures(of)
+    ticks.move(FIRST_PAUSE)
+    await failure(of, b"probe", "192.0.2.99")
+    ticks.move(FIRST_PAUSE - 0.1)
+    assert (await failure(of)).detail.startswith("not asked, after 5 failures")
+    server.answer = active_response()
+    ticks.move(0.1)
+
+    assert await accepted(of)
+
+
+async def test_the_memory_of_failures_is_bounded_and_holds_no_token() -> None:
+    """A stranger can let any number of tokens fail. Keyed hashes of a few of them are kept."""
+    of = introspection(IntrospectionServer((500, b"")), clock=ManualClock(1000))
+
+    for number in range(MOST_FAILED + 100):
+        await failure(of, b"invented-%d" % number)
+
+    assert len(of._failed) <= MOST_FAILED
+    assert {len(key) for key in [*of._failed._young, *of._failed._old]} == {32}
+
+
+async def test_tokens_that_are_late_do_not_open_the_circuit_from_one_network() -> None:
+    """A hundred tokens on which the server gives no answer in time, all from one network, keep no other token out."""
+    server, ticks = IntrospectionServer(), ManualClock(1000)
+    of = introspection(server, clock=ticks, deadline=0.01)
+    server.hold = anyio.Event()
+
+    for number in range(100):
+        assert (await failure(of, b"late-%d" % number, "192.0.2.1")).reason is INTROSPECTION_TIMEOUT
+    server.hold = None
+
+    assert (of.health()["failures"], of.health()["open"]) == (1, False)
+    assert await accepted(of, network="192.0.2.1")
+
+
+async def test_late_tokens_of_one_network_leave_slots_to_others() -> None:
+    """A network with hundreds of tokens on which the server is slow does not hold up the tokens of another network, nor
+    those of its own that were active before."""
+    server, ticks = IntrospectionServer(), ManualClock(1000)
+    of = introspection(server, clock=ticks, deadline=60)
+    assert await accepted(of, b"known", "192.0.2.1")
+    ticks.move(60)
+
+    async def others() -> None:
+        held, server.hold = server.hold, None
+        assert held is not None
+        assert [await accepted(of, b"owner-%d" % each, "192.0.2.2") for each in range(100)] == [True] * 100
+        assert await accepted(of, b"known", "192.0.2.1")
+        held.set()
+
+    server.hold = anyio.Event()
+    late = [partial(accepted, of, b"late-%d" % each, "192.0.2.1") for each in range(300)]
+    assert await run_together(late, others) == [True] * 300
+
+
+async def test_a_failing_server_opens_the_circuit_for_known_tokens_too() -> None:
+    """A server that fails on five tokens that were active is down for everybody, whatever their network. The first
+    success closes the circuit."""
+    server, ticks = IntrospectionServer(), ManualClock(1000)
+    of = introspection(server, clock=ticks)
+    known = [b"known-%d" % number for number in range(FAILURE_THRESHOLD + 1)]
+    assert [await accepted(of, token, "proxy") for token in known] == [True] * len(known)
+    ticks.move(60)
+    server.answer = (503, b"")
+    asked = len(server.requests)
+
+    for token in known:
+        await failure(of, token, "proxy")
+    assert (await failure(of, b"new", "192.0.2.1")).detail.startswith("not asked, after 5 failures")
+
+    assert len(server.requests) - asked == FAILURE_THRESHOLD
+    assert of.health() == {**of.health(), "open": True, "open_for_known": True}
+    ticks.move(FIRST_PAUSE)
+    server.answer = active_response()
+    assert await accepted(of, known[0], "proxy")
+    assert of.health() == {**of.health(), "open": False, "open_for_known": False, "failures": 0}
+    assert await accepted(of, b"new", "192.0.2.1")
+
+
+async def test_known_tokens_pass_while_strangers_in_many_networks_fail() -> None:
+    """Strangers open the circuit for tokens that were never active. A token that was passes, and closes the circuit."""
+    server, ticks = IntrospectionServer(), ManualClock(1000)
+    of = introspection(server, clock=ticks)
+    assert await accepted(of)
+    ticks.move(60)
+    server.answer = (500, b"")
+    await failures(of, 50)
+    server.answer = active_response()
+
+    assert (await failure(of, b"new")).detail.startswith("not asked")
+    assert await accepted(of)
+    assert await accepted(of, b"new")
+
+
+async def test_a_token_that_is_no_longer_active_is_no_longer_known() -> None:
+    """A token that was revoked has no more rights than an invented one."""
+    server, ticks = IntrospectionServer(), ManualClock(1000)
+    of = introspection(server, clock=ticks)
+    await accepted(of)
+    server.answer = active_response(active=False)
+    ticks.move(60)
+    assert not await accepted(of)
+    assert len(of._known) == 0
+
+
+async def test_the_network_is_that_of_the_request() -> None:
+    """``Bearer`` says from which network a token comes: an IPv6 /64 is one network, whatever the address in it."""
+    server = IntrospectionServer((500, b""))
+    of = introspection(server, clock=ManualClock(1000))
+    scheme = bearer_with(of)
+
+    async def failing(token: str, client: str) -> None:
+        request = auth_request(http_scope(client=(client, 1)))
+        with pytest.raises(BackendUnavailable):
+            await scheme.authenticate(request, bearer_credentials(token))
+
+    for number in range(20):
+        await failing(f"one-network-{number}", f"2001:db8::{number}")
+    assert (of.health()["failures"], of.health()["open"]) == (1, False)
+    for number in range(20):
+        await failing(f"many-networks-{number}", f"2001:db8:0:{number}::1")
+    assert (of.health()["failures"], of.health()["open"]) == (5, True)
+
+    jwt = introspection(server, clock=ManualClock(1000))
+    scheme = bearer_with(jwt)
+    for number in range(20):
+        await failing(mint(jti=str(number)), f"192.0.2.{number}")
+    assert (jwt.health()["failures"], jwt.health()["open"]) == (5, True)
+
+
+# --- servers that answer about unknown tokens with an error -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401])
+async def test_R018_an_error_about_unknown_tokens_does_not_keep_good_ones_out(status: int) -> None:  # noqa: N802
+    """R018: without the option a 400 or 401 about an unknown token is an outage for that token, and nothing for the
+    next one."""
+    server = IntrospectionServer((status, b'{"error":"invalid_token"}'))
+    app = GuardedApp(bearer_with(introspection(server, clock=ManualClock(1000))))
+
+    answers = [await app.get_with_token(f"unknown-{number}") for number in range(10)]
+    server.answer = active_response()
+
+    assert [answer.reason for answer in answers] == ["introspection.unavailable"] * 10
+    assert (await app.get_with_token(OPAQUE_TOKEN)).status == 200
+
+
+@pytest.mark.rfc("7662-4")
+@pytest.mark.parametrize("status", [400, 401, 404])
+async def test_R018_a_status_that_means_an_unknown_token_is_token_inactive(status: int) -> None:  # noqa: N802
+    """R018: with ``unknown_token_statuses`` such a token is 401 ``token.inactive``. It is cached like any other that is
+    not active, and the record says with which status the server answered."""
+    server = IntrospectionServer((status, b""))
+    of = introspection(server, clock=ManualClock(1000), unknown_token_statuses={400, 401, 404})
+    app = GuardedApp(bearer_with(of))
+
+    answers = [await app.get_with_token(f"unknown-{number}") for number in range(10) for _ in "ab"]
+    server.answer = active_response()
+
+    assert {(answer.status, answer.reason) for answer in answers} == {(401, "token.inactive")}
+    assert dict(answers[0].headers)[b"www-authenticate"] == b'Bearer realm="orders", error="invalid_token"'
+    assert answers[0].record.facts["endpoint_status"] == status
+    assert (len(server.requests), of.health()["failures"]) == (10, 0)
+    assert (await app.get_with_token(OPAQUE_TOKEN)).status == 200
+
+
+async def test_only_the_named_statuses_mean_an_unknown_token() -> None:
+    """A status that is not named is an outage."""
+    of = introspection(IntrospectionServer((401, b"")), unknown_token_statuses=[400])
+
+    assert (await failure(of)).reason is INTROSPECTION_UNAVAILABLE
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
+@pytest.mark.parametrize("status", [400, 401])
+async def test_an_error_about_our_own_credentials_is_an_outage(status: int, error: str) -> None:
+    """RFC 6749 section 5.2: these errors are about the client that asks. No token is inactive because of them, even if
+    the status is named."""
+    of = introspection(
+        IntrospectionServer((status, b'{"error":"%s"}' % error.encode())), unknown_token_statuses={400, 401}
+    )
+
+    assert (await failure(of)).reason is INTROSPECTION_UNAVAILABLE
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":["invalid_client"]}', b'{"error":"x"}'])
+async def test_any_other_body_of_a_named_status_means_an_unknown_token(body: bytes) -> None:
+    """A server that does not follow RFC 7662 may say anything in its body."""
+    of = introspection(IntrospectionServer((401, body)), unknown_token_statuses={401})
+
+    assert not await accepted(of)
+
+
+async def test_an_answer_of_a_named_status_closes_the_circuit() -> None:
+    """Such an answer is one about the token, so the server works."""
+    server, ticks = IntrospectionServer((500, b"")), ManualClock(1000)
+    of = introspection(server, clock=ticks, unknown_token_statuses={400})
+    await failures(of)
+    ticks.move(FIRST_PAUSE)
+    server.answer = (400, b"")
+
+    assert not await accepted(of)
+    assert of.health()["open"] is False
 
 
 # --- how many ask -----------------------------------------------------------------------------------------------------
@@ -314,7 +556,7 @@ async def test_an_open_circuit_ends_the_waiting() -> None:
 
     async def ask(number: int) -> None:
         try:
-            await accepted(of, b"token-%d" % number)
+            await accepted(of, b"token-%d" % number, f"192.0.2.{number}")
         except BackendUnavailable as error:
             lines.append(error)
 
@@ -357,8 +599,8 @@ async def test_an_open_circuit_stops_a_request_that_just_got_its_slot() -> None:
             tasks.start_soon(wait, number)
         await wait_until(lambda: of.health()["waiting"] == 3)
         inquiry._limiter.release()
-        for _ in range(FAILURE_THRESHOLD):
-            with inquiry._breaker.call() as call:
+        for number in range(FAILURE_THRESHOLD):
+            with inquiry._breaker.call(Question(number, f"192.0.2.{number}")) as call:
                 call.succeeded = False
         await wait_until(lambda: len(errors) == 3)
         held.set()
@@ -423,7 +665,7 @@ async def test_a_failing_auth_function_is_an_outage() -> None:
 
 
 async def test_parallel_requests_share_a_failing_auth_function() -> None:
-    """Parallel requests run a failing ``auth=`` once. After five failures the circuit opens."""
+    """Parallel requests with one token run a failing ``auth=`` once. After five failures the circuit opens."""
     attempts, held = [], anyio.Event()
 
     async def fails(headers: dict[str, str], form: dict[str, str]) -> None:
@@ -441,8 +683,7 @@ async def test_parallel_requests_share_a_failing_auth_function() -> None:
         (f"{INTROSPECTION_URL}: auth= failed: no assertion", 7)
     }
     assert len(attempts) == 1
-    for _ in range(FAILURE_THRESHOLD):
-        await failure(of)
+    await failures(of)
 
     assert (len(attempts), of.health()["open"]) == (FAILURE_THRESHOLD, True)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 from authguard.caching import BoundedCache, KeyedHash
+from authguard.concurrency.circuit_breaker import Question
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.http_client import ClientFactory, HttpPost, Post, check_url, without_query
+from authguard.http_client import MAX_RESPONSE, ClientFactory, HttpPost, Post, check_url, without_query
 from authguard.model import Accepted, Clock, Failure, Moment, Outcome, Rejected
 from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_ISSUER_UNKNOWN, TOKEN_TYPE_REFUSED
 from authguard.schemes.bearer.claim_mapping import (
@@ -29,11 +30,11 @@ from authguard.schemes.bearer.claim_mapping import (
 from authguard.schemes.bearer.claims import ClaimRules, Claims, Unchecked
 from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.introspection_client import (
-    INACTIVE,
     ClientAuth,
     IntrospectionAnswer,
     IntrospectionClient,
     check_client_auth,
+    check_unknown_token_statuses,
 )
 from authguard.schemes.bearer.issuer import check_audience, check_issuer
 from authguard.validation import check_int, check_seconds, functions
@@ -41,6 +42,10 @@ from authguard.wire.jws import read_object
 
 #: How many seconds "not active" is cached, and for how many tokens.
 INACTIVE_FOR, MOST_INACTIVE = 5.0, 4096
+#: How many seconds a token is not asked about again after a failure, and for how many tokens that is remembered.
+FAILED_FOR, MOST_FAILED = 2.0, 4096
+#: The default of ``most_bytes``.
+MOST_BYTES = 16 * 1024 * 1024
 
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
@@ -54,6 +59,10 @@ class _CachedAnswer:
     exp: float
 
 
+def _size(cached: _CachedAnswer) -> int:
+    return len(cached.answer.body or b"")
+
+
 class Introspection:
     """``Introspection("https://idp.example/introspect", client_id=..., client_secret=..., issuer=..., audience=...)``.
 
@@ -64,7 +73,12 @@ class Introspection:
       function of ``(headers, form)``, async or not, that adds to them what authenticates this client.
     - ``issuer``, ``audience``, ``roles``, ``scopes``, ``subject``: as for ``Issuer``, of the members of the answer.
     - ``remember``: for how many seconds an answer is cached, at most until ``exp``. A revocation is noticed so much
-      later. "Not active" is cached for 5 seconds at most. None asks each time. ``most``: how many answers are cached.
+      later. "Not active" is cached for 5 seconds at most. None asks each time. ``most`` and ``most_bytes``: how many
+      answers are cached, and how many bytes of answers.
+    - ``unknown_token_statuses``: the statuses with which the server answers about a token that it does not know, such
+      as ``{400}``. They count as "not active". RFC 7662 section 2.2 wants 200 for such a token; without this option any
+      other status is an outage for that token. If you name 401, a wrong ``client_secret`` looks like tokens that are
+      not active, unless the server then says ``invalid_client``.
     - ``post``: an async function ``(url, headers, body) -> (status, body)``; by default httpx2 (the extra ``oidc``).
     - ``client``: a function that makes an ``httpx2.AsyncClient``, for a proxy or a private certificate authority.
       Neither is taken from the environment.
@@ -72,7 +86,9 @@ class Introspection:
     - ``insecure_http``: whether ``http`` URLs are accepted. Anybody on the way can read the tokens.
 
     Denies with ``token.*``, and with ``introspection.*`` (503) if the server cannot be asked, or its answer is not that
-    of RFC 7662 section 2.2. Five failures in a row (5xx, 401, 407, 408, 429, no answer) open a circuit breaker. Raises
+    of RFC 7662 section 2.2. The server is then not asked about that token for two seconds. Five failures in a row (5xx,
+    401, 407, 408, 429, no answer) with different tokens from different networks open a circuit breaker. Tokens that
+    were active before are still asked about until five of them fail, from whatever network. Raises
     ``ConfigurationError``.
     """
 
@@ -90,6 +106,8 @@ class Introspection:
         subject: ClaimPath = _SUBJECT,
         remember: float | None = 30.0,
         most: int = 10_000,
+        most_bytes: int = MOST_BYTES,
+        unknown_token_statuses: Collection[int] = (),
         deadline: float = 5.0,
         post: Post | None = None,
         client: ClientFactory | None = None,
@@ -106,6 +124,9 @@ class Introspection:
         self.subject = subject
         self._seconds = 0.0 if remember is None else check_seconds("remember", remember, most=3600)
         check_int("most", most, least=2, most=1_000_000)
+        # Each half of the cache must have room for the longest answer.
+        check_int("most_bytes", most_bytes, least=2 * MAX_RESPONSE, most=MOST_BYTES * 256, unit="bytes")
+        statuses = check_unknown_token_statuses(unknown_token_statuses)
         check_seconds("deadline", deadline, most=60)
         for name, function in (("post", post), ("client", client)):
             if function is not None:
@@ -117,11 +138,16 @@ class Introspection:
             post = self._http = HttpPost(client)
         self._clock = clock
         self._clock_skew = ClockSkew(self.issuer or without_query(self._url), clock)
-        self._client = IntrospectionClient(self._url, client_auth, post, deadline=deadline, clock=clock)
+        self._client = IntrospectionClient(
+            self._url, client_auth, post, unknown_token_statuses=statuses, deadline=deadline, clock=clock
+        )
         self._hash = KeyedHash()
-        # Two caches, so that invented tokens cannot push out active ones.
-        self._active = BoundedCache[_CachedAnswer](most)
+        # Caches of their own, so that invented tokens cannot push out active ones.
+        self._active = BoundedCache[_CachedAnswer](most, most_bytes=most_bytes, size=_size)
         self._inactive = BoundedCache[_CachedAnswer](MOST_INACTIVE)
+        self._failed = BoundedCache[_CachedAnswer](MOST_FAILED)
+        #: The tokens that were accepted when they were last asked about.
+        self._known = BoundedCache[bool](most)
         # Three deadlines: a request waits while another one waits for its turn and then for the answer. If that one is
         # cancelled, the next one starts over.
         self._single_flight = SingleFlight[IntrospectionAnswer](deadline=3 * deadline, reason=INTROSPECTION_TIMEOUT)
@@ -129,16 +155,17 @@ class Introspection:
     def __repr__(self) -> str:
         return f"Introspection({self._url.partition('?')[0]!r}, issuer={self.issuer!r})"
 
-    async def authenticate(self, token: bytes, moment: Moment) -> Outcome:
-        """The outcome for a token. Raises ``BackendUnavailable``."""
+    async def authenticate(self, token: bytes, moment: Moment, network: str | None = None) -> Outcome:
+        """The outcome for a token that came from this network. Raises ``BackendUnavailable``."""
         key = self._hash(token.decode("ascii"))
-        answer = self._cached(key, moment)
+        answer, is_new = self._cached(key, moment), False
         if answer is None:
-            answer, _ = await self._single_flight.share(key, partial(self._ask_and_cache, token, key))
+            answer, is_new = await self._single_flight.share(key, partial(self._ask_and_cache, token, key, network))
         if answer.outage is not None:
             raise BackendUnavailable(answer.detail, reason=answer.outage, retry_after=answer.retry_after)
         if answer.body is None:
-            return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(token)})
+            status = {} if answer.status is None else {"endpoint_status": answer.status}
+            return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(token), **status})
         claims = read_object(answer.body)
         failure = self._response_failure(claims)
         if failure is not None:
@@ -150,8 +177,11 @@ class Introspection:
             )
         self._clock_skew.observe(claims.get("iat"), moment)
         outcome = outcome_from_claims(token, claims, self, moment)
-        if isinstance(outcome, Accepted) and outcome.facts:
-            self._clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), moment)
+        if isinstance(outcome, Accepted):
+            if is_new:
+                self._known.put(key, True)
+            if outcome.facts:
+                self._clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), moment)
         return outcome
 
     def _response_failure(self, claims: Claims) -> Failure | None:
@@ -164,20 +194,24 @@ class Introspection:
         return None
 
     def _cached(self, key: bytes, moment: Moment) -> IntrospectionAnswer | None:
-        cached = self._active.get(key) or self._inactive.get(key)
+        cached = self._active.get(key) or self._inactive.get(key) or self._failed.get(key)
         # RFC 7662 section 4: no answer is used beyond exp. There is no leeway: the server is asked, and may grant some.
         if cached is None or self._clock() >= cached.until:
             return None
         return cached.answer if moment.between(-math.inf, cached.exp) else None
 
-    async def _ask_and_cache(self, token: bytes, key: bytes) -> IntrospectionAnswer:
-        answer = await self._client.introspect(token)
+    async def _ask_and_cache(self, token: bytes, key: bytes, network: str | None) -> IntrospectionAnswer:
+        answer = await self._client.introspect(token, Question(key, network, known=key in self._known))
         now = self._clock()
-        if answer is INACTIVE:
+        if answer.outage is not None:
+            if answer.asked:
+                self._failed.put(key, _CachedAnswer(answer, now + FAILED_FOR, math.inf))
+        elif answer.body is None:
             self._active.discard(key)
+            self._known.discard(key)
             if self._seconds:
                 self._inactive.put(key, _CachedAnswer(answer, now + min(INACTIVE_FOR, self._seconds), math.inf))
-        elif answer.body is not None and self._seconds:
+        elif self._seconds:
             exp = read_object(answer.body).get("exp")
             # The claim rules refuse an exp that is not a number, each time.
             end = exp if isinstance(exp, int | float) else math.inf

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from inspect import isawaitable
 from typing import TypeAlias
 from urllib.parse import quote_plus, urlencode
 
-from authguard.concurrency.circuit_breaker import CircuitBreaker
+from authguard.concurrency.circuit_breaker import CircuitBreaker, Question
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.http_client import MAX_RESPONSE, Post, without_query
 from authguard.model import Clock
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE, Reason
-from authguard.validation import functions
+from authguard.validation import check_int, functions
 from authguard.wire.grammar import WireError
 from authguard.wire.jws import read_object
 
@@ -38,8 +39,12 @@ _FAILURES = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
+#: Those of them that cannot be about the token.
+_ABOUT_THE_SERVER = _FAILURES - {HTTPStatus.UNAUTHORIZED}
 _REDIRECTION, _REDIRECT = 3, ": a redirect, which is not followed"
+_UNKNOWN_TOKEN = "; or, if it does not know the token, name the status in unknown_token_statuses="
 _HINTS: Mapping[int, str] = {
+    HTTPStatus.BAD_REQUEST: f": it objects to the request{_UNKNOWN_TOKEN}",
     HTTPStatus.FORBIDDEN: ": this client may not ask, or something before it objects",
     HTTPStatus.NOT_FOUND: ": is the URL right?",
     HTTPStatus.METHOD_NOT_ALLOWED: ": is the URL right?",
@@ -52,13 +57,17 @@ _HINTS: Mapping[int, str] = {
 class IntrospectionAnswer:
     """The answer about a token: the ``body`` if it is active, None if it is not; or the ``outage``.
 
-    It holds bytes and not claims, because an app may change the claims of its principal.
+    It holds bytes and not claims, because an app may change the claims of its principal. ``status`` is that of an
+    answer which says that the token is unknown without saying that it is not active. ``asked`` is False if the server
+    was not asked about this token.
     """
 
     body: bytes | None = field(default=None, repr=False)
     outage: Reason | None = None
     detail: str = ""
     retry_after: int | None = None
+    status: int | None = None
+    asked: bool = True
 
 
 #: The answer about a token that is not active.
@@ -66,42 +75,56 @@ INACTIVE = IntrospectionAnswer()
 
 
 class IntrospectionClient:
-    """Asks one server about tokens. It returns outages instead of raising, so that all requests that wait get them."""
+    """Asks one server about tokens. It returns outages instead of raising, so that all requests that wait get them.
 
-    def __init__(self, url: str, auth: ClientAuth, post: Post, *, deadline: float, clock: Clock) -> None:
+    ``unknown_token_statuses`` are those with which the server answers about tokens that it does not know.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        auth: ClientAuth,
+        post: Post,
+        *,
+        unknown_token_statuses: AbstractSet[int],
+        deadline: float,
+        clock: Clock,
+    ) -> None:
         self._shown_url = without_query(url)
         self._url, self._auth, self._post, self._deadline = url, auth, post, deadline
+        self._unknown_token_statuses = unknown_token_statuses
         self._breaker = CircuitBreaker(clock)
         self._limiter = ConcurrencyLimiter(limit=AT_ONCE, max_waiting=WAITING)
         self._asked = 0
         self._last_error: str | None = None
 
-    async def introspect(self, token: bytes) -> IntrospectionAnswer:
-        """The answer about a token. A failure of ``auth`` is an outage too."""
-        wait = self._breaker.wait()
+    async def introspect(self, token: bytes, question: Question) -> IntrospectionAnswer:
+        """The answer about a token, which is the topic of ``question``. A failure of ``auth`` is an outage too."""
+        wait = self._breaker.wait(question)
         if wait > 0:
-            return self._not_asked(wait)
+            return self._stopped(wait)
+        network, known = question.network, question.known
         # The queue has a deadline of its own. Otherwise a long wait would cut off the call, and blame the server.
-        admission = await self._limiter.acquire(self._deadline)
+        admission = await self._limiter.acquire(self._deadline, network, known=known)
         if admission is Admission.FULL:
-            return IntrospectionAnswer(None, INTROSPECTION_BUSY, f"{WAITING} tokens wait to be asked about already", 1)
+            return _not_asked(INTROSPECTION_BUSY, f"{WAITING} tokens wait to be asked about already")
         if admission is Admission.TIMED_OUT:
-            return IntrospectionAnswer(None, INTROSPECTION_TIMEOUT, f"no turn to ask within {self._deadline:g} s", 1)
+            return _not_asked(INTROSPECTION_TIMEOUT, f"no turn to ask within {self._deadline:g} s")
         try:
-            wait = self._breaker.wait()
+            wait = self._breaker.wait(question)
             if wait > 0:  # the circuit has opened meanwhile
-                return self._not_asked(wait)
-            with self._breaker.call() as call:
+                return self._stopped(wait)
+            with self._breaker.call(question) as call:
                 answer, call.succeeded = await self._ask(token)
             if answer.outage is not None:
                 self._last_error = answer.detail
             return answer
         finally:
-            self._limiter.release()
+            self._limiter.release(network, known=known)
 
-    def _not_asked(self, wait: float) -> IntrospectionAnswer:
+    def _stopped(self, wait: float) -> IntrospectionAnswer:
         detail = f"not asked, after {self._breaker.failures} failures: {self._last_error}"
-        return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail, math.ceil(wait))
+        return _not_asked(INTROSPECTION_UNAVAILABLE, detail, math.ceil(wait))
 
     async def _ask(self, token: bytes) -> tuple[IntrospectionAnswer, bool | None]:
         """The answer, and the ``Call.succeeded`` of the circuit breaker."""
@@ -128,6 +151,8 @@ class IntrospectionClient:
         else:
             if status == HTTPStatus.OK:
                 return _read(body, self._shown_url)
+            if status in self._unknown_token_statuses and not _is_about_the_client(body):
+                return IntrospectionAnswer(status=status), True
             return _outage(f"{self._shown_url} answers with status {status}{self._hint(status)}"), _is_failure(status)
         return IntrospectionAnswer(
             None, reason, f"{self._shown_url}: {'' if authenticated else 'auth= failed: '}{problem}", retry_after
@@ -136,19 +161,22 @@ class IntrospectionClient:
     def _hint(self, status: int) -> str:
         if status == HTTPStatus.UNAUTHORIZED:
             ours = "our client_id and client_secret" if isinstance(self._auth, ClientBasicAuth) else "what auth= adds"
-            return f": it does not take {ours}"
+            return f": it does not take {ours}{_UNKNOWN_TOKEN}"
         return _HINTS.get(status, _REDIRECT if status // 100 == _REDIRECTION else "")
 
     def health(self) -> Mapping[str, object]:
-        """``asked``: how many calls were made. ``waiting``: tokens in the queue. ``open``: whether calls are stopped.
+        """Figures for an operator.
 
-        ``failures``: failures in a row. ``last_error``: the last one, also if calls have succeeded since.
+        ``asked``: how many calls were made. ``waiting``: tokens in the queue. ``open``: whether calls are stopped for
+        tokens that were never active, and ``open_for_known`` for those that were. ``failures``: how many failures in a
+        row were of different tokens and networks. ``last_error``: the last one, also if calls have succeeded since.
         """
         return {
             "url": self._shown_url,
             "asked": self._asked,
             "waiting": self._limiter.waiting,
             "open": self._breaker.open,
+            "open_for_known": self._breaker.open_for_known,
             "failures": self._breaker.failures,
             "last_error": self._last_error,
         }
@@ -156,6 +184,18 @@ class IntrospectionClient:
 
 def _outage(detail: str) -> IntrospectionAnswer:
     return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail)
+
+
+def _not_asked(reason: Reason, detail: str, retry_after: int = 1) -> IntrospectionAnswer:
+    return IntrospectionAnswer(None, reason, detail, retry_after, asked=False)
+
+
+def _is_about_the_client(body: bytes) -> bool:
+    """Whether an error response names our own credentials as the problem (RFC 6749 section 5.2)."""
+    try:
+        return read_object(body).get("error") in ("invalid_client", "unauthorized_client")
+    except WireError:
+        return False
 
 
 def _is_failure(status: int) -> bool | None:
@@ -214,3 +254,17 @@ def check_client_auth(client_id: str | None, client_secret: str | None, auth: Cl
             )
     pair = ":".join(quote_plus(str(part), safe="") for part in (client_id, client_secret))
     return ClientBasicAuth("Basic " + b64encode(pair.encode()).decode())
+
+
+def check_unknown_token_statuses(statuses: Collection[int]) -> frozenset[int]:
+    """The statuses as a set. Raises ``ConfigurationError`` for any that cannot be about the token."""
+    argument = "unknown_token_statuses"
+    if isinstance(statuses, int):
+        raise ConfigurationError(argument, f"{statuses!r} is one status; write {{{statuses!r}}}")
+    if not isinstance(statuses, Collection) or isinstance(statuses, str | bytes):
+        raise ConfigurationError(argument, f"a {type(statuses).__name__} is not a set of statuses; write {{400}}")
+    for status in statuses:
+        check_int(argument, status, least=HTTPStatus.BAD_REQUEST, most=HTTPStatus.INTERNAL_SERVER_ERROR - 1)
+        if status in _ABOUT_THE_SERVER:
+            raise ConfigurationError(argument, f"{status} is an answer about the server and not about the token")
+    return frozenset(statuses)

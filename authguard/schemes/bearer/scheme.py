@@ -24,7 +24,7 @@ from authguard.reasons import (
     TOKEN_SIGNATURE_INVALID,
     TOKEN_TOO_LONG,
 )
-from authguard.request import AuthRequest
+from authguard.request import AuthRequest, network_of
 from authguard.schemes.bearer.claim_mapping import (
     BEARER,
     outcome_from_claims,
@@ -118,13 +118,13 @@ class Bearer(Scheme):
             introspection = issuers.introspection if _is_opaque(raw) else None
             if introspection is None:
                 return _malformed(raw, error)
-            return await introspection.authenticate(raw, request.moment)
+            return await introspection.authenticate(raw, request.moment, network_of(request.client))
         iss = string_or_none(token.claims.get("iss"))
         registered = issuers.find(iss)
         if registered is None:
             introspection = issuers.introspection_for(iss)
             if introspection is not None:
-                return await introspection.authenticate(raw, request.moment)
+                return await introspection.authenticate(raw, request.moment, network_of(request.client))
             return _reject(raw, token, Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": iss}))
         issuer = registered.issuer
         failure = _header_failure(token.header, issuer)
