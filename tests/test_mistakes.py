@@ -33,7 +33,7 @@ from authguard import (
     step_up,
     via,
 )
-from authguard.schemes.bearer.scheme import MAX_CANDIDATES
+from authguard.schemes.bearer.signature_verifier import MAX_CANDIDATES
 from authguard.testing import ManualClock
 from tests.support.asgi import header_list, http_scope, run_app
 from tests.support.clock import NOW

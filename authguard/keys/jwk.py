@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.exceptions import PyJWTError
+from jwt.utils import from_base64url_uint
 
 from authguard.errors import ConfigurationError
 from authguard.http_client import FetchFailed
 from authguard.keys.source import ALGORITHMS, VerificationKey
+from authguard.keys.weak_keys import check_edwards_key, check_exponent, check_rsa_key
 
-MIN_RSA_BITS = 2048
-MAX_RSA_BITS = 16384  # OpenSSL verifies with no longer key
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
 _HMAC_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
@@ -82,17 +82,18 @@ def _is_guessable(secret: bytes) -> bool:
 
 
 def _algorithms_of(key: object) -> frozenset[str]:
-    """The algorithms that a public key can verify, by its type, curve and size."""
+    """The algorithms that a public key can verify, by its type and curve.
+
+    Raises ``ConfigurationError`` for a key that is too weak or too slow.
+    """
     match key:
         case rsa.RSAPublicKey():
-            if key.key_size < MIN_RSA_BITS:
-                raise ConfigurationError("keys", f"an RSA key of {key.key_size} bits; {MIN_RSA_BITS} is the minimum")
-            if key.key_size > MAX_RSA_BITS:
-                raise ConfigurationError("keys", f"an RSA key of {key.key_size} bits; {MAX_RSA_BITS} is the maximum")
+            check_rsa_key(key)
             return _RSA
         case ec.EllipticCurvePublicKey():
             return frozenset({_CURVES.get(key.curve.name, "")})
         case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            check_edwards_key(key)
             return frozenset({"EdDSA"})
         case _:
             return frozenset()
@@ -172,12 +173,23 @@ def _parse_jwk(jwk: Mapping[str, Any]) -> _ParsedJWK:
     kty = jwk.get("kty")
     if not isinstance(kty, str) or kty not in by_type:
         raise ConfigurationError("keys", f"its kty is not one of {', '.join(by_type)}")
+    if kty == "RSA":
+        _check_exponent_of(jwk)
     try:
         # PyJWT parses by type alone. The algorithm that the key is bound to is chosen later.
         material = ALGORITHMS[by_type[kty]].from_jwk(dict(jwk))
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
         raise ConfigurationError("keys", f"its members are not those of a valid {kty} key") from None
     return _ParsedJWK(kid, alg, material)
+
+
+def _check_exponent_of(jwk: Mapping[str, Any]) -> None:
+    """Say what is wrong with a public exponent. cryptography refuses some too, without a reason that can be shown."""
+    try:
+        exponent = from_base64url_uint(jwk["e"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return
+    check_exponent(exponent)
 
 
 # --- the key set of a key server --------------------------------------------------------------------------------------

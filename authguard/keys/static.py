@@ -45,8 +45,11 @@ class PEM(KeyMaterial):
                 public: object = load_pem_x509_certificate(pem).public_key()
             else:
                 public = load_pem_public_key(pem)
-        except (ValueError, UnsupportedAlgorithm):
-            raise ConfigurationError("keys", "this PEM contains neither a public key nor a certificate") from None
+        except (ValueError, UnsupportedAlgorithm) as error:
+            problem = "neither a public key nor a certificate"
+            if str(error).startswith("e must be"):  # cryptography refuses some public exponents itself
+                problem = "an RSA key whose public exponent is even, less than 3 or too large"
+            raise ConfigurationError("keys", f"this PEM contains {problem}") from None
         return (bound_key(public, self.kid, self.algorithm, algorithms),)
 
 

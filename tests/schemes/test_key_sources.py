@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed448, rsa
 
 from authguard import Accepted, BackendUnavailable, Rejected, VerificationKey
+from authguard.keys.source import MAX_CURVE_COST
 from authguard.reasons import KEYS_UNAVAILABLE, STORE_UNAVAILABLE, TOKEN_EXPIRED
+from authguard.schemes.bearer.signature_verifier import MAX_COST
 from tests.support.guards import GuardedApp
 from tests.support.schemes.bearer import CountingKeySource, bearer, bearer_credentials, bearer_request, issuer
-from tests.support.tokens import mint, rsa_key
+from tests.support.tokens import HMAC_SECRET, claims, ec_key, ed_key, mint, raw_token, rsa_key
 
 GOOD = VerificationKey("RS256", None, rsa_key().public_key())
 BAD = VerificationKey("RS256", None, rsa_key(which=1).public_key())
@@ -236,6 +240,143 @@ async def test_a_token_is_tried_with_at_most_eight_keys(at_hand: bool) -> None:
 
     assert await tried([BAD] * 7 + [GOOD]) == "accepted"
     assert await tried([BAD] * 8 + [GOOD]) == "token.signature_invalid"
+
+
+class CountedKeys:
+    """Counts the verifications with each key."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.used: list[VerificationKey] = []
+        verify = VerificationKey.verify
+
+        def counting(key: VerificationKey, signing_input: bytes, signature: bytes) -> None:
+            self.used.append(key)
+            verify(key, signing_input, signature)
+
+        monkeypatch.setattr(VerificationKey, "verify", counting)
+
+    @property
+    def cost(self) -> int:
+        """What these verifications cost together."""
+        return sum(key.cost for key in self.used)
+
+
+class ReplacedKeys(CountingKeySource):
+    """A source whose keys are replaced when they are fetched again."""
+
+    def __init__(self, before: Sequence[VerificationKey], after: Sequence[VerificationKey]) -> None:
+        super().__init__(*before)
+        self.after = after
+
+    async def refetch(
+        self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
+    ) -> Sequence[VerificationKey] | None:
+        return self.after
+
+    def algorithms_of(self, kid: str | None) -> Sequence[str]:
+        return ()
+
+
+def ec_public(curve: str, number: int) -> Any:
+    """A public key on this curve."""
+    return ec_key(curve, number).public_key()
+
+
+def long_rsa_key(bits: int, number: int) -> rsa.RSAPublicKey:
+    """A public key of this size. Nobody has the private one: to make it would take a minute."""
+    return rsa.RSAPublicNumbers(65537, (1 << bits - 1) + 2 * number + 1).public_key()
+
+
+@cache
+def ed448_key(number: int) -> ed448.Ed448PrivateKey:
+    """An Ed448 key. ``number`` tells several keys apart."""
+    return ed448.Ed448PrivateKey.generate()
+
+
+#: A public key of each kind, its algorithm, and with how many of ten such keys a token is tried.
+KINDS: dict[str, tuple[str, Callable[[int], Any], int]] = {
+    "RSA 2048": ("RS256", lambda number: rsa_key(which=number).public_key(), 8),
+    "RSA 4096": ("PS256", lambda number: long_rsa_key(4096, number), 8),
+    "RSA 8192": ("RS256", lambda number: long_rsa_key(8192, number), 2),
+    "RSA 16384": ("RS512", lambda number: long_rsa_key(16384, number), 1),
+    "P-256": ("ES256", partial(ec_public, "P-256"), 8),
+    "P-384": ("ES384", partial(ec_public, "P-384"), 2),
+    "P-521": ("ES512", partial(ec_public, "P-521"), 2),
+    "secp256k1": ("ES256K", partial(ec_public, "secp256k1"), 2),
+    "Ed25519": ("EdDSA", lambda number: ed_key(number).public_key(), 8),
+    "Ed448": ("EdDSA", lambda number: ed448_key(number).public_key(), 5),
+    "secret": ("HS256", lambda number: b"%032d" % number, 8),
+}
+
+
+@pytest.mark.rfc("limits-4")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_A09_the_keys_that_a_token_is_tried_with_have_a_budget(  # noqa: N802
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A09: an anonymous token without a kid costs as much as 40 verifications with RSA 2048 at most, or one with one
+    key. With two keys of each curve a rotation works."""
+    algorithm, make, number = KINDS[kind]
+    keys = [VerificationKey(algorithm, None, make(each)) for each in range(10)]
+    counted = CountedKeys(monkeypatch)
+    token = raw_token({"alg": algorithm}, claims(), HMAC_SECRET, "HS256")
+
+    outcome = await bearer(issuer(CountingKeySource(*keys), algorithms=[algorithm])).authenticate(
+        bearer_request(), bearer_credentials(token)
+    )
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.facts["untried"]) == ("token.signature_invalid", 10 - number)
+    assert counted.used == keys[:number]
+    assert counted.cost <= MAX_COST or number == 1
+
+
+@pytest.mark.rfc("limits-4")
+@pytest.mark.parametrize(("kind", "number"), [("RSA 2048", 8), ("P-521", 2)])
+async def test_A09_the_budget_holds_after_a_refetch_too(  # noqa: N802
+    kind: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A09: keys that a fetch brings are tried within a budget of their own, and those that did not match before are not
+    tried again."""
+    algorithm, make, _ = KINDS[kind]
+    before = [VerificationKey(algorithm, None, make(each)) for each in range(10)]
+    after = [*before[:number], *[VerificationKey(algorithm, None, make(each)) for each in range(10, 20)]]
+    counted = CountedKeys(monkeypatch)
+    token = raw_token({"alg": algorithm}, claims(), HMAC_SECRET, "HS256")
+
+    outcome = await bearer(issuer(ReplacedKeys(before, after), algorithms=[algorithm])).authenticate(
+        bearer_request(), bearer_credentials(token)
+    )
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.facts["untried"]) == ("token.signature_invalid", 10 - number)
+    assert counted.used == [*before[:number], *after[number : 2 * number]]
+
+
+async def test_a_key_that_a_refetch_brings_behind_old_ones_is_tried() -> None:
+    """A set of ES512 keys that gains a key beside two old ones verifies the tokens of the new key."""
+    keys = [VerificationKey("ES512", None, ec_public("P-521", each)) for each in range(3)]
+    scheme = bearer(issuer(ReplacedKeys(keys[:2], keys), algorithms=["ES512"]))
+
+    token = mint(ec_key("P-521", 2), "ES512")
+
+    assert isinstance(await scheme.authenticate(bearer_request(), bearer_credentials(token)), Accepted)
+
+
+async def test_keys_of_another_algorithm_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source may return more keys than it was asked for. Those for another algorithm cost nothing, and do not take
+    the place of others."""
+    others = [VerificationKey("ES512", None, ec_public("P-521", 0))] * 9
+    counted = CountedKeys(monkeypatch)
+    scheme = bearer(issuer(CountingKeySource(*others, GOOD)))
+
+    assert isinstance(await scheme.authenticate(bearer_request(), bearer_credentials(mint())), Accepted)
+    assert counted.used == [GOOD]
+
+
+def test_material_that_is_no_public_key_counts_as_the_slowest() -> None:
+    """An app's own source may return anything that PyJWT verifies with."""
+    assert VerificationKey("RS256", None, object()).cost == MAX_CURVE_COST
 
 
 @pytest.mark.rfc("limits-4")

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from authguard.concurrency.deadline import ask
-from authguard.errors import BackendUnavailable, ConfigurationError, InvalidSignature
-from authguard.keys.source import VerificationKey
+from authguard.errors import ConfigurationError
 from authguard.model import Accepted, Clock, Denied, Failure, Outcome, Rejected
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
-    KEY_UNKNOWN,
-    KEYS_TIMEOUT,
-    KEYS_UNAVAILABLE,
     SCOPE_MISSING,
     TOKEN_ALGORITHM_REFUSED,
     TOKEN_CRITICAL_UNKNOWN,
     TOKEN_ISSUER_UNKNOWN,
     TOKEN_MALFORMED,
-    TOKEN_SIGNATURE_INVALID,
     TOKEN_TOO_LONG,
 )
 from authguard.request import AuthRequest, network_of
@@ -29,7 +23,6 @@ from authguard.schemes.bearer.claim_mapping import (
     BEARER,
     outcome_from_claims,
     string_or_none,
-    subject_failure,
     token_fingerprint,
 )
 from authguard.schemes.bearer.claims import check_type
@@ -37,6 +30,7 @@ from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.bearer.issuer_registry import IssuerRegistry
 from authguard.schemes.bearer.protected_resource import ProtectedResource
+from authguard.schemes.bearer.signature_verifier import SignatureVerifier
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.scheme import Scheme
 from authguard.validation import check_int, check_seconds
@@ -45,16 +39,13 @@ from authguard.wire.authorization import Credentials, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
-#: With how many keys a token is tried. A token without ``kid`` may be signed by any key of its issuer.
-MAX_CANDIDATES = 8
-_Keys = TypeVar("_Keys", bound=Sequence[VerificationKey] | None)
-
 
 class Bearer(Scheme):
     """The Bearer scheme: ``Bearer(Issuer(...), realm="orders")``. Several issuers are told apart by ``iss``.
 
     - ``issuers``: each an ``Issuer(...)``, and at most one ``Introspection(...)``, which is asked about opaque tokens.
-      A token without ``kid`` is tried with at most eight keys of its issuer.
+      A token without ``kid`` is tried with at most eight keys of its issuer, and with fewer if these are slow to verify
+      with: with two of ES512.
     - ``resource``: a ``ProtectedResource(...)``. The challenges then name its metadata (RFC 9728 section 5.1).
     - ``limit``: the longest accepted token, in bytes. ``deadline``: how many seconds a key source may take.
     - ``clock``: a monotonic clock, which ends the windows of ``ClockSkew``.
@@ -96,7 +87,7 @@ class Bearer(Scheme):
         self.published = () if resource is None else (resource.published,)
         self.realm = realm
         self._limit = check_int("limit", limit, least=1, most=jws.MAX_TOKEN * 2, unit="bytes")
-        self._deadline = check_seconds("deadline", deadline, most=60)
+        self._signatures = SignatureVerifier(check_seconds("deadline", deadline, most=60))
 
     def replace(self, *issuers: Issuer | Introspection) -> None:
         """Replace all issuers, from the next request on. A request in flight keeps the old ones.
@@ -129,7 +120,7 @@ class Bearer(Scheme):
         issuer = registered.issuer
         failure = _header_failure(token.header, issuer)
         if failure is None:
-            failure = await self._signature_failure(issuer, token, request)
+            failure = await self._signatures.failure(issuer, token, request)
         if failure is not None:
             return _reject(raw, token, failure)
         registered.clock_skew.observe(token.claims.get("iat"), request.moment)
@@ -137,44 +128,6 @@ class Bearer(Scheme):
         if isinstance(outcome, Accepted) and outcome.facts:
             registered.clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), request.moment)
         return outcome
-
-    async def _signature_failure(self, issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
-        """Why the signature does not count; None if it does. Raises ``BackendUnavailable``."""
-        kid, algorithm = token.header.kid, token.header.alg
-        # A deadline costs a timer, which keys in memory do not need.
-        keys = None if issuer.held is None else issuer.held(kid=kid, algorithm=algorithm)
-        if keys is None:
-            fetched = await self._await_keys(issuer.keys.keys_for(kid=kid, algorithm=algorithm), issuer, token, request)
-            if isinstance(fetched, Failure):
-                return fetched
-            keys = fetched
-        if is_signed_by_one_of(keys[:MAX_CANDIDATES], token):
-            return None
-        if keys and issuer.refetchable is not None:
-            refetch = issuer.refetchable.refetch(keys, kid=kid, algorithm=algorithm)
-            others = await self._await_keys(refetch, issuer, token, request)
-            if isinstance(others, Failure):
-                return others
-            if others is not None:
-                keys = others
-                if is_signed_by_one_of(keys[:MAX_CANDIDATES], token):
-                    return None
-        held = () if keys or issuer.refetchable is None else issuer.refetchable.algorithms_of(kid)
-        return _unverified(token, len(keys), held)
-
-    async def _await_keys(
-        self, keys: Awaitable[_Keys], issuer: Issuer, token: jws.Jws, request: AuthRequest
-    ) -> _Keys | Failure:
-        """The keys; or, where they cannot be had, why the token would be refused with any key."""
-        try:
-            return await ask(keys, self._deadline, KEYS_TIMEOUT)
-        except BackendUnavailable as error:
-            # A retry with such a token would be useless, so the answer is not 503.
-            failure = issuer.rules.failure(token.claims, request.moment) or subject_failure(token.claims, issuer)
-            if failure is None:
-                error.reason = error.reason or KEYS_UNAVAILABLE
-                raise
-        return Failure(failure.reason, {**failure.facts, "signature": "unchecked"})
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One challenge. RFC 6750 section 3; RFC 9470 section 3 for a step-up; RFC 9728 section 5.1."""
@@ -233,15 +186,6 @@ def _reject(raw: bytes, token: jws.Jws, failure: Failure) -> Rejected:
     return Rejected(failure.reason, subject, {**failure.facts, "token": token_fingerprint(raw)})
 
 
-def _unverified(token: jws.Jws, keys: int, held: Sequence[str]) -> Failure:
-    facts: dict[str, object] = {"kid": token.header.kid, "algorithm": token.header.alg}
-    if held:  # the key is known, but only for these algorithms
-        facts["held"] = held
-    if keys > MAX_CANDIDATES:
-        facts["untried"] = keys - MAX_CANDIDATES
-    return Failure(TOKEN_SIGNATURE_INVALID if keys else KEY_UNKNOWN, facts)
-
-
 def _header_failure(header: jws.JoseHeader, issuer: Issuer) -> Failure | None:
     if header.alg not in issuer.algorithms:
         wanted = tuple(sorted(issuer.algorithms))
@@ -249,16 +193,3 @@ def _header_failure(header: jws.JoseHeader, issuer: Issuer) -> Failure | None:
     if header.crit or header.b64:  # RFC 7515 section 4.1.11: no extension is understood here, RFC 7797 included
         return Failure(TOKEN_CRITICAL_UNKNOWN)
     return check_type(header.typ, issuer.typ)
-
-
-def is_signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
-    """Whether one of the keys verifies the token (RFC 7515 section 5.2)."""
-    for key in keys:
-        if key.algorithm != token.header.alg:  # a key source of the app may return more keys than it was asked for
-            continue
-        try:
-            key.verify(token.signing_input, token.signature)
-        except InvalidSignature:
-            continue
-        return True
-    return False
