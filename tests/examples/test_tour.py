@@ -25,7 +25,7 @@ from examples.tour.step import Part, Request, Response
 from examples.tour.tokens import new_key, public_pem, tokens
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60
+PATIENCE = 300
 STEPS = (*BEARER.steps, *BASIC.steps, *DIGEST.steps)
 ADDRESSES = ("API", "BASIC", "DIGEST")
 
