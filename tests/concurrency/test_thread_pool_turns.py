@@ -208,6 +208,7 @@ async def test_more_threads_mean_a_shorter_wait() -> None:
     crowd = Crowd(threads=2, deadline=5)
     await crowd.measure(1.0)
     released = threading.Event()
+    waiting = refused = 0
 
     async with anyio.create_task_group() as tasks:
         for _ in range(2):

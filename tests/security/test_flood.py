@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
@@ -76,10 +76,8 @@ def test_a_flood_of_invented_names_keeps_no_owner_out() -> None:
         ("slow clients, and clients that go away", slow_clients),
     ],
 )
-def test_no_other_flood_keeps_them_out_either(name: str, stranger: object) -> None:
+def test_no_other_flood_keeps_them_out_either(name: str, stranger: Callable[[], Iterator[FloodLogin]]) -> None:
     """Owners who have logged in before are served first, whatever the stranger sends."""
-    assert callable(stranger)
-
     assert flood(name, stranger(), 6) >= ENOUGH
 
 
