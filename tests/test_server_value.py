@@ -145,6 +145,7 @@ def test_no_model_has_a_principal() -> None:
     """The error comes when the class is made."""
     assert "CurrentPrincipal" in refusal(pydantic.create_model, "Payment", who=(Principal, ...))
     assert "CurrentPrincipal" in refusal(pydantic.create_model, "Payment", who=(list[Principal] | None, None))
+    assert "CurrentPrincipal" in refusal(pydantic.create_model, "Payment", who=(CurrentPrincipal, ...))
     assert "CurrentPrincipal" in refusal(pydantic.TypeAdapter, Principal)
 
 
@@ -220,6 +221,13 @@ def known(who: CurrentPrincipal) -> Principal:
     return Principal(who.subject, roles={"known"})
 
 
+@dataclasses.dataclass
+class Cashier:
+    """A dependency whose arguments are dependencies."""
+
+    who: CurrentPrincipal
+
+
 def app_of_uses() -> FastAPI:
     """Each right way to the principal."""
     app = FastAPI()
@@ -240,6 +248,10 @@ def app_of_uses() -> FastAPI:
     def known_here(who: Annotated[Principal, Depends(known)]) -> str:
         return f"{who.subject} {sorted(who.roles)}"
 
+    @app.get("/cashier")
+    def cashier(here: Annotated[Cashier, Depends()]) -> str:
+        return here.who.subject
+
     @app.get("/own", response_class=PlainTextResponse)
     def own(who: Principal = CASHIER) -> str:
         return who.subject
@@ -254,13 +266,13 @@ def test_the_principal_of_the_guard_is_a_parameter() -> None:
     app = app_of_uses()
     client = TestClient(app, headers={"Authorization": "Badge alice"})
 
-    assert [client.get(path).text for path in ("/me", "/maybe", "/known", "/own")] == [
-        '"alice"', '"alice"', "\"alice ['known']\"", "alice",
+    assert [client.get(path).text for path in ("/me", "/maybe", "/known", "/cashier", "/own")] == [
+        '"alice"', '"alice"', "\"alice ['known']\"", '"alice"', "alice",
     ]  # fmt: skip
     assert client.post("/pay", json=3).json() == "alice 3"
     assert TestClient(app).get("/maybe").json() == "nobody"
     operations = [item for path in app.openapi()["paths"].values() for item in path.values()]
-    assert [operation.get("parameters") for operation in operations] == [None] * 5
+    assert [operation.get("parameters") for operation in operations] == [None] * 6
     assert "Principal" not in str(app.openapi())
 
 

@@ -50,10 +50,15 @@ async def status(app: Any, path: str, root_path: str = "") -> tuple[int, bool]:
     return answer.status, b"SECRET" in answer.body
 
 
+class OwnRouter(Router):
+    """A router that nobody knows; it shows its routes."""
+
+
 APPS: dict[str, ASGIApp] = {
     "mounted at the top": Starlette(routes=[Mount("/", inner())]),
     "mounted behind a middleware": Starlette(routes=[Mount("/", GZipMiddleware(inner()))]),
     "behind a host": Starlette(routes=[Host("testserver", inner())]),
+    "in a router of another class": Starlette(routes=[Mount("/", OwnRouter(routes=[Mount("/", inner())]))]),
 }
 
 
