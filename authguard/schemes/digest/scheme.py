@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Literal, NamedTuple
@@ -126,7 +126,7 @@ class Digest(Scheme):
             raise ConfigurationError("accounts", "give HtdigestFile(...), MemoryDigests(...) or a store of your own")
         self.realm = check_realm(realm)
         self._algorithms = {algorithm.name.upper(): algorithm for algorithm in parse_algorithms(algorithms)}
-        realms_held = getattr(accounts, "realms_held", None)
+        realms_held: Callable[[], AbstractSet[tuple[str, str]]] | None = getattr(accounts, "realms_held", None)
         if callable(realms_held):
             check_realms_held(realms_held(), self.realm, self._algorithms.values())
         self._accounts = accounts
