@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authguard.concurrency.thread_pool import LONGEST_RETRY, Caller, ThreadPool, _Job, _Lane, _Queue
+from authguard.concurrency.thread_pool import ANYBODY, LONGEST_RETRY, Caller, ThreadPool, _Job, _Lane, _Queue
 from authguard.errors import BackendUnavailable
 from authguard.reasons import HASHING_BUSY
 from authguard.testing import ManualClock
@@ -65,11 +65,11 @@ class Crowd:
             self.refused[name] = error
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[Callable[..., Any]]:
+    async def held(self, by: Caller = ANYBODY) -> AsyncIterator[Callable[..., Any]]:
         """The only thread is busy. Yields a function that lets calls wait: ``await add(caller, "name", ...)``."""
         self._released.clear()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.pool.run, lambda: self._released.wait(30))
+            tasks.start_soon(self.pool.run, lambda: self._released.wait(30), by)
             await wait_until(lambda: self.pool.working == 1)
 
             async def add(caller: Caller, *names: str) -> None:
@@ -88,6 +88,10 @@ class Crowd:
         """How many calls wait."""
         waiting: Any = self.pool.health()["waiting"]
         return int(waiting)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def numbered(name: str, count: int) -> list[str]:
@@ -146,6 +150,19 @@ async def test_every_fourth_call_is_a_strangers() -> None:
     assert [crowd.begun.index(name) for name in ("alice0", "alice1")] == [3, 7]
 
 
+async def test_calls_that_kept_nobody_waiting_use_up_no_turn() -> None:
+    """Only calls of known callers that began while strangers waited count for the turn of the strangers."""
+    crowd = Crowd()
+    async with crowd.held() as add:
+        await add(known(OFFICE), *numbered("early", 5))
+
+    async with crowd.held(known(OFFICE)) as add:
+        await add(known(OFFICE), *numbered("bob", 4))
+        await add(HOME, "alice")
+
+    assert crowd.begun[5:] == ["bob0", "bob1", "bob2", "alice", "bob3"]
+
+
 # --- Admission --------------------------------------------------------------------------------------------------------
 
 
@@ -192,15 +209,25 @@ async def test_before_the_first_measurement_nobody_is_refused_for_the_time() -> 
 
 
 async def test_an_idle_thread_takes_any_call() -> None:
-    """However long the calls before took, a call for which a thread is free is run: so the pool finds out that it is
-    fast again."""
-    crowd = Crowd(deadline=2)
-    await crowd.measure(*[3600.0] * 5)
+    """However long the calls before took, a call for which a thread is free is run, even if the thread needs a moment
+    to take it. So the pool finds out that it is fast again."""
+    time = ManualClock(1000)
+
+    def clock() -> float:
+        time.move(2**-10)
+        return time()
+
+    crowd = Crowd(deadline=2, clock=clock)
+    await crowd.pool.run(lambda: time.move(3600))
     stuck = crowd.pool.health()["average_seconds"]
 
-    await crowd.measure(*[0.0] * 5)
+    for _ in range(5):
+        await crowd.pool.run(_nothing)
 
-    assert (stuck, crowd.pool.health()["average_seconds"]) == (2, round(2 * (7 / 8) ** 5, 4))
+    average = 2.0
+    for _ in range(5):
+        average += (2**-10 - average) / 8
+    assert (stuck, crowd.pool.health()["average_seconds"]) == (2, round(average, 4))
 
 
 async def test_more_threads_mean_a_shorter_wait() -> None:
@@ -423,17 +450,17 @@ async def test_health_has_the_figures_of_both_lanes() -> None:
     }
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 callers = st.builds(Caller, st.sampled_from("abc"), st.sampled_from("xy"), st.booleans())
 
 
-@given(st.lists(callers, max_size=12), st.integers(0, 3), callers)
-def test_the_expected_wait_is_that_of_the_real_order(came: list[Caller], in_a_row: int, caller: Caller) -> None:
-    """For any queue, the expected wait counts exactly the calls that begin before a new one."""
-    queue = _Queue(1, _Lane(64), _Lane(64), 1000.0, ManualClock(0), working=1, average=1.0, known_in_a_row=in_a_row)
+@given(st.lists(callers, max_size=12), st.integers(0, 3), st.integers(0, 2), callers)
+def test_the_expected_wait_is_that_of_the_real_order(
+    came: list[Caller], in_a_row: int, working: int, caller: Caller
+) -> None:
+    """For any queue and two threads, the expected wait counts exactly the calls that begin before a new one. It is zero
+    if a thread is free, and half a call shorter than that of a call that is being run."""
+    lanes = _Lane(64), _Lane(64)
+    queue = _Queue(2, *lanes, 1000.0, ManualClock(0), working=working, average=1.0, known_in_a_row=in_a_row)
     new = _Job[Any](_nothing, _nothing, caller, math.inf)
     with queue.changed:
         for each in came:
@@ -442,5 +469,10 @@ def test_the_expected_wait_is_that_of_the_real_order(came: list[Caller], in_a_ro
         queue.admit(new)
     order = [queue.next_job() for _ in range(len(came) + 1)]
 
-    assert 1 + order.index(new) + 0.5 == expected
+    if working + len(came) < 2:
+        assert expected == 0
+    else:
+        # A thread that is free takes a job at once.
+        ends_before = order.index(new) - (2 - working)
+        assert expected == 1 + max(ends_before + 0.5, 0) / 2
     assert queue.next_job() is None

@@ -25,7 +25,13 @@ from tests.support.schemes.digest import (
 )
 
 FORMS = ["basic", "digest", "digest by hash"]
-BOTH = {"algorithms": ("SHA-256", "MD5"), "accounts": DigestAccounts(finds_hashed=True)}
+
+
+def accounts_by_two_hashes() -> DigestAccounts:
+    """A store that finds each account by the hashes of its name by both algorithms."""
+    accounts = DigestAccounts(finds_hashed=True)
+    accounts.hashes |= {digest_hash("MD5", name.encode(), "orders"): name for name in accounts.accounts}
+    return accounts
 
 
 class TwoDoors:
@@ -78,7 +84,7 @@ async def test_guesses_at_a_hash_say_nothing_about_another_algorithm() -> None:
     or not, each hash has ten attempts, and the name itself has none left after either."""
     answers = []
     for name in ("alice", "nobody"):
-        doors = TwoDoors(**BOTH)
+        doors = TwoDoors(accounts_by_two_hashes(), algorithms=("SHA-256", "MD5"))
         verified = [
             await doors.guess("digest by hash", name, algorithm=algorithm)
             for algorithm in ("SHA-256", "MD5")

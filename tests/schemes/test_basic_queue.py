@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from authguard.accounts.account import Account
+from authguard.concurrency.thread_pool import Caller
 from authguard.errors import BackendUnavailable
 from authguard.model import Accepted, Outcome, Rejected
 from authguard.reasons import HASHING_BUSY
@@ -195,7 +196,7 @@ async def test_a_client_with_another_port_is_the_same_client() -> None:
     assert queue.order == ["known", "guess"]
 
 
-async def test_an_outdated_hash_is_renewed_in_the_lane_of_owners() -> None:
+async def test_an_outdated_hash_is_renewed_in_the_lane_of_owners(monkeypatch: pytest.MonkeyPatch) -> None:
     """The owner has just logged in, so the new hash does not wait for strangers."""
     renewed: list[str] = []
 
@@ -203,16 +204,18 @@ async def test_an_outdated_hash_is_renewed_in_the_lane_of_owners() -> None:
         renewed.append(new_hash)
 
     queue = Queue(Account("alice", "$old$wonderland"), on_rehash=save)
+    callers: list[Caller] = []
+    run = queue.scheme._pool.run
+
+    async def recorded(work: Callable[[], Any], caller: Caller) -> Any:
+        callers.append(caller)
+        return await run(work, caller)
+
+    monkeypatch.setattr(queue.scheme._pool, "run", recorded)
     await queue.log_in("wonderland")
-    hashed = list(queue.hasher.hashed)
 
-    async with queue.held() as add:
-        await add("wonderland")
-        for number in range(3):
-            await add(f"guess{number}", f"user{number}", FLOOD)
-
-    assert queue.hasher.hashed == ["$new$wonderland".removeprefix("$new$")] * 2
-    assert (hashed, renewed) == (["wonderland"], ["$new$wonderland"] * 2)
+    assert callers == [Caller(HOME, "alice", known=False), Caller(HOME, "alice", known=True)]
+    assert renewed == ["$new$wonderland"]
 
 
 # --- What a refusal costs ---------------------------------------------------------------------------------------------

@@ -298,23 +298,24 @@ async def test_it_knows_who_has_logged_in() -> None:
 
 
 def _hashed(name: str) -> str:
-    return f"#{name}#"
+    """A hash of this name: hexadecimal digits, after a mark."""
+    return "#" + name.encode().hex()
 
 
 async def acquired(limiter: ThrottleHarness, name: str, account: str | None = None) -> bool:
-    """Whether an attempt is allowed. A name in ``#`` is a hash; other names are of this account, if it is not None."""
+    """Whether an attempt is allowed. A name that begins with ``#`` is a hash, any other one a name of ``account``."""
     sent = None if name.startswith("#") else name
     return isinstance(await limiter.throttle.acquire(account or name, HOME, sent), CountedAttempt)
 
 
-@pytest.mark.parametrize("first", ["alice", "#alice#"])
+@pytest.mark.parametrize("first", ["alice", _hashed("alice")])
 @pytest.mark.parametrize("account", ["alice", "a@example.org", None])
 async def test_a_name_and_its_hash_have_the_attempts_of_one(first: str, account: str | None) -> None:
     """Guesses by name and by hash are as many together as by name alone, in either order. That holds for a name that
     nobody has too, so that it tells nothing."""
     limiter = ThrottleHarness()
     limiter.throttle.count_hashed_names("sha", _hashed)
-    second = "#alice#" if first == "alice" else "alice"
+    second = _hashed("alice") if first == "alice" else "alice"
 
     passed = [
         await acquired(limiter, name, None if name.startswith("#") else account) for name in [first] * 3 + [second]
@@ -326,11 +327,21 @@ async def test_a_name_and_its_hash_have_the_attempts_of_one(first: str, account:
 async def test_a_hash_is_counted_for_itself_in_whatever_way_the_name_is_spelt() -> None:
     """The hash of the name as it was sent is counted, and that of the name as a tolerant store compares it."""
     limiter = ThrottleHarness()
-    limiter.throttle.count_hashed_names("sha", _hashed)
-    for name in ("ALICE", "Alice", "ALICE"):
-        await acquired(limiter, name)
+    hashed: list[str] = []
 
-    assert [await acquired(limiter, name) for name in ("#alice#", "#bob#")] == [False, True]
+    def name_hash(name: str) -> str:
+        hashed.append(name)
+        return _hashed(name)
+
+    limiter.throttle.count_hashed_names("sha", name_hash)
+    for _ in range(3):
+        await acquired(limiter, "Alice")
+    await acquired(limiter, "x" * 10_000)
+
+    verified = [await acquired(limiter, name) for name in map(_hashed, ("alice", "Alice", "bob"))]
+
+    assert verified == [False, False, True]
+    assert set(hashed) == {"Alice", "alice", "x" * MAX_NAME}
 
 
 async def test_each_kind_of_hash_is_counted() -> None:
@@ -338,11 +349,15 @@ async def test_each_kind_of_hash_is_counted() -> None:
     limiter = ThrottleHarness()
     limiter.throttle.count_hashed_names("sha", _hashed)
     limiter.throttle.count_hashed_names("sha", _hashed)
-    limiter.throttle.count_hashed_names("md5", "#md5 {}#".format)
+    limiter.throttle.count_hashed_names("md5", "#md5 {}".format)
     for _ in range(3):
         await acquired(limiter, "alice")
 
-    assert [await acquired(limiter, name) for name in ("#alice#", "#md5 alice#", "#md5 bob#")] == [False, False, True]
+    assert [await acquired(limiter, name) for name in (_hashed("alice"), "#md5 alice", "#md5 bob")] == [
+        False,
+        False,
+        True,
+    ]
 
 
 async def test_hashed_names_have_a_bucket_for_all_networks_too() -> None:
@@ -352,7 +367,7 @@ async def test_hashed_names_have_a_bucket_for_all_networks_too() -> None:
     for number in range(10):
         await limiter.throttle.acquire("alice", f"203.0.113.{number}", "alice")
 
-    assert await limiter.acquire("#alice#") == Exceeded(4, "account")
+    assert await limiter.acquire(_hashed("alice")) == Exceeded(4, "account")
 
 
 # --- What is one account ----------------------------------------------------------------------------------------------

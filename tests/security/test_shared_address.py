@@ -152,6 +152,22 @@ async def test_an_account_that_a_directory_has_disabled_is_a_guess_again() -> No
     assert [exceeded(await attempt("wonderland")) for _ in range(12)] == [False] * 10 + [True] * 2
 
 
+async def test_the_right_password_of_a_disabled_account_is_not_verified_again() -> None:
+    """After the account is disabled, its former password is refused without a hash when no attempt is left, as a wrong
+    one is: otherwise the time would tell that it is right."""
+    clock, users = ManualClock(1000), Users(ALICE)
+    attempt = basic(users, clock)
+    await attempt("wonderland")
+    users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
+    for number in range(10):
+        await attempt(f"guess{number}")
+    before = users.hasher.count
+
+    answers = [exceeded(await attempt(password)) for password in ("wonderland", "wrong")]
+
+    assert (answers, users.hasher.count) == ([True, True], before)
+
+
 async def test_an_outage_while_a_known_password_is_verified_again_counts_nothing() -> None:
     """Nobody has learned anything."""
     ldap = Ldap(ALICE)
