@@ -12,7 +12,7 @@ import pytest
 from authguard.accounts.account import Verdict
 from authguard.accounts.htpasswd import HtpasswdFile
 from authguard.accounts.password_hashes import BY_NAME, LibpassHasher
-from authguard.accounts.watched_file import CHECK_INTERVAL
+from authguard.accounts.watched_file import CHECK_INTERVAL, INCOMPLETE_FOR
 from authguard.testing import ManualClock
 
 HTPASSWD = shutil.which("htpasswd")
@@ -71,7 +71,7 @@ def test_apaches_tool_reads_what_we_write(tmp_path: Path) -> None:
 
 
 async def test_changes_of_apaches_tool_are_noticed(tmp_path: Path) -> None:
-    """A user that htpasswd adds, changes or deletes is noticed after two looks."""
+    """A user that htpasswd adds, changes or deletes is noticed after two looks; a removal counts five seconds later."""
     path, clock = tmp_path / "users", ManualClock(1000)
     assert _run("-bcm", str(path), "alice", "a") == 0
     store = HtpasswdFile(path, clock=clock)
@@ -90,5 +90,7 @@ async def test_changes_of_apaches_tool_are_noticed(tmp_path: Path) -> None:
     assert await look("bob", "b") is Verdict.WRONG
     assert await look("bob", "changed") is Verdict.MATCH
     assert _run("-D", str(path), "bob") == 0
+    await look("bob", "changed")
+    clock.move(INCOMPLETE_FOR)
     assert await look("bob", "changed") is None
     assert await look("alice", "a") is Verdict.MATCH
