@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Protocol
 
 
 class Renewable(Protocol):
@@ -29,8 +30,14 @@ def renew_after_fork(instance: Renewable) -> None:
 
 
 def _renew() -> None:
+    failure: Exception | None = None
     for instance in list(_instances):
-        instance.renew()
+        try:
+            instance.renew()
+        except Exception as error:  # noqa: BLE001 - the others must be renewed whatever happens to one
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 with suppress(AttributeError):  # Windows has no os.fork
@@ -38,20 +45,24 @@ with suppress(AttributeError):  # Windows has no os.fork
 
 
 class ForkSafeLock:
-    """A ``threading.Lock`` that is new in a forked child: a thread of the parent may have held the old one for ever."""
+    """A lock that is new in a forked child: a thread of the parent may have held the old one for ever.
 
-    __slots__ = ("__weakref__", "_lock")
+    ``make`` is ``threading.Lock``, or ``threading.RLock`` for a lock that its holder may take again.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "_lock", "_make")
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]] = threading.Lock) -> None:
+        self._make = make
         self.renew()
         renew_after_fork(self)
 
     def renew(self) -> None:
         """Start unlocked."""
-        self._lock = threading.Lock()
+        self._lock = self._make()
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        self._lock.__enter__()
 
     def __exit__(self, *error: object) -> None:
-        self._lock.release()
+        self._lock.__exit__(None, None, None)

@@ -11,7 +11,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from anyio.lowlevel import RunVar
 
 from authguard.errors import AuthGuardError, BackendUnavailable, ConfigurationError
+from authguard.fork import renew_after_fork
 
 if TYPE_CHECKING:
     import httpx2
@@ -135,12 +135,27 @@ def default_client() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(verify=_ssl_context(), trust_env=False, follow_redirects=False, timeout=None)
 
 
-@cache
-def _ssl_context() -> ssl.SSLContext:
+class _SharedSslContext:
     """The default of httpx2. Reading the certificates takes longer than a request should wait, so it is done once."""
-    import httpx2  # noqa: PLC0415 - an extra
 
-    return httpx2.create_ssl_context(trust_env=False)
+    def __init__(self) -> None:
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Make a new one at the next call: OpenSSL may hold a lock of the old one for a thread of the parent."""
+        self._context: ssl.SSLContext | None = None
+
+    def __call__(self) -> ssl.SSLContext:
+        import httpx2  # noqa: PLC0415 - an extra
+
+        context = self._context
+        if context is None:
+            context = self._context = httpx2.create_ssl_context(trust_env=False)
+        return context
+
+
+_ssl_context = _SharedSslContext()
 
 
 def check_httpx2(argument: str) -> None:

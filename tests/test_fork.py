@@ -55,6 +55,24 @@ def test_living_objects_are_renewed() -> None:
     assert kept.times == 1
 
 
+def test_a_renewal_that_fails_does_not_keep_others_from_theirs() -> None:
+    """All objects are renewed, and then the error is raised, which Python prints in the child."""
+
+    class Failing(RenewedObject):
+        def renew(self) -> None:
+            super().renew()
+            raise RuntimeError("it fails")
+
+    objects = [Failing(), RenewedObject(), Failing(), RenewedObject()]
+    for one in objects:
+        fork.renew_after_fork(one)
+
+    with pytest.raises(RuntimeError, match="it fails"):
+        fork._renew()
+
+    assert [one.times for one in objects] == [1, 1, 1, 1]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_has_a_secret_of_its_own_and_takes_nothing_of_before() -> None:
     """A forked child has a new secret, and is not blocked by a lock that a thread of the parent held."""

@@ -65,14 +65,16 @@ class LibpassHasher:
         self._clear_unused_bits: Any = bcrypt64.repair_unused
         self._makes = makes
         self._plaintext = "plaintext" in allowed
-        # Otherwise passlib would load the backends at the first login, and every request would wait for that.
-        self._context.handler("bcrypt").get_backend()
-        try:
-            self._context.handler(makes).get_backend()
-        except AttributeError:
-            pass  # the format has only one implementation, which needs no package
-        except MissingBackendError:
-            raise ConfigurationError("makes", f"{makes} needs a package that is not installed") from None
+        # Otherwise passlib would load a backend at the first login, and every request would wait for that. It holds a
+        # lock meanwhile, which would stay locked for ever in a child that is forked then.
+        for name in formats:
+            handler = self._context.handler(name)
+            try:
+                if hasattr(handler, "get_backend"):  # the others have one implementation, which needs no package
+                    handler.get_backend()
+            except MissingBackendError:
+                if name == makes:
+                    raise ConfigurationError("makes", f"{makes} needs a package that is not installed") from None
 
     def verify(self, password: str, stored: str) -> Verdict:
         """Compare a password with a stored hash. Never raises."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -66,10 +66,15 @@ class _Allows(Coroutine[Any, Any, bool]):
 
     def __init__(self, call: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         self._call = call
+        self._begun: Coroutine[Any, Any, bool] | None = None
 
-    @cached_property
+    @property
     def _coroutine(self) -> Coroutine[Any, Any, bool]:
-        return self._call()
+        # Not a `cached_property`: in Python 3.11 its lock would stay locked for ever in a child that is forked
+        # meanwhile.
+        if self._begun is None:
+            self._begun = self._call()
+        return self._begun
 
     def __await__(self) -> Generator[Any, Any, bool]:
         return self._coroutine.__await__()

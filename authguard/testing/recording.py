@@ -9,12 +9,13 @@ from typing import Protocol, TypeVar
 
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
+from authguard.fork import ForkSafeLock
 from authguard.records.record import Record
 
 T_co = TypeVar("T_co", covariant=True)
 
 #: Threads share guards and the list below, and changing either takes more than one step.
-LOCK = threading.RLock()
+LOCK = ForkSafeLock(threading.RLock)
 #: The listeners that are open, the oldest first.
 OPEN_LISTENERS: list[GuardListener[object]] = []
 

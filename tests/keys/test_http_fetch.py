@@ -32,7 +32,7 @@ def broken_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login alice password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    http_client._ssl_context.cache_clear()
+    http_client._ssl_context.renew()
 
 
 @pytest.mark.usefixtures("broken_environment")
@@ -66,7 +66,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         instances.append(options)
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    http_client._ssl_context.cache_clear()
+    http_client._ssl_context.renew()
     with monkeypatch.context() as patched:
         patched.setattr(httpx2, "create_ssl_context", create)
         for _ in range(3):
@@ -74,7 +74,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
             Introspection("https://login.example/introspect", issuer="x", audience="y", **CLIENT_OPTIONS)
         for _ in range(3):
             http_client.default_client()
-    http_client._ssl_context.cache_clear()
+    http_client._ssl_context.renew()
 
     assert instances == [{"trust_env": False}]
 
