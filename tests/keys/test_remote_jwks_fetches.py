@@ -32,7 +32,7 @@ async def test_fetched_keys_are_held() -> None:
 
 async def test_five_hundred_first_requests_are_one_fetch() -> None:
     """Five hundred first requests cause one fetch, even if the request that started it is cancelled."""
-    source = StubbedSource("a")
+    source = StubbedSource("a", timeout=60)
     source.server.released.clear()
     leaving = anyio.CancelScope()
 
