@@ -98,5 +98,9 @@ class NegativeCache:
 
     def has(self, *lookup: str | None, now: float) -> bool:
         """Whether this lookup found nothing a moment ago."""
+        return self.remaining(*lookup, now=now) > 0
+
+    def remaining(self, *lookup: str | None, now: float) -> float:
+        """For how many more seconds it is remembered that this lookup found nothing; 0 if it is not."""
         until = self._until.get(self._hash(*lookup))
-        return until is not None and now < until
+        return 0.0 if until is None else max(0.0, until - now)

@@ -7,6 +7,7 @@ The tree::
     ├── InvalidSignature            a signature does not match; raised by ``VerificationKey.verify``
     ├── RequestBodyError            the body that a scheme asked for is too large or incomplete
     └── BackendUnavailable          a key source, a store or a service cannot answer; the response is a 503
+        └── KeysBusy                a key source does not know a key, and may not fetch its keys again yet
 
 ``ConfigurationError`` and ``InvalidSignature`` are subclasses of ``ValueError`` too. Malformed input raises
 ``authguard.wire.grammar.WireError``, a ``ValueError`` that the scheme or the guard catches.
@@ -14,7 +15,10 @@ The tree::
 
 from __future__ import annotations
 
-from authguard.reasons import BODY_INCOMPLETE, Reason
+from collections.abc import Sequence
+from typing import Any
+
+from authguard.reasons import BODY_INCOMPLETE, KEYS_BUSY, Reason
 
 
 class AuthGuardError(Exception):
@@ -61,3 +65,18 @@ class BackendUnavailable(AuthGuardError):
         self.reason = reason
         self.retry_after = retry_after
         self.detail = detail
+
+
+class KeysBusy(BackendUnavailable):
+    """A key source does not know a key, and may not fetch its keys again yet.
+
+    ``Bearer`` answers 503 ``keys.busy`` only to a token that may be newer than the keys. ``age``: how many seconds ago
+    the keys were fetched. ``fetches_left``: how many fetches may start now for this requester. ``keys``: those that may
+    have signed the token all the same, because they have no ``kid``.
+    """
+
+    def __init__(self, *, age: float, fetches_left: int, retry_after: int, keys: Sequence[Any] = ()) -> None:
+        super().__init__(reason=KEYS_BUSY, retry_after=retry_after)
+        self.age = age
+        self.fetches_left = fetches_left
+        self.keys = keys

@@ -39,6 +39,8 @@ class Reason:
     - ``public``: a sentence for the client. The default is the sentence of the status.
     - ``presented``: False if the client sent no credentials. Such denials are logged at INFO.
     - ``ours``: True if the server is at fault and the response hides that. Such denials are logged at ERROR.
+    - ``by_limit``: True if a limit, and not a failure, is why the server cannot decide. Such denials are logged at
+      WARNING, because a client can cause them.
 
     Raises ``ValueError`` for a code without a dot, for any other status, and for a text that RFC 6750 does not allow.
     """
@@ -49,6 +51,7 @@ class Reason:
     public: str | None = None
     presented: bool = True
     ours: bool = False
+    by_limit: bool = False
 
     def __post_init__(self) -> None:
         if not _CODE.fullmatch(self.code):
@@ -106,7 +109,7 @@ class Reason:
 
     @property
     def outage(self) -> bool:
-        """Whether the server cannot decide. Such denials are logged at ERROR; the credentials may be valid."""
+        """Whether the server cannot decide; the credentials may be valid. Logged at ERROR, unless ``by_limit``."""
         return self.status == 503
 
 
@@ -177,6 +180,7 @@ STEP_UP_REQUIRED = Reason("step_up.required", 401, "insufficient_user_authentica
 # The server cannot decide.
 KEYS_UNAVAILABLE = Reason("keys.unavailable", 503)
 KEYS_TIMEOUT = Reason("keys.timeout", 503)
+KEYS_BUSY = Reason("keys.busy", 503, by_limit=True)
 INTROSPECTION_UNAVAILABLE = Reason("introspection.unavailable", 503)
 INTROSPECTION_TIMEOUT = Reason("introspection.timeout", 503)
 INTROSPECTION_BUSY = Reason("introspection.busy", 503)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from authguard.errors import KeysBusy
 from authguard.http_client import Fetch, Fetched, FetchFailed
+from authguard.keys.fetch_budget import Requester
 from authguard.keys.remote import Discovery, RemoteJWKS
 from authguard.keys.source import KeyMaterial, KeySource, RefetchableKeys, VerificationKey
 from authguard.keys.static import JWK, PEM, JWKSet, Secret
@@ -17,8 +19,10 @@ __all__ = [
     "JWKSet",
     "KeyMaterial",
     "KeySource",
+    "KeysBusy",
     "RefetchableKeys",
     "RemoteJWKS",
+    "Requester",
     "Secret",
     "VerificationKey",
 ]

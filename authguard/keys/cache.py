@@ -11,14 +11,13 @@ import anyio
 
 from authguard.caching import NegativeCache
 from authguard.concurrency.background import BackgroundFetch
-from authguard.concurrency.token_bucket import Rate, TokenBucket
+from authguard.errors import KeysBusy
+from authguard.keys.fetch_budget import ANYBODY, FetchBudget, Requester
 from authguard.keys.options import FetchOptions
 from authguard.keys.refresher import CachedKeySet, FetchedKeySet, KeyRefresher
 from authguard.keys.source import ALGORITHMS, VerificationKey
 from authguard.model import Clock
 
-#: How many fetches for unknown keys may start at once, and as many for signatures that do not match.
-FETCH_BURST = 3
 #: In seconds: how long a request with expired keys waits for a fetch.
 MAX_WAIT = 1.0
 #: In seconds: how often ``running()`` checks whether a fetch is due.
@@ -32,9 +31,10 @@ class CachedKeys(ABC):
     - *Expired keys*: the next request waits for a fetch, for a second at most, or until its end if the keys expired a
       whole lifetime ago. If it fails the keys stay in use for ``stale_if_error`` seconds, and no request waits again.
     - *A key that is not in the set* causes a fetch, out of a small budget, and is unknown if it is not in the new set
-      either. If the last fetch failed it is an outage, because the server may have the key.
+      either. If no fetch is left, or if the requester's network asked for the key a moment ago, it is ``KeysBusy``. If
+      the last fetch failed it is an outage, because the server may have the key.
     - *A key that does not match the signature* may have been replaced under its ``kid``, or may have none. That causes
-      a fetch too, out of a budget of its own. If the last fetch failed the cached keys decide.
+      a fetch too, out of a budget of its own. If no fetch is left, or the last one failed, the cached keys decide.
     - *No keys yet, or keys past* ``stale_if_error``: requests wait for a fetch. If it fails it is an outage.
 
     All requests share one fetch at a time.
@@ -43,9 +43,10 @@ class CachedKeys(ABC):
     def __init__(self, name: str, fetch_options: FetchOptions) -> None:
         self.name = name
         self._options, self._clock = fetch_options, fetch_options.clock
-        self._fetches_for_unknown = TokenBucket(Rate(FETCH_BURST, fetch_options.cooldown))
+        self._fetches_for_unknown = FetchBudget(fetch_options.cooldown)
         # A budget of its own: forged signatures must not use up the fetches for new keys.
-        self._fetches_for_unverified = TokenBucket(Rate(FETCH_BURST, fetch_options.cooldown))
+        self._fetches_for_unverified = FetchBudget(fetch_options.cooldown)
+        # By network: a stranger who guesses the next kid must not keep others from fetching it.
         self._not_found = NegativeCache(seconds=fetch_options.cooldown)
         self._refresher = KeyRefresher(name, self._load, fetch_options)
 
@@ -79,8 +80,10 @@ class CachedKeys(ABC):
             now < cached.unusable_at and (is_slow or refresher.recent_failure() is not None)
         )
 
-    async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        """The keys, fetched if need be. Raises ``BackendUnavailable`` (``keys.unavailable``)."""
+    async def keys_for(
+        self, *, kid: str | None, algorithm: str, requester: Requester = ANYBODY
+    ) -> Sequence[VerificationKey]:
+        """The keys, fetched if need be. Raises ``BackendUnavailable`` (``keys.unavailable``) and ``KeysBusy``."""
         refresher = self._refresher
         started_before = refresher.started
         has_waited = False
@@ -89,7 +92,7 @@ class CachedKeys(ABC):
                 cached = self._cached_keys(kid, algorithm)
                 if cached is not None and (has_waited or not self._should_wait()):
                     return cached
-                answer = self._answer_or_fetch(kid, algorithm, started_before)
+                answer = self._answer_or_fetch(kid, algorithm, started_before, requester)
             if not isinstance(answer, BackgroundFetch):
                 return answer
             with anyio.move_on_after(math.inf if cached is None or self._is_long_expired() else MAX_WAIT):
@@ -97,16 +100,21 @@ class CachedKeys(ABC):
             has_waited = True
 
     async def refetch(
-        self, tried: Sequence[VerificationKey], *, kid: str | None, algorithm: str
+        self,
+        tried: Sequence[VerificationKey],
+        *,
+        kid: str | None,
+        algorithm: str,
+        requester: Requester = ANYBODY,
     ) -> Sequence[VerificationKey] | None:
-        """The keys, if they are not those that were ``tried``; None if they are, or if the budget is used up.
+        """The keys, if they are not those that were ``tried``; None if they are, or if no fetch is left.
 
         Raises ``BackendUnavailable`` if no key has this ``kid`` and the server cannot be asked.
         """
         started_before = self._refresher.started
         while True:
             with self._refresher.lock:
-                answer = self._replacement_or_fetch(tried, kid, algorithm, started_before)
+                answer = self._replacement_or_fetch(tried, kid, algorithm, started_before, requester)
             if not isinstance(answer, BackgroundFetch):
                 return answer
             await answer.wait()
@@ -134,7 +142,7 @@ class CachedKeys(ABC):
         return cached is not None and cached.is_long_expired(self._clock())
 
     def _answer_or_fetch(
-        self, kid: str | None, algorithm: str, started_before: int
+        self, kid: str | None, algorithm: str, started_before: int, requester: Requester
     ) -> Sequence[VerificationKey] | BackgroundFetch:
         """The answer of ``keys_for``, or the fetch to wait for first. The caller holds the lock.
 
@@ -152,17 +160,42 @@ class CachedKeys(ABC):
                     return without_kid
             raise refresher.unavailable(failure)
         # The set is up to date, and has no key with this kid.
-        if cached.number > started_before:
-            self._not_found.add(kid, algorithm, now=now)
-        elif not self._not_found.has(kid, algorithm, now=now) and (
-            refresher.under_way is not None or self._fetches_for_unknown.acquire(now)
-        ):
+        is_new = cached.number > started_before
+        if is_new:
+            self._not_found.add(kid, algorithm, requester.network, now=now)
+        elif self._may_fetch(kid, algorithm, requester, self._fetches_for_unknown, now):
             return refresher.start()
         # A key without a kid may have signed a token with one.
-        return cached.source.held(kid=kid, algorithm=algorithm)
+        without_kid = cached.source.held(kid=kid, algorithm=algorithm)
+        if is_new:
+            return without_kid
+        wait = max(
+            self._fetches_for_unknown.wait(requester, now),
+            self._not_found.remaining(kid, algorithm, requester.network, now=now),
+            1.0,
+        )
+        raise KeysBusy(
+            age=now - cached.fetched_at,
+            fetches_left=self._fetches_for_unknown.left(requester, now),
+            retry_after=math.ceil(wait),
+            keys=without_kid,
+        )
+
+    def _may_fetch(
+        self, kid: str | None, algorithm: str, requester: Requester, budget: FetchBudget, now: float
+    ) -> bool:
+        """Whether this key is worth a fetch now. If so, and if none is under way, one is taken from the budget."""
+        if self._not_found.has(kid, algorithm, requester.network, now=now):
+            return False
+        return self._refresher.under_way is not None or budget.acquire(requester, now)
 
     def _replacement_or_fetch(
-        self, tried: Sequence[VerificationKey], kid: str | None, algorithm: str, started_before: int
+        self,
+        tried: Sequence[VerificationKey],
+        kid: str | None,
+        algorithm: str,
+        started_before: int,
+        requester: Requester,
     ) -> Sequence[VerificationKey] | BackgroundFetch | None:
         """The answer of ``refetch``, or the fetch to wait for first. The caller holds the lock."""
         refresher, now = self._refresher, self._clock()
@@ -177,10 +210,9 @@ class CachedKeys(ABC):
         if failure is not None and now < failure.retry_at:
             return None
         if cached.number > started_before:
-            self._not_found.add(kid, algorithm, now=now)
-        elif not self._not_found.has(kid, algorithm, now=now) and (
-            refresher.under_way is not None or self._fetches_for_unverified.acquire(now)
-        ):
+            self._not_found.add(kid, algorithm, requester.network, now=now)
+            return None
+        if self._may_fetch(kid, algorithm, requester, self._fetches_for_unverified, now):
             return refresher.start()
         return None
 
@@ -213,6 +245,8 @@ class CachedKeys(ABC):
         """Figures for an operator. All times are in seconds.
 
         ``age`` of the keys; they expire after ``fresh_for``, and are no longer used after ``usable_for``.
+        ``fetches_left``: how many fetches unknown keys may cause now, for ``known`` networks and for ``others``;
+        ``refetches_left``: the same for signatures that match no key.
         ``last_error``: why the last fetch failed, None if it did not; ``failing_for``: since when. ``fetching_for``:
         how long the fetch under way has taken, None if there is none.
         """
@@ -226,6 +260,8 @@ class CachedKeys(ABC):
             "fresh_for": 0.0 if cached is None else max(0.0, cached.expires_at - now),
             "usable_for": 0.0 if cached is None else max(0.0, cached.unusable_at - now),
             "fetches": self._refresher.started,
+            "fetches_left": self._fetches_for_unknown.totals(now),
+            "refetches_left": self._fetches_for_unverified.totals(now),
             "fetching_for": None if fetch is None else max(0.0, now - fetch.started_at),
             "last_error": None if failure is None else failure.problem,
             "failing_for": 0.0 if failure is None else now - failure.since,

@@ -29,8 +29,9 @@ class FetchArguments(TypedDict, total=False):
       this machine (localhost) are no exception.
     - ``timeout``: how long one fetch may take as a whole. Give less than the ``deadline`` of ``Bearer``, so that the
       record can say what was wrong.
-    - ``cooldown``: an unknown ``kid`` causes a fetch: three at once, then one per ``cooldown``. So does a signature
-      that matches no key, because the key may have been replaced under its ``kid``. The two are counted separately.
+    - ``cooldown``: an unknown ``kid`` causes a fetch: three at once for one network of clients, four for all networks,
+      and then one per ``cooldown``. So does a signature that matches no key, because the key may have been replaced
+      under its ``kid``. The two are counted separately; so are networks from which tokens were accepted before.
     - ``min_age``, ``max_age``: bounds of the lifetime that the server's ``Cache-Control`` states. While the server
       answers, a key that it withdrew is refused after ``max_age`` at the latest.
     - ``stale_if_error``: how long expired keys stay in use while the server does not answer.

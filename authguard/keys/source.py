@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -90,6 +91,9 @@ class KeySource(Protocol):
                 keys = await load()  # VerificationKey("ES256", kid, public_key), ...
                 return [key for key in keys if key.algorithm == algorithm and kid in (None, key.kid)]
 
+    If ``keys_for`` has a parameter ``requester``, it gets the ``Requester`` for whom the keys are needed, so that one
+    network cannot use up what all share. A source that may not fetch now raises ``KeysBusy``.
+
     A source may also have ``held(*, kid, algorithm)``, not async: the same answer if it is in memory, None if
     ``keys_for`` must be awaited. It is called first, and without a deadline: the timer would cost more than the answer.
     """
@@ -121,6 +125,14 @@ class RefetchableKeys(KeySource, Protocol):
     def algorithms_of(self, kid: str | None) -> Sequence[str]:
         """The algorithms of the keys with this ``kid``, or of all keys if it is None. For the decision record."""
         ...
+
+
+def takes_requester(method: object) -> bool:
+    """Whether this method of a source has a parameter ``requester``."""
+    try:
+        return callable(method) and "requester" in signature(method).parameters
+    except (TypeError, ValueError):  # it is not written in Python
+        return False
 
 
 class KeyMaterial:

@@ -147,10 +147,10 @@ Hook: TypeAlias = Callable[[Record], None]
 def level_of(reason: Reason) -> int:
     """The log level of a denial.
 
-    ERROR if the server is at fault, WARNING if credentials were refused, INFO if the request had none. A request that
-    is granted is logged at DEBUG.
+    ERROR if the server is at fault, WARNING if credentials were refused or a limit is reached, INFO if the request had
+    none. A request that is granted is logged at DEBUG.
     """
-    if reason.outage or reason.ours:
+    if (reason.outage and not reason.by_limit) or reason.ours:
         return logging.ERROR
     return logging.WARNING if reason.presented else logging.INFO
 

@@ -66,6 +66,8 @@ async def test_health_reports_ages_and_the_last_failure() -> None:
         "fresh_for": 0.0,
         "usable_for": 0.0,
         "fetches": 0,
+        "fetches_left": {"known": 4, "others": 4},
+        "refetches_left": {"known": 4, "others": 4},
         "fetching_for": None,
         "last_error": None,
         "failing_for": 0.0,

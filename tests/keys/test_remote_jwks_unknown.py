@@ -12,8 +12,10 @@ import pytest
 
 from authguard.caching import NegativeCache
 from authguard.concurrency.token_bucket import Rate, TokenBucket
-from authguard.keys import cache
+from authguard.keys import KeysBusy
+from authguard.keys.fetch_budget import FETCH_BURST, MAX_NETWORKS, TOTAL_BURST, FetchBudget, Requester
 from authguard.keys.source import StaticKeys, VerificationKey
+from authguard.reasons import KEYS_BUSY
 from tests.support.coroutines import run_together, wait_until
 from tests.support.key_source import StubbedSource
 from tests.support.tokens import key_set, published_jwk, rsa_key
@@ -36,25 +38,22 @@ async def test_a_missing_key_is_fetched_once_in_a_cooldown() -> None:
     source = StubbedSource("a")
     await source.key_ids("a")
 
-    for _ in range(100):
-        assert await source.key_ids("gone") == []
+    assert [await source.has_fetched("gone") for _ in range(100)] == [True] + [False] * 99
     assert source.server.count == 2
     source.clock.move(30)
-    for _ in range(100):
-        assert await source.key_ids("gone") == []
 
-    assert source.server.count == 3
+    assert [await source.has_fetched("gone") for _ in range(100)] == [True] + [False] * 99
 
 
 async def test_a_key_that_is_known_to_be_missing_does_not_wait() -> None:
-    """A token with a key that is known to be missing does not wait for the fetch of other requests."""
+    """A token with a key that was missing a moment ago does not wait for the fetch of other requests."""
     source = StubbedSource("a")
     await source.key_ids("gone")
     source.server.released.clear()
 
     async def meanwhile() -> None:
         with anyio.fail_after(30):
-            assert await source.key_ids("gone") == []
+            assert (await source.busy("gone")).retry_after == 30
         source.server.released.set()
 
     assert await run_together([partial(source.key_ids, "other")], meanwhile) == [[]]
@@ -72,11 +71,11 @@ async def test_joining_a_due_fetch_costs_no_budget() -> None:
     async def release() -> None:
         source.server.released.set()
 
-    await run_together([partial(source.key_ids, f"random-{number}") for number in range(20)], release)
+    await run_together([partial(source.has_fetched, f"random-{number}") for number in range(20)], release)
     for number in range(20, 40):
-        await source.key_ids(f"random-{number}")
+        await source.has_fetched(f"random-{number}")
 
-    assert source.server.count == 2 + cache.FETCH_BURST
+    assert source.server.count == 2 + FETCH_BURST
 
 
 @pytest.mark.rfc("limits-6")
@@ -86,10 +85,10 @@ async def test_a_flood_of_random_kids_costs_a_few_fetches() -> None:
     await source.key_ids("a")
 
     for number in range(1000):
-        assert await source.key_ids(f"random-{number}") == []
+        assert await source.has_fetched(f"random-{number}") is (number < FETCH_BURST)
         assert source.held_key_ids("a") == ["a"]
 
-    assert source.server.count == 1 + cache.FETCH_BURST
+    assert source.server.count == 1 + FETCH_BURST
     assert len(source.keys._not_found) <= 1024
 
 
@@ -101,10 +100,9 @@ async def test_a_flood_all_at_once_costs_no_more() -> None:
     async def release() -> None:
         source.server.released.set()
 
-    answers = await run_together([partial(source.key_ids, f"random-{number}") for number in range(1000)], release)
+    await run_together([partial(source.has_fetched, f"random-{number}") for number in range(1000)], release)
 
-    assert answers == [[]] * 1000
-    assert source.server.count <= 1 + cache.FETCH_BURST
+    assert source.server.count <= 1 + FETCH_BURST
 
 
 async def test_a_rotation_during_a_flood_is_noticed_within_one_cooldown() -> None:
@@ -112,13 +110,13 @@ async def test_a_rotation_during_a_flood_is_noticed_within_one_cooldown() -> Non
     source = StubbedSource("old")
     await source.key_ids("old")
     for number in range(1000):
-        await source.key_ids(f"random-{number}")
+        await source.has_fetched(f"random-{number}")
     assert source.server.count == 4
     source.server.publish("old", "new")
 
-    assert await source.key_ids("new") == []
+    assert (await source.busy("new")).retry_after == 30
     source.clock.move(29.9)
-    assert await source.key_ids("new") == []
+    assert (await source.busy("new")).retry_after == 1
     source.clock.move(0.1)
     assert await source.key_ids("another") == []
 
@@ -165,6 +163,130 @@ async def test_keys_without_an_id_are_tried_where_none_bears_it() -> None:
     assert await source.key_ids("a") == [None]
     assert (source.held_key_ids("b"), source.held_key_ids(None)) == (["b"], [None, "b"])
     assert source.server.count == 1
+
+
+async def test_what_a_busy_source_says() -> None:
+    """The error has the age of the keys, the fetches that are left to the requester, and when to ask again."""
+    source = StubbedSource("a")
+    await source.key_ids("a")
+    for number in range(FETCH_BURST):
+        source.clock.move(1)
+        await source.key_ids(f"random-{number}")
+    source.clock.move(2.5)
+
+    error = await source.busy("new")
+    assert (error.reason, error.age, error.fetches_left, error.retry_after) == (KEYS_BUSY, 2.5, 0, 26)
+    again = await source.busy("random-2")
+    assert (again.age, again.fetches_left, again.retry_after) == (2.5, 0, 28)
+    source.clock.move(60)
+    await source.key_ids("random-0")
+    again = await source.busy("random-0")
+    assert (again.age, again.fetches_left, again.retry_after) == (0, 1, 30)
+
+
+async def test_a_network_leaves_fetches_to_the_others() -> None:
+    """A stranger's random kids use up the fetches of the stranger's network. The next network still has one."""
+    source = StubbedSource("a")
+    await source.key_ids("a")
+    stranger, owner = Requester("198.51.100.1"), Requester("192.0.2.7")
+    for number in range(100):
+        await source.has_fetched(f"random-{number}", requester=stranger)
+    assert (source.server.count, (await source.busy("new", requester=stranger)).fetches_left) == (1 + FETCH_BURST, 0)
+    source.server.publish("a", "new")
+
+    assert await source.key_ids("new", requester=owner) == ["new"]
+
+
+async def test_many_networks_leave_fetches_to_known_ones() -> None:
+    """Strangers in a hundred networks use up what all networks have together, but not what known networks have."""
+    source = StubbedSource("a")
+    await source.key_ids("a")
+    for number in range(100):
+        await source.has_fetched(f"random-{number}", requester=Requester(f"198.51.100.{number}"))
+    assert source.server.count == 1 + TOTAL_BURST
+    source.server.publish("a", "new")
+
+    await source.busy("new", requester=Requester("192.0.2.7"))
+    assert source.keys.health()["fetches_left"] == {"known": TOTAL_BURST, "others": 0}
+    assert await source.key_ids("new", requester=Requester("192.0.2.7", known=True)) == ["new"]
+
+
+async def test_a_kid_that_a_stranger_guessed_is_fetched_for_others() -> None:
+    """A stranger who names the next kid before it is published keeps it missing for the stranger's network only."""
+    source = StubbedSource("old")
+    await source.key_ids("old")
+    assert await source.key_ids("new", requester=Requester("198.51.100.1")) == []
+    source.server.publish("old", "new")
+
+    await source.busy("new", requester=Requester("198.51.100.1"))
+    assert await source.key_ids("new", requester=Requester("192.0.2.7")) == ["new"]
+
+
+async def test_forged_signatures_of_a_network_leave_fetches_to_the_others() -> None:
+    """A key may be replaced under its kid while a stranger forges signatures for many kids."""
+    kids = [f"k{number}" for number in range(10)]
+    source = StubbedSource(*kids)
+    stranger, owner = Requester("198.51.100.1"), Requester("192.0.2.7")
+    tried = await source.keys.keys_for(kid="k9", algorithm="RS256")
+    for kid in kids * 3:
+        keys = await source.keys.keys_for(kid=kid, algorithm="RS256")
+        assert await source.keys.refetch(keys, kid=kid, algorithm="RS256", requester=stranger) is None
+    assert source.server.count == 1 + FETCH_BURST
+    assert source.keys.health()["refetches_left"] == {"known": TOTAL_BURST, "others": TOTAL_BURST - FETCH_BURST}
+    source.server.answer = key_set(k9=rsa_key(which=1))
+
+    again = await source.keys.refetch(tried, kid="k9", algorithm="RS256", requester=owner)
+
+    assert again == source.keys.held(kid="k9", algorithm="RS256") != tried
+
+
+async def test_a_busy_source_gives_the_keys_without_an_id() -> None:
+    """A set may have a key without a kid, which may have signed a token with any kid."""
+    source = StubbedSource()
+    source.server.answer = key_set(published_jwk(None, rsa_key()))
+    for number in range(FETCH_BURST + 1):
+        assert await source.key_ids(f"random-{number}") == [None]
+
+    with pytest.raises(KeysBusy) as caught:
+        await source.keys.keys_for(kid="new", algorithm="RS256")
+
+    assert [key.kid for key in caught.value.keys] == [None]
+
+
+def test_a_budget_counts_networks_apart_and_remembers_so_many() -> None:
+    """Each network has its own fetches, within those of all. The networks that are counted are bounded."""
+    budget = FetchBudget(30)
+
+    def taken(requester: Requester, now: float) -> int:
+        return sum(budget.acquire(requester, now) for _ in range(10))
+
+    a, b, c = (Requester(name) for name in "abc")
+    assert [taken(a, 0), taken(b, 0), taken(c, 0)] == [3, 1, 0]
+    assert [budget.wait(requester, 0) for requester in (a, b, c)] == [30, 30, 30]
+    assert [budget.left(requester, 0) for requester in (a, b, c)] == [0, 0, 0]
+    assert [taken(b, 30), taken(a, 30), taken(b, 59.9), taken(a, 60)] == [1, 0, 0, 1]
+    assert [taken(Requester("a", known=True), 1000), budget.left(Requester("a"), 1000)] == [3, 0]
+    assert budget.totals(1000) == {"known": 1, "others": 4}
+    for number in range(2 * MAX_NETWORKS):
+        budget.acquire(Requester(str(number)), 1e6 + 30 * number)
+    assert len(budget._networks._full_at) <= MAX_NETWORKS
+
+
+def test_a_bucket_says_how_many_tokens_it_has_and_when_the_next_one_comes() -> None:
+    """Parts of a token do not count."""
+    bucket = TokenBucket(Rate(3, 10))
+    bucket.acquire(0)
+    bucket.acquire(0)
+
+    assert [(bucket.remaining(now), bucket.wait(now)) for now in (0, 9.9, 10, 19.9, 20)] == [
+        (1, 0),
+        (1, 0),
+        (2, 0),
+        (2, 0),
+        (3, 0),
+    ]
+    bucket.acquire(0)
+    assert (bucket.remaining(0), bucket.wait(0), bucket.wait(4)) == (0, 10, 6)
 
 
 def test_a_budget_allows_three_fetches_and_regains_one_each_cooldown() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authguard import RemoteJWKS
-from authguard.keys import cache
+from authguard.keys.fetch_budget import FETCH_BURST
 from authguard.keys.source import RefetchableKeys
 from tests.support.coroutines import run_together, wait_until
 from tests.support.guards import Answer, GuardedApp
@@ -79,11 +79,11 @@ async def test_forged_signatures_leave_the_fetches_for_new_keys() -> None:
     app = guarded_app(source)
     for kid in kids * 3:
         assert summary(await app.get_with_token(token(kid, which=1))) == FORGED
-    assert source.server.count == 1 + cache.FETCH_BURST
+    assert source.server.count == 1 + FETCH_BURST
 
     source.server.answer = key_set(new=rsa_key(), **{kid: rsa_key() for kid in kids})
     assert (await app.get_with_token(token("new"))).status == 200
-    assert source.server.count == 2 + cache.FETCH_BURST
+    assert source.server.count == 2 + FETCH_BURST
 
 
 async def test_many_at_once_are_one_fetch() -> None:

@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from authguard import BackendUnavailable, RemoteJWKS
-from authguard.keys import Fetched
+from authguard.keys import Fetched, KeysBusy
+from authguard.keys.fetch_budget import ANYBODY, Requester
 from authguard.reasons import KEYS_UNAVAILABLE
 from authguard.testing import ManualClock
 from tests.support.servers.key_server import TIMEOUT
@@ -60,12 +61,34 @@ class StubbedSource:
         self.clock = ManualClock()
         self.keys = RemoteJWKS(JWKS_URL, fetch=self.server, clock=self.clock, **options)
 
-    async def key_ids(self, kid: str | None, algorithm: str = "RS256") -> list[str | None]:
+    async def key_ids(
+        self, kid: str | None, algorithm: str = "RS256", *, requester: Requester = ANYBODY
+    ) -> list[str | None]:
         """The ids of the keys that the source returns, in the way in which ``Bearer`` asks for them."""
         keys = self.keys.held(kid=kid, algorithm=algorithm)
         if keys is None:
-            keys = await self.keys.keys_for(kid=kid, algorithm=algorithm)
+            try:
+                keys = await self.keys.keys_for(kid=kid, algorithm=algorithm, requester=requester)
+            except KeysBusy as busy:
+                if not busy.keys:
+                    raise
+                keys = busy.keys
         return [key.kid for key in keys]
+
+    async def busy(self, kid: str, algorithm: str = "RS256", *, requester: Requester = ANYBODY) -> KeysBusy:
+        """The error with which the source says that no fetch is left for this key."""
+        with pytest.raises(KeysBusy) as caught:
+            await self.key_ids(kid, algorithm, requester=requester)
+        return caught.value
+
+    async def has_fetched(self, kid: str, *, requester: Requester = ANYBODY) -> bool:
+        """Ask for a key that is not there, and say whether that caused a fetch."""
+        before = self.server.count
+        try:
+            assert await self.key_ids(kid, requester=requester) == []
+        except KeysBusy:
+            assert self.server.count == before
+        return self.server.count > before
 
     def held_key_ids(self, kid: str | None, algorithm: str = "RS256") -> list[str | None] | None:
         """The ids of the keys that are held, without fetching; None if there is no answer yet."""

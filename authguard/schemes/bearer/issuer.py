@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from authguard.concurrency.deadline import optional_method
 from authguard.errors import ConfigurationError
 from authguard.keys.cache import CachedKeys
+from authguard.keys.fetch_budget import Requester
 from authguard.keys.options import FetchArguments
 from authguard.keys.remote import Discovery
-from authguard.keys.source import HeldKeys, KeyMaterial, KeySource, RefetchableKeys, as_source, check_algorithms
+from authguard.keys.source import (
+    HeldKeys,
+    KeyMaterial,
+    KeySource,
+    RefetchableKeys,
+    VerificationKey,
+    as_source,
+    check_algorithms,
+    takes_requester,
+)
 from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, check_sources, claim
 from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSUER, ClaimRules, Unchecked
 from authguard.validation import names
+from authguard.wire.jws import JoseHeader
 
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
@@ -42,6 +53,7 @@ class Issuer:
     keys: KeySource = field(repr=False)
     held: HeldKeys | None = field(repr=False)
     refetchable: RefetchableKeys | None = field(repr=False)
+    takes_requester: frozenset[str] = field(repr=False)
     roles: tuple[Source, ...] = field(repr=False)
     scopes: tuple[Source, ...] = field(repr=False)
     subject: ClaimPath = field(repr=False)
@@ -76,6 +88,8 @@ class Issuer:
         put(self, "keys", source)
         put(self, "held", optional_method(source, "held", beside="keys_for"))
         put(self, "refetchable", source if isinstance(source, RefetchableKeys) else None)
+        methods = (name for name in ("keys_for", "refetch") if takes_requester(getattr(source, name, None)))
+        put(self, "takes_requester", frozenset(methods))
         put(self, "roles", check_sources("roles", roles))
         put(self, "scopes", check_sources("scopes", scopes))
         put(self, "subject", subject)
@@ -114,6 +128,24 @@ class Issuer:
             typ=typ,
             require_exp=require_exp,
         )
+
+    def find_keys(self, header: JoseHeader, requester: Requester) -> Awaitable[Sequence[VerificationKey]]:
+        """The call of ``KeySource.keys_for`` for a token."""
+        source: Any = self.keys
+        extra = {"requester": requester} if "keys_for" in self.takes_requester else {}
+        answer: Awaitable[Sequence[VerificationKey]] = source.keys_for(kid=header.kid, algorithm=header.alg, **extra)
+        return answer
+
+    def refetch_keys(
+        self, tried: Sequence[VerificationKey], header: JoseHeader, requester: Requester
+    ) -> Awaitable[Sequence[VerificationKey] | None]:
+        """The call of ``RefetchableKeys.refetch`` for a token."""
+        source: Any = self.refetchable
+        extra = {"requester": requester} if "refetch" in self.takes_requester else {}
+        answer: Awaitable[Sequence[VerificationKey] | None] = source.refetch(
+            tried, kid=header.kid, algorithm=header.alg, **extra
+        )
+        return answer
 
 
 def check_issuer(issuer: str | Unchecked) -> str | None:

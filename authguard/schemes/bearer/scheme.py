@@ -48,7 +48,7 @@ class Bearer(Scheme):
       with: with two of ES512.
     - ``resource``: a ``ProtectedResource(...)``. The challenges then name its metadata (RFC 9728 section 5.1).
     - ``limit``: the longest accepted token, in bytes. ``deadline``: how many seconds a key source may take.
-    - ``clock``: a monotonic clock, which ends the windows of ``ClockSkew``.
+    - ``clock``: a monotonic clock for the windows of ``ClockSkew``, and for how often a network gets ``keys.busy``.
 
     Denies with ``credentials.malformed``, ``token.*`` and ``key.unknown``; with ``keys.*`` and ``introspection.*``
     (503) if a token cannot be checked now. Raises ``ConfigurationError``.
@@ -87,7 +87,7 @@ class Bearer(Scheme):
         self.published = () if resource is None else (resource.published,)
         self.realm = realm
         self._limit = check_int("limit", limit, least=1, most=jws.MAX_TOKEN * 2, unit="bytes")
-        self._signatures = SignatureVerifier(check_seconds("deadline", deadline, most=60))
+        self._signatures = SignatureVerifier(check_seconds("deadline", deadline, most=60), clock)
 
     def replace(self, *issuers: Issuer | Introspection) -> None:
         """Replace all issuers, from the next request on. A request in flight keeps the old ones.
@@ -125,8 +125,10 @@ class Bearer(Scheme):
             return _reject(raw, token, failure)
         registered.clock_skew.observe(token.claims.get("iat"), request.moment)
         outcome = outcome_from_claims(raw, token.claims, issuer, request.moment)
-        if isinstance(outcome, Accepted) and outcome.facts:
-            registered.clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), request.moment)
+        if isinstance(outcome, Accepted):
+            self._signatures.note_accepted(issuer, request.client)
+            if outcome.facts:
+                registered.clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), request.moment)
         return outcome
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
+from authguard.caching import BoundedCache, NegativeCache
 from authguard.concurrency.deadline import ask
-from authguard.errors import BackendUnavailable, InvalidSignature
+from authguard.concurrency.token_bucket import NetworkBuckets, Rate
+from authguard.errors import BackendUnavailable, InvalidSignature, KeysBusy
+from authguard.keys.fetch_budget import Requester
 from authguard.keys.source import VerificationKey
-from authguard.model import Failure
-from authguard.reasons import KEY_UNKNOWN, KEYS_TIMEOUT, KEYS_UNAVAILABLE, TOKEN_SIGNATURE_INVALID
-from authguard.request import AuthRequest
+from authguard.model import Clock, Failure, Moment
+from authguard.reasons import KEY_UNKNOWN, KEYS_BUSY, KEYS_TIMEOUT, KEYS_UNAVAILABLE, TOKEN_SIGNATURE_INVALID
+from authguard.request import AuthRequest, network_of
 from authguard.schemes.bearer.claim_mapping import subject_failure
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.wire import jws
@@ -19,6 +22,16 @@ from authguard.wire import jws
 #: 2048 bits. That is enough for two keys of the slowest curve: before and after a rotation. The first key is always
 #: tried.
 MAX_CANDIDATES, MAX_COST = 8, 40
+
+#: How often tokens of one network are answered with ``keys.busy``: ten at once, and then ten a minute. A network from
+#: which tokens were accepted before gets more.
+BUSY_RATE, BUSY_RATE_KNOWN = Rate(10, 6.0), Rate(120, 0.5)
+#: For how many networks that is counted, and how many known ones are remembered.
+MAX_NETWORKS = 4096
+#: For how many seconds a token is remembered whose key was not found by a fetch.
+REFUSED_FOR = 300.0
+#: By how many seconds the clock of an issuer may be behind, where ``iat`` is compared with the age of the keys.
+MAX_SKEW = 10.0
 
 _Keys = TypeVar("_Keys", bound=Sequence[VerificationKey] | None)
 
@@ -60,49 +73,134 @@ def is_signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool
 
 
 class SignatureVerifier:
-    """Verifies the signatures of tokens with the keys of their issuers. ``deadline``: seconds for a key source."""
+    """Verifies the signatures of tokens with the keys of their issuers. ``deadline``: seconds for a key source.
 
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
+    Where the source has no fetch left, nobody can tell whether a key exists that is newer than the fetched ones. A good
+    token must not be refused for that, and a stranger must not be able to make any number of 503 answers. So the answer
+    is 503 ``keys.busy`` for tokens that may be newer than the keys, a few times for each network, and otherwise 401.
+    """
+
+    def __init__(self, deadline: float, clock: Clock) -> None:
+        self._deadline, self._clock = deadline, clock
+        #: The networks from which tokens were accepted, and the client of the last one.
+        self._known = BoundedCache[bool](MAX_NETWORKS)
+        self._last_client: str | None = None
+        self._busy_answers = NetworkBuckets(BUSY_RATE, most=MAX_NETWORKS)
+        self._busy_answers_known = NetworkBuckets(BUSY_RATE_KNOWN, most=MAX_NETWORKS)
+        #: Tokens whose key was not in a set that was fetched after they came: these are not newer than the keys.
+        self._refused = NegativeCache(seconds=REFUSED_FOR)
 
     async def failure(self, issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
         """Why the signature does not count; None if it does. Raises ``BackendUnavailable``."""
-        kid, algorithm = token.header.kid, token.header.alg
-        # A deadline costs a timer, which keys in memory do not need.
-        keys = None if issuer.held is None else issuer.held(kid=kid, algorithm=algorithm)
-        if keys is None:
-            fetched = await self._await_keys(issuer.keys.keys_for(kid=kid, algorithm=algorithm), issuer, token, request)
-            if isinstance(fetched, Failure):
-                return fetched
-            keys = fetched
-        candidates = choose_candidates(keys, algorithm)
-        if is_signed_by_one_of(candidates.keys, token):
+        keys = None if issuer.held is None else issuer.held(kid=token.header.kid, algorithm=token.header.alg)
+        tried = None if keys is None else choose_candidates(keys, token.header.alg)
+        if tried is not None and is_signed_by_one_of(tried.keys, token):
             return None
-        if keys and issuer.refetchable is not None:
-            refetch = issuer.refetchable.refetch(keys, kid=kid, algorithm=algorithm)
-            others = await self._await_keys(refetch, issuer, token, request)
-            if isinstance(others, Failure):
-                return others
-            if others is not None:
-                keys, candidates = others, choose_candidates(others, algorithm, candidates.keys)
-                if is_signed_by_one_of(candidates.keys, token):
-                    return None
-        held = () if keys or issuer.refetchable is None else issuer.refetchable.algorithms_of(kid)
-        return _unverified(token, has_keys=bool(keys), untried=candidates.untried, held=held)
-
-    async def _await_keys(
-        self, keys: Awaitable[_Keys], issuer: Issuer, token: jws.Jws, request: AuthRequest
-    ) -> _Keys | Failure:
-        """The keys; or, where they cannot be had, why the token would be refused with any key."""
         try:
-            return await ask(keys, self._deadline, KEYS_TIMEOUT)
+            return await self._failure_after_fetch(issuer, token, request, keys, tried)
         except BackendUnavailable as error:
-            # A retry with such a token would be useless, so the answer is not 503.
-            failure = issuer.rules.failure(token.claims, request.moment) or subject_failure(token.claims, issuer)
-            if failure is None:
+            # A retry with a token that no key could make valid would be useless, so the answer is not 503.
+            claims_failure = _claims_failure(issuer, token, request)
+            if claims_failure is None:
                 error.reason = error.reason or KEYS_UNAVAILABLE
                 raise
-        return Failure(failure.reason, {**failure.facts, "signature": "unchecked"})
+            return Failure(claims_failure.reason, {**claims_failure.facts, "signature": "unchecked"})
+
+    def note_accepted(self, issuer: Issuer, client: str | None) -> None:
+        """Remember the network of a token that was accepted. A stranger cannot make a network known."""
+        if issuer.refetchable is not None and client != self._last_client:
+            self._last_client = client
+            self._known.put(_key(network_of(client)), True)
+
+    async def _failure_after_fetch(
+        self,
+        issuer: Issuer,
+        token: jws.Jws,
+        request: AuthRequest,
+        keys: Sequence[VerificationKey] | None,
+        tried: Candidates | None,
+    ) -> Failure | None:
+        """Why the signature does not count, with keys for which the source may have to be awaited.
+
+        ``keys`` are those in memory, of which the ``tried`` ones do not match; None if there is no answer in memory.
+        """
+        requester, busy = self._requester(request), None
+        if keys is None or tried is None:
+            found = await self._ask(issuer.find_keys(token.header, requester))
+            keys, busy = (found.keys, found) if isinstance(found, KeysBusy) else (found, None)
+            tried = choose_candidates(keys, token.header.alg)
+            if is_signed_by_one_of(tried.keys, token):
+                return None
+        if keys and busy is None and issuer.refetchable is not None:
+            others = await self._ask(issuer.refetch_keys(keys, token.header, requester))
+            if isinstance(others, KeysBusy):  # of a source of the app
+                busy = others
+            elif others is not None:
+                keys, tried = others, choose_candidates(others, token.header.alg, tried.keys)
+                if is_signed_by_one_of(tried.keys, token):
+                    return None
+        held = () if keys or issuer.refetchable is None else issuer.refetchable.algorithms_of(token.header.kid)
+        failure = _unverified(token, has_keys=bool(keys), untried=tried.untried, held=held)
+        if busy is not None:
+            return self._busy_failure(busy, failure, issuer, token, request)
+        if issuer.refetchable is not None:
+            self._refused.add(*_texts(token), now=self._clock())
+        return failure
+
+    async def _ask(self, keys: Awaitable[_Keys]) -> _Keys | KeysBusy:
+        try:
+            return await ask(keys, self._deadline, KEYS_TIMEOUT)
+        except KeysBusy as busy:
+            return busy
+
+    def _requester(self, request: AuthRequest) -> Requester:
+        network = network_of(request.client)
+        return Requester(network, known=_key(network) in self._known)
+
+    def _busy_failure(
+        self, busy: KeysBusy, failure: Failure, issuer: Issuer, token: jws.Jws, request: AuthRequest
+    ) -> Failure:
+        """503 if only a limit keeps us from knowing whether the token is good, and otherwise ``failure``."""
+        now = self._clock()
+        facts: dict[str, object] = {
+            **failure.facts,
+            "fetches_left": busy.fetches_left,
+            "keys_age": round(float(busy.age), 3),
+        }
+        may_be_good = (
+            _claims_failure(issuer, token, request) is None
+            and _may_be_newer(token, busy.age, request.moment)
+            and not self._refused.has(*_texts(token), now=now)
+        )
+        if may_be_good and self._may_answer_busy(self._requester(request), now):
+            return Failure(KEYS_BUSY, {**facts, "retry_after": busy.retry_after})
+        return Failure(failure.reason, facts)
+
+    def _may_answer_busy(self, requester: Requester, now: float) -> bool:
+        buckets = self._busy_answers_known if requester.known else self._busy_answers
+        return buckets.acquire(requester.network, now)
+
+
+def _claims_failure(issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
+    """Why the token would be refused with any key."""
+    return issuer.rules.failure(token.claims, request.moment) or subject_failure(token.claims, issuer)
+
+
+def _may_be_newer(token: jws.Jws, age: float, moment: Moment) -> bool:
+    """Whether the token may have been issued since the keys were fetched: its key may be newer than they are.
+
+    ``iat`` often has no fraction of a second, and the clock of the issuer may be a little behind.
+    """
+    iat = cast("float | None", token.claims.get("iat"))  # the claim rules have checked its type
+    return iat is None or not Moment(iat + 1, min(moment.leeway, MAX_SKEW)).not_yet(moment.now - age)
+
+
+def _texts(token: jws.Jws) -> tuple[str, str]:
+    return token.signing_input.decode("ascii"), token.signature.hex()
+
+
+def _key(network: str | None) -> bytes:
+    return (network or "").encode()
 
 
 def _unverified(token: jws.Jws, *, has_keys: bool, untried: int, held: Sequence[str]) -> Failure:
