@@ -294,11 +294,22 @@ async def test_networks_that_ask_for_one_call_keep_their_places() -> None:
 
 async def test_what_a_free_thread_is_about_to_take_fills_no_place() -> None:
     """Of calls that come in one turn of the event loop, the first does not count as waiting."""
-    crowd = Crowd(waiting=1)
+    released = threading.Event()
+
+    class Held(Crowd):
+        """A crowd whose calls end when the test lets them, so that the thread cannot take a second one too early."""
+
+        def work(self, name: str) -> Callable[[], None]:
+            run = super().work(name)
+            return lambda: run() if released.wait(30) else None
+
+    crowd = Held(waiting=1)
 
     async with anyio.create_task_group() as tasks:
         for name in ("first", "second", "third"):
             tasks.start_soon(crowd.call, name, HOME)
+        await anyio.wait_all_tasks_blocked()
+        released.set()
 
     assert (len(crowd.begun), len(crowd.refused)) == (2, 1)
 
