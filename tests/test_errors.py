@@ -19,7 +19,7 @@ from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE, STORE_UNAVAILABLE
 
 def test_the_module_docstring_lists_every_exception() -> None:
     """The tree in the docstring of ``errors`` names every subclass of ``AuthGuardError``, in order."""
-    drawn = re.findall(r"^    (?:[├└]── )?(\w+) ", errors.__doc__ or "", re.MULTILINE)
+    drawn = re.findall(r"^ {4,8}(?:[├└]── )?(\w+) ", errors.__doc__ or "", re.MULTILINE)
     defined = [
         name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, AuthGuardError)
     ]

@@ -51,6 +51,7 @@ CODES = [
     ("step_up.required", 401, "insufficient_user_authentication"),
     ("keys.unavailable", 503, None),
     ("keys.timeout", 503, None),
+    ("keys.busy", 503, None),
     ("introspection.unavailable", 503, None),
     ("introspection.timeout", 503, None),
     ("introspection.busy", 503, None),

@@ -231,14 +231,16 @@ async def test_a_key_without_an_id_is_tried_before_that() -> None:
     source = StubbedSource()
     source.server.answer = key_set(published_jwk(None, rsa_key()))
     app = BusyApp(source)
-    for number in range(FETCH_BURST):
+    for number in range(1 + FETCH_BURST):
         assert (await app.send(f"invented-{number}", iat=NOW - 3600)).status == 401
+    fetches = source.server.count
 
     good = mint(headers={"kid": "new"}, iat=NOW)
     assert (await app.guard.request(app.app, field=f"Bearer {good}", client=(STRANGER, 1))).status == 200
     assert (await app.send("new", iat=NOW)).status == 503
     assert (await app.send("new", iat=NOW - 3600)).status == 401
     assert app.guard.denial_reasons[-2:] == ["keys.busy", "token.signature_invalid"]
+    assert source.server.count == fetches == 1 + FETCH_BURST
 
 
 async def test_a_forged_signature_under_a_known_key_stays_a_401() -> None:

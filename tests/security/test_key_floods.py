@@ -54,6 +54,7 @@ class RotatingApp:
             assert (await self.send(forged.decode(), client)).status in {401, 503}
 
 
+@pytest.mark.rfc("limits-6")
 @pytest.mark.parametrize(
     ("stranger", "quick"),
     [("198.51.100.1", True), ("198.51.100.{}", True), (OWNERS, False)],
@@ -99,6 +100,7 @@ async def test_A05_a_first_login_after_the_rotation_is_not_refused() -> None:  #
     assert (await app.get("new", OWNERS)).status == 200
 
 
+@pytest.mark.rfc("limits-6")
 async def test_no_stranger_raises_an_alarm_with_key_ids() -> None:
     """A network with invented key ids gets ten 503 and then ten a minute, at WARNING. All else is 401, and both are
     aggregated in the log."""
