@@ -151,8 +151,11 @@ async def test_it_works_wherever_a_coroutine_does() -> None:
         closed.close()
         with pytest.raises(LookupError):
             thrown.throw(LookupError())
+        sent = allows(request, role("boss"))
         with pytest.raises(StopIteration) as ended:
-            allows(request, role("boss")).send(None)
+            sent.send(None)
+        with pytest.raises(RuntimeError, match="already awaited"):
+            sent.send(None)
         return JSONResponse([await task, ended.value.value])
 
     guard = RecordingGuard()

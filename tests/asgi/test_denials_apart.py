@@ -17,7 +17,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard import OPTIONAL, AccessDenied, AuthGuardMiddleware, Guard, Rule, role
-from authguard.asgi.request_context import CURRENT, RequestContext
+from authguard.asgi.request_context import _MAX_FRAMES, CURRENT, RequestContext
 from tests.support.asgi import RecordingApp, function_app, header_list, http_scope, run_app, send_response
 from tests.support.guards import NO_SESSION, PUBLIC_RULES, RecordingGuard, denial
 from tests.support.schemes.badge import Badge
@@ -97,16 +97,24 @@ async def test_a_task_of_the_request_that_outlives_it_has_its_context() -> None:
 
 def test_an_abandoned_request_is_collected_without_an_error() -> None:
     """The garbage collector ends an abandoned request in another context, where its variable cannot be reset."""
-    guard = RecordingGuard(rules=PUBLIC_RULES)
-    app = guard.wrap(function_app(lambda *_: asyncio.Event().wait()))
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/wait":
+            await asyncio.Event().wait()
+        await send_response(send)
+
+    app, scope = RecordingGuard(rules=PUBLIC_RULES).wrap(function_app(act)), http_scope("/wait")
 
     async def begin() -> Any:
-        running = app(http_scope(), _none, _none)  # type: ignore[arg-type]
+        await run_app(app, http_scope("/"))  # the audit is made during the first request
+        running = app(scope, _none, _none)  # type: ignore[arg-type]
         contextvars.copy_context().run(running.send, None)
         return running
 
     running = asyncio.run(begin())
+    assert "authguard" in scope
     contextvars.copy_context().run(running.close)
+    assert "authguard" not in scope
 
 
 async def test_a_request_leaves_nothing_to_the_collector() -> None:
@@ -209,3 +217,36 @@ async def test_a_denial_behind_a_middleware_that_copies_the_scope_is_the_request
         await deny({**scope, "headers": list(scope["headers"])}, receive, send)
 
     assert (await guard.request(function_app(copying))).status == 403
+
+
+async def test_a_denial_below_many_calls_is_the_requests_own() -> None:
+    """A denial that a deep recursion of the app makes counts, although no call of an app is near on the stack."""
+    guard = RecordingGuard()
+
+    def deny_below(calls: int) -> None:
+        if calls:
+            deny_below(calls - 1)
+        else:
+            denial()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        deny_below(_MAX_FRAMES)
+        await send_response(send)
+
+    assert (await guard.request(function_app(act))).status == 403
+    assert len(guard.denial_reasons) == 1
+
+
+async def test_the_scope_of_an_inner_guard_is_the_outer_ones_too() -> None:
+    """Of two guards of one request, the outer one knows the scope that the inner one has marked, and a copy of it."""
+    inner, outer, owned = RecordingGuard(), RecordingGuard(), list[bool]()
+
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        context = scope["authguard"].outer
+        copied = {**scope, "headers": list(scope["headers"])}
+        owned.extend([context.owns(copied), context.owns({**copied, "authguard": None})])
+        await send_response(send)
+
+    await outer.request(inner.wrap(function_app(act)))
+
+    assert owned == [True, False]
