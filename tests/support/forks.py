@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,10 +19,20 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 def run_in_child(work: Callable[[], object]) -> str:
     """Fork, run ``work`` in the child, and return the repr of its result, or of its exception."""
     reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, for a fork of a process with threads
-        child = os.fork()
-    if child == 0:
+    # Another thread may hold the lock of coverage at the moment of the fork. The child would wait for it for ever, so
+    # that it must not be measured.
+    process, trace = os.getpid(), sys.gettrace()
+    sys.settrace(None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, for a fork of a process with threads
+            child = os.fork()
+    finally:
+        parent = os.getpid() == process
+        if parent:
+            sys.settrace(trace)
+    if not parent:
+        threading.settrace(None)  # nor must its threads
         signal.alarm(30)  # a child that hangs ends without an answer
         try:
             answer = repr(work())
