@@ -99,7 +99,7 @@ class ConcurrencyLimiter:
         return waiter.admission
 
     def release(self, network: str | None = None, *, known: bool = False) -> None:
-        """Give the slot back, and give free slots to the callers in the queue whose turn it is."""
+        """Give the slot to the caller in the queue whose turn it is, if there is one that may have it."""
         with self._lock:
             # After a fork a slot that the parent acquired may be released here too.
             self._free = min(self._free + 1, self._limit)
@@ -107,7 +107,8 @@ class ConcurrencyLimiter:
                 self._held[network] -= 1
                 if self._held[network] <= 0:
                     del self._held[network]
-            while (waiter := self._queue.pop_allowed(self._may_take)) is not None:
+            waiter = self._queue.pop_allowed(self._may_take)
+            if waiter is not None:
                 self._take(waiter.group)
                 waiter.admission = Admission.ACQUIRED
                 waiter.wake()

@@ -90,6 +90,16 @@ def test_failures_that_one_stranger_can_cause_do_not_open_it(questions: list[Que
     assert breaker.failures < FAILURE_THRESHOLD
 
 
+def test_a_repeated_failure_uses_up_no_network() -> None:
+    """A stranger who lets one token fail in many networks does not make the failures of these networks count less."""
+    breaker = CircuitBreaker(ManualClock(1000))
+    fail(breaker, [Question("token", f"192.0.2.{number}") for number in range(10)])
+
+    fail(breaker, map(question, range(2, FAILURE_THRESHOLD + 1)))
+
+    assert (breaker.open, breaker.failures) == (True, FAILURE_THRESHOLD)
+
+
 def test_failures_about_known_topics_count_from_one_network() -> None:
     """Strangers cannot make topics known, so that a server which fails for five of them fails for everybody, also if
     all clients come through one proxy."""
@@ -219,7 +229,7 @@ def test_calls_in_progress_do_not_prolong_the_pause() -> None:
         call.succeeded = False
         one.__exit__(None, None, None)
 
-    assert breaker.wait(ONE) == FIRST_PAUSE
+    assert (breaker.wait(ONE), breaker.failures) == (FIRST_PAUSE, FAILURE_THRESHOLD)
 
 
 def test_a_late_success_closes_it() -> None:

@@ -315,9 +315,15 @@ async def test_a_source_of_ones_own_may_ask_for_whom() -> None:
 def test_a_method_without_a_signature_takes_no_requester() -> None:
     """A source may be written in another language."""
 
-    class Odd:
-        keys_for = dict.fromkeys
+    class Native:
+        __signature__ = 5
 
-    assert issuer(Odd()).takes_requester == frozenset()  # type: ignore[arg-type]
+        def __call__(self, *, kid: str | None, algorithm: str) -> Any:
+            raise AssertionError("it is not called")
+
+    class NativeSource:
+        keys_for = Native()
+
+    assert issuer(NativeSource()).takes_requester == frozenset()
     assert issuer().takes_requester == frozenset()
     assert issuer(StubbedSource("a").keys).takes_requester == {"keys_for", "refetch"}
