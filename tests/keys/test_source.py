@@ -228,3 +228,18 @@ def test_a_custom_material_implements_bind() -> None:
     """The base class ``KeyMaterial`` does not implement ``bind``."""
     with pytest.raises(NotImplementedError):
         KeyMaterial().bind(frozenset({"RS256"}))
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
+def test_a_signature_without_its_leading_zero_is_invalid(algorithm: str) -> None:
+    """RFC 8017 sections 8.1.2 and 8.2.2: an RSA signature is as long as the modulus, also if it begins with a zero."""
+    private = rsa_key()
+    verifier = key(algorithm, material=private.public_key())
+    signer = ALGORITHMS[algorithm]
+    inputs = (str(number).encode() for number in range(10_000))
+    signed = ((data, signer.sign(data, private)) for data in inputs)
+    data, signature = next((data, signature) for data, signature in signed if signature[0] == 0)
+
+    verifier.verify(data, signature)
+    with pytest.raises(InvalidSignature):
+        verifier.verify(data, signature[1:])
