@@ -76,7 +76,7 @@ class VerificationKey:
     def verify(self, signing_input: bytes, signature: bytes) -> None:
         """Return if the signature is valid. Raises ``InvalidSignature`` if it is not."""
         material = self.material
-        # RFC 8017 sections 8.1.2 and 8.2.2, step 1. With PSS, OpenSSL accepts a signature without its leading zero, so a
+        # RFC 8017 sections 8.1.2 and 8.2.2, step 1. With PSS, OpenSSL also accepts it without a leading zero, so that a
         # token would have two spellings.
         if isinstance(material, rsa.RSAPublicKey) and len(signature) != (material.key_size + 7) // 8:
             raise InvalidSignature(self.algorithm)
