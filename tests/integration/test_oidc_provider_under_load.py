@@ -117,7 +117,11 @@ def test_a_key_that_is_withdrawn_is_refused_when_the_set_is_old() -> None:
 
 
 def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
-    """During a flood of unknown keys one fetch is regained each second, and brings a new key in."""
+    """During a flood of unknown keys one fetch is regained each second, and brings a new key in.
+
+    Until then a token of the new key is a 401, or a 503 that says when to come again: a network with good tokens may
+    have 120 of these, and two more each second.
+    """
     now = time.time()
     with running_provider(0) as provider, api(provider, 600) as server:
         flood, load = (TokenLoad(server.port, "/me", rate=RATE / 2) for _ in range(2))
@@ -137,10 +141,11 @@ def test_a_flood_of_unknown_keys_keeps_no_new_key_out() -> None:
             load.wait_for_more(20)
         fetches, lasted = provider.request_count(KEYS), time.monotonic() - flood.began
 
-    assert (answers[-1], set(answers) <= {200, 401}) == (200, True)
+    assert (answers[-1], set(answers) <= {200, 401, 503}) == (200, True)
     assert seconds < COOLDOWN + SOON
     assert failed(load) == []
-    assert {use.status for use in flood.uses} == {401}
+    assert {use.status for use in flood.uses} <= {401, 503}
+    assert answers.count(503) + sum(use.status == 503 for use in flood.uses) <= 120 + 2 * lasted + 1
     # The first fetch, the three of the budget, and those that were regained.
     assert 4 <= fetches <= 4 + lasted / COOLDOWN
 
