@@ -16,6 +16,7 @@ from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths, chain
 from authguard.audit.startup import StartupAudit
 from authguard.core.csrf import check_origins
+from authguard.core.fast_path import Undecided
 from authguard.core.guard import Guard
 from authguard.core.responses import Render, Reply, served
 from authguard.errors import ConfigurationError
@@ -105,7 +106,8 @@ class AuthGuardMiddleware:
         elif match is AMBIGUOUS:
             decision = guard.deny_path(problem)
         else:
-            decision = await guard.decide(request, match, authenticated, context.origins)
+            decided = guard.decide_now(request, match, authenticated, context.origins)
+            decision = await guard.finish(decided, request, match) if isinstance(decided, Undecided) else decided
         if isinstance(decision, Denied):
             reply, denied = guard.reply(request, decision, self._options.render)
             guard.record(request, denied, context.rule)

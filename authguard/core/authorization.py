@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from authguard.errors import ConfigurationError
 from authguard.model import NO_FACTS, Accepted, Decision, Denied, Facts, Granted, Header, Moment, Rejected, Requirement
 from authguard.policy.combinators import asks_step_up
-from authguard.reasons import Reason
+from authguard.reasons import CREDENTIALS_MISSING, Reason
 from authguard.schemes.scheme import Scheme
 
 
-@dataclass(frozen=True, slots=True)
 class ResolvedRequirement:
-    """A requirement of one guard, with the names of the schemes that can meet it."""
+    """A requirement of one guard, with the names of the schemes that can meet it.
 
-    requirement: Requirement
-    accepted: frozenset[str]
+    What it means for every request is made once: the denial of one that presents nothing, and the grant of an anonymous
+    one, which only ``OPTIONAL`` allows.
+    """
+
+    __slots__ = ("accepted", "anonymous", "nothing_presented", "requirement")
+
+    def __init__(self, requirement: Requirement, accepted: frozenset[str]) -> None:
+        self.requirement = requirement
+        self.accepted = accepted
+        self.nothing_presented = self.deny(CREDENTIALS_MISSING)
+        self.anonymous = Granted(None, requirement, (), NO_FACTS)
 
     def deny(
         self,

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from inspect import iscoroutinefunction
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import anyio
 
 from authguard.concurrency.deadline import ask
 from authguard.core.authorization import RequirementResolver, ResolvedRequirement
-from authguard.core.credential_selection import select_credentials
-from authguard.core.csrf import Origins, is_cross_origin, origin_facts
+from authguard.core.csrf import Origins
+from authguard.core.fast_path import FastPath, Undecided, denial_of, unless_expired
 from authguard.core.responses import Render, Reply, answer_denial, published_by_path, with_published_rules
-from authguard.errors import BackendUnavailable, ConfigurationError, RequestBodyError
+from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import (
     Accepted,
     Clock,
@@ -31,22 +31,13 @@ from authguard.model import (
 )
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
-from authguard.reasons import (
-    BACKEND_FAILED,
-    CREDENTIALS_EXPIRED,
-    CREDENTIALS_MALFORMED,
-    CREDENTIALS_MISSING,
-    ORIGIN_FOREIGN,
-    PATH_AMBIGUOUS,
-    STORE_UNAVAILABLE,
-)
-from authguard.records.record import Hook, exception_facts
+from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, PATH_AMBIGUOUS
+from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
-from authguard.schemes.scheme import Scheme, check_schemes, group_by_carrier
+from authguard.schemes.scheme import Continuation, Scheme, check_schemes
 from authguard.schemes.throttle import share_throttle
 from authguard.validation import check_leeway, check_seconds, functions
-from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 
 #: Runs after a scheme has accepted the credentials. Returns the principal, the same or a richer one, or ``Rejected``.
@@ -97,10 +88,6 @@ class Guard:
         self.table = RuleTable(with_published_rules(rules, self.published), default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
-        self.sent_by_browsers = {
-            scheme.name for scheme in self.schemes if scheme.sent_by_browsers or scheme.carrier.sent_by_browsers
-        }
-        self._carriers = group_by_carrier(self.schemes)
         share_throttle(self.schemes)
         known = {
             "default": [UNLISTED, self.table.default.requirement],
@@ -115,6 +102,8 @@ class Guard:
         methods = frozenset[str]().union(*(rule.methods or () for rule in self.table.rules))
         self._recorder = Recorder(self._hooks, to_log=log, monotonic=self.monotonic, methods=methods)
         self._deadline = check_seconds("deadline", deadline, most=60)
+        self._fast_path = FastPath(self.schemes, implied_roles=self.implied_roles, has_checks=bool(self.checks))
+        self.sent_by_browsers = self._fast_path.sent_by_browsers
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
     def moment(self) -> Moment:
@@ -124,44 +113,59 @@ class Guard:
     async def decide(
         self, request: AuthRequest, match: Match, authenticated: Principal | None = None, origins: Origins = frozenset()
     ) -> Decision:
-        """Grant or deny a request that falls under the rule of ``match``.
+        """Grant or deny a request that falls under the rule of ``match``. The arguments are those of ``decide_now``."""
+        decision = self.decide_now(request, match, authenticated, origins)
+        return await self.finish(decision, request, match) if isinstance(decision, Undecided) else decision
+
+    def decide_now(
+        self, request: AuthRequest, match: Match, authenticated: Principal | None = None, origins: Origins = frozenset()
+    ) -> Decision | Undecided:
+        """The decision about a request that falls under the rule of ``match``, if nothing must be awaited for it.
 
         ``authenticated`` is the principal that an outer guard has authenticated in this request. ``origins`` are the
         other sites whose pages may make a browser send the credentials that it sends by itself. The origin is checked
         even then: to the outer guard the same scheme may not be one of browsers, or the method may have been another.
         """
-        resolved = self.requirements[match.requirement]
-        tried: str | None = None
+        resolved, override = self.requirements[match.requirement], self.test_override
+        taken_over = authenticated if override is None or authenticated is not None else override(resolved)
+        return self._fast_path.decide(request, resolved, match.params, origins, taken_over)
+
+    async def finish(self, undecided: Undecided, request: AuthRequest, match: Match) -> Decision:
+        """Decide about a request that ``decide_now`` could not decide on."""
+        resolved, scheme = self.requirements[match.requirement], undecided.scheme
         began = self.monotonic()
         try:
-            override = self.test_override
-            principal = authenticated or (override and override(resolved))
-            selected = principal or select_credentials(request, self._carriers, resolved)
-            if isinstance(selected, Denied):
-                anonymous = selected.reason is CREDENTIALS_MISSING and match.requirement is OPTIONAL
-                return Granted(None, match.requirement) if anonymous else selected
-            tried = selected.scheme
-            if tried in self.sent_by_browsers and is_cross_origin(request, origins):
-                return resolved.deny(ORIGIN_FOREIGN, tried, facts=origin_facts(request))
-            if isinstance(selected, Principal):
-                outcome = self._unless_expired(request, Accepted(self._own_principal(selected, tried)))
-                if isinstance(outcome, Accepted):
-                    outcome = await self._run_checks(request, outcome)
-            else:
-                outcome = await self._run_scheme(request, selected)
+            outcome = await self._outcome(undecided, request)
             if isinstance(outcome, Accepted) and self.monotonic() - began > LONG_WAIT:
                 request.moment = self.moment()
-                outcome = self._unless_expired(request, outcome)
+                outcome = unless_expired(outcome, request.moment)
             if isinstance(outcome, Rejected):
-                return resolved.reject(outcome, tried)
+                return resolved.reject(outcome, scheme)
             return resolved.authorize(outcome, match.params, request.moment)
-        except BackendUnavailable as error:
-            facts = {"detail": error.detail or None, "retry_after": error.retry_after}
-            return resolved.deny(error.reason or STORE_UNAVAILABLE, tried, facts=facts)
-        except RequestBodyError as error:
-            return resolved.deny(error.reason, tried)
         except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
-            return resolved.deny(BACKEND_FAILED, tried, facts=exception_facts(error))
+            return denial_of(error, resolved, scheme)
+
+    async def _outcome(self, undecided: Undecided, request: AuthRequest) -> Outcome:
+        """What the scheme says, and after it the checks."""
+        accepted = undecided.answer
+        if undecided.credentials is not None:
+            scheme = self._by_name[undecided.credentials.scheme]
+            request.body_readable = scheme.reads_body
+            try:
+                if undecided.answer is None:
+                    outcome = await scheme.authenticate(request, undecided.credentials)
+                else:
+                    outcome = await cast("Continuation", undecided.answer)()
+            except WireError as error:
+                return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
+            if isinstance(outcome, Rejected):
+                return outcome
+            if not isinstance(outcome, Accepted):
+                msg = "a scheme returned neither Accepted nor Rejected"
+                raise TypeError(msg)
+            accepted = self._fast_path.own_outcome(outcome, scheme.name)
+        accepted = cast("Accepted", accepted)
+        return await self._run_checks(request, accepted) if self.checks else accepted
 
     def authorize(self, request: AuthRequest, match: Match, principal: Principal | None) -> Decision:
         """Decide about a lock on the route, for the principal that this guard has authenticated (None: anonymous)."""
@@ -169,34 +173,10 @@ class Guard:
         if principal is None:
             anonymous = match.requirement is OPTIONAL
             return Granted(None, match.requirement) if anonymous else resolved.deny(CREDENTIALS_MISSING)
-        outcome = self._unless_expired(request, Accepted(principal))
+        outcome = unless_expired(Accepted(principal), request.moment)
         if isinstance(outcome, Rejected):
             return resolved.reject(outcome, principal.scheme)
         return resolved.authorize(outcome, match.params, request.moment)
-
-    def _unless_expired(self, request: AuthRequest, accepted: Accepted) -> Outcome:
-        """Rejected if the credentials have expired while the request waited, here or in an outer guard."""
-        moment, principal, headers = request.moment, accepted.principal, accepted.response_headers
-        if principal.expires_at is None or not moment.expired(principal.expires_at):
-            return accepted
-        facts = {"expired_by": moment.by(principal.expires_at), "leeway": self.leeway, "while_waiting": True}
-        return Rejected(CREDENTIALS_EXPIRED, principal.subject, facts, headers, authenticated=True)
-
-    async def _run_scheme(self, request: AuthRequest, credentials: Credentials) -> Outcome:
-        scheme = self._by_name[credentials.scheme]
-        request.body_readable = scheme.reads_body
-        try:
-            outcome = await scheme.authenticate(request, credentials)
-        except WireError as error:
-            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
-        if not isinstance(outcome, Accepted):
-            if isinstance(outcome, Rejected):
-                return outcome
-            msg = "a scheme returned neither Accepted nor Rejected"
-            raise TypeError(msg)
-        principal = self._own_principal(outcome.principal, scheme.name)
-        outcome = Accepted(principal, outcome.response_headers, outcome.facts)
-        return await self._run_checks(request, outcome) if self.checks else outcome
 
     async def _run_checks(self, request: AuthRequest, accepted: Accepted) -> Outcome:
         """Run the guard's checks on a principal that this guard, or an outer one, has authenticated."""
@@ -207,22 +187,8 @@ class Guard:
                 headers = (*headers, *checked.response_headers)
                 return Rejected(checked.reason, principal.subject, checked.facts, headers, authenticated=True)
             if checked is not principal:
-                principal = self._own_principal(checked, principal.scheme)
+                principal = self._fast_path.own_principal(checked, principal.scheme)
         return Accepted(principal, headers, accepted.facts)
-
-    def _own_principal(self, principal: Principal, scheme: str | None) -> Principal:
-        """The principal of this request alone, with its scheme, and with the roles that its roles imply.
-
-        A scheme, a check or a test may use one principal for many requests. None of them may change its claims for the
-        others.
-        """
-        if not isinstance(principal, Principal):
-            msg = "a scheme or a check accepted without a Principal"
-            raise TypeError(msg)
-        roles = principal.roles
-        if self.implied_roles:
-            roles = roles.union(*(self.implied_roles.get(name, ()) for name in roles))
-        return principal.seen_by(scheme, roles)
 
     def deny_path(self, problem: str | None = None) -> Denied:
         """The denial of a path that can be read in two ways. ``problem`` says why, if the path does not show it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from authguard.errors import ConfigurationError
 from authguard.model import Clock, Denied, Header, Outcome, Rejected
@@ -84,6 +84,16 @@ class Published:
     location: str = field(default="", compare=False)
 
 
+#: Goes on where ``authenticate_now`` had to stop, with what that has learned.
+Continuation: TypeAlias = Callable[[], Awaitable[Outcome]]
+
+
+class AuthenticateNow(Protocol):
+    """The type of the optional method ``authenticate_now`` of a ``Scheme``."""
+
+    def __call__(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation | None: ...
+
+
 class Scheme(Protocol):
     """An authentication scheme (RFC 9110 section 11.1): it verifies credentials and writes challenges.
 
@@ -102,6 +112,11 @@ class Scheme(Protocol):
 
     ``BADGE_UNKNOWN = Reason("badge.unknown", 401)`` is the reason that the log shows. The guard calls ``authenticate``
     only with credentials for this ``name``.
+
+    A scheme that often needs nothing that must be awaited may also have ``authenticate_now(request, credentials)``, not
+    async. The guard then calls it first, and awaits nothing for its ``Accepted`` or ``Rejected``. If something must be
+    awaited, it returns a function without arguments, whose awaited result is the outcome, so that nothing is done
+    twice; or None, and ``authenticate`` is awaited. It must not block.
     """
 
     #: The auth-scheme in lower case. No other scheme of the guard may have the same.
@@ -121,6 +136,9 @@ class Scheme(Protocol):
     #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), if that is not
     #: ``{"type": "http", "scheme": name}``.
     openapi: Mapping[str, object] = MappingProxyType({})
+    #: Whether all requests that are denied on one route for one reason get the same challenges of this scheme. The
+    #: response is then made once.
+    constant_challenges: bool = False
     #: Why its challenge must come first: the problem that some clients have otherwise. A guard that lists another
     #: scheme before it logs this once.
     must_be_first: str = ""

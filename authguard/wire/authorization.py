@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from authguard.wire.grammar import TOKEN, TOKEN68, WireError, parse_auth_params
@@ -52,6 +53,19 @@ def split(field: bytes, limit: int = MAX_FIELD) -> Credentials:
     if rest and not rest.startswith(b" "):
         raise WireError("no space after the auth-scheme", scheme)
     return Credentials(scheme, rest.lstrip(b" "))
+
+
+def split_plain(field: bytes, names: Mapping[bytes, str]) -> Credentials | None:
+    """What ``split`` returns, if the field is written as nearly everybody writes it; None otherwise.
+
+    That is one of the ``names``, one space, and something that neither begins nor ends with a space or a tab.
+    ``names`` gives the scheme in lower case for each of its usual spellings.
+    """
+    word, _, rest = field.partition(b" ")
+    scheme = names.get(word)
+    if scheme is None or len(field) > MAX_FIELD or not rest or rest[0] in b" \t" or rest[-1] in b" \t":
+        return None
+    return Credentials(scheme, rest)
 
 
 def token68(rest: bytes) -> bytes:

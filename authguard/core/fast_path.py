@@ -1,0 +1,187 @@
+"""The lean path: decide at once whatever needs no waiting.
+
+``FastPath.decide`` reads from top to bottom: select the credentials, ask which site made the request, ask the scheme,
+ask the requirement. It awaits nothing, and makes no coroutine and no timer, which together cost more than all the rest
+of a plain request.
+
+What must wait is ``Undecided``: a store, a key server, a hash, the checks of the app. The guard goes on from there with
+what has been learned, so that no token is verified twice, no attempt is counted twice, and no nonce is used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from authguard.concurrency.deadline import optional_method
+from authguard.core.authorization import ResolvedRequirement
+from authguard.core.credential_selection import select_credentials
+from authguard.core.csrf import Origins, is_cross_origin, origin_facts
+from authguard.errors import BackendUnavailable, RequestBodyError
+from authguard.model import Accepted, Decision, Denied, Moment, Outcome, Principal, Rejected
+from authguard.policy.requirements import OPTIONAL
+from authguard.reasons import (
+    BACKEND_FAILED,
+    CREDENTIALS_EXPIRED,
+    CREDENTIALS_MALFORMED,
+    CREDENTIALS_MISSING,
+    ORIGIN_FOREIGN,
+    STORE_UNAVAILABLE,
+)
+from authguard.records.record import exception_facts
+from authguard.request import AuthRequest
+from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.scheme import AuthenticateNow, Continuation, Scheme, group_by_carrier
+from authguard.wire.authorization import Credentials, split_plain
+from authguard.wire.grammar import WireError
+
+
+class Undecided:
+    """A request for which something must be awaited: its scheme, or after that the checks of the guard.
+
+    - ``scheme``: the name of the scheme that was tried.
+    - ``credentials``: for the scheme's ``authenticate``; None if that is not to be called any more.
+    - ``answer``: what the scheme has said: ``Accepted`` before the checks, or a ``Continuation``.
+    """
+
+    __slots__ = ("answer", "credentials", "scheme")
+
+    def __init__(
+        self,
+        scheme: str | None,
+        credentials: Credentials | None = None,
+        answer: Accepted | Continuation | None = None,
+    ) -> None:
+        self.scheme = scheme
+        self.credentials = credentials
+        self.answer = answer
+
+
+class FastPath:
+    """What the lean path of one guard needs to know, found out once.
+
+    ``implied_roles``: the roles that each role brings with it. ``has_checks``: whether checks run after a success.
+    """
+
+    __slots__ = (
+        "_authenticate",
+        "_carriers",
+        "_has_checks",
+        "_implied_roles",
+        "_is_simple",
+        "_names",
+        "sent_by_browsers",
+    )
+
+    def __init__(
+        self, schemes: Sequence[Scheme], *, implied_roles: Mapping[str, frozenset[str]], has_checks: bool
+    ) -> None:
+        self._authenticate: Mapping[str, AuthenticateNow | None] = {
+            scheme.name: optional_method(scheme, "authenticate_now", beside="authenticate") for scheme in schemes
+        }
+        self._carriers = group_by_carrier(schemes)
+        #: Whether the ``Authorization`` field is the only place to look at.
+        self._is_simple = all(carrier == AUTHORIZATION for carrier, _ in self._carriers)
+        #: The names of the schemes by their usual spellings.
+        self._names = {
+            spelling.encode("ascii"): scheme.name
+            for scheme in schemes
+            for spelling in (scheme.name.capitalize(), scheme.name, scheme.name.upper())
+        }
+        #: The names of the schemes whose credentials browsers send by themselves.
+        self.sent_by_browsers = frozenset(
+            scheme.name for scheme in schemes if scheme.sent_by_browsers or scheme.carrier.sent_by_browsers
+        )
+        self._implied_roles = implied_roles
+        self._has_checks = has_checks
+
+    def decide(
+        self,
+        request: AuthRequest,
+        resolved: ResolvedRequirement,
+        params: Mapping[str, str],
+        origins: Origins,
+        taken_over: Principal | Denied | None = None,
+    ) -> Decision | Undecided:
+        """The decision, or what must be awaited for it. ``params`` are the path parameters of the rule.
+
+        ``taken_over``: the principal of an outer guard or of a test, for which no scheme is asked.
+        """
+        scheme: str | None = None
+        try:
+            selected = taken_over or self._select(request, resolved)
+            if isinstance(selected, Denied):
+                anonymous = resolved.requirement is OPTIONAL and selected.reason is CREDENTIALS_MISSING
+                return resolved.anonymous if anonymous else selected
+            scheme = selected.scheme
+            if scheme in self.sent_by_browsers and is_cross_origin(request, origins):
+                return resolved.deny(ORIGIN_FOREIGN, scheme, facts=origin_facts(request))
+            if isinstance(selected, Principal):
+                outcome = unless_expired(Accepted(self.own_principal(selected, scheme)), request.moment)
+            else:
+                authenticate = self._authenticate[selected.scheme]
+                try:
+                    answer = None if authenticate is None else authenticate(request, selected)
+                except WireError as error:
+                    answer = Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
+                if isinstance(answer, Accepted):
+                    outcome = self.own_outcome(answer, selected.scheme)
+                elif isinstance(answer, Rejected):
+                    outcome = answer
+                else:
+                    return Undecided(scheme, selected, answer)
+            if isinstance(outcome, Rejected):
+                return resolved.reject(outcome, scheme)
+            if self._has_checks:
+                return Undecided(scheme, None, outcome)
+            return resolved.authorize(outcome, params, request.moment)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
+            return denial_of(error, resolved, scheme)
+
+    def _select(self, request: AuthRequest, resolved: ResolvedRequirement) -> Credentials | Denied:
+        """The credentials to verify, or the denial if there is not exactly one set for an accepted scheme."""
+        if self._is_simple:
+            lines = [value for name, value in request.headers if name == b"authorization"]
+            if not lines:
+                return resolved.nothing_presented
+            credentials = split_plain(lines[0], self._names) if len(lines) == 1 else None
+            if credentials is not None and credentials.scheme in resolved.accepted:
+                return credentials
+        return select_credentials(request, self._carriers, resolved)
+
+    def own_outcome(self, accepted: Accepted, scheme: str) -> Accepted:
+        """What a scheme has accepted, with a principal that belongs to this request."""
+        return Accepted(self.own_principal(accepted.principal, scheme), accepted.response_headers, accepted.facts)
+
+    def own_principal(self, principal: Principal, scheme: str | None) -> Principal:
+        """The principal of this request alone, with its scheme, and with the roles that its roles imply.
+
+        A scheme, a check or a test may use one principal for many requests. None of them may change its claims for the
+        others.
+        """
+        if not isinstance(principal, Principal):
+            msg = "a scheme or a check accepted without a Principal"
+            raise TypeError(msg)
+        roles = principal.roles
+        if self._implied_roles:
+            roles = roles.union(*(self._implied_roles.get(name, ()) for name in roles))
+        return principal.seen_by(scheme, roles)
+
+
+def unless_expired(accepted: Accepted, moment: Moment) -> Outcome:
+    """Rejected if the credentials have expired while the request waited, here or in an outer guard."""
+    principal = accepted.principal
+    if principal.expires_at is None or not moment.expired(principal.expires_at):
+        return accepted
+    facts = {"expired_by": moment.by(principal.expires_at), "leeway": moment.leeway, "while_waiting": True}
+    headers = accepted.response_headers
+    return Rejected(CREDENTIALS_EXPIRED, principal.subject, facts, headers, authenticated=True)
+
+
+def denial_of(error: Exception, resolved: ResolvedRequirement, scheme: str | None) -> Denied:
+    """The denial of a request for which something has raised: an outage, unless the request's body is at fault."""
+    if isinstance(error, BackendUnavailable):
+        facts = {"detail": error.detail or None, "retry_after": error.retry_after}
+        return resolved.deny(error.reason or STORE_UNAVAILABLE, scheme, facts=facts)
+    if isinstance(error, RequestBodyError):
+        return resolved.deny(error.reason, scheme)
+    return resolved.deny(BACKEND_FAILED, scheme, facts=exception_facts(error))
