@@ -1,7 +1,7 @@
 # Each target sets up what it needs: a virtual environment for each Python, under .venv/, once.
 # scripts/environments.py does that. The durations are those of two cores.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-rest test-all quick check bench docs lock clean
+.PHONY: help demo serve test test-rest test-all quick check bench bench-instructions docs lock clean
 
 # Any Python from 3.9 up can start; scripts/interpreters.py then looks for the ones to work with.
 BOOT = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -11,7 +11,7 @@ PY = $(BOOT) scripts/environments.py
 SUITE = $(BOOT) scripts/suite.py
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a tour of the library in this terminal
 	@$(PY) --timed -m examples.tour
@@ -36,6 +36,9 @@ check: ## format, lint, types, layers and links
 
 bench: ## what requests, logins, digests and key servers cost, beside the peers
 	@$(PY) -m benchmarks
+
+bench-instructions: ## the instructions of one request on each path, beside the committed ones: ARGS="--only digest"
+	@$(PY) --timed -m benchmarks.instructions $(ARGS)
 
 docs: ## write docs/conformance.md again, from the checklists and the markers on the tests
 	@$(PY) scripts/conformance_page.py

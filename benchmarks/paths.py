@@ -1,0 +1,395 @@
+"""The paths through authguard that are measured, each as an app and the requests to it.
+
+``make bench`` times them and ``make bench-instructions`` counts their instructions.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import hashlib
+import hmac
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Scope
+
+from authguard import (
+    PEM,
+    PUBLIC,
+    Account,
+    AuthGuardMiddleware,
+    Basic,
+    Bearer,
+    Digest,
+    Guard,
+    HtpasswdFile,
+    Issuer,
+    MemoryDigests,
+    MemoryUsers,
+    PasswordStore,
+    Requirement,
+    Rule,
+    Secret,
+    role,
+)
+from authguard.fastapi import CurrentPrincipal, install
+from authguard.testing import digest_auth
+from benchmarks.material import AUDIENCE, ISSUER, PASSWORD, USER, Material
+
+PATH, REALM = "/orders", "orders"
+#: The log writes the first twenty denials of a client within a minute in full. So many requests come from one client,
+#: where all are to be written.
+WRITTEN_PER_CLIENT = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An app, and the requests to it. Each is a function of the number of the request."""
+
+    app: ASGIApp
+    authorization: Callable[[int], bytes | None]
+    client: Callable[[int], str] = lambda number: "192.0.2.1"
+
+    def request(self, number: int) -> Scope:
+        """The scope that a server makes for a GET of the route."""
+        headers = [
+            (b"host", b"orders.example"),
+            (b"accept", b"*/*"),
+            (b"accept-encoding", b"gzip, deflate"),
+            (b"connection", b"keep-alive"),
+            (b"user-agent", b"python-httpx2/2.0"),
+        ]
+        authorization = self.authorization(number)
+        if authorization is not None:
+            headers.append((b"authorization", authorization))
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": PATH,
+            "raw_path": PATH.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": headers,
+            "client": (self.client(number), 50000),
+            "server": ("192.0.2.2", 80),
+            "state": {},
+        }
+
+
+#: Makes the app and the requests. The number says how many requests there will be.
+Prepare = Callable[[Material, int], Awaitable[Prepared]]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPath:
+    """A path by name. Each of its requests must have this status, because a broken app would be fast.
+
+    ``text`` says what it is. ``verifies`` is the algorithm of the signature that each request needs verified.
+    """
+
+    name: str
+    text: str
+    status: int
+    prepare: Prepare
+    verifies: str | None = None
+    floor: str = "floor"
+
+
+# --- apps -------------------------------------------------------------------------------------------------------------
+
+
+async def endpoint(request: Request) -> PlainTextResponse:
+    """The smallest possible endpoint."""
+    return PlainTextResponse("ok")
+
+
+def starlette(*middleware: Middleware) -> Starlette:
+    """The app with one route, behind this middleware."""
+    return Starlette(routes=[Route(PATH, endpoint)], middleware=middleware)
+
+
+def guarded(guard: Guard) -> Starlette:
+    """The app behind this guard."""
+    return starlette(Middleware(AuthGuardMiddleware, guard=guard))
+
+
+def bearer_guard(material: Material, algorithm: str = "RS256", requirement: Requirement | None = None) -> Guard:
+    """A guard for tokens of this algorithm, with three rules."""
+    key = material.keys[algorithm]
+    keys = Secret(key) if algorithm == "HS256" else PEM(key)
+    issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=[algorithm], keys=keys)
+    rules = [Rule("/health", PUBLIC), Rule("/admin/**", role("admin"))]
+    if requirement is not None:
+        rules.append(Rule(PATH, requirement))
+    return Guard(Bearer(issuer, realm=REALM), rules=rules)
+
+
+def quiet() -> None:
+    """Log as a service does, but into nothing: what is written at INFO and above is formatted, then dropped."""
+    log = logging.getLogger("authguard")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    handler = logging.StreamHandler(_Nowhere())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    log.handlers[:] = [handler]
+
+
+class _Nowhere(io.TextIOBase):
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def _nothing(number: int) -> None:
+    return None
+
+
+def _always(authorization: bytes) -> Callable[[int], bytes]:
+    return lambda number: authorization
+
+
+def _each(tokens: Sequence[bytes]) -> Callable[[int], bytes]:
+    """Another token with each request. There must be enough, because a repeated one could be answered from a cache."""
+    return lambda number: b"Bearer " + tokens[number]
+
+
+def _changing_client(number: int) -> str:
+    network, host = divmod(number // WRITTEN_PER_CLIENT, 250)
+    return f"198.51.{network}.{host + 1}"
+
+
+def _basic(password: str = PASSWORD) -> bytes:
+    return b"Basic " + base64.b64encode(f"{USER}:{password}".encode())
+
+
+async def respond(app: ASGIApp, scope: Scope) -> Message:
+    """Send a request, and return the message with the status and the headers of the response."""
+    starts: list[Message] = []
+
+    async def note(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            starts.append(message)
+
+    await app(scope, receive, note)
+    return starts[0]
+
+
+async def receive() -> Message:
+    """The empty body of a request."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def send(message: Message) -> None:
+    """Take a message of the response, as a server does."""
+
+
+# --- the paths --------------------------------------------------------------------------------------------------------
+
+
+async def _floor(material: Material, count: int) -> Prepared:
+    return Prepared(starlette(), _each(material.tokens["RS256"]))
+
+
+async def _public(material: Material, count: int) -> Prepared:
+    return Prepared(guarded(bearer_guard(material, requirement=PUBLIC)), _each(material.tokens["RS256"]))
+
+
+async def _refused(
+    material: Material,
+    count: int,
+    *,
+    kind: str | bytes | None,
+    written: bool = False,
+    requirement: Requirement | None = None,
+) -> Prepared:
+    app = guarded(bearer_guard(material, requirement=requirement))
+    if kind is None:
+        authorization: Callable[[int], bytes | None] = _nothing
+    else:
+        authorization = _each(material.tokens[kind]) if isinstance(kind, str) else _always(b"Bearer " + kind)
+    return Prepared(app, authorization, _changing_client) if written else Prepared(app, authorization)
+
+
+async def _cold(material: Material, count: int, *, algorithm: str) -> Prepared:
+    return Prepared(guarded(bearer_guard(material, algorithm)), _each(material.tokens[algorithm]))
+
+
+async def _warm(material: Material, count: int, *, algorithm: str) -> Prepared:
+    return Prepared(guarded(bearer_guard(material, algorithm)), _always(b"Bearer " + material.tokens[algorithm][0]))
+
+
+def _memory_users(material: Material) -> PasswordStore:
+    return MemoryUsers([Account(USER, material.stored)])
+
+
+def _htpasswd(material: Material) -> PasswordStore:
+    with tempfile.NamedTemporaryFile("w", suffix=".htpasswd", delete=False) as file:
+        file.write(f"{USER}:{material.stored}\n")
+    atexit.register(os.unlink, file.name)
+    # With a clock that stands still, the store looks at the file once. A look would hit some requests, and not others.
+    return HtpasswdFile(file.name, clock=lambda: 1000.0)
+
+
+async def _password(
+    material: Material, count: int, *, users: Callable[[Material], PasswordStore], wrong_first: bool = False
+) -> Prepared:
+    basic = Basic(users(material), realm=REALM, remember=3600)
+    prepared = Prepared(guarded(Guard(basic, rules=[Rule("/health", PUBLIC)])), _always(_basic()))
+    if wrong_first:
+        wrong = Prepared(prepared.app, _always(_basic("wrong")))
+        if (status := (await respond(wrong.app, wrong.request(0)))["status"]) != 401:
+            raise SystemExit(f"a wrong password has the status {status}")
+    return prepared
+
+
+async def _digest(material: Material, count: int) -> Prepared:
+    accounts = MemoryDigests.of_cleartext({USER: PASSWORD}, realm=REALM)
+    digest = Digest(accounts, realm=REALM, secret=os.urandom(32))
+    app = guarded(Guard(digest, rules=[Rule("/health", PUBLIC)]))
+    start = await respond(app, Prepared(app, _nothing).request(0))
+    challenge = next(value for name, value in start["headers"] if name == b"www-authenticate").decode()
+    # A header is valid once, so there is one for each request, with the next count of the same nonce.
+    headers = [
+        digest_auth(challenge, USER, PASSWORD, uri=PATH, count=number + 1)["Authorization"].encode()
+        for number in range(count)
+    ]
+    return Prepared(app, lambda number: headers[number])
+
+
+async def _fastapi(material: Material, count: int) -> Prepared:
+    app = FastAPI()
+
+    @app.get(PATH)
+    async def orders() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return Prepared(cast("ASGIApp", app), _each(material.tokens["RS256"]))
+
+
+async def _fastapi_public(material: Material, count: int) -> Prepared:
+    prepared = await _fastapi(material, count)
+    install(cast("FastAPI", prepared.app), bearer_guard(material, requirement=PUBLIC))
+    return prepared
+
+
+async def _fastapi_principal(material: Material, count: int) -> Prepared:
+    app = FastAPI()
+    install(app, bearer_guard(material))
+
+    @app.get(PATH)
+    async def orders(principal: CurrentPrincipal) -> dict[str, str]:
+        return {"status": "ok"}
+
+    return Prepared(cast("ASGIApp", app), _each(material.tokens["RS256"]))
+
+
+def _refusals(name: str, text: str, status: int, verifies: str | None = None, **options: Any) -> list[MeasuredPath]:
+    return [
+        MeasuredPath(f"{name}-folded", f"{text}, folded", status, partial(_refused, **options), verifies),
+        MeasuredPath(
+            f"{name}-written", f"{text}, written", status, partial(_refused, written=True, **options), verifies
+        ),
+    ]
+
+
+ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
+PATHS: Mapping[str, MeasuredPath] = {
+    path.name: path
+    for path in (
+        MeasuredPath("floor", "bare Starlette route", 200, _floor),
+        MeasuredPath("public", "PUBLIC", 200, _public),
+        *_refusals("nothing", "nothing presented", 401, kind=None),
+        MeasuredPath("garbage-44", "garbage of 44 bytes", 401, partial(_refused, kind=b"x" * 44)),
+        MeasuredPath("garbage-8k", "garbage of 8 KiB", 401, partial(_refused, kind=b"x" * 8192)),
+        *_refusals("expired", "expired", 401, "RS256", kind="expired"),
+        *_refusals("forged", "forged", 401, "RS256", kind="forged"),
+        *_refusals("role-missing", "role missing", 403, "RS256", kind="RS256", requirement=role("admin")),
+        *(
+            MeasuredPath(f"cold-{name.lower()}", f"{name}, cold", 200, partial(_cold, algorithm=name), name)
+            for name in ALGORITHMS
+        ),
+        *(
+            MeasuredPath(f"warm-{name.lower()}", f"{name}, warm", 200, partial(_warm, algorithm=name))
+            for name in ALGORITHMS
+        ),
+        MeasuredPath("basic", "Basic, MemoryUsers, remembered", 200, partial(_password, users=_memory_users)),
+        MeasuredPath("basic-htpasswd", "Basic, HtpasswdFile, remembered", 200, partial(_password, users=_htpasswd)),
+        MeasuredPath(
+            "basic-after-wrong",
+            "Basic, MemoryUsers, after a wrong password",
+            200,
+            partial(_password, users=_memory_users, wrong_first=True),
+        ),
+        MeasuredPath(
+            "basic-htpasswd-after-wrong",
+            "Basic, HtpasswdFile, after a wrong password",
+            200,
+            partial(_password, users=_htpasswd, wrong_first=True),
+        ),
+        MeasuredPath("digest", "Digest, SHA-256", 200, _digest),
+        MeasuredPath("fastapi", "bare FastAPI route", 200, _fastapi, floor="fastapi"),
+        MeasuredPath("fastapi-public", "FastAPI, install, PUBLIC", 200, _fastapi_public, floor="fastapi"),
+        MeasuredPath(
+            "fastapi-principal",
+            "FastAPI, install, CurrentPrincipal, RS256, cold",
+            200,
+            _fastapi_principal,
+            "RS256",
+            floor="fastapi",
+        ),
+    )
+}
+
+
+def bare_verify(material: Material, algorithm: str) -> Callable[[bytes], Callable[[], object]]:
+    """Make, for a token, a call that verifies its signature and does nothing else. Every implementation has to do this.
+
+    The signature is decoded beforehand. A wrong one raises.
+    """
+    options: tuple[Any, ...] = {
+        "HS256": (),
+        "RS256": (padding.PKCS1v15(), SHA256()),
+        "ES256": (ec.ECDSA(SHA256()),),
+        "EdDSA": (),
+    }[algorithm]
+    pem_or_secret = material.keys[algorithm]
+    verify = partial(_verify_hmac, pem_or_secret)
+    if algorithm != "HS256":
+        key: Any = load_pem_public_key(pem_or_secret)
+        verify = key.verify
+
+    def call(token: bytes) -> Callable[[], object]:
+        signed, _, encoded = token.rpartition(b".")
+        signature = base64.urlsafe_b64decode(encoded + b"==")
+        if algorithm == "ES256":
+            signature = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
+        return partial(verify, signature, signed, *options)
+
+    return call
+
+
+def _verify_hmac(secret: bytes, signature: bytes, signed: bytes) -> None:
+    if not hmac.compare_digest(hmac.digest(secret, signed, hashlib.sha256), signature):
+        raise SystemExit("the signature is wrong")
