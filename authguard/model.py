@@ -60,7 +60,8 @@ class _SharedClaims(ServerValue):
 
     __slots__ = ("_shared_claims",)
 
-    _shared_claims: Mapping[str, Any]
+    #: The claims, or a function that makes them.
+    _shared_claims: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -134,13 +135,25 @@ class Principal(_SharedClaims):
             _set_shared_claims(principal, self._shared_claims)
         return principal
 
+    def with_claims_from(self, read: Callable[[], Mapping[str, Any]]) -> Principal:
+        """The same principal, for many requests. ``read`` makes the claims, anew for each request that reads them."""
+        principal = object.__new__(Principal)
+        _set_subject(principal, self.subject)
+        _set_roles(principal, self.roles)
+        _set_scopes(principal, self.scopes)
+        _set_expires_at(principal, self.expires_at)
+        _set_scheme(principal, self.scheme)
+        _set_shared_claims(principal, read)
+        return principal
+
     if not TYPE_CHECKING:  # a type checker would take it as a sign that every attribute exists
 
         def __getattr__(self, name: str) -> Any:
-            """Copy the claims, when they are first read. Python calls this only for what is not set."""
+            """Copy or make the claims, when they are first read. Python calls this only for what is not set."""
             if name != "claims":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            claims = _copy_of(self._shared_claims)
+            shared = self._shared_claims
+            claims = _copy_of(shared) if isinstance(shared, Mapping) else shared()
             _set_claims(self, claims)
             return claims
 

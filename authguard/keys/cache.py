@@ -15,7 +15,8 @@ from authguard.errors import KeysBusy
 from authguard.keys.fetch_budget import ANYBODY, FetchBudget, Requester
 from authguard.keys.options import FetchOptions
 from authguard.keys.refresher import CachedKeySet, FetchedKeySet, KeyRefresher
-from authguard.keys.source import ALGORITHMS, VerificationKey
+from authguard.keys.signatures import ALGORITHMS
+from authguard.keys.source import VerificationKey
 from authguard.model import Clock
 
 #: In seconds: how long a request with expired keys waits for a fetch.

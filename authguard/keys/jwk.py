@@ -20,7 +20,8 @@ from jwt.utils import from_base64url_uint
 
 from authguard.errors import ConfigurationError
 from authguard.http_client import FetchFailed
-from authguard.keys.source import ALGORITHMS, VerificationKey
+from authguard.keys.signatures import ALGORITHMS
+from authguard.keys.source import VerificationKey
 from authguard.keys.weak_keys import check_edwards_key, check_exponent, check_rsa_key
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})

@@ -8,15 +8,9 @@ from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from jwt.algorithms import Algorithm, get_default_algorithms
 
 from authguard.errors import ConfigurationError, InvalidSignature
-
-# RFC 7518 section 3.1 and RFC 8037: those of PyJWT, without `none` and without its alias ES521.
-ALGORITHMS: dict[str, Algorithm] = {
-    name: algorithm for name, algorithm in get_default_algorithms().items() if name not in {"none", "ES521"}
-}
-
+from authguard.keys.signatures import ALGORITHMS, Verify, verify_with
 
 #: ``VerificationKey.cost`` by curve, measured with OpenSSL 3.
 MAX_CURVE_COST = 20
@@ -55,6 +49,8 @@ class VerificationKey:
     kid: str | None
     #: A key as PyJWT prepares it: a public key of ``cryptography``, or an HMAC secret as bytes.
     material: Any = field(repr=False, hash=False)
+    #: Made with the first signature.
+    _verify: Verify | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def cost(self) -> int:
@@ -75,12 +71,11 @@ class VerificationKey:
 
     def verify(self, signing_input: bytes, signature: bytes) -> None:
         """Return if the signature is valid. Raises ``InvalidSignature`` if it is not."""
-        material = self.material
-        # RFC 8017 sections 8.1.2 and 8.2.2, step 1. With PSS, OpenSSL also accepts it without a leading zero, so that a
-        # token would have two spellings.
-        if isinstance(material, rsa.RSAPublicKey) and len(signature) != (material.key_size + 7) // 8:
-            raise InvalidSignature(self.algorithm)
-        if not ALGORITHMS[self.algorithm].verify(signing_input, material, signature):
+        verify = self._verify
+        if verify is None:
+            verify = verify_with(self.algorithm, self.material)
+            object.__setattr__(self, "_verify", verify)
+        if not verify(signing_input, signature):
             raise InvalidSignature(self.algorithm)
 
 

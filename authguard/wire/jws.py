@@ -72,10 +72,15 @@ def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
     read_header = _cached_header if len(header) <= _MAX_CACHED_HEADER else _read_header
     return Jws(
         read_header(header),
-        read_object(_decode(payload)),
+        read_payload(payload),
         token[: -len(signature) - 1],
         _decode(signature),
     )
+
+
+def read_payload(segment: bytes) -> dict[str, object]:
+    """The claims in the second part of a token. Raises ``WireError``."""
+    return read_object(_decode(segment))
 
 
 _WRONG_NUMBER_OF_PARTS = {

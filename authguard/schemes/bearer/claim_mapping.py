@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, cast
 
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Failure, Moment, Outcome, Principal, Rejected
+from authguard.model import NO_FACTS, Accepted, Failure, Moment, Outcome, Principal, Rejected
 from authguard.reasons import (
     TOKEN_CLAIM_INVALID,
     TOKEN_CLAIM_MISSING,
@@ -25,6 +26,8 @@ class ClaimPath:
 
     def get(self, claims: Claims) -> object:
         """The value; None if a step is missing or is not an object."""
+        if len(self.path) == 1:
+            return claims.get(self.path[0])
         value: Any = claims
         try:
             for name in self.path:
@@ -74,6 +77,16 @@ def collect_names(sources: Sequence[Source], claims: Claims, *, split: bool) -> 
     A list gives its strings. A string is one name, or with ``split`` several, separated by spaces only (RFC 6749
     section 3.3). A claim that is missing or has another type gives none.
     """
+    if len(sources) == 1 and isinstance(sources[0], ClaimPath):  # nearly always
+        value = sources[0].get(claims)
+        if isinstance(value, str):
+            return _words(value) if split else _distinct((value,))
+        if not isinstance(value, list):
+            return _NO_NAMES
+        try:
+            return _distinct(tuple(value))
+        except TypeError:  # the list contains an object or another list
+            return _strings(value)
     names: list[Any] = []
     for source in sources:
         if not isinstance(source, ClaimPath):
@@ -84,10 +97,38 @@ def collect_names(sources: Sequence[Source], claims: Claims, *, split: bool) -> 
             names += value
         elif isinstance(value, str):
             names += value.split(" ") if split else (value,)
-    try:
-        return frozenset(filter(str.strip, names))
-    except TypeError:  # a list contains something other than strings
-        return frozenset(name for name in names if isinstance(name, str) and name.strip())
+    return _strings(names)
+
+
+_NO_NAMES: frozenset[str] = frozenset()
+
+
+def _strings(names: Iterable[object]) -> frozenset[str]:
+    return frozenset(name for name in names if isinstance(name, str) and name.strip())
+
+
+# The tokens of an issuer have few different sets of roles and scopes. Only claims with a valid signature come here. A
+# long list is not kept, so that the memory is bounded.
+@lru_cache(1024)
+def _cached_distinct(names: tuple[object, ...]) -> frozenset[str]:
+    return _strings(names)
+
+
+def _distinct(names: tuple[object, ...]) -> frozenset[str]:
+    return _cached_distinct(names) if len(names) <= _MAX_CACHED else _strings(names)
+
+
+@lru_cache(1024)
+def _cached_words(text: str) -> frozenset[str]:
+    return _strings(text.split(" "))
+
+
+def _words(text: str) -> frozenset[str]:
+    return _cached_words(text) if len(text) <= _MAX_CACHED_TEXT else _strings(text.split(" "))
+
+
+#: The longest list of names, and the longest text, whose set is kept.
+_MAX_CACHED, _MAX_CACHED_TEXT = 32, 512
 
 
 def _checked_names(value: Iterable[str]) -> Sequence[str]:
@@ -120,7 +161,8 @@ class ClaimMapping(Protocol):
 
 def outcome_from_claims(token: bytes, claims: Claims, mapping: ClaimMapping, moment: Moment) -> Outcome:
     """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record."""
-    failure = mapping.rules.failure(claims, moment)
+    is_plain = mapping.rules.is_plain(claims, moment.now)
+    failure = None if is_plain else mapping.rules.failure(claims, moment)
     subject = mapping.subject.get(claims)
     if failure is not None:
         facts = {**failure.facts, "token": token_fingerprint(token)}
@@ -136,7 +178,7 @@ def outcome_from_claims(token: bytes, claims: Claims, mapping: ClaimMapping, mom
         cast("float | None", claims.get("exp")),  # the rules have checked its type
         BEARER,
     )
-    return Accepted(principal, (), leeway_used(claims, moment))
+    return Accepted(principal, (), NO_FACTS if is_plain else leeway_used(claims, moment))
 
 
 def subject_failure(claims: Claims, mapping: ClaimMapping) -> Failure | None:

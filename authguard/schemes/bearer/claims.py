@@ -5,7 +5,7 @@ They are functions of the claims and of one reading of the clock. Signatures are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -32,6 +32,8 @@ _ACCESS_TOKEN_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 # The accepted types if the app names none. RFC 8725 section 3.12: a token of another kind, such as a DPoP proof
 # (dpop+jwt), a logout token (logout+jwt) or a security event, must not be accepted as an access token.
 _PLAIN_TYPES = frozenset({None, "JWT", "jwt", ACCESS_TOKEN})
+
+_NUMBERS = frozenset({int, float})  # and not bool
 
 # No clock is further off by mistake, and beyond it a float cannot hold milliseconds.
 _MIN_TIME, _MAX_TIME = -(10**12), 10**12
@@ -77,6 +79,29 @@ class ClaimRules:
     audience: frozenset[str] | None
     require_exp: bool
     access_token: bool
+
+    def is_plain(self, claims: Claims, now: float) -> bool:
+        """Whether the claims keep every rule even without the leeway, and are of the usual kind.
+
+        False says nothing: ``failure`` decides then. This is for nearly every token, and costs a quarter of it.
+        """
+        get: Callable[..., Any] = claims.get
+        exp, nbf, iat, aud = get("exp"), get("nbf", 0), get("iat", 0), get("aud")
+        return (
+            type(exp) in _NUMBERS
+            and type(nbf) in _NUMBERS
+            and type(iat) in _NUMBERS
+            and 0 <= nbf <= now
+            and 0 <= iat <= now < exp < _MAX_TIME
+            and type(get("iss", "")) is str
+            and type(get("sub", "")) is str
+            and type(get("jti", "")) is str
+            and get("cnf") is None
+            and not self.access_token
+            and self.audience is not None
+            and type(aud) is str
+            and aud in self.audience
+        )
 
     def failure(self, claims: Claims, moment: Moment) -> Failure | None:
         """The first rule that the claims break; None if they keep all."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, cast
 
+from authguard.caching import BoundedCache
 from authguard.errors import ConfigurationError
 from authguard.model import Accepted, Clock, Denied, Failure, Outcome, Rejected
 from authguard.reasons import (
@@ -28,11 +31,12 @@ from authguard.schemes.bearer.claim_mapping import (
 from authguard.schemes.bearer.claims import check_type
 from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
-from authguard.schemes.bearer.issuer_registry import IssuerRegistry
+from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredIssuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
-from authguard.schemes.bearer.signature_verifier import SignatureVerifier
+from authguard.schemes.bearer.signature_verifier import HeldKeysTried, SignatureVerifier
+from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.scheme import Scheme
+from authguard.schemes.scheme import Continuation, Scheme
 from authguard.validation import check_int, check_seconds
 from authguard.wire import jws
 from authguard.wire.authorization import Credentials, token68
@@ -47,6 +51,9 @@ class Bearer(Scheme):
       A token without ``kid`` is tried with at most eight keys of its issuer, and with fewer if these are slow to verify
       with: with two of ES512.
     - ``resource``: a ``ProtectedResource(...)``. The challenges then name its metadata (RFC 9728 section 5.1).
+    - ``cache``: how many accepted tokens are remembered, of at most 16 MiB together. A remembered token is not parsed
+      and its signature is not verified again; its times, its issuer, the checks and the rule are asked each time, and
+      it is forgotten when its key leaves the issuer's keys. 0 switches it off.
     - ``limit``: the longest accepted token, in bytes. ``deadline``: how many seconds a key source may take.
     - ``clock``: a monotonic clock for the windows of ``ClockSkew``, and for how often a network gets ``keys.busy``.
 
@@ -57,6 +64,7 @@ class Bearer(Scheme):
     name = BEARER
     carrier = AUTHORIZATION
     challenges_on_403 = True
+    constant_challenges = True
     reports_login_time = True
     openapi: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
 
@@ -66,10 +74,13 @@ class Bearer(Scheme):
         realm: str,
         resource: ProtectedResource | None = None,
         limit: int = jws.MAX_TOKEN,
+        cache: int = 4096,
         deadline: float = 5.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._clock = clock
+        self._cache = check_int("cache", cache, least=0, most=1_000_000, unit="tokens")
+        self._verified = _cache_of(self._cache)
         self._issuers = IssuerRegistry(issuers, clock)
         self.services = self._issuers.services
         if self._issuers.introspection is not None:
@@ -97,36 +108,71 @@ class Bearer(Scheme):
         """
         self._issuers = IssuerRegistry(issuers, self._clock, self._issuers)
         self.services = self._issuers.services
+        self._verified = _cache_of(self._cache)
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the signature first, then the claims: nothing that an unsigned token claims is trusted."""
-        raw, issuers = credentials.rest, self._issuers
+        answer = self.authenticate_now(request, credentials)
+        return await answer() if callable(answer) else answer
+
+    def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
+        """The same, if the keys are in memory and no endpoint is asked."""
+        raw, issuers, cache = credentials.rest, self._issuers, self._verified
         if len(raw) > self._limit:
             return Rejected(TOKEN_TOO_LONG, facts={"octets": len(raw), "limit": self._limit})
+        if cache is None:
+            return self._verify(raw, issuers, request)
+        key = sha256(raw).digest()
+        verified = cache.get(key)
+        if verified is None or not verified.holds(issuers, request.moment.now):
+            return self._verify(raw, issuers, request, key)
+        verified.registered.clock_skew.observe(verified.iat, request.moment)
+        self._signatures.note_accepted(verified.registered.issuer, request.client)
+        return verified.accepted
+
+    def _verify(
+        self, raw: bytes, issuers: IssuerRegistry, request: AuthRequest, key: bytes | None = None
+    ) -> Outcome | Continuation:
+        """Verify a token. One that is accepted is remembered by ``key``."""
+        moment = request.moment
         try:
             token = jws.parse(raw, self._limit)
         except WireError as error:
             introspection = issuers.introspection if _is_opaque(raw) else None
             if introspection is None:
                 return _malformed(raw, error)
-            return await introspection.authenticate(raw, request.moment, network_of(request.client))
+            return partial(introspection.authenticate, raw, moment, network_of(request.client))
         iss = string_or_none(token.claims.get("iss"))
         registered = issuers.find(iss)
         if registered is None:
             introspection = issuers.introspection_for(iss)
             if introspection is not None:
-                return await introspection.authenticate(raw, request.moment, network_of(request.client))
+                return partial(introspection.authenticate, raw, moment, network_of(request.client))
             return _reject(raw, token, Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": iss}))
-        issuer = registered.issuer
-        failure = _header_failure(token.header, issuer)
-        if failure is None:
-            failure = await self._signatures.failure(issuer, token, request)
+        failure = _header_failure(token.header, registered.issuer)
         if failure is not None:
             return _reject(raw, token, failure)
+        held = self._signatures.try_held(registered.issuer, token)
+        if held.signing_key is None or held.keys is None:
+            return partial(self._authenticate_after_fetch, raw, token, registered, request, held)
+        outcome = self._check_claims(raw, token, registered, request)
+        if key is not None and self._verified is not None and isinstance(outcome, Accepted) and not outcome.facts:
+            self._verified.put(key, VerifiedToken(issuers, registered, token, held.keys, outcome.principal))
+        return outcome
+
+    async def _authenticate_after_fetch(
+        self, raw: bytes, token: jws.Jws, registered: RegisteredIssuer, request: AuthRequest, held: HeldKeysTried
+    ) -> Outcome:
+        """The outcome for a token that no key in memory has signed."""
+        failure = await self._signatures.failure(registered.issuer, token, request, held)
+        return self._check_claims(raw, token, registered, request) if failure is None else _reject(raw, token, failure)
+
+    def _check_claims(self, raw: bytes, token: jws.Jws, registered: RegisteredIssuer, request: AuthRequest) -> Outcome:
+        """The outcome for a token whose signature is valid."""
         registered.clock_skew.observe(token.claims.get("iat"), request.moment)
-        outcome = outcome_from_claims(raw, token.claims, issuer, request.moment)
+        outcome = outcome_from_claims(raw, token.claims, registered.issuer, request.moment)
         if isinstance(outcome, Accepted):
-            self._signatures.note_accepted(issuer, request.client)
+            self._signatures.note_accepted(registered.issuer, request.client)
             if outcome.facts:
                 registered.clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), request.moment)
         return outcome
@@ -161,6 +207,10 @@ class Bearer(Scheme):
         keys = [service.health() for service in issuers.services if service is not introspection]
         health: dict[str, object] = {"keys": keys, "clocks": clocks}
         return health if introspection is None else {**health, "introspection": introspection.health()}
+
+
+def _cache_of(most: int) -> BoundedCache[VerifiedToken] | None:
+    return token_cache(most) if most else None
 
 
 def _is_opaque(raw: bytes) -> bool:

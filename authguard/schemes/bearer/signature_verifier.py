@@ -61,15 +61,27 @@ def choose_candidates(
     return Candidates(chosen, 0)
 
 
-def is_signed_by_one_of(keys: Sequence[VerificationKey], token: jws.Jws) -> bool:
-    """Whether one of the keys verifies the token (RFC 7515 section 5.2)."""
+def find_signing_key(keys: Sequence[VerificationKey], token: jws.Jws) -> VerificationKey | None:
+    """The first of the keys that verifies the token (RFC 7515 section 5.2); None if none does."""
     for key in keys:
         try:
             key.verify(token.signing_input, token.signature)
         except InvalidSignature:
             continue
-        return True
-    return False
+        return key
+    return None
+
+
+class HeldKeysTried(NamedTuple):
+    """What the keys in memory say about a token.
+
+    ``keys``: those that may have signed it; None if the source must be awaited. ``tried``: those that were tried.
+    ``signing_key``: the one that signed it; None if none of these did.
+    """
+
+    keys: Sequence[VerificationKey] | None
+    tried: Candidates | None
+    signing_key: VerificationKey | None
 
 
 class SignatureVerifier:
@@ -90,14 +102,23 @@ class SignatureVerifier:
         #: Tokens whose key was not in a set that was fetched after they came: these are not newer than the keys.
         self._refused = NegativeCache(seconds=REFUSED_FOR)
 
-    async def failure(self, issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
-        """Why the signature does not count; None if it does. Raises ``BackendUnavailable``."""
+    def try_held(self, issuer: Issuer, token: jws.Jws) -> HeldKeysTried:
+        """Try the keys in memory. Nothing is fetched or awaited."""
         keys = None if issuer.held is None else issuer.held(kid=token.header.kid, algorithm=token.header.alg)
-        tried = None if keys is None else choose_candidates(keys, token.header.alg)
-        if tried is not None and is_signed_by_one_of(tried.keys, token):
-            return None
+        if keys is None:
+            return _NOTHING_HELD
+        tried = choose_candidates(keys, token.header.alg)
+        return HeldKeysTried(keys, tried, find_signing_key(tried.keys, token))
+
+    async def failure(
+        self, issuer: Issuer, token: jws.Jws, request: AuthRequest, held: HeldKeysTried
+    ) -> Failure | None:
+        """Why the signature does not count; None if it does. ``held``: what the keys in memory say.
+
+        Raises ``BackendUnavailable``.
+        """
         try:
-            return await self._failure_after_fetch(issuer, token, request, keys, tried)
+            return await self._failure_after_fetch(issuer, token, request, held.keys, held.tried)
         except BackendUnavailable as error:
             # A retry with a token that no key could make valid would be useless, so the answer is not 503.
             claims_failure = _claims_failure(issuer, token, request)
@@ -129,7 +150,7 @@ class SignatureVerifier:
             found = await self._ask(issuer.find_keys(token.header, requester))
             keys, busy = (found.keys, found) if isinstance(found, KeysBusy) else (found, None)
             tried = choose_candidates(keys, token.header.alg)
-            if is_signed_by_one_of(tried.keys, token):
+            if find_signing_key(tried.keys, token) is not None:
                 return None
         if keys and busy is None and issuer.refetchable is not None:
             others = await self._ask(issuer.refetch_keys(keys, token.header, requester))
@@ -137,7 +158,7 @@ class SignatureVerifier:
                 busy = others
             elif others is not None:
                 keys, tried = others, choose_candidates(others, token.header.alg, tried.keys)
-                if is_signed_by_one_of(tried.keys, token):
+                if find_signing_key(tried.keys, token) is not None:
                     return None
         held = () if keys or issuer.refetchable is None else issuer.refetchable.algorithms_of(token.header.kid)
         failure = _unverified(token, has_keys=bool(keys), untried=tried.untried, held=held)
@@ -179,6 +200,9 @@ class SignatureVerifier:
     def _may_answer_busy(self, requester: Requester, now: float) -> bool:
         buckets = self._busy_answers_known if requester.known else self._busy_answers
         return buckets.acquire(requester.network, now)
+
+
+_NOTHING_HELD = HeldKeysTried(None, None, None)
 
 
 def _claims_failure(issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
