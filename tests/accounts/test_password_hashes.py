@@ -274,6 +274,20 @@ def test_a_format_whose_package_is_missing_is_not_made(monkeypatch: pytest.Monke
     assert caught.value.argument == "makes"
 
 
+def test_a_format_whose_package_is_missing_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without argon2-cffi, passwords with a bcrypt hash are verified as before."""
+    from passlib.exc import MissingBackendError
+    from passlib.hash import argon2
+
+    def missing(cls: type) -> str:
+        raise MissingBackendError("argon2: no backends available")
+
+    monkeypatch.setattr(argon2, "get_backend", classmethod(missing))
+    hasher = LibpassHasher(makes="bcrypt")
+
+    assert hasher.verify("pw", hasher.hash("pw")) is Verdict.MATCH
+
+
 FRESH = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
