@@ -80,8 +80,11 @@ class Recorder:
 
 
 def _outage_detail(denied: Denied) -> str | None:
-    """What failed, so that the second outage of an hour is not counted as the first one."""
-    detail = denied.facts.get("detail") if denied.reason.outage else None
+    """What failed, so that the second outage of an hour is not counted as the first one.
+
+    None if a limit is the reason: its detail may hold a number that changes with each request, such as a waiting time.
+    """
+    detail = denied.facts.get("detail") if denied.reason.outage and not denied.reason.by_limit else None
     return escape(detail) if isinstance(detail, str) else None
 
 

@@ -15,7 +15,15 @@ from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Denied, Moment, Principal, Rejected
 from authguard.policy.requirements import OPTIONAL, role
 from authguard.policy.rules import Rule
-from authguard.reasons import KEYS_UNAVAILABLE, ROLE_MISSING, TOKEN_EXPIRED, Reason
+from authguard.reasons import (
+    HASHING_BUSY,
+    INTROSPECTION_BUSY,
+    KEYS_BUSY,
+    KEYS_UNAVAILABLE,
+    ROLE_MISSING,
+    TOKEN_EXPIRED,
+    Reason,
+)
 from authguard.records.aggregation import (
     EXACT_SUBJECTS,
     FULL_RECORDS,
@@ -450,6 +458,22 @@ def test_another_outage_is_not_counted_as_the_first(caplog: pytest.LogCaptureFix
     recorder.record(request, Denied(KEYS_UNAVAILABLE, facts={"detail": "two.example: it cannot be reached"}))
 
     assert heads(caplog)[-1] == "denied keys.unavailable"
+
+
+@pytest.mark.parametrize("reason", [HASHING_BUSY, INTROSPECTION_BUSY, KEYS_BUSY], ids=lambda reason: reason.code)
+def test_denials_by_a_limit_are_aggregated_whatever_their_details(
+    caplog: pytest.LogCaptureFixture, reason: Reason
+) -> None:
+    """The expected waiting time in the detail is another one for each request. Strangers cause such a flood, and it is
+    twenty-five records, not a thousand."""
+    recorder = Recorder((), to_log=True, monotonic=lambda: 0.0)
+    request = AuthRequest(http_scope("/"), "/", Moment(NOW, 60.0))
+
+    for number in range(1000):
+        recorder.record(request, Denied(reason, facts={"detail": f"it would take {number}.5 s"}))
+
+    assert heads(caplog) == [f"denied {reason.code}"] * 20 + [f"folded {reason.code}"] * 5
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
 async def test_grants_are_never_aggregated(caplog: pytest.LogCaptureFixture) -> None:

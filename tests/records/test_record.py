@@ -23,6 +23,9 @@ from authguard.policy.rules import Rule
 from authguard.reasons import (
     BACKEND_FAILED,
     CREDENTIALS_MISSING,
+    HASHING_BUSY,
+    INTROSPECTION_BUSY,
+    KEYS_BUSY,
     KEYS_UNAVAILABLE,
     PATH_AMBIGUOUS,
     ROLE_MISSING,
@@ -160,12 +163,15 @@ LEVELS = [
     (Reason("cookie.missing", 401, presented=False), logging.INFO),
     (KEYS_UNAVAILABLE, logging.ERROR),
     (BACKEND_FAILED, logging.ERROR),
+    (HASHING_BUSY, logging.WARNING),
+    (INTROSPECTION_BUSY, logging.WARNING),
+    (KEYS_BUSY, logging.WARNING),
 ]
 
 
 @pytest.mark.parametrize(("reason", "level"), LEVELS, ids=lambda value: getattr(value, "code", value))
 def test_the_level_depends_on_who_is_to_act(reason: Reason, level: int) -> None:
-    """Missing credentials are INFO, other denials WARNING, and outages ERROR."""
+    """Missing credentials are INFO, other denials WARNING, and outages ERROR unless a limit is the reason."""
     assert level_of(reason) == level
 
 
