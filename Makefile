@@ -31,7 +31,7 @@ test-all: ## both
 quick: ## a part of the tests on one Python: make quick ARGS="-k basic"
 	@$(SUITE) quick $(ARGS)
 
-check: ## format, lint, types, layers and links
+check: ## format, lint, types, layers, links and instruction counts
 	@$(PY) --timed scripts/check.py
 
 bench: ## what requests, logins, digests and key servers cost, beside the peers

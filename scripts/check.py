@@ -1,4 +1,4 @@
-"""Check format, lint, types, layers and links, without running the code. All checks run, even if one fails.
+"""Check format, lint, types, layers, links and instruction counts. All checks run, even if one fails.
 
 make check
 """
@@ -21,6 +21,8 @@ PYTHON = sys.executable
 class Step:
     name: str
     command: tuple[str, ...]
+    # Whether the last line of the output is shown although the check has passed.
+    has_note: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ STEPS = (
     Step("types, pyright", (PYTHON, "-m", "pyright", "--warnings", "--pythonpath", PYTHON)),
     Step("layers", (str(Path(PYTHON).with_name("lint-imports")), "--no-cache")),
     Step("links", (PYTHON, "scripts/link_check.py")),
+    Step("instructions", (PYTHON, "scripts/instruction_check.py"), has_note=True),
 )
 # Without this, pyright asks the network at every run whether a newer pyright exists.
 ENVIRONMENT = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
@@ -63,6 +66,8 @@ def main() -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for result in pool.map(run, STEPS):
             print(f"{'ok  ' if result.passed else 'FAIL'}  {result.step.name:<15}{result.seconds:5.1f} s", flush=True)
+            if result.passed and result.step.has_note:
+                print(f"      {result.output.strip().splitlines()[-1]}", flush=True)
             if not result.passed:
                 failed.append(result.step.name)
                 print("\n".join(f"      {line}" for line in result.output.strip().splitlines()), flush=True)

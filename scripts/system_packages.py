@@ -1,10 +1,11 @@
-"""Install the programs that some tests talk to, such as curl, nginx or Chromium: with apt-get, if this runs as root."""
+"""Install programs that some tests talk to, such as curl or nginx, or that measure: with apt-get, if this is root."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 
 from environments import Say
 
@@ -17,7 +18,9 @@ PROGRAMS = {
     "lwp-request": "libwww-perl",
     "nginx": "nginx",
     "psql": "postgresql",
+    "valgrind": "valgrind",
     "wget": "wget",
+    "wrk": "wrk",
 }
 # Seconds for one run of apt-get. Chromium is a hundred megabytes, and Java is another hundred.
 PATIENCE = 600
@@ -25,22 +28,27 @@ PATIENCE = 600
 ROOTS_FOLDER = "/usr/sbin"
 
 
-def missing() -> list[str]:
-    """The programs that are not installed."""
-    return [name for name in PROGRAMS if not shutil.which(name) and not shutil.which(name, path=ROOTS_FOLDER)]
+def missing(names: Iterable[str] = PROGRAMS) -> list[str]:
+    """Those of these programs that are not installed."""
+    return [name for name in names if not shutil.which(name) and not shutil.which(name, path=ROOTS_FOLDER)]
 
 
-def ensure(say: Say) -> None:
-    """Install the missing programs if this is root on Debian or Ubuntu; otherwise the tests that need them skip."""
-    programs = missing()
-    if not programs or os.geteuid() != 0 or not shutil.which("apt-get"):
+def can_install() -> bool:
+    """Whether this is root on Debian or Ubuntu."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def ensure(say: Say, names: Iterable[str] = PROGRAMS) -> None:
+    """Install those that are missing, if this is root on Debian or Ubuntu. Otherwise what needs them is skipped."""
+    programs = missing(names)
+    if not programs or not can_install():
         return
-    say(f"installing with apt-get: {', '.join(programs)} (once; one to five minutes)")
+    say(f"installing with apt-get: {', '.join(programs)} (once; up to five minutes)")
     try:
         _apt_get("update")
         # All at once is fastest, but one name that this distribution does not have fails them all.
         _install(programs)
-        for program in missing():
+        for program in missing(programs):
             _install([program])
     except (OSError, subprocess.TimeoutExpired) as failure:
         say(f"apt-get did not finish: {failure}")
