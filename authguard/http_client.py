@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +20,7 @@ from anyio.lowlevel import RunVar
 
 from authguard.errors import AuthGuardError, BackendUnavailable, ConfigurationError
 from authguard.fork import renew_after_fork
+from authguard.value_types import value
 
 if TYPE_CHECKING:
     import httpx2
@@ -69,7 +70,7 @@ def without_query(url: str) -> str:
 # --- Fetch: a function that fetches -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fetched:
     """The body of a response with status 200. ``max_age``: how many seconds it is fresh; None if that is not known."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, cast
 
@@ -13,6 +13,7 @@ from authguard.errors import ConfigurationError
 from authguard.reasons import Reason
 from authguard.server_value import SERVER_ARGUMENT, ServerValue
 from authguard.validation import names
+from authguard.value_types import frozen, value
 
 #: Returns the time in seconds: since the epoch, or since any fixed moment for a monotonic clock.
 Clock: TypeAlias = Callable[[], float]
@@ -28,7 +29,7 @@ NO_FACTS: Facts = MappingProxyType({})
 _MAX_TIMESTAMP = 1e15  # no date is that far away, and larger floats lose fractions of a second
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Moment(ServerValue):
     """One reading of the clock, in seconds since the epoch, and the leeway in seconds.
 
@@ -64,7 +65,7 @@ class _SharedClaims(ServerValue):
     _shared_claims: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class Principal(_SharedClaims):
     """Who makes the request. Behind the guard it is ``request.user``.
 
@@ -228,7 +229,7 @@ def _copy_of(value: Any) -> Any:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failure(ServerValue):
     """Why a check failed: its reason, and facts for the record.
 
@@ -240,7 +241,7 @@ class Failure(ServerValue):
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted(ServerValue):
     """A scheme accepted the credentials. ``response_headers`` are added to the response, whatever the app answers."""
 
@@ -249,7 +250,7 @@ class Accepted(ServerValue):
     facts: Facts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rejected(ServerValue):
     """A scheme refused the credentials, or a check refused the principal.
 
@@ -286,7 +287,7 @@ class Requirement(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Granted(ServerValue):
     """The request passes with this principal. None is an anonymous request, which ``OPTIONAL`` allows."""
 
@@ -296,7 +297,7 @@ class Granted(ServerValue):
     facts: Facts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Denied(ServerValue):
     """The request is refused.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 from authguard.core.csrf import SAFE
@@ -27,6 +26,7 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.schemes.scheme import Scheme
+from authguard.value_types import frozen
 
 #: The name of the schema of denials. It is unusual, so that an app has no other schema of this name.
 _SCHEMA = "AuthguardProblem"
@@ -34,7 +34,7 @@ _SCHEMA = "AuthguardProblem"
 _TYPES_WITH_SCOPES = frozenset({"oauth2", "openIdConnect"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operation:
     """One operation of a document: its path as the document writes it, and its method in upper case.
 
@@ -79,7 +79,7 @@ def describe(
     return described
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _CombinedRequirement:
     """What one rule and the locks require together; ``parts`` is empty if they require nothing."""
 

@@ -8,8 +8,9 @@ No other module contains a status code or an error code. A custom scheme defines
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
+
+from authguard.value_types import frozen
 
 Status: TypeAlias = Literal[400, 401, 403, 413, 429, 503]
 Challenged: TypeAlias = Literal["all", "tried", "none"]
@@ -29,7 +30,7 @@ _PUBLIC: dict[Status, tuple[str, str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reason:
     """Why a request is refused.
 

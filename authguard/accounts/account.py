@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
@@ -17,9 +17,10 @@ from authguard.model import NO_CLAIMS
 from authguard.reasons import Reason
 from authguard.server_value import SERVER_ARGUMENT, ServerValue
 from authguard.validation import names
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class Account(ServerValue):
     """A user as a store knows it. ``password_hash`` is in the format of the store, and never a password.
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from authguard.accounts.account import set_common_fields
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS
 from authguard.server_value import SERVER_ARGUMENT, ServerValue
+from authguard.value_types import frozen
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import Hash, ha1
 from authguard.wire.grammar import CONTROL
@@ -29,7 +30,7 @@ from authguard.wire.text import nfc
 HA1 = re.compile(r"[0-9a-fA-F]{32}(?:[0-9a-fA-F]{32})?")
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class DigestAccount(ServerValue):
     """A user as a ``DigestStore`` knows it. ``ha1`` is ``H(A1)`` of RFC 7616 section 3.4.2, in hexadecimal digits.
 

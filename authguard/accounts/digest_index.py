@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 from authguard.accounts.digest_account import hash_of
 from authguard.errors import ConfigurationError
+from authguard.value_types import frozen
 from authguard.wire.digest import user_hash
 from authguard.wire.text import nfc
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class DigestIndex(Generic[T]):
     """The values of ``by_name``, which is keyed by (realm, algorithm) and then by name, both in NFC.
 

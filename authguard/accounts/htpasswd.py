@@ -6,7 +6,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordHasher
@@ -14,9 +14,10 @@ from authguard.accounts.groups import GroupMembership, Groups, read_lines
 from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.model import Clock
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Users:
     """The content of a file: the hash of each name, and all hashes as a sample."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,10 @@ from authguard.errors import ConfigurationError
 from authguard.model import Principal, Requirement
 from authguard.policy.requirements import PUBLIC, check_requirement
 from authguard.source_location import caller_location
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lock:
     """A requirement on one route. ``location`` is the file and the line of the ``requires(...)``."""
 

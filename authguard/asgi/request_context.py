@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from authguard.policy.rules import Match, Rule
 from authguard.reasons import BACKEND_FAILED, Reason
 from authguard.records.record import exception_facts
 from authguard.request import AuthRequest, BodyReader
+from authguard.value_types import frozen
 
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
@@ -34,7 +35,7 @@ _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.
 _FIRST_DENIAL = ForkSafeLock()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MiddlewareOptions:
     """Settings of one ``AuthGuardMiddleware``, shared by all its requests."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from starlette.convertors import FloatConvertor, IntegerConvertor, StringConvertor, UUIDConvertor
@@ -21,6 +21,7 @@ from authguard.asgi.framework_code import (
 )
 from authguard.policy.path_pattern import ANY, CONVERTERS, Converter, Segment
 from authguard.source_location import name_of
+from authguard.value_types import frozen, mutable
 
 _MAX_LINKS = 64
 _MAX_PARTS = 10_000
@@ -97,7 +98,7 @@ class RouterPaths:
         return None
 
 
-@dataclass(slots=True)
+@mutable
 class _Routes:
     """What was found in an app.
 
@@ -146,7 +147,7 @@ def chain(app: object) -> list[object]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Part:
     """An app, a router or a route inside the app, and where it stands.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from authguard.audit.endpoint import Endpoint, Layer
@@ -25,12 +25,13 @@ from authguard.errors import ConfigurationError
 from authguard.policy.path_pattern import Pattern, parse_pattern
 from authguard.source_location import name_of
 from authguard.validation import names
+from authguard.value_types import frozen
 
 # A method, or "" for any; and a path, as text where no pattern can be parsed from it.
 _PublicEntry: TypeAlias = tuple[str, Pattern | str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Audit:
     """A row for each method and path that the app can serve, and the findings. ``str()`` is a table."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -11,6 +10,7 @@ from authguard.asgi.locks import Lock
 from authguard.core.guard import Guard
 from authguard.policy.path_pattern import Pattern
 from authguard.source_location import name_of
+from authguard.value_types import frozen
 
 Kind: TypeAlias = Literal["http", "websocket", "static", "opaque"]
 
@@ -21,7 +21,7 @@ KIND_REMARKS: Final[Mapping[str, str]] = {"static": "files", "opaque": "cannot b
 ANY_METHOD = "*"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layer:
     """A middleware on the way to an endpoint.
 
@@ -54,7 +54,7 @@ class Layer:
         return name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """One thing that an app can serve.
 

@@ -7,7 +7,6 @@ middleware outside and inside a guard.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from authguard.asgi.framework_code import is_known_outside, passes_unchanged
 from authguard.audit.endpoint import ANY_METHOD, Endpoint, Layer
@@ -20,6 +19,7 @@ from authguard.policy.path_pattern import ANY, Pattern
 from authguard.policy.rules import WEBSOCKET, Rule
 from authguard.source_location import definition_location
 from authguard.validation import names
+from authguard.value_types import frozen
 
 # --- Codes ------------------------------------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ def check_ignore(ignore: Collection[str]) -> frozenset[str]:
 # --- The finding ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One finding.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from authguard.core.guard import Guard
 from authguard.policy.path_pattern import Pattern, Segment
 from authguard.policy.rules import WEBSOCKET
 from authguard.source_location import definition_location, name_of
+from authguard.value_types import frozen
 
 _MAX_DEPTH = 64
 # For the whole walk: an app mounted twice in one that is mounted twice, and so on, has exponentially many paths.
@@ -63,7 +64,7 @@ def discover_endpoints(app: object) -> tuple[Endpoint, ...]:
     return tuple(_walk(app, _Position()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Position:
     """Where the walk is: the path, the hosts and the middleware that lead there."""
 
@@ -211,7 +212,7 @@ def _walk_application(app: Starlette, position: _Position) -> Iterator[Endpoint]
     yield from _walk(app.router, inner)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Declared:
     """A middleware as an app lists it. ``factory`` makes it; ``implementation`` is what it is reported as."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from authguard.asgi.locks import Lock
 from authguard.audit.endpoint import ANY_METHOD, Endpoint, Layer
@@ -13,6 +12,7 @@ from authguard.model import Requirement
 from authguard.policy.combinators import roles_named
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED
 from authguard.policy.rules import Match, Rule
+from authguard.value_types import frozen
 
 
 def is_open(requirement: Requirement) -> bool:
@@ -20,7 +20,7 @@ def is_open(requirement: Requirement) -> bool:
     return requirement is PUBLIC or requirement is OPTIONAL
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GuardLayer:
     """One guard on the way to an endpoint.
 
@@ -48,7 +48,7 @@ class GuardLayer:
         return self.layer.path + rule.pattern
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PublicAccess:
     """Where anonymous requests get in: on the row's path, or on the path of a narrower rule.
 
@@ -66,7 +66,7 @@ class PublicAccess:
         return f"by {self.rule}" if self.rule else "by default"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RouteEntry:
     """One method and path of an app, and what it requires. The method ``*`` stands for any."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from authguard.fork import renew_after_fork
 from authguard.model import Clock
+from authguard.value_types import mutable, value
 
 #: The circuit opens after this many independent failures in a row.
 FAILURE_THRESHOLD = 5
@@ -17,7 +18,7 @@ FIRST_PAUSE, MAX_PAUSE = 2.0, 60.0
 MAX_TURNS = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """What the server is asked, and for whom.
 
@@ -46,7 +47,7 @@ class Call:
         self.succeeded: bool | None = None
 
 
-@dataclass(slots=True)
+@mutable
 class _Lane:
     """The failures since the last success, and whether calls are stopped."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import NamedTuple, cast
 
@@ -14,6 +14,7 @@ import anyio
 from authguard.concurrency.fair_queue import FairQueue
 from authguard.concurrency.thread_pool import waker
 from authguard.fork import renew_after_fork
+from authguard.value_types import mutable
 
 
 class Admission(Enum):
@@ -31,7 +32,7 @@ class _Group(NamedTuple):
     known: bool
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class _Waiter:
     """A caller in the queue. It is there exactly as long as ``admission`` is ``TIMED_OUT``."""
 

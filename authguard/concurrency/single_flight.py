@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 import anyio
@@ -12,11 +12,12 @@ import anyio
 from authguard.errors import BackendUnavailable
 from authguard.fork import renew_after_fork
 from authguard.reasons import HASHING_BUSY, Reason
+from authguard.value_types import mutable
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class _Flight(Generic[T]):
     """Work that one task does. ``finished`` is what others wait for; the first of them makes it."""
 

@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
@@ -26,6 +26,7 @@ from authguard.fork import renew_after_fork
 from authguard.model import Clock
 from authguard.reasons import HASHING_BUSY
 from authguard.validation import check_int, check_seconds
+from authguard.value_types import mutable, value
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ WEIGHT = 1 / 8
 LONGEST_RETRY = 60
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Caller:
     """For whom a ``ThreadPool`` runs a call. It decides when the call has its turn.
 
@@ -61,7 +62,7 @@ class Caller:
 ANYBODY = Caller()
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class _Job(Generic[T]):
     """One call for a thread, and its result or its error. ``end_by`` is when its caller stops waiting."""
 
@@ -86,7 +87,7 @@ class _Job(Generic[T]):
         self.wake()
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class _Lane:
     """Jobs that wait, at most ``most``. Networks take turns, and in each network its accounts do."""
 
@@ -125,7 +126,7 @@ def _path(caller: Caller) -> Sequence[Hashable]:
     return caller.network, caller.account
 
 
-@dataclass(slots=True, eq=False)
+@mutable
 class _Queue:
     """State that a pool shares with its threads. They do not hold the pool, so that they end when it is collected.
 

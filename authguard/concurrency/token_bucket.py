@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from authguard.caching import BoundedCache
 from authguard.validation import check_int, check_seconds
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rate:
     """``burst`` at once, and one more every ``seconds``. Raises ``ConfigurationError``.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from authguard.errors import ConfigurationError
@@ -21,10 +21,11 @@ from authguard.reasons import BACKEND_FAILED
 from authguard.records.record import exception_facts, log_failure
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Published, Scheme
+from authguard.value_types import value
 from authguard.wire.challenge import Challenge
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """A whole response. ``headers`` are pairs of bytes, as ASGI sends them."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from authguard.concurrency.token_bucket import NetworkBuckets, Rate, TokenBucket
+from authguard.value_types import value
 
 #: How many fetches may start at once for one network, and for all networks together.
 FETCH_BURST, TOTAL_BURST = 3, 4
@@ -13,7 +13,7 @@ FETCH_BURST, TOTAL_BURST = 3, 4
 MAX_NETWORKS = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Requester:
     """For whom keys are fetched. ``known``: whether a token from this network was accepted before."""
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,6 +23,7 @@ from authguard.http_client import FetchFailed
 from authguard.keys.signatures import ALGORITHMS
 from authguard.keys.source import VerificationKey
 from authguard.keys.weak_keys import check_edwards_key, check_exponent, check_rsa_key
+from authguard.value_types import frozen
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
@@ -200,7 +201,7 @@ MAX_KEYS = 2000
 _MAX_KID_SHOWN = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyWarning:
     """A log message about one key of a set. ``identity`` tells keys apart, so that each is logged once."""
 
@@ -208,7 +209,7 @@ class KeyWarning:
     identity: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeySet:
     """The keys of a set, once for each algorithm; how many members are ``usable`` and how many were ``skipped``."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TypedDict
 
 from authguard.errors import ConfigurationError
 from authguard.http_client import ClientFactory, Fetch, Fetched, FetchFailed, httpx2_fetch, response_too_long
 from authguard.model import Clock
 from authguard.validation import check_flag, check_int, check_seconds, functions
+from authguard.value_types import frozen
 
 DAY = 86_400.0
 #: In seconds: the lifetime of keys if the server does not state one.
@@ -51,7 +51,7 @@ class FetchArguments(TypedDict, total=False):
     clock: Clock
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchOptions:
     """``FetchArguments`` with every value set and checked. ``fetch_options(...)`` makes it."""
 

@@ -7,7 +7,6 @@ import math
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import anyio
 
@@ -19,6 +18,7 @@ from authguard.keys.jwk import MAX_KEYS, KeySet, KeyWarning, NoUsableKey
 from authguard.keys.options import FetchOptions
 from authguard.keys.source import StaticKeys
 from authguard.reasons import KEYS_UNAVAILABLE
+from authguard.value_types import frozen
 
 _log = logging.getLogger("authguard")
 
@@ -31,7 +31,7 @@ FAILURE_COUNTS_FOR = 2.0
 _MAX_WARNINGS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchedKeySet:
     """The result of one fetch: the key set, and its lifetime in seconds."""
 
@@ -39,7 +39,7 @@ class FetchedKeySet:
     lifetime: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CachedKeySet:
     """The last key set that was fetched, the number of its fetch, and its dates by the clock of the source.
 
@@ -60,7 +60,7 @@ class CachedKeySet:
         return now - self.expires_at >= self.expires_at - self.fetched_at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FetchFailure:
     """Why the last fetch failed, how many failed in a row, since when, and when the next one may start."""
 

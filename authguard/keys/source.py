@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from authguard.errors import ConfigurationError, InvalidSignature
 from authguard.keys.signatures import ALGORITHMS, Verify, verify_with
+from authguard.value_types import frozen
 
 #: ``VerificationKey.cost`` by curve, measured with OpenSSL 3.
 MAX_CURVE_COST = 20
@@ -41,7 +42,7 @@ def check_algorithms(algorithms: Iterable[str]) -> frozenset[str]:
     return names
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerificationKey:
     """A key bound to the one algorithm that it verifies (RFC 8725 section 3.1)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,11 +15,12 @@ from cryptography.x509 import load_pem_x509_certificate
 from authguard.errors import ConfigurationError
 from authguard.keys.jwk import bound_key, bound_secret, from_jwk
 from authguard.keys.source import KeyMaterial, VerificationKey
+from authguard.value_types import frozen
 
 _log = logging.getLogger("authguard")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PEM(KeyMaterial):
     """A public key (SubjectPublicKeyInfo) or an X.509 certificate in PEM form.
 
@@ -53,7 +54,7 @@ class PEM(KeyMaterial):
         return (bound_key(public, self.kid, self.algorithm, algorithms),)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Secret(KeyMaterial):
     """A random HMAC secret, at least as long as the hash: 32, 48 or 64 bytes (RFC 7518 section 3.2).
 
@@ -70,7 +71,7 @@ class Secret(KeyMaterial):
         return (bound_secret(secret, self.kid, self.algorithm, algorithms),)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JWK(KeyMaterial):
     """One JSON Web Key (RFC 7517), as a mapping or as JSON.
 
@@ -83,7 +84,7 @@ class JWK(KeyMaterial):
         return (from_jwk(_mapping(self.jwk, "JWK"), algorithms),)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JWKSet(KeyMaterial):
     """A JSON Web Key Set (RFC 7517 section 5), as a mapping or as JSON.
 

@@ -7,15 +7,15 @@ into a requirement: at its roles, its step-ups, and the scopes that it cannot be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment, Principal, Requirement
 from authguard.policy.requirements import OPTIONAL, PUBLIC, StepUp, check_requirement, without_duplicates
 from authguard.reasons import REQUIREMENT_UNMET, STEP_UP_REQUIRED
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class _Combination:
     parts: tuple[Requirement, ...]
 
@@ -29,7 +29,7 @@ class _Combination:
         return without_duplicates(role for part in self.parts for role in roles_named(part))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class _AllOf(_Combination):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         failures = [failure for part in self.parts if (failure := part.unmet(principal, params, moment))]
@@ -49,7 +49,7 @@ class _AllOf(_Combination):
         return f"all_of({', '.join(map(str, self.parts))})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class _AnyOf(_Combination):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         failures: list[Failure] = []

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import combinations, product, takewhile
 from typing import TypeAlias
 
 from authguard.errors import ConfigurationError
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Converter:
     """A kind of parameter.
 
@@ -52,7 +52,7 @@ _SHARED_SAMPLES = {frozenset({"int", "uuid"}): "0" * 32, frozenset({"float", "uu
 Segment: TypeAlias = str | Converter
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pattern:
     """A parsed pattern: its segments from left to right, and whether it ends in ``/**``.
 

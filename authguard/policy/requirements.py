@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Literal, TypeAlias, final
 
@@ -23,6 +22,7 @@ from authguard.reasons import (
     STEP_UP_REQUIRED,
 )
 from authguard.validation import names
+from authguard.value_types import frozen
 
 #: ``function(principal, params) -> bool``, where ``params`` are the parameters of the rule's pattern, as strings.
 Predicate: TypeAlias = Callable[[Principal, Mapping[str, str]], bool]
@@ -47,7 +47,7 @@ class _BaseRequirement:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccessLevel(_BaseRequirement):
     """A requirement about authentication alone: one of the four constants below."""
 
@@ -72,7 +72,7 @@ AUTHENTICATED = AccessLevel("AUTHENTICATED")
 UNLISTED = AccessLevel("UNLISTED")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class _RoleRequirement(_BaseRequirement):
     roles: tuple[str, ...]
     needs_all: bool
@@ -106,7 +106,7 @@ def all_roles(*wanted: str) -> Requirement:
     return _RoleRequirement(_check_names("all_roles", wanted), needs_all=True)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class _ScopeRequirement(_BaseRequirement):
     scopes: tuple[str, ...]
 
@@ -138,7 +138,7 @@ def _is_scope_token(name: str) -> bool:
     return bool(name) and all(0x21 <= ord(char) <= 0x7E and char not in '"\\' for char in name)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class _SchemeRequirement(_BaseRequirement):
     names: tuple[str, ...]
 
@@ -160,7 +160,7 @@ def via(*schemes: str) -> Requirement:
     return _SchemeRequirement(tuple(name.lower() for name in _check_names("via", schemes)))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class StepUp(_BaseRequirement):
     acr: tuple[str, ...]
     max_age: int | None
@@ -199,7 +199,7 @@ def step_up(*, acr: str | Iterable[str] = (), max_age: int | None = None) -> Req
     return StepUp(classes, max_age)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen
 class _PredicateRequirement(_BaseRequirement):
     name: str
     predicate: Predicate

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
@@ -28,6 +28,7 @@ from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, check
 from authguard.server_value import ServerValue
 from authguard.source_location import caller_location
 from authguard.validation import names
+from authguard.value_types import frozen, mutable, value
 
 #: The method of a WebSocket handshake, in a rule and for ``RuleTable.match``.
 WEBSOCKET = "WEBSOCKET"
@@ -36,7 +37,7 @@ WEBSOCKET = "WEBSOCKET"
 _METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class Rule(ServerValue):
     """``Rule("/reports/{id}", any_role("analyst", "admin"), methods={"GET"})``.
 
@@ -108,7 +109,7 @@ def _is_plain(path: str) -> bool:
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Match:
     """What applies to one request: the requirement, its rule (None: the default), and the parameters of the path."""
 
@@ -123,7 +124,7 @@ class Match:
         return "" if self.rule is None else self.rule.location
 
 
-@dataclass(slots=True)
+@mutable
 class _PatternRules:
     """All rules of one pattern: those that name methods, and the one for all other methods.
 
@@ -184,7 +185,7 @@ class _PatternRules:
         return Match(match.requirement, match.rule, params)
 
 
-@dataclass(slots=True)
+@mutable
 class _Node:
     """One segment of the patterns, in a tree of all patterns."""
 

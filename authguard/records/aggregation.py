@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 from bisect import insort
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from authguard.fork import renew_after_fork
+from authguard.value_types import mutable
 
 #: How many denials of one key get a record each, within how many seconds.
 FULL_RECORDS, WINDOW = 20, 60.0
@@ -40,7 +41,7 @@ class AggregateKey(NamedTuple):
     about: str | None = None
 
 
-@dataclass(slots=True)
+@mutable
 class Aggregate:
     """The denials of one key within one window.
 

@@ -8,13 +8,14 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from authguard.model import Decision, Denied
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.server_value import ServerValue
+from authguard.value_types import frozen
 
 log = logging.getLogger("authguard")
 
@@ -74,7 +75,7 @@ OTHER_METHOD = "_OTHER"
 _UNQUOTED = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record(ServerValue):
     """What happened to one request. Text that a client chose is escaped and at most 128 characters long.
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -32,6 +32,7 @@ from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerif
 from authguard.schemes.scheme import Scheme
 from authguard.schemes.throttle import CountedAttempt, LoginThrottle, check_throttle
 from authguard.state.throttle_store import Exceeded
+from authguard.value_types import mutable
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
@@ -43,7 +44,7 @@ OnRehash: TypeAlias = Callable[[Account, str], Awaitable[None]]
 log = logging.getLogger("authguard")
 
 
-@dataclass(slots=True)
+@mutable
 class _Login:
     """The name and password of one request, and the account that the store has now.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from authguard.model import Rejected
 from authguard.reasons import CREDENTIALS_AMBIGUOUS, HEADER_TOO_LONG
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Carrier
+from authguard.value_types import frozen
 from authguard.wire.authorization import MAX_FIELD, Credentials, split
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuthorizationField(Carrier):
     """The ``Authorization`` field (RFC 9110 section 11.6.2). A request has one at most, so two lines are ambiguous."""
 

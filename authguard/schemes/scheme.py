@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -15,6 +15,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import Clock, Denied, Header, Outcome, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
+from authguard.value_types import frozen
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import is_token
@@ -70,7 +71,7 @@ class Service(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Published:
     """A document that the guard serves to everybody for a scheme, by GET and HEAD, whatever its rules say.
 

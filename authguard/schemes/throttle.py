@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from authguard.caching import KeyedHash
@@ -19,6 +19,7 @@ from authguard.model import Clock
 from authguard.request import network_of
 from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
 from authguard.validation import check_flag
+from authguard.value_types import value
 
 #: How many characters of a name are compared; the rest is ignored.
 MAX_NAME = 256
@@ -27,7 +28,7 @@ MAX_NAME = 256
 NameHash: TypeAlias = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CountedAttempt:
     """An attempt that has been counted. ``LoginThrottle.refund`` takes it back."""
 

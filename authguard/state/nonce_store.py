@@ -6,13 +6,14 @@ import hmac
 import logging
 import time
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from typing import Protocol
 
 from authguard.fork import ForkSafeLock, renew_after_fork
 from authguard.model import Clock
 from authguard.validation import check_int
+from authguard.value_types import mutable
 
 
 class NonceUse(Enum):
@@ -75,7 +76,7 @@ OTHER_CLOCK = 5.0
 _PARTS = 8
 
 
-@dataclass(slots=True)
+@mutable
 class _Generation:
     """Nonces that were first used at about the same time, each with its highest count and the window below it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from authguard.caching import BoundedCache
@@ -13,9 +13,10 @@ from authguard.concurrency.token_bucket import Rate
 from authguard.fork import ForkSafeLock
 from authguard.model import Clock
 from authguard.validation import check_int
+from authguard.value_types import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Bucket:
     """One token bucket of an attempt. ``label`` names it in the record.
 
@@ -31,7 +32,7 @@ class Bucket:
     known_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exceeded:
     """No attempt is left: the seconds to wait, and the bucket that is empty."""
 

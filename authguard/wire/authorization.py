@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from authguard.value_types import value
 from authguard.wire.grammar import TOKEN, TOKEN68, WireError, parse_auth_params
 
 #: The longest field that is parsed, in bytes.
@@ -14,7 +15,7 @@ MAX_FIELD = 16 * 1024
 MAX_PARAMS = 32
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Credentials:
     """The credentials of one request: the auth-scheme, and the bytes that follow it.
 

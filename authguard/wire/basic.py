@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from authguard.value_types import value
 from authguard.wire.grammar import CONTROL, WireError
 from authguard.wire.text import nfc
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UserPass:
     """A user-id and a password, both in the Unicode normal form NFC (RFC 7617 section 2.1)."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import cast
 
+from authguard.value_types import frozen
 from authguard.wire.grammar import CONTROL, TOKEN, WireError, is_token, parse_auth_params, quoted
 
 #: The longest list of auth-params that is parsed, in elements.
 MAX_PARAMS = 32
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class Challenge:
     """One challenge: the scheme and the parameters that tell a client how to authenticate.
 
@@ -49,7 +49,7 @@ class Challenge:
             if key in checked:
                 raise ValueError(f"the parameter {name!r} of a challenge is listed twice")
             checked[key] = value
-        # A frozen dataclass sets its own fields this way.
+        # A frozen class sets its own fields this way.
         object.__setattr__(self, "scheme", scheme)
         object.__setattr__(self, "params", tuple(checked.items()))
         object.__setattr__(self, "bare", frozenset(unquoted & checked.keys()))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
+from authguard.value_types import value
 from authguard.wire.authorization import auth_params
 from authguard.wire.grammar import CONTROL, TOKEN, WireError, quoted
 from authguard.wire.text import nfc
@@ -57,7 +58,7 @@ _MISSING = {
 _BOOLEANS = {b"true": True, b"false": False}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DigestCredentials:
     """The parameters of ``Digest`` credentials, each value without its quotes (RFC 7616 section 3.4).
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from itertools import accumulate
 from typing import NoReturn, cast
 
+from authguard.value_types import value
 from authguard.wire.grammar import WireError
 
 #: The longest token that is parsed, in bytes.
@@ -27,7 +28,7 @@ MAX_DEPTH = 32
 _MAX_CACHED_HEADER = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JoseHeader:
     """The members of a JOSE header that authguard uses.
 
@@ -44,7 +45,7 @@ class JoseHeader:
     b64: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Jws:
     """A well-formed token. It is not verified yet: ``signature`` may be wrong or empty."""
 

@@ -16,7 +16,8 @@ import re
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from authguard.value_types import value
 
 #: The number of random bytes in a nonce. They make two nonces of the same microsecond different.
 RANDOM = 12
@@ -33,7 +34,7 @@ def nonce_key(secret: bytes, realm: str) -> bytes:
     return hmac.digest(secret, b"authguard nonce\0" + realm.encode("utf-8"), "sha256")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Nonce:
     """A nonce that this server, or another one with the same secret, has issued.
 

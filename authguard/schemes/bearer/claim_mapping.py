@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -16,9 +15,10 @@ from authguard.reasons import (
     TOKEN_CLAIM_MISSING,
 )
 from authguard.schemes.bearer.claims import ClaimRules, Claims, leeway_used
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClaimPath:
     """The path to a claim: its name, or the names from the outermost object to it. A dot is part of a name."""
 

@@ -6,7 +6,6 @@ They are functions of the claims and of one reading of the clock. Signatures are
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +20,7 @@ from authguard.reasons import (
     TOKEN_NOT_YET_VALID,
     TOKEN_TYPE_REFUSED,
 )
+from authguard.value_types import frozen
 
 Claims: TypeAlias = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ def check_type(stated: str | None, wanted: str | None) -> Failure | None:
     return Failure(TOKEN_TYPE_REFUSED, {"typ": stated, "wanted": wanted or "JWT or at+jwt"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClaimRules:
     """The rules for the tokens of one issuer.
 

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -38,6 +37,7 @@ from authguard.schemes.bearer.introspection_client import (
 )
 from authguard.schemes.bearer.issuer import check_audience, check_issuer
 from authguard.validation import check_int, check_seconds, functions
+from authguard.value_types import value
 from authguard.wire.jws import read_object
 
 #: How many seconds "not active" is cached, and for how many tokens.
@@ -50,7 +50,7 @@ MOST_BYTES = 16 * 1024 * 1024
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _CachedAnswer:
     """An answer, good before ``until`` by our monotonic clock and before ``exp`` (seconds since the epoch)."""
 

@@ -6,7 +6,7 @@ import math
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from inspect import isawaitable
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from authguard.http_client import MAX_RESPONSE, Post, without_query
 from authguard.model import Clock
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE, Reason
 from authguard.validation import check_int, functions
+from authguard.value_types import value
 from authguard.wire.grammar import WireError
 from authguard.wire.jws import read_object
 
@@ -53,7 +54,7 @@ _HINTS: Mapping[int, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IntrospectionAnswer:
     """The answer about a token: the ``body`` if it is active, None if it is not; or the ``outage``.
 
@@ -247,8 +248,8 @@ def check_client_auth(client_id: str | None, client_secret: str | None, auth: Cl
         functions("auth", [auth])
         return auth
     # RFC 7662 section 2.1: the server must authenticate its clients, or anybody could try tokens there.
-    for name, value in (("client_id", client_id), ("client_secret", client_secret)):
-        if not isinstance(value, str) or not value:
+    for name, text in (("client_id", client_id), ("client_secret", client_secret)):
+        if not isinstance(text, str) or not text:
             raise ConfigurationError(
                 name, "the server must know which client asks: give client_id= and client_secret=, or auth="
             )

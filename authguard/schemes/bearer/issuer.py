@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Self, Unpack
 
 from authguard.concurrency.deadline import optional_method
@@ -25,12 +25,13 @@ from authguard.keys.source import (
 from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, check_sources, claim
 from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSUER, ClaimRules, Unchecked
 from authguard.validation import names
+from authguard.value_types import frozen
 from authguard.wire.jws import JoseHeader
 
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class Issuer:
     """An issuer of tokens, the rules for its tokens, and the keys that verify them.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
@@ -11,9 +10,10 @@ from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.scheme import Service
+from authguard.value_types import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RegisteredIssuer:
     """An issuer, and what is known of its clock."""
 

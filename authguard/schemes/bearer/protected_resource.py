@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from authguard.errors import ConfigurationError
@@ -13,6 +13,7 @@ from authguard.http_client import check_url
 from authguard.schemes.scheme import Published
 from authguard.source_location import caller_location
 from authguard.validation import check_int, names
+from authguard.value_types import frozen
 
 #: RFC 9728 section 3: this is inserted between the host and the path of the resource.
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -25,7 +26,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _RESERVED = frozenset({"resource", "authorization_servers", "scopes_supported", "bearer_methods_supported"})
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@frozen
 class ProtectedResource:
     """``ProtectedResource("https://api.example/orders", authorization_servers=["https://login.example"])``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import repeat
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from authguard.reasons import (
 )
 from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse, shared_memory
 from authguard.validation import check_seconds
+from authguard.value_types import frozen
 from authguard.wire.nonce import RANDOM, Nonce, nonce_key
 
 _REFUSED = {NonceUse.REPLAYED: NONCE_REPLAYED, NonceUse.OUTSIDE: NONCE_OUTSIDE, NonceUse.FORGOTTEN: NONCE_FORGOTTEN}
@@ -37,7 +38,7 @@ RANDOM_SECRET = 32
 _NEXT_NONCE_AFTER = 0.75
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Signer:
     """A key that signs nonces, the store that counts their uses, and the store's ``claim_now``, if it has one."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Final, TypeAlias
 
 from authguard.accounts.digest_account import hash_of
 from authguard.errors import ConfigurationError
 from authguard.validation import check_int
+from authguard.value_types import frozen
 from authguard.wire.digest import Hash
 
 #: The shortest secret in bytes: as long as the hash that it keys (RFC 2104 section 3).
@@ -46,7 +47,7 @@ PER_PROCESS: Final = PerProcess.PER_PROCESS
 SecretArgument: TypeAlias = str | bytes | Sequence[str | bytes] | PerProcess
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DigestAlgorithm:
     """An algorithm of RFC 7616 section 3.2. ``stored`` is its name without ``-sess``: stores have ``H(A1)`` by it."""
 
