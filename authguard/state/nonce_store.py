@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hmac
 import logging
+import threading
 import time
 import weakref
 from dataclasses import field
 from enum import Enum, auto
 from typing import Protocol
 
+from authguard.caching import Dropped
 from authguard.fork import ForkSafeLock, renew_after_fork
 from authguard.model import Clock
 from authguard.validation import check_int
@@ -27,6 +29,10 @@ class NonceUse(Enum):
     OUTSIDE = auto()
     #: The nonce is so old that the store may have forgotten its uses.
     FORGOTTEN = auto()
+
+
+# To read a member of an enumeration costs as much as a call.
+_FRESH, _REPLAYED, _OUTSIDE, _FORGOTTEN = NonceUse
 
 
 class NonceStore(Protocol):
@@ -89,9 +95,10 @@ class _Generation:
 class MemoryNonces:
     """A ``NonceStore`` in the memory of this process. It accepts each count once, in any order within ``WINDOW``.
 
-    It keeps at most ``most`` nonces, at about 150 bytes each, until they expire. A forgotten nonce is never accepted
-    again: an unknown nonce is ``FORGOTTEN`` unless it was minted after this process began and after every nonce that
-    was forgotten. The client then gets a new nonce, and its user is not asked. RFC 7616 section 3.4, ``nc``.
+    It keeps at most ``most`` nonces, at about 150 bytes each, until they expire; then they are freed little by little,
+    as new ones come. A forgotten nonce is never accepted again: an unknown nonce is ``FORGOTTEN`` unless it was minted
+    after this process began and after every nonce that was forgotten. The client then gets a new nonce, and its user is
+    not asked. RFC 7616 section 3.4, ``nc``.
 
     Several processes that share a secret accept each count once per process. A new process goes by the clock to refuse
     the nonces of the time before it. If the clock was set back between the two, or another host's clock is ahead, a
@@ -101,7 +108,7 @@ class MemoryNonces:
 
     def __init__(self, *, most: int = 1_000_000, clock: Clock = time.monotonic) -> None:
         self._most = check_int("most", most, least=1_000, most=10_000_000)
-        self._lock = ForkSafeLock()
+        self._lock = threading.Lock()
         #: An unknown nonce that was minted by then is FORGOTTEN. None before the first request.
         self._floor: float | None = None
         self._clock = clock
@@ -109,9 +116,11 @@ class MemoryNonces:
         #: The latest time by the guard's clock.
         self._latest = float("-inf")
         self._has_warned = False
-        renew_after_fork(self)
         #: The youngest first: nearly all nonces are found there.
         self._generations: list[_Generation] = []
+        self._kept = 0
+        self._dropped = Dropped[int]()
+        renew_after_fork(self)
 
     def begin(self, now: float) -> None:
         """At the first call, set the floor to the time at which this process began.
@@ -128,6 +137,7 @@ class MemoryNonces:
 
     def renew(self) -> None:
         """Begin anew in a forked child, which does not know what the other processes accept from now on."""
+        self._lock = threading.Lock()  # a thread of the parent may have held the old one
         self._created, self._floor = self._clock(), None
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
@@ -144,12 +154,15 @@ class MemoryNonces:
                     return use
             if self._floor is None or minted_at <= self._floor:
                 self._warn_if_clock_was_set_back(now)
-                return NonceUse.FORGOTTEN
+                return _FORGOTTEN
             youngest = self._youngest(now, (expires_at - minted_at) / _PARTS)
             youngest.uses[nonce] = count << WINDOW | 1
             youngest.newest_minted = max(youngest.newest_minted, minted_at)
             youngest.last_expires = max(youngest.last_expires, expires_at)
-            return NonceUse.FRESH
+            self._kept += 1
+            # One nonce comes and two go, so that those kept and those not freed yet are never more than ``most``.
+            self._dropped.free(2)
+            return _FRESH
 
     def _youngest(self, now: float, span: float) -> _Generation:
         """The generation for new nonces, begun anew after ``span`` seconds. Drops the oldest generations."""
@@ -158,9 +171,11 @@ class MemoryNonces:
             youngest = _Generation(now)
             self._generations.insert(0, youngest)
         while self._generations[-1] is not youngest and (
-            self._generations[-1].last_expires <= now or len(self._generations) > 2 * _PARTS or len(self) >= self._most
+            self._generations[-1].last_expires <= now or len(self._generations) > 2 * _PARTS or self._kept >= self._most
         ):
             oldest = self._generations.pop()
+            self._kept -= len(oldest.uses)
+            self._dropped.add(oldest.uses)
             # The floor is never lowered, even if the clock was set back.
             self._floor = max(self._floor or 0.0, oldest.newest_minted)
         return youngest
@@ -180,7 +195,7 @@ class MemoryNonces:
 
     def __len__(self) -> int:
         """How many nonces are kept."""
-        return sum(len(generation.uses) for generation in self._generations)
+        return self._kept
 
 
 def _use(used: int, count: int) -> tuple[NonceUse, int]:
@@ -189,11 +204,11 @@ def _use(used: int, count: int) -> tuple[NonceUse, int]:
     above = count - highest
     if above > 0:
         window = (window << above | 1) & _MASK if above < WINDOW else 1
-        return NonceUse.FRESH, count << WINDOW | window
+        return _FRESH, count << WINDOW | window
     if above <= -WINDOW:
-        return NonceUse.OUTSIDE, used
+        return _OUTSIDE, used
     bit = 1 << -above
-    return (NonceUse.REPLAYED, used) if window & bit else (NonceUse.FRESH, used | bit)
+    return (_REPLAYED, used) if window & bit else (_FRESH, used | bit)
 
 
 #: The shared memory of each nonce key, by a hash of the key, for as long as a scheme uses it.

@@ -94,7 +94,7 @@ class MemoryThrottleStore:
     """
 
     def __init__(self, *, most: int = 100_000, clock: Clock = time.monotonic) -> None:
-        self._most = check_int("most", most, least=1_000, most=10_000_000)
+        check_int("most", most, least=1_000, most=10_000_000)
         self._clock = clock
         self._lock = ForkSafeLock()
         #: For each bucket that is not full, the time at which it will be.
@@ -113,7 +113,7 @@ class MemoryThrottleStore:
         with self._lock:
             now = self._clock()
             if self._full_at and now >= self._idle_at:
-                self._full_at = BoundedCache(self._most)  # a full bucket needs no entry
+                self._full_at.clear()  # a full bucket needs no entry
             counted = self._counting(pair, buckets)
             exceeded = self._exceeded(counted, now)
             for bucket in counted:

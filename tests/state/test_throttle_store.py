@@ -5,6 +5,7 @@ from __future__ import annotations
 from authguard.concurrency.token_bucket import Rate
 from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore
 from authguard.testing import ManualClock
+from tests.state.counted_keys import CountedKey
 
 PAIR, OTHER = b"pair", b"other"
 STRICT = Bucket(b"strict", Rate(2, 30.0), "strict")
@@ -117,3 +118,20 @@ async def test_it_knows_the_pairs_that_it_remembers() -> None:
     await store.remember(PAIR)
 
     assert [await store.knows(pair) for pair in (PAIR, OTHER)] == [True, False]
+
+
+async def test_buckets_that_are_full_again_are_freed_two_at_a_time() -> None:
+    """To free the buckets of a flood at once would hold up all requests, when the flood is over."""
+    store, clock = throttle_store()
+    CountedKey.alive = 0
+    for number in range(1_000):
+        await store.acquire(PAIR, [Bucket(CountedKey(b"%d" % number), STRICT.rate, "strict")])
+    clock.move(3600)
+    idle, most_freed = store.is_idle, 0
+
+    for number in range(600):
+        before = CountedKey.alive
+        await store.acquire(PAIR, [Bucket(CountedKey(b"new%d" % number), STRICT.rate, "strict")])
+        most_freed = max(most_freed, before + 1 - CountedKey.alive)
+
+    assert (idle, most_freed, CountedKey.alive) == (True, 2, 600)
