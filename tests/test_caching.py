@@ -34,6 +34,15 @@ def test_a_keyed_hash_is_of_its_object() -> None:
     assert set(map(len, hashes)) == {32}
 
 
+def test_a_keyed_hash_of_bytes_is_of_these_bytes() -> None:
+    """Equal bytes have equal hashes, of 32 bytes, and other bytes have others."""
+    keyed = KeyedHash()
+
+    assert keyed.of(b"alice") == keyed.of(b"alice") != keyed.of(b"bob")
+    assert len(keyed.of(b"alice")) == 32
+    assert keyed.of(b"('alice',)") == keyed("alice")
+
+
 def test_where_blake2_is_forbidden_a_keyed_hash_is_an_hmac(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some platforms refuse BLAKE2 for FIPS. There a keyed hash is HMAC-SHA-256, under a key of its own too."""
 
@@ -242,3 +251,16 @@ def test_a_cache_finds_what_was_stored_last(steps: list[Step], most: int) -> Non
         assert all(found[one] in (None, written.get(one)) for one in found)
         assert len(cache) == sum(value is not None for value in found.values())
         assert all(found[one] == written[one] for one in list(written)[-(most // 2) :])
+
+
+def test_a_key_is_young_until_half_of_the_values_are_newer() -> None:
+    """Writing the value of a young key again would change nothing."""
+    cache = BoundedCache[int](10)
+    cache.put(b"a", 1)
+
+    young = []
+    for number in range(10):
+        young.append(cache.is_young(b"a"))
+        cache.put(b"%d" % number, number)
+
+    assert young == [True] * 4 + [False] * 6

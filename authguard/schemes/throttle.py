@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from authguard.caching import KeyedHash
+from authguard.caching import BoundedCache, KeyedHash
 from authguard.concurrency.token_bucket import Rate
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
@@ -24,8 +24,23 @@ from authguard.value_types import value
 #: How many characters of a name are compared; the rest is ignored.
 MAX_NAME = 256
 
+#: How many ``AttemptKeys`` are kept, and how many bytes they and the names of all of them take at most.
+MOST_KEYS, MOST_KEYS_BYTES = 4096, 8 * 1024 * 1024
+#: The longest name of kept keys, in bytes: a hash of 32 bytes, and any IP network.
+MAX_KEYS_NAME = 96
+#: How many bytes one bucket of kept keys takes, and everything else of them.
+BUCKET_BYTES, KEYS_BYTES = 200, 400
+
 #: The hash that a client may send in place of a name.
 NameHash: TypeAlias = Callable[[str], str]
+
+
+@value
+class AttemptKeys:
+    """What attempts at one account from one network are counted by: keyed hashes. ``LoginThrottle.keys`` makes them."""
+
+    pair: bytes = field(repr=False)
+    buckets: Sequence[Bucket] = field(repr=False)
 
 
 @value
@@ -78,7 +93,9 @@ class LoginThrottle:
         self._trusted_client = check_flag("trusted_client", trusted_client)
         self._hash = KeyedHash()
         self._name_hashes: dict[str, NameHash] = {}
-        self._store: ThrottleStore = MemoryThrottleStore(most=most, clock=clock)
+        self._kept_keys = _keys_cache()
+        self._in_memory = MemoryThrottleStore(most=most, clock=clock)
+        self._store: ThrottleStore = self._in_memory
 
     def count_hashed_names(self, kind: str, name_hash: NameHash) -> None:
         """Count an attempt at a name also as one at the hash of that name. Schemes that take hashed names call this.
@@ -88,38 +105,78 @@ class LoginThrottle:
         tell that the account exists. ``kind`` names the function; a second one of the same kind replaces the first.
         """
         self._name_hashes[kind] = name_hash
+        self._kept_keys = _keys_cache()
 
-    async def acquire(self, account: str, client: str | None, sent: str | None = None) -> CountedAttempt | Exceeded:
-        """Count one attempt, if one is left. It stays counted unless it is refunded.
+    def keys(
+        self, account: str, client: str | None, sent: str | None = None, *, kept_as: bytes | None = None
+    ) -> AttemptKeys:
+        """What attempts at the account from the network of ``client`` are counted by.
 
         ``client`` is the address that the server reports. ``sent`` is the name that the client has sent, if it can be
-        hashed: the account may have another one.
+        hashed: the account may have another one. ``kept_as`` is a name for the three that only they have, and that is
+        no secret: the keys are then kept by it, because it takes longer to make them than to count the attempt.
         """
-        pair, buckets = self._buckets(account, client, sent)
-        counted = await self._store.acquire(pair, buckets)
-        return counted if isinstance(counted, Exceeded) else CountedAttempt(pair, counted)
+        if kept_as is not None:
+            kept = self._kept_keys.get(kept_as)
+            if kept is not None:
+                return kept
+        cache = self._kept_keys  # count_hashed_names() makes a new one
+        keys = self._make_keys(account, client, sent)
+        if kept_as is not None and len(kept_as) <= MAX_KEYS_NAME:
+            cache.put(kept_as, keys)
+        return keys
 
-    async def allow(self, account: str, client: str | None, sent: str | None = None) -> Exceeded | None:
+    async def acquire(
+        self, account: str, client: str | None, sent: str | None = None, *, keys: AttemptKeys | None = None
+    ) -> CountedAttempt | Exceeded:
+        """Count one attempt, if one is left. It stays counted unless it is refunded.
+
+        ``keys`` are those of the other arguments, if they are at hand.
+        """
+        keys = keys or self.keys(account, client, sent)
+        counted = await self._store.acquire(keys.pair, keys.buckets)
+        return counted if isinstance(counted, Exceeded) else CountedAttempt(keys.pair, counted)
+
+    def acquire_now(self, keys: AttemptKeys) -> CountedAttempt | Exceeded:
+        """The same, without a coroutine."""
+        counted = self._in_memory.acquire_now(keys.pair, keys.buckets)
+        return counted if isinstance(counted, Exceeded) else CountedAttempt(keys.pair, counted)
+
+    async def allow(
+        self, account: str, client: str | None, sent: str | None = None, *, keys: AttemptKeys | None = None
+    ) -> Exceeded | None:
         """``remaining`` with ``authenticated``; and if that is not exceeded, remember that the pair has logged in."""
-        if self._store.is_idle:  # usually nobody has guessed lately, and there is nothing to look up
-            await self._store.remember(self._pair_key(account, client))
-            return None
-        pair, buckets = self._buckets(account, client, sent)
-        exceeded = await self._store.remaining(pair, buckets, authenticated=True)
+        keys = keys or self.keys(account, client, sent)
+        exceeded = await self._store.remaining(keys.pair, keys.buckets, authenticated=True)
         if exceeded is None:
-            await self._store.remember(pair)
+            await self._store.remember(keys.pair)
         return exceeded
 
+    def allow_now(self, keys: AttemptKeys) -> Exceeded | None:
+        """The same, without a coroutine."""
+        return self._in_memory.allow_now(keys.pair, keys.buckets)
+
     async def remaining(
-        self, account: str, client: str | None, sent: str | None = None, *, authenticated: bool = False
+        self,
+        account: str,
+        client: str | None,
+        sent: str | None = None,
+        *,
+        authenticated: bool = False,
+        keys: AttemptKeys | None = None,
     ) -> Exceeded | None:
         """``Exceeded`` if no attempt is left. Counts nothing.
 
         ``authenticated``: the credentials are known to be right, so that it is ``Exceeded`` only if these wait too.
         """
-        if self._store.is_idle:
+        if self._store.is_idle:  # usually nobody has guessed lately, and there is nothing to look up
             return None
-        return await self._store.remaining(*self._buckets(account, client, sent), authenticated=authenticated)
+        keys = keys or self.keys(account, client, sent)
+        return await self._store.remaining(keys.pair, keys.buckets, authenticated=authenticated)
+
+    def remaining_now(self, keys: AttemptKeys, *, authenticated: bool = False) -> Exceeded | None:
+        """The same, without a coroutine."""
+        return self._in_memory.remaining_now(keys.pair, keys.buckets, authenticated=authenticated)
 
     async def refund(self, attempt: CountedAttempt, *, succeeded: bool) -> None:
         """Refund the attempt: the password was right, or (``succeeded=False``) the check could not be made."""
@@ -131,23 +188,32 @@ class LoginThrottle:
         """Whether somebody has logged in to the account from this network before."""
         return await self._store.knows(self._pair_key(account, client))
 
-    def _pair_key(self, account: str, client: str | None) -> bytes:
-        return self._key("pair", *_normalized(account, client))
+    def knows_now(self, account: str, client: str | None) -> bool:
+        """The same, without a coroutine."""
+        return self._in_memory.knows_now(self._pair_key(account, client))
 
-    def _buckets(self, account: str, client: str | None, sent: str | None) -> tuple[bytes, Sequence[Bucket]]:
+    def _pair_key(self, account: str, client: str | None) -> bytes:
+        return self._pair_keys(*_normalized(account, client))[0]
+
+    def _pair_keys(self, name: str, network: str) -> tuple[bytes, bytes]:
+        """The keys of the pair of account and network, and of its wider bucket."""
+        hashed = self._hashed("pair", name, network)
+        return hashed[:16], hashed[16:]
+
+    def _make_keys(self, account: str, client: str | None, sent: str | None) -> AttemptKeys:
         name, network = _normalized(account, client)
-        pair = self._key("pair", name, network)
+        pair, known_pair = self._pair_keys(name, network)
         buckets = [
             Bucket(pair, self._pair, "account and network"),
-            Bucket(self._key("known", name, network), self._known_pair, "account and known network", known_only=True),
-            Bucket(self._key("account", name), self._account, "account", strangers_only=True),
+            Bucket(known_pair, self._known_pair, "account and known network", known_only=True),
+            Bucket(self._hashed("account", name)[:16], self._account, "account", strangers_only=True),
         ]
         for hashed in self._hashes_of(sent):
-            buckets.append(Bucket(self._key("pair", hashed, network), self._pair, "account and network"))
-            buckets.append(Bucket(self._key("account", hashed), self._account, "account", strangers_only=True))
+            buckets.append(Bucket(self._pair_keys(hashed, network)[0], self._pair, "account and network"))
+            buckets.append(Bucket(self._hashed("account", hashed)[:16], self._account, "account", strangers_only=True))
         if self._trusted_client:
-            buckets.append(Bucket(self._key("network", network), self._network, "network"))
-        return pair, buckets
+            buckets.append(Bucket(self._hashed("network", network)[:16], self._network, "network"))
+        return AttemptKeys(pair, buckets)
 
     def _hashes_of(self, sent: str | None) -> set[str]:
         if sent is None or not self._name_hashes:
@@ -157,8 +223,17 @@ class LoginThrottle:
         spellings = {sent[:MAX_NAME], _normalized(sent, None)[0]}
         return {name_hash(spelling) for name_hash in self._name_hashes.values() for spelling in spellings}
 
-    def _key(self, *texts: str) -> bytes:
-        return self._hash(*texts)[:16]
+    def _hashed(self, kind: str, text: str, network: str = "") -> bytes:
+        # The length says where the text ends. A name may hold half of a surrogate pair, which UTF-8 cannot encode.
+        return self._hash.of(f"{kind} {len(text)} {text} {network}".encode("utf-8", "surrogatepass"))
+
+
+def _keys_cache() -> BoundedCache[AttemptKeys]:
+    return BoundedCache(MOST_KEYS, most_bytes=MOST_KEYS_BYTES, size=_size_of)
+
+
+def _size_of(keys: AttemptKeys) -> int:
+    return KEYS_BYTES + BUCKET_BYTES * len(keys.buckets)
 
 
 def _normalized(account: str, client: str | None) -> tuple[str, str]:

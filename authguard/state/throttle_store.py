@@ -49,6 +49,10 @@ class ThrottleStore(Protocol):
 
     ``pair`` and the keys of the buckets are keyed hashes of 16 bytes. Each method is one step: of two attempts at the
     same time that want the last token, one gets it. Raises ``BackendUnavailable``.
+
+    A store that counts in memory may also have ``acquire_now``, ``remaining_now``, ``allow_now`` and ``knows_now``,
+    which are not async: the same steps for a request that awaits nothing. ``allow_now`` is ``remaining_now`` with
+    ``authenticated``, and ``remember`` if that is not exceeded.
     """
 
     @property
@@ -110,6 +114,10 @@ class MemoryThrottleStore:
 
     async def acquire(self, pair: bytes, buckets: Sequence[Bucket]) -> Sequence[Bucket] | Exceeded:
         """Take a token from each bucket that counts this attempt, and return these; or refuse it."""
+        return self.acquire_now(pair, buckets)
+
+    def acquire_now(self, pair: bytes, buckets: Sequence[Bucket]) -> Sequence[Bucket] | Exceeded:
+        """The same."""
         with self._lock:
             now = self._clock()
             if self._full_at and now >= self._idle_at:
@@ -125,6 +133,10 @@ class MemoryThrottleStore:
         self, pair: bytes, buckets: Sequence[Bucket], *, authenticated: bool = False
     ) -> Exceeded | None:
         """``Exceeded`` if ``acquire`` would return it."""
+        return self.remaining_now(pair, buckets, authenticated=authenticated)
+
+    def remaining_now(self, pair: bytes, buckets: Sequence[Bucket], *, authenticated: bool = False) -> Exceeded | None:
+        """The same."""
         with self._lock:
             now, counted = self._clock(), self._counting(pair, buckets)
             if authenticated:
@@ -132,6 +144,21 @@ class MemoryThrottleStore:
                 if needed and self._exceeded(needed, now) is None:
                     return None
             return self._exceeded(counted, now)
+
+    def allow_now(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
+        """``remaining_now`` with ``authenticated``; and if that is not exceeded, remember that the pair has logged in.
+
+        Nearly always the pair is remembered, and nobody has guessed there lately. That is found out without the lock:
+        a bucket that another thread is just changing has a token before the change, or after it.
+        """
+        if self._logged_in.is_young(pair):
+            full = [bucket.key not in self._full_at for bucket in buckets if bucket.known_only]
+            if full and all(full):
+                return None
+        exceeded = self.remaining_now(pair, buckets, authenticated=True)
+        if exceeded is None:
+            self._remember(pair)
+        return exceeded
 
     async def refund(self, buckets: Sequence[Bucket]) -> None:
         """Put a token back into each bucket."""
@@ -147,11 +174,18 @@ class MemoryThrottleStore:
 
     async def remember(self, pair: bytes) -> None:
         """Remember that the pair has logged in."""
+        self._remember(pair)
+
+    def _remember(self, pair: bytes) -> None:
         with self._lock:
             self._logged_in.put(pair, True)
 
     async def knows(self, pair: bytes) -> bool:
         """Whether the pair is remembered."""
+        return self.knows_now(pair)
+
+    def knows_now(self, pair: bytes) -> bool:
+        """The same."""
         return pair in self._logged_in
 
     def _counting(self, pair: bytes, buckets: Sequence[Bucket]) -> list[Bucket]:
@@ -167,7 +201,11 @@ class MemoryThrottleStore:
     def _wait(self, bucket: Bucket, now: float) -> float:
         """Seconds until the bucket has a token; 0 or less if it has one now."""
         full_at = self._full_at.get(bucket.key)
-        return 0.0 if full_at is None else bucket.rate.wait(full_at, now)
+        if full_at is None:
+            return 0.0
+        if full_at <= now:
+            self._full_at.discard(bucket.key)  # a full bucket needs no entry
+        return bucket.rate.wait(full_at, now)
 
     def _exceeded(self, buckets: Sequence[Bucket], now: float) -> Exceeded | None:
         waits = [(self._wait(bucket, now), bucket.label) for bucket in buckets]

@@ -10,7 +10,15 @@ import pytest
 
 from authguard.concurrency.token_bucket import Rate
 from authguard.errors import ConfigurationError
-from authguard.schemes.throttle import MAX_NAME, CountedAttempt, LoginThrottle
+from authguard.schemes.throttle import (
+    BUCKET_BYTES,
+    MAX_KEYS_NAME,
+    MAX_NAME,
+    MOST_KEYS,
+    MOST_KEYS_BYTES,
+    CountedAttempt,
+    LoginThrottle,
+)
 from authguard.state.throttle_store import Exceeded, MemoryThrottleStore
 from authguard.testing import ManualClock
 
@@ -370,6 +378,76 @@ async def test_hashed_names_have_a_bucket_for_all_networks_too() -> None:
     assert await limiter.acquire(_hashed("alice")) == Exceeded(4, "account")
 
 
+# --- Keys that are kept -----------------------------------------------------------------------------------------------
+
+
+async def test_an_attempt_by_its_keys_is_one_by_its_names() -> None:
+    """An attempt is counted by the same buckets, whether its keys are made for it or are at hand."""
+    limiter = ThrottleHarness(trusted_client=True)
+    limiter.throttle.count_hashed_names("sha", _hashed)
+    keys = limiter.throttle.keys("alice", HOME, "alice")
+    counted = limiter.throttle.acquire_now(keys)
+
+    assert counted == await limiter.throttle.acquire("alice", HOME, "alice")
+    assert isinstance(limiter.throttle.acquire_now(keys), CountedAttempt)
+    refused = await limiter.throttle.acquire("alice", HOME, "alice")
+    assert refused == limiter.throttle.acquire_now(keys) == Exceeded(10, "account and network")
+    assert await limiter.throttle.remaining("alice", HOME, "alice") == limiter.throttle.remaining_now(keys) == refused
+    assert await limiter.throttle.allow("alice", HOME, "alice") == limiter.throttle.allow_now(keys) == refused
+    assert [limiter.throttle.knows_now(name, HOME) for name in ("alice", "bob")] == [False, False]
+
+
+def test_keys_are_made_once_for_one_name() -> None:
+    """Keys are kept by the name that the caller gives, if there is one. The throttle holds nothing of the account."""
+    throttle = ThrottleHarness().throttle
+
+    first, again, other = (throttle.keys("alice", HOME, kept_as=name) for name in (b"one", b"one", b"two"))
+    without = throttle.keys("alice", HOME)
+
+    assert again is first
+    assert other is not first
+    assert first == other == without
+    assert "alice" not in repr([first, vars(throttle._kept_keys)])
+
+
+def test_keys_of_a_name_that_is_longer_than_any_network_are_not_kept() -> None:
+    """A server that passes on what a client calls itself must not let it fill the memory."""
+    throttle = ThrottleHarness().throttle
+
+    kept = [
+        throttle.keys("alice", HOME, kept_as=name) is throttle.keys("alice", HOME, kept_as=name)
+        for name in (b"n" * MAX_KEYS_NAME, b"n" * (MAX_KEYS_NAME + 1))
+    ]
+
+    assert kept == [True, False]
+
+
+def test_kept_keys_are_bounded() -> None:
+    """In number and in bytes. An attempt of several hashed names has more buckets, so that fewer of them are kept."""
+    throttle = ThrottleHarness().throttle
+    cached = []
+    for kinds in (0, 50):
+        for number in range(kinds):
+            throttle.count_hashed_names(f"kind{number}", f"#{number} {{}}".format)
+        for number in range(MOST_KEYS + 100):
+            throttle.keys("alice", HOME, "alice", kept_as=b"%d" % number)
+        cached.append(len(throttle._kept_keys))
+
+    assert cached[0] <= MOST_KEYS
+    assert cached[1] <= MOST_KEYS_BYTES / (100 * BUCKET_BYTES)
+
+
+async def test_keys_that_were_kept_count_a_new_kind_of_hash() -> None:
+    """A scheme that takes hashed names may be built after the first login by name."""
+    limiter = ThrottleHarness()
+    limiter.throttle.keys("alice", HOME, "alice", kept_as=b"one")
+    limiter.throttle.count_hashed_names("sha", _hashed)
+    for _ in range(3):
+        limiter.throttle.acquire_now(limiter.throttle.keys("alice", HOME, "alice", kept_as=b"one"))
+
+    assert await limiter.acquire(_hashed("alice")) == Exceeded(10, "account and network")
+
+
 # --- What is one account ----------------------------------------------------------------------------------------------
 
 SPELLINGS = [
@@ -383,6 +461,15 @@ SPELLINGS = [
     "alice\u00a0",
     "\u2003alice",
 ]
+
+
+async def test_a_blank_in_a_name_does_not_move_a_part_of_it_into_the_network() -> None:
+    """Some servers report a client by any text. Where the name ends is counted too."""
+    limiter = ThrottleHarness()
+
+    passed = [await limiter.fail(3, *pair) for pair in (("alice 1", "x"), ("alice", "1 x"), ("alice 1 x", ""))]
+
+    assert passed == [3, 3, 3]
 
 
 @pytest.mark.parametrize("name", SPELLINGS, ids=ascii)

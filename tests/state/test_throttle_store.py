@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from authguard.concurrency.token_bucket import Rate
 from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore
 from authguard.testing import ManualClock
 from tests.state.counted_keys import CountedKey
+from tests.support.coroutines import run_without_waiting
 
 PAIR, OTHER = b"pair", b"other"
 STRICT = Bucket(b"strict", Rate(2, 30.0), "strict")
@@ -135,3 +141,82 @@ async def test_buckets_that_are_full_again_are_freed_two_at_a_time() -> None:
         most_freed = max(most_freed, before + 1 - CountedKey.alive)
 
     assert (idle, most_freed, CountedKey.alive) == (True, 2, 600)
+
+
+# --- Without a coroutine ----------------------------------------------------------------------------------------------
+
+METHODS = ("acquire", "remaining", "allow", "knows")
+
+
+def _answer(store: MemoryThrottleStore, method: str, pair: bytes) -> Any:
+    """What the store answers to ``acquire_now`` and so on."""
+    call: Any = getattr(store, f"{method}_now")
+    return call(pair) if method == "knows" else call(pair, BUCKETS)
+
+
+async def _answer_async(store: MemoryThrottleStore, method: str, pair: bytes) -> Any:
+    """What it answers to ``acquire`` and so on. ``allow`` is two of them."""
+    if method == "allow":
+        exceeded = await store.remaining(pair, BUCKETS, authenticated=True)
+        if exceeded is None:
+            await store.remember(pair)
+        return exceeded
+    call: Any = getattr(store, method)
+    return await (call(pair) if method == "knows" else call(pair, BUCKETS))
+
+
+steps = st.tuples(st.sampled_from(METHODS), st.sampled_from([PAIR, OTHER]), st.sampled_from([0.0, 1.0, 10.0, 25.0]))
+
+
+@given(st.lists(steps, max_size=40))
+def test_the_answers_without_a_coroutine_are_the_same(history: list[tuple[str, bytes, float]]) -> None:
+    """Whatever came before, and however much time passes in between."""
+    (now, clock), (later, other_clock) = throttle_store(), throttle_store()
+
+    for method, pair, seconds in history:
+        assert _answer(now, method, pair) == run_without_waiting(_answer_async(later, method, pair))
+        clock.move(seconds)
+        other_clock.move(seconds)
+
+
+class CountingLock:
+    """A lock that counts how often it is taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        self.taken += 1
+
+    def __exit__(self, *error: object) -> None:
+        """Release it."""
+
+
+async def test_a_pair_at_which_nobody_guesses_takes_no_lock() -> None:
+    """A right password of a pair that has logged in before is allowed at once, however much is guessed elsewhere. Once
+    a guess at the pair itself has been regained, that holds for it again."""
+    store, clock = throttle_store()
+    await store.remember(PAIR)
+    await store.acquire(OTHER, [Bucket(b"strict 2", Rate(2, 3600.0), "strict"), ACCOUNT])
+    store._lock = lock = CountingLock()  # type: ignore[assignment]
+
+    taken = []
+    for seconds in (0, 0, 20, 0):
+        clock.move(seconds)
+        before = lock.taken
+        assert store.allow_now(PAIR, BUCKETS) is None
+        taken.append(lock.taken > before)
+        if len(taken) == 1:
+            await store.acquire(PAIR, BUCKETS)
+
+    assert (taken, store.is_idle) == ([False, True, True, False], False)
+
+
+async def test_without_a_bucket_for_known_pairs_every_bucket_is_asked() -> None:
+    """Also for a pair that has logged in."""
+    store, _ = throttle_store()
+    await store.remember(PAIR)
+    for _ in range(2):
+        await store.acquire(PAIR, [STRICT])
+
+    assert store.allow_now(PAIR, [STRICT]) == Exceeded(30, "strict")
