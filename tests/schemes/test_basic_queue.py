@@ -15,7 +15,7 @@ from authguard.concurrency.thread_pool import Caller
 from authguard.errors import BackendUnavailable
 from authguard.model import Accepted, Outcome, Rejected
 from authguard.reasons import HASHING_BUSY
-from authguard.schemes.throttle import LoginThrottle
+from authguard.schemes.throttle import AttemptKeys, LoginThrottle
 from authguard.testing import ManualClock
 from tests.support.coroutines import run_together, wait_until
 from tests.support.schemes.basic import ALICE, MALLORY, SpyHasher, Users, basic_scheme, log_in
@@ -228,9 +228,11 @@ class CountingThrottle(LoginThrottle):
         super().__init__(clock=ManualClock(1000))
         self.asked: list[str] = []
 
-    async def acquire(self, account: str, client: str | None, sent: str | None = None) -> Any:
+    async def acquire(
+        self, account: str, client: str | None, sent: str | None = None, *, keys: AttemptKeys | None = None
+    ) -> Any:
         self.asked.append(account)
-        return await super().acquire(account, client, sent)
+        return await super().acquire(account, client, sent, keys=keys)
 
 
 async def test_a_thousand_logins_at_once_cost_what_the_queue_can_do() -> None:
