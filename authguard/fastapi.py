@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(msg, name="fastapi") from error
 from starlette.requests import HTTPConnection
 
-from authguard.asgi.locks import Lock, lock, set_lock_marker
+from authguard.asgi.locks import Lock, context_of, lock, route_params, set_lock_marker
 from authguard.audit.audit import Audit, assert_closed, audit
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.core.guard import Guard
@@ -50,7 +50,9 @@ class _Dependency:
         return hash(type(self._lock.requirement))
 
     async def __call__(self, connection: HTTPConnection) -> Principal | None:
-        return await self._lock.open(connection)
+        # Not `Lock.open`, which would cost another coroutine.
+        lock = self._lock
+        return await context_of(connection).require(lock.requirement, route_params(connection), connection.scope)
 
 
 def requires(requirement: Requirement) -> Any:

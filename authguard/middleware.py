@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard.asgi.framework_code import passes_unchanged
-from authguard.asgi.messages import Body, LifespanStart, answer
+from authguard.asgi.messages import Body, LifespanStart, answer, messages
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths, chain
 from authguard.audit.startup import StartupAudit
@@ -20,10 +20,14 @@ from authguard.core.fast_path import Undecided
 from authguard.core.guard import Guard
 from authguard.core.responses import Render, Reply, served
 from authguard.errors import ConfigurationError
-from authguard.model import Decision, Denied
-from authguard.policy.requirements import PUBLIC
-from authguard.policy.rules import AMBIGUOUS, WEBSOCKET
+from authguard.model import Denied
+from authguard.policy.requirements import PUBLIC, UNLISTED
+from authguard.policy.rules import AMBIGUOUS, WEBSOCKET, Match
 from authguard.records.record import log, log_failure
+
+_CONNECTIONS = frozenset({"http", "websocket"})
+#: For a path that no rule can be found for.
+_NO_RULE = Match(UNLISTED)
 
 
 class AuthGuardMiddleware:
@@ -75,48 +79,38 @@ class AuthGuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection. A scope type that is not known here is refused, not passed."""
-        kind = scope["type"]
-        if kind not in {"http", "websocket"}:
+        if scope["type"] not in _CONNECTIONS:
             await self._lifespan(scope, receive, send)
             return
-        guard = self.guard
-        not_started = None if self._startup.passed else await self._startup.refusal(scope)
+        guard, options = self.guard, self._options
+        denied = None if self._startup.passed else await self._startup.refusal(scope)
         path, problem = self._router_paths.read(scope)
-        if guard.published and not_started is None and (page := _published(guard, scope, path)) is not None:
+        if guard.published and denied is None and (page := _published(guard, scope, path)) is not None:
             await answer(scope, send, page)
             return
-        match = guard.table.match(_method(scope), path)
-        if problem is not None and guard.table.rules:
-            match = AMBIGUOUS
-        is_open = match is not AMBIGUOUS and (match.requirement is PUBLIC or self._is_preflight(scope))
-        body = Body(receive, keep=is_open) if guard.reads_body and kind == "http" else None
-        context = RequestContext(self._options, scope, path, None if match is AMBIGUOUS else match.rule, send)
-        outer, authenticated = scope.get("authguard"), None
-        if isinstance(outer, RequestContext) and outer.headers is scope["headers"]:
-            context.outer, authenticated = outer, outer.principal
-        if body is not None:
+        match = AMBIGUOUS if problem is not None and guard.table.rules else guard.table.match(_method(scope), path)
+        if match is AMBIGUOUS:
+            match, denied = _NO_RULE, denied or guard.deny_path(problem)
+        is_open = denied is None and (match.requirement is PUBLIC or self._is_preflight(scope))
+        context = RequestContext(options, scope, path, match.rule, send)
+        if "authguard" in scope:
+            context.join_outer()
+        if guard.reads_body and scope["type"] == "http":
+            body = Body(receive, keep=is_open)
             context.read, receive = body.read, body.receive
-        if is_open and not_started is None:
-            context.enter(authenticated)
-            await context.run(self.app, receive)
-            return
-        request = context.request
-        if not_started is not None:
-            decision: Decision = not_started
-        elif match is AMBIGUOUS:
-            decision = guard.deny_path(problem)
-        else:
-            decided = guard.decide_now(request, match, authenticated, context.origins)
-            decision = await guard.finish(decided, request, match) if isinstance(decided, Undecided) else decided
-        if isinstance(decision, Denied):
-            reply, denied = guard.reply(request, decision, self._options.render)
-            guard.record(request, denied, context.rule)
-            await answer(scope, send, reply)
-            return
-        guard.record(request, decision, context.rule)
-        context.response_headers = decision.response_headers
-        context.verified = True
-        context.enter(decision.principal)
+        if not is_open:
+            decision = denied or guard.decide_now(context.request, match, context.principal, context.origins)
+            if isinstance(decision, Undecided):
+                decision = await guard.finish(decision, context.request, match)
+            if isinstance(decision, Denied):
+                reply, decision = guard.reply(context.request, decision, options.render)
+                guard.record(context.request, decision, match.rule)
+                for message in messages(scope, reply):
+                    await send(message)
+                return
+            guard.record(context.request, decision, match.rule)
+            context.admit(decision)
+        context.enter()
         await context.run(self.app, receive)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -102,7 +102,14 @@ class Principal(_SharedClaims):
             raise ConfigurationError("claims", f"a {type(claims).__name__} is not a mapping")
         # A read-only mapping cannot be pickled, so the default becomes a dict.
         picklable = {} if claims is NO_CLAIMS else claims
-        _set_fields(self, subject, names("roles", roles), names("scopes", scopes), picklable, expires_at, scheme)
+        put = object.__setattr__
+        put(self, "subject", subject)
+        put(self, "roles", names("roles", roles))
+        put(self, "scopes", names("scopes", scopes))
+        put(self, "claims", picklable)
+        put(self, "_shared_claims", picklable)
+        put(self, "expires_at", expires_at)
+        put(self, "scheme", scheme)
 
     @classmethod
     def checked(
@@ -115,42 +122,37 @@ class Principal(_SharedClaims):
         scheme: str | None,
     ) -> Principal:
         """A principal of values that were checked before. It is faster than the constructor, for every request."""
-        principal = object.__new__(cls)
-        _set_fields(principal, subject, roles, scopes, claims, expires_at, scheme)
-        return principal
+        draft = _Draft()
+        draft.subject, draft.roles, draft.scopes = subject, roles, scopes
+        draft.claims = draft._shared_claims = claims  # noqa: SLF001 - its own class
+        draft.expires_at, draft.scheme = expires_at, scheme
+        return draft.finish()
 
     def seen_by(self, scheme: str | None, roles: frozenset[str]) -> Principal:
         """The same principal for one request, with the scheme that authenticated it, and with these roles.
 
         Its claims are its own. They are copied when they are first read, because most requests never read them.
         """
-        principal = object.__new__(Principal)
-        _set_subject(principal, self.subject)
-        _set_roles(principal, roles)
-        _set_scopes(principal, self.scopes)
-        _set_expires_at(principal, self.expires_at)
-        _set_scheme(principal, scheme)
-        try:
-            _set_shared_claims(principal, _get_claims(self))
-        except AttributeError:  # nobody has read the claims of this one yet
-            _set_shared_claims(principal, self._shared_claims)
-        return principal
+        draft = _Draft()
+        draft.subject, draft.roles, draft.scopes = self.subject, roles, self.scopes
+        draft.expires_at, draft.scheme = self.expires_at, scheme
+        draft._shared_claims = self._shared_claims  # noqa: SLF001 - its own class
+        return draft.finish()
 
     def with_claims_from(self, read: Callable[[], Mapping[str, Any]]) -> Principal:
         """The same principal, for many requests. ``read`` makes the claims, anew for each request that reads them."""
-        principal = object.__new__(Principal)
-        _set_subject(principal, self.subject)
-        _set_roles(principal, self.roles)
-        _set_scopes(principal, self.scopes)
-        _set_expires_at(principal, self.expires_at)
-        _set_scheme(principal, self.scheme)
-        _set_shared_claims(principal, read)
-        return principal
+        draft = _Draft()
+        draft.subject, draft.roles, draft.scopes = self.subject, self.roles, self.scopes
+        draft.expires_at, draft.scheme = self.expires_at, self.scheme
+        draft._shared_claims = read  # noqa: SLF001 - its own class
+        return draft.finish()
 
     if not TYPE_CHECKING:  # a type checker would take it as a sign that every attribute exists
 
         def __getattr__(self, name: str) -> Any:
             """Copy or make the claims, when they are first read. Python calls this only for what is not set."""
+            if name == "_shared_claims":  # of one that was pickled
+                return _get_claims(self)
             if name != "claims":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             shared = self._shared_claims
@@ -175,29 +177,30 @@ class Principal(_SharedClaims):
         return self.subject
 
 
-# The class is frozen. To set a slot directly takes half the time of `object.__setattr__`.
-_slots = cast("Any", Principal)
-_set_subject, _set_roles, _set_scopes = _slots.subject.__set__, _slots.roles.__set__, _slots.scopes.__set__
-_set_expires_at, _set_scheme = _slots.expires_at.__set__, _slots.scheme.__set__
-_get_claims, _set_claims = _slots.claims.__get__, _slots.claims.__set__
-_set_shared_claims = _slots._shared_claims.__set__  # noqa: SLF001 - of this module
+class _Draft(_SharedClaims):
+    """A principal while it is made: it has the slots of ``Principal``, and takes assignments to them.
+
+    Each request makes one or two principals, and six calls of ``object.__setattr__`` would cost as much as finding the
+    rule of a request.
+    """
+
+    __slots__ = ("subject", "roles", "scopes", "claims", "expires_at", "scheme")  # noqa: RUF023 - those of Principal
+
+    subject: str
+    roles: frozenset[str]
+    scopes: frozenset[str]
+    claims: Mapping[str, Any]
+    expires_at: float | None
+    scheme: str | None
+
+    def finish(self) -> Principal:
+        """Become a ``Principal``, which is frozen."""
+        principal: Any = self
+        principal.__class__ = Principal
+        return cast("Principal", principal)
 
 
-def _set_fields(
-    principal: Principal,
-    subject: str,
-    roles: frozenset[str],
-    scopes: frozenset[str],
-    claims: Mapping[str, Any],
-    expires_at: float | None,
-    scheme: str | None,
-) -> None:
-    _set_subject(principal, subject)
-    _set_roles(principal, roles)
-    _set_scopes(principal, scopes)
-    _set_claims(principal, claims)
-    _set_expires_at(principal, expires_at)
-    _set_scheme(principal, scheme)
+_get_claims, _set_claims = cast("Any", Principal).claims.__get__, cast("Any", Principal).claims.__set__
 
 
 _IMMUTABLE = frozenset({str, int, float, bool, type(None)})

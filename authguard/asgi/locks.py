@@ -26,7 +26,7 @@ class Lock:
 
     async def open(self, connection: HTTPConnection) -> Principal | None:
         """The principal; None only if the requirement is OPTIONAL. Raises ``AccessDenied``."""
-        return await context_of(connection).require(self.requirement, _params(connection), connection.scope)
+        return await context_of(connection).require(self.requirement, route_params(connection), connection.scope)
 
 
 def lock(requirement: Requirement) -> Lock:
@@ -95,10 +95,11 @@ class _Allows(Coroutine[Any, Any, bool]):
 
 async def _allows(connection: HTTPConnection, requirement: Requirement) -> bool:
     context = context_of(connection)
-    return requirement == PUBLIC or await context.allows(requirement, _params(connection), connection.scope)
+    return requirement == PUBLIC or await context.allows(requirement, route_params(connection), connection.scope)
 
 
-def _params(connection: HTTPConnection) -> Mapping[str, str]:
+def route_params(connection: HTTPConnection) -> Mapping[str, str]:
+    """The parameters of the route's path, as texts."""
     return {name: str(value) for name, value in connection.path_params.items()}
 
 

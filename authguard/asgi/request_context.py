@@ -21,7 +21,7 @@ from authguard.core.guard import LONG_WAIT, Guard
 from authguard.core.responses import Render, Reply
 from authguard.errors import ConfigurationError
 from authguard.fork import ForkSafeLock
-from authguard.model import Denied, Facts, Header, Principal, Requirement
+from authguard.model import Denied, Facts, Granted, Header, Principal, Requirement
 from authguard.policy.requirements import OPTIONAL
 from authguard.policy.rules import Match, Rule
 from authguard.reasons import BACKEND_FAILED, Reason
@@ -119,9 +119,18 @@ class RequestContext:
         self._answering = False
         self._unsent: list[Message] | None = None
 
-    def enter(self, principal: Principal | None) -> None:
+    def join_outer(self) -> None:
+        """Take over the principal of an outer guard, if the scope has one that belongs to this very request."""
+        outer = self.scope.get("authguard")
+        if isinstance(outer, RequestContext) and outer.headers is self.headers:
+            self.outer, self.principal = outer, outer.principal
+
+    def admit(self, granted: Granted) -> None:
+        """Take the principal of a request that has been granted."""
+        self.principal, self.response_headers, self.verified = granted.principal, granted.response_headers, True
+
+    def enter(self) -> None:
         """Write the principal into the scope, over whatever stood there and was not written by this guard."""
-        self.principal = principal
         scope = self.scope
         scope["authguard"] = self
         self._show_user(scope)
@@ -167,7 +176,10 @@ class RequestContext:
 
         ``params`` are the path parameters, ``scope`` is the ASGI scope that the route sees.
         """
-        denied = await self._denial(requirement, params)
+        if self.verified and self.pending is None:  # nearly always: the rule of the route has asked before
+            denied = self._authorize(requirement, params)
+        else:
+            denied = await self._denial(requirement, params)
         if denied is not None:
             raise AccessDenied._of(self, denied)  # noqa: SLF001 - the two classes work together
         if self._late and scope is not self.scope:
@@ -209,14 +221,21 @@ class RequestContext:
         if isinstance(decision, Denied):
             return decision
         self.response_headers = (*self.response_headers, *decision.response_headers)
+        self.principal = decision.principal
         self.verified = self._late = True
-        self.enter(decision.principal)
+        self.enter()
         guard.record(self.request, decision, self.rule)
         return None
 
     def _authorize(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
-        self._refresh_clock()
-        decision = self.options.guard.authorize(self.request, Match(requirement, None, params), self.principal)
+        """Why a request whose credentials were verified does not meet the requirement; None if it does."""
+        try:
+            self._refresh_clock()
+            decision = self.options.guard.authorize(self.request, Match(requirement, None, params), self.principal)
+        except ConfigurationError as error:
+            return _lock_failed(requirement, {"problem": str(error)})
+        except Exception as error:  # noqa: BLE001 - whatever fails, the lock stays closed
+            return _lock_failed(requirement, exception_facts(error))
         return decision if isinstance(decision, Denied) else None
 
     def _refresh_clock(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from authguard.errors import ConfigurationError
-from authguard.model import NO_FACTS, Accepted, Decision, Denied, Facts, Granted, Header, Moment, Rejected, Requirement
+from authguard.model import NO_FACTS, Decision, Denied, Facts, Granted, Header, Moment, Principal, Rejected, Requirement
 from authguard.policy.combinators import asks_step_up
 from authguard.reasons import CREDENTIALS_MISSING, Reason
 from authguard.schemes.scheme import Scheme
@@ -63,12 +63,19 @@ class ResolvedRequirement:
             response_headers=rejected.response_headers,
         )
 
-    def authorize(self, outcome: Accepted, params: Mapping[str, str], moment: Moment) -> Decision:
+    def authorize(
+        self,
+        principal: Principal,
+        response_headers: Sequence[Header],
+        facts: Facts,
+        params: Mapping[str, str],
+        moment: Moment,
+    ) -> Decision:
         """Granted if the principal meets the requirement. ``params`` are the path parameters of the rule."""
-        principal, requirement = outcome.principal, self.requirement
+        requirement = self.requirement
         failure = requirement.unmet(principal, params, moment)
         if failure is None:
-            return Granted(principal, requirement, outcome.response_headers, outcome.facts)
+            return Granted(principal, requirement, response_headers, facts)
         return self.deny(
             failure.reason,
             principal.scheme,
@@ -77,7 +84,7 @@ class ResolvedRequirement:
             missing=failure.missing,
             offered=tuple(sorted(principal.scopes if requirement.scopes_named() else principal.roles)),
             facts=failure.facts,
-            response_headers=outcome.response_headers,
+            response_headers=response_headers,
         )
 
 

@@ -11,6 +11,7 @@ what has been learned, so that no token is verified twice, no attempt is counted
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from authguard.concurrency.deadline import optional_method
 from authguard.core.authorization import ResolvedRequirement
@@ -115,42 +116,43 @@ class FastPath:
             scheme = selected.scheme
             if scheme in self.sent_by_browsers and is_cross_origin(request, origins):
                 return resolved.deny(ORIGIN_FOREIGN, scheme, facts=origin_facts(request))
+            answer: Outcome | Continuation | None
             if isinstance(selected, Principal):
-                outcome = unless_expired(Accepted(self.own_principal(selected, scheme)), request.moment)
+                answer = unless_expired(Accepted(selected), request.moment)
             else:
                 authenticate = self._authenticate[selected.scheme]
+                if authenticate is None:
+                    return Undecided(scheme, selected)
                 try:
-                    answer = None if authenticate is None else authenticate(request, selected)
+                    answer = authenticate(request, selected)
                 except WireError as error:
                     answer = Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
-                if isinstance(answer, Accepted):
-                    outcome = self.own_outcome(answer, selected.scheme)
-                elif isinstance(answer, Rejected):
-                    outcome = answer
-                else:
-                    return Undecided(scheme, selected, answer)
-            if isinstance(outcome, Rejected):
-                return resolved.reject(outcome, scheme)
+            if isinstance(answer, Rejected):
+                return resolved.reject(answer, scheme)
+            if not isinstance(answer, Accepted):
+                return Undecided(scheme, cast("Credentials", selected), answer)
+            principal = self.own_principal(answer.principal, scheme)
             if self._has_checks:
-                return Undecided(scheme, None, outcome)
-            return resolved.authorize(outcome, params, request.moment)
+                return Undecided(scheme, None, Accepted(principal, answer.response_headers, answer.facts))
+            return resolved.authorize(principal, answer.response_headers, answer.facts, params, request.moment)
         except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
             return denial_of(error, resolved, scheme)
 
     def _select(self, request: AuthRequest, resolved: ResolvedRequirement) -> Credentials | Denied:
         """The credentials to verify, or the denial if there is not exactly one set for an accepted scheme."""
         if self._is_simple:
-            lines = [value for name, value in request.headers if name == b"authorization"]
-            if not lines:
+            field: bytes | None = None
+            for name, value in request.headers:
+                if name == b"authorization":
+                    if field is not None:
+                        return select_credentials(request, self._carriers, resolved)
+                    field = value
+            if field is None:
                 return resolved.nothing_presented
-            credentials = split_plain(lines[0], self._names) if len(lines) == 1 else None
+            credentials = split_plain(field, self._names)
             if credentials is not None and credentials.scheme in resolved.accepted:
                 return credentials
         return select_credentials(request, self._carriers, resolved)
-
-    def own_outcome(self, accepted: Accepted, scheme: str) -> Accepted:
-        """What a scheme has accepted, with a principal that belongs to this request."""
-        return Accepted(self.own_principal(accepted.principal, scheme), accepted.response_headers, accepted.facts)
 
     def own_principal(self, principal: Principal, scheme: str | None) -> Principal:
         """The principal of this request alone, with its scheme, and with the roles that its roles imply.

@@ -15,9 +15,17 @@ from authguard.concurrency.deadline import ask
 from authguard.core.authorization import RequirementResolver, ResolvedRequirement
 from authguard.core.csrf import Origins
 from authguard.core.fast_path import FastPath, Undecided, denial_of, unless_expired
-from authguard.core.responses import Render, Reply, answer_denial, published_by_path, with_published_rules
+from authguard.core.responses import (
+    ConstantReplies,
+    Render,
+    Reply,
+    answer_denial,
+    published_by_path,
+    with_published_rules,
+)
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import (
+    NO_FACTS,
     Accepted,
     Clock,
     Decision,
@@ -103,6 +111,7 @@ class Guard:
         self._recorder = Recorder(self._hooks, to_log=log, monotonic=self.monotonic, methods=methods)
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._fast_path = FastPath(self.schemes, implied_roles=self.implied_roles, has_checks=bool(self.checks))
+        self._constant_replies = ConstantReplies(self.schemes)
         self.sent_by_browsers = self._fast_path.sent_by_browsers
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
@@ -127,7 +136,12 @@ class Guard:
         even then: to the outer guard the same scheme may not be one of browsers, or the method may have been another.
         """
         resolved, override = self.requirements[match.requirement], self.test_override
-        taken_over = authenticated if override is None or authenticated is not None else override(resolved)
+        taken_over: Principal | Denied | None = authenticated
+        if taken_over is None and override is not None:
+            try:
+                taken_over = override(resolved)
+            except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
+                return denial_of(error, resolved, None)
         return self._fast_path.decide(request, resolved, match.params, origins, taken_over)
 
     async def finish(self, undecided: Undecided, request: AuthRequest, match: Match) -> Decision:
@@ -141,7 +155,9 @@ class Guard:
                 outcome = unless_expired(outcome, request.moment)
             if isinstance(outcome, Rejected):
                 return resolved.reject(outcome, scheme)
-            return resolved.authorize(outcome, match.params, request.moment)
+            return resolved.authorize(
+                outcome.principal, outcome.response_headers, outcome.facts, match.params, request.moment
+            )
         except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
             return denial_of(error, resolved, scheme)
 
@@ -163,7 +179,8 @@ class Guard:
             if not isinstance(outcome, Accepted):
                 msg = "a scheme returned neither Accepted nor Rejected"
                 raise TypeError(msg)
-            accepted = self._fast_path.own_outcome(outcome, scheme.name)
+            principal = self._fast_path.own_principal(outcome.principal, scheme.name)
+            accepted = Accepted(principal, outcome.response_headers, outcome.facts)
         accepted = cast("Accepted", accepted)
         return await self._run_checks(request, accepted) if self.checks else accepted
 
@@ -176,7 +193,7 @@ class Guard:
         outcome = unless_expired(Accepted(principal), request.moment)
         if isinstance(outcome, Rejected):
             return resolved.reject(outcome, principal.scheme)
-        return resolved.authorize(outcome, match.params, request.moment)
+        return resolved.authorize(principal, (), NO_FACTS, match.params, request.moment)
 
     async def _run_checks(self, request: AuthRequest, accepted: Accepted) -> Outcome:
         """Run the guard's checks on a principal that this guard, or an outer one, has authenticated."""
@@ -196,7 +213,13 @@ class Guard:
 
     def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
         """The response to a denial, and the denial that it reports: an outage if no response could be made."""
-        return answer_denial(request, denied, self.schemes, render)
+        is_constant = render is None and request.method != "HEAD"
+        if is_constant and (reply := self._constant_replies.get(denied)) is not None:
+            return reply, denied
+        reply, reported = answer_denial(request, denied, self.schemes, render)
+        if is_constant and reported is denied:
+            self._constant_replies.keep(denied, reply)
+        return reply, reported
 
     def record(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
         """Write one record, to the log and to the hooks."""

@@ -147,6 +147,50 @@ def _rendered(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], r
     return reply_to(request, denied, schemes)
 
 
+#: How many responses are kept. There is one for each route, scheme and reason.
+MAX_CONSTANT_REPLIES = 1024
+
+
+class ConstantReplies:
+    """The responses that are the same for all requests: each is made once.
+
+    ``schemes``: the names of those whose challenges are constant (``Scheme.constant_challenges``). A response is kept
+    by its requirement, its reason and the scheme that was tried, of which only the app can make new ones.
+    """
+
+    __slots__ = ("_replies", "_schemes")
+
+    def __init__(self, schemes: Sequence[Scheme]) -> None:
+        self._schemes = frozenset(
+            scheme.name for scheme in schemes if getattr(scheme, "constant_challenges", False) is True
+        )
+        # The values hold the requirement and the reason, so that no other gets the same id.
+        self._replies: dict[tuple[int, int, str | None], tuple[Denied, Reply]] = {}
+
+    def get(self, denied: Denied) -> Reply | None:
+        """The response to such a denial, if one was kept."""
+        kept = self._replies.get((id(denied.requirement), id(denied.reason), denied.scheme))
+        if kept is None or denied.response_headers or denied.accepted != kept[0].accepted or _names_a_login(denied):
+            return None
+        return kept[1]
+
+    def keep(self, denied: Denied, reply: Reply) -> None:
+        """Keep the response to a denial, if it would be the same for the next request."""
+        if (
+            len(self._replies) < MAX_CONSTANT_REPLIES
+            and denied.accepted <= self._schemes
+            and not (denied.reason.retried or denied.response_headers or _names_a_login(denied))
+        ):
+            # Without facts and subject, which are those of one request.
+            kept = Denied(denied.reason, denied.scheme, requirement=denied.requirement, accepted=denied.accepted)
+            self._replies[id(denied.requirement), id(denied.reason), denied.scheme] = kept, reply
+
+
+def _names_a_login(denied: Denied) -> bool:
+    """Whether the challenge says which login is needed. RFC 9470 section 3."""
+    return "acr_values" in denied.facts or "max_age" in denied.facts
+
+
 def published_by_path(schemes: Sequence[Scheme]) -> Mapping[str, Published]:
     """The documents of the schemes, by their paths with and without a trailing slash. A rule treats both as one path.
 

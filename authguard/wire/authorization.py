@@ -64,7 +64,7 @@ def split_plain(field: bytes, names: Mapping[bytes, str]) -> Credentials | None:
     """
     word, _, rest = field.partition(b" ")
     scheme = names.get(word)
-    if scheme is None or len(field) > MAX_FIELD or not rest or rest[0] in b" \t" or rest[-1] in b" \t":
+    if scheme is None or not rest or len(field) > MAX_FIELD or rest.strip(b" \t") != rest:
         return None
     return Credentials(scheme, rest)
 

@@ -214,7 +214,7 @@ async def test_the_networks_that_are_remembered_are_bounded() -> None:
     verifier = app.guard.guard.schemes[0]._signatures  # type: ignore[attr-defined]
     for number in range(5000):
         client = f"10.0.{number // 256}.{number % 256}"
-        verifier.note_accepted(app.issuer, client)
+        verifier.note_accepted(client)
         verifier._busy_answers.acquire(client, 0)
 
     assert (await app.guard.request(app.app, field=f"Bearer {good}", client=(OWNER, 1))).status == 200

@@ -127,7 +127,8 @@ class Bearer(Scheme):
         if verified is None or not verified.holds(issuers, request.moment.now):
             return self._verify(raw, issuers, request, key)
         verified.registered.clock_skew.observe(verified.iat, request.moment)
-        self._signatures.note_accepted(verified.registered.issuer, request.client)
+        if verified.registered.issuer.refetchable is not None:
+            self._signatures.note_accepted(request.client)
         return verified.accepted
 
     def _verify(
@@ -172,7 +173,8 @@ class Bearer(Scheme):
         registered.clock_skew.observe(token.claims.get("iat"), request.moment)
         outcome = outcome_from_claims(raw, token.claims, registered.issuer, request.moment)
         if isinstance(outcome, Accepted):
-            self._signatures.note_accepted(registered.issuer, request.client)
+            if registered.issuer.refetchable is not None:
+                self._signatures.note_accepted(request.client)
             if outcome.facts:
                 registered.clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), request.moment)
         return outcome

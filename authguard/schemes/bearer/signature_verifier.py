@@ -127,9 +127,9 @@ class SignatureVerifier:
                 raise
             return Failure(claims_failure.reason, {**claims_failure.facts, "signature": "unchecked"})
 
-    def note_accepted(self, issuer: Issuer, client: str | None) -> None:
+    def note_accepted(self, client: str | None) -> None:
         """Remember the network of a token that was accepted. A stranger cannot make a network known."""
-        if issuer.refetchable is not None and client != self._last_client:
+        if client != self._last_client:
             self._last_client = client
             self._known.put(_key(network_of(client)), True)
 
