@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-from authguard.accounts import (
-    Account,
-    DigestAccount,
-    DigestLookup,
-    DigestStore,
-    HtdigestFile,
-    HtpasswdFile,
-    LibpassHasher,
-    MemoryDigests,
-    MemoryUsers,
-    PasswordCheck,
-    PasswordHasher,
-    PasswordStore,
-    UserLookup,
-    digest_ha1,
-)
+from typing import TYPE_CHECKING
+
 from authguard.asgi.locks import allows
 from authguard.asgi.request_context import AccessDenied
 from authguard.core.guard import Check, Guard
 from authguard.core.responses import Render
-from authguard.errors import (
-    AuthGuardError,
-    BackendUnavailable,
-    ConfigurationError,
-    InvalidSignature,
-    RequestBodyError,
-)
-from authguard.keys import JWK, PEM, JWKSet, KeySource, RemoteJWKS, Secret, VerificationKey
+from authguard.errors import AuthGuardError, BackendUnavailable, ConfigurationError, InvalidSignature, RequestBodyError
+from authguard.keys import JWK, PEM, JWKSet, KeySource, Secret, VerificationKey
+from authguard.lazy_exports import lazy_exports as _lazy_exports
 from authguard.middleware import AuthGuardMiddleware
-from authguard.model import (
-    Accepted,
-    Denied,
-    Failure,
-    Granted,
-    Moment,
-    Principal,
-    Rejected,
-    Requirement,
-)
+from authguard.model import Accepted, Denied, Failure, Granted, Moment, Principal, Rejected, Requirement
 from authguard.policy.combinators import all_of, any_of
 from authguard.policy.requirements import (
     AUTHENTICATED,
@@ -62,21 +34,67 @@ from authguard.schemes import (
     ANY_AUDIENCE,
     ANY_ISSUER,
     AUTHORIZATION,
-    PER_PROCESS,
-    Basic,
     Bearer,
     Carrier,
-    Digest,
-    Introspection,
     Issuer,
-    LoginThrottle,
     ProtectedResource,
     Rate,
     Scheme,
     claim,
 )
-from authguard.state import MemoryNonces
 from authguard.wire import Challenge, Credentials
+
+if TYPE_CHECKING:
+    from authguard.accounts import (
+        Account,
+        DigestAccount,
+        DigestLookup,
+        DigestStore,
+        HtdigestFile,
+        HtpasswdFile,
+        LibpassHasher,
+        MemoryDigests,
+        MemoryUsers,
+        PasswordCheck,
+        PasswordHasher,
+        PasswordStore,
+        UserLookup,
+        digest_ha1,
+    )
+    from authguard.keys import RemoteJWKS
+    from authguard.schemes import PER_PROCESS, Basic, Digest, Introspection, LoginThrottle
+    from authguard.state import MemoryNonces
+else:
+    __getattr__, __dir__ = _lazy_exports(
+        __name__,
+        {
+            "authguard.accounts": (
+                "Account",
+                "DigestAccount",
+                "DigestLookup",
+                "DigestStore",
+                "HtdigestFile",
+                "HtpasswdFile",
+                "LibpassHasher",
+                "MemoryDigests",
+                "MemoryUsers",
+                "PasswordCheck",
+                "PasswordHasher",
+                "PasswordStore",
+                "UserLookup",
+                "digest_ha1",
+            ),
+            "authguard.keys": ("RemoteJWKS",),
+            "authguard.schemes": (
+                "PER_PROCESS",
+                "Basic",
+                "Digest",
+                "Introspection",
+                "LoginThrottle",
+            ),
+            "authguard.state": ("MemoryNonces",),
+        },
+    )
 
 __version__ = "0.1.0"
 

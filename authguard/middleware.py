@@ -14,7 +14,6 @@ from authguard.asgi.framework_code import passes_unchanged
 from authguard.asgi.messages import Body, LifespanStart, answer, messages
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths, chain
-from authguard.audit.startup import StartupAudit
 from authguard.core.csrf import check_origins
 from authguard.core.fast_path import Undecided
 from authguard.core.guard import Guard
@@ -70,6 +69,9 @@ class AuthGuardMiddleware:
         self.preflight = preflight
         self._options = MiddlewareOptions(guard, check_origins(origins), render)
         self._router_paths = RouterPaths(app)
+        # A program that imports authguard and makes no middleware, such as a command, does not import the audit.
+        from authguard.audit.startup import StartupAudit  # noqa: PLC0415
+
         self._startup = StartupAudit(app, guard, strict=strict, ignore=ignore, preflight_passes=preflight == "pass")
         self._preflight_passes = preflight == "pass" or _cors_answers(app)
         if any(isinstance(inner, CORSMiddleware) for inner in chain(app)):

@@ -32,12 +32,10 @@ def _packages() -> list[str]:
 
 
 def _public(module: ModuleType) -> set[str]:
-    """The public names of a module, without its submodules and its future imports."""
+    """The public names of a module, without its submodules, its future imports and ``TYPE_CHECKING``."""
     return {
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
-    }
+        name for name in dir(module) if not name.startswith("_") and not isinstance(getattr(module, name), ModuleType)
+    } - {"annotations", "TYPE_CHECKING"}
 
 
 def test_the_version_is_defined_once() -> None:

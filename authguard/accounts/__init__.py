@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-from authguard.accounts.account import (
-    NOT_NOW,
-    Account,
-    NotNow,
-    PasswordCheck,
-    PasswordHasher,
-    PasswordStore,
-    RolesListed,
-    SampledStore,
-    Verdict,
-)
-from authguard.accounts.digest_account import DigestAccount, DigestStore, digest_ha1
-from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
-from authguard.accounts.htdigest import HtdigestFile
-from authguard.accounts.htpasswd import HtpasswdFile
-from authguard.accounts.memory import MemoryUsers, UserLookup
-from authguard.accounts.password_hashes import LibpassHasher
+from typing import TYPE_CHECKING
+
+from authguard.lazy_exports import lazy_exports as _lazy_exports
+
+if TYPE_CHECKING:
+    from authguard.accounts.account import (
+        NOT_NOW,
+        Account,
+        NotNow,
+        PasswordCheck,
+        PasswordHasher,
+        PasswordStore,
+        RolesListed,
+        SampledStore,
+        Verdict,
+    )
+    from authguard.accounts.digest_account import DigestAccount, DigestStore, digest_ha1
+    from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
+    from authguard.accounts.htdigest import HtdigestFile
+    from authguard.accounts.htpasswd import HtpasswdFile
+    from authguard.accounts.memory import MemoryUsers, UserLookup
+    from authguard.accounts.password_hashes import LibpassHasher
+else:
+    __getattr__, __dir__ = _lazy_exports(
+        __name__,
+        {
+            "authguard.accounts.account": (
+                "NOT_NOW",
+                "Account",
+                "NotNow",
+                "PasswordCheck",
+                "PasswordHasher",
+                "PasswordStore",
+                "RolesListed",
+                "SampledStore",
+                "Verdict",
+            ),
+            "authguard.accounts.digest_account": ("DigestAccount", "DigestStore", "digest_ha1"),
+            "authguard.accounts.digest_memory": ("DigestLookup", "MemoryDigests"),
+            "authguard.accounts.htdigest": ("HtdigestFile",),
+            "authguard.accounts.htpasswd": ("HtpasswdFile",),
+            "authguard.accounts.memory": ("MemoryUsers", "UserLookup"),
+            "authguard.accounts.password_hashes": ("LibpassHasher",),
+        },
+    )
 
 __all__ = [
     "NOT_NOW",

@@ -44,7 +44,6 @@ from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Continuation, Scheme, check_schemes
-from authguard.schemes.throttle import share_throttle
 from authguard.validation import check_leeway, check_seconds, functions
 from authguard.wire.grammar import WireError
 
@@ -96,7 +95,11 @@ class Guard:
         self.table = RuleTable(with_published_rules(rules, self.published), default)
         self.leeway = check_leeway(leeway)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
-        share_throttle(self.schemes)
+        if any(hasattr(scheme, "use_throttle") for scheme in self.schemes):
+            # An app without passwords does not import this.
+            from authguard.schemes.throttle import share_throttle  # noqa: PLC0415
+
+            share_throttle(self.schemes)
         known = {
             "default": [UNLISTED, self.table.default.requirement],
             "rules": [rule.requirement for rule in self.table.rules],

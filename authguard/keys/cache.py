@@ -16,7 +16,7 @@ from authguard.keys.fetch_budget import ANYBODY, FetchBudget, Requester
 from authguard.keys.options import FetchOptions
 from authguard.keys.refresher import CachedKeySet, FetchedKeySet, KeyRefresher
 from authguard.keys.signatures import ALGORITHMS
-from authguard.keys.source import VerificationKey
+from authguard.keys.source import PublishedKeys, VerificationKey
 from authguard.model import Clock
 
 #: In seconds: how long a request with expired keys waits for a fetch.
@@ -25,7 +25,7 @@ MAX_WAIT = 1.0
 CHECK_INTERVAL = 1.0
 
 
-class CachedKeys(ABC):
+class CachedKeys(PublishedKeys, ABC):
     """A key source that caches what it fetches. ``RemoteJWKS`` and ``Discovery`` say in ``_load`` where from.
 
     - *Fresh keys*: the answer is in memory. After four fifths of their lifetime a fetch starts in the background.

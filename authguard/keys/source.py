@@ -136,6 +136,12 @@ def takes_requester(method: object) -> bool:
         return False
 
 
+class PublishedKeys:
+    """The base of a ``KeySource`` whose keys a server publishes. It never has an HMAC secret."""
+
+    __slots__ = ()
+
+
 class KeyMaterial:
     """Keys that the app gives directly, such as ``PEM(...)``. The issuer binds them to its algorithms."""
 

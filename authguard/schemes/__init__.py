@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from authguard.concurrency.token_bucket import Rate
+from authguard.lazy_exports import lazy_exports as _lazy_exports
 from authguard.model import Outcome
-from authguard.schemes.basic import Basic
 from authguard.schemes.bearer.claim_mapping import claim
 from authguard.schemes.bearer.claims import ANY_AUDIENCE, ANY_ISSUER
-from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.scheme import Bearer
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.digest.options import PER_PROCESS
-from authguard.schemes.digest.scheme import Digest
 from authguard.schemes.scheme import Carrier, Published, Scheme, Service
-from authguard.schemes.throttle import LoginThrottle
+
+if TYPE_CHECKING:
+    from authguard.schemes.basic import Basic
+    from authguard.schemes.bearer.introspection import Introspection
+    from authguard.schemes.digest.options import PER_PROCESS
+    from authguard.schemes.digest.scheme import Digest
+    from authguard.schemes.throttle import LoginThrottle
+else:
+    __getattr__, __dir__ = _lazy_exports(
+        __name__,
+        {
+            "authguard.schemes.basic": ("Basic",),
+            "authguard.schemes.bearer.introspection": ("Introspection",),
+            "authguard.schemes.digest.options": ("PER_PROCESS",),
+            "authguard.schemes.digest.scheme": ("Digest",),
+            "authguard.schemes.throttle": ("LoginThrottle",),
+        },
+    )
 
 __all__ = [
     "ANY_AUDIENCE",

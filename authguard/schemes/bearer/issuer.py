@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import field
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from authguard.concurrency.deadline import optional_method
 from authguard.errors import ConfigurationError
-from authguard.keys.cache import CachedKeys
-from authguard.keys.fetch_budget import Requester
-from authguard.keys.options import FetchArguments
-from authguard.keys.remote import Discovery
 from authguard.keys.source import (
     HeldKeys,
     KeyMaterial,
     KeySource,
+    PublishedKeys,
     RefetchableKeys,
     VerificationKey,
     as_source,
@@ -27,6 +24,10 @@ from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSU
 from authguard.validation import names
 from authguard.value_types import frozen
 from authguard.wire.jws import JoseHeader
+
+if TYPE_CHECKING:
+    from authguard.keys.fetch_budget import Requester
+    from authguard.keys.options import FetchArguments
 
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
@@ -84,7 +85,7 @@ class Issuer:
         put(self, "issuer", check_issuer(issuer))
         put(self, "algorithms", allowed)
         source = as_source(keys, allowed)
-        if isinstance(source, CachedKeys) and any(name.startswith("HS") for name in allowed):
+        if isinstance(source, PublishedKeys) and any(name.startswith("HS") for name in allowed):
             raise ConfigurationError("algorithms", "a key server publishes no HMAC secret; give keys=Secret(...)")
         put(self, "keys", source)
         put(self, "held", optional_method(source, "held", beside="keys_for"))
@@ -118,6 +119,9 @@ class Issuer:
         metadata: the app itself names the ``algorithms``. ``fetching``: the options of ``RemoteJWKS``. Raises
         ``ConfigurationError``.
         """
+        # An app whose keys are in its configuration does not import this.
+        from authguard.keys.remote import Discovery  # noqa: PLC0415
+
         return cls(
             issuer,
             audience=audience,

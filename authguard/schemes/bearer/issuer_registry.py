@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.schemes.bearer.clock_skew import ClockSkew
-from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.scheme import Service
 from authguard.value_types import frozen
+
+if TYPE_CHECKING:
+    from authguard.schemes.bearer.introspection import Introspection
 
 
 @frozen
@@ -32,9 +35,7 @@ class IssuerRegistry:
     def __init__(
         self, members: Sequence[Issuer | Introspection], clock: Clock, previous: IssuerRegistry | None = None
     ) -> None:
-        _check(members)
-        issuers = [member for member in members if isinstance(member, Issuer)]
-        introspections = [member for member in members if isinstance(member, Introspection)]
+        issuers, introspections = _by_kind(members)
         names = [issuer.issuer for issuer in issuers]
         duplicate = next((name for name in names if names.count(name) > 1), None)
         if duplicate is not None:
@@ -76,7 +77,14 @@ class IssuerRegistry:
         return introspection if introspection is not None and iss and introspection.issuer == iss else None
 
 
-def _check(members: Sequence[object]) -> None:
+def _by_kind(members: Sequence[object]) -> tuple[list[Issuer], list[Introspection]]:
+    """The issuers and the introspections. Raises ``ConfigurationError`` for anything else, and for nothing at all."""
+    issuers = [member for member in members if isinstance(member, Issuer)]
+    if issuers and len(issuers) == len(members):
+        return issuers, []
+    # An app without opaque tokens does not import this.
+    from authguard.schemes.bearer.introspection import Introspection  # noqa: PLC0415
+
     for member in members:
         if isinstance(member, list | tuple):
             kind = type(member).__name__
@@ -85,6 +93,7 @@ def _check(members: Sequence[object]) -> None:
             raise ConfigurationError("issuers", f"{member!r} is not an issuer; write Bearer(Issuer(...), realm=...)")
     if not members:
         raise ConfigurationError("issuers", "give at least one Issuer(...)")
+    return issuers, [member for member in members if isinstance(member, Introspection)]
 
 
 def _new_clock_skew(issuer: Issuer, clock: Clock) -> ClockSkew:

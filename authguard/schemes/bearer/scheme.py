@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from authguard.caching import BoundedCache
 from authguard.errors import ConfigurationError
@@ -29,7 +29,6 @@ from authguard.schemes.bearer.claim_mapping import (
     token_fingerprint,
 )
 from authguard.schemes.bearer.claims import check_type
-from authguard.schemes.bearer.introspection import Introspection
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredIssuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
@@ -42,6 +41,9 @@ from authguard.wire import jws
 from authguard.wire.authorization import Credentials, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
+
+if TYPE_CHECKING:
+    from authguard.schemes.bearer.introspection import Introspection
 
 
 class Bearer(Scheme):
