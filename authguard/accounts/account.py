@@ -10,18 +10,26 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import field
 from enum import Enum, auto
-from typing import Annotated, Any, Final, Protocol, runtime_checkable
+from typing import Annotated, Any, Final, Protocol, cast, runtime_checkable
 
 from authguard.errors import ConfigurationError
-from authguard.model import NO_CLAIMS
+from authguard.model import NO_CLAIMS, NO_FACTS, Accepted, Principal
 from authguard.reasons import Reason
 from authguard.server_value import SERVER_ARGUMENT, ServerValue
 from authguard.validation import names
 from authguard.value_types import frozen
 
 
+class _KeepsOutcome(ServerValue):
+    """Keeps the outcome of a login to an account. It is no field: it is neither compared, nor shown, nor copied."""
+
+    __slots__ = ("_accepted",)
+
+    _accepted: Accepted
+
+
 @frozen
-class Account(ServerValue):
+class Account(_KeepsOutcome):
     """A user as a store knows it. ``password_hash`` is in the format of the store, and never a password.
 
     An account without a password has an empty hash, which no password matches. A ``disabled`` account is refused only
@@ -53,6 +61,34 @@ class Account(ServerValue):
             )
         object.__setattr__(self, "password_hash", password_hash)
         set_common_fields(self, subject, roles, scopes, claims, disabled)
+
+
+# The class is frozen, and refuses every other assignment.
+_keep_accepted = cast("Any", _KeepsOutcome)._accepted.__set__  # noqa: SLF001 - of this module
+
+
+def accepted_login(account: Account, scheme: str) -> Accepted:
+    """The outcome of a login to this account by this scheme.
+
+    It is kept with the account, so that it is made once if the store returns the same object each time. The principal
+    is then that of many requests, and its claims are those of the account: the guard gives each request its own.
+    """
+    if type(account) is not Account:
+        return _accept(account, scheme)  # a subclass may have roles that change
+    try:
+        accepted = account._accepted  # noqa: SLF001 - of this module
+    except AttributeError:
+        accepted = None
+    if accepted is None or accepted.principal.scheme != scheme:
+        accepted = _accept(account, scheme)
+        _keep_accepted(account, accepted)
+    return accepted
+
+
+def _accept(account: Account, scheme: str) -> Accepted:
+    claims = {} if account.claims is NO_CLAIMS else account.claims
+    principal = Principal.checked(account.subject, account.roles, account.scopes, claims, None, scheme)
+    return Accepted(principal, (), NO_FACTS)
 
 
 def set_common_fields(

@@ -42,6 +42,10 @@ class SingleFlight(Generic[T]):
         """Forget the work under way: in a forked child nobody finishes the work of its parent."""
         self._flights: dict[Hashable, _Flight[T]] = {}
 
+    def is_running(self, question: Hashable) -> bool:
+        """Whether another task does the work at the moment, so that ``share`` would wait for it."""
+        return (threading.get_ident(), question) in self._flights
+
     async def share(self, question: Hashable, work: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
         """The answer of ``work``, which must not be None, and whether this caller did the work."""
         key = threading.get_ident(), question  # each thread has its own event loop, and an Event belongs to one loop

@@ -13,13 +13,19 @@ from typing import Literal, TypeAlias
 
 import anyio.lowlevel
 
-from authguard.accounts.account import Account, PasswordCheck, PasswordStore, RolesListed
-from authguard.caching import KeyedHash
-from authguard.concurrency.deadline import ask
+from authguard.accounts.account import (
+    NOT_NOW,
+    Account,
+    PasswordCheck,
+    PasswordStore,
+    RolesListed,
+    accepted_login,
+)
+from authguard.concurrency.deadline import ask, optional_method
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
 from authguard.errors import ConfigurationError
-from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Outcome, Principal, Rejected
+from authguard.model import Clock, Denied, Outcome, Rejected
 from authguard.reasons import (
     ACCOUNT_DISABLED,
     ATTEMPTS_EXCEEDED,
@@ -29,8 +35,8 @@ from authguard.reasons import (
 from authguard.request import AuthRequest, network_of
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
-from authguard.schemes.scheme import Scheme
-from authguard.schemes.throttle import CountedAttempt, LoginThrottle, check_throttle
+from authguard.schemes.scheme import Continuation, Scheme
+from authguard.schemes.throttle import AttemptKeys, CountedAttempt, LoginThrottle, check_throttle
 from authguard.state.throttle_store import Exceeded
 from authguard.value_types import mutable
 from authguard.wire.authorization import Credentials, token68
@@ -48,18 +54,17 @@ log = logging.getLogger("authguard")
 class _Login:
     """The name and password of one request, and the account that the store has now.
 
-    ``entry`` identifies the name, the password and the stored hash in the ``VerificationCache``.
+    ``network`` is that of the client's address: it counts as one client. ``entry`` identifies the name, the password
+    and the stored hash in the ``VerificationCache``. ``keys`` and ``caller`` are None until they are needed.
     """
 
     user_pass: UserPass
     client: str | None
+    network: str | None
     account: Account | None
     entry: bytes = field(repr=False)
-
-    @property
-    def network(self) -> str | None:
-        """The network of the client's address, which counts as one client."""
-        return network_of(self.client)
+    keys: AttemptKeys | None = None
+    caller: Caller | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +97,7 @@ class Basic(Scheme):
     name = "basic"
     carrier = AUTHORIZATION
     sent_by_browsers = True
+    constant_challenges = True
 
     def __init__(
         self,
@@ -116,9 +122,9 @@ class Basic(Scheme):
             raise ConfigurationError("realm", str(error)) from None
         self.throttle = check_throttle(throttle, clock)
         # Without a throttle that counts, one that only remembers who has logged in, for the queue.
-        self._logged_in = LoginThrottle(clock=clock) if self.throttle is None else self.throttle
+        self._remember_logins_in(LoginThrottle(clock=clock) if self.throttle is None else self.throttle)
         self.denial_reasons = () if self.throttle is None else (ATTEMPTS_EXCEEDED,)
-        self._verification_cache = None if remember is None else VerificationCache(seconds=remember, clock=clock)
+        self._verification_cache = VerificationCache(seconds=remember, clock=clock)
         self._deadline = deadline
         self._pool = ThreadPool(threads=threads, waiting=waiting, deadline=deadline, clock=clock)
         self._passwords = passwords
@@ -133,7 +139,6 @@ class Basic(Scheme):
         if on_rehash is not None and not (callable(on_rehash) and isinstance(self._verifier, PasswordVerifier)):
             raise ConfigurationError("on_rehash", "give an async function, and a PasswordStore, which shows its hashes")
         self._on_rehash = on_rehash
-        self._hash = KeyedHash()
         self._single_flight: SingleFlight[Account | Reason | Exceeded] = SingleFlight(deadline=deadline)
         self.services = (self,)
 
@@ -143,59 +148,100 @@ class Basic(Scheme):
 
     def use_throttle(self, throttle: LoginThrottle) -> None:
         """Count by this throttle from now on. The guard calls it, so that its schemes share one."""
-        self.throttle = self._logged_in = throttle
+        self.throttle = throttle
+        self._remember_logins_in(throttle)
+
+    def _remember_logins_in(self, throttle: LoginThrottle) -> None:
+        self._logged_in = throttle
+        self._allow_now = optional_method(throttle, "allow_now", beside="allow")
+        self._knows_now = optional_method(throttle, "knows_now", beside="knows")
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the name and the password. Equal logins at the same time share one attempt and one hash."""
+        answer = self.authenticate_now(request, credentials)
+        return await answer() if callable(answer) else answer
+
+    def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
+        """The same, if the store has the account in memory, and the password was verified a moment ago."""
         try:
-            user_pass = UserPass.from_token68(token68(credentials.rest))
+            user_pass = UserPass.from_token68(credentials.rest)
         except WireError as error:
-            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
+            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": _problem(credentials.rest, error)})
         if not user_pass.username:
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
-        account = await self._verifier.find(user_pass.username)
-        stored = "" if account is None else account.password_hash
-        entry = self._hash(user_pass.username, user_pass.password, stored)
-        login = _Login(user_pass, request.client, account, entry)
-        cached, verified_here = await self._from_cache(login), False
-        if cached is not None:
-            answer: Account | Reason | Exceeded = cached
-        else:
-            verify = partial(self._verify_counted, login)
-            answer, verified_here = await self._single_flight.share((entry, login.network), verify)
-        if isinstance(answer, Exceeded):
-            return Rejected(ATTEMPTS_EXCEEDED, user_pass.username, answer.facts())
-        if isinstance(answer, Reason):
-            return Rejected(answer, user_pass.username)
-        # Each request uses the account that it has read itself. Only the verification is shared or cached.
-        account = answer if account is None else account
-        if account.disabled:
-            return Rejected(ACCOUNT_DISABLED, user_pass.username, authenticated=True)
-        if verified_here and self._on_rehash is not None and isinstance(self._verifier, PasswordVerifier):
-            await self._rehash(account, login, self._verifier, self._on_rehash)
-        claims = {} if account.claims is NO_CLAIMS else account.claims
-        return Accepted(Principal.checked(account.subject, account.roles, account.scopes, claims, None, self.name))
+        account = self._verifier.find_now(user_pass.username)
+        if account is NOT_NOW:
+            return partial(self._find_and_verify, user_pass, request.client)
+        return self._verify_now(user_pass, request.client, account)
 
-    async def _from_cache(self, login: _Login) -> Account | Exceeded | None:
-        """Answer from the verification cache, if possible.
+    async def _find_and_verify(self, user_pass: UserPass, client: str | None) -> Outcome:
+        """The outcome for an account that must be waited for."""
+        answer = self._verify_now(user_pass, client, await self._verifier.find(user_pass.username))
+        return await answer() if callable(answer) else answer
+
+    def _verify_now(self, user_pass: UserPass, client: str | None, account: Account | None) -> Outcome | Continuation:
+        """Answer from the verification cache, or refuse what the queue would refuse, if possible."""
+        entry = self._verification_cache.entry(user_pass, "" if account is None else account.password_hash)
+        network = network_of(client)
+        # A disabled account costs a hash each time, as a wrong password does.
+        if account is not None and not account.disabled and self._verification_cache.has(entry):
+            kept_as = entry + (network or "").encode("utf-8", "surrogatepass")
+            return self._accept_cached(user_pass.username, client, account, kept_as)
+        login = _Login(user_pass, client, network, account, entry)
+        if not isinstance(self._verifier, PasswordVerifier):
+            login.caller = ANYBODY  # a directory has no queue
+        elif self._knows_now is not None and not self._single_flight.is_running((entry, network)):
+            login.caller = self._place_in_queue(login, known=self._knows_now(login.name, client))
+        return partial(self._verify_together, login)
+
+    def _accept_cached(
+        self, username: str, client: str | None, account: Account, kept_as: bytes
+    ) -> Outcome | Continuation:
+        """Accept a password that was verified a moment ago.
 
         The throttle comes first: otherwise a cached success would tell an attacker that a guess is right.
         """
-        account = login.account
-        # A disabled account costs a hash each time, as a wrong password does.
-        if self._verification_cache is None or account is None or account.disabled:
-            return None
-        if not self._verification_cache.has(login.entry):
-            return None
-        return (await self._allow(login)) or account
+        keys = self._logged_in.keys(account.subject, client, username, kept_as=kept_as)
+        if self._allow_now is None:
+            return partial(self._accept_if_allowed, username, client, account, keys)
+        exceeded: Exceeded | None = self._allow_now(keys)
+        return accepted_login(account, self.name) if exceeded is None else _rejected(username, exceeded)
+
+    async def _accept_if_allowed(
+        self, username: str, client: str | None, account: Account, keys: AttemptKeys
+    ) -> Outcome:
+        exceeded = await self._logged_in.allow(account.subject, client, username, keys=keys)
+        return accepted_login(account, self.name) if exceeded is None else _rejected(username, exceeded)
+
+    async def _verify_together(self, login: _Login) -> Outcome:
+        """The outcome for a password that is to be verified, by this login or by an equal one."""
+        verify = partial(self._verify_counted, login)
+        answer, verified_here = await self._single_flight.share((login.entry, login.network), verify)
+        if not isinstance(answer, Account):
+            return _rejected(login.user_pass.username, answer)
+        # Each request uses the account that it has read itself. Only the verification is shared.
+        account = answer if login.account is None else login.account
+        if account.disabled:
+            return Rejected(ACCOUNT_DISABLED, login.user_pass.username, authenticated=True)
+        if verified_here and self._on_rehash is not None and isinstance(self._verifier, PasswordVerifier):
+            await self._rehash(account, login, self._verifier, self._on_rehash)
+        return accepted_login(account, self.name)
 
     async def _allow(self, login: _Login) -> Exceeded | None:
         """For a password that is known to be right: remember who has logged in, unless too many attempts were made."""
-        return await self._logged_in.allow(login.name, login.client, login.user_pass.username)
+        return await self._logged_in.allow(login.name, login.client, login.user_pass.username, keys=self._keys(login))
+
+    def _keys(self, login: _Login) -> AttemptKeys:
+        """The keys that attempts of this login are counted by, made when they are first needed."""
+        if login.keys is None:
+            login.keys = self._logged_in.keys(login.name, login.client, login.user_pass.username)
+        return login.keys
 
     async def _verify_counted(self, login: _Login) -> Account | Reason | Exceeded:
         """Count an attempt, verify the password, and refund the attempt if the password is right."""
-        caller = await self._place_in_queue(login)
+        caller = login.caller
+        if caller is None:  # something had to be waited for, or an equal login has just failed
+            caller = self._place_in_queue(login, known=await self._logged_in.knows(login.name, login.client))
         if self._was_right(login):
             return await self._verify_again(login, caller)
         if self.throttle is None:
@@ -221,8 +267,8 @@ class Basic(Scheme):
 
         A directory may find it wrong by now. That counts as an attempt.
         """
-        name, client, sent = login.name, login.client, login.user_pass.username
-        exceeded = await self._logged_in.remaining(name, client, sent, authenticated=True)
+        name, client, sent, keys = login.name, login.client, login.user_pass.username, self._keys(login)
+        exceeded = await self._logged_in.remaining(name, client, sent, authenticated=True, keys=keys)
         if exceeded is not None:
             return exceeded
         answer = await self._verify(login, caller)
@@ -233,16 +279,13 @@ class Basic(Scheme):
         return attempt if isinstance(attempt, Exceeded) else answer
 
     async def _acquire(self, login: _Login, throttle: LoginThrottle) -> CountedAttempt | Exceeded:
-        return await throttle.acquire(login.name, login.client, login.user_pass.username)
+        return await throttle.acquire(login.name, login.client, login.user_pass.username, keys=self._keys(login))
 
-    async def _place_in_queue(self, login: _Login) -> Caller:
+    def _place_in_queue(self, login: _Login, *, known: bool) -> Caller:
         """For whom the password is verified. Raises ``BackendUnavailable`` if the queue would refuse it.
 
         It comes before the throttle: a login that cannot be verified costs no attempt, and hardly any time.
         """
-        if not isinstance(self._verifier, PasswordVerifier):
-            return ANYBODY  # a directory has no queue
-        known = await self._logged_in.knows(login.name, login.client)
         caller = Caller(login.network, login.name, known)
         self._pool.check(caller)
         return caller
@@ -250,12 +293,12 @@ class Basic(Scheme):
     def _was_right(self, login: _Login) -> bool:
         """Whether this password was right for this account before, and for the same hash if the store shows one."""
         disabled = login.account is not None and login.account.disabled
-        return self._verification_cache is not None and not disabled and self._verification_cache.had(login.entry)
+        return not disabled and self._verification_cache.had(login.entry)
 
     async def _verify(self, login: _Login, caller: Caller) -> Account | Reason:
         name, password = login.user_pass.username, login.user_pass.password
         answer = await self._verifier.verify(name, password, login.account, caller)
-        if self._verification_cache is not None and isinstance(answer, Account):
+        if isinstance(answer, Account):
             self._verification_cache.add(login.entry)
         return answer
 
@@ -284,3 +327,16 @@ class Basic(Scheme):
     def health(self) -> Mapping[str, object]:
         """The figures of the thread pool."""
         return self._pool.health()
+
+
+def _rejected(username: str, why: Reason | Exceeded) -> Rejected:
+    return Rejected(ATTEMPTS_EXCEEDED, username, why.facts()) if isinstance(why, Exceeded) else Rejected(why, username)
+
+
+def _problem(rest: bytes, error: WireError) -> str:
+    """What is wrong with credentials that cannot be parsed. That they are no token68 comes before anything else."""
+    try:
+        token68(rest)
+    except WireError as grammar_error:
+        return grammar_error.problem
+    return error.problem

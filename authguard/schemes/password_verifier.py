@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Sequence
 from functools import partial
 
-from authguard.accounts.account import NOT_NOW, Account, PasswordCheck, PasswordStore, SampledStore, Verdict
-from authguard.caching import BoundedCache
+from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordCheck, PasswordStore, SampledStore, Verdict
+from authguard.caching import BoundedCache, KeyedHash
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
 from authguard.errors import BackendUnavailable
+from authguard.fork import renew_after_fork
 from authguard.model import Clock
 from authguard.reasons import (
     PASSWORD_EMPTY,
@@ -23,6 +24,7 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.validation import check_seconds
+from authguard.wire.basic import UserPass
 
 
 class VerificationCache:
@@ -30,14 +32,28 @@ class VerificationCache:
 
     An entry is a ``KeyedHash`` of name, password and stored hash; at most ``most`` are kept. The account is not cached
     but read from its store for each request: a changed role counts at once, and a changed hash makes another entry. An
-    entry whose time is over still shows that the password was right (``had``), until others take its place. Raises
+    entry whose time is over still shows that the password was right (``had``), until others take its place. With
+    ``seconds=None`` nothing is remembered. A forked child begins without entries, and with a key of its own. Raises
     ``ConfigurationError``.
     """
 
-    def __init__(self, *, seconds: float, most: int = 4096, clock: Clock) -> None:
-        self._seconds = check_seconds("remember", seconds, most=3600)
+    def __init__(self, *, seconds: float | None, most: int = 4096, clock: Clock) -> None:
+        self._seconds = None if seconds is None else check_seconds("remember", seconds, most=3600)
+        self._most = most
         self._clock = clock
-        self._until = BoundedCache[float](most)
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Forget all entries, and make a new key."""
+        self._hash = KeyedHash()
+        self._until = BoundedCache[float](self._most)
+
+    def entry(self, user_pass: UserPass, stored: str) -> bytes:
+        """What stands for this name and password with this stored hash: 32 bytes."""
+        # A name contains no colon, and a password no control character. A hash may hold half of a surrogate pair.
+        text = f"{user_pass.username}:{user_pass.password}\0{stored}"
+        return self._hash.of(text.encode("utf-8", "surrogatepass"))
 
     def has(self, entry: bytes) -> bool:
         """Whether this password matched this hash a moment ago."""
@@ -50,7 +66,8 @@ class VerificationCache:
 
     def add(self, entry: bytes) -> None:
         """Remember that this password matches this hash."""
-        self._until.put(entry, self._clock() + self._seconds)
+        if self._seconds is not None:
+            self._until.put(entry, self._clock() + self._seconds)
 
 
 #: How many of the verified hashes serve as a sample, if the store shows none.
@@ -85,15 +102,15 @@ class PasswordVerifier:
         self._seen: dict[str, None] = {}
         self._own_decoy: str | None = None
 
+    def find_now(self, username: str) -> Account | NotNow | None:
+        """The account of this name if the store has it in memory; None if there is none."""
+        found = NOT_NOW if self._find_now is None else self._find_now(username)
+        return NOT_NOW if found is NOT_NOW else _account(found)
+
     async def find(self, username: str) -> Account | None:
         """The account of this name; None if there is none."""
-        account = NOT_NOW if self._find_now is None else self._find_now(username)
-        if account is NOT_NOW:
-            account = await ask(self._store.find(username), self._deadline)
-        if account is not None and not isinstance(account, Account):
-            msg = "a password store returned something that is not an Account"
-            raise TypeError(msg)
-        return account
+        account = self.find_now(username)
+        return _account(await ask(self._store.find(username), self._deadline)) if account is NOT_NOW else account
 
     async def verify(
         self, username: str, password: str, account: Account | None, caller: Caller = ANYBODY
@@ -152,14 +169,26 @@ class PasswordVerifier:
         return None
 
 
+def _account(found: object) -> Account | None:
+    """What a store has returned. Raises ``TypeError`` for anything else."""
+    if found is None or isinstance(found, Account):
+        return found
+    msg = "a password store returned something that is not an Account"
+    raise TypeError(msg)
+
+
 class DirectoryVerifier:
     """Has a directory check the passwords: a ``PasswordCheck``, such as LDAP."""
 
     def __init__(self, check: PasswordCheck, deadline: float) -> None:
         self._check, self._deadline = check, deadline
 
-    async def find(self, username: str) -> Account | None:
+    def find_now(self, username: str) -> Account | NotNow | None:
         """None: a directory shows an account only together with its password."""
+        return None
+
+    async def find(self, username: str) -> Account | None:
+        """None, for the same reason."""
         return None
 
     async def verify(

@@ -152,8 +152,13 @@ class MemoryThrottleStore:
         a bucket that another thread is just changing has a token before the change, or after it.
         """
         if self._logged_in.is_young(pair):
-            full = [bucket.key not in self._full_at for bucket in buckets if bucket.known_only]
-            if full and all(full):
+            is_full = False
+            for bucket in buckets:
+                if bucket.known_only:
+                    is_full = bucket.key not in self._full_at
+                    if not is_full:
+                        break
+            if is_full:
                 return None
         exceeded = self.remaining_now(pair, buckets, authenticated=True)
         if exceeded is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+from binascii import Error, a2b_base64, b2a_base64
 from dataclasses import field
 
 from authguard.value_types import value
@@ -29,7 +29,7 @@ class UserPass:
         if CONTROL.search(text):
             msg = "user-id and password must not contain control characters"
             raise ValueError(msg)
-        return binascii.b2a_base64(text.encode("utf-8"), newline=False)
+        return b2a_base64(text.encode("utf-8"), newline=False)
 
     @classmethod
     def from_token68(cls, token: bytes) -> UserPass:
@@ -43,29 +43,27 @@ class UserPass:
 
         Raises ``WireError`` for anything that is not canonical base64 of such a text in UTF-8.
         """
-        text = _decode(token)
+        # binascii decodes several spellings of the same bytes but encodes only one: that of RFC 4648 section 4, padded
+        # and with the unused bits zero. Only that spelling is accepted. The errors are raised outside the handlers,
+        # because the errors of binascii and of the codec would otherwise stay attached as context, and the latter holds
+        # the password.
+        try:
+            decoded = a2b_base64(token)
+        except Error:
+            decoded = None
+        if decoded is None or b2a_base64(decoded, newline=False) != token:
+            raise WireError("not base64 as of RFC 4648 section 4")
+        try:
+            text = decoded.decode("utf-8")
+        except UnicodeDecodeError:
+            text = None
+        if text is None:
+            raise WireError("the user-pass is not UTF-8")
         username, colon, password = text.partition(":")
         if not colon:
             raise WireError("no colon in the user-pass")
+        if text.isascii() and text.isprintable():  # nearly always, and then there is nothing to normalise
+            return cls(username, password)
         if CONTROL.search(text):
             raise WireError("a control character in the user-pass")
         return cls(nfc(username), nfc(password))
-
-
-def _decode(token: bytes) -> str:
-    # binascii decodes several spellings of the same bytes but encodes only one: that of RFC 4648 section 4, padded and
-    # with the unused bits zero. Only that spelling is accepted. The errors are raised outside the handlers, because the
-    # errors of binascii and of the codec would otherwise stay attached as context, and the latter holds the password.
-    try:
-        decoded = binascii.a2b_base64(token)
-    except binascii.Error:
-        decoded = None
-    if decoded is None or binascii.b2a_base64(decoded, newline=False) != token:
-        raise WireError("not base64 as of RFC 4648 section 4")
-    try:
-        text = decoded.decode("utf-8")
-    except UnicodeDecodeError:
-        text = None
-    if text is None:
-        raise WireError("the user-pass is not UTF-8")
-    return text

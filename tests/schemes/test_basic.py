@@ -17,22 +17,31 @@ from authguard.concurrency.token_bucket import Rate
 from authguard.core.guard import Guard
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.middleware import AuthGuardMiddleware
-from authguard.model import Accepted, Denied, Outcome, Principal, Rejected
+from authguard.model import Accepted, Denied, Moment, Outcome, Principal, Rejected
 from authguard.reasons import (
     ACCOUNT_DISABLED,
+    ATTEMPTS_EXCEEDED,
+    CREDENTIALS_MALFORMED,
     CREDENTIALS_MISSING,
     PASSWORD_WRONG,
     STORE_UNAVAILABLE,
     USER_UNKNOWN,
 )
+from authguard.request import AuthRequest
 from authguard.schemes.basic import Basic
-from authguard.schemes.throttle import LoginThrottle
+from authguard.schemes.throttle import AttemptKeys, LoginThrottle
+from authguard.state.throttle_store import Exceeded
 from authguard.testing import ManualClock
+from authguard.wire.authorization import Credentials
+from authguard.wire.basic import UserPass
 from tests.support.asgi import Exchange, RecordingApp, header_list, http_scope, run_app
+from tests.support.clock import NOW
 from tests.support.coroutines import run_together, wait_until
+from tests.support.forks import needs_fork, run_in_child
 from tests.support.schemes.basic import (
     ALICE,
     MALLORY,
+    HeldUsers,
     Ldap,
     SpyHasher,
     Users,
@@ -40,6 +49,7 @@ from tests.support.schemes.basic import (
     authenticate,
     basic_scheme,
     log_in,
+    log_in_now,
     memory_users,
     rejection_code,
     user_pass,
@@ -322,10 +332,11 @@ async def test_only_the_right_password_of_that_name_is_remembered() -> None:
     assert users.hasher.count == 3
 
 
-async def test_a_change_in_the_store_takes_effect_at_once() -> None:
+@pytest.mark.parametrize("store", [Users, HeldUsers])
+async def test_a_change_in_the_store_takes_effect_at_once(store: type[Users]) -> None:
     """Roles, the hash, the disabled flag and the account itself are read at every login, also after a cached
-    success."""
-    users = Users(ALICE)
+    success, and whether the store must be waited for or not."""
+    users = store(ALICE)
     scheme = basic_scheme(users)
     await accepted_principal(scheme)
 
@@ -342,9 +353,10 @@ async def test_a_change_in_the_store_takes_effect_at_once() -> None:
     assert (changed, disabled, gone) == ("password.wrong", "account.disabled", "user.unknown")
 
 
-async def test_a_disabled_account_is_hashed_although_it_was_cached() -> None:
+@pytest.mark.parametrize("store", [Users, HeldUsers])
+async def test_a_disabled_account_is_hashed_although_it_was_cached(store: type[Users]) -> None:
     """Without a hash, the response for a disabled account would come faster than for an unknown name."""
-    users = Users(ALICE)
+    users = store(ALICE)
     scheme = basic_scheme(users)
     await accepted_principal(scheme)
     users.accounts["alice"] = Account("alice", ALICE.password_hash, disabled=True)
@@ -373,13 +385,160 @@ async def test_neither_names_nor_passwords_nor_hashes_are_kept() -> None:
     """Between requests the scheme holds a keyed hash of the credentials, and nothing of the account."""
     scheme = basic_scheme(memory_users())
     await accepted_principal(scheme)
-    remembered = scheme._verification_cache
-    assert remembered is not None
-    kept: list[object] = [vars(remembered), vars(remembered._until), vars(scheme._single_flight)]
+    await accepted_principal(scheme)
+    remembered, keys = scheme._verification_cache, scheme._logged_in._kept_keys
+    kept: list[object] = [vars(remembered), remembered._until._young, vars(scheme._single_flight), keys._young]
 
-    assert len(remembered._until._young) == 1
+    assert len(remembered._until._young) == len(keys._young) == 1
     assert not {"alice", "wonderland", "admin"} & set(repr(kept).replace("'", " ").split())
     assert "wonderland" not in repr(kept)
+
+
+async def test_a_cached_login_is_answered_at_once() -> None:
+    """Nothing is awaited for it, if the store has the account in memory. Any other login goes on with what was
+    learned, and is then answered as by ``authenticate``."""
+    users = HeldUsers(ALICE, MALLORY)
+    scheme = basic_scheme(users)
+    first = log_in_now(scheme)
+    assert callable(first)
+    accepted = await first()
+
+    again, wrong = log_in_now(scheme), log_in_now(scheme, "alice", "wrong")
+
+    assert again == accepted == await log_in(scheme)
+    assert isinstance(again, Accepted)
+    assert callable(wrong)
+    assert await wrong() == Rejected(PASSWORD_WRONG, "alice")
+    assert users.hasher.count == 2
+
+
+async def test_malformed_credentials_are_answered_at_once() -> None:
+    """Nothing needs to be looked up for them."""
+    request = AuthRequest(http_scope(headers=header_list()), path="/", moment=Moment(NOW, 60.0))
+
+    outcome = basic_scheme().authenticate_now(request, Credentials("basic", b"?"))
+
+    assert outcome == Rejected(CREDENTIALS_MALFORMED, facts={"problem": "not a token68"})
+
+
+async def test_a_store_that_must_be_waited_for_is_asked_once() -> None:
+    """An account that is not in memory is awaited, and the cached login after it needs no hash."""
+    users = Users(ALICE)
+    asked: list[str] = []
+    users.aliases = Aliases(asked)
+    scheme = basic_scheme(users)
+    await accepted_principal(scheme)
+
+    answer = log_in_now(scheme)
+
+    assert callable(answer)
+    assert isinstance(await answer(), Accepted)
+    assert (asked, users.hasher.count) == (["alice", "alice"], 1)
+
+
+class Aliases(dict[str, str]):
+    """No aliases. It keeps the names for which it is asked."""
+
+    def __init__(self, asked: list[str]) -> None:
+        super().__init__()
+        self.asked = asked
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.append(name)
+        return default
+
+
+SPELLINGS = [
+    (b"YWxpY2U6d29uZGVybGFuZA=", "not base64 as of RFC 4648 section 4"),  # without one of the two signs of padding
+    (b"YWxpY2U6d29uZGVybGFuZB==", "not base64 as of RFC 4648 section 4"),  # an unused bit is set
+    (b"YWxp!Y2U6d29uZGVybGFuZA==", "not a token68"),
+]
+
+
+@pytest.mark.parametrize(("rest", "problem"), SPELLINGS)
+async def test_another_base64_of_a_cached_login_is_refused_as_before(rest: bytes, problem: str) -> None:
+    """A lenient decoder makes the same name and password of it. That these are cached does not matter."""
+    scheme = basic_scheme(memory_users())
+    await accepted_principal(scheme)
+
+    assert await authenticate(scheme, rest) == Rejected(CREDENTIALS_MALFORMED, facts={"problem": problem})
+
+
+async def test_two_unicode_forms_of_one_password_are_cached_together() -> None:
+    """They are the same text in NFC, so the second form costs neither a hash nor an attempt."""
+    users = HeldUsers(Account("ülrich", "$fast$pässwörd"))
+    scheme = basic_scheme(users, throttle=throttle())
+    await accepted_principal(scheme, "ülrich", "pässwörd")
+
+    assert isinstance(log_in_now(scheme, "u\u0308lrich", "pa\u0308sswo\u0308rd"), Accepted)
+    assert users.hasher.count == 1
+
+
+async def test_names_passwords_and_hashes_cannot_be_shifted_into_each_other() -> None:
+    """Where one of them ends is part of the entry, whatever characters they contain."""
+    cache = basic_scheme()._verification_cache
+    logins = [("a", "b:c", "d"), ("a", "b", ":c\0d"), ("a:b", "c", "d"), ("a", "", "b:c\0d"), ("a", "b:c\udc00", "d")]
+
+    entries = [cache.entry(UserPass(name, password), stored) for name, password, stored in logins]
+
+    assert len(set(entries)) == 4  # a name with a colon cannot be sent
+    assert entries[0] == entries[2]
+    assert {len(entry) for entry in entries} == {32}
+
+
+@needs_fork
+def test_a_forked_child_has_a_cache_and_a_key_of_its_own() -> None:
+    """It verifies a password again that its parent has cached, and its entries cannot be compared with those of its
+    parent."""
+    users = HeldUsers(ALICE)
+    scheme = basic_scheme(users, deadline=60)
+    anyio.run(log_in, scheme)
+    entry = scheme._verification_cache.entry(UserPass("alice", "wonderland"), ALICE.password_hash)
+
+    def log_in_there() -> object:
+        cache = scheme._verification_cache
+        own = cache.entry(UserPass("alice", "wonderland"), ALICE.password_hash)
+        before = cache.had(entry), own == entry, users.hasher.count
+        accepted = isinstance(anyio.run(log_in, scheme), Accepted)
+        return before, accepted, users.hasher.count, cache.had(own)
+
+    assert run_in_child(log_in_there) == "((False, False, 1), True, 2, True)"
+    assert isinstance(log_in_now(scheme), Accepted)
+
+
+async def test_the_principal_of_an_account_is_made_once() -> None:
+    """If the store returns the same account, the outcome is the same object. The guard gives each request its own
+    principal."""
+    users = HeldUsers(ALICE)
+    scheme = basic_scheme(users)
+    first = await accepted_principal(scheme)
+    second = await accepted_principal(scheme)
+    users.accounts["alice"] = Account("alice", ALICE.password_hash, roles={"reader"})
+    third = await accepted_principal(scheme)
+
+    assert second is first
+    assert third.roles == {"reader"}
+
+
+async def test_no_request_sees_what_another_one_does_to_its_claims() -> None:
+    """Neither the next request nor the store does, however deep the change is."""
+    account = Account("alice", "$fast$wonderland", claims={"teams": [{"name": "red"}]})
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        claims = scope["user"].claims
+        seen.append(repr(claims))
+        claims["teams"][0]["name"] = "blue"
+        claims["more"] = True
+        await RecordingApp()(scope, receive, send)
+
+    guarded = AuthGuardMiddleware(app, guard=Guard(basic_scheme(HeldUsers(account)), log=False))
+    field = b"Basic " + user_pass("alice", "wonderland")
+    for _ in range(4):
+        await run_app(guarded, http_scope(headers=header_list(field)))
+
+    assert seen == ["{'teams': [{'name': 'red'}]}"] * 4
+    assert account.claims == {"teams": [{"name": "red"}]}
 
 
 # --- Attempts ---------------------------------------------------------------------------------------------------------
@@ -435,6 +594,52 @@ async def test_a_right_password_of_a_disabled_account_costs_one() -> None:
     codes = [await rejection_code(scheme, "mallory", "secret") for _ in range(4)]
 
     assert codes == ["account.disabled"] * 3 + ["attempts.exceeded"]
+
+
+async def test_a_cached_login_makes_no_keys_of_attempts() -> None:
+    """They are kept with the entry of the cache, for each network. A wrong password from elsewhere changes nothing,
+    and wrong passwords keep no keys."""
+    made: list[str | None] = []
+
+    class Throttle(LoginThrottle):
+        def _make_keys(self, account: str, client: str | None, sent: str | None) -> AttemptKeys:
+            made.append(client)
+            return super()._make_keys(account, client, sent)
+
+    scheme = basic_scheme(HeldUsers(ALICE), throttle=Throttle(clock=ManualClock(1000)))
+    for client in ("192.0.2.7", "203.0.113.9"):
+        await log_in(scheme, client=client)
+        await log_in(scheme, client=client)
+    await rejection_code(scheme, "alice", "wrong", "198.51.100.1")
+    made.clear()
+
+    for client in ("192.0.2.7", "203.0.113.9:4711") * 5:
+        assert isinstance(log_in_now(scheme, client=client), Accepted)
+
+    assert made == []
+    assert len(scheme._logged_in._kept_keys) == 2
+
+
+async def test_a_throttle_that_overrides_a_method_is_asked_by_it() -> None:
+    """``allow_now`` and ``knows_now`` would bypass what a subclass does in ``allow`` and ``knows``."""
+    asked: list[str] = []
+
+    class Throttle(LoginThrottle):
+        async def allow(self, *args: Any, **options: Any) -> Exceeded | None:
+            asked.append("allow")
+            return Exceeded(7, "mine") if len(asked) > 3 else await super().allow(*args, **options)
+
+        async def knows(self, *args: Any) -> bool:
+            asked.append("knows")
+            return await super().knows(*args)
+
+    scheme = basic_scheme(HeldUsers(ALICE), throttle=Throttle(clock=ManualClock(1000)))
+
+    outcomes = [await log_in(scheme) for _ in range(4)]
+
+    assert asked == ["knows", "allow", "allow", "allow"]
+    assert [type(outcome) for outcome in outcomes] == [Accepted] * 3 + [Rejected]
+    assert outcomes[-1] == Rejected(ATTEMPTS_EXCEEDED, "alice", {"retry_after": 7, "bucket": "mine"})
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -694,6 +899,36 @@ async def test_a_directory_names_the_account() -> None:
 
     assert [one.principal.subject for one in outcomes] == ["alice"] * 10
     assert scheme._pool._started == 0
+
+
+async def test_after_a_login_has_gone_an_equal_one_asks_the_directory() -> None:
+    """A client that gives up while the directory is asked takes no answer away from others."""
+
+    class Slow(Ldap):
+        async def check(self, username: str, password: str) -> Any:
+            self.calls.append((username, password))
+            if len(self.calls) == 1:
+                await anyio.sleep_forever()
+            return self.answer
+
+    ldap, outcomes, leaving = Slow(ALICE), list[Outcome](), anyio.CancelScope()
+    scheme = basic_scheme(ldap, throttle=throttle(), deadline=60)
+
+    async def first() -> None:
+        with leaving:
+            await log_in(scheme)
+
+    async def second() -> None:
+        outcomes.append(await log_in(scheme))
+
+    async with anyio.create_task_group() as tasks:
+        for login in (first, second):
+            tasks.start_soon(login)
+            await anyio.wait_all_tasks_blocked()
+        leaving.cancel()
+
+    assert [type(outcome) for outcome in outcomes] == [Accepted]
+    assert len(ldap.calls) == 2
 
 
 async def test_a_directory_that_returns_nonsense_accepts_nobody() -> None:

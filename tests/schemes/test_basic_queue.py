@@ -18,7 +18,7 @@ from authguard.reasons import HASHING_BUSY
 from authguard.schemes.throttle import AttemptKeys, LoginThrottle
 from authguard.testing import ManualClock
 from tests.support.coroutines import run_together, wait_until
-from tests.support.schemes.basic import ALICE, MALLORY, SpyHasher, Users, basic_scheme, log_in
+from tests.support.schemes.basic import ALICE, MALLORY, HeldUsers, SpyHasher, Users, basic_scheme, log_in, log_in_now
 
 HOME, AWAY, FLOOD = "192.0.2.7", "203.0.113.9", "198.51.100.9"
 BOB = Account("bob", "$fast$builder")
@@ -29,14 +29,16 @@ class Queue:
 
     def __init__(self, *accounts: Account, **options: Any) -> None:
         self.hasher = SpyHasher()
-        self.users = Users(*accounts or (ALICE, BOB, MALLORY), hasher=self.hasher)
+        self.users = HeldUsers(*accounts or (ALICE, BOB, MALLORY), hasher=self.hasher)
         self.scheme = basic_scheme(self.users, **{"deadline": 60, "remember": None, **options})
         self.outcomes: dict[str, Outcome | BackendUnavailable] = {}
+        self.accepted = 0
 
     async def log_in(self, password: str, username: str = "alice", client: str = HOME) -> None:
         """One login. Its outcome is kept by the password."""
         try:
             self.outcomes[password] = await log_in(self.scheme, username, password, client)
+            self.accepted += isinstance(self.outcomes[password], Accepted)
         except BackendUnavailable as error:
             self.outcomes[password] = error
 
@@ -249,6 +251,57 @@ async def test_a_thousand_logins_at_once_cost_what_the_queue_can_do() -> None:
 
     assert len(queue.refused) == 991
     assert (len(throttle.asked), queue.hasher.count) == (9, 9)
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    """Before anything is counted or awaited: the refusal needs no coroutine."""
+    throttle = CountingThrottle()
+    queue = Queue(waiting=1, throttle=throttle)
+
+    async with queue.held() as add:
+        await add("guess", "user0", FLOOD)
+        asked = list(throttle.asked)
+        for name in ("user1", "nobody"):
+            with pytest.raises(BackendUnavailable) as caught:
+                log_in_now(queue.scheme, name, "guess", FLOOD)
+            assert (caught.value.reason, caught.value.detail) == (HASHING_BUSY, "the queue is full")
+
+    assert throttle.asked == asked == ["carol", "user0"]
+
+
+async def test_a_login_that_waits_for_an_equal_one_needs_no_place_in_the_queue() -> None:
+    """A page that sends several requests with one password gets all of them, although the queue is full."""
+    queue = Queue(waiting=1)
+
+    async with queue.held() as add:
+        await add("wonderland")
+        for _ in range(5):
+            await add("wonderland")
+        await add("looking-glass")
+
+    assert queue.refused == ["looking-glass"]
+    assert (queue.accepted, queue.order) == (6, ["wonderland"])
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_after_an_equal_login_has_failed_the_next_one_takes_its_own_place(*, is_known: bool) -> None:
+    """It is the first one's turn that is lost when its client has gone, and not its lane."""
+    queue = Queue()
+    if is_known:
+        await queue.log_in("wonderland")
+
+    async with queue.held() as add, anyio.create_task_group() as tasks:
+        tasks.start_soon(queue.log_in, "wonderland")
+        await wait_until(lambda: queue.scheme.health()["waiting"] == 1)
+        await add("wonderland")
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.wait_all_tasks_blocked()
+        health = queue.scheme.health()
+
+    assert (health["waiting"], health["waiting_known"]) == (1, is_known)
+    assert queue.order == ["wonderland"]
+    assert isinstance(queue.outcomes["wonderland"], Accepted)
 
 
 async def test_a_login_that_has_to_leave_the_queue_costs_no_attempt() -> None:

@@ -12,10 +12,12 @@ from authguard.model import Accepted, Moment, Outcome, Principal, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.schemes.basic import Basic
+from authguard.schemes.scheme import Continuation
 from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
 from tests.support.asgi import header_list, http_scope
 from tests.support.clock import NOW
+from tests.support.coroutines import run_without_waiting
 
 
 class SpyHasher:
@@ -73,6 +75,14 @@ class Users:
         return account
 
 
+class HeldUsers(Users):
+    """The same store, which says that it has its accounts in memory."""
+
+    def find_now(self, username: str) -> Account | None:
+        """The same answer."""
+        return run_without_waiting(self.find(username))
+
+
 class Ldap:
     """A directory that checks passwords itself. It keeps its calls, and answers as the test sets ``answer``."""
 
@@ -117,6 +127,14 @@ async def authenticate(scheme: Basic, rest: bytes, client: str = "192.0.2.7") ->
     """The outcome for the credentials that follow ``Basic``."""
     request = AuthRequest(http_scope(headers=header_list(), client=(client, 1)), path="/", moment=Moment(NOW, 60.0))
     return await scheme.authenticate(request, Credentials("basic", rest))
+
+
+def log_in_now(
+    scheme: Basic, username: str = "alice", password: str = "wonderland", client: str = "192.0.2.7"
+) -> Outcome | Continuation:
+    """The outcome of one login, or how it goes on."""
+    request = AuthRequest(http_scope(headers=header_list(), client=(client, 1)), path="/", moment=Moment(NOW, 60.0))
+    return scheme.authenticate_now(request, Credentials("basic", user_pass(username, password)))
 
 
 async def rejection_code(scheme: Basic, *login: str) -> str:
