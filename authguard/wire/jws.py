@@ -47,10 +47,14 @@ class JoseHeader:
 
 @value
 class Jws:
-    """A well-formed token. It is not verified yet: ``signature`` may be wrong or empty."""
+    """A well-formed token. It is not verified yet: ``signature`` may be wrong or empty.
+
+    ``payload`` is its second part, in base64url, of which ``claims`` were read.
+    """
 
     header: JoseHeader
     claims: dict[str, object] = field(repr=False)
+    payload: bytes = field(repr=False)
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
 
@@ -74,6 +78,7 @@ def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
     return Jws(
         read_header(header),
         read_payload(payload),
+        payload,
         token[: -len(signature) - 1],
         _decode(signature),
     )
