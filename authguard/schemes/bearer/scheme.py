@@ -122,7 +122,7 @@ class Bearer(Scheme):
         raw, issuers, cache = credentials.rest, self._issuers, self._verified
         if len(raw) > self._limit:
             return Rejected(TOKEN_TOO_LONG, facts={"octets": len(raw), "limit": self._limit})
-        if cache is None or raw.count(b".") != 2:
+        if cache is None or not jws.begins_like_jose(raw):
             return self._verify(raw, issuers, request)
         key = sha256(raw).digest()
         verified = cache.get(key)

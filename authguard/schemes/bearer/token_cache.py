@@ -21,8 +21,8 @@ ENTRY_BYTES, NAME_BYTES = 1024, 100
 class VerifiedToken:
     """A token whose signature is valid, and what must still hold for it.
 
-    ``accepted`` is the outcome from ``begins`` to ``expires``, in seconds since the epoch and without the leeway. At any
-    other time, and if the token was not accepted, its claims are checked again. They are kept as the bytes of its
+    ``accepted`` is the outcome from ``begins`` to ``expires``, in seconds since the epoch and without the leeway. At
+    any other time, and if the token was not accepted, its claims are checked again. They are kept as the bytes of its
     payload, from which each request that reads the claims gets its own.
     """
 
