@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from functools import cache
 from typing import TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from authguard.value_types import value
 from authguard.wire.authorization import auth_params
-from authguard.wire.grammar import CONTROL, TOKEN, WireError, quoted
+from authguard.wire.grammar import CONTROL, OWS, TOKEN, WireError, quoted
 from authguard.wire.text import nfc
 
 #: A hash function, such as ``lambda data: hashlib.sha256(data).digest()``.
@@ -41,6 +42,43 @@ _ATTR_CHAR = "!#$&+^`|"  # urllib.parse.quote would escape these; RFC 8187 does 
 # of 128 bits (MD5) or 256. Upper case has the same meaning.
 _HEX_DIGEST = re.compile(rb"[0-9a-fA-F]{32}(?:[0-9a-fA-F]{32})?")
 
+# https://www.rfc-editor.org/rfc/rfc7616.html#section-3.4, as clients usually write it:
+#
+#   params         = param *( "," OWS param )
+#   param          = "username=" text / "realm=" text / "nonce=" text / "uri=" text / "response=" digest
+#                  / "qop=" word / "cnonce=" text / "nc=" nc-value
+#                  / "algorithm=" word / "opaque=" text / "userhash=" ( "true" / "false" )
+#   text           = DQUOTE 1*( HTAB / SP / %x21 / %x23-2B / %x2D-5B / %x5D-7E / %x80-FF ) DQUOTE
+#   digest         = DQUOTE 1*2( 32LHEX ) DQUOTE
+#   word           = token / ( DQUOTE token DQUOTE )
+#
+# The names are in lower case, and no value contains an escape or a comma, so there is one parameter more than there are
+# commas. Each number of parameters has a pattern of its own, which repeats its group exactly so often. No two of its
+# alternatives match at the same place, so it reads nothing twice, and each group has what the last parameter of its
+# name says.
+_QUOTED = rb'"([\t \x21\x23-\x2b\x2d-\x5b\x5d-\x7e\x80-\xff]++)"'
+_WORD = rb'(%b|"%b")' % (TOKEN.pattern, TOKEN.pattern)
+_REQUIRED = {
+    "username": _QUOTED,
+    "realm": _QUOTED,
+    "nonce": _QUOTED,
+    "uri": _QUOTED,
+    "response": rb'"([0-9a-f]{32}(?:[0-9a-f]{32})?)"',
+    "qop": _WORD,
+    "cnonce": _QUOTED,
+    "nc": rb"(%b)" % _NC_VALUE.pattern,
+}
+_OPTIONAL = {"algorithm": _WORD, "opaque": _QUOTED, "userhash": rb"(true|false)"}
+_PARAM = b"|".join(b"%b=%b" % (name.encode(), value) for name, value in (_REQUIRED | _OPTIONAL).items())
+_LEAST, _MOST = len(_REQUIRED), len(_REQUIRED) + len(_OPTIONAL)
+
+
+@cache
+def _usual_form(number: int) -> re.Pattern[bytes]:
+    """The pattern of so many parameters, ``_LEAST`` to ``_MOST``. It is compiled when it is first needed."""
+    return re.compile(rb"(?:(?:%b)(?:,%b|\Z)){%d}" % (_PARAM, OWS.pattern, number))
+
+
 # https://www.rfc-editor.org/rfc/rfc3986.html#section-3: the scheme and the authority. The user information before "@"
 # may hold a password.
 _ORIGIN = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*+)://(?:[^/?#@]*+@)*+([^/?#@]*+)")
@@ -56,6 +94,7 @@ _MISSING = {
     "nc": "no nc",
 }
 _BOOLEANS = {b"true": True, b"false": False}
+_ZERO = b"0" * 8
 
 
 @value
@@ -90,6 +129,41 @@ class DigestCredentials:
         Unknown parameters are ignored. Raises ``WireError`` for a parameter that is missing, empty, listed twice or
         malformed. Credentials of RFC 2069, which have no ``qop``, are therefore an error.
         """
+        return cls._from_usual_form(rest) or cls._from_any_form(rest)
+
+    @classmethod
+    def _from_usual_form(cls, rest: bytes) -> DigestCredentials | None:
+        """Parse the form that clients usually write in one match; None for any other form, and for every error."""
+        number = rest.count(b",") + 1
+        match = _usual_form(number).fullmatch(rest) if _LEAST <= number <= _MOST else None
+        if match is None:
+            return None
+        values = match.groups()
+        # If a parameter is listed twice, there are more parameters than groups with a value.
+        if not all(values[:_LEAST]) or len(values) - values.count(None) != number:
+            return None
+        username, realm, nonce, uri, response, qop, cnonce, nc, algorithm, opaque, userhash = values
+        hashed = userhash == b"true"
+        name = _hashed_name(username) if hashed else _text_of(username)
+        if name is None or nc == _ZERO:
+            return None
+        return cls(
+            name,
+            realm,
+            nonce,
+            uri,
+            response,
+            qop.strip(b'"'),
+            cnonce,
+            nc,
+            "MD5" if algorithm is None else algorithm.strip(b'"').upper().decode("ascii"),
+            opaque,
+            hashed,
+        )
+
+    @classmethod
+    def _from_any_form(cls, rest: bytes) -> DigestCredentials:
+        """Parse every form that the grammar allows, parameter by parameter."""
         params = auth_params(rest)
         missing = next((name for name in _MISSING if not params.get(name)), None)
         if missing is not None:
@@ -101,8 +175,11 @@ class DigestCredentials:
         hashed = _BOOLEANS.get(params.get("userhash", b"false").lower())
         if hashed is None:
             raise WireError("userhash is neither true nor false")
-        credentials = cls(
-            _username(params, hashed=hashed),
+        username = _username(params, hashed=hashed)
+        if params["nc"] == _ZERO:
+            raise WireError("nc is zero")
+        return cls(
+            username,
             params["realm"],
             params["nonce"],
             params["uri"],
@@ -115,9 +192,6 @@ class DigestCredentials:
             params.get("opaque"),
             hashed,
         )
-        if credentials.count == 0:
-            raise WireError("nc is zero")
-        return credentials
 
     def to_auth_params(self) -> bytes:
         """Return what a client sends after ``Digest``. This is the reverse of ``from_auth_params``.
@@ -162,9 +236,10 @@ def _username(params: Mapping[str, bytes], *, hashed: bool) -> str:
         raise WireError("both username and username*")
     if hashed:
         # Section 3.4.4: a hashed name is ASCII, so it is never sent as username*.
-        if plain is None or _HEX_DIGEST.fullmatch(plain) is None:
+        name = None if plain is None else _hashed_name(plain)
+        if name is None:
             raise WireError("a hashed username is 32 or 64 hexadecimal digits")
-        return plain.decode("ascii").lower()
+        return name
     if extended is not None:
         match = _EXT_VALUE.fullmatch(extended)
         if match is None:
@@ -172,13 +247,26 @@ def _username(params: Mapping[str, bytes], *, hashed: bool) -> str:
         plain = unquote_to_bytes(match[1])
     if not plain:
         raise WireError("no username")
-    try:
-        name = nfc(plain.decode("utf-8"))
-    except UnicodeDecodeError:
-        name = None
-    if name is None or CONTROL.search(name):
+    name = _text_of(plain)
+    if name is None:
         raise WireError("the username is not UTF-8, or holds a control character")
     return name
+
+
+def _hashed_name(plain: bytes) -> str | None:
+    return None if _HEX_DIGEST.fullmatch(plain) is None else plain.decode("ascii").lower()
+
+
+def _text_of(plain: bytes) -> str | None:
+    """The text in NFC; None if it is not UTF-8, or holds a control character."""
+    try:
+        name = plain.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if name.isascii():
+        return name if name.isprintable() else None  # without a search, because most names are ASCII
+    name = nfc(name)
+    return None if CONTROL.search(name) else name
 
 
 def resource(uri: bytes) -> bytes:
