@@ -117,15 +117,18 @@ class Principal(_SharedClaims):
         subject: Annotated[str, SERVER_ARGUMENT],
         roles: frozenset[str],
         scopes: frozenset[str],
-        claims: Mapping[str, Any],
+        claims: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
         expires_at: float | None,
         scheme: str | None,
     ) -> Principal:
-        """A principal of values that were checked before. It is faster than the constructor, for every request."""
+        """A principal of values that were checked before. It is faster than the constructor, for every request.
+
+        ``claims`` may be a function that makes them, anew for each request that reads them.
+        """
         draft = _Draft()
         draft.subject, draft.roles, draft.scopes = subject, roles, scopes
-        draft.claims = draft._shared_claims = claims  # noqa: SLF001 - its own class
         draft.expires_at, draft.scheme = expires_at, scheme
+        draft._shared_claims = claims  # noqa: SLF001 - its own class
         return draft.finish()
 
     def seen_by(self, scheme: str | None, roles: frozenset[str]) -> Principal:
@@ -137,14 +140,6 @@ class Principal(_SharedClaims):
         draft.subject, draft.roles, draft.scopes = self.subject, roles, self.scopes
         draft.expires_at, draft.scheme = self.expires_at, scheme
         draft._shared_claims = self._shared_claims  # noqa: SLF001 - its own class
-        return draft.finish()
-
-    def with_claims_from(self, read: Callable[[], Mapping[str, Any]]) -> Principal:
-        """The same principal, for many requests. ``read`` makes the claims, anew for each request that reads them."""
-        draft = _Draft()
-        draft.subject, draft.roles, draft.scopes = self.subject, self.roles, self.scopes
-        draft.expires_at, draft.scheme = self.expires_at, self.scheme
-        draft._shared_claims = read  # noqa: SLF001 - its own class
         return draft.finish()
 
     if not TYPE_CHECKING:  # a type checker would take it as a sign that every attribute exists

@@ -16,13 +16,26 @@ from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.model import Clock
 from authguard.value_types import frozen
 
+#: How many accounts of one content of the file are kept.
+MOST_KEPT = 4096
+
 
 @frozen
 class _Users:
-    """The content of a file: the hash of each name, and all hashes as a sample."""
+    """The content of a file: the hash of each name, and all hashes as a sample.
+
+    ``accounts`` are those that were found lately, so that they are not made for each request.
+    """
 
     hashes: Mapping[str, str] = field(repr=False)
     sample: Sequence[str] = field(repr=False)
+    accounts: dict[str, Account] = field(default_factory=dict, repr=False)
+
+    def keep(self, account: Account) -> None:
+        """Keep an account, of at most ``MOST_KEPT``."""
+        if len(self.accounts) >= MOST_KEPT:
+            self.accounts.clear()
+        self.accounts[account.subject] = account
 
 
 class HtpasswdFile:
@@ -66,11 +79,17 @@ class HtpasswdFile:
         return NOT_NOW if self._users.is_check_due or self._groups.is_check_due else self._account(username)
 
     def _account(self, username: str) -> Account | None:
-        stored = self._users.current.hashes.get(username)
-        if stored is None:
-            recent = (users.hashes[username] for users in self._users.recent if username in users.hashes)
-            stored = next(recent, None)
-        roles = self._groups.roles_of(username)
+        users, roles = self._users.current, self._groups.roles_of(username)
+        account = users.accounts.get(username)
+        if account is not None and account.roles == roles:
+            return account
+        stored = users.hashes.get(username)
+        if stored is not None:
+            account = Account(username, stored, roles=roles)
+            users.keep(account)
+            return account
+        recent = (users.hashes[username] for users in self._users.recent if username in users.hashes)
+        stored = next(recent, None)
         return None if stored is None else Account(username, stored, roles=roles)
 
     def sample(self) -> Sequence[str]:

@@ -148,22 +148,26 @@ class MemoryThrottleStore:
     def allow_now(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
         """``remaining_now`` with ``authenticated``; and if that is not exceeded, remember that the pair has logged in.
 
-        Nearly always the pair is remembered, and nobody has guessed there lately. That is found out without the lock:
-        a bucket that another thread is just changing has a token before the change, or after it.
+        Nearly always the pair is remembered, and is not held to be guessing. That is found out without the lock: a
+        bucket that another thread is just changing has a token before the change, or after it.
         """
-        if self._logged_in.is_young(pair):
-            is_full = False
-            for bucket in buckets:
-                if bucket.known_only:
-                    is_full = bucket.key not in self._full_at
-                    if not is_full:
-                        break
-            if is_full:
-                return None
+        if self._logged_in.is_young(pair) and self._has_known_token(buckets):
+            return None
         exceeded = self.remaining_now(pair, buckets, authenticated=True)
         if exceeded is None:
             self._remember(pair)
         return exceeded
+
+    def _has_known_token(self, buckets: Sequence[Bucket]) -> bool:
+        """Whether there are buckets for known pairs, and all of them have a token."""
+        has_token = False
+        for bucket in buckets:
+            if bucket.known_only:
+                full_at = self._full_at.get(bucket.key)
+                has_token = full_at is None or bucket.rate.wait(full_at, self._clock()) <= 0
+                if not has_token:
+                    break
+        return has_token
 
     async def refund(self, buckets: Sequence[Bucket]) -> None:
         """Put a token back into each bucket."""
@@ -206,11 +210,7 @@ class MemoryThrottleStore:
     def _wait(self, bucket: Bucket, now: float) -> float:
         """Seconds until the bucket has a token; 0 or less if it has one now."""
         full_at = self._full_at.get(bucket.key)
-        if full_at is None:
-            return 0.0
-        if full_at <= now:
-            self._full_at.discard(bucket.key)  # a full bucket needs no entry
-        return bucket.rate.wait(full_at, now)
+        return 0.0 if full_at is None else bucket.rate.wait(full_at, now)
 
     def _exceeded(self, buckets: Sequence[Bucket], now: float) -> Exceeded | None:
         waits = [(self._wait(bucket, now), bucket.label) for bucket in buckets]

@@ -47,10 +47,14 @@ class JoseHeader:
 
 @value
 class Jws:
-    """A well-formed token. It is not verified yet: ``signature`` may be wrong or empty."""
+    """A well-formed token. It is not verified yet: ``signature`` may be wrong or empty.
+
+    ``payload`` is its second part, in base64url, of which ``claims`` were read.
+    """
 
     header: JoseHeader
     claims: dict[str, object] = field(repr=False)
+    payload: bytes = field(repr=False)
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
 
@@ -74,6 +78,7 @@ def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
     return Jws(
         read_header(header),
         read_payload(payload),
+        payload,
         token[: -len(signature) - 1],
         _decode(signature),
     )
@@ -93,14 +98,24 @@ _WRONG_NUMBER_OF_PARTS = {
 }
 
 
+def begins_like_jose(token: bytes) -> bool:
+    """Whether the first part may be a JOSE header: in base64url, an opening brace and a quote, a space or a line break.
+
+    Only a header that begins with white space does not, which nobody writes.
+    """
+    return token[:2] in _OBJECT_STARTS
+
+
+_OBJECT_STARTS = frozenset({b"ey", b"ew"})
+
+
 def is_jose(token: bytes) -> bool:
     """Tell a damaged JWS or a JWE from an opaque token, for a token that ``parse`` rejects.
 
     True if the first part is a JOSE header (RFC 7515 section 4.1.1), or begins like one and cannot be parsed.
     """
     first, dot, _ = token.partition(b".")
-    # In base64url: an opening brace, followed by a quote, a space or a line break.
-    if not dot or first[:2] not in {b"ey", b"ew"}:
+    if not dot or not begins_like_jose(first):
         return False
     try:
         return "alg" in read_object(_decode(first))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from authguard.accounts.account import NOT_NOW, Account, PasswordStore, SampledStore, Verdict
-from authguard.accounts.htpasswd import HtpasswdFile
+from authguard.accounts.htpasswd import MOST_KEPT, HtpasswdFile
 from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import CHECK_INTERVAL, KEEP_FOR
 from authguard.errors import BackendUnavailable, ConfigurationError
@@ -281,6 +281,39 @@ async def test_a_removed_role_is_noticed(path: Path, clock: ManualClock) -> None
 
     assert await _look(store, clock, "alice") == Account("alice", BCRYPT)
     assert await _look(store, clock, "bob") == Account("bob", SHA, roles={"admin"})
+
+
+async def test_an_account_is_made_once_until_a_file_changes(path: Path, clock: ManualClock, tmp_path: Path) -> None:
+    """A request gets the same object as the one before. A changed hash or role makes another one."""
+    groups = tmp_path / "groups"
+    groups.write_text("readers: alice\n")
+    store = _store(path, clock, groups)
+    await _look(store, clock, "bob", 3)  # both files are read a second time, soon after the start
+    first, again, other = [store.find_now(name) for name in ("alice", "alice", "bob")]
+
+    groups.write_text("readers: alice\nwriters: alice\n")
+    promoted = await _look(store, clock, "alice", 3)
+    overwrite(path, f"alice:{SHA}\nbob:{SHA}\n".encode())
+    changed = await _look(store, clock, "alice", 3)
+
+    assert first == Account("alice", BCRYPT, roles={"readers"})
+    assert again is first
+    assert other == Account("bob", SHA)
+    assert promoted == Account("alice", BCRYPT, roles={"readers", "writers"})
+    assert changed == Account("alice", SHA, roles={"readers", "writers"})
+
+
+def test_the_accounts_that_are_kept_are_bounded(path: Path, clock: ManualClock) -> None:
+    """However many names the file has, and however many of them a client knows."""
+    path.write_bytes(b"".join(f"user{number}:{SHA}\n".encode() for number in range(MOST_KEPT + 10)))
+    store = _store(path, clock)
+
+    for number in range(MOST_KEPT + 10):
+        store.find_now(f"user{number}")
+        store.find_now(f"nobody{number}")
+        assert len(store._users.last.accounts) <= MOST_KEPT
+
+    assert list(store._users.last.accounts) == [f"user{number}" for number in range(MOST_KEPT, MOST_KEPT + 10)]
 
 
 async def test_the_last_accounts_stay_while_the_file_is_written(path: Path, clock: ManualClock) -> None:

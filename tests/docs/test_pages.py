@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from authguard import Scheme
+from authguard import AUTHENTICATED, Accepted, AuthRequest, Credentials, Granted, Guard, Moment, Rejected, Scheme
+from authguard.policy.rules import Match
+from authguard.schemes import Outcome
 from tests.support.markdown import DOCS, README, code_blocks
 
 ROOT = README.parent
@@ -51,6 +53,21 @@ def test_the_tests_of_the_custom_scheme_pass(shop: ModuleType) -> None:
         test()
 
     assert len(tests) == 3
+
+
+def test_the_method_that_is_not_async_answers_for_the_custom_scheme(shop: ModuleType) -> None:
+    """With the two methods of the page, the same tests pass, and the guard calls the one that is not async."""
+    names: dict[str, Any] = {**vars(shop), "Outcome": Outcome}
+    exec("class Quick(ApiKey):\n" + code_blocks("python", SCHEME)[2], names)
+    quick = names["Quick"]({hashlib.sha256(b"key-of-the-shop").hexdigest(): "shop"}, realm="orders")
+    request = AuthRequest({"type": "http", "method": "GET", "path": "/", "headers": []}, "/", Moment(0.0, 0.0))
+    guard = Guard(quick)
+
+    answers = [quick.authenticate_now(request, Credentials("apikey", key)) for key in (b"key-of-the-shop", b"guessed")]
+    known = AuthRequest({**request.scope, "headers": [(b"x-api-key", b"key-of-the-shop")]}, "/", request.moment)
+
+    assert [type(answer) for answer in answers] == [Accepted, Rejected]
+    assert isinstance(guard.decide_now(known, Match(AUTHENTICATED)), Granted)
 
 
 def test_openapi_describes_the_custom_scheme(shop: ModuleType) -> None:

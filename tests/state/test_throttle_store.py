@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authguard.concurrency.token_bucket import Rate
@@ -146,29 +146,31 @@ async def test_buckets_that_are_full_again_are_freed_two_at_a_time() -> None:
 # --- Without a coroutine ----------------------------------------------------------------------------------------------
 
 METHODS = ("acquire", "remaining", "allow", "knows")
+MORE_BUCKETS = [Bucket(b"known", Rate(2, 15.0), "known", known_only=True), *BUCKETS]
 
 
 def _answer(store: MemoryThrottleStore, method: str, pair: bytes) -> Any:
     """What the store answers to ``acquire_now`` and so on."""
     call: Any = getattr(store, f"{method}_now")
-    return call(pair) if method == "knows" else call(pair, BUCKETS)
+    return call(pair) if method == "knows" else call(pair, MORE_BUCKETS)
 
 
 async def _answer_async(store: MemoryThrottleStore, method: str, pair: bytes) -> Any:
     """What it answers to ``acquire`` and so on. ``allow`` is two of them."""
     if method == "allow":
-        exceeded = await store.remaining(pair, BUCKETS, authenticated=True)
+        exceeded = await store.remaining(pair, MORE_BUCKETS, authenticated=True)
         if exceeded is None:
             await store.remember(pair)
         return exceeded
     call: Any = getattr(store, method)
-    return await (call(pair) if method == "knows" else call(pair, BUCKETS))
+    return await (call(pair) if method == "knows" else call(pair, MORE_BUCKETS))
 
 
 steps = st.tuples(st.sampled_from(METHODS), st.sampled_from([PAIR, OTHER]), st.sampled_from([0.0, 1.0, 10.0, 25.0]))
 
 
 @given(st.lists(steps, max_size=40))
+@example([("allow", PAIR, 0.0), ("acquire", PAIR, 0.0), ("acquire", PAIR, 0.0), ("allow", PAIR, 0.0)])
 def test_the_answers_without_a_coroutine_are_the_same(history: list[tuple[str, bytes, float]]) -> None:
     """Whatever came before, and however much time passes in between."""
     (now, clock), (later, other_clock) = throttle_store(), throttle_store()
@@ -192,24 +194,22 @@ class CountingLock:
         """Release it."""
 
 
-async def test_a_pair_at_which_nobody_guesses_takes_no_lock() -> None:
-    """A right password of a pair that has logged in before is allowed at once, however much is guessed elsewhere. Once
-    a guess at the pair itself has been regained, that holds for it again."""
+async def test_a_pair_that_has_logged_in_takes_no_lock_while_it_has_a_token() -> None:
+    """A right password of such a pair is allowed at once, however much is guessed elsewhere or at the pair itself,
+    until its own bucket is empty; and then again once it has a token."""
     store, clock = throttle_store()
     await store.remember(PAIR)
     await store.acquire(OTHER, [Bucket(b"strict 2", Rate(2, 3600.0), "strict"), ACCOUNT])
     store._lock = lock = CountingLock()  # type: ignore[assignment]
+    answers = []
 
-    taken = []
-    for seconds in (0, 0, 20, 0):
+    for seconds in (0, 0, 0, 0, 20):
         clock.move(seconds)
         before = lock.taken
-        assert store.allow_now(PAIR, BUCKETS) is None
-        taken.append(lock.taken > before)
-        if len(taken) == 1:
-            await store.acquire(PAIR, BUCKETS)
+        answers.append((store.allow_now(PAIR, BUCKETS), lock.taken > before))
+        await store.acquire(PAIR, BUCKETS)
 
-    assert (taken, store.is_idle) == ([False, True, True, False], False)
+    assert answers == [(None, False)] * 3 + [(Exceeded(30, "strict"), True), (None, False)]
 
 
 async def test_without_a_bucket_for_known_pairs_every_bucket_is_asked() -> None:

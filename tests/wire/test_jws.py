@@ -23,6 +23,7 @@ def test_a_token_is_parsed() -> None:
     assert parse(compact()) == Jws(
         header=JoseHeader(alg="RS256", kid="2026-01", typ="at+jwt", crit=False, b64=False),
         claims={"sub": "alice"},
+        payload=b64url(PAYLOAD),
         signing_input=b64url(HEADER) + b"." + b64url(PAYLOAD),
         signature=SIGNATURE,
     )

@@ -159,8 +159,17 @@ class ClaimMapping(Protocol):
     def scopes(self) -> tuple[Source, ...]: ...
 
 
-def outcome_from_claims(token: bytes, claims: Claims, mapping: ClaimMapping, moment: Moment) -> Outcome:
-    """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record."""
+def outcome_from_claims(
+    token: bytes,
+    claims: Claims,
+    mapping: ClaimMapping,
+    moment: Moment,
+    read_claims: Callable[[], Claims] | None = None,
+) -> Outcome:
+    """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record.
+
+    ``read_claims`` makes the claims for each request that reads them; without it, each gets a copy of ``claims``.
+    """
     is_plain = mapping.rules.is_plain(claims, moment.now)
     failure = None if is_plain else mapping.rules.failure(claims, moment)
     subject = mapping.subject.get(claims)
@@ -174,7 +183,7 @@ def outcome_from_claims(token: bytes, claims: Claims, mapping: ClaimMapping, mom
         subject,
         collect_names(mapping.roles, claims, split=False),
         collect_names(mapping.scopes, claims, split=True),
-        claims,
+        claims if read_claims is None else read_claims,
         cast("float | None", claims.get("exp")),  # the rules have checked its type
         BEARER,
     )

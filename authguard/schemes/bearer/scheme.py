@@ -122,35 +122,36 @@ class Bearer(Scheme):
         raw, issuers, cache = credentials.rest, self._issuers, self._verified
         if len(raw) > self._limit:
             return Rejected(TOKEN_TOO_LONG, facts={"octets": len(raw), "limit": self._limit})
-        if cache is None:
+        if cache is None or not jws.begins_like_jose(raw):
             return self._verify(raw, issuers, request)
         key = sha256(raw).digest()
         verified = cache.get(key)
-        if verified is None or not verified.holds(issuers, request.moment.now):
+        if verified is None or not verified.is_still_signed(issuers):
             return self._verify(raw, issuers, request, key)
+        accepted = verified.accepted_at(request.moment.now)
+        if accepted is None:
+            return self._check_claims(raw, jws.read_payload(verified.payload), verified.registered, request)
         verified.registered.clock_skew.observe(verified.iat, request.moment)
         if verified.registered.issuer.refetchable is not None:
             self._signatures.note_accepted(request.client)
-        return verified.accepted
+        return accepted
 
     def _verify(
         self, raw: bytes, issuers: IssuerRegistry, request: AuthRequest, key: bytes | None = None
     ) -> Outcome | Continuation:
-        """Verify a token. One that is accepted is remembered by ``key``."""
-        moment = request.moment
+        """Verify a token. If its signature is valid, that is remembered by ``key``."""
         try:
             token = jws.parse(raw, self._limit)
         except WireError as error:
-            introspection = issuers.introspection if _is_opaque(raw) else None
-            if introspection is None:
+            if issuers.introspection is None or not _is_opaque(raw):
                 return _malformed(raw, error)
-            return partial(introspection.authenticate, raw, moment, network_of(request.client))
+            return _introspect(issuers.introspection, raw, request)
         iss = string_or_none(token.claims.get("iss"))
         registered = issuers.find(iss)
         if registered is None:
             introspection = issuers.introspection_for(iss)
             if introspection is not None:
-                return partial(introspection.authenticate, raw, moment, network_of(request.client))
+                return _introspect(introspection, raw, request)
             return _reject(raw, token, Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": iss}))
         failure = _header_failure(token.header, registered.issuer)
         if failure is not None:
@@ -158,9 +159,9 @@ class Bearer(Scheme):
         held = self._signatures.try_held(registered.issuer, token)
         if held.signing_key is None or held.keys is None:
             return partial(self._authenticate_after_fetch, raw, token, registered, request, held)
-        outcome = self._check_claims(raw, token, registered, request)
-        if key is not None and self._verified is not None and isinstance(outcome, Accepted) and not outcome.facts:
-            self._verified.put(key, VerifiedToken(issuers, registered, token, held.keys, outcome.principal))
+        outcome = self._check_claims(raw, token.claims, registered, request, token.payload)
+        if key is not None and self._verified is not None:
+            self._verified.put(key, VerifiedToken(issuers, registered, token, held.keys, outcome))
         return outcome
 
     async def _authenticate_after_fetch(
@@ -168,12 +169,25 @@ class Bearer(Scheme):
     ) -> Outcome:
         """The outcome for a token that no key in memory has signed."""
         failure = await self._signatures.failure(registered.issuer, token, request, held)
-        return self._check_claims(raw, token, registered, request) if failure is None else _reject(raw, token, failure)
+        if failure is not None:
+            return _reject(raw, token, failure)
+        return self._check_claims(raw, token.claims, registered, request)
 
-    def _check_claims(self, raw: bytes, token: jws.Jws, registered: RegisteredIssuer, request: AuthRequest) -> Outcome:
-        """The outcome for a token whose signature is valid."""
-        registered.clock_skew.observe(token.claims.get("iat"), request.moment)
-        outcome = outcome_from_claims(raw, token.claims, registered.issuer, request.moment)
+    def _check_claims(
+        self,
+        raw: bytes,
+        claims: dict[str, object],
+        registered: RegisteredIssuer,
+        request: AuthRequest,
+        payload: bytes | None = None,
+    ) -> Outcome:
+        """The outcome for a token whose signature is valid.
+
+        With ``payload``, its principal may be used for many requests: each that reads the claims gets its own from it.
+        """
+        registered.clock_skew.observe(claims.get("iat"), request.moment)
+        read = None if payload is None else partial(jws.read_payload, payload)
+        outcome = outcome_from_claims(raw, claims, registered.issuer, request.moment, read)
         if isinstance(outcome, Accepted):
             if registered.issuer.refetchable is not None:
                 self._signatures.note_accepted(request.client)
@@ -211,6 +225,10 @@ class Bearer(Scheme):
         keys = [service.health() for service in issuers.services if service is not introspection]
         health: dict[str, object] = {"keys": keys, "clocks": clocks}
         return health if introspection is None else {**health, "introspection": introspection.health()}
+
+
+def _introspect(introspection: Introspection, raw: bytes, request: AuthRequest) -> Continuation:
+    return partial(introspection.authenticate, raw, request.moment, network_of(request.client))
 
 
 def _cache_of(most: int) -> BoundedCache[VerifiedToken] | None:

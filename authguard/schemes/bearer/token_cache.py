@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from authguard.caching import BoundedCache
 from authguard.keys.source import VerificationKey
-from authguard.model import NO_FACTS, Accepted, Principal
+from authguard.model import Accepted, Outcome
 from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredIssuer
 from authguard.wire import jws
 
@@ -20,13 +19,25 @@ ENTRY_BYTES, NAME_BYTES = 1024, 100
 
 
 class VerifiedToken:
-    """A token that was accepted, and what must still hold for it.
+    """A token whose signature is valid, and what must still hold for it.
 
-    Its times are kept without the leeway: a token that holds only by the leeway is judged each time. ``claims`` are the
-    bytes of its payload, from which each request that reads the claims gets its own.
+    ``accepted`` is the outcome from ``begins`` to ``expires``, in seconds since the epoch and without the leeway. At
+    any other time, and if the token was not accepted, its claims are checked again. They are kept as the bytes of its
+    payload, from which each request that reads the claims gets its own.
     """
 
-    __slots__ = ("accepted", "algorithm", "begins", "expires", "iat", "keys", "kid", "registered", "registry", "size")
+    __slots__ = (
+        "accepted",
+        "algorithm",
+        "begins",
+        "expires",
+        "iat",
+        "keys",
+        "kid",
+        "payload",
+        "registered",
+        "registry",
+    )
 
     def __init__(
         self,
@@ -34,27 +45,39 @@ class VerifiedToken:
         registered: RegisteredIssuer,
         token: jws.Jws,
         keys: Sequence[VerificationKey],
-        principal: Principal,
+        outcome: Outcome,
     ) -> None:
         claims: dict[str, Any] = token.claims
-        payload = token.signing_input.partition(b".")[2]
-        names = len(principal.roles) + len(principal.scopes)
         self.registry = registry
         self.registered = registered
         self.kid, self.algorithm = token.header.kid, token.header.alg
         self.keys = keys
+        self.payload = token.payload
         self.iat = claims.get("iat")
-        self.begins: float = max(claims.get("nbf", -math.inf), claims.get("iat", -math.inf))
-        self.expires: float = claims.get("exp", math.inf)
-        self.size = len(payload) + ENTRY_BYTES + names * NAME_BYTES
-        self.accepted = Accepted(principal.with_claims_from(partial(jws.read_payload, payload)), (), NO_FACTS)
+        self.accepted: Accepted | None = None
+        if isinstance(outcome, Accepted) and not outcome.facts:  # facts tell of the leeway
+            self.accepted = outcome
+            self.begins: float = max(claims.get("nbf", -math.inf), claims.get("iat", -math.inf))
+            self.expires: float = claims.get("exp", math.inf)
 
-    def holds(self, registry: IssuerRegistry, now: float) -> bool:
-        """Whether it is still accepted: its time, its issuer, and the very keys that it was verified with."""
-        if not self.begins <= now < self.expires or registry is not self.registry:
-            return False
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        principal = None if self.accepted is None else self.accepted.principal
+        names = 0 if principal is None else len(principal.roles) + len(principal.scopes)
+        return len(self.payload) + ENTRY_BYTES + names * NAME_BYTES
+
+    def is_still_signed(self, registry: IssuerRegistry) -> bool:
+        """Whether its issuer is still accepted, and holds the very keys that the token was verified with."""
         held = self.registered.issuer.held
-        return held is not None and held(kid=self.kid, algorithm=self.algorithm) is self.keys
+        return (
+            registry is self.registry and held is not None and held(kid=self.kid, algorithm=self.algorithm) is self.keys
+        )
+
+    def accepted_at(self, now: float) -> Accepted | None:
+        """The outcome at this time; None if its claims must be checked again."""
+        accepted = self.accepted
+        return accepted if accepted is not None and self.begins <= now < self.expires else None
 
 
 def token_cache(most: int) -> BoundedCache[VerifiedToken]:
