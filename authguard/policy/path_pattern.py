@@ -136,6 +136,9 @@ def _common_segment(one: Segment, other: Segment) -> str | None:
 
 _PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")
 _NEVER_MATCHES = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|%[0-9a-fA-F]{2}")
+# A parameter as other frameworks write it: `:name` and `[name]` (Express, Next.js), `<name>` and `<int:name>` (Flask).
+_FOREIGN_PARAMETER = re.compile(r":([a-zA-Z_]\w*)|\[([a-zA-Z_]\w*)\]|<(?:(\w+):)?([a-zA-Z_]\w*)>", re.ASCII)
+_FOREIGN_CONVERTERS = {"string": "str"}
 
 
 def parse_pattern(text: str) -> tuple[Pattern, dict[str, int]]:
@@ -143,10 +146,7 @@ def parse_pattern(text: str) -> tuple[Pattern, dict[str, int]]:
 
     Raises ``ConfigurationError`` for a pattern that no request could match, or that matches more than it seems to.
     """
-    if not isinstance(text, str) or not text.startswith("/"):
-        raise ConfigurationError("pattern", f"{text!r} does not begin with /")
-    if _NEVER_MATCHES.search(text):
-        raise ConfigurationError("pattern", f"{text!r} is compared with the decoded path; write the character itself")
+    _check_text(text)
     parts = text[1:].split("/")
     if parts[-1] == "":  # a trailing slash makes no other path
         parts.pop()
@@ -174,6 +174,35 @@ def parse_pattern(text: str) -> tuple[Pattern, dict[str, int]]:
     return Pattern(tuple(segments), tail), positions
 
 
+def _check_text(text: object) -> None:
+    if not isinstance(text, str) or not text.startswith("/"):
+        raise ConfigurationError("pattern", f"{text!r} does not begin with /{_beginning_fix(text)}")
+    if _NEVER_MATCHES.search(text):
+        raise ConfigurationError("pattern", f"{text!r} is compared with the decoded path; write the character itself")
+    if "?" in text or "#" in text:
+        end = "?" if "?" in text else "#"
+        raise ConfigurationError(
+            "pattern",
+            f"{text!r}: a rule is about the path, which ends before {end}; write {text.partition(end)[0]!r}",
+        )
+    if text != text.rstrip():
+        raise ConfigurationError("pattern", f"{text!r} ends with a blank, and no path does; write {text.rstrip()!r}")
+
+
+def _beginning_fix(text: object) -> str:
+    """What to write in place of a pattern that does not begin with a slash."""
+    if not isinstance(text, str):
+        return ""
+    method, blank, rest = text.strip().partition(" ")
+    if blank and rest.startswith("/"):
+        return f"; write Rule({rest!r}, ..., methods={{{method.upper()!r}}})"
+    host, slash, path = text.partition("://")[2].partition("/")
+    if host:
+        return f"; a rule is about a path on every host, write {slash + path or '/'!r}"
+    path = text.strip().lstrip("^").rstrip("$")
+    return f"; write {path if path.startswith('/') else '/' + path!r}" if path else ""
+
+
 def _converter_problem(text: str, converter: str) -> str:
     if converter == "path":
         return f"{text!r}: a path parameter must be the last segment"
@@ -189,6 +218,13 @@ def _check_literal(text: str, part: str) -> None:
         )
     if "*" in part:
         raise ConfigurationError("pattern", f"{text!r}: * is allowed only in a final /**")
+    if match := _FOREIGN_PARAMETER.fullmatch(part):
+        converter, name = match[3], match[1] or match[2] or match[4]
+        converter = _FOREIGN_CONVERTERS.get(converter, converter)
+        written = f"{{{name}:{converter}}}" if converter else f"{{{name}}}"
+        raise ConfigurationError("pattern", f"{text!r}: {part} is not a parameter here; write {written}")
+    if "<" in part or ">" in part:
+        raise ConfigurationError("pattern", f"{text!r}: < and > mean nothing here; a parameter is {{name}}")
 
 
 def overlapping_pairs(patterns: Collection[Pattern]) -> Iterator[tuple[Pattern, Pattern]]:

@@ -29,6 +29,7 @@ from authguard.server_value import ServerValue
 from authguard.source_location import caller_location
 from authguard.validation import names
 from authguard.value_types import frozen, mutable, value
+from authguard.wire.methods import REGISTERED_METHODS, USED_METHODS
 
 #: The method of a WebSocket handshake, in a rule and for ``RuleTable.match``.
 WEBSOCKET = "WEBSOCKET"
@@ -44,7 +45,8 @@ class Rule(ServerValue):
     - ``pattern``: literal segments; ``{name}`` for one segment; ``{name:int}``, ``float``, ``uuid`` or ``str`` as in
       Starlette; a final ``/**`` or ``{rest:path}`` for this path and all below.
     - ``methods``: upper case. GET covers HEAD; ``"WEBSOCKET"`` is a WebSocket handshake. Without it the rule covers
-      the methods that no other rule of the same pattern names.
+      the methods that no other rule of the same pattern names. A method of your own, which is not registered, falls
+      under such a rule too.
 
     Raises ``ConfigurationError``. RFC 9110 section 9.
     """
@@ -85,7 +87,22 @@ def _check_methods(methods: Iterable[str]) -> frozenset[str]:
             raise ConfigurationError(
                 "methods", f"{method!r} is not a method as clients send it; write it in upper case"
             )
+        if method not in _KNOWN_METHODS:
+            raise ConfigurationError("methods", f"{method!r} is not a registered method; {_method_fix(method)}")
     return checked
+
+
+# A name that is nearly right would make a rule that no request ever falls under.
+_KNOWN_METHODS = REGISTERED_METHODS | USED_METHODS | {WEBSOCKET}
+_NO_METHOD = {"*": None, "ALL": None, "ANY": None, "HTTP": None, "WS": WEBSOCKET, "WSS": WEBSOCKET}
+
+
+def _method_fix(method: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only for the text of an error
+
+    close = get_close_matches(method, sorted(_KNOWN_METHODS), n=1)
+    meant = _NO_METHOD[method] if method in _NO_METHOD else close[0] if close else None
+    return f"write {meant!r}" if meant else "leave methods out: such a rule covers every method that no other one names"
 
 
 class _Sentinel(Enum):

@@ -16,6 +16,7 @@ from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.server_value import ServerValue
 from authguard.value_types import frozen
+from authguard.wire.methods import REGISTERED_METHODS
 
 log = logging.getLogger("authguard")
 
@@ -24,51 +25,6 @@ MAX_TEXT = 128
 #: The longest list that a record takes: of values, of members of a mapping, of frames.
 _MAX_ITEMS = 8
 
-#: Every method of the IANA registry of HTTP methods (RFC 9110 section 16.1).
-REGISTERED_METHODS = frozenset(
-    {
-        "ACL",
-        "BASELINE-CONTROL",
-        "BIND",
-        "CHECKIN",
-        "CHECKOUT",
-        "CONNECT",
-        "COPY",
-        "DELETE",
-        "GET",
-        "HEAD",
-        "LABEL",
-        "LINK",
-        "LOCK",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MKREDIRECTREF",
-        "MKWORKSPACE",
-        "MOVE",
-        "OPTIONS",
-        "ORDERPATCH",
-        "PATCH",
-        "POST",
-        "PRI",
-        "PROPFIND",
-        "PROPPATCH",
-        "PUT",
-        "QUERY",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "TRACE",
-        "UNBIND",
-        "UNCHECKOUT",
-        "UNLINK",
-        "UNLOCK",
-        "UPDATE",
-        "UPDATEREDIRECTREF",
-        "VERSION-CONTROL",
-    }
-)
 #: The ``method`` of a record of any other method. A hook may make it a metric label: a client cannot invent labels.
 OTHER_METHOD = "_OTHER"
 

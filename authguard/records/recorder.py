@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from authguard.model import Clock, Decision, Denied
 from authguard.records.aggregation import Aggregate, AggregateKey, Aggregator
 from authguard.records.record import (
-    REGISTERED_METHODS,
     Hook,
     escape,
     format_value,
@@ -21,6 +20,7 @@ from authguard.records.record import (
     record_of,
 )
 from authguard.request import AuthRequest, network_of
+from authguard.wire.methods import REGISTERED_METHODS
 
 
 class Recorder:

@@ -22,6 +22,7 @@ PARSED: list[tuple[str, Pattern, dict[str, int]]] = [
     ("/a/{x}/b/{n:int}", Pattern(("a", ANY, "b", INT), False), {"x": 1, "n": 3}),
     ("/{f:float}/{u:uuid}/{s:str}/**", Pattern((FLOAT, UUID, ANY), True), {"f": 0, "u": 1, "s": 2}),
     ("/a b/ü/...;x=1", Pattern(("a b", "ü", "...;x=1"), False), {}),
+    ("/jobs/7:cancel/[]", Pattern(("jobs", "7:cancel", "[]"), False), {}),
 ]
 
 
@@ -84,6 +85,20 @@ REFUSED = [
     ("/a*", r"only in a final /\*\*"),
     ("/**/a", r"only in a final /\*\*"),
     ("/a**", r"only in a final /\*\*"),
+    ("/a?x=1", "ends before \\?; write '/a'"),
+    ("/a#top", "ends before #; write '/a'"),
+    ("/a ", "ends with a blank, and no path does; write '/a'"),
+    ("/users/:id", r":id is not a parameter here; write {id}"),
+    ("/users/<id>", r"<id> is not a parameter here; write {id}"),
+    ("/users/<int:id>", r"<int:id> is not a parameter here; write {id:int}"),
+    ("/users/<string:id>", r"<string:id> is not a parameter here; write {id:str}"),
+    ("/users/[id]", r"\[id\] is not a parameter here; write {id}"),
+    ("/a<b", r"< and > mean nothing here; a parameter is {name}"),
+    ("admin/users", "does not begin with /; write '/admin/users'"),
+    ("^/admin$", "does not begin with /; write '/admin'"),
+    ("get /admin", r"does not begin with /; write Rule\('/admin', ..., methods={'GET'}\)"),
+    ("https://shop.example/admin", "a path on every host, write '/admin'"),
+    ("https://shop.example", "a path on every host, write '/'"),
 ]
 
 

@@ -26,10 +26,33 @@ def test_a_rule_explains_itself() -> None:
     assert str(Rule("/health", PUBLIC)) == "/health PUBLIC"
 
 
-@pytest.mark.parametrize("method", ["GET", "WEBSOCKET", "PROPFIND", "M-SEARCH", "X1", "!#$%&'*+-.^_`|~"])
-def test_a_method_is_a_token_in_upper_case(method: str) -> None:
-    """9110 section 9.1: a method is any token, so methods of an app's own are accepted."""
+@pytest.mark.parametrize("method", ["GET", "WEBSOCKET", "PROPFIND", "M-SEARCH", "PURGE"])
+def test_a_rule_names_a_known_method(method: str) -> None:
+    """9110 section 16.1: a rule names a registered method, or one that caches and devices are known to use."""
     assert Rule("/a", PUBLIC, methods={method}).methods == frozenset({method})
+
+
+LEFT_OUT = "leave methods out: such a rule covers every method that no other one names"
+
+
+@pytest.mark.parametrize(
+    ("method", "fix"),
+    [
+        ("DELET", "write 'DELETE'"),
+        ("GTE", "write 'GET'"),
+        ("WS", "write 'WEBSOCKET'"),
+        ("WEBSOCKETS", "write 'WEBSOCKET'"),
+        ("ALL", LEFT_OUT),
+        ("*", LEFT_OUT),
+        ("BREW", LEFT_OUT),
+    ],
+)
+def test_an_unknown_method_raises(method: str, fix: str) -> None:
+    """N02: no request falls under a method that is misspelled, so the rule would close or open nothing."""
+    with pytest.raises(ConfigurationError) as caught:
+        Rule("/a", PUBLIC, methods={method})
+
+    assert str(caught.value) == f"methods: {method!r} is not a registered method; {fix}"
 
 
 @pytest.mark.parametrize("methods", ["GET", [], ["get"], ["Get"], ["GE T"], ["GET\n"], [""], [None], ["HEAD"], ["ÄÖ"]])

@@ -413,14 +413,14 @@ def test_an_invented_method_is_one_word_of_the_line(text: str) -> None:
 def test_a_client_invents_no_metric_labels() -> None:
     """Of 200 invented methods a hook sees one name; registered ones and those that rules name keep theirs."""
     records: list[Record] = []
-    guard = Guard(Badge(), rules=[Rule("/brew", PUBLIC, methods={"BREW"})], hooks=[records.append], log=False)
-    methods = ["GET", "PROPFIND", "BREW", "get", *(f"M{number}" for number in range(200))]
+    guard = Guard(Badge(), rules=[Rule("/cache", PUBLIC, methods={"PURGE"})], hooks=[records.append], log=False)
+    methods = ["GET", "PROPFIND", "PURGE", "get", *(f"M{number}" for number in range(200))]
 
     for method in methods:
         request = AuthRequest(http_scope("/admin", method=method), "/admin", Moment(0.0, 60.0))
         guard.record(request, Denied(BADGE_WRONG, "badge"))
 
-    assert {record.method for record in records} == {"GET", "PROPFIND", "BREW", "_OTHER"}
+    assert {record.method for record in records} == {"GET", "PROPFIND", "PURGE", "_OTHER"}
     assert [record.facts.get("method_sent") for record in records[:4]] == [None, None, None, "get"]
 
 
