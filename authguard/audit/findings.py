@@ -7,9 +7,11 @@ middleware outside and inside a guard.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 
 from authguard.asgi.framework_code import is_known_outside, passes_unchanged
 from authguard.audit.endpoint import ANY_METHOD, Endpoint, Layer
+from authguard.audit.nearest_path import nearest_path
 from authguard.audit.rows import GuardLayer, PublicAccess, RouteEntry, is_open
 from authguard.core.csrf import SAFE
 from authguard.core.guard import Guard
@@ -72,6 +74,7 @@ class Finding:
     - ``about``: the rule, the route, the role or the middleware.
     - ``problem`` and ``fix``: what is wrong, and what to do.
     - ``location``: file and line, or "".
+    - ``opens``: whether it leaves something more open than the rule suggests. Start-up warns of it.
     """
 
     code: str
@@ -79,6 +82,7 @@ class Finding:
     problem: str
     location: str
     fix: str
+    opens: bool = field(default=False, repr=False, compare=False)
 
     def __str__(self) -> str:
         location = f" ({self.location})" if self.location else ""
@@ -294,15 +298,23 @@ def _and(row: RouteEntry, pattern: Pattern) -> str:
 def _about_rules(guard: Guard, rows: Sequence[RouteEntry]) -> Iterator[Finding]:
     matched: dict[int, list[tuple[RouteEntry, GuardLayer]]] = {}
     widened: dict[int, list[str]] = {}
+    #: The paths behind this guard, and the methods that are served where a rule has none of them.
+    paths: list[str] = []
+    other_methods: dict[int, list[str]] = {}
     for row in rows:
         for guard_layer in row.guard_layers:
+            if guard_layer.guard is guard:
+                paths.append(row.path.removeprefix(guard_layer.layer.path))
             for rule in guard_layer.guard.table.rules_overlapping(row.endpoint.below(guard_layer.layer)):
+                other_methods.setdefault(id(rule), []).append(row.method)
                 if _covers_method(rule, row.method):
                     matched.setdefault(id(rule), []).append((row, guard_layer))
         for access in row.public_accesses:
             if _is_wide(row, access):
                 widened.setdefault(id(access.rule), []).append(row.about)
     for rule in guard.table.rules:
+        if id(rule) not in matched:
+            yield _unmet(rule, paths, other_methods.get(id(rule), []))
         yield from _about_rule(rule, matched.get(id(rule), []), widened.get(id(rule), []))
 
 
@@ -324,13 +336,30 @@ def _is_wide(row: RouteEntry, access: PublicAccess) -> bool:
     return rule.parsed != pattern and not names_files
 
 
+def _named(rule: Rule) -> str:
+    return " ".join([*sorted(rule.methods or ()), rule.pattern])
+
+
+def _unmet(rule: Rule, paths: Collection[str], other_methods: Sequence[str]) -> Finding:
+    """The finding about a rule that matches no route, with the route that it most likely means.
+
+    A route that a closed rule was meant for is open to whatever the next rule, or the default, lets in. If only the
+    methods are wrong, nothing is: the rule still closes the path to all others.
+    """
+    problem, fix = "it matches no route", "Correct the path or the methods, or remove the rule"
+    if other_methods:
+        problem, fix = f"{problem}: the path serves {_listed(other_methods)}", "Correct the methods, or remove the rule"
+    elif (nearest := nearest_path(rule, paths)) is not None:
+        problem = f"{problem}, and the nearest is {nearest.path}"
+        fix = f"Write {nearest.written}" + (f": {nearest.why}" if nearest.why else "")
+    opens = bool(paths) and not other_methods and not is_open(rule.requirement)
+    return Finding("rule.unmet", _named(rule), problem, rule.location, fix, opens)
+
+
 def _about_rule(
     rule: Rule, matched: Sequence[tuple[RouteEntry, GuardLayer]], widened: Sequence[str]
 ) -> Iterator[Finding]:
-    about = " ".join([*sorted(rule.methods or ()), rule.pattern])
-    if not matched:
-        fix = "Correct the path or the methods, or remove the rule"
-        yield Finding("rule.unmet", about, "it matches no route", rule.location, fix)
+    about = _named(rule)
     # A closed /** is a safety net: it may well have nothing left to catch.
     is_net = rule.parsed.tail and not is_open(rule.requirement)
     applies = any(match.rule is rule for _, guard_layer in matched for match in guard_layer.matches)

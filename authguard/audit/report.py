@@ -120,4 +120,6 @@ def render_json(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
         for row in rows
     ]
     problems = [asdict(_with_short_location(finding)) for finding in findings]
+    for problem in problems:
+        del problem["opens"]  # for start-up alone
     return json.dumps({"routes": routes, "findings": problems}, indent=2)

@@ -19,7 +19,8 @@ from authguard.model import Denied
 from authguard.reasons import BACKEND_FAILED
 from authguard.records.record import exception_facts, format_value, log, log_failure
 
-# An app that is not strict warns of these alone: each makes something more open than the code suggests.
+# An app that is not strict warns of these, and of findings that say so (``Finding.opens``): each makes something more
+# open than the code suggests.
 _WARNED_OF = ("file.alias", "identity.client", "lock.bypassed", "lock.covered", "open.hosts", "open.wide")
 
 
@@ -94,7 +95,8 @@ class StartupAudit:
             head = f"strict=True, and the audit has {finding_count(findings)}:"
             hint = f'To accept a finding, pass ignore=["{findings[0].key}"].'
             return ConfigurationError("authguard", "\n  ".join([head, *map(str, findings), hint]))
-        warnings = sorted((finding for finding in findings if finding.code in _WARNED_OF), key=_code)
+        warned = (finding for finding in findings if finding.code in _WARNED_OF or finding.opens)
+        warnings = sorted(warned, key=_code)
         for _, findings_of_code in groupby(warnings, key=_code):
             _warn(list(findings_of_code))
         return None

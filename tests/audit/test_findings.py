@@ -179,7 +179,13 @@ def test_a_rule_that_matches_no_route_is_found() -> None:
         ("rule.unmet", "PUT WEBSOCKET /b"),
     ]
     assert [finding.location for finding in findings] == [rule.location for rule in unmet]
-    assert findings[0].fix == "Correct the path or the methods, or remove the rule"
+    assert [(finding.problem, finding.fix) for finding in findings[1:]] == [
+        (
+            "it matches no route, and the nearest is /b",
+            "Write /b: a rule names the path below root_path and mounts",
+        ),
+        ("it matches no route: the path serves GET", "Correct the methods, or remove the rule"),
+    ]
 
 
 def test_every_rule_may_match_an_opaque_app() -> None:

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Record, Rule
+from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, ConfigurationError, Guard, Record, Rule, role
 from authguard.audit.endpoint import Endpoint
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.fastapi import install
@@ -119,6 +119,53 @@ async def test_other_and_accepted_findings_are_not_logged(caplog: pytest.LogCapt
     await lifespan(guarded(routes("/a", "/unnamed"), Rule("/gone", PUBLIC)))
     await lifespan(guarded(routes("/a", "/b/c"), *WIDE, ignore=["open.wide"]))
     await lifespan(guarded(routes("/a", "/b/c"), *WIDE, ignore={"open.wide /a/**", "open.wide /b/**"}))
+
+    assert caplog.records == []
+
+
+UNMET = [
+    ("/admn/**", ["/a", "/admin/users"], "and the nearest is /admin/users", "Write /admin/**."),
+    (
+        "/orders/{id}",
+        ["/api/orders/{number:int}"],
+        "and the nearest is /api/orders/{number:int}",
+        "Write /api/orders/{number:int}: a rule names the whole path, with every prefix.",
+    ),
+    (
+        "/orders/**",
+        ["/api/v1/orders"],
+        "and the nearest is /api/v1/orders",
+        "Write /api/v1/orders/**: a rule names the whole path, with every prefix.",
+    ),
+    (
+        "/root/items",
+        ["/items"],
+        "and the nearest is /items",
+        "Write /items: a rule names the path below root_path and mounts.",
+    ),
+    ("/Items", ["/items", "/item/{id}"], "and the nearest is /items", "Write /items."),
+    ("/x/{name}", ["/orders"], "", "Correct the path or the methods, or remove the rule."),
+    ("/{a}/{b}/{c}", ["/orders"], "", "Correct the path or the methods, or remove the rule."),
+]
+
+
+@pytest.mark.parametrize(("pattern", "paths", "nearest", "fix"), UNMET)
+async def test_a_closed_rule_that_matches_no_route_is_a_warning(
+    pattern: str, paths: list[str], nearest: str, fix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """N02: every token would pass where the rule was meant to be. The nearest route shows what to write."""
+    rule = Rule(pattern, role("admin"))
+
+    await lifespan(guarded(routes(*paths), rule))
+
+    text = f"rule.unmet {pattern}: it matches no route{', ' if nearest else ''}{nearest} ({rule.location}). {fix}"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", text)]
+
+
+async def test_a_closed_rule_that_leaves_nothing_open_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Its path is right, so it closes the path to every method; or nothing is served yet."""
+    await lifespan(guarded(routes("/items"), Rule("/items", role("admin"), methods={"PUT"})))
+    await lifespan(guarded(Starlette(), Rule("/items", role("admin"))))
 
     assert caplog.records == []
 
