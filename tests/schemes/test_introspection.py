@@ -484,7 +484,7 @@ async def test_parallel_requests_share_a_failure() -> None:
         ("audience", "give the name of this API", {"audience": []}),
         ("roles", "is not a source", {"roles": "roles"}),
         ("scopes", "is not a source", {"scopes": ["scope"]}),
-        ("subject", "is not a claim", {"subject": "sub"}),
+        ("subject", "is not a source", {"subject": "sub"}),
         ("remember", "is not a number of seconds", {"remember": 0}),
         ("remember", "is not a number of seconds", {"remember": 3601}),
         ("most", "is not a whole number", {"most": 1}),

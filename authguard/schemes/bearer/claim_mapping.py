@@ -6,15 +6,17 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeAlias, cast
 
 from authguard.errors import ConfigurationError
-from authguard.model import NO_FACTS, Accepted, Failure, Moment, Outcome, Principal, Rejected
+from authguard.model import NO_FACTS, Accepted, Facts, Failure, Moment, Outcome, Principal, Rejected
 from authguard.reasons import (
     TOKEN_CLAIM_INVALID,
     TOKEN_CLAIM_MISSING,
 )
 from authguard.schemes.bearer.claims import ClaimRules, Claims, leeway_used
+from authguard.validation import check_flag
 from authguard.value_types import frozen
 
 
@@ -52,15 +54,22 @@ def claim(*path: str) -> ClaimPath:
 
 def check_sources(argument: str, value: Source | Sequence[Source]) -> tuple[Source, ...]:
     """One source or several, as a tuple. Raises ``ConfigurationError`` for anything else, such as a bare string."""
-    if isinstance(value, ClaimPath) or callable(value):
-        return (value,)
     sources: tuple[object, ...] = (
-        (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+        (value,)
+        if isinstance(value, ClaimPath | str) or callable(value) or not isinstance(value, Iterable)
+        else tuple(value)
     )
     for source in sources:
         if not isinstance(source, ClaimPath) and not callable(source):
             raise ConfigurationError(argument, f"{source!r} is not a source; write {_as_claim(source)} or a function")
+        check_not_async(argument, source)
     return cast("tuple[Source, ...]", sources)
+
+
+def check_not_async(argument: str, function: object) -> None:
+    """Raise ``ConfigurationError`` for an async function: it is called while the token is verified."""
+    if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        raise ConfigurationError(argument, f"{function!r} must not be async; look things up in Guard(checks=[...])")
 
 
 def _as_claim(source: object) -> str:
@@ -142,6 +151,93 @@ def _checked_names(value: Iterable[str]) -> Sequence[str]:
     return names
 
 
+# --- the subject ------------------------------------------------------------------------------------------------------
+
+#: Where the subject of a token is: a claim, or a function of the claims that returns None if they name nobody.
+SubjectSource: TypeAlias = ClaimPath | Callable[[Claims], str | None]
+
+# Claims that name the client a token was issued to. Tokens of users have them too.
+_CLIENT_CLAIMS = frozenset({("client_id",), ("azp",), ("cid",), ("appid",), ("clientId",)})
+# Claims that name a user, or whoever else is the subject of the token.
+_USER_CLAIMS = ("sub", "username", "preferred_username", "email", "upn", "unique_name", "user_id", "uid")
+_MAX_NUMBER = 2**63
+
+
+@frozen
+class SubjectSources:
+    """Where the subject of a token is, if that is more than one claim that holds a string.
+
+    The first of the ``sources`` that is present and not empty is the subject. ``numeric``: whether a claim may hold a
+    whole number; 42 and "42" are then the same subject.
+    """
+
+    sources: tuple[SubjectSource, ...]
+    numeric: bool = False
+
+    def get(self, claims: Claims) -> str | Failure:
+        """The subject of a token with a valid signature, or why it has none."""
+        for number, source in enumerate(self.sources):
+            if not isinstance(source, ClaimPath):
+                value: object = source(claims)
+                if value is not None and not isinstance(value, str):
+                    msg = "a function for the subject returned neither a string nor None"
+                    raise TypeError(msg)
+            else:
+                value = source.get(claims)
+                if self.numeric and type(value) is int and -_MAX_NUMBER <= value < _MAX_NUMBER:
+                    value = str(value)
+            if value is None or value == "":
+                continue
+            if not isinstance(value, str):
+                return Failure(TOKEN_CLAIM_INVALID, {"claim": _name_of(source)})
+            if number and source_is_client(source) and (user := _user_claim(claims, value)):
+                return Failure(TOKEN_CLAIM_MISSING, {"claim": _name_of(self.sources[0]), "names_a_user": user})
+            return value
+        return Failure(TOKEN_CLAIM_MISSING, {"claim": " or ".join(map(_name_of, self.sources))})
+
+    def get_unverified(self, claims: Claims) -> str | Failure:
+        """The same for claims that are not to be shown to a function of the app, which gives an empty subject."""
+        if all(isinstance(source, ClaimPath) for source in self.sources):
+            return self.get(claims)
+        return ""
+
+    def is_number(self, claims: Claims, subject: str) -> bool:
+        """Whether this subject is a number in the claims."""
+        values = (source.get(claims) for source in self.sources if isinstance(source, ClaimPath))
+        return self.numeric and any(type(value) is int and str(value) == subject for value in values)
+
+
+def check_subject(value: SubjectSource | Sequence[SubjectSource], *, numeric: bool) -> ClaimPath | SubjectSources:
+    """The argument ``subject``. Raises ``ConfigurationError``."""
+    sources = check_sources("subject", cast("Source", value))
+    if not sources:
+        raise ConfigurationError("subject", 'the list is empty; write claim("sub")')
+    clients = [source_is_client(cast("SubjectSource", source)) for source in sources]
+    if True in clients and not all(clients[clients.index(True) :]):
+        raise ConfigurationError(
+            "subject",
+            f"{sources[clients.index(True)]} must come last: tokens of users have it too, and each user would become "
+            "the client",
+        )
+    if len(sources) == 1 and isinstance(sources[0], ClaimPath) and not check_flag("numeric_subject", numeric):
+        return sources[0]
+    return SubjectSources(cast("tuple[SubjectSource, ...]", sources), check_flag("numeric_subject", numeric))
+
+
+def source_is_client(source: SubjectSource) -> bool:
+    """Whether it is a claim that names the client a token was issued to."""
+    return isinstance(source, ClaimPath) and source.path in _CLIENT_CLAIMS
+
+
+def _user_claim(claims: Claims, client: str) -> str | None:
+    """The claim that names somebody else than this client, if there is one: a user must not become its client."""
+    return next((name for name in _USER_CLAIMS if claims.get(name) not in (None, "", client)), None)
+
+
+def _name_of(source: SubjectSource) -> str:
+    return ".".join(source.path) if isinstance(source, ClaimPath) else getattr(source, "__name__", "a function")
+
+
 #: The name of the Bearer scheme, which is also the ``scheme`` of its principals.
 BEARER = "bearer"
 
@@ -152,7 +248,7 @@ class ClaimMapping(Protocol):
     @property
     def rules(self) -> ClaimRules: ...
     @property
-    def subject(self) -> ClaimPath: ...
+    def subject(self) -> ClaimPath | SubjectSources: ...
     @property
     def roles(self) -> tuple[Source, ...]: ...
     @property
@@ -172,12 +268,14 @@ def outcome_from_claims(
     """
     is_plain = mapping.rules.is_plain(claims, moment.now)
     failure = None if is_plain else mapping.rules.failure(claims, moment)
-    subject = mapping.subject.get(claims)
+    source = mapping.subject
     if failure is not None:
-        facts = {**failure.facts, "token": token_fingerprint(token)}
-        return Rejected(failure.reason, string_or_none(subject), facts, authenticated=True)
+        subject = source.get_unverified(claims) if isinstance(source, SubjectSources) else source.get(claims)
+        failed = {**failure.facts, "token": token_fingerprint(token)}
+        return Rejected(failure.reason, string_or_none(subject), failed, authenticated=True)
+    subject = source.get(claims)
     if not isinstance(subject, str) or not subject:
-        failure = _invalid_subject(subject, mapping)
+        failure = _invalid_subject(subject, source)
         return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token)})
     principal = Principal.checked(
         subject,
@@ -187,18 +285,32 @@ def outcome_from_claims(
         cast("float | None", claims.get("exp")),  # the rules have checked its type
         BEARER,
     )
-    return Accepted(principal, (), NO_FACTS if is_plain else leeway_used(claims, moment))
+    facts: Facts = NO_FACTS if is_plain else leeway_used(claims, moment)
+    if isinstance(source, SubjectSources) and source.is_number(claims, subject):
+        facts = tolerating(facts, "subject", "a number")
+    return Accepted(principal, (), facts)
+
+
+def tolerating(facts: Facts, name: str, what: str) -> Facts:
+    """The facts of an accepted token, with something more that was tolerated."""
+    return {**facts, "tolerated": {**cast("Facts", facts.get("tolerated", {})), name: what}}
 
 
 def subject_failure(claims: Claims, mapping: ClaimMapping) -> Failure | None:
-    """Why the claims name no subject; None if they name one."""
-    subject = mapping.subject.get(claims)
-    return None if isinstance(subject, str) and subject else _invalid_subject(subject, mapping)
+    """Why claims without a valid signature name no subject; None if they name one, or if a function must say."""
+    source = mapping.subject
+    if isinstance(source, SubjectSources):
+        found = source.get_unverified(claims)
+        return found if isinstance(found, Failure) else None
+    subject = source.get(claims)
+    return None if isinstance(subject, str) and subject else _invalid_subject(subject, source)
 
 
-def _invalid_subject(subject: object, mapping: ClaimMapping) -> Failure:
+def _invalid_subject(subject: object, source: ClaimPath | SubjectSources) -> Failure:
+    if isinstance(subject, Failure):
+        return subject
     reason = TOKEN_CLAIM_MISSING if subject is None else TOKEN_CLAIM_INVALID
-    return Failure(reason, {"claim": ".".join(mapping.subject.path)})
+    return Failure(reason, {"claim": _name_of(cast("ClaimPath", source))})
 
 
 def token_fingerprint(token: bytes) -> str:

@@ -6,8 +6,9 @@ They are functions of the claims and of one reading of the clock. Signatures are
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from authguard.model import Failure, Moment
 from authguard.reasons import (
@@ -73,12 +74,13 @@ class ClaimRules:
     """The rules for the tokens of one issuer.
 
     ``audience``: the names of this API, or None for any. ``access_token``: whether all claims of RFC 9068 section 2.2
-    are required.
+    are required. ``checks_sub``: whether ``sub`` is the subject, and so must be a string if it is there.
     """
 
     audience: frozenset[str] | None
     require_exp: bool
     access_token: bool
+    checks_sub: bool = field(default=True, repr=False)
 
     def is_plain(self, claims: Claims, now: float) -> bool:
         """Whether the claims keep every rule even without the leeway, and are of the usual kind.
@@ -94,7 +96,7 @@ class ClaimRules:
             and 0 <= nbf <= now
             and 0 <= iat <= now < exp < _MAX_TIME
             and type(get("iss", "")) is str
-            and type(get("sub", "")) is str
+            and (type(get("sub", "")) is str or not self.checks_sub)
             and type(get("jti", "")) is str
             and get("cnf") is None
             and not self.access_token
@@ -105,18 +107,27 @@ class ClaimRules:
 
     def failure(self, claims: Claims, moment: Moment) -> Failure | None:
         """The first rule that the claims break; None if they keep all."""
-        if self.access_token and (missing := [name for name in _ACCESS_TOKEN_CLAIMS if name not in claims]):
-            return Failure(TOKEN_CLAIM_MISSING, {"claim": missing[0]})
-        failure = (
-            _string_failure(claims, access_token=self.access_token)
-            or self._time_failure(claims, moment)
-            or self._audience_failure(claims)
-        )
+        if self.access_token:
+            for name in _ACCESS_TOKEN_CLAIMS:
+                if name not in claims and (name != "sub" or self.checks_sub):
+                    return Failure(TOKEN_CLAIM_MISSING, {"claim": name})
+        failure = self._string_failure(claims) or self._time_failure(claims, moment) or self._audience_failure(claims)
         if failure is None and claims.get("cnf") is not None:
             # RFC 9449 section 7.2: a token that is bound to a key needs a proof of that key, which Bearer does not
             # carry. To accept it without the proof would undo the binding.
             return Failure(TOKEN_BOUND, {})
         return failure
+
+    def _string_failure(self, claims: Claims) -> Failure | None:
+        """RFC 7519 section 4.1: these claims must be strings, whether or not they are required."""
+        for name in ("iss", "sub", "jti"):
+            if not isinstance(claims.get(name, ""), str) and (name != "sub" or self.checks_sub):
+                return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
+        if self.access_token:
+            for name in ("client_id", "jti"):
+                if not isinstance(claims[name], str) or not claims[name]:
+                    return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
+        return None
 
     def _time_failure(self, claims: Claims, moment: Moment) -> Failure | None:
         for name in ("exp", "nbf", "iat"):
@@ -149,21 +160,18 @@ class ClaimRules:
         return None
 
 
-def _string_failure(claims: Claims, *, access_token: bool) -> Failure | None:
-    """RFC 7519 section 4.1: these claims must be strings, whether or not they are required."""
-    for name in ("iss", "sub", "jti"):
-        if not isinstance(claims.get(name, ""), str):
-            return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
-    if access_token:
-        for name in ("client_id", "jti"):
-            if not isinstance(claims[name], str) or not claims[name]:
-                return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
-    return None
-
-
 def _is_time(value: object) -> bool:
     # RFC 7519 section 2, NumericDate. `type` and not `isinstance`, which accepts True; JSON reads 1e400 as infinity.
     return (type(value) is int or type(value) is float) and _MIN_TIME < value < _MAX_TIME
+
+
+def leeway_of(facts: Mapping[str, object]) -> Mapping[str, float]:
+    """The times in the fact ``tolerated``, which may hold other things too."""
+    tolerated = cast("Mapping[str, Any]", facts.get("tolerated", {}))
+    return {name: seconds for name, seconds in tolerated.items() if name in _TIMES}
+
+
+_TIMES = frozenset({"exp", "nbf", "iat"})
 
 
 def leeway_used(claims: Claims, moment: Moment) -> dict[str, object]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, cast
 
 from authguard.caching import BoundedCache, KeyedHash
 from authguard.concurrency.circuit_breaker import Question
@@ -18,15 +17,16 @@ from authguard.model import Accepted, Clock, Failure, Moment, Outcome, Rejected
 from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_ISSUER_UNKNOWN, TOKEN_TYPE_REFUSED
 from authguard.schemes.bearer.claim_mapping import (
     BEARER,
-    ClaimPath,
     Source,
+    SubjectSource,
     check_sources,
+    check_subject,
     claim,
     outcome_from_claims,
     string_or_none,
     token_fingerprint,
 )
-from authguard.schemes.bearer.claims import ClaimRules, Claims, Unchecked
+from authguard.schemes.bearer.claims import ClaimRules, Claims, Unchecked, leeway_of
 from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.introspection_client import (
     ClientAuth,
@@ -71,7 +71,8 @@ class Introspection:
 
     - ``client_id``, ``client_secret``: sent by HTTP Basic, encoded as RFC 6749 section 2.3.1 says. Or ``auth``: a
       function of ``(headers, form)``, async or not, that adds to them what authenticates this client.
-    - ``issuer``, ``audience``, ``roles``, ``scopes``, ``subject``: as for ``Issuer``, of the members of the answer.
+    - ``issuer``, ``audience``, ``roles``, ``scopes``, ``subject``, ``numeric_subject``: as for ``Issuer``, of the
+      members of the answer.
     - ``remember``: for how many seconds an answer is cached, at most until ``exp``. A revocation is noticed so much
       later. "Not active" is cached for 5 seconds at most. None asks each time. ``most`` and ``most_bytes``: how many
       answers are cached, and how many bytes of answers.
@@ -103,7 +104,8 @@ class Introspection:
         audience: str | Sequence[str] | Unchecked,
         roles: Source | Sequence[Source] = _ROLES,
         scopes: Source | Sequence[Source] = _SCOPES,
-        subject: ClaimPath = _SUBJECT,
+        subject: SubjectSource | Sequence[SubjectSource] = _SUBJECT,
+        numeric_subject: bool = False,
         remember: float | None = 30.0,
         most: int = 10_000,
         most_bytes: int = MOST_BYTES,
@@ -117,11 +119,11 @@ class Introspection:
         self._url = check_url("url", url, insecure_http=insecure_http, example="https://idp.example/introspect")
         client_auth = check_client_auth(client_id, client_secret, auth)
         self.issuer = check_issuer(issuer)
-        self.rules = ClaimRules(check_audience(audience), require_exp=False, access_token=False)
+        self.subject = check_subject(subject, numeric=numeric_subject)
+        self.rules = ClaimRules(
+            check_audience(audience), require_exp=False, access_token=False, checks_sub=self.subject == _SUBJECT
+        )
         self.roles, self.scopes = check_sources("roles", roles), check_sources("scopes", scopes)
-        if not isinstance(subject, ClaimPath):
-            raise ConfigurationError("subject", f'{subject!r} is not a claim; write claim("client_id")')
-        self.subject = subject
         self._seconds = 0.0 if remember is None else check_seconds("remember", remember, most=3600)
         check_int("most", most, least=2, most=1_000_000)
         # Each half of the cache must have room for the longest answer.
@@ -180,8 +182,8 @@ class Introspection:
         if isinstance(outcome, Accepted):
             if is_new:
                 self._known.put(key, True)
-            if outcome.facts:
-                self._clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), moment)
+            if outcome.facts and (leeway := leeway_of(outcome.facts)):
+                self._clock_skew.observe_leeway_used(leeway, moment)
         return outcome
 
     def _response_failure(self, claims: Claims) -> Failure | None:

@@ -19,7 +19,15 @@ from authguard.keys.source import (
     check_algorithms,
     takes_requester,
 )
-from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, check_sources, claim
+from authguard.schemes.bearer.claim_mapping import (
+    ClaimPath,
+    Source,
+    SubjectSource,
+    SubjectSources,
+    check_sources,
+    check_subject,
+    claim,
+)
 from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSUER, ClaimRules, Unchecked
 from authguard.validation import names
 from authguard.value_types import frozen
@@ -42,7 +50,12 @@ class Issuer:
     - ``algorithms``: the accepted ones, such as ``["RS256"]``. HMAC and public-key algorithms cannot be mixed.
     - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these; ``RemoteJWKS(url)``, or any ``KeySource``.
     - ``roles``, ``scopes``: ``claim(...)`` paths or functions of the claims; of several, the union is used.
-    - ``subject``: the ``claim(...)`` of the subject, which must be a non-empty string.
+    - ``subject``: the ``claim(...)`` of the subject, a function of the claims, or several in order. The first one that
+      is present and not empty is used. Tokens of the client credentials grant often have no ``sub``: for these write
+      ``[claim("sub"), claim("client_id")]``. Claims that name the client come last, and a token that names a user in
+      another claim never becomes its client. If ``sub`` is not the subject, nothing is required of it.
+    - ``numeric_subject``: whether the subject may be a whole number, which RFC 7519 does not allow. It becomes a string
+      and is recorded as ``tolerated``. 42 and "42" are then the same subject.
     - ``typ``: None accepts ``JWT``, ``at+jwt`` and no type. ``"at+jwt"`` accepts only access tokens of RFC 9068, with
       all claims of its section 2.2.
     - ``require_exp``: whether a token must have ``exp``.
@@ -58,7 +71,7 @@ class Issuer:
     takes_requester: frozenset[str] = field(repr=False)
     roles: tuple[Source, ...] = field(repr=False)
     scopes: tuple[Source, ...] = field(repr=False)
-    subject: ClaimPath = field(repr=False)
+    subject: ClaimPath | SubjectSources = field(repr=False)
     typ: str | None
     rules: ClaimRules
 
@@ -71,7 +84,8 @@ class Issuer:
         keys: KeySource | KeyMaterial | Sequence[KeyMaterial],
         roles: Source | Sequence[Source] = _ROLES,
         scopes: Source | Sequence[Source] = _SCOPES,
-        subject: ClaimPath = _SUBJECT,
+        subject: SubjectSource | Sequence[SubjectSource] = _SUBJECT,
+        numeric_subject: bool = False,
         typ: str | None = None,
         require_exp: bool = True,
     ) -> None:
@@ -79,8 +93,6 @@ class Issuer:
         if typ is not None and (not isinstance(typ, str) or not typ):
             raise ConfigurationError("typ", f"{typ!r} is not a type; None accepts JWT, at+jwt and no type")
         kind = None if typ is None else typ.lower().removeprefix("application/")
-        if not isinstance(subject, ClaimPath):
-            raise ConfigurationError("subject", f'{subject!r} is not a claim; write claim("client_id")')
         put = object.__setattr__
         put(self, "issuer", check_issuer(issuer))
         put(self, "algorithms", allowed)
@@ -94,9 +106,15 @@ class Issuer:
         put(self, "takes_requester", frozenset(methods))
         put(self, "roles", check_sources("roles", roles))
         put(self, "scopes", check_sources("scopes", scopes))
-        put(self, "subject", subject)
+        put(self, "subject", check_subject(subject, numeric=numeric_subject))
         put(self, "typ", kind)
-        put(self, "rules", ClaimRules(check_audience(audience), require_exp, kind == ACCESS_TOKEN))
+        rules = ClaimRules(
+            check_audience(audience),
+            require_exp,
+            kind == ACCESS_TOKEN,
+            checks_sub=self.subject == _SUBJECT,
+        )
+        put(self, "rules", rules)
 
     @classmethod
     def discover(
@@ -107,7 +125,8 @@ class Issuer:
         algorithms: Sequence[str],
         roles: Source | Sequence[Source] = _ROLES,
         scopes: Source | Sequence[Source] = _SCOPES,
-        subject: ClaimPath = _SUBJECT,
+        subject: SubjectSource | Sequence[SubjectSource] = _SUBJECT,
+        numeric_subject: bool = False,
         typ: str | None = None,
         require_exp: bool = True,
         **fetching: Unpack[FetchArguments],
@@ -130,6 +149,7 @@ class Issuer:
             roles=roles,
             scopes=scopes,
             subject=subject,
+            numeric_subject=numeric_subject,
             typ=typ,
             require_exp=require_exp,
         )

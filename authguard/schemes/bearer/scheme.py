@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from authguard.caching import BoundedCache
 from authguard.errors import ConfigurationError
@@ -28,7 +28,7 @@ from authguard.schemes.bearer.claim_mapping import (
     string_or_none,
     token_fingerprint,
 )
-from authguard.schemes.bearer.claims import check_type
+from authguard.schemes.bearer.claims import check_type, leeway_of
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredIssuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
@@ -191,8 +191,8 @@ class Bearer(Scheme):
         if isinstance(outcome, Accepted):
             if registered.issuer.refetchable is not None:
                 self._signatures.note_accepted(request.client)
-            if outcome.facts:
-                registered.clock_skew.observe_leeway_used(cast("Any", outcome.facts["tolerated"]), request.moment)
+            if outcome.facts and (leeway := leeway_of(outcome.facts)):
+                registered.clock_skew.observe_leeway_used(leeway, request.moment)
         return outcome
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
