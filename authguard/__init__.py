@@ -33,7 +33,9 @@ from authguard.request import AuthRequest
 from authguard.schemes import (
     ANY_AUDIENCE,
     ANY_ISSUER,
+    ANY_TENANT,
     AUTHORIZATION,
+    NO_ISSUER,
     Bearer,
     Carrier,
     Issuer,
@@ -101,9 +103,11 @@ __version__ = "0.1.0"
 __all__ = [
     "ANY_AUDIENCE",
     "ANY_ISSUER",
+    "ANY_TENANT",
     "AUTHENTICATED",
     "AUTHORIZATION",
     "JWK",
+    "NO_ISSUER",
     "OPTIONAL",
     "PEM",
     "PER_PROCESS",

@@ -8,7 +8,7 @@ from authguard.concurrency.token_bucket import Rate
 from authguard.lazy_exports import lazy_exports as _lazy_exports
 from authguard.model import Outcome
 from authguard.schemes.bearer.claim_mapping import claim
-from authguard.schemes.bearer.claims import ANY_AUDIENCE, ANY_ISSUER
+from authguard.schemes.bearer.claims import ANY_AUDIENCE, ANY_ISSUER, ANY_TENANT, NO_ISSUER
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.scheme import Bearer
@@ -36,7 +36,9 @@ else:
 __all__ = [
     "ANY_AUDIENCE",
     "ANY_ISSUER",
+    "ANY_TENANT",
     "AUTHORIZATION",
+    "NO_ISSUER",
     "PER_PROCESS",
     "Basic",
     "Bearer",

@@ -44,6 +44,8 @@ class Unchecked(Enum):
     """The values that switch a check off. They are words, so that a reader sees what is not checked."""
 
     ANY_ISSUER = "any issuer"
+    NO_ISSUER = "no issuer"
+    ANY_TENANT = "any tenant"
     ANY_AUDIENCE = "any audience"
 
     def __repr__(self) -> str:
@@ -52,6 +54,10 @@ class Unchecked(Enum):
 
 #: ``iss`` is not checked: a token of anybody who holds the key is accepted.
 ANY_ISSUER: Final = Unchecked.ANY_ISSUER
+#: Tokens without ``iss`` are this issuer's.
+NO_ISSUER: Final = Unchecked.NO_ISSUER
+#: Every tenant of a provider is accepted, and so is whoever can make one.
+ANY_TENANT: Final = Unchecked.ANY_TENANT
 #: ``aud`` is not checked: a token that was issued for another API is accepted too.
 ANY_AUDIENCE: Final = Unchecked.ANY_AUDIENCE
 
@@ -75,12 +81,14 @@ class ClaimRules:
 
     ``audience``: the names of this API, or None for any. ``access_token``: whether all claims of RFC 9068 section 2.2
     are required. ``checks_sub``: whether ``sub`` is the subject, and so must be a string if it is there.
+    ``tenant``: why the tenant in ``iss`` is not that of the claims, for an issuer that is a template.
     """
 
     audience: frozenset[str] | None
     require_exp: bool
     access_token: bool
     checks_sub: bool = field(default=True, repr=False)
+    tenant: Callable[[Claims], Failure | None] | None = field(default=None, repr=False)
 
     def is_plain(self, claims: Claims, now: float) -> bool:
         """Whether the claims keep every rule even without the leeway, and are of the usual kind.
@@ -100,6 +108,7 @@ class ClaimRules:
             and type(get("jti", "")) is str
             and get("cnf") is None
             and not self.access_token
+            and self.tenant is None
             and self.audience is not None
             and type(aud) is str
             and aud in self.audience
@@ -111,7 +120,12 @@ class ClaimRules:
             for name in _ACCESS_TOKEN_CLAIMS:
                 if name not in claims and (name != "sub" or self.checks_sub):
                     return Failure(TOKEN_CLAIM_MISSING, {"claim": name})
-        failure = self._string_failure(claims) or self._time_failure(claims, moment) or self._audience_failure(claims)
+        failure = (
+            self._string_failure(claims)
+            or self._time_failure(claims, moment)
+            or self._audience_failure(claims)
+            or (None if self.tenant is None else self.tenant(claims))
+        )
         if failure is None and claims.get("cnf") is not None:
             # RFC 9449 section 7.2: a token that is bound to a key needs a proof of that key, which Bearer does not
             # carry. To accept it without the proof would undo the binding.

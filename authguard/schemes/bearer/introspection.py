@@ -35,7 +35,8 @@ from authguard.schemes.bearer.introspection_client import (
     check_client_auth,
     check_unknown_token_statuses,
 )
-from authguard.schemes.bearer.issuer import check_audience, check_issuer
+from authguard.schemes.bearer.issuer import check_audience
+from authguard.schemes.bearer.issuer_names import IssuerArgument, TenantsArgument, check_issuer
 from authguard.validation import check_int, check_seconds, functions
 from authguard.value_types import value
 from authguard.wire.jws import read_object
@@ -71,8 +72,8 @@ class Introspection:
 
     - ``client_id``, ``client_secret``: sent by HTTP Basic, encoded as RFC 6749 section 2.3.1 says. Or ``auth``: a
       function of ``(headers, form)``, async or not, that adds to them what authenticates this client.
-    - ``issuer``, ``audience``, ``roles``, ``scopes``, ``subject``, ``numeric_subject``: as for ``Issuer``, of the
-      members of the answer.
+    - ``issuer``, ``tenants``, ``audience``, ``roles``, ``scopes``, ``subject``, ``numeric_subject``: as for ``Issuer``,
+      of the members of the answer.
     - ``remember``: for how many seconds an answer is cached, at most until ``exp``. A revocation is noticed so much
       later. "Not active" is cached for 5 seconds at most. None asks each time. ``most`` and ``most_bytes``: how many
       answers are cached, and how many bytes of answers.
@@ -100,7 +101,8 @@ class Introspection:
         client_id: str | None = None,
         client_secret: str | None = None,
         auth: ClientAuth | None = None,
-        issuer: str | Unchecked,
+        issuer: IssuerArgument,
+        tenants: TenantsArgument = None,
         audience: str | Sequence[str] | Unchecked,
         roles: Source | Sequence[Source] = _ROLES,
         scopes: Source | Sequence[Source] = _SCOPES,
@@ -118,10 +120,15 @@ class Introspection:
     ) -> None:
         self._url = check_url("url", url, insecure_http=insecure_http, example="https://idp.example/introspect")
         client_auth = check_client_auth(client_id, client_secret, auth)
-        self.issuer = check_issuer(issuer)
+        self.names = check_issuer(issuer, tenants)
+        self.issuer = self.names.label if self.names.exact or self.names.templates else None
         self.subject = check_subject(subject, numeric=numeric_subject)
         self.rules = ClaimRules(
-            check_audience(audience), require_exp=False, access_token=False, checks_sub=self.subject == _SUBJECT
+            check_audience(audience),
+            require_exp=False,
+            access_token=False,
+            checks_sub=self.subject == _SUBJECT,
+            tenant=self.names.tenant_failure if self.names.templates else None,
         )
         self.roles, self.scopes = check_sources("roles", roles), check_sources("scopes", scopes)
         self._seconds = 0.0 if remember is None else check_seconds("remember", remember, most=3600)
@@ -187,8 +194,10 @@ class Introspection:
         return outcome
 
     def _response_failure(self, claims: Claims) -> Failure | None:
-        if self.issuer is not None and claims.get("iss") != self.issuer:
-            return Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": string_or_none(claims.get("iss")), "wanted": self.issuer})
+        if not self.names.accept(claims.get("iss")):
+            return Failure(
+                TOKEN_ISSUER_UNKNOWN, {"issuer": string_or_none(claims.get("iss")), "wanted": self.names.label}
+            )
         token_type = claims.get("token_type")
         # RFC 6749 section 5.1: the type has no case. A DPoP token needs a proof, which Bearer does not carry.
         if token_type is not None and not (isinstance(token_type, str) and token_type.lower() == BEARER):

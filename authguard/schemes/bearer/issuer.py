@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from authguard.concurrency.deadline import optional_method
 from authguard.errors import ConfigurationError
@@ -28,7 +28,8 @@ from authguard.schemes.bearer.claim_mapping import (
     check_subject,
     claim,
 )
-from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ANY_ISSUER, ClaimRules, Unchecked
+from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ClaimRules, Unchecked
+from authguard.schemes.bearer.issuer_names import IssuerArgument, IssuerNames, TenantsArgument, check_issuer
 from authguard.validation import names
 from authguard.value_types import frozen
 from authguard.wire.jws import JoseHeader
@@ -44,7 +45,11 @@ _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 class Issuer:
     """An issuer of tokens, the rules for its tokens, and the keys that verify them.
 
-    - ``issuer``: compared exactly with ``iss``; ``ANY_ISSUER`` switches the check off.
+    - ``issuer``: compared exactly with ``iss``. Give a list if the issuer writes it in several ways. ``NO_ISSUER``,
+      alone or in the list, is for tokens without ``iss``; ``ANY_ISSUER`` switches the check off.
+    - ``tenants``: for an ``issuer`` with a claim in it, such as ``https://login.example/{tid}/v2.0``: the values of the
+      claim that are accepted, or ``ANY_TENANT``. The claim must be what stands in ``iss``. ``{tenantid}``, as Microsoft
+      writes it, is the claim ``tid``.
     - ``audience``: the name of this API, or several, one of which must be in ``aud``; ``ANY_AUDIENCE`` switches the
       check off.
     - ``algorithms``: the accepted ones, such as ``["RS256"]``. HMAC and public-key algorithms cannot be mixed.
@@ -64,6 +69,7 @@ class Issuer:
     """
 
     issuer: str | None
+    names: IssuerNames = field(repr=False)
     algorithms: frozenset[str]
     keys: KeySource = field(repr=False)
     held: HeldKeys | None = field(repr=False)
@@ -77,8 +83,9 @@ class Issuer:
 
     def __init__(
         self,
-        issuer: str | Unchecked,
+        issuer: IssuerArgument,
         *,
+        tenants: TenantsArgument = None,
         audience: str | Sequence[str] | Unchecked,
         algorithms: Sequence[str],
         keys: KeySource | KeyMaterial | Sequence[KeyMaterial],
@@ -94,7 +101,8 @@ class Issuer:
             raise ConfigurationError("typ", f"{typ!r} is not a type; None accepts JWT, at+jwt and no type")
         kind = None if typ is None else typ.lower().removeprefix("application/")
         put = object.__setattr__
-        put(self, "issuer", check_issuer(issuer))
+        put(self, "names", check_issuer(issuer, tenants))
+        put(self, "issuer", self.names.label if self.names.exact or self.names.templates else None)
         put(self, "algorithms", allowed)
         source = as_source(keys, allowed)
         if isinstance(source, PublishedKeys) and any(name.startswith("HS") for name in allowed):
@@ -113,13 +121,14 @@ class Issuer:
             require_exp,
             kind == ACCESS_TOKEN,
             checks_sub=self.subject == _SUBJECT,
+            tenant=self.names.tenant_failure if self.names.templates else None,
         )
         put(self, "rules", rules)
 
     @classmethod
     def discover(
         cls,
-        issuer: str,
+        issuer: str | Sequence[str],
         *,
         audience: str | Sequence[str] | Unchecked,
         algorithms: Sequence[str],
@@ -134,18 +143,24 @@ class Issuer:
         """``Issuer.discover("https://login.example/", ...)``: an issuer whose metadata says where its keys are.
 
         OpenID Connect Discovery 1.0 and RFC 8414. ``issuer`` must be byte for byte what the metadata and ``iss`` say, a
-        final slash included. Nothing is fetched while the app is built. Only the URL of the keys is taken from the
-        metadata: the app itself names the ``algorithms``. ``fetching``: the options of ``RemoteJWKS``. Raises
-        ``ConfigurationError``.
+        final slash included; of several spellings, the first is that of the metadata. A template has no metadata of its
+        own: write ``Issuer(..., keys=RemoteJWKS(url))``. Nothing is fetched while the app is built. Only the URL of the
+        keys is taken from the metadata: the app itself names the ``algorithms``. ``fetching``: the options of
+        ``RemoteJWKS``. Raises ``ConfigurationError``.
         """
         # An app whose keys are in its configuration does not import this.
         from authguard.keys.remote import Discovery  # noqa: PLC0415
 
+        first = issuer if isinstance(issuer, str) else next(iter(issuer), issuer)
+        if isinstance(first, str) and "{" in first:
+            raise ConfigurationError(
+                "issuer", "a template has no metadata of its own; write Issuer(..., keys=RemoteJWKS(url of the keys))"
+            )
         return cls(
             issuer,
             audience=audience,
             algorithms=algorithms,
-            keys=Discovery(issuer, **fetching),
+            keys=Discovery(cast("str", first), **fetching),
             roles=roles,
             scopes=scopes,
             subject=subject,
@@ -171,15 +186,6 @@ class Issuer:
             tried, kid=header.kid, algorithm=header.alg, **extra
         )
         return answer
-
-
-def check_issuer(issuer: str | Unchecked) -> str | None:
-    """The name of an issuer; None for ``ANY_ISSUER``. Raises ``ConfigurationError`` for anything else."""
-    if issuer is ANY_ISSUER:
-        return None
-    if not isinstance(issuer, str) or not issuer:
-        raise ConfigurationError("issuer", "give the exact `iss` of its tokens, or ANY_ISSUER")
-    return issuer
 
 
 def check_audience(audience: str | Sequence[str] | Unchecked) -> frozenset[str] | None:

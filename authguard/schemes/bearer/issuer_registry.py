@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.issuer import Issuer
+from authguard.schemes.bearer.issuer_names import IssuerNames
 from authguard.schemes.scheme import Service
 from authguard.value_types import frozen
 
@@ -23,6 +25,11 @@ class RegisteredIssuer:
     issuer: Issuer
     clock_skew: ClockSkew
 
+    @property
+    def label(self) -> str:
+        """How a log names it."""
+        return self.issuer.names.label
+
 
 class IssuerRegistry:
     """The issuers of one scheme. A registry never changes: ``Bearer.replace`` makes another one.
@@ -30,30 +37,30 @@ class IssuerRegistry:
     So a request in flight goes on with the registry that it began with. ``previous`` hands over its ``ClockSkew``.
     """
 
-    __slots__ = ("_any", "_by_name", "introspection")
+    __slots__ = ("_any", "_by_iss", "_missing", "_open", "_registered", "introspection")
 
     def __init__(
         self, members: Sequence[Issuer | Introspection], clock: Clock, previous: IssuerRegistry | None = None
     ) -> None:
         issuers, introspections = _by_kind(members)
-        names = [issuer.issuer for issuer in issuers]
-        duplicate = next((name for name in names if names.count(name) > 1), None)
-        if duplicate is not None:
-            raise ConfigurationError("issuers", f"{duplicate!r} is listed twice; give each issuer once")
-        if len(issuers) > 1 and any(issuer.issuer is None for issuer in issuers):
-            raise ConfigurationError("issuers", "ANY_ISSUER must be the only issuer: of several, `iss` chooses one")
+        _check_distinct([issuer.names for issuer in issuers])
         if len(introspections) > 1:
             raise ConfigurationError(
                 "issuers", "give at most one Introspection(...): an opaque token does not name its issuer"
             )
-        old = {} if previous is None else previous._by_name  # noqa: SLF001 - the same class
-        self._by_name: Mapping[str | None, RegisteredIssuer] = {
-            issuer.issuer: RegisteredIssuer(
-                issuer, old[issuer.issuer].clock_skew if issuer.issuer in old else _new_clock_skew(issuer, clock)
-            )
+        old = {} if previous is None else {registered.label: registered.clock_skew for registered in previous}
+        self._registered = tuple(
+            RegisteredIssuer(issuer, old.get(issuer.names.label) or ClockSkew(issuer.names.label, clock))
             for issuer in issuers
+        )
+        self._by_iss: Mapping[str, RegisteredIssuer] = {
+            iss: registered for registered in self._registered for iss in registered.issuer.names.exact
         }
-        self._any = self._by_name.get(None)
+        self._any = next((registered for registered in self._registered if registered.issuer.names.is_any), None)
+        self._missing = next(
+            (registered for registered in self._registered if registered.issuer.names.may_be_missing), None
+        )
+        self._open = tuple(registered for registered in self._registered if registered.issuer.names.is_open)
         #: Asked about opaque tokens.
         self.introspection = introspections[0] if introspections else None
 
@@ -65,16 +72,37 @@ class IssuerRegistry:
         return (*fetching, *(() if self.introspection is None else (self.introspection,)))
 
     def __iter__(self) -> Iterator[RegisteredIssuer]:
-        return iter(self._by_name.values())
+        return iter(self._registered)
 
     def find(self, iss: str | None) -> RegisteredIssuer | None:
-        """The issuer that this ``iss`` names; None if it is not one of these."""
-        return self._any or self._by_name.get(iss or "")
+        """The issuer that this ``iss`` names; None if it is not one of these. ``iss`` is None if there is no text."""
+        registered = self._any or (self._missing if iss is None else self._by_iss.get(iss))
+        if registered is None and iss is not None and self._open:
+            fitting = [candidate for candidate in self._open if candidate.issuer.names.fits_open_template(iss)]
+            registered = fitting[0] if len(fitting) == 1 else None
+        return registered
 
     def introspection_for(self, iss: str | None) -> Introspection | None:
         """The introspection, if this ``iss`` is its issuer. No other server must see a JWT of that issuer."""
         introspection = self.introspection
-        return introspection if introspection is not None and iss and introspection.issuer == iss else None
+        if introspection is None or not iss or introspection.names.is_any:
+            return None
+        return introspection if introspection.names.accept(iss) else None
+
+
+def _check_distinct(issuers: Sequence[IssuerNames]) -> None:
+    """Raise ``ConfigurationError`` if an ``iss`` would choose more than one of the issuers."""
+    listed = [iss for names in issuers for iss in names.exact]
+    listed += [
+        template.of(f"{{{template.claim}}}") for names in issuers if names.is_open for template in names.templates
+    ]
+    duplicate = next((iss for iss, number in Counter(listed).items() if number > 1), None)
+    if duplicate is not None:
+        raise ConfigurationError("issuers", f"{duplicate!r} is listed twice; give each issuer once")
+    if len(issuers) > 1 and any(names.is_any for names in issuers):
+        raise ConfigurationError("issuers", "ANY_ISSUER must be the only issuer: of several, `iss` chooses one")
+    if sum(names.may_be_missing for names in issuers) > 1:
+        raise ConfigurationError("issuers", "NO_ISSUER is listed twice; tokens without `iss` can have one issuer only")
 
 
 def _by_kind(members: Sequence[object]) -> tuple[list[Issuer], list[Introspection]]:
@@ -94,7 +122,3 @@ def _by_kind(members: Sequence[object]) -> tuple[list[Issuer], list[Introspectio
     if not members:
         raise ConfigurationError("issuers", "give at least one Issuer(...)")
     return issuers, [member for member in members if isinstance(member, Introspection)]
-
-
-def _new_clock_skew(issuer: Issuer, clock: Clock) -> ClockSkew:
-    return ClockSkew("ANY_ISSUER" if issuer.issuer is None else issuer.issuer, clock)

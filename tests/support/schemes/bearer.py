@@ -21,7 +21,7 @@ from authguard import (
 )
 from authguard.keys.source import KeyMaterial
 from authguard.model import Outcome
-from authguard.schemes.bearer.claims import Unchecked
+from authguard.schemes.bearer.issuer_names import IssuerArgument
 from tests.support.clock import NOW
 from tests.support.coroutines import run_without_waiting
 from tests.support.tokens import AUDIENCE, ISSUER, claims, public_pem, raw_token, rsa_key
@@ -40,7 +40,7 @@ class CountingKeySource:
 
 
 def issuer(
-    keys: KeySource | KeyMaterial | Sequence[KeyMaterial] | None = None, name: str | Unchecked = ISSUER, **changes: Any
+    keys: KeySource | KeyMaterial | Sequence[KeyMaterial] | None = None, name: IssuerArgument = ISSUER, **changes: Any
 ) -> Issuer:
     """An issuer of RS256 tokens, with these changes."""
     options = {"audience": AUDIENCE, "algorithms": ["RS256"], **changes}

@@ -1,0 +1,156 @@
+"""What the ``iss`` of an issuer's tokens may be: one text, several, a template with a claim in it, or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from authguard.errors import ConfigurationError
+from authguard.model import Failure
+from authguard.reasons import TOKEN_CLAIM_INVALID, TOKEN_CLAIM_MISSING
+from authguard.schemes.bearer.claims import ANY_ISSUER, ANY_TENANT, NO_ISSUER, Claims, Unchecked
+from authguard.validation import names
+from authguard.value_types import frozen
+
+#: The argument ``issuer``.
+IssuerArgument: TypeAlias = str | Unchecked | Sequence[str | Unchecked]
+#: The argument ``tenants``.
+TenantsArgument: TypeAlias = Iterable[str] | Unchecked | None
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_BRACE = re.compile(r"[{}]")
+# A tenant stands for a part of one segment of a URL, so that nothing but its name is open.
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+# Microsoft's metadata write {tenantid}, and the claim is `tid`.
+_CLAIM_OF = {"tenantid": "tid"}
+
+
+@frozen
+class IssuerTemplate:
+    """An ``iss`` that has the value of a claim in it: ``https://login.example/{tid}/v2.0``."""
+
+    prefix: str
+    claim: str
+    suffix: str
+
+    def tenant_of(self, iss: str) -> str | None:
+        """The value in this ``iss``; None if the template does not fit."""
+        if not iss.startswith(self.prefix) or not iss.endswith(self.suffix):
+            return None
+        tenant = iss[len(self.prefix) : len(iss) - len(self.suffix)]
+        return tenant if _TENANT.fullmatch(tenant) else None
+
+    def of(self, tenant: str) -> str:
+        """The ``iss`` of this tenant."""
+        return f"{self.prefix}{tenant}{self.suffix}"
+
+
+@frozen
+class IssuerNames:
+    """The ``iss`` of one issuer's tokens.
+
+    ``label``: how a log names the issuer. ``exact``: each text that is accepted; of a template with a closed list of
+    tenants, one for each tenant. ``templates``: all of them; ``is_open``: whether they take any tenant. ``is_any``:
+    whether ``iss`` is not checked; ``may_be_missing``: whether tokens without ``iss`` are this issuer's.
+    """
+
+    label: str
+    exact: frozenset[str] = frozenset()
+    templates: tuple[IssuerTemplate, ...] = ()
+    is_open: bool = False
+    is_any: bool = False
+    may_be_missing: bool = False
+
+    def accept(self, iss: object) -> bool:
+        """Whether a token with this ``iss`` (None: without one) is this issuer's."""
+        if self.is_any:
+            return True
+        if iss is None:
+            return self.may_be_missing
+        return isinstance(iss, str) and (iss in self.exact or self.fits_open_template(iss))
+
+    def fits_open_template(self, iss: str) -> bool:
+        """Whether a template that takes any tenant fits."""
+        return self.is_open and any(template.tenant_of(iss) is not None for template in self.templates)
+
+    def tenant_failure(self, claims: Claims) -> Failure | None:
+        """Why the claim of a template is not the one in ``iss``; None if it is, or if no template fits."""
+        iss = claims.get("iss")
+        for template in self.templates:
+            tenant = template.tenant_of(iss) if isinstance(iss, str) else None
+            if tenant is None:
+                continue
+            stated = claims.get(template.claim)
+            if stated == tenant:
+                return None
+            if stated is None:
+                return Failure(TOKEN_CLAIM_MISSING, {"claim": template.claim, "wanted": tenant})
+            found = stated if isinstance(stated, str) else type(stated).__name__
+            return Failure(TOKEN_CLAIM_INVALID, {"claim": template.claim, "found": found, "wanted": tenant})
+        return None
+
+
+def check_issuer(issuer: IssuerArgument, tenants: TenantsArgument = None) -> IssuerNames:
+    """The arguments ``issuer`` and ``tenants``. Raises ``ConfigurationError``."""
+    if issuer is ANY_ISSUER:
+        if tenants is not None:
+            raise ConfigurationError("tenants", "with ANY_ISSUER there is nothing to put a tenant into; leave it out")
+        return IssuerNames("ANY_ISSUER", is_any=True)
+    if isinstance(issuer, Unchecked | str):
+        spellings: tuple[object, ...] = (issuer,)
+    else:
+        spellings = tuple(issuer) if isinstance(issuer, Iterable) else ()
+    if not spellings or not all(
+        spelling is NO_ISSUER or (isinstance(spelling, str) and spelling) for spelling in spellings
+    ):
+        raise ConfigurationError(
+            "issuer",
+            "give the exact `iss` of its tokens, or several in a list; NO_ISSUER if they have none; or ANY_ISSUER",
+        )
+    texts = [spelling for spelling in spellings if isinstance(spelling, str)]
+    templates = tuple(_template(text) for text in texts if _BRACE.search(text))
+    exact = [text for text in texts if not _BRACE.search(text)]
+    exact += [template.of(tenant) for template in templates for tenant in _closed_list(templates, tenants)]
+    if tenants is not None and not templates:
+        raise ConfigurationError(
+            "tenants", 'no spelling of issuer= has a {claim}; write "https://login.example/{tid}/v2.0"'
+        )
+    return IssuerNames(
+        texts[0] if texts else "NO_ISSUER",
+        frozenset(exact),
+        templates,
+        is_open=tenants is ANY_TENANT,
+        may_be_missing=NO_ISSUER in spellings,
+    )
+
+
+def _is_text(spelling: object) -> bool:
+    return isinstance(spelling, str) and spelling != ""
+
+
+def _template(text: str) -> IssuerTemplate:
+    placeholders = _PLACEHOLDER.findall(text)
+    prefix, _, rest = text.partition("{")
+    _, _, suffix = rest.partition("}")
+    if len(placeholders) != 1 or not placeholders[0] or not prefix or _BRACE.search(prefix + suffix):
+        raise ConfigurationError(
+            "issuer", f'{text!r} is not a template with one claim; write "https://login.example/{{tid}}/v2.0"'
+        )
+    return IssuerTemplate(prefix, _CLAIM_OF.get(placeholders[0], placeholders[0]), suffix)
+
+
+def _closed_list(templates: Sequence[IssuerTemplate], tenants: TenantsArgument) -> frozenset[str]:
+    if not templates or tenants is ANY_TENANT:
+        return frozenset()
+    if tenants is None or isinstance(tenants, Unchecked):
+        raise ConfigurationError(
+            "tenants", f"list the values of {templates[0].claim} that are accepted; or ANY_TENANT, for whoever has one"
+        )
+    listed = names("tenants", tenants)
+    for tenant in listed:
+        if not _TENANT.fullmatch(tenant):
+            raise ConfigurationError("tenants", f"{tenant!r} is no part of a URL; give letters, digits and .-_~ alone")
+    if not listed:
+        raise ConfigurationError("tenants", "the list is empty; nobody could log in")
+    return listed
