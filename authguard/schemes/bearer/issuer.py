@@ -151,7 +151,7 @@ class Issuer:
         # An app whose keys are in its configuration does not import this.
         from authguard.keys.remote import Discovery  # noqa: PLC0415
 
-        first = issuer if isinstance(issuer, str) else next(iter(issuer), issuer)
+        first = issuer[0] if isinstance(issuer, list | tuple) and issuer else issuer
         if isinstance(first, str) and "{" in first:
             raise ConfigurationError(
                 "issuer", "a template has no metadata of its own; write Issuer(..., keys=RemoteJWKS(url of the keys))"
