@@ -34,16 +34,18 @@ quick: ## a part of the tests on one Python: make quick ARGS="-k basic"
 check: ## format, lint, types, layers, links and instruction counts
 	@$(PY) --timed scripts/check.py
 
-bench: ## what requests, logins, digests and key servers cost, beside the peers
-	@$(PY) -m benchmarks
+bench: ## what requests, logins and key servers cost, beside other libraries: twelve minutes; one part: ARGS="requests"
+	@$(BOOT) scripts/system_packages.py wrk
+	@$(PY) --bench --timed -m benchmarks $(ARGS)
 
 bench-instructions: ## the instructions of one request on each path, beside the committed ones: ARGS="--only digest"
+	@$(BOOT) scripts/system_packages.py valgrind
 	@$(PY) --timed -m benchmarks.instructions $(ARGS)
 
 docs: ## write docs/conformance.md again, from the checklists and the markers on the tests
 	@$(PY) scripts/conformance_page.py
 
-lock: ## write scripts/constraints.txt again, with the newest versions (needs the network)
+lock: ## write scripts/constraints.txt and benchmarks/peers.txt again, with the newest versions (needs the network)
 	@$(BOOT) scripts/lock.py
 
 clean: ## remove the environments and every cache

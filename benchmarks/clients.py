@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.http_responses import ResponseReader
+from benchmarks.material import PASSWORD
 
 #: The statuses that a client may get: credentials accepted, refused, or not checked because of overload.
 EXPECTED = frozenset({200, 401, 503})
-PASSWORD = "correct horse battery staple"
 
 
 def login(number: int) -> bytes:

@@ -1,12 +1,9 @@
-"""The time of a Digest request, compared with a bare route and with other libraries; and the memory of a nonce."""
+"""The time of a Digest request, compared with a bare route and with other libraries, each beside its own bare route."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import time
-import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, cast
@@ -15,34 +12,22 @@ import flask
 import flask_httpauth  # type: ignore[import-untyped]
 import quart
 import quart_httpauth
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Scope
 
-from authguard import PUBLIC, AuthGuardMiddleware, Digest, Guard, MemoryDigests, MemoryNonces, Rule
 from authguard.testing import digest_auth
-from benchmarks.apps import PASSWORD, PATH, USER, minimal_scheme, quiet, starlette
-from benchmarks.asgi_requests import request, request_sample
-from benchmarks.measure import Sample, measure, spread
+from benchmarks.material import PASSWORD, USER, Material, make_material
+from benchmarks.measure import WARM_UP_CALLS, Sample, measure, spread, target_sample
+from benchmarks.paths import PATH, PATHS, REALM, get_request, quiet
+from benchmarks.results import PartResult, Progress
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-REALM = "orders"
-LIFE = 300.0
 OURS, BARE = "authguard, Digest, SHA-256", "bare Starlette route"
-MINIMAL_SCHEME = "authguard, a minimal custom scheme"
+MINIMAL_SCHEME = "authguard, a minimal scheme of one's own"
 FLASK, BARE_FLASK = "Flask-HTTPAuth, Digest, MD5", "bare Flask route"
 QUART, BARE_QUART = "quart-httpauth, Digest, MD5", "bare Quart route"
-RATIOS = ((OURS, BARE, 2.5), (OURS, MINIMAL_SCHEME, None), (FLASK, BARE_FLASK, None), (QUART, BARE_QUART, None))
-_BATCH = 100
-
-
-def guarded() -> Starlette:
-    """The app behind Digest."""
-    accounts = MemoryDigests.of_cleartext({USER: PASSWORD}, realm=REALM)
-    digest = Digest(accounts, realm=REALM, secret=os.urandom(32))
-    return starlette(Middleware(AuthGuardMiddleware, guard=Guard(digest, rules=[Rule("/health", PUBLIC)])))
+RATIOS = ((OURS, BARE, 3.0), (OURS, MINIMAL_SCHEME, None), (FLASK, BARE_FLASK, None), (QUART, BARE_QUART, None))
 
 
 class Exchange:
@@ -68,7 +53,7 @@ class Exchange:
 
 def scope_with_cookie(authorization: bytes | None, cookie: bytes = b"") -> Scope:
     """The scope of a request with these headers."""
-    scope = request(authorization)
+    scope = get_request(authorization)
     return {**scope, "headers": [*scope["headers"], (b"cookie", cookie)]}
 
 
@@ -77,28 +62,6 @@ async def response_start(app: ASGIApp, authorization: bytes | None, cookie: byte
     exchange = Exchange()
     await app(scope_with_cookie(authorization, cookie), exchange.receive, exchange.send)
     return exchange.start
-
-
-def authguard_sample() -> Sample:
-    """Time one request to authguard, in nanoseconds. Each request has a new header, because a header is valid once."""
-    app = guarded()
-    headers: list[bytes] = []
-
-    async def prepare() -> None:
-        challenge = dict((await response_start(app, None))["headers"])[b"www-authenticate"].decode()
-        # Headers are computed in batches, because computing one before each timed request would evict the app from the
-        # caches of the processor.
-        batch = (digest_auth(challenge, USER, PASSWORD, uri=PATH, count=count) for count in range(1, _BATCH))
-        headers.extend(header["Authorization"].encode() for header in batch)
-        if (status := (await response_start(app, headers.pop()))["status"]) != 200:
-            raise SystemExit(f"{OURS}: the status is {status}, expected was 200")
-
-    async def sample() -> int:
-        if not headers:
-            await prepare()
-        return await request_sample(app, headers.pop(0))()
-
-    return sample
 
 
 def flask_sample(*, guarded: bool) -> Sample:
@@ -173,38 +136,17 @@ def quart_sample(*, guarded: bool) -> Sample:
     return sample
 
 
-def samples() -> Mapping[str, Sample]:
-    """The rows of the table by name."""
+async def samples(material: Material, total: int) -> Mapping[str, Sample]:
+    """The rows of the table by name. Each is called at most ``total`` times."""
     return {
-        BARE: request_sample(starlette()),
-        MINIMAL_SCHEME: request_sample(minimal_scheme(), b"Minimal credentials"),
-        OURS: authguard_sample(),
+        BARE: target_sample(await PATHS["floor"].prepare(material, total)),
+        MINIMAL_SCHEME: target_sample(await PATHS["minimal"].prepare(material, total)),
+        OURS: target_sample(await PATHS["digest"].prepare(material, total)),
         BARE_FLASK: flask_sample(guarded=False),
         FLASK: flask_sample(guarded=True),
         BARE_QUART: quart_sample(guarded=False),
         QUART: quart_sample(guarded=True),
     }
-
-
-def nonce_rows(sizes: Sequence[int]) -> list[str]:
-    """The memory of a nonce, and the time of a claim, by the number of nonces in the store."""
-    rows = [f"{'nonces in MemoryNonces()':30}  bytes each   microseconds per claim"]
-    for size in sizes:
-        gc.collect()
-        tracemalloc.start()
-        memory = MemoryNonces(most=10_000_000)
-        memory.begin(0.0)
-        for number in range(size):
-            now = 1 + number / size
-            memory.claim_now(os.urandom(20), 1, minted_at=now, expires_at=now + LIFE, now=now)
-        bytes_each = tracemalloc.get_traced_memory()[0] / size
-        tracemalloc.stop()
-        nonce = os.urandom(20)
-        start = time.perf_counter()
-        for count in range(1, 10_001):
-            memory.claim_now(nonce, count, minted_at=3, expires_at=3 + LIFE, now=3)
-        rows.append(f"{size:30,}  {bytes_each:10.0f}   {(time.perf_counter() - start) * 100:10.2f}")
-    return rows
 
 
 def table(figures: Mapping[str, Sequence[float]]) -> list[str]:
@@ -225,8 +167,13 @@ def table(figures: Mapping[str, Sequence[float]]) -> list[str]:
     return rows
 
 
-def digest_cost(*, rounds: int, calls: int, nonces: int) -> str:
-    """Measure requests and nonces, and return both tables."""
+async def _measure(rounds: int, calls: int) -> Mapping[str, Sequence[float]]:
+    progress = Progress("digests", rounds)
+    rows = await samples(make_material(1), rounds * (calls + WARM_UP_CALLS))
+    return await measure(rows, rounds=rounds, calls=calls, progress=progress.step)
+
+
+def digest_cost(*, rounds: int, calls: int) -> PartResult:
+    """Measure all rows in this many rounds, with this many timed calls per row and round, and return the table."""
     quiet()
-    figures = asyncio.run(measure(samples(), rounds=rounds, calls=calls))
-    return "\n".join([*table(figures), "", *nonce_rows([1000, nonces])])
+    return PartResult("\n".join(table(asyncio.run(_measure(rounds, calls)))))

@@ -43,12 +43,9 @@ async def count_requests(callgrind: Callgrind, material: Material, name: str) ->
     path = paths.PATHS[name]
     prepared = await path.prepare(material, TOTAL)
     for number in range(WARM_UP):
-        status = (await paths.respond(prepared.app, prepared.request(number)))["status"]
-        if status != path.status:
+        if (status := await prepared.status(number)) != path.status:
             raise SystemExit(f"{name}: the status of request {number + 1} is {status}, expected was {path.status}")
-    calls = [
-        partial(prepared.app, prepared.request(number), paths.receive, paths.send) for number in range(WARM_UP, TOTAL)
-    ]
+    calls = [prepared.call(number) for number in range(WARM_UP, TOTAL)]
     freeze()
     callgrind.start()
     counts = [await _count(callgrind, calls[first : first + REQUESTS]) for first in range(0, len(calls), REQUESTS)]

@@ -36,12 +36,15 @@ from cryptography.hazmat.backends.openssl import backend
 
 from benchmarks.callgrind import MACHINE, OPTIONS
 from benchmarks.instruction_counts import TOTAL, VERIFY
+from benchmarks.machine import describe
 from benchmarks.material import make_material
 from benchmarks.paths import ALGORITHMS, PATHS
+from benchmarks.plots import Bar, bars
 
 ROOT = Path(__file__).parents[1]
 FIGURES = Path(__file__).with_name("instructions.json")
 PINS = ROOT / "scripts" / "constraints.txt"
+PLOT = "benchmark-instructions.svg"
 HASH_SEED = "0"
 #: A rise over the committed figure that fails ``--check``.
 LIMIT = 0.05
@@ -52,13 +55,15 @@ CHECKED = (
 )
 #: Rows that import these modules in a fresh process, once.
 IMPORTS = {"import-starlette-jwt": ("starlette", "jwt"), "import-authguard": ("authguard",)}
+#: Of each cost that grows with a size, the smallest and the largest.
+GROWTH = ("rules-10", "rules-10000", "keys-1", "keys-1000", "roles-1", "roles-1000", "any-role-1", "any-role-100")
 VERIFICATIONS = {f"{VERIFY}{name.lower()}": f"bare verify of {name}" for name in ALGORITHMS}
 _PROCESSOR_FEATURES = {"adx", "aes", "avx", "avx2", "bmi1", "bmi2", "fma", "pclmulqdq", "rdrand", "rdseed", "sha_ni"}
 
 
 def rows() -> dict[str, str]:
     """What each row is, by name, in the order of the output."""
-    floor, *others = PATHS.values()
+    floor, *others = (path for path in PATHS.values() if not path.grows or path.name in GROWTH)
     imports = {name: f"import {', '.join(modules)}" for name, modules in IMPORTS.items()}
     return {floor.name: floor.text, **VERIFICATIONS, **{path.name: path.text for path in others}, **imports}
 
@@ -187,6 +192,17 @@ def table(measured: Mapping[str, int], committed: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
+def plot(measured: Mapping[str, int], valgrind: str) -> str:
+    """A drawing of the paths: what each needs beyond the bare route and the bare verify."""
+    values = {
+        rows()[name]: Bar(figure / 1000, sum(measured[row] for row in base_of(name) or (name,)) / 1000)
+        for name, figure in measured.items()
+        if name in PATHS and not PATHS[name].grows
+    }
+    base = "the bare route, and a bare verification where a signature is verified"
+    return bars("Thousand instructions for one request", values, base=base, note=f"{describe()}, {valgrind}")
+
+
 def risen(measured: Mapping[str, int], committed: Mapping[str, int]) -> list[str]:
     """The rows that need at least 5 % more instructions than the committed figures, with both."""
     return [
@@ -244,6 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     parser.add_argument("--check", action="store_true", help=f"fail if one of {', '.join(CHECKED)} has risen by 5 %%")
     parser.add_argument("--write", action="store_true", help="write the committed figures")
+    parser.add_argument("--plots", nargs="?", const=ROOT / "docs", type=Path, help="write a drawing (default: docs)")
     options = parser.parse_args(arguments)
     if options.list:
         print("\n".join(f"{name:28}{text}" for name, text in rows().items()))
@@ -261,12 +278,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(differences, committed)
     if options.write and differences and options.only != ["*"]:
         parser.error(f"all rows must be written again, because these differ: {', '.join(differences)}")
+    if options.plots is not None and options.only != ["*"]:
+        parser.error("--plots needs all rows, so leave --only out")
     measured = counted(names, processes=os.cpu_count() or 1)
     before = {} if differences else committed.rows
     title = f"not compared, because these differ: {', '.join(differences)}"
     if not differences:
         title = f"committed on {committed.date}"
     print(f"Thousand instructions for one request; {title}\n\n{table(measured, before)}")
+    if options.plots is not None:
+        (options.plots / PLOT).write_text(plot(measured, here["valgrind"]), "utf-8")
     if options.write:
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         Committed(date, here, {**before, **measured}).save()

@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from authguard import PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, RemoteJWKS, Rule
-from benchmarks.apps import endpoint, quiet
+from benchmarks.material import AUDIENCE, ISSUER
+from benchmarks.paths import endpoint, quiet
 from benchmarks.processes import serve
-from benchmarks.tokens import AUDIENCE, ISSUER
 
 #: For how many seconds keys are fresh, in both apps. It is short, so that the keys expire soon after an outage begins.
 FRESH = 1.0

@@ -9,13 +9,17 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from benchmarks.tokens import RSA, RSA_KID
+from benchmarks.material import KID, mint
 
 DELAY = 2.0
 LARGE = 10 * 1024 * 1024
-KEY_SET = json.dumps({"keys": [{**RSAAlgorithm.to_jwk(RSA.public_key(), as_dict=True), "kid": RSA_KID}]}).encode()
+_KEY = rsa.generate_private_key(65537, 2048)
+KEY_SET = json.dumps({"keys": [{**RSAAlgorithm.to_jwk(_KEY.public_key(), as_dict=True), "kid": KID}]}).encode()
+#: A token that this key has signed.
+TOKEN = mint(_KEY, "RS256")
 
 
 class KeyRequest(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from authguard import PUBLIC, Account, AuthGuardMiddleware, Basic, Guard, MemoryUsers, Rule
-from benchmarks.apps import quiet
+from benchmarks.paths import quiet
 from benchmarks.processes import serve
 
 #: The number of users, and so of different concurrent logins.

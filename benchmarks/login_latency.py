@@ -16,8 +16,9 @@ from statistics import quantiles
 
 import bcrypt
 
-from benchmarks.clients import PASSWORD, Clients
+from benchmarks.clients import Clients
 from benchmarks.login_apps import APPS, LONG_QUEUE, raise_file_limit
+from benchmarks.material import PASSWORD
 from benchmarks.processes import program, server_process
 
 #: Probes per second. They take a twentieth of what one processor can do, so that they do not delay each other.

@@ -6,10 +6,12 @@ measures loads what another one has made.
 
 from __future__ import annotations
 
+import json
 import pickle
 import secrets
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,27 +20,33 @@ import bcrypt
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm
 
 ISSUER, AUDIENCE, KID = "https://login.example/", "orders", "2027-01"
 USER, PASSWORD = "alice", "correct horse battery staple"
-#: Seconds for which the tokens are valid, and seconds since which the expired ones are not.
+SUBJECT = "248289761001"
+#: Seconds for which tokens are valid, and seconds since which the expired ones are not.
 LIFETIME = 3600
+#: With so many tokens of a kind, one after the other, each has left a cache of 4,096 entries before it comes again.
+MORE_THAN_A_CACHE = 4_500
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Keys as PEM text (HS256: bytes), tokens by kind, and a cheap bcrypt hash of ``PASSWORD``.
+    """Keys as PEM text (HS256: ASCII), tokens by kind, and a cheap bcrypt hash of ``PASSWORD``.
 
-    A kind of token is an algorithm, or ``expired`` or ``forged``; those are RS256. All tokens of a kind are distinct.
+    A kind of token is an algorithm, or ``expired``, ``forged`` or ``audience``; those are RS256. All tokens of a kind
+    are distinct. ``many_keys`` is a JWK Set of a thousand P-256 keys, whose last one is that of the ES256 tokens.
     """
 
     keys: dict[str, bytes]
     tokens: dict[str, list[bytes]]
     stored: str
+    many_keys: str
 
     def save(self, path: Path) -> None:
         """Write everything into a file, for ``load``."""
-        path.write_bytes(pickle.dumps((self.keys, self.tokens, self.stored)))
+        path.write_bytes(pickle.dumps((self.keys, self.tokens, self.stored, self.many_keys)))
 
     @classmethod
     def load(cls, path: Path) -> Material:
@@ -49,41 +57,56 @@ class Material:
 def make_material(tokens: int) -> Material:
     """New keys, and this many tokens of each kind."""
     private: dict[str, Any] = {
-        "HS256": secrets.token_bytes(64),
+        # PyJWT and others take a secret as text too, so it is ASCII.
+        "HS256": secrets.token_urlsafe(48).encode(),
         "RS256": rsa.generate_private_key(65537, 2048),
         "ES256": ec.generate_private_key(ec.SECP256R1()),
         "EdDSA": ed25519.Ed25519PrivateKey.generate(),
     }
-    keys = {
-        name: key
-        if isinstance(key, bytes)
-        else key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        for name, key in private.items()
-    }
-    now = int(time.time())
-    kinds = {name: [_mint(key, name, now) for _ in range(tokens)] for name, key in private.items()}
-    kinds["expired"] = [_mint(private["RS256"], "RS256", now - 2 * LIFETIME) for _ in range(tokens)]
+    keys = {name: key if isinstance(key, bytes) else public_pem(key) for name, key in private.items()}
+    kinds = {name: [mint(key, name) for _ in range(tokens)] for name, key in private.items()}
+    rsa_key = private["RS256"]
+    kinds["expired"] = [mint(rsa_key, "RS256", age=2 * LIFETIME) for _ in range(tokens)]
     kinds["forged"] = [_forge(token) for token in kinds["RS256"]]
+    kinds["audience"] = [mint(rsa_key, "RS256", aud="invoices")]
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    return Material(keys, kinds, stored)
+    return Material(
+        keys, kinds, stored, _key_set([ec.generate_private_key(ec.SECP256R1()) for _ in range(999)], private["ES256"])
+    )
 
 
-def _mint(key: Any, algorithm: str, issued: int) -> bytes:
-    """A token like those of identity providers."""
-    claims = {
+def mint(key: Any, algorithm: str, *, age: int = 0, **claims: Any) -> bytes:
+    """A token like those of identity providers, issued ``age`` seconds ago. ``claims`` replace those it has."""
+    issued = int(time.time()) - age
+    payload = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "sub": "248289761001",
+        "sub": SUBJECT,
         "iat": issued,
         "exp": issued + LIFETIME,
         "jti": str(uuid.uuid4()),
         "scope": "read write",
         "roles": ["clerk"],
+        **claims,
     }
-    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": KID}).encode()
+    return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": KID}).encode()
+
+
+def public_pem(key: Any) -> bytes:
+    """The public key as a SubjectPublicKeyInfo PEM."""
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem
 
 
 def _forge(token: bytes) -> bytes:
     """The token with another signature of the same length."""
     signed, _, signature = token.rpartition(b".")
     return b".".join((signed, signature[:8][::-1] + signature[8:]))
+
+
+def _key_set(others: Sequence[ec.EllipticCurvePrivateKey], last: ec.EllipticCurvePrivateKey) -> str:
+    to_jwk = ECAlgorithm.to_jwk
+    entries = [
+        {**to_jwk(key.public_key(), as_dict=True), "kid": f"other-{number}"} for number, key in enumerate(others)
+    ]
+    return json.dumps({"keys": [*entries, {**to_jwk(last.public_key(), as_dict=True), "kid": KID}]})

@@ -6,8 +6,13 @@ import gc
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from statistics import median, quantiles
-from typing import TypeAlias
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from benchmarks.paths import Target
 
 #: Performs the operation once, and returns how many nanoseconds it took.
 Sample: TypeAlias = Callable[[], Awaitable[int]]
@@ -30,8 +35,29 @@ def spread(figures: Sequence[float]) -> Spread:
     return Spread(*quantiles(figures, n=4, method="inclusive"))
 
 
-async def measure(samples: Mapping[str, Sample], *, rounds: int, calls: int) -> Mapping[str, Sequence[float]]:
-    """Return the microseconds of each row, one figure per round."""
+def target_sample(target: Target, after: Callable[[int], Callable[[], object]] | None = None) -> Sample:
+    """Time the next request to this target. Each has a number of its own, and is made before the clock starts.
+
+    ``after`` makes, from the number, something that is called and timed after the request.
+    """
+    numbers = count()
+
+    async def sample() -> int:
+        number = next(numbers)
+        call, then = target.call(number), None if after is None else after(number)
+        start = perf_counter_ns()
+        await call()
+        if then is not None:
+            then()
+        return perf_counter_ns() - start
+
+    return sample
+
+
+async def measure(
+    samples: Mapping[str, Sample], *, rounds: int, calls: int, progress: Callable[[], None] = lambda: None
+) -> Mapping[str, Sequence[float]]:
+    """Return the microseconds of each row, one figure per round. ``progress`` is called after each round."""
     figures: dict[str, list[float]] = {name: [] for name in samples}
     with _without_garbage_collection():
         for number in range(rounds):
@@ -40,6 +66,7 @@ async def measure(samples: Mapping[str, Sample], *, rounds: int, calls: int) -> 
             for name in samples if number % 2 == 0 else reversed(list(samples)):
                 figures[name].append(await _median_call(samples[name], calls))
             gc.collect()
+            progress()
     return figures
 
 

@@ -21,11 +21,10 @@ from statistics import median
 
 from benchmarks.clients import Clients
 from benchmarks.jwks_apps import FRESH, OURS, PEER
-from benchmarks.key_server import HANGING, HEALTHY, SLOW, KeyServer, running_key_server
+from benchmarks.key_server import HANGING, HEALTHY, SLOW, TOKEN, KeyServer, running_key_server
 from benchmarks.login_latency import RATE, p99
 from benchmarks.processes import ServerProcess, program, server_process
 from benchmarks.throttle_memory import resident_memory
-from benchmarks.tokens import TOKEN
 
 #: The number of clients with tokens of each kind, and their pause between requests in seconds.
 CLIENTS, PAUSE = 4, 0.05

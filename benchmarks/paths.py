@@ -10,13 +10,14 @@ import base64
 import hashlib
 import hmac
 import io
+import json
 import logging
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -31,32 +32,74 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Scope
 
 from authguard import (
+    AUTHORIZATION,
     PEM,
     PUBLIC,
+    Accepted,
     Account,
     AuthGuardMiddleware,
+    AuthRequest,
     Basic,
     Bearer,
+    Challenge,
+    Credentials,
+    Denied,
     Digest,
     Guard,
     HtpasswdFile,
     Issuer,
+    JWKSet,
     MemoryDigests,
     MemoryUsers,
     PasswordStore,
+    Principal,
     Requirement,
     Rule,
+    Scheme,
     Secret,
+    any_role,
+    claim,
     role,
 )
 from authguard.fastapi import CurrentPrincipal, install
+from authguard.schemes import Outcome
 from authguard.testing import digest_auth
-from benchmarks.material import AUDIENCE, ISSUER, PASSWORD, USER, Material
+from benchmarks.material import AUDIENCE, ISSUER, PASSWORD, USER, Material, mint
 
 PATH, REALM = "/orders", "orders"
+#: The sizes of what grows.
+RULES, KEYS, ROLES, ANY_ROLES = (10, 100, 1_000, 10_000), (1, 10, 100, 1_000), (1, 10, 100, 1_000), (1, 10, 100)
 #: The log writes the first twenty denials of a client within a minute in full. So many requests come from one client,
 #: where all are to be written.
 WRITTEN_PER_CLIENT = 15
+
+
+def get_request(authorization: bytes | None, client: str = "192.0.2.1", path: str = PATH) -> Scope:
+    """The scope that a server makes for a GET."""
+    headers = [
+        (b"host", b"orders.example"),
+        (b"accept", b"*/*"),
+        (b"accept-encoding", b"gzip, deflate"),
+        (b"connection", b"keep-alive"),
+        (b"user-agent", b"python-httpx2/2.0"),
+    ]
+    if authorization is not None:
+        headers.append((b"authorization", authorization))
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": (client, 50000),
+        "server": ("192.0.2.2", 80),
+        "state": {},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,45 +109,44 @@ class Prepared:
     app: ASGIApp
     authorization: Callable[[int], bytes | None]
     client: Callable[[int], str] = lambda number: "192.0.2.1"
+    path: str = PATH
 
     def request(self, number: int) -> Scope:
-        """The scope that a server makes for a GET of the route."""
-        headers = [
-            (b"host", b"orders.example"),
-            (b"accept", b"*/*"),
-            (b"accept-encoding", b"gzip, deflate"),
-            (b"connection", b"keep-alive"),
-            (b"user-agent", b"python-httpx2/2.0"),
-        ]
-        authorization = self.authorization(number)
-        if authorization is not None:
-            headers.append((b"authorization", authorization))
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "http",
-            "path": PATH,
-            "raw_path": PATH.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": headers,
-            "client": (self.client(number), 50000),
-            "server": ("192.0.2.2", 80),
-            "state": {},
-        }
+        """The scope of this request."""
+        return get_request(self.authorization(number), self.client(number), self.path)
+
+    def call(self, number: int) -> Callable[[], Awaitable[None]]:
+        """A request that is ready to be sent, whose response is thrown away."""
+        return partial(self.app, self.request(number), receive, send)
+
+    async def status(self, number: int) -> int:
+        """Send a request, and return the status of the response."""
+        status: int = (await respond(self.app, self.request(number)))["status"]
+        return status
+
+
+class Target(Protocol):
+    """What can be measured: ready requests, and their statuses, by number."""
+
+    def call(self, number: int) -> Callable[[], Awaitable[None]]:
+        """A request that is ready to be sent, whose response is thrown away."""
+        ...
+
+    async def status(self, number: int) -> int:
+        """Send a request, and return the status of the response."""
+        ...
 
 
 #: Makes the app and the requests. The number says how many requests there will be.
-Prepare = Callable[[Material, int], Awaitable[Prepared]]
+Prepare = Callable[[Material, int], Coroutine[Any, Any, Prepared]]
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPath:
     """A path by name. Each of its requests must have this status, because a broken app would be fast.
 
-    ``text`` says what it is. ``verifies`` is the algorithm of the signature that each request needs verified.
+    ``text`` says what it is. ``verifies`` is the algorithm of the signature that each request needs verified. ``floor``
+    is the path without authentication. ``grows`` says that the path shows how a cost grows with a size.
     """
 
     name: str
@@ -113,6 +155,7 @@ class MeasuredPath:
     prepare: Prepare
     verifies: str | None = None
     floor: str = "floor"
+    grows: bool = False
 
 
 # --- apps -------------------------------------------------------------------------------------------------------------
@@ -123,9 +166,9 @@ async def endpoint(request: Request) -> PlainTextResponse:
     return PlainTextResponse("ok")
 
 
-def starlette(*middleware: Middleware) -> Starlette:
+def starlette(*middleware: Middleware, path: str = PATH) -> Starlette:
     """The app with one route, behind this middleware."""
-    return Starlette(routes=[Route(PATH, endpoint)], middleware=middleware)
+    return Starlette(routes=[Route(path, endpoint)], middleware=middleware)
 
 
 def guarded(guard: Guard) -> Starlette:
@@ -133,15 +176,18 @@ def guarded(guard: Guard) -> Starlette:
     return starlette(Middleware(AuthGuardMiddleware, guard=guard))
 
 
-def bearer_guard(material: Material, algorithm: str = "RS256", requirement: Requirement | None = None) -> Guard:
-    """A guard for tokens of this algorithm, with three rules."""
+def _issuer(material: Material, algorithm: str) -> Issuer:
     key = material.keys[algorithm]
     keys = Secret(key) if algorithm == "HS256" else PEM(key)
-    issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=[algorithm], keys=keys)
+    return Issuer(ISSUER, audience=AUDIENCE, algorithms=[algorithm], keys=keys)
+
+
+def bearer_guard(material: Material, algorithm: str = "RS256", requirement: Requirement | None = None) -> Guard:
+    """A guard for tokens of this algorithm, with three rules."""
     rules = [Rule("/health", PUBLIC), Rule("/admin/**", role("admin"))]
     if requirement is not None:
         rules.append(Rule(PATH, requirement))
-    return Guard(Bearer(issuer, realm=REALM), rules=rules)
+    return Guard(Bearer(_issuer(material, algorithm), realm=REALM), rules=rules)
 
 
 def quiet() -> None:
@@ -159,20 +205,37 @@ class _Nowhere(io.TextIOBase):
         return len(text)
 
 
+class Minimal(Scheme):
+    """Accepts everything. The cost of a request behind it is the cost of the guard itself."""
+
+    name = "minimal"
+    carrier = AUTHORIZATION
+
+    def __init__(self) -> None:
+        self._accepted = Accepted(Principal(USER, scheme=self.name))
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        return self._accepted
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return [Challenge("Minimal", {"realm": REALM})]
+
+
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def _nothing(number: int) -> None:
-    return None
+def nothing(number: int) -> None:
+    """No credentials."""
 
 
-def _always(authorization: bytes) -> Callable[[int], bytes]:
+def always(authorization: bytes) -> Callable[[int], bytes]:
+    """The same credentials with each request."""
     return lambda number: authorization
 
 
-def _each(tokens: Sequence[bytes]) -> Callable[[int], bytes]:
-    """Another token with each request. There must be enough, because a repeated one could be answered from a cache."""
-    return lambda number: b"Bearer " + tokens[number]
+def each(tokens: Sequence[bytes]) -> Callable[[int], bytes]:
+    """Another token with each request. One comes again when all have been sent."""
+    return lambda number: b"Bearer " + tokens[number % len(tokens)]
 
 
 def _changing_client(number: int) -> str:
@@ -180,8 +243,9 @@ def _changing_client(number: int) -> str:
     return f"198.51.{network}.{host + 1}"
 
 
-def _basic(password: str = PASSWORD) -> bytes:
-    return b"Basic " + base64.b64encode(f"{USER}:{password}".encode())
+def basic_credentials(user: str = USER, password: str = PASSWORD) -> bytes:
+    """The value of Authorization for this name and password."""
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 
 async def respond(app: ASGIApp, scope: Scope) -> Message:
@@ -209,11 +273,11 @@ async def send(message: Message) -> None:
 
 
 async def _floor(material: Material, count: int) -> Prepared:
-    return Prepared(starlette(), _each(material.tokens["RS256"]))
+    return Prepared(starlette(), each(material.tokens["RS256"]))
 
 
 async def _public(material: Material, count: int) -> Prepared:
-    return Prepared(guarded(bearer_guard(material, requirement=PUBLIC)), _each(material.tokens["RS256"]))
+    return Prepared(guarded(bearer_guard(material, requirement=PUBLIC)), each(material.tokens["RS256"]))
 
 
 async def _refused(
@@ -222,22 +286,28 @@ async def _refused(
     *,
     kind: str | bytes | None,
     written: bool = False,
+    again: bool = False,
     requirement: Requirement | None = None,
 ) -> Prepared:
     app = guarded(bearer_guard(material, requirement=requirement))
     if kind is None:
-        authorization: Callable[[int], bytes | None] = _nothing
+        authorization: Callable[[int], bytes | None] = nothing
     else:
-        authorization = _each(material.tokens[kind]) if isinstance(kind, str) else _always(b"Bearer " + kind)
+        tokens = material.tokens[kind] if isinstance(kind, str) else [kind]
+        authorization = each(tokens[:1] if again else tokens)
     return Prepared(app, authorization, _changing_client) if written else Prepared(app, authorization)
 
 
 async def _cold(material: Material, count: int, *, algorithm: str) -> Prepared:
-    return Prepared(guarded(bearer_guard(material, algorithm)), _each(material.tokens[algorithm]))
+    return Prepared(guarded(bearer_guard(material, algorithm)), each(material.tokens[algorithm]))
 
 
 async def _warm(material: Material, count: int, *, algorithm: str) -> Prepared:
-    return Prepared(guarded(bearer_guard(material, algorithm)), _always(b"Bearer " + material.tokens[algorithm][0]))
+    return Prepared(guarded(bearer_guard(material, algorithm)), always(b"Bearer " + material.tokens[algorithm][0]))
+
+
+def _standing() -> float:
+    return 1000.0
 
 
 def _memory_users(material: Material) -> PasswordStore:
@@ -249,26 +319,28 @@ def _htpasswd(material: Material) -> PasswordStore:
         file.write(f"{USER}:{material.stored}\n")
     atexit.register(os.unlink, file.name)
     # With a clock that stands still, the store looks at the file once. A look would hit some requests, and not others.
-    return HtpasswdFile(file.name, clock=lambda: 1000.0)
+    return HtpasswdFile(file.name, clock=_standing)
 
 
 async def _password(
     material: Material, count: int, *, users: Callable[[Material], PasswordStore], wrong_first: bool = False
 ) -> Prepared:
-    basic = Basic(users(material), realm=REALM, remember=3600)
-    prepared = Prepared(guarded(Guard(basic, rules=[Rule("/health", PUBLIC)])), _always(_basic()))
+    # With a clock that stands still, the attempt that was wrong is not regained before the last request.
+    basic = Basic(users(material), realm=REALM, remember=3600, clock=_standing)
+    prepared = Prepared(guarded(Guard(basic, rules=[Rule("/health", PUBLIC)])), always(basic_credentials()))
     if wrong_first:
-        wrong = Prepared(prepared.app, _always(_basic("wrong")))
-        if (status := (await respond(wrong.app, wrong.request(0)))["status"]) != 401:
+        wrong = replace(prepared, authorization=always(basic_credentials(password="wrong")))
+        if (status := await wrong.status(0)) != 401:
             raise SystemExit(f"a wrong password has the status {status}")
     return prepared
 
 
 async def _digest(material: Material, count: int) -> Prepared:
     accounts = MemoryDigests.of_cleartext({USER: PASSWORD}, realm=REALM)
-    digest = Digest(accounts, realm=REALM, secret=os.urandom(32))
+    # The nonce of the requests must not become stale before the last one.
+    digest = Digest(accounts, realm=REALM, secret=os.urandom(32), life=3600)
     app = guarded(Guard(digest, rules=[Rule("/health", PUBLIC)]))
-    start = await respond(app, Prepared(app, _nothing).request(0))
+    start = await respond(app, Prepared(app, nothing).request(0))
     challenge = next(value for name, value in start["headers"] if name == b"www-authenticate").decode()
     # A header is valid once, so there is one for each request, with the next count of the same nonce.
     headers = [
@@ -278,6 +350,10 @@ async def _digest(material: Material, count: int) -> Prepared:
     return Prepared(app, lambda number: headers[number])
 
 
+async def _minimal(material: Material, count: int) -> Prepared:
+    return Prepared(guarded(Guard(Minimal(), rules=[Rule("/health", PUBLIC)])), always(b"Minimal credentials"))
+
+
 async def _fastapi(material: Material, count: int) -> Prepared:
     app = FastAPI()
 
@@ -285,7 +361,7 @@ async def _fastapi(material: Material, count: int) -> Prepared:
     async def orders() -> dict[str, str]:
         return {"status": "ok"}
 
-    return Prepared(cast("ASGIApp", app), _each(material.tokens["RS256"]))
+    return Prepared(cast("ASGIApp", app), each(material.tokens["RS256"]))
 
 
 async def _fastapi_public(material: Material, count: int) -> Prepared:
@@ -302,7 +378,49 @@ async def _fastapi_principal(material: Material, count: int) -> Prepared:
     async def orders(principal: CurrentPrincipal) -> dict[str, str]:
         return {"status": "ok"}
 
-    return Prepared(cast("ASGIApp", app), _each(material.tokens["RS256"]))
+    return Prepared(cast("ASGIApp", app), each(material.tokens["RS256"]))
+
+
+async def _among_rules(material: Material, count: int, *, size: int) -> Prepared:
+    rules = [Rule(f"/tenants/t{number}/orders/{{id}}", PUBLIC) for number in range(size)]
+    bearer = Bearer(_issuer(material, "RS256"), realm=REALM)
+    path = f"/tenants/t{size - 1}/orders/4711"
+    app = starlette(Middleware(AuthGuardMiddleware, guard=Guard(bearer, rules=rules)), path=path)
+    return Prepared(app, nothing, path=path)
+
+
+async def _among_keys(material: Material, count: int, *, size: int) -> Prepared:
+    entries = json.loads(material.many_keys)["keys"][-size:]
+    issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=JWKSet(json.dumps({"keys": entries})))
+    guard = Guard(Bearer(issuer, realm=REALM, cache=0), rules=[Rule("/health", PUBLIC)])
+    return Prepared(guarded(guard), each(material.tokens["ES256"]))
+
+
+async def _with_roles(material: Material, count: int, *, size: int, wanted: int = 1) -> Prepared:
+    # Short names, so that a thousand of them fit into a token.
+    held = [f"{number:x}" for number in range(size)]
+    names = [held[-1], *(f"other-{number}" for number in range(wanted - 1))]
+    token = mint(material.keys["HS256"], "HS256", roles=held)
+    issuer = Issuer(
+        ISSUER, audience=AUDIENCE, algorithms=["HS256"], keys=Secret(material.keys["HS256"]), roles=claim("roles")
+    )
+    guard = Guard(Bearer(issuer, realm=REALM), rules=[Rule(PATH, any_role(*reversed(names)))])
+    return Prepared(guarded(guard), always(b"Bearer " + token))
+
+
+def _growing(
+    name: str, text: str, sizes: Sequence[int], prepare: Callable[..., Coroutine[Any, Any, Prepared]], **options: Any
+) -> list[MeasuredPath]:
+    return [
+        MeasuredPath(
+            f"{name}-{size}", f"{text}: {size:,}", 200, partial(prepare, **options | {"size": size}), grows=True
+        )
+        for size in sizes
+    ]
+
+
+async def _any_role(material: Material, count: int, *, size: int) -> Prepared:
+    return await _with_roles(material, count, size=1, wanted=size)
 
 
 def _refusals(name: str, text: str, status: int, verifies: str | None = None, **options: Any) -> list[MeasuredPath]:
@@ -326,6 +444,14 @@ PATHS: Mapping[str, MeasuredPath] = {
         *_refusals("expired", "expired", 401, "RS256", kind="expired"),
         *_refusals("forged", "forged", 401, "RS256", kind="forged"),
         *_refusals("role-missing", "role missing", 403, "RS256", kind="RS256", requirement=role("admin")),
+        # A client that does not understand its refusal sends the same token again and again.
+        MeasuredPath("expired-again", "the same expired, folded", 401, partial(_refused, kind="expired", again=True)),
+        MeasuredPath(
+            "role-missing-again",
+            "the same with a role missing, folded",
+            403,
+            partial(_refused, kind="RS256", again=True, requirement=role("admin")),
+        ),
         *(
             MeasuredPath(f"cold-{name.lower()}", f"{name}, cold", 200, partial(_cold, algorithm=name), name)
             for name in ALGORITHMS
@@ -349,6 +475,7 @@ PATHS: Mapping[str, MeasuredPath] = {
             partial(_password, users=_htpasswd, wrong_first=True),
         ),
         MeasuredPath("digest", "Digest, SHA-256", 200, _digest),
+        MeasuredPath("minimal", "a minimal scheme of one's own", 200, _minimal),
         MeasuredPath("fastapi", "bare FastAPI route", 200, _fastapi, floor="fastapi"),
         MeasuredPath("fastapi-public", "FastAPI, install, PUBLIC", 200, _fastapi_public, floor="fastapi"),
         MeasuredPath(
@@ -359,6 +486,10 @@ PATHS: Mapping[str, MeasuredPath] = {
             "RS256",
             floor="fastapi",
         ),
+        *_growing("rules", "among rules", RULES, _among_rules),
+        *_growing("keys", "ES256, cold, among keys", KEYS, _among_keys),
+        *_growing("roles", "HS256, warm, a principal with roles", ROLES, _with_roles),
+        *_growing("any-role", "HS256, warm, any_role of", ANY_ROLES, _any_role),
     )
 }
 

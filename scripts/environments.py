@@ -1,8 +1,9 @@
 """Create and update the virtual environments under .venv/, one for each CPython of this machine.
 
-    python3 scripts/environments.py [--timed] ARGUMENT...
+    python3 scripts/environments.py [--bench] [--timed] ARGUMENT...
 
-runs the main environment's Python with these arguments. ``--timed`` prints at the end how long everything took.
+runs the main environment's Python with these arguments. ``--bench`` runs that of the environment of `make bench`, which
+has the libraries that authguard is compared with. ``--timed`` prints at the end how long everything took.
 
 This file runs before any environment exists, so it uses the standard library and syntax of Python 3.9 only.
 """
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
 VENVS = ROOT / ".venv"
 CONSTRAINTS = SCRIPTS / "constraints.txt"
+PEERS = ROOT / "benchmarks" / "peers.txt"
 FASTAPI_RELEASES = SCRIPTS / "fastapi_releases.txt"
 
 # The checks run in the main environment only, and pyright with its Node.js is more than a third of an environment.
@@ -72,20 +74,33 @@ def digest(text: str) -> str:
 
 
 def ensure(interpreter: Interpreter, say: Say, checkers: bool) -> Path:
-    """The Python of an environment that is up to date; creates or updates the environment first if it is not.
+    """The Python of the interpreter's environment, which is created or updated first if it is not up to date."""
+    requirements = CONSTRAINTS.read_text("utf-8")
+    if not checkers:
+        requirements = CHECKERS.sub("", requirements)
+    return _ensure(interpreter.minor, interpreter, requirements, say)
+
+
+def ensure_bench(interpreter: Interpreter, say: Say) -> Path:
+    """The Python of the environment of `make bench`, which is created or updated first if it is not up to date.
+
+    It is apart, because some peers need packages that nothing else here uses. Shared packages have the same version.
+    """
+    return _ensure("bench", interpreter, PEERS.read_text("utf-8"), say)
+
+
+def _ensure(name: str, interpreter: Interpreter, requirements: str, say: Say) -> Path:
+    """The Python of .venv/NAME, with these requirements and authguard.
 
     The stamp is written last, so an interrupted set-up starts over. It names the folder too, because an environment
     that was copied along with the tree would still run the code of the original tree.
     """
-    home = VENVS / interpreter.minor
+    home = VENVS / name
     python = home / "bin" / "python"
     stamp = home / "authguard-stamp.json"
-    requirements = CONSTRAINTS.read_text("utf-8")
-    if not checkers:
-        requirements = CHECKERS.sub("", requirements)
     base = [interpreter.name, os.path.realpath(interpreter.executable), str(ROOT), digest(requirements)]
     wanted = [*base, digest((ROOT / "pyproject.toml").read_text("utf-8"))]
-    with locked(interpreter.minor):
+    with locked(name):
         try:
             installed = json.loads(stamp.read_text("utf-8"))
         except (OSError, ValueError):
@@ -94,14 +109,11 @@ def ensure(interpreter: Interpreter, say: Say, checkers: bool) -> Path:
             return python
         pip = (python, "-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", "install")
         if installed[:-1] == base and python.exists():
-            say(f"pyproject.toml has changed: installing authguard again in .venv/{interpreter.minor} (a few seconds)")
+            say(f"pyproject.toml has changed: installing authguard again in .venv/{name} (a few seconds)")
             stamp.unlink()
         else:
             packages = len(re.findall("^[a-z]", requirements, re.MULTILINE))
-            say(
-                f"installing about {packages} packages for {interpreter.name} in .venv/{interpreter.minor} "
-                "(once; about a minute)"
-            )
+            say(f"installing about {packages} packages for {interpreter.name} in .venv/{name} (once; about a minute)")
             shutil.rmtree(home, ignore_errors=True)
             run_quietly(interpreter.executable, "-I", "-m", "venv", home)
             (home / "requirements.txt").write_text(requirements, "utf-8")
@@ -149,8 +161,10 @@ def main_python() -> Path:
 
 def main(arguments: list[str]) -> int:
     started = time.time()
+    is_bench = arguments[:1] == ["--bench"]
+    arguments = arguments[1:] if is_bench else arguments
     try:
-        python = str(main_python())
+        python = str(ensure_bench(find_interpreters()[0], say) if is_bench else main_python())
     except SetUpError as failure:
         say(f"The set-up failed; the next run starts it again.\n{failure}")
         return 1

@@ -1,4 +1,5 @@
 """Write constraints.txt: the version and hashes of each package that the project is run, built, tested or checked with.
+Then write benchmarks/peers.txt, which `make bench` needs, with the same version of each package that both name.
 
     python3 scripts/lock.py
 
@@ -15,26 +16,27 @@ import environments
 from interpreters import MINORS, SetUpError, find_interpreters
 
 UV = "uv==0.13.9"
+CONSTRAINTS, PEERS = "scripts/constraints.txt", "benchmarks/peers.txt"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "x86_64-apple-darwin", "aarch64-apple-darwin")
 # A release with stolen credentials is mostly found within days, so newer releases than this are left out.
 COOL_DOWN = "7 days"
 
 
-def resolve(python: str) -> None:
+def resolve(python: str, output: str, *sources: str) -> None:
     command = [
         *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", f"3.{MINORS[0]}"),
         *("--upgrade", "--exclude-newer", COOL_DOWN, "--generate-hashes"),
         *("--no-emit-index-url", "--no-emit-find-links", "--no-annotate", "--custom-compile-command", "make lock"),
-        *("--output-file", "scripts/constraints.txt", "pyproject.toml", "scripts/requirements.in"),
+        *("--output-file", output, "pyproject.toml", *sources),
     ]
     subprocess.run(command, cwd=environments.ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
-def has_wheels(python: str, platform: str, minor: int) -> bool:
+def has_wheels(python: str, requirements: str, platform: str, minor: int) -> bool:
     command = [
         *(python, "-m", "uv", "pip", "install", "--quiet", "--dry-run", "--target", ".venv/nowhere"),
         *("--python-platform", platform, "--python-version", f"3.{minor}"),
-        *("--only-binary", ":all:", "--require-hashes", "--requirement", "scripts/constraints.txt"),
+        *("--only-binary", ":all:", "--require-hashes", "--requirement", requirements),
     ]
     return subprocess.run(command, cwd=environments.ROOT, check=False).returncode == 0
 
@@ -49,23 +51,25 @@ def main() -> int:
             environments.run_quietly(*pip, "--only-binary", ":all:", UV)
             python = str(home / "bin" / "python")
             environments.say("resolving the versions (about a minute)")
-            resolve(python)
+            resolve(python, CONSTRAINTS, "scripts/requirements.in")
+            resolve(python, PEERS, "benchmarks/peers.in", "--constraint", CONSTRAINTS)
         missing = [
-            f"Python 3.{minor} on {platform}"
+            f"{requirements} for Python 3.{minor} on {platform}"
+            for requirements in (CONSTRAINTS, PEERS)
             for platform in PLATFORMS
             for minor in MINORS
-            if not has_wheels(python, platform, minor)
+            if not has_wheels(python, requirements, platform, minor)
         ]
     except (SetUpError, subprocess.CalledProcessError) as failure:
-        environments.say(f"constraints.txt was not written.\n{failure}")
+        environments.say(f"The lock files were not written.\n{failure}")
         return 1
     for target in missing:
         environments.say(
-            f"A wheel is missing for {target}; see above which. A marker in requirements.in can pin an older one."
+            f"A wheel is missing in {target}; see above which. A marker in the .in file can pin an older one."
         )
     if not missing:
         environments.say(
-            "constraints.txt is written. Each package has a wheel for every supported Python and platform."
+            f"{CONSTRAINTS} and {PEERS} are written. Each package has a wheel for every supported Python and platform."
         )
     return 1 if missing else 0
 

@@ -204,6 +204,7 @@ def _set_up(interpreters: Sequence[Interpreter], failures: list[Failure]) -> dic
             python = environments.ensure(interpreter, say, checkers=interpreter is main)
             if interpreter is main:
                 environments.ensure_fastapi_releases(python, say)
+                environments.ensure_bench(interpreter, say)
                 node_packages.ensure(python, say)
         except SetUpError as failure:
             return failure

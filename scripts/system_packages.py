@@ -1,13 +1,17 @@
-"""Install programs that some tests talk to, such as curl or nginx, or that measure: with apt-get, if this is root."""
+"""Install programs that some tests talk to, such as curl or nginx, or that measure: with apt-get, if this is root.
+
+python3 scripts/system_packages.py PROGRAM...
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 
-from environments import Say
+import environments
 
 # Each program, and the Debian package that has it.
 PROGRAMS = {
@@ -38,7 +42,7 @@ def can_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def ensure(say: Say, names: Iterable[str] = PROGRAMS) -> None:
+def ensure(say: environments.Say, names: Iterable[str] = PROGRAMS) -> None:
     """Install those that are missing, if this is root on Debian or Ubuntu. Otherwise what needs them is skipped."""
     programs = missing(names)
     if not programs or not can_install():
@@ -68,3 +72,7 @@ def _apt_get(*arguments: str) -> None:
         timeout=PATIENCE,
         check=False,
     )
+
+
+if __name__ == "__main__":
+    ensure(environments.say, sys.argv[1:])
