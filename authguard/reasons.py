@@ -143,6 +143,7 @@ TOKEN_EXPIRED = Reason("token.expired", 401, "invalid_token", "The access token 
 TOKEN_NOT_YET_VALID = Reason("token.not_yet_valid", 401, "invalid_token")
 TOKEN_ISSUED_IN_FUTURE = Reason("token.issued_in_future", 401, "invalid_token")
 TOKEN_BOUND = Reason("token.bound", 401, "invalid_token")
+TOKEN_CHECK_REFUSED = Reason("token.check_refused", 401, "invalid_token")
 TOKEN_INACTIVE = Reason("token.inactive", 401, "invalid_token")
 KEY_UNKNOWN = Reason("key.unknown", 401, "invalid_token")
 

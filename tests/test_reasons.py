@@ -41,6 +41,7 @@ CODES = [
     ("token.not_yet_valid", 401, "invalid_token"),
     ("token.issued_in_future", 401, "invalid_token"),
     ("token.bound", 401, "invalid_token"),
+    ("token.check_refused", 401, "invalid_token"),
     ("token.inactive", 401, "invalid_token"),
     ("key.unknown", 401, "invalid_token"),
     ("role.missing", 403, "insufficient_scope"),

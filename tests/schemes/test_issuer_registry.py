@@ -96,7 +96,7 @@ def test_an_invalid_issuer_argument_raises(argument: str, changes: dict[str, Any
         ("audience", {"audience": 5}),
         ("audience", {"audience": [["a"]]}),
         ("typ", {"typ": 5}),
-        ("typ", {"typ": ["JWT"]}),
+        ("typ", {"typ": [5]}),
     ],
 )
 def test_an_issuer_argument_of_a_wrong_type_raises(argument: str, changes: dict[str, Any]) -> None:

@@ -6,15 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from inspect import iscoroutinefunction
+from inspect import iscoroutine, iscoroutinefunction
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, cast
 
 from authguard.errors import ConfigurationError
 from authguard.model import NO_FACTS, Accepted, Facts, Failure, Moment, Outcome, Principal, Rejected
-from authguard.reasons import (
-    TOKEN_CLAIM_INVALID,
-    TOKEN_CLAIM_MISSING,
-)
+from authguard.reasons import TOKEN_CHECK_REFUSED, TOKEN_CLAIM_INVALID, TOKEN_CLAIM_MISSING, Reason
 from authguard.schemes.bearer.claims import ClaimRules, Claims, leeway_used
 from authguard.validation import check_flag
 from authguard.value_types import frozen
@@ -238,6 +236,36 @@ def _name_of(source: SubjectSource) -> str:
     return ".".join(source.path) if isinstance(source, ClaimPath) else getattr(source, "__name__", "a function")
 
 
+# --- a check of the issuer's own --------------------------------------------------------------------------------------
+
+#: Whether a token is accepted, by its claims: True, False, or the ``Reason`` of the refusal.
+ClaimCheck: TypeAlias = Callable[[Claims], "bool | Reason"]
+
+
+def check_claim_check(check: ClaimCheck | None) -> ClaimCheck | None:
+    """The argument ``check``. Raises ``ConfigurationError``."""
+    if check is not None:
+        if not callable(check):
+            raise ConfigurationError("check", f"{check!r} is not a function of the claims that returns True or False")
+        check_not_async("check", check)
+    return check
+
+
+def _refusal(check: ClaimCheck, claims: Claims) -> Reason | None:
+    """Why the check refuses the token. Only True accepts it, so that a forgotten ``return`` does not."""
+    answer = check(MappingProxyType(claims) if isinstance(claims, dict) else claims)
+    if answer is True:
+        return None
+    if answer is False:
+        return TOKEN_CHECK_REFUSED
+    if isinstance(answer, Reason):
+        return answer
+    if iscoroutine(answer):
+        answer.close()
+    msg = f"check= of an issuer returned {type(answer).__name__}; return True, False or a Reason"
+    raise TypeError(msg)
+
+
 #: The name of the Bearer scheme, which is also the ``scheme`` of its principals.
 BEARER = "bearer"
 
@@ -249,6 +277,8 @@ class ClaimMapping(Protocol):
     def rules(self) -> ClaimRules: ...
     @property
     def subject(self) -> ClaimPath | SubjectSources: ...
+    @property
+    def check(self) -> ClaimCheck | None: ...
     @property
     def roles(self) -> tuple[Source, ...]: ...
     @property
@@ -277,6 +307,8 @@ def outcome_from_claims(
     if not isinstance(subject, str) or not subject:
         failure = _invalid_subject(subject, source)
         return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token)})
+    if mapping.check is not None and (reason := _refusal(mapping.check, claims)) is not None:
+        return Rejected(reason, subject, {"token": token_fingerprint(token)}, authenticated=True)
     principal = Principal.checked(
         subject,
         collect_names(mapping.roles, claims, split=False),

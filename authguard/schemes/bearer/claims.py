@@ -5,11 +5,12 @@ They are functions of the claims and of one reading of the clock. Signatures are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from enum import Enum
 from typing import Any, Final, TypeAlias, cast
 
+from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment
 from authguard.reasons import (
     TOKEN_AUDIENCE_MISMATCH,
@@ -33,6 +34,17 @@ _ACCESS_TOKEN_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 # The accepted types if the app names none. RFC 8725 section 3.12: a token of another kind, such as a DPoP proof
 # (dpop+jwt), a logout token (logout+jwt) or a security event, must not be accepted as an access token.
 _PLAIN_TYPES = frozenset({None, "JWT", "jwt", ACCESS_TOKEN})
+
+# Claims with which issuers say of what kind a token is. Keycloak: typ. Amazon Cognito: token_use. Django's simplejwt:
+# token_type. Flask-JWT-Extended: type.
+_KIND_CLAIMS = ("typ", "token_use", "token_type", "type")
+_HAS_KIND = frozenset(_KIND_CLAIMS)
+# Their values, in lower case, for tokens that are for the client and not for an API. Keycloak's "Offline" is a refresh
+# token too.
+_ID_TOKENS = frozenset({"id", "id_token", "id-token", "idtoken", "id token"})
+_REFRESH_TOKENS = frozenset(
+    {"refresh", "refresh_token", "refresh-token", "refreshtoken", "refresh token", "offline", "logout", "logout_token"}
+)
 
 _NUMBERS = frozenset({int, float})  # and not bool
 
@@ -62,17 +74,38 @@ ANY_TENANT: Final = Unchecked.ANY_TENANT
 ANY_AUDIENCE: Final = Unchecked.ANY_AUDIENCE
 
 
-def check_type(stated: str | None, wanted: str | None) -> Failure | None:
+#: The types that an issuer accepts: one, several, or None for the usual ones. In several, None is "no type".
+Types: TypeAlias = str | frozenset[str | None] | None
+
+
+def check_types(typ: str | Sequence[str | None] | None) -> Types:
+    """The argument ``typ``, in lower case and without ``application/``. Raises ``ConfigurationError``."""
+    if typ is None:
+        return None
+    listed = (typ,) if isinstance(typ, str) or not isinstance(typ, Iterable) else tuple(typ)
+    if not listed or not all(name is None or (isinstance(name, str) and name) for name in listed):
+        raise ConfigurationError("typ", f"{typ!r} is not a type, nor several; None accepts JWT, at+jwt and no type")
+    short = frozenset(None if name is None else _short_type(name) for name in listed)
+    return next(iter(short)) if len(short) == 1 and None not in short else short
+
+
+def check_type(stated: str | None, wanted: Types) -> Failure | None:
     """Why the token's ``typ`` is refused; None if it is accepted. RFC 8725 section 3.11.
 
     Types are compared without case, and without a leading ``application/``.
     """
     if wanted is None and stated in _PLAIN_TYPES:  # true for nearly every token
         return None
-    short = None if stated is None else stated.lower().removeprefix("application/")
-    if short == wanted if wanted is not None else short in _PLAIN_TYPES:
+    short = None if stated is None else _short_type(stated)
+    if short == wanted if isinstance(wanted, str) else short in (_PLAIN_TYPES if wanted is None else wanted):
         return None
+    if isinstance(wanted, frozenset):
+        wanted = " or ".join(sorted(name or "no type" for name in wanted))
     return Failure(TOKEN_TYPE_REFUSED, {"typ": stated, "wanted": wanted or "JWT or at+jwt"})
+
+
+def _short_type(typ: str) -> str:
+    return typ.lower().removeprefix("application/")
 
 
 @frozen
@@ -82,6 +115,7 @@ class ClaimRules:
     ``audience``: the names of this API, or None for any. ``access_token``: whether all claims of RFC 9068 section 2.2
     are required. ``checks_sub``: whether ``sub`` is the subject, and so must be a string if it is there.
     ``tenant``: why the tenant in ``iss`` is not that of the claims, for an issuer that is a template.
+    ``id_tokens``: whether tokens that call themselves ID tokens are accepted.
     """
 
     audience: frozenset[str] | None
@@ -89,6 +123,7 @@ class ClaimRules:
     access_token: bool
     checks_sub: bool = field(default=True, repr=False)
     tenant: Callable[[Claims], Failure | None] | None = field(default=None, repr=False)
+    id_tokens: bool = field(default=False, repr=False)
 
     def is_plain(self, claims: Claims, now: float) -> bool:
         """Whether the claims keep every rule even without the leeway, and are of the usual kind.
@@ -112,6 +147,7 @@ class ClaimRules:
             and self.audience is not None
             and type(aud) is str
             and aud in self.audience
+            and (_HAS_KIND.isdisjoint(claims) or self._kind_failure(claims) is None)
         )
 
     def failure(self, claims: Claims, moment: Moment) -> Failure | None:
@@ -122,6 +158,7 @@ class ClaimRules:
                     return Failure(TOKEN_CLAIM_MISSING, {"claim": name})
         failure = (
             self._string_failure(claims)
+            or self._kind_failure(claims)
             or self._time_failure(claims, moment)
             or self._audience_failure(claims)
             or (None if self.tenant is None else self.tenant(claims))
@@ -141,6 +178,18 @@ class ClaimRules:
             for name in ("client_id", "jti"):
                 if not isinstance(claims[name], str) or not claims[name]:
                     return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
+        return None
+
+    def _kind_failure(self, claims: Claims) -> Failure | None:
+        """Why a token is refused that calls itself an ID token or a refresh token.
+
+        Its issuer made it for the client. Often its audience fits all the same, and no header says what it is.
+        """
+        for name in _KIND_CLAIMS:
+            stated = claims.get(name)
+            kind = stated.lower() if isinstance(stated, str) else None
+            if kind in _REFRESH_TOKENS or (kind in _ID_TOKENS and not self.id_tokens):
+                return Failure(TOKEN_TYPE_REFUSED, {"claim": name, "typ": stated, "wanted": "an access token"})
         return None
 
     def _time_failure(self, claims: Claims, moment: Moment) -> Failure | None:

@@ -17,8 +17,10 @@ from authguard.model import Accepted, Clock, Failure, Moment, Outcome, Rejected
 from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_ISSUER_UNKNOWN, TOKEN_TYPE_REFUSED
 from authguard.schemes.bearer.claim_mapping import (
     BEARER,
+    ClaimCheck,
     Source,
     SubjectSource,
+    check_claim_check,
     check_sources,
     check_subject,
     claim,
@@ -37,7 +39,7 @@ from authguard.schemes.bearer.introspection_client import (
 )
 from authguard.schemes.bearer.issuer import check_audience
 from authguard.schemes.bearer.issuer_names import IssuerArgument, TenantsArgument, check_issuer
-from authguard.validation import check_int, check_seconds, functions
+from authguard.validation import check_flag, check_int, check_seconds, functions
 from authguard.value_types import value
 from authguard.wire.jws import read_object
 
@@ -72,8 +74,8 @@ class Introspection:
 
     - ``client_id``, ``client_secret``: sent by HTTP Basic, encoded as RFC 6749 section 2.3.1 says. Or ``auth``: a
       function of ``(headers, form)``, async or not, that adds to them what authenticates this client.
-    - ``issuer``, ``tenants``, ``audience``, ``roles``, ``scopes``, ``subject``, ``numeric_subject``: as for ``Issuer``,
-      of the members of the answer.
+    - ``issuer``, ``tenants``, ``audience``, ``roles``, ``scopes``, ``subject``, ``numeric_subject``, ``check``,
+      ``id_tokens``: as for ``Issuer``, of the members of the answer.
     - ``remember``: for how many seconds an answer is cached, at most until ``exp``. A revocation is noticed so much
       later. "Not active" is cached for 5 seconds at most. None asks each time. ``most`` and ``most_bytes``: how many
       answers are cached, and how many bytes of answers.
@@ -108,6 +110,8 @@ class Introspection:
         scopes: Source | Sequence[Source] = _SCOPES,
         subject: SubjectSource | Sequence[SubjectSource] = _SUBJECT,
         numeric_subject: bool = False,
+        check: ClaimCheck | None = None,
+        id_tokens: bool = False,
         remember: float | None = 30.0,
         most: int = 10_000,
         most_bytes: int = MOST_BYTES,
@@ -129,7 +133,9 @@ class Introspection:
             access_token=False,
             checks_sub=self.subject == _SUBJECT,
             tenant=self.names.tenant_failure if self.names.templates else None,
+            id_tokens=check_flag("id_tokens", id_tokens),
         )
+        self.check = check_claim_check(check)
         self.roles, self.scopes = check_sources("roles", roles), check_sources("scopes", scopes)
         self._seconds = 0.0 if remember is None else check_seconds("remember", remember, most=3600)
         check_int("most", most, least=2, most=1_000_000)

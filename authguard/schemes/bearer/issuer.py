@@ -20,17 +20,19 @@ from authguard.keys.source import (
     takes_requester,
 )
 from authguard.schemes.bearer.claim_mapping import (
+    ClaimCheck,
     ClaimPath,
     Source,
     SubjectSource,
     SubjectSources,
+    check_claim_check,
     check_sources,
     check_subject,
     claim,
 )
-from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ClaimRules, Unchecked
+from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ClaimRules, Types, Unchecked, check_types
 from authguard.schemes.bearer.issuer_names import IssuerArgument, IssuerNames, TenantsArgument, check_issuer
-from authguard.validation import names
+from authguard.validation import check_flag, names
 from authguard.value_types import frozen
 from authguard.wire.jws import JoseHeader
 
@@ -61,8 +63,12 @@ class Issuer:
       another claim never becomes its client. If ``sub`` is not the subject, nothing is required of it.
     - ``numeric_subject``: whether the subject may be a whole number, which RFC 7519 does not allow. It becomes a string
       and is recorded as ``tolerated``. 42 and "42" are then the same subject.
+    - ``check``: a function of the claims of a token with a valid signature, not async, which is asked for each request.
+      True accepts the token, False is ``token.check_refused``, and a ``Reason`` is that reason.
     - ``typ``: None accepts ``JWT``, ``at+jwt`` and no type. ``"at+jwt"`` accepts only access tokens of RFC 9068, with
-      all claims of its section 2.2.
+      all claims of its section 2.2. A list accepts exactly its types; None in it is "no type".
+    - ``id_tokens``: whether tokens are accepted whose claims say that they are ID tokens, as Keycloak's ``typ`` and
+      Cognito's ``token_use`` do. An ID token is for the client that asked for it. Refresh tokens are never accepted.
     - ``require_exp``: whether a token must have ``exp``.
 
     Raises ``ConfigurationError``.
@@ -78,7 +84,8 @@ class Issuer:
     roles: tuple[Source, ...] = field(repr=False)
     scopes: tuple[Source, ...] = field(repr=False)
     subject: ClaimPath | SubjectSources = field(repr=False)
-    typ: str | None
+    typ: Types
+    check: ClaimCheck | None = field(repr=False)
     rules: ClaimRules
 
     def __init__(
@@ -93,13 +100,13 @@ class Issuer:
         scopes: Source | Sequence[Source] = _SCOPES,
         subject: SubjectSource | Sequence[SubjectSource] = _SUBJECT,
         numeric_subject: bool = False,
-        typ: str | None = None,
+        check: ClaimCheck | None = None,
+        typ: str | Sequence[str | None] | None = None,
+        id_tokens: bool = False,
         require_exp: bool = True,
     ) -> None:
         allowed = check_algorithms(algorithms)
-        if typ is not None and (not isinstance(typ, str) or not typ):
-            raise ConfigurationError("typ", f"{typ!r} is not a type; None accepts JWT, at+jwt and no type")
-        kind = None if typ is None else typ.lower().removeprefix("application/")
+        kind = check_types(typ)
         put = object.__setattr__
         put(self, "names", check_issuer(issuer, tenants))
         put(self, "issuer", self.names.label if self.names.exact or self.names.templates else None)
@@ -115,6 +122,7 @@ class Issuer:
         put(self, "roles", check_sources("roles", roles))
         put(self, "scopes", check_sources("scopes", scopes))
         put(self, "subject", check_subject(subject, numeric=numeric_subject))
+        put(self, "check", check_claim_check(check))
         put(self, "typ", kind)
         rules = ClaimRules(
             check_audience(audience),
@@ -122,6 +130,7 @@ class Issuer:
             kind == ACCESS_TOKEN,
             checks_sub=self.subject == _SUBJECT,
             tenant=self.names.tenant_failure if self.names.templates else None,
+            id_tokens=check_flag("id_tokens", id_tokens),
         )
         put(self, "rules", rules)
 
@@ -136,7 +145,9 @@ class Issuer:
         scopes: Source | Sequence[Source] = _SCOPES,
         subject: SubjectSource | Sequence[SubjectSource] = _SUBJECT,
         numeric_subject: bool = False,
-        typ: str | None = None,
+        check: ClaimCheck | None = None,
+        typ: str | Sequence[str | None] | None = None,
+        id_tokens: bool = False,
         require_exp: bool = True,
         **fetching: Unpack[FetchArguments],
     ) -> Self:
@@ -165,7 +176,9 @@ class Issuer:
             scopes=scopes,
             subject=subject,
             numeric_subject=numeric_subject,
+            check=check,
             typ=typ,
+            id_tokens=id_tokens,
             require_exp=require_exp,
         )
 

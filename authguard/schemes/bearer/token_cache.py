@@ -55,7 +55,8 @@ class VerifiedToken:
         self.payload = token.payload
         self.iat = claims.get("iat")
         self.accepted: Accepted | None = None
-        if isinstance(outcome, Accepted) and not outcome.facts:  # facts tell of the leeway
+        # Facts tell of the leeway, and a check of the app may answer otherwise the next time.
+        if isinstance(outcome, Accepted) and not outcome.facts and registered.issuer.check is None:
             self.accepted = outcome
             self.begins: float = max(claims.get("nbf", -math.inf), claims.get("iat", -math.inf))
             self.expires: float = claims.get("exp", math.inf)
