@@ -22,14 +22,14 @@ async def answer(scope: Scope, send: Send, reply: Reply) -> None:
 
 def messages(scope: Scope, reply: Reply) -> list[Message]:
     """A whole response as ASGI messages."""
-    kind = "http.response"
+    start, body = "http.response.start", "http.response.body"
     if scope["type"] == "websocket":
-        kind = "websocket.http.response"
-        if kind not in (scope.get("extensions") or {}):
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
             return [{"type": "websocket.close", "code": POLICY_VIOLATION}]
+        start, body = "websocket.http.response.start", "websocket.http.response.body"
     return [
-        {"type": f"{kind}.start", "status": reply.status, "headers": list(reply.headers)},
-        {"type": f"{kind}.body", "body": reply.body},
+        {"type": start, "status": reply.status, "headers": list(reply.headers)},
+        {"type": body, "body": reply.body},
     ]
 
 

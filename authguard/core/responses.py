@@ -170,9 +170,14 @@ class ConstantReplies:
     def get(self, denied: Denied) -> Reply | None:
         """The response to such a denial, if one was kept."""
         kept = self._replies.get((id(denied.requirement), id(denied.reason), denied.scheme))
-        if kept is None or denied.response_headers or denied.accepted != kept[0].accepted or _names_a_login(denied):
+        if kept is None:
             return None
-        return kept[1]
+        like, reply = kept
+        if denied is not like and (
+            denied.response_headers or denied.accepted != like.accepted or _names_a_login(denied)
+        ):
+            return None
+        return reply
 
     def keep(self, denied: Denied, reply: Reply) -> None:
         """Keep the response to a denial, if it would be the same for the next request."""
@@ -181,8 +186,11 @@ class ConstantReplies:
             and denied.accepted <= self._schemes
             and not (denied.reason.retried or denied.response_headers or _names_a_login(denied))
         ):
-            # Without facts and subject, which are those of one request.
-            kept = Denied(denied.reason, denied.scheme, requirement=denied.requirement, accepted=denied.accepted)
+            # Without facts and subject, which are those of one request. The denial of a request that presents nothing
+            # is one object for all requests.
+            kept = denied
+            if denied.facts or denied.subject is not None:
+                kept = Denied(denied.reason, denied.scheme, requirement=denied.requirement, accepted=denied.accepted)
             self._replies[id(denied.requirement), id(denied.reason), denied.scheme] = kept, reply
 
 
