@@ -5,11 +5,13 @@ The tree::
     AuthGuardError                  the base class; never raised itself
     ├── ConfigurationError          a wrong setting; raised while the app is built, never during a request
     ├── InvalidSignature            a signature does not match; raised by ``VerificationKey.verify``
+    ├── WrongAnswer                 a function of the app returned or raised what it must not; the response is a 503
     ├── RequestBodyError            the body that a scheme asked for is too large or incomplete
     └── BackendUnavailable          a key source, a store or a service cannot answer; the response is a 503
         └── KeysBusy                a key source does not know a key, and may not fetch its keys again yet
 
-``ConfigurationError`` and ``InvalidSignature`` are subclasses of ``ValueError`` too. Malformed input raises
+``ConfigurationError`` and ``InvalidSignature`` are subclasses of ``ValueError`` too, and ``WrongAnswer`` is one of
+``TypeError``. Malformed input raises
 ``authguard.wire.grammar.WireError``, a ``ValueError`` that the scheme or the guard catches.
 """
 
@@ -36,6 +38,17 @@ class ConfigurationError(AuthGuardError, ValueError):
 
 class InvalidSignature(AuthGuardError, ValueError):
     """The signature does not match these bytes and this key."""
+
+
+class WrongAnswer(AuthGuardError, TypeError):
+    """A function of the app returned the wrong thing, or raised an exception that means nothing here.
+
+    ``problem`` names the function, with file and line, and says what to return. It quotes no value.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 class RequestBodyError(AuthGuardError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -12,6 +11,7 @@ from authguard.accounts.account import Account
 from authguard.accounts.digest_account import DIGITS, DigestAccount, check_realm, digest_ha1, hash_of
 from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import roles_by_name
+from authguard.app_code import async_function, awaitable, shown
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import BACKEND_FAILED
 from authguard.validation import names
@@ -103,9 +103,9 @@ class DigestLookup:
     ``MD5``, ``SHA-256`` or ``SHA-512-256``. ``find_hashed`` is called the same way, but with ``H(name:realm)``, in
     lower-case hexadecimal digits, in place of the name. ``userhash=true`` is offered only with it.
 
-    Whatever the functions raise passes through. An answer that is not a ``DigestAccount`` denies with
-    ``backend.failed`` (503), and the record says what it was. An account with an ``H(A1)`` of another algorithm counts
-    as unknown, with one ERROR.
+    Raises ``ConfigurationError`` for functions that are not async. Whatever they raise passes through. An answer that
+    is not a ``DigestAccount`` denies with ``backend.failed`` (503), and the record says what it was. An account with an
+    ``H(A1)`` of another algorithm counts as unknown, with one ERROR.
     """
 
     def __init__(self, find: FindDigest, find_hashed: FindDigest | None = None) -> None:
@@ -121,14 +121,15 @@ class DigestLookup:
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         """The answer of the function."""
         function = self._find_hashed if hashed else self._find
-        account = None if function is None else await function(username, realm=realm, algorithm=algorithm)
+        if function is None:
+            return None
+        account = await awaitable(function, function(username, realm=realm, algorithm=algorithm))
         if account is None:
             return None
         if not isinstance(account, DigestAccount):
-            problem = (
-                _NOT_A_DIGEST_ACCOUNT if isinstance(account, Account) else "it is neither a DigestAccount nor None"
-            )
-            raise BackendUnavailable(f"a lookup returned {type(account).__name__}: {problem}", reason=BACKEND_FAILED)
+            kind, is_account = type(account).__name__, isinstance(account, Account)
+            wanted = _NOT_A_DIGEST_ACCOUNT if is_account else "it is neither a DigestAccount nor None"
+            raise BackendUnavailable(f"{shown(function)} returned {kind}: {wanted}", reason=BACKEND_FAILED)
         if (mismatch := _length_mismatch(account, algorithm)) is None:
             return account
         # It may be one account of an old database. A 503 for it would tell every client that this name exists.
@@ -179,12 +180,5 @@ def _length_mismatch(account: DigestAccount, algorithm: str) -> str | None:
 
 
 def _check_function(argument: str, function: FindDigest) -> FindDigest:
-    if not callable(function):
-        raise ConfigurationError(argument, "give an async function of a user name, a realm and an algorithm")
-    try:
-        inspect.signature(function).bind("alice", realm="orders", algorithm="SHA-256")
-    except TypeError as error:
-        raise ConfigurationError(argument, f"it is called as find(name, realm=..., algorithm=...): {error}") from None
-    except ValueError:  # a function written in C may have no signature
-        pass
-    return function
+    called = "find(name, *, realm, algorithm)"
+    return async_function(argument, function, called, "alice", realm="orders", algorithm="SHA-256")

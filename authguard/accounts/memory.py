@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from authguard.accounts.account import Account, PasswordHasher
 from authguard.accounts.password_hashes import LibpassHasher
+from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.errors import ConfigurationError
 
 #: The async function that a ``UserLookup`` calls.
@@ -68,8 +69,7 @@ class UserLookup:
     """
 
     def __init__(self, find: Find, *, hasher: PasswordHasher | None = None, decoys: Iterable[str] = ()) -> None:
-        if not callable(find):
-            raise ConfigurationError("find", "give an async function of a user name")
+        async_function("find", find, "find(username)", "alice")
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
         self._find = find
         if isinstance(decoys, str | bytes) or not isinstance(decoys, Iterable):
@@ -80,8 +80,11 @@ class UserLookup:
                 raise ConfigurationError("decoys", f"the hasher cannot read number {number}; give complete hashes")
 
     async def find(self, username: str) -> Account | None:
-        """The answer of the function."""
-        return await self._find(username)
+        """The answer of the function. Raises ``WrongAnswer``, which names it, for anything but an account or None."""
+        account = await awaitable(self._find, self._find(username))
+        if account is not None and not isinstance(account, Account):
+            raise wrong_answer(self._find, account, "an Account, or None if there is none")
+        return account
 
     def sample(self) -> Sequence[str]:
         """The decoys."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 import anyio
 
-from authguard.errors import BackendUnavailable
+from authguard.app_code import shown
+from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_TIMEOUT, Reason
 
 T = TypeVar("T")
@@ -25,11 +27,13 @@ def optional_method(store: object, name: str, *, beside: str) -> Any:
     """The optional method ``name`` of a store, a faster way to the answer of its method ``beside``; None without it.
 
     None too for a subclass that overrides ``beside`` and inherits ``name``: the inherited method would bypass the new
-    one.
+    one. Raises ``ConfigurationError`` for one that is async.
     """
     method = getattr(store, name, None)
     if not callable(method):
         return None
+    if iscoroutinefunction(method):
+        raise ConfigurationError(name, f"{shown(method)} must not be async: {beside} is called if it has to wait")
     classes = type(store).__mro__
     # The lower the depth, the more derived the class that defines the method; -1 is the instance itself.
     depths = [

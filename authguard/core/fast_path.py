@@ -17,7 +17,7 @@ from authguard.concurrency.deadline import optional_method
 from authguard.core.authorization import ResolvedRequirement
 from authguard.core.credential_selection import select_credentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
-from authguard.errors import BackendUnavailable, RequestBodyError
+from authguard.errors import BackendUnavailable, RequestBodyError, WrongAnswer
 from authguard.model import Accepted, Decision, Denied, Moment, Outcome, Principal, Rejected
 from authguard.policy.requirements import OPTIONAL
 from authguard.reasons import (
@@ -182,8 +182,23 @@ def unless_expired(accepted: Accepted, moment: Moment) -> Outcome:
 def denial_of(error: Exception, resolved: ResolvedRequirement, scheme: str | None) -> Denied:
     """The denial of a request for which something has raised: an outage, unless the request's body is at fault."""
     if isinstance(error, BackendUnavailable):
-        facts = {"detail": error.detail or None, "retry_after": error.retry_after}
-        return resolved.deny(error.reason or STORE_UNAVAILABLE, scheme, facts=facts)
+        detail = {"detail": error.detail or None, "retry_after": error.retry_after}
+        return resolved.deny(error.reason or STORE_UNAVAILABLE, scheme, facts=detail)
     if isinstance(error, RequestBodyError):
         return resolved.deny(error.reason, scheme)
-    return resolved.deny(BACKEND_FAILED, scheme, facts=exception_facts(error))
+    facts: dict[str, object] = exception_facts(error)
+    if (problem := _problem_of(error, facts["frames"])) is not None:
+        facts = {"problem": problem, **facts}
+    return resolved.deny(BACKEND_FAILED, scheme, facts=facts)
+
+
+def _problem_of(error: Exception, frames: object) -> str | None:
+    """What a function of the app did wrong, if that is known, with its name."""
+    if isinstance(error, WrongAnswer):
+        return error.problem
+    # By name, because what decides knows no web framework.
+    if isinstance(frames, tuple) and frames and any(kind.__name__ == "HTTPException" for kind in type(error).__mro__):
+        location, _, name = str(frames[-1]).partition(" ")
+        wanted = "return Rejected(reason), or None for no account"
+        return f"{name} ({location}) raised {type(error).__name__}; {wanted}"
+    return None

@@ -6,11 +6,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from inspect import iscoroutinefunction
 from typing import Any, TypeAlias, cast
 
 import anyio
 
+from authguard.app_code import async_function, awaitable, plain_function, shown, wrong_answer
 from authguard.concurrency.deadline import ask
 from authguard.core.authorization import RequirementResolver, ResolvedRequirement
 from authguard.core.csrf import Origins
@@ -43,7 +43,8 @@ from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, PATH_A
 from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
-from authguard.schemes.scheme import Continuation, Scheme, check_schemes
+from authguard.schemes.scheme import Scheme, check_schemes
+from authguard.source_location import name_of
 from authguard.validation import check_leeway, check_seconds, functions
 from authguard.wire.grammar import WireError
 
@@ -107,9 +108,9 @@ class Guard:
         self.requirements = RequirementResolver(self.schemes, known)
         self.implied_roles = expand_role_hierarchy(role_hierarchy or {})
         (self._clock,), (self.monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
-        self.checks, self._hooks = functions("checks", checks), functions("hooks", hooks)
-        if any(map(iscoroutinefunction, self._hooks)):
-            raise ConfigurationError("hooks", "a hook must not be async: it is called while the request waits")
+        self.checks, self._hooks = check_checks(checks), functions("hooks", hooks)
+        for hook in self._hooks:
+            plain_function("hooks", hook, "hook(record)", None)
         methods = frozenset[str]().union(*(rule.methods or () for rule in self.table.rules))
         self._recorder = Recorder(self._hooks, to_log=log, monotonic=self.monotonic, methods=methods)
         self._deadline = check_seconds("deadline", deadline, most=60)
@@ -172,16 +173,19 @@ class Guard:
             request.body_readable = scheme.reads_body
             try:
                 if undecided.answer is None:
-                    outcome = await scheme.authenticate(request, undecided.credentials)
+                    answer = scheme.authenticate(request, undecided.credentials)
+                    outcome = await awaitable(scheme.authenticate, answer)
+                elif callable(undecided.answer):
+                    outcome = await undecided.answer()
                 else:
-                    outcome = await cast("Continuation", undecided.answer)()
+                    wanted = "Accepted, Rejected, None, or a function to await"
+                    raise wrong_answer(cast("Any", scheme).authenticate_now, undecided.answer, wanted)
             except WireError as error:
                 return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
             if isinstance(outcome, Rejected):
                 return outcome
             if not isinstance(outcome, Accepted):
-                msg = "a scheme returned neither Accepted nor Rejected"
-                raise TypeError(msg)
+                raise wrong_answer(scheme.authenticate, outcome, "Accepted(principal) or Rejected(reason)")
             principal = self._fast_path.own_principal(outcome.principal, scheme.name)
             accepted = Accepted(principal, outcome.response_headers, outcome.facts)
         accepted = cast("Accepted", accepted)
@@ -202,11 +206,13 @@ class Guard:
         """Run the guard's checks on a principal that this guard, or an outer one, has authenticated."""
         principal, headers = accepted.principal, accepted.response_headers
         for check in self.checks:
-            checked = await ask(check(request, principal), self._deadline)
+            checked = await ask(awaitable(check, check(request, principal)), self._deadline)
             if isinstance(checked, Rejected):
                 headers = (*headers, *checked.response_headers)
                 return Rejected(checked.reason, principal.subject, checked.facts, headers, authenticated=True)
             if checked is not principal:
+                if not isinstance(checked, Principal):
+                    raise wrong_answer(check, checked, "the principal, or Rejected(reason)")
                 principal = self._fast_path.own_principal(checked, principal.scheme)
         return Accepted(principal, headers, accepted.facts)
 
@@ -239,6 +245,23 @@ class Guard:
     def health(self) -> Mapping[str, Mapping[str, object]]:
         """The state of each scheme and its services, by the name of the scheme. For a person; it holds no secret."""
         return services_health(self.schemes)
+
+
+def check_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """The checks of a guard. Raises ``ConfigurationError`` for one that could not answer."""
+    if callable(checks):
+        raise ConfigurationError("checks", f"write checks=[{name_of(checks)}]: it takes a list")
+    if not isinstance(checks, Sequence) or isinstance(checks, str):
+        raise ConfigurationError("checks", f"{checks!r} is not a list of async functions")
+    for check in checks:
+        async_function("checks", check, "check(request, principal)", None, None)
+        annotations = getattr(check, "__annotations__", None)
+        returned = annotations.get("return", "") if isinstance(annotations, dict) else ""
+        if returned in {None, bool, "None", "bool"}:
+            raise ConfigurationError(
+                "checks", f"{shown(check)} must return the principal, or Rejected(reason), and not {returned}"
+            )
+    return tuple(checks)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TypedDict
 
+from authguard.app_code import async_function
 from authguard.errors import ConfigurationError
 from authguard.http_client import ClientFactory, Fetch, Fetched, FetchFailed, httpx2_fetch, response_too_long
 from authguard.model import Clock
@@ -98,9 +99,10 @@ def fetch_options(
     """The checked options, with defaults. Raises ``ConfigurationError``."""
     if fetch is not None and client is not None:
         raise ConfigurationError("client", "it makes clients of httpx2, and fetch= takes their place; give one of them")
-    for name, function in (("fetch", fetch), ("client", client)):
-        if function is not None:
-            functions(name, [function])
+    if fetch is not None:
+        async_function("fetch", fetch, "fetch(url)", "https://issuer.example/jwks")
+    if client is not None:
+        functions("client", [client])
     check_flag("insecure_http", insecure_http)
     check_int("limit", limit, least=_MIN_LIMIT, most=16 * DEFAULT_LIMIT, unit="bytes")
     check_seconds("min_age", min_age, most=DAY)

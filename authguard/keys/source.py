@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
+from authguard.app_code import async_function
 from authguard.errors import ConfigurationError, InvalidSignature
 from authguard.keys.signatures import ALGORITHMS, Verify, verify_with
 from authguard.value_types import frozen
@@ -186,6 +187,10 @@ class StaticKeys:
 def as_source(keys: KeySource | KeyMaterial | Sequence[KeyMaterial], algorithms: frozenset[str]) -> KeySource:
     """The source for the argument ``keys`` of an issuer. Raises ``ConfigurationError``."""
     if isinstance(keys, KeySource) and not isinstance(keys, type):
+        arguments: dict[str, Any] = {"kid": None, "algorithm": ""}
+        if takes_requester(keys.keys_for):
+            arguments["requester"] = None
+        async_function("keys", keys.keys_for, "keys_for(self, *, kid, algorithm)", **arguments)
         return keys
     materials = (keys,) if isinstance(keys, KeyMaterial) else keys
     if (

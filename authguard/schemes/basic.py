@@ -21,6 +21,7 @@ from authguard.accounts.account import (
     RolesListed,
     accepted_login,
 )
+from authguard.app_code import async_function
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
@@ -136,8 +137,10 @@ class Basic(Scheme):
                 log.warning(message, ", ".join(formats))
         else:
             self._verifier = DirectoryVerifier(passwords, deadline)
-        if on_rehash is not None and not (callable(on_rehash) and isinstance(self._verifier, PasswordVerifier)):
-            raise ConfigurationError("on_rehash", "give an async function, and a PasswordStore, which shows its hashes")
+        if on_rehash is not None and not isinstance(self._verifier, PasswordVerifier):
+            raise ConfigurationError("on_rehash", "it needs a PasswordStore, which shows its hashes")
+        if on_rehash is not None:
+            async_function("on_rehash", on_rehash, "on_rehash(account, new_hash)", None, "")
         self._on_rehash = on_rehash
         self._single_flight: SingleFlight[Account | Reason | Exceeded] = SingleFlight(deadline=deadline)
         self.services = (self,)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordCheck, PasswordStore, SampledStore, Verdict
+from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.caching import BoundedCache, KeyedHash
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
@@ -95,6 +96,7 @@ class PasswordVerifier:
     """
 
     def __init__(self, store: PasswordStore, pool: ThreadPool, deadline: float) -> None:
+        async_function("passwords", store.find, "find(self, username)", "alice")
         self._store, self._hasher, self._deadline = store, store.hasher, deadline
         self._find_now = optional_method(store, "find_now", beside="find")
         self._sampled = store if isinstance(store, SampledStore) else None
@@ -105,12 +107,20 @@ class PasswordVerifier:
     def find_now(self, username: str) -> Account | NotNow | None:
         """The account of this name if the store has it in memory; None if there is none."""
         found = NOT_NOW if self._find_now is None else self._find_now(username)
-        return NOT_NOW if found is NOT_NOW else _account(found)
+        return NOT_NOW if found is NOT_NOW else self._account(found)
 
     async def find(self, username: str) -> Account | None:
         """The account of this name; None if there is none."""
         account = self.find_now(username)
-        return _account(await ask(self._store.find(username), self._deadline)) if account is NOT_NOW else account
+        if account is not NOT_NOW:
+            return account
+        return self._account(await ask(awaitable(self._store.find, self._store.find(username)), self._deadline))
+
+    def _account(self, found: object) -> Account | None:
+        """What the store has returned. Raises ``WrongAnswer`` for anything else."""
+        if found is None or isinstance(found, Account):
+            return found
+        raise wrong_answer(self._store.find, found, "an Account, or None if there is none")
 
     async def verify(
         self, username: str, password: str, account: Account | None, caller: Caller = ANYBODY
@@ -169,18 +179,11 @@ class PasswordVerifier:
         return None
 
 
-def _account(found: object) -> Account | None:
-    """What a store has returned. Raises ``TypeError`` for anything else."""
-    if found is None or isinstance(found, Account):
-        return found
-    msg = "a password store returned something that is not an Account"
-    raise TypeError(msg)
-
-
 class DirectoryVerifier:
     """Has a directory check the passwords: a ``PasswordCheck``, such as LDAP."""
 
     def __init__(self, check: PasswordCheck, deadline: float) -> None:
+        async_function("passwords", check.check, "check(self, username, password)", "alice", "")
         self._check, self._deadline = check, deadline
 
     def find_now(self, username: str) -> Account | NotNow | None:
@@ -198,12 +201,11 @@ class DirectoryVerifier:
         if not password:
             # LDAP takes an empty password for an anonymous bind, which succeeds (RFC 4513 section 5.1.2).
             return PASSWORD_EMPTY
-        answer = await ask(self._check.check(username, password), self._deadline)
+        answer = await ask(awaitable(self._check.check, self._check.check(username, password)), self._deadline)
         if isinstance(answer, Reason) and answer.outage:
             raise BackendUnavailable(reason=answer)
         if not isinstance(answer, Account | Reason):
-            msg = "a directory answered with neither an Account nor a Reason"
-            raise TypeError(msg)
+            raise wrong_answer(self._check.check, answer, "an Account, or the reason to deny with")
         return answer
 
 

@@ -11,6 +11,7 @@ from dataclasses import field
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from authguard.app_code import async_function, plain_function
 from authguard.errors import ConfigurationError
 from authguard.model import Clock, Denied, Header, Outcome, Rejected
 from authguard.reasons import Reason
@@ -186,6 +187,9 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
             raise ConfigurationError("schemes", f"{scheme.name} is listed twice; give one scheme of each name")
         if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
             raise ConfigurationError("schemes", f"{scheme.name} has no carrier; set carrier = AUTHORIZATION")
+        async_function("schemes", scheme.authenticate, "authenticate(self, request, credentials)", None, None)
+        plain_function("schemes", scheme.challenges, "challenges(self, request, why)", None, None)
+        plain_function("schemes", scheme.carrier.find, "find(self, request)", None)
         why: str = getattr(scheme, "must_be_first", "")
         if position and why:
             log.warning("%s is listed after %s: %s", scheme.name, schemes[0].name, why)

@@ -309,9 +309,12 @@ async def test_an_account_of_another_algorithm_counts_as_unknown(caplog: pytest.
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (Account("alice", BCRYPT), "a lookup returned Account: a password hash cannot serve Digest"),
-        (SHA, "a lookup returned str: it is neither a DigestAccount nor None"),
-        (False, "a lookup returned bool: it is neither a DigestAccount nor None"),
+        (
+            Account("alice", BCRYPT),
+            r"find \(accounts/test_digest_account.py:\d+\) returned Account: a password hash cannot serve Digest",
+        ),
+        (SHA, "find .* returned str: it is neither a DigestAccount nor None"),
+        (False, "find .* returned bool: it is neither a DigestAccount nor None"),
     ],
 )
 @pytest.mark.parametrize("hashed", [False, True])
@@ -337,9 +340,9 @@ async def _find_user(username: str) -> Account | None:
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        ("SELECT * FROM users", "give an async function of a user name, a realm and an algorithm"),
-        (_find_user, r"it is called as find\(name, realm=..., algorithm=...\): .*'realm'"),
-        (lambda: None, r"it is called as find\(name, realm=..., algorithm=...\): too many"),
+        ("SELECT * FROM users", r"is not an async function: async def find\(name, \*, realm, algorithm\)"),
+        (_find_user, r"_find_user .* is called as find\(name, \*, realm, algorithm\): .*'realm'"),
+        (lambda: None, r"<lambda> .* is called as find\(name, \*, realm, algorithm\): too many"),
     ],
 )
 def test_a_callable_with_a_wrong_signature_raises(argument: str, function: Any, problem: str) -> None:

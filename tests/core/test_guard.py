@@ -285,10 +285,6 @@ async def _down(request: AuthRequest, principal: Principal) -> Principal:
     raise BackendUnavailable("replica lags", reason=STORE_UNAVAILABLE, retry_after=9)
 
 
-def _not_async(request: AuthRequest, principal: Principal) -> Any:
-    return principal
-
-
 def _returns(value: Any) -> Callable[[AuthRequest, Principal], Any]:
     async def answer(request: AuthRequest, principal: Principal) -> Any:
         return value
@@ -296,8 +292,9 @@ def _returns(value: Any) -> Callable[[AuthRequest, Principal], Any]:
     return answer
 
 
-BROKEN: list[tuple[Any, str]] = [(_raise, "builtins.LookupError"), (_not_async, "builtins.TypeError")]
-BROKEN += [(_returns(value), "builtins.TypeError") for value in (None, True, "alice", Accepted(ALICE))]
+BROKEN: list[tuple[Any, str]] = [(_raise, "builtins.LookupError")]
+BROKEN += [(_returns(value), "authguard.errors.WrongAnswer") for value in (None, True, "alice", Accepted(ALICE))]
+BROKEN += [(lambda request, principal: principal, "authguard.errors.WrongAnswer")]
 
 
 @pytest.mark.parametrize(("broken", "error"), BROKEN)
@@ -575,7 +572,8 @@ async def test_a_scheme_that_returns_nonsense_denies_with_503(answer: Any) -> No
     """Only ``Accepted`` with a Principal lets a request pass. Any other value counts as a failed scheme."""
     denied = await denial(make_guard(Badge(table={"alice": answer}), default=OPTIONAL))
 
-    assert (denied.reason, denied.facts["error"]) == (BACKEND_FAILED, "builtins.TypeError")
+    error = "builtins.TypeError" if isinstance(answer, Accepted) else "authguard.errors.WrongAnswer"
+    assert (denied.reason, denied.facts["error"]) == (BACKEND_FAILED, error)
 
 
 async def test_a_wire_error_of_a_scheme_is_malformed_credentials() -> None:

@@ -318,7 +318,7 @@ def test_a_method_without_a_signature_takes_no_requester() -> None:
     class Native:
         __signature__ = 5
 
-        def __call__(self, *, kid: str | None, algorithm: str) -> Any:
+        async def __call__(self, *, kid: str | None, algorithm: str) -> Any:
             raise AssertionError("it is not called")
 
     class NativeSource:

@@ -16,6 +16,7 @@ from authguard.accounts.digest_account import (
     DigestStore,
     check_realm,
 )
+from authguard.app_code import async_function
 from authguard.caching import KeyedHash
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError
@@ -129,6 +130,8 @@ class Digest(Scheme):
         realms_held: Callable[[], AbstractSet[tuple[str, str]]] | None = getattr(accounts, "realms_held", None)
         if callable(realms_held):
             check_realms_held(realms_held(), self.realm, self._algorithms.values())
+        called = "find(self, username, *, realm, algorithm, hashed)"
+        async_function("accounts", accounts.find, called, "alice", realm="", algorithm="", hashed=False)
         self._accounts = accounts
         self._find_now = optional_method(accounts, "find_now", beside="find")
         self._realm = self.realm.encode()
