@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from authguard.errors import ConfigurationError, WrongAnswer
-from authguard.source_location import definition_location, name_of
+from authguard.source_location import definition_location, name_of, short
 
 T = TypeVar("T", bound=Callable[..., Any])
 A = TypeVar("A")
@@ -114,7 +114,7 @@ def _check_signature(argument: str, function: Any, called: str, *args: object, *
 def shown(function: object) -> str:
     """The name of a function with file and line, as errors and records show it: ``known (shop/auth.py:12)``."""
     function = _unwrap_partial(function)
-    location = "/".join(definition_location(function).replace("\\", "/").split("/")[-2:])
+    location = short(definition_location(function))
     return f"{name_of(function)} ({location})" if location else name_of(function)
 
 

@@ -15,6 +15,19 @@ def caller_location(depth: int) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def raised_at(error: BaseException) -> str:
+    """Return the ``file:line`` where an exception was raised, with the last folder alone; "" if that is not known."""
+    at, frame = error.__traceback__, ""
+    while at is not None:
+        frame, at = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}", at.tb_next
+    return short(frame)
+
+
+def short(location: str) -> str:
+    """Return a location without the folders of this machine but the last."""
+    return "/".join(location.replace("\\", "/").split("/")[-2:])
+
+
 def name_of(value: object) -> str:
     """Return the name of a function or a class, or the name of the class of any other value."""
     name: str = getattr(value, "__qualname__", type(value).__qualname__)

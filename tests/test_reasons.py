@@ -48,6 +48,7 @@ CODES = [
     ("scope.missing", 403, "insufficient_scope"),
     ("scheme.insufficient", 403, "insufficient_scope"),
     ("check.refused", 403, "insufficient_scope"),
+    ("check.failed", 403, "insufficient_scope"),
     ("requirement.unmet", 403, "insufficient_scope"),
     ("step_up.required", 401, "insufficient_user_authentication"),
     ("keys.unavailable", 503, None),

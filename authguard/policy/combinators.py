@@ -33,6 +33,8 @@ class _Combination:
 class _AllOf(_Combination):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         failures = [failure for part in self.parts if (failure := part.unmet(principal, params, moment))]
+        # What failed by a mistake of the app must not hide behind what the principal does not have.
+        failures.sort(key=lambda failure: not failure.reason.ours)
         # A new login cannot help a principal that also fails another part, so such a failure is reported first.
         final = [failure for failure in failures if failure.reason is not STEP_UP_REQUIRED]
         if final:
@@ -60,6 +62,9 @@ class _AnyOf(_Combination):
             failures.append(failure)
         for failure in failures:
             if failure.reason is STEP_UP_REQUIRED:
+                return failure
+        for failure in failures:
+            if failure.reason.ours:
                 return failure
         reasons = {failure.reason for failure in failures}
         missing = without_duplicates(name for failure in failures for name in failure.missing)

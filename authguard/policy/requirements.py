@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from inspect import iscoroutinefunction
 from typing import Literal, TypeAlias, final
 
+from authguard.app_code import plain_function, shown
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment, Principal, Requirement
 from authguard.reasons import (
+    CHECK_FAILED,
     CHECK_REFUSED,
     METHOD_UNLISTED,
     ROLE_MISSING,
@@ -21,6 +22,7 @@ from authguard.reasons import (
     SCOPE_MISSING,
     STEP_UP_REQUIRED,
 )
+from authguard.source_location import raised_at
 from authguard.validation import names
 from authguard.value_types import frozen
 
@@ -208,7 +210,9 @@ class _PredicateRequirement(_BaseRequirement):
         try:
             answer = self.predicate(principal, params)
         except Exception as error:  # noqa: BLE001 - whatever it raises, it did not return True
-            return Failure(CHECK_REFUSED, {"raised": type(error).__name__}, missing=(self.name,))
+            raised = type(error).__name__
+            problem = f"{shown(self.predicate)} raised {raised} at {raised_at(error)}"
+            return Failure(CHECK_FAILED, {"raised": raised, "problem": problem}, missing=(self.name,))
         # Only True itself passes: a coroutine that was never awaited is truthy.
         if answer is True:
             return None
@@ -222,14 +226,10 @@ class _PredicateRequirement(_BaseRequirement):
 def predicate(name: str, function: Predicate) -> Requirement:
     """``function(principal, params)`` returns True; ``params`` are those of the rule's pattern, as strings.
 
-    It must not block. Denies with ``check.refused``, also if it raises or returns anything but True. ``name`` stands
-    for it in records and in the audit.
+    It must not block. Denies with ``check.refused``, also if it returns anything but True, and with ``check.failed``,
+    which is logged at ERROR, if it raises. ``name`` stands for it in records and in the audit.
     """
-    if not callable(function) or iscoroutinefunction(function):
-        problem = "is async" if callable(function) else "cannot be called"
-        raise ConfigurationError(
-            "function", f"{function!r} {problem}; give a plain function (principal, params) -> bool"
-        )
+    plain_function("function", function, "function(principal, params)", None, {})
     return _PredicateRequirement(_check_names("name", (name,))[0], function)
 
 

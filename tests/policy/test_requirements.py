@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment, Principal, Requirement
+from authguard.policy.combinators import all_of, any_of
 from authguard.policy.requirements import (
     AUTHENTICATED,
     OPTIONAL,
@@ -25,6 +27,7 @@ from authguard.policy.requirements import (
     via,
 )
 from authguard.reasons import (
+    CHECK_FAILED,
     CHECK_REFUSED,
     METHOD_UNLISTED,
     ROLE_MISSING,
@@ -193,15 +196,33 @@ def test_an_async_predicate_is_refused_while_it_is_built() -> None:
     """An async predicate raises, because its coroutine would be truthy and never awaited."""
     function: Any = _never_awaited
 
-    with pytest.raises(ConfigurationError, match=r"^function: .* is async; give a plain function"):
+    with pytest.raises(ConfigurationError, match=r"^function: _never_awaited .* must not be async: .*; write def"):
         predicate("c", function)
 
 
 def test_a_predicate_that_raises_denies() -> None:
-    """A predicate that raises denies, and the type of the error is recorded without its text."""
+    """A predicate that raises denies, and the record has its name, file and line, and no text of the error."""
     lack = lacks(predicate("c", lambda _, params: params["s3cr3t"] == ""))
 
-    assert lack == Failure(CHECK_REFUSED, {"raised": "KeyError"}, missing=("c",))
+    assert lack is not None
+    assert (lack.reason, lack.missing, lack.facts["raised"]) == (CHECK_FAILED, ("c",), "KeyError")
+    place = r"policy/test_requirements.py:\d+"
+    assert re.fullmatch(rf"<lambda> \({place}\) raised KeyError at {place}", str(lack.facts["problem"]))
+
+
+@pytest.mark.parametrize("combine", [all_of, any_of])
+def test_a_predicate_that_raises_is_what_a_combination_reports(combine: Any) -> None:
+    """It is a mistake of the app, so it does not hide behind a role that is missing."""
+    lack = lacks(combine(role("x"), predicate("c", lambda principal, params: params["none"] == "")))
+
+    assert lack is not None
+    assert (lack.reason, lack.missing) == (CHECK_FAILED, ("c",))
+
+
+def test_a_predicate_with_other_parameters_raises() -> None:
+    """It would raise at each request."""
+    with pytest.raises(ConfigurationError, match=r"is called as function\(principal, params\): too many positional"):
+        predicate("c", lambda principal: True)  # type: ignore[arg-type,misc]
 
 
 def test_requirements_explain_themselves() -> None:
