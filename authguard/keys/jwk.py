@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from base64 import b64decode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509 import load_der_x509_certificate
 from jwt.exceptions import PyJWTError
-from jwt.utils import from_base64url_uint
+from jwt.utils import base64url_decode, base64url_encode, from_base64url_uint
 
 from authguard.errors import ConfigurationError
 from authguard.http_client import FetchFailed
-from authguard.keys.signatures import ALGORITHMS
+from authguard.keys.signatures import ALGORITHMS, ED448, ED25519
 from authguard.keys.source import VerificationKey
 from authguard.keys.weak_keys import check_edwards_key, check_exponent, check_rsa_key
+from authguard.validation import names
 from authguard.value_types import frozen
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -47,9 +51,17 @@ _KNOWN_SECRETS = (
 # --- binding a key to an algorithm ------------------------------------------------------------------------------------
 
 
-def bound_key(key: object, kid: str | None, algorithm: str | None, allowed: frozenset[str]) -> VerificationKey:
-    """A public key, bound to one of the allowed algorithms. Raises ``ConfigurationError`` if none fits."""
-    return VerificationKey(_choose_algorithm(_algorithms_of(key), algorithm, allowed), kid, key)
+def bound_keys(
+    key: object, kid: str | None, algorithm: str | None, allowed: frozenset[str]
+) -> Sequence[VerificationKey]:
+    """A public key, bound to the one allowed algorithm that fits, under each of its names.
+
+    Raises ``ConfigurationError`` if none fits, and if several do.
+    """
+    fitting = _fitting(_algorithms_of(key), algorithm, allowed)
+    if not (fitting <= ED25519 or fitting <= ED448):
+        fitting = frozenset({_only(fitting)})
+    return [VerificationKey(name, kid, key) for name in sorted(fitting)]
 
 
 def bound_secret(secret: bytes, kid: str | None, algorithm: str | None, allowed: frozenset[str]) -> VerificationKey:
@@ -57,7 +69,7 @@ def bound_secret(secret: bytes, kid: str | None, algorithm: str | None, allowed:
 
     Raises ``ConfigurationError`` if none fits, and if the secret is too short or easy to guess.
     """
-    name = _choose_algorithm(frozenset(_HMAC_BYTES), algorithm, allowed)
+    name = _only(_fitting(frozenset(_HMAC_BYTES), algorithm, allowed))
     if len(secret) < _HMAC_BYTES[name]:
         raise ConfigurationError(
             "keys",
@@ -96,23 +108,28 @@ def _algorithms_of(key: object) -> frozenset[str]:
             return frozenset({_CURVES.get(key.curve.name, "")})
         case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             check_edwards_key(key)
-            return frozenset({"EdDSA"})
+            return ED25519 if isinstance(key, ed25519.Ed25519PublicKey) else ED448
         case _:
             return frozenset()
 
 
-def _choose_algorithm(possible: frozenset[str], stated: str | None, allowed: frozenset[str]) -> str:
-    """The one algorithm that a key is bound to (RFC 8725 section 3.1)."""
-    candidates = sorted(possible & allowed & (frozenset({stated}) if stated is not None else possible))
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
-        raise ConfigurationError(
-            "keys", f"this key fits {' and '.join(candidates)}; give algorithm=, or alg in the JWK"
-        )
+def _fitting(possible: frozenset[str], stated: str | None, allowed: frozenset[str]) -> frozenset[str]:
+    """The allowed algorithms that a key is good for, or the stated one. Raises ``ConfigurationError`` if none is."""
+    fitting = possible & allowed & (frozenset({stated}) if stated is not None else possible)
+    if fitting:
+        return fitting
     if stated is not None:
         raise ConfigurationError("keys", f"{stated} is not in algorithms=, or does not fit this key")
     raise ConfigurationError("keys", f"this is {_kind(possible)}; algorithms= has only {', '.join(sorted(allowed))}")
+
+
+def _only(fitting: frozenset[str]) -> str:
+    """The one algorithm that a key is bound to (RFC 8725 section 3.1)."""
+    if len(fitting) > 1:
+        raise ConfigurationError(
+            "keys", f"this key fits {' and '.join(sorted(fitting))}; give algorithm=, or alg in the JWK"
+        )
+    return next(iter(fitting))
 
 
 def _kind(algorithms: frozenset[str]) -> str:
@@ -120,10 +137,24 @@ def _kind(algorithms: frozenset[str]) -> str:
         return "an RSA key (RS256, PS256, ...)"
     if algorithms == frozenset(_HMAC_BYTES):
         return "a secret (HS256, HS384, HS512)"
-    return f"a key for {', '.join(algorithms)}" if all(algorithms) and algorithms else "a key of an unknown kind"
+    return (
+        f"a key for {', '.join(sorted(algorithms))}" if all(algorithms) and algorithms else "a key of an unknown kind"
+    )
 
 
 # --- JWK --------------------------------------------------------------------------------------------------------------
+
+
+#: The ``use`` of keys for signatures (RFC 7517 section 4.2).
+SIGNATURE_USE = frozenset({"sig"})
+
+
+def check_uses(use: str | Collection[str]) -> frozenset[str]:
+    """The argument ``use``. Raises ``ConfigurationError``."""
+    uses = names("use", (use,) if isinstance(use, str) else use)
+    if not uses or "enc" in uses:
+        raise ConfigurationError("use", "a key for encryption must not verify; name another use, such as jwt-svid")
+    return uses
 
 
 class _ParsedJWK(NamedTuple):
@@ -132,15 +163,27 @@ class _ParsedJWK(NamedTuple):
     material: Any
 
 
-def from_jwk(jwk: Mapping[str, Any], allowed: frozenset[str]) -> VerificationKey:
-    """A JWK that the app gives, bound to one of the allowed algorithms. Raises ``ConfigurationError`` if none fits."""
-    kid, alg, material = _parse_jwk(jwk)
+def from_jwk(
+    jwk: Mapping[str, Any],
+    allowed: frozenset[str],
+    algorithm: str | None = None,
+    uses: frozenset[str] = SIGNATURE_USE,
+) -> Sequence[VerificationKey]:
+    """A JWK that the app gives, once for each allowed algorithm that it can verify.
+
+    Its ``alg``, or ``algorithm``, names one. A secret is bound to one. Raises ``ConfigurationError`` if none fits.
+    """
+    kid, alg, material = _parse_jwk(jwk, uses)
+    if alg is not None and algorithm is not None and alg != algorithm:
+        raise ConfigurationError("keys", f"the alg of this JWK is {alg}, and algorithm= is {algorithm}")
+    stated = alg if algorithm is None else algorithm
     if isinstance(material, bytes):
-        return bound_secret(material, kid, alg, allowed)
-    return bound_key(material, kid, alg, allowed)
+        return [bound_secret(material, kid, stated, allowed)]
+    fitting = _fitting(_algorithms_of(material), stated, allowed)
+    return [VerificationKey(name, kid, material) for name in sorted(fitting)]
 
 
-def from_published_jwk(jwk: object) -> list[VerificationKey]:
+def from_published_jwk(jwk: object, uses: frozenset[str] = SIGNATURE_USE) -> list[VerificationKey]:
     """A JWK that a key server publishes, once for each algorithm that it can verify.
 
     That is its ``alg``, or all that its type and curve allow. The issuer's ``algorithms`` choose among them later.
@@ -149,40 +192,101 @@ def from_published_jwk(jwk: object) -> list[VerificationKey]:
     """
     if not isinstance(jwk, Mapping):
         raise ConfigurationError("keys", "it is not a JSON object")
-    if jwk.get("kty") == "oct":
+    if _type_of(jwk) == "oct":
         raise ConfigurationError("keys", "it is a secret, which a key server must not publish")
-    kid, alg, material = _parse_jwk(jwk)
+    kid, alg, material = _parse_jwk(jwk, uses)
     algorithms = _algorithms_of(material)
     if alg is not None and alg not in algorithms:
         raise ConfigurationError("keys", f"its alg is {alg}, which does not fit the key")
     return [VerificationKey(name, kid, material) for name in sorted(algorithms if alg is None else {alg})]
 
 
-def _parse_jwk(jwk: Mapping[str, Any]) -> _ParsedJWK:
-    """The members of RFC 7517 section 4. Raises ``ConfigurationError`` if the key cannot be used."""
-    kid, use, operations, alg = (jwk.get(name) for name in ("kid", "use", "key_ops", "alg"))
-    if kid is not None and not isinstance(kid, str):
-        raise ConfigurationError("keys", "its kid is not a string")
-    if use is not None and use != "sig":  # RFC 7517 section 4.2
-        raise ConfigurationError("keys", "its use is not sig")
-    if operations is not None and not (isinstance(operations, list) and "verify" in operations):  # section 4.3
-        raise ConfigurationError("keys", "its key_ops do not contain verify")
-    if alg is not None and not (isinstance(alg, str) and alg in ALGORITHMS):  # section 4.4
-        raise ConfigurationError("keys", "its alg is not a supported signature algorithm")
-    if jwk.get("kty") != "oct" and "d" in jwk:
-        raise ConfigurationError("keys", "it contains a private key; give only the public key")
-    by_type = {"oct": "HS256", "RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
+_KEY_TYPES = {"oct": "HS256", "RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
+_TYPES_BY_LOWER_CASE = {kty.lower(): kty for kty in _KEY_TYPES}
+
+
+def _type_of(jwk: Mapping[str, Any]) -> str | None:
+    """Its ``kty``. Some servers write it in another case."""
     kty = jwk.get("kty")
-    if not isinstance(kty, str) or kty not in by_type:
-        raise ConfigurationError("keys", f"its kty is not one of {', '.join(by_type)}")
+    return _TYPES_BY_LOWER_CASE.get(kty.lower()) if isinstance(kty, str) else None
+
+
+def _parse_jwk(jwk: Mapping[str, Any], uses: frozenset[str]) -> _ParsedJWK:
+    """The members of RFC 7517 section 4. Raises ``ConfigurationError`` if the key cannot be used.
+
+    What servers write otherwise than the RFC says is read if it can only mean one thing: members that are null or
+    empty, a ``kid`` that is a number, one operation in place of a list, another case of ``kty``, coordinates of another
+    length, and a certificate in place of the key.
+    """
+    jwk = {name: member for name, member in jwk.items() if member not in (None, "", [])}
+    kid, alg = _checked_use(jwk, uses)
+    kty = _type_of(jwk)
+    if kty != "oct" and "d" in jwk:
+        raise ConfigurationError("keys", "it contains a private key; give only the public key")
+    if kty in {None, "RSA", "EC"} and "x5c" in jwk and jwk.keys().isdisjoint({"n", "e", "x", "y"}):
+        return _ParsedJWK(kid, alg, _key_of_certificate(jwk, kty))
+    if kty is None:
+        raise ConfigurationError("keys", f"its kty is not one of {', '.join(_KEY_TYPES)}")
     if kty == "RSA":
         _check_exponent_of(jwk)
     try:
         # PyJWT parses by type alone. The algorithm that the key is bound to is chosen later.
-        material = ALGORITHMS[by_type[kty]].from_jwk(dict(jwk))
+        material = ALGORITHMS[_KEY_TYPES[kty]].from_jwk({**jwk, "kty": kty, **_full_coordinates(jwk)})
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
         raise ConfigurationError("keys", f"its members are not those of a valid {kty} key") from None
     return _ParsedJWK(kid, alg, material)
+
+
+def _checked_use(jwk: Mapping[str, Any], uses: frozenset[str]) -> tuple[str | None, str | None]:
+    """Its ``kid`` and ``alg``, if it is a key for signatures. Raises ``ConfigurationError`` if it is not."""
+    kid, use, operations, alg = (jwk.get(name) for name in ("kid", "use", "key_ops", "alg"))
+    if type(kid) is int:
+        kid = str(kid)
+    if kid is not None and not isinstance(kid, str):
+        raise ConfigurationError("keys", "its kid is not a string")
+    if use is not None and not (isinstance(use, str) and use in uses):  # RFC 7517 section 4.2
+        raise ConfigurationError("keys", f"its use is not {' or '.join(sorted(uses))}")
+    operations = [operations] if isinstance(operations, str) else operations
+    if operations is not None and not (isinstance(operations, list) and "verify" in operations):  # section 4.3
+        raise ConfigurationError("keys", "its key_ops do not contain verify")
+    if alg is not None and not (isinstance(alg, str) and alg in ALGORITHMS):  # section 4.4
+        raise ConfigurationError("keys", "its alg is not a supported signature algorithm")
+    return kid, alg
+
+
+_COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66, "secp256k1": 32}
+
+
+def _full_coordinates(jwk: Mapping[str, Any]) -> Mapping[str, str]:
+    """The coordinates of a key on a curve, as long as the curve asks for (RFC 7518 section 6.2.1.2).
+
+    Libraries that write them as numbers leave out leading zeros, or add one.
+    """
+    crv = jwk.get("crv")
+    length = _COORDINATE_BYTES.get(crv) if isinstance(crv, str) else None
+    full: dict[str, str] = {}
+    for name in ("x", "y"):
+        member = jwk.get(name)
+        if length is None or not isinstance(member, str) or len(member) > 2 * _COORDINATE_BYTES["P-521"]:
+            continue
+        number = int.from_bytes(base64url_decode(member))
+        if number.bit_length() <= 8 * length:
+            full[name] = base64url_encode(number.to_bytes(length)).decode()
+    return full
+
+
+def _key_of_certificate(jwk: Mapping[str, Any], kty: str | None) -> Any:
+    """The public key of the first certificate in ``x5c`` (RFC 7517 section 4.7), for a JWK without the key itself."""
+    chain = jwk["x5c"]
+    try:
+        certificate = load_der_x509_certificate(b64decode("".join(chain[0].split()), validate=True))
+        material = certificate.public_key()
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, UnsupportedAlgorithm):
+        raise ConfigurationError("keys", "its x5c is not a list of certificates") from None
+    kinds = {"RSA": rsa.RSAPublicKey, "EC": ec.EllipticCurvePublicKey}
+    if kty is not None and not isinstance(material, kinds[kty]):
+        raise ConfigurationError("keys", f"its x5c is not the certificate of an {kty} key")
+    return material
 
 
 def _check_exponent_of(jwk: Mapping[str, Any]) -> None:
@@ -229,16 +333,20 @@ class NoUsableKey(FetchFailed):
 
 def parse_json_object(body: bytes) -> Mapping[str, Any]:
     """The JSON object that a server answered with. Raises ``FetchFailed`` if it is not one."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        document = None
+    document = _parse_json(body)
     if not isinstance(document, Mapping):
         raise FetchFailed("what it answers is no JSON object")
     return document
 
 
-def parse_key_set(body: bytes) -> KeySet:
+def _parse_json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def parse_key_set(body: bytes, uses: frozenset[str] = SIGNATURE_USE) -> KeySet:
     """The JWK Set that a key server answered with (RFC 7517 section 5).
 
     A key that cannot be used is skipped, and the others are used. Raises ``FetchFailed`` if the answer is not a JWK
@@ -250,7 +358,7 @@ def parse_key_set(body: bytes) -> KeySet:
     members = _members(body)
     for index, member in enumerate(members):
         try:
-            bound = from_published_jwk(member)
+            bound = from_published_jwk(member, uses)
         except Exception as error:  # noqa: BLE001 - PyJWT and cryptography may raise anything for odd numbers
             problem = str(error).removeprefix("keys: ") if isinstance(error, ConfigurationError) else "it is unreadable"
             warnings.append(KeyWarning(f"key {index}{_kid_of(member)} is skipped: {problem}", _digest(member)))
@@ -267,15 +375,41 @@ def parse_key_set(body: bytes) -> KeySet:
     return KeySet(keys, usable, len(members) - usable, warnings)
 
 
-def _members(body: bytes) -> list[Any]:
-    members = parse_json_object(body).get("keys")
-    if not isinstance(members, list):
+def _members(body: bytes) -> Sequence[Any]:
+    document = _parse_json(body)
+    if not isinstance(document, Mapping) and not (isinstance(document, list) and document):
+        raise FetchFailed("what it answers is no JSON object")
+    members = members_of(document)
+    if members is None:
         raise FetchFailed("what it answers is no JWK Set")
     if not members:
         raise FetchFailed("its key set is empty")
     if len(members) > MAX_KEYS:
         raise FetchFailed(f"its key set holds more than {MAX_KEYS} keys")
     return members
+
+
+def members_of(document: object) -> Sequence[Any] | None:
+    """The keys of a key set; None if it is none.
+
+    Besides the form of RFC 7517 section 5, that is a list of keys, one key, or certificates by their key ids, as Google
+    publishes them.
+    """
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, Mapping):
+        return None
+    if "keys" in document:
+        return document["keys"] if isinstance(document["keys"], list) else None
+    if "kty" in document:
+        return [document]
+    if document and all(isinstance(text, str) and _CERTIFICATE.fullmatch(text) for text in document.values()):
+        return [{"kid": kid, "x5c": [text.replace(_BEGIN, "").replace(_END, "")]} for kid, text in document.items()]
+    return None
+
+
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+_CERTIFICATE = re.compile(rf"\s*{_BEGIN}[A-Za-z0-9+/=\s]++{_END}\s*")
 
 
 def _kid_of(member: object) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import TypedDict
 
 from authguard.app_code import async_function
 from authguard.errors import ConfigurationError
 from authguard.http_client import ClientFactory, Fetch, Fetched, FetchFailed, httpx2_fetch, response_too_long
+from authguard.keys.jwk import SIGNATURE_USE, check_uses
 from authguard.model import Clock
 from authguard.validation import check_flag, check_int, check_seconds, functions
 from authguard.value_types import frozen
@@ -37,6 +39,8 @@ class FetchArguments(TypedDict, total=False):
       answers, a key that it withdrew is refused after ``max_age`` at the latest.
     - ``stale_if_error``: how long expired keys stay in use while the server does not answer.
     - ``limit``: the longest response body, in bytes.
+    - ``use``: the values of the member ``use`` of the keys that are used, such as ``"jwt-svid"`` for SPIFFE. A key
+      without ``use`` always is.
     - ``clock``: a monotonic clock in seconds, for all these durations.
     """
 
@@ -49,6 +53,7 @@ class FetchArguments(TypedDict, total=False):
     max_age: float
     stale_if_error: float
     limit: int
+    use: str | Collection[str]
     clock: Clock
 
 
@@ -64,6 +69,7 @@ class FetchOptions:
     max_age: float
     stale_if_error: float
     limit: int
+    uses: frozenset[str]
     clock: Clock
 
     def lifetime(self, stated: float | None) -> float:
@@ -94,6 +100,7 @@ def fetch_options(
     max_age: float = 3600.0,
     stale_if_error: float = DAY,
     limit: int = DEFAULT_LIMIT,
+    use: str | Collection[str] = SIGNATURE_USE,
     clock: Clock = time.monotonic,
 ) -> FetchOptions:
     """The checked options, with defaults. Raises ``ConfigurationError``."""
@@ -118,6 +125,7 @@ def fetch_options(
         max_age=max_age,
         stale_if_error=check_seconds("stale_if_error", stale_if_error, most=7 * DAY),
         limit=limit,
+        uses=check_uses(use),
         clock=clock,
     )
 

@@ -137,4 +137,4 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
 
 async def _fetch_key_set(url: str, options: FetchOptions) -> FetchedKeySet:
     response = await options.fetch_url(url)
-    return FetchedKeySet(parse_key_set(response.body), options.lifetime(response.max_age))
+    return FetchedKeySet(parse_key_set(response.body, options.uses), options.lifetime(response.max_age))

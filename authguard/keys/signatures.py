@@ -21,6 +21,11 @@ from jwt.algorithms import Algorithm, get_default_algorithms
 ALGORITHMS: dict[str, Algorithm] = {
     name: algorithm for name, algorithm in get_default_algorithms().items() if name not in {"none", "ES521"}
 }
+# RFC 9864 section 2.2: each curve of EdDSA has a name of its own.
+ALGORITHMS |= {"Ed25519": ALGORITHMS["EdDSA"], "Ed448": ALGORITHMS["EdDSA"]}
+
+#: The names of the algorithm of an Edwards curve: that of RFC 8037 for both curves, and that of RFC 9864.
+ED25519, ED448 = frozenset({"EdDSA", "Ed25519"}), frozenset({"EdDSA", "Ed448"})
 
 #: ``function(signing_input, signature)``: whether the signature is valid.
 Verify: TypeAlias = Callable[[bytes, bytes], bool]
@@ -47,8 +52,13 @@ def verify_with(algorithm: str, material: Any) -> Verify:
         return partial(_verify_rsa, material, (material.key_size + 7) // 8, scheme, digest)
     if family == "ES" and isinstance(material, ec.EllipticCurvePublicKey):
         return partial(_verify_ecdsa, material, (material.curve.key_size + 7) // 8, ec.ECDSA(_hash_of(algorithm)))
-    if algorithm == "EdDSA" and isinstance(material, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+    if (algorithm in ED25519 and isinstance(material, ed25519.Ed25519PublicKey)) or (
+        algorithm in ED448 and isinstance(material, ed448.Ed448PublicKey)
+    ):
         return partial(_verify_eddsa, material)
+    if algorithm in {"Ed25519", "Ed448"}:  # PyJWT would take a key of the other curve
+        msg = f"a {type(material).__name__} is not a key for {algorithm}"
+        raise TypeError(msg)
     return partial(_verify_by_pyjwt, ALGORITHMS[algorithm], material)
 
 

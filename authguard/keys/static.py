@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 
 from authguard.errors import ConfigurationError
-from authguard.keys.jwk import bound_key, bound_secret, from_jwk
+from authguard.keys.jwk import SIGNATURE_USE, bound_keys, bound_secret, check_uses, from_jwk, members_of
 from authguard.keys.source import KeyMaterial, VerificationKey
 from authguard.value_types import frozen
 
@@ -51,7 +51,7 @@ class PEM(KeyMaterial):
             if str(error).startswith("e must be"):  # cryptography refuses some public exponents itself
                 problem = "an RSA key whose public exponent is even, less than 3 or too large"
             raise ConfigurationError("keys", f"this PEM contains {problem}") from None
-        return (bound_key(public, self.kid, self.algorithm, algorithms),)
+        return bound_keys(public, self.kid, self.algorithm, algorithms)
 
 
 @frozen
@@ -75,34 +75,43 @@ class Secret(KeyMaterial):
 class JWK(KeyMaterial):
     """One JSON Web Key (RFC 7517), as a mapping or as JSON.
 
-    Raises ``ConfigurationError``, also if its ``alg``, ``use`` or ``key_ops`` forbid what the issuer needs.
+    A key without ``alg`` verifies each of the issuer's ``algorithms`` that its type allows; ``algorithm`` names one of
+    them. ``use``: the values of the member ``use`` that are accepted, such as ``"jwt-svid"`` for SPIFFE; a key without
+    ``use`` always is. Raises ``ConfigurationError``, also if its ``alg``, ``use`` or ``key_ops`` forbid what the issuer
+    needs.
     """
 
     jwk: Mapping[str, Any] | str | bytes = field(repr=False)
+    algorithm: str | None = None
+    use: str | Collection[str] = field(default=SIGNATURE_USE, repr=False)
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
-        return (from_jwk(_mapping(self.jwk, "JWK"), algorithms),)
+        return from_jwk(_mapping(self.jwk, "JWK"), algorithms, self.algorithm, check_uses(self.use))
 
 
 @frozen
 class JWKSet(KeyMaterial):
     """A JSON Web Key Set (RFC 7517 section 5), as a mapping or as JSON.
 
-    A key that cannot be used here (for encryption, of an unknown type, too short) is skipped, with one WARNING. Raises
-    ``ConfigurationError`` if no key is left.
+    Its keys are read as those of a key server are. A key without ``alg`` verifies each of the issuer's ``algorithms``
+    that its type allows. A key that cannot be used here (for encryption, of an unknown type, too short) is skipped,
+    with one WARNING. ``use`` is as for ``JWK``. Raises ``ConfigurationError`` if no key is left.
     """
 
-    jwks: Mapping[str, Any] | str | bytes = field(repr=False)
+    jwks: Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | bytes = field(repr=False)
+    use: str | Collection[str] = field(default=SIGNATURE_USE, repr=False)
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
-        members = _mapping(self.jwks, "JWK Set").get("keys")
-        if not isinstance(members, list):
+        uses = check_uses(self.use)
+        document = self.jwks if isinstance(self.jwks, list) else _parsed(self.jwks, "JWK Set")
+        members = members_of(document)
+        if members is None:
             raise ConfigurationError("keys", 'a JWK Set must have a list under "keys"')
         keys: list[VerificationKey] = []
         problems: list[str] = []
         for index, member in enumerate(members):
             try:
-                keys.append(from_jwk(_mapping(member, "JWK"), algorithms))
+                keys += from_jwk(_mapping(member, "JWK"), algorithms, uses=uses)
             except ConfigurationError as error:
                 problems.append(f"key {index}: {str(error).removeprefix('keys: ')}")
         if not keys:
@@ -127,16 +136,23 @@ def _as_bytes(value: object, material: str, kid: object) -> bytes:
     raise ConfigurationError("keys", f"the text of {material}(...) cannot be encoded in UTF-8")
 
 
-def _mapping(value: object, kind: str) -> Mapping[str, Any]:
+def _parsed(value: object, kind: str) -> object:
+    """The value, or what its JSON says: an object or, in place of a set, a list."""
     if isinstance(value, str | bytes):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             problem = "a URL; for a key server write RemoteJWKS(...)" if _is_url(value) else "not JSON"
             raise ConfigurationError("keys", f"this {kind} is {problem}") from None
+        if isinstance(value, list) and value and kind == "JWK Set":
+            return value
     if not isinstance(value, Mapping):
         raise ConfigurationError("keys", f"a {kind} must be a JSON object")
     return value
+
+
+def _mapping(value: object, kind: str) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", _parsed(value, kind))
 
 
 def _is_url(value: object) -> bool:

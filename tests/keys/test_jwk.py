@@ -46,12 +46,13 @@ def test_a_jwk_may_hold_a_secret() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"kid": 5}, "its kid is not a string"),
+        ({"kid": 5.5}, "its kid is not a string"),
+        ({"kid": True}, "its kid is not a string"),
         ({"use": "enc"}, "its use is not sig"),
         ({"use": ["sig"]}, "its use is not sig"),
         ({"key_ops": ["encrypt"]}, "its key_ops do not contain verify"),
-        ({"key_ops": "verify"}, "its key_ops do not contain verify"),
-        ({"key_ops": []}, "its key_ops do not contain verify"),
+        ({"key_ops": "sign"}, "its key_ops do not contain verify"),
+        ({"key_ops": 5}, "its key_ops do not contain verify"),
         ({"alg": "RSA-OAEP"}, "its alg is not a supported signature algorithm"),
         ({"alg": "none"}, "its alg is not a supported signature algorithm"),
         ({"alg": ["RS256"]}, "its alg is not a supported signature algorithm"),

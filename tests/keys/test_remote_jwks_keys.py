@@ -44,7 +44,7 @@ UNUSABLE: list[tuple[Any, str]] = [
         "(kid 's') is skipped: it is a secret, which a key server must not publish",
     ),
     (PRIVATE, "(kid 'private') is skipped: it contains a private key"),
-    ({**published_jwk(None, rsa_key()), "kid": 5}, " is skipped: its kid is not a string"),
+    ({**published_jwk(None, rsa_key()), "kid": 5.5}, " is skipped: its kid is not a string"),
     (published_jwk("a", rsa_key(), n=None), "(kid 'a') is skipped: its members are not those of a valid RSA key"),
     ({}, " is skipped: its kty is not one of"),
     (None, " is skipped: it is not a JSON object"),
@@ -89,10 +89,10 @@ def test_all_bad_keys_together_spoil_no_good_one() -> None:
 def test_a_key_that_makes_its_parser_raise_does_not_spoil_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """The text of a parser's error is not logged, because it may contain the key."""
 
-    def stumbling(member: Any) -> Any:
+    def stumbling(member: Any, uses: frozenset[str]) -> Any:
         if member == {"kid": "odd"}:
             raise OverflowError("CANARY")
-        return from_published_jwk(member)
+        return from_published_jwk(member, uses)
 
     monkeypatch.setattr("authguard.keys.jwk.from_published_jwk", stumbling)
 
@@ -137,7 +137,7 @@ def test_a_set_of_bad_keys_alone_is_a_failure() -> None:
         (ec_key("P-384"), {"ES384"}),
         (ec_key("P-521"), {"ES512"}),
         (ec_key("secp256k1"), {"ES256K"}),
-        (ed_key(), {"EdDSA"}),
+        (ed_key(), {"EdDSA", "Ed25519"}),
     ],
 )
 @pytest.mark.rfc("7517-1")

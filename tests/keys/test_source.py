@@ -34,11 +34,11 @@ def key(algorithm: str, kid: str | None = None, material: object = None) -> Veri
 
 
 @pytest.mark.rfc("7519-4")
-def test_the_algorithms_are_those_of_rfc_7518_and_8037() -> None:
+def test_the_algorithms_are_those_of_rfc_7518_8037_and_9864() -> None:
     """The algorithms are registered names, without ``none``."""
     hmac_and_rsa = {f"{family}{bits}" for family in ("HS", "RS", "PS", "ES") for bits in (256, 384, 512)}
 
-    assert set(ALGORITHMS) == hmac_and_rsa | {"ES256K", "EdDSA"}
+    assert set(ALGORITHMS) == hmac_and_rsa | {"ES256K", "EdDSA", "Ed25519", "Ed448"}
 
 
 @pytest.mark.parametrize("given", [["RS256"], ("RS256", "RS256"), {"RS256"}, iter(["RS256"]), {"RS256": 1}])

@@ -95,7 +95,7 @@ def test_a_key_that_fits_several_algorithms_needs_one() -> None:
         (rsa_key(), "RS512", "RS512 is not in algorithms=, or does not fit this key"),
         (rsa_key(), "HS256", "HS256 is not in algorithms=, or does not fit this key"),
         (ec_key("P-384"), None, "this is a key for ES384; algorithms= has only ES256, RS256"),
-        (ed_key(), None, "this is a key for EdDSA; algorithms= has only ES256, RS256"),
+        (ed_key(), None, "this is a key for Ed25519, EdDSA; algorithms= has only ES256, RS256"),
         (ec.generate_private_key(ec.SECP224R1()), None, "this is a key of an unknown kind; algorithms="),
         (x25519.X25519PrivateKey.generate(), None, "this is a key of an unknown kind"),
         (dsa.generate_private_key(1024), None, "this is a key of an unknown kind"),

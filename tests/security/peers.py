@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import jwt
 import jwt.api_jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from joserfc import jwk as joserfc_jwk
 from joserfc import jwt as joserfc_jwt
 from joserfc.jws import JWSRegistry
@@ -113,8 +113,9 @@ def _joserfc_key(key: Any) -> Any:
 def verifiers_for(algorithm: str, *, open: bool = False) -> Verifiers:  # noqa: A002 - the word for it
     """The verifiers for an algorithm, made once in a test run."""
     keys: dict[str, Callable[[], Any]] = {"RS": rsa_key, "PS": rsa_key, "HS": lambda: HMAC_SECRET, "Ed": ed_key}
+    keys["Ed448"] = ed448.Ed448PrivateKey.generate
     curves = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "ES256K": "secp256k1"}
-    key = ec_key(curves[algorithm]) if algorithm in curves else keys[algorithm[:2]]()
+    key = ec_key(curves[algorithm]) if algorithm in curves else keys.get(algorithm, keys[algorithm[:2]])()
     issuer = Issuer(
         ANY_ISSUER if open else ISSUER,
         audience=ANY_AUDIENCE if open else AUDIENCE,
