@@ -34,6 +34,8 @@ ROUNDS, REQUESTS = 5, 20
 TOTAL = WARM_UP + ROUNDS * REQUESTS
 #: The prefix of the rows that verify a signature and do nothing else.
 VERIFY = "verify-"
+#: The prefix of the rows with a burst of logins.
+BURST = "burst"
 
 
 async def count_requests(callgrind: Callgrind, material: Material, name: str) -> list[int]:
@@ -58,6 +60,28 @@ async def _count(callgrind: Callgrind, calls: Sequence[Callable[[], Awaitable[No
     for call in calls:
         await call()
     return callgrind.total() // len(calls)
+
+
+async def count_burst(callgrind: Callgrind, name: str) -> list[int]:
+    """The instructions of one login, where a thousand arrive in one turn of the loop, until it waits or is refused."""
+    from benchmarks import login_burst  # noqa: PLC0415 - as above
+
+    counts: list[int] = []
+    for is_counted in (False, True):
+        tasks = login_burst.arrive(login_burst.BLOCKED_APPS[name](), login_burst.LOGINS)
+        if is_counted:
+            freeze()
+            callgrind.start()
+            callgrind.zero()
+        for _ in range(login_burst.TURNS):
+            await asyncio.sleep(0)
+        if is_counted:
+            counts.append(callgrind.total() // login_burst.LOGINS)
+            callgrind.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return counts
 
 
 def count_verifications(callgrind: Callgrind, material: Material, algorithm: str) -> list[int]:
@@ -135,6 +159,8 @@ def main(arguments: Sequence[str]) -> None:
         if name.startswith(VERIFY):
             algorithm = next(known for known in paths.ALGORITHMS if known.lower() == name.removeprefix(VERIFY))
             report(name, count_verifications(callgrind, material, algorithm))
+        elif name.startswith(BURST):
+            report(name, asyncio.run(count_burst(callgrind, name)))
         else:
             report(name, asyncio.run(count_requests(callgrind, material, name)))
 

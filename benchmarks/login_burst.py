@@ -10,7 +10,9 @@ import base64
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
+from threading import Event
 from time import perf_counter, thread_time
+from typing import NoReturn
 
 import bcrypt
 from starlette.applications import Starlette
@@ -29,7 +31,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from authguard import PUBLIC, Account, Basic, Guard, MemoryUsers, Rule
+from authguard import PUBLIC, Account, Basic, Guard, MemoryUsers, PasswordHasher, Rule
+from authguard.accounts import Verdict
 from benchmarks.material import PASSWORD
 from benchmarks.paths import PATH, REALM, Prepared, basic_credentials, endpoint, guarded, quiet
 from benchmarks.results import Goal, PartResult, Progress
@@ -42,11 +45,37 @@ TURNS = 6
 OURS, LONG_QUEUE, PEER = "authguard", f"authguard, waiting={LOGINS}", "AuthenticationMiddleware, one thread"
 
 
-class OneThreadBackend(AuthenticationBackend):
-    """Starlette's middleware with bcrypt in one thread, without any limit."""
+class BlockedHasher:
+    """Never finishes: where instructions are counted, those of a hash would hide those of the loop."""
 
-    def __init__(self, hashes: Mapping[str, bytes], pool: ThreadPoolExecutor) -> None:
-        self._hashes, self._pool = hashes, pool
+    def verify(self, password: str, stored: str) -> Verdict:
+        self.block()
+
+    def block(self, *arguments: object) -> NoReturn:
+        """Wait for ever."""
+        Event().wait()
+        raise AssertionError
+
+    def hash(self, password: str) -> str:
+        return "hash"
+
+    def needs_rehash(self, stored: str) -> bool:
+        return False
+
+    def reads(self, stored: str) -> bool:
+        return True
+
+    def blocks_gil(self, stored: str) -> bool:
+        return False
+
+
+class OneThreadBackend(AuthenticationBackend):
+    """Starlette's middleware with bcrypt, or another function like ``checkpw``, in one thread, without any limit."""
+
+    def __init__(
+        self, hashes: Mapping[str, bytes], pool: ThreadPoolExecutor, check: Callable[[bytes, bytes], bool]
+    ) -> None:
+        self._hashes, self._pool, self._check = hashes, pool, check
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         scheme, _, rest = conn.headers.get("Authorization", "").partition(" ")
@@ -54,7 +83,7 @@ class OneThreadBackend(AuthenticationBackend):
             return None
         name, _, password = base64.b64decode(rest).decode().partition(":")
         stored = self._hashes[name]
-        check = asyncio.get_running_loop().run_in_executor(self._pool, bcrypt.checkpw, password.encode(), stored)
+        check = asyncio.get_running_loop().run_in_executor(self._pool, self._check, password.encode(), stored)
         if not await check:
             raise AuthenticationError("wrong password")
         return AuthCredentials(["authenticated"]), SimpleUser(name)
@@ -64,22 +93,27 @@ def _refuse(conn: HTTPConnection, error: Exception) -> Response:
     return PlainTextResponse(str(error), 401, {"WWW-Authenticate": f'Basic realm="{REALM}"'})
 
 
-def _peer(stored: str, pool: ThreadPoolExecutor) -> ASGIApp:
-    backend = OneThreadBackend({_name(number): stored.encode() for number in range(LOGINS)}, pool)
+def _peer(stored: str, pool: ThreadPoolExecutor, check: Callable[[bytes, bytes], bool] = bcrypt.checkpw) -> ASGIApp:
+    backend = OneThreadBackend({_name(number): stored.encode() for number in range(LOGINS)}, pool, check)
     middleware = Middleware(AuthenticationMiddleware, backend=backend, on_error=_refuse)
     return Starlette(routes=[Route(PATH, requires("authenticated", 401)(endpoint))], middleware=[middleware])
 
 
-def _authguard(stored: str, pool: ThreadPoolExecutor, *, waiting: int = 64) -> ASGIApp:
-    users = MemoryUsers([Account(_name(number), stored) for number in range(LOGINS)])
+def _authguard(stored: str, waiting: int = 64, hasher: PasswordHasher | None = None) -> ASGIApp:
+    users = MemoryUsers([Account(_name(number), stored) for number in range(LOGINS)], hasher=hasher)
     basic = Basic(users, realm=REALM, threads=1, waiting=waiting)
     return guarded(Guard(basic, rules=[Rule("/health", PUBLIC)]))
 
 
 APPS: Mapping[str, Callable[[str, ThreadPoolExecutor], ASGIApp]] = {
-    OURS: _authguard,
-    LONG_QUEUE: lambda stored, pool: _authguard(stored, pool, waiting=LOGINS),
+    OURS: lambda stored, pool: _authguard(stored),
+    LONG_QUEUE: lambda stored, pool: _authguard(stored, waiting=LOGINS),
     PEER: _peer,
+}
+#: The same for ``instruction_counts``, by the name of the row, with hashes that never finish.
+BLOCKED_APPS: Mapping[str, Callable[[], ASGIApp]] = {
+    "burst-peer": lambda: _peer("hash", ThreadPoolExecutor(1), BlockedHasher().block),
+    "burst": lambda: _authguard("hash", hasher=BlockedHasher()),
 }
 
 
@@ -91,11 +125,15 @@ def _credentials(number: int) -> bytes:
     return basic_credentials(_name(number))
 
 
+def arrive(app: ASGIApp, logins: int) -> list[asyncio.Future[None]]:
+    """The tasks of so many logins, each of another user and address. They begin with the next turn of the loop."""
+    prepared = Prepared(app, _credentials, lambda number: f"10.0.{number // 250}.{number % 250}")
+    return [asyncio.ensure_future(prepared.call(number)()) for number in range(logins)]
+
+
 async def burst(app: ASGIApp, logins: int) -> tuple[float, float]:
     """Milliseconds of processor time of this thread in all turns, and of the clock in the longest one."""
-    prepared = Prepared(app, _credentials, lambda number: f"10.0.{number // 250}.{number % 250}")
-    calls = [prepared.call(number) for number in range(logins)]
-    tasks = [asyncio.ensure_future(call()) for call in calls]
+    tasks = arrive(app, logins)
     longest, work = 0.0, thread_time()
     for _ in range(TURNS):
         start = perf_counter()

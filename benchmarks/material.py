@@ -99,9 +99,14 @@ def public_pem(key: Any) -> bytes:
 
 
 def _forge(token: bytes) -> bytes:
-    """The token with another signature of the same length."""
+    """The token with another signature of the same length.
+
+    Its first half is the same: otherwise it may be larger than the modulus, which OpenSSL refuses without any work.
+    """
     signed, _, signature = token.rpartition(b".")
-    return b".".join((signed, signature[:8][::-1] + signature[8:]))
+    half = len(signature) // 2
+    changed = b"AAAA" if signature[half : half + 4] != b"AAAA" else b"BBBB"
+    return b".".join((signed, signature[:half] + changed + signature[half + 4 :]))
 
 
 def _key_set(others: Sequence[ec.EllipticCurvePrivateKey], last: ec.EllipticCurvePrivateKey) -> str:
