@@ -51,10 +51,6 @@ class Dropped(Generic[V]):
     def __init__(self) -> None:
         self._dictionaries: list[dict[bytes, V]] = []
 
-    def __len__(self) -> int:
-        """How many values are still to be freed."""
-        return sum(map(len, self._dictionaries))
-
     def add(self, dictionary: dict[bytes, V]) -> None:
         """Take over a dictionary, which nobody else may use from now on."""
         self._dictionaries.append(dictionary)

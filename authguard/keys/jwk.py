@@ -23,6 +23,7 @@ from jwt.utils import base64url_decode, base64url_encode, from_base64url_uint
 
 from authguard.errors import ConfigurationError
 from authguard.http_client import FetchFailed
+from authguard.keys.key_mistakes import private_members
 from authguard.keys.signatures import ALGORITHMS, ED448, ED25519
 from authguard.keys.source import VerificationKey
 from authguard.keys.weak_keys import check_edwards_key, check_exponent, check_rsa_key
@@ -222,7 +223,9 @@ def _parse_jwk(jwk: Mapping[str, Any], uses: frozenset[str]) -> _ParsedJWK:
     kid, alg = _checked_use(jwk, uses)
     kty = _type_of(jwk)
     if kty != "oct" and "d" in jwk:
-        raise ConfigurationError("keys", "it contains a private key; give only the public key")
+        raise ConfigurationError(
+            "keys", f"it contains a private key; give only the public key, without {private_members(jwk)}"
+        )
     if kty in {None, "RSA", "EC"} and "x5c" in jwk and jwk.keys().isdisjoint({"n", "e", "x", "y"}):
         return _ParsedJWK(kid, alg, _key_of_certificate(jwk, kty))
     if kty is None:

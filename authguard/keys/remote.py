@@ -25,8 +25,22 @@ METADATA_LIFETIME, METADATA_RETRY = DAY, 600.0
 class RemoteJWKS(CachedKeys):
     """``Issuer(..., keys=RemoteJWKS("https://login.example/jwks.json"))``: the key set at a URL (RFC 7517 section 5).
 
-    The set is fetched when the first request needs it, cached, and fetched again as its keys change. ``FetchArguments``
-    lists the other arguments. httpx2 (the extra ``oidc``) is needed, unless you give ``fetch``.
+    The set is fetched when the first request needs it, cached, and fetched again as its keys change. httpx2 (the extra
+    ``oidc``) is needed, unless you give ``fetch``. All durations are in seconds.
+
+    - ``fetch``: an async function of a URL that returns the body as bytes, or as ``Fetched``. It replaces httpx2.
+    - ``client``: a function that makes an ``httpx2.AsyncClient``, for a proxy or for a certificate authority of your
+      own. The default client takes neither from the environment.
+    - ``insecure_http=False``: True allows ``http:`` URLs too, for which anybody on the way can replace the keys.
+    - ``timeout=4``: how long one fetch may take as a whole. Give less than the ``deadline`` of ``Bearer``.
+    - ``cooldown=30``: an unknown ``kid`` causes a fetch: three at once for one network of clients, four for all, and
+      then one per ``cooldown``. So does a signature that matches no key.
+    - ``min_age=60``, ``max_age=3600``: bounds of the lifetime that the server's ``Cache-Control`` states; 600 if it
+      states none. A key that the server withdrew is refused after ``max_age`` at the latest.
+    - ``stale_if_error=86400``: how long expired keys stay in use while the server does not answer.
+    - ``limit=1048576``: the longest response body, in bytes.
+    - ``use="sig"``: the values of the member ``use`` of the keys that are used, such as ``"jwt-svid"`` for SPIFFE.
+    - ``clock``: a monotonic clock, for all these durations.
 
     Unusable keys are skipped, each with one WARNING: keys for encryption, private keys, secrets, RSA keys of less than
     2048 bits, and keys of an unknown kind. A key without ``alg`` verifies every algorithm of the issuer's

@@ -38,7 +38,9 @@ def check_algorithms(algorithms: Iterable[str]) -> frozenset[str]:
             raise ConfigurationError("algorithms", f"{name!r} is not one of {', '.join(sorted(ALGORITHMS))}")
     if 0 < sum(name.startswith("HS") for name in names) < len(names):
         raise ConfigurationError(
-            "algorithms", "HMAC (HS...) and public-key algorithms must not be mixed for one issuer"
+            "algorithms",
+            "HMAC (HS...) and public-key algorithms must not be mixed for one issuer and one source; write "
+            'keys={"HS256": Secret(...), "ES256": RemoteJWKS(url)}',
         )
     return names
 
@@ -201,6 +203,7 @@ def as_source(keys: KeySource | KeyMaterial | Sequence[KeyMaterial], algorithms:
         raise ConfigurationError(
             "keys",
             "give PEM(...), JWK(...), JWKSet(...), Secret(...), a list of these, RemoteJWKS(url), or a KeySource;"
-            " RemoteJWKS and a KeySource must not be in a list",
+            " RemoteJWKS and a KeySource must not be in a list; for several sources write"
+            ' keys={"HS256": Secret(...), "ES256": RemoteJWKS(url)}',
         )
     return StaticKeys(key for material in materials for key in material.bind(algorithms))

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
+from os import PathLike
 from typing import Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,6 +15,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from authguard.errors import ConfigurationError
 from authguard.keys.jwk import SIGNATURE_USE, bound_keys, bound_secret, check_uses, from_jwk, members_of
+from authguard.keys.key_mistakes import document_problem, json_problem, pem_problem
 from authguard.keys.source import KeyMaterial, VerificationKey
 from authguard.value_types import frozen
 
@@ -35,12 +37,8 @@ class PEM(KeyMaterial):
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
         pem = _as_bytes(self.pem, "PEM", self.kid)
-        if not pem.strip():
-            raise ConfigurationError("keys", "this PEM is empty")
-        if b"-----BEGIN " not in pem:
-            raise ConfigurationError("keys", "this is not PEM; PEM(...) takes the text of the file, not its path")
-        if b"PRIVATE KEY-----" in pem:
-            raise ConfigurationError("keys", "this PEM contains a private key; give only the public key")
+        if (problem := pem_problem(pem)) is not None:
+            raise ConfigurationError("keys", problem)
         try:
             if b"-----BEGIN CERTIFICATE-----" in pem:
                 public: object = load_pem_x509_certificate(pem).public_key()
@@ -126,6 +124,8 @@ def _as_bytes(value: object, material: str, kid: object) -> bytes:
         raise ConfigurationError("keys", f"the kid {kid!r} is not a string")
     if isinstance(value, bytes):
         return value
+    if isinstance(value, PathLike):
+        raise ConfigurationError("keys", f"{material}(...) takes the text of the file; write path.read_bytes()")
     if not isinstance(value, str):
         raise ConfigurationError("keys", f"{material}(...) takes a string or bytes, and not {type(value).__name__}")
     try:
@@ -142,18 +142,15 @@ def _parsed(value: object, kind: str) -> object:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            problem = "a URL; for a key server write RemoteJWKS(...)" if _is_url(value) else "not JSON"
-            raise ConfigurationError("keys", f"this {kind} is {problem}") from None
+            raise ConfigurationError("keys", json_problem(value, kind)) from None
         if isinstance(value, list) and value and kind == "JWK Set":
             return value
     if not isinstance(value, Mapping):
         raise ConfigurationError("keys", f"a {kind} must be a JSON object")
+    if (problem := document_problem(value, kind)) is not None:
+        raise ConfigurationError("keys", problem)
     return value
 
 
 def _mapping(value: object, kind: str) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", _parsed(value, kind))
-
-
-def _is_url(value: object) -> bool:
-    return isinstance(value, str) and value.lower().startswith(("http://", "https://"))

@@ -6,11 +6,22 @@ into a requirement: at its roles, its step-ups, and the scopes that it cannot be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from itertools import groupby
 
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment, Principal, Requirement
-from authguard.policy.requirements import OPTIONAL, PUBLIC, StepUp, check_requirement, without_duplicates
+from authguard.policy.requirements import (
+    OPTIONAL,
+    PUBLIC,
+    RoleRequirement,
+    ScopeRequirement,
+    StepUp,
+    check_requirement,
+    reads_params,
+    without_duplicates,
+)
 from authguard.reasons import REQUIREMENT_UNMET, STEP_UP_REQUIRED
 from authguard.value_types import frozen
 
@@ -28,19 +39,39 @@ class _Combination:
     def roles_named(self) -> tuple[str, ...]:
         return without_duplicates(role for part in self.parts for role in roles_named(part))
 
+    def reads_params(self) -> bool:
+        return any(map(reads_params, self.parts))
+
 
 @frozen
 class _AllOf(_Combination):
+    # What the parts about roles and scopes need together, and the other parts.
+    _roles: frozenset[str] = field(repr=False, compare=False)
+    _scopes: frozenset[str] = field(repr=False, compare=False)
+    _others: tuple[Requirement, ...] = field(repr=False, compare=False)
+
+    def __init__(self, parts: tuple[Requirement, ...]) -> None:
+        needs = [part for part in parts if _needs_all_names(part)]
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "_roles", frozenset(role for part in needs for role in roles_named(part)))
+        object.__setattr__(self, "_scopes", frozenset(scope for part in needs for scope in part.scopes_named()))
+        object.__setattr__(self, "_others", tuple(part for part in parts if not _needs_all_names(part)))
+
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        failures = [failure for part in self.parts if (failure := part.unmet(principal, params, moment))]
+        has_all = self._roles.issubset(principal.roles) and self._scopes.issubset(principal.scopes)
+        failures: list[Failure] = []
+        for part in self._others if has_all else self.parts:
+            failure = part.unmet(principal, params, moment)
+            if failure:
+                failures.append(failure)
+        if not failures:
+            return None
         # What failed by a mistake of the app must not hide behind what the principal does not have.
         failures.sort(key=lambda failure: not failure.reason.ours)
         # A new login cannot help a principal that also fails another part, so such a failure is reported first.
-        final = [failure for failure in failures if failure.reason is not STEP_UP_REQUIRED]
-        if final:
-            return final[0]
-        if not failures:
-            return None
+        for failure in failures:
+            if failure.reason is not STEP_UP_REQUIRED:
+                return failure
         facts = {key: value for failure in failures for key, value in failure.facts.items()}
         return Failure(STEP_UP_REQUIRED, facts, missing=tuple(facts))
 
@@ -53,10 +84,21 @@ class _AllOf(_Combination):
 
 @frozen
 class _AnyOf(_Combination):
+    #: The parts, where several in a row that need one role each are one.
+    _steps: tuple[Requirement, ...] = field(repr=False, compare=False)
+
+    def __init__(self, parts: tuple[Requirement, ...]) -> None:
+        steps: list[Requirement] = []
+        for needs_one, run in groupby(parts, _needs_one_role):
+            in_a_row = tuple(run)
+            steps += [_any_role_of(in_a_row)] if needs_one else in_a_row
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "_steps", tuple(steps))
+
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         failures: list[Failure] = []
-        for part in self.parts:
-            failure = part.unmet(principal, params, moment)
+        for step in self._steps:
+            failure = step.unmet(principal, params, moment)
             if failure is None:
                 return None
             failures.append(failure)
@@ -75,6 +117,18 @@ class _AnyOf(_Combination):
 
     def __str__(self) -> str:
         return f"any_of({', '.join(map(str, self.parts))})"
+
+
+def _needs_all_names(part: Requirement) -> bool:
+    return isinstance(part, ScopeRequirement) or (isinstance(part, RoleRequirement) and part.needs_all)
+
+
+def _needs_one_role(part: Requirement) -> bool:
+    return isinstance(part, RoleRequirement) and (not part.needs_all or len(part.roles) == 1)
+
+
+def _any_role_of(parts: Sequence[Requirement]) -> Requirement:
+    return RoleRequirement(without_duplicates(role for part in parts for role in roles_named(part)), needs_all=False)
 
 
 def all_of(*parts: Requirement) -> Requirement:

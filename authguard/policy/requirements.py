@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import field
 from typing import Literal, TypeAlias, final
 
 from authguard.app_code import plain_function, shown
@@ -31,7 +32,7 @@ Predicate: TypeAlias = Callable[[Principal, Mapping[str, str]], bool]
 
 
 class _BaseRequirement:
-    """The defaults of a requirement: every scheme can meet it, and it names no scope and no role."""
+    """The defaults of a requirement: all schemes can meet it, it names no scope and no role, and reads no parameter."""
 
     __slots__ = ()
 
@@ -46,6 +47,9 @@ class _BaseRequirement:
 
     def roles_named(self) -> tuple[str, ...]:
         return ()
+
+    def reads_params(self) -> bool:
+        return False
 
 
 @final
@@ -75,14 +79,23 @@ UNLISTED = AccessLevel("UNLISTED")
 
 
 @frozen
-class _RoleRequirement(_BaseRequirement):
+class RoleRequirement(_BaseRequirement):
+    """Some roles: all of them, or at least one."""
+
     roles: tuple[str, ...]
     needs_all: bool
+    # Sets, so that the time does not grow with the roles, neither with these nor with those of the principal.
+    _roles: frozenset[str] = field(repr=False, compare=False)
+
+    def __init__(self, roles: tuple[str, ...], *, needs_all: bool) -> None:
+        object.__setattr__(self, "roles", roles)
+        object.__setattr__(self, "needs_all", needs_all)
+        object.__setattr__(self, "_roles", frozenset(roles))
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        missing = tuple(role for role in self.roles if role not in principal.roles)
-        met = not missing if self.needs_all else len(missing) < len(self.roles)
-        return None if met else Failure(ROLE_MISSING, missing=missing)
+        if self._roles.issubset(principal.roles) if self.needs_all else not self._roles.isdisjoint(principal.roles):
+            return None
+        return Failure(ROLE_MISSING, missing=tuple(role for role in self.roles if role not in principal.roles))
 
     def roles_named(self) -> tuple[str, ...]:
         return self.roles
@@ -94,27 +107,35 @@ class _RoleRequirement(_BaseRequirement):
 
 def role(name: str) -> Requirement:
     """The principal has this role. Denies with ``role.missing``."""
-    return _RoleRequirement(_check_names("role", (name,)), needs_all=True)
+    return RoleRequirement(_check_names("role", (name,)), needs_all=True)
 
 
 def any_role(*wanted: str) -> Requirement:
     """The principal has at least one of these roles. Denies with ``role.missing``."""
     # For one role, `any` and `all` are the same requirement, and compare equal.
-    return _RoleRequirement(_check_names("any_role", wanted), needs_all=len(wanted) == 1)
+    return RoleRequirement(_check_names("any_role", wanted), needs_all=len(wanted) == 1)
 
 
 def all_roles(*wanted: str) -> Requirement:
     """The principal has all these roles. Denies with ``role.missing``."""
-    return _RoleRequirement(_check_names("all_roles", wanted), needs_all=True)
+    return RoleRequirement(_check_names("all_roles", wanted), needs_all=True)
 
 
 @frozen
-class _ScopeRequirement(_BaseRequirement):
+class ScopeRequirement(_BaseRequirement):
+    """Some scopes, all of them."""
+
     scopes: tuple[str, ...]
+    _scopes: frozenset[str] = field(repr=False, compare=False)
+
+    def __init__(self, scopes: tuple[str, ...]) -> None:
+        object.__setattr__(self, "scopes", scopes)
+        object.__setattr__(self, "_scopes", frozenset(scopes))
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        missing = tuple(scope for scope in self.scopes if scope not in principal.scopes)
-        return Failure(SCOPE_MISSING, missing=missing) if missing else None
+        if self._scopes.issubset(principal.scopes):
+            return None
+        return Failure(SCOPE_MISSING, missing=tuple(scope for scope in self.scopes if scope not in principal.scopes))
 
     def scopes_named(self) -> tuple[str, ...]:
         return self.scopes
@@ -132,7 +153,7 @@ def scopes(*wanted: str) -> Requirement:
                 "scopes",
                 f"{scope!r} is not a scope-token (RFC 6749 section 3.3); give each scope as a separate argument",
             )
-    return _ScopeRequirement(checked)
+    return ScopeRequirement(checked)
 
 
 def _is_scope_token(name: str) -> bool:
@@ -219,6 +240,9 @@ class _PredicateRequirement(_BaseRequirement):
         facts: dict[str, object] = {} if answer is False else {"returned": type(answer).__name__}
         return Failure(CHECK_REFUSED, facts, missing=(self.name,))
 
+    def reads_params(self) -> bool:
+        return True
+
     def __str__(self) -> str:
         return f"check({self.name})"
 
@@ -233,8 +257,16 @@ def predicate(name: str, function: Predicate) -> Requirement:
     return _PredicateRequirement(_check_names("name", (name,))[0], function)
 
 
+def reads_params(requirement: Requirement) -> bool:
+    """Whether a requirement may look at the parameters of the path. One that the app has written may."""
+    reads: Callable[[], bool] | None = getattr(requirement, "reads_params", None)
+    return reads is None or reads()
+
+
 def check_requirement(argument: str, value: object) -> None:
     """Raises ``ConfigurationError`` about ``argument`` unless the value is a requirement."""
+    if isinstance(value, _BaseRequirement):
+        return
     if isinstance(value, type) or not all(
         callable(getattr(value, name, None)) for name in ("unmet", "schemes", "scopes_named")
     ):

@@ -10,21 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import Enum, auto
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
-from authguard.policy.path_pattern import (
-    ANY,
-    RANK,
-    Converter,
-    Pattern,
-    PatternIndex,
-    overlapping_pairs,
-    parse_pattern,
-)
-from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, check_requirement
+from authguard.policy.path_pattern import Pattern, Relation, parse_pattern
+from authguard.policy.pattern_tree import PatternTree
+from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, check_requirement, reads_params
 from authguard.server_value import ServerValue
 from authguard.source_location import caller_location
 from authguard.validation import names
@@ -117,12 +111,6 @@ Ambiguous: TypeAlias = Literal[_Sentinel.AMBIGUOUS]
 # among them: whether one makes a path ambiguous depends on the rules.
 _AMBIGUOUS_PATH = re.compile(r"\A(?!/)|[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|/\.\.?(?:/|\Z)")
 
-
-def _is_plain(path: str) -> bool:
-    # True only if `_AMBIGUOUS_PATH` cannot match. This costs a fifth of a search, and holds for nearly every path.
-    return path.isprintable() and "\\" not in path and "/." not in path and path.startswith("/")
-
-
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -141,6 +129,10 @@ class Match:
         return "" if self.rule is None else self.rule.location
 
 
+#: What applies if rules name the path, and none of them the method.
+_UNLISTED = Match(UNLISTED)
+
+
 @mutable
 class _PatternRules:
     """All rules of one pattern: those that name methods, and the one for all other methods.
@@ -152,8 +144,16 @@ class _PatternRules:
     pattern: Pattern
     text: str
     owns_subtree: bool
+    #: HEAD is here if GET is, because it falls under the rule for GET.
     by_method: dict[str, Match] = field(default_factory=dict)
-    other_methods: Match = field(default_factory=lambda: Match(UNLISTED))
+    other_methods: Match = field(default_factory=lambda: _UNLISTED)
+    #: Whether a requirement of these may read the parameters of the path.
+    reads_params: bool = False
+
+    @classmethod
+    def of(cls, rule: Rule) -> _PatternRules:
+        """The rules of this rule's pattern, of which there are none yet."""
+        return cls(rule.parsed, rule.pattern, owns_subtree=rule.parsed.tail)
 
     def add(self, rule: Rule) -> None:
         match = Match(rule.requirement, rule)
@@ -165,6 +165,9 @@ class _PatternRules:
             if method in self.by_method:
                 raise ConfigurationError("rules", f"{method} {rule.pattern} is listed twice; leave one of them out")
             self.by_method[method] = match
+            if method == "GET":
+                self.by_method["HEAD"] = match
+        self.reads_params = self.reads_params or (bool(rule.positions) and reads_params(rule.requirement))
 
     def requires_the_same_as(self, other: _PatternRules) -> bool:
         """Whether both have the same requirement for every method."""
@@ -177,76 +180,38 @@ class _PatternRules:
 
     def for_method(self, method: str) -> Match:
         """What applies to this method, without parameters."""
-        match = self.by_method.get(method)
-        if match is None:
-            # Some apps read a method in lower case as the same method. Where a rule names methods, "get" could
-            # otherwise avoid the rule for GET, so nobody passes with it.
-            is_upper_case = not self.by_method or method == method.upper()
-            match = self.other_methods if is_upper_case else Match(UNLISTED)
-        return match
+        if not self.by_method:
+            return self.other_methods
+        # Some apps read a method in lower case as the same method. Where a rule names methods, "get" could otherwise
+        # avoid the rule for GET, so nobody passes with it.
+        return self.by_method.get(method) or (self.other_methods if method == method.upper() else _UNLISTED)
 
     def for_methods(self, method: str | None) -> tuple[Match, ...]:
         """What applies to this method. Without a method: to each that is named, and last to all others."""
-        return (*self.by_method.values(), self.other_methods) if method is None else (self.for_method(method),)
+        if method is not None:
+            return (self.for_method(method),)
+        named = (match for name, match in self.by_method.items() if name != "HEAD")
+        return (*named, self.other_methods)
 
-    def match(self, method: str, segments: Sequence[str]) -> Match:
-        """What applies to this method and path, with the parameters of the path."""
-        match = self.for_method(method)
-        if match.rule is None or not match.rule.positions:
+    def with_params(self, match: Match, path: str) -> Match:
+        """The same with the parameters of this path."""
+        rule = match.rule
+        if rule is None or not rule.positions:
             return match
-        depth = len(self.pattern.segments)
-        params = {
-            name: segments[index] if index < depth else "/".join(segments[depth:])
-            for name, index in match.rule.positions.items()
-        }
-        return Match(match.requirement, match.rule, params)
-
-
-@mutable
-class _Node:
-    """One segment of the patterns, in a tree of all patterns."""
-
-    literals: dict[str, _Node] = field(default_factory=dict)
-    converters: list[tuple[Converter, _Node]] = field(default_factory=list)
-    #: The rules of the pattern that ends here, and those of the pattern that continues with ``/**``.
-    end: _PatternRules | None = None
-    tail: _PatternRules | None = None
-
-    def child(self, segment: str | Converter) -> _Node:
-        """The node of the next segment, which is added if it is new."""
-        if isinstance(segment, str):
-            return self.literals.setdefault(segment, _Node())
-        for converter, node in self.converters:
-            if converter is segment:
-                return node
-        node = _Node()
-        self.converters.append((segment, node))
-        self.converters.sort(key=lambda pair: RANK[pair[0].name])
-        return node
-
-    def find(self, segments: Sequence[str], index: int) -> _PatternRules | None:
-        """The most specific match of the segments from ``index`` on: literal, converter, ``{name}``, ``/**``.
-
-        It goes back to a less specific segment if a more specific one leads nowhere.
-        """
-        if index == len(segments):
-            return self.end or self.tail
-        segment = segments[index]
-        if segment:  # only a /** matches an empty segment
-            literal = self.literals.get(segment)
-            if literal and (found := literal.find(segments, index + 1)):
-                return found
-            for converter, node in self.converters:
-                if (converter is ANY or converter.matches(segment)) and (found := node.find(segments, index + 1)):
-                    return found
-        return self.tail
+        # The rest of the path is in one piece, with its slashes.
+        segments = path[1:].split("/", len(self.pattern.segments))
+        params = {}
+        for name, position in rule.positions.items():
+            params[name] = segments[position] if position < len(segments) else ""
+        return Match(match.requirement, rule, params)
 
 
 class RuleTable:
     """The rules of one guard.
 
-    Raises ``ConfigurationError`` if the same pattern and method is listed twice, if two patterns with different
-    requirements overlap and neither is a subset of the other, and if the default is PUBLIC.
+    To find the rule of a path takes a step for each of its segments, however many rules there are. Raises
+    ``ConfigurationError`` if the same pattern and method is listed twice, if two patterns with different requirements
+    overlap and neither is a subset of the other, and if the default is PUBLIC.
     """
 
     def __init__(self, rules: Sequence[Rule] = (), default: Requirement = AUTHENTICATED) -> None:
@@ -259,64 +224,69 @@ class RuleTable:
             )
         self.rules = tuple(rules)
         self.default = Match(default)
-        self._by_pattern: dict[Pattern, _PatternRules] = {}
+        self._tree = PatternTree[_PatternRules]()
+        # A path of literals is the most specific pattern, so it needs no search. With a slash it is the same path.
+        self._by_literal_path: dict[str, _PatternRules] = {}
+        #: The others. Only these can cross.
+        wider: dict[int, _PatternRules] = {}
         for rule in self.rules:
             if not isinstance(rule, Rule):
                 raise ConfigurationError("rules", f"{rule!r} is not a Rule(pattern, requirement)")
-            entry = _PatternRules(rule.parsed, rule.pattern, owns_subtree=rule.parsed.tail)
-            self._by_pattern.setdefault(rule.parsed, entry).add(rule)
-        self._compare_overlapping_patterns()
-        self._root = _Node()
-        # A path of literals is the most specific pattern, so it needs no search. With a slash it is the same path.
-        self._by_literal_path: dict[str, _PatternRules] = {}
-        for entry in self._by_pattern.values():
-            self._insert(entry)
-        self._index: PatternIndex | None = None
+            entry = self._tree.setdefault(rule.parsed, partial(_PatternRules.of, rule))
+            entry.add(rule)
+            if rule.parsed.literal:
+                path = entry.text.removesuffix("/")
+                self._by_literal_path[path or "/"] = self._by_literal_path[path + "/"] = entry
+            else:
+                wider[id(entry)] = entry
+        for entry in wider.values():
+            self._compare_with_others(entry)
 
-    def _compare_overlapping_patterns(self) -> None:
-        for pattern, other_pattern in overlapping_pairs(self._by_pattern):
-            entry, other = self._by_pattern[pattern], self._by_pattern[other_pattern]
-            is_subset, is_superset = pattern.is_subset_of(other_pattern), other_pattern.is_subset_of(pattern)
-            if not is_subset and not is_superset and not entry.requires_the_same_as(other):
+    def _compare_with_others(self, entry: _PatternRules) -> None:
+        for other in self._tree.overlapping(entry.pattern):
+            relation = entry.pattern.relation_to(other.pattern)
+            if relation is Relation.SUBSET:
+                continue  # of another pattern, or of itself
+            entry.owns_subtree = False
+            if relation is Relation.CROSSING and not entry.requires_the_same_as(other):
                 raise ConfigurationError(
                     "rules",
-                    f"{entry.text} and {other.text} both match {pattern.common_path(other_pattern)}, neither is inside "
-                    "the other, and their requirements differ; make these equal, or narrow one of the patterns",
+                    f"{entry.text} and {other.text} both match {entry.pattern.common_path(other.pattern)}, neither is "
+                    "inside the other, and their requirements differ; make these equal, or narrow one of the patterns",
                 )
-            entry.owns_subtree = entry.owns_subtree and is_subset
-            other.owns_subtree = other.owns_subtree and is_superset
-
-    def _insert(self, entry: _PatternRules) -> None:
-        node = self._root
-        for segment in entry.pattern.segments:
-            node = node.child(segment)
-        if entry.pattern.tail:
-            node.tail = entry
-            return
-        node.end = entry
-        if entry.pattern.literal:
-            path = str(entry.pattern)
-            self._by_literal_path[path] = self._by_literal_path[path.rstrip("/") + "/"] = entry
 
     def match(self, method: str, path: str) -> Match | Ambiguous:
-        """What applies to this method (``WEBSOCKET`` for a handshake) and to this decoded path, below ``root_path``."""
-        if not self.rules:
-            return self.default
-        if method == "HEAD":
-            method = "GET"
+        """What applies to this method (``WEBSOCKET`` for a handshake) and to this decoded path, below ``root_path``.
+
+        The match has the parameters of the path only if the requirement may read them.
+        """
         entry = self._by_literal_path.get(path)
-        if entry is not None:
-            return entry.match(method, ()) if entry.by_method else entry.other_methods
-        if not _is_plain(path) and _AMBIGUOUS_PATH.search(path):
-            return AMBIGUOUS if path else self.match(method, "/")
-        sent = path[1:].split("/")
-        segments = sent[:-1] if sent[-1] == "" else sent  # a trailing slash makes no other path
-        entry = self._root.find(segments, 0)
+        if entry is None:
+            if not self.rules:
+                return self.default
+            if not path or path[0] != "/" or not path.isprintable() or "\\" in path or "/." in path or "//" in path:
+                return self._match_unusual(method, path)
+            entry = self._tree.find_plain(path)
+            if entry is None:
+                return self.default
+        match = entry.for_method(method) if entry.by_method else entry.other_methods
+        return entry.with_params(match, path) if entry.reads_params else match
+
+    def _match_unusual(self, method: str, path: str) -> Match | Ambiguous:
+        """The same for a path that is empty, or that may be ambiguous."""
+        if not path:
+            return self.match(method, "/")
+        if _AMBIGUOUS_PATH.search(path):
+            return AMBIGUOUS
+        entry = self._tree.find(path)
         # An app that drops empty segments reads another path. Unless the same rule applies to that one for certain, the
         # path is ambiguous.
-        if "" in segments and (entry is None or not entry.owns_subtree):
+        if "//" in path and (entry is None or not entry.owns_subtree):
             return AMBIGUOUS
-        return entry.match(method, sent) if entry else self.default
+        if entry is None:
+            return self.default
+        match = entry.for_method(method)
+        return entry.with_params(match, path) if entry.reads_params else match
 
     def rules_overlapping(self, pattern: Pattern) -> Iterator[Rule]:
         """The rules that share a path with a pattern, even if more specific rules apply to all those paths."""
@@ -333,8 +303,6 @@ class RuleTable:
         Without a method, the first is what applies to the methods that no rule names; the rules that name methods are
         then among the narrower ones. The matches have no parameters.
         """
-        if method == "HEAD":
-            method = "GET"
         entries: list[_PatternRules] = []
         for entry in self._overlapping(pattern):
             shared = entry.pattern.intersection(pattern)
@@ -349,8 +317,5 @@ class RuleTable:
         return matches[-1], tuple(matches[:-1])
 
     def _overlapping(self, pattern: Pattern) -> list[_PatternRules]:
-        # Only the audit and OpenAPI need the index. It is not a `cached_property`, whose lock in Python 3.11 would stay
-        # locked for ever in a child that is forked while another thread builds it.
-        if self._index is None:
-            self._index = PatternIndex(self._by_pattern)
-        return [self._by_pattern[overlapping] for overlapping in self._index.overlapping(pattern)]
+        """The rules that share a path with a pattern, in the order of the search."""
+        return sorted(self._tree.overlapping(pattern), key=lambda entry: entry.pattern.search_order)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 
 from authguard.model import Rejected
 from authguard.reasons import CREDENTIALS_AMBIGUOUS, HEADER_TOO_LONG
@@ -14,7 +15,12 @@ from authguard.wire.authorization import MAX_FIELD, Credentials, split
 
 @frozen
 class AuthorizationField(Carrier):
-    """The ``Authorization`` field (RFC 9110 section 11.6.2). A request has one at most, so two lines are ambiguous."""
+    """The ``Authorization`` field (RFC 9110 section 11.6.2). A request has one at most, so two lines are ambiguous.
+
+    ``limits``: the longest field of an auth-scheme whose credentials may be longer than 16 KiB, in bytes.
+    """
+
+    limits: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """The credentials of the field line, if there is one. Raises ``WireError``."""
@@ -23,9 +29,32 @@ class AuthorizationField(Carrier):
             return ()
         if len(lines) > 1:
             return Rejected(CREDENTIALS_AMBIGUOUS, facts={"field_lines": len(lines)})
+        limit = MAX_FIELD
         if len(lines[0]) > MAX_FIELD:
-            return Rejected(HEADER_TOO_LONG, facts={"octets": len(lines[0]), "limit": MAX_FIELD})
-        return (split(lines[0]),)
+            limit = self._limit_of(lines[0])
+            if len(lines[0]) > limit:
+                return Rejected(HEADER_TOO_LONG, facts={"octets": len(lines[0]), "limit": limit})
+        return (split(lines[0], limit),)
+
+    def joined(self, other: AuthorizationField) -> AuthorizationField:
+        """One carrier for the schemes of both."""
+        names = {*self.limits, *other.limits}
+        return AuthorizationField({name: max(self.limits.get(name, 0), other.limits.get(name, 0)) for name in names})
+
+    def _limit_of(self, line: bytes) -> int:
+        """The limit of the auth-scheme that the line begins with."""
+        word = line[:MAX_SCHEME].lstrip(b" \t").partition(b" ")[0]
+        return self.limits.get(word.decode("latin-1").lower(), MAX_FIELD)
+
+
+def field_for(scheme: str, limit: int) -> AuthorizationField:
+    """The carrier of a scheme whose credentials may have ``limit`` bytes."""
+    longest = limit + MAX_SCHEME
+    return AUTHORIZATION if longest <= MAX_FIELD else AuthorizationField({scheme: longest})
+
+
+#: The longest auth-scheme with the spaces around it, in bytes, where a field may be longer than others.
+MAX_SCHEME = 64
 
 
 #: The carrier of a scheme whose credentials travel in the ``Authorization`` field.

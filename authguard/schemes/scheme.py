@@ -199,11 +199,13 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
 
 def group_by_carrier(schemes: Sequence[Scheme]) -> tuple[tuple[Carrier, frozenset[str]], ...]:
     """Each carrier once, with the names of its schemes. Equal carriers would find the same credentials twice."""
-    groups: list[tuple[Carrier, set[str]]] = []
+    groups: list[tuple[Carrier, frozenset[str]]] = []
     for scheme in schemes:
-        names = next((names for carrier, names in groups if carrier == scheme.carrier), None)
-        if names is None:
-            groups.append((scheme.carrier, {scheme.name}))
-        else:
-            names.add(scheme.name)
-    return tuple((carrier, frozenset(names)) for carrier, names in groups)
+        place = next((place for place, (carrier, _) in enumerate(groups) if carrier == scheme.carrier), None)
+        if place is None:
+            groups.append((scheme.carrier, frozenset({scheme.name})))
+            continue
+        carrier, names = groups[place]
+        join: Callable[[Carrier], Carrier] | None = getattr(carrier, "joined", None)
+        groups[place] = (carrier if join is None else join(scheme.carrier)), names | {scheme.name}
+    return tuple(groups)

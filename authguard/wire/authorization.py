@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from authguard.value_types import value
-from authguard.wire.grammar import TOKEN, TOKEN68, WireError, parse_auth_params
+from authguard.wire.grammar import TOKEN, TOKEN68, VISIBLE, WireError, parse_auth_params
 
 #: The longest field that is parsed, in bytes.
 MAX_FIELD = 16 * 1024
@@ -74,6 +74,16 @@ def token68(rest: bytes) -> bytes:
     if TOKEN68.fullmatch(rest) is None:
         raise WireError("not a token68" if rest else "nothing after the auth-scheme")
     return rest
+
+
+def is_token68(rest: bytes) -> bool:
+    """Whether ``rest`` is exactly one token68."""
+    return TOKEN68.fullmatch(rest) is not None
+
+
+def is_visible(rest: bytes) -> bool:
+    """Whether ``rest`` is one word of visible ASCII without a comma, which would join two field lines."""
+    return VISIBLE.fullmatch(rest) is not None
 
 
 def auth_params(rest: bytes, limit: int = MAX_PARAMS) -> dict[str, bytes]:

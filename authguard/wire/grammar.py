@@ -55,6 +55,10 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 #                        "-" / "." / "_" / "~" / "+" / "/" ) *"="
 TOKEN68 = re.compile(rb"[A-Za-z0-9\-._~+/]++=*+")
 
+# Not of an RFC: the tokens of servers that do not keep to token68. Visible ASCII is VCHAR of RFC 5234 appendix B.1. A
+# comma is left out, because a proxy may have joined two field lines with one.
+VISIBLE = re.compile(rb"[\x21-\x2b\x2d-\x7e]++")
+
 # https://www.rfc-editor.org/rfc/rfc9110.html#section-5.6.4
 #
 #   quoted-pair    = "\" ( HTAB / SP / VCHAR / obs-text )

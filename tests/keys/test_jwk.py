@@ -59,7 +59,7 @@ def test_a_jwk_may_hold_a_secret() -> None:
         ({"alg": {}}, "its alg is not a supported signature algorithm"),
         ({"alg": "RS512"}, "RS512 is not in algorithms=, or does not fit this key"),
         ({"alg": "ES256"}, "ES256 is not in algorithms=, or does not fit this key"),
-        ({"d": "AQAB"}, "it contains a private key; give only the public key"),
+        ({"d": "AQAB"}, "it contains a private key; give only the public key, without d"),
         ({"kty": "XYZ"}, "its kty is not one of oct, RSA, EC, OKP"),
         ({"kty": None}, "its kty is not one of oct, RSA, EC, OKP"),
         ({"kty": ["RSA"]}, "its kty is not one of oct, RSA, EC, OKP"),

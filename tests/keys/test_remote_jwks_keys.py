@@ -184,7 +184,8 @@ async def test_each_skipped_key_is_logged_once(caplog: pytest.LogCaptureFixture)
     events: list[list[str]] = []
     both = (
         "key 0 is skipped: its kty is not one of oct, RSA, EC, OKP; "
-        "key 1 (kid 'private') is skipped: it contains a private key; give only the public key"
+        "key 1 (kid 'private') is skipped: it contains a private key; give only the public key, "
+        "without d"
     )
 
     for answer in (*sets, *sets):

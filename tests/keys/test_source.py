@@ -217,7 +217,8 @@ def test_materials_become_one_source() -> None:
 def test_an_invalid_key_raises(given: Any) -> None:
     """A bare string, an empty list and a class in place of an instance each raise a ``ConfigurationError``."""
     with pytest.raises(
-        ConfigurationError, match=r"^keys: give PEM\(\.\.\.\).*, RemoteJWKS\(url\), .* must not be in a list$"
+        ConfigurationError,
+        match=r"^keys: give PEM\(\.\.\.\).*, RemoteJWKS\(url\), .* not be in a list; for several sources write keys=",
     ) as caught:
         as_source(given, frozenset({"RS256"}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,10 +120,100 @@ def test_a_pem_without_a_public_key_raises(pem: str | bytes) -> None:
     assert binding_problem(PEM(pem)) == "this PEM contains neither a public key nor a certificate"
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe", "public.pem", "ssh-rsa AAAAB3NzaC1yc2E", '{"kty":"RSA"}'])
+@pytest.mark.parametrize("text", [b"\xff\xfe", "public.pem", "0" * 64, "A" * 45, b"0\x03\x02\x01\x00"])
 def test_a_value_that_is_no_pem_raises(text: str | bytes) -> None:
     """A value that is not a PEM, such as the path of one, raises, and the error says so."""
     assert binding_problem(PEM(text)) == "this is not PEM; PEM(...) takes the text of the file, not its path"
+
+
+def _der(key: Any) -> bytes:
+    return base64.b64decode(b"".join(public_pem(key).split(b"\n")[1:-2]))
+
+
+def _private_der() -> bytes:
+    return rsa_key().private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _encrypted_der() -> bytes:
+    return rsa_key().private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+
+
+PUBLIC_TEXT = public_pem(rsa_key()).decode()
+BARE = "".join(PUBLIC_TEXT.split("\n")[1:-2])
+BARE_CERTIFICATE = b"".join(certificate().split(b"\n")[1:-2])
+PRIVATE = "this is a private key, in base64; give only the public key: openssl pkey -in private.pem -pubout"
+LINES = "in base64 without the first and last line of PEM; put -----BEGIN "
+MISTAKES: list[tuple[str | bytes, str]] = [
+    (
+        PUBLIC_TEXT.replace("\n", "\\n"),
+        "this PEM has \\n as two characters in place of line feeds, as environment files",
+    ),
+    (BARE, f"this is a public key {LINES}PUBLIC KEY----- and -----END PUBLIC KEY----- around it"),
+    (BARE.rstrip("=") + "\n", f"this is a public key {LINES}PUBLIC KEY----- and"),
+    (BARE_CERTIFICATE, f"this is a certificate {LINES}CERTIFICATE----- and -----END CERTIFICATE----- around it"),
+    (base64.b64encode(_private_der()), PRIVATE),
+    (base64.encodebytes(_encrypted_der()), PRIVATE),
+    (_der(rsa_key()), "this is a public key in DER, which is not text; convert it: openssl"),
+    (
+        "ssh-rsa AAAAB3NzaC1yc2E",
+        "this is a key in the format of OpenSSH; convert it: ssh-keygen -e -m PKCS8 -f key.pub",
+    ),
+    ("ecdsa-sha2-nistp256 AAAA me@host", "this is a key in the format of OpenSSH"),
+    ("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA", "this is a key in the format of OpenSSH"),
+    ("https://login.example/jwks.json", "this is a URL and not PEM; for a key server write RemoteJWKS(...)"),
+    ('{"kty":"RSA","n":"AQAB","e":"AQAB"}', "this is JSON and not PEM; write JWK(...)"),
+    ("{", "this is JSON and not PEM; write JWK(...)"),
+    ('{"kty":"EC","d":"s3cr3t"}', "this is a private JWK and not PEM; write JWK(...) of the public key, without d"),
+    ('{"keys":[]}', "this is a JWK Set and not PEM; write JWKSet(...)"),
+    (PUBLIC_TEXT.encode("utf-16"), "this PEM is in UTF-16; save the file as UTF-8"),
+    (PUBLIC_TEXT.partition("-----END")[0], "this PEM has no -----END line; it is cut off"),
+    (
+        "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----",
+        "this PEM is a request for a certificate; give the certificate, or the public key",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), MISTAKES)
+def test_what_is_taken_for_pem_has_a_message_of_its_own(text: str | bytes, said: str) -> None:
+    """N06: the error says what the text is, and how to make PEM of it. It quotes nothing of it."""
+    problem = binding_problem(PEM(text))
+
+    assert problem.startswith(said)
+    assert "s3cr3t" not in problem
+
+
+def test_the_fix_of_each_text_makes_it_readable() -> None:
+    """N06: with the line feeds, or the first and last line, that the error asks for, the key is read."""
+    fixed = f"-----BEGIN PUBLIC KEY-----\n{BARE}\n-----END PUBLIC KEY-----"
+
+    for text in (PUBLIC_TEXT.replace("\n", "\\n").replace("\\n", "\n"), fixed):
+        assert bound_key(PEM(text), "RS256").material.public_numbers() == rsa_key().public_key().public_numbers()
+
+
+def test_the_path_of_a_file_is_not_its_text() -> None:
+    """N06: the error says how to read the file."""
+    path: Any = Path("public.pem")
+
+    assert binding_problem(PEM(path)) == "PEM(...) takes the text of the file; write path.read_bytes()"
+
+
+@pytest.mark.parametrize(
+    ("material", "said"),
+    [
+        (JWK(PUBLIC_TEXT), "this JWK is PEM; write PEM(...)"),
+        (JWKSet(PUBLIC_TEXT.encode()), "this JWK Set is PEM; write PEM(...)"),
+        (JWK({"keys": []}), "this is a JWK Set and not a JWK; write JWKSet(...)"),
+        (
+            JWKSet({"jwks_uri": "https://x"}),
+            "this is a discovery document and not a JWK Set; write RemoteJWKS(...) wit",
+        ),
+        (JWKSet({"key": []}), 'a JWK Set must have a list under "keys"'),
+    ],
+)
+def test_a_key_of_another_form_raises(material: KeyMaterial, said: str) -> None:
+    """N06: PEM, a JWK, a JWK Set and a discovery document are told apart."""
+    assert binding_problem(material).startswith(said)
 
 
 @pytest.mark.parametrize("text", [b"", "", " \n"])
@@ -157,7 +248,9 @@ def test_a_private_key_raises_in_every_form() -> None:
     ]
 
     for pem in forms:
-        assert binding_problem(PEM(pem)) == "this PEM contains a private key; give only the public key"
+        assert binding_problem(PEM(pem)) == (
+            "this PEM contains a private key; give only the public key: openssl pkey -in private.pem -pubout"
+        )
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

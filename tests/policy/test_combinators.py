@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment, Principal, Requirement
 from authguard.policy.combinators import all_of, any_of, asks_step_up
-from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role, scopes, step_up, via
-from authguard.reasons import REQUIREMENT_UNMET, ROLE_MISSING, SCHEME_INSUFFICIENT, SCOPE_MISSING, STEP_UP_REQUIRED
+from authguard.policy.requirements import (
+    AUTHENTICATED,
+    OPTIONAL,
+    PUBLIC,
+    all_roles,
+    any_role,
+    role,
+    scopes,
+    step_up,
+    via,
+)
+from authguard.reasons import (
+    CHECK_FAILED,
+    REQUIREMENT_UNMET,
+    ROLE_MISSING,
+    SCHEME_INSUFFICIENT,
+    SCOPE_MISSING,
+    STEP_UP_REQUIRED,
+)
 from tests.support.clock import NOW
 
 EVERY = frozenset({"bearer", "basic", "digest"})
@@ -141,3 +160,101 @@ def test_combinations_explain_themselves_and_are_values() -> None:
     assert str(made[0]) == "any_of(role(a), all_of(scopes(s), step_up(acr=gold)))"
     assert len(set(made)) == 1
     assert all_of(role("a")) != any_of(role("a"))
+
+
+class Called:
+    """A requirement that notes that it was asked, and then says what it was told to."""
+
+    def __init__(self, name: str, calls: list[str], failure: Failure | None) -> None:
+        self.name, self.calls, self.failure = name, calls, failure
+
+    def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
+        self.calls.append(self.name)
+        return self.failure
+
+    def schemes(self, every: frozenset[str]) -> frozenset[str]:
+        return every
+
+    def scopes_named(self) -> tuple[str, ...]:
+        return ()
+
+
+def part_by_part(requirement: Any, principal: Principal) -> Failure | None:
+    """The definition: every part by itself, in order."""
+    parts: tuple[Requirement, ...] = getattr(requirement, "parts", ())
+    if not parts:
+        return cast("Requirement", requirement).unmet(principal, {}, Moment(NOW, 0.0))
+    failures: list[Failure] = []
+    for part in parts:
+        failure = part_by_part(part, principal)
+        if failure is not None:
+            failures.append(failure)
+        elif str(requirement).startswith("any_of("):
+            return None
+    return _of_all(failures) if str(requirement).startswith("all_of(") else _of_any(failures)
+
+
+def _of_all(failures: list[Failure]) -> Failure | None:
+    for failure in sorted(failures, key=lambda failure: not failure.reason.ours):
+        if failure.reason is not STEP_UP_REQUIRED:
+            return failure
+    facts = {name: value for failure in failures for name, value in failure.facts.items()}
+    return Failure(STEP_UP_REQUIRED, facts, missing=tuple(facts)) if failures else None
+
+
+def _of_any(failures: list[Failure]) -> Failure:
+    for failure in failures:
+        if failure.reason is STEP_UP_REQUIRED:
+            return failure
+    for failure in failures:
+        if failure.reason.ours:
+            return failure
+    reasons = {failure.reason for failure in failures}
+    missing = tuple(dict.fromkeys(name for failure in failures for name in failure.missing))
+    return Failure(reasons.pop() if len(reasons) == 1 else REQUIREMENT_UNMET, missing=missing)
+
+
+names = st.sampled_from("abc")
+several = st.lists(names, min_size=1, max_size=3)
+CALLS: list[str] = []
+FAILURES = [Failure(ROLE_MISSING, missing=("x", "a")), Failure(CHECK_FAILED, missing=("x",))]
+leaves: st.SearchStrategy[Requirement] = st.one_of(
+    names.map(role),
+    names.map(role),
+    several.map(lambda chosen: any_role(*chosen)),
+    several.map(lambda chosen: all_roles(*chosen)),
+    several.map(lambda chosen: scopes(*chosen)),
+    names.map(via),
+    st.sampled_from([GOLD, FRESH, AUTHENTICATED]),
+    st.builds(Called, names, st.just(CALLS), st.sampled_from([None, *FAILURES])),
+)
+trees = st.recursive(
+    leaves,
+    lambda parts: st.one_of(
+        st.lists(parts, min_size=1, max_size=5).map(lambda chosen: all_of(*chosen)),
+        st.lists(parts, min_size=1, max_size=5).map(lambda chosen: any_of(*chosen)),
+    ),
+    max_leaves=12,
+)
+principals = st.builds(
+    lambda roles, scopes, scheme, acr: Principal("alice", roles=roles, scopes=scopes, scheme=scheme, claims=acr),
+    st.sets(names),
+    st.sets(names),
+    names,
+    st.sampled_from([{}, {"acr": "gold"}]),
+)
+
+
+@given(requirement=trees, principal=principals)
+@settings(max_examples=500, deadline=None)
+def test_parts_that_are_compared_together_say_what_each_would_say(
+    requirement: Requirement, principal: Principal
+) -> None:
+    """Several roles are compared as one set. The denial is that of the parts one by one, asked in the same order."""
+    CALLS.clear()
+    expected = part_by_part(requirement, principal)
+    calls = list(CALLS)
+    CALLS.clear()
+
+    assert requirement.unmet(principal, {}, Moment(NOW, 0.0)) == expected
+    assert calls == CALLS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -181,3 +183,12 @@ def test_a_path_that_two_patterns_share_can_be_named(one: str, other: str, path:
     first, second = parse_pattern(one)[0], parse_pattern(other)[0]
 
     assert (first.common_path(second), second.common_path(first)) == (path, path)
+
+
+def test_the_converters_of_a_copied_pattern_are_the_same() -> None:
+    """A rule may be copied or pickled. There is one converter of each name, which is compared by identity."""
+    pattern = parse_pattern("/{n:int}/{f:float}/{u:uuid}/{s}/**")[0]
+
+    for twin in (copy.deepcopy(pattern), pickle.loads(pickle.dumps(pattern))):
+        assert twin == pattern
+        assert all(one is other for one, other in zip(twin.segments, pattern.segments, strict=True))

@@ -8,7 +8,7 @@ import pytest
 
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
-from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, role
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, predicate, role
 from authguard.policy.rules import AMBIGUOUS, Match, Rule, RuleTable
 
 A, B, C, D = (role(name) for name in "abcd")
@@ -196,11 +196,12 @@ def test_a_rule_without_methods_covers_what_its_siblings_do_not_name() -> None:
 
 def test_a_match_has_the_parameters_of_the_pattern() -> None:
     """Parameters have the names of the rule that applies. That of a tail is the rest of the path, with its slashes."""
+    own, others = predicate("own", lambda *_: True), predicate("others", lambda *_: True)
     rules = [
-        Rule("/u/{name}", A, methods={"GET"}),
-        Rule("/u/{other}", B),
-        Rule("/f/{n:int}/{rest:path}", C),
-        Rule("/p/**", D),
+        Rule("/u/{name}", own, methods={"GET"}),
+        Rule("/u/{other}", others),
+        Rule("/f/{n:int}/{rest:path}", own),
+        Rule("/p/**", own),
     ]
     table = RuleTable(rules)
 
@@ -208,16 +209,22 @@ def test_a_match_has_the_parameters_of_the_pattern() -> None:
         table.match("GET", "/u/alice"),
         table.match("PUT", "/u/a%2Fb/"),
         table.match("GET", "/f/007/x/y"),
+        table.match("GET", "/f/7/x/y/"),
         table.match("GET", "/f/7"),
+        table.match("GET", "/f/7/"),
+        table.match("GET", "/f/7//x"),
         table.match("GET", "/p/x"),
     ]
 
     assert matches == [
-        Match(A, rules[0], {"name": "alice"}),
-        Match(B, rules[1], {"other": "a%2Fb"}),
-        Match(C, rules[2], {"n": "007", "rest": "x/y"}),
-        Match(C, rules[2], {"n": "7", "rest": ""}),
-        Match(D, rules[3], {}),
+        Match(own, rules[0], {"name": "alice"}),
+        Match(others, rules[1], {"other": "a%2Fb"}),
+        Match(own, rules[2], {"n": "007", "rest": "x/y"}),
+        Match(own, rules[2], {"n": "7", "rest": "x/y/"}),
+        Match(own, rules[2], {"n": "7", "rest": ""}),
+        Match(own, rules[2], {"n": "7", "rest": ""}),
+        Match(own, rules[2], {"n": "7", "rest": "/x"}),
+        Match(own, rules[3], {}),
     ]
 
 

@@ -27,6 +27,7 @@ from authguard.schemes.bearer.claim_mapping import (
     outcome_from_claims,
     string_or_none,
     token_fingerprint,
+    tolerating,
 )
 from authguard.schemes.bearer.claims import ClaimRules, Claims, Unchecked, leeway_of
 from authguard.schemes.bearer.clock_skew import ClockSkew
@@ -41,6 +42,7 @@ from authguard.schemes.bearer.issuer import check_audience
 from authguard.schemes.bearer.issuer_names import IssuerArgument, TenantsArgument, check_issuer
 from authguard.validation import check_flag, check_int, check_seconds, functions
 from authguard.value_types import value
+from authguard.wire.authorization import is_token68, is_visible
 from authguard.wire.jws import read_object
 
 #: How many seconds "not active" is cached, and for how many tokens.
@@ -83,6 +85,9 @@ class Introspection:
       as ``{400}``. They count as "not active". RFC 7662 section 2.2 wants 200 for such a token; without this option any
       other status is an outage for that token. If you name 401, a wrong ``client_secret`` looks like tokens that are
       not active, unless the server then says ``invalid_client``.
+    - ``visible_ascii``: whether a token may have any visible ASCII character but a comma, as those of Laravel Sanctum
+      (``12|...``) and Salesforce (``00D...!...``) do. RFC 6750 section 2.1 allows letters, digits and ``-._~+/`` alone.
+      Such a token is recorded as ``tolerated``.
     - ``post``: an async function ``(url, headers, body) -> (status, body)``; by default httpx2 (the extra ``oidc``).
     - ``client``: a function that makes an ``httpx2.AsyncClient``, for a proxy or a private certificate authority.
       Neither is taken from the environment.
@@ -116,6 +121,7 @@ class Introspection:
         most: int = 10_000,
         most_bytes: int = MOST_BYTES,
         unknown_token_statuses: Collection[int] = (),
+        visible_ascii: bool = False,
         deadline: float = 5.0,
         post: Post | None = None,
         client: ClientFactory | None = None,
@@ -142,6 +148,7 @@ class Introspection:
         # Each half of the cache must have room for the longest answer.
         check_int("most_bytes", most_bytes, least=2 * MAX_RESPONSE, most=MOST_BYTES * 256, unit="bytes")
         statuses = check_unknown_token_statuses(unknown_token_statuses)
+        self._visible_ascii = check_flag("visible_ascii", visible_ascii)
         check_seconds("deadline", deadline, most=60)
         for name, function in (("post", post), ("client", client)):
             if function is not None:
@@ -170,6 +177,10 @@ class Introspection:
     def __repr__(self) -> str:
         return f"Introspection({self._url.partition('?')[0]!r}, issuer={self.issuer!r})"
 
+    def takes(self, token: bytes) -> bool:
+        """Whether these bytes are a token that the endpoint may be asked about."""
+        return is_token68(token) or (self._visible_ascii and is_visible(token))
+
     async def authenticate(self, token: bytes, moment: Moment, network: str | None = None) -> Outcome:
         """The outcome for a token that came from this network. Raises ``BackendUnavailable``."""
         key = self._hash(token.decode("ascii"))
@@ -197,6 +208,9 @@ class Introspection:
                 self._known.put(key, True)
             if outcome.facts and (leeway := leeway_of(outcome.facts)):
                 self._clock_skew.observe_leeway_used(leeway, moment)
+            if not is_token68(token):
+                facts = tolerating(outcome.facts, "token", "not a token68")
+                return Accepted(outcome.principal, outcome.response_headers, facts)
         return outcome
 
     def _response_failure(self, claims: Claims) -> Failure | None:

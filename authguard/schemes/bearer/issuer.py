@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack, cast
 
 from authguard.concurrency.deadline import optional_method
 from authguard.errors import ConfigurationError
+from authguard.keys.by_algorithm import KeysByAlgorithm, check_not_published, keys_by_algorithm
 from authguard.keys.source import (
     HeldKeys,
     KeyMaterial,
     KeySource,
-    PublishedKeys,
     RefetchableKeys,
     VerificationKey,
     as_source,
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from authguard.keys.fetch_budget import Requester
     from authguard.keys.options import FetchArguments
 
+#: One source of keys.
+Keys: TypeAlias = KeySource | KeyMaterial | Sequence[KeyMaterial]
+
 _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
 
@@ -54,8 +57,10 @@ class Issuer:
       writes it, is the claim ``tid``.
     - ``audience``: the name of this API, or several, one of which must be in ``aud``; ``ANY_AUDIENCE`` switches the
       check off.
-    - ``algorithms``: the accepted ones, such as ``["RS256"]``. HMAC and public-key algorithms cannot be mixed.
-    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these; ``RemoteJWKS(url)``, or any ``KeySource``.
+    - ``algorithms``: the accepted ones, such as ``["RS256"]``. HMAC and public-key algorithms cannot share a source.
+    - ``keys``: ``PEM``, ``JWK``, ``JWKSet``, ``Secret``, a list of these; ``RemoteJWKS(url)``, or any ``KeySource``. Or
+      several by the algorithms that each is for: ``{"HS256": Secret(...), "ES256": RemoteJWKS(url)}``, for an issuer
+      that changes from a secret to a key pair. No key is tried for an algorithm of another source.
     - ``roles``, ``scopes``: ``claim(...)`` paths or functions of the claims; of several, the union is used.
     - ``subject``: the ``claim(...)`` of the subject, a function of the claims, or several in order. The first one that
       is present and not empty is used. Tokens of the client credentials grant often have no ``sub``: for these write
@@ -95,7 +100,7 @@ class Issuer:
         tenants: TenantsArgument = None,
         audience: str | Sequence[str] | Unchecked,
         algorithms: Sequence[str],
-        keys: KeySource | KeyMaterial | Sequence[KeyMaterial],
+        keys: Keys | Mapping[str | tuple[str, ...], Keys],
         roles: Source | Sequence[Source] = _ROLES,
         scopes: Source | Sequence[Source] = _SCOPES,
         subject: SubjectSource | Sequence[SubjectSource] = _SUBJECT,
@@ -105,18 +110,21 @@ class Issuer:
         id_tokens: bool = False,
         require_exp: bool = True,
     ) -> None:
-        allowed = check_algorithms(algorithms)
+        if isinstance(keys, Mapping):
+            allowed, source = keys_by_algorithm(algorithms, keys)
+        else:
+            allowed = check_algorithms(algorithms)
+            source = as_source(keys, allowed)
+            check_not_published(source, allowed)
         kind = check_types(typ)
         put = object.__setattr__
         put(self, "names", check_issuer(issuer, tenants))
         put(self, "issuer", self.names.label if self.names.exact or self.names.templates else None)
         put(self, "algorithms", allowed)
-        source = as_source(keys, allowed)
-        if isinstance(source, PublishedKeys) and any(name.startswith("HS") for name in allowed):
-            raise ConfigurationError("algorithms", "a key server publishes no HMAC secret; give keys=Secret(...)")
         put(self, "keys", source)
         put(self, "held", optional_method(source, "held", beside="keys_for"))
-        put(self, "refetchable", source if isinstance(source, RefetchableKeys) else None)
+        is_refetchable = source.is_refetchable if isinstance(source, KeysByAlgorithm) else True
+        put(self, "refetchable", source if is_refetchable and isinstance(source, RefetchableKeys) else None)
         methods = (name for name in ("keys_for", "refetch") if takes_requester(getattr(source, name, None)))
         put(self, "takes_requester", frozenset(methods))
         put(self, "roles", check_sources("roles", roles))
@@ -181,6 +189,11 @@ class Issuer:
             id_tokens=id_tokens,
             require_exp=require_exp,
         )
+
+    @property
+    def sources(self) -> tuple[KeySource, ...]:
+        """Its key sources: one, or those of ``keys`` by algorithm."""
+        return self.keys.sources if isinstance(self.keys, KeysByAlgorithm) else (self.keys,)
 
     def find_keys(self, header: JoseHeader, requester: Requester) -> Awaitable[Sequence[VerificationKey]]:
         """The call of ``KeySource.keys_for`` for a token."""

@@ -67,7 +67,7 @@ class IssuerRegistry:
     @property
     def services(self) -> tuple[Service, ...]:
         """The services of the scheme: each key source that fetches, once, and the introspection."""
-        sources = {id(registered.issuer.keys): registered.issuer.keys for registered in self}
+        sources = {id(source): source for registered in self for source in registered.issuer.sources}
         fetching = [source for source in sources.values() if isinstance(source, Service)]
         return (*fetching, *(() if self.introspection is None else (self.introspection,)))
 

@@ -34,8 +34,8 @@ from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredI
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.signature_verifier import HeldKeysTried, SignatureVerifier
 from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
-from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.scheme import Continuation, Scheme
+from authguard.schemes.carriers import AUTHORIZATION, field_for
+from authguard.schemes.scheme import Carrier, Continuation, Scheme
 from authguard.validation import check_int, check_seconds
 from authguard.wire import jws
 from authguard.wire.authorization import Credentials, token68
@@ -44,6 +44,10 @@ from authguard.wire.grammar import WireError
 
 if TYPE_CHECKING:
     from authguard.schemes.bearer.introspection import Introspection
+
+
+#: The largest ``limit``: 64 KiB.
+MAX_LIMIT = 64 * 1024
 
 
 class Bearer(Scheme):
@@ -56,7 +60,9 @@ class Bearer(Scheme):
     - ``cache``: how many accepted tokens are remembered, of at most 16 MiB together. A remembered token is not parsed
       and its signature is not verified again; its times, its issuer, the checks and the rule are asked each time, and
       it is forgotten when its key leaves the issuer's keys. 0 switches it off.
-    - ``limit``: the longest accepted token, in bytes. ``deadline``: how many seconds a key source may take.
+    - ``limit``: the longest accepted token, in bytes, up to 64 KiB. The limit of the ``Authorization`` field follows,
+      for this scheme alone. The server must accept such a field too. ``deadline``: how many seconds a key source may
+      take.
     - ``clock``: a monotonic clock for the windows of ``ClockSkew``, and for how often a network gets ``keys.busy``.
 
     Denies with ``credentials.malformed``, ``token.*`` and ``key.unknown``; with ``keys.*`` and ``introspection.*``
@@ -64,7 +70,7 @@ class Bearer(Scheme):
     """
 
     name = BEARER
-    carrier = AUTHORIZATION
+    carrier: Carrier = AUTHORIZATION
     challenges_on_403 = True
     constant_challenges = True
     reports_login_time = True
@@ -99,7 +105,8 @@ class Bearer(Scheme):
             raise ConfigurationError("realm", str(error)) from None
         self.published = () if resource is None else (resource.published,)
         self.realm = realm
-        self._limit = check_int("limit", limit, least=1, most=jws.MAX_TOKEN * 2, unit="bytes")
+        self._limit = check_int("limit", limit, least=1, most=MAX_LIMIT, unit="bytes")
+        self.carrier = field_for(BEARER, self._limit)
         self._signatures = SignatureVerifier(check_seconds("deadline", deadline, most=60), clock)
 
     def replace(self, *issuers: Issuer | Introspection) -> None:
@@ -143,7 +150,7 @@ class Bearer(Scheme):
         try:
             token = jws.parse(raw, self._limit)
         except WireError as error:
-            if issuers.introspection is None or not _is_opaque(raw):
+            if issuers.introspection is None or not _is_opaque(raw, issuers.introspection):
                 return _malformed(raw, error)
             return _introspect(issuers.introspection, raw, request)
         iss = string_or_none(token.claims.get("iss"))
@@ -235,13 +242,9 @@ def _cache_of(most: int) -> BoundedCache[VerifiedToken] | None:
     return token_cache(most) if most else None
 
 
-def _is_opaque(raw: bytes) -> bool:
-    """Whether it is a bearer token (RFC 6750 section 2.1) and does not look like a JWT."""
-    try:
-        token68(raw)
-    except WireError:
-        return False
-    return not jws.is_jose(raw)
+def _is_opaque(raw: bytes, introspection: Introspection) -> bool:
+    """Whether it is a token for this endpoint, and does not look like a JWT."""
+    return introspection.takes(raw) and not jws.is_jose(raw)
 
 
 def _malformed(raw: bytes, error: WireError) -> Rejected:

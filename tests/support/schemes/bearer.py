@@ -13,14 +13,13 @@ from authguard import (
     Bearer,
     Credentials,
     Issuer,
-    KeySource,
     Moment,
     Principal,
     Rejected,
     VerificationKey,
 )
-from authguard.keys.source import KeyMaterial
 from authguard.model import Outcome
+from authguard.schemes.bearer.issuer import Keys
 from authguard.schemes.bearer.issuer_names import IssuerArgument
 from tests.support.clock import NOW
 from tests.support.coroutines import run_without_waiting
@@ -39,9 +38,7 @@ class CountingKeySource:
         return [key for key in self.keys if kid is None or key.kid in {None, kid}]
 
 
-def issuer(
-    keys: KeySource | KeyMaterial | Sequence[KeyMaterial] | None = None, name: IssuerArgument = ISSUER, **changes: Any
-) -> Issuer:
+def issuer(keys: Keys | Mapping[Any, Keys] | None = None, name: IssuerArgument = ISSUER, **changes: Any) -> Issuer:
     """An issuer of RS256 tokens, with these changes."""
     options = {"audience": AUDIENCE, "algorithms": ["RS256"], **changes}
     return Issuer(name, keys=PEM(public_pem(rsa_key())) if keys is None else keys, **options)
