@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from authguard.concurrency.deadline import is_overtaken
 from authguard.errors import ConfigurationError
 from authguard.model import Denied, Header
 from authguard.policy.path_pattern import parse_pattern
@@ -161,9 +162,7 @@ class ConstantReplies:
     __slots__ = ("_replies", "_schemes")
 
     def __init__(self, schemes: Sequence[Scheme]) -> None:
-        self._schemes = frozenset(
-            scheme.name for scheme in schemes if getattr(scheme, "constant_challenges", False) is True
-        )
+        self._schemes = frozenset(scheme.name for scheme in schemes if _has_constant_challenges(scheme))
         # The values hold the requirement and the reason, so that no other gets the same id.
         self._replies: dict[tuple[int, int, str | None], tuple[Denied, Reply]] = {}
 
@@ -184,6 +183,8 @@ class ConstantReplies:
         if (
             len(self._replies) < MAX_CONSTANT_REPLIES
             and denied.accepted <= self._schemes
+            # The scheme that was tried may not be one that the route accepts, and its challenges are sent with a 403.
+            and (denied.scheme is None or denied.scheme in self._schemes)
             and not (denied.reason.retried or denied.response_headers or _names_a_login(denied))
         ):
             # Without facts and subject, which are those of one request. The denial of a request that presents nothing
@@ -192,6 +193,12 @@ class ConstantReplies:
             if denied.facts or denied.subject is not None:
                 kept = Denied(denied.reason, denied.scheme, requirement=denied.requirement, accepted=denied.accepted)
             self._replies[id(denied.requirement), id(denied.reason), denied.scheme] = kept, reply
+
+
+def _has_constant_challenges(scheme: Scheme) -> bool:
+    """Whether the scheme says so, and has no newer ``challenges`` than those of which it is said."""
+    is_constant = getattr(scheme, "constant_challenges", False) is True
+    return is_constant and not is_overtaken(scheme, "constant_challenges", by="challenges")
 
 
 def _names_a_login(denied: Denied) -> bool:
