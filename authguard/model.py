@@ -153,6 +153,7 @@ class Principal(_SharedClaims):
             shared = self._shared_claims
             claims = _copy_of(shared) if isinstance(shared, Mapping) else shared()
             _set_claims(self, claims)
+            _share_claims(self, claims)  # an inner guard takes over what a middleware changes in them
             return claims
 
     # Starlette's interface of `request.user`.
@@ -196,6 +197,7 @@ class _Draft(_SharedClaims):
 
 
 _get_claims, _set_claims = cast("Any", Principal).claims.__get__, cast("Any", Principal).claims.__set__
+_share_claims = cast("Any", _SharedClaims)._shared_claims.__set__  # noqa: SLF001 - of this module
 
 
 _IMMUTABLE = frozenset({str, int, float, bool, type(None)})

@@ -36,7 +36,7 @@ from authguard.reasons import (
 from authguard.request import AuthRequest, network_of
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
-from authguard.schemes.scheme import Continuation, Scheme
+from authguard.schemes.scheme import Continuation, Scheme, for_one_request
 from authguard.schemes.throttle import AttemptKeys, CountedAttempt, LoginThrottle, check_throttle
 from authguard.state.throttle_store import Exceeded
 from authguard.value_types import mutable
@@ -162,7 +162,7 @@ class Basic(Scheme):
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the name and the password. Equal logins at the same time share one attempt and one hash."""
         answer = self.authenticate_now(request, credentials)
-        return await answer() if callable(answer) else answer
+        return for_one_request(await answer() if callable(answer) else answer)
 
     def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
         """The same, if the store has the account in memory, and the password was verified a moment ago."""

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from authguard.app_code import async_function, plain_function
 from authguard.errors import ConfigurationError
-from authguard.model import Clock, Denied, Header, Outcome, Rejected
+from authguard.model import Accepted, Clock, Denied, Header, Outcome, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.value_types import frozen
@@ -90,8 +90,23 @@ class Published:
 Continuation: TypeAlias = Callable[[], Awaitable[Outcome]]
 
 
+def for_one_request(outcome: Outcome) -> Outcome:
+    """The outcome with a principal of its own, for a scheme that calls another one and changes the claims.
+
+    What ``authenticate_now`` returns may have the principal of many requests. The guard copies that, too.
+    """
+    if not isinstance(outcome, Accepted):
+        return outcome
+    principal = outcome.principal
+    own = principal.seen_by(principal.scheme, principal.roles)
+    return Accepted(own, outcome.response_headers, outcome.facts)
+
+
 class AuthenticateNow(Protocol):
-    """The type of the optional method ``authenticate_now`` of a ``Scheme``."""
+    """The type of the optional method ``authenticate_now`` of a ``Scheme``.
+
+    The principal that it returns may be that of many requests: it must not be changed, nor must its claims be read.
+    """
 
     def __call__(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation | None: ...
 

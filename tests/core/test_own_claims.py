@@ -6,7 +6,7 @@ That holds for every scheme, whatever object its store, its check or its test ha
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from authguard import (
+    AUTHORIZATION,
     PUBLIC,
     Accepted,
     Account,
@@ -23,16 +24,21 @@ from authguard import (
     AuthRequest,
     Basic,
     Bearer,
+    Challenge,
+    Credentials,
+    Denied,
     DigestAccount,
     DigestLookup,
     Guard,
     MemoryDigests,
     Principal,
     Rule,
+    Scheme,
     UserLookup,
     predicate,
     role,
 )
+from authguard.model import Outcome
 from authguard.policy.rules import Match
 from authguard.starlette import requires
 from authguard.testing import TestIssuer, acting_as, digest_auth
@@ -246,6 +252,62 @@ async def test_within_a_request_the_claims_are_one_mapping() -> None:
     await _two_requests(guard, _badge, app)
 
     assert app.found == [{**CLAIMS, "checked": True}] * 2
+
+
+@pytest.mark.parametrize("make", GUARDS.values(), ids=GUARDS)
+async def test_an_inner_guard_takes_over_what_a_middleware_adds(
+    make: Callable[[], tuple[Guard, AuthorizationOf]],
+) -> None:
+    """What code between two guards changes in the claims is there behind the inner one, and ends with the request."""
+    guard, field = make()
+    app = ChangingApp()
+    inner = AuthGuardMiddleware(app, guard=_guard(guard.schemes[0]))
+
+    async def between(scope: Scope, receive: Receive, send: Send) -> None:
+        claims: Any = scope["user"].claims
+        claims.setdefault("added between", []).append(len(app.found))
+        await inner(scope, receive, send)
+
+    await _two_requests(guard, field, between)
+
+    assert [claims["added between"] for claims in app.found] == [[0], [1]]
+
+
+class Wrapping(Scheme):
+    """A scheme that asks another one, and adds to the claims that it finds."""
+
+    carrier = AUTHORIZATION
+
+    def __init__(self, inner: Scheme) -> None:
+        self.inner, self.name = inner, inner.name
+        self.count = 0
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        outcome = await self.inner.authenticate(request, credentials)
+        assert isinstance(outcome, Accepted)
+        claims: Any = outcome.principal.claims
+        self.count += 1
+        claims[f"added {self.count}"] = self.count
+        return outcome
+
+    def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
+        return self.inner.challenges(request, why)
+
+
+SHIPPED = [name for name in GUARDS if name.startswith(("b", "d", "i", "a test issuer"))]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+async def test_a_scheme_that_wraps_another_may_add_claims(name: str) -> None:
+    """What it adds is there for the app, in the first request as in a later one, and not in that of anybody else."""
+    guard, field = GUARDS[name]()
+    app = RecordingApp()
+
+    for _ in range(2):
+        await _two_requests(_guard(Wrapping(guard.schemes[0])), field, app)
+
+    found = [{key for key in scope["user"].claims if key.startswith("added")} for scope in app.scopes]
+    assert found == [{"added 1"}, {"added 2"}] * 2
 
 
 async def test_the_anonymous_user_cannot_be_changed() -> None:

@@ -507,16 +507,18 @@ def test_a_forked_child_has_a_cache_and_a_key_of_its_own() -> None:
 
 
 async def test_the_principal_of_an_account_is_made_once() -> None:
-    """If the store returns the same account, the outcome is the same object. The guard gives each request its own
-    principal."""
+    """If the store returns the same account, the outcome is the same object. The guard, and ``authenticate``, give
+    each request its own principal."""
     users = HeldUsers(ALICE)
     scheme = basic_scheme(users)
-    first = await accepted_principal(scheme)
-    second = await accepted_principal(scheme)
+    own = [await accepted_principal(scheme) for _ in range(2)]
+    first, second = log_in_now(scheme), log_in_now(scheme)
     users.accounts["alice"] = Account("alice", ALICE.password_hash, roles={"reader"})
     third = await accepted_principal(scheme)
 
     assert second is first
+    assert own[0] is not own[1]
+    assert first == Accepted(own[0])
     assert third.roles == {"reader"}
 
 

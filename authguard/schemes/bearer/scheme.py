@@ -35,7 +35,7 @@ from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.signature_verifier import HeldKeysTried, SignatureVerifier
 from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
 from authguard.schemes.carriers import AUTHORIZATION, field_for
-from authguard.schemes.scheme import Carrier, Continuation, Scheme
+from authguard.schemes.scheme import Carrier, Continuation, Scheme, for_one_request
 from authguard.validation import check_int, check_seconds
 from authguard.wire import jws
 from authguard.wire.authorization import Credentials, token68
@@ -122,7 +122,7 @@ class Bearer(Scheme):
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the signature first, then the claims: nothing that an unsigned token claims is trusted."""
         answer = self.authenticate_now(request, credentials)
-        return await answer() if callable(answer) else answer
+        return for_one_request(await answer() if callable(answer) else answer)
 
     def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
         """The same, if the keys are in memory and no endpoint is asked."""
