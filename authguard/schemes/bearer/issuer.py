@@ -92,6 +92,7 @@ class Issuer:
     typ: Types
     check: ClaimCheck | None = field(repr=False)
     rules: ClaimRules
+    calls_functions: bool = field(repr=False)
 
     def __init__(
         self,
@@ -131,6 +132,10 @@ class Issuer:
         put(self, "scopes", check_sources("scopes", scopes))
         put(self, "subject", check_subject(subject, numeric=numeric_subject))
         put(self, "check", check_claim_check(check))
+        subjects = self.subject.sources if isinstance(self.subject, SubjectSources) else (self.subject,)
+        sources = (*self.roles, *self.scopes, *subjects)
+        functions = [source for source in sources if not isinstance(source, ClaimPath)]
+        put(self, "calls_functions", bool(functions) or check is not None)
         put(self, "typ", kind)
         rules = ClaimRules(
             check_audience(audience),

@@ -134,7 +134,7 @@ class Bearer(Scheme):
         key = sha256(raw).digest()
         verified = cache.get(key)
         if verified is None or not verified.is_still_signed(issuers):
-            return self._verify(raw, issuers, request, key)
+            return self._verify(raw, issuers, request, cache, key)
         accepted = verified.accepted_at(request.moment.now)
         if accepted is None:
             return self._check_claims(raw, jws.read_payload(verified.payload), verified.registered, request)
@@ -144,9 +144,14 @@ class Bearer(Scheme):
         return accepted
 
     def _verify(
-        self, raw: bytes, issuers: IssuerRegistry, request: AuthRequest, key: bytes | None = None
+        self,
+        raw: bytes,
+        issuers: IssuerRegistry,
+        request: AuthRequest,
+        cache: BoundedCache[VerifiedToken] | None = None,
+        key: bytes = b"",
     ) -> Outcome | Continuation:
-        """Verify a token. If its signature is valid, that is remembered by ``key``."""
+        """Verify a token. If its signature is valid, ``cache`` remembers that by ``key``."""
         try:
             token = jws.parse(raw, self._limit)
         except WireError as error:
@@ -167,8 +172,8 @@ class Bearer(Scheme):
         if held.signing_key is None or held.keys is None:
             return partial(self._authenticate_after_fetch, raw, token, registered, request, held)
         outcome = self._check_claims(raw, token.claims, registered, request, token.payload)
-        if key is not None and self._verified is not None:
-            self._verified.put(key, VerifiedToken(issuers, registered, token, held.keys, outcome))
+        if cache is not None:
+            cache.put(key, VerifiedToken(issuers, registered, token, held.keys, held.signing_key, outcome))
         return outcome
 
     async def _authenticate_after_fetch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from sys import getsizeof
 from typing import Any
 
 from authguard.caching import BoundedCache
@@ -14,8 +15,8 @@ from authguard.wire import jws
 
 #: How many bytes the tokens of one cache may take together.
 MAX_BYTES = 16 * 1024 * 1024
-#: How many bytes an entry takes beside the payload of its token: its objects, and for each role and scope.
-ENTRY_BYTES, NAME_BYTES = 1024, 100
+#: How many bytes an entry takes beside what its token says: its objects, and its place in the cache.
+ENTRY_BYTES = 768
 
 
 class VerifiedToken:
@@ -35,8 +36,10 @@ class VerifiedToken:
         "keys",
         "kid",
         "payload",
+        "position",
         "registered",
         "registry",
+        "signing_key",
     )
 
     def __init__(
@@ -45,34 +48,46 @@ class VerifiedToken:
         registered: RegisteredIssuer,
         token: jws.Jws,
         keys: Sequence[VerificationKey],
+        signing_key: VerificationKey,
         outcome: Outcome,
     ) -> None:
         claims: dict[str, Any] = token.claims
         self.registry = registry
         self.registered = registered
         self.kid, self.algorithm = token.header.kid, token.header.alg
-        self.keys = keys
+        self.keys, self.signing_key = keys, signing_key
+        self.position = next((position for position, key in enumerate(keys) if key is signing_key), len(keys))
         self.payload = token.payload
-        self.iat = claims.get("iat")
         self.accepted: Accepted | None = None
-        # Facts tell of the leeway, and a check of the app may answer otherwise the next time.
-        if isinstance(outcome, Accepted) and not outcome.facts and registered.issuer.check is None:
+        # Facts tell of the leeway, and a function of the app may answer otherwise the next time.
+        if isinstance(outcome, Accepted) and not outcome.facts and not registered.issuer.calls_functions:
             self.accepted = outcome
+            self.iat = claims.get("iat")
             self.begins: float = max(claims.get("nbf", -math.inf), claims.get("iat", -math.inf))
             self.expires: float = claims.get("exp", math.inf)
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes."""
-        principal = None if self.accepted is None else self.accepted.principal
-        names = 0 if principal is None else len(principal.roles) + len(principal.scopes)
-        return len(self.payload) + ENTRY_BYTES + names * NAME_BYTES
+        """About how many bytes it takes, and rather more than less."""
+        kept: list[object] = [self.payload, self.kid]
+        if self.accepted is not None:
+            principal = self.accepted.principal
+            roles, scopes = principal.roles, principal.scopes
+            kept += (principal.subject, roles, scopes, *roles, *scopes)
+        return ENTRY_BYTES + sum(map(getsizeof, kept))
 
     def is_still_signed(self, registry: IssuerRegistry) -> bool:
-        """Whether its issuer is still accepted, and holds the very keys that the token was verified with."""
-        held = self.registered.issuer.held
+        """Whether its issuer is still accepted, and holds the very keys that the token was verified with.
+
+        A source of the app may have changed its list of keys, and not made another.
+        """
+        held, keys, position = self.registered.issuer.held, self.keys, self.position
         return (
-            registry is self.registry and held is not None and held(kid=self.kid, algorithm=self.algorithm) is self.keys
+            registry is self.registry
+            and held is not None
+            and held(kid=self.kid, algorithm=self.algorithm) is keys
+            and position < len(keys)
+            and keys[position] is self.signing_key
         )
 
     def accepted_at(self, now: float) -> Accepted | None:
