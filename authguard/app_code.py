@@ -127,5 +127,7 @@ def awaitable(function: object, answer: Awaitable[A]) -> Awaitable[A]:
 
 def wrong_answer(function: object, answer: object, wanted: str) -> WrongAnswer:
     """The error for a function that has returned the wrong thing. It names the type: the value may be a secret."""
+    if inspect.iscoroutine(answer):
+        answer.close()  # Python would warn of it, at some later time
     kind = "None" if answer is None else f"a {type(answer).__name__}"
     return WrongAnswer(f"{shown(function)} returned {kind}; return {wanted}")

@@ -40,8 +40,9 @@ class Undecided:
     """A request for which something must be awaited: its scheme, or after that the checks of the guard.
 
     - ``scheme``: the name of the scheme that was tried.
-    - ``credentials``: for the scheme's ``authenticate``; None if that is not to be called any more.
-    - ``answer``: what the scheme has said: ``Accepted`` before the checks, or a ``Continuation``.
+    - ``credentials``: those that the scheme was given; None for the principal of an outer guard or of a test.
+    - ``answer``: what the scheme has said: ``Accepted`` before the checks, or a ``Continuation``. None if its
+      ``authenticate`` must be awaited.
     """
 
     __slots__ = ("answer", "credentials", "scheme")
@@ -133,7 +134,8 @@ class FastPath:
                 return Undecided(scheme, cast("Credentials", selected), answer)
             principal = self.own_principal(answer.principal, scheme)
             if self._has_checks:
-                return Undecided(scheme, None, Accepted(principal, answer.response_headers, answer.facts))
+                credentials = selected if isinstance(selected, Credentials) else None
+                return Undecided(scheme, credentials, Accepted(principal, answer.response_headers, answer.facts))
             return resolved.authorize(principal, answer.response_headers, answer.facts, params, request.moment)
         except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
             return denial_of(error, resolved, scheme)

@@ -43,9 +43,10 @@ from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, PATH_A
 from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
-from authguard.schemes.scheme import Scheme, check_schemes
+from authguard.schemes.scheme import Continuation, Scheme, check_schemes
 from authguard.source_location import name_of
 from authguard.validation import check_leeway, check_seconds, functions
+from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 
 #: Runs after a scheme has accepted the credentials. Returns the principal, the same or a richer one, or ``Rejected``.
@@ -167,28 +168,17 @@ class Guard:
 
     async def _outcome(self, undecided: Undecided, request: AuthRequest) -> Outcome:
         """What the scheme says, and after it the checks."""
-        accepted = undecided.answer
+        answer = undecided.answer
         if undecided.credentials is not None:
             scheme = self._by_name[undecided.credentials.scheme]
             request.body_readable = scheme.reads_body
-            try:
-                if undecided.answer is None:
-                    answer = scheme.authenticate(request, undecided.credentials)
-                    outcome = await awaitable(scheme.authenticate, answer)
-                elif callable(undecided.answer):
-                    outcome = await undecided.answer()
-                else:
-                    wanted = "Accepted, Rejected, None, or a function to await"
-                    raise wrong_answer(cast("Any", scheme).authenticate_now, undecided.answer, wanted)
-            except WireError as error:
-                return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
-            if isinstance(outcome, Rejected):
-                return outcome
-            if not isinstance(outcome, Accepted):
-                raise wrong_answer(scheme.authenticate, outcome, "Accepted(principal) or Rejected(reason)")
-            principal = self._fast_path.own_principal(outcome.principal, scheme.name)
-            accepted = Accepted(principal, outcome.response_headers, outcome.facts)
-        accepted = cast("Accepted", accepted)
+            if not isinstance(answer, Accepted):
+                outcome = await _ask_scheme(scheme, request, undecided.credentials, answer)
+                if isinstance(outcome, Rejected):
+                    return outcome
+                principal = self._fast_path.own_principal(outcome.principal, scheme.name)
+                answer = Accepted(principal, outcome.response_headers, outcome.facts)
+        accepted = cast("Accepted", answer)
         return await self._run_checks(request, accepted) if self.checks else accepted
 
     def authorize(self, request: AuthRequest, match: Match, principal: Principal | None) -> Decision:
@@ -262,6 +252,26 @@ def check_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
                 "checks", f"{shown(check)} must return the principal, or Rejected(reason), and not {returned}"
             )
     return tuple(checks)
+
+
+async def _ask_scheme(
+    scheme: Scheme, request: AuthRequest, credentials: Credentials, continuation: Continuation | None
+) -> Outcome:
+    """What the scheme says; with ``continuation``, what that says. Raises ``WrongAnswer`` for anything else."""
+    try:
+        if continuation is None:
+            answer = scheme.authenticate(request, credentials)
+            outcome = await awaitable(scheme.authenticate, answer)
+        elif callable(continuation):
+            outcome = await continuation()
+        else:
+            wanted = "Accepted, Rejected, None, or a function to await"
+            raise wrong_answer(cast("Any", scheme).authenticate_now, continuation, wanted)
+    except WireError as error:
+        return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
+    if not isinstance(outcome, Accepted | Rejected):
+        raise wrong_answer(scheme.authenticate, outcome, "Accepted(principal) or Rejected(reason)")
+    return outcome
 
 
 @asynccontextmanager

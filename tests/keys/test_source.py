@@ -19,7 +19,8 @@ from authguard import (
     VerificationKey,
 )
 from authguard.concurrency.deadline import optional_method
-from authguard.keys.source import ALGORITHMS, KeyMaterial, StaticKeys, as_source, check_algorithms
+from authguard.keys.signatures import ALGORITHMS
+from authguard.keys.source import KeyMaterial, StaticKeys, as_source, check_algorithms
 from tests.security.peers import verifiers_for
 from tests.support.coroutines import run_without_waiting
 from tests.support.tokens import HMAC_SECRET, ec_key, ed_key, public_pem, rsa_key

@@ -49,7 +49,7 @@ from authguard.schemes.bearer.token_cache import MAX_BYTES, VerifiedToken
 from authguard.testing import ManualClock
 from tests.support.asgi import RecordingApp
 from tests.support.clock import NOW
-from tests.support.coroutines import run_without_waiting
+from tests.support.coroutines import run_without_waiting, wait_until
 from tests.support.forks import needs_fork, run_in_child
 from tests.support.guards import GuardedApp, RecordingGuard
 from tests.support.key_source import StubbedSource
@@ -308,6 +308,21 @@ def test_a_function_for_the_subject_is_asked_at_each_request(also: list[Any]) ->
     assert key.count == 1
 
 
+def test_the_check_of_an_issuer_is_asked_at_each_request() -> None:
+    """A check of the claims may look something up. A token that it refuses is refused although it was accepted."""
+    revoked: set[object] = set()
+    key = counting_key()
+    scheme = bearer(issuer(HeldKeys(key), check=lambda stated: stated["jti"] not in revoked))
+    token = mint(jti="1")
+
+    before = [accepted_principal(scheme, token).subject for _ in range(2)]
+    revoked.add("1")
+
+    assert before == ["alice"] * 2
+    assert rejection(scheme, token)[0] == "token.check_refused"
+    assert key.count == 1
+
+
 def test_a_number_as_the_subject_is_tolerated_each_time() -> None:
     """The record of each request says that the subject was a number."""
     key = counting_key()
@@ -555,7 +570,7 @@ async def test_a_token_in_flight_during_a_replacement_is_not_remembered() -> Non
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
-        await anyio.wait_all_tasks_blocked()
+        await wait_until(lambda: source.server.count > 0)
         scheme.replace(issuer(PEM(public_pem(rsa_key(which=1)))))
         source.server.released.set()
 
