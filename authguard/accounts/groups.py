@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
@@ -47,6 +47,7 @@ Groups: TypeAlias = str | os.PathLike[str] | Mapping[str, Iterable[str]]
 _NO_ROLES: frozenset[str] = frozenset()
 # A name in a group. One with a blank in it is in quotes.
 _MEMBER = re.compile(r"""[ \t]*+(?:"([^"\\]++)"|'([^'\\]++)'|([^ \t"'][^ \t]*+))""")
+_UNQUOTED = 3
 
 
 class GroupMembership:
@@ -84,6 +85,20 @@ class GroupMembership:
             roles |= recent.get(name, _NO_ROLES)
         return roles
 
+    def check_names(self, users: Collection[str]) -> None:
+        """Raises ``ConfigurationError`` if the groups are written in a way that gives these users no role."""
+        by_name = self._fixed if self._file is None else self._file.last
+        for name in by_name.keys() - users:
+            if any(part.strip() in users for part in name.split(",")):
+                raise ConfigurationError("groups", "names are separated by commas; write blanks: role: name name")
+        roles = _NO_ROLES.union(*by_name.values())
+        if by_name and by_name.keys().isdisjoint(users) and (turned := sorted(roles.intersection(users))):
+            raise ConfigurationError(
+                "groups",
+                f"{turned[0]!r} is a user and not a role, and no member is a user: it is the wrong way round; write "
+                "role: name name, or {role: {name, name}}",
+            )
+
     def roles_given(self) -> frozenset[str]:
         """The groups that have a member, in the last good content of the file."""
         roles = self._fixed if self._file is None else self._file.last
@@ -118,6 +133,8 @@ def _members(number: int, text: str) -> Iterator[str]:
     end = 0
     while (match := _MEMBER.match(text, end)) is not None:
         end = match.end()
+        if match.lastindex == _UNQUOTED and (match[_UNQUOTED].startswith(",") or match[_UNQUOTED].endswith(",")):
+            raise BadFile(f"line {number} separates names by commas; write blanks: group: name name")
         yield match[match.lastindex or 0]
     if end < len(text.rstrip(BLANKS)):
         raise BadFile(f"line {number} has a quote that does not close, or a backslash within quotes")

@@ -58,6 +58,7 @@ class HtdigestFile:
     ) -> None:
         self._digests = WatchedFile(path, _parse, argument="path", clock=clock)
         self._groups = GroupMembership(groups, clock)
+        self._groups.check_names({name for table in self._digests.last.by_name.values() for name in table})
 
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:
         """The account of this name; None if there is none.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from functools import partial
 
 from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordHasher
 from authguard.accounts.groups import GroupMembership, Groups, read_lines
@@ -16,19 +16,26 @@ from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.model import Clock
 from authguard.value_types import frozen
 
+_log = logging.getLogger("authguard")
+
+#: How many hashes of a file are examined, so that it is told which ones nobody can log in with.
+MOST_EXAMINED = 2000
+#: How many of these are told at once.
+MOST_TOLD = 8
 #: How many accounts of one content of the file are kept.
 MOST_KEPT = 4096
 
 
 @frozen
 class _Users:
-    """The content of a file: the hash of each name, and all hashes as a sample.
+    """The content of a file: the hash of each name, all hashes as a sample, and why some cannot be read.
 
     ``accounts`` are those that were found lately, so that they are not made for each request.
     """
 
     hashes: Mapping[str, str] = field(repr=False)
     sample: Sequence[str] = field(repr=False)
+    problems: Sequence[str] = ()
     accounts: dict[str, Account] = field(default_factory=dict, repr=False)
 
     def keep(self, account: Account) -> None:
@@ -47,9 +54,9 @@ class HtpasswdFile:
 
     Both files are read again when they change; ``WatchedFile`` says what happens if one is bad. A file is bad if a line
     has another format, if a name is listed twice, if the last line may be incomplete, or if there is no hash in it that
-    the hasher can read. A name or a role that was removed from a file in place is valid for up to five seconds more,
-    because the file may have been cut. Rename the new file over the old one, and a removal counts at once. Raises
-    ``ConfigurationError``.
+    the hasher can read. One WARNING tells which lines have a hash that the hasher cannot read, and why. A name or a
+    role that was removed from a file in place is valid for up to five seconds more, because the file may have been cut.
+    Rename the new file over the old one, and a removal counts at once. Raises ``ConfigurationError``.
     """
 
     def __init__(
@@ -61,9 +68,21 @@ class HtpasswdFile:
         clock: Clock = time.monotonic,
     ) -> None:
         self.hasher: PasswordHasher = LibpassHasher() if hasher is None else hasher
-        parse = partial(_parse_users, reads=self.hasher.reads)
-        self._users = WatchedFile(path, parse, argument="path", clock=clock)
+        self._told: frozenset[str] = frozenset()
+        self._path = os.fspath(path)
+        self._users = WatchedFile(path, self._parse, argument="path", clock=clock)
         self._groups = GroupMembership(groups, clock)
+        self._groups.check_names(self._users.last.hashes)
+
+    def _parse(self, content: bytes) -> _Users:
+        """The users in the file. A WARNING tells of hashes with which nobody can log in, and each of them once."""
+        users = _parse_users(content, self.hasher.reads, getattr(self.hasher, "problem_of", None))
+        new = [problem for problem in users.problems if problem not in self._told]
+        self._told = frozenset(users.problems)
+        if new:
+            more = f"; and {len(new) - MOST_TOLD} more" if len(new) > MOST_TOLD else ""
+            _log.warning("%s: nobody can log in by %s%s", self._path, "; ".join(new[:MOST_TOLD]), more)
+        return users
 
     async def find(self, username: str) -> Account | None:
         """The account of this name; None if there is none.
@@ -101,8 +120,11 @@ class HtpasswdFile:
         return self._groups.roles_given()
 
 
-def _parse_users(content: bytes, reads: Callable[[str], bool]) -> _Users:
+def _parse_users(
+    content: bytes, reads: Callable[[str], bool], problem_of: Callable[[str], str | None] | None
+) -> _Users:
     hashes: dict[str, str] = {}
+    problems: list[str] = []
     for number, line, is_ended in read_lines(content):
         # As in Apache and nginx, everything after a second colon is a remark. No hash contains a colon.
         name, stored = (*line.split(":", 2), "")[:2]
@@ -116,7 +138,10 @@ def _parse_users(content: bytes, reads: Callable[[str], bool]) -> _Users:
         if name in hashes:
             raise BadFile(f"line {number} names a user for the second time")
         hashes[name] = stored
+        if problem_of is not None and len(hashes) <= MOST_EXAMINED and stored[0] not in "*!":  # those are locked
+            problem = problem_of(stored)
+            problems += [] if problem is None else [f"line {number}: {problem}"]
     if not any(reads(stored) for stored in hashes.values()):
         problem = "it contains no hash in a format that the hasher reads"
         raise BadFile(problem) if hashes else EmptyFile(problem)
-    return _Users(hashes, tuple(hashes.values()))
+    return _Users(hashes, tuple(hashes.values()), tuple(problems))

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from authguard.accounts.account import Account, PasswordHasher
-from authguard.accounts.password_hashes import LibpassHasher
+from authguard.accounts.password_hashes import LibpassHasher, hash_problem
 from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.errors import ConfigurationError
 
@@ -33,7 +33,8 @@ class MemoryUsers:
             if name in self._accounts:
                 raise ConfigurationError("accounts", f"{name!r} is listed twice")
             if account.password_hash and not self.hasher.reads(account.password_hash):
-                raise ConfigurationError("accounts", f"the hasher cannot read the hash of {name!r}")
+                problem = hash_problem(self.hasher, account.password_hash)
+                raise ConfigurationError("accounts", f"the hasher cannot read the hash of {name!r}: {problem}")
             self._accounts[name] = account
         self._sample = tuple(account.password_hash for account in self._accounts.values() if account.password_hash)
 
@@ -77,7 +78,8 @@ class UserLookup:
         self._decoys = tuple(decoys)
         for number, decoy in enumerate(self._decoys, 1):
             if not isinstance(decoy, str) or not decoy or not self.hasher.reads(decoy):
-                raise ConfigurationError("decoys", f"the hasher cannot read number {number}; give complete hashes")
+                problem = hash_problem(self.hasher, decoy)
+                raise ConfigurationError("decoys", f"the hasher cannot read number {number}; {problem}")
 
     async def find(self, username: str) -> Account | None:
         """The answer of the function. Raises ``WrongAnswer``, which names it, for anything but an account or None."""

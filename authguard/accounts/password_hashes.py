@@ -6,12 +6,13 @@ A hasher of your own (for argon2-cffi or pwdlib) can take its place wherever a s
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
+import re
+from collections.abc import Iterable
 from typing import Any, cast
 
 from authguard.accounts.account import Verdict
 from authguard.errors import ConfigurationError
+from authguard.source_location import short
 
 #: The formats that new hashes may have, by passlib's names.
 MAKES = ("bcrypt", "argon2", "pbkdf2_sha256", "scrypt")
@@ -44,11 +45,12 @@ class LibpassHasher:
       8 bytes of a password.
     - ``makes``: the format of new hashes, one of ``MAKES``.
 
-    Raises ``ConfigurationError`` for any other name, and if the installed passlib is not that of libpass.
+    Hashes of argon2 are read if argon2-cffi is installed (extra ``argon2``). Raises ``ConfigurationError`` for any
+    other name, and if the passlib that is imported is not that of libpass.
     """
 
     def __init__(self, *, allow: Iterable[str] = frozenset(), makes: str = "pbkdf2_sha256") -> None:
-        check_distribution([name for name in ("libpass", "passlib") if _is_installed(name)])
+        check_passlib()
         # Imported only now, because the old passlib fails while it is imported.
         from passlib.context import CryptContext  # noqa: PLC0415
         from passlib.exc import MissingBackendError  # noqa: PLC0415
@@ -65,6 +67,8 @@ class LibpassHasher:
         self._clear_unused_bits: Any = bcrypt64.repair_unused
         self._makes = makes
         self._plaintext = "plaintext" in allowed
+        # The formats that are read as soon as a package is installed.
+        self._missing: set[str] = set()
         # Otherwise passlib would load a backend at the first login, and every request would wait for that. It holds a
         # lock meanwhile, which would stay locked for ever in a child that is forked then.
         for name in formats:
@@ -73,8 +77,9 @@ class LibpassHasher:
                 if hasattr(handler, "get_backend"):  # the others have one implementation, which needs no package
                     handler.get_backend()
             except MissingBackendError:
+                self._missing.add(name)
                 if name == makes:
-                    raise ConfigurationError("makes", f"{makes} needs a package that is not installed") from None
+                    raise ConfigurationError("makes", _package_problem(name)) from None
 
     def verify(self, password: str, stored: str) -> Verdict:
         """Compare a password with a stored hash. Never raises."""
@@ -117,6 +122,30 @@ class LibpassHasher:
         """Whether it is a complete hash in a format that is read."""
         return self._readable(stored) is not None
 
+    def problem_of(self, stored: str) -> str | None:
+        """Why it is not read, and what to do, without a part of it; None if it is read."""
+        if self.reads(stored):
+            return None
+        if not isinstance(stored, str):
+            return f"it is a {type(stored).__name__} and no text"
+        if not stored:
+            return "it is empty"
+        # What a package is missing for is not recognised by its format.
+        name = next((name for beginning, name in _BEGINNINGS.items() if stored.startswith(beginning)), None)
+        if name in self._missing:
+            return _package_problem(name)
+        if self.format_of(stored) not in {None, "plaintext"}:
+            return f"it is a hash of {self.format_of(stored)} that is cut off or damaged; make a new one"
+        if name is None and stored[0] in "*!":
+            return "the account is locked"
+        if name is None:
+            name = "des_crypt" if _DES_CRYPT.fullmatch(stored) else None if stored[0] in "${" else "plaintext"
+        make = "make a hash with htpasswd -B"
+        if name is None:
+            return f"it is in an unknown format; {make}"
+        allow = f', or read it with LibpassHasher(allow={{"{name}"}})' if name in BY_NAME else ""
+        return f"it is {_WORDS.get(name, name)}; {make}{allow}"
+
     def format_of(self, stored: str) -> str | None:
         """The format that a hash begins like, by passlib's name; None if that format is not read."""
         if not isinstance(stored, str) or not stored:
@@ -148,29 +177,56 @@ class LibpassHasher:
         return None if digest is None or (name == "ldap_sha1" and len(digest) != 28) else (name, stored)
 
 
+def hash_problem(hasher: object, stored: object) -> str:
+    """Why a hasher does not read a hash. One of the app's own may not be able to tell."""
+    problem_of = getattr(hasher, "problem_of", None)
+    return (problem_of and problem_of(stored)) or "give complete hashes in a format that it reads"
+
+
 def _encode(text: str) -> bytes:
     # No password from the wire contains a surrogate. One from elsewhere must not raise an error that quotes it.
     return text.encode("utf-8", "surrogatepass")
 
 
-def check_distribution(installed: Sequence[str]) -> None:
-    """Raises ``ConfigurationError`` unless ``libpass`` is installed, and the old ``passlib`` is not.
+# The formats that hashes of these beginnings have. Those of `BY_NAME`, and others that are never read.
+_BEGINNINGS = {
+    "$argon2": "argon2",
+    "$2": "bcrypt",
+    "$scrypt$": "scrypt",
+    "$1$": "md5_crypt",
+    "{SSHA}": "ldap_salted_sha1",
+    "{SMD5}": "ldap_salted_md5",
+    "{MD5}": "ldap_md5",
+    "$y$": "yescrypt",
+    "$7$": "scrypt of crypt(3)",
+    "{PLAIN}": "plain text with a prefix",
+}
+_WORDS = {"plaintext": "plain text", "des_crypt": "DES crypt"}
+_DES_CRYPT = re.compile(r"[./0-9A-Za-z]{13}")
+_PACKAGES = {"argon2": ("argon2-cffi", "authguard[argon2]"), "bcrypt": ("bcrypt", "bcrypt")}
 
-    Both distributions bring a package named ``passlib``.
+
+def _package_problem(name: str) -> str:
+    """What to install for a format."""
+    package, installed = _PACKAGES.get(name, (name, name))
+    return f"{name} needs the package {package}, which is not installed: pip install '{installed}'"
+
+
+def check_passlib() -> None:
+    """Raises ``ConfigurationError`` unless what ``import passlib`` finds is that of ``libpass``.
+
+    Its version tells, and not the names of the installed distributions: both bring a package named ``passlib``, one may
+    be in front of the other, and a frozen app has no names at all.
     """
-    if "passlib" in installed:
+    try:
+        import passlib  # noqa: PLC0415 - an app without passwords does not import it
+    except ModuleNotFoundError:
+        raise ConfigurationError("passlib", "libpass is not installed: pip install libpass bcrypt") from None
+    version = str(getattr(passlib, "__version__", "unknown"))
+    # libpass began at 1.8, where passlib had ended with 1.7.4.
+    if f"{version}.".startswith(tuple(f"1.{minor}." for minor in range(8))) or version == "unknown":
         raise ConfigurationError(
             "passlib",
-            "passlib 1.7.4 is installed, which fails with bcrypt 5 and overwrites libpass's files: "
-            "pip uninstall passlib libpass, then pip install libpass",
+            f"passlib {version} is imported from {short(str(passlib.__file__))}, which fails with bcrypt 5 and may "
+            "have overwritten files of libpass: pip uninstall passlib libpass, then pip install libpass",
         )
-    if "libpass" not in installed:
-        raise ConfigurationError("passlib", "libpass is not installed: pip install libpass bcrypt")
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Sequence
@@ -75,8 +76,12 @@ class VerificationCache:
 MOST_SEEN = 64
 #: How many hashes of a sample are searched for formats that hold the interpreter lock.
 MOST_SEARCHED = 1000
+#: For how many reasons it is logged why a hash cannot be read. There are fewer; a hasher of the app may have more.
+MOST_TOLD = 16
 #: How many hashes of a sample are tried as a decoy before the verifier uses one of its own.
 MOST_DECOYS = 16
+
+log = logging.getLogger("authguard")
 
 _REASONS: dict[Verdict, Reason] = {
     Verdict.WRONG: PASSWORD_WRONG,
@@ -103,6 +108,8 @@ class PasswordVerifier:
         self._pool = pool
         self._seen: dict[str, None] = {}
         self._own_decoy: str | None = None
+        #: Why hashes could not be read, as far as it was logged.
+        self._told: set[str] = set()
 
     def find_now(self, username: str) -> Account | NotNow | None:
         """The account of this name if the store has it in memory; None if there is none."""
@@ -153,8 +160,18 @@ class PasswordVerifier:
             if len(self._seen) < MOST_SEEN:
                 self._seen[stored] = None
             return await self._pool.run(partial(self._hasher.verify, password, stored), caller)
+        if stored:
+            self._tell_unreadable(stored)
         await self._pool.run(partial(self._verify_decoy, password, self._pick_decoy(username)), caller)
         return Verdict.UNREADABLE if stored else Verdict.WRONG
+
+    def _tell_unreadable(self, stored: str) -> None:
+        """Log why a stored hash cannot be read, once for each reason."""
+        problem_of = getattr(self._hasher, "problem_of", None)
+        problem = None if problem_of is None else problem_of(stored)
+        if problem is not None and problem not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(problem)
+            log.error("a stored hash cannot be read: %s", problem)
 
     def _sample(self) -> Sequence[str]:
         sample = () if self._sampled is None else self._sampled.sample()

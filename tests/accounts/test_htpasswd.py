@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from authguard.accounts.account import NOT_NOW, Account, PasswordStore, SampledStore, Verdict
-from authguard.accounts.htpasswd import MOST_KEPT, HtpasswdFile
+from authguard.accounts.htpasswd import MOST_EXAMINED, MOST_KEPT, HtpasswdFile
 from authguard.accounts.password_hashes import LibpassHasher
 from authguard.accounts.watched_file import CHECK_INTERVAL, KEEP_FOR
 from authguard.errors import BackendUnavailable, ConfigurationError
@@ -441,3 +441,91 @@ async def test_the_store_answers_at_once_unless_a_file_is_due(tmp_path: Path, gr
     await store.find("alice")
 
     assert (fresh, due, store.find_now("alice") is not NOT_NOW) == (True, False, True)
+
+
+# --- mistakes in the files --------------------------------------------------------------------------------------------
+
+
+def test_lines_that_cannot_be_read_are_told_at_start(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """N10: one WARNING has the line, the format and the fix of each, and nothing of a hash. A locked line is none."""
+    path.write_text(f"alice:{BCRYPT}\nbob:hunter2\ncarol:{DES}\ndave:!{DES}\nerin:{BCRYPT[:-1]}\n")
+
+    HtpasswdFile(path)
+
+    (record,) = caplog.records
+    fix = "make a hash with htpasswd -B, or read it with LibpassHasher"
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        f'{path}: nobody can log in by line 2: it is plain text; {fix}(allow={{"plaintext"}}); '
+        f'line 3: it is DES crypt; {fix}(allow={{"des_crypt"}}); '
+        "line 5: it is a hash of bcrypt that is cut off or damaged; make a new one"
+    )
+
+
+async def test_a_line_that_cannot_be_read_is_told_once(
+    path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """N10: when the file changes, only what is new is told; of many lines eight, and how many more there are."""
+    content = f"alice:{BCRYPT}\nbob:hunter2\n".encode()
+    overwrite(path, content)
+    store = _store(path, clock)
+    overwrite(path, content + b"".join(b"u%d:x\n" % number for number in range(10)))
+
+    await _look(store, clock, "u1", times=3)
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert messages[1].startswith(f"{path}: nobody can log in by line 3: it is plain text")
+    assert messages[1].count("line ") == 8
+    assert messages[1].endswith("; and 2 more")
+
+
+def test_a_hasher_of_ones_own_may_give_no_reason(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It may know only whether it reads a hash."""
+
+    class Own:
+        reads = staticmethod(lambda stored: stored == BCRYPT)
+
+    HtpasswdFile(path, hasher=Own())  # type: ignore[arg-type]
+
+    assert caplog.records == []
+
+
+def test_a_large_file_is_examined_in_part(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """To examine a hash takes as long as a request, and the file is read while others wait."""
+    path.write_text("".join(f"u{number}:{BCRYPT}\n" for number in range(MOST_EXAMINED)) + "last:x\n")
+
+    HtpasswdFile(path)
+
+    assert caplog.records == []
+
+
+GROUP_MISTAKES: list[tuple[Any, str]] = [
+    ("admin: alice, bob\n", "line 1 separates names by commas; write blanks: group: name name"),
+    ("admin: alice ,bob\n", "line 1 separates names by commas"),
+    ("admin: alice,bob\n", "names are separated by commas; write blanks: role: name name"),
+    ("alice: admin\nbob: user\n", "'alice' is a user and not a role, and no member is a user: it is the wrong way rou"),
+    ({"alice": ["admin"]}, "'alice' is a user and not a role, and no member is a user: it is the wrong way round"),
+    ({"admin": ["alice,bob"]}, "names are separated by commas"),
+]
+
+
+@pytest.mark.parametrize(("groups", "problem"), GROUP_MISTAKES)
+def test_groups_that_give_nobody_a_role_raise(path: Path, groups: Any, problem: str) -> None:
+    """Names between commas, and a file that names the roles of a user, would deny everybody in silence."""
+    if isinstance(groups, str):
+        (path.parent / "groups").write_text(groups)
+        groups = path.parent / "groups"
+
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        HtpasswdFile(path, groups=groups)
+
+    assert caught.value.argument == "groups"
+
+
+@pytest.mark.parametrize("groups", ['admin: alice\nalice: "x,y"\n', "alice: alice\n", "admin: nobody\n", "admin:\n"])
+def test_odd_groups_are_accepted(path: Path, groups: str) -> None:
+    """A group may have the name of a user, a member may be no user, and a name in quotes may contain a comma."""
+    (path.parent / "groups").write_text(groups)
+
+    HtpasswdFile(path, groups=path.parent / "groups")

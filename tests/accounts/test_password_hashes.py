@@ -6,14 +6,15 @@ import logging
 import subprocess
 import sys
 import warnings
-from importlib.metadata import PackageNotFoundError
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+import passlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authguard.accounts import password_hashes
 from authguard.accounts.account import Verdict
 from authguard.accounts.password_hashes import BY_NAME, MAKES, READ, LibpassHasher
 from authguard.errors import ConfigurationError
@@ -232,30 +233,73 @@ def test_unknown_and_weak_formats_are_refused_while_the_app_is_built(argument: s
     assert caught.value.argument == argument
 
 
+REINSTALL = "pip uninstall passlib libpass, then pip install libpass"
+
+
 @pytest.mark.parametrize(
-    ("distributions", "fix"),
+    ("version", "problem"),
     [
-        (["passlib"], "pip uninstall passlib libpass, then pip install libpass"),
-        (["libpass", "passlib"], "pip uninstall passlib libpass, then pip install libpass"),
-        ([], "pip install libpass bcrypt"),
+        ("1.7.4", f"passlib 1.7.4 is imported from .*passlib/__init__.py, which fails with bcrypt 5 .*: {REINSTALL}"),
+        ("1.6", f"passlib 1.6 is imported .*: {REINSTALL}"),
+        (None, f"passlib unknown is imported .*: {REINSTALL}"),
     ],
 )
 def test_a_passlib_that_is_not_libpass_is_refused(
-    monkeypatch: pytest.MonkeyPatch, distributions: list[str], fix: str
+    monkeypatch: pytest.MonkeyPatch, version: str | None, problem: str
 ) -> None:
-    """The old passlib fails at the first login, so the constructor raises and names the fix."""
+    """The old passlib fails at the first login. What counts is what is imported, and not which names are installed."""
+    if version is None:
+        monkeypatch.delattr(passlib, "__version__")
+    else:
+        monkeypatch.setattr(passlib, "__version__", version)
 
-    def find(name: str) -> str:
-        if name not in distributions:
-            raise PackageNotFoundError(name)
-        return name
-
-    monkeypatch.setattr(password_hashes, "distribution", find)
-
-    with pytest.raises(ConfigurationError, match=fix) as caught:
+    with pytest.raises(ConfigurationError, match=problem) as caught:
         LibpassHasher()
 
     assert caught.value.argument == "passlib"
+
+
+def test_a_passlib_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the command that installs it."""
+    monkeypatch.setitem(sys.modules, "passlib", None)
+
+    with pytest.raises(ConfigurationError, match="libpass is not installed: pip install libpass bcrypt"):
+        LibpassHasher()
+
+
+def test_a_libpass_of_another_name_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app that is frozen into one file has no metadata, and a distribution of a system may have another name."""
+
+    def nothing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", nothing)
+
+    assert LibpassHasher().reads(BCRYPT_12)
+
+
+PROBLEMS = [
+    ("hunter2", 'it is plain text; make a hash with htpasswd -B, or read it with LibpassHasher(allow={"plaintext"})'),
+    (
+        ".Zn/xnXD7ulOQ",
+        'it is DES crypt; make a hash with htpasswd -B, or read it with LibpassHasher(allow={"des_crypt"})',
+    ),
+    ("{MD5}hunter2", "it is ldap_md5; make a hash with htpasswd -B"),
+    ("$unknown$hunter2", "it is in an unknown format; make a hash with htpasswd -B"),
+    ("!hunter2", "the account is locked"),
+    (BCRYPT_12[:-1], "it is a hash of bcrypt that is cut off or damaged; make a new one"),
+    ("", "it is empty"),
+    (BCRYPT_12, None),
+]
+
+
+@pytest.mark.parametrize(("stored", "problem"), PROBLEMS)
+def test_a_hash_that_is_not_read_has_a_reason(stored: str, problem: str | None) -> None:
+    """N10: the reason names the format and the fix, and has nothing of the hash."""
+    assert HASHER.problem_of(stored) == problem
+
+
+ARGON2_MISSING = "argon2 needs the package argon2-cffi, which is not installed: pip install 'authguard[argon2]'"
 
 
 def test_a_format_whose_package_is_missing_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +315,7 @@ def test_a_format_whose_package_is_missing_is_not_made(monkeypatch: pytest.Monke
     with pytest.raises(ConfigurationError) as caught:
         LibpassHasher(makes="argon2")
 
-    assert caught.value.argument == "makes"
+    assert str(caught.value) == f"makes: {ARGON2_MISSING}"
 
 
 def test_a_format_whose_package_is_missing_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +340,30 @@ from authguard.accounts.password_hashes import LibpassHasher
 hasher = LibpassHasher()
 print(hasher.verify("pw", hasher.hash("pw")).name, *(hasher.verify("pw", each).name for each in sys.argv[1:]))
 """
+
+WITHOUT_ARGON2 = """
+import sys
+sys.modules["argon2"] = None  # not installed
+from authguard.accounts import Account, HtpasswdFile, MemoryUsers
+from authguard.errors import ConfigurationError
+try:
+    MemoryUsers([Account("alice", sys.argv[1])])
+except ConfigurationError as error:
+    print(error)
+HtpasswdFile(sys.argv[2])
+"""
+
+
+def test_argon2_without_its_package_names_it(tmp_path: Path) -> None:
+    """R057: an account in memory raises, and a line of a file is a WARNING. Both name the package and the extra."""
+    users = tmp_path / "users"
+    users.write_text(f"bob:{BCRYPT_12}\nalice:{ARGON2}\n")
+
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_ARGON2, ARGON2, str(users)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert done.stdout == f"accounts: the hasher cannot read the hash of 'alice': {ARGON2_MISSING}\n"
+    assert done.stderr == f"{users}: nobody can log in by line 2: {ARGON2_MISSING}\n"
 
 
 def test_a_fresh_process_logs_nothing() -> None:

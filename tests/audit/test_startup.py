@@ -138,7 +138,7 @@ UNMET = [
         "Write /api/v1/orders/**: a rule names the whole path, with every prefix.",
     ),
     (
-        "/root/items",
+        "/base/items",
         ["/items"],
         "and the nearest is /items",
         "Write /items: a rule names the path below root_path and mounts.",

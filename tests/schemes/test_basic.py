@@ -871,6 +871,29 @@ async def _hangs(account: Account, renewed: str) -> None:
 _returns_at_once = lambda account, renewed: None  # noqa: E731 - of a def it is seen that it is not async
 
 
+class AnyUsers:
+    """A store that finds everybody, with a hash that one of two functions makes of the name."""
+
+    hasher = LibpassHasher()
+
+    async def find(self, username: str) -> Account | None:
+        return Account(username, "hunter2" if username.startswith("plain") else f"$1$hunter2${username}")
+
+
+async def test_why_a_stored_hash_cannot_be_read_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """N10: one ERROR for each format, with the fix, and nothing of a hash: a database shows none before a login."""
+    scheme = basic_scheme(AnyUsers(), throttle=None)
+
+    for username in ("plain1", "md5-1", "plain2", "md5-2"):
+        assert await rejection_code(scheme, username, "x") == "password.hash_unreadable"
+
+    assert [(record.levelname, record.getMessage().partition(";")[0]) for record in caplog.records] == [
+        ("ERROR", "a stored hash cannot be read: it is plain text"),
+        ("ERROR", "a stored hash cannot be read: it is md5_crypt"),
+    ]
+    assert "hunter2" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("save", "error"), [(_fails, "LookupError"), (_hangs, "BackendUnavailable"), (_returns_at_once, "TypeError")]
 )
