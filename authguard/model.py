@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import field
@@ -17,6 +18,17 @@ from authguard.value_types import frozen, value
 
 #: Returns the time in seconds: since the epoch, or since any fixed moment for a monotonic clock.
 Clock: TypeAlias = Callable[[], float]
+
+
+def wall_clock() -> float:
+    """The time in seconds since the epoch: the default clock.
+
+    ``time.time`` is looked up each time, and not once: libraries such as freezegun put a clock of their own in its
+    place for a test.
+    """
+    return time.time()
+
+
 #: What a record says beside the reason, by name.
 Facts: TypeAlias = Mapping[str, object]
 #: The name in lower case and the value of a header, as ASGI sends them.

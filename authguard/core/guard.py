@@ -36,6 +36,7 @@ from authguard.model import (
     Principal,
     Rejected,
     Requirement,
+    wall_clock,
 )
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
@@ -84,7 +85,7 @@ class Guard:
         rules: Sequence[Rule] = (),
         default: Requirement = AUTHENTICATED,
         leeway: float = 60.0,
-        clock: Clock = time.time,
+        clock: Clock = wall_clock,
         monotonic: Clock = time.monotonic,
         checks: Sequence[Check] = (),
         role_hierarchy: Mapping[str, AbstractSet[str]] | None = None,
@@ -108,7 +109,9 @@ class Guard:
         }
         self.requirements = RequirementResolver(self.schemes, known)
         self.implied_roles = expand_role_hierarchy(role_hierarchy or {})
-        (self._clock,), (self.monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
+        (given,), (self.monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
+        # None for the default, which each request then reads without a call of a function in Python.
+        self._clock: Clock | None = None if given is wall_clock else given
         self.checks, self._hooks = check_checks(checks), functions("hooks", hooks)
         for hook in self._hooks:
             plain_function("hooks", hook, "hook(record)", None)
@@ -122,7 +125,8 @@ class Guard:
 
     def moment(self) -> Moment:
         """One reading of the clock."""
-        return Moment(self._clock(), self.leeway)
+        clock = self._clock
+        return Moment(time.time() if clock is None else clock(), self.leeway)
 
     async def decide(
         self, request: AuthRequest, match: Match, authenticated: Principal | None = None, origins: Origins = frozenset()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authguard.keys.static import PEM
-from authguard.model import Clock
+from authguard.model import Clock, wall_clock
 from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, claim
 from authguard.schemes.bearer.claims import ACCESS_TOKEN
 from authguard.schemes.bearer.issuer import Issuer
@@ -49,7 +48,7 @@ class TestIssuer:
     __test__ = False
 
     def __init__(
-        self, issuer: str = "https://issuer.test/", *, audience: str = "tests", clock: Clock = time.time
+        self, issuer: str = "https://issuer.test/", *, audience: str = "tests", clock: Clock = wall_clock
     ) -> None:
         self.issuer, self.audience = issuer, audience
         (self._clock,) = functions("clock", [clock])

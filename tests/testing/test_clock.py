@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
-from authguard import Basic, Guard, LoginThrottle, MemoryUsers, Rate
-from authguard.testing import ManualClock, assert_denied, basic_auth, recording
+from authguard import Basic, Bearer, Guard, LoginThrottle, MemoryUsers, Rate
+from authguard.testing import ManualClock, TestIssuer, assert_denied, basic_auth, recording
 from tests.testing.shop import ISSUER, USERS, client_of, guard_of
 
 
@@ -69,3 +70,25 @@ def test_it_is_a_monotonic_clock_too() -> None:
     assert_denied(first, 401)
     assert_denied(second, 429)
     assert third.status_code == 200
+
+
+@pytest.mark.parametrize("built", ["before", "inside"])
+def test_a_frozen_clock_of_a_library_is_the_default_clock(built: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R005: freezegun puts a function in the place of ``time.time``; a token that expired two hours ago is refused."""
+    frozen = ManualClock(1_767_268_800.0)
+
+    def build() -> tuple[TestIssuer, Guard]:
+        issuer = TestIssuer()
+        return issuer, Guard(Bearer(issuer.as_issuer(), realm="r"))
+
+    built_before = build()
+    with monkeypatch.context() as patch, recording(built_before[1]) as records:
+        patch.setattr(time, "time", frozen)
+        issuer, guard = built_before if built == "before" else build()
+        client, headers = client_of(guard), issuer.headers("alice", expires_in=600)
+        fresh = client.get("/", headers=headers).status_code
+        frozen.move(600 + 7200)
+        late = client.get("/", headers=headers).status_code
+
+    assert (fresh, late) == (200, 401)
+    assert [record.reason for record in records] == ([None, "token.expired"] if built == "before" else [])
