@@ -10,6 +10,7 @@ from typing import Literal
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from authguard.app_code import plain_function
 from authguard.asgi.framework_code import passes_unchanged
 from authguard.asgi.messages import Body, LifespanStart, answer, messages
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
@@ -62,8 +63,8 @@ class AuthGuardMiddleware:
             raise ConfigurationError("guard", f"{guard!r} is not a Guard(...)")
         if preflight not in {"auto", "pass"}:
             raise ConfigurationError("preflight", f'{preflight!r} is neither "auto" nor "pass"')
-        if render is not None and not callable(render):
-            raise ConfigurationError("render", f"{render!r} is not a function of (request, denied)")
+        if render is not None:
+            plain_function("render", render, "render(request, denied)", None, None)
         self.app = app
         self.guard = guard
         self.preflight = preflight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,7 @@ import pytest
 from abnf.grammars import rfc9110
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Scope
 
@@ -508,28 +509,37 @@ def _returns(value: Any) -> Render:
     return lambda request, denied: value
 
 
-RENDERS = {
-    "raises": _raises,
-    "None": _returns(None),
-    "a type outside latin-1": _returns(("text/€", b"")),
-    "a str": _returns(("text/plain", "a str")),
-    "a dict": _returns(("application/json", {"a": 1})),
-    "a type with a line break": _returns(("text/plain\r\nx-evil: 1", b"")),
+WANTED = 'a media type and bytes: "application/json", b"{}"'
+PAIR = 'return (str, bytes): "application/json", b"{}"'
+RENDERS: dict[str, tuple[Render, str]] = {
+    "raises": (_raises, r"builtins.LookupError at \[.*\]"),
+    "None": (_returns(None), f"<lambda> PLACE returned None; return {WANTED}"),
+    "bytes alone": (_returns(b"s3cr3t"), f"<lambda> PLACE returned a bytes; return {WANTED}"),
+    "a response": (_returns(JSONResponse({})), f"<lambda> PLACE returned a JSONResponse; return {WANTED}"),
+    "three": (_returns((403, "text/plain", b"s3cr3t")), f"<lambda> PLACE returned a tuple; return {WANTED}"),
+    "a type outside latin-1": (_returns(("text/€", b"")), r"builtins.UnicodeEncodeError at \[.*\]"),
+    "a str": (_returns(("text/plain", "a str")), rf"<lambda> PLACE returned \(str, str\); {re.escape(PAIR)}"),
+    "a dict": (_returns(("text/plain", {"a": 1})), rf"<lambda> PLACE returned \(str, dict\); {re.escape(PAIR)}"),
+    "a type with a line break": (
+        _returns(("text/plain\r\nx-evil: 1", b"")),
+        "<lambda> PLACE returned a media type with a control character",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", RENDERS)
 async def test_a_render_that_fails_gets_the_stock_body(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Status, challenges and record stay, the stock body is sent, and the log has the type of the error, not its
-    text."""
-    world, plain = World(render=RENDERS[name]), World()
+    """Status, challenges and record stay, the stock body is sent, and the log says what is wanted, or has the type of
+    the error, not its text."""
+    render, problem = RENDERS[name]
+    world, plain = World(render=render), World()
 
     answer, expected = await world.ask(CASES[0]), await plain.ask(CASES[0])
 
     assert (answer.sent, world.reached) == (expected.sent, [])
     assert [record.reason for record in world.told] == [record.reason for record in plain.told]
     (failed,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert failed.startswith("render failed: builtins.")
+    assert re.fullmatch("render failed: " + problem.replace("PLACE", r"\(tests/test_answers.py:\d+\)"), failed)
     assert "s3cr3t" not in failed
 
 

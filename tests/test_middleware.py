@@ -1203,6 +1203,12 @@ async def test_two_hundred_requests_at_once_are_not_mixed_up() -> None:
 
 # --- What is refused while it is built -------------------------------------------------------------------------------
 
+
+async def _async_render(request: AuthRequest, denied: object) -> tuple[str, bytes]:
+    """It would never be awaited."""
+    raise NotImplementedError
+
+
 MISTAKES: list[tuple[str, dict[str, Any]]] = [
     ("guard", {"guard": None}),
     ("guard", {"guard": Badge()}),
@@ -1211,6 +1217,8 @@ MISTAKES: list[tuple[str, dict[str, Any]]] = [
     ("preflight", {"preflight": None}),
     ("preflight", {"preflight": True}),
     ("render", {"render": "text/plain"}),
+    ("render", {"render": _async_render}),
+    ("render", {"render": lambda denied: ("text/plain", b"")}),
 ]
 
 

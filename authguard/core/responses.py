@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from authguard.app_code import shown, wrong_answer
 from authguard.concurrency.deadline import is_overtaken
-from authguard.errors import ConfigurationError
+from authguard.errors import ConfigurationError, WrongAnswer
 from authguard.model import Denied, Header
 from authguard.policy.path_pattern import parse_pattern
 from authguard.policy.requirements import PUBLIC
@@ -84,10 +85,7 @@ def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], re
     the status, the challenges and ``no-store`` stay.
     """
     reason = denied.reason
-    media_type, body = render(request, denied)
-    if not isinstance(body, bytes) or not media_type.isprintable():
-        msg = "render must return a media type and bytes"
-        raise TypeError(msg)
+    media_type, body = _content(render, render(request, denied))
     headers: list[Header] = [
         (b"content-type", media_type.encode("latin-1")),
         (b"content-length", str(len(body)).encode()),
@@ -98,6 +96,23 @@ def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], re
     headers += [(b"www-authenticate", challenge.to_header()) for challenge in _challenges(request, denied, schemes)]
     headers += denied.response_headers
     return Reply(reason.status, headers, b"" if request.method == "HEAD" else body)
+
+
+def _content(render: Render, answer: object) -> tuple[str, bytes]:
+    """What ``render`` has returned. Raises ``WrongAnswer``, which names it, for anything but a media type and bytes."""
+    match answer:
+        case (str() as media_type, bytes() as body) if media_type.isprintable():
+            return media_type, body
+        case (str() as media_type, bytes()):
+            raise WrongAnswer(f"{shown(render)} returned a media type with a control character")
+        case (media_type, body):
+            kinds = f"({type(media_type).__name__}, {type(body).__name__})"
+            raise WrongAnswer(f"{shown(render)} returned {kinds}; return (str, bytes): {_EXAMPLE}")
+        case _:
+            raise wrong_answer(render, answer, f"a media type and bytes: {_EXAMPLE}")
+
+
+_EXAMPLE = '"application/json", b"{}"'
 
 
 def _delay_seconds(wait: object) -> bytes:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import field
 from typing import Literal, TypeAlias
 
+from authguard.errors import WrongAnswer
 from authguard.model import Decision, Denied
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
@@ -202,7 +203,10 @@ def log_failure(name: str, error: Exception) -> None:
     """Log one ERROR: code of the app, such as ``a hook``, has raised, and the request went on as if it had not."""
     facts = exception_facts(error)
     with suppress(Exception):  # a logging filter or handler of the app may raise
-        log.error("%s failed: %s at %s", name, facts["error"], facts["frames"], extra={"authguard.event": "failed"})
+        if isinstance(error, WrongAnswer):
+            log.error("%s failed: %s", name, error.problem, extra={"authguard.event": "failed"})
+        else:
+            log.error("%s failed: %s at %s", name, facts["error"], facts["frames"], extra={"authguard.event": "failed"})
 
 
 def exception_facts(error: BaseException) -> dict[str, object]:
