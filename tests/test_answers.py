@@ -512,12 +512,12 @@ def _returns(value: Any) -> Render:
 WANTED = 'a media type and bytes: "application/json", b"{}"'
 PAIR = 'return (str, bytes): "application/json", b"{}"'
 RENDERS: dict[str, tuple[Render, str]] = {
-    "raises": (_raises, r"builtins.LookupError at \[.*\]"),
+    "raises": (_raises, r"builtins.LookupError at \(.*\)"),
     "None": (_returns(None), f"<lambda> PLACE returned None; return {WANTED}"),
     "bytes alone": (_returns(b"s3cr3t"), f"<lambda> PLACE returned a bytes; return {WANTED}"),
     "a response": (_returns(JSONResponse({})), f"<lambda> PLACE returned a JSONResponse; return {WANTED}"),
     "three": (_returns((403, "text/plain", b"s3cr3t")), f"<lambda> PLACE returned a tuple; return {WANTED}"),
-    "a type outside latin-1": (_returns(("text/€", b"")), r"builtins.UnicodeEncodeError at \[.*\]"),
+    "a type outside latin-1": (_returns(("text/€", b"")), r"builtins.UnicodeEncodeError at \(.*\)"),
     "a str": (_returns(("text/plain", "a str")), rf"<lambda> PLACE returned \(str, str\); {re.escape(PAIR)}"),
     "a dict": (_returns(("text/plain", {"a": 1})), rf"<lambda> PLACE returned \(str, dict\); {re.escape(PAIR)}"),
     "a type with a line break": (
