@@ -25,7 +25,7 @@ from authguard.reasons import (
     REQUIREMENT_UNMET,
     Reason,
 )
-from authguard.schemes.scheme import Scheme
+from authguard.schemes.scheme import Scheme, auth_scheme_of
 from authguard.value_types import frozen
 
 #: The name of the schema of denials. It is unusual, so that an app has no other schema of this name.
@@ -60,7 +60,7 @@ def describe(
     components = described.setdefault("components", {})
     schemes = components.setdefault("securitySchemes", {})
     for scheme in guard.schemes:
-        schemes.setdefault(scheme.name, dict(scheme.openapi) or {"type": "http", "scheme": scheme.name})
+        schemes.setdefault(scheme.name, dict(scheme.openapi) or {"type": "http", "scheme": auth_scheme_of(scheme)})
     if not rendered:
         components.setdefault("schemas", {}).setdefault(_SCHEMA, deepcopy(dict(PROBLEM_SCHEMA)))
     every_type = not str(described.get("openapi", "")).startswith("3.0")

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from authguard.errors import ConfigurationError
 from authguard.model import NO_FACTS, Decision, Denied, Facts, Granted, Header, Moment, Principal, Rejected, Requirement
 from authguard.policy.combinators import asks_step_up
+from authguard.policy.requirements import PUBLIC, UNLISTED
 from authguard.reasons import CREDENTIALS_MISSING, Reason
-from authguard.schemes.scheme import Scheme
+from authguard.schemes.scheme import Scheme, auth_scheme_of
 
 
 class ResolvedRequirement:
@@ -16,13 +17,24 @@ class ResolvedRequirement:
 
     What it means for every request is made once: the denial of one that presents nothing, and the grant of an anonymous
     one, which only ``OPTIONAL`` allows.
+
+    ``by_auth_scheme``: the scheme that verifies what clients send, by its auth-scheme. ``conflict``: why nothing can be
+    verified, because two schemes have one auth-scheme.
     """
 
-    __slots__ = ("accepted", "anonymous", "nothing_presented", "requirement")
+    __slots__ = ("accepted", "anonymous", "by_auth_scheme", "conflict", "nothing_presented", "requirement")
 
-    def __init__(self, requirement: Requirement, accepted: frozenset[str]) -> None:
+    def __init__(
+        self,
+        requirement: Requirement,
+        accepted: frozenset[str],
+        by_auth_scheme: Mapping[str, str],
+        conflict: str | None = None,
+    ) -> None:
         self.requirement = requirement
         self.accepted = accepted
+        self.by_auth_scheme = by_auth_scheme
+        self.conflict = conflict
         self.nothing_presented = self.deny(CREDENTIALS_MISSING)
         self.anonymous = Granted(None, requirement, (), NO_FACTS)
 
@@ -94,6 +106,7 @@ class RequirementResolver:
     def __init__(self, schemes: Sequence[Scheme], known: Mapping[str, Sequence[Requirement]]) -> None:
         self._reports_login_time = {scheme.name: scheme.reports_login_time for scheme in schemes}
         self._scheme_names = frozenset(self._reports_login_time)
+        self._auth_schemes = {scheme.name: auth_scheme_of(scheme) for scheme in schemes}
         # Keyed by identity: the rule table holds these very values, and hashing one costs more than finding it.
         self._resolved = {
             id(requirement): self.resolve(argument, requirement)
@@ -106,7 +119,11 @@ class RequirementResolver:
         return self.resolve("requirement", requirement) if resolved is None else resolved
 
     def resolve(self, argument: str, requirement: Requirement) -> ResolvedRequirement:
-        """Raises ``ConfigurationError`` about ``argument`` if no scheme of the guard can meet the requirement."""
+        """What a requirement means. ``argument``: where the app wrote it.
+
+        Raises ``ConfigurationError`` if no scheme of the guard can meet it, and for a rule that accepts two schemes
+        with one auth-scheme: nobody could tell which of them a request is for.
+        """
         accepted = requirement.schemes(self._scheme_names)
         if not accepted:
             raise ConfigurationError(argument, f"no scheme of this guard can meet {requirement}")
@@ -114,4 +131,16 @@ class RequirementResolver:
             raise ConfigurationError(
                 argument, f"{requirement} needs acr or auth_time, and no accepted scheme reports them"
             )
-        return ResolvedRequirement(requirement, accepted)
+        by_auth_scheme: dict[str, str] = {}
+        conflict: str | None = None
+        for name, word in self._auth_schemes.items():
+            if name in accepted and (first := by_auth_scheme.setdefault(word, name)) != name:
+                conflict = f'{requirement} accepts {first} and {name}, which are both {word}; name one: via("{first}")'
+        if conflict is None:
+            return ResolvedRequirement(requirement, accepted, by_auth_scheme)
+        if requirement is UNLISTED:  # nobody passes it, whichever of them is asked
+            return ResolvedRequirement(requirement, frozenset(by_auth_scheme.values()), by_auth_scheme)
+        if argument != "requirement" and requirement is not PUBLIC:
+            raise ConfigurationError(argument, conflict)
+        # A lock may have a principal already, of whichever scheme the rule has named.
+        return ResolvedRequirement(requirement, accepted, {}, conflict)

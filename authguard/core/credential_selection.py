@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from authguard.core.authorization import ResolvedRequirement
 from authguard.model import Denied, Rejected
 from authguard.reasons import (
+    BACKEND_FAILED,
     CREDENTIALS_AMBIGUOUS,
     CREDENTIALS_MALFORMED,
     CREDENTIALS_MISSING,
@@ -33,6 +34,14 @@ def select_credentials(
     Two sets are ambiguous, wherever they travel (RFC 6750 section 2). Credentials that a browser sends by itself yield
     to explicit ones. Credentials for a scheme that the route does not accept are never verified.
     """
+    if resolved.conflict is not None:
+        return resolved.deny(BACKEND_FAILED, facts={"problem": resolved.conflict})
+    return _select(request, carriers, resolved)
+
+
+def _select(
+    request: AuthRequest, carriers: Iterable[tuple[Carrier, frozenset[str]]], resolved: ResolvedRequirement
+) -> Credentials | Denied:
     explicit: list[Credentials] = []
     automatic: list[Credentials] = []
     automatic_denial: Denied | None = None
@@ -60,15 +69,16 @@ def select_credentials(
 
 
 def _accepted(presented: Iterable[Credentials], resolved: ResolvedRequirement) -> list[Credentials]:
-    return [credentials for credentials in presented if credentials.scheme in resolved.accepted]
+    return [credentials for credentials in presented if credentials.scheme in resolved.by_auth_scheme]
 
 
 def _find(carrier: Carrier, request: AuthRequest, resolved: ResolvedRequirement) -> Sequence[Credentials] | Denied:
     try:
         result = carrier.find(request)
     except WireError as error:
-        if error.scheme is None or error.scheme in resolved.accepted:
-            return resolved.deny(CREDENTIALS_MALFORMED, error.scheme, facts={"problem": error.problem})
+        if error.scheme is None or error.scheme in resolved.by_auth_scheme:
+            scheme = None if error.scheme is None else resolved.by_auth_scheme[error.scheme]
+            return resolved.deny(CREDENTIALS_MALFORMED, scheme, facts={"problem": error.problem})
         return resolved.deny(SCHEME_UNSUPPORTED, facts={"presented": _recordable(error.scheme)})
     return resolved.deny(result.reason, facts=result.facts) if isinstance(result, Rejected) else result
 

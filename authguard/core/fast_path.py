@@ -31,7 +31,7 @@ from authguard.reasons import (
 from authguard.records.record import exception_facts
 from authguard.request import AuthRequest
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.scheme import AuthenticateNow, Continuation, Scheme, group_by_carrier
+from authguard.schemes.scheme import AuthenticateNow, Continuation, Scheme, auth_scheme_of, group_by_carrier
 from authguard.wire.authorization import Credentials, split_plain
 from authguard.wire.grammar import WireError
 
@@ -65,12 +65,12 @@ class FastPath:
     """
 
     __slots__ = (
+        "_auth_schemes",
         "_authenticate",
         "_carriers",
         "_has_checks",
         "_implied_roles",
         "_is_simple",
-        "_names",
         "sent_by_browsers",
     )
 
@@ -83,11 +83,11 @@ class FastPath:
         self._carriers = group_by_carrier(schemes)
         #: Whether the ``Authorization`` field is the only place to look at.
         self._is_simple = all(carrier == AUTHORIZATION for carrier, _ in self._carriers)
-        #: The names of the schemes by their usual spellings.
-        self._names = {
-            spelling.encode("ascii"): scheme.name
-            for scheme in schemes
-            for spelling in (scheme.name.capitalize(), scheme.name, scheme.name.upper())
+        #: The auth-schemes by their usual spellings.
+        self._auth_schemes = {
+            spelling.encode("ascii"): word
+            for word in map(auth_scheme_of, schemes)
+            for spelling in (word.capitalize(), word, word.upper())
         }
         #: The names of the schemes whose credentials browsers send by themselves.
         self.sent_by_browsers = frozenset(
@@ -114,14 +114,14 @@ class FastPath:
             if isinstance(selected, Denied):
                 anonymous = resolved.requirement is OPTIONAL and selected.reason is CREDENTIALS_MISSING
                 return resolved.anonymous if anonymous else selected
-            scheme = selected.scheme
+            scheme = selected.scheme if isinstance(selected, Principal) else resolved.by_auth_scheme[selected.scheme]
             if scheme in self.sent_by_browsers and is_cross_origin(request, origins):
                 return resolved.deny(ORIGIN_FOREIGN, scheme, facts=origin_facts(request))
             answer: Outcome | Continuation | None
             if isinstance(selected, Principal):
                 answer = unless_expired(Accepted(selected), request.moment)
             else:
-                authenticate = self._authenticate[selected.scheme]
+                authenticate = self._authenticate[cast("str", scheme)]
                 if authenticate is None:
                     return Undecided(scheme, selected)
                 try:
@@ -151,8 +151,8 @@ class FastPath:
                     field = value
             if field is None:
                 return resolved.nothing_presented
-            credentials = split_plain(field, self._names)
-            if credentials is not None and credentials.scheme in resolved.accepted:
+            credentials = split_plain(field, self._auth_schemes)
+            if credentials is not None and credentials.scheme in resolved.by_auth_scheme:
                 return credentials
         return select_credentials(request, self._carriers, resolved)
 

@@ -174,7 +174,7 @@ class Guard:
         """What the scheme says, and after it the checks."""
         answer = undecided.answer
         if undecided.credentials is not None:
-            scheme = self._by_name[undecided.credentials.scheme]
+            scheme = self._by_name[cast("str", undecided.scheme)]
             request.body_readable = scheme.reads_body
             if not isinstance(answer, Accepted):
                 outcome = await _ask_scheme(scheme, request, undecided.credentials, answer)

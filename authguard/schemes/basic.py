@@ -36,7 +36,7 @@ from authguard.reasons import (
 from authguard.request import AuthRequest, network_of
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
-from authguard.schemes.scheme import Continuation, Scheme, for_one_request
+from authguard.schemes.scheme import Continuation, Scheme, check_name, for_one_request
 from authguard.schemes.throttle import AttemptKeys, CountedAttempt, LoginThrottle, check_throttle
 from authguard.state.throttle_store import Exceeded
 from authguard.value_types import mutable
@@ -83,6 +83,7 @@ class Basic(Scheme):
     - ``on_rehash``: an async function of an account and a new hash, called after a login with an outdated hash.
     - ``threads``, ``waiting``: how many passwords are verified at the same time, and how many may queue for that.
     - ``deadline``: how many seconds a login may wait for its hash, and a store may take to answer.
+    - ``name``: for ``via(...)``, records and OpenAPI, if a guard has another ``Basic``.
 
     The queue has two lanes of ``waiting`` logins: one for accounts that have logged in from the same network before,
     and one for all others, which gets every fourth hash at least. In each lane the networks take turns. A login that
@@ -96,6 +97,7 @@ class Basic(Scheme):
     """
 
     name = "basic"
+    auth_scheme = "basic"
     carrier = AUTHORIZATION
     sent_by_browsers = True
     constant_challenges = True
@@ -111,8 +113,10 @@ class Basic(Scheme):
         threads: int | None = None,
         waiting: int = 64,
         deadline: float = 5.0,
+        name: str = "basic",
         clock: Clock = time.monotonic,
     ) -> None:
+        self.name = check_name(name)
         if isinstance(passwords, type) or not isinstance(passwords, PasswordStore | PasswordCheck):
             raise ConfigurationError("passwords", "give MemoryUsers(...), HtpasswdFile(...) or a store of your own")
         if not isinstance(realm, str):

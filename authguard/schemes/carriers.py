@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
+from authguard.errors import ConfigurationError
 from authguard.model import Rejected
 from authguard.reasons import CREDENTIALS_AMBIGUOUS, HEADER_TOO_LONG
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Carrier
 from authguard.value_types import frozen
 from authguard.wire.authorization import MAX_FIELD, Credentials, split
+from authguard.wire.grammar import is_token
 
 
 @frozen
@@ -45,6 +47,45 @@ class AuthorizationField(Carrier):
         """The limit of the auth-scheme that the line begins with."""
         word = line[:MAX_SCHEME].lstrip(b" \t").partition(b" ")[0]
         return self.limits.get(word.decode("latin-1").lower(), MAX_FIELD)
+
+
+@frozen
+class HeaderField(Carrier):
+    """A header field of its own that a proxy sets, such as ``Cf-Access-Jwt-Assertion``.
+
+    ``header``: its name in lower case. ``auth_scheme``: whom its value is for. ``limit``: its longest value, in bytes.
+    The proxy adds it to requests of a browser that is logged in, as the browser itself adds a cookie.
+    """
+
+    sent_by_browsers = True
+
+    header: str
+    auth_scheme: str
+    limit: int
+
+    def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
+        """The value of the field line, if there is one and it is not empty."""
+        lines = request.lines(self.header.encode("ascii"))
+        if len(lines) > 1:
+            return Rejected(CREDENTIALS_AMBIGUOUS, facts={"field_lines": len(lines)})
+        value = lines[0].strip(b" \t") if lines else b""
+        if len(value) > self.limit:
+            return Rejected(HEADER_TOO_LONG, facts={"octets": len(value), "limit": self.limit})
+        return (Credentials(self.auth_scheme, value),) if value else ()
+
+
+# Fields that mean something else to servers, and the one that has a carrier of its own.
+_RESERVED_FIELDS = frozenset({"authorization", "proxy-authorization", "cookie", "host", "content-length", "connection"})
+
+
+def check_header(header: str) -> str:
+    """The argument ``header``, the name of a header field, in lower case. Raises ``ConfigurationError``."""
+    name = header.lower() if isinstance(header, str) else ""
+    if not is_token(name) or name in _RESERVED_FIELDS:
+        raise ConfigurationError(
+            "header", f"{header!r} is not a field of a proxy's own; write Cf-Access-Jwt-Assertion, for example"
+        )
+    return name
 
 
 def field_for(scheme: str, limit: int) -> AuthorizationField:

@@ -128,7 +128,7 @@ class Scheme(Protocol):
                 return [Challenge("Badge", {"realm": "gate"})]
 
     ``BADGE_UNKNOWN = Reason("badge.unknown", 401)`` is the reason that the log shows. The guard calls ``authenticate``
-    only with credentials for this ``name``.
+    only with credentials for its ``auth_scheme``.
 
     A scheme that often needs nothing that must be awaited may also have ``authenticate_now(request, credentials)``, not
     async. The guard then calls it first, and awaits nothing for its ``Accepted`` or ``Rejected``. If something must be
@@ -136,8 +136,11 @@ class Scheme(Protocol):
     twice; or None, and ``authenticate`` is awaited. It must not block.
     """
 
-    #: The auth-scheme in lower case. No other scheme of the guard may have the same.
+    #: The name by which ``via``, records and OpenAPI know it, in lower case. No other scheme of the guard has the same.
     name: str
+    #: The auth-scheme that clients send, in lower case, if that is not the ``name``. Schemes of one guard may share it,
+    #: such as two ``Basic`` with files of their own; each rule must then accept only one of them.
+    auth_scheme: str = ""
     carrier: Carrier
     services: Sequence[Service] = ()
     #: Whether browsers send these credentials by themselves once they have them. The guard then checks which site made
@@ -151,7 +154,7 @@ class Scheme(Protocol):
     #: Whether the claims of its principals have ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
     reports_login_time: bool = False
     #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), if that is not
-    #: ``{"type": "http", "scheme": name}``.
+    #: ``{"type": "http", "scheme": auth_scheme}``.
     openapi: Mapping[str, object] = MappingProxyType({})
     #: Whether all requests that are denied on one route for one reason get the same challenges of this scheme. The
     #: response is then made once.
@@ -199,7 +202,15 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
         if not isinstance(scheme.name, str) or not is_token(scheme.name) or scheme.name != scheme.name.lower():
             raise ConfigurationError("schemes", f"the name {scheme.name!r} is not an auth-scheme in lower case")
         if scheme.name in seen:
-            raise ConfigurationError("schemes", f"{scheme.name} is listed twice; give one scheme of each name")
+            kind = type(scheme).__name__
+            raise ConfigurationError(
+                "schemes",
+                f'{scheme.name} is listed twice; give each scheme a name of its own, such as {kind}(..., name="staff")',
+            )
+        if not is_token(auth_scheme_of(scheme)) or auth_scheme_of(scheme) != auth_scheme_of(scheme).lower():
+            raise ConfigurationError(
+                "schemes", f"the auth_scheme {auth_scheme_of(scheme)!r} of {scheme.name} is not one in lower case"
+            )
         if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
             raise ConfigurationError("schemes", f"{scheme.name} has no carrier; set carrier = AUTHORIZATION")
         async_function("schemes", scheme.authenticate, "authenticate(self, request, credentials)", None, None)
@@ -210,6 +221,19 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
             log.warning("%s is listed after %s: %s", scheme.name, schemes[0].name, why)
         seen.add(scheme.name)
     return tuple(schemes)
+
+
+def check_name(name: str) -> str:
+    """The argument ``name`` of a scheme. Raises ``ConfigurationError``."""
+    if not isinstance(name, str) or not is_token(name) or name != name.lower():
+        raise ConfigurationError("name", f"{name!r} is not a name; write letters, digits and hyphens in lower case")
+    return name
+
+
+def auth_scheme_of(scheme: Scheme) -> str:
+    """The auth-scheme that clients send for a scheme, in lower case."""
+    word: str = getattr(scheme, "auth_scheme", "") or scheme.name
+    return word
 
 
 def group_by_carrier(schemes: Sequence[Scheme]) -> tuple[tuple[Carrier, frozenset[str]], ...]:

@@ -52,7 +52,10 @@ def test_schemes_keep_their_order() -> None:
         (([bearer()],), "[...] is a list and not a scheme; write Guard(first, second, rules=[...])"),
         ((bearer(), ["a rule"]), "[...] is a list and not a scheme; write rules=[...]"),
         ((None,), "None is not a scheme"),
-        ((bearer(), bearer(realm="b")), "bearer is listed twice; give one scheme of each name"),
+        (
+            (bearer(), bearer(realm="b")),
+            'a name of its own, such as Bearer(..., name="staff")',
+        ),
         ((OwnScheme("Own"),), "the name 'Own' is not an auth-scheme in lower case"),
         ((OwnScheme(""),), "the name '' is not an auth-scheme in lower case"),
         ((OwnScheme("my own"),), "the name 'my own' is not an auth-scheme in lower case"),

@@ -34,11 +34,11 @@ from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredI
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.signature_verifier import HeldKeysTried, SignatureVerifier
 from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
-from authguard.schemes.carriers import AUTHORIZATION, field_for
-from authguard.schemes.scheme import Carrier, Continuation, Scheme, for_one_request
+from authguard.schemes.carriers import AUTHORIZATION, HeaderField, check_header, field_for
+from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_name, for_one_request
 from authguard.validation import check_int, check_seconds
 from authguard.wire import jws
-from authguard.wire.authorization import Credentials, token68
+from authguard.wire.authorization import MAX_FIELD, Credentials, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from authguard.schemes.bearer.introspection import Introspection
 
 
+#: The auth-scheme of a challenge for a token in a field of a proxy's own.
+HEADER_TOKEN = "HeaderToken"
 #: The largest ``limit``: 64 KiB.
 MAX_LIMIT = 64 * 1024
 
@@ -63,6 +65,11 @@ class Bearer(Scheme):
     - ``limit``: the longest accepted token, in bytes, up to 64 KiB. The limit of the ``Authorization`` field follows,
       for this scheme alone. The server must accept such a field too. ``deadline``: how many seconds a key source may
       take.
+    - ``header``: a header field in which a proxy sends the token, in place of ``Authorization``:
+      ``"Cf-Access-Jwt-Assertion"``. The challenge names that field, with the auth-scheme ``HeaderToken``, since no
+      client can answer ``Bearer`` there. The proxy adds the field to what a logged-in browser sends, so requests of
+      other sites' pages are refused as with ``Basic`` (403 ``origin.foreign``).
+    - ``name``: for ``via(...)``, records and OpenAPI, if a guard has another ``Bearer``.
     - ``clock``: a monotonic clock for the windows of ``ClockSkew``, and for how often a network gets ``keys.busy``.
 
     Denies with ``credentials.malformed``, ``token.*`` and ``key.unknown``; with ``keys.*`` and ``introspection.*``
@@ -70,6 +77,7 @@ class Bearer(Scheme):
     """
 
     name = BEARER
+    auth_scheme = BEARER
     carrier: Carrier = AUTHORIZATION
     challenges_on_403 = True
     constant_challenges = True
@@ -84,8 +92,11 @@ class Bearer(Scheme):
         limit: int = jws.MAX_TOKEN,
         cache: int = 4096,
         deadline: float = 5.0,
+        header: str | None = None,
+        name: str = BEARER,
         clock: Clock = time.monotonic,
     ) -> None:
+        self.name = check_name(name)
         self._clock = clock
         self._cache = check_int("cache", cache, least=0, most=1_000_000, unit="tokens")
         self._verified = _cache_of(self._cache)
@@ -99,15 +110,29 @@ class Bearer(Scheme):
             raise ConfigurationError("resource", f"{resource!r} is not a ProtectedResource(...)")
         #: The last parameter of each challenge. RFC 9728 section 5.1.
         self._metadata = {} if resource is None else {"resource_metadata": resource.metadata_url}
+        self._auth_scheme, self._params = "Bearer", {"realm": realm}
+        self._limit = check_int("limit", limit, least=1, most=MAX_LIMIT, unit="bytes")
+        self.carrier = field_for(BEARER, self._limit)
+        if header is not None:
+            self._use_header(header)
         try:
-            self._plain_challenges = (Challenge("Bearer", {"realm": realm, **self._metadata}),)
+            self._plain_challenges = (Challenge(self._auth_scheme, {**self._params, **self._metadata}),)
         except ValueError as error:
             raise ConfigurationError("realm", str(error)) from None
         self.published = () if resource is None else (resource.published,)
         self.realm = realm
-        self._limit = check_int("limit", limit, least=1, most=MAX_LIMIT, unit="bytes")
-        self.carrier = field_for(BEARER, self._limit)
         self._signatures = SignatureVerifier(check_seconds("deadline", deadline, most=60), clock)
+
+    def _use_header(self, header: str) -> None:
+        """Take the token from a field of a proxy's own."""
+        field = check_header(header)
+        if self._metadata:
+            raise ConfigurationError("resource", "clients that find its metadata send Authorization, and not header=")
+        self._auth_scheme, self.auth_scheme = HEADER_TOKEN, HEADER_TOKEN.lower()
+        self._params["header"] = header
+        # One byte more than a token may have, so that the record names the token.
+        self.carrier = HeaderField(field, self.auth_scheme, max(self._limit, MAX_FIELD) + 1)
+        self.openapi = {"type": "apiKey", "in": "header", "name": header}
 
     def replace(self, *issuers: Issuer | Introspection) -> None:
         """Replace all issuers, from the next request on. A request in flight keeps the old ones.
@@ -212,7 +237,7 @@ class Bearer(Scheme):
         error = None if why is None else why.reason.challenge_error
         if error is None and not request.scopes_asked:
             return self._plain_challenges
-        params = {"realm": self.realm}
+        params = {**self._params}
         wanted: Sequence[str] = request.scopes_asked
         if why is not None and error is not None:
             params["error"] = error
@@ -224,7 +249,7 @@ class Bearer(Scheme):
             params.update({name: str(why.facts[name]) for name in ("acr_values", "max_age") if name in why.facts})
         if wanted:
             params["scope"] = " ".join(wanted)
-        return (Challenge("Bearer", {**params, **self._metadata}),)
+        return (Challenge(self._auth_scheme, {**params, **self._metadata}),)
 
     def health(self) -> Mapping[str, object]:
         """The ``keys`` that are fetched, the issuers' ``clocks``, and the ``introspection``, if there is one.

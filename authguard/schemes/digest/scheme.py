@@ -47,7 +47,7 @@ from authguard.schemes.digest.options import (
     check_secrets,
     parse_algorithms,
 )
-from authguard.schemes.scheme import Scheme
+from authguard.schemes.scheme import Scheme, check_name
 from authguard.schemes.throttle import LoginThrottle, check_throttle
 from authguard.state.nonce_store import NonceStore
 from authguard.state.throttle_store import Exceeded
@@ -93,7 +93,7 @@ class Digest(Scheme):
     - ``public_prefix``: the prefix that a proxy removes from the path. Clients compute their response with it.
     - ``public_authority``: the host, and the port if it is not the default one, that an absolute ``uri`` must name. By
       default that is the field ``Host``, which some proxies replace.
-    - ``throttle``: as for ``Basic``. ``deadline``: how many seconds a store may take.
+    - ``throttle``, ``name``: as for ``Basic``. ``deadline``: how many seconds a store may take.
 
     Denies with ``credentials.malformed``, ``realm.foreign``, ``opaque.foreign``, ``algorithm.unoffered`` and
     ``qop.unoffered``; with ``user.unknown``, ``response.wrong`` and ``account.disabled``, which a client cannot tell
@@ -102,6 +102,7 @@ class Digest(Scheme):
     """
 
     name = "digest"
+    auth_scheme = "digest"
     carrier = AUTHORIZATION
     sent_by_browsers = True
     must_be_first = "aiohttp reads only the first WWW-Authenticate line; write Guard(Digest(...), ...)"
@@ -121,8 +122,10 @@ class Digest(Scheme):
         public_authority: str | None = None,
         limit: int = 1_048_576,
         deadline: float = 5.0,
+        name: str = "digest",
         clock: Clock = time.monotonic,
     ) -> None:
+        self.name = check_name(name)
         if isinstance(accounts, type) or not isinstance(accounts, DigestStore):
             raise ConfigurationError("accounts", "give HtdigestFile(...), MemoryDigests(...) or a store of your own")
         self.realm = check_realm(realm)
