@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import tomllib
+from textwrap import indent
 from types import ModuleType
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_the_tests_of_the_custom_scheme_pass(shop: ModuleType) -> None:
 def test_the_method_that_is_not_async_answers_for_the_custom_scheme(shop: ModuleType) -> None:
     """With the two methods of the page, the same tests pass, and the guard calls the one that is not async."""
     names: dict[str, Any] = {**vars(shop), "Outcome": Outcome}
-    exec("class Quick(ApiKey):\n" + code_blocks("python", SCHEME)[2], names)
+    exec("class Quick(ApiKey):\n" + indent(code_blocks("python", SCHEME)[2], "    "), names)
     quick = names["Quick"]({hashlib.sha256(b"key-of-the-shop").hexdigest(): "shop"}, realm="orders")
     request = AuthRequest({"type": "http", "method": "GET", "path": "/", "headers": []}, "/", Moment(0.0, 0.0))
     guard = Guard(quick)
