@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from authguard.concurrency.thread_pool import waker
+from authguard.concurrency.signal import Signal, make_signal
 from authguard.fork import renew_after_fork
 
 
@@ -27,7 +27,7 @@ class BackgroundFetch:
     def __init__(self, number: int, started_at: float) -> None:
         self.number, self.started_at = number, started_at
         self._finished = False
-        self._wakers: set[Callable[[], None]] = set()
+        self._waiting: set[Signal] = set()
         self._lock = threading.Lock()
         renew_after_fork(self)
 
@@ -35,7 +35,7 @@ class BackgroundFetch:
         """Count as finished: a forked child has no copy of the thread."""
         self._lock = threading.Lock()
         self._finished = True
-        self._wakers = set()
+        self._waiting = set()
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Start the thread. ``work`` must not raise. Raises ``RuntimeError`` if the system has no thread left."""
@@ -54,20 +54,19 @@ class BackgroundFetch:
         """Wake all tasks that wait for the fetch."""
         with self._lock:
             self._finished = True
-            wakers, self._wakers = self._wakers, set()
-        for wake in wakers:
-            wake()
+            waiting, self._waiting = self._waiting, set()
+        for signal in waiting:
+            signal.set()
 
     async def wait(self) -> None:
         """Wait for the fetch to finish. Cancelling one waiter does not cancel the fetch for the others."""
-        done = anyio.Event()
-        wake = waker(done)
+        finished = make_signal()
         with self._lock:
             if self._finished:
                 return
-            self._wakers.add(wake)
+            self._waiting.add(finished)
         try:
-            await done.wait()
+            await finished.wait()
         finally:
             with self._lock:
-                self._wakers.discard(wake)
+                self._waiting.discard(finished)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+_SIZE = attrgetter("size")
 
 
 class FairQueue(Generic[T]):
@@ -17,33 +20,39 @@ class FairQueue(Generic[T]):
     one ``FairQueue`` have the same length. It has no lock: the caller has one.
     """
 
-    __slots__ = ("_items", "_queues", "_size")
+    __slots__ = ("_items", "_longest_queue", "_queues", "size")
 
     def __init__(self) -> None:
-        self._size = 0
+        #: The number of items. To read it takes a fraction of the time of ``len``.
+        self.size = 0
+        #: The answer of ``_longest``. None if it must be found again.
+        self._longest_queue: FairQueue[T] | None = None
         #: The items whose path ends here.
         self._items: deque[T] = deque()
         #: The other items by the first step of their path. The first queue is the next one to give an item.
         self._queues: dict[Hashable, FairQueue[T]] = {}
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def push(self, path: Sequence[Hashable], item: T) -> None:
         """Put an item at the end of the queue of ``path``. A queue that was empty gets its turn after all others."""
-        self._size += 1
-        if not path:
-            self._items.append(item)
-            return
-        if path[0] not in self._queues:
-            self._queues[path[0]] = FairQueue()
-        self._queues[path[0]].push(path[1:], item)
+        queue = self
+        for step in path:
+            queue.size += 1
+            queue._longest_queue = None
+            inner = queue._queues.get(step)
+            if inner is None:
+                inner = queue._queues[step] = FairQueue()
+            queue = inner
+        queue.size += 1
+        queue._items.append(item)  # noqa: SLF001 - of this class
 
     def pop(self) -> T:
         """Take the next item. Its queue gets its next turn after all others. There must be an item."""
         if not self._items:
             return self._pop_from(next(iter(self._queues)))
-        self._size -= 1
+        self.size -= 1
         return self._items.popleft()
 
     def pop_allowed(self, allowed: Callable[[Hashable], bool]) -> T | None:
@@ -55,7 +64,8 @@ class FairQueue(Generic[T]):
         return None if step is None else self._pop_from(step)
 
     def _pop_from(self, step: Hashable) -> T:
-        self._size -= 1
+        self.size -= 1
+        self._longest_queue = None
         queue = self._queues.pop(step)
         item = queue.pop()
         if queue:
@@ -64,10 +74,11 @@ class FairQueue(Generic[T]):
 
     def remove(self, path: Sequence[Hashable], item: T) -> None:
         """Take out this item, which must be in the queue of ``path``."""
-        self._size -= 1
+        self.size -= 1
         if not path:
             self._items.remove(item)
             return
+        self._longest_queue = None
         queue = self._queues[path[0]]
         queue.remove(path[1:], item)
         if not queue:
@@ -76,16 +87,18 @@ class FairQueue(Generic[T]):
     def ahead(self, path: Sequence[Hashable]) -> int:
         """How many items would be taken before a new one with this path, if no others came."""
         if not path:
-            return self._size
+            return self.size
         own = self._queues.get(path[0])
-        ahead = 0 if own is None else own.ahead(path[1:])
+        if own is None:
+            return len(self._queues)  # one item of each
+        ahead = own.ahead(path[1:])
         # Its queue has its turn so many times before the item is taken, and each queue before it once more.
         turns, total = ahead + 1, ahead
-        for step, queue in self._queues.items():
-            if step == path[0]:
+        for queue in self._queues.values():
+            if queue is own:
                 turns = ahead
             else:
-                total += min(len(queue), turns)
+                total += min(queue.size, turns)
         return total
 
     def displaceable(self, path: Sequence[Hashable]) -> T | None:
@@ -107,5 +120,10 @@ class FairQueue(Generic[T]):
         return self._items[-1] if self._items else self._longest().last_of_longest()
 
     def _longest(self) -> FairQueue[T]:
-        """The longest queue; of several, the one whose turn comes last."""
-        return max(reversed(self._queues.values()), key=len)
+        """The longest queue; of several, the one whose turn comes last.
+
+        It is remembered until something changes: a full queue is asked again and again, and then nothing does.
+        """
+        if self._longest_queue is None:
+            self._longest_queue = max(reversed(self._queues.values()), key=_SIZE)
+        return self._longest_queue

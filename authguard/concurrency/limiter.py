@@ -9,10 +9,8 @@ from dataclasses import field
 from enum import Enum
 from typing import NamedTuple, cast
 
-import anyio
-
 from authguard.concurrency.fair_queue import FairQueue
-from authguard.concurrency.thread_pool import waker
+from authguard.concurrency.signal import make_signal
 from authguard.fork import renew_after_fork
 from authguard.value_types import mutable
 
@@ -83,13 +81,12 @@ class ConcurrencyLimiter:
                 return Admission.ACQUIRED
             if len(queue) >= self._max_waiting and not self._displace(group):
                 return Admission.FULL
-            done = anyio.Event()
-            waiter = _Waiter(group, waker(done))
+            signal = make_signal()
+            waiter = _Waiter(group, signal.set)
             queue.push((group,), waiter)
         cancelled = True
         try:
-            with anyio.move_on_after(deadline):
-                await done.wait()
+            await signal.wait(deadline)
             cancelled = False
         finally:
             with self._lock:

@@ -6,21 +6,17 @@ blocking calls of the app would queue behind passwords.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
 from dataclasses import field
 from typing import Any, Generic, TypeVar, cast
 
-import anyio
-
 from authguard.concurrency.fair_queue import FairQueue
+from authguard.concurrency.signal import make_signal
 from authguard.errors import BackendUnavailable
 from authguard.fork import renew_after_fork
 from authguard.model import Clock
@@ -151,31 +147,44 @@ class _Queue:
         return self.known if caller.known else self.strangers
 
     @property
-    def free_threads(self) -> int:
-        """The number of threads that are free, and that no job which waits will take."""
-        return self.threads - self.working - len(self.known) - len(self.strangers)
+    def waiting(self) -> int:
+        """The number of jobs that wait in both lanes."""
+        return self.known.jobs.size + self.strangers.jobs.size
 
     def full(self, lane: _Lane) -> bool:
         """Whether a job has to leave this lane before another one can come. What a thread is about to take is gone."""
-        return len(lane) >= lane.most + self.threads - self.working
+        return lane.jobs.size >= lane.most + self.threads - self.working
 
     def expected(self, caller: Caller) -> float:
         """In how many seconds a new job of this caller would end, as far as is known now."""
-        if self.average is None or self.free_threads > 0:
+        if self.average is None or self.waiting < self.threads - self.working:
             return 0.0
         ahead = self.lane(caller).ahead(caller)
         if caller.known:
-            ahead += min(len(self.strangers), (ahead + self.known_in_a_row) // KNOWN_IN_A_ROW)
+            ahead += min(self.strangers.jobs.size, (ahead + self.known_in_a_row) // KNOWN_IN_A_ROW)
         else:
-            ahead += min(len(self.known), (ahead + 1) * KNOWN_IN_A_ROW - self.known_in_a_row)
+            ahead += min(self.known.jobs.size, (ahead + 1) * KNOWN_IN_A_ROW - self.known_in_a_row)
         # Threads that are about to take their next job do not have to end one first. Of those that work, one ends
         # after half a job, on average.
         ahead -= self.threads - self.working
         return self.average * (1 + max(ahead + 0.5, 0.0) / self.threads)
 
+    def has_room(self, lane: _Lane) -> bool:
+        """Whether a new job may wait in this lane, whoever is its caller: it would end in time as the last of all.
+
+        So it need not be counted how many come before it, which takes long in a long queue.
+        """
+        if lane.jobs.size >= lane.most:
+            return False
+        average, waiting = self.average, self.known.jobs.size + self.strangers.jobs.size
+        return average is None or average * (1 + (waiting + 0.5) / self.threads) <= self.deadline
+
     def refusal(self, caller: Caller) -> BackendUnavailable | None:
         """Why a new job of this caller is refused; None if it may wait."""
-        expected, lane = self.expected(caller), self.lane(caller)
+        lane = self.lane(caller)
+        if self.has_room(lane):
+            return None
+        expected = self.expected(caller)
         if expected > self.deadline:
             return _busy(f"it would take {expected:.1f} s, which is longer than the deadline", expected)
         if self.full(lane) and lane.displaceable(caller) is None:
@@ -189,13 +198,14 @@ class _Queue:
             job.take_work()
             return
         lane = self.lane(job.caller)
-        if self.free_threads > 0:
+        if self.waiting < self.threads - self.working:
             job.end_by = math.inf  # it begins now, however long such jobs took before
         if self.full(lane) and (displaced := lane.displaceable(job.caller)) is not None:
             lane.remove(displaced)
             displaced.refuse(_busy("the queue is full, and others have fewer calls in it", self.average or 0.0))
         lane.push(job)
-        self.changed.notify()
+        if self.working < self.threads:  # otherwise no thread waits for it
+            self.changed.notify()
 
     def next_job(self) -> _Job[Any] | None:
         """The next job that can end in time; None if none waits. A job that would end too late is refused."""
@@ -328,6 +338,8 @@ class ThreadPool:
     def check(self, caller: Caller) -> None:
         """Raise ``BackendUnavailable`` if ``run`` would refuse a call of this caller at once."""
         queue = self._queue
+        if queue.has_room(queue.lane(caller)):  # without the lock: the answer is only about this moment
+            return
         with queue.changed:
             refusal = queue.refusal(caller)
         if refusal is not None:
@@ -338,19 +350,19 @@ class ThreadPool:
 
         If the caller is cancelled it does not wait for the thread. Work that has not begun is then dropped.
         """
-        self.start()
-        done = anyio.Event()
-        job: _Job[T] = _Job(work, waker(done), caller, self._clock() + self._deadline)
+        if self._started < self.threads:
+            self.start()
+        signal = make_signal()
+        job: _Job[T] = _Job(work, signal.set, caller, self._clock() + self._deadline)
         del work  # a traceback that shows locals would show the repr of a partial, with a password
         queue = self._queue
         with queue.changed:
             queue.admit(job)
+        is_refused, is_done = job.error is not None, False
         try:
-            if job.error is None:
-                with anyio.move_on_after(self._deadline):
-                    await done.wait()
+            is_done = not is_refused and await signal.wait(self._deadline)
         finally:
-            if not done.is_set():
+            if not (is_refused or is_done):
                 with queue.changed:
                     if job.waiting:
                         queue.lane(caller).remove(job)
@@ -358,30 +370,8 @@ class ThreadPool:
         try:
             if job.error is not None:
                 raise job.error
-            if not done.is_set():
+            if not is_done:
                 raise BackendUnavailable(f"no answer within {self._deadline:g} s", reason=HASHING_BUSY)
             return cast("T", job.result)
         finally:
             del job  # it holds the error, whose traceback holds this frame: this cycle would keep a password in memory
-
-
-def waker(done: anyio.Event) -> Callable[[], None]:
-    """A function that sets ``done`` from any thread. Call ``waker`` on the event loop that waits for ``done``."""
-    trio: Any = sys.modules.get("trio")
-    # Another thread may be in the middle of importing trio: then its attributes are missing, and this is no trio task.
-    in_trio_task = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
-    if in_trio_task is not None and in_trio_task():
-        token = trio.lowlevel.current_trio_token()
-
-        def wake_trio() -> None:
-            with suppress(trio.RunFinishedError):  # the loop has ended, and so has the task that waited
-                token.run_sync_soon(done.set)
-
-        return wake_trio
-    loop = asyncio.get_running_loop()
-
-    def wake_loop() -> None:
-        with suppress(RuntimeError):  # the loop is closed, and the task that waited is gone
-            loop.call_soon_threadsafe(done.set)
-
-    return wake_loop

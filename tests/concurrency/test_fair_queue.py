@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from authguard.concurrency import fair_queue as module
 from authguard.concurrency.fair_queue import FairQueue
+from tests.support.call_count import count_calls
 
 Path = tuple[str, str]
 
@@ -120,6 +124,68 @@ def test_who_has_most_makes_room_and_is_left_with_no_less(came: list[Path], path
         sizes = {name: len(each) for name, each in copy.copy(queue._queues).items()}
         assert sizes[displaced[0]] >= sizes[path[0]]
         assert network["abc".index(displaced[0])] == max(network)
+
+
+def forgetful(queue: FairQueue[tuple[Path, int]]) -> FairQueue[tuple[Path, int]]:
+    """A copy of the queue that has to find its longest queues anew."""
+    clone = copy.deepcopy(queue)
+    for inner in (clone, *clone._queues.values()):
+        inner._longest_queue = None
+    return clone
+
+
+steps = st.tuples(st.sampled_from(["push", "push", "pop", "remove", "pop_allowed"]), paths)
+
+
+@given(st.lists(steps, max_size=30))
+@example([("push", ("a", "x")), ("push", ("b", "x")), ("pop_allowed", ("b", "x"))])
+def test_what_changes_a_queue_changes_who_makes_room(history: list[tuple[str, Path]]) -> None:
+    """The longest queue is remembered while nothing changes, and found anew after each change."""
+    queue: FairQueue[tuple[Path, int]] = FairQueue()
+    items: list[tuple[Path, int]] = []
+
+    for number, (action, path) in enumerate(history):
+        if action == "push":
+            queue.push(path, (path, number))
+            items.append((path, number))
+        elif items and action == "pop":
+            items.remove(queue.pop())
+        elif items and action == "remove":
+            item = items.pop()
+            queue.remove(item[0], item)
+        elif action == "pop_allowed" and (popped := queue.pop_allowed(path[0].__eq__)) is not None:
+            items.remove(popped)
+        if items:
+            assert queue.displaceable(path) == forgetful(queue).displaceable(path)
+            assert queue.last_of_longest() == forgetful(queue).last_of_longest()
+            assert len(queue) == queue.size == len(items)
+
+
+def test_for_a_network_that_has_nothing_in_the_queue_nothing_is_counted() -> None:
+    """One item of each other network comes before its own, so that the cost does not grow with their number."""
+    costs = [
+        count_calls(partial(filled(*[(f"{number}", "x") for number in range(networks)]).ahead, ("another", "x")))
+        for networks in (10, 1000)
+    ]
+
+    assert costs[0] == costs[1]
+
+
+def test_the_longest_queue_is_found_once_until_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood asks a full queue again and again who could make room, and nothing changes meanwhile."""
+    compared: list[int] = []
+
+    def size(queue: FairQueue[Any]) -> int:
+        compared.append(queue.size)
+        return queue.size
+
+    monkeypatch.setattr(module, "_SIZE", size)
+    queue = filled(*[(f"network{number}", "name") for number in range(100)])
+
+    for number in range(1000):
+        assert queue.displaceable((f"other{number}", "name")) is None
+
+    assert len(compared) == 100
 
 
 @pytest.mark.parametrize("networks", [2, 8])

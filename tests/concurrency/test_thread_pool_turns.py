@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from authguard.concurrency.thread_pool import ANYBODY, LONGEST_RETRY, Caller, Th
 from authguard.errors import BackendUnavailable
 from authguard.reasons import HASHING_BUSY
 from authguard.testing import ManualClock
+from tests.support.call_count import count_calls
 from tests.support.coroutines import wait_until
 
 FLOOD, HOME, OFFICE = Caller("198.51.100.9", "x"), Caller("192.0.2.7", "alice"), Caller("203.0.113.1", "bob")
@@ -436,6 +438,44 @@ async def test_a_refused_call_is_not_held(refusal: str) -> None:
         gc.enable()
 
     assert held == [False]
+
+
+# --- What a flood costs -----------------------------------------------------------------------------------------------
+
+
+def busy_queue(waiting: int, **options: Any) -> _Queue:
+    """The queue of one thread that works, with calls of so many networks."""
+    queue = _Queue(1, _Lane(10_000), _Lane(options.pop("most", 10_000)), 1e6, ManualClock(0), working=1, **options)
+    with queue.changed:
+        for number in range(waiting):
+            queue.admit(_Job[Any](_nothing, _nothing, Caller(f"network{number}", "x")))
+    assert queue.waiting == waiting
+    return queue
+
+
+@pytest.mark.parametrize("average", [None, 0.25])
+def test_a_call_that_may_wait_costs_the_same_however_many_wait(average: float | None) -> None:
+    """How many come before it is not counted while even the last of all would end in time: a thousand calls in one turn
+    of the event loop would count each other."""
+    costs = []
+    for waiting in (10, 1000):
+        queue = busy_queue(waiting, average=average)
+        job = _Job[Any](_nothing, _nothing, Caller("network3", "y"))
+        costs.append(count_calls(partial(queue.admit, job)))
+        assert job.waiting
+
+    assert costs[0] == costs[1]
+
+
+def test_a_refusal_costs_the_same_however_many_wait() -> None:
+    """Of a flood from as many networks, each refusal of a full queue costs as much as one of a short queue."""
+    costs = []
+    for waiting in (10, 1000):
+        queue = busy_queue(waiting, most=waiting, average=0.25)
+        assert queue.refusal(HOME) is not None
+        costs.append(count_calls(partial(queue.refusal, HOME)))
+
+    assert costs[0] == costs[1]
 
 
 # --- Figures ----------------------------------------------------------------------------------------------------------

@@ -65,10 +65,10 @@ async def test_a_cancelled_waiter_leaves_nothing_behind() -> None:
     async def leave() -> None:
         flight = source.keys._refresher.under_way
         assert flight is not None
-        assert len(flight._wakers) == 100
+        assert len(flight._waiting) == 100
         for scope in leaving:
             scope.cancel()
-        await wait_until(lambda: not flight._wakers)
+        await wait_until(lambda: not flight._waiting)
         source.server.released.set()
         await flight.wait()
 
