@@ -129,7 +129,7 @@ class Verdict(Enum):
 class PasswordHasher(Protocol):
     """Verifies passwords and makes hashes. ``LibpassHasher`` is one; write another for argon2-cffi or pwdlib.
 
-    ``verify`` and ``hash`` may block: they are called in a thread of a pool.
+    ``verify`` and ``hash`` may block: they are called in a thread of a pool. ``reads`` is called there too.
     """
 
     def verify(self, password: str, stored: str) -> Verdict:

@@ -106,10 +106,12 @@ class PasswordVerifier:
         self._find_now = optional_method(store, "find_now", beside="find")
         self._sampled = store if isinstance(store, SampledStore) else None
         self._pool = pool
+        self._sample: Sequence[str] = ()
         self._seen: dict[str, None] = {}
         self._own_decoy: str | None = None
         #: Why hashes could not be read, as far as it was logged.
         self._told: set[str] = set()
+        self._refresh_sample()
 
     def find_now(self, username: str) -> Account | NotNow | None:
         """The account of this name if the store has it in memory; None if there is none."""
@@ -134,7 +136,9 @@ class PasswordVerifier:
     ) -> Account | Reason:
         """The account if the password matches, else the reason. It costs one verification, whatever the reason."""
         stored = "" if account is None else account.password_hash
-        verdict = await self._verify_hash(username, password, stored, caller)
+        if not stored:
+            self._refresh_sample()
+        verdict = await self._pool.run(partial(self._verify_hash, username, password, stored), caller)
         if account is None:
             return USER_UNKNOWN
         if not password:
@@ -149,20 +153,21 @@ class PasswordVerifier:
 
     def gil_blocking_formats(self) -> list[str]:
         """The formats in the store whose verification holds the interpreter lock, so that the event loop stops."""
-        sample = self._sample()
+        sample = self._sample
         searched = sample[:: len(sample) // MOST_SEARCHED + 1]
         blocking = [stored for stored in searched if self._hasher.blocks_gil(stored)]
         # A hash without a format prefix must not be quoted, not even in part.
         return sorted({match[0] if (match := _FORMAT.match(stored)) else "another format" for stored in blocking})
 
-    async def _verify_hash(self, username: str, password: str, stored: str, caller: Caller) -> Verdict:
+    def _verify_hash(self, username: str, password: str, stored: str) -> Verdict:
+        """Runs in the pool, because to read a hash takes as long on the event loop as a whole request."""
         if stored and self._hasher.reads(stored):
             if len(self._seen) < MOST_SEEN:
                 self._seen[stored] = None
-            return await self._pool.run(partial(self._hasher.verify, password, stored), caller)
+            return self._hasher.verify(password, stored)
         if stored:
             self._tell_unreadable(stored)
-        await self._pool.run(partial(self._verify_decoy, password, self._pick_decoy(username)), caller)
+        self._verify_decoy(password, self._pick_decoy(username))
         return Verdict.UNREADABLE if stored else Verdict.WRONG
 
     def _tell_unreadable(self, stored: str) -> None:
@@ -173,19 +178,20 @@ class PasswordVerifier:
             self._told.add(problem)
             log.error("a stored hash cannot be read: %s", problem)
 
-    def _sample(self) -> Sequence[str]:
-        sample = () if self._sampled is None else self._sampled.sample()
-        return sample or tuple(self._seen)
+    def _refresh_sample(self) -> None:
+        """Ask the store for its hashes, on the event loop: a store of the app need not allow other threads."""
+        if self._sampled is not None:
+            self._sample = self._sampled.sample()
 
     def _verify_decoy(self, password: str, decoy: str | None) -> None:
-        """Cost what a verification costs. This runs in the pool, where a decoy can be made if none was found."""
+        """Cost what a verification costs. If no decoy was found, one is made, which takes long too."""
         if decoy is None:
             decoy = self._own_decoy = self._own_decoy or self._hasher.hash(secrets.token_urlsafe(16))
         self._hasher.verify(password, decoy)
 
     def _pick_decoy(self, username: str) -> str | None:
         """A stored hash whose cost is imitated. None if no readable one is known: then any hash will do."""
-        sample = self._sample()
+        sample = self._sample or tuple(self._seen)
         if sample:
             name_hash = hmac.digest(sample[0].encode(), username.encode(), "sha256")
             first = jump_hash(int.from_bytes(name_hash[:8], "big"), len(sample))

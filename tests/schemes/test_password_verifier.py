@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -86,6 +88,38 @@ async def test_for_an_unreadable_hash_another_one_is_verified() -> None:
     await judge.verify("svc", "locked", LOCKED)
 
     assert hasher.verified[0][1] in {ALICE.password_hash, MALLORY.password_hash}
+
+
+async def test_hashes_are_read_in_the_pool_and_a_store_is_asked_outside_of_it() -> None:
+    """To read a hash takes as long on the event loop as a whole request. A store of the app may have data that only the
+    thread of the event loop may use; it is asked for each name without a hash, because its hashes may have changed."""
+    calls: list[tuple[str, bool]] = []
+
+    def note(call: str) -> None:
+        calls.append((call, threading.current_thread().name.startswith("authguard-")))
+
+    class Hasher(SpyHasher):
+        def reads(self, stored: str) -> bool:
+            note("reads")
+            return super().reads(stored)
+
+    class Store(MemoryUsers):
+        def sample(self) -> Sequence[str]:
+            note("sample")
+            return [ALICE.password_hash]
+
+    judge = verifier(Store([ALICE], hasher=Hasher()))
+    seen = []
+    for account in (ALICE, NOBODY, LOCKED):
+        calls.clear()
+        await judge.verify("somebody", "wonderland", account)
+        seen.append(calls[:])
+
+    assert seen == [
+        [("reads", True)],
+        [("sample", False), ("reads", True)],
+        [("reads", True), ("reads", True)],
+    ]
 
 
 async def test_an_unknown_name_is_verified_against_a_stored_hash_and_always_the_same() -> None:
