@@ -46,19 +46,19 @@ class Dropped(Generic[V]):
     To free one of 100,000 values takes some milliseconds, in which no other thread of the interpreter runs.
     """
 
-    __slots__ = ("_dictionaries",)
+    __slots__ = ("dictionaries",)
 
     def __init__(self) -> None:
-        self._dictionaries: list[dict[bytes, V]] = []
+        self.dictionaries: list[dict[bytes, V]] = []
 
     def add(self, dictionary: dict[bytes, V]) -> None:
         """Take over a dictionary, which nobody else may use from now on."""
-        self._dictionaries.append(dictionary)
+        self.dictionaries.append(dictionary)
 
     def free(self, number: int, *, size: Callable[[V], int] | None = None, least_bytes: int = 0) -> None:
         """Free so many values; with ``size``, more of them until they had ``least_bytes`` together."""
         freed = freed_bytes = 0
-        dictionaries = self._dictionaries
+        dictionaries = self.dictionaries
         while dictionaries and (freed < number or freed_bytes < least_bytes):
             try:
                 _, value = dictionaries[-1].popitem()
@@ -111,7 +111,8 @@ class BoundedCache(Generic[V]):
         # As much as is added is freed, or more, so that what is kept and what is not freed yet stays within the bounds.
         if self._size is None:
             self._old.pop(key, None)
-            self._dropped.free(2)
+            if self._dropped.dictionaries:
+                self._dropped.free(2)
         else:
             self.discard(key)
             size = self._size(value)

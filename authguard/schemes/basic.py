@@ -37,7 +37,7 @@ from authguard.request import AuthRequest, network_of
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
 from authguard.schemes.scheme import Continuation, Scheme, check_name, for_one_request
-from authguard.schemes.throttle import AttemptKeys, CountedAttempt, LoginThrottle, check_throttle
+from authguard.schemes.throttle import AttemptKeys, AttemptPair, CountedAttempt, LoginThrottle, check_throttle
 from authguard.state.throttle_store import Exceeded
 from authguard.value_types import mutable
 from authguard.wire.authorization import Credentials, token68
@@ -56,7 +56,7 @@ class _Login:
     """The name and password of one request, and the account that the store has now.
 
     ``network`` is that of the client's address: it counts as one client. ``entry`` identifies the name, the password
-    and the stored hash in the ``VerificationCache``. ``keys`` and ``caller`` are None until they are needed.
+    and the stored hash in the ``VerificationCache``. The last three are None until they are needed.
     """
 
     user_pass: UserPass
@@ -64,6 +64,7 @@ class _Login:
     network: str | None
     account: Account | None
     entry: bytes = field(repr=False)
+    pair: AttemptPair | None = None
     keys: AttemptKeys | None = None
     caller: Caller | None = None
 
@@ -160,8 +161,9 @@ class Basic(Scheme):
 
     def _remember_logins_in(self, throttle: LoginThrottle) -> None:
         self._logged_in = throttle
-        self._allow_now = optional_method(throttle, "allow_now", beside="allow")
-        self._knows_now = optional_method(throttle, "knows_now", beside="knows")
+        self._allow_now, self._knows_now, self._acquire_now, self._refund_now = (
+            optional_method(throttle, f"{name}_now", beside=name) for name in ("allow", "knows", "acquire", "refund")
+        )
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the name and the password. Equal logins at the same time share one attempt and one hash."""
@@ -198,7 +200,8 @@ class Basic(Scheme):
         if not isinstance(self._verifier, PasswordVerifier):
             login.caller = ANYBODY  # a directory has no queue
         elif self._knows_now is not None and not self._single_flight.is_running((entry, network)):
-            login.caller = self._place_in_queue(login, known=self._knows_now(login.name, client))
+            login.pair = self._logged_in.pair(login.name, client)
+            login.caller = self._place_in_queue(login, known=self._knows_now(login.pair))
         return partial(self._verify_together, login)
 
     def _accept_cached(
@@ -241,7 +244,8 @@ class Basic(Scheme):
     def _keys(self, login: _Login) -> AttemptKeys:
         """The keys that attempts of this login are counted by, made when they are first needed."""
         if login.keys is None:
-            login.keys = self._logged_in.keys(login.name, login.client, login.user_pass.username)
+            sent = login.user_pass.username
+            login.keys = self._logged_in.keys(login.name, login.client, sent, pair=login.pair)
         return login.keys
 
     async def _verify_counted(self, login: _Login) -> Account | Reason | Exceeded:
@@ -263,10 +267,10 @@ class Basic(Scheme):
             answer = await self._verify(login, caller)
         except Exception:
             # The password was not checked. A cancelled request does not come here: its attempt stays counted.
-            await self.throttle.refund(attempt, succeeded=False)
+            await self._refund(attempt, self.throttle, succeeded=False)
             raise
         if isinstance(answer, Account) and not answer.disabled:
-            await self.throttle.refund(attempt, succeeded=True)
+            await self._refund(attempt, self.throttle, succeeded=True)
         return answer
 
     async def _verify_again(self, login: _Login, caller: Caller) -> Account | Reason | Exceeded:
@@ -286,7 +290,17 @@ class Basic(Scheme):
         return attempt if isinstance(attempt, Exceeded) else answer
 
     async def _acquire(self, login: _Login, throttle: LoginThrottle) -> CountedAttempt | Exceeded:
-        return await throttle.acquire(login.name, login.client, login.user_pass.username, keys=self._keys(login))
+        keys = self._keys(login)
+        if self._acquire_now is None:
+            return await throttle.acquire(login.name, login.client, login.user_pass.username, keys=keys)
+        attempt: CountedAttempt | Exceeded = self._acquire_now(keys)
+        return attempt
+
+    async def _refund(self, attempt: CountedAttempt, throttle: LoginThrottle, *, succeeded: bool) -> None:
+        if self._refund_now is None:
+            await throttle.refund(attempt, succeeded=succeeded)
+        else:
+            self._refund_now(attempt, succeeded=succeeded)
 
     def _place_in_queue(self, login: _Login, *, known: bool) -> Caller:
         """For whom the password is verified. Raises ``BackendUnavailable`` if the queue would refuse it.

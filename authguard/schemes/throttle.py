@@ -36,6 +36,19 @@ NameHash: TypeAlias = Callable[[str], str]
 
 
 @value
+class AttemptPair:
+    """An account and a network, as attempts are counted: by keyed hashes. ``LoginThrottle.pair`` makes one.
+
+    ``key`` is that of the pair, and ``known_key`` that of its wider bucket. They are made of ``name`` and ``network``.
+    """
+
+    key: bytes = field(repr=False)
+    known_key: bytes = field(repr=False)
+    name: str = field(repr=False)
+    network: str = field(repr=False)
+
+
+@value
 class AttemptKeys:
     """What attempts at one account from one network are counted by: keyed hashes. ``LoginThrottle.keys`` makes them."""
 
@@ -107,21 +120,33 @@ class LoginThrottle:
         self._name_hashes[kind] = name_hash
         self._kept_keys = _keys_cache()
 
+    def pair(self, account: str, client: str | None) -> AttemptPair:
+        """The account and the network of ``client``, which is the address that the server reports."""
+        name, network = _normalized(account, client)
+        return AttemptPair(*self._pair_keys(name, network), name, network)
+
     def keys(
-        self, account: str, client: str | None, sent: str | None = None, *, kept_as: bytes | None = None
+        self,
+        account: str,
+        client: str | None,
+        sent: str | None = None,
+        *,
+        pair: AttemptPair | None = None,
+        kept_as: bytes | None = None,
     ) -> AttemptKeys:
         """What attempts at the account from the network of ``client`` are counted by.
 
         ``client`` is the address that the server reports. ``sent`` is the name that the client has sent, if it can be
-        hashed: the account may have another one. ``kept_as`` is a name for the three that only they have, and that is
-        no secret: the keys are then kept by it, because it takes longer to make them than to count the attempt.
+        hashed: the account may have another one. ``pair`` is that of the first two, if it is at hand. ``kept_as`` is a
+        name for the three that only they have, and that is no secret: the keys are then kept by it, because it takes
+        longer to make them than to count the attempt.
         """
         if kept_as is not None:
             kept = self._kept_keys.get(kept_as)
             if kept is not None:
                 return kept
         cache = self._kept_keys  # count_hashed_names() makes a new one
-        keys = self._make_keys(account, client, sent)
+        keys = self._make_keys(pair or self.pair(account, client), sent)
         if kept_as is not None and len(kept_as) <= MAX_KEYS_NAME:
             cache.put(kept_as, keys)
         return keys
@@ -184,36 +209,36 @@ class LoginThrottle:
         if succeeded:
             await self._store.remember(attempt.pair)
 
+    def refund_now(self, attempt: CountedAttempt, *, succeeded: bool) -> None:
+        """The same, without a coroutine."""
+        self._in_memory.refund_now(attempt.pair if succeeded else None, attempt.buckets)
+
     async def knows(self, account: str, client: str | None) -> bool:
         """Whether somebody has logged in to the account from this network before."""
-        return await self._store.knows(self._pair_key(account, client))
+        return await self._store.knows(self.pair(account, client).key)
 
-    def knows_now(self, account: str, client: str | None) -> bool:
+    def knows_now(self, pair: AttemptPair) -> bool:
         """The same, without a coroutine."""
-        return self._in_memory.knows_now(self._pair_key(account, client))
-
-    def _pair_key(self, account: str, client: str | None) -> bytes:
-        return self._pair_keys(*_normalized(account, client))[0]
+        return self._in_memory.knows_now(pair.key)
 
     def _pair_keys(self, name: str, network: str) -> tuple[bytes, bytes]:
         """The keys of the pair of account and network, and of its wider bucket."""
         hashed = self._hashed("pair", name, network)
         return hashed[:16], hashed[16:]
 
-    def _make_keys(self, account: str, client: str | None, sent: str | None) -> AttemptKeys:
-        name, network = _normalized(account, client)
-        pair, known_pair = self._pair_keys(name, network)
+    def _make_keys(self, pair: AttemptPair, sent: str | None) -> AttemptKeys:
+        network = pair.network
         buckets = [
-            Bucket(pair, self._pair, "account and network"),
-            Bucket(known_pair, self._known_pair, "account and known network", known_only=True),
-            Bucket(self._hashed("account", name)[:16], self._account, "account", strangers_only=True),
+            Bucket(pair.key, self._pair, "account and network"),
+            Bucket(pair.known_key, self._known_pair, "account and known network", known_only=True),
+            Bucket(self._hashed("account", pair.name)[:16], self._account, "account", strangers_only=True),
         ]
         for hashed in self._hashes_of(sent):
             buckets.append(Bucket(self._pair_keys(hashed, network)[0], self._pair, "account and network"))
             buckets.append(Bucket(self._hashed("account", hashed)[:16], self._account, "account", strangers_only=True))
         if self._trusted_client:
             buckets.append(Bucket(self._hashed("network", network)[:16], self._network, "network"))
-        return AttemptKeys(pair, buckets)
+        return AttemptKeys(pair.key, buckets)
 
     def _hashes_of(self, sent: str | None) -> set[str]:
         if sent is None or not self._name_hashes:

@@ -50,9 +50,10 @@ class ThrottleStore(Protocol):
     ``pair`` and the keys of the buckets are keyed hashes of 16 bytes. Each method is one step: of two attempts at the
     same time that want the last token, one gets it. Raises ``BackendUnavailable``.
 
-    A store that counts in memory may also have ``acquire_now``, ``remaining_now``, ``allow_now`` and ``knows_now``,
-    which are not async: the same steps for a request that awaits nothing. ``allow_now`` is ``remaining_now`` with
-    ``authenticated``, and ``remember`` if that is not exceeded.
+    A store that counts in memory may also have ``acquire_now``, ``remaining_now``, ``allow_now``, ``refund_now`` and
+    ``knows_now``, which are not async: the same steps for a request that awaits nothing. ``allow_now`` is
+    ``remaining_now`` with ``authenticated``, and ``remember`` if that is not exceeded. ``refund_now`` remembers the
+    pair too, if it is given one.
     """
 
     @property
@@ -122,12 +123,14 @@ class MemoryThrottleStore:
             now = self._clock()
             if self._full_at and now >= self._idle_at:
                 self._full_at.clear()  # a full bucket needs no entry
-            counted = self._counting(pair, buckets)
-            exceeded = self._exceeded(counted, now)
-            for bucket in counted:
-                if exceeded is None or (bucket.known_only and self._wait(bucket, now) <= 0):
-                    self._spend(bucket, now)
-            return counted if exceeded is None else exceeded
+            counted = self._counting(pair, buckets, now)
+            exceeded = _exceeded(counted, now)
+            for bucket, full_at in counted:
+                if exceeded is None or (bucket.known_only and bucket.rate.wait(full_at, now) <= 0):
+                    spent = bucket.rate.spend(full_at, now)
+                    self._full_at.put(bucket.key, spent)
+                    self._idle_at = max(self._idle_at, spent)
+            return [bucket for bucket, _ in counted] if exceeded is None else exceeded
 
     async def remaining(
         self, pair: bytes, buckets: Sequence[Bucket], *, authenticated: bool = False
@@ -138,12 +141,13 @@ class MemoryThrottleStore:
     def remaining_now(self, pair: bytes, buckets: Sequence[Bucket], *, authenticated: bool = False) -> Exceeded | None:
         """The same."""
         with self._lock:
-            now, counted = self._clock(), self._counting(pair, buckets)
+            now = self._clock()
+            counted = self._counting(pair, buckets, now)
             if authenticated:
-                needed = [bucket for bucket in counted if bucket.known_only]
-                if needed and self._exceeded(needed, now) is None:
+                needed = [(bucket, full_at) for bucket, full_at in counted if bucket.known_only]
+                if needed and _exceeded(needed, now) is None:
                     return None
-            return self._exceeded(counted, now)
+            return _exceeded(counted, now)
 
     def allow_now(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
         """``remaining_now`` with ``authenticated``; and if that is not exceeded, remember that the pair has logged in.
@@ -171,6 +175,10 @@ class MemoryThrottleStore:
 
     async def refund(self, buckets: Sequence[Bucket]) -> None:
         """Put a token back into each bucket."""
+        self.refund_now(None, buckets)
+
+    def refund_now(self, pair: bytes | None, buckets: Sequence[Bucket]) -> None:
+        """The same; and remember that the pair has logged in, if one is given."""
         with self._lock:
             now = self._clock()
             for bucket in buckets:
@@ -180,6 +188,8 @@ class MemoryThrottleStore:
                     self._full_at.put(bucket.key, refunded)
                 else:
                     self._full_at.discard(bucket.key)  # a full bucket needs no entry
+            if pair is not None:
+                self._logged_in.put(pair, True)
 
     async def remember(self, pair: bytes) -> None:
         """Remember that the pair has logged in."""
@@ -197,22 +207,21 @@ class MemoryThrottleStore:
         """The same."""
         return pair in self._logged_in
 
-    def _counting(self, pair: bytes, buckets: Sequence[Bucket]) -> list[Bucket]:
-        known = pair in self._logged_in
-        return [bucket for bucket in buckets if not (bucket.strangers_only if known else bucket.known_only)]
+    def _counting(self, pair: bytes, buckets: Sequence[Bucket], now: float) -> list[tuple[Bucket, float]]:
+        """The buckets that count this pair, each with the time at which it is full: ``now`` if it is full already."""
+        known, counted = pair in self._logged_in, []
+        for bucket in buckets:
+            if not (bucket.strangers_only if known else bucket.known_only):
+                full_at = self._full_at.get(bucket.key)
+                counted.append((bucket, now if full_at is None else full_at))
+        return counted
 
-    def _spend(self, bucket: Bucket, now: float) -> None:
-        full_at = self._full_at.get(bucket.key)
-        spent = bucket.rate.spend(now if full_at is None else full_at, now)
-        self._full_at.put(bucket.key, spent)
-        self._idle_at = max(self._idle_at, spent)
 
-    def _wait(self, bucket: Bucket, now: float) -> float:
-        """Seconds until the bucket has a token; 0 or less if it has one now."""
-        full_at = self._full_at.get(bucket.key)
-        return 0.0 if full_at is None else bucket.rate.wait(full_at, now)
-
-    def _exceeded(self, buckets: Sequence[Bucket], now: float) -> Exceeded | None:
-        waits = [(self._wait(bucket, now), bucket.label) for bucket in buckets]
-        wait, label = max(waits, default=(0.0, ""))
-        return Exceeded(math.ceil(wait), label) if wait > 0 else None
+def _exceeded(counted: Sequence[tuple[Bucket, float]], now: float) -> Exceeded | None:
+    """The longest wait for a token of one of these buckets; None if all of them have one."""
+    longest = (0.0, "")
+    for bucket, full_at in counted:
+        if full_at > now:
+            longest = max(longest, (bucket.rate.wait(full_at, now), bucket.label))
+    wait, label = longest
+    return Exceeded(math.ceil(wait), label) if wait > 0 else None

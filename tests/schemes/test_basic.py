@@ -29,7 +29,7 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.schemes.basic import Basic
-from authguard.schemes.throttle import AttemptKeys, LoginThrottle
+from authguard.schemes.throttle import AttemptKeys, AttemptPair, LoginThrottle
 from authguard.state.throttle_store import Exceeded
 from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
@@ -604,9 +604,9 @@ async def test_a_cached_login_makes_no_keys_of_attempts() -> None:
     made: list[str | None] = []
 
     class Throttle(LoginThrottle):
-        def _make_keys(self, account: str, client: str | None, sent: str | None) -> AttemptKeys:
-            made.append(client)
-            return super()._make_keys(account, client, sent)
+        def _make_keys(self, pair: AttemptPair, sent: str | None) -> AttemptKeys:
+            made.append(pair.network)
+            return super()._make_keys(pair, sent)
 
     scheme = basic_scheme(HeldUsers(ALICE), throttle=Throttle(clock=ManualClock(1000)))
     for client in ("192.0.2.7", "203.0.113.9"):

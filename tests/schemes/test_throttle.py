@@ -394,7 +394,10 @@ async def test_an_attempt_by_its_keys_is_one_by_its_names() -> None:
     assert refused == limiter.throttle.acquire_now(keys) == Exceeded(10, "account and network")
     assert await limiter.throttle.remaining("alice", HOME, "alice") == limiter.throttle.remaining_now(keys) == refused
     assert await limiter.throttle.allow("alice", HOME, "alice") == limiter.throttle.allow_now(keys) == refused
-    assert [limiter.throttle.knows_now(name, HOME) for name in ("alice", "bob")] == [False, False]
+    assert [limiter.throttle.knows_now(limiter.throttle.pair(name, HOME)) for name in ("alice", "bob")] == [
+        False,
+        False,
+    ]
 
 
 def test_keys_are_made_once_for_one_name() -> None:
