@@ -68,7 +68,8 @@ async def count_burst(callgrind: Callgrind, name: str) -> list[int]:
 
     counts: list[int] = []
     for is_counted in (False, True):
-        tasks = login_burst.arrive(login_burst.BLOCKED_APPS[name](), login_burst.LOGINS)
+        app = login_burst.BLOCKED_APPS[name]()
+        tasks = login_burst.arrive(app, login_burst.LOGINS, one_address="one-address" in name)
         if is_counted:
             freeze()
             callgrind.start()

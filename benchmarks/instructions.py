@@ -60,7 +60,8 @@ GROWTH = ("rules-10", "rules-10000", "keys-1", "keys-1000", "roles-1", "roles-10
 VERIFICATIONS = {f"{VERIFY}{name.lower()}": f"bare verify of {name}" for name in ALGORITHMS}
 BURSTS = {
     "burst-peer": "a login of 1,000 in one turn, AuthenticationMiddleware",
-    "burst": "a login of 1,000 in one turn",
+    "burst": "a login of 1,000 in one turn, each of another address",
+    "burst-one-address": "a login of 1,000 in one turn, all of one address",
 }
 _PROCESSOR_FEATURES = {"adx", "aes", "avx", "avx2", "bmi1", "bmi2", "fma", "pclmulqdq", "rdrand", "rdseed", "sha_ni"}
 
