@@ -121,7 +121,7 @@ class FastPath:
             if isinstance(selected, Principal):
                 answer = unless_expired(Accepted(selected), request.moment)
             else:
-                authenticate = self._authenticate[cast("str", scheme)]
+                authenticate = self._authenticate[scheme or ""]
                 if authenticate is None:
                     return Undecided(scheme, selected)
                 try:
