@@ -34,7 +34,7 @@ quick: ## a part of the tests on one Python: make quick ARGS="-k basic"
 check: ## format, lint, types, layers, links and instruction counts
 	@$(PY) --timed scripts/check.py
 
-bench: ## what requests, logins and key servers cost, beside other libraries: twelve minutes; one part: ARGS="requests"
+bench: ## what requests, logins and key servers cost, beside other libraries: eight minutes; one part: ARGS="requests"
 	@$(BOOT) scripts/system_packages.py wrk
 	@$(PY) --bench --timed -m benchmarks $(ARGS)
 

@@ -1,13 +1,13 @@
 """What authguard costs, beside other libraries: time, latency and memory, for a quiet machine.
 
-make bench                                  all parts: about ten minutes
-make bench ARGS="requests"                  one request on each path, and with other libraries: two minutes
+make bench                                  all parts: about eight minutes
+make bench ARGS="requests"                  one request on each path, and with other libraries: a minute and a half
 make bench ARGS="requests --rounds 30"      the same, faster and less precise
-make bench ARGS="burst"                     a thousand logins in one turn of the event loop: twenty seconds
-make bench ARGS="imports"                   `import authguard`: half a minute
+make bench ARGS="burst"                     a thousand logins in one turn of the event loop: forty seconds
+make bench ARGS="imports"                   `import authguard`: twenty seconds
 make bench ARGS="server"                    the processor time of a server, with wrk: two minutes
 make bench ARGS="growth"                    ten thousand rules, a million nonces: a minute and a half
-make bench ARGS="digests"                   Digest beside other libraries: half a minute
+make bench ARGS="digests"                   Digest beside other libraries: fifteen seconds
 make bench ARGS="logins"                    the latency of /health beside 8, 100 and 1,000 logins: a minute
 make bench ARGS="outages"                   the latency of /health beside failing key servers: half a minute
 make bench ARGS="throttle"                  the memory of a million invented account names: ten seconds
