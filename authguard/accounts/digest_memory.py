@@ -9,8 +9,9 @@ from typing import Protocol
 
 from authguard.accounts.account import Account
 from authguard.accounts.digest_account import DIGITS, DigestAccount, check_realm, digest_ha1, hash_of
-from authguard.accounts.digest_index import DigestIndex
+from authguard.accounts.digest_index import index_digests
 from authguard.accounts.groups import roles_by_name
+from authguard.accounts.slices import at_once
 from authguard.app_code import async_function, awaitable, shown
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import BACKEND_FAILED
@@ -35,7 +36,7 @@ class MemoryDigests:
 
     def __init__(self, accounts: Iterable[DigestAccount], *, realm: str, algorithm: str = "SHA-256") -> None:
         hash_of(algorithm, "algorithm")
-        self._index = DigestIndex({(check_realm(realm), algorithm): _by_name(accounts, algorithm)})
+        self._index = at_once(index_digests({(check_realm(realm), algorithm): _by_name(accounts, algorithm)}))
 
     @classmethod
     def of_cleartext(
@@ -63,9 +64,10 @@ class MemoryDigests:
         if unknown := roles.keys() - {nfc(name) for name in users if isinstance(name, str)}:
             raise ConfigurationError("groups", f"{min(unknown)!r} is not one of the users")
         store = cls((), realm=realm)
-        store._index = DigestIndex(
-            {(realm, algorithm): _hash_cleartext(users, realm, algorithm, roles) for algorithm in checked_algorithms}
-        )
+        by_name = {
+            (realm, algorithm): _hash_cleartext(users, realm, algorithm, roles) for algorithm in checked_algorithms
+        }
+        store._index = at_once(index_digests(by_name))
         return store
 
     async def find(self, username: str, *, realm: str, algorithm: str, hashed: bool) -> DigestAccount | None:

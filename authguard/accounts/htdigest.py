@@ -8,8 +8,9 @@ import time
 
 from authguard.accounts.account import NOT_NOW, NotNow
 from authguard.accounts.digest_account import HA1, DigestAccount, check_realm, check_username, digest_ha1
-from authguard.accounts.digest_index import DigestIndex
+from authguard.accounts.digest_index import DigestIndex, index_digests
 from authguard.accounts.groups import BLANKS, GroupMembership, Groups, read_lines
+from authguard.accounts.slices import Slices
 from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
@@ -114,29 +115,31 @@ def check_fits(username: str, realm: str) -> None:
         raise ValueError(msg)
 
 
-def _parse(content: bytes) -> DigestIndex[str]:
+def _parse(content: bytes) -> Slices[DigestIndex[str]]:
     by_name: dict[tuple[str, str], dict[str, str]] = {}
     # The same tables by the realm as it is written, so that it is normalised once and not for each line.
     tables: dict[tuple[str, int], dict[str, str]] = {}
-    for number, line, is_ended in read_lines(content):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise BadFile(_problem(number, line))
-        name, realm, digest, remark = match.groups()
-        length = len(digest)
-        # If the file is still being written, 32 digits may be the first half of 64.
-        if length == 32 and not is_ended and remark is None:
-            raise BadFile(f"line {number} has no line feed and may be incomplete")
-        table = tables.get((realm, length))
-        if table is None:
-            table = tables[realm, length] = by_name.setdefault((nfc(realm), _ALGORITHMS[length]), {})
-        name = nfc(name)
-        if name in table:
-            raise BadFile(f"line {number} names a user of a realm for the second time")
-        table[name] = digest
+    for lines in read_lines(content):
+        yield
+        for number, line, is_ended in lines:
+            match = _LINE.fullmatch(line)
+            if match is None:
+                raise BadFile(_problem(number, line))
+            name, realm, digest, remark = match.groups()
+            length = len(digest)
+            # If the file is still being written, 32 digits may be the first half of 64.
+            if length == 32 and not is_ended and remark is None:
+                raise BadFile(f"line {number} has no line feed and may be incomplete")
+            table = tables.get((realm, length))
+            if table is None:
+                table = tables[realm, length] = by_name.setdefault((nfc(realm), _ALGORITHMS[length]), {})
+            name = nfc(name)
+            if name in table:
+                raise BadFile(f"line {number} names a user of a realm for the second time")
+            table[name] = digest
     if not by_name:
         raise EmptyFile("it contains no digest")
-    return DigestIndex(by_name)
+    return (yield from index_digests(by_name))
 
 
 def _problem(number: int, line: str) -> str:

@@ -6,12 +6,13 @@ import logging
 import os
 import time
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 
 from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordHasher
 from authguard.accounts.groups import GroupMembership, Groups, read_lines
 from authguard.accounts.password_hashes import LibpassHasher
+from authguard.accounts.slices import Slices
 from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
 from authguard.model import Clock
 from authguard.value_types import frozen
@@ -22,6 +23,8 @@ _log = logging.getLogger("authguard")
 MOST_EXAMINED = 2000
 #: How many of these are told at once.
 MOST_TOLD = 8
+# To parse so many hashes takes about a millisecond.
+_HASHES = 50
 #: How many accounts of one content of the file are kept.
 MOST_KEPT = 4096
 
@@ -74,9 +77,9 @@ class HtpasswdFile:
         self._groups = GroupMembership(groups, clock)
         self._groups.check_names(self._users.last.hashes)
 
-    def _parse(self, content: bytes) -> _Users:
+    def _parse(self, content: bytes) -> Slices[_Users]:
         """The users in the file. A WARNING tells of hashes with which nobody can log in, and each of them once."""
-        users = _parse_users(content, self.hasher.reads, getattr(self.hasher, "problem_of", None))
+        users = yield from _parse_users(content, self.hasher.reads, getattr(self.hasher, "problem_of", None))
         new = [problem for problem in users.problems if problem not in self._told]
         self._told = frozenset(users.problems)
         if new:
@@ -122,26 +125,50 @@ class HtpasswdFile:
 
 def _parse_users(
     content: bytes, reads: Callable[[str], bool], problem_of: Callable[[str], str | None] | None
-) -> _Users:
+) -> Slices[_Users]:
     hashes: dict[str, str] = {}
-    problems: list[str] = []
-    for number, line, is_ended in read_lines(content):
-        # As in Apache and nginx, everything after a second colon is a remark. No hash contains a colon.
-        name, stored = (*line.split(":", 2), "")[:2]
-        if not name or not stored:
-            raise BadFile(f"line {number} is not name:hash")
-        # The last line of a file that is still being written may be cut off. Without a line feed, a hash is taken only
-        # if it is complete, and would not be without its last character.
-        if not is_ended and (not reads(stored) or reads(stored[:-1])):
-            raise BadFile(f"line {number} has no line feed and may be incomplete")
-        name = unicodedata.normalize("NFC", name)
-        if name in hashes:
-            raise BadFile(f"line {number} names a user for the second time")
-        hashes[name] = stored
-        if problem_of is not None and len(hashes) <= MOST_EXAMINED and stored[0] not in "*!":  # those are locked
-            problem = problem_of(stored)
-            problems += [] if problem is None else [f"line {number}: {problem}"]
-    if not any(reads(stored) for stored in hashes.values()):
+    examined: list[tuple[int, str]] = []
+    for lines in read_lines(content):
+        yield
+        for number, line, is_ended in lines:
+            # As in Apache and nginx, everything after a second colon is a remark. No hash contains a colon.
+            name, _, rest = line.partition(":")
+            stored = rest.partition(":")[0]
+            if not name or not stored:
+                raise BadFile(f"line {number} is not name:hash")
+            # The last line of a file that is still being written may be cut off. Without a line feed, a hash is taken
+            # only if it is complete, and would not be without its last character.
+            if not is_ended and (not reads(stored) or reads(stored[:-1])):
+                raise BadFile(f"line {number} has no line feed and may be incomplete")
+            if not name.isascii():
+                name = unicodedata.normalize("NFC", name)
+            if name in hashes:
+                raise BadFile(f"line {number} names a user for the second time")
+            hashes[name] = stored
+            if len(hashes) <= MOST_EXAMINED:
+                examined.append((number, stored))
+    if not (yield from _any_readable(hashes.values(), reads)):
         problem = "it contains no hash in a format that the hasher reads"
         raise BadFile(problem) if hashes else EmptyFile(problem)
-    return _Users(hashes, tuple(hashes.values()), tuple(problems))
+    problems = () if problem_of is None else (yield from _problems(examined, problem_of))
+    return _Users(hashes, tuple(hashes.values()), problems)
+
+
+def _any_readable(hashes: Iterable[str], reads: Callable[[str], bool]) -> Slices[bool]:
+    for index, stored in enumerate(hashes, 1):
+        if reads(stored):
+            return True
+        if index % _HASHES == 0:
+            yield
+    return False
+
+
+def _problems(examined: Iterable[tuple[int, str]], problem_of: Callable[[str], str | None]) -> Slices[tuple[str, ...]]:
+    """Why nobody can log in by some of these lines."""
+    problems: list[str] = []
+    for index, (number, stored) in enumerate(examined, 1):
+        problem = None if stored[0] in "*!" else problem_of(stored)  # a locked account has one of these
+        problems += [] if problem is None else [f"line {number}: {problem}"]
+        if index % _HASHES == 0:
+            yield
+    return tuple(problems)

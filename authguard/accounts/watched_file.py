@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from authguard.accounts.slices import Slices, at_once, with_pauses
 from authguard.concurrency.thread_pool import ThreadPool
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Clock
@@ -68,7 +69,8 @@ class WatchedFile(Generic[T]):
 
     A request triggers a check, at most every half second: a ``stat`` in a thread. A changed file is read once nobody
     writes to it any more: two checks in a row have found it the same, or it has not changed for two seconds (``wall``
-    is the clock of the file system). The content is used only if the file is still the same after reading.
+    is the clock of the file system). The content is used only if the file is still the same after reading. It is parsed
+    in slices, between which the event loop runs.
 
     Some programs write a file in several pieces, with a pause between them. If a file was written in place, or if it
     contains only the beginning of what it contained before, the content before counts as ``recent`` until five seconds
@@ -84,7 +86,7 @@ class WatchedFile(Generic[T]):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        parse: Callable[[bytes], T],
+        parse: Callable[[bytes], Slices[T]],
         *,
         argument: str,
         clock: Clock = time.monotonic,
@@ -110,7 +112,7 @@ class WatchedFile(Generic[T]):
         try:
             self._file = self._read_stamp().identity
             self._content = self._path.read_bytes()
-            self._value = parse(self._content)
+            self._value = at_once(parse(self._content))
         except (OSError, BadFile) as error:
             raise ConfigurationError(argument, f"{self._path}: {_problem(error)}") from None
         self._check_began = self._checked_at = clock()
@@ -190,7 +192,7 @@ class WatchedFile(Generic[T]):
             if self._read_stamp() != stamp:
                 return  # the file is being written
             try:
-                value = self._parse(content)
+                value = with_pauses(self._parse(content))
             except BadFile:
                 self._bad_stamp = stamp
                 raise

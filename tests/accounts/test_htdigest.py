@@ -16,6 +16,7 @@ from authguard.accounts.digest_account import DigestAccount
 from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import BLANKS
 from authguard.accounts.htdigest import HtdigestFile, _parse, htdigest_line
+from authguard.accounts.slices import at_once
 from authguard.accounts.watched_file import CHECK_INTERVAL, KEEP_FOR, BadFile
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
@@ -417,7 +418,7 @@ def test_a_platform_without_md5_reads_the_other_lines(path: Path, monkeypatch: p
     overwrite(path, f"alice:orders:{MD5}\nalice:orders:{SHA}\n".encode())
     monkeypatch.setattr(hashlib, "md5", forbidden)
 
-    read = _parse(path.read_bytes())
+    read = at_once(_parse(path.read_bytes()))
 
     hashed = hashlib.sha256(b"alice:orders").hexdigest()
     assert read.find(hashed, "orders", "SHA-256", hashed=True) == ("alice", SHA)
@@ -427,7 +428,7 @@ def test_a_platform_without_md5_reads_the_other_lines(path: Path, monkeypatch: p
 def _read(octets: bytes) -> tuple[DigestIndex[str] | None, str | None]:
     """The parsed content, or the problem with it."""
     try:
-        return _parse(octets), None
+        return at_once(_parse(octets)), None
     except BadFile as error:
         return None, str(error)
 
@@ -472,7 +473,7 @@ def test_a_line_that_is_written_can_be_read(name: str, realm: str, password: str
     except ValueError:
         return
 
-    read = _parse(f"{line}\n{end}".encode())
+    read = at_once(_parse(f"{line}\n{end}".encode()))
 
     (((found_realm, found_algorithm), names),) = read.by_name.items()
     assert found_algorithm == algorithm

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from authguard.accounts import watched_file
+from authguard.accounts.slices import Slices
 from authguard.accounts.watched_file import (
     CHECK_DEADLINE,
     CHECK_INTERVAL,
@@ -37,11 +38,12 @@ class Parser:
         self.threads: list[threading.Thread] = []
         self.released: threading.Event | None = None
 
-    def __call__(self, octets: bytes) -> bytes:
+    def __call__(self, octets: bytes) -> Slices[bytes]:
         self.contents.append(octets)
         self.threads.append(threading.current_thread())
         if self.released is not None:
             assert self.released.wait(30)
+        yield
         if octets.startswith(b"junk"):
             raise BadFile("line 1 is junk")
         return octets
