@@ -5,12 +5,13 @@ Write ``from authguard.fastapi import install, requires``; ``from authguard impo
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, cast
 
 try:
-    from fastapi import Depends, FastAPI
+    from fastapi import Depends, FastAPI, params
 except ModuleNotFoundError as error:
     msg = "authguard.fastapi needs FastAPI: pip install 'authguard[fastapi]'"
     raise ModuleNotFoundError(msg, name="fastapi") from error
@@ -19,6 +20,7 @@ from starlette.requests import HTTPConnection
 from authguard.asgi.locks import Lock, context_of, lock, route_params, set_lock_marker
 from authguard.audit.audit import Audit, assert_closed, audit
 from authguard.audit.route_discovery import discover_endpoints
+from authguard.audit.startup import AT_START
 from authguard.core.guard import Guard
 from authguard.core.responses import Render
 from authguard.errors import ConfigurationError
@@ -55,6 +57,25 @@ class _Dependency:
         return await context_of(connection).require(lock.requirement, route_params(connection), connection.scope)
 
 
+class _Requires(params.Depends):
+    """What ``requires`` returns. It says what to write if it is taken for a function or for a decorator."""
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        raise ConfigurationError(
+            "requires",
+            "authguard.fastapi.requires is a dependency and no decorator: write dependencies=[requires(...)], or "
+            "Annotated[Principal, requires(...)] as a parameter; the decorator for Starlette is "
+            "authguard.starlette.requires",
+        )
+
+    @property
+    def __signature__(self) -> NoReturn:
+        # FastAPI asks for it if this is the function of another Depends.
+        raise ConfigurationError(
+            "requires", "it is a Depends already: write requires(...) without Depends(...) around it"
+        )
+
+
 def requires(requirement: Requirement) -> Any:
     """A dependency that locks a route, a router or an app. It is a ``Depends`` whose value is the ``Principal``.
 
@@ -62,13 +83,56 @@ def requires(requirement: Requirement) -> Any:
     work on HTTP and WebSocket routes. It denies as the guard does. Raises ``ConfigurationError`` for PUBLIC, and on a
     request if no guard is in front of the app.
     """
-    return Depends(_Dependency(lock(requirement)))
+    return _Requires(_Dependency(lock(requirement)))
 
 
 #: The principal of the request: ``def orders(principal: CurrentPrincipal)``. An anonymous request is denied.
 CurrentPrincipal: TypeAlias = Annotated[Principal, Depends(_Dependency(Lock(AUTHENTICATED, "CurrentPrincipal")))]
 #: The principal of the request, or None for an anonymous one. Invalid credentials are still denied.
 MaybePrincipal: TypeAlias = Annotated[Principal | None, Depends(_Dependency(Lock(OPTIONAL, "MaybePrincipal")))]
+
+
+class _NeverCalled:
+    """The metadata of an argument that FastAPI asks pydantic for, if a type is taken for a function."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> NoReturn:
+        raise ConfigurationError(
+            "Depends",
+            f"{self._name} is a type that holds its own Depends: write who: {self._name}, without Depends(...)",
+        )
+
+
+for _name, _alias in (("CurrentPrincipal", CurrentPrincipal), ("MaybePrincipal", MaybePrincipal)):
+    _argument = inspect.Parameter("who", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, _NeverCalled(_name)])
+    cast("Any", _alias).__signature__ = inspect.Signature([_argument])
+
+
+class _Overrides(dict[Any, Any]):
+    """``app.dependency_overrides``, which refuses keys that FastAPI never looks up."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _check_override(key)
+        super().__setitem__(key, value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        _check_override(key)
+        return super().setdefault(key, default)
+
+
+def _check_override(key: object) -> None:
+    if isinstance(key, params.Depends) or key in {CurrentPrincipal, MaybePrincipal}:
+        raise ConfigurationError(
+            "dependency_overrides",
+            "this is no function, so FastAPI never finds it there, and the rules would apply all the same; in a test "
+            "write with acting_as(guard, Principal(...)), from authguard.testing",
+        )
 
 
 def docs(app: FastAPI, requirement: Requirement = PUBLIC) -> list[Rule]:
@@ -100,7 +164,8 @@ def install(
     """Put the guard in front of the app, and its requirements and denials into the app's OpenAPI document.
 
     The options are those of ``AuthGuardMiddleware``, which this adds. An ``app.openapi`` of your own that is set before
-    this call stays in use; one that is set afterwards replaces what this call adds. Raises ``ConfigurationError``.
+    this call stays in use; so does one that is set afterwards, to whose document these are added when the app starts.
+    Raises ``ConfigurationError``.
     """
     _check_app(app, guard)
     options: dict[str, Any] = {"preflight": preflight, "origins": origins, "render": render}
@@ -109,6 +174,7 @@ def install(
     AuthGuardMiddleware(app, guard=guard, **options)
     app.add_middleware(AuthGuardMiddleware, guard=guard, **options)
     _extend_openapi(app, app.openapi, guard, rendered=render is not None)
+    app.dependency_overrides = _Overrides(app.dependency_overrides)
 
 
 def _check_app(app: object, guard: Guard) -> None:
@@ -136,7 +202,13 @@ def _extend_openapi(app: FastAPI, original: Callable[[], dict[str, Any]], guard:
                 app.openapi_schema = described
         return described
 
+    def extend_replaced() -> None:
+        """Called when the app starts: an ``app.openapi`` that was set meanwhile would show no security."""
+        if app.openapi is not openapi:
+            _extend_openapi(app, app.openapi, guard, rendered=rendered)
+
     app.openapi = openapi  # type: ignore[method-assign]
+    setattr(app, AT_START, extend_replaced)
 
 
 def _operations(app: FastAPI, guard: Guard) -> Iterator[Operation]:

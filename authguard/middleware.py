@@ -65,6 +65,12 @@ class AuthGuardMiddleware:
             raise ConfigurationError("preflight", f'{preflight!r} is neither "auto" nor "pass"')
         if render is not None:
             plain_function("render", render, "render(request, denied)", None, None)
+        if any(map(partial(_holds, guard), chain(app))):
+            raise ConfigurationError(
+                "guard",
+                "this guard is in front of the app twice, so each request would be decided and recorded twice; use "
+                "install(app, guard) or add_middleware(AuthGuardMiddleware, ...), and not both",
+            )
         self.app = app
         self.guard = guard
         self.preflight = preflight
@@ -138,6 +144,13 @@ class AuthGuardMiddleware:
 
     def _is_preflight(self, scope: Scope) -> bool:
         return self._preflight_passes and scope["type"] == "http" and _is_true_preflight(scope)
+
+
+def _holds(guard: Guard, app: object) -> bool:
+    """Whether this guard is in front of the app, or listed among the middleware that it will have."""
+    if isinstance(app, AuthGuardMiddleware):
+        return app.guard is guard
+    return any(middleware.kwargs.get("guard") is guard for middleware in getattr(app, "user_middleware", ()))
 
 
 def _cors_answers(app: ASGIApp) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, get_origin, get_type_hints
+from typing import Any, NoReturn, ParamSpec, get_origin, get_type_hints
 
 from starlette._utils import is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from authguard.asgi.locks import lock, lock_marker, set_lock_marker
+from authguard.asgi.locks import Lock, lock, lock_marker, set_lock_marker
 from authguard.audit.audit import Audit, assert_closed, audit
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
@@ -38,9 +38,17 @@ def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[
     the request: one annotated with ``Request``, ``WebSocket`` or ``HTTPConnection``, or named ``request`` or
     ``websocket``.
     """
-    own_lock = lock(requirement)
+    return _Requires(lock(requirement))
 
-    def decorate(endpoint: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
+
+class _Requires:
+    """What ``requires`` returns: a decorator. It says what to write if it is taken for a dependency of FastAPI."""
+
+    def __init__(self, own_lock: Lock) -> None:
+        self._lock = own_lock
+
+    def __call__(self, endpoint: Callable[P, Any]) -> Callable[P, Coroutine[Any, Any, Any]]:
+        own_lock = self._lock
         position, name = _connection_parameter(endpoint)
         is_async = is_async_callable(endpoint)
 
@@ -61,7 +69,27 @@ def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[
         set_lock_marker(endpoint, lock_marker(endpoint), outer=own_lock.location)
         return locked
 
-    return decorate
+    @property
+    def dependency(self) -> NoReturn:
+        """FastAPI asks for it in ``dependencies=[...]``."""
+        raise _not_a_dependency()
+
+    @property
+    def __signature__(self) -> NoReturn:
+        # FastAPI asks for it in Depends(...).
+        raise _not_a_dependency()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> NoReturn:
+        # FastAPI asks for it in Annotated[..., requires(...)].
+        raise _not_a_dependency()
+
+
+def _not_a_dependency() -> ConfigurationError:
+    return ConfigurationError(
+        "requires",
+        "authguard.starlette.requires is a decorator and no dependency: on FastAPI write from authguard.fastapi import "
+        "requires, and dependencies=[requires(...)]",
+    )
 
 
 def _connection_parameter(endpoint: Callable[..., Any]) -> tuple[int, str]:

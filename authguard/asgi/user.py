@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
@@ -16,8 +16,26 @@ class _SharedByAll:
         raise AttributeError("all anonymous requests share this object; write to request.state")
 
 
+_PRINCIPAL_ONLY = frozenset({"subject", "roles", "scopes", "claims", "expires_at", "scheme"})
+
+
 class AnonymousUser(_SharedByAll, UnauthenticatedUser):
-    """``request.user`` of an anonymous request."""
+    """``request.user`` of an anonymous request.
+
+    It has nothing that a ``Principal`` has: None as its subject could be equal to the owner of what nobody owns.
+    """
+
+    if not TYPE_CHECKING:  # a type checker would take it as a sign that every attribute exists
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Raises ``AttributeError`` that says what to ask first."""
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _PRINCIPAL_ONLY:
+                message += (
+                    ": this request is anonymous, which its rule allows; ask request.user.is_authenticated first, or "
+                    "require a principal by a rule or a lock"
+                )
+            raise AttributeError(message)
 
 
 ANONYMOUS_USER = AnonymousUser()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -22,6 +22,10 @@ from authguard.records.record import exception_facts, format_value, log, log_fai
 # An app that is not strict warns of these, and of findings that say so (``Finding.opens``): each makes something more
 # open than the code suggests.
 _WARNED_OF = ("file.alias", "identity.client", "lock.bypassed", "lock.covered", "open.hosts", "open.wide")
+
+
+#: The attribute of an app that holds a function to call when it starts.
+AT_START = "__authguard_at_start__"
 
 
 class StartupAudit:
@@ -78,6 +82,9 @@ class StartupAudit:
     def _audit_once(self, enclosing: object) -> None:
         with self._auditing:
             if not self._is_done:
+                at_start: Callable[[], None] | None = getattr(enclosing, AT_START, None)
+                if at_start is not None:
+                    at_start()
                 self._problem = self._audit(enclosing)
                 self._is_done = True
                 self.passed = self._problem is None

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
-from typing import Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, cast
 
 from authguard.core.authorization import ResolvedRequirement
 from authguard.core.guard import Guard
@@ -29,8 +30,11 @@ P_co = TypeVar("P_co", bound=Principal | None, covariant=True)
 class Acting(GuardListener[P_co]):
     """A block in which a principal, or nobody, acts for a guard."""
 
+    written = "acting_as(guard, principal)"
+
     def __init__(self, guard: Guard, principal: P_co) -> None:
         super().__init__((guard,), principal)
+        self.is_unused = False
         schemes = [scheme.name for scheme in guard.schemes]
         if not isinstance(principal, Principal | None):
             raise ConfigurationError("principal", f"{principal!r} is neither a Principal nor None")
@@ -39,7 +43,10 @@ class Acting(GuardListener[P_co]):
                 "principal", f"the guard has no scheme {principal.scheme!r}; its schemes are {', '.join(schemes)}"
             )
         self.guard = guard
+        #: Whether this guard has asked who acts, and whether another guard has decided meanwhile.
+        self.was_asked = self.was_elsewhere = False
         self.outer: Acting[Principal | None] | None = None
+        self.is_unused = True
 
     def open(self) -> None:
         with LOCK:
@@ -47,6 +54,7 @@ class Acting(GuardListener[P_co]):
                 self.outer = next(acting_blocks(), None)
                 _INNERMOST.set(self)
                 self.guard.test_override = partial(_override, self.guard)
+                cast("Any", Guard).test_override = _note_elsewhere  # of all other guards
                 super().open()
 
     def close(self) -> None:
@@ -58,6 +66,23 @@ class Acting(GuardListener[P_co]):
                     _INNERMOST.set(self.outer)
                 if not any(isinstance(block, Acting) and block.guard is self.guard for block in OPEN_LISTENERS):
                     del self.guard.test_override
+                if not any(isinstance(block, Acting) for block in OPEN_LISTENERS):
+                    Guard.test_override = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self.was_asked or not self.was_elsewhere:
+            return
+        self.was_elsewhere = False
+        problem = (
+            "this guard decided no request of the block, and another one did; give acting_as the guard that is in "
+            "front of the app"
+        )
+        if error is None:
+            raise ConfigurationError("guard", problem)
+        error.add_note(f"acting_as: {problem}")
 
     def note(self, record: Record) -> None:
         # Another context may act for the same guard at the same time.
@@ -77,10 +102,17 @@ def acting_blocks() -> Iterator[Acting[Principal | None]]:
         block = block.outer
 
 
+def _note_elsewhere(guard: Guard, resolved: ResolvedRequirement) -> None:
+    """The override of a guard that nobody acts for: its credentials decide."""
+    for block in acting_blocks():
+        block.was_elsewhere = True
+
+
 def _override(guard: Guard, resolved: ResolvedRequirement) -> Principal | Denied | None:
     block = next((block for block in acting_blocks() if block.guard is guard), None)
     if block is None:
         return None
+    block.was_asked = True
     principal = block.value
     if principal is None:
         return resolved.deny(CREDENTIALS_MISSING)

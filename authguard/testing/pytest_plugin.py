@@ -37,7 +37,7 @@ def acting_as() -> Iterator[ActingAs]:
         def act(guard: Guard, principal: P) -> AbstractContextManager[P]:
             block = Acting(guard, principal)
             block.open()
-            blocks.callback(block.close)
+            blocks.push(block)
             return block
 
         yield act

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -30,10 +31,23 @@ class GuardListener(AbstractContextManager[T_co]):
         self.guards, self.value = guards, value
         self.records: list[Record] = []
         self.is_open = False
+        self.is_unused = True
+
+    #: Whether it was made and never opened.
+    is_unused = False
+
+    def __del__(self) -> None:
+        if self.is_unused:
+            # As Python does for a coroutine that nobody awaits.
+            warnings.warn(f"{self.written} was never entered: write with {self.written}:", RuntimeWarning, stacklevel=2)
+
+    #: How the app writes it.
+    written = "recording(guard)"
 
     def open(self) -> None:
         """Start to listen. A second call changes nothing."""
         with LOCK:
+            self.is_unused = False
             if not self.is_open:
                 self.is_open = True
                 OPEN_LISTENERS.append(self)

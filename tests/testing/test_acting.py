@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from authguard import AuthGuardMiddleware, ConfigurationError, Guard, Principal, role
-from authguard.testing import acting_as, assert_denied, basic_auth
+from authguard.testing import acting_as, assert_denied, basic_auth, recording
 from authguard.testing.acting import _INNERMOST
 from authguard.testing.recording import OPEN_LISTENERS
 from tests.support.schemes.badge import Badge, PlainBadge
@@ -240,10 +241,64 @@ def test_wrong_arguments_are_an_error_at_once(make: Callable[[], object], messag
 
 def test_a_block_is_not_a_decorator() -> None:
     """Around an ``async def`` it would end before the test runs."""
-    assert not callable(acting_as(guard_of(), EDITOR))
+    block = acting_as(guard_of(), EDITOR)
+
+    with block:
+        assert not callable(block)
 
 
 def test_production_has_no_test_override() -> None:
     """A new guard authenticates requests."""
     assert Guard.test_override is None
     assert "test_override" not in vars(guard_of())
+
+
+# --- slips ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [lambda: acting_as(guard_of(), EDITOR), lambda: recording(guard_of())])
+def test_a_block_that_is_never_entered_is_a_warning(make: Callable[[], object]) -> None:
+    """N15: without ``with`` nobody acts and nothing is recorded, and the test would go on in silence."""
+
+    def forget() -> None:
+        make()
+        gc.collect()
+
+    with pytest.warns(RuntimeWarning, match=r"^(acting_as|recording)\(.*\) was never entered: write with \1"):
+        forget()
+
+
+ELSEWHERE = (
+    "this guard decided no request of the block, and another one did; give acting_as the guard that is in front of the "
+    "app"
+)
+
+
+def test_a_block_of_another_guard_raises() -> None:
+    """N15: the app has a guard of its own, so nobody acted in the request."""
+    client = client_of(guard_of())
+
+    with pytest.raises(ConfigurationError, match=f"^guard: {ELSEWHERE}"), acting_as(guard_of(), EDITOR):
+        assert client.get("/").status_code == 401
+
+
+def test_a_failed_assertion_tells_of_another_guard() -> None:
+    """N15: the note stands below the assertion that failed because of it."""
+    client = client_of(guard_of())
+
+    with pytest.raises(AssertionError) as caught, acting_as(guard_of(), EDITOR):
+        assert client.get("/").status_code == 200
+
+    assert caught.value.__notes__ == [f"acting_as: {ELSEWHERE}"]
+
+
+def test_a_block_without_a_decision_is_no_mistake() -> None:
+    """A PUBLIC route asks nobody, and another guard may decide beside this one."""
+    guard, other = guard_of(), guard_of()
+
+    with acting_as(guard, EDITOR):
+        assert client_of(guard).get("/open/hall").status_code == 200
+    with acting_as(guard, EDITOR):
+        assert client_of(other).get("/").status_code == 401
+        assert client_of(guard).get("/").status_code == 200
+    assert Guard.test_override is None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import authguard
-from authguard import AuthGuardMiddleware, Guard, Principal
+from authguard import ConfigurationError, Guard, Principal
 from authguard.testing import acting_as, recording
 from tests.support.asgi import http_scope, run_app
 from tests.support.clock import NOW
@@ -95,7 +95,8 @@ async def test_no_request_makes_a_principal_act(path: str, imported_and_used: bo
     scope.update({**forged, "user": alice, "state": dict(forged), "extensions": dict(forged), "query_string": query})
 
     if imported_and_used:
-        with acting_as(other, alice), recording(guard):
+        another = pytest.raises(ConfigurationError, match="another one did")
+        with another, acting_as(other, alice), recording(guard):
             answer = await run_app(app, scope)
     else:
         answer = await run_app(app, scope)
@@ -131,4 +132,4 @@ async def test_a_test_override_that_raises_is_an_outage() -> None:
 
     guard.test_override = broken
 
-    assert (await run_app(AuthGuardMiddleware(app_behind(guard), guard=guard), http_scope())).status == 503
+    assert (await run_app(app_behind(guard), http_scope())).status == 503
