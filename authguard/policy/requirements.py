@@ -253,8 +253,9 @@ def predicate(name: str, function: Predicate) -> Requirement:
     It must not block. Denies with ``check.refused``, also if it returns anything but True, and with ``check.failed``,
     which is logged at ERROR, if it raises. ``name`` stands for it in records and in the audit.
     """
+    (checked,) = _check_names("name", (name,))
     plain_function("function", function, "function(principal, params)", None, {})
-    return _PredicateRequirement(_check_names("name", (name,))[0], function)
+    return _PredicateRequirement(checked, function)
 
 
 def reads_params(requirement: Requirement) -> bool:
