@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Generic, TypeVar
 
 from authguard.accounts.digest_account import hash_of
-from authguard.accounts.slices import STEPS, Slices
+from authguard.concurrency.slices import STEPS, Slices
 from authguard.errors import ConfigurationError
 from authguard.value_types import frozen
 from authguard.wire.text import nfc

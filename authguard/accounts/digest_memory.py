@@ -11,8 +11,8 @@ from authguard.accounts.account import Account
 from authguard.accounts.digest_account import DIGITS, DigestAccount, check_realm, digest_ha1, hash_of
 from authguard.accounts.digest_index import index_digests
 from authguard.accounts.groups import roles_by_name
-from authguard.accounts.slices import at_once
 from authguard.app_code import async_function, awaitable, shown
+from authguard.concurrency.slices import at_once
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import BACKEND_FAILED
 from authguard.validation import names

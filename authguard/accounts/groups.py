@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from authguard.accounts.slices import STEPS, Slices
 from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
+from authguard.concurrency.slices import STEPS, Slices
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.validation import names

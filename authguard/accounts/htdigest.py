@@ -10,8 +10,8 @@ from authguard.accounts.account import NOT_NOW, NotNow
 from authguard.accounts.digest_account import HA1, DigestAccount, check_realm, check_username, digest_ha1
 from authguard.accounts.digest_index import DigestIndex, index_digests
 from authguard.accounts.groups import BLANKS, GroupMembership, Groups, read_lines
-from authguard.accounts.slices import Slices
 from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
+from authguard.concurrency.slices import Slices
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.wire.text import nfc

@@ -12,8 +12,8 @@ from dataclasses import field
 from authguard.accounts.account import NOT_NOW, Account, NotNow, PasswordHasher
 from authguard.accounts.groups import GroupMembership, Groups, read_lines
 from authguard.accounts.password_hashes import LibpassHasher
-from authguard.accounts.slices import Slices
 from authguard.accounts.watched_file import BadFile, EmptyFile, WatchedFile
+from authguard.concurrency.slices import Slices
 from authguard.model import Clock
 from authguard.value_types import frozen
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from authguard.accounts.slices import Slices, at_once, with_pauses
+from authguard.concurrency.slices import Slices, at_once, with_pauses
 from authguard.concurrency.thread_pool import ThreadPool
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Clock

@@ -204,7 +204,7 @@ class CachedKeys(PublishedKeys, ABC):
         if cached is None:
             return None
         keys = cached.source.held(kid=kid, algorithm=algorithm)
-        if list(keys) != list(tried):
+        if keys is not tried and list(keys) != list(tried):
             return keys
         if failure is not None and cached.source.exact_match(kid, algorithm) is None:
             raise refresher.unavailable(failure)

@@ -21,6 +21,7 @@ from cryptography.x509 import load_der_x509_certificate
 from jwt.exceptions import PyJWTError
 from jwt.utils import base64url_decode, base64url_encode, from_base64url_uint
 
+from authguard.concurrency.slices import Slices
 from authguard.errors import ConfigurationError
 from authguard.http_client import FetchFailed
 from authguard.keys.key_mistakes import private_members
@@ -305,6 +306,8 @@ def _check_exponent_of(jwk: Mapping[str, Any]) -> None:
 
 #: Larger sets are refused: no issuer has so many keys, and each skipped key is remembered, so that it is logged once.
 MAX_KEYS = 2000
+# To parse so many keys takes about a millisecond.
+_KEYS = 40
 _MAX_KID_SHOWN = 64
 
 
@@ -349,7 +352,7 @@ def _parse_json(body: bytes) -> object:
         return None
 
 
-def parse_key_set(body: bytes, uses: frozenset[str] = SIGNATURE_USE) -> KeySet:
+def parse_key_set(body: bytes, uses: frozenset[str] = SIGNATURE_USE) -> Slices[KeySet]:
     """The JWK Set that a key server answered with (RFC 7517 section 5).
 
     A key that cannot be used is skipped, and the others are used. Raises ``FetchFailed`` if the answer is not a JWK
@@ -360,6 +363,8 @@ def parse_key_set(body: bytes, uses: frozenset[str] = SIGNATURE_USE) -> KeySet:
     warnings: list[KeyWarning] = []
     members = _members(body)
     for index, member in enumerate(members):
+        if index % _KEYS == 0:
+            yield
         try:
             bound = from_published_jwk(member, uses)
         except Exception as error:  # noqa: BLE001 - PyJWT and cryptography may raise anything for odd numbers

@@ -140,20 +140,22 @@ class KeyRefresher:
             warnings = error.warnings if isinstance(error, NoUsableKey) else ()
         except BaseException as error:  # noqa: BLE001 - the app's own ``fetch`` may raise anything
             problem = problem_of(error)
+        # Before the lock is taken, for which requests wait: a set may have a thousand keys.
+        source = None if fetched is None else StaticKeys(fetched.keys.keys)
         with self.lock:
-            if fetched is None:
+            if fetched is None or source is None:
                 self._fail(problem)
             else:
-                self._store(fetched, fetch.number)
+                self._store(fetched, source, fetch.number)
             self.under_way = None
         with suppress(Exception):  # a logging filter or handler of the app may raise anything
             self._log_changes(failure_before, warnings)
 
-    def _store(self, fetched: FetchedKeySet, number: int) -> None:
+    def _store(self, fetched: FetchedKeySet, source: StaticKeys, number: int) -> None:
         now, lifetime = self._options.clock(), fetched.lifetime
         expires_at = now + lifetime
         self.cached = CachedKeySet(
-            StaticKeys(fetched.keys.keys),
+            source,
             fetched.keys,
             number,
             fetched_at=now,

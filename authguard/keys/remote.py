@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from authguard.concurrency.slices import with_pauses
 from authguard.errors import ConfigurationError
 from authguard.http_client import FetchFailed, check_url, without_query
 from authguard.keys.cache import CachedKeys
@@ -151,4 +152,6 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
 
 async def _fetch_key_set(url: str, options: FetchOptions) -> FetchedKeySet:
     response = await options.fetch_url(url)
-    return FetchedKeySet(parse_key_set(response.body, options.uses), options.lifetime(response.max_age))
+    # This event loop is that of the fetch alone, so it may sleep.
+    key_set = with_pauses(parse_key_set(response.body, options.uses))
+    return FetchedKeySet(key_set, options.lifetime(response.max_age))

@@ -16,8 +16,8 @@ from authguard.accounts.digest_account import DigestAccount
 from authguard.accounts.digest_index import DigestIndex
 from authguard.accounts.groups import BLANKS
 from authguard.accounts.htdigest import HtdigestFile, _parse, htdigest_line
-from authguard.accounts.slices import at_once
 from authguard.accounts.watched_file import CHECK_INTERVAL, KEEP_FOR, BadFile
+from authguard.concurrency.slices import at_once
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock

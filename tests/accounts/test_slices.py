@@ -20,8 +20,8 @@ from authguard.accounts.groups import BLANKS, SLICE, Line, _parse_groups, read_l
 from authguard.accounts.htdigest import _parse as parse_digests
 from authguard.accounts.htpasswd import HtpasswdFile, _parse_users
 from authguard.accounts.password_hashes import LibpassHasher
-from authguard.accounts.slices import Slices, at_once
 from authguard.accounts.watched_file import CHECK_INTERVAL, BadFile
+from authguard.concurrency.slices import Slices, at_once
 from authguard.testing import ManualClock
 from authguard.wire.digest import user_hash
 from tests.accounts.file_changes import replace

@@ -14,7 +14,6 @@ import anyio
 import pytest
 
 from authguard.accounts import watched_file
-from authguard.accounts.slices import Slices
 from authguard.accounts.watched_file import (
     CHECK_DEADLINE,
     CHECK_INTERVAL,
@@ -23,6 +22,7 @@ from authguard.accounts.watched_file import (
     BadFile,
     WatchedFile,
 )
+from authguard.concurrency.slices import Slices
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.testing import ManualClock

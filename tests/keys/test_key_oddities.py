@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authguard import JWK, PEM, ConfigurationError, JWKSet, RemoteJWKS, Secret, VerificationKey
+from authguard.concurrency.slices import at_once
 from authguard.http_client import FetchFailed
 from authguard.keys.jwk import parse_key_set
 from tests.keys.key_material import binding_problem
@@ -26,7 +27,7 @@ PUBLIC = frozenset({"RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA", "Ed255
 def read_both_ways(document: Any, use: Any = "sig") -> tuple[set[tuple[str, str | None]], set[tuple[str, str | None]]]:
     """The algorithms and ids of the keys in a document: as ``JWKSet`` reads it, and as ``RemoteJWKS`` does."""
     given = JWKSet(document, use=use).bind(PUBLIC)
-    fetched = parse_key_set(json.dumps(document).encode(), frozenset({use})).keys
+    fetched = at_once(parse_key_set(json.dumps(document).encode(), frozenset({use}))).keys
     return (
         {(key.algorithm, key.kid) for key in given},
         {(key.algorithm, key.kid) for key in fetched if key.algorithm in PUBLIC},
@@ -218,7 +219,7 @@ def test_coordinates_may_have_another_length(curve: str, which: int) -> None:
     }
 
     (bound,) = JWK(odd).bind(PUBLIC)
-    (fetched,) = parse_key_set(json.dumps({"keys": [odd]}).encode()).keys
+    (fetched,) = at_once(parse_key_set(json.dumps({"keys": [odd]}).encode())).keys
     assert bound.material.public_numbers() == fetched.material.public_numbers() == numbers
 
 
@@ -272,6 +273,6 @@ def test_a_set_may_have_another_form(form: str) -> None:
 def test_what_is_no_set_is_refused(document: Any) -> None:
     """Anything else is no key set."""
     with pytest.raises(FetchFailed):
-        parse_key_set(json.dumps(document).encode())
+        at_once(parse_key_set(json.dumps(document).encode()))
     with pytest.raises(ConfigurationError):
         JWKSet(document).bind(PUBLIC)

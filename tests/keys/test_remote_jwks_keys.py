@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from authguard import BackendUnavailable
+from authguard.concurrency.slices import at_once
 from authguard.keys import FetchFailed
 from authguard.keys.jwk import KeySet, from_published_jwk, parse_key_set
 from tests.support.coroutines import wait_until
@@ -55,7 +56,7 @@ UNUSABLE: list[tuple[Any, str]] = [
 
 def parse(*members: Any) -> KeySet:
     """The key set with these members."""
-    return parse_key_set(key_set(*members))
+    return at_once(parse_key_set(key_set(*members)))
 
 
 @pytest.mark.parametrize(("member", "told"), UNUSABLE)
@@ -108,11 +109,8 @@ def test_a_key_that_is_nested_too_deeply_does_not_spoil_the_others() -> None:
     def outcome(depth: int) -> str | None:
         deep = '{"kty": "deep", "x": ' + "[" * depth + "]" * depth + "}"
         try:
-            return (
-                parse_key_set(b'{"keys": [' + deep.encode() + b"," + key_set(a=rsa_key())[len('{"keys": [') :])
-                .keys[0]
-                .kid
-            )
+            body = b'{"keys": [' + deep.encode() + b"," + key_set(a=rsa_key())[len('{"keys": [') :]
+            return at_once(parse_key_set(body)).keys[0].kid
         except FetchFailed as error:
             return error.problem
 
