@@ -107,8 +107,9 @@ def network_of(client: str | None) -> str | None:
 
     A port, brackets and a zone are dropped: some proxies write ``203.0.113.7:40001``, with another port each time.
     """
-    if client is None:
-        return None
+    # Digits and dots are an IPv4 address in its only spelling, or no address: to read it would change nothing.
+    if client is None or not client.strip("0123456789."):
+        return client
     text = client.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -120,4 +121,6 @@ def network_of(client: str | None) -> str | None:
         return client
     if address.version == 4:
         return str(address)
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"

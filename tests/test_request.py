@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from authguard.errors import RequestBodyError
 from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE
@@ -146,3 +150,26 @@ async def test_a_handshake_has_no_body() -> None:
 def test_a_client_is_an_address_however_a_proxy_writes_it(client: str | None, network: str | None) -> None:
     """R002: with or without a port, brackets and a zone it is one client, with one bucket of attempts."""
     assert network_of(client) == network
+
+
+def reference(client: str) -> str:
+    """What ``network_of`` says about an address without a port, as ``ipaddress`` reads and writes it."""
+    try:
+        address = ipaddress.ip_address(client.strip())
+    except ValueError:
+        return client
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+
+
+numbers = st.sampled_from(
+    ["0", "7", "00", "010", "99", "100", "199", "249", "255", "256", "1000", "", "-1", " 1", "\u0661"]
+)
+
+
+@given(st.one_of(st.ip_addresses().map(str), st.lists(numbers, min_size=3, max_size=5).map(".".join)))
+@example("1.2.3.4\n")
+def test_an_address_is_read_as_the_standard_library_reads_it(client: str) -> None:
+    """Whether it is written as nearly all are, or nearly so."""
+    assert network_of(client) == reference(client)
