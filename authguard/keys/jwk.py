@@ -163,6 +163,7 @@ class _ParsedJWK(NamedTuple):
     kid: str | None
     alg: str | None
     material: Any
+    issuer: str | None = None
 
 
 def from_jwk(
@@ -175,14 +176,14 @@ def from_jwk(
 
     Its ``alg``, or ``algorithm``, names one. A secret is bound to one. Raises ``ConfigurationError`` if none fits.
     """
-    kid, alg, material = _parse_jwk(jwk, uses)
+    kid, alg, material, issuer = _parse_jwk(jwk, uses)
     if alg is not None and algorithm is not None and alg != algorithm:
         raise ConfigurationError("keys", f"the alg of this JWK is {alg}, and algorithm= is {algorithm}")
     stated = alg if algorithm is None else algorithm
     if isinstance(material, bytes):
         return [bound_secret(material, kid, stated, allowed)]
     fitting = _fitting(_algorithms_of(material), stated, allowed)
-    return [VerificationKey(name, kid, material) for name in sorted(fitting)]
+    return [VerificationKey(name, kid, material, issuer) for name in sorted(fitting)]
 
 
 def from_published_jwk(jwk: object, uses: frozenset[str] = SIGNATURE_USE) -> list[VerificationKey]:
@@ -196,11 +197,11 @@ def from_published_jwk(jwk: object, uses: frozenset[str] = SIGNATURE_USE) -> lis
         raise ConfigurationError("keys", "it is not a JSON object")
     if _type_of(jwk) == "oct":
         raise ConfigurationError("keys", "it is a secret, which a key server must not publish")
-    kid, alg, material = _parse_jwk(jwk, uses)
+    kid, alg, material, issuer = _parse_jwk(jwk, uses)
     algorithms = _algorithms_of(material)
     if alg is not None and alg not in algorithms:
         raise ConfigurationError("keys", f"its alg is {alg}, which does not fit the key")
-    return [VerificationKey(name, kid, material) for name in sorted(algorithms if alg is None else {alg})]
+    return [VerificationKey(name, kid, material, issuer) for name in sorted(algorithms if alg is None else {alg})]
 
 
 _KEY_TYPES = {"oct": "HS256", "RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
@@ -238,7 +239,8 @@ def _parse_jwk(jwk: Mapping[str, Any], uses: frozenset[str]) -> _ParsedJWK:
         material = ALGORITHMS[_KEY_TYPES[kty]].from_jwk({**jwk, "kty": kty, **_full_coordinates(jwk)})
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
         raise ConfigurationError("keys", f"its members are not those of a valid {kty} key") from None
-    return _ParsedJWK(kid, alg, material)
+    issuer = jwk.get("issuer")  # of Entra ID
+    return _ParsedJWK(kid, alg, material, issuer if isinstance(issuer, str) else None)
 
 
 def _checked_use(jwk: Mapping[str, Any], uses: frozenset[str]) -> tuple[str | None, str | None]:
@@ -397,7 +399,7 @@ def _members(body: bytes) -> Sequence[Any]:
     return members
 
 
-def members_of(document: object) -> Sequence[Any] | None:
+def members_of(document: Mapping[Any, Any] | list[Any]) -> Sequence[Any] | None:
     """The keys of a key set; None if it is none.
 
     Besides the form of RFC 7517 section 5, that is a list of keys, one key, or certificates by their key ids, as Google
@@ -405,8 +407,6 @@ def members_of(document: object) -> Sequence[Any] | None:
     """
     if isinstance(document, list):
         return document
-    if not isinstance(document, Mapping):
-        return None
     if "keys" in document:
         return document["keys"] if isinstance(document["keys"], list) else None
     if "kty" in document:

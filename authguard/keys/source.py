@@ -53,6 +53,8 @@ class VerificationKey:
     kid: str | None
     #: A key as PyJWT prepares it: a public key of ``cryptography``, or an HMAC secret as bytes.
     material: Any = field(repr=False, hash=False)
+    #: The member ``issuer`` of its JWK: the only ``iss`` that it signs for, among the tenants of one provider.
+    issuer: str | None = field(default=None, repr=False)
     #: Made with the first signature.
     _verify: Verify | None = field(default=None, init=False, repr=False, compare=False)
 

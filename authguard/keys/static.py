@@ -101,7 +101,7 @@ class JWKSet(KeyMaterial):
 
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
         uses = check_uses(self.use)
-        document = self.jwks if isinstance(self.jwks, list) else _parsed(self.jwks, "JWK Set")
+        document: Any = self.jwks if isinstance(self.jwks, list) else _parsed(self.jwks, "JWK Set")
         members = members_of(document)
         if members is None:
             raise ConfigurationError("keys", 'a JWK Set must have a list under "keys"')

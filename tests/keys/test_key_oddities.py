@@ -223,6 +223,13 @@ def test_coordinates_may_have_another_length(curve: str, which: int) -> None:
     assert bound.material.public_numbers() == fetched.material.public_numbers() == numbers
 
 
+def test_a_coordinate_that_is_too_large_is_refused() -> None:
+    """A coordinate that has more bits than its curve is no key of that curve."""
+    jwk = {**public_jwk(ec_key()), "x": b64url(b"\x01" + bytes(32))}
+
+    assert binding_problem(JWK(jwk), *PUBLIC) == "its members are not those of a valid EC key"
+
+
 @pytest.mark.parametrize("key", [rsa_key(), ec_key()], ids=["RSA", "EC"])
 def test_a_certificate_may_stand_for_the_key(key: Any) -> None:
     """A JWK with ``x5c`` and without the members of the key is the key of its first certificate."""

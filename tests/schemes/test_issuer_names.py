@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from authguard import ANY_ISSUER, ANY_TENANT, NO_ISSUER, Bearer, ConfigurationError, Issuer, Rejected
+from authguard import ANY_ISSUER, ANY_TENANT, JWK, NO_ISSUER, Bearer, ConfigurationError, Issuer, Rejected
 from tests.support.schemes.bearer import (
     accepted_principal,
     bearer,
@@ -18,7 +18,7 @@ from tests.support.schemes.bearer import (
     signed_token,
 )
 from tests.support.schemes.introspection import OPAQUE_TOKEN, IntrospectionServer, active_response, introspection
-from tests.support.tokens import ISSUER, claims, mint
+from tests.support.tokens import ISSUER, claims, mint, public_jwk, rsa_key
 
 TEMPLATE = "https://login.example/{tenantid}/v2.0"
 HOME, OTHER = "72f988bf-86f1-41af-91ab-2d7cd011db47", "contoso.example"
@@ -94,6 +94,22 @@ def test_a_template_is_opened_by_name() -> None:
 def test_the_tenant_is_the_one_of_the_claim(tenants: Any, tid: Any, expected: tuple[str, Mapping[str, object]]) -> None:
     """R016: the claim must be what stands in ``iss``, because an app reads the claim to tell tenants apart."""
     assert rejection(bearer(issuer(name=TEMPLATE, tenants=tenants)), of_tenant(HOME, tid)) == expected
+
+
+@pytest.mark.parametrize("tenants", [[HOME, OTHER], ANY_TENANT], ids=["closed", "open"])
+def test_a_key_of_one_tenant_signs_for_no_other(tenants: Any) -> None:
+    """R016: Entra ID publishes keys of one tenant beside those of all, and says so in the member ``issuer``."""
+    jwk = public_jwk(rsa_key())
+    of_all, of_home, of_elsewhere, odd = (
+        bearer(issuer(JWK({**jwk, "issuer": named}), name=TEMPLATE, tenants=tenants))
+        for named in (TEMPLATE, f"https://login.example/{HOME}/v2.0", "https://sts.example/x/", 5)
+    )
+
+    for scheme in (of_all, of_elsewhere, odd):
+        assert accepted_principal(scheme, of_tenant(OTHER)).subject == "alice"
+    assert accepted_principal(of_home, of_tenant(HOME)).subject == "alice"
+    assert rejection(of_home, of_tenant(OTHER))[0] == "token.signature_invalid"
+    assert accepted_principal(bearer(issuer(JWK({**jwk, "issuer": "x"}))), mint()).subject == "alice"
 
 
 def test_a_template_names_any_claim() -> None:

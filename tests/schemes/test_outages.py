@@ -104,6 +104,24 @@ async def test_an_outage_calls_no_function_of_the_app_with_unverified_claims() -
     assert (answer.status, called) == (503, [])
 
 
+async def test_a_subject_of_several_claims_is_looked_for_during_an_outage() -> None:
+    """R015: a token that names nobody is a 401 during an outage too, unless a function of the app must say who."""
+    called: list[Any] = []
+    source = StubbedSource("a")
+    source.server.answer = OSError()
+
+    def subject(claims: Any) -> str | None:
+        called.append(claims)
+        return None
+
+    several = guarded_app(source, subject=[claim("sub"), claim("client_id")])
+    with_function = guarded_app(source, subject=[claim("sub"), subject])
+    answers = [await app.get_with_token(token(sub=...)) for app in (several, with_function)]
+
+    assert [answer.record.reason for answer in answers] == ["token.claim_missing", "keys.unavailable"]
+    assert called == []
+
+
 async def test_with_a_held_key_the_signature_is_checked_first() -> None:
     """If the key is held, the signature is checked first: an expired token with a wrong signature is a forgery."""
     source = StubbedSource("a")

@@ -18,7 +18,9 @@ from starlette.websockets import WebSocket
 
 from authguard import (
     ANY_AUDIENCE,
+    ANY_TENANT,
     JWK,
+    NO_ISSUER,
     OPTIONAL,
     PEM,
     PUBLIC,
@@ -107,6 +109,18 @@ issuers = [
     Issuer("https://b.example", audience=["api", "old"], algorithms=("ES256",), keys=[JWK({}), JWKSet({"keys": []})]),
     Issuer("https://c.example", audience=ANY_AUDIENCE, algorithms=["HS256"], keys=Secret(b"..."), require_exp=False),
     Issuer("https://d.example", audience="api", algorithms=["RS256"], keys=source, roles=claim("groups")),
+    Issuer(
+        ["https://f.example/{tid}/", NO_ISSUER],
+        tenants=ANY_TENANT,
+        audience="api",
+        algorithms=["HS256", "Ed25519"],
+        keys={"HS256": Secret(b"..."), ("Ed25519",): JWK({}, algorithm="Ed25519", use="jwt-svid")},
+        subject=[claim("sub"), lambda claims: claims.get("client_id")],
+        numeric_subject=True,
+        check=lambda claims: claims.get("email_verified") is True,
+        typ=["JWT", None],
+        id_tokens=True,
+    ),
     Issuer("https://e.example", audience="api", algorithms=["RS256"], keys=source, roles=lambda claims: claims["x"]),
 ]
 own: Requirement = predicate("owner", lambda principal, params: principal.subject == params["name"])

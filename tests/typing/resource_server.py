@@ -51,6 +51,7 @@ opaque = Introspection(
     client=lambda: httpx2.AsyncClient(http2=False),
 )
 Introspection("https://a.example/", auth=proof, issuer="x", audience=ANY_AUDIENCE, post=ask, deadline=2)
+Introspection("https://a.example/", auth=key, issuer=["x", "y"], audience="z", visible_ascii=True, check=lambda _: True)
 Introspection("http://127.0.0.1/", auth=key, issuer="x", audience="y", insecure_http=True)
 resource = ProtectedResource(
     "https://api.example",

@@ -74,6 +74,13 @@ class IssuerNames:
         """Whether a template that takes any tenant fits."""
         return self.is_open and any(template.tenant_of(iss) is not None for template in self.templates)
 
+    def allow_key(self, key_issuer: str, iss: object) -> bool:
+        """Whether a key whose JWK names this issuer may sign a token with this ``iss``.
+
+        A provider publishes the keys of all tenants at one URL, and some of them are the keys of one tenant alone.
+        """
+        return key_issuer == iss or all(template.tenant_of(key_issuer) is None for template in self.templates)
+
     def tenant_failure(self, claims: Claims) -> Failure | None:
         """Why the claim of a template is not the one in ``iss``; None if it is, or if no template fits."""
         iss = claims.get("iss")
@@ -123,10 +130,6 @@ def check_issuer(issuer: IssuerArgument, tenants: TenantsArgument = None) -> Iss
         is_open=tenants is ANY_TENANT,
         may_be_missing=NO_ISSUER in spellings,
     )
-
-
-def _is_text(spelling: object) -> bool:
-    return isinstance(spelling, str) and spelling != ""
 
 
 def _template(text: str) -> IssuerTemplate:

@@ -61,9 +61,12 @@ def choose_candidates(
     return Candidates(chosen, 0)
 
 
-def find_signing_key(keys: Sequence[VerificationKey], token: jws.Jws) -> VerificationKey | None:
+def find_signing_key(issuer: Issuer, keys: Sequence[VerificationKey], token: jws.Jws) -> VerificationKey | None:
     """The first of the keys that verifies the token (RFC 7515 section 5.2); None if none does."""
+    names = issuer.names
     for key in keys:
+        if key.issuer is not None and not names.allow_key(key.issuer, token.claims.get("iss")):
+            continue
         try:
             key.verify(token.signing_input, token.signature)
         except InvalidSignature:
@@ -108,7 +111,7 @@ class SignatureVerifier:
         if keys is None:
             return _NOTHING_HELD
         tried = choose_candidates(keys, token.header.alg)
-        return HeldKeysTried(keys, tried, find_signing_key(tried.keys, token))
+        return HeldKeysTried(keys, tried, find_signing_key(issuer, tried.keys, token))
 
     async def failure(
         self, issuer: Issuer, token: jws.Jws, request: AuthRequest, held: HeldKeysTried
@@ -150,7 +153,7 @@ class SignatureVerifier:
             found = await self._ask(issuer.find_keys(token.header, requester))
             keys, busy = (found.keys, found) if isinstance(found, KeysBusy) else (found, None)
             tried = choose_candidates(keys, token.header.alg)
-            if find_signing_key(tried.keys, token) is not None:
+            if find_signing_key(issuer, tried.keys, token) is not None:
                 return None
         if keys and busy is None and issuer.refetchable is not None:
             others = await self._ask(issuer.refetch_keys(keys, token.header, requester))
@@ -158,7 +161,7 @@ class SignatureVerifier:
                 busy = others
             elif others is not None:
                 keys, tried = others, choose_candidates(others, token.header.alg, tried.keys)
-                if find_signing_key(tried.keys, token) is not None:
+                if find_signing_key(issuer, tried.keys, token) is not None:
                     return None
         held = () if keys or issuer.refetchable is None else issuer.refetchable.algorithms_of(token.header.kid)
         failure = _unverified(token, has_keys=bool(keys), untried=tried.untried, held=held)
