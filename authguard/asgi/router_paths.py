@@ -81,7 +81,13 @@ class RouterPaths:
         root: str = self._root_path or scope.get("root_path", "")
         path = below(sent, root) if root else sent
         routes = self._routes
-        if routes is None or routes.have_grown():
+        # A route that was added or removed is noticed by the lengths alone, because every request pays for this. Most
+        # apps have one router.
+        if (
+            routes is None
+            or len(routes.first) != routes.first_length
+            or (routes.others and tuple(map(len, routes.others)) != routes.other_lengths)
+        ):
             # Built aside and assigned once: another thread sees all of it or nothing.
             routes = self._routes = _inspect(self._app)
         if routes.own_root_paths and any(pattern.match(path) for pattern in routes.own_root_paths):
@@ -115,12 +121,19 @@ class _Routes:
     #: The default handlers of routers.
     defaults: list[tuple[Any, object]] = field(default_factory=list)
 
-    def have_grown(self) -> bool:
-        """Whether a route was added or removed. Asked for each request, so it compares lengths only."""
-        for routes, found in self.seen:  # noqa: SIM110 - a generator would cost more than the loop
-            if len(routes) != len(found):
-                return True
-        return False
+    #: The first list, and the others, with their lengths.
+    first: Sequence[object] = ()
+    first_length: int = 0
+    others: tuple[Sequence[object], ...] = ()
+    other_lengths: tuple[int, ...] = ()
+
+    def note_lengths(self) -> None:
+        """Note how many routes there are in each list."""
+        lists = [(routes, len(found)) for routes, found in self.seen]
+        if lists:
+            self.first, self.first_length = lists[0]
+            self.others = tuple(routes for routes, _ in lists[1:])
+            self.other_lengths = tuple(length for _, length in lists[1:])
 
     def have_changed(self) -> bool:
         """Whether anything else was put in the place of a route or of a default handler."""
@@ -184,6 +197,7 @@ def _inspect(app: object) -> _Routes:
             _Part(value, part.included or included, part.mount or mount)
             for value, included, mount in _children(part, routes)
         ]
+    routes.note_lengths()
     return routes
 
 

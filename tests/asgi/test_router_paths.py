@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Bearer, Guard, Issuer, Rule, Secret, role
 from authguard.asgi.router_paths import RouterPaths, chain
 from tests.support.asgi import header_list, http_scope, run_app
+from tests.support.call_count import count_calls
 from tests.support.opentelemetry_patch import instrument_app
 
 SCHEME = Bearer(Issuer("i", audience="a", algorithms=["HS256"], keys=Secret(bytes(range(64)))), realm="r")
@@ -243,6 +244,36 @@ async def test_a_mount_that_is_added_later_is_found() -> None:
     default = await anonymous(asgi, "/pub/secret")
 
     assert (added, removed[1], replaced, default) == ((400, False), False, (400, False), (400, False))
+
+
+@pytest.mark.parametrize(("where", "path"), [(0, "/api/x"), (1, "/a/x"), (2, "/b/x"), (3, "/c/x")])
+def test_an_app_that_is_added_to_any_router_later_is_found(where: int, path: str) -> None:
+    """Each request notices a route that was added or removed, in whatever router."""
+    routers = [Router(), Router(), Router()]
+    app = Starlette(routes=[Mount(f"/{name}", routers[index]) for index, name in enumerate("abc")])
+    paths, scope = RouterPaths(app), {"path": path, "root_path": ""}
+    before = paths.read(scope)
+    routes = [app.router, *routers][where].routes
+
+    routes.append(Host("testserver", inner()))
+    added = paths.read(scope)
+    routes.pop()
+
+    assert (before, added) == ((path, None), (path, "an app inside has a root_path of its own"))
+    assert paths.read(scope) == (path, None)
+
+
+def test_each_request_asks_for_the_lengths_of_all_routers_in_one_step() -> None:
+    """An app may have many routers. Their routes are not looked at for each request."""
+
+    def steps(number: int) -> int:
+        mounts = [Mount(f"/a{index}", routes=[Route(f"/b{index}", secret)]) for index in range(number)]
+        paths = RouterPaths(Starlette(routes=mounts))
+        scope = {"path": "/a1/b1", "root_path": ""}
+        paths.read(scope)
+        return count_calls(lambda: paths.read(scope))
+
+    assert steps(200) == steps(2)
 
 
 class SlowRoutes(list[BaseRoute]):
