@@ -139,7 +139,15 @@ class Checks:
         return principal
 
 
+def marked(request: AuthRequest, principal: Principal) -> Any:
+    """As asgiref marks what can be awaited."""
+    return known(request, principal)
+
+
+marked._is_coroutine = object()  # type: ignore[attr-defined]
+
 AWAITABLE: list[Any] = [
+    marked,
     known,
     Checks().known,
     Checks(),

@@ -191,6 +191,8 @@ def denial_of(error: Exception, resolved: ResolvedRequirement, scheme: str | Non
     facts: dict[str, object] = exception_facts(error)
     if (problem := _problem_of(error, facts["frames"])) is not None:
         facts = {"problem": problem, **facts}
+        if isinstance(error, WrongAnswer):
+            del facts["frames"]  # they are those of the guard, and the problem names the function
     return resolved.deny(BACKEND_FAILED, scheme, facts=facts)
 
 

@@ -330,6 +330,7 @@ def test_a_format_whose_package_is_missing_stops_no_other(monkeypatch: pytest.Mo
     hasher = LibpassHasher(makes="bcrypt")
 
     assert hasher.verify("pw", hasher.hash("pw")) is Verdict.MATCH
+    assert hasher.problem_of("$argon2id$v=19$") == ARGON2_MISSING
 
 
 FRESH = """
