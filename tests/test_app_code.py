@@ -33,8 +33,8 @@ from authguard.accounts import Account, LibpassHasher
 from authguard.app_code import async_function, plain_function, shown
 from authguard.keys.options import fetch_options
 from authguard.middleware import AuthGuardMiddleware
-from authguard.testing import basic_auth
-from tests.support.asgi import header_list, http_scope, run_app
+from authguard.testing import basic_auth, digest_auth
+from tests.support.asgi import RecordingApp, header_list, http_scope, run_app
 from tests.support.schemes.badge import Badge
 
 # What each mistake looks like, and what the error says about it. `known` is a check.
@@ -379,6 +379,25 @@ def with_directory(function: Any) -> Guard:
     return Guard(Basic(Directory(function), realm="r"))
 
 
+class DigestFunction:
+    """A store of Digest by a function."""
+
+    finds_hashed = False
+
+    def __init__(self, function: Any) -> None:
+        self.find = function
+
+
+def with_digests(function: Any) -> Guard:
+    """A guard with Digest over a store of its own."""
+    return Guard(digest(DigestFunction(function)))
+
+
+def with_digest_lookup(function: Any) -> Guard:
+    """A guard with Digest over a look-up."""
+    return Guard(digest(DigestLookup(function)))
+
+
 def with_scheme(function: Any) -> Guard:
     """A guard with a scheme of its own."""
     return Guard(FunctionBadge(function))
@@ -399,11 +418,26 @@ FAILING: list[tuple[Any, Any, str]] = [
     (with_store, returns_at_once, f"<lambda> {PLACE} is not async; write async def"),
     (with_directory, returns_dict, f"returns_dict {PLACE} returned a dict; return an Account, or the reason to deny"),
     (with_directory, returns_at_once, f"<lambda> {PLACE} is not async; write async def"),
+    (with_digests, returns_dict, f"returns_dict {PLACE} returned a dict; return a DigestAccount, or None if there is"),
+    (with_digests, returns_at_once, f"<lambda> {PLACE} is not async; write async def"),
+    (with_digests, raises_http, f"raises_http {PLACE} raised HTTPException"),
+    (with_digest_lookup, returns_dict, f"returns_dict {PLACE} returned a dict; return a DigestAccount, or None"),
+    (with_digest_lookup, returns_at_once, f"<lambda> {PLACE} is not async; write async def"),
     (with_scheme, returns_dict, f"returns_dict {PLACE} returned a dict; return Accepted"),
     (with_scheme, returns_at_once, f"<lambda> {PLACE} is not async; write async def"),
     (with_scheme, raises_http, f"raises_http {PLACE} raised HTTPException"),
     (lambda _: Guard(NowBadge()), None, f"NowBadge.authenticate_now {PLACE} returned a str; return Accepted, Rejected"),
 ]
+
+
+async def credentials_for(guard: Guard) -> str:
+    """What a client sends."""
+    scheme = guard.schemes[0].name
+    if scheme != "digest":
+        return "Badge alice" if scheme == "badge" else basic_auth("alice", "pw")["Authorization"]
+    app = AuthGuardMiddleware(RecordingApp(), guard=guard)
+    (challenge,) = (await run_app(app, http_scope())).lines(b"www-authenticate")
+    return digest_auth(challenge, "alice", "pw", uri="/")["Authorization"]
 
 
 @pytest.mark.parametrize(("build", "function", "problem"), FAILING)
@@ -413,12 +447,9 @@ async def test_the_record_names_the_function_that_failed(
     """N03: the response is a 503, and ``problem=`` says which function did what, and what it must return instead."""
     guard = build(function)
     caplog.clear()
-    scheme = guard.schemes[0].name
-    authorization = "Badge alice" if scheme == "badge" else basic_auth("alice", "pw")["Authorization"]
+    status = await ask(guard, await credentials_for(guard))
 
-    status = await ask(guard, authorization)
-
-    (record,) = caplog.records
+    record = caplog.records[-1]
     assert (status, record.levelno) == (503, logging.ERROR)
     found = str(vars(record)["authguard.problem"])
     assert re.match(problem, found)

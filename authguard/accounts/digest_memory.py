@@ -11,10 +11,9 @@ from authguard.accounts.account import Account
 from authguard.accounts.digest_account import DIGITS, DigestAccount, check_realm, digest_ha1, hash_of
 from authguard.accounts.digest_index import index_digests
 from authguard.accounts.groups import roles_by_name
-from authguard.app_code import async_function, awaitable, shown
+from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.concurrency.slices import at_once
-from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.reasons import BACKEND_FAILED
+from authguard.errors import ConfigurationError
 from authguard.validation import names
 from authguard.wire.text import nfc
 
@@ -129,9 +128,10 @@ class DigestLookup:
         if account is None:
             return None
         if not isinstance(account, DigestAccount):
-            kind, is_account = type(account).__name__, isinstance(account, Account)
-            wanted = _NOT_A_DIGEST_ACCOUNT if is_account else "it is neither a DigestAccount nor None"
-            raise BackendUnavailable(f"{shown(function)} returned {kind}: {wanted}", reason=BACKEND_FAILED)
+            wanted = "a DigestAccount, or None if there is none"
+            if isinstance(account, Account):
+                wanted = "a DigestAccount: a password hash cannot serve Digest"
+            raise wrong_answer(function, account, wanted)
         if (mismatch := _length_mismatch(account, algorithm)) is None:
             return account
         # It may be one account of an old database. A 503 for it would tell every client that this name exists.

@@ -12,8 +12,8 @@ import pytest
 from authguard.accounts.account import Account, PasswordStore, RolesListed
 from authguard.accounts.digest_account import DigestAccount, DigestStore, digest_ha1
 from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
-from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.reasons import BACKEND_FAILED, STORE_UNAVAILABLE
+from authguard.errors import BackendUnavailable, ConfigurationError, WrongAnswer
+from authguard.reasons import STORE_UNAVAILABLE
 
 BCRYPT = "$2y$04$iKLVqJaaBszBvMRRbhVwcum4i830DJp5PELbkmSF90a1DaxxbKcB2"
 PASSWORD = "correct horse"
@@ -311,10 +311,10 @@ async def test_an_account_of_another_algorithm_counts_as_unknown(caplog: pytest.
     [
         (
             Account("alice", BCRYPT),
-            r"find \(accounts/test_digest_account.py:\d+\) returned Account: a password hash cannot serve Digest",
+            r"find \(accounts/test_digest_account.py:\d+\) returned a Account; return a DigestAccount: a password hash",
         ),
-        (SHA, "find .* returned str: it is neither a DigestAccount nor None"),
-        (False, "find .* returned bool: it is neither a DigestAccount nor None"),
+        (SHA, "find .* returned a str; return a DigestAccount, or None"),
+        (False, "find .* returned a bool; return a DigestAccount, or None"),
     ],
 )
 @pytest.mark.parametrize("hashed", [False, True])
@@ -325,11 +325,10 @@ async def test_a_result_that_is_no_digest_account_is_an_outage(answer: Any, prob
     async def find(username: str, *, realm: str, algorithm: str) -> Any:
         return answer
 
-    with pytest.raises(BackendUnavailable, match=problem) as caught:
+    with pytest.raises(WrongAnswer, match=problem) as caught:
         await _find_in(DigestLookup(find, find), "alice", hashed=hashed)
 
-    assert caught.value.reason is BACKEND_FAILED
-    assert [secret for secret in (BCRYPT, SHA, MD5) if secret in caught.value.detail] == []
+    assert [secret for secret in (BCRYPT, SHA, MD5) if secret in caught.value.problem] == []
 
 
 async def _find_user(username: str) -> Account | None:

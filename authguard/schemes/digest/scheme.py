@@ -16,7 +16,7 @@ from authguard.accounts.digest_account import (
     DigestStore,
     check_realm,
 )
-from authguard.app_code import async_function
+from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.caching import KeyedHash
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError
@@ -272,7 +272,11 @@ class Digest(Scheme):
             account = self._find_now(name, realm=realm, algorithm=stored, hashed=hashed)
             if account is not NOT_NOW:
                 return account
-        return await ask(find(name, realm=realm, algorithm=stored, hashed=hashed), self._deadline)
+        answer = awaitable(find, find(name, realm=realm, algorithm=stored, hashed=hashed))
+        account = await ask(answer, self._deadline)
+        if account is not None and not isinstance(account, DigestAccount):
+            raise wrong_answer(find, account, "a DigestAccount, or None if there is none")
+        return account
 
     async def _reject_counted(
         self, request: AuthRequest, counted: _CountedName, account: DigestAccount | None, matches: bool
