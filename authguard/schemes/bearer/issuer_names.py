@@ -133,7 +133,7 @@ def check_issuer(issuer: IssuerArgument, tenants: TenantsArgument = None) -> Iss
 
 
 def _template(text: str) -> IssuerTemplate:
-    placeholders = _PLACEHOLDER.findall(text)
+    placeholders: list[str] = _PLACEHOLDER.findall(text)
     prefix, _, rest = text.partition("{")
     _, _, suffix = rest.partition("}")
     if len(placeholders) != 1 or not placeholders[0] or not prefix or _BRACE.search(prefix + suffix):
