@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeAlias
 
 from authguard.app_code import shown, wrong_answer
@@ -19,7 +20,7 @@ from authguard.model import Denied, Header
 from authguard.policy.path_pattern import parse_pattern
 from authguard.policy.requirements import PUBLIC
 from authguard.policy.rules import Rule
-from authguard.reasons import BACKEND_FAILED
+from authguard.reasons import BACKEND_FAILED, Reason
 from authguard.records.record import exception_facts, log_failure
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Published, Scheme
@@ -61,7 +62,11 @@ def problem(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
 
     ``detail`` is the member that clients of FastAPI read.
     """
-    reason = denied.reason
+    return PROBLEM, _problem_of(denied.reason)
+
+
+@lru_cache(256)
+def _problem_of(reason: Reason) -> bytes:
     document = {
         "type": "about:blank",
         "title": reason.title,
@@ -69,7 +74,7 @@ def problem(request: AuthRequest, denied: Denied) -> tuple[str, bytes]:
         "detail": reason.detail,
         "code": reason.public_code,
     }
-    return PROBLEM, json.dumps(document).encode()
+    return json.dumps(document).encode()
 
 
 #: ``Retry-After`` in seconds, if the backend names none (RFC 9110 section 10.2.3).

@@ -29,7 +29,7 @@ MOST_KEYS, MOST_KEYS_BYTES = 4096, 8 * 1024 * 1024
 #: The longest name of kept keys, in bytes: a hash of 32 bytes, and any IP network.
 MAX_KEYS_NAME = 96
 #: How many bytes one bucket of kept keys takes, and everything else of them.
-BUCKET_BYTES, KEYS_BYTES = 200, 400
+BUCKET_BYTES, KEYS_BYTES = 200, 500
 
 #: The hash that a client may send in place of a name.
 NameHash: TypeAlias = Callable[[str], str]
