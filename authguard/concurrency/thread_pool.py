@@ -103,7 +103,8 @@ class _Lane:
 
     def push(self, job: _Job[Any]) -> None:
         """Let the job wait."""
-        self.jobs.push(_path(job.caller), job)
+        caller = job.caller
+        self.jobs.push((caller.network, caller.account), job)
         job.waiting = True
 
     def pop(self) -> _Job[Any]:
@@ -193,18 +194,20 @@ class _Queue:
 
     def admit(self, job: _Job[Any]) -> None:
         """Let the job wait, or give it the error with which it is refused."""
-        job.error = self.refusal(job.caller)
-        if job.error is not None:
-            job.take_work()
-            return
-        lane = self.lane(job.caller)
-        if self.waiting < self.threads - self.working:
-            job.end_by = math.inf  # it begins now, however long such jobs took before
-        if self.full(lane) and (displaced := lane.displaceable(job.caller)) is not None:
-            lane.remove(displaced)
-            displaced.refuse(_busy("the queue is full, and others have fewer calls in it", self.average or 0.0))
+        caller = job.caller
+        lane = self.lane(caller)
+        if not self.has_room(lane):
+            job.error = self.refusal(caller)
+            if job.error is not None:
+                job.take_work()
+                return
+            if self.full(lane) and (displaced := lane.displaceable(caller)) is not None:
+                lane.remove(displaced)
+                displaced.refuse(_busy("the queue is full, and others have fewer calls in it", self.average or 0.0))
         lane.push(job)
         if self.working < self.threads:  # otherwise no thread waits for it
+            if self.waiting <= self.threads - self.working:
+                job.end_by = math.inf  # it begins now, however long such jobs took before
             self.changed.notify()
 
     def next_job(self) -> _Job[Any] | None:

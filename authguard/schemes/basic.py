@@ -55,11 +55,14 @@ log = logging.getLogger("authguard")
 class _Login:
     """The name and password of one request, and the account that the store has now.
 
+    ``name`` is what attempts are counted by: a store may find one account by several spellings of its name.
     ``network`` is that of the client's address: it counts as one client. ``entry`` identifies the name, the password
     and the stored hash in the ``VerificationCache``. The last three are None until they are needed.
     """
 
-    user_pass: UserPass
+    username: str
+    password: str = field(repr=False)
+    name: str
     client: str | None
     network: str | None
     account: Account | None
@@ -67,11 +70,6 @@ class _Login:
     pair: AttemptPair | None = None
     keys: AttemptKeys | None = None
     caller: Caller | None = None
-
-    @property
-    def name(self) -> str:
-        """The name that attempts are counted by: a store may find one account by several spellings of its name."""
-        return self.user_pass.username if self.account is None else self.account.subject
 
 
 class Basic(Scheme):
@@ -191,12 +189,13 @@ class Basic(Scheme):
     def _verify_now(self, user_pass: UserPass, client: str | None, account: Account | None) -> Outcome | Continuation:
         """Answer from the verification cache, or refuse what the queue would refuse, if possible."""
         entry = self._verification_cache.entry(user_pass, "" if account is None else account.password_hash)
-        network = network_of(client)
+        username, network = user_pass.username, network_of(client)
         # A disabled account costs a hash each time, as a wrong password does.
         if account is not None and not account.disabled and self._verification_cache.has(entry):
             kept_as = entry + (network or "").encode("utf-8", "surrogatepass")
-            return self._accept_cached(user_pass.username, client, account, kept_as)
-        login = _Login(user_pass, client, network, account, entry)
+            return self._accept_cached(username, client, account, kept_as)
+        name = username if account is None else account.subject
+        login = _Login(username, user_pass.password, name, client, network, account, entry)
         if not isinstance(self._verifier, PasswordVerifier):
             login.caller = ANYBODY  # a directory has no queue
         elif self._knows_now is not None and not self._single_flight.is_running((entry, network)):
@@ -227,24 +226,26 @@ class Basic(Scheme):
         """The outcome for a password that is to be verified, by this login or by an equal one."""
         verify = partial(self._verify_counted, login)
         answer, verified_here = await self._single_flight.share((login.entry, login.network), verify)
+        if verified_here and isinstance(answer, Account):
+            self._verification_cache.add(login.entry)
         if not isinstance(answer, Account):
-            return _rejected(login.user_pass.username, answer)
+            return _rejected(login.username, answer)
         # Each request uses the account that it has read itself. Only the verification is shared.
         account = answer if login.account is None else login.account
         if account.disabled:
-            return Rejected(ACCOUNT_DISABLED, login.user_pass.username, authenticated=True)
+            return Rejected(ACCOUNT_DISABLED, login.username, authenticated=True)
         if verified_here and self._on_rehash is not None and isinstance(self._verifier, PasswordVerifier):
             await self._rehash(account, login, self._verifier, self._on_rehash)
         return accepted_login(account, self.name)
 
     async def _allow(self, login: _Login) -> Exceeded | None:
         """For a password that is known to be right: remember who has logged in, unless too many attempts were made."""
-        return await self._logged_in.allow(login.name, login.client, login.user_pass.username, keys=self._keys(login))
+        return await self._logged_in.allow(login.name, login.client, login.username, keys=self._keys(login))
 
     def _keys(self, login: _Login) -> AttemptKeys:
         """The keys that attempts of this login are counted by, made when they are first needed."""
         if login.keys is None:
-            sent = login.user_pass.username
+            sent = login.username
             login.keys = self._logged_in.keys(login.name, login.client, sent, pair=login.pair)
         return login.keys
 
@@ -256,7 +257,7 @@ class Basic(Scheme):
         if self._was_right(login):
             return await self._verify_again(login, caller)
         if self.throttle is None:
-            answer = await self._verify(login, caller)
+            answer = await self._verifier.verify(login.username, login.password, login.account, caller)
             if isinstance(answer, Account) and not answer.disabled:
                 await self._allow(login)
             return answer
@@ -264,7 +265,7 @@ class Basic(Scheme):
         if isinstance(attempt, Exceeded):
             return attempt
         try:
-            answer = await self._verify(login, caller)
+            answer = await self._verifier.verify(login.username, login.password, login.account, caller)
         except Exception:
             # The password was not checked. A cancelled request does not come here: its attempt stays counted.
             await self._refund(attempt, self.throttle, succeeded=False)
@@ -278,11 +279,11 @@ class Basic(Scheme):
 
         A directory may find it wrong by now. That counts as an attempt.
         """
-        name, client, sent, keys = login.name, login.client, login.user_pass.username, self._keys(login)
+        name, client, sent, keys = login.name, login.client, login.username, self._keys(login)
         exceeded = await self._logged_in.remaining(name, client, sent, authenticated=True, keys=keys)
         if exceeded is not None:
             return exceeded
-        answer = await self._verify(login, caller)
+        answer = await self._verifier.verify(login.username, login.password, login.account, caller)
         if isinstance(answer, Account) and not answer.disabled:
             await self._allow(login)
             return answer
@@ -292,7 +293,7 @@ class Basic(Scheme):
     async def _acquire(self, login: _Login, throttle: LoginThrottle) -> CountedAttempt | Exceeded:
         keys = self._keys(login)
         if self._acquire_now is None:
-            return await throttle.acquire(login.name, login.client, login.user_pass.username, keys=keys)
+            return await throttle.acquire(login.name, login.client, login.username, keys=keys)
         attempt: CountedAttempt | Exceeded = self._acquire_now(keys)
         return attempt
 
@@ -316,18 +317,11 @@ class Basic(Scheme):
         disabled = login.account is not None and login.account.disabled
         return not disabled and self._verification_cache.had(login.entry)
 
-    async def _verify(self, login: _Login, caller: Caller) -> Account | Reason:
-        name, password = login.user_pass.username, login.user_pass.password
-        answer = await self._verifier.verify(name, password, login.account, caller)
-        if isinstance(answer, Account):
-            self._verification_cache.add(login.entry)
-        return answer
-
     async def _rehash(self, account: Account, login: _Login, verifier: PasswordVerifier, on_rehash: OnRehash) -> None:
         # The login has succeeded already. A failure from here on is logged and changes nothing.
         try:
             caller = Caller(login.network, login.name, known=True)
-            new_hash = await verifier.rehash(login.user_pass.password, account, caller)
+            new_hash = await verifier.rehash(login.password, account, caller)
             if new_hash is not None:
                 await ask(on_rehash(account, new_hash), self._deadline)
         except Exception as error:  # noqa: BLE001 - see above

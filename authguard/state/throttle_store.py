@@ -121,7 +121,7 @@ class MemoryThrottleStore:
         """The same."""
         with self._lock:
             now = self._clock()
-            if self._full_at and now >= self._idle_at:
+            if now >= self._idle_at and self._full_at:
                 self._full_at.clear()  # a full bucket needs no entry
             counted = self._counting(pair, buckets, now)
             exceeded = _exceeded(counted, now)
