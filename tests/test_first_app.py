@@ -110,7 +110,10 @@ def make_router(made: frozenset[str]) -> APIRouter:
     if "Depends around CurrentPrincipal" in made:
 
         @router.get("/orders/{number}")
-        def wrong_order(number: int, who: Annotated[Principal, Depends(CurrentPrincipal)]) -> str:
+        def wrong_order(
+            number: int,
+            who: Annotated[Principal, Depends(CurrentPrincipal)],  # pyright: ignore[reportArgumentType]
+        ) -> str:
             return who.subject
 
     @router.get("/orders/{number}")

@@ -95,7 +95,7 @@ class PatternTree(Generic[E]):
             if node.converters:
                 if literal is not None or len(node.converters) > 1:
                     return self._root.find(segments)  # it may have to go back
-                converter, literal = node.converters[0]
+                ((converter, literal),) = node.converters
                 if converter is not ANY and not converter.accepts(segment):
                     return tail
             elif literal is None:

@@ -17,6 +17,7 @@ from authguard.fastapi import CurrentPrincipal, MaybePrincipal, install, require
 from tests.fastapi.users import guarded, token
 
 STAFF = role("staff")
+CURRENT: Any = CurrentPrincipal
 MAYBE: Any = MaybePrincipal
 
 
@@ -55,10 +56,10 @@ NO_DECORATOR = r"^requires: authguard.fastapi.requires is a dependency and no de
 NO_DEPENDENCY = r"^requires: authguard.starlette.requires is a decorator and no dependency: on FastAPI write from auth"
 
 SLIPS: list[tuple[Callable[[], object], str]] = [
-    (lambda: _get(Depends(CurrentPrincipal)), OWN_DEPENDS.format("CurrentPrincipal")),
+    (lambda: _get(Depends(CURRENT)), OWN_DEPENDS.format("CurrentPrincipal")),
     (lambda: _get(Depends(MAYBE)), OWN_DEPENDS.format("MaybePrincipal")),
-    (lambda: _get_annotated(Annotated[Principal, Depends(CurrentPrincipal)]), OWN_DEPENDS.format("CurrentPrincipal")),
-    (lambda: _of_route(Depends(CurrentPrincipal)), OWN_DEPENDS.format("CurrentPrincipal")),
+    (lambda: _get_annotated(Annotated[Principal, Depends(CURRENT)]), OWN_DEPENDS.format("CurrentPrincipal")),
+    (lambda: _of_route(Depends(CURRENT)), OWN_DEPENDS.format("CurrentPrincipal")),
     (lambda: _get(Depends(requires(STAFF))), TWICE),
     (lambda: _get_annotated(Annotated[Principal, Depends(requires(STAFF))]), TWICE),
     (lambda: _of_route(Depends(requires(STAFF))), TWICE),
@@ -79,7 +80,7 @@ def test_a_slip_raises_when_the_route_is_added(slip: Callable[[], object], probl
 
 def test_the_types_are_annotations_still() -> None:
     """What makes the error changes nothing for those who write them as they are meant."""
-    assert inspect.signature(CurrentPrincipal).parameters.keys() == {"who"}
+    assert inspect.signature(CURRENT).parameters.keys() == {"who"}
     assert CurrentPrincipal == Annotated[Principal, *CurrentPrincipal.__metadata__]  # type: ignore[attr-defined]
 
 
@@ -142,8 +143,8 @@ def test_an_anonymous_user_has_no_other_attribute() -> None:
 
 # --- overrides and documents ------------------------------------------------------------------------------------------
 
-OVERRIDES: list[Callable[[FastAPI], object]] = [
-    lambda app: app.dependency_overrides.__setitem__(CurrentPrincipal, lambda: Principal("alice")),
+OVERRIDES: list[Callable[[FastAPI], Any]] = [
+    lambda app: app.dependency_overrides.__setitem__(CURRENT, lambda: Principal("alice")),
     lambda app: app.dependency_overrides.update({MAYBE: lambda: None}),
     lambda app: app.dependency_overrides.setdefault(requires(STAFF), lambda: None),
 ]

@@ -186,7 +186,8 @@ RSA_KEYS = {("RS256", "a"), ("PS256", "a")}
         {"x5c": ["not a certificate"], "x5t": 5},
         {"issuer": "https://login.example/", "ext": True},
     ],
-    ids=str,
+    # Each process makes a key of its own, and the names of the tests must be the same in all.
+    ids=["null", "empty", "key_ops", "sign", "kty", "padded", "leading zero", "certificates", "others"],
 )
 def test_an_oddity_that_can_only_mean_one_thing_is_read(odd: Any) -> None:
     """Null and empty members, one operation, another case, padding, leading zeros and unknown members do not matter."""

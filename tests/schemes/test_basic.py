@@ -631,9 +631,9 @@ async def test_a_throttle_that_overrides_a_method_is_asked_by_it() -> None:
             asked.append("allow")
             return Exceeded(7, "mine") if len(asked) > 3 else await super().allow(*args, **options)
 
-        async def knows(self, *args: Any) -> bool:
+        async def knows(self, *args: Any, **options: Any) -> bool:
             asked.append("knows")
-            return await super().knows(*args)
+            return await super().knows(*args, **options)
 
     scheme = basic_scheme(HeldUsers(ALICE), throttle=Throttle(clock=ManualClock(1000)))
 

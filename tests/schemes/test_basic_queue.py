@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -290,6 +290,7 @@ async def test_after_an_equal_login_has_failed_the_next_one_takes_its_own_place(
     if is_known:
         await queue.log_in("wonderland")
 
+    health: Mapping[str, object] = {}
     async with queue.held() as add, anyio.create_task_group() as tasks:
         tasks.start_soon(queue.log_in, "wonderland")
         await wait_until(lambda: queue.scheme.health()["waiting"] == 1)

@@ -94,6 +94,7 @@ async def test_no_request_makes_a_principal_act(path: str, imported_and_used: bo
     query = "&".join(f"{name}=alice" for name in HEADER_NAMES).encode()
     scope.update({**forged, "user": alice, "state": dict(forged), "extensions": dict(forged), "query_string": query})
 
+    answer: Any = None
     if imported_and_used:
         another = pytest.raises(ConfigurationError, match="another one did")
         with another, acting_as(other, alice), recording(guard):

@@ -133,14 +133,15 @@ def check_issuer(issuer: IssuerArgument, tenants: TenantsArgument = None) -> Iss
 
 
 def _template(text: str) -> IssuerTemplate:
-    placeholders: list[str] = _PLACEHOLDER.findall(text)
+    placeholders: Sequence[str] = _PLACEHOLDER.findall(text)
     prefix, _, rest = text.partition("{")
     _, _, suffix = rest.partition("}")
     if len(placeholders) != 1 or not placeholders[0] or not prefix or _BRACE.search(prefix + suffix):
         raise ConfigurationError(
             "issuer", f'{text!r} is not a template with one claim; write "https://login.example/{{tid}}/v2.0"'
         )
-    return IssuerTemplate(prefix, _CLAIM_OF.get(placeholders[0], placeholders[0]), suffix)
+    (name,) = placeholders
+    return IssuerTemplate(prefix, _CLAIM_OF.get(name, name), suffix)
 
 
 def _closed_list(templates: Sequence[IssuerTemplate], tenants: TenantsArgument) -> frozenset[str]:
