@@ -290,6 +290,7 @@ OTHERS: list[tuple[str, str, Callable[[], object]]] = [
     ("hooks", r"known_alone .* must not be async", lambda: Guard(Badge(), hooks=[known_alone])),  # type: ignore[list-item]
     ("hooks", r"find_plain .*|.* is called as hook\(record\)", lambda: Guard(Badge(), hooks=[lambda: None])),  # type: ignore[list-item,misc]
     ("fetch", r"find_plain .* is not async; write async def fetch\(url\)", lambda: fetch_options(fetch=find_plain)),  # type: ignore[arg-type]
+    ("clock", r"find_async .* must not be async", lambda: Guard(Badge(), clock=find_async)),  # type: ignore[arg-type]
     ("client", r"give functions", lambda: fetch_options(client=5)),  # type: ignore[arg-type]
     ("render", r"5 is not a function; give render\(\)", lambda: plain_function("render", 5, "render()")),  # type: ignore[type-var]
 ]

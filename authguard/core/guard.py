@@ -110,6 +110,8 @@ class Guard:
         self.requirements = RequirementResolver(self.schemes, known)
         self.implied_roles = expand_role_hierarchy(role_hierarchy or {})
         (given,), (self.monotonic,) = functions("clock", [clock]), functions("monotonic", [monotonic])
+        for name, function in (("clock", given), ("monotonic", self.monotonic)):
+            plain_function(name, function, f"{name}()")
         # None for the default, which each request then reads without a call of a function in Python.
         self._clock: Clock | None = None if given is wall_clock else given
         self.checks, self._hooks = check_checks(checks), functions("hooks", hooks)
