@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from itertools import groupby
+from itertools import chain, groupby
 
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment, Principal, Requirement
@@ -66,8 +66,9 @@ class _AllOf(_Combination):
                 failures.append(failure)
         if not failures:
             return None
-        # What failed by a mistake of the app must not hide behind what the principal does not have.
-        failures.sort(key=lambda failure: not failure.reason.ours)
+        if len(failures) > 1:
+            # What failed by a mistake of the app must not hide behind what the principal does not have.
+            failures.sort(key=lambda failure: not failure.reason.ours)
         # A new login cannot help a principal that also fails another part, so such a failure is reported first.
         for failure in failures:
             if failure.reason is not STEP_UP_REQUIRED:
@@ -109,7 +110,7 @@ class _AnyOf(_Combination):
             if failure.reason.ours:
                 return failure
         reasons = {failure.reason for failure in failures}
-        missing = without_duplicates(name for failure in failures for name in failure.missing)
+        missing = without_duplicates(chain.from_iterable(failure.missing for failure in failures))
         return Failure(reasons.pop() if len(reasons) == 1 else REQUIREMENT_UNMET, missing=missing)
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ How long that takes grows with the segments of the path, and not with the number
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -189,21 +189,26 @@ class _Node(Generic[E]):
                     return found
         return self.tail
 
-    def children(self) -> Iterator[_Node[E]]:
+    def children(self) -> list[_Node[E]]:
         """The nodes of all next segments."""
-        return chain(self.literals.values(), (node for _, node in self.converters))
+        nodes = list(self.literals.values())
+        for _, node in self.converters:
+            nodes.append(node)
+        return nodes
 
-    def sharing(self, segment: Segment) -> Iterator[_Node[E]]:
+    def sharing(self, segment: Segment) -> list[_Node[E]]:
         """The nodes of the next segments that share a segment with this one."""
         if segment is ANY:
-            yield from self.children()
-        elif isinstance(segment, str):
-            if segment in self.literals:
-                yield self.literals[segment]
-            yield from (node for converter, node in self.converters if converter.accepts(segment))
-        else:
-            yield from (node for text, node in self.literals.items() if segment.accepts(text))
-            yield from (node for converter, node in self.converters if share_a_segment(converter, segment))
+            return self.children()
+        if isinstance(segment, str):
+            literal = self.literals.get(segment)
+            nodes = [] if literal is None else [literal]
+            for converter, node in self.converters:
+                if converter.accepts(segment):
+                    nodes.append(node)
+            return nodes
+        nodes = [node for text, node in self.literals.items() if segment.accepts(text)]
+        return nodes + [node for converter, node in self.converters if share_a_segment(converter, segment)]
 
 
 class _SegmentIndex(Generic[E]):

@@ -95,7 +95,7 @@ class RoleRequirement(_BaseRequirement):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         if self._roles.issubset(principal.roles) if self.needs_all else not self._roles.isdisjoint(principal.roles):
             return None
-        return Failure(ROLE_MISSING, missing=tuple(role for role in self.roles if role not in principal.roles))
+        return Failure(ROLE_MISSING, missing=_missing(self.roles, principal.roles) if self.needs_all else self.roles)
 
     def roles_named(self) -> tuple[str, ...]:
         return self.roles
@@ -103,6 +103,11 @@ class RoleRequirement(_BaseRequirement):
     def __str__(self) -> str:
         function = "role" if len(self.roles) == 1 else "all_roles" if self.needs_all else "any_role"
         return f"{function}({', '.join(self.roles)})"
+
+
+def _missing(wanted: tuple[str, ...], held: AbstractSet[str]) -> tuple[str, ...]:
+    """The names that are not held, in their order. The caller knows that it is one at least."""
+    return wanted if len(wanted) == 1 else tuple([name for name in wanted if name not in held])
 
 
 def role(name: str) -> Requirement:
@@ -135,7 +140,7 @@ class ScopeRequirement(_BaseRequirement):
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         if self._scopes.issubset(principal.scopes):
             return None
-        return Failure(SCOPE_MISSING, missing=tuple(scope for scope in self.scopes if scope not in principal.scopes))
+        return Failure(SCOPE_MISSING, missing=_missing(self.scopes, principal.scopes))
 
     def scopes_named(self) -> tuple[str, ...]:
         return self.scopes
