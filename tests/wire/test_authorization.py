@@ -3,8 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from authguard.wire.authorization import MAX_FIELD, MAX_PARAMS, Credentials, auth_params, split, token68
+from authguard.wire.authorization import (
+    MAX_FIELD,
+    MAX_PARAMS,
+    Credentials,
+    auth_params,
+    split,
+    split_plain,
+    token68,
+)
 from authguard.wire.grammar import WireError
 from tests.support.vectors import load_vectors
 
@@ -213,3 +223,64 @@ def test_empty_elements_count() -> None:
     assert auth_params(b"," * (MAX_PARAMS - 1)) == {}
     with pytest.raises(WireError, match=r"^too many auth-params$"):
         auth_params(b"," * MAX_PARAMS)
+
+
+# --- the short way ----------------------------------------------------------------------------------------------------
+
+NAMES = {
+    spelling: name
+    for name in ("bearer", "basic", "x-own")
+    for spelling in (name.encode(), name.upper().encode(), name.capitalize().encode())
+}
+_blanks = st.sampled_from(
+    [b"", b" ", b"  ", b"\t", b" \t", b"\t ", b"\n", b"\0", b",", b"=", b"\xa0", b"\x85", b"\x0b"]
+)
+_words = st.sampled_from(
+    [*NAMES, b"bEARER", b"Bearer:", b"Bearerx", b"Bear", b"", b"Digest", b"Bearer,", b"\xefBearer", b"Bearer\xa0"]
+)
+_rests = st.sampled_from([b"a", b"a.b-c", b"YWxpY2U6eA==", b"a b", b'a="b"', b"a, Basic b", b"\xff", b"", b"\0"])
+_fields = st.binary(max_size=30) | st.lists(_blanks | _words | _rests, max_size=6).map(b"".join)
+_usual_fields = st.tuples(_blanks, _words, _blanks, _rests | st.binary(max_size=12), _blanks).map(b"".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(field=_fields | _usual_fields)
+def test_a_field_that_is_split_the_short_way_is_split_the_same_way(field: bytes) -> None:
+    """For any bytes, the short way gives what the long way gives, or nothing."""
+    plain = split_plain(field, NAMES)
+
+    if plain is not None:
+        assert plain == split(field)
+
+
+@pytest.mark.parametrize("spelling", NAMES)
+def test_a_usual_field_is_split_the_short_way(spelling: bytes) -> None:
+    """One space, and something after it that neither begins nor ends with a blank."""
+    for rest in (b"a", b"a b", b"a\tb", b"a=b, c=d", b"\xff", b"=", b"x" * (MAX_FIELD - len(spelling) - 1)):
+        assert split_plain(spelling + b" " + rest, NAMES) == Credentials(NAMES[spelling], rest)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"",
+        b" ",
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer  a",
+        b"Bearer \ta",
+        b"Bearer\ta",
+        b" Bearer a",
+        b"\tBearer a",
+        b"Bearer a ",
+        b"Bearer a\t",
+        b"bEARER a",
+        b"Digest a",
+        b"Bearer,a b",
+        b"Bearer\xa0a",
+        b"Bearer " + b"x" * MAX_FIELD,
+    ],
+)
+def test_an_unusual_field_is_left_to_the_long_way(field: bytes) -> None:
+    """A field with other blanks, another spelling or another scheme, and one that is too long, has no short way."""
+    assert split_plain(field, NAMES) is None
