@@ -182,10 +182,7 @@ class _Queue:
 
     def refusal(self, caller: Caller) -> BackendUnavailable | None:
         """Why a new job of this caller is refused; None if it may wait."""
-        lane = self.lane(caller)
-        if self.has_room(lane):
-            return None
-        expected = self.expected(caller)
+        lane, expected = self.lane(caller), self.expected(caller)
         if expected > self.deadline:
             return _busy(f"it would take {expected:.1f} s, which is longer than the deadline", expected)
         if self.full(lane) and lane.displaceable(caller) is None:

@@ -193,6 +193,8 @@ class Basic(Scheme):
         # A disabled account costs a hash each time, as a wrong password does.
         if account is not None and not account.disabled and self._verification_cache.has(entry):
             kept_as = entry + (network or "").encode("utf-8", "surrogatepass")
+            if account.subject != username:  # it may be another one tomorrow
+                kept_as += self._verification_cache.name_hash(account.subject)
             return self._accept_cached(username, client, account, kept_as)
         name = username if account is None else account.subject
         login = _Login(username, user_pass.password, name, client, network, account, entry)

@@ -57,6 +57,10 @@ class VerificationCache:
         text = f"{user_pass.username}:{user_pass.password}\0{stored}"
         return self._hash.of(text.encode("utf-8", "surrogatepass"))
 
+    def name_hash(self, name: str) -> bytes:
+        """What stands for a name beside an entry: 16 bytes."""
+        return self._hash(name)[:16]
+
     def has(self, entry: bytes) -> bool:
         """Whether this password matched this hash a moment ago."""
         until = self._until.get(entry)

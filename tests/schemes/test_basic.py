@@ -622,6 +622,21 @@ async def test_a_cached_login_makes_no_keys_of_attempts() -> None:
     assert len(scheme._logged_in._kept_keys) == 2
 
 
+async def test_a_cached_login_is_counted_for_the_account_that_its_name_has_now() -> None:
+    """A store may give a name to another account, whose hash happens to be the same."""
+    users = HeldUsers(ALICE, Account("alicia", ALICE.password_hash))
+    users.aliases["a@example.org"] = "alice"
+    scheme = basic_scheme(users)
+    for account in ("alice", "alicia"):
+        users.aliases["a@example.org"] = account
+        await accepted_principal(scheme, "a@example.org")
+        await accepted_principal(scheme, "a@example.org")
+
+    known = [await scheme._logged_in.knows(name, "192.0.2.7") for name in ("alice", "alicia", "a@example.org")]
+
+    assert (known, users.hasher.count) == ([True, True, False], 1)
+
+
 async def test_a_throttle_that_overrides_a_method_is_asked_by_it() -> None:
     """``allow_now`` and ``knows_now`` would bypass what a subclass does in ``allow`` and ``knows``."""
     asked: list[str] = []
