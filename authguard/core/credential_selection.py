@@ -34,9 +34,10 @@ def select_credentials(
     Two sets are ambiguous, wherever they travel (RFC 6750 section 2). Credentials that a browser sends by itself yield
     to explicit ones. Credentials for a scheme that the route does not accept are never verified.
     """
-    if resolved.conflict is not None:
-        return resolved.deny(BACKEND_FAILED, facts={"problem": resolved.conflict})
-    return _select(request, carriers, resolved)
+    selected = _select(request, carriers, resolved)
+    if resolved.conflict is None or (isinstance(selected, Denied) and selected.reason is CREDENTIALS_MISSING):
+        return selected
+    return resolved.deny(BACKEND_FAILED, facts={"problem": resolved.conflict})
 
 
 def _select(

@@ -29,7 +29,7 @@ from authguard.schemes.scheme import auth_scheme_of, check_schemes
 from tests.asgi.locked_apps import locked_app
 from tests.support.asgi import Exchange
 from tests.support.guards import RecordingGuard
-from tests.support.schemes.badge import Badge
+from tests.support.schemes.badge import Badge, FieldCarrier
 from tests.support.schemes.bearer import bearer, issuer
 from tests.support.tokens import mint
 
@@ -180,6 +180,23 @@ async def test_a_lock_on_a_public_route_names_one_of_them(tmp_path: Any) -> None
     assert (await guard.request(unnamed, "/health", field=basic("alice"))).status == 503
     assert guard.records[-1].reason == "backend.failed"
     assert "both basic" in str(guard.records[-1].facts["problem"])
+
+
+@pytest.mark.parametrize("more", [[], [Badge("key", carrier=FieldCarrier("key", b"x-key"))]], ids=["one field", "two"])
+async def test_a_lock_that_names_none_of_them_is_503_for_who_presents_something(more: list[Any]) -> None:
+    """R030: who presents nothing gets the 401, or passes an OPTIONAL lock, wherever credentials may travel."""
+    schemes = [Badge("staff"), Badge("partners"), *more]
+    for scheme in schemes[:2]:
+        scheme.auth_scheme = "badge"
+    guard = RecordingGuard(*schemes, rules=[Rule("/**", PUBLIC)], default=via("staff"))
+    sent = (None, "Badge alice", "Badge nobody", "Badge\talice", "Other x")
+
+    statuses = {
+        lock: [(await guard.request(locked_app(lock), field=field)).status for field in sent]
+        for lock in (role("admin"), OPTIONAL)
+    }
+
+    assert statuses == {role("admin"): [401, 503, 503, 503, 503], OPTIONAL: [200, 503, 503, 503, 503]}
 
 
 async def test_a_lock_asks_the_principal_of_the_rule(tmp_path: Any) -> None:
