@@ -93,7 +93,7 @@ class PatternTree(Generic[E]):
         for segment in segments:
             literal = node.literals.get(segment)
             if node.converters:
-                if literal is not None or len(node.converters) > 1:
+                if literal is not None or len(node.converters) != 1:
                     return self._root.find(segments)  # it may have to go back
                 ((converter, literal),) = node.converters
                 if converter is not ANY and not converter.accepts(segment):
