@@ -20,8 +20,11 @@ from authguard.validation import names
 from authguard.value_types import frozen
 
 
-class _KeepsOutcome(ServerValue):
-    """Keeps the outcome of a login to an account. It is no field: it is neither compared, nor shown, nor copied."""
+class KeepsOutcome(ServerValue):
+    """An account that keeps the outcome of a login to it: the base of ``Account`` and ``DigestAccount``.
+
+    The outcome is no field: it is neither compared, nor shown, nor copied.
+    """
 
     __slots__ = ("_accepted",)
 
@@ -29,7 +32,7 @@ class _KeepsOutcome(ServerValue):
 
 
 @frozen
-class Account(_KeepsOutcome):
+class Account(KeepsOutcome):
     """A user as a store knows it. ``password_hash`` is in the format of the store, and never a password.
 
     An account without a password has an empty hash, which no password matches. A ``disabled`` account is refused only
@@ -64,16 +67,16 @@ class Account(_KeepsOutcome):
 
 
 # The class is frozen, and refuses every other assignment.
-_keep_accepted = cast("Any", _KeepsOutcome)._accepted.__set__  # noqa: SLF001 - of this module
+_keep_accepted = cast("Any", KeepsOutcome)._accepted.__set__  # noqa: SLF001 - of this module
 
 
-def accepted_login(account: Account, scheme: str) -> Accepted:
+def accepted_login(account: KeepsOutcome, scheme: str) -> Accepted:
     """The outcome of a login to this account by this scheme.
 
     It is kept with the account, so that it is made once if the store returns the same object each time. The principal
     is then that of many requests, and its claims are those of the account: the guard gives each request its own.
     """
-    if type(account) is not Account:
+    if KeepsOutcome not in type(account).__bases__:
         return _accept(account, scheme)  # a subclass may have roles that change
     try:
         accepted = account._accepted  # noqa: SLF001 - of this module
@@ -85,7 +88,7 @@ def accepted_login(account: Account, scheme: str) -> Accepted:
     return accepted
 
 
-def _accept(account: Account, scheme: str) -> Accepted:
+def _accept(account: Any, scheme: str) -> Accepted:
     claims = {} if account.claims is NO_CLAIMS else account.claims
     principal = Principal.checked(account.subject, account.roles, account.scopes, claims, None, scheme)
     return Accepted(principal, (), NO_FACTS)

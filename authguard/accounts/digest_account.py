@@ -16,10 +16,10 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives import hashes
 
-from authguard.accounts.account import set_common_fields
+from authguard.accounts.account import KeepsOutcome, set_common_fields
 from authguard.errors import ConfigurationError
 from authguard.model import NO_CLAIMS
-from authguard.server_value import SERVER_ARGUMENT, ServerValue
+from authguard.server_value import SERVER_ARGUMENT
 from authguard.value_types import frozen
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import Hash, ha1
@@ -31,7 +31,7 @@ HA1 = re.compile(r"[0-9a-fA-F]{32}(?:[0-9a-fA-F]{32})?")
 
 
 @frozen
-class DigestAccount(ServerValue):
+class DigestAccount(KeepsOutcome):
     """A user as a ``DigestStore`` knows it. ``ha1`` is ``H(A1)`` of RFC 7616 section 3.4.2, in hexadecimal digits.
 
     Keep it as safe as a password: everybody who has it can log in to its realm (section 5.2). A ``disabled`` account is

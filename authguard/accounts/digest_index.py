@@ -28,10 +28,11 @@ class DigestIndex(Generic[T]):
     def find(self, username: str, realm: str, algorithm: str, hashed: bool) -> tuple[str, T] | None:
         """The name and its value; None if there is none. If ``hashed`` is True, ``username`` is ``H(name:realm)``."""
         key = nfc(realm), algorithm
-        if key not in self.by_name:
+        by_name = self.by_name.get(key)
+        if by_name is None:
             return None
         name = self._names_by_hash[key].get(username) if hashed else username
-        value = None if name is None else self.by_name[key].get(name)
+        value = None if name is None else by_name.get(name)
         return None if name is None or value is None else (name, value)
 
 

@@ -181,6 +181,10 @@ class LoginThrottle:
         """The same, without a coroutine."""
         return self._in_memory.allow_now(keys.pair, keys.buckets)
 
+    def passes_now(self, keys: AttemptKeys) -> bool:
+        """Whether ``allow`` and ``remaining`` with ``authenticated`` would return None, and remember nothing new."""
+        return self._in_memory.passes_now(keys.pair, keys.buckets)
+
     async def remaining(
         self,
         account: str,

@@ -150,17 +150,21 @@ class MemoryThrottleStore:
             return _exceeded(counted, now)
 
     def allow_now(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
-        """``remaining_now`` with ``authenticated``; and if that is not exceeded, remember that the pair has logged in.
-
-        Nearly always the pair is remembered, and is not held to be guessing. That is found out without the lock: a
-        bucket that another thread is just changing has a token before the change, or after it.
-        """
-        if self._logged_in.is_young(pair) and self._has_known_token(buckets):
+        """``remaining_now`` with ``authenticated``; unless it is exceeded, remember that the pair has logged in."""
+        if self.passes_now(pair, buckets):
             return None
         exceeded = self.remaining_now(pair, buckets, authenticated=True)
         if exceeded is None:
             self._remember(pair)
         return exceeded
+
+    def passes_now(self, pair: bytes, buckets: Sequence[Bucket]) -> bool:
+        """Whether ``allow_now`` would return None and change nothing.
+
+        That is so nearly always: the pair is remembered, and is not held to be guessing. It is found out without the
+        lock: a bucket that another thread is just changing has a token before the change, or after it.
+        """
+        return self._logged_in.is_young(pair) and self._has_known_token(buckets)
 
     def _has_known_token(self, buckets: Sequence[Bucket]) -> bool:
         """Whether there are buckets for known pairs, and all of them have a token."""

@@ -6,6 +6,7 @@ The hash function is an argument. Comparing two digests is left to the caller, w
 from __future__ import annotations
 
 import re
+from binascii import hexlify
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import cache
@@ -139,10 +140,12 @@ class DigestCredentials:
         if match is None:
             return None
         values = match.groups()
-        # If a parameter is listed twice, there are more parameters than groups with a value.
-        if not all(values[:_LEAST]) or len(values) - values.count(None) != number:
-            return None
         username, realm, nonce, uri, response, qop, cnonce, nc, algorithm, opaque, userhash = values
+        if not (username and realm and nonce and uri and response and qop and cnonce and nc):
+            return None
+        # If a parameter is listed twice, there are more parameters than groups with a value.
+        if len(values) - values.count(None) != number:
+            return None
         hashed = userhash == b"true"
         name = _hashed_name(username) if hashed else _text_of(username)
         if name is None or nc == _ZERO:
@@ -220,10 +223,8 @@ class DigestCredentials:
 
     def authentication_info(self, rspauth: bytes, nextnonce: str | None = None) -> bytes:
         """Return the value of ``Authentication-Info`` in the response (RFC 7616 section 3.5), for ``qop=auth``."""
-        parts = [b'rspauth="%b"' % rspauth, b"qop=auth", b'cnonce="%b"' % quoted(self.cnonce), b"nc=%b" % self.nc]
-        if nextnonce is not None:
-            parts.insert(0, b'nextnonce="%b"' % nextnonce.encode("ascii"))
-        return b", ".join(parts)
+        info = b'rspauth="%b", qop=auth, cnonce="%b", nc=%b' % (rspauth, quoted(self.cnonce), self.nc)
+        return info if nextnonce is None else b'nextnonce="%b", %b' % (nextnonce.encode("ascii"), info)
 
 
 def _token_or_quoted(value: bytes) -> bytes:
@@ -309,17 +310,17 @@ def ha1(hash_function: Hash, username: str, realm: str, password: str) -> bytes:
 
     Name, realm and password are normalised to NFC first (section 4).
     """
-    return _hex_digest(hash_function, *(nfc(part).encode("utf-8") for part in (username, realm, password)))
+    return hexlify(hash_function(b":".join(nfc(part).encode("utf-8") for part in (username, realm, password))))
 
 
 def user_hash(hash_function: Hash, username: str, realm: str) -> bytes:
     """Return the hashed name that a client sends with ``userhash=true``, in hexadecimal digits (section 3.4.4)."""
-    return _hex_digest(hash_function, *(nfc(part).encode("utf-8") for part in (username, realm)))
+    return hexlify(hash_function(b":".join(nfc(part).encode("utf-8") for part in (username, realm))))
 
 
 def session(hash_function: Hash, ha1: bytes, nonce: bytes, cnonce: bytes) -> bytes:
     """Return ``H(A1)`` for a ``-sess`` algorithm, from the first nonce and cnonce of the session (section 3.4.2)."""
-    return _hex_digest(hash_function, ha1, nonce, cnonce)
+    return hexlify(hash_function(b":".join((ha1, nonce, cnonce))))
 
 
 def expected_response(
@@ -335,19 +336,9 @@ def expected_response(
     ``ha1`` is the result of ``ha1()`` or ``session()``. ``entity`` is the request body, for ``auth-int`` only. With an
     empty method and ``qop``, the result is the server's ``rspauth`` (section 3.5).
     """
-    a2 = [method, credentials.uri]
+    a2 = method + b":" + credentials.uri
     if entity is not None:
-        a2.append(_hex_digest(hash_function, entity))
-    return _hex_digest(
-        hash_function,
-        ha1,
-        credentials.nonce,
-        credentials.nc,
-        credentials.cnonce,
-        qop or credentials.qop,
-        _hex_digest(hash_function, *a2),
-    )
-
-
-def _hex_digest(hash_function: Hash, *parts: bytes) -> bytes:
-    return hash_function(b":".join(parts)).hex().encode("ascii")
+        a2 += b":" + hexlify(hash_function(entity))
+    ha2 = hexlify(hash_function(a2))
+    parts = ha1, credentials.nonce, credentials.nc, credentials.cnonce, qop or credentials.qop, ha2
+    return hexlify(hash_function(b":".join(parts)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -10,8 +11,9 @@ import pytest
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Failure, Moment
 from authguard.reasons import STORE_TIMEOUT
-from authguard.schemes.digest.nonce_service import STALE, NonceService
+from authguard.schemes.digest.nonce_service import MOST_GENUINE, STALE, NonceService
 from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
+from authguard.wire import nonce as wire_nonce
 from authguard.wire.nonce import Nonce, nonce_key
 from tests.support.clock import NOW
 
@@ -212,6 +214,92 @@ async def test_the_next_nonce_is_given_in_the_last_quarter(after: float, next_to
     assert (following is not None) is next_too
     if following is not None:
         assert await use_code(one, following, now=NOW + after + LIFE - 1) == ""
+
+
+# --- Genuine nonces are remembered ------------------------------------------------------------------------------------
+
+
+async def test_the_tag_of_a_nonce_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nonce that was used before is remembered, because its tag costs as much as the rest of a use."""
+    one = nonce_service()
+    text = one.mint(NOW)
+    tags: list[bytes] = []
+    tag = wire_nonce._tag
+
+    def counting(key: bytes, identity: bytes) -> bytes:
+        tags.append(identity)
+        return tag(key, identity)
+
+    monkeypatch.setattr(wire_nonce, "_tag", counting)
+
+    assert [await use_code(one, text, count) for count in (1, 2, 2, 3)] == ["", "", "nonce.replayed", ""]
+    assert len(tags) == 1
+
+
+async def test_a_remembered_nonce_ends_with_its_life_too() -> None:
+    """The time is asked for each use. A clock that is set back makes it a nonce of the future."""
+    one = nonce_service(store=MemoryNonces())
+    text = one.mint(NOW)
+    one.mint(NOW - 1000)
+
+    moments = (NOW, NOW + LIFE, NOW - LEEWAY - 1, NOW + LIFE - 1)
+    codes = [await use_code(one, text, count, now) for count, now in enumerate(moments, 1)]
+
+    assert codes == ["", "nonce.stale", "nonce.not_yet", ""]
+
+
+async def test_a_forked_child_forgets_the_nonces_of_its_parent() -> None:
+    """Its own random secret has signed none of them, and those that it mints are accepted."""
+    one = nonce_service()
+    one._shared = None
+    one.renew()
+    text = one.mint(NOW)
+    assert await use_code(one, text) == ""
+
+    one.renew()
+
+    assert await use_code(one, text, 2) == "nonce.unknown"
+    assert await use_code(one, one.mint(NOW)) == ""
+
+
+async def test_nonces_of_all_secrets_are_remembered_with_their_own_store() -> None:
+    """Two secrets have a memory each, in which the uses of a remembered nonce go on being counted."""
+    old, new = b"old one, " * 4, b"new one, " * 4
+    before, during = nonce_service(old), nonce_service(new, old)
+    texts = [before.mint(NOW), during.mint(NOW)]
+
+    codes = [[await use_code(during, text, count) for text in texts] for count in (1, 2, 2)]
+
+    assert codes == [["", ""], ["", ""], ["nonce.replayed"] * 2]
+    assert await use_code(before, texts[0], 2) == "nonce.replayed"
+
+
+async def test_invented_nonces_are_not_remembered() -> None:
+    """Whatever a flood brings, only nonces of these secrets take memory, and of these only the last ones."""
+    one = nonce_service(store=MemoryNonces())
+    genuine = [one.mint(NOW) for _ in range(MOST_GENUINE + 100)]
+    invented = [text[:-2] + ("AA" if text[-2:] != "AA" else "BB") for text in genuine[:1000]]
+
+    assert {await use_code(one, text) for text in (*invented, "", "null", "x" * 10_000)} == {"nonce.unknown"}
+    assert len(one._genuine) == 0
+    assert {await use_code(one, text) for text in genuine} == {""}
+    assert 1000 < len(one._genuine) <= MOST_GENUINE
+    assert {await use_code(one, text, 2) for text in genuine} == {""}
+
+
+async def test_a_store_that_must_be_awaited_is_asked_once() -> None:
+    """``use_now`` claims nothing itself then, and what it returns claims once. A bad nonce is refused at once."""
+    store = RemoteNonces()
+    one = nonce_service(store=store)
+
+    use = one.use_now(one.mint(NOW).encode(), 1, Moment(NOW, LEEWAY))
+    assert isinstance(use, partial)
+    assert store.claimed == []
+
+    assert isinstance(await use(), Nonce)
+    assert len(store.claimed) == 1
+    assert isinstance(one.use_now(b"null", 1, Moment(NOW, LEEWAY)), Failure)
+    assert isinstance(one.use_now(one.mint(NOW).encode(), 1, Moment(NOW + LIFE, LEEWAY)), Failure)
 
 
 def test_every_rejection_of_a_nonce_is_stale() -> None:

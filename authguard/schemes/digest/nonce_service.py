@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import field
+from functools import partial
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from authguard.caching import BoundedCache
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError
 from authguard.fork import renew_after_fork
@@ -28,11 +30,16 @@ from authguard.wire.nonce import RANDOM, Nonce, nonce_key
 
 _REFUSED = {NonceUse.REPLAYED: NONCE_REPLAYED, NonceUse.OUTSIDE: NONCE_OUTSIDE, NonceUse.FORGOTTEN: NONCE_FORGOTTEN}
 
+_FRESH = NonceUse.FRESH  # to read a member of an enumeration costs as much as a call
+
 #: The reasons of a right response with a bad nonce. ``stale=true`` makes a client try again without asking its user.
 STALE: Final = frozenset({NONCE_UNKNOWN, NONCE_STALE, NONCE_NOT_YET, *_REFUSED.values()})
 
 #: The length of a ``PER_PROCESS`` secret in bytes.
 RANDOM_SECRET = 32
+
+#: How many genuine nonces are remembered, so that their tags are not computed for each request.
+MOST_GENUINE = 4096
 
 # After this part of the life of a nonce, the client is sent the next one.
 _NEXT_NONCE_AFTER = 0.75
@@ -45,6 +52,17 @@ class _Signer:
     key: bytes = field(repr=False)
     store: NonceStore
     claim_now: Any = field(repr=False)
+
+
+class _GenuineNonce(NamedTuple):
+    """A nonce whose tag was right, and the signer that has made the tag."""
+
+    nonce: Nonce
+    signer: _Signer
+
+
+#: The nonce if it may be used, or why it is refused.
+Use: TypeAlias = Nonce | Failure
 
 
 class NonceService:
@@ -75,6 +93,8 @@ class NonceService:
         # Made now, because a memory accepts no nonce that is older than itself.
         self._memories = tuple(MemoryNonces() for _ in self._keys) if self._store is None else ()
         self._signers: tuple[_Signer, ...] | None = None
+        #: The nonces that these keys have signed, as a client sends them. They are no secret.
+        self._genuine = BoundedCache[_GenuineNonce](MOST_GENUINE)
 
     def _begin(self, now: float) -> Sequence[_Signer]:
         """The signers. Their stores know the time by the guard's clock."""
@@ -104,29 +124,49 @@ class NonceService:
         signer = self._begin(now)[0]
         return Nonce.mint(now, secrets.token_bytes(RANDOM)).to_text(signer.key)
 
-    async def use(self, text: bytes, count: int, moment: Moment) -> Nonce | Failure:
+    async def use(self, text: bytes, count: int, moment: Moment) -> Use:
         """Use the nonce with this count, or say why it is refused. Its end has no leeway: it is of our own clock."""
-        for signer in self._begin(moment.now):
-            nonce = Nonce.from_text(text, (signer.key,))
-            if nonce is not None:
-                return await self._claim(nonce, count, signer, moment)
-        return Failure(NONCE_UNKNOWN)
+        use = self.use_now(text, count, moment)
+        return await use() if isinstance(use, partial) else use
 
-    async def _claim(self, nonce: Nonce, count: int, signer: _Signer, moment: Moment) -> Nonce | Failure:
+    def use_now(self, text: bytes, count: int, moment: Moment) -> Use | partial[Coroutine[Any, Any, Use]]:
+        """The same; or what must be called and awaited, if the store cannot answer at once."""
+        genuine = self._find_genuine(text, self._begin(moment.now))
+        if genuine is None:
+            return Failure(NONCE_UNKNOWN)
+        nonce, signer = genuine
         minted_at, now = nonce.issued_at, moment.now
         expires_at = minted_at + self._life
         if not moment.between(-math.inf, expires_at):
             return Failure(NONCE_STALE, {"expired_by": moment.by(expires_at)})
         if moment.not_yet(minted_at):
             return Failure(NONCE_NOT_YET, {"early_by": -moment.by(minted_at)})
-        times = {"minted_at": minted_at, "expires_at": expires_at, "now": now}
-        use: NonceUse
-        if signer.claim_now is not None:
-            use = signer.claim_now(nonce.identity, count, **times)
-        else:
-            use = await ask(signer.store.claim(nonce.identity, count, **times), self._deadline)
-        return nonce if use is NonceUse.FRESH else Failure(_REFUSED[use], {"count": count})
+        if signer.claim_now is None:
+            return partial(self._claim, signer.store, nonce, count, now)
+        use = signer.claim_now(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
+        return _answer(use, nonce, count)
+
+    def _find_genuine(self, text: bytes, signers: Sequence[_Signer]) -> _GenuineNonce | None:
+        """The nonce, if one of the signers has made it. Only such nonces are remembered, so none can be invented."""
+        genuine = self._genuine.get(text)
+        if genuine is None:
+            for signer in signers:
+                nonce = Nonce.from_text(text, (signer.key,))
+                if nonce is not None:
+                    genuine = _GenuineNonce(nonce, signer)
+                    self._genuine.put(text, genuine)
+                    break
+        return genuine
+
+    async def _claim(self, store: NonceStore, nonce: Nonce, count: int, now: float) -> Use:
+        minted_at = nonce.issued_at
+        claim = store.claim(nonce.identity, count, minted_at=minted_at, expires_at=minted_at + self._life, now=now)
+        return _answer(await ask(claim, self._deadline), nonce, count)
 
     def next_nonce(self, nonce: Nonce, now: float) -> str | None:
         """The next nonce, if this one will expire soon. RFC 7616 section 3.5, ``nextnonce``."""
         return self.mint(now) if now - nonce.issued_at >= self._life * _NEXT_NONCE_AFTER else None
+
+
+def _answer(use: NonceUse, nonce: Nonce, count: int) -> Use:
+    return nonce if use is _FRESH else Failure(_REFUSED[use], {"count": count})

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from authguard.accounts.account import NOT_NOW, NotNow, RolesListed
+from authguard.accounts.account import NOT_NOW, NotNow, RolesListed, accepted_login
 from authguard.accounts.digest_account import (
     DIGITS,
     DigestAccount,
@@ -17,10 +17,9 @@ from authguard.accounts.digest_account import (
     check_realm,
 )
 from authguard.app_code import async_function, awaitable, wrong_answer
-from authguard.caching import KeyedHash
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError
-from authguard.model import NO_CLAIMS, Accepted, Clock, Denied, Facts, Moment, Outcome, Principal, Rejected
+from authguard.model import NO_FACTS, Accepted, Clock, Denied, Facts, Moment, Outcome, Rejected
 from authguard.reasons import (
     ACCOUNT_DISABLED,
     ALGORITHM_UNOFFERED,
@@ -35,9 +34,9 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.digest.attempt_counter import AttemptCounter, Counted, Steps, Wait
 from authguard.schemes.digest.nonce_service import STALE, NonceService
 from authguard.schemes.digest.options import (
-    DigestAlgorithm,
     SecretArgument,
     check_authority,
     check_limit,
@@ -47,7 +46,7 @@ from authguard.schemes.digest.options import (
     check_secrets,
     parse_algorithms,
 )
-from authguard.schemes.scheme import Scheme, check_name
+from authguard.schemes.scheme import Continuation, Scheme, check_name, for_one_request
 from authguard.schemes.throttle import LoginThrottle, check_throttle
 from authguard.state.nonce_store import NonceStore
 from authguard.state.throttle_store import Exceeded
@@ -70,13 +69,9 @@ from authguard.wire.nonce import Nonce
 _USERHASH = {True: {"userhash": "true"}, False: {}}
 # The parameters that are sent without quotes.
 _UNQUOTED = frozenset({"algorithm", "charset", "stale", "userhash"})
-
-
-class _CountedName(NamedTuple):
-    """The name by which attempts are counted, and the name that the client has sent; None if that is a hash."""
-
-    name: str
-    sent: str | None
+# What takes the place of H(A1) for a name that nobody has, so that the same is hashed and compared for every name. It
+# is no secret: without an account, even a response that matches is refused.
+_DECOYS = {algorithm: "0" * digits for algorithm, digits in DIGITS.items()}
 
 
 class Digest(Scheme):
@@ -136,7 +131,7 @@ class Digest(Scheme):
         called = "find(self, username, *, realm, algorithm, hashed)"
         async_function("accounts", accounts.find, called, "alice", realm="", algorithm="", hashed=False)
         self._accounts = accounts
-        self._find_now = optional_method(accounts, "find_now", beside="find")
+        self._find_now = optional_method(accounts, "find_now", beside="find") or _not_now
         self._realm = self.realm.encode()
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._nonce_service = NonceService(
@@ -145,14 +140,16 @@ class Digest(Scheme):
         # Not derived from the secret, because a client goes on sending it when the secret has changed.
         self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()
         self._qop = check_qop(qop)
+        self._qop_sent = frozenset(name.encode() for name in self._qop)
         self.reads_body = "auth-int" in self._qop
         self.throttle = check_throttle(throttle, clock)
+        self._attempts: AttemptCounter | None = None
         self.denial_reasons = (URI_MISMATCH,) if self.throttle is None else (URI_MISMATCH, ATTEMPTS_EXCEEDED)
         if self.throttle is not None:
             self.use_throttle(self.throttle)
         self._prefix, self._authority = check_prefix(public_prefix), check_authority(public_authority)
         self._limit = check_limit(limit)
-        self._clock, self._hash = clock, KeyedHash()
+        self._clock = clock
         first = {"realm": self.realm, "qop": ",".join(self._qop)}
         last = {"opaque": self._opaque.decode(), "charset": "UTF-8"} | _USERHASH[bool(accounts.finds_hashed)]
         names = [algorithm.name for algorithm in self._algorithms.values()]
@@ -162,6 +159,7 @@ class Digest(Scheme):
     def use_throttle(self, throttle: LoginThrottle) -> None:
         """Count by this throttle from now on. The guard calls it, so that its schemes share one."""
         self.throttle = throttle
+        self._attempts = AttemptCounter(throttle)
         if self._accounts.finds_hashed:
             for algorithm in self._algorithms.values():
                 kind = f"{algorithm.stored} of realm {self.realm}"
@@ -176,78 +174,85 @@ class Digest(Scheme):
 
         RFC 7616 section 3.4.6.
         """
+        answer = self.authenticate_now(request, credentials)
+        return for_one_request(await answer() if callable(answer) else answer)
+
+    def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
+        """The same, if the stores answer at once, and no body has to be read."""
         try:
             sent = DigestCredentials.from_auth_params(credentials.rest)
         except WireError as error:
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
         if (mismatch := self._challenge_mismatch(sent)) is not None:
             return mismatch
-        algorithm = self._algorithms[sent.algorithm]
-        account = await self._find_account(sent, algorithm)
+        return _advance(self._verify(request, sent), None)
+
+    def _verify(self, request: AuthRequest, sent: DigestCredentials) -> Steps[Outcome]:
+        """Verify credentials that answer a challenge of this scheme."""
+        algorithm, moment, body = self._algorithms[sent.algorithm], request.moment, None
+        realm, stored, hashed = self.realm, algorithm.stored, sent.hashed
+        found = self._find_now(sent.username, realm=realm, algorithm=stored, hashed=hashed)
+        account: DigestAccount | None = (yield partial(self._find, sent, stored)) if found is NOT_NOW else found
         # Counted by the subject of the account, because a store may find one account by several spellings of its name.
         # A hashed name is counted as it is: otherwise a 429 would tell whether it belongs to an account. Attempts at a
         # plain name are counted by its hashes too (``LoginThrottle.count_hashed_names``).
-        if sent.hashed:
-            counted = _CountedName(sent.username, None)
-        else:
-            counted = _CountedName(sent.username if account is None else account.subject, sent.username)
-        moment, body = request.moment, None
+        name = sent.username if account is None or hashed else account.subject
+        counted: Counted = name, request.client, None if hashed else sent.username
+        attempts = self._attempts
         if sent.qop == b"auth-int":
             # Not known to be right before the body has been read. As for a right response all the same: whoever may
             # still use one here must be able to send its body, and a wrong one is counted afterwards.
-            if (exceeded := await self._exceeded(counted, request)) is not None:
-                return exceeded
-            body, moment = await self._read_body(request)
-        # Computed for every name, so that an unknown one costs exactly as much as any other.
-        decoy = self._hash(sent.username).hex()[: DIGITS[algorithm.stored]]
-        a1 = (decoy if account is None else account.ha1).encode("ascii")
+            if attempts is not None and (exceeded := (yield from attempts.exceeded(counted))) is not None:
+                return Rejected(ATTEMPTS_EXCEEDED, name, exceeded.facts())
+            body, moment = yield partial(self._read_body, request)
+        a1 = (_DECOYS[algorithm.stored] if account is None else account.ha1).encode("ascii")
         if algorithm.session:
             a1 = session(algorithm.hashed, a1, sent.nonce, sent.cnonce)
-        matches = hmac.compare_digest(
-            expected_response(algorithm.hashed, a1, sent, request.method.encode(), body), sent.response
-        )
+        expected = expected_response(algorithm.hashed, a1, sent, request.method.encode(), body)
+        matches = hmac.compare_digest(expected, sent.response)
         if account is None or not matches or account.disabled:
-            return await self._reject_counted(request, counted, account, matches)
-        exceeded = await self._exceeded(counted, request)
-        return exceeded or await self._check_use(request, sent, account, a1, counted, moment)
-
-    async def _check_use(
-        self,
-        request: AuthRequest,
-        sent: DigestCredentials,
-        account: DigestAccount,
-        a1: bytes,
-        counted: _CountedName,
-        moment: Moment,
-    ) -> Outcome:
-        """Accept a right response, if it is for this resource and its nonce and count may be used."""
-        subject, algorithm = account.subject, self._algorithms[sent.algorithm]
+            return (yield from self._reject_counted(counted, account, matches))
+        keys = None if attempts is None else attempts.keys_to_check(counted)
+        if attempts is not None and keys is not None:
+            exceeded = yield from attempts.exceeded(counted, keys)
+            if exceeded is not None:
+                return Rejected(ATTEMPTS_EXCEEDED, name, exceeded.facts())
         if (difference := self._uri_difference(sent, request)) is not None:
-            return Rejected(URI_MISMATCH, subject, difference)
-        nonce = await self._nonce_service.use(sent.nonce, sent.count, moment)
+            return Rejected(URI_MISMATCH, account.subject, difference)
+        used = self._nonce_service.use_now(sent.nonce, sent.count, moment)
+        nonce = (yield used) if isinstance(used, partial) else used
         if not isinstance(nonce, Nonce):
-            return Rejected(nonce.reason, subject, nonce.facts)
-        if self.throttle is not None:
-            await self.throttle.allow(counted.name, request.client, counted.sent)
-        claims = {} if account.claims is NO_CLAIMS else account.claims
-        principal = Principal.checked(subject, account.roles, account.scopes, claims, None, self.name)
+            return Rejected(nonce.reason, account.subject, nonce.facts)
+        if attempts is not None and keys is not None:
+            yield from attempts.allow(counted, keys)
         rspauth = expected_response(algorithm.hashed, a1, sent, b"", qop=b"auth")
         # The key of a session contains the nonce that it began with (section 3.4.2), so a session keeps its nonce.
         next_nonce = None if algorithm.session else self._nonce_service.next_nonce(nonce, moment.now)
-        return Accepted(principal, ((b"authentication-info", sent.authentication_info(rspauth, next_nonce)),))
+        info = (b"authentication-info", sent.authentication_info(rspauth, next_nonce))
+        return Accepted(accepted_login(account, self.name).principal, (info,), NO_FACTS)
+
+    async def _find(self, sent: DigestCredentials, stored: str) -> DigestAccount | None:
+        find = self._accounts.find
+        answer = awaitable(find, find(sent.username, realm=self.realm, algorithm=stored, hashed=sent.hashed))
+        account = await ask(answer, self._deadline)
+        if account is not None and not isinstance(account, DigestAccount):
+            raise wrong_answer(find, account, "a DigestAccount, or None if there is none")
+        return account
+
+    def _reject_counted(self, counted: Counted, account: DigestAccount | None, matches: bool) -> Steps[Rejected]:
+        """Count a failed attempt. All of these reasons look the same to the client, except an exceeded throttle."""
+        attempt = None if self._attempts is None else (yield from self._attempts.acquire(counted))
+        if isinstance(attempt, Exceeded):
+            return Rejected(ATTEMPTS_EXCEEDED, counted[0], attempt.facts())
+        if account is None:
+            return Rejected(USER_UNKNOWN, counted[0])
+        return Rejected(ACCOUNT_DISABLED if matches else RESPONSE_WRONG, account.subject)
 
     async def _read_body(self, request: AuthRequest) -> tuple[bytes, Moment]:
         """The body, and the moment at which it was complete: a slow body must not keep a nonce alive."""
         began, moment = self._clock(), request.moment
         body = await request.body(self._limit) if request.kind == "http" else b""
         return body, Moment(moment.now + self._clock() - began, moment.leeway)
-
-    async def _exceeded(self, counted: _CountedName, request: AuthRequest) -> Rejected | None:
-        """Rejected if even a right response has to wait."""
-        if self.throttle is None:
-            return None
-        exceeded = await self.throttle.remaining(counted.name, request.client, counted.sent, authenticated=True)
-        return None if exceeded is None else Rejected(ATTEMPTS_EXCEEDED, counted.name, exceeded.facts())
 
     def _challenge_mismatch(self, sent: DigestCredentials) -> Rejected | None:
         """Reject credentials that do not answer a challenge of this scheme. RFC 7616 section 3.4."""
@@ -258,40 +263,17 @@ class Digest(Scheme):
         if sent.algorithm not in self._algorithms:
             names = tuple(algorithm.name for algorithm in self._algorithms.values())
             return Rejected(ALGORITHM_UNOFFERED, sent.username, {"algorithm": sent.algorithm, "wanted": names})
-        if sent.qop.decode("latin-1") not in self._qop:
+        if sent.qop not in self._qop_sent:
             return Rejected(QOP_UNOFFERED, sent.username, {"qop": sent.qop.decode("latin-1"), "wanted": self._qop})
         if sent.hashed and not self._accounts.finds_hashed:
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "userhash was not offered"})
         return None
 
-    async def _find_account(self, sent: DigestCredentials, algorithm: DigestAlgorithm) -> DigestAccount | None:
-        find, name = self._accounts.find, sent.username
-        realm, stored, hashed = self.realm, algorithm.stored, sent.hashed
-        if self._find_now is not None:
-            account: DigestAccount | NotNow | None
-            account = self._find_now(name, realm=realm, algorithm=stored, hashed=hashed)
-            if account is not NOT_NOW:
-                return account
-        answer = awaitable(find, find(name, realm=realm, algorithm=stored, hashed=hashed))
-        account = await ask(answer, self._deadline)
-        if account is not None and not isinstance(account, DigestAccount):
-            raise wrong_answer(find, account, "a DigestAccount, or None if there is none")
-        return account
-
-    async def _reject_counted(
-        self, request: AuthRequest, counted: _CountedName, account: DigestAccount | None, matches: bool
-    ) -> Rejected:
-        """Count a failed attempt. All of these reasons look the same to the client, except an exceeded throttle."""
-        if self.throttle is not None:
-            attempt = await self.throttle.acquire(counted.name, request.client, counted.sent)
-            if isinstance(attempt, Exceeded):
-                return Rejected(ATTEMPTS_EXCEEDED, counted.name, attempt.facts())
-        if account is None:
-            return Rejected(USER_UNKNOWN, counted.name)
-        return Rejected(ACCOUNT_DISABLED if matches else RESPONSE_WRONG, account.subject)
-
     def _uri_difference(self, sent: DigestCredentials, request: AuthRequest) -> Facts | None:
         """Where the ``uri`` differs from the requested resource; None if it does not. A query is private: not shown."""
+        target = request.target
+        if target.startswith(b"/") and sent.uri == self._prefix + target:
+            return None  # nearly always: it is no absolute URI, and the same byte for byte
         named = authority(sent.uri)
         if named is not None:
             scheme, host = named
@@ -299,7 +281,7 @@ class Digest(Scheme):
             if not host or host != requested_host:
                 facts: dict[str, object] = {"differs_in": "authority", "digested": host.decode("latin-1")}
                 return facts if requested_host is None else {**facts, "requested": requested_host.decode("latin-1")}
-        digested, requested = resource(sent.uri), self._prefix + resource(request.target)
+        digested, requested = resource(sent.uri), self._prefix + resource(target)
         if digested == requested:
             return None
         path = digested.partition(b"?")[0]
@@ -327,5 +309,25 @@ class Digest(Scheme):
         return [Challenge("Digest", each, _UNQUOTED) for each in params]
 
 
+def _not_now(username: str, **_: object) -> NotNow:
+    return NOT_NOW
+
+
 def _name_hash(hash_function: Hash, realm: str, name: str) -> str:
     return user_hash(hash_function, name, realm).decode("ascii")
+
+
+def _advance(verification: Steps[Outcome], answer: object) -> Outcome | Continuation:
+    """Run a verification to its outcome, or until something must be awaited."""
+    try:
+        wait = verification.send(answer)
+    except StopIteration as stop:
+        outcome: Outcome = stop.value
+        return outcome
+    return partial(_go_on, verification, wait)
+
+
+async def _go_on(verification: Steps[Outcome], wait: Wait) -> Outcome:
+    """Await what a verification waits for, and run it to its outcome."""
+    answer = _advance(verification, await wait())
+    return await answer() if callable(answer) else answer
