@@ -140,8 +140,8 @@ def _template(text: str) -> IssuerTemplate:
         raise ConfigurationError(
             "issuer", f'{text!r} is not a template with one claim; write "https://login.example/{{tid}}/v2.0"'
         )
-    (name,) = placeholders
-    return IssuerTemplate(prefix, _CLAIM_OF.get(name, name), suffix)
+    name: str = placeholders[0]
+    return IssuerTemplate(prefix, _CLAIM_OF.get(name) or name, suffix)
 
 
 def _closed_list(templates: Sequence[IssuerTemplate], tenants: TenantsArgument) -> frozenset[str]:
