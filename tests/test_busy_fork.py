@@ -205,6 +205,8 @@ def test_no_lock_of_authguard_stays_locked_in_a_child(site: Site) -> None:
     caches and of the helpers for tests. In the child each is free, and every login is answered."""
     assert site.answers() == ANSWERS  # everything that is made at the first request is there now
     listener = RecordList((site.guard,))
+    listener.open()
+    listener.close()
     roots = (site.app, listener)
     locks = locks_of_authguard(*roots)
     assert {f"{kind.__module__}.{kind.__qualname__}" for kind in map(type, locks.values())} == {
