@@ -115,6 +115,13 @@ def test_a_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find("AuthGuardError") is vars(package)["AuthGuardError"] is authguard.AuthGuardError
 
 
+def test_a_module_that_is_listed_is_found_by_its_name() -> None:
+    """It is imported with that, if nobody has imported it before."""
+    find, _ = lazy_exports("authguard", {"authguard.errors": ("AuthGuardError",)})
+
+    assert find("errors") is sys.modules["authguard.errors"]
+
+
 APP = """
 import asyncio, sys
 from starlette.applications import Starlette

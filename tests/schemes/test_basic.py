@@ -29,7 +29,7 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest
 from authguard.schemes.basic import Basic
-from authguard.schemes.throttle import AttemptKeys, AttemptPair, LoginThrottle
+from authguard.schemes.throttle import AttemptKeys, AttemptPair, CountedAttempt, LoginThrottle
 from authguard.state.throttle_store import Exceeded
 from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
@@ -657,6 +657,27 @@ async def test_a_throttle_that_overrides_a_method_is_asked_by_it() -> None:
     assert asked == ["knows", "allow", "allow", "allow"]
     assert [type(outcome) for outcome in outcomes] == [Accepted] * 3 + [Rejected]
     assert outcomes[-1] == Rejected(ATTEMPTS_EXCEEDED, "alice", {"retry_after": 7, "bucket": "mine"})
+
+
+async def test_a_throttle_that_overrides_how_attempts_are_counted_is_asked_by_that() -> None:
+    """``acquire_now`` and ``refund_now`` would bypass what a subclass does in ``acquire`` and ``refund``."""
+    asked: list[str] = []
+
+    class Throttle(LoginThrottle):
+        async def acquire(self, *args: Any, **options: Any) -> CountedAttempt | Exceeded:
+            asked.append("acquire")
+            return await super().acquire(*args, **options)
+
+        async def refund(self, *args: Any, **options: Any) -> None:
+            asked.append("refund")
+            await super().refund(*args, **options)
+
+    scheme = basic_scheme(HeldUsers(ALICE), throttle=Throttle(clock=ManualClock(1000)))
+
+    outcomes = [await log_in(scheme, "alice", password) for password in ("wonderland", "wrong")]
+
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected]
+    assert asked == ["acquire", "refund", "acquire"]
 
 
 @pytest.mark.parametrize("known", [True, False])
