@@ -19,10 +19,10 @@ demo: ## a tour of the library in this terminal
 serve: ## the applications of the tour, served for you to try
 	@$(PY) -m examples.tour --serve
 
-test: ## the tests on one Python, without real peers: one minute after the set-up
+test: ## the tests on one Python, without real peers: three minutes after the set-up
 	@$(SUITE) test $(ARGS)
 
-test-rest: ## real peers (installed if you are root), coverage, the other Pythons: about eight minutes
+test-rest: ## real peers (installed if you are root), coverage, the other Pythons: about ten minutes
 	@$(SUITE) rest $(ARGS)
 
 test-all: ## both

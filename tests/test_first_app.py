@@ -1,7 +1,7 @@
 """A first app, written from the README alone, with twelve mistakes: what each of them says, word for word.
 
-One mistake after the other is mended, as somebody does who reads one message and goes on. The last step is the app
-without a mistake.
+Each test leaves out one more mistake than the one before it, as a user who fixes what the last message said. The last
+app has no mistake.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class FastPath:
     def __init__(
         self, schemes: Sequence[Scheme], *, implied_roles: Mapping[str, frozenset[str]], has_checks: bool
     ) -> None:
-        self._authenticate: Mapping[str, AuthenticateNow | None] = {
+        self._authenticate: Mapping[str | None, AuthenticateNow | None] = {
             scheme.name: optional_method(scheme, "authenticate_now", beside="authenticate") for scheme in schemes
         }
         self._carriers = group_by_carrier(schemes)
@@ -121,7 +121,7 @@ class FastPath:
             if isinstance(selected, Principal):
                 answer = unless_expired(Accepted(selected), request.moment)
             else:
-                authenticate = self._authenticate[scheme or ""]
+                authenticate = self._authenticate[scheme]
                 if authenticate is None:
                     return Undecided(scheme, selected)
                 try:

@@ -30,7 +30,6 @@ from authguard.model import (
     Clock,
     Decision,
     Denied,
-    Granted,
     Moment,
     Outcome,
     Principal,
@@ -40,7 +39,7 @@ from authguard.model import (
 )
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
-from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, PATH_AMBIGUOUS
+from authguard.reasons import CREDENTIALS_MALFORMED, PATH_AMBIGUOUS
 from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
@@ -191,8 +190,7 @@ class Guard:
         """Decide about a lock on the route, for the principal that this guard has authenticated (None: anonymous)."""
         resolved = self.requirements[match.requirement]
         if principal is None:
-            anonymous = match.requirement is OPTIONAL
-            return Granted(None, match.requirement) if anonymous else resolved.deny(CREDENTIALS_MISSING)
+            return resolved.anonymous if match.requirement is OPTIONAL else resolved.nothing_presented
         outcome = unless_expired(Accepted(principal), request.moment)
         if isinstance(outcome, Rejected):
             return resolved.reject(outcome, principal.scheme)

@@ -33,6 +33,12 @@ class KeysByAlgorithm:
         self._held = {
             name: optional_method(source, "held", beside="keys_for") for name, source in self._by_algorithm.items()
         }
+        self._takes_requester = {
+            (algorithm, name)
+            for algorithm, source in self._by_algorithm.items()
+            for name in ("keys_for", "refetch")
+            if takes_requester(getattr(source, name, None))
+        }
         #: Whether the keys of any source may be replaced.
         self.is_refetchable = any(isinstance(source, RefetchableKeys) for source in self.sources)
 
@@ -51,9 +57,8 @@ class KeysByAlgorithm:
         source: Any = self._by_algorithm.get(algorithm)
         if source is None:
             return ()
-        keys: Sequence[VerificationKey] = await source.keys_for(
-            kid=kid, algorithm=algorithm, **_asked_by(source.keys_for, requester)
-        )
+        extra = self._requester_for(algorithm, "keys_for", requester)
+        keys: Sequence[VerificationKey] = await source.keys_for(kid=kid, algorithm=algorithm, **extra)
         return keys
 
     async def refetch(
@@ -68,25 +73,23 @@ class KeysByAlgorithm:
         source: Any = self._by_algorithm.get(algorithm)
         if not isinstance(source, RefetchableKeys):
             return None
-        method: Any = source.refetch
-        keys: Sequence[VerificationKey] | None = await method(
-            tried, kid=kid, algorithm=algorithm, **_asked_by(method, requester)
-        )
-        return keys
+        extra: Any = self._requester_for(algorithm, "refetch", requester)
+        return await source.refetch(tried, kid=kid, algorithm=algorithm, **extra)
+
+    def _requester_for(self, algorithm: str, method: str, requester: Requester) -> Mapping[str, Requester]:
+        """The argument ``requester`` for a method of the source of this algorithm, if the method takes it."""
+        return {"requester": requester} if (algorithm, method) in self._takes_requester else {}
 
     def algorithms_of(self, kid: str | None) -> Sequence[str]:
         """The algorithms of the keys with this ``kid``, of the sources that can tell."""
-        refetchable = [source for source in dict.fromkeys(self.sources) if isinstance(source, RefetchableKeys)]
+        sources = {id(source): source for source in self.sources}.values()  # a source may have no hash
+        refetchable = [source for source in sources if isinstance(source, RefetchableKeys)]
         return [
             name
             for source in refetchable
             for name in source.algorithms_of(kid)
             if self._by_algorithm.get(name) is source
         ]
-
-
-def _asked_by(method: object, requester: Requester) -> Mapping[str, Requester]:
-    return {"requester": requester} if takes_requester(method) else {}
 
 
 def keys_by_algorithm(

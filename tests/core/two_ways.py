@@ -53,7 +53,7 @@ from authguard.core.csrf import Origins, is_cross_origin, origin_facts
 from authguard.core.fast_path import Undecided, unless_expired
 from authguard.core.responses import Reply, answer_denial
 from authguard.fastapi import install
-from authguard.model import Accepted, Decision, Granted, Header, Outcome
+from authguard.model import Accepted, Decision, Granted, Header, Moment, Outcome
 from authguard.policy.rules import Match
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -351,7 +351,7 @@ PATHS = [
 class _CarefulRules(ClaimRules):
     """Claim rules that find no claims plain."""
 
-    def is_plain(self, claims: Any, now: float) -> bool:
+    def is_plain(self, claims: Any, moment: Moment) -> bool:
         return False
 
 

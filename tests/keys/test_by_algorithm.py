@@ -164,6 +164,32 @@ async def test_a_source_of_the_app_stays_what_it_is() -> None:
     assert (source.is_refetchable, source.algorithms_of(None)) == (False, [])
 
 
+def test_a_source_needs_no_hash() -> None:
+    """Sources are told apart by identity: a class that compares by value may have no hash."""
+
+    class Unhashable(CountingKeySource):
+        __hash__ = None  # type: ignore[assignment]
+
+        async def refetch(self, tried: Sequence[VerificationKey], **wanted: Any) -> None:
+            return None
+
+        def algorithms_of(self, kid: str | None) -> Sequence[str]:
+            return ("RS256", "ES256")
+
+    source = Unhashable()
+
+    assert KeysByAlgorithm({frozenset({"RS256", "ES256"}): source}).algorithms_of(None) == ["RS256", "ES256"]
+
+
+def test_what_waits_shows_no_token() -> None:
+    """The function that goes on with a token has a repr without the token."""
+    token = mint()
+    goes_on = bearer(issuer(CountingKeySource())).authenticate_now(bearer_request(), bearer_credentials(token))
+
+    assert callable(goes_on)
+    assert token[-20:] not in repr(goes_on)
+
+
 async def test_the_record_names_the_algorithms_that_a_key_is_for() -> None:
     """A token whose ``kid`` is that of a key for another algorithm says so, without naming those of other sources."""
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from authguard import ConfigurationError, claim
+from authguard.errors import WrongAnswer
+from authguard.schemes.bearer import claim_mapping
 from authguard.schemes.bearer.claim_mapping import ClaimPath, Source, check_sources, collect_names
 
 NESTED: dict[str, Any] = {
@@ -141,6 +143,30 @@ def test_a_function_that_returns_one_string_raises() -> None:
     """A function that returns one string raises, because the string would become a set of letters."""
     with pytest.raises(TypeError, match="returned one string; return a set"):
         collect_names([lambda said: said["role"]], {"role": "admin"}, split=False)
+
+
+@pytest.mark.parametrize("given", ["admin", 5, None, [5]])
+def test_the_function_is_named_that_returns_the_wrong_thing(given: Any) -> None:
+    """The record of such a request shows the name of the function, with file and line, and no value."""
+
+    def of_groups(said: Mapping[str, Any]) -> Any:
+        return given
+
+    with pytest.raises(WrongAnswer, match=r"^of_groups \(\S*test_names\.py:\d+\) returned ") as caught:
+        collect_names([of_groups], {}, split=False)
+
+    assert "admin" not in caught.value.problem
+
+
+def test_sets_of_many_or_long_names_are_not_remembered() -> None:
+    """A set is remembered if it is small, so that what an issuer writes into its tokens takes little memory."""
+    before = claim_mapping._cached_distinct.cache_info().currsize
+    for names in (["r" * 600], [f"role-{number}" for number in range(40)], ["r" * 30] * 20):
+        assert collect_names([claim("x")], {"x": names}, split=False) == set(names)
+    large = claim_mapping._cached_distinct.cache_info().currsize
+    collect_names([claim("x")], {"x": ["a small set of this test"]}, split=False)
+
+    assert (large - before, claim_mapping._cached_distinct.cache_info().currsize - large) == (0, 1)
 
 
 @pytest.mark.parametrize("given", [["admin", None], [5], [["admin"]], [b"admin"], None, 5])

@@ -83,8 +83,8 @@ _nows = st.just(NOW) | _stamps | st.sampled_from([0.0, -1.0, 1e12, 1e15, float("
 @example(ClaimRules(frozenset({"orders"}), True, False), {"exp": NOW + 1, "aud": ["orders"]}, NOW, 0.0)
 def test_plain_claims_keep_every_rule(rules: ClaimRules, stated: dict[str, Any], now: float, leeway: float) -> None:
     """Claims that are called plain break no rule and do not need the leeway, at any time and with any leeway."""
-    if rules.is_plain(stated, now):
-        moment = Moment(now, leeway)
+    moment = Moment(now, leeway)
+    if rules.is_plain(stated, moment):
         assert rules.failure(stated, moment) is None
         assert leeway_used(stated, moment) == {}
 
@@ -102,7 +102,7 @@ def test_usual_claims_are_plain() -> None:
         {"typ": "Bearer"},
     ]
 
-    assert [rules.is_plain({**usual, **changes}, NOW) for changes in more] == [True] * len(more)
+    assert [rules.is_plain({**usual, **changes}, Moment(NOW, 60.0)) for changes in more] == [True] * len(more)
 
 
 NOT_PLAIN: list[dict[str, Any]] = [
@@ -141,7 +141,7 @@ def test_claims_that_break_a_rule_or_need_the_leeway_are_not_plain(changes: dict
     usual: dict[str, Any] = {"iss": "i", "sub": "alice", "aud": "orders", "exp": NOW + 600, "iat": NOW - 5, "jti": "1"}
     stated, moment = {**usual, **changes}, Moment(NOW, 60.0)
 
-    assert not rules.is_plain(stated, NOW)
+    assert not rules.is_plain(stated, moment)
     assert rules.failure(stated, moment) is not None or leeway_used(stated, moment) != {}
 
 
@@ -156,7 +156,7 @@ def test_claims_that_break_a_rule_or_need_the_leeway_are_not_plain(changes: dict
 )
 def test_unusual_rules_are_asked_in_full(rules: ClaimRules) -> None:
     """No claims are plain for an issuer of any audience, of RFC 9068 or of several tenants."""
-    assert not rules.is_plain({"sub": "alice", "aud": "orders", "exp": NOW + 600}, NOW)
+    assert not rules.is_plain({"sub": "alice", "aud": "orders", "exp": NOW + 600}, Moment(NOW, 60.0))
 
 
 # --- sets of names ----------------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from inspect import iscoroutine, iscoroutinefunction
+from inspect import iscoroutine
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, cast
 
-from authguard.errors import ConfigurationError
+from authguard.app_code import plain_function, shown, wrong_answer
+from authguard.errors import ConfigurationError, WrongAnswer
 from authguard.model import NO_FACTS, Accepted, Facts, Failure, Moment, Outcome, Principal, Rejected
 from authguard.reasons import TOKEN_CHECK_REFUSED, TOKEN_CLAIM_INVALID, TOKEN_CLAIM_MISSING, Reason
 from authguard.schemes.bearer.claims import ClaimRules, Claims, leeway_used
@@ -60,14 +61,9 @@ def check_sources(argument: str, value: Source | Sequence[Source]) -> tuple[Sour
     for source in sources:
         if not isinstance(source, ClaimPath) and not callable(source):
             raise ConfigurationError(argument, f"{source!r} is not a source; write {_as_claim(source)} or a function")
-        check_not_async(argument, source)
+        if callable(source):
+            plain_function(argument, source, "function(claims)", {})
     return cast("tuple[Source, ...]", sources)
-
-
-def check_not_async(argument: str, function: object) -> None:
-    """Raise ``ConfigurationError`` for an async function: it is called while the token is verified."""
-    if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-        raise ConfigurationError(argument, f"{function!r} must not be async; look things up in Guard(checks=[...])")
 
 
 def _as_claim(source: object) -> str:
@@ -92,12 +88,12 @@ def collect_names(sources: Sequence[Source], claims: Claims, *, split: bool) -> 
             return _NO_NAMES
         try:
             return _distinct(tuple(value))
-        except TypeError:  # the list contains an object or another list
+        except TypeError:  # the list contains something other than strings
             return _strings(value)
     names: list[Any] = []
     for source in sources:
         if not isinstance(source, ClaimPath):
-            names += _checked_names(source(claims))
+            names += _checked_names(source, source(claims))
             continue
         value = source.get(claims)
         if isinstance(value, list):
@@ -114,15 +110,16 @@ def _strings(names: Iterable[object]) -> frozenset[str]:
     return frozenset(name for name in names if isinstance(name, str) and name.strip())
 
 
-# The tokens of an issuer have few different sets of roles and scopes. Only claims with a valid signature come here. A
-# long list is not kept, so that the memory is bounded.
+# The tokens of an issuer have few different sets of roles and scopes. Only claims with a valid signature come here.
+# Many or long names are not kept, so that the memory has a bound in bytes.
 @lru_cache(1024)
 def _cached_distinct(names: tuple[object, ...]) -> frozenset[str]:
     return _strings(names)
 
 
 def _distinct(names: tuple[object, ...]) -> frozenset[str]:
-    return _cached_distinct(names) if len(names) <= _MAX_CACHED else _strings(names)
+    is_short = len(names) <= _MAX_CACHED and sum(map(len, cast("tuple[str, ...]", names))) <= _MAX_CACHED_TEXT
+    return _cached_distinct(names) if is_short else _strings(names)
 
 
 @lru_cache(1024)
@@ -134,18 +131,18 @@ def _words(text: str) -> frozenset[str]:
     return _cached_words(text) if len(text) <= _MAX_CACHED_TEXT else _strings(text.split(" "))
 
 
-#: The longest list of names, and the longest text, whose set is kept.
+#: Of how many names, and of how many characters together, a set is kept.
 _MAX_CACHED, _MAX_CACHED_TEXT = 32, 512
 
 
-def _checked_names(value: Iterable[str]) -> Sequence[str]:
+def _checked_names(function: object, value: Iterable[str]) -> Sequence[str]:
     if isinstance(value, str):
-        msg = "a function for roles or scopes returned one string; return a set of them"
-        raise TypeError(msg)
+        raise WrongAnswer(f"{shown(function)} returned one string; return a set of them")
+    if not isinstance(value, Iterable):
+        raise wrong_answer(function, value, "a set of strings")
     names = tuple(value)
     if not all(isinstance(name, str) for name in names):
-        msg = "a function for roles or scopes returned something other than strings"
-        raise TypeError(msg)
+        raise WrongAnswer(f"{shown(function)} returned something other than strings; return a set of them")
     return names
 
 
@@ -178,8 +175,7 @@ class SubjectSources:
             if not isinstance(source, ClaimPath):
                 value: object = source(claims)
                 if value is not None and not isinstance(value, str):
-                    msg = "a function for the subject returned neither a string nor None"
-                    raise TypeError(msg)
+                    raise WrongAnswer(f"{shown(source)} returned neither a string nor None")
             else:
                 value = source.get(claims)
                 if self.numeric and type(value) is int and -_MAX_NUMBER <= value < _MAX_NUMBER:
@@ -247,7 +243,7 @@ def check_claim_check(check: ClaimCheck | None) -> ClaimCheck | None:
     if check is not None:
         if not callable(check):
             raise ConfigurationError("check", f"{check!r} is not a function of the claims that returns True or False")
-        check_not_async("check", check)
+        plain_function("check", check, "check(claims)", {})
     return check
 
 
@@ -262,8 +258,8 @@ def _refusal(check: ClaimCheck, claims: Claims) -> Reason | None:
         return answer
     if iscoroutine(answer):
         answer.close()
-    msg = f"check= of an issuer returned {type(answer).__name__}; return True, False or a Reason"
-    raise TypeError(msg)
+    kind = type(answer).__name__
+    raise WrongAnswer(f"{shown(check)}: check= of an issuer returned {kind}; return True, False or a Reason")
 
 
 #: The name of the Bearer scheme, which is also the ``scheme`` of its principals.
@@ -296,7 +292,7 @@ def outcome_from_claims(
 
     ``read_claims`` makes the claims for each request that reads them; without it, each gets a copy of ``claims``.
     """
-    is_plain = mapping.rules.is_plain(claims, moment.now)
+    is_plain = mapping.rules.is_plain(claims, moment)
     failure = None if is_plain else mapping.rules.failure(claims, moment)
     source = mapping.subject
     if failure is not None:

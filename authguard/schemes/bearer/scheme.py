@@ -160,7 +160,7 @@ class Bearer(Scheme):
         verified = cache.get(key)
         if verified is None or not verified.is_still_signed(issuers):
             return self._verify(raw, issuers, request, cache, key)
-        accepted = verified.accepted_at(request.moment.now)
+        accepted = verified.accepted_at(request.moment)
         if accepted is None:
             return self._check_claims(raw, jws.read_payload(verified.payload), verified.registered, request)
         verified.registered.clock_skew.observe(verified.iat, request.moment)
@@ -195,7 +195,7 @@ class Bearer(Scheme):
             return _reject(raw, token, failure)
         held = self._signatures.try_held(registered.issuer, token)
         if held.signing_key is None or held.keys is None:
-            return partial(self._authenticate_after_fetch, raw, token, registered, request, held)
+            return lambda: self._authenticate_after_fetch(raw, token, registered, request, held)
         outcome = self._check_claims(raw, token.claims, registered, request, token.payload)
         if cache is not None:
             cache.put(key, VerifiedToken(issuers, registered, token, held.keys, held.signing_key, outcome))
@@ -265,7 +265,8 @@ class Bearer(Scheme):
 
 
 def _introspect(introspection: Introspection, raw: bytes, request: AuthRequest) -> Continuation:
-    return partial(introspection.authenticate, raw, request.moment, network_of(request.client))
+    # Not a `partial`, whose repr would show the token.
+    return lambda: introspection.authenticate(raw, request.moment, network_of(request.client))
 
 
 def _cache_of(most: int) -> BoundedCache[VerifiedToken] | None:

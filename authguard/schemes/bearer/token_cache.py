@@ -9,7 +9,7 @@ from typing import Any
 
 from authguard.caching import BoundedCache
 from authguard.keys.source import VerificationKey
-from authguard.model import Accepted, Outcome
+from authguard.model import Accepted, Moment, Outcome
 from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredIssuer
 from authguard.wire import jws
 
@@ -90,10 +90,10 @@ class VerifiedToken:
             and keys[position] is self.signing_key
         )
 
-    def accepted_at(self, now: float) -> Accepted | None:
+    def accepted_at(self, moment: Moment) -> Accepted | None:
         """The outcome at this time; None if its claims must be checked again."""
         accepted = self.accepted
-        return accepted if accepted is not None and self.begins <= now < self.expires else None
+        return accepted if accepted is not None and moment.between(self.begins, self.expires) else None
 
 
 def token_cache(most: int) -> BoundedCache[VerifiedToken]:
