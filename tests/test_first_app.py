@@ -1,4 +1,4 @@
-"""A first app, written from the README alone, with twelve mistakes: what each of them says, word for word.
+"""A first app, written from the documentation alone, with twelve mistakes: what each of them says, word for word.
 
 Each test leaves out one more mistake than the one before it, as a user who fixes what the last message said. The last
 app has no mistake.
@@ -56,7 +56,7 @@ MISTAKES = (
 
 
 async def greeted(request: AuthRequest, principal: Principal) -> Principal:
-    """A check as the README shows it."""
+    """A check as the documentation shows it."""
     return principal
 
 

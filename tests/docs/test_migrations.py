@@ -74,6 +74,7 @@ def to_starlette(what: str) -> RequestParts:
     }[what]
 
 
+@pytest.mark.block("from-starlette.md")
 @each_row(STARLETTE)
 def test_starlettes_middleware_and_ours(row: Row) -> None:
     """Starlette's middleware and authguard answer each row of the page as its table says."""
@@ -135,6 +136,7 @@ def to_fastapi(what: str) -> RequestParts:
     }[what]
 
 
+@pytest.mark.block("from-fastapi-security.md")
 @each_row(FASTAPI)
 def test_fastapis_utilities_and_ours(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """FastAPI's security classes and authguard answer each row of the page as its table says."""
@@ -185,6 +187,7 @@ def to_flask(what: str) -> RequestParts:
     }[what]
 
 
+@pytest.mark.block("from-flask-httpauth.md")
 @each_row(FLASK)
 def test_flask_httpauth_and_ours(row: Row) -> None:
     """Flask-HTTPAuth and authguard answer each row of the page as its table says."""
@@ -269,6 +272,7 @@ def _shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     return Shop(module)
 
 
+@pytest.mark.block("from-fastapi-users.md")
 @each_row(USERS)
 def test_fastapi_users_and_ours(shop: Shop, row: Row) -> None:
     """With tokens of JWTStrategy, fastapi-users and authguard answer each row of the page as its table says."""
@@ -370,7 +374,7 @@ def test_the_last_step_holds(shop: Shop, page: str) -> None:
 def test_every_page_is_tried() -> None:
     """Each migration page has rows, a test above, and a link in the index."""
     pages = {page.stem for page in DOCS.glob("from-*.md")}
-    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
 
     assert pages == {STARLETTE, FASTAPI, FLASK, USERS}
     assert [page for page in pages if not rows(page) or f"({page}.md)" not in index] == []

@@ -17,7 +17,7 @@ from tests.support.clock import NOW
 
 
 def test_it_is_under_sixty_lines(example: ModuleType) -> None:
-    """The README says so."""
+    """docs/adding-a-scheme.md says so."""
     assert len(Path(str(example.__file__)).read_text("utf-8").splitlines()) < 60
 
 

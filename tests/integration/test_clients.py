@@ -31,7 +31,7 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
-    """One server with uvicorn's own logging only, and one with the two lines of the README."""
+    """One server with uvicorn's own logging only, and one with the two lines of the documentation."""
     with running_servers(
         partial(AppServer, "clients:app", "--http", "h11"),
         partial(AppServer, "clients:app", "--http", "httptools", **{MORE_LOG: "1"}),

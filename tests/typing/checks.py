@@ -1,4 +1,4 @@
-"""The README's check, word for word. Run by the type checkers, not by pytest."""
+"""The check of docs/guide/rules.md, word for word. Run by the type checkers, not by pytest."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The README's locks and dependencies, word for word. Run by the type checkers, not by pytest."""
+"""The locks and dependencies of docs/guide/locks.md, word for word. Run by the type checkers, not by pytest."""
 
 from typing import Annotated
 

@@ -12,7 +12,7 @@ from tests.support.tokens import AUDIENCE, ISSUER
 PUBLIC_KEY = "TEST_PUBLIC_KEY"
 #: The variable with the folder that StaticFiles serves.
 TREE = "TEST_TREE"
-#: Whether an app sets up its logging with the two lines of the README.
+#: Whether an app sets up its logging with the two lines of the documentation.
 MORE_LOG = "TEST_MORE_LOG"
 #: The variable with the path of the password file.
 USERS = "TEST_USERS"
