@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 from authguard.lazy_exports import lazy_exports as _lazy_exports
 
 if TYPE_CHECKING:
-    from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
+    from authguard.state.nonce_store import WITHOUT_COUNT, MemoryNonces, NonceStore, NonceUse
     from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
 else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
         {
-            "authguard.state.nonce_store": ("MemoryNonces", "NonceStore", "NonceUse"),
+            "authguard.state.nonce_store": ("WITHOUT_COUNT", "MemoryNonces", "NonceStore", "NonceUse"),
             "authguard.state.throttle_store": ("Bucket", "Exceeded", "MemoryThrottleStore", "ThrottleStore"),
         },
     )
 
 __all__ = [
+    "WITHOUT_COUNT",
     "Bucket",
     "Exceeded",
     "MemoryNonces",

@@ -31,6 +31,14 @@ class NonceUse(Enum):
     FORGOTTEN = auto()
 
 
+#: How many counts, from the highest one down, are remembered one by one: browsers send many requests at once, and
+#: they arrive in any order.
+WINDOW = 128
+
+#: In place of a count: the nonce is used without one, in the form of RFC 2069. That is the only use of a nonce. It is
+#: so far above every count (eight hexadecimal digits) that each of them is ``OUTSIDE`` the window from then on.
+WITHOUT_COUNT = 0xFFFF_FFFF + WINDOW
+
 # To read a member of an enumeration costs as much as a call.
 _FRESH, _REPLAYED, _OUTSIDE, _FORGOTTEN = NonceUse
 
@@ -62,17 +70,15 @@ class NonceStore(Protocol):
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """Use the count with the nonce, in one step: of several equal calls, one is ``FRESH``.
 
-        ``nonce`` identifies a nonce by at most 32 bytes; after ``expires_at`` it is not claimed again. Called only
-        after the response was verified. Raises ``BackendUnavailable``.
+        ``nonce`` identifies a nonce by at most 32 bytes; after ``expires_at`` it is not claimed again. ``count`` is one
+        of 32 bits, or ``WITHOUT_COUNT`` (only with ``Digest(rfc2069=True)``): that is ``FRESH`` only if the nonce was
+        never used, and no count of the nonce is ``FRESH`` after it. Called only after the response was verified. Raises
+        ``BackendUnavailable``.
         """
         ...
 
 
 log = logging.getLogger("authguard")
-
-#: How many counts, from the highest one down, are remembered one by one: browsers send many requests at once, and
-#: they arrive in any order.
-WINDOW = 128
 
 _MASK = (1 << WINDOW) - 1
 #: In seconds: a scheme whose clock is further behind that of a shared memory keeps one of its own. A request that was
@@ -203,7 +209,12 @@ def _use(used: int, count: int) -> tuple[NonceUse, int]:
     highest, window = used >> WINDOW, used & _MASK
     above = count - highest
     if above > 0:
-        window = (window << above | 1) & _MASK if above < WINDOW else 1
+        if above < WINDOW:
+            window = (window << above | 1) & _MASK
+        elif count == WITHOUT_COUNT:  # never less than a window above a count
+            return _REPLAYED, used
+        else:
+            window = 1
         return _FRESH, count << WINDOW | window
     if above <= -WINDOW:
         return _OUTSIDE, used

@@ -27,6 +27,8 @@ Hash: TypeAlias = Callable[[bytes], bytes]
 #
 # Upper case is accepted too, because some clients send it. It is hashed as it was sent.
 _NC_VALUE = re.compile(rb"[0-9a-fA-F]{8}")
+# Not of an RFC: without its leading zeros, as a few clients send it.
+_LOOSE_NC = re.compile(rb"[0-9a-fA-F]{1,8}")
 
 # https://www.rfc-editor.org/rfc/rfc8187.html#section-3.2.1
 #
@@ -85,15 +87,14 @@ def _usual_form(number: int) -> re.Pattern[bytes]:
 _ORIGIN = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*+)://(?:[^/?#@]*+@)*+([^/?#@]*+)")
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443", b"ws": b":80", b"wss": b":443"}
 
-_MISSING = {
-    "realm": "no realm",
-    "nonce": "no nonce",
-    "uri": "no uri",
-    "response": "no response",
-    "qop": "no qop",
-    "cnonce": "no cnonce",
-    "nc": "no nc",
-}
+# https://www.rfc-editor.org/rfc/rfc2069.html#section-2.1.2
+#
+#   credentials         = "Digest" digest-response
+#   digest-response     = 1#( username | realm | nonce | digest-uri | response | [ digest ] | [ algorithm ] | opaque )
+#
+# This form has no qop, and knows MD5 alone.
+_MISSING_IN_RFC2069 = {"realm": "no realm", "nonce": "no nonce", "uri": "no uri", "response": "no response"}
+_MISSING = {**_MISSING_IN_RFC2069, "qop": "no qop", "cnonce": "no cnonce", "nc": "no nc"}
 _BOOLEANS = {b"true": True, b"false": False}
 _ZERO = b"0" * 8
 
@@ -103,7 +104,8 @@ class DigestCredentials:
     """The parameters of ``Digest`` credentials, each value without its quotes (RFC 7616 section 3.4).
 
     ``username`` is in NFC. If ``hashed`` is True, it is the hexadecimal digest of ``name:realm`` in lower case instead
-    (``userhash=true``). ``algorithm`` is in upper case; it is MD5 if the client sent none (section 3.3).
+    (``userhash=true``). ``algorithm`` is in upper case; it is MD5 if the client sent none (section 3.3). In the form of
+    RFC 2069, ``qop``, ``cnonce`` and ``nc`` are empty.
     """
 
     username: str
@@ -120,17 +122,21 @@ class DigestCredentials:
 
     @property
     def count(self) -> int:
-        """The number of requests that the client has sent with this nonce, including this one."""
-        return int(self.nc, 16)
+        """The number of requests that the client has sent with this nonce, including this one; 0 without ``nc``."""
+        return int(self.nc or b"0", 16)
 
     @classmethod
-    def from_auth_params(cls, rest: bytes) -> DigestCredentials:
+    def from_auth_params(cls, rest: bytes, *, rfc2069: bool = False, loose_nc: bool = False) -> DigestCredentials:
         """Parse what a client sent after ``Digest``. This is the reverse of ``to_auth_params``.
 
         Unknown parameters are ignored. Raises ``WireError`` for a parameter that is missing, empty, listed twice or
-        malformed. Credentials of RFC 2069, which have no ``qop``, are therefore an error.
+        malformed.
+
+        - ``rfc2069``: whether credentials for MD5 may have no ``qop``. Their ``cnonce`` and ``nc``, which some such
+          clients send all the same, are in no hash, and are ignored.
+        - ``loose_nc``: whether ``nc`` may have fewer than eight digits, and be zero.
         """
-        return cls._from_usual_form(rest) or cls._from_any_form(rest)
+        return cls._from_usual_form(rest) or cls._from_any_form(rest, rfc2069=rfc2069, loose_nc=loose_nc)
 
     @classmethod
     def _from_usual_form(cls, rest: bytes) -> DigestCredentials | None:
@@ -165,13 +171,17 @@ class DigestCredentials:
         )
 
     @classmethod
-    def _from_any_form(cls, rest: bytes) -> DigestCredentials:
+    def _from_any_form(cls, rest: bytes, *, rfc2069: bool, loose_nc: bool) -> DigestCredentials:
         """Parse every form that the grammar allows, parameter by parameter."""
         params = auth_params(rest)
-        missing = next((name for name in _MISSING if not params.get(name)), None)
+        if rfc2069 and "qop" not in params and params.get("algorithm", b"MD5").upper() == b"MD5":
+            missing = next((name for name in _MISSING_IN_RFC2069 if not params.get(name)), None)
+            params |= dict.fromkeys(("qop", "cnonce", "nc"), b"")
+        else:
+            missing = next((name for name in _MISSING if not params.get(name)), None)
         if missing is not None:
             raise WireError(_MISSING[missing])
-        if _NC_VALUE.fullmatch(params["nc"]) is None:
+        if params["qop"] and (_LOOSE_NC if loose_nc else _NC_VALUE).fullmatch(params["nc"]) is None:
             raise WireError("nc is not eight hexadecimal digits")
         if _HEX_DIGEST.fullmatch(params["response"]) is None:
             raise WireError("response is not 32 or 64 hexadecimal digits")
@@ -179,7 +189,7 @@ class DigestCredentials:
         if hashed is None:
             raise WireError("userhash is neither true nor false")
         username = _username(params, hashed=hashed)
-        if params["nc"] == _ZERO:
+        if params["nc"] == _ZERO and not loose_nc:
             raise WireError("nc is zero")
         return cls(
             username,
@@ -210,11 +220,12 @@ class DigestCredentials:
             b'nonce="%b"' % quoted(self.nonce),
             b'uri="%b"' % quoted(self.uri),
             b'response="%b"' % self.response,
-            b"qop=%b" % _token_or_quoted(self.qop),
-            b'cnonce="%b"' % quoted(self.cnonce),
-            b"nc=%b" % self.nc,
-            b"algorithm=%b" % _token_or_quoted(self.algorithm.encode("latin-1")),
         ]
+        if self.qop:
+            parts.append(b"qop=%b" % _token_or_quoted(self.qop))
+            parts.append(b'cnonce="%b"' % quoted(self.cnonce))
+            parts.append(b"nc=%b" % self.nc)
+        parts.append(b"algorithm=%b" % _token_or_quoted(self.algorithm.encode("latin-1")))
         if self.opaque is not None:
             parts.append(b'opaque="%b"' % quoted(self.opaque))
         if self.hashed:
@@ -222,7 +233,12 @@ class DigestCredentials:
         return b", ".join(parts)
 
     def authentication_info(self, rspauth: bytes, nextnonce: str | None = None) -> bytes:
-        """Return the value of ``Authentication-Info`` in the response (RFC 7616 section 3.5), for ``qop=auth``."""
+        """Return the value of ``Authentication-Info`` in the response (RFC 7616 section 3.5), for ``qop=auth``.
+
+        To credentials of RFC 2069 it is the next nonce alone: that form has no other proof than one of the whole body.
+        """
+        if not self.qop:
+            return b'nextnonce="%b"' % (nextnonce or "").encode("ascii")
         info = b'rspauth="%b", qop=auth, cnonce="%b", nc=%b' % (rspauth, quoted(self.cnonce), self.nc)
         return info if nextnonce is None else b'nextnonce="%b", %b' % (nextnonce.encode("ascii"), info)
 
@@ -334,11 +350,14 @@ def expected_response(
     """Return the ``response`` that a client with the right password sends (RFC 7616 sections 3.4.1 and 3.4.3).
 
     ``ha1`` is the result of ``ha1()`` or ``session()``. ``entity`` is the request body, for ``auth-int`` only. With an
-    empty method and ``qop``, the result is the server's ``rspauth`` (section 3.5).
+    empty method and ``qop``, the result is the server's ``rspauth`` (section 3.5). For credentials without ``qop`` it
+    is the response of RFC 2069.
     """
     a2 = method + b":" + credentials.uri
     if entity is not None:
         a2 += b":" + hexlify(hash_function(entity))
     ha2 = hexlify(hash_function(a2))
+    if not credentials.qop:  # RFC 2069 section 2.1.2
+        return hexlify(hash_function(b":".join((ha1, credentials.nonce, ha2))))
     parts = ha1, credentials.nonce, credentials.nc, credentials.cnonce, qop or credentials.qop, ha2
     return hexlify(hash_function(b":".join(parts)))

@@ -23,7 +23,7 @@ from authguard.reasons import (
     NONCE_STALE,
     NONCE_UNKNOWN,
 )
-from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse, shared_memory
+from authguard.state.nonce_store import WITHOUT_COUNT, MemoryNonces, NonceStore, NonceUse, shared_memory
 from authguard.validation import check_seconds
 from authguard.value_types import frozen
 from authguard.wire.nonce import RANDOM, Nonce, nonce_key
@@ -125,7 +125,10 @@ class NonceService:
         return Nonce.mint(now, secrets.token_bytes(RANDOM)).to_text(signer.key)
 
     async def use(self, text: bytes, count: int, moment: Moment) -> Use:
-        """Use the nonce with this count, or say why it is refused. Its end has no leeway: it is of our own clock."""
+        """Use the nonce with this count, or say why it is refused. Its end has no leeway: it is of our own clock.
+
+        ``count`` is ``WITHOUT_COUNT`` for a response of RFC 2069.
+        """
         use = self.use_now(text, count, moment)
         return await use() if isinstance(use, partial) else use
 
@@ -163,10 +166,13 @@ class NonceService:
         claim = store.claim(nonce.identity, count, minted_at=minted_at, expires_at=minted_at + self._life, now=now)
         return _answer(await ask(claim, self._deadline), nonce, count)
 
-    def next_nonce(self, nonce: Nonce, now: float) -> str | None:
-        """The next nonce, if this one will expire soon. RFC 7616 section 3.5, ``nextnonce``."""
-        return self.mint(now) if now - nonce.issued_at >= self._life * _NEXT_NONCE_AFTER else None
+    def next_nonce(self, nonce: Nonce, now: float, *, is_spent: bool = False) -> str | None:
+        """The next nonce, if this one is spent or will expire soon. RFC 7616 section 3.5, ``nextnonce``."""
+        is_over = is_spent or now - nonce.issued_at >= self._life * _NEXT_NONCE_AFTER
+        return self.mint(now) if is_over else None
 
 
 def _answer(use: NonceUse, nonce: Nonce, count: int) -> Use:
-    return nonce if use is _FRESH else Failure(_REFUSED[use], {"count": count})
+    if use is _FRESH:
+        return nonce
+    return Failure(_REFUSED[use], {"count": "none" if count == WITHOUT_COUNT else count})

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from authguard.accounts.digest_account import hash_of
 from authguard.errors import ConfigurationError
-from authguard.validation import check_int
+from authguard.validation import check_flag, check_int
 from authguard.value_types import frozen
 from authguard.wire.digest import Hash
 
@@ -92,6 +92,15 @@ def check_qop(qop: Iterable[str]) -> tuple[str, ...]:
     if offered not in [("auth",), ("auth", "auth-int"), ("auth-int",)]:
         raise ConfigurationError("qop", f'{qop!r} is not ("auth",), ("auth", "auth-int") or ("auth-int",)')
     return offered
+
+
+def check_rfc2069(rfc2069: bool, algorithms: Iterable[str], qop: Sequence[str]) -> bool:
+    """Whether responses of RFC 2069 are accepted. Raises ``ConfigurationError`` if none could be."""
+    if check_flag("rfc2069", rfc2069) and "MD5" not in algorithms:
+        raise ConfigurationError("rfc2069", 'RFC 2069 knows MD5 alone: add "MD5" at the end of algorithms')
+    if rfc2069 and "auth" not in qop:
+        raise ConfigurationError("rfc2069", 'it would go round qop=("auth-int",); offer ("auth", "auth-int")')
+    return rfc2069
 
 
 def check_secrets(secret: SecretArgument | None) -> tuple[bytes, ...] | None:

@@ -43,14 +43,15 @@ from authguard.schemes.digest.options import (
     check_prefix,
     check_qop,
     check_realms_held,
+    check_rfc2069,
     check_secrets,
     parse_algorithms,
 )
 from authguard.schemes.scheme import Continuation, Scheme, check_name, for_one_request
 from authguard.schemes.throttle import LoginThrottle, check_throttle
-from authguard.state.nonce_store import NonceStore
+from authguard.state.nonce_store import WITHOUT_COUNT, NonceStore
 from authguard.state.throttle_store import Exceeded
-from authguard.validation import check_seconds
+from authguard.validation import check_flag, check_seconds
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import (
@@ -66,6 +67,7 @@ from authguard.wire.digest import (
 from authguard.wire.grammar import WireError
 from authguard.wire.nonce import Nonce
 
+_NC_DIGITS = 8
 _USERHASH = {True: {"userhash": "true"}, False: {}}
 # The parameters that are sent without quotes.
 _UNQUOTED = frozenset({"algorithm", "charset", "stale", "userhash"})
@@ -89,6 +91,14 @@ class Digest(Scheme):
     - ``public_authority``: the host, and the port if it is not the default one, that an absolute ``uri`` must name. By
       default that is the field ``Host``, which some proxies replace.
     - ``throttle``, ``name``: as for ``Basic``. ``deadline``: how many seconds a store may take.
+
+    For old clients. Each of these is recorded as ``tolerated`` where it was needed:
+
+    - ``uri_without_query``: whether ``uri`` may be the path alone. The response then covers no query.
+    - ``rfc2069``: whether a response for MD5 may have no ``qop``. Its nonce is then spent: no other response with that
+      nonce is accepted, in either form.
+    - ``missing_opaque``: whether ``opaque`` may be left out.
+    - ``loose_nc``: whether ``nc`` may have fewer than eight digits, and begin at zero.
 
     Denies with ``credentials.malformed``, ``realm.foreign``, ``opaque.foreign``, ``algorithm.unoffered`` and
     ``qop.unoffered``; with ``user.unknown``, ``response.wrong`` and ``account.disabled``, which a client cannot tell
@@ -117,6 +127,10 @@ class Digest(Scheme):
         public_authority: str | None = None,
         limit: int = 1_048_576,
         deadline: float = 5.0,
+        uri_without_query: bool = False,
+        missing_opaque: bool = False,
+        rfc2069: bool = False,
+        loose_nc: bool = False,
         name: str = "digest",
         clock: Clock = time.monotonic,
     ) -> None:
@@ -141,6 +155,16 @@ class Digest(Scheme):
         self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()
         self._qop = check_qop(qop)
         self._qop_sent = frozenset(name.encode() for name in self._qop)
+        if check_rfc2069(rfc2069, self._algorithms, self._qop):
+            self._qop_sent |= {b""}
+        self._uri_without_query = check_flag("uri_without_query", uri_without_query)
+        self._missing_opaque = check_flag("missing_opaque", missing_opaque)
+        self._is_strict = not (check_flag("loose_nc", loose_nc) or uri_without_query or missing_opaque or rfc2069)
+        self._parse: Callable[[bytes], DigestCredentials] = (
+            partial(DigestCredentials.from_auth_params, rfc2069=rfc2069, loose_nc=loose_nc)
+            if rfc2069 or loose_nc
+            else DigestCredentials.from_auth_params
+        )
         self.reads_body = "auth-int" in self._qop
         self.throttle = check_throttle(throttle, clock)
         self._attempts: AttemptCounter | None = None
@@ -180,7 +204,7 @@ class Digest(Scheme):
     def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
         """The same, if the stores answer at once, and no body has to be read."""
         try:
-            sent = DigestCredentials.from_auth_params(credentials.rest)
+            sent = self._parse(credentials.rest)
         except WireError as error:
             return Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
         if (mismatch := self._challenge_mismatch(sent)) is not None:
@@ -219,7 +243,7 @@ class Digest(Scheme):
                 return Rejected(ATTEMPTS_EXCEEDED, name, exceeded.facts())
         if (difference := self._uri_difference(sent, request)) is not None:
             return Rejected(URI_MISMATCH, account.subject, difference)
-        used = self._nonce_service.use_now(sent.nonce, sent.count, moment)
+        used = self._nonce_service.use_now(sent.nonce, sent.count if sent.qop else WITHOUT_COUNT, moment)
         nonce = (yield used) if isinstance(used, partial) else used
         if not isinstance(nonce, Nonce):
             return Rejected(nonce.reason, account.subject, nonce.facts)
@@ -227,9 +251,11 @@ class Digest(Scheme):
             yield from attempts.allow(counted, keys)
         rspauth = expected_response(algorithm.hashed, a1, sent, b"", qop=b"auth")
         # The key of a session contains the nonce that it began with (section 3.4.2), so a session keeps its nonce.
-        next_nonce = None if algorithm.session else self._nonce_service.next_nonce(nonce, moment.now)
+        is_spent = not sent.qop
+        next_nonce = None if algorithm.session else self._nonce_service.next_nonce(nonce, moment.now, is_spent=is_spent)
+        facts = NO_FACTS if self._is_strict else _tolerated(sent, request)
         info = (b"authentication-info", sent.authentication_info(rspauth, next_nonce))
-        return Accepted(accepted_login(account, self.name).principal, (info,), NO_FACTS)
+        return Accepted(accepted_login(account, self.name).principal, (info,), facts)
 
     async def _find(self, sent: DigestCredentials, stored: str) -> DigestAccount | None:
         find = self._accounts.find
@@ -258,7 +284,7 @@ class Digest(Scheme):
         """Reject credentials that do not answer a challenge of this scheme. RFC 7616 section 3.4."""
         if sent.realm != self._realm:
             return Rejected(REALM_FOREIGN, sent.username)
-        if sent.opaque != self._opaque:
+        if sent.opaque != self._opaque and not (sent.opaque is None and self._missing_opaque):
             return Rejected(OPAQUE_FOREIGN, sent.username, {"missing": ("opaque",)} if sent.opaque is None else {})
         if sent.algorithm not in self._algorithms:
             names = tuple(algorithm.name for algorithm in self._algorithms.values())
@@ -286,6 +312,8 @@ class Digest(Scheme):
             return None
         path = digested.partition(b"?")[0]
         same_path = path == requested.partition(b"?")[0]
+        if same_path and self._uri_without_query and b"?" not in sent.uri:
+            return None
         return {"differs_in": "query"} if same_path else {"differs_in": "path", "digested": path.decode("latin-1")}
 
     def _requested_authority(self, request: AuthRequest, scheme: bytes) -> bytes | None:
@@ -307,6 +335,18 @@ class Digest(Scheme):
         stale = {"stale": "true"} if why is not None and why.reason in STALE else {}
         params = ({**constant, "nonce": self._nonce_service.mint(now), **stale} for constant in self._constant_params)
         return [Challenge("Digest", each, _UNQUOTED) for each in params]
+
+
+def _tolerated(sent: DigestCredentials, request: AuthRequest) -> Facts:
+    """The fact ``tolerated`` of accepted credentials: by which of the options for old clients they pass."""
+    found = {"uri": "no query"} if b"?" in request.target and b"?" not in sent.uri else {}
+    if sent.opaque is None:
+        found["opaque"] = "none"
+    if not sent.qop:
+        found["qop"] = "none"
+    elif len(sent.nc) < _NC_DIGITS or not sent.count:
+        found["nc"] = "short" if len(sent.nc) < _NC_DIGITS else "zero"
+    return {"tolerated": found} if found else NO_FACTS
 
 
 def _not_now(username: str, **_: object) -> NotNow:
