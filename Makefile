@@ -31,7 +31,7 @@ test-all: ## both
 quick: ## a part of the tests on one Python: make quick ARGS="-k basic"
 	@$(SUITE) quick $(ARGS)
 
-check: ## format, lint, types, layers, links and instruction counts
+check: ## format, lint, types, layers, links, documentation and instruction counts
 	@$(PY) --timed scripts/check.py
 
 bench: ## what requests, logins and key servers cost, beside other libraries: eight minutes; one part: ARGS="requests"
@@ -42,12 +42,13 @@ bench-instructions: ## the instructions of one request on each path, beside the 
 	@$(BOOT) scripts/system_packages.py valgrind
 	@$(PY) --timed -m benchmarks.instructions $(ARGS)
 
-docs: ## write docs/conformance.md again, from the checklists and the markers on the tests
+docs: ## the documentation as a site, site/html/index.html: half a minute; docs/conformance.md is written again first
 	@$(PY) scripts/conformance_page.py
+	@$(PY) --timed scripts/docs_site.py
 
 lock: ## write scripts/constraints.txt and benchmarks/peers.txt again, with the newest versions (needs the network)
 	@$(BOOT) scripts/lock.py
 
 clean: ## remove the environments and every cache
-	rm -rf .venv dist .coverage .coverage.* .coverage_data .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist .coverage .coverage.* .coverage_data .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache site
 	find authguard benchmarks examples scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

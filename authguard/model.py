@@ -277,6 +277,7 @@ class Rejected(ServerValue):
     authenticated: bool = False
 
 
+#: What a scheme returns: the principal, or why it refused the credentials.
 Outcome: TypeAlias = Accepted | Rejected
 
 

@@ -1,4 +1,4 @@
-"""Check format, lint, types, layers, links and instruction counts. All checks run, even if one fails.
+"""Check format, lint, types, layers, links, documentation and instruction counts. All checks run, even if one fails.
 
 make check
 """
@@ -40,6 +40,7 @@ STEPS = (
     Step("types, pyright", (PYTHON, "-m", "pyright", "--warnings", "--pythonpath", PYTHON)),
     Step("layers", (str(Path(PYTHON).with_name("lint-imports")), "--no-cache")),
     Step("links", (PYTHON, "scripts/link_check.py")),
+    Step("documentation", (PYTHON, "scripts/docs_site.py", "--strict")),
     Step("instructions", (PYTHON, "scripts/instruction_check.py"), has_note=True),
 )
 # Without this, pyright asks the network at every run whether a newer pyright exists.
