@@ -4,47 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authguard.asgi.locks import allows
-from authguard.asgi.request_context import AccessDenied
-from authguard.core.guard import Check, Guard
-from authguard.core.responses import Render
-from authguard.errors import AuthGuardError, BackendUnavailable, ConfigurationError, InvalidSignature, RequestBodyError
-from authguard.keys import JWK, PEM, JWKSet, KeySource, Secret, VerificationKey
 from authguard.lazy_exports import lazy_exports as _lazy_exports
-from authguard.middleware import AuthGuardMiddleware
-from authguard.model import Accepted, Denied, Failure, Granted, Moment, Principal, Rejected, Requirement
-from authguard.policy.combinators import all_of, any_of
-from authguard.policy.requirements import (
-    AUTHENTICATED,
-    OPTIONAL,
-    PUBLIC,
-    all_roles,
-    any_role,
-    predicate,
-    role,
-    scopes,
-    step_up,
-    via,
-)
-from authguard.policy.rules import Rule
-from authguard.reasons import Reason
-from authguard.records import Hook, Record
-from authguard.request import AuthRequest
-from authguard.schemes import (
-    ANY_AUDIENCE,
-    ANY_ISSUER,
-    ANY_TENANT,
-    AUTHORIZATION,
-    NO_ISSUER,
-    Bearer,
-    Carrier,
-    Issuer,
-    ProtectedResource,
-    Rate,
-    Scheme,
-    claim,
-)
-from authguard.wire import Challenge, Credentials
 
 if TYPE_CHECKING:
     from authguard.accounts import (
@@ -63,9 +23,87 @@ if TYPE_CHECKING:
         UserLookup,
         digest_ha1,
     )
-    from authguard.keys import RemoteJWKS
-    from authguard.schemes import PER_PROCESS, Basic, Digest, Introspection, LoginThrottle
+    from authguard.asgi.locks import allows
+    from authguard.asgi.request_context import AccessDenied
+    from authguard.core.guard import (
+        Check,
+        Guard,
+    )
+    from authguard.core.responses import Render
+    from authguard.errors import (
+        AuthGuardError,
+        BackendUnavailable,
+        ConfigurationError,
+        InvalidSignature,
+        RequestBodyError,
+    )
+    from authguard.keys import (
+        JWK,
+        PEM,
+        JWKSet,
+        KeySource,
+        RemoteJWKS,
+        Secret,
+        VerificationKey,
+    )
+    from authguard.middleware import AuthGuardMiddleware
+    from authguard.model import (
+        Accepted,
+        Denied,
+        Failure,
+        Granted,
+        Moment,
+        Principal,
+        Rejected,
+        Requirement,
+    )
+    from authguard.policy.combinators import (
+        all_of,
+        any_of,
+    )
+    from authguard.policy.requirements import (
+        AUTHENTICATED,
+        OPTIONAL,
+        PUBLIC,
+        all_roles,
+        any_role,
+        predicate,
+        role,
+        scopes,
+        step_up,
+        via,
+    )
+    from authguard.policy.rules import Rule
+    from authguard.reasons import Reason
+    from authguard.records import (
+        Hook,
+        Record,
+    )
+    from authguard.request import AuthRequest
+    from authguard.schemes import (
+        ANY_AUDIENCE,
+        ANY_ISSUER,
+        ANY_TENANT,
+        AUTHORIZATION,
+        NO_ISSUER,
+        PER_PROCESS,
+        Basic,
+        Bearer,
+        Carrier,
+        Digest,
+        Introspection,
+        Issuer,
+        LoginThrottle,
+        ProtectedResource,
+        Rate,
+        Scheme,
+        claim,
+    )
     from authguard.state import MemoryNonces
+    from authguard.wire import (
+        Challenge,
+        Credentials,
+    )
 else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
@@ -86,15 +124,87 @@ else:
                 "UserLookup",
                 "digest_ha1",
             ),
-            "authguard.keys": ("RemoteJWKS",),
+            "authguard.asgi.locks": ("allows",),
+            "authguard.asgi.request_context": ("AccessDenied",),
+            "authguard.core.guard": (
+                "Check",
+                "Guard",
+            ),
+            "authguard.core.responses": ("Render",),
+            "authguard.errors": (
+                "AuthGuardError",
+                "BackendUnavailable",
+                "ConfigurationError",
+                "InvalidSignature",
+                "RequestBodyError",
+            ),
+            "authguard.keys": (
+                "JWK",
+                "PEM",
+                "JWKSet",
+                "KeySource",
+                "RemoteJWKS",
+                "Secret",
+                "VerificationKey",
+            ),
+            "authguard.middleware": ("AuthGuardMiddleware",),
+            "authguard.model": (
+                "Accepted",
+                "Denied",
+                "Failure",
+                "Granted",
+                "Moment",
+                "Principal",
+                "Rejected",
+                "Requirement",
+            ),
+            "authguard.policy.combinators": (
+                "all_of",
+                "any_of",
+            ),
+            "authguard.policy.requirements": (
+                "AUTHENTICATED",
+                "OPTIONAL",
+                "PUBLIC",
+                "all_roles",
+                "any_role",
+                "predicate",
+                "role",
+                "scopes",
+                "step_up",
+                "via",
+            ),
+            "authguard.policy.rules": ("Rule",),
+            "authguard.reasons": ("Reason",),
+            "authguard.records": (
+                "Hook",
+                "Record",
+            ),
+            "authguard.request": ("AuthRequest",),
             "authguard.schemes": (
+                "ANY_AUDIENCE",
+                "ANY_ISSUER",
+                "ANY_TENANT",
+                "AUTHORIZATION",
+                "NO_ISSUER",
                 "PER_PROCESS",
                 "Basic",
+                "Bearer",
+                "Carrier",
                 "Digest",
                 "Introspection",
+                "Issuer",
                 "LoginThrottle",
+                "ProtectedResource",
+                "Rate",
+                "Scheme",
+                "claim",
             ),
             "authguard.state": ("MemoryNonces",),
+            "authguard.wire": (
+                "Challenge",
+                "Credentials",
+            ),
         },
     )
 

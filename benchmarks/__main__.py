@@ -4,7 +4,7 @@ make bench                                  all parts: about eight minutes
 make bench ARGS="requests"                  one request on each path, and with other libraries: a minute and a half
 make bench ARGS="requests --rounds 30"      the same, faster and less precise
 make bench ARGS="burst"                     a thousand logins in one turn of the event loop: forty seconds
-make bench ARGS="imports"                   `import authguard`: twenty seconds
+make bench ARGS="imports"                   what importing authguard costs: twenty seconds
 make bench ARGS="server"                    the processor time of a server, with wrk: two minutes
 make bench ARGS="growth"                    ten thousand rules, a million nonces: a minute and a half
 make bench ARGS="digests"                   Digest beside other libraries: fifteen seconds

@@ -1,4 +1,4 @@
-"""The time of ``import authguard``, compared with importing what every app of its kind imports anyway."""
+"""The time of an app's imports from authguard, compared with importing what every app of its kind imports anyway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from statistics import median
 from benchmarks.processes import ROOT
 from benchmarks.results import Goal, PartResult, Progress
 
-OURS, BARE = "import authguard", "import starlette, jwt"
+# authguard imports a module when an app names something of it, so this names what an app with tokens needs.
+OURS = "from authguard import AuthGuardMiddleware, Bearer, Guard, Issuer, PEM, Rule, role"
+BARE = "import starlette, jwt"
 STATEMENTS = (BARE, OURS, "import authguard.fastapi", "import fastapi, jwt")
 
 

@@ -39,7 +39,7 @@ from authguard import (
 from authguard.accounts.password_hashes import BY_NAME, READ, LibpassHasher
 from authguard.fork import ForkSafeLock
 from authguard.testing import recording
-from authguard.testing.recording import LOCK, RecordList
+from authguard.testing.record_list import LOCK, RecordList
 from authguard.wire.challenge import Challenge
 from tests.support.asgi import RecordingApp, header_list, http_scope, run_app
 from tests.support.clock import NOW

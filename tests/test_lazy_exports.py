@@ -16,7 +16,14 @@ import authguard
 from authguard.lazy_exports import lazy_exports
 
 PACKAGE = Path(authguard.__file__).parent
-LAZY_PACKAGES = ("authguard", "authguard.accounts", "authguard.keys", "authguard.schemes", "authguard.state")
+LAZY_PACKAGES = (
+    "authguard",
+    "authguard.accounts",
+    "authguard.keys",
+    "authguard.schemes",
+    "authguard.state",
+    "authguard.testing",
+)
 
 #: What an app with bearer tokens alone does not need.
 UNNEEDED = (
@@ -47,9 +54,18 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
-def test_the_import_leaves_what_only_some_apps_need() -> None:
-    """No store, no password, no Digest, no introspection, no audit; the rest is found when an app names it."""
+def test_the_package_alone_imports_no_library() -> None:
+    """The command and the pytest plugin import it too, and they start at once."""
     loaded = run("import sys, authguard; print(*sys.modules)").split()
+
+    assert {name for name in loaded if name.startswith("authguard")} == {"authguard", "authguard.lazy_exports"}
+    assert {"anyio", "cryptography", "jwt", "starlette"}.isdisjoint(loaded)
+
+
+def test_an_app_with_tokens_imports_nothing_that_others_need() -> None:
+    """No store, no password, no Digest, no introspection, no audit; the rest is found when an app names it."""
+    names = "AuthGuardMiddleware, Bearer, Guard, Issuer, PEM, PUBLIC, Principal, Rule, role"
+    loaded = run(f"import sys; from authguard import {names}; print(*sys.modules)").split()
 
     assert "authguard.schemes.bearer.scheme" in loaded
     assert [name for name in loaded if name.startswith(UNNEEDED)] == ["bcrypt._bcrypt"] * ("bcrypt" in loaded)

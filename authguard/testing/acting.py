@@ -21,7 +21,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import Denied, Principal
 from authguard.reasons import CREDENTIALS_MISSING, SCHEME_UNSUPPORTED
 from authguard.records.record import Record
-from authguard.testing.recording import LOCK, OPEN_LISTENERS, GuardListener
+from authguard.testing.record_list import LOCK, OPEN_LISTENERS, GuardListener
 
 P = TypeVar("P", bound=Principal | None)
 P_co = TypeVar("P_co", bound=Principal | None, covariant=True)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from authguard.reasons import Reason, Status
 from authguard.records.record import Record, escape
 from authguard.testing.acting import acting_blocks
-from authguard.testing.recording import LOCK, OPEN_LISTENERS, RecordList
+from authguard.testing.record_list import LOCK, OPEN_LISTENERS, RecordList
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError, is_token
 

@@ -1,23 +1,24 @@
-"""The helpers as pytest fixtures: ``pytest_plugins = ["authguard.testing.pytest_plugin"]`` in ``conftest.py``.
+"""The helpers as pytest fixtures. pytest loads this plugin by itself, in every project that has authguard installed.
 
-No other module imports pytest. There is no entry point: it would load this plugin in every project that has authguard
-installed, and import authguard before coverage starts to measure.
+It costs such a project nothing: until a test asks for a fixture, no library and no other module is imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
-from os import PathLike
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
-from authguard.core.guard import Guard
-from authguard.testing.acting import Acting, ActingAs, P
-from authguard.testing.clock import ManualClock
-from authguard.testing.recording import Recording, RecordList
-from authguard.testing.route_matrix import AssertMatrix
-from authguard.testing.route_matrix import assert_matrix as compare_matrix
+from authguard import testing
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from os import PathLike
+
+    from authguard.core.guard import Guard
+    from authguard.testing.acting import P
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,12 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def acting_as() -> Iterator[ActingAs]:
+def acting_as() -> Iterator[testing.ActingAs]:
     """``acting_as(guard, principal)`` acts until the test ends, or to the end of a ``with``."""
     with ExitStack() as blocks:
 
         def act(guard: Guard, principal: P) -> AbstractContextManager[P]:
-            block = Acting(guard, principal)
+            block = testing.acting.Acting(guard, principal)
             block.open()
             blocks.push(block)
             return block
@@ -44,25 +45,25 @@ def acting_as() -> Iterator[ActingAs]:
 
 
 @pytest.fixture
-def recording() -> Iterator[Recording]:
+def recording() -> Iterator[testing.Recording]:
     """``recording(guard)`` lists the guard's decisions until the test ends."""
     with ExitStack() as lists:
-        yield lambda *guards: lists.enter_context(RecordList(guards))
+        yield lambda *guards: lists.enter_context(testing.recording(*guards))
 
 
 @pytest.fixture
-def manual_clock() -> ManualClock:
+def manual_clock() -> testing.ManualClock:
     """A ``ManualClock``, new for each test."""
-    return ManualClock()
+    return testing.ManualClock()
 
 
 @pytest.fixture
-def assert_matrix(request: pytest.FixtureRequest) -> AssertMatrix:
+def assert_matrix(request: pytest.FixtureRequest) -> testing.AssertMatrix:
     """``assert_matrix(app, guard, "routes.txt")`` compares with a file in the folder of the test."""
 
     def compare(app: object, guard: Guard, path: str | PathLike[str]) -> None:
         __tracebackhide__ = True
         update = request.config.getoption("--authguard-update") is True
-        compare_matrix(app, guard, request.path.parent / path, update=update)
+        testing.assert_matrix(app, guard, request.path.parent / path, update=update)
 
     return compare

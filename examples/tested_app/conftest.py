@@ -1,4 +1,4 @@
-"""Fixtures: authguard's pytest plug-in, and the app with a test issuer and a manual clock."""
+"""Fixtures: the app with a test issuer and a manual clock. authguard's own fixtures need no line here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from fastapi.testclient import TestClient
 from authguard import Guard
 from authguard.testing import ManualClock, TestIssuer
 from examples.tested_app.app import app_behind, guard_of
-
-pytest_plugins = ["authguard.testing.pytest_plugin"]
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_the_testing_block_tests_the_quick_start(monkeypatch: pytest.MonkeyPatch
 
 def test_the_guide_names_the_fixtures_of_the_plugin() -> None:
     """The page about tests lists exactly the fixtures of the plugin."""
-    _, _, rest = (DOCS / "guide/testing.md").read_text("utf-8").partition('pytest_plugin"]` gives the fixtures ')
+    _, _, rest = (DOCS / "guide/testing.md").read_text("utf-8").partition("pytest finds the fixtures ")
     fixtures = [name for name, value in vars(pytest_plugin).items() if hasattr(value, "_fixture_function_marker")]
 
     assert fixtures == re.findall(r"`(\w+)`", rest.partition(".")[0])

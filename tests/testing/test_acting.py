@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from authguard import AuthGuardMiddleware, ConfigurationError, Guard, Principal, role
 from authguard.testing import acting_as, assert_denied, basic_auth, recording
 from authguard.testing.acting import _INNERMOST
-from authguard.testing.recording import OPEN_LISTENERS
+from authguard.testing.record_list import OPEN_LISTENERS
 from tests.support.schemes.badge import Badge, PlainBadge
 from tests.testing.shop import ISSUER, app_behind, client_of, guard_of
 

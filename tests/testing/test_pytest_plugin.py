@@ -1,18 +1,22 @@
-"""The fixtures do what the functions do, and last until the test ends. Nothing loads the plugin by itself."""
+"""The fixtures do what the functions do, and last until the test ends. pytest loads the plugin by itself."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import metadata
 
 import pytest
+
+from authguard import AuthGuardMiddleware, Basic, MemoryUsers
+from authguard.testing import acting, assert_denied, matrix
 
 pytest_plugins = ["pytester"]
 
 QUIET = ("-p", "no:cacheprovider")
+# pytester forgets the modules that a run was first to import, so these are imported here: a Guard of a second import is
+# no Guard to the first.
+IMPORTED = (AuthGuardMiddleware, Basic, MemoryUsers, acting, assert_denied, matrix)
 MATRIX = 'def test_one(assert_matrix):\n    assert_matrix(app, guard, "routes.txt")\n'
-CONFTEST = 'pytest_plugins = ["authguard.testing.pytest_plugin"]\n'
 SITE = """
 import pytest
 from starlette.applications import Starlette
@@ -35,8 +39,8 @@ client = TestClient(app)
 
 @pytest.fixture(name="site")
 def _site(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A project with the plugin and an app; its tests begin with ``from site_ import *``."""
-    pytester.makeconftest(CONFTEST)
+    """A project with an app; its tests begin with ``from site_ import *``."""
+    pytester.makeconftest("")  # puts the folder on sys.path, for test files in folders below
     pytester.makepyfile(site_=SITE)
     return pytester
 
@@ -201,11 +205,35 @@ def test_the_fixtures_are_documented(site: pytest.Pytester) -> None:
     helped.stdout.fnmatch_lines(["authguard:", "*--authguard-update*"])
 
 
-def test_nothing_loads_the_plugin_by_itself() -> None:
-    """There is no entry point, and ``authguard.testing`` needs no pytest."""
-    entries = [entry for entry in metadata.entry_points(group="pytest11") if "authguard" in entry.value]
-    code = "import sys, authguard.testing; print('pytest' in sys.modules)"
+def test_a_project_that_uses_no_fixture_pays_nothing(pytester: pytest.Pytester) -> None:
+    """The plugin is loaded, and has imported no module of authguard that imports a library."""
+    pytester.makepyfile(
+        """
+import sys
+
+def test_it(pytestconfig):
+    assert pytestconfig.pluginmanager.has_plugin("authguard.testing.pytest_plugin")
+    assert {name for name in sys.modules if name.startswith("authguard")} == {
+        "authguard", "authguard.lazy_exports", "authguard.testing", "authguard.testing.pytest_plugin"
+    }
+"""
+    )
+
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=1)
+
+
+def test_a_project_that_names_the_plugin_too_has_it_once(pytester: pytest.Pytester) -> None:
+    """``pytest_plugins`` in a conftest.py is not needed, and does no harm."""
+    pytester.makeconftest('pytest_plugins = ["authguard.testing.pytest_plugin"]')
+    pytester.makepyfile("def test_it(manual_clock): pass")
+
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=1)
+
+
+def test_the_helpers_need_no_pytest() -> None:
+    """``authguard.testing`` works with unittest as well."""
+    code = "import sys; from authguard.testing import acting_as; print('pytest' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
-    assert (entries, done.stdout) == ([], "False\n")
+    assert done.stdout == "False\n"
