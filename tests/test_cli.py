@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import authguard
 from authguard.cli import main
 
 SHOP = """
@@ -200,7 +201,7 @@ def test_the_package_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(sys, "argv", ["authguard", "routes", "shop_to_audit:apps.closed"])
 
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("authguard", run_name="__main__")
+        runpy.run_path(authguard.__path__[0], run_name="__main__")
 
     assert ended.value.code == 0
     assert "/health" in capsys.readouterr().out

@@ -209,7 +209,7 @@ def test_the_hook_counts_every_decision() -> None:
 def test_without_its_flag_the_logger_is_switched_off() -> None:
     """``dictConfig`` without ``disable_existing_loggers: false`` silences ``authguard``, as the page warns."""
     program = (
-        "import logging, logging.config, authguard\n"
+        "import logging, logging.config; from authguard import Guard\n"
         'logging.config.dictConfig({"version": 1, "root": {"level": "INFO"}})\n'
         'print(logging.getLogger("authguard").disabled)'
     )

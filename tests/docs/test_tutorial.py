@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+import authguard
 from tests.support.markdown import DOCS, code_blocks
 from tests.support.tokens import ec_key, private_pem, public_pem
 
@@ -118,7 +119,7 @@ def test_the_command_lists_the_routes_of_the_page(
     monkeypatch.setattr(sys, "argv", ["authguard", "routes", "orders:app"])
 
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("authguard", run_name="__main__")
+        runpy.run_path(authguard.__path__[0], run_name="__main__")
 
     assert (ended.value.code, capsys.readouterr().out) == (0, shown)
 
