@@ -19,7 +19,14 @@ MAKES = ("bcrypt", "argon2", "pbkdf2_sha256", "scrypt")
 #: The formats that are always read: these, and those that Apache's htpasswd writes.
 READ = (*MAKES, "apr_md5_crypt", "sha512_crypt", "sha256_crypt", "ldap_sha1")
 #: The weak formats that are read only if ``allow`` names them.
-BY_NAME = ("plaintext", "des_crypt")
+BY_NAME = (
+    "plaintext",
+    "des_crypt",
+    "md5_crypt",
+    "ldap_salted_sha1",
+    "ldap_salted_sha256",
+    "ldap_salted_sha512",
+)
 
 # passlib's own default for PBKDF2, 29,000, is from 2013. OWASP recommends 600,000 with SHA-256, which costs about as
 # much as bcrypt at 12.
@@ -34,15 +41,16 @@ _BCRYPT_MAX_BYTES = 72
 _MAX_BYTES = 1024
 
 # passlib computes SHA-crypt in Python, for half a second at its default cost. Meanwhile all other threads, such as that
-# of the event loop, get only time slices. apr1 and DES crypt are in Python too, but end within a slice.
+# of the event loop, get only time slices. apr1, MD5 crypt and DES crypt are in Python too, but end within a slice.
 _BLOCKS_GIL = frozenset({"sha256_crypt", "sha512_crypt"})
 
 
 class LibpassHasher:
     """Reads the formats of Apache's htpasswd and of passlib. New hashes are ``pbkdf2_sha256`` by default.
 
-    - ``allow``: weak formats that are read too, ``{"plaintext"}`` or ``{"des_crypt"}``. DES crypt reads only the first
-      8 bytes of a password.
+    - ``allow``: weak formats that are read too: ``plaintext``; ``des_crypt``, which reads only the first 8 bytes of a
+      password; ``md5_crypt`` (``$1$``); and ``ldap_salted_sha1``, ``ldap_salted_sha256`` and ``ldap_salted_sha512``
+      (``{SSHA}``, ``{SSHA256}``, ``{SSHA512}``), of which a stranger who has the file tries billions in a second.
     - ``makes``: the format of new hashes, one of ``MAKES``.
 
     Hashes of argon2 are read if argon2-cffi is installed (extra ``argon2``). Raises ``ConfigurationError`` for any
@@ -195,13 +203,22 @@ _BEGINNINGS = {
     "$scrypt$": "scrypt",
     "$1$": "md5_crypt",
     "{SSHA}": "ldap_salted_sha1",
+    "{SSHA256}": "ldap_salted_sha256",
+    "{SSHA512}": "ldap_salted_sha512",
     "{SMD5}": "ldap_salted_md5",
     "{MD5}": "ldap_md5",
     "$y$": "yescrypt",
     "$7$": "scrypt of crypt(3)",
     "{PLAIN}": "plain text with a prefix",
 }
-_WORDS = {"plaintext": "plain text", "des_crypt": "DES crypt"}
+_WORDS = {
+    "plaintext": "plain text",
+    "des_crypt": "DES crypt",
+    "md5_crypt": "MD5 crypt",
+    "ldap_salted_sha1": "salted SHA-1",
+    "ldap_salted_sha256": "salted SHA-256",
+    "ldap_salted_sha512": "salted SHA-512",
+}
 _DES_CRYPT = re.compile(r"[./0-9A-Za-z]{13}")
 _PACKAGES = {"argon2": ("argon2-cffi", "authguard[argon2]"), "bcrypt": ("bcrypt", "bcrypt")}
 

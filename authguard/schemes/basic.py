@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import field
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import anyio.lowlevel
 
@@ -26,7 +26,7 @@ from authguard.concurrency.deadline import ask, optional_method
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
 from authguard.errors import ConfigurationError
-from authguard.model import Clock, Denied, Outcome, Rejected
+from authguard.model import Accepted, Clock, Denied, Facts, Outcome, Rejected
 from authguard.reasons import (
     ACCOUNT_DISABLED,
     ATTEMPTS_EXCEEDED,
@@ -35,18 +35,26 @@ from authguard.reasons import (
 )
 from authguard.request import AuthRequest, network_of
 from authguard.schemes.carriers import AUTHORIZATION
-from authguard.schemes.password_verifier import DirectoryVerifier, PasswordVerifier, VerificationCache
+from authguard.schemes.password_verifier import (
+    DirectoryVerifier,
+    PasswordVerifier,
+    UnnormalizedMatch,
+    VerificationCache,
+)
 from authguard.schemes.scheme import Continuation, Scheme, check_name, for_one_request
 from authguard.schemes.throttle import AttemptKeys, AttemptPair, CountedAttempt, LoginThrottle, check_throttle
 from authguard.state.throttle_store import Exceeded
+from authguard.validation import check_flag
 from authguard.value_types import mutable
 from authguard.wire.authorization import Credentials, token68
-from authguard.wire.basic import UserPass
+from authguard.wire.basic import NotUtf8Error, UserPass
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
 #: Called with an account and a new hash of its password, if the stored hash has an outdated format or cost.
 OnRehash: TypeAlias = Callable[[Account, str], Awaitable[None]]
+#: The result of verifying a password.
+_Answer: TypeAlias = Account | UnnormalizedMatch | Reason | Exceeded
 
 log = logging.getLogger("authguard")
 
@@ -57,7 +65,9 @@ class _Login:
 
     ``name`` is what attempts are counted by: a store may find one account by several spellings of its name.
     ``network`` is that of the client's address: it counts as one client. ``entry`` identifies the name, the password
-    and the stored hash in the ``VerificationCache``. The last three are None until they are needed.
+    and the stored hash in the ``VerificationCache``. ``unnormalized`` is the password in another form than NFC, which
+    may match too; ``entry`` is then of both forms, and ``nfc_entry`` of NFC alone. The last three are None until they
+    are needed.
     """
 
     username: str
@@ -67,6 +77,8 @@ class _Login:
     network: str | None
     account: Account | None
     entry: bytes = field(repr=False)
+    unnormalized: str | None = field(default=None, repr=False)
+    nfc_entry: bytes | None = field(default=None, repr=False)
     pair: AttemptPair | None = None
     keys: AttemptKeys | None = None
     caller: Caller | None = None
@@ -83,6 +95,17 @@ class Basic(Scheme):
     - ``threads``, ``waiting``: how many passwords are verified at the same time, and how many may queue for that.
     - ``deadline``: how many seconds a login may wait for its hash, and a store may take to answer.
     - ``name``: for ``via(...)``, records and OpenAPI, if a guard has another ``Basic``.
+
+    For old clients and files. Each of these is recorded as ``tolerated`` where it was needed:
+
+    - ``latin1``: whether a user-pass that is not UTF-8 is read as ISO-8859-1.
+    - ``empty_password``: whether a ``PasswordCheck`` is asked about an empty password, and a hash of the empty password
+      can be matched. For API keys that are sent as the name. Never for LDAP, where an empty password logs in as nobody.
+      Such a name is not recorded if it is refused.
+    - ``empty_username``: whether the name may be empty, for API keys that are sent as the password.
+    - ``unnormalized_hashes``: whether a stored hash may be of a password in another Unicode form than NFC. A password
+      that is sent in another form is then verified a second time, as it was sent, if it is wrong in NFC. Both count as
+      one attempt.
 
     The queue has two lanes of ``waiting`` logins: one for accounts that have logged in from the same network before,
     and one for all others, which gets every fourth hash at least. In each lane the networks take turns. A login that
@@ -112,6 +135,10 @@ class Basic(Scheme):
         threads: int | None = None,
         waiting: int = 64,
         deadline: float = 5.0,
+        latin1: bool = False,
+        empty_password: bool = False,
+        empty_username: bool = False,
+        unnormalized_hashes: bool = False,
         name: str = "basic",
         clock: Clock = time.monotonic,
     ) -> None:
@@ -132,20 +159,26 @@ class Basic(Scheme):
         self._deadline = deadline
         self._pool = ThreadPool(threads=threads, waiting=waiting, deadline=deadline, clock=clock)
         self._passwords = passwords
+        self._latin1 = check_flag("latin1", latin1)
+        self._empty_password = check_flag("empty_password", empty_password)
+        self._empty_username = check_flag("empty_username", empty_username)
+        self._unnormalized_hashes = check_flag("unnormalized_hashes", unnormalized_hashes)
         self._verifier: PasswordVerifier | DirectoryVerifier
         if isinstance(passwords, PasswordStore):
-            self._verifier = verifier = PasswordVerifier(passwords, self._pool, deadline)
+            self._verifier = verifier = PasswordVerifier(passwords, self._pool, deadline, empty_password=empty_password)
             if formats := verifier.gil_blocking_formats():
                 message = "verifying a password in these formats holds the interpreter lock, so all requests wait: %s"
                 log.warning(message, ", ".join(formats))
         else:
-            self._verifier = DirectoryVerifier(passwords, deadline)
+            self._verifier = DirectoryVerifier(passwords, deadline, empty_password=empty_password)
+            if unnormalized_hashes:
+                raise ConfigurationError("unnormalized_hashes", "it needs a PasswordStore, which shows its hashes")
         if on_rehash is not None and not isinstance(self._verifier, PasswordVerifier):
             raise ConfigurationError("on_rehash", "it needs a PasswordStore, which shows its hashes")
         if on_rehash is not None:
             async_function("on_rehash", on_rehash, "on_rehash(account, new_hash)", None, "")
         self._on_rehash = on_rehash
-        self._single_flight: SingleFlight[Account | Reason | Exceeded] = SingleFlight(deadline=deadline)
+        self._single_flight: SingleFlight[_Answer] = SingleFlight(deadline=deadline)
         self.services = (self,)
 
     def roles_given(self) -> AbstractSet[str] | None:
@@ -170,16 +203,37 @@ class Basic(Scheme):
 
     def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
         """The same, if the store has the account in memory, and the password was verified a moment ago."""
+        tolerated: dict[str, str] = {}
         try:
             user_pass = UserPass.from_token68(credentials.rest)
         except WireError as error:
-            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": _problem(credentials.rest, error)})
+            read_again = self._read_again(credentials.rest, error)
+            if isinstance(read_again, WireError):
+                return Rejected(CREDENTIALS_MALFORMED, facts={"problem": _problem(credentials.rest, read_again)})
+            user_pass = read_again
+            tolerated["charset"] = "ISO-8859-1"
         if not user_pass.username:
-            return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
+            if not self._empty_username:
+                return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
+            tolerated["username"] = "empty"
+        if self._empty_password and not user_pass.password:
+            tolerated["password"] = "empty"
         account = self._verifier.find_now(user_pass.username)
+        answer: Outcome | Continuation
         if account is NOT_NOW:
-            return partial(self._find_and_verify, user_pass, request.client)
-        return self._verify_now(user_pass, request.client, account)
+            answer = partial(self._find_and_verify, user_pass, request.client)
+        else:
+            answer = self._verify_now(user_pass, request.client, account)
+        return _tolerating(answer, tolerated) if tolerated else answer
+
+    def _read_again(self, rest: bytes, error: WireError) -> UserPass | WireError:
+        """Read credentials that could not be read in UTF-8 as ISO-8859-1, if the app tolerates that."""
+        if not (self._latin1 and isinstance(error, NotUtf8Error)):
+            return error
+        try:
+            return UserPass.from_token68(rest, latin1=True)
+        except WireError as again:
+            return again
 
     async def _find_and_verify(self, user_pass: UserPass, client: str | None) -> Outcome:
         """The outcome for an account that must be waited for."""
@@ -198,9 +252,17 @@ class Basic(Scheme):
             return self._accept_cached(username, client, account, kept_as)
         name = username if account is None else account.subject
         login = _Login(username, user_pass.password, name, client, network, account, entry)
+        if self._unnormalized_hashes and user_pass.unnormalized is not None:
+            stored = "" if account is None else account.password_hash
+            login.unnormalized, login.nfc_entry = user_pass.unnormalized, entry
+            login.entry = self._verification_cache.unnormalized_entry(user_pass, stored)
+            if account is not None and not account.disabled and self._verification_cache.has(login.entry):
+                kept_as = login.entry + (network or "").encode("utf-8", "surrogatepass")
+                kept_as += self._verification_cache.name_hash(account.subject)
+                return _tolerating(self._accept_cached(username, client, account, kept_as), _UNNORMALIZED)
         if not isinstance(self._verifier, PasswordVerifier):
             login.caller = ANYBODY  # a directory has no queue
-        elif self._knows_now is not None and not self._single_flight.is_running((entry, network)):
+        elif self._knows_now is not None and not self._single_flight.is_running((login.entry, network)):
             login.pair = self._logged_in.pair(login.name, client)
             login.caller = self._place_in_queue(login, known=self._knows_now(login.pair))
         return partial(self._verify_together, login)
@@ -228,17 +290,22 @@ class Basic(Scheme):
         """The outcome for a password that is to be verified, by this login or by an equal one."""
         verify = partial(self._verify_counted, login)
         answer, verified_here = await self._single_flight.share((login.entry, login.network), verify)
-        if verified_here and isinstance(answer, Account):
-            self._verification_cache.add(login.entry)
-        if not isinstance(answer, Account):
-            return _rejected(login.username, answer)
+        matched = _account_of(answer)
+        if matched is None:
+            return _rejected(login.username, cast("Reason | Exceeded", answer))
+        is_unnormalized = isinstance(answer, UnnormalizedMatch)
+        if verified_here:
+            is_of_both = is_unnormalized or login.nfc_entry is None
+            self._verification_cache.add(login.entry if is_of_both else cast("bytes", login.nfc_entry))
         # Each request uses the account that it has read itself. Only the verification is shared.
-        account = answer if login.account is None else login.account
+        account = matched if login.account is None else login.account
         if account.disabled:
-            return Rejected(ACCOUNT_DISABLED, login.username, authenticated=True)
+            # With an empty password the name may be an API key.
+            return Rejected(ACCOUNT_DISABLED, login.username if login.password else account.subject, authenticated=True)
         if verified_here and self._on_rehash is not None and isinstance(self._verifier, PasswordVerifier):
-            await self._rehash(account, login, self._verifier, self._on_rehash)
-        return accepted_login(account, self.name)
+            await self._rehash(account, login, self._verifier, self._on_rehash, is_outdated=is_unnormalized)
+        accepted = accepted_login(account, self.name)
+        return _with_tolerated(accepted, _UNNORMALIZED) if is_unnormalized else accepted
 
     async def _allow(self, login: _Login) -> Exceeded | None:
         """For a password that is known to be right: remember who has logged in, unless too many attempts were made."""
@@ -251,7 +318,10 @@ class Basic(Scheme):
             login.keys = self._logged_in.keys(login.name, login.client, sent, pair=login.pair)
         return login.keys
 
-    async def _verify_counted(self, login: _Login) -> Account | Reason | Exceeded:
+    async def _verify(self, login: _Login, caller: Caller) -> Account | UnnormalizedMatch | Reason:
+        return await self._verifier.verify(login.username, login.password, login.account, caller, login.unnormalized)
+
+    async def _verify_counted(self, login: _Login) -> _Answer:
         """Count an attempt, verify the password, and refund the attempt if the password is right."""
         caller = login.caller
         if caller is None:  # something had to be waited for, or an equal login has just failed
@@ -259,24 +329,24 @@ class Basic(Scheme):
         if self._was_right(login):
             return await self._verify_again(login, caller)
         if self.throttle is None:
-            answer = await self._verifier.verify(login.username, login.password, login.account, caller)
-            if isinstance(answer, Account) and not answer.disabled:
+            answer = await self._verify(login, caller)
+            if _succeeds(answer):
                 await self._allow(login)
             return answer
         attempt = await self._acquire(login, self.throttle)
         if isinstance(attempt, Exceeded):
             return attempt
         try:
-            answer = await self._verifier.verify(login.username, login.password, login.account, caller)
+            answer = await self._verify(login, caller)
         except Exception:
             # The password was not checked. A cancelled request does not come here: its attempt stays counted.
             await self._refund(attempt, self.throttle, succeeded=False)
             raise
-        if isinstance(answer, Account) and not answer.disabled:
+        if _succeeds(answer):
             await self._refund(attempt, self.throttle, succeeded=True)
         return answer
 
-    async def _verify_again(self, login: _Login, caller: Caller) -> Account | Reason | Exceeded:
+    async def _verify_again(self, login: _Login, caller: Caller) -> _Answer:
         """Verify a password that was right before. It is no guess, so it needs no attempt, and strangers can take none.
 
         A directory may find it wrong by now. That counts as an attempt.
@@ -285,8 +355,8 @@ class Basic(Scheme):
         exceeded = await self._logged_in.remaining(name, client, sent, authenticated=True, keys=keys)
         if exceeded is not None:
             return exceeded
-        answer = await self._verifier.verify(login.username, login.password, login.account, caller)
-        if isinstance(answer, Account) and not answer.disabled:
+        answer = await self._verify(login, caller)
+        if _succeeds(answer):
             await self._allow(login)
             return answer
         attempt = None if self.throttle is None else await self._acquire(login, self.throttle)
@@ -317,13 +387,16 @@ class Basic(Scheme):
     def _was_right(self, login: _Login) -> bool:
         """Whether this password was right for this account before, and for the same hash if the store shows one."""
         disabled = login.account is not None and login.account.disabled
-        return not disabled and self._verification_cache.had(login.entry)
+        had = self._verification_cache.had
+        return not disabled and (had(login.entry) or (login.nfc_entry is not None and had(login.nfc_entry)))
 
-    async def _rehash(self, account: Account, login: _Login, verifier: PasswordVerifier, on_rehash: OnRehash) -> None:
+    async def _rehash(
+        self, account: Account, login: _Login, verifier: PasswordVerifier, on_rehash: OnRehash, *, is_outdated: bool
+    ) -> None:
         # The login has succeeded already. A failure from here on is logged and changes nothing.
         try:
             caller = Caller(login.network, login.name, known=True)
-            new_hash = await verifier.rehash(login.password, account, caller)
+            new_hash = await verifier.rehash(login.password, account, caller, is_outdated=is_outdated)
             if new_hash is not None:
                 await ask(on_rehash(account, new_hash), self._deadline)
         except Exception as error:  # noqa: BLE001 - see above
@@ -348,6 +421,40 @@ class Basic(Scheme):
 
 def _rejected(username: str, why: Reason | Exceeded) -> Rejected:
     return Rejected(ATTEMPTS_EXCEEDED, username, why.facts()) if isinstance(why, Exceeded) else Rejected(why, username)
+
+
+_UNNORMALIZED: Facts = {"password": "not in NFC"}
+
+
+def _account_of(answer: _Answer) -> Account | None:
+    """The account whose password matched; None if it did not."""
+    account = answer.account if isinstance(answer, UnnormalizedMatch) else answer
+    return account if isinstance(account, Account) else None
+
+
+def _succeeds(answer: _Answer) -> bool:
+    """Whether the login succeeds: the password matched, and the account is not disabled."""
+    account = _account_of(answer)
+    return account is not None and not account.disabled
+
+
+def _tolerating(answer: Outcome | Continuation, tolerated: Facts) -> Outcome | Continuation:
+    """The answer, with what was tolerated of the request."""
+    return partial(_tolerating_later, answer, tolerated) if callable(answer) else _with_tolerated(answer, tolerated)
+
+
+async def _tolerating_later(continuation: Continuation, tolerated: Facts) -> Outcome:
+    return _with_tolerated(await continuation(), tolerated)
+
+
+def _with_tolerated(outcome: Outcome, tolerated: Facts) -> Outcome:
+    """An accepted login with the fact ``tolerated``. A refused one without the name, if that may be an API key."""
+    if isinstance(outcome, Accepted):
+        facts = {"tolerated": {**cast("Facts", outcome.facts.get("tolerated", {})), **tolerated}}
+        return Accepted(outcome.principal, outcome.response_headers, facts)
+    if tolerated.get("password") != "empty" or outcome.authenticated:
+        return outcome
+    return Rejected(outcome.reason, None, outcome.facts, outcome.response_headers)
 
 
 def _problem(rest: bytes, error: WireError) -> str:

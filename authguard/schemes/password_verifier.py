@@ -26,6 +26,7 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.validation import check_seconds
+from authguard.value_types import value
 from authguard.wire.basic import UserPass
 
 
@@ -57,6 +58,15 @@ class VerificationCache:
         text = f"{user_pass.username}:{user_pass.password}\0{stored}"
         return self._hash.of(text.encode("utf-8", "surrogatepass"))
 
+    def unnormalized_entry(self, user_pass: UserPass, stored: str) -> bytes:
+        """The same for a password that was sent in another form than NFC: it may match where the other form does not.
+
+        It is never the entry of a password that was sent in NFC.
+        """
+        # Neither a name nor a password contains a control character, so no other entry begins with one.
+        text = f"\0{user_pass.username}:{user_pass.password}\0{user_pass.unnormalized}\0{stored}"
+        return self._hash.of(text.encode("utf-8", "surrogatepass"))
+
     def name_hash(self, name: str) -> bytes:
         """What stands for a name beside an entry: 16 bytes."""
         return self._hash(name)[:16]
@@ -74,6 +84,13 @@ class VerificationCache:
         """Remember that this password matches this hash."""
         if self._seconds is not None:
             self._until.put(entry, self._clock() + self._seconds)
+
+
+@value
+class UnnormalizedMatch:
+    """The stored hash is that of the password as it was sent, in another form than NFC."""
+
+    account: Account
 
 
 #: How many of the verified hashes serve as a sample, if the store shows none.
@@ -101,13 +118,17 @@ class PasswordVerifier:
     If there is no hash to verify, the hash of another account is verified instead (a decoy) and the result ignored, so
     that the time does not tell which names exist. A keyed hash of the name picks the decoy: one name costs the same
     each time, and in a store of several formats, unknown names are spread over them as known ones are. The key is the
-    first stored hash, so that all worker processes pick the same decoy.
+    first stored hash, so that all worker processes pick the same decoy. ``empty_password``: whether a hash of the empty
+    password can be matched.
     """
 
-    def __init__(self, store: PasswordStore, pool: ThreadPool, deadline: float) -> None:
+    def __init__(
+        self, store: PasswordStore, pool: ThreadPool, deadline: float, *, empty_password: bool = False
+    ) -> None:
         async_function("passwords", store.find, "find(self, username)", "alice")
         self._store, self._hasher, self._deadline = store, store.hasher, deadline
         self._find_now = optional_method(store, "find_now", beside="find")
+        self._empty_password = empty_password
         self._sampled = store if isinstance(store, SampledStore) else None
         self._pool = pool
         self._sample: Sequence[str] = ()
@@ -136,22 +157,41 @@ class PasswordVerifier:
         raise wrong_answer(self._store.find, found, "an Account, or None if there is none")
 
     async def verify(
-        self, username: str, password: str, account: Account | None, caller: Caller = ANYBODY
-    ) -> Account | Reason:
-        """The account if the password matches, else the reason. It costs one verification, whatever the reason."""
+        self,
+        username: str,
+        password: str,
+        account: Account | None,
+        caller: Caller = ANYBODY,
+        unnormalized: str | None = None,
+    ) -> Account | Reason | UnnormalizedMatch:
+        """The account if the password matches, else the reason. It costs one verification, whatever the reason.
+
+        ``unnormalized`` is another form of the password, which is verified if this one does not match. Every failure
+        costs two verifications then.
+        """
         stored = "" if account is None else account.password_hash
         if not stored:
             self._refresh_sample()
-        verdict = await self._pool.run(partial(self._verify_hash, username, password, stored), caller)
+        matches_other = False
+        if unnormalized is None:
+            verdict = await self._pool.run(partial(self._verify_hash, username, password, stored), caller)
+        else:
+            # In one turn of the pool: if the second could be refused, the first would be a guess that nobody counts.
+            verify = partial(self._verify_either, username, password, unnormalized, stored)
+            verdict, matches_other = await self._pool.run(verify, caller)
         if account is None:
             return USER_UNKNOWN
-        if not password:
+        if not password and not self._empty_password:
             return PASSWORD_EMPTY
+        if matches_other:
+            return UnnormalizedMatch(account)
         return account if verdict is Verdict.MATCH else _REASONS[verdict]
 
-    async def rehash(self, password: str, account: Account, caller: Caller = ANYBODY) -> str | None:
-        """A new hash if the stored one is outdated, else None."""
-        if not self._hasher.needs_rehash(account.password_hash):
+    async def rehash(
+        self, password: str, account: Account, caller: Caller = ANYBODY, *, is_outdated: bool = False
+    ) -> str | None:
+        """A new hash if the stored one is outdated, else None. ``is_outdated``: whether it is known to be."""
+        if not (is_outdated or self._hasher.needs_rehash(account.password_hash)):
             return None
         return await self._pool.run(partial(self._hasher.hash, password), caller)
 
@@ -173,6 +213,13 @@ class PasswordVerifier:
             self._tell_unreadable(stored)
         self._verify_decoy(password, self._pick_decoy(username))
         return Verdict.UNREADABLE if stored else Verdict.WRONG
+
+    def _verify_either(self, username: str, password: str, unnormalized: str, stored: str) -> tuple[Verdict, bool]:
+        """The result for the password in NFC, and whether it matches as it was sent. Runs in the pool."""
+        verdict = self._verify_hash(username, password, stored)
+        if verdict is Verdict.MATCH:
+            return verdict, False
+        return verdict, self._verify_hash(username, unnormalized, stored) is Verdict.MATCH
 
     def _tell_unreadable(self, stored: str) -> None:
         """Log why a stored hash cannot be read, once for each reason."""
@@ -207,11 +254,15 @@ class PasswordVerifier:
 
 
 class DirectoryVerifier:
-    """Has a directory check the passwords: a ``PasswordCheck``, such as LDAP."""
+    """Has a directory check the passwords: a ``PasswordCheck``, such as LDAP.
 
-    def __init__(self, check: PasswordCheck, deadline: float) -> None:
+    ``empty_password``: whether it is asked about an empty password.
+    """
+
+    def __init__(self, check: PasswordCheck, deadline: float, *, empty_password: bool = False) -> None:
         async_function("passwords", check.check, "check(self, username, password)", "alice", "")
         self._check, self._deadline = check, deadline
+        self._empty_password = empty_password
 
     def find_now(self, username: str) -> Account | NotNow | None:
         """None: a directory shows an account only together with its password."""
@@ -222,10 +273,18 @@ class DirectoryVerifier:
         return None
 
     async def verify(
-        self, username: str, password: str, account: Account | None, caller: Caller = ANYBODY
+        self,
+        username: str,
+        password: str,
+        account: Account | None,
+        caller: Caller = ANYBODY,
+        unnormalized: str | None = None,
     ) -> Account | Reason:
-        """The account if the directory accepts the password, else the reason."""
-        if not password:
+        """The account if the directory accepts the password, else the reason.
+
+        It is asked about the password in NFC alone, because it may count a second question as a second guess.
+        """
+        if not password and not self._empty_password:
             # LDAP takes an empty password for an anonymous bind, which succeeds (RFC 4513 section 5.1.2).
             return PASSWORD_EMPTY
         answer = await ask(awaitable(self._check.check, self._check.check(username, password)), self._deadline)

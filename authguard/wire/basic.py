@@ -10,12 +10,20 @@ from authguard.wire.grammar import CONTROL, WireError
 from authguard.wire.text import nfc
 
 
+class NotUtf8Error(WireError):
+    """The user-pass is not UTF-8. It may be in another encoding."""
+
+
 @value
 class UserPass:
-    """A user-id and a password, both in the Unicode normal form NFC (RFC 7617 section 2.1)."""
+    """A user-id and a password, both in the Unicode normal form NFC (RFC 7617 section 2.1).
+
+    ``unnormalized`` is the password as the client sent it, if that was in another form than NFC.
+    """
 
     username: str
     password: str = field(repr=False)
+    unnormalized: str | None = field(default=None, repr=False, compare=False)
 
     def to_token68(self) -> bytes:
         """Return what a client sends after ``Basic``. This is the reverse of ``from_token68``.
@@ -32,7 +40,7 @@ class UserPass:
         return b2a_base64(text.encode("utf-8"), newline=False)
 
     @classmethod
-    def from_token68(cls, token: bytes) -> UserPass:
+    def from_token68(cls, token: bytes, *, latin1: bool = False) -> UserPass:
         """Parse what a client sent after ``Basic``. This is the reverse of ``to_token68``.
 
         https://www.rfc-editor.org/rfc/rfc7617.html#section-2
@@ -41,7 +49,8 @@ class UserPass:
             user-id     = *<TEXT excluding ":">
             password    = *TEXT
 
-        Raises ``WireError`` for anything that is not canonical base64 of such a text in UTF-8.
+        ``latin1``: whether the text is read as ISO-8859-1, and not as UTF-8. Raises ``WireError`` for anything that is
+        not canonical base64 of such a text, and ``NotUtf8Error`` if it is not in UTF-8.
         """
         # binascii decodes several spellings of the same bytes but encodes only one: that of RFC 4648 section 4, padded
         # and with the unused bits zero. Only that spelling is accepted. The errors are raised outside the handlers,
@@ -54,11 +63,11 @@ class UserPass:
         if decoded is None or b2a_base64(decoded, newline=False) != token:
             raise WireError("not base64 as of RFC 4648 section 4")
         try:
-            text = decoded.decode("utf-8")
+            text = decoded.decode("latin-1" if latin1 else "utf-8")
         except UnicodeDecodeError:
             text = None
         if text is None:
-            raise WireError("the user-pass is not UTF-8")
+            raise NotUtf8Error("the user-pass is not UTF-8")
         username, colon, password = text.partition(":")
         if not colon:
             raise WireError("no colon in the user-pass")
@@ -66,4 +75,5 @@ class UserPass:
             return cls(username, password)
         if CONTROL.search(text):
             raise WireError("a control character in the user-pass")
-        return cls(nfc(username), nfc(password))
+        normalized = nfc(password)
+        return cls(nfc(username), normalized, None if normalized == password else password)

@@ -462,6 +462,20 @@ def test_lines_that_cannot_be_read_are_told_at_start(path: Path, caplog: pytest.
     )
 
 
+def test_hashes_of_openssl_and_ldap_are_accounts_by_name(path: Path) -> None:
+    """R019: a file with ``$1$`` and ``{SSHA}`` alone is refused at start, and read if ``allow`` names them."""
+    content = "alice:$1$xxxxxxxx$UYCIxa628.9qXjpQCjM4a.\nbob:{SSHA}4Dh1dQc4MyoA6EHQFaHGBdIkRzJzYWx0c2FsdA==\n"
+    path.write_text(content)
+
+    with pytest.raises(ConfigurationError, match="no hash in a format that the hasher reads"):
+        HtpasswdFile(path)
+    store = HtpasswdFile(path, hasher=LibpassHasher(allow={"md5_crypt", "ldap_salted_sha1"}))
+
+    alice, bob = (account for name in ("alice", "bob") if isinstance(account := store.find_now(name), Account))
+    assert store.hasher.verify("password", alice.password_hash) is Verdict.MATCH
+    assert store.hasher.reads(bob.password_hash)
+
+
 async def test_a_line_that_cannot_be_read_is_told_once(
     path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:

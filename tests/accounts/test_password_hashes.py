@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import subprocess
 import sys
 import warnings
+from base64 import b64encode
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,44 @@ def test_plain_text_and_des_crypt_are_read_only_by_name(name: str, password: str
     assert allowing.verify("~" + password[1:], stored) is Verdict.WRONG
 
 
+def salted(algorithm: str, prefix: str, password: str, salt: bytes = b"8 bytes.") -> str:
+    """A salted hash as LDAP servers and nginx write it: the digest of password and salt, and the salt."""
+    digest = hashlib.new(algorithm, password.encode() + salt).digest()
+    return prefix + b64encode(digest + salt).decode("ascii")
+
+
+OLD_FORMATS = [
+    ("md5_crypt", "password", "$1$xxxxxxxx$UYCIxa628.9qXjpQCjM4a."),  # openssl passwd -1 -salt xxxxxxxx password
+    ("ldap_salted_sha1", "p\u00e4ssword", salted("sha1", "{SSHA}", "p\u00e4ssword")),
+    ("ldap_salted_sha1", "password", salted("sha1", "{SSHA}", "password", b"4444")),
+    ("ldap_salted_sha256", "password", salted("sha256", "{SSHA256}", "password")),
+    ("ldap_salted_sha512", "password", salted("sha512", "{SSHA512}", "password", b"sixteen bytes...")),
+]
+
+
+@pytest.mark.rfc("7617-7")
+@pytest.mark.parametrize(("name", "password", "stored"), OLD_FORMATS)
+def test_md5_crypt_and_salted_sha_are_read_by_name(name: str, password: str, stored: str) -> None:
+    """R019: ``$1$`` and ``{SSHA}`` are refused unless the app names them, and need a new hash at the next login."""
+    allowing = LibpassHasher(allow={name})
+
+    assert HASHER.verify(password, stored) is Verdict.UNREADABLE
+    assert (allowing.format_of(stored), allowing.reads(stored)) == (name, True)
+    assert allowing.verify(password, stored) is Verdict.MATCH
+    assert allowing.verify("~" + password[1:], stored) is Verdict.WRONG
+    assert (allowing.needs_rehash(stored), allowing.blocks_gil(stored)) == (True, False)
+
+
+@pytest.mark.parametrize(("name", "password", "stored"), OLD_FORMATS)
+def test_an_old_format_that_is_cut_off_matches_nothing(name: str, password: str, stored: str) -> None:
+    """R019: no part of such a hash is a hash of its password."""
+    allowing = LibpassHasher(allow={name})
+
+    verdicts = {allowing.verify(password, stored[:length]) for length in range(len(stored))}
+
+    assert Verdict.MATCH not in verdicts
+
+
 def test_des_crypt_reads_eight_bytes() -> None:
     """DES crypt ignores everything after eight bytes, which Apache's tool warns about too."""
     hasher = LibpassHasher(allow={"des_crypt"})
@@ -66,7 +106,7 @@ def test_des_crypt_reads_eight_bytes() -> None:
     assert hasher.verify("correct hippopotamus", ONE_EACH["des_crypt"]) is Verdict.MATCH
 
 
-@pytest.mark.parametrize("stored", ["$1$aaaaaaaa$aaaaaaaaaaaaaaaaaaaaaa", "{SSHA}AAAA", "!$apr1$x$y", "*", "!", ""])
+@pytest.mark.parametrize("stored", ["$7$aaaaaaaa$aaaaaaaaaaaaaaaaaaaaaa", "{SSHA}AAAA", "!$apr1$x$y", "*", "!", ""])
 def test_what_looks_like_a_hash_is_no_plain_text(stored: str) -> None:
     """A hash of an unknown format, or a locked account, is never compared as plain text."""
     assert ALL.verify(stored, stored) is Verdict.UNREADABLE
@@ -218,7 +258,7 @@ def test_formats_that_block_the_interpreter_are_known() -> None:
     ("argument", "value"),
     [
         ("allow", "plaintext"),
-        ("allow", {"md5_crypt"}),
+        ("allow", {"ldap_md5"}),
         ("allow", {"plaintext", "bcrypt"}),
         ("makes", "apr_md5_crypt"),
         ("makes", "plaintext"),
@@ -283,6 +323,14 @@ PROBLEMS = [
     (
         ".Zn/xnXD7ulOQ",
         'it is DES crypt; make a hash with htpasswd -B, or read it with LibpassHasher(allow={"des_crypt"})',
+    ),
+    (
+        "$1$xxxxxxxx$UYCIxa628.9qXjpQCjM4a.",
+        'it is MD5 crypt; make a hash with htpasswd -B, or read it with LibpassHasher(allow={"md5_crypt"})',
+    ),
+    (
+        "{SSHA}hunter2",
+        'it is salted SHA-1; make a hash with htpasswd -B, or read it with LibpassHasher(allow={"ldap_salted_sha1"})',
     ),
     ("{MD5}hunter2", "it is ldap_md5; make a hash with htpasswd -B"),
     ("$unknown$hunter2", "it is in an unknown format; make a hash with htpasswd -B"),

@@ -925,7 +925,7 @@ async def test_why_a_stored_hash_cannot_be_read_is_told_once(caplog: pytest.LogC
 
     assert [(record.levelname, record.getMessage().partition(";")[0]) for record in caplog.records] == [
         ("ERROR", "a stored hash cannot be read: it is plain text"),
-        ("ERROR", "a stored hash cannot be read: it is md5_crypt"),
+        ("ERROR", "a stored hash cannot be read: it is MD5 crypt"),
     ]
     assert "hunter2" not in caplog.text
 
