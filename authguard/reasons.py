@@ -15,6 +15,9 @@ from authguard.value_types import frozen
 Status: TypeAlias = Literal[400, 401, 403, 413, 429, 503]
 Challenged: TypeAlias = Literal["all", "tried", "none"]
 
+#: The status of an outage: the server cannot decide, and the credentials may be valid.
+OUTAGE: Status = 503
+
 _CODE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 # RFC 6750 section 3: the characters of `error` and `error_description`.
 _ERROR_TEXT = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
@@ -111,7 +114,7 @@ class Reason:
     @property
     def outage(self) -> bool:
         """Whether the server cannot decide; the credentials may be valid. Logged at ERROR, unless ``by_limit``."""
-        return self.status == 503
+        return self.status == OUTAGE
 
 
 # The credentials, before a scheme has checked them.

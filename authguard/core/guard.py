@@ -40,6 +40,7 @@ from authguard.model import (
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
 from authguard.reasons import CREDENTIALS_MALFORMED, PATH_AMBIGUOUS
+from authguard.records.counts import CountKey
 from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
@@ -227,6 +228,15 @@ class Guard:
     def record(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
         """Write one record, to the log and to the hooks."""
         self._recorder.record(request, decision, None if rule is None else rule.pattern)
+
+    def counts(self) -> Mapping[CountKey, int]:
+        """How many decisions there were since the process began, by event, reason, scheme and rule.
+
+        ``guard.counts()[CountKey("denied", "token.expired", "bearer", "/admin/**")]`` is a number that only grows, as
+        metrics need it. There is a decision for each record of ``hooks``, whether or not a record was made. A forked
+        child begins at zero.
+        """
+        return self._recorder.counts.snapshot()
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Run the services of the schemes, such as key refreshers. Without them some requests wait for keys."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from authguard.records.record import Hook, Record
+from authguard.records.counts import CountKey
+from authguard.records.record import Hook, Record, denials
 
 __all__ = [
+    "CountKey",
     "Hook",
     "Record",
+    "denials",
 ]

@@ -7,6 +7,7 @@ record whenever their number reaches a power of two, and a last one when the min
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import insort
 from collections import OrderedDict
@@ -24,6 +25,9 @@ MAX_AGGREGATES = 1024
 MAX_SEPARATE_KEYS = 960
 #: How many subjects an aggregate lists, and up to which number it counts them exactly.
 MAX_SAMPLES, EXACT_SUBJECTS = 3, 64
+
+#: ``Aggregator.due`` where nothing is aggregated.
+NEVER = math.inf
 
 _HASH_RANGE = 2**61 - 1
 
@@ -58,13 +62,18 @@ class Aggregate:
     recorded: int = 0
     samples: list[str] = field(default_factory=list)
     _smallest_hashes: list[int] = field(default_factory=list)
+    _last_subject: str | None = None
 
-    def add(self, now: float, subject: str | None) -> None:
-        """Count one denial."""
-        self.count += 1
+    def add(self, now: float, subject: str | None) -> int:
+        """Count one denial. Returns the count."""
+        number = self.count = self.count + 1
         self.last = now
-        if subject is None:
-            return
+        if subject is not None and subject != self._last_subject:
+            self._last_subject = subject
+            self._add_subject(subject)
+        return number
+
+    def _add_subject(self, subject: str) -> None:
         if len(self.samples) < MAX_SAMPLES and subject not in self.samples:
             self.samples.append(subject)
         hashed, smallest = hash(subject) % _HASH_RANGE, self._smallest_hashes
@@ -83,8 +92,8 @@ class Aggregate:
 
     @property
     def is_record_due(self) -> bool:
-        """Whether the count is a power of two."""
-        return self.count & (self.count - 1) == 0
+        """Whether the last denial makes a record due: its number is a power of two."""
+        return self.recorded == self.count
 
 
 class Aggregator:
@@ -99,29 +108,58 @@ class Aggregator:
 
     def renew(self) -> None:
         """Begin without aggregates, and with a lock that nobody holds."""
-        self._aggregates: OrderedDict[AggregateKey, Aggregate] = OrderedDict()
+        self._aggregates: OrderedDict[tuple[str, str | None, str | None, str | None], Aggregate] = OrderedDict()
         self._lock = threading.Lock()
+        #: From when on ``pop_expired`` has something to do, by the monotonic clock. It can be read without the lock.
+        self.due = NEVER
 
     def __len__(self) -> int:
         return len(self._aggregates)
 
     def count(
-        self, key: AggregateKey, level: int, *, ticks: float, now: float, subject: str | None
+        self,
+        key: tuple[str, str | None, str | None, str | None],
+        level: int,
+        *,
+        ticks: float,
+        now: float,
+        subject: str | None,
     ) -> Aggregate | None:
         """Count one denial. None if it gets a record of its own; otherwise its aggregate, whose record may be due.
 
-        ``ticks`` is the time by a monotonic clock, and ``now`` by the clock of the guard.
+        ``key`` has the fields of an ``AggregateKey``. ``ticks`` is the time by a monotonic clock, and ``now`` by the
+        clock of the guard.
         """
         with self._lock:
-            if key not in self._aggregates and len(self._aggregates) >= MAX_SEPARATE_KEYS:
-                key = AggregateKey(key.reason, "*", "*")
+            aggregate = self._aggregates.get(key) or self._new_aggregate(key, level, ticks, now)
+            number = aggregate.add(now, subject)
+            if number <= FULL_RECORDS:
+                aggregate.recorded = number
+                return None
+            if number & (number - 1) == 0:
+                aggregate.recorded = number
+            return aggregate
+
+    def _new_aggregate(
+        self, key: tuple[str, str | None, str | None, str | None], level: int, ticks: float, now: float
+    ) -> Aggregate:
+        """The aggregate of a key that is not counted yet: a new one, or that of all others of its reason."""
+        if len(self._aggregates) >= MAX_SEPARATE_KEYS:
+            key = key[0], "*", "*", None
             aggregate = self._aggregates.get(key)
-            if aggregate is None:
-                aggregate = self._aggregates[key] = Aggregate(key, level, ticks, now, now)
-            aggregate.add(now, subject)
-            if aggregate.count <= FULL_RECORDS or aggregate.is_record_due:
-                aggregate.recorded = aggregate.count
-            return None if aggregate.count <= FULL_RECORDS else aggregate
+            if aggregate is not None:
+                return aggregate
+        aggregate = self._aggregates[key] = Aggregate(AggregateKey(*key), level, ticks, now, now)
+        self._find_due()
+        return aggregate
+
+    def _find_due(self) -> None:
+        """Note when the oldest window ends. Aggregates that leave no room for another are due at once."""
+        oldest = next(iter(self._aggregates.values()), None)
+        if oldest is None:
+            self.due = NEVER
+        else:
+            self.due = oldest.opened + WINDOW if len(self._aggregates) < MAX_AGGREGATES else -math.inf
 
     def pop_expired(self, ticks: float) -> list[Aggregate]:
         """Remove the aggregates whose window is over, and the oldest one if there is no room for another.
@@ -135,6 +173,7 @@ class Aggregator:
                 if ticks - oldest.opened < WINDOW and len(self._aggregates) < MAX_AGGREGATES:
                     break
                 removed.append(self._aggregates.popitem(last=False)[1])
+            self._find_due()
             return [aggregate for aggregate in removed if aggregate.count > aggregate.recorded]
 
     def pop_all(self) -> list[Aggregate]:

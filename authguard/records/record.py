@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
+from authguard.app_code import plain_function
 from authguard.errors import WrongAnswer
-from authguard.model import Decision, Denied
-from authguard.reasons import Reason
+from authguard.model import NO_FACTS, Decision, Denied
+from authguard.reasons import OUTAGE, Reason
 from authguard.request import AuthRequest
 from authguard.server_value import ServerValue
-from authguard.value_types import frozen
+from authguard.value_types import value
 from authguard.wire.methods import REGISTERED_METHODS
 
 log = logging.getLogger("authguard")
@@ -29,10 +30,11 @@ _MAX_ITEMS = 8
 #: The ``method`` of a record of any other method. A hook may make it a metric label: a client cannot invent labels.
 OTHER_METHOD = "_OTHER"
 
-_UNQUOTED = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII)
+#: Matches a text that needs no quotes.
+_is_one_word = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII).fullmatch
 
 
-@frozen
+@value
 class Record(ServerValue):
     """What happened to one request. Text that a client chose is escaped and at most 128 characters long.
 
@@ -40,6 +42,9 @@ class Record(ServerValue):
     ``status`` the status of the response; both are None for a request that was granted. ``subject_proven`` says whether
     ``subject`` was authenticated. ``missing`` is what the requirement demands and the principal does not have;
     ``offered`` is what it has. ``facts`` belong to the reason; durations such as ``expired_by`` are in seconds.
+
+    It is a copy: what the app changes later does not change it, and it keeps neither request nor principal alive. All
+    hooks get the same record, so none of them may change it; type checkers see an assignment.
     """
 
     event: Literal["denied", "granted"]
@@ -68,38 +73,100 @@ class Record(ServerValue):
     def line(self) -> str:
         """The text after the head: ``GET /admin 401 bearer alice expired_by=4.2s``."""
         words = [format_value(self.method), format_value(self.path)]
-        words += [str(word) for word in (self.status, self.scheme) if word is not None]
+        if self.status is not None:
+            words.append(str(self.status))
+        if self.scheme is not None:
+            words.append(str(self.scheme))
         if self.subject is not None:
             subject = format_value(self.subject)
             words.append(subject if self.subject_proven else f"subject?={subject}")
-        facts: dict[str, object] = dict(self.facts)
+        facts = self.facts
         if self.event == "denied" and self.missing:
             facts = {"requirement": self.requirement, "missing": self.missing, "offered": self.offered, **facts}
-        words += [f"{name}={format_value(value)}" for name, value in facts.items() if value is not None]
+        if facts:
+            words += [f"{name}={format_value(value)}" for name, value in facts.items() if value is not None]
         return " ".join(words)
 
     def extra(self) -> dict[str, object]:
         """The fields and the facts as keys of a ``logging.LogRecord``, such as ``authguard.reason``."""
-        fields = {
-            "event": self.event,
-            "reason": self.reason,
-            "status": self.status,
-            "scheme": self.scheme,
-            "subject": self.subject,
-            "subject_proven": self.subject_proven,
-            "method": self.method,
-            "path": self.path,
-            "client": self.client,
-            "requirement": self.requirement,
-            "rule": self.rule,
-            "missing": self.missing,
-            "offered": self.offered,
+        # A fact does not replace a field of the same name.
+        extra: dict[str, object] = {f"authguard.{name}": value for name, value in self.facts.items()}
+        extra |= {
+            "authguard.event": self.event,
+            "authguard.reason": self.reason,
+            "authguard.status": self.status,
+            "authguard.scheme": self.scheme,
+            "authguard.subject": self.subject,
+            "authguard.subject_proven": self.subject_proven,
+            "authguard.method": self.method,
+            "authguard.path": self.path,
+            "authguard.client": self.client,
+            "authguard.requirement": self.requirement,
+            "authguard.rule": self.rule,
+            "authguard.missing": self.missing,
+            "authguard.offered": self.offered,
         }
-        return {f"authguard.{name}": value for name, value in {**self.facts, **fields}.items()}
+        return extra
 
 
-#: Gets the record of every decision. It must not be async, and must not block.
+class LogLine:
+    """The line of a record, as the argument of a log message. Its text is made when a handler first asks for it."""
+
+    __slots__ = ("_record", "_text")
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._text: str | None = None
+
+    def __str__(self) -> str:
+        text = self._text
+        if text is None:
+            text = self._text = self._record.line()
+        return text
+
+    def __repr__(self) -> str:
+        return repr(str(self))
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other) if isinstance(other, str | LogLine) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """A copy is plain text: another process may not have this class."""
+        return str, (str(self),)
+
+
+#: Gets the record of every decision. It must not be async, and must not block. One that has the attribute
+#: ``wants_grants = False`` gets only the records of denials; ``denials`` makes such a hook of a function.
 Hook: TypeAlias = Callable[[Record], None]
+
+
+class _DenialHook:
+    """A hook that gets only the records of denials."""
+
+    __slots__ = ("_hook",)
+
+    wants_grants = False
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = plain_function("hook", hook, "hook(record)", None)
+
+    def __repr__(self) -> str:
+        return f"denials({self._hook!r})"
+
+    def __call__(self, record: Record) -> None:
+        self._hook(record)
+
+
+def denials(hook: Hook) -> Hook:
+    """``Guard(..., hooks=[denials(alert)])`` calls ``alert`` with the record of each denial, and not for grants.
+
+    If no hook wants grants and DEBUG is not logged, a grant costs only its count, because no record of it is made.
+    Raises ``ConfigurationError`` for what is not a function, is async, or cannot be called with one record.
+    """
+    return _DenialHook(hook)
 
 
 def level_of(reason: Reason) -> int:
@@ -108,7 +175,8 @@ def level_of(reason: Reason) -> int:
     ERROR if the server is at fault, WARNING if credentials were refused or a limit is reached, INFO if the request had
     none. A request that is granted is logged at DEBUG.
     """
-    if (reason.outage and not reason.by_limit) or reason.ours:
+    # The property `outage` would cost half of all this.
+    if (reason.status == OUTAGE and not reason.by_limit) or reason.ours:
         return logging.ERROR
     return logging.WARNING if reason.presented else logging.INFO
 
@@ -121,45 +189,66 @@ def record_of(
     If the requirement or a fact raises while it is turned into text, the record has neither, and the fact ``untold``
     names the type of the exception.
     """
+    event: Literal["denied", "granted"]
+    if isinstance(decision, Denied):
+        event, reason, status = "denied", decision.reason.code, decision.reason.status
+        scheme, name, is_proven = decision.scheme, decision.subject, decision.authenticated
+    else:
+        principal = decision.principal
+        event, reason, status = "granted", None, None
+        scheme, name, is_proven = (
+            (None, None, False) if principal is None else (principal.scheme, principal.subject, True)
+        )
+    subject: str | None = None
+    requirement: str | None = None
     missing: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
-    denied = decision if isinstance(decision, Denied) else None
-    identity = decision if isinstance(decision, Denied) else decision.principal
-    subject: str | None = None
+    facts: dict[str, object] = {}
     try:
-        if identity is not None and identity.subject is not None:
-            subject = escape(identity.subject)
-        requirement = None if decision.requirement is None else str(decision.requirement)
-        facts = {name: _recordable(value) for name, value in decision.facts.items()}
-        if denied is not None:
-            missing, offered = _escape_all(denied.missing), _escape_all(denied.offered)
+        if name is not None:
+            subject = escape(name)
+        if decision.requirement is not None:
+            requirement = str(decision.requirement)
+        if decision.facts is not NO_FACTS:
+            facts = {key: _recordable(value) for key, value in decision.facts.items()}
+        if isinstance(decision, Denied) and (decision.missing != () or decision.offered != ()):
+            missing, offered = _escape_all(decision.missing), _escape_all(decision.offered)
     except Exception as error:  # noqa: BLE001 - the app may have written the requirement or the fact
         requirement, facts = None, {"untold": exception_facts(error)["error"]}
     method = request.method
     if method not in methods:
         method, facts = OTHER_METHOD, {**facts, "method_sent": escape(method)}
+    client = request.client
     return Record(
-        event="denied" if denied else "granted",
-        reason=denied.reason.code if denied else None,
-        status=denied.reason.status if denied else None,
-        scheme=identity.scheme if identity else None,
-        subject=subject,
-        subject_proven=denied.authenticated if denied else identity is not None,
-        method=method,
-        path=escape(request.path),
-        client=None if request.client is None else escape(request.client),
-        requirement=requirement,
-        rule=rule,
-        missing=missing,
-        offered=offered,
-        facts=facts,
+        event,
+        reason,
+        status,
+        scheme,
+        subject,
+        is_proven,
+        method,
+        escape(request.path),
+        None if client is None else escape(client),
+        requirement,
+        rule,
+        missing,
+        offered,
+        facts,
     )
+
+
+_AS_THEY_ARE = frozenset({int, float, bool, type(None)})
 
 
 def _recordable(value: object) -> object:
     """The value if a record may hold it, with its texts escaped; of any other value the name of its type."""
+    kind = type(value)
+    if kind is str:
+        return escape(cast("str", value))
+    if kind in _AS_THEY_ARE:
+        return value
     match value:
-        case None | bool() | int() | float():
+        case int() | float():
             return value
         case str():
             return escape(value)
@@ -186,15 +275,16 @@ def escape(text: str) -> str:
 
 def format_value(value: object) -> str:
     """The value as a line of the log shows it: a text in quotes unless it is one plain word, a float as seconds."""
+    # The mapping comes last, because to find out whether something is one costs the most.
     match value:
         case str():
-            return value if _UNQUOTED.fullmatch(value) else '"' + value.replace('"', "'") + '"'
+            return value if _is_one_word(value) else '"' + value.replace('"', "'") + '"'
+        case float():
+            return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
         case tuple():
             return "[" + ", ".join(map(format_value, value)) + "]"
         case Mapping():
             return ",".join(f"{key}:{format_value(item)}" for key, item in value.items())
-        case float():
-            return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
         case _:
             return str(value)
 

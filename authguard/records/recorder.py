@@ -9,9 +9,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from authguard.model import Clock, Decision, Denied
-from authguard.records.aggregation import Aggregate, AggregateKey, Aggregator
+from authguard.records.aggregation import NEVER, Aggregate, Aggregator
+from authguard.records.counts import DecisionCounts
 from authguard.records.record import (
     Hook,
+    LogLine,
+    Record,
     escape,
     format_value,
     level_of,
@@ -24,54 +27,79 @@ from authguard.wire.methods import REGISTERED_METHODS
 
 
 class Recorder:
-    """Writes the record of each decision to the log and to the hooks.
+    """Counts each decision, and writes its record to the log and to the hooks.
 
-    In the log a flood of denials of one kind is aggregated. The hooks get every record. ``methods`` are those that
-    rules name: a record names these and the registered ones, and no method that a client invents.
+    In the log a flood of denials of one kind is aggregated. The hooks get every record, or that of every denial:
+    ``denials`` says so. ``methods`` are those that rules name: a record names these and the registered ones, and no
+    method that a client invents.
     """
 
     def __init__(
         self, hooks: Sequence[Hook], *, to_log: bool, monotonic: Clock, methods: AbstractSet[str] = frozenset()
     ) -> None:
-        #: ``authguard.testing`` adds a hook of its own while it records.
         self.hooks = tuple(hooks)
+        self.counts = DecisionCounts()
         self._to_log, self._monotonic = to_log, monotonic
         self._methods = REGISTERED_METHODS | methods
         # Apart, so that strangers with many addresses cannot crowd out what authenticated principals do.
         self._strangers, self._principals = Aggregator(), Aggregator()
 
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        """The hooks, in the order of their calls. ``authguard.testing`` adds one of its own while it records."""
+        return self._hooks
+
+    @hooks.setter
+    def hooks(self, hooks: tuple[Hook, ...]) -> None:
+        self._hooks = hooks
+        self._hooks_for_grants = tuple(hook for hook in hooks if getattr(hook, "wants_grants", True))
+
     def record(self, request: AuthRequest, decision: Decision, rule: str | None = None) -> None:
-        """Record one decision. If neither the log nor a hook wants it, nothing is formatted."""
-        for aggregator in (self._strangers, self._principals):
-            if len(aggregator):
-                _log_aggregates(aggregator.pop_expired(self._monotonic()))
-        level = level_of(decision.reason) if isinstance(decision, Denied) else logging.DEBUG
-        in_full = self._to_log and log.isEnabledFor(level) and not self._aggregate(request, decision, rule, level)
-        if not (in_full or self.hooks):
+        """Record one decision. If neither the log nor a hook wants it, it is only counted."""
+        ticks: float | None = None
+        strangers, principals = self._strangers, self._principals
+        if strangers.due != NEVER or principals.due != NEVER:
+            ticks = self._monotonic()
+            if ticks >= strangers.due or ticks >= principals.due:
+                _log_aggregates([*strangers.pop_expired(ticks), *principals.pop_expired(ticks)])
+        if isinstance(decision, Denied):
+            reason, hooks = decision.reason, self._hooks
+            self.counts.add("denied", reason.code, decision.scheme, rule)
+            level = level_of(reason)
+            in_full = self._to_log and log.isEnabledFor(level)
+            if in_full:
+                ticks = self._monotonic() if ticks is None else ticks
+                in_full = not self._aggregate(request, decision, rule, level, ticks)
+        else:
+            principal, hooks, level = decision.principal, self._hooks_for_grants, logging.DEBUG
+            self.counts.add("granted", None, None if principal is None else principal.scheme, rule)
+            in_full = self._to_log and log.isEnabledFor(logging.DEBUG)
+        if not (in_full or hooks):
             return
         record = record_of(request, decision, rule, self._methods)
         if in_full:
             with suppress(Exception):  # a logging filter or handler of the app may raise
-                log.log(level, f"{record.head} %s", record.line(), extra=record.extra())
-        for hook in self.hooks:
+                _write(level, record)
+        for hook in hooks:
             try:
                 hook(record)
             except Exception as error:  # noqa: BLE001 - a hook that fails must not change the response
                 log_failure("a hook", error)
 
-    def _aggregate(self, request: AuthRequest, decision: Decision, rule: str | None, level: int) -> bool:
-        """Count a denial. True if it gets no log record of its own."""
-        if not isinstance(decision, Denied):
+    def _aggregate(self, request: AuthRequest, denied: Denied, rule: str | None, level: int, ticks: float) -> bool:
+        """Count a denial in its aggregate. True if it gets no log record of its own."""
+        subject = None if denied.subject is None else escape(denied.subject)
+        if denied.authenticated:
+            aggregator, about = self._principals, subject
+        else:
+            aggregator, about = self._strangers, _outage_detail(denied) if level == logging.ERROR else None
+        key = denied.reason.code, network_of(request.client), rule, about
+        aggregate = aggregator.count(key, level, ticks=ticks, now=request.moment.now, subject=subject)
+        if aggregate is None:
             return False
-        subject = None if decision.subject is None else escape(decision.subject)
-        about = subject if decision.authenticated else _outage_detail(decision)
-        key = AggregateKey(decision.reason.code, network_of(request.client), rule, about)
-        ticks, now = self._monotonic(), request.moment.now
-        aggregator = self._principals if decision.authenticated else self._strangers
-        aggregate = aggregator.count(key, level, ticks=ticks, now=now, subject=subject)
-        if aggregate is not None and aggregate.is_record_due:
+        if aggregate.is_record_due:
             _log_aggregates([aggregate])
-        return aggregate is not None
+        return True
 
     def close(self) -> None:
         """Log the aggregates that are still open."""
@@ -86,6 +114,20 @@ def _outage_detail(denied: Denied) -> str | None:
     """
     detail = denied.facts.get("detail") if denied.reason.outage and not denied.reason.by_limit else None
     return escape(detail) if isinstance(detail, str) else None
+
+
+def _write(level: int, record: Record) -> None:
+    """Log a record in full. ``Logger.log`` does the same after a search of the stack for this place."""
+    code, extra = _write.__code__, record.extra()
+    place = code.co_filename, code.co_firstlineno
+    is_usual = type(log) is logging.Logger
+    log_record = log.makeRecord(
+        *(log.name, level, *place, f"{record.head} %s", (LogLine(record),), None, code.co_name),
+        extra=None if is_usual else extra,
+    )
+    if is_usual:  # that would compare each key with the names of all attributes, and take longer than the rest
+        vars(log_record).update(extra)
+    log.handle(log_record)
 
 
 def _log_aggregates(aggregates: Sequence[Aggregate]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 from typing import Any
 
@@ -29,6 +30,7 @@ from authguard.records.aggregation import (
     FULL_RECORDS,
     MAX_AGGREGATES,
     MAX_SEPARATE_KEYS,
+    WINDOW,
     Aggregate,
     AggregateKey,
     Aggregator,
@@ -159,6 +161,24 @@ def test_reasons_without_end_make_no_rows_without_end() -> None:
         assert len(minute.folder) <= MAX_AGGREGATES
 
     assert lines == [("192.0.2.7", 25)]
+
+
+def test_an_aggregator_knows_when_it_has_something_to_do() -> None:
+    """When the oldest minute ends, at once if there is no room for another aggregate, and never without one."""
+    minute = Minute()
+    due = [minute.folder.due]
+    for number in range(MAX_AGGREGATES):
+        minute.count(AggregateKey(f"badge.r{number}", None, None))
+        minute.ticks += 0.01
+        due.append(minute.folder.due)
+
+    minute.over()
+    with_room = minute.folder.due
+    minute.folder.pop_all()
+
+    assert due == [math.inf, *[500.0 + WINDOW] * (MAX_AGGREGATES - 1), -math.inf]
+    assert with_room == pytest.approx(500.01 + WINDOW)
+    assert minute.folder.due == math.inf
 
 
 def test_at_the_end_everything_is_logged() -> None:
@@ -306,6 +326,18 @@ async def test_a_flood_is_logged_as_an_aggregate(caplog: pytest.LogCaptureFixtur
 
     assert heads(caplog) == ["denied badge.wrong"] * 20 + ["folded badge.wrong"] * 3
     assert [vars(record)["authguard.count"] for record in caplog.records[20:]] == [32, 64, 100]
+
+
+async def test_a_flood_of_a_principal_ends_with_its_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """What an authenticated subject has been refused is logged when its minute is over, whoever sends a request."""
+    site = Site()
+
+    await site.ask("Badge alice", 40, "/boss/me")
+    site.passes(60)
+    await site.ask("Badge alice")
+
+    assert heads(caplog) == ["denied role.missing"] * 20 + ["folded role.missing"] * 2
+    assert vars(caplog.records[-1])["authguard.count"] == 40
 
 
 async def test_hooks_see_every_decision(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
+import gc
 import json
 import logging
+import logging.handlers
+import pickle
+import queue
+import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping
+from enum import IntEnum
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import structlog
 
 from authguard.core.guard import Guard
-from authguard.errors import BackendUnavailable
+from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.middleware import AuthGuardMiddleware
 from authguard.model import Accepted, Decision, Denied, Failure, Granted, Moment, Principal, Rejected, Requirement
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, any_role, role
@@ -33,10 +41,13 @@ from authguard.reasons import (
     TOKEN_EXPIRED,
     Reason,
 )
+from authguard.records import denials
 from authguard.records import record as module
-from authguard.records.record import MAX_TEXT, Record, escape, exception_facts, level_of, record_of
+from authguard.records import recorder as recorder_module
+from authguard.records.record import MAX_TEXT, LogLine, Record, escape, exception_facts, level_of, record_of
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
+from authguard.testing import recording
 from tests.records.samples import ALICE, CONTROL_TEXTS, FORGERIES
 from tests.support.asgi import Exchange, RecordingApp, auth_request, header_list, http_scope, run_app
 from tests.support.schemes.badge import BADGE_WRONG, Badge
@@ -462,12 +473,269 @@ def test_an_exception_is_recorded_by_type_and_place() -> None:
     assert exception_facts(LookupError("s3cr3t")) == {"error": "builtins.LookupError", "frames": ()}
 
 
-def test_a_record_cannot_be_changed() -> None:
-    """A record is immutable, so that one hook cannot change what the next one gets."""
+# --- What a record keeps ---------------------------------------------------------------------------------------------
+
+
+class Name(str):  # noqa: SLOT000 - it is to have a `__dict__`
+    """A text of the app that can be referred to weakly, and that drags a request along."""
+
+    request: object = None
+
+
+class Scope(dict[str, Any]):
+    """An ASGI scope that can be referred to weakly."""
+
+
+class Listed(list[str]):
+    """A list of the app that can be referred to weakly."""
+
+
+def test_a_record_keeps_nothing_of_the_request_alive() -> None:
+    """A hook may keep records for an hour. They hold texts and numbers, and not what these were taken from."""
+    name, listed, requirement = Name("alice"), Listed(["a"]), CountingRequirement()
+    scope = Scope(http_scope(Name("/admin"), client=(Name("192.0.2.7"), 1)))
+    name.request = scope
+    facts = {"issuer": name, "audience": listed, "of": {name: name}}
+    denied = Denied(BADGE_WRONG, "badge", name, False, requirement, missing=(name,), facts=facts)
+    alive = [weakref.ref(each) for each in (name, listed, requirement, scope)]
+
+    record = record_of(AuthRequest(scope, name, Moment(0.0, 60.0)), denied)
+    del name, listed, requirement, scope, facts, denied
+    gc.collect()
+
+    assert [each() for each in alive] == [None] * 4
+    assert (record.subject, record.client, record.facts["audience"]) == ("alice", "192.0.2.7", ("a",))
+
+
+def test_a_record_does_not_change_with_what_it_was_taken_from() -> None:
+    """Facts are copied, so that a handler that writes the line later writes what was decided."""
+    facts: dict[str, Any] = {"names": ["a"], "of": {"exp": 1.5}}
+
+    record = make_record(Denied(BADGE_WRONG, facts=facts))
+    facts["names"].append("b")
+    facts["of"]["exp"] = facts["late"] = 2.5
+
+    assert record.facts == {"names": ("a",), "of": {"exp": 1.5}}
+
+
+class Grade(IntEnum):
+    """A number with a name."""
+
+    GOLD = 3
+
+
+def test_a_number_with_a_name_is_a_number() -> None:
+    """A fact that is an ``IntEnum``, such as ``http.HTTPStatus``, stays a number for JSON and is one in the line."""
+    record = make_record(Denied(BADGE_WRONG, facts={"grade": Grade.GOLD, "status": HTTPStatus.OK}))
+
+    assert json.loads(json.dumps(record.facts)) == {"grade": 3, "status": 200}
+    assert str(record).endswith(" grade=3 status=200")
+
+
+def test_a_record_has_no_other_attributes() -> None:
+    """A hook that misspells a field, or notes something of its own on a record, gets an error."""
     record: Any = make_record(Denied(BADGE_WRONG))
 
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        record.event = "granted"
+    with pytest.raises(AttributeError):
+        record.events = "granted"
+
+
+# --- The line in the log ---------------------------------------------------------------------------------------------
+
+EXPIRED = Denied(TOKEN_EXPIRED, "bearer", "alice", True, role("admin"), facts={"expired_by": 4.2})
+EXPIRED_LINE = "GET / 401 bearer alice expired_by=4.2s"
+
+
+class CountingRecord(Record):
+    """A record that counts how often its line was made."""
+
+    lines: ClassVar[int] = 0
+
+    def line(self) -> str:
+        type(self).lines += 1
+        return super().line()
+
+
+def test_a_line_is_made_once_and_only_for_a_handler_that_asks() -> None:
+    """Two handlers share one text, and a handler that takes the facts alone costs none."""
+    record = record_of(auth_request(), EXPIRED)
+    line = LogLine(CountingRecord(*(getattr(record, name) for name in Record.__match_args__)))
+    before = CountingRecord.lines
+
+    texts = [str(line), f"{line}", "%s" % line]  # noqa: UP031 - as logging does
+
+    assert before == 0
+    assert texts == [EXPIRED_LINE] * 3
+    assert CountingRecord.lines == 1
+
+
+def test_a_line_is_like_its_text() -> None:
+    """A test, or a handler that groups by arguments, may compare it with a text, hash it and show it."""
+    line, same, other = (
+        LogLine(record_of(auth_request(), denied)) for denied in (EXPIRED, EXPIRED, Denied(BADGE_WRONG))
+    )
+
+    assert line == same == EXPIRED_LINE
+    assert line != other
+    assert line != 3
+    assert {line, same, EXPIRED_LINE} == {EXPIRED_LINE}
+    assert repr(line) == repr(EXPIRED_LINE)
+
+
+def test_a_copy_of_a_line_is_plain_text() -> None:
+    """A handler that sends log records to another process, or keeps a copy, has a text and no object of authguard."""
+    line = LogLine(record_of(auth_request(), EXPIRED))
+
+    copies = [copy.copy(line), copy.deepcopy(line), pickle.loads(pickle.dumps(line))]
+
+    assert [type(each) for each in copies] == [str] * 3
+    assert copies == [EXPIRED_LINE] * 3
+
+
+def test_a_queue_carries_the_line_and_the_facts() -> None:
+    """Behind a ``QueueHandler``, which copies the record, a handler sees the same text and keys as without one."""
+    received: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = logging.handlers.QueueHandler(received)
+    module.log.addHandler(handler)
+    try:
+        Recorder((), to_log=True, monotonic=lambda: 0.0).record(auth_request(), EXPIRED)
+    finally:
+        module.log.removeHandler(handler)
+    sent = pickle.loads(pickle.dumps(received.get_nowait()))
+
+    assert sent.getMessage() == f"denied token.expired: {EXPIRED_LINE}"
+    assert authguard_keys(sent) == record_of(auth_request(), EXPIRED).extra()
+
+
+def authguard_keys(record: logging.LogRecord) -> dict[str, object]:
+    """The attributes of a log record that authguard has given it."""
+    return {key: value for key, value in vars(record).items() if key.startswith("authguard.")}
+
+
+def test_a_record_says_which_module_has_logged_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A formatter may show file, function and line: they are those of the recorder, as ``Logger.log`` finds them."""
+    Recorder((), to_log=True, monotonic=lambda: 0.0).record(auth_request(), EXPIRED)
+
+    (record,) = caplog.records
+    assert (record.module, record.pathname) == ("recorder", recorder_module.__file__)
+    lines = Path(record.pathname).read_text("utf-8").splitlines()
+    assert f"def {record.funcName}(" in lines[record.lineno - 1]
+
+
+class NotingLogger(logging.Logger):
+    """A logger of an app, which notes the ``extra`` of each record as a whole."""
+
+    def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802 - the name of logging
+        record = super().makeRecord(*args, **kwargs)
+        vars(record)["noted"] = kwargs["extra"]
+        return record
+
+
+def test_a_logger_of_the_app_gets_the_facts(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that an app gives to ``logging.setLoggerClass`` sees ``extra`` where it makes the log record."""
+    monkeypatch.setattr(module.log, "__class__", NotingLogger)
+
+    Recorder((), to_log=True, monotonic=lambda: 0.0).record(auth_request(), EXPIRED)
+
+    (record,) = caplog.records
+    assert vars(record)["noted"] == authguard_keys(record) == record_of(auth_request(), EXPIRED).extra()
+
+
+# --- Hooks for denials -----------------------------------------------------------------------------------------------
+
+
+class AlertHook:
+    """A hook of an app that says by itself that it wants denials."""
+
+    wants_grants = False
+
+    def __init__(self) -> None:
+        self.seen: list[Record] = []
+
+    def __call__(self, record: Record) -> None:
+        self.seen.append(record)
+
+
+async def test_a_hook_says_whether_it_wants_grants() -> None:
+    """A hook gets every record, or with ``denials(...)`` or ``wants_grants = False`` those of denials."""
+    wrapped: list[Record] = []
+    alert = AlertHook()
+    world = World(denials(wrapped.append), alert)
+
+    for field in ("Badge alice", "Badge wrong", None):
+        await world.ask(field)
+
+    denied = ["badge.wrong", "credentials.missing"]
+    assert [record.reason for record in world.seen] == [None, *denied]
+    assert [record.reason for record in wrapped] == [record.reason for record in alert.seen] == denied
+
+
+async def test_no_record_of_a_grant_is_made_where_hooks_want_denials() -> None:
+    """A grant then costs as little as without hooks."""
+    counted = CountingRequirement()
+    world = World(rules=[Rule("/**", counted)], hooks=[denials(lambda _: None), AlertHook()])
+
+    await world.ask()
+
+    assert counted.shown == 0
+
+
+async def test_a_test_records_grants_beside_a_hook_for_denials() -> None:
+    """``recording(guard)`` lists every decision, and then the hooks are as before."""
+    alert = AlertHook()
+    world = World(hooks=[alert])
+
+    with recording(world.guard) as records:
+        await world.ask()
+        await world.ask("Badge wrong")
+    await world.ask()
+
+    assert [record.event for record in records] == ["granted", "denied"]
+    assert [record.event for record in alert.seen] == ["denied"]
+
+
+async def alert_later(record: Record) -> None:
+    """An async hook, which nobody would await."""
+
+
+@pytest.mark.parametrize(
+    ("hook", "text"),
+    [
+        (None, "None is not a function; give hook(record)"),
+        (alert_later, "must not be async"),
+        (lambda: None, "is called as hook(record)"),
+    ],
+)
+def test_what_cannot_be_a_hook_is_refused_where_it_is_written(hook: Any, text: str) -> None:
+    """``denials`` checks its function as ``Guard(hooks=[...])`` does."""
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        denials(hook)
+
+
+def test_a_hook_for_denials_shows_its_function() -> None:
+    """An error or a debugger that shows the hooks of a guard names the function of the app."""
+    assert repr(denials(print)) == f"denials({print!r})"
+
+
+# --- Clocks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_denial_reads_the_monotonic_clock_once() -> None:
+    """And a decision that is not logged does not read it, unless a flood is open that may be over."""
+    readings: list[float] = []
+
+    def monotonic() -> float:
+        readings.append(float(len(readings)))
+        return readings[-1]
+
+    recorder = Recorder((), to_log=True, monotonic=monotonic)
+    granted, found = Granted(ALICE, AUTHENTICATED), list[int]()
+    decisions: list[Decision] = [granted, EXPIRED, EXPIRED, granted]
+    for decision in decisions:
+        recorder.record(auth_request(), decision)
+        found.append(len(readings))
+
+    assert found == [0, 1, 2, 3]
 
 
 # --- Other people's logging ------------------------------------------------------------------------------------------
