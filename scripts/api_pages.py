@@ -27,7 +27,6 @@ PACKAGES = {
     "authguard.keys": "For authors of key sources.",
     "authguard.state": "For authors of stores that several processes share.",
     "authguard.records": "What hooks and tests are given for each decision.",
-    "authguard.providers": "Issuers by the name of their provider.",
 }
 #: The names of ``authguard`` itself, by subject. Names that are in no group come last.
 GROUPS = {
@@ -137,7 +136,9 @@ def entry(package: str, name: str) -> str:
     if _is_error(value):
         return f".. autoexception:: {full}"
     if isinstance(value, type):
-        return f".. autoclass:: {full}\n   :members:"
+        # The methods of Issuer for providers by name are in a base class that is no public name.
+        inherited = "\n   :inherited-members:" if name == "Issuer" else ""
+        return f".. autoclass:: {full}\n   :members:{inherited}"
     if inspect.isfunction(value):
         return f".. autofunction:: {full}"
     comment = comments()[name]

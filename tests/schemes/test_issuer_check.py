@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from authguard import Bearer, ConfigurationError, Reason, Rejected
+from authguard import Bearer, ConfigurationError, Failure, Reason, Rejected
 from tests.support.clock import NOW
 from tests.support.schemes.bearer import (
     accepted_principal,
@@ -36,6 +36,14 @@ def test_a_check_accepts_or_refuses() -> None:
     assert accepted_principal(scheme, mint(email_verified=True)).subject == "alice"
     assert rejection(scheme, mint()) == ("token.email_unverified", {})
     assert rejection(bearer(issuer(check=lambda read: False)), mint()) == ("token.check_refused", {})
+
+
+def test_a_check_may_say_more_than_a_reason() -> None:
+    """The facts of a ``Failure`` are in the record."""
+    failure = Failure(EMAIL_UNVERIFIED, {"claim": "email_verified", "wanted": "True"})
+    scheme = bearer(issuer(check=lambda read: failure))
+
+    assert rejection(scheme, mint()) == ("token.email_unverified", {"claim": "email_verified", "wanted": "True"})
 
 
 def test_a_refusal_names_the_proven_subject() -> None:
@@ -89,7 +97,7 @@ def test_a_check_is_that_of_its_issuer() -> None:
 @pytest.mark.parametrize("answer", [None, 1, "yes", [], Rejected])
 def test_a_forgotten_return_lets_nobody_in(answer: Any) -> None:
     """Whatever is neither True, False nor a reason raises, so that the answer is 503 and the record names the cause."""
-    with pytest.raises(TypeError, match=r"check= of an issuer returned \w+; return True, False or a Reason"):
+    with pytest.raises(TypeError, match=r"check= of an issuer returned \w+; return True, False, a Reason or a Failure"):
         outcome(bearer(issuer(check=lambda read: answer)), mint())
 
 

@@ -234,8 +234,8 @@ def _name_of(source: SubjectSource) -> str:
 
 # --- a check of the issuer's own --------------------------------------------------------------------------------------
 
-#: Whether a token is accepted, by its claims: True, False, or the ``Reason`` of the refusal.
-ClaimCheck: TypeAlias = Callable[[Claims], "bool | Reason"]
+#: Whether a token is accepted, by its claims: True, False, the ``Reason`` of the refusal, or a ``Failure`` with facts.
+ClaimCheck: TypeAlias = Callable[[Claims], "bool | Reason | Failure"]
 
 
 def check_claim_check(check: ClaimCheck | None) -> ClaimCheck | None:
@@ -247,19 +247,21 @@ def check_claim_check(check: ClaimCheck | None) -> ClaimCheck | None:
     return check
 
 
-def _refusal(check: ClaimCheck, claims: Claims) -> Reason | None:
+def check_failure(check: ClaimCheck, claims: Claims) -> Failure | None:
     """Why the check refuses the token. Only True accepts it, so that a forgotten ``return`` does not."""
     answer = check(MappingProxyType(claims) if isinstance(claims, dict) else claims)
     if answer is True:
         return None
     if answer is False:
-        return TOKEN_CHECK_REFUSED
-    if isinstance(answer, Reason):
+        return Failure(TOKEN_CHECK_REFUSED, NO_FACTS)
+    if isinstance(answer, Failure):
         return answer
+    if isinstance(answer, Reason):
+        return Failure(answer, NO_FACTS)
     if iscoroutine(answer):
         answer.close()
     kind = type(answer).__name__
-    raise WrongAnswer(f"{shown(check)}: check= of an issuer returned {kind}; return True, False or a Reason")
+    raise WrongAnswer(f"{shown(check)}: check= of an issuer returned {kind}; return True, False, a Reason or a Failure")
 
 
 #: The name of the Bearer scheme, which is also the ``scheme`` of its principals.
@@ -303,8 +305,9 @@ def outcome_from_claims(
     if not isinstance(subject, str) or not subject:
         failure = _invalid_subject(subject, source)
         return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token)})
-    if mapping.check is not None and (reason := _refusal(mapping.check, claims)) is not None:
-        return Rejected(reason, subject, {"token": token_fingerprint(token)}, authenticated=True)
+    if mapping.check is not None and (failure := check_failure(mapping.check, claims)) is not None:
+        failed = {**failure.facts, "token": token_fingerprint(token)}
+        return Rejected(failure.reason, subject, failed, authenticated=True)
     principal = Principal.checked(
         subject,
         collect_names(mapping.roles, claims, split=False),

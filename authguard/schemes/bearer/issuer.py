@@ -32,6 +32,7 @@ from authguard.schemes.bearer.claim_mapping import (
 )
 from authguard.schemes.bearer.claims import ACCESS_TOKEN, ANY_AUDIENCE, ClaimRules, Types, Unchecked, check_types
 from authguard.schemes.bearer.issuer_names import IssuerArgument, IssuerNames, TenantsArgument, check_issuer
+from authguard.schemes.bearer.provider_issuers import ProviderIssuers
 from authguard.validation import check_flag, names
 from authguard.value_types import frozen
 from authguard.wire.jws import JoseHeader
@@ -47,8 +48,11 @@ _ROLES, _SCOPES, _SUBJECT = claim("roles"), claim("scope"), claim("sub")
 
 
 @frozen
-class Issuer:
+class Issuer(ProviderIssuers):
     """An issuer of tokens, the rules for its tokens, and the keys that verify them.
+
+    For well-known providers there are ``Issuer.auth0(...)``, ``.keycloak``, ``.entra``, ``.cognito``, ``.google``,
+    ``.okta``, ``.firebase``, ``.supabase`` and ``.github_actions``; ``Issuer.discover(...)`` is for any other.
 
     - ``issuer``: compared exactly with ``iss``. Give a list if the issuer writes it in several ways. ``NO_ISSUER``,
       alone or in the list, is for tokens without ``iss``; ``ANY_ISSUER`` switches the check off.
@@ -69,7 +73,8 @@ class Issuer:
     - ``numeric_subject``: whether the subject may be a whole number, which RFC 7519 does not allow. It becomes a string
       and is recorded as ``tolerated``. 42 and "42" are then the same subject.
     - ``check``: a function of the claims of a token with a valid signature, not async, which is asked for each request.
-      True accepts the token, False is ``token.check_refused``, and a ``Reason`` is that reason.
+      True accepts the token, False is ``token.check_refused``, and a ``Reason`` is that reason. A ``Failure`` has facts
+      for the record too.
     - ``typ``: None accepts ``JWT``, ``at+jwt`` and no type. ``"at+jwt"`` accepts only access tokens of RFC 9068, with
       all claims of its section 2.2. A list accepts exactly its types; None in it is "no type".
     - ``id_tokens``: whether tokens are accepted whose claims say that they are ID tokens, as Keycloak's ``typ`` and
@@ -135,7 +140,9 @@ class Issuer:
         subjects = self.subject.sources if isinstance(self.subject, SubjectSources) else (self.subject,)
         sources = (*self.roles, *self.scopes, *subjects)
         functions = [source for source in sources if not isinstance(source, ClaimPath)]
-        put(self, "calls_functions", bool(functions) or check is not None)
+        # The answer of such a check is kept with a token whose signature was verified.
+        is_kept = getattr(check, "depends_on_claims_alone", check is None)
+        put(self, "calls_functions", bool(functions) or not is_kept)
         put(self, "typ", kind)
         rules = ClaimRules(
             check_audience(audience),
