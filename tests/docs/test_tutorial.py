@@ -9,7 +9,7 @@ import logging.config
 import re
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,11 +155,13 @@ def test_an_open_route_fails_the_last_test(folder: Path) -> None:
 
 
 @pytest.fixture(name="unchanged_logging")
-def _unchanged_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+def _unchanged_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The handlers and the level of the root logger, for the set-up of the page to replace."""
     root = logging.getLogger()
+    before = root.level
     monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setattr(root, "level", root.level)
+    yield
+    root.setLevel(before)  # loggers remember which levels are on, until this is called
 
 
 @pytest.mark.usefixtures("unchanged_logging")
