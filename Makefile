@@ -1,7 +1,7 @@
 # Each target sets up what it needs: a virtual environment for each Python, under .venv/, once.
 # scripts/environments.py does that. The durations are those of two cores.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-rest test-all quick check bench bench-instructions docs lock clean
+.PHONY: help demo serve test test-rest test-all quick check bench bench-instructions docs figures lock clean
 
 # Any Python from 3.9 up can start; scripts/interpreters.py then looks for the ones to work with.
 BOOT = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -45,6 +45,9 @@ bench-instructions: ## the instructions of one request on each path, beside the 
 docs: ## the documentation as a site, site/html/index.html: half a minute; docs/conformance.md is written again first
 	@$(PY) scripts/conformance_page.py
 	@$(PY) --timed scripts/docs_site.py
+
+figures: ## draw the figures of the documentation again, and record the demo; the plots are drawn by make bench
+	@$(PY) scripts/figures.py
 
 lock: ## write scripts/constraints.txt and benchmarks/peers.txt again, with the newest versions (needs the network)
 	@$(BOOT) scripts/lock.py

@@ -1,0 +1,62 @@
+"""The committed figures are those that scripts/figures.py draws, and say what is true."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import figures
+from authguard import Reason, reasons
+from tests.support.markdown import DOCS
+
+STATUSES = {str(value.status) for value in vars(reasons).values() if isinstance(value, Reason)}
+
+
+@pytest.mark.parametrize(("name", "draw"), [("request-flow", figures.request_flow), ("statuses", figures.statuses)])
+def test_a_drawing_is_up_to_date(name: str, draw: object) -> None:
+    """The file is what the script draws now; `make figures` writes it."""
+    assert callable(draw)
+
+    assert (DOCS / f"{name}.svg").read_text("utf-8") == draw()
+
+
+def test_the_flow_names_reasons_with_their_status() -> None:
+    """A reason in the drawing has the status of its box."""
+    known = {value.code: str(value.status) for value in vars(reasons).values() if isinstance(value, Reason)}
+    ends = [end for *_, ends in figures.QUESTIONS for end in ends]
+    named = [(found[0], status) for _, status, text in ends if (found := re.findall(r"[a-z_]+\.[a-z_]+", text))]
+
+    assert len(named) == 3
+    assert [(code, status) for code, status in named if known[code] != status] == []
+
+
+def test_both_drawings_have_the_statuses() -> None:
+    """The statuses are those that authguard answers with; 413, which only ``auth-int`` can cause, is left out."""
+    drawn = {status for *_, ends in figures.QUESTIONS for _, status, _ in ends} - {"app"}
+
+    assert drawn == {status for status, *_ in figures.STATUSES} == STATUSES - {"413"}
+
+
+def test_the_recording_loads_nothing() -> None:
+    """The recording has no font of another host, and names none of its rules."""
+    drawing = (DOCS / "demo.svg").read_text("utf-8")
+
+    assert "@font-face" not in drawing
+    assert "url(http" not in drawing
+
+
+@pytest.mark.peer
+def test_the_recording_is_what_the_demo_prints() -> None:
+    """Line by line, apart from durations and the hashes of tokens; `make figures` records it again."""
+    committed = (DOCS / "demo.svg").read_text("utf-8")
+
+    printed = figures.recording(figures.demo_output())
+
+    assert [_masked(line) for line in figures.recorded_lines(committed)] == [
+        _masked(line) for line in figures.recorded_lines(printed)
+    ]
+
+
+def _masked(line: str) -> str:
+    return re.sub(r"[=:][\d.]+s\b|token=[0-9a-f]{8}", "...", line)
