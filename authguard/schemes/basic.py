@@ -203,7 +203,7 @@ class Basic(Scheme):
 
     def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
         """The same, if the store has the account in memory, and the password was verified a moment ago."""
-        tolerated: dict[str, str] = {}
+        tolerated: dict[str, str] | None = None
         try:
             user_pass = UserPass.from_token68(credentials.rest)
         except WireError as error:
@@ -211,20 +211,20 @@ class Basic(Scheme):
             if isinstance(read_again, WireError):
                 return Rejected(CREDENTIALS_MALFORMED, facts={"problem": _problem(credentials.rest, read_again)})
             user_pass = read_again
-            tolerated["charset"] = "ISO-8859-1"
+            tolerated = {"charset": "ISO-8859-1"}
         if not user_pass.username:
             if not self._empty_username:
                 return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
-            tolerated["username"] = "empty"
+            tolerated = {**(tolerated or {}), "username": "empty"}
         if self._empty_password and not user_pass.password:
-            tolerated["password"] = "empty"
+            tolerated = {**(tolerated or {}), "password": "empty"}
         account = self._verifier.find_now(user_pass.username)
         answer: Outcome | Continuation
         if account is NOT_NOW:
             answer = partial(self._find_and_verify, user_pass, request.client)
         else:
             answer = self._verify_now(user_pass, request.client, account)
-        return _tolerating(answer, tolerated) if tolerated else answer
+        return answer if tolerated is None else _tolerating(answer, tolerated)
 
     def _read_again(self, rest: bytes, error: WireError) -> UserPass | WireError:
         """Read credentials that could not be read in UTF-8 as ISO-8859-1, if the app tolerates that."""

@@ -105,7 +105,7 @@ class DigestCredentials:
 
     ``username`` is in NFC. If ``hashed`` is True, it is the hexadecimal digest of ``name:realm`` in lower case instead
     (``userhash=true``). ``algorithm`` is in upper case; it is MD5 if the client sent none (section 3.3). In the form of
-    RFC 2069, ``qop``, ``cnonce`` and ``nc`` are empty.
+    RFC 2069, ``qop``, ``cnonce`` and ``nc`` are empty. ``latin1`` is True if the name was in ISO-8859-1.
     """
 
     username: str
@@ -119,6 +119,7 @@ class DigestCredentials:
     algorithm: str = "MD5"
     opaque: bytes | None = field(default=None, repr=False)
     hashed: bool = False
+    latin1: bool = False
 
     @property
     def count(self) -> int:
@@ -126,7 +127,9 @@ class DigestCredentials:
         return int(self.nc or b"0", 16)
 
     @classmethod
-    def from_auth_params(cls, rest: bytes, *, rfc2069: bool = False, loose_nc: bool = False) -> DigestCredentials:
+    def from_auth_params(
+        cls, rest: bytes, *, rfc2069: bool = False, loose_nc: bool = False, latin1: bool = False
+    ) -> DigestCredentials:
         """Parse what a client sent after ``Digest``. This is the reverse of ``to_auth_params``.
 
         Unknown parameters are ignored. Raises ``WireError`` for a parameter that is missing, empty, listed twice or
@@ -135,8 +138,9 @@ class DigestCredentials:
         - ``rfc2069``: whether credentials for MD5 may have no ``qop``. Their ``cnonce`` and ``nc``, which some such
           clients send all the same, are in no hash, and are ignored.
         - ``loose_nc``: whether ``nc`` may have fewer than eight digits, and be zero.
+        - ``latin1``: whether a name that is not UTF-8 is read as ISO-8859-1.
         """
-        return cls._from_usual_form(rest) or cls._from_any_form(rest, rfc2069=rfc2069, loose_nc=loose_nc)
+        return cls._from_usual_form(rest) or cls._from_any_form(rest, rfc2069=rfc2069, loose_nc=loose_nc, latin1=latin1)
 
     @classmethod
     def _from_usual_form(cls, rest: bytes) -> DigestCredentials | None:
@@ -171,7 +175,7 @@ class DigestCredentials:
         )
 
     @classmethod
-    def _from_any_form(cls, rest: bytes, *, rfc2069: bool, loose_nc: bool) -> DigestCredentials:
+    def _from_any_form(cls, rest: bytes, *, rfc2069: bool, loose_nc: bool, latin1: bool) -> DigestCredentials:
         """Parse every form that the grammar allows, parameter by parameter."""
         params = auth_params(rest)
         if rfc2069 and "qop" not in params and params.get("algorithm", b"MD5").upper() == b"MD5":
@@ -188,7 +192,7 @@ class DigestCredentials:
         hashed = _BOOLEANS.get(params.get("userhash", b"false").lower())
         if hashed is None:
             raise WireError("userhash is neither true nor false")
-        username = _username(params, hashed=hashed)
+        username, is_latin1 = _username(params, hashed=hashed, latin1=latin1)
         if params["nc"] == _ZERO and not loose_nc:
             raise WireError("nc is zero")
         return cls(
@@ -204,6 +208,7 @@ class DigestCredentials:
             params.get("algorithm", b"MD5").upper().decode("latin-1"),
             params.get("opaque"),
             hashed,
+            is_latin1,
         )
 
     def to_auth_params(self) -> bytes:
@@ -247,7 +252,8 @@ def _token_or_quoted(value: bytes) -> bytes:
     return value if TOKEN.fullmatch(value) else b'"%b"' % quoted(value)
 
 
-def _username(params: Mapping[str, bytes], *, hashed: bool) -> str:
+def _username(params: Mapping[str, bytes], *, hashed: bool, latin1: bool) -> tuple[str, bool]:
+    """The name, and whether it was read as ISO-8859-1."""
     plain, extended = params.get("username"), params.get("username*")
     if plain is not None and extended is not None:
         raise WireError("both username and username*")
@@ -256,7 +262,7 @@ def _username(params: Mapping[str, bytes], *, hashed: bool) -> str:
         name = None if plain is None else _hashed_name(plain)
         if name is None:
             raise WireError("a hashed username is 32 or 64 hexadecimal digits")
-        return name
+        return name, False
     if extended is not None:
         match = _EXT_VALUE.fullmatch(extended)
         if match is None:
@@ -265,9 +271,20 @@ def _username(params: Mapping[str, bytes], *, hashed: bool) -> str:
     if not plain:
         raise WireError("no username")
     name = _text_of(plain)
+    is_latin1 = name is None and latin1 and extended is None and not _is_utf8(plain)
+    if is_latin1:
+        name = _text_of(plain.decode("latin-1").encode("utf-8"))
     if name is None:
         raise WireError("the username is not UTF-8, or holds a control character")
-    return name
+    return name, is_latin1
+
+
+def _is_utf8(plain: bytes) -> bool:
+    try:
+        plain.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _hashed_name(plain: bytes) -> str | None:

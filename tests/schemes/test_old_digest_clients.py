@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from authguard.accounts.digest_account import hash_of
+from authguard.concurrency.token_bucket import Rate
 from authguard.errors import ConfigurationError
 from authguard.model import Accepted, Outcome, Rejected
 from authguard.schemes.digest.scheme import Digest
+from authguard.schemes.throttle import LoginThrottle
 from authguard.state.nonce_store import WINDOW, WITHOUT_COUNT, MemoryNonces, NonceUse
+from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from authguard.wire.digest import DigestCredentials, expected_response
@@ -315,13 +318,76 @@ def test_rfc_2069_where_nobody_could_use_it_raises(options: dict[str, Any], told
     assert (caught.value.argument, told in str(caught.value)) == ("rfc2069", True)
 
 
-@pytest.mark.parametrize("option", ["uri_without_query", "missing_opaque", "rfc2069", "loose_nc"])
+@pytest.mark.parametrize("option", ["uri_without_query", "missing_opaque", "rfc2069", "loose_nc", "latin1"])
 def test_an_option_for_old_clients_is_true_or_false(option: str) -> None:
     """A word or a number in place of a flag raises, and the error names the option."""
     with pytest.raises(ConfigurationError) as caught:
         digest_scheme(**{option: "yes"})
 
     assert caught.value.argument == option
+
+
+# --- ISO-8859-1 -------------------------------------------------------------------------------------------------------
+
+NAME = "J\u00e4s\u00f8n"
+
+
+def in_latin1(scheme: Digest, password: str = "Secret, or not?", username: str = NAME) -> bytes:
+    """What requests and digest-fetch send: the name in ISO-8859-1, and the digest of its UTF-8."""
+    params = answer_challenge(challenge(scheme), password, username)
+    return serialize({**params, "username": username})
+
+
+@pytest.mark.rfc("7616-13")
+async def test_a_name_in_iso_8859_1_is_read_by_name() -> None:
+    """R020: a name that is no UTF-8 is malformed. With ``latin1`` it is ISO-8859-1, and the record says so."""
+    scheme, strict = digest_scheme(latin1=True), digest_scheme()
+
+    outcome = await authenticate(scheme, in_latin1(scheme))
+
+    assert facts_of(outcome) == {"charset": "ISO-8859-1"}
+    assert isinstance(outcome, Accepted)
+    assert outcome.principal.subject == NAME
+    assert await rejection_code(strict, in_latin1(strict)) == "credentials.malformed"
+
+
+async def test_utf_8_stays_utf_8() -> None:
+    """R020: with ``latin1`` a name in UTF-8 is read as before."""
+    scheme = digest_scheme(latin1=True)
+
+    assert facts_of(await authenticate(scheme, answer_challenge(challenge(scheme), "Secret, or not?", NAME))) == {}
+
+
+async def test_attempts_in_both_encodings_are_counted_together() -> None:
+    """R020: the throttle counts by the decoded name, one attempt for each request."""
+    throttle = LoginThrottle(pair=Rate(2, 1000.0), clock=ManualClock(1000))
+    scheme = digest_scheme(latin1=True, throttle=throttle)
+
+    codes = [
+        await rejection_code(scheme, in_latin1(scheme, "wrong")),
+        await rejection_code(scheme, answer_challenge(challenge(scheme), "wrong", NAME)),
+        await rejection_code(scheme, in_latin1(scheme, "wrong")),
+    ]
+
+    assert codes == ["response.wrong", "response.wrong", "attempts.exceeded"]
+
+
+@pytest.mark.parametrize("name", [b'username="\xe4\x85"', b'username="\xe4\t"', b'username="\xc2\x85"'])
+async def test_a_control_character_is_malformed_in_both_encodings(name: bytes) -> None:
+    """R020: a control character is refused in ISO-8859-1, and one in UTF-8 is not read a second time."""
+    scheme = digest_scheme(latin1=True)
+    rest = in_latin1(scheme, username="x").replace(b'username="x"', name)
+
+    assert await rejection_code(scheme, rest) == "credentials.malformed"
+
+
+@pytest.mark.parametrize("extended", ["UTF-8''%E4", "ISO-8859-1''%E4"])
+async def test_the_extended_name_says_its_encoding(extended: str) -> None:
+    """R020: ``username*`` is in UTF-8 alone (RFC 7616 section 3.4), whatever ``latin1`` says."""
+    scheme = digest_scheme(latin1=True)
+    params: DigestParams = {**answer_challenge(challenge(scheme)), "username": None, "username*": extended}
+
+    assert await rejection_code(scheme, params) == "credentials.malformed"
 
 
 # --- opaque and nc ----------------------------------------------------------------------------------------------------
@@ -371,7 +437,7 @@ async def test_several_options_are_recorded_together() -> None:
 
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
-    {"rfc2069": True, "missing_opaque": True, "uri_without_query": True, "loose_nc": True},
+    {"rfc2069": True, "missing_opaque": True, "uri_without_query": True, "loose_nc": True, "latin1": True},
 )
 
 

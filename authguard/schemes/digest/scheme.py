@@ -99,6 +99,7 @@ class Digest(Scheme):
       nonce is accepted, in either form.
     - ``missing_opaque``: whether ``opaque`` may be left out.
     - ``loose_nc``: whether ``nc`` may have fewer than eight digits, and begin at zero.
+    - ``latin1``: whether a name that is not UTF-8 is read as ISO-8859-1. It must be digested in UTF-8 all the same.
 
     Denies with ``credentials.malformed``, ``realm.foreign``, ``opaque.foreign``, ``algorithm.unoffered`` and
     ``qop.unoffered``; with ``user.unknown``, ``response.wrong`` and ``account.disabled``, which a client cannot tell
@@ -131,6 +132,7 @@ class Digest(Scheme):
         missing_opaque: bool = False,
         rfc2069: bool = False,
         loose_nc: bool = False,
+        latin1: bool = False,
         name: str = "digest",
         clock: Clock = time.monotonic,
     ) -> None:
@@ -159,10 +161,11 @@ class Digest(Scheme):
             self._qop_sent |= {b""}
         self._uri_without_query = check_flag("uri_without_query", uri_without_query)
         self._missing_opaque = check_flag("missing_opaque", missing_opaque)
-        self._is_strict = not (check_flag("loose_nc", loose_nc) or uri_without_query or missing_opaque or rfc2069)
+        reads_more = any((rfc2069, check_flag("loose_nc", loose_nc), check_flag("latin1", latin1)))
+        self._is_strict = not (reads_more or uri_without_query or missing_opaque)
         self._parse: Callable[[bytes], DigestCredentials] = (
-            partial(DigestCredentials.from_auth_params, rfc2069=rfc2069, loose_nc=loose_nc)
-            if rfc2069 or loose_nc
+            partial(DigestCredentials.from_auth_params, rfc2069=rfc2069, loose_nc=loose_nc, latin1=latin1)
+            if reads_more
             else DigestCredentials.from_auth_params
         )
         self.reads_body = "auth-int" in self._qop
@@ -340,6 +343,8 @@ class Digest(Scheme):
 def _tolerated(sent: DigestCredentials, request: AuthRequest) -> Facts:
     """The fact ``tolerated`` of accepted credentials: by which of the options for old clients they pass."""
     found = {"uri": "no query"} if b"?" in request.target and b"?" not in sent.uri else {}
+    if sent.latin1:
+        found["charset"] = "ISO-8859-1"
     if sent.opaque is None:
         found["opaque"] = "none"
     if not sent.qop:
