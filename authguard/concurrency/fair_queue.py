@@ -111,7 +111,7 @@ class FairQueue(Generic[T]):
             return None
         longest = self._longest()
         own = self._queues.get(path[0])
-        if len(longest) >= (0 if own is None else len(own)) + 2:
+        if longest.size >= (2 if own is None else own.size + 2):
             return longest.last_of_longest()
         return None if own is None else own.displaceable(path[1:])
 

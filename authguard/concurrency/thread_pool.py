@@ -258,7 +258,7 @@ class _Queue:
 
 def _busy(detail: str, expected: float) -> BackendUnavailable:
     """The refusal of a job that might be done in so many seconds (0: nobody knows)."""
-    retry_after = min(math.ceil(expected), LONGEST_RETRY) or None
+    retry_after = min(math.ceil(expected), LONGEST_RETRY) if expected > 0 else None
     return BackendUnavailable(detail, reason=HASHING_BUSY, retry_after=retry_after)
 
 

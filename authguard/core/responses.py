@@ -90,17 +90,30 @@ def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], re
     the status, the challenges and ``no-store`` stay.
     """
     reason = denied.reason
+    wait = _delay_seconds(denied.facts.get("retry_after")) if reason.retried else None
+    if reason.challenged == "none" and render is problem and not denied.response_headers and request.method != "HEAD":
+        return _reply_without_challenge(reason, wait)
     media_type, body = _content(render, render(request, denied))
-    headers: list[Header] = [
+    headers = _headers(media_type, body, wait)
+    headers += [(b"www-authenticate", challenge.to_header()) for challenge in _challenges(request, denied, schemes)]
+    headers += denied.response_headers
+    return Reply(reason.status, headers, b"" if request.method == "HEAD" else body)
+
+
+@lru_cache(256)
+def _reply_without_challenge(reason: Reason, wait: bytes | None) -> Reply:
+    """The response to all denials of a reason for which no scheme is asked, such as that of a full queue."""
+    body = _problem_of(reason)
+    return Reply(reason.status, tuple(_headers(PROBLEM, body, wait)), body)
+
+
+def _headers(media_type: str, body: bytes, wait: bytes | None) -> list[Header]:
+    headers = [
         (b"content-type", media_type.encode("latin-1")),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
-    if reason.retried:
-        headers.append((b"retry-after", _delay_seconds(denied.facts.get("retry_after"))))
-    headers += [(b"www-authenticate", challenge.to_header()) for challenge in _challenges(request, denied, schemes)]
-    headers += denied.response_headers
-    return Reply(reason.status, headers, b"" if request.method == "HEAD" else body)
+    return headers if wait is None else [*headers, (b"retry-after", wait)]
 
 
 def _content(render: Render, answer: object) -> tuple[str, bytes]:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from authguard.asgi.messages import messages
 from authguard.core.responses import RETRY_AFTER, Reply, problem, reply_to
 from authguard.model import Denied
 from authguard.reasons import (
     BODY_TOO_LARGE,
     CREDENTIALS_AMBIGUOUS,
     CREDENTIALS_MISSING,
+    HASHING_BUSY,
     PATH_AMBIGUOUS,
     ROLE_MISSING,
     STORE_UNAVAILABLE,
@@ -179,3 +181,42 @@ def test_a_render_that_wants_more_finds_the_stock_one() -> None:
 
     assert reply.body.endswith(b"credentials.missing")
     assert lines(reply, b"www-authenticate") == [b'Badge realm="tests"']
+
+
+def test_requests_without_a_challenge_share_a_response_that_none_can_change() -> None:
+    """The response to a full queue is made once. What is done with the ASGI messages of one request stays there."""
+    busy, later = (Denied(HASHING_BUSY, "basic", facts={"retry_after": seconds}) for seconds in (3, 4))
+    first = reply_to(auth_request(), busy, [Badge()])
+    start, body = messages(http_scope(), first)
+    start["headers"].append((b"set-cookie", b"a=b"))
+    start["status"], body["body"] = 200, b"changed"
+
+    again = reply_to(auth_request(http_scope("/other")), busy, [Badge()])
+
+    assert again is first
+    assert isinstance(again.headers, tuple)
+    assert messages(http_scope(), again)[0]["headers"] == [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(again.body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", b"3"),
+    ]
+    assert (again.status, again.body) == (503, problem(auth_request(), busy)[1])
+    assert lines(reply_to(auth_request(), later, [Badge()]), b"retry-after") == [b"4"]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "render"),
+    [("HEAD", [], problem), ("GET", [(b"x-info", b"1")], problem), ("GET", [], lambda *_: ("text/plain", b"busy"))],
+    ids=["HEAD", "headers of the scheme", "a body of the app"],
+)
+def test_a_response_that_is_of_one_request_is_not_shared(method: str, headers: Any, render: Any) -> None:
+    """HEAD has no body, a scheme may add headers, and an app may write the body."""
+    denied = Denied(HASHING_BUSY, "basic", response_headers=headers)
+    usual = reply_to(auth_request(), Denied(HASHING_BUSY, "basic"), [Badge()])
+
+    reply = reply_to(auth_request(http_scope(method=method)), denied, [Badge()], render)
+
+    assert reply is not usual
+    assert (reply.headers, reply.body) != (list(usual.headers), usual.body)
+    assert lines(reply, b"x-info") == [value for _, value in headers]
