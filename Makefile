@@ -49,7 +49,7 @@ docs: ## the documentation as a site, site/html/index.html: half a minute; docs/
 figures: ## draw the figures of the documentation again, and record the demo; the plots are drawn by make bench
 	@$(PY) scripts/figures.py
 
-lock: ## write scripts/constraints.txt and benchmarks/peers.txt again, with the newest versions (needs the network)
+lock: ## write the files of pinned versions again, with the newest ones (needs the network)
 	@$(BOOT) scripts/lock.py
 
 clean: ## remove the environments and every cache

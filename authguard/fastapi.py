@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias, cast
 
 try:
-    from fastapi import Depends, FastAPI, params
+    from fastapi import Depends, FastAPI, __version__, params
 except ModuleNotFoundError as error:
     msg = "authguard.fastapi needs FastAPI: pip install 'authguard[fastapi]'"
     raise ModuleNotFoundError(msg, name="fastapi") from error
 from starlette.requests import HTTPConnection
 
 from authguard.asgi.locks import Lock, context_of, lock, route_params, set_lock_marker
+from authguard.asgi.minimum_versions import check_fastapi
 from authguard.audit.audit import Audit, assert_closed, audit
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.audit.startup import AT_START
@@ -32,6 +33,8 @@ from authguard.policy.rules import Rule
 from authguard.source_location import caller_location
 
 __all__ = ["Audit", "CurrentPrincipal", "MaybePrincipal", "assert_closed", "audit", "docs", "install", "requires"]
+
+check_fastapi(__version__)
 
 # OpenAPI names the parameters of a path without their converters.
 _CONVERTER = re.compile(r"(\{[a-zA-Z_][a-zA-Z0-9_]*):[a-zA-Z_][a-zA-Z0-9_]*\}")
@@ -55,6 +58,10 @@ class _Dependency:
         # Not `Lock.open`, which would cost another coroutine.
         lock = self._lock
         return await context_of(connection).require(lock.requirement, route_params(connection), connection.scope)
+
+
+# FastAPI would have to find the names in the annotations, which are strings here, in the right module.
+_Dependency.__call__.__annotations__ = {"connection": HTTPConnection, "return": Principal | None}
 
 
 class _Requires(params.Depends):

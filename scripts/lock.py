@@ -1,5 +1,6 @@
 """Write constraints.txt: the version and hashes of each package that the project is run, built, tested or checked with.
-Then write benchmarks/peers.txt, which `make bench` needs, with the same version of each package that both name.
+Then write benchmarks/peers.txt, which `make bench` needs, with the same version of each package that both name, and
+oldest.txt, the oldest version of each dependency that pyproject.toml allows.
 
     python3 scripts/lock.py
 
@@ -16,7 +17,7 @@ import environments
 from interpreters import MINORS, SetUpError, find_interpreters
 
 UV = "uv==0.13.9"
-CONSTRAINTS, PEERS = "scripts/constraints.txt", "benchmarks/peers.txt"
+CONSTRAINTS, PEERS, OLDEST = "scripts/constraints.txt", "benchmarks/peers.txt", "scripts/oldest.txt"
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "x86_64-apple-darwin", "aarch64-apple-darwin")
 # A release with stolen credentials is mostly found within days, so newer releases than this are left out.
 COOL_DOWN = "7 days"
@@ -53,6 +54,7 @@ def main() -> int:
             environments.say("resolving the versions (about a minute)")
             resolve(python, CONSTRAINTS, "scripts/requirements.in")
             resolve(python, PEERS, "benchmarks/peers.in", "--constraint", CONSTRAINTS)
+            resolve(python, OLDEST, "--all-extras", "--no-deps", "--resolution", "lowest-direct")
         missing = [
             f"{requirements} for Python 3.{minor} on {platform}"
             for requirements in (CONSTRAINTS, PEERS)
@@ -69,7 +71,8 @@ def main() -> int:
         )
     if not missing:
         environments.say(
-            f"{CONSTRAINTS} and {PEERS} are written. Each package has a wheel for every supported Python and platform."
+            f"{CONSTRAINTS}, {PEERS} and {OLDEST} are written. Each package of the first two has a wheel for every "
+            "supported Python and platform."
         )
     return 1 if missing else 0
 

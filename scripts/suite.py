@@ -40,7 +40,18 @@ MOST_PROCESSES = 16
 NO_TESTS = 5
 
 WITHOUT_PEERS, WITH_PEERS = "not peer", "peer"
-LABELS = {WITHOUT_PEERS: "tests without peers", WITH_PEERS: "tests with real peers"}
+# `newest` marks a test of what only newer releases of a dependency do.
+WITH_OLDEST = "not peer and not newest"
+LABELS = {
+    WITHOUT_PEERS: "tests without peers",
+    WITH_PEERS: "tests with real peers",
+    WITH_OLDEST: "tests with the oldest dependencies",
+}
+# The tests of what touches a dependency.
+TOUCHING = (
+    *("asgi", "audit", "fastapi", "keys", "testing", "test_middleware.py", "test_openapi.py", "test_starlette.py"),
+    *("test_starlette_endpoints.py", "security/test_weak_setup.py"),
+)
 
 # NOT RUN comes from tests/conftest.py.
 _FAILURE = re.compile(r"^(?:FAILED|ERROR|NOT RUN) (\S.*?)(?: - .*)?$", re.MULTILINE)
@@ -105,12 +116,20 @@ def run(python: Path, arguments: Sequence[str], variables: dict[str, str] | None
     return process.returncode, b"".join(chunks).decode("utf-8", "replace")
 
 
-def run_tests(interpreter: Interpreter, python: Path, marker: str, part: Part | None = None) -> Failure | None:
-    """Run the tests that match this marker expression, one of ``LABELS``. With a part, record coverage in it."""
+def run_tests(
+    interpreter: Interpreter, python: Path, marker: str, part: Part | None = None, oldest: Path | None = None
+) -> Failure | None:
+    """Run the tests that match this marker expression, one of ``LABELS``.
+
+    With a part, record coverage in it. With the folder of the oldest dependencies, run the tests that touch them.
+    """
     arguments = ["-m", "pytest", "--quiet", *parallel(), "-m", marker]
     if sys.stdout.isatty():
         arguments.append("--color=yes")
-    if part is None:
+    if oldest is not None:
+        tests = [f"tests/{name}" for name in TOUCHING]
+        status, output = run(python, [*arguments, *tests], {"PYTHONPATH": str(oldest)})
+    elif part is None:
         status, output = run(python, arguments)
     else:
         part.clear()
@@ -192,6 +211,9 @@ def _main(interpreter: Interpreter, python: Path, recorded: Part, peers: Part) -
     else:
         say(f"\n== {interpreter.name}: coverage of both parts\n")
         failures += filter(None, [_judge_coverage(python, [recorded, peers])])
+    say(f"\n== {interpreter.name}: the oldest version of each dependency, and the tests that touch it\n")
+    oldest = environments.ensure_oldest(python, say)
+    failures += filter(None, [run_tests(interpreter, python, WITH_OLDEST, oldest=oldest)])
     return failures
 
 
@@ -204,6 +226,7 @@ def _set_up(interpreters: Sequence[Interpreter], failures: list[Failure]) -> dic
             python = environments.ensure(interpreter, say, checkers=interpreter is main)
             if interpreter is main:
                 environments.ensure_fastapi_releases(python, say)
+                environments.ensure_oldest(python, say)
                 environments.ensure_bench(interpreter, say)
                 node_packages.ensure(python, say)
         except SetUpError as failure:

@@ -534,7 +534,11 @@ APPS: dict[str, tuple[Callable[[], ASGIApp], bool]] = {
 }
 
 
-@pytest.mark.parametrize("name", APPS)
+# FastAPI up to 0.136 leaves a mount out when it copies the routes of a router.
+NEWEST = pytest.param("a mount in an included router", marks=pytest.mark.newest)
+
+
+@pytest.mark.parametrize("name", [*sorted(APPS.keys() - {NEWEST.values[0]}), NEWEST])
 async def test_a_path_that_a_mount_would_parse_again_is_refused(name: str) -> None:
     """Starlette removes a mount's path only after root_path, so another path would be parsed twice, and is refused.
 

@@ -47,8 +47,8 @@ def test_the_metadata_require_the_oldest_tested_versions() -> None:
     """Installing authguard brings neither a Starlette nor a PyJWT with a known vulnerability."""
     required = {Requirement(line).name: str(Requirement(line)) for line in metadata.requires("authguard") or ()}
 
-    assert required["starlette"] == "starlette>=1.0.1"
-    assert required["pyjwt"] == "pyjwt[crypto]>=2.13"
+    assert required["starlette"] == "starlette>=1.3.1"
+    assert required["pyjwt"] == "pyjwt[crypto]>=2.14"
 
 
 @pytest.mark.parametrize("name", _packages())

@@ -198,7 +198,11 @@ async def anonymous(app: ASGIApp, path: str, root_path: str = "/api") -> tuple[i
     return answer.status, b"SECRET" in answer.body
 
 
-@pytest.mark.parametrize("name", HIDDEN)
+# FastAPI up to 0.136 leaves a mount out when it copies the routes of a router.
+NEWEST = pytest.param("in a router that FastAPI includes", marks=pytest.mark.newest)
+
+
+@pytest.mark.parametrize("name", [*sorted(HIDDEN.keys() - {NEWEST.values[0]}), NEWEST])
 async def test_no_hidden_mount_evades_the_rules(name: str) -> None:
     """Outside of the root path, the router inside a mount parses the whole path again, so that path is refused."""
     app = guarded(HIDDEN[name]())

@@ -150,7 +150,7 @@ def test_every_guard_on_the_way_counts(folder: Path) -> None:
     assert aliases(app, outer) == ["GET /in/x/index.html"]
 
 
-@pytest.mark.skipif(not hasattr(FastAPI, "frontend"), reason="this FastAPI serves no frontend")
+@pytest.mark.newest
 @pytest.mark.parametrize(
     ("fallback", "found"),
     [("auto", ["404.html", "index.html"]), ("index.html", ["index.html"]), ("404.html", ["404.html"]), (None, [])],

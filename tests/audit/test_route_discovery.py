@@ -368,7 +368,7 @@ def test_a_route_added_to_an_included_router_is_found() -> None:
     assert [endpoint.path for endpoint in discover_endpoints(app)] == (["/p/late", "/p/files/**"] if lazily else [])
 
 
-@pytest.mark.skipif(not hasattr(FastAPI, "frontend"), reason="this FastAPI serves no frontend")
+@pytest.mark.newest
 def test_a_frontend_is_files(tmp_path: Path) -> None:
     """It is below its prefix and has the locks of its router."""
     app, router = FastAPI(openapi_url=None), APIRouter(prefix="/r", dependencies=[requires(role("r"))])

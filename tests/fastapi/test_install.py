@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import FastAPI, WebSocket
 from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
 
 from authguard import PUBLIC, ConfigurationError, Denied, Failure, Principal, Rule, role
 from authguard.fastapi import docs, install, requires
@@ -30,6 +31,13 @@ def test_without_fastapi_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(ImportError, match=re.escape("pip install 'authguard[fastapi]'")):
         importlib.import_module("authguard.fastapi")
+
+
+def test_fastapi_needs_no_reading_of_strings() -> None:
+    """The annotations of the dependency are types, wherever FastAPI would look the names up."""
+    dependency: Any = requires(role("staff")).dependency
+
+    assert type(dependency).__call__.__annotations__ == {"connection": HTTPConnection, "return": Principal | None}
 
 
 def _app(**options: Any) -> FastAPI:
@@ -176,6 +184,7 @@ def test_a_function_set_afterwards_wins() -> None:
     assert (_security(app), app.openapi()["x-mine"]) == ([{"bearer": []}, {"basic": []}], True)
 
 
+@pytest.mark.newest
 def test_a_route_that_comes_later_is_described() -> None:
     """FastAPI makes the document of an app that has grown anew from 0.137 on, and ``install`` does so too."""
     app = _app()

@@ -81,9 +81,11 @@ def test_A09_a_long_exponent_is_refused(exponent: int, modulus: int, problem: st
 )
 def test_an_exponent_that_is_even_or_too_small_is_refused(exponent: int, problem: str) -> None:
     """With the exponent 1 every message is its own signature, and an even exponent is no exponent of RSA."""
-    assert binding_problem(JWK(rsa_jwk(exponent))) == f"an RSA key whose public exponent {problem}; make one with 65537"
-    told = "this PEM contains an RSA key whose public exponent is even, less than 3 or too large"
-    assert binding_problem(PEM(rsa_pem(exponent))) == told
+    refused = f"an RSA key whose public exponent {problem}; make one with 65537"
+    assert binding_problem(JWK(rsa_jwk(exponent))) == refused
+    # cryptography from 47 on reads no such PEM, so nobody knows which of the three it is.
+    unread = "this PEM contains an RSA key whose public exponent is even, less than 3 or too large"
+    assert binding_problem(PEM(rsa_pem(exponent))) in {refused, unread}
 
 
 # --- Edwards curves ---------------------------------------------------------------------------------------------------
