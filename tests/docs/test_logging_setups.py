@@ -189,23 +189,6 @@ def test_a_flood_is_folded_as_the_page_shows(capsys: pytest.CaptureFixture[str])
     ]
 
 
-def test_the_hook_counts_every_decision() -> None:
-    """The function of the page counts refusals and grants by event and reason."""
-    names: dict[str, Any] = {}
-    exec(compile(code_block(PAGE, "Counter"), PAGE, "exec", dont_inherit=True), names)
-    app, _ = app_of(hooks=[names["count"]], log=False)
-
-    requested(app)
-    TestClient(app).get("/admin", headers=basic_auth("alice", "a"))
-
-    assert names["DECISIONS"] == {
-        ("denied", "credentials.missing"): 1,
-        ("denied", "role.missing"): 1,
-        ("denied", "password.wrong"): 1,
-        ("granted", ""): 1,
-    }
-
-
 def test_without_its_flag_the_logger_is_switched_off() -> None:
     """``dictConfig`` without ``disable_existing_loggers: false`` silences ``authguard``, as the page warns."""
     program = (
