@@ -37,6 +37,8 @@ class AuthGuardMiddleware:
       ``"pass"`` passes every one.
     - ``origins``: other sites (``https://app.example``) whose pages may make a browser send Basic, Digest or a cookie
       with a request that changes something. They hold for a guard further in too, if it takes over the principal.
+      ``"null"`` is for pages of this site under ``Referrer-Policy: no-referrer``, in browsers without
+      ``Sec-Fetch-Site``; there, a sandboxed page of any other site looks the same.
     - ``render``: ``(request, denied) -> (media type, bytes)`` replaces the body of a denial, and nothing else of it.
     - ``strict``: with True the app does not start if ``audit`` has a finding. Without a lifespan every request is 503.
     - ``ignore``: findings to accept: a code, or a code and its subject, ``"open.unsafe POST /login"``.

@@ -22,6 +22,9 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # "same-site" is not among them: other hosts of a domain often belong to somebody else.
 _OWN_SITES = frozenset({b"same-origin", b"none"})
 
+#: Not an origin: what a browser sends for a page that hides its own, by sandboxing or by ``Referrer-Policy``.
+NULL = b"null"
+
 # Browsers leave these out of `Origin` and `Host`, and some proxies add them to `Host`.
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
@@ -30,11 +33,17 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*+://(?:[a-z0-9._-]++|\[[0-9a-f:.]++\])(?
 
 
 def check_origins(origins: Iterable[str]) -> Origins:
-    """The origins as bytes. Raises ``ConfigurationError`` for one that is not written as browsers write it."""
+    """The origins as bytes. Raises ``ConfigurationError`` for one that is not written as browsers write it.
+
+    ``"null"`` is one of them: see ``is_cross_origin``.
+    """
     if isinstance(origins, str) or not isinstance(origins, Iterable):
         raise ConfigurationError("origins", f"{origins!r} is not a list of origins, such as ['https://app.example']")
     checked: set[bytes] = set()
     for origin in origins:
+        if origin == "null":
+            checked.add(NULL)
+            continue
         if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
             raise ConfigurationError("origins", f"{origin!r} is not an origin such as https://app.example")
         raw = origin.encode()
@@ -51,16 +60,23 @@ def is_cross_origin(request: AuthRequest, trusted: Origins) -> bool:
 
     A request without ``Sec-Fetch-Site`` and ``Origin`` does not come from a browser, so it is not cross-origin. A
     request with two lines of either is.
+
+    ``Origin: null`` hides the origin: a form of this site has it under ``Referrer-Policy: no-referrer``, and so has one
+    in a sandboxed frame of any site. ``Sec-Fetch-Site`` tells them apart, so it decides where the browser sends it.
+    Where it does not, ``null`` is accepted only if it is one of ``trusted``. Never for a WebSocket: the policy does not
+    hide its origin (https://fetch.spec.whatwg.org/#append-a-request-origin-header), so the page is sandboxed.
     """
     if request.kind == "http" and request.method in SAFE:
         return False
     sites, origins = request.lines(b"sec-fetch-site"), request.lines(b"origin")
     if len(sites) > 1 or len(origins) > 1:
         return True
-    if origins and origins[0] in trusted:
+    if origins and origins[0] in trusted and origins[0] != NULL:
         return False
     if sites:
         return sites[0] not in _OWN_SITES
+    if origins == [NULL] and NULL in trusted:
+        return request.kind == "websocket"
     return bool(origins) and not _is_own_origin(request, origins[0])
 
 

@@ -135,6 +135,37 @@ def test_a_websocket_handshake_is_checked_although_it_is_a_get(
     assert is_cross_origin(auth_request(scope), TRUSTED) is expected
 
 
+HIDDEN: list[tuple[dict[str, Any], bool, bool]] = [
+    ({"origin": "null"}, True, False),
+    ({"origin": "null", "sec_fetch_site": "same-origin"}, False, False),
+    ({"origin": "null", "sec_fetch_site": "none"}, False, False),
+    ({"origin": "null", "sec_fetch_site": "cross-site"}, True, True),
+    ({"origin": "null", "sec_fetch_site": "same-site"}, True, True),
+    ({"origin": ["null", "null"]}, True, True),
+    ({"origin": ["null", "null"], "sec_fetch_site": "same-origin"}, True, True),
+    ({"origin": EVIL}, True, True),
+    ({"origin": "Null"}, True, True),
+    ({"origin": ""}, True, True),
+]
+
+
+@pytest.mark.parametrize(("fields", "strict", "tolerant"), HIDDEN)
+def test_a_hidden_origin_is_accepted_by_name(fields: dict[str, Any], strict: bool, tolerant: bool) -> None:
+    """``Origin: null`` of a page that hides its origin from its own site is accepted with ``origins=["null"]``, and
+    only where no ``Sec-Fetch-Site`` tells that it is of another site."""
+    request = auth_request(http_scope(method="POST", headers=lines(**fields)))
+
+    assert is_cross_origin(request, frozenset()) is strict
+    assert is_cross_origin(request, check_origins(["null"])) is tolerant
+
+
+def test_a_hidden_origin_opens_no_websocket() -> None:
+    """No policy hides the origin of a WebSocket handshake, so ``null`` is that of a sandboxed page."""
+    scope = websocket_scope(headers=lines(origin="null"))
+
+    assert is_cross_origin(auth_request(scope), check_origins(["null"])) is True
+
+
 ORIGINS = [
     "https://app.example",
     "http://localhost:5173",
@@ -164,7 +195,9 @@ BAD: list[Any] = [
     [None],
     [b"https://app.example"],
     ["*"],
-    ["null"],
+    ["Null"],
+    "null",
+    [b"null"],
     [""],
     ["app.example"],
     ["https://"],

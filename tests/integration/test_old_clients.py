@@ -148,7 +148,7 @@ def _wget(url: str) -> str:
     ],
 )
 def test_a_password_in_iso_8859_1_is_accepted_for_basic(server: AppServer, get: Any) -> None:
-    """R020: requests encodes a ``str`` in ISO-8859-1; curl and wget send what a terminal of that encoding gives them."""
+    """R020: requests encodes a ``str`` in ISO-8859-1; curl and wget send what such a terminal gives them."""
     body = get(f"{server.url}/basic")
 
     assert (json.loads(body), records(server)) == ({"by": "andré"}, [["granted", LATIN1]])
