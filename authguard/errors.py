@@ -54,12 +54,13 @@ class WrongAnswer(AuthGuardError, TypeError):
 class RequestBodyError(AuthGuardError):
     """The request body that a scheme asked for cannot be read.
 
-    ``reason`` is ``body.too_large`` or ``body.incomplete``.
+    ``reason`` is ``body.too_large`` or ``body.incomplete``. ``facts`` are numbers for the record, such as ``limit``.
     """
 
-    def __init__(self, reason: Reason = BODY_INCOMPLETE) -> None:
+    def __init__(self, reason: Reason = BODY_INCOMPLETE, **facts: object) -> None:
         super().__init__(reason.code)
         self.reason = reason
+        self.facts = facts
 
 
 class BackendUnavailable(AuthGuardError):

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard.app_code import plain_function
 from authguard.asgi.framework_code import passes_unchanged
-from authguard.asgi.messages import Body, LifespanStart, answer, messages
+from authguard.asgi.messages import Body, LifespanStart, answer, messages, with_handshake
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths, chain
 from authguard.core.csrf import check_origins
@@ -22,7 +22,7 @@ from authguard.core.responses import Render, Reply, served
 from authguard.errors import ConfigurationError
 from authguard.model import Denied
 from authguard.policy.requirements import PUBLIC, UNLISTED
-from authguard.policy.rules import AMBIGUOUS, WEBSOCKET, Match
+from authguard.policy.rules import AMBIGUOUS, WEBSOCKET, Match, ambiguity
 from authguard.records.record import log, log_failure
 
 _CONNECTIONS = frozenset({"http", "websocket"})
@@ -101,7 +101,7 @@ class AuthGuardMiddleware:
             return
         match = AMBIGUOUS if problem is not None and guard.table.rules else guard.table.match(_method(scope), path)
         if match is AMBIGUOUS:
-            match, denied = _NO_RULE, denied or guard.deny_path(problem)
+            match, denied = _NO_RULE, denied or guard.deny_path(problem or ambiguity(path))
         is_open = denied is None and (match.requirement is PUBLIC or self._is_preflight(scope))
         context = RequestContext(options, scope, path, match.rule, send)
         if "authguard" in scope:
@@ -115,7 +115,8 @@ class AuthGuardMiddleware:
                 decision = await guard.finish(decision, context.request, match)
             if isinstance(decision, Denied):
                 reply, decision = guard.reply(context.request, decision, options.render)
-                guard.record(context.request, decision, match.rule)
+                shown = decision if scope["type"] == "http" else with_handshake(decision, scope)
+                guard.record(context.request, shown, match.rule)
                 for message in messages(scope, reply):
                     await send(message)
                 return

@@ -41,6 +41,7 @@ class Reason:
     - ``status``: the HTTP status (RFC 9110 section 15).
     - ``error``: the error code in the challenge of the scheme that was tried (RFC 6750, 9470 or 9449).
     - ``public``: a sentence for the client. The default is the sentence of the status.
+    - ``client_code``: the ``code`` in the response body, for programs. The default is that of the status.
     - ``presented``: False if the client sent no credentials. Such denials are logged at INFO.
     - ``ours``: True if the server is at fault and the response hides that. Such denials are logged at ERROR.
     - ``by_limit``: True if a limit, and not a failure, is why the server cannot decide. Such denials are logged at
@@ -56,6 +57,7 @@ class Reason:
     presented: bool = True
     ours: bool = False
     by_limit: bool = False
+    client_code: str | None = None
 
     def __post_init__(self) -> None:
         if not _CODE.fullmatch(self.code):
@@ -64,15 +66,15 @@ class Reason:
         if self.status not in get_args(Status):
             msg = f"status: {self.status!r} must be one of {get_args(Status)}"
             raise ValueError(msg)
-        for name, text in (("error", self.error), ("public", self.public)):
+        for name, text in (("error", self.error), ("public", self.public), ("client_code", self.client_code)):
             if text is not None and not _ERROR_TEXT.fullmatch(text):
                 msg = f"{name}: {text!r} must be printable ASCII without quotes and backslashes, and not empty"
                 raise ValueError(msg)
 
     @property
     def public_code(self) -> str:
-        """The error code in the response body, for programs. It depends only on the status."""
-        return _PUBLIC[self.status][0]
+        """The error code in the response body, for programs: that of the status, unless the reason has its own."""
+        return self.client_code or _PUBLIC[self.status][0]
 
     @property
     def detail(self) -> str:
@@ -121,7 +123,9 @@ class Reason:
 CREDENTIALS_MISSING = Reason("credentials.missing", 401, presented=False)
 CREDENTIALS_MALFORMED = Reason("credentials.malformed", 401, "invalid_token")
 CREDENTIALS_AMBIGUOUS = Reason("credentials.ambiguous", 400, "invalid_request")
-CREDENTIALS_EXPIRED = Reason("credentials.expired", 401, "invalid_token")
+CREDENTIALS_EXPIRED = Reason(
+    "credentials.expired", 401, "invalid_token", "The credentials expired", client_code="expired"
+)
 HEADER_TOO_LONG = Reason("header.too_long", 400, "invalid_request")
 SCHEME_UNSUPPORTED = Reason("scheme.unsupported", 401)
 BODY_TOO_LARGE = Reason("body.too_large", 413)
@@ -142,7 +146,7 @@ TOKEN_ISSUER_UNKNOWN = Reason("token.issuer_unknown", 401, "invalid_token")
 TOKEN_AUDIENCE_MISMATCH = Reason("token.audience_mismatch", 401, "invalid_token")
 TOKEN_CLAIM_MISSING = Reason("token.claim_missing", 401, "invalid_token")
 TOKEN_CLAIM_INVALID = Reason("token.claim_invalid", 401, "invalid_token")
-TOKEN_EXPIRED = Reason("token.expired", 401, "invalid_token", "The access token expired")
+TOKEN_EXPIRED = Reason("token.expired", 401, "invalid_token", "The access token expired", client_code="expired")
 TOKEN_NOT_YET_VALID = Reason("token.not_yet_valid", 401, "invalid_token")
 TOKEN_ISSUED_IN_FUTURE = Reason("token.issued_in_future", 401, "invalid_token")
 TOKEN_BOUND = Reason("token.bound", 401, "invalid_token")

@@ -91,12 +91,12 @@ class AuthRequest(ServerValue):
             msg = "a scheme must set reads_body = True before it can read the body"
             raise RuntimeError(msg)
         if self._reader is None:  # a WebSocket handshake has no body
-            raise RequestBodyError
+            raise RequestBodyError(problem="a WebSocket handshake has no body")
         body = self._body
         if body is None:
             body = await self._reader(limit)
         if len(body) > limit:
-            raise RequestBodyError(BODY_TOO_LARGE)
+            raise RequestBodyError(BODY_TOO_LARGE, octets=len(body), limit=limit)
         self._body = body
         return body
 

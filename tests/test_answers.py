@@ -300,7 +300,8 @@ def test_nothing_behind_the_guard_runs(answers: Mapping[str, CaseResult]) -> Non
 
 
 def test_the_client_learns_no_more_than_the_status(answers: Mapping[str, CaseResult]) -> None:
-    """9457-1: the body is a problem document for the status, whose ``detail`` is a sentence for a person."""
+    """9457-1, N17: the body is a problem document for the status, whose ``detail`` is a sentence for a person. Its
+    ``code`` depends on the status, and tells that a token expired."""
     codes = {
         400: "ambiguous_request",
         401: "unauthenticated",
@@ -312,7 +313,8 @@ def test_the_client_learns_no_more_than_the_status(answers: Mapping[str, CaseRes
 
     assert {tuple(document) for document in documents} == {("type", "title", "status", "detail", "code")}
     assert [(document["type"], document["status"], document["code"]) for document in documents] == [
-        ("about:blank", case.status, codes[case.status]) for case in CASES
+        ("about:blank", case.status, "expired" if case.reason == "token.expired" else codes[case.status])
+        for case in CASES
     ]
 
 

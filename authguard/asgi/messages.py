@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from starlette.types import Message, Receive, Scope, Send
 
 from authguard.core.responses import Reply
 from authguard.errors import RequestBodyError
+from authguard.model import Denied
 from authguard.reasons import BODY_TOO_LARGE
 
 # RFC 6455 section 7.4.1, "policy violation": for servers that cannot refuse a handshake with a status.
@@ -33,6 +35,17 @@ def messages(scope: Scope, reply: Reply) -> list[Message]:
     ]
 
 
+def with_handshake(denied: Denied, scope: Scope, *, accepted: bool = False) -> Denied:
+    """The denial of a WebSocket with the fact ``websocket``: what the client sees, if it is not the status."""
+    if accepted:
+        seen = "it was open already, and is closed with 1008"
+    elif "websocket.http.response" in (scope.get("extensions") or {}):
+        seen = "the handshake is answered with the status"
+    else:
+        seen = "this server can only close the handshake: clients see 403"
+    return replace(denied, facts={**denied.facts, "websocket": seen})
+
+
 #: How many bytes of a body are kept for a lock on a PUBLIC route, which asks after the app may have read the body.
 MAX_KEPT_BODY = 1024 * 1024
 
@@ -55,12 +68,13 @@ class Body:
     async def read(self, limit: int) -> bytes:
         """At most one message more than ``limit`` bytes: more than ``limit`` means that the body is too large."""
         if self._lost:
-            raise RequestBodyError(BODY_TOO_LARGE)
+            problem = "the app had read more of it than is kept for a lock"
+            raise RequestBodyError(BODY_TOO_LARGE, problem=problem, limit=MAX_KEPT_BODY)
         while self._more and len(self._read) <= limit:
             self._ahead = True
             message = await self._receive()
             if message["type"] != "http.request":
-                raise RequestBodyError
+                raise RequestBodyError(problem="the client has disconnected", octets=len(self._read))
             self._add(message)
         return bytes(self._read)
 

@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authguard.asgi.messages import POLICY_VIOLATION, messages
+from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake
+from authguard.asgi.redirects import REDIRECTS, note_redirect
 from authguard.asgi.user import ANONYMOUS_CREDENTIALS, ANONYMOUS_USER, PrincipalCredentials
 from authguard.core.csrf import Origins
 from authguard.core.guard import LONG_WAIT, Guard
@@ -297,7 +298,10 @@ class RequestContext:
             except ValueError:
                 pass  # the event loop left this task behind, and the garbage collector ends it in another context
             if self.pending is not None:
-                self.options.guard.record(self.request, self.pending.denied, self.rule)
+                denied = self.pending.denied
+                if self.scope["type"] == "websocket":
+                    denied = with_handshake(denied, self.scope, accepted=self._accepted)
+                self.options.guard.record(self.request, denied, self.rule)
         if self.pending is not None:
             await self._send_denial()
         if self.outer is None:
@@ -323,6 +327,8 @@ class RequestContext:
         if self.pending is not None:
             return self._send_denial()
         kind = message["type"]
+        if kind == "http.response.start" and message.get("status") in REDIRECTS:
+            note_redirect(self.scope, message)
         if kind == "http.response.start" and not self.response_headers:  # nearly every message
             self._started = True
         elif kind in _STARTS:

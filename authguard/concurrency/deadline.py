@@ -20,7 +20,8 @@ async def ask(call: Awaitable[T], deadline: float, reason: Reason = STORE_TIMEOU
     # Not fail_after: a TimeoutError that the store itself raises is a failure of the store and not our deadline.
     with anyio.move_on_after(deadline):
         return await call
-    raise BackendUnavailable(f"no answer within {deadline:g} s", reason=reason)
+    whose = f"{getattr(call, '__qualname__', type(call).__name__)}: " if reason is STORE_TIMEOUT else ""
+    raise BackendUnavailable(f"{whose}no answer within {deadline:g} s", reason=reason)
 
 
 def optional_method(store: object, name: str, *, beside: str) -> Any:

@@ -8,7 +8,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import NO_FACTS, Decision, Denied, Facts, Granted, Header, Moment, Principal, Rejected, Requirement
 from authguard.policy.combinators import asks_step_up
 from authguard.policy.requirements import PUBLIC, UNLISTED
-from authguard.reasons import CREDENTIALS_MISSING, Reason
+from authguard.reasons import CREDENTIALS_MISSING, REQUIREMENT_UNMET, ROLE_MISSING, Reason
 from authguard.schemes.scheme import Scheme, auth_scheme_of
 
 
@@ -94,10 +94,19 @@ class ResolvedRequirement:
             principal.subject,
             authenticated=True,
             missing=failure.missing,
-            offered=tuple(sorted(principal.scopes if requirement.scopes_named() else principal.roles)),
+            offered=_offered(principal, requirement, failure.reason),
             facts=failure.facts,
             response_headers=response_headers,
         )
+
+
+def _offered(principal: Principal, requirement: Requirement, reason: Reason) -> tuple[str, ...]:
+    """What the principal has of the kind that is missing: roles or scopes, or both if it may be either."""
+    if reason is ROLE_MISSING or not requirement.scopes_named():
+        return tuple(sorted(principal.roles))
+    if reason is REQUIREMENT_UNMET:
+        return (*sorted(principal.roles), *sorted(principal.scopes))
+    return tuple(sorted(principal.scopes))
 
 
 class RequirementResolver:
@@ -138,7 +147,7 @@ class RequirementResolver:
                 conflict = f'{requirement} accepts {first} and {name}, which are both {word}; name one: via("{first}")'
         if conflict is None:
             return ResolvedRequirement(requirement, accepted, by_auth_scheme)
-        if requirement is UNLISTED:  # nobody passes it, whichever of them is asked
+        if requirement == UNLISTED:  # nobody passes it, whichever of them is asked
             return ResolvedRequirement(requirement, frozenset(by_auth_scheme.values()), by_auth_scheme)
         if argument != "requirement" and requirement is not PUBLIC:
             raise ConfigurationError(argument, conflict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from authguard.core.authorization import ResolvedRequirement
+from authguard.core.diagnosis import missing_facts, shown_scheme
 from authguard.model import Denied, Rejected
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -14,16 +15,9 @@ from authguard.reasons import (
     SCHEME_UNSUPPORTED,
 )
 from authguard.request import AuthRequest
-from authguard.schemes.scheme import Carrier
+from authguard.schemes.scheme import Carrier, name_of_carrier
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
-
-# The auth-schemes that a record may name: the registry of RFC 9110 section 16.4.1, and other common ones. Any other
-# word may be a key or a password that was sent without a scheme before it, so it is not recorded.
-_RECORDABLE = frozenset(
-    {"apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "mutual"}
-    | {"negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "token", "vapid"}
-)
 
 
 def select_credentials(
@@ -43,6 +37,7 @@ def select_credentials(
 def _select(
     request: AuthRequest, carriers: Iterable[tuple[Carrier, frozenset[str]]], resolved: ResolvedRequirement
 ) -> Credentials | Denied:
+    carried: list[tuple[Carrier, Sequence[Credentials]]] = []
     explicit: list[Credentials] = []
     automatic: list[Credentials] = []
     automatic_denial: Denied | None = None
@@ -52,6 +47,7 @@ def _select(
         result = _find(carrier, request, resolved)
         if not isinstance(result, Denied):
             (automatic if carrier.sent_by_browsers else explicit).extend(result)
+            carried.append((carrier, result))
         elif not carrier.sent_by_browsers:
             return result
         elif result.reason is not SCHEME_UNSUPPORTED:
@@ -63,10 +59,29 @@ def _select(
     if len(usable) == 1:
         return usable[0]
     if usable:
-        return resolved.deny(CREDENTIALS_AMBIGUOUS, facts={"presented": [credentials.scheme for credentials in usable]})
+        places = [
+            name_of_carrier(carrier)
+            for each in usable
+            for carrier, result in carried
+            if any(each is one for one in result)
+        ]
+        facts = {"presented": [credentials.scheme for credentials in usable], "carriers": places}
+        return resolved.deny(CREDENTIALS_AMBIGUOUS, facts=facts)
     if explicit:
-        return resolved.deny(SCHEME_UNSUPPORTED, facts={"presented": _recordable(explicit[0].scheme)})
-    return resolved.deny(CREDENTIALS_MISSING)
+        return _unsupported(explicit[0].scheme, resolved)
+    return nothing_presented(request, resolved)
+
+
+def nothing_presented(request: AuthRequest, resolved: ResolvedRequirement) -> Denied:
+    """The denial of a request without credentials: the same object for all requests that show nothing unusual."""
+    constant = resolved.nothing_presented
+    facts = missing_facts(request, constant.facts)
+    return constant if facts is constant.facts else resolved.deny(CREDENTIALS_MISSING, facts=facts)
+
+
+def _unsupported(scheme: str, resolved: ResolvedRequirement) -> Denied:
+    facts = {"presented": shown_scheme(scheme), "wanted": sorted(resolved.by_auth_scheme)}
+    return resolved.deny(SCHEME_UNSUPPORTED, facts=facts)
 
 
 def _accepted(presented: Iterable[Credentials], resolved: ResolvedRequirement) -> list[Credentials]:
@@ -80,9 +95,5 @@ def _find(carrier: Carrier, request: AuthRequest, resolved: ResolvedRequirement)
         if error.scheme is None or error.scheme in resolved.by_auth_scheme:
             scheme = None if error.scheme is None else resolved.by_auth_scheme[error.scheme]
             return resolved.deny(CREDENTIALS_MALFORMED, scheme, facts={"problem": error.problem})
-        return resolved.deny(SCHEME_UNSUPPORTED, facts={"presented": _recordable(error.scheme)})
+        return _unsupported(error.scheme, resolved)
     return resolved.deny(result.reason, facts=result.facts) if isinstance(result, Rejected) else result
-
-
-def _recordable(scheme: str) -> str:
-    return scheme if scheme in _RECORDABLE else "a word that is no registered scheme"

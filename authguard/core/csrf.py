@@ -88,10 +88,11 @@ def _is_own_origin(request: AuthRequest, origin: bytes) -> bool:
     return authority != b"" and hosts in ([authority], [authority + _DEFAULT_PORTS.get(scheme, b"")])
 
 
-def origin_facts(request: AuthRequest) -> dict[str, object]:
-    """The lines of ``Origin`` and ``Sec-Fetch-Site``, as facts for the record."""
+def origin_facts(request: AuthRequest, trusted: Origins) -> dict[str, object]:
+    """What a browser says of the origin, and what ``Origin`` was compared with: ``Host``, and the trusted origins."""
     facts: dict[str, object] = {}
-    for field, fact in ((b"origin", "origin"), (b"sec-fetch-site", "sec_fetch_site")):
+    for field, fact in ((b"origin", "origin"), (b"sec-fetch-site", "sec_fetch_site"), (b"host", "host")):
         if lines := request.lines(field):
             facts[fact] = [line.decode("latin-1") for line in lines]
+    facts["origins"] = sorted(origin.decode() for origin in trusted)
     return facts

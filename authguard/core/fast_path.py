@@ -15,8 +15,9 @@ from typing import cast
 
 from authguard.concurrency.deadline import optional_method
 from authguard.core.authorization import ResolvedRequirement
-from authguard.core.credential_selection import select_credentials
+from authguard.core.credential_selection import nothing_presented, select_credentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
+from authguard.core.diagnosis import explained
 from authguard.errors import BackendUnavailable, RequestBodyError, WrongAnswer
 from authguard.model import Accepted, Decision, Denied, Moment, Outcome, Principal, Rejected
 from authguard.policy.requirements import OPTIONAL
@@ -116,7 +117,7 @@ class FastPath:
                 return resolved.anonymous if anonymous else selected
             scheme = selected.scheme if isinstance(selected, Principal) else resolved.by_auth_scheme[selected.scheme]
             if scheme in self.sent_by_browsers and is_cross_origin(request, origins):
-                return resolved.deny(ORIGIN_FOREIGN, scheme, facts=origin_facts(request))
+                return resolved.deny(ORIGIN_FOREIGN, scheme, facts=origin_facts(request, origins))
             answer: Outcome | Continuation | None
             if isinstance(selected, Principal):
                 answer = unless_expired(Accepted(selected), request.moment)
@@ -129,7 +130,7 @@ class FastPath:
                 except WireError as error:
                     answer = Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
             if isinstance(answer, Rejected):
-                return resolved.reject(answer, scheme)
+                return resolved.reject(explained(answer, selected), scheme)
             if not isinstance(answer, Accepted):
                 return Undecided(scheme, cast("Credentials", selected), answer)
             principal = self.own_principal(answer.principal, scheme)
@@ -150,7 +151,7 @@ class FastPath:
                         return select_credentials(request, self._carriers, resolved)
                     field = value
             if field is None:
-                return resolved.nothing_presented
+                return nothing_presented(request, resolved)
             credentials = split_plain(field, self._auth_schemes)
             if credentials is not None and credentials.scheme in resolved.by_auth_scheme:
                 return credentials
@@ -184,10 +185,13 @@ def unless_expired(accepted: Accepted, moment: Moment) -> Outcome:
 def denial_of(error: Exception, resolved: ResolvedRequirement, scheme: str | None) -> Denied:
     """The denial of a request for which something has raised: an outage, unless the request's body is at fault."""
     if isinstance(error, BackendUnavailable):
-        detail = {"detail": error.detail or None, "retry_after": error.retry_after}
-        return resolved.deny(error.reason or STORE_UNAVAILABLE, scheme, facts=detail)
+        # Without a detail, at least where it was raised.
+        detail: dict[str, object] = {"detail": error.detail} if error.detail else exception_facts(error)
+        return resolved.deny(
+            error.reason or STORE_UNAVAILABLE, scheme, facts={**detail, "retry_after": error.retry_after}
+        )
     if isinstance(error, RequestBodyError):
-        return resolved.deny(error.reason, scheme)
+        return resolved.deny(error.reason, scheme, facts=error.facts)
     facts: dict[str, object] = exception_facts(error)
     if (problem := _problem_of(error, facts["frames"])) is not None:
         facts = {"problem": problem, **facts}

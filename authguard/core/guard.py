@@ -14,6 +14,7 @@ from authguard.app_code import async_function, awaitable, plain_function, shown,
 from authguard.concurrency.deadline import ask
 from authguard.core.authorization import RequirementResolver, ResolvedRequirement
 from authguard.core.csrf import Origins
+from authguard.core.diagnosis import explained
 from authguard.core.fast_path import FastPath, Undecided, denial_of, unless_expired
 from authguard.core.responses import (
     ConstantReplies,
@@ -39,7 +40,7 @@ from authguard.model import (
 )
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
-from authguard.reasons import CREDENTIALS_MALFORMED, PATH_AMBIGUOUS
+from authguard.reasons import CREDENTIALS_MALFORMED, METHOD_UNLISTED, PATH_AMBIGUOUS
 from authguard.records.counts import CountKey
 from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
@@ -104,7 +105,7 @@ class Guard:
 
             share_throttle(self.schemes)
         known = {
-            "default": [UNLISTED, self.table.default.requirement],
+            "default": [UNLISTED, *self.table.unlisted, self.table.default.requirement],
             "rules": [rule.requirement for rule in self.table.rules],
         }
         self.requirements = RequirementResolver(self.schemes, known)
@@ -181,7 +182,7 @@ class Guard:
             if not isinstance(answer, Accepted):
                 outcome = await _ask_scheme(scheme, request, undecided.credentials, answer)
                 if isinstance(outcome, Rejected):
-                    return outcome
+                    return explained(outcome, undecided.credentials)
                 principal = self._fast_path.own_principal(outcome.principal, scheme.name)
                 answer = Accepted(principal, outcome.response_headers, outcome.facts)
         accepted = cast("Accepted", answer)
@@ -211,9 +212,9 @@ class Guard:
                 principal = self._fast_path.own_principal(checked, principal.scheme)
         return Accepted(principal, headers, accepted.facts)
 
-    def deny_path(self, problem: str | None = None) -> Denied:
-        """The denial of a path that can be read in two ways. ``problem`` says why, if the path does not show it."""
-        return Denied(PATH_AMBIGUOUS, facts={} if problem is None else {"problem": problem})
+    def deny_path(self, problem: str) -> Denied:
+        """The denial of a path that can be read in two ways. ``problem`` says why."""
+        return Denied(PATH_AMBIGUOUS, facts={"problem": problem})
 
     def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
         """The response to a denial, and the denial that it reports: an outage if no response could be made."""
@@ -227,7 +228,10 @@ class Guard:
 
     def record(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
         """Write one record, to the log and to the hooks."""
-        self._recorder.record(request, decision, None if rule is None else rule.pattern)
+        pattern = None if rule is None else rule.pattern
+        if isinstance(decision, Denied) and decision.reason is METHOD_UNLISTED and pattern is None:
+            pattern = cast("str | None", decision.facts.get("rule"))
+        self._recorder.record(request, decision, pattern)
 
     def counts(self) -> Mapping[CountKey, int]:
         """How many decisions there were since the process began, by event, reason, scheme and rule.

@@ -74,7 +74,8 @@ class _AllOf(_Combination):
             if failure.reason is not STEP_UP_REQUIRED:
                 return failure
         facts = {key: value for failure in failures for key, value in failure.facts.items()}
-        return Failure(STEP_UP_REQUIRED, facts, missing=tuple(facts))
+        missing = without_duplicates(chain.from_iterable(failure.missing for failure in failures))
+        return Failure(STEP_UP_REQUIRED, facts, missing=missing)
 
     def schemes(self, every: frozenset[str]) -> frozenset[str]:
         return every.intersection(*(part.schemes(every) for part in self.parts))

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import field
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias, TypeGuard, final
 
 from authguard.app_code import plain_function, shown
 from authguard.errors import ConfigurationError
-from authguard.model import Failure, Moment, Principal, Requirement
+from authguard.model import Facts, Failure, Moment, Principal, Requirement
 from authguard.reasons import (
     CHECK_FAILED,
     CHECK_REFUSED,
@@ -58,9 +58,11 @@ class AccessLevel(_BaseRequirement):
     """A requirement about authentication alone: one of the four constants below."""
 
     name: Literal["PUBLIC", "OPTIONAL", "AUTHENTICATED", "UNLISTED"]
+    #: For the record of a method that is not listed: the pattern, and the methods that its rules list.
+    facts: Facts = field(default_factory=dict, repr=False, compare=False)
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
-        return Failure(METHOD_UNLISTED) if self.name == "UNLISTED" else None
+        return Failure(METHOD_UNLISTED, self.facts) if self.name == "UNLISTED" else None
 
     def __str__(self) -> str:
         return self.name
@@ -76,6 +78,11 @@ OPTIONAL = AccessLevel("OPTIONAL")
 AUTHENTICATED = AccessLevel("AUTHENTICATED")
 #: Nobody passes. It applies if rules name the path, and none of them names the method.
 UNLISTED = AccessLevel("UNLISTED")
+
+
+def unlisted(pattern: str, methods: tuple[str, ...]) -> AccessLevel:
+    """UNLISTED for the methods that no rule of this pattern lists; the record then names those that they list."""
+    return AccessLevel("UNLISTED", {"rule": pattern, "listed": methods})
 
 
 @frozen
@@ -195,22 +202,37 @@ class StepUp(_BaseRequirement):
 
     def unmet(self, principal: Principal, params: Mapping[str, str], moment: Moment) -> Failure | None:
         needed: dict[str, object] = {}
-        if self.acr and principal.claims.get("acr") not in self.acr:
+        found: dict[str, object] = {}
+        if self.acr and (acr := principal.claims.get("acr")) not in self.acr:
             needed["acr_values"] = " ".join(self.acr)
-        if self.max_age is not None and not self._is_fresh(principal.claims.get("auth_time"), moment):
+            found["acr"] = acr if isinstance(acr, str) else _kind(acr)
+        if self.max_age is not None and not self._is_fresh(auth_time := principal.claims.get("auth_time"), moment):
             needed["max_age"] = self.max_age
-        return Failure(STEP_UP_REQUIRED, needed, missing=tuple(needed)) if needed else None
+            found["auth_age"] = moment.by(auth_time) if _is_time(auth_time) else _kind(auth_time)
+        return Failure(STEP_UP_REQUIRED, {**needed, **found}, missing=tuple(needed)) if needed else None
 
     def _is_fresh(self, auth_time: object, moment: Moment) -> bool:
         # A value that is not a number proves no age, and neither does a login in the future.
-        if isinstance(auth_time, bool) or not isinstance(auth_time, int | float) or not abs(auth_time) < 1e15:
-            return False
-        return not moment.not_yet(auth_time) and not moment.expired(auth_time + (self.max_age or 0))
+        return (
+            _is_time(auth_time)
+            and not moment.not_yet(auth_time)
+            and not moment.expired(auth_time + (self.max_age or 0))
+        )
 
     def __str__(self) -> str:
         arguments = [f"acr={' '.join(self.acr)}"] if self.acr else []
         arguments += [f"max_age={self.max_age}"] if self.max_age is not None else []
         return f"step_up({', '.join(arguments)})"
+
+
+def _is_time(value: object) -> TypeGuard[int | float]:
+    return not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < 1e15
+
+
+def _kind(claim: object) -> str:
+    """What a record says of a claim that is not what it should be."""
+    kind = type(claim).__name__
+    return "absent" if claim is None else f"{'an' if kind == 'int' else 'a'} {kind}"
 
 
 def step_up(*, acr: str | Iterable[str] = (), max_age: int | None = None) -> Requirement:
@@ -242,7 +264,10 @@ class _PredicateRequirement(_BaseRequirement):
         # Only True itself passes: a coroutine that was never awaited is truthy.
         if answer is True:
             return None
-        facts: dict[str, object] = {} if answer is False else {"returned": type(answer).__name__}
+        facts: dict[str, object] = {}
+        if answer is not False:
+            returned = type(answer).__name__
+            facts = {"returned": returned, "problem": f"{shown(self.predicate)} must return True or False"}
         return Failure(CHECK_REFUSED, facts, missing=(self.name,))
 
     def reads_params(self) -> bool:

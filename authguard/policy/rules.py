@@ -18,7 +18,14 @@ from authguard.errors import ConfigurationError
 from authguard.model import Requirement
 from authguard.policy.path_pattern import Pattern, Relation, parse_pattern
 from authguard.policy.pattern_tree import PatternTree
-from authguard.policy.requirements import AUTHENTICATED, PUBLIC, UNLISTED, check_requirement, reads_params
+from authguard.policy.requirements import (
+    AUTHENTICATED,
+    PUBLIC,
+    UNLISTED,
+    check_requirement,
+    reads_params,
+    unlisted,
+)
 from authguard.server_value import ServerValue
 from authguard.source_location import caller_location
 from authguard.validation import names
@@ -111,6 +118,21 @@ Ambiguous: TypeAlias = Literal[_Sentinel.AMBIGUOUS]
 # among them: whether one makes a path ambiguous depends on the rules.
 _AMBIGUOUS_PATH = re.compile(r"\A(?!/)|[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|/\.\.?(?:/|\Z)")
 
+
+def ambiguity(path: str) -> str:
+    """What makes a path ambiguous that ``RuleTable.match`` has found so: for the record."""
+    found = _AMBIGUOUS_PATH.search(path)
+    if found is None:
+        return "an empty segment"
+    if not found[0]:
+        return "no slash at its beginning"
+    if found[0].startswith("/"):
+        return "a dot segment"
+    if found[0] == "\\":
+        return "a backslash"
+    return "half of a surrogate pair: its bytes are not UTF-8" if found[0] >= "\ud800" else "a control character"
+
+
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -129,10 +151,6 @@ class Match:
         return "" if self.rule is None else self.rule.location
 
 
-#: What applies if rules name the path, and none of them the method.
-_UNLISTED = Match(UNLISTED)
-
-
 @mutable
 class _PatternRules:
     """All rules of one pattern: those that name methods, and the one for all other methods.
@@ -146,7 +164,9 @@ class _PatternRules:
     owns_subtree: bool
     #: HEAD is here if GET is, because it falls under the rule for GET.
     by_method: dict[str, Match] = field(default_factory=dict)
-    other_methods: Match = field(default_factory=lambda: _UNLISTED)
+    other_methods: Match = field(default_factory=lambda: Match(UNLISTED))
+    #: What applies to a method that no rule of the pattern names.
+    unlisted: Match = field(default_factory=lambda: Match(UNLISTED))
     #: Whether a requirement of these may read the parameters of the path.
     reads_params: bool = False
 
@@ -169,6 +189,13 @@ class _PatternRules:
                 self.by_method["HEAD"] = match
         self.reads_params = self.reads_params or (bool(rule.positions) and reads_params(rule.requirement))
 
+    def finish(self) -> None:
+        """Note in the denial of other methods which ones the rules list. Called when all rules have been added."""
+        listed = tuple(sorted(method for method in self.by_method if method != "HEAD"))
+        self.unlisted = Match(unlisted(self.text, listed))
+        if self.other_methods.rule is None:
+            self.other_methods = self.unlisted
+
     def requires_the_same_as(self, other: _PatternRules) -> bool:
         """Whether both have the same requirement for every method."""
         methods = self.by_method.keys() | other.by_method.keys()
@@ -184,7 +211,7 @@ class _PatternRules:
             return self.other_methods
         # Some apps read a method in lower case as the same method. Where a rule names methods, "get" could otherwise
         # avoid the rule for GET, so nobody passes with it.
-        return self.by_method.get(method) or (self.other_methods if method == method.upper() else _UNLISTED)
+        return self.by_method.get(method) or (self.other_methods if method == method.upper() else self.unlisted)
 
     def for_methods(self, method: str | None) -> tuple[Match, ...]:
         """What applies to this method. Without a method: to each that is named, and last to all others."""
@@ -229,11 +256,13 @@ class RuleTable:
         self._by_literal_path: dict[str, _PatternRules] = {}
         #: The others. Only these can cross.
         wider: dict[int, _PatternRules] = {}
+        entries: dict[int, _PatternRules] = {}
         for rule in self.rules:
             if not isinstance(rule, Rule):
                 raise ConfigurationError("rules", f"{rule!r} is not a Rule(pattern, requirement)")
             entry = self._tree.setdefault(rule.parsed, partial(_PatternRules.of, rule))
             entry.add(rule)
+            entries[id(entry)] = entry
             if rule.parsed.literal:
                 path = entry.text.removesuffix("/")
                 self._by_literal_path[path or "/"] = self._by_literal_path[path + "/"] = entry
@@ -241,6 +270,12 @@ class RuleTable:
                 wider[id(entry)] = entry
         for entry in wider.values():
             self._compare_with_others(entry)
+        #: The requirements of methods that no rule of a pattern lists.
+        self.unlisted: list[Requirement] = []
+        for entry in entries.values():
+            if entry.by_method:
+                entry.finish()
+                self.unlisted.append(entry.unlisted.requirement)
 
     def _compare_with_others(self, entry: _PatternRules) -> None:
         for other in self._tree.overlapping(entry.pattern):

@@ -23,6 +23,8 @@ class AuthorizationField(Carrier):
     """
 
     limits: Mapping[str, int] = field(default_factory=dict, compare=False)
+    #: The field, as records name it.
+    header = "authorization"
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """The credentials of the field line, if there is one. Raises ``WireError``."""
@@ -30,12 +32,12 @@ class AuthorizationField(Carrier):
         if not lines:
             return ()
         if len(lines) > 1:
-            return Rejected(CREDENTIALS_AMBIGUOUS, facts={"field_lines": len(lines)})
+            return _doubled(self.header, lines)
         limit = MAX_FIELD
         if len(lines[0]) > MAX_FIELD:
             limit = self._limit_of(lines[0])
             if len(lines[0]) > limit:
-                return Rejected(HEADER_TOO_LONG, facts={"octets": len(lines[0]), "limit": limit})
+                return _too_long(self.header, lines[0], limit)
         return (split(lines[0], limit),)
 
     def joined(self, other: AuthorizationField) -> AuthorizationField:
@@ -67,11 +69,23 @@ class HeaderField(Carrier):
         """The value of the field line, if there is one and it is not empty."""
         lines = request.lines(self.header.encode("ascii"))
         if len(lines) > 1:
-            return Rejected(CREDENTIALS_AMBIGUOUS, facts={"field_lines": len(lines)})
+            return _doubled(self.header, lines)
         value = lines[0].strip(b" \t") if lines else b""
         if len(value) > self.limit:
-            return Rejected(HEADER_TOO_LONG, facts={"octets": len(value), "limit": self.limit})
+            return _too_long(self.header, value, self.limit)
         return (Credentials(self.auth_scheme, value),) if value else ()
+
+
+def _doubled(header: str, lines: Sequence[bytes]) -> Rejected:
+    """Several lines of one field. Whether they are equal tells a doubling on the way from two different credentials."""
+    all_equal = all(line.strip(b" \t") == lines[0].strip(b" \t") for line in lines)
+    problem = "the same line several times: doubled on the way" if all_equal else "different lines"
+    facts = {"field": header, "field_lines": len(lines), "all_equal": all_equal, "problem": problem}
+    return Rejected(CREDENTIALS_AMBIGUOUS, facts=facts)
+
+
+def _too_long(header: str, value: bytes, limit: int) -> Rejected:
+    return Rejected(HEADER_TOO_LONG, facts={"field": header, "octets": len(value), "limit": limit})
 
 
 # Fields that mean something else to servers, and the one that has a carrier of its own.

@@ -230,6 +230,12 @@ def check_name(name: str) -> str:
     return name
 
 
+def name_of_carrier(carrier: Carrier) -> str:
+    """How a record names a carrier: by its ``header``, or else by its class."""
+    name = getattr(carrier, "header", None)
+    return name if isinstance(name, str) else type(carrier).__name__
+
+
 def auth_scheme_of(scheme: Scheme) -> str:
     """The auth-scheme that clients send for a scheme, in lower case."""
     word: str = getattr(scheme, "auth_scheme", "") or scheme.name

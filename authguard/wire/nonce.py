@@ -55,6 +55,11 @@ class Nonce:
         """Return the nonce as it is sent in a challenge. This is the reverse of ``from_text``."""
         return urlsafe_b64encode(self.identity + _tag(key, self.identity)).decode("ascii")
 
+    @staticmethod
+    def has_form(text: bytes) -> bool:
+        """Whether a text has the form of such a nonce, whoever has signed it."""
+        return _TEXT.fullmatch(text) is not None
+
     @classmethod
     def from_text(cls, text: bytes, keys: Sequence[bytes]) -> Nonce | None:
         """Parse the nonce that a client sent, or return None if none of the keys signed it. Reverses ``to_text``."""

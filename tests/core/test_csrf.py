@@ -227,10 +227,14 @@ def test_an_origin_that_no_browser_sends_raises_while_the_app_is_built(origins: 
 
 
 def test_the_facts_name_the_origin_of_the_request() -> None:
-    """The facts of the denial hold every line of ``Origin`` and ``Sec-Fetch-Site``, and nothing else."""
-    request = auth_request(
-        http_scope(headers=lines(origin=["null", EVIL], sec_fetch_site="cross-site", cookie="s3cr3t"))
-    )
+    """R078: the facts of the denial hold every line of ``Origin`` and ``Sec-Fetch-Site``, and what ``Origin`` was
+    compared with: every ``Host``, and ``origins=``. They hold nothing else of the request."""
+    sent = lines(origin=["null", EVIL], sec_fetch_site="cross-site", host="internal:8000", cookie="s3cr3t")
+    trusted = check_origins(["https://b.example", "https://a.example"])
 
-    assert origin_facts(request) == {"origin": ["null", EVIL], "sec_fetch_site": ["cross-site"]}
-    assert origin_facts(auth_request(http_scope(headers=lines()))) == {}
+    assert origin_facts(auth_request(http_scope(headers=sent)), trusted) == {
+        "origin": ["null", EVIL],
+        "sec_fetch_site": ["cross-site"],
+        "host": ["internal:8000"],
+        "origins": ["https://a.example", "https://b.example"],
+    }

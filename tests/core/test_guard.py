@@ -329,7 +329,7 @@ async def test_a_check_has_a_deadline() -> None:
     denied = await denial(make_guard(checks=[hang], deadline=0.001))
 
     assert (denied.reason, ended) == (STORE_TIMEOUT, ["cancelled"])
-    assert denied.facts == {"detail": "no answer within 0.001 s", "retry_after": None}
+    assert denied.facts == {"detail": f"{hang.__qualname__}: no answer within 0.001 s", "retry_after": None}
 
 
 async def test_a_time_out_of_a_checks_own_is_not_our_deadline() -> None:
@@ -403,7 +403,10 @@ async def test_two_sets_for_one_scheme_are_ambiguous() -> None:
     decision = await guard.decide(AuthRequest(scope, path="/", moment=guard.moment()), match)
 
     assert isinstance(decision, Denied)
-    assert (decision.reason, decision.facts) == (CREDENTIALS_AMBIGUOUS, {"presented": ["cookie", "cookie"]})
+    assert (decision.reason, decision.facts) == (
+        CREDENTIALS_AMBIGUOUS,
+        {"presented": ["cookie", "cookie"], "carriers": ["FieldCarrier", "FieldCarrier"]},
+    )
     assert "s3cr3t" not in repr(decision)
 
 
@@ -488,7 +491,10 @@ async def test_only_a_registered_scheme_name_is_reported(field: str) -> None:
     before it."""
     facts = [(await denial(make_guard(), field.format(word))).facts for word in ("Negotiate", "s3cr3t")]
 
-    assert facts == [{"presented": "negotiate"}, {"presented": "a word that is no registered scheme"}]
+    assert facts == [
+        {"presented": "negotiate", "wanted": ["badge"]},
+        {"presented": "a word that is no registered scheme", "wanted": ["badge"]},
+    ]
 
 
 async def test_schemes_share_a_carrier() -> None:

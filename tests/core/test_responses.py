@@ -58,7 +58,7 @@ def test_a_response_is_status_headers_and_body() -> None:
     )
     body = (
         b'{"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "The access token expired", '
-        b'"code": "unauthenticated"}'
+        b'"code": "expired"}'
     )
 
     assert reply_to(auth_request(), denied, [Badge(), PlainBadge("plain")]) == Reply(

@@ -50,6 +50,7 @@ from authguard import (
 )
 from authguard.core.credential_selection import select_credentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
+from authguard.core.diagnosis import explained
 from authguard.core.fast_path import Undecided, unless_expired
 from authguard.core.responses import Reply, answer_denial
 from authguard.fastapi import install
@@ -395,7 +396,7 @@ class _CarefulGuard(Guard):
         tried[0] = selected.scheme
         of_browsers = selected.scheme is not None and schemes[selected.scheme].sent_by_browsers
         if of_browsers and is_cross_origin(request, postponed.origins):
-            return resolved.deny(ORIGIN_FOREIGN, selected.scheme, facts=origin_facts(request))
+            return resolved.deny(ORIGIN_FOREIGN, selected.scheme, facts=origin_facts(request, postponed.origins))
         outcome: Outcome
         if isinstance(selected, Principal):
             outcome = unless_expired(Accepted(selected), request.moment)
@@ -409,7 +410,7 @@ class _CarefulGuard(Guard):
             own = self._own(outcome.principal, selected.scheme)
             outcome = await self._run_checks(request, Accepted(own, outcome.response_headers, outcome.facts))
         if isinstance(outcome, Rejected):
-            return resolved.reject(outcome, selected.scheme)
+            return resolved.reject(explained(outcome, selected), selected.scheme)
         return resolved.authorize(
             outcome.principal, outcome.response_headers, outcome.facts, match.params, request.moment
         )

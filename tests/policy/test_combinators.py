@@ -51,24 +51,32 @@ CASES: list[tuple[Requirement, dict[str, Any], Failure | None]] = [
     (
         all_of(GOLD, role("a")),
         {"roles": {"a"}},
-        Failure(STEP_UP_REQUIRED, {"acr_values": "gold"}, missing=("acr_values",)),
+        Failure(STEP_UP_REQUIRED, {"acr_values": "gold", "acr": "absent"}, missing=("acr_values",)),
     ),
     (
         all_of(GOLD, FRESH),
         {},
-        Failure(STEP_UP_REQUIRED, {"acr_values": "gold", "max_age": 60}, missing=("acr_values", "max_age")),
+        Failure(
+            STEP_UP_REQUIRED,
+            {"acr_values": "gold", "acr": "absent", "max_age": 60, "auth_age": "absent"},
+            missing=("acr_values", "max_age"),
+        ),
     ),
     (any_of(role("a"), role("b")), {"roles": {"b"}}, None),
     (any_of(role("a"), role("b")), {}, Failure(ROLE_MISSING, missing=("a", "b"))),
     (any_of(role("a"), any_role("b", "a")), {}, Failure(ROLE_MISSING, missing=("a", "b"))),
     (any_of(role("a"), scopes("s")), {}, Failure(REQUIREMENT_UNMET, missing=("a", "s"))),
-    (any_of(role("a"), GOLD), {}, Failure(STEP_UP_REQUIRED, {"acr_values": "gold"}, missing=("acr_values",))),
+    (
+        any_of(role("a"), GOLD),
+        {},
+        Failure(STEP_UP_REQUIRED, {"acr_values": "gold", "acr": "absent"}, missing=("acr_values",)),
+    ),
     (any_of(all_of(role("a"), GOLD), role("b")), {}, Failure(ROLE_MISSING, missing=("a", "b"))),
     (any_of(all_of(role("a"), GOLD), role("b")), {"roles": {"b"}}, None),
     (
         any_of(all_of(role("a"), GOLD), role("b")),
         {"roles": {"a"}},
-        Failure(STEP_UP_REQUIRED, {"acr_values": "gold"}, missing=("acr_values",)),
+        Failure(STEP_UP_REQUIRED, {"acr_values": "gold", "acr": "absent"}, missing=("acr_values",)),
     ),
     (any_of(via("basic"), all_of(via("bearer"), role("a"))), {"scheme": "bearer", "roles": {"a"}}, None),
     (
@@ -199,7 +207,8 @@ def _of_all(failures: list[Failure]) -> Failure | None:
         if failure.reason is not STEP_UP_REQUIRED:
             return failure
     facts = {name: value for failure in failures for name, value in failure.facts.items()}
-    return Failure(STEP_UP_REQUIRED, facts, missing=tuple(facts)) if failures else None
+    missing = tuple(dict.fromkeys(name for failure in failures for name in failure.missing))
+    return Failure(STEP_UP_REQUIRED, facts, missing=missing) if failures else None
 
 
 def _of_any(failures: list[Failure]) -> Failure:

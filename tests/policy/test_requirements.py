@@ -136,37 +136,46 @@ def test_only_via_narrows_the_schemes() -> None:
 
 
 STEPS = [
-    ({"acr": ["gold", "silver"]}, {"acr": "silver"}, None),
-    ({"acr": "gold"}, {"acr": "bronze"}, {"acr_values": "gold"}),
-    ({"acr": ["gold", "silver", "gold"]}, {}, {"acr_values": "gold silver"}),
-    ({"acr": "gold"}, {"acr": ["gold"]}, {"acr_values": "gold"}),
-    ({"max_age": 100}, {"auth_time": NOW - 100}, None),
-    ({"max_age": 100}, {"auth_time": NOW - 159.9}, None),
-    ({"max_age": 100}, {"auth_time": NOW - 160}, {"max_age": 100}),
-    ({"max_age": 0}, {"auth_time": NOW - 59}, None),
-    ({"max_age": 0}, {"auth_time": NOW - 60}, {"max_age": 0}),
-    ({"max_age": 100}, {"auth_time": NOW + 60}, None),
-    ({"max_age": 100}, {"auth_time": NOW + 60.1}, {"max_age": 100}),
-    ({"max_age": 100}, {}, {"max_age": 100}),
-    ({"max_age": 100}, {"auth_time": str(NOW)}, {"max_age": 100}),
-    ({"max_age": 100}, {"auth_time": True}, {"max_age": 100}),
-    ({"max_age": 100}, {"auth_time": float("nan")}, {"max_age": 100}),
-    ({"max_age": 100}, {"auth_time": float("inf")}, {"max_age": 100}),
-    ({"max_age": 100}, {"auth_time": 10**400}, {"max_age": 100}),
-    ({"acr": "gold", "max_age": 100}, {"acr": "gold"}, {"max_age": 100}),
-    ({"acr": "gold", "max_age": 100}, {}, {"acr_values": "gold", "max_age": 100}),
+    ({"acr": ["gold", "silver"]}, {"acr": "silver"}, None, {}),
+    ({"acr": "gold"}, {"acr": "bronze"}, {"acr_values": "gold"}, {"acr": "bronze"}),
+    ({"acr": ["gold", "silver", "gold"]}, {}, {"acr_values": "gold silver"}, {"acr": "absent"}),
+    ({"acr": "gold"}, {"acr": ["gold"]}, {"acr_values": "gold"}, {"acr": "a list"}),
+    ({"max_age": 100}, {"auth_time": NOW - 100}, None, {}),
+    ({"max_age": 100}, {"auth_time": NOW - 159.9}, None, {}),
+    ({"max_age": 100}, {"auth_time": NOW - 160}, {"max_age": 100}, {"auth_age": 160.0}),
+    ({"max_age": 0}, {"auth_time": NOW - 59}, None, {}),
+    ({"max_age": 0}, {"auth_time": NOW - 60}, {"max_age": 0}, {"auth_age": 60.0}),
+    ({"max_age": 100}, {"auth_time": NOW + 60}, None, {}),
+    ({"max_age": 100}, {"auth_time": NOW + 60.1}, {"max_age": 100}, {"auth_age": -60.1}),
+    ({"max_age": 100}, {}, {"max_age": 100}, {"auth_age": "absent"}),
+    ({"max_age": 100}, {"auth_time": str(NOW)}, {"max_age": 100}, {"auth_age": "a str"}),
+    ({"max_age": 100}, {"auth_time": True}, {"max_age": 100}, {"auth_age": "a bool"}),
+    ({"max_age": 100}, {"auth_time": float("nan")}, {"max_age": 100}, {"auth_age": "a float"}),
+    ({"max_age": 100}, {"auth_time": float("inf")}, {"max_age": 100}, {"auth_age": "a float"}),
+    ({"max_age": 100}, {"auth_time": 10**400}, {"max_age": 100}, {"auth_age": "an int"}),
+    ({"acr": "gold", "max_age": 100}, {"acr": "gold"}, {"max_age": 100}, {"auth_age": "absent"}),
+    (
+        {"acr": "gold", "max_age": 100},
+        {},
+        {"acr_values": "gold", "max_age": 100},
+        {"acr": "absent", "auth_age": "absent"},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("asked", "claims", "wanted"), STEPS)
-def test_step_up(asked: dict[str, Any], claims: dict[str, Any], wanted: dict[str, object] | None) -> None:
+@pytest.mark.parametrize(("asked", "claims", "wanted", "found"), STEPS)
+def test_step_up(
+    asked: dict[str, Any], claims: dict[str, Any], wanted: dict[str, object] | None, found: dict[str, object]
+) -> None:
     """9470-2: ``acr`` must be listed and ``auth_time`` recent. A missing or invalid claim does not count.
 
-    The leeway applies to ``auth_time`` in both directions, because another clock stamped it.
+    The leeway applies to ``auth_time`` in both directions, because another clock stamped it. The record has what was
+    wanted and what was found.
     """
     lack = lacks(step_up(**asked), claims=claims)
 
-    assert lack == (None if wanted is None else Failure(STEP_UP_REQUIRED, wanted, missing=tuple(wanted)))
+    expected = None if wanted is None else Failure(STEP_UP_REQUIRED, {**wanted, **found}, missing=tuple(wanted))
+    assert lack == expected
 
 
 def test_a_predicate_gets_the_principal_and_the_parameters() -> None:
@@ -183,12 +192,13 @@ async def _never_awaited(principal: Principal, params: Mapping[str, str]) -> boo
 
 @pytest.mark.parametrize("answer", [None, 1, "yes", [True]])
 def test_only_true_passes_a_predicate(answer: object) -> None:
-    """Any other value than True denies, and the record has the type of that value."""
+    """Any other value than True denies, and the record has the type of that value, and the name of the function."""
     function: Any = lambda *_: answer  # noqa: E731 - of no type that a predicate may have
 
-    assert lacks(predicate("c", function)) == Failure(
-        CHECK_REFUSED, {"returned": type(answer).__name__}, missing=("c",)
-    )
+    lack = lacks(predicate("c", function))
+    assert lack is not None
+    assert (lack.reason, lack.missing, lack.facts["returned"]) == (CHECK_REFUSED, ("c",), type(answer).__name__)
+    assert str(lack.facts["problem"]).endswith("must return True or False")
     assert lacks(predicate("c", lambda *_: False)) == Failure(CHECK_REFUSED, missing=("c",))
 
 

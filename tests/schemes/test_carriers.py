@@ -28,12 +28,15 @@ def test_one_field_line_is_read() -> None:
 @pytest.mark.rfc("9110-9")
 @pytest.mark.parametrize("second", [b"Bearer a", b"Basic b", b""])
 def test_two_field_lines_are_ambiguous(second: bytes) -> None:
-    """Two Authorization lines are rejected even if they are equal, because the field is a singleton (RFC 9110 section
-    5.3)."""
+    """R059: two Authorization lines are rejected even if they are equal, because the field is a singleton (RFC 9110
+    section 5.3). The record says how many there are, and whether the line was doubled on the way."""
     credentials = AUTHORIZATION.find(bearer_request((b"authorization", b"Bearer a"), (b"authorization", second)))
 
     assert isinstance(credentials, Rejected)
-    assert (credentials.reason.code, credentials.facts) == ("credentials.ambiguous", {"field_lines": 2})
+    all_equal = second == b"Bearer a"
+    problem = "the same line several times: doubled on the way" if all_equal else "different lines"
+    facts = {"field": "authorization", "field_lines": 2, "all_equal": all_equal, "problem": problem}
+    assert (credentials.reason.code, credentials.facts) == ("credentials.ambiguous", facts)
 
 
 @pytest.mark.rfc("limits-1")
@@ -46,7 +49,7 @@ def test_a_field_above_16_kib_is_rejected() -> None:
 
     assert isinstance(credentials, Rejected)
     assert credentials.reason.code == "header.too_long"
-    assert credentials.facts == {"octets": MAX_FIELD + 1, "limit": MAX_FIELD}
+    assert credentials.facts == {"field": "authorization", "octets": MAX_FIELD + 1, "limit": MAX_FIELD}
 
 
 def test_a_field_that_is_no_credentials_is_malformed() -> None:

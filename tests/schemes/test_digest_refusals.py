@@ -174,11 +174,16 @@ async def test_a_public_authority_takes_the_place_of_the_host(own: str) -> None:
 # --- What is not an answer to a challenge of ours ---------------------------------------------------------------------
 
 FOREIGN: list[tuple[dict[str, Any], str, dict[str, object]]] = [
-    ({"realm": "cameras"}, "realm.foreign", {}),
-    ({"realm": "Orders"}, "realm.foreign", {}),
-    ({"opaque": "x"}, "opaque.foreign", {}),
-    ({"opaque": ""}, "opaque.foreign", {}),
-    ({"opaque": None}, "opaque.foreign", {"missing": ("opaque",)}),
+    ({"realm": "cameras"}, "realm.foreign", {"realm": "cameras", "wanted": "orders"}),
+    ({"realm": "Orders"}, "realm.foreign", {"realm": "Orders", "wanted": "orders"}),
+    ({"realm": "\xe9"}, "realm.foreign", {"realm": "\\xe9", "wanted": "orders"}),
+    ({"opaque": "x"}, "opaque.foreign", {"problem": "it is that of another server"}),
+    ({"opaque": ""}, "opaque.foreign", {"problem": "it is that of another server"}),
+    (
+        {"opaque": None},
+        "opaque.foreign",
+        {"missing": ("opaque",), "problem": "the client does not send it back"},
+    ),
     ({"algorithm": "MD5"}, "algorithm.unoffered", {"algorithm": "MD5", "wanted": ("SHA-256",)}),
     ({"algorithm": None}, "algorithm.unoffered", {"algorithm": "MD5", "wanted": ("SHA-256",)}),
     ({"algorithm": "SHA-256-sess"}, "algorithm.unoffered", {"algorithm": "SHA-256-SESS", "wanted": ("SHA-256",)}),

@@ -100,7 +100,8 @@ async def test_the_facts_say_by_how_much() -> None:
 
     assert isinstance(late, Failure)
     assert isinstance(early, Failure)
-    assert (late.facts, early.facts) == ({"expired_by": 2.5}, {"early_by": 90.5})
+    assert late.facts == {"expired_by": 2.5, "life": LIFE}
+    assert early.facts == {"early_by": 90.5, "leeway": LEEWAY}
 
 
 @pytest.mark.rfc("7616-6")

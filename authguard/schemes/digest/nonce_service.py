@@ -136,18 +136,19 @@ class NonceService:
         """The same; or what must be called and awaited, if the store cannot answer at once."""
         genuine = self._find_genuine(text, self._begin(moment.now))
         if genuine is None:
-            return Failure(NONCE_UNKNOWN)
+            form = "ours, signed with another secret or realm" if Nonce.has_form(text) else "that of another server"
+            return Failure(NONCE_UNKNOWN, {"form": form})
         nonce, signer = genuine
         minted_at, now = nonce.issued_at, moment.now
         expires_at = minted_at + self._life
         if not moment.between(-math.inf, expires_at):
-            return Failure(NONCE_STALE, {"expired_by": moment.by(expires_at)})
+            return Failure(NONCE_STALE, {"expired_by": moment.by(expires_at), "life": self._life})
         if moment.not_yet(minted_at):
-            return Failure(NONCE_NOT_YET, {"early_by": -moment.by(minted_at)})
+            return Failure(NONCE_NOT_YET, {"early_by": -moment.by(minted_at), "leeway": moment.leeway})
         if signer.claim_now is None:
             return partial(self._claim, signer.store, nonce, count, now)
         use = signer.claim_now(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
-        return _answer(use, nonce, count)
+        return _answer(use, nonce, count, now)
 
     def _find_genuine(self, text: bytes, signers: Sequence[_Signer]) -> _GenuineNonce | None:
         """The nonce, if one of the signers has made it. Only such nonces are remembered, so none can be invented."""
@@ -164,7 +165,7 @@ class NonceService:
     async def _claim(self, store: NonceStore, nonce: Nonce, count: int, now: float) -> Use:
         minted_at = nonce.issued_at
         claim = store.claim(nonce.identity, count, minted_at=minted_at, expires_at=minted_at + self._life, now=now)
-        return _answer(await ask(claim, self._deadline), nonce, count)
+        return _answer(await ask(claim, self._deadline), nonce, count, now)
 
     def next_nonce(self, nonce: Nonce, now: float, *, is_spent: bool = False) -> str | None:
         """The next nonce, if this one is spent or will expire soon. RFC 7616 section 3.5, ``nextnonce``."""
@@ -172,7 +173,10 @@ class NonceService:
         return self.mint(now) if is_over else None
 
 
-def _answer(use: NonceUse, nonce: Nonce, count: int) -> Use:
+def _answer(use: NonceUse, nonce: Nonce, count: int, now: float) -> Use:
     if use is _FRESH:
         return nonce
-    return Failure(_REFUSED[use], {"count": "none" if count == WITHOUT_COUNT else count})
+    facts: dict[str, object] = {"count": "none" if count == WITHOUT_COUNT else count}
+    if use is NonceUse.FORGOTTEN:
+        facts["age"] = round(now - nonce.issued_at, 3)
+    return Failure(_REFUSED[use], facts)

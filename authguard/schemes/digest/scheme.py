@@ -274,7 +274,7 @@ class Digest(Scheme):
         if isinstance(attempt, Exceeded):
             return Rejected(ATTEMPTS_EXCEEDED, counted[0], attempt.facts())
         if account is None:
-            return Rejected(USER_UNKNOWN, counted[0])
+            return Rejected(USER_UNKNOWN, counted[0], {"userhash": True} if counted[2] is None else NO_FACTS)
         return Rejected(ACCOUNT_DISABLED if matches else RESPONSE_WRONG, account.subject)
 
     async def _read_body(self, request: AuthRequest) -> tuple[bytes, Moment]:
@@ -286,9 +286,15 @@ class Digest(Scheme):
     def _challenge_mismatch(self, sent: DigestCredentials) -> Rejected | None:
         """Reject credentials that do not answer a challenge of this scheme. RFC 7616 section 3.4."""
         if sent.realm != self._realm:
-            return Rejected(REALM_FOREIGN, sent.username)
+            return Rejected(
+                REALM_FOREIGN,
+                sent.username,
+                {"realm": sent.realm.decode("utf-8", "backslashreplace"), "wanted": self.realm},
+            )
         if sent.opaque != self._opaque and not (sent.opaque is None and self._missing_opaque):
-            return Rejected(OPAQUE_FOREIGN, sent.username, {"missing": ("opaque",)} if sent.opaque is None else {})
+            problem = "the client does not send it back" if sent.opaque is None else "it is that of another server"
+            missing = {"missing": ("opaque",)} if sent.opaque is None else {}
+            return Rejected(OPAQUE_FOREIGN, sent.username, {**missing, "problem": problem})
         if sent.algorithm not in self._algorithms:
             names = tuple(algorithm.name for algorithm in self._algorithms.values())
             return Rejected(ALGORITHM_UNOFFERED, sent.username, {"algorithm": sent.algorithm, "wanted": names})
@@ -313,11 +319,16 @@ class Digest(Scheme):
         digested, requested = resource(sent.uri), self._prefix + resource(target)
         if digested == requested:
             return None
-        path = digested.partition(b"?")[0]
-        same_path = path == requested.partition(b"?")[0]
-        if same_path and self._uri_without_query and b"?" not in sent.uri:
-            return None
-        return {"differs_in": "query"} if same_path else {"differs_in": "path", "digested": path.decode("latin-1")}
+        path, _, query = digested.partition(b"?")
+        wanted, _, wanted_query = requested.partition(b"?")
+        if path == wanted:
+            if self._uri_without_query and b"?" not in sent.uri:
+                return None
+            if query and wanted_query:
+                return {"differs_in": "query"}
+            return {"differs_in": "query", "problem": "none was requested" if query else "none was digested"}
+        facts = {"differs_in": "path", "digested": _text(path), "requested": _text(wanted)}
+        return facts | _prefix_hint(path, wanted)
 
     def _requested_authority(self, request: AuthRequest, scheme: bytes) -> bytes | None:
         """The host that the client has asked, as one of this scheme's URIs names it; None if the request names none.
@@ -352,6 +363,21 @@ def _tolerated(sent: DigestCredentials, request: AuthRequest) -> Facts:
     elif len(sent.nc) < _NC_DIGITS or not sent.count:
         found["nc"] = "short" if len(sent.nc) < _NC_DIGITS else "zero"
     return {"tolerated": found} if found else NO_FACTS
+
+
+def _text(sent: bytes) -> str:
+    return sent.decode("latin-1")
+
+
+def _prefix_hint(digested: bytes, requested: bytes) -> dict[str, str]:
+    """What to set, if one of two paths is the other one with a prefix."""
+    if digested.endswith(requested):
+        prefix = digested.removesuffix(requested)
+        return {"hint": f"a proxy removes the prefix: set public_prefix={_text(prefix)!a}"}
+    if requested.endswith(digested):
+        added = requested.removesuffix(digested)
+        return {"hint": f"root_path or public_prefix adds {_text(added)!a}, which clients do not ask for"}
+    return {}
 
 
 def _not_now(username: str, **_: object) -> NotNow:

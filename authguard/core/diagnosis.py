@@ -1,0 +1,134 @@
+"""What a refused request shows about the cause, as facts for its record.
+
+Three questions, each of them about a request that is refused already: what is wrong with credentials that cannot be
+read, what stands where no scheme is, and where credentials seem to be if none were found. The answers are names and
+numbers. No part of a value that a client sent is among them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from authguard.model import Facts, Rejected
+from authguard.reasons import CREDENTIALS_MALFORMED
+from authguard.request import AuthRequest
+from authguard.wire.authorization import Credentials
+
+# The auth-schemes that a record may name: the registry of RFC 9110 section 16.4.1, and other common ones. Any other
+# word may be a key or a password that was sent without a scheme before it, so it is not recorded.
+_RECORDABLE = frozenset(
+    {"apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "mutual"}
+    | {"negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "token", "vapid"}
+)
+_WORDS = "|".join(map(re.escape, sorted(_RECORDABLE))).encode()
+# A comma, and after it the auth-scheme of other credentials. A proxy that joins field lines writes it so (RFC 9110
+# section 5.3).
+_JOINED = re.compile(rb"[ \t]*+,[ \t]*+(?=(?:%b)[ \t])" % _WORDS, re.IGNORECASE)
+_JOSE = re.compile(rb"eyJ[A-Za-z0-9_-]*+\.", re.IGNORECASE)
+
+#: What is recorded in place of a word that no record may name.
+UNKNOWN_WORD = "a word that is no registered scheme"
+
+
+def shown_scheme(scheme: str) -> str:
+    """An auth-scheme as a record names it."""
+    if scheme in _RECORDABLE:
+        return scheme
+    return "a JWT without Bearer before it" if _JOSE.match(scheme.encode()) else UNKNOWN_WORD
+
+
+def explained(rejected: Rejected, presented: object) -> Rejected:
+    """The same, with ``malformed_facts`` if it is of ``Credentials`` that cannot be read."""
+    if rejected.reason is not CREDENTIALS_MALFORMED or not isinstance(presented, Credentials):
+        return rejected
+    return replace(rejected, facts=malformed_facts(presented, rejected.facts))
+
+
+def malformed_facts(credentials: Credentials, facts: Facts) -> Facts:
+    """The facts of credentials that cannot be read, with the mistake by name if it is a common one.
+
+    ``joined``: how many credentials a proxy has joined into the field. ``all_equal``: whether all of them are the same.
+    """
+    word, rest = credentials.scheme.encode(), credentials.rest.strip(b" \t")
+    if b"," in rest:
+        first, *others = _JOINED.split(rest)
+        if others:
+            whole = (word, first.strip()), *((name.lower(), value) for name, value in map(_split, others))
+            return {**facts, "problem": JOINED, "joined": len(whole), "all_equal": len(set(whole)) == 1}
+    if rest.lower().startswith(word + b" "):
+        return {**facts, "problem": "the auth-scheme is there twice"}
+    if rest[:1] in {b'"', b"'"} and rest[:1] == rest[-1:]:
+        return {**facts, "problem": "the credentials are in quotes"}
+    if facts.get("problem") == "not a token68":
+        return {**facts, "problem": f"not a token68: {_unexpected(rest)}"}
+    return facts
+
+
+JOINED = "several credentials in one field, joined on the way"
+
+
+def _split(credentials: bytes) -> tuple[bytes, bytes]:
+    word, _, rest = credentials.partition(b" ")
+    return word, rest.strip()
+
+
+def _unexpected(rest: bytes) -> str:
+    """The first kind of byte that a token68 must not have."""
+    for byte, name in _NAMED.items():
+        if byte in rest:
+            return name
+    return "a character that it must not have"
+
+
+_NAMED: Mapping[bytes, str] = {
+    b",": "a comma inside",
+    b" ": "a space inside",
+    b"\t": "a tab inside",
+    b'"': "a quote inside",
+    b"{": "a brace inside, of a template that was not filled in",
+    b"<": "an angle bracket inside, of a template that was not filled in",
+    b"=": "an equals sign that is not at its end",
+}
+
+# The parameters and the fields in which other APIs take credentials, by their names in lower case.
+_QUERY = re.compile(
+    rb"(?:\A|&)(access_token|api_key|api-key|apikey|auth|auth_token|authorization|bearer|id_token|jwt|key|password"
+    rb"|secret|session_token|sig|signature|token)=[^&]",
+    re.IGNORECASE,
+)
+_FIELDS = frozenset(
+    {b"api-key", b"apikey", b"proxy-authorization", b"x-access-token", b"x-api-key", b"x-auth-token"}
+    | {b"x-authorization", b"x-forwarded-authorization", b"x-original-authorization", b"x-token"}
+)
+#: The longest part of a query that is searched, in bytes.
+MAX_QUERY = 8192
+_INSECURE = frozenset({"http", "ws"})
+
+
+def missing_facts(request: AuthRequest, facts: Facts) -> Facts:
+    """The facts of a request in which no credentials were found: where some seem to be all the same.
+
+    ``found_in``: the query parameters and the header fields, by name. ``tls``: that a proxy says ``https``, and the
+    server was not told so. Redirects of the app then lead to ``http:``, where clients leave ``Authorization`` out.
+    """
+    scope = request.scope
+    query: bytes = scope.get("query_string") or b""
+    found = [f"query {name}" for name in _names_in(query)] if query else []
+    proxied = b""
+    for name, value in request.headers:
+        if name in _FIELDS and value:
+            found.append(name.decode())
+        elif name == b"x-forwarded-proto":
+            proxied = value
+    if found:
+        facts = {**facts, "found_in": found}
+    if proxied and proxied.lower().startswith(b"https") and scope.get("scheme") in _INSECURE:
+        facts = {**facts, "tls": "the proxy says https, the server says http: redirects lose Authorization"}
+    return facts
+
+
+def _names_in(query: bytes) -> Iterable[str]:
+    # Each name once, as this module writes it.
+    return dict.fromkeys(match[1].decode().lower() for match in _QUERY.finditer(query[:MAX_QUERY]))

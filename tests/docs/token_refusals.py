@@ -1,0 +1,231 @@
+"""Refusals of tokens and keys for ``docs/reasons.md``, as in ``tests/docs/refusals.py``."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from authguard import Bearer, Issuer, Record, VerificationKey, claim
+from authguard.keys.fetch_budget import FETCH_BURST
+from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
+from tests.docs.refusals import Site, bearer, refused, token
+from tests.support.clock import NOW
+from tests.support.key_source import StubbedSource
+from tests.support.schemes.introspection import OPAQUE_TOKEN, IntrospectionServer, introspection
+from tests.support.tokens import AUDIENCE, HMAC_SECRET, ISSUER, claims, mint, unsigned_token, with_signature
+
+
+async def rejected(field: str, **issuer: Any) -> Record:
+    """The record of a request with this field, where the issuer has these options."""
+    return await Site(bearer(**issuer)).send(field)
+
+
+@refused("token.malformed")
+async def two_parts() -> Record:
+    """A token that has lost its signature."""
+    return await rejected(token().rpartition(".")[0])
+
+
+@refused("token.too_long")
+async def long_token() -> Record:
+    """A token of 9,000 bytes."""
+    return await rejected("Bearer " + "a" * 9000)
+
+
+@refused("token.algorithm_refused")
+async def other_algorithm() -> Record:
+    """A token that is signed with another algorithm."""
+    return await rejected(f"Bearer {mint(HMAC_SECRET, 'HS384')}")
+
+
+@refused("token.critical_unknown")
+async def critical() -> Record:
+    """A header that says that something must be understood."""
+    return await rejected(f"Bearer {mint(HMAC_SECRET, 'HS256', headers={'crit': ['b64'], 'b64': True})}")
+
+
+@refused("token.type_refused")
+async def other_type() -> Record:
+    """A token of another type."""
+    return await rejected(f"Bearer {mint(HMAC_SECRET, 'HS256', headers={'typ': 'logout+jwt'})}")
+
+
+@refused("token.signature_invalid")
+async def other_key() -> Record:
+    """A token that another key has signed."""
+    return await rejected(f"Bearer {mint(HMAC_SECRET[::-1], 'HS256')}")
+
+
+@refused("token.issuer_unknown")
+async def other_issuer() -> Record:
+    """A token of another issuer."""
+    return await rejected(token(iss="https://login.example"))
+
+
+@refused("token.audience_mismatch")
+async def other_audience() -> Record:
+    """A token for another API."""
+    return await rejected(token(aud="billing"))
+
+
+@refused("token.claim_missing")
+async def no_end() -> Record:
+    """A token that never ends."""
+    return await rejected(token(exp=...))
+
+
+@refused("token.claim_missing")
+async def of_a_user() -> Record:
+    """A token of a user without the claim of its subject: it must not become its client."""
+    return await rejected(token(azp="shop"), subject=[claim("email"), claim("azp")])
+
+
+@refused("token.claim_invalid")
+async def other_tenant() -> Record:
+    """A token whose tenant is not that of ``iss``."""
+    name = "https://login.example/{tid}"
+    return await rejected(token(iss="https://login.example/a", tid="b"), name=name, tenants={"a", "b"})
+
+
+@refused("token.claim_invalid")
+async def number() -> Record:
+    """A subject that is a number."""
+    return await rejected(unsigned_sub())
+
+
+def unsigned_sub() -> str:
+    """A token whose ``sub`` is a number."""
+    return f"Bearer {_signed(claims(sub=42))}"
+
+
+def _signed(payload: dict[str, Any]) -> str:
+    signing_input = unsigned_token({"alg": "HS256"}, payload)
+    return with_signature(signing_input, hmac.new(HMAC_SECRET, signing_input, hashlib.sha256).digest()).decode()
+
+
+@refused("token.expired")
+async def expired() -> Record:
+    """A token that ended some time ago."""
+    return await rejected(token(exp=NOW - 64))
+
+
+@refused("token.not_yet_valid")
+async def early() -> Record:
+    """A token that is not valid yet."""
+    return await rejected(token(nbf=NOW + 90))
+
+
+@refused("token.issued_in_future")
+async def future() -> Record:
+    """A token of an issuer whose clock is ahead."""
+    return await rejected(token(iat=NOW + 90))
+
+
+@refused("token.bound")
+async def bound() -> Record:
+    """A token that is bound to a key."""
+    return await rejected(token(cnf={"jkt": "x"}))
+
+
+@refused("token.check_refused")
+async def checked() -> Record:
+    """A ``check=`` of the issuer that returns False."""
+    return await rejected(token(), check=lambda read: False)
+
+
+@refused("token.inactive")
+async def inactive() -> Record:
+    """A token that the introspection endpoint does not know."""
+    scheme = Bearer(introspection(IntrospectionServer({"active": False})), realm="orders")
+    return await Site(scheme).send(f"Bearer {OPAQUE_TOKEN}")
+
+
+async def with_source(source: StubbedSource) -> Record:
+    """The record of a token whose key ``old`` comes from this source."""
+    scheme = Bearer(Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=source.keys), realm="orders")
+    return await Site(scheme).send(f"Bearer {unverified('old')}")
+
+
+@refused("key.unknown")
+async def unknown_key() -> Record:
+    """A key that the issuer does not publish."""
+    return await with_source(StubbedSource("new"))
+
+
+class SlowKeys:
+    """A key source that never answers."""
+
+    async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        await anyio.sleep_forever()
+        return ()
+
+
+@refused("keys.timeout")
+async def keys_slow() -> Record:
+    """A key source that takes longer than ``deadline``."""
+    issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["HS256"], keys=SlowKeys())
+    return await Site(Bearer(issuer, realm="orders", deadline=0.01)).send(token())
+
+
+@refused("keys.busy")
+async def no_fetch_left() -> Record:
+    """A token that may be newer than the keys, after too many tokens with unknown keys."""
+    source = StubbedSource("new")
+    scheme = Bearer(Issuer(ISSUER, audience=AUDIENCE, algorithms=["RS256"], keys=source.keys), realm="orders")
+    site = Site(scheme)
+    for number in range(FETCH_BURST + 1):
+        await site.send(f"Bearer {unverified(f'invented-{number}', iat=NOW - 3600)}")
+    source.clock.move(12.5)
+    return await site.send(f"Bearer {unverified('newer', iat=NOW)}")
+
+
+def unverified(kid: str, **changes: Any) -> str:
+    """A token that names this key, with a signature that no key has made."""
+    return with_signature(unsigned_token({"alg": "RS256", "kid": kid}, claims(**changes)), bytes(256)).decode()
+
+
+async def introspected(server: IntrospectionServer, **options: Any) -> Record:
+    """The record of an opaque token that this server is asked about."""
+    scheme = Bearer(introspection(server, **options), realm="orders")
+    return await Site(scheme).send(f"Bearer {OPAQUE_TOKEN}")
+
+
+@refused("introspection.unavailable")
+async def endpoint_down() -> Record:
+    """An introspection endpoint that answers with an error."""
+    return await introspected(IntrospectionServer((401, b"{}")))
+
+
+@refused("introspection.timeout")
+async def endpoint_slow() -> Record:
+    """An introspection endpoint that takes longer than ``deadline``."""
+    server = IntrospectionServer()
+    server.hold = anyio.Event()
+    return await introspected(server, deadline=0.01)
+
+
+@refused("introspection.busy")
+async def many_tokens() -> Record:
+    """A token while as many wait as may to be asked about."""
+    server = IntrospectionServer()
+    server.hold = anyio.Event()
+    site = Site(Bearer(introspection(server), realm="orders"))
+    async with anyio.create_task_group() as tasks:
+        for number in range(AT_ONCE + WAITING):
+            tasks.start_soon(site.send, f"Bearer {OPAQUE_TOKEN}{number}")
+        await anyio.wait_all_tasks_blocked()
+        record = await site.send(f"Bearer {OPAQUE_TOKEN}")
+        server.hold.set()
+    return record
+
+
+@refused("keys.unavailable")
+async def keys_down() -> Record:
+    """A key server that cannot be reached."""
+    source = StubbedSource("new")
+    source.server.answer = OSError()
+    return await with_source(source)
