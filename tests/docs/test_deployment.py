@@ -21,7 +21,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from authguard import AUTHENTICATED, BackendUnavailable, Bearer, Guard, Issuer, Principal, RemoteJWKS, Rule
+from authguard import AUTHENTICATED, PUBLIC, BackendUnavailable, Bearer, Guard, Issuer, Principal, RemoteJWKS, Rule
 from authguard.fastapi import CurrentPrincipal, docs, install
 from authguard.keys import Fetched
 from authguard.testing import acting_as
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.block("deployment.md")
 
 PAGE = "deployment"
 SERVER, UPGRADE, LIMIT = code_blocks("nginx", DOCS / f"{PAGE}.md")
-(PROGRAM,) = code_blocks("python", DOCS / f"{PAGE}.md")
+WORKERS, PROGRAM = code_blocks("python", DOCS / f"{PAGE}.md")
 ROOT = Path(__file__).parents[2]
 
 
@@ -123,6 +123,34 @@ def test_requests_fetch_the_keys_without_a_lifespan(loops: str) -> None:
         statuses = [runner.run(ask()) if loops == "one" else asyncio.run(ask()) for _ in range(3)]
 
     assert (statuses, len(fetched)) == ([200] * 3, 1)
+
+
+# --- A prefix --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/api/files/open", 200), ("/files/open", 400)],
+    ids=["uvicorn has added it again, or the proxy has passed it on", "the proxy has removed it, and nobody added it"],
+)
+def test_who_removes_the_prefix(path: str, status: int) -> None:
+    """With the ``root_path`` of the server, a path without it is ambiguous where the app has a mount."""
+    app = FastAPI()
+    install(app, Guard(Bearer(issuer_with(asyncio.sleep), realm="orders"), rules=[Rule("/files/open", PUBLIC)]))
+    inner = FastAPI()
+    inner.get("/open")(lambda: "in")
+    app.mount("/files", inner)
+
+    assert TestClient(app, root_path="/api").get(path).status_code == status
+
+
+def test_the_worker_of_the_page_names_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class adds ``root_path`` to the settings of uvicorn-worker, which need not be installed here."""
+    stub = ModuleType("uvicorn_worker")
+    vars(stub)["UvicornWorker"] = type("UvicornWorker", (), {"CONFIG_KWARGS": {"loop": "auto"}})
+    monkeypatch.setitem(sys.modules, "uvicorn_worker", stub)
+
+    assert run_program(PAGE, WORKERS, "workers").Worker.CONFIG_KWARGS == {"loop": "auto", "root_path": "/api"}
 
 
 # --- Behind nginx ----------------------------------------------------------------------------------------------------
