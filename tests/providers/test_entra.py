@@ -102,6 +102,12 @@ def test_an_id_token_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("typ", ["at+jwt", ...])
+def test_the_type_in_the_header_is_jwt(typ: object) -> None:
+    """Microsoft documents that it always is, for both versions."""
+    assert refused(entra(), V2, typ=typ)[0] == "token.type_refused"
+
+
 @pytest.mark.parametrize("changes", [{"scp": ...}, {"scp": ""}, {"scp": ..., "roles": []}, {"scp": 7}])
 def test_a_token_that_grants_nothing_is_refused(changes: dict[str, Any]) -> None:
     """Every app of a tenant can get a token for every API in it, so a token without a permission is refused."""

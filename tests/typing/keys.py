@@ -6,7 +6,7 @@ import ssl
 
 import httpx2
 
-from authguard import Bearer, Guard, Issuer, RemoteJWKS, claim
+from authguard import ANY_TENANT, PEM, Bearer, Guard, Issuer, RemoteJWKS, Secret, claim
 from authguard.keys import Fetched
 
 
@@ -49,6 +49,20 @@ bearer = Bearer(
     realm="orders",
 )
 guard = Guard(bearer)
+by_name: list[Issuer] = [
+    Issuer.auth0("shop.eu.auth0.com", audience="api", clients=["web"], roles=claim("https://shop.example/roles")),
+    Issuer.keycloak("https://login.example", "shop", client="orders", http_client=through_a_proxy, timeout=3),
+    Issuer.entra("1111", audience=["6666", "api://6666"], versions=["2.0"]),
+    Issuer.entra(ANY_TENANT, audience="6666", subject=claim("oid")),
+    Issuer.cognito("eu-central-1", "eu-central-1_AbC", clients={"web", "ios"}, algorithms=["RS256"]),
+    Issuer.google(audience="1234.apps.googleusercontent.com", domains=["shop.example"]),
+    Issuer.okta("shop.okta.com", audience="api://default", subject=[claim("uid"), claim("cid")]),
+    Issuer.firebase("shop-1a2b3", anonymous=True, check=lambda claims: claims.get("email_verified") is True),
+    Issuer.supabase("https://shop.supabase.co", secret=Secret("..."), fetch=from_a_vault),
+    Issuer.github_actions(audience="api", repositories=["octo-org/shop"], keys=PEM("...")),
+]
+Issuer.auth0("shop.eu.auth0.com", audience="api", timeuot=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Issuer.keycloak("https://login.example", "shop")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def ready() -> dict[str, object]:
