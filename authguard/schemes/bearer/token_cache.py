@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from sys import getsizeof
 from typing import Any
 
@@ -17,6 +18,8 @@ from authguard.wire import jws
 MAX_BYTES = 16 * 1024 * 1024
 #: How many bytes an entry takes beside what its token says: its objects, and its place in the cache.
 ENTRY_BYTES = 768
+#: How many bytes a text takes beside its characters, of which each takes up to four.
+TEXT_BYTES = 76
 
 
 class VerifiedToken:
@@ -24,7 +27,8 @@ class VerifiedToken:
 
     ``accepted`` is the outcome from ``begins`` to ``expires``, in seconds since the epoch and without the leeway. At
     any other time, and if the token was not accepted, its claims are checked again. They are kept as the bytes of its
-    payload, from which each request that reads the claims gets its own.
+    payload, from which each request that reads the claims gets its own. ``size`` is about how many bytes all this
+    takes, and rather more than less.
     """
 
     __slots__ = (
@@ -40,6 +44,7 @@ class VerifiedToken:
         "registered",
         "registry",
         "signing_key",
+        "size",
     )
 
     def __init__(
@@ -56,7 +61,9 @@ class VerifiedToken:
         self.registered = registered
         self.kid, self.algorithm = token.header.kid, token.header.alg
         self.keys, self.signing_key = keys, signing_key
-        self.position = next((position for position, key in enumerate(keys) if key is signing_key), len(keys))
+        self.position = 0
+        if keys[0] is not signing_key:
+            self.position = next((position for position, key in enumerate(keys) if key is signing_key), len(keys))
         self.payload = token.payload
         self.accepted: Accepted | None = None
         # Facts tell of the leeway, and a function of the app may answer otherwise the next time.
@@ -65,16 +72,18 @@ class VerifiedToken:
             self.iat = claims.get("iat")
             self.begins: float = max(claims.get("nbf", -math.inf), claims.get("iat", -math.inf))
             self.expires: float = claims.get("exp", math.inf)
+        self.size = self._find_size()
 
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes, and rather more than less."""
-        kept: list[object] = [self.payload, self.kid]
+    def _find_size(self) -> int:
+        size = ENTRY_BYTES + len(self.payload)
+        names: tuple[str, ...] = (self.kid or "",)
         if self.accepted is not None:
             principal = self.accepted.principal
             roles, scopes = principal.roles, principal.scopes
-            kept += (principal.subject, roles, scopes, *roles, *scopes)
-        return ENTRY_BYTES + sum(map(getsizeof, kept))
+            names += (principal.subject, *roles, *scopes)
+            size += getsizeof(roles) + getsizeof(scopes)
+        text = "".join(names)  # to ask each name for its size would take longer than everything else here
+        return size + len(names) * TEXT_BYTES + len(text) * (1 if text.isascii() else 4)
 
     def is_still_signed(self, registry: IssuerRegistry) -> bool:
         """Whether its issuer is still accepted, and holds the very keys that the token was verified with.
@@ -98,4 +107,4 @@ class VerifiedToken:
 
 def token_cache(most: int) -> BoundedCache[VerifiedToken]:
     """A cache of at most ``most`` tokens and ``MAX_BYTES``. Its keys are the SHA-256 of the tokens."""
-    return BoundedCache(most, most_bytes=MAX_BYTES, size=lambda verified: verified.size)
+    return BoundedCache(most, most_bytes=MAX_BYTES, size=attrgetter("size"))
