@@ -43,6 +43,7 @@ SETUPS: Mapping[str, Setup] = {
     "FastAPI": Setup(framework="fastapi", hierarchy=True),
     "FastAPI below a prefix": Setup(framework="fastapi", root_path="/api"),
     "below a prefix": Setup(root_path="/api"),
+    "old clients": Setup(tolerant=True, throttled=False),
 }
 
 
@@ -89,6 +90,20 @@ def test_each_event_has_the_same_effect(setup: Setup) -> None:
         ]
 
     assert_same(setup, history)
+
+
+def test_old_clients_have_the_same_answer() -> None:
+    """R020, R021, R024, R001: what is tolerated by name is tolerated and recorded in both ways, cold and warm."""
+    lean = assert_same(Setup(tolerant=True), [Ask(path, field) for path in ("/admin", "/") for field in fields()])
+
+    tolerated: list[Any] = [record.facts["tolerated"] for record in lean.records if "tolerated" in record.facts]
+    assert {(name, str(what)) for each in tolerated for name, what in each.items()} >= {
+        ("charset", "ISO-8859-1"),
+        ("password", "empty"),
+        ("password", "not in NFC"),
+        ("qop", "none"),
+        ("opaque", "none"),
+    }
 
 
 def test_credentials_expire_between_two_guards_in_the_same_way() -> None:

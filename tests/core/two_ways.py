@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -78,8 +79,10 @@ from tests.support.schemes.bearer import bearer, issuer
 from tests.support.schemes.digest import (
     DigestAccounts,
     answer_challenge,
+    digest_hash,
     digest_request,
     digest_scheme,
+    ha1,
     serialize,
 )
 from tests.support.tokens import claims as valid_claims
@@ -178,13 +181,18 @@ class Client:
         """The field for this request."""
         if how == "again" and self.sent:
             return self.sent
-        if self.challenge is None or how in {"new", "wrong", "unknown", "disabled"}:
+        if self.challenge is None or how in {"new", "wrong", "unknown", "disabled", "bare"}:
             self.challenge, self.count = app.digest_challenge(), 0
         self.count += 1
         user = {"unknown": "zoe", "disabled": "mallory"}.get(how, "alice")
         password = {"wrong": "wrong", "disabled": "secret"}.get(how, "wonderland")
         uri = "/elsewhere" if how == "elsewhere" else request.path
         params = answer_challenge(self.challenge, password, user, method=request.sent_method, count=self.count, uri=uri)
+        if how == "bare":  # RFC 2069, and no opaque
+            algorithm, nonce = params["algorithm"] or "", params["nonce"] or ""
+            a1, a2 = ha1(params, password), digest_hash(algorithm, request.sent_method, uri)
+            params = {**params, "response": digest_hash(algorithm, a1, nonce, a2)}
+            params = {**params, **dict.fromkeys(("qop", "cnonce", "nc", "opaque"))}
         self.sent = b"Digest " + serialize(params)
         return self.sent
 
@@ -228,10 +236,15 @@ SPELLED: Mapping[str, list[bytes]] = {
     "no base64": [b"Basic ???"],
     "no colon": [b"Basic YWxpY2U="],
     "not UTF-8": [b"Basic //86eA=="],
+    "ISO-8859-1": [b"Basic " + b64encode("zo\u00e9:cr\u00e8me".encode("latin-1"))],
+    "decomposed": [_login("nora", "cre\u0300me")],
+    "decomposed, wrong": [_login("nora", "cre\u0300me!")],
+    "decomposed, unknown": [_login("nobody", "cre\u0300me")],
+    "an account without a password": [_login("empty", "")],
     "digest without parameters": [b"Digest"],
     "digest garbage": [b"Digest a=b, a=b"],
 }
-DIGEST = ("new", "next", "again", "wrong", "unknown", "disabled", "elsewhere")
+DIGEST = ("new", "next", "again", "bare", "wrong", "unknown", "disabled", "elsewhere")
 
 
 @cache
@@ -248,6 +261,9 @@ ORIGINS: Mapping[str, list[Header]] = {
     "two sites": [(b"sec-fetch-site", b"none"), (b"sec-fetch-site", b"none")],
     "own origin": [(b"origin", b"https://testserver")],
     "foreign origin": [(b"origin", b"https://evil.example")],
+    "hidden origin": [(b"origin", b"null")],
+    "hidden origin of its own": [(b"origin", b"null"), (b"sec-fetch-site", b"same-origin")],
+    "hidden origin of another site": [(b"origin", b"null"), (b"sec-fetch-site", b"cross-site")],
     "trusted origin": [(b"origin", b"https://app.example"), (b"sec-fetch-site", b"cross-site")],
 }
 
@@ -319,7 +335,12 @@ class Setup:
     quick_store: bool = True
     throttled: bool = True
     has_digest: bool = True
+    tolerant: bool = False
 
+
+#: Every option for old clients.
+TOLERANT_BASIC = dict.fromkeys(("latin1", "empty_password", "empty_username", "unnormalized_hashes"), True)
+TOLERANT_DIGEST = dict.fromkeys(("rfc2069", "missing_opaque", "uri_without_query", "loose_nc", "latin1"), True)
 
 RULES = [
     Rule("/public", PUBLIC),
@@ -466,7 +487,8 @@ class GuardedApp:
         self.keys, self.remote = _Keys(), StubbedSource(max_age=100_000)
         self.remote.server.answer = key_set(r1=_key(3))
         self.accounts = HeldUsers(hasher=SpyHasher())
-        self.digests = DigestAccounts(answers_at_once=setup.quick_store)
+        algorithm = "MD5" if setup.tolerant else "SHA-256"
+        self.digests = DigestAccounts(algorithm, answers_at_once=setup.quick_store)
         self.bearers: list[Any] = []
         self.digest_schemes: list[Any] = []
         self._reset_accounts()
@@ -475,7 +497,7 @@ class GuardedApp:
         rules = [rule for rule in RULES if setup.has_digest or rule.pattern != "/digest"]
         guard = self._guard(rules=rules, checks=checks, role_hierarchy=hierarchy)
         options: dict[str, Any] = {
-            "origins": ["https://app.example"] if setup.trusts_app else [],
+            "origins": ["https://app.example"] * setup.trusts_app + ["null"] * setup.tolerant,
             "render": self._render if setup.renders else None,
         }
         self.app = self._behind(guard, options)
@@ -483,12 +505,11 @@ class GuardedApp:
     # --- what the app is made of --------------------------------------------------------------------------------------
 
     def _guard(self, **options: Any) -> Guard:
-        basic = basic_scheme(self.accounts, clock=self.ticks, **({} if self.setup.throttled else {"throttle": None}))
+        both: dict[str, Any] = {"clock": self.ticks, **({} if self.setup.throttled else {"throttle": None})}
+        tolerant_digest = {"algorithms": ("MD5",), **TOLERANT_DIGEST}
+        basic = basic_scheme(self.accounts, **both, **(TOLERANT_BASIC if self.setup.tolerant else {}))
         digest = digest_scheme(
-            self.digests,
-            nonces=MemoryNonces(),
-            clock=self.ticks,
-            **({} if self.setup.throttled else {"throttle": None}),
+            self.digests, nonces=MemoryNonces(), **both, **(tolerant_digest if self.setup.tolerant else {})
         )
         token = bearer(*self.issuers(), clock=self.ticks, **({} if self.is_lean else {"cache": 0}))
         self.bearers.append(token)
@@ -615,6 +636,9 @@ class GuardedApp:
             "bob": Account("bob", "$fast$builder"),
             "mallory": Account("mallory", "$fast$secret", disabled=True),
         }
+        if self.setup.tolerant:
+            old = {"zo\u00e9": "cr\u00e8me", "nora": "cre\u0300me", "empty": ""}
+            self.accounts.accounts |= {name: Account(name, f"$fast${password}") for name, password in old.items()}
 
     def digest_challenge(self) -> Any:
         """A new challenge of the guard that verifies Digest in this app."""
