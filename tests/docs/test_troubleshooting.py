@@ -157,6 +157,7 @@ def _signature() -> None:
 
 def _missing_header() -> None:
     get()
+    get(headers={"X-Forwarded-Authorization": f"Bearer {token()}"})
     get(headers={"Authorization": "Basic YWxpY2U6YQ=="})
 
 
@@ -174,7 +175,7 @@ def _redirected() -> None:
         await app({**scope, "scheme": "http"}, receive, send)
 
     client = TestClient(without_tls, base_url="https://api.shop.example", client=("203.0.113.7", 50000))
-    assert client.get("/orders/", headers=with_token()).status_code == 401
+    assert client.get("/orders/", headers={"X-Forwarded-Proto": "https", **with_token()}).status_code == 401
 
 
 PREFLIGHT = {
@@ -354,9 +355,13 @@ def test_a_route_for_scripts_has_no_challenge_of_a_dialog() -> None:
     assert get(app=app).headers.get_list("www-authenticate") == ['Bearer realm="shop"']
 
 
-def test_a_token_in_the_query_is_not_read() -> None:
-    """A good token in ``access_token`` is a 401, and not in the record."""
+def test_a_token_in_the_query_is_not_read(caplog: pytest.LogCaptureFixture) -> None:
+    """A good token in ``access_token`` is a 401, and the record names the parameter as the page does."""
+    caplog.set_level(logging.INFO, "authguard")
+
     assert get(f"/orders?access_token={token()}").status_code == 401
+    (said,) = re.findall(r'`(found_in=\["query access_token"\])`', PAGE)
+    assert caplog.messages[-1].endswith(said)
 
 
 def test_words_are_compared_in_order() -> None:
