@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from authguard import ANY_TENANT, Accepted, Bearer, ConfigurationError, Failure, Issuer, claim
+from authguard import ANY_TENANT, Accepted, Bearer, ConfigurationError, Failure, Issuer, Rejected, claim
 from authguard.reasons import TOKEN_CHECK_REFUSED
 from tests.providers import (
     test_auth0,
@@ -27,7 +27,7 @@ from tests.providers import (
 from tests.support.providers import Detour, accepted, refused, signed
 from tests.support.schemes.bearer import bearer, bearer_credentials, bearer_request, outcome
 from tests.support.servers.key_server import respond_with
-from tests.support.tokens import public_pem, rsa_key
+from tests.support.tokens import key_set, public_pem, published_jwk, rsa_key
 
 TENANT = test_entra.TENANT
 MICROSOFT = "https://login.microsoftonline.com"
@@ -90,6 +90,54 @@ async def test_keys_are_fetched_where_the_provider_publishes_them(
         assert isinstance(await scheme.authenticate(bearer_request(), bearer_credentials(token)), Accepted)
 
     assert detour.urls == [url] if make is not test_github_actions.github else [url, metadata["jwks_uri"]]
+
+
+# The members that each provider's documents have beside `kty`, `kid`, `n` and `e`.
+X5C = {"x5t": "jTDCD3v-sq1C8h7m7wR6qE8OZ2Y", "x5c": ["MIIDBTCCAe2gAwIBAgIQ"]}
+SIGNATURE = {"alg": "RS256", "use": "sig"}
+OF_ANY_TENANT = {"use": "sig", "issuer": f"{MICROSOFT}/{{tenantid}}/v2.0", "cloud_instance_name": "microsoftonline.com"}
+OF_CONSUMERS = {**OF_ANY_TENANT, "issuer": f"{MICROSOFT}/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "changes", "claims", "members", "others"),
+    [
+        ("auth0", {}, test_auth0.AUTH0_PROFILE, {**SIGNATURE, **X5C}, [{**SIGNATURE, **X5C}]),
+        # Every realm of Keycloak has a key for encryption too.
+        ("keycloak", {}, test_keycloak.ACCESS_TOKEN, {**SIGNATURE, **X5C}, [{"alg": "RSA-OAEP", "use": "enc", **X5C}]),
+        ("entra", {}, test_entra.V2, {**OF_ANY_TENANT, **X5C}, [{**OF_CONSUMERS, **X5C}]),
+        ("entra", {}, test_entra.V1, {"use": "sig", "issuer": f"{MICROSOFT}/{TENANT}/v2.0", **X5C}, []),
+        ("entra", {"tenant": [TENANT]}, test_entra.V1, {**OF_ANY_TENANT, **X5C}, [{**OF_CONSUMERS, **X5C}]),
+        ("entra", {"tenant": ANY_TENANT}, test_entra.V2, {**OF_ANY_TENANT, **X5C}, [{**OF_CONSUMERS, **X5C}]),
+        ("google", {}, test_google.ID_TOKEN, SIGNATURE, [SIGNATURE]),
+        ("supabase", {}, test_supabase.ACCESS_TOKEN, {**SIGNATURE, "key_ops": ["verify"], "ext": True}, []),
+    ],
+)
+async def test_key_sets_are_read_as_they_are_published(
+    provider: str,
+    changes: Mapping[str, Any],
+    claims: Mapping[str, Any],
+    members: Mapping[str, Any],
+    others: list[Mapping[str, Any]],
+    detour: Detour,
+) -> None:
+    """Keys without ``alg``, with certificates, for encryption, and of other tenants stand beside the one that signs."""
+    keys = [published_jwk(f"other-{number}", rsa_key(2048, 1), **other) for number, other in enumerate(others)]
+    detour.server.behaviour = respond_with(key_set(*keys, published_jwk("k1", rsa_key(), **members)))
+    scheme = Bearer(fetching(PROVIDERS[provider][0], detour, **changes), realm="orders")
+    result = await scheme.authenticate(bearer_request(), bearer_credentials(signed(claims)))
+
+    assert isinstance(result, Accepted), result
+
+
+async def test_a_key_of_one_tenant_signs_for_no_other(detour: Detour) -> None:
+    """Microsoft publishes the keys of personal accounts beside those of all tenants."""
+    detour.server.behaviour = respond_with(key_set(published_jwk("k1", rsa_key(), **OF_CONSUMERS)))
+    scheme = Bearer(fetching(test_entra.entra, detour, tenant=ANY_TENANT), realm="orders")
+    result = await scheme.authenticate(bearer_request(), bearer_credentials(signed(test_entra.V2)))
+
+    assert isinstance(result, Rejected)
+    assert result.reason.code == "token.signature_invalid"
 
 
 @pytest.mark.parametrize(
