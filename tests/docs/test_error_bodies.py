@@ -73,7 +73,7 @@ def test_the_default_body_is_that_of_the_page() -> None:
 
 
 def test_a_reason_of_your_own_tells_the_client_its_sentence() -> None:
-    """``public`` is the ``detail``, and the record has the code and the facts."""
+    """``public`` is the ``detail``, ``client_code`` the ``code``, and the record has the code and the facts."""
     app = program("closing").app
     guard = Guard(Basic(MemoryUsers([Account("alice", hash_of("a"))]), realm="orders"))
     install(app, guard)
@@ -81,7 +81,8 @@ def test_a_reason_of_your_own_tells_the_client_its_sentence() -> None:
     with recording(guard) as records, acting_as(guard, Principal("alice")):
         answer = TestClient(app).post("/orders/5/items")
 
-    assert (answer.status_code, answer.json()["detail"]) == (403, "This order is closed")
+    body = answer.json()
+    assert (answer.status_code, body["detail"], body["code"]) == (403, "This order is closed", "order_closed")
     assert [(record.reason, record.facts["order"]) for record in records if record.event == "denied"] == [
         ("order.closed", 5)
     ]
