@@ -110,7 +110,8 @@ class AuthGuardMiddleware:
             body = Body(receive, keep=is_open)
             context.read, receive = body.read, body.receive
         if not is_open:
-            decision = denied or guard.decide_now(context.request, match, context.principal, context.origins)
+            origins = context.origins
+            decision = denied or guard.decide_now(context.request, match, context.principal, origins)
             if isinstance(decision, Undecided):
                 decision = await guard.finish(decision, context.request, match)
             if isinstance(decision, Denied):
@@ -120,7 +121,7 @@ class AuthGuardMiddleware:
                 for message in messages(scope, reply):
                     await send(message)
                 return
-            guard.record(context.request, decision, match.rule)
+            guard.record(context.request, decision, match.rule, origins)
             context.admit(decision)
         context.enter()
         await context.run(self.app, receive)

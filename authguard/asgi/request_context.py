@@ -225,7 +225,7 @@ class RequestContext:
         self.principal = decision.principal
         self.verified = self._late = True
         self.enter()
-        guard.record(self.request, decision, self.rule)
+        guard.record(self.request, decision, self.rule, self.origins)
         return None
 
     def _authorize(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:

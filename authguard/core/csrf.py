@@ -95,4 +95,11 @@ def origin_facts(request: AuthRequest, trusted: Origins) -> dict[str, object]:
         if lines := request.lines(field):
             facts[fact] = [line.decode("latin-1") for line in lines]
     facts["origins"] = sorted(origin.decode() for origin in trusted)
+    if request.kind == "http" and facts.get("origin") == ["null"] and "sec_fetch_site" not in facts:
+        facts["hint"] = "a page of this site hides its origin under no-referrer: send Referrer-Policy: same-origin"
     return facts
+
+
+def is_hidden_origin(request: AuthRequest, trusted: Origins) -> bool:
+    """Whether the request is not cross-origin only because ``null`` is one of the trusted origins."""
+    return NULL in trusted and is_cross_origin(request, trusted - {NULL}) and not is_cross_origin(request, trusted)

@@ -13,7 +13,7 @@ import anyio
 from authguard.app_code import async_function, awaitable, plain_function, shown, wrong_answer
 from authguard.concurrency.deadline import ask
 from authguard.core.authorization import RequirementResolver, ResolvedRequirement
-from authguard.core.csrf import Origins
+from authguard.core.csrf import Origins, is_hidden_origin
 from authguard.core.diagnosis import explained
 from authguard.core.fast_path import FastPath, Undecided, denial_of, unless_expired
 from authguard.core.responses import (
@@ -31,6 +31,8 @@ from authguard.model import (
     Clock,
     Decision,
     Denied,
+    Facts,
+    Granted,
     Moment,
     Outcome,
     Principal,
@@ -226,8 +228,12 @@ class Guard:
             self._constant_replies.keep(denied, reply)
         return reply, reported
 
-    def record(self, request: AuthRequest, decision: Decision, rule: Rule | None = None) -> None:
-        """Write one record, to the log and to the hooks."""
+    def record(
+        self, request: AuthRequest, decision: Decision, rule: Rule | None = None, origins: Origins = frozenset()
+    ) -> None:
+        """Write one record, to the log and to the hooks. ``origins`` are those that ``decide_now`` was given."""
+        if origins and isinstance(decision, Granted):
+            decision = self._with_tolerated_origin(request, decision, origins)
         pattern = None if rule is None else rule.pattern
         if isinstance(decision, Denied) and decision.reason is METHOD_UNLISTED and pattern is None:
             pattern = cast("str | None", decision.facts.get("rule"))
@@ -241,6 +247,15 @@ class Guard:
         child begins at zero.
         """
         return self._recorder.counts.snapshot()
+
+    def _with_tolerated_origin(self, request: AuthRequest, granted: Granted, origins: Origins) -> Granted:
+        """The decision, with the fact that a hidden origin was tolerated for it."""
+        scheme = None if granted.principal is None else granted.principal.scheme
+        if scheme not in self.sent_by_browsers or not is_hidden_origin(request, origins):
+            return granted
+        tolerated = {**cast("Facts", granted.facts.get("tolerated", {})), "origin": "null"}
+        facts = {**granted.facts, "tolerated": tolerated}
+        return Granted(granted.principal, granted.requirement, granted.response_headers, facts)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Run the services of the schemes, such as key refreshers. Without them some requests wait for keys."""

@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from authguard import AUTHENTICATED, PUBLIC, AuthGuardMiddleware, Guard, Record, Rule
 from authguard.core.csrf import check_origins, is_cross_origin, origin_facts
 from authguard.errors import ConfigurationError
 from authguard.model import Header
-from tests.support.asgi import auth_request, http_scope, websocket_scope
+from authguard.starlette import requires
+from tests.support.asgi import auth_request, http_scope, run_app, websocket_scope
+from tests.support.clock import NOW
+from tests.support.schemes.basic import basic_scheme, memory_users, user_pass
 
 TRUSTED = check_origins(["https://app.example", "https://app.example:8443"])
 
@@ -164,6 +172,57 @@ def test_a_hidden_origin_opens_no_websocket() -> None:
     scope = websocket_scope(headers=lines(origin="null"))
 
     assert is_cross_origin(auth_request(scope), check_origins(["null"])) is True
+
+
+async def granted(**fields: Any) -> Any:
+    """What was tolerated of a form that is granted by a rule, and then of one that is granted by a lock."""
+    records: list[Record] = []
+    guard = Guard(
+        basic_scheme(memory_users()), rules=[Rule("/locked", PUBLIC)], hooks=[records.append], clock=lambda: NOW
+    )
+
+    @requires(AUTHENTICATED)
+    async def locked(request: Request) -> Response:
+        return Response()
+
+    app = Starlette(
+        routes=[Route(path, locked if path == "/locked" else _answer, methods=["POST"]) for path in ("/", "/locked")]
+    )
+    for path in ("/", "/locked"):
+        headers = [*lines(**fields), (b"authorization", b"Basic " + user_pass("alice", "wonderland"))]
+        scope = http_scope(method="POST", path=path, headers=headers)
+        await run_app(AuthGuardMiddleware(app, guard=guard, origins=["null", "https://app.example"]), scope)
+    return [record.reason or record.facts.get("tolerated") for record in records if record.requirement != "PUBLIC"]
+
+
+async def _answer(request: Request) -> Response:
+    return Response()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"origin": "null"}, {"origin": "null"}),
+        ({"origin": "null", "sec_fetch_site": "same-origin"}, None),
+        ({"origin": "https://app.example"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_hidden_origin_is_recorded_as_tolerated(fields: dict[str, Any], said: Any) -> None:
+    """The record of a grant says so if the request passes only because ``null`` is trusted, by a rule and by a lock."""
+    assert await granted(**fields) == [said, said]
+
+
+def test_the_record_of_a_hidden_origin_says_what_to_set() -> None:
+    """Where ``Sec-Fetch-Site`` shows that the page is of another site, and for a WebSocket, there is nothing to set."""
+    hidden = http_scope(method="POST", headers=lines(origin="null"))
+    foreign = http_scope(method="POST", headers=lines(origin="null", sec_fetch_site="cross-site"))
+    socket = websocket_scope(headers=lines(origin="null"))
+
+    hints = [origin_facts(auth_request(scope), frozenset()).get("hint") for scope in (hidden, foreign, socket)]
+
+    assert "send Referrer-Policy: same-origin" in str(hints[0])
+    assert hints[1:] == [None, None]
 
 
 ORIGINS = [

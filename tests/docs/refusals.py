@@ -504,6 +504,12 @@ async def another_site() -> Record:
     return await under(AUTHENTICATED, password(), method="POST", fields=fields)
 
 
+@refused("origin.foreign")
+async def hidden_origin() -> Record:
+    """A form of a page under ``Referrer-Policy: no-referrer``, from a browser without ``Sec-Fetch-Site``."""
+    return await under(AUTHENTICATED, password(), method="POST", fields={"origin": "null"})
+
+
 @refused("requirement.unmet")
 async def none_of_them() -> Record:
     """A principal that meets no part of ``any_of``."""
