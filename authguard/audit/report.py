@@ -16,7 +16,8 @@ from authguard.model import Requirement
 from authguard.policy.requirements import UNLISTED
 
 _WIDTH = 100
-_HEADER = ("METHOD", "PATH", "REQUIRES", "SCHEMES", "WHERE")
+#: The heads of the columns.
+COLUMNS = ("METHOD", "PATH", "REQUIRES", "SCHEMES", "WHERE")
 # Widths for a table that would be wider than the page: together with a blank between columns they fill it.
 _MAX_WIDTHS = (9, 29, 22, 12, 24)
 
@@ -37,23 +38,25 @@ def finding_count(findings: Collection[Finding]) -> str:
 
 def render_text(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
     """A table of the rows, at most 100 columns wide unless a word is longer, and the findings below it."""
-    table = [_HEADER, *(line for row in rows for line in _table_lines(row))]
+    table = [COLUMNS, *(line for row in rows for line in table_lines(row))]
     longest = [max(map(len, column)) for column in zip(*table, strict=True)]
     fits = sum(longest) + len(longest) <= _WIDTH
     widths = longest if fits else [min(pair) for pair in zip(longest, _MAX_WIDTHS, strict=True)]
     lines = [line for cells in table for line in _wrapped(cells, widths)]
     lines += ["", finding_count(findings)]
     for finding in findings:
-        text = str(_with_short_location(finding))
+        text = str(with_short_location(finding))
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
 
 
-def _with_short_location(finding: Finding) -> Finding:
+def with_short_location(finding: Finding) -> Finding:
+    """The finding, with a location relative to the working directory."""
     return replace(finding, location=short_location(finding.location))
 
 
-def _table_lines(row: RouteEntry) -> Iterator[tuple[str, str, str, str, str]]:
+def table_lines(row: RouteEntry) -> Iterator[tuple[str, str, str, str, str]]:
+    """The cells of each line of a row, under ``COLUMNS``."""
     requirements = [
         (str(requirement), short_location(location) if location else _default_location(requirement))
         for requirement, location in row.requirements
@@ -119,7 +122,7 @@ def render_json(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
         }
         for row in rows
     ]
-    problems = [asdict(_with_short_location(finding)) for finding in findings]
+    problems = [asdict(with_short_location(finding)) for finding in findings]
     for problem in problems:
         del problem["opens"]  # for start-up alone
     return json.dumps({"routes": routes, "findings": problems}, indent=2)

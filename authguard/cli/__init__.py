@@ -1,4 +1,4 @@
-"""``python -m authguard``: audit the routes of an app, and make the lines of an htdigest file."""
+"""The command ``authguard``: keys, tokens, secrets and lines of password files, and the audit of an app's routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m authguard routes``: the audit from a shell."""
+"""``authguard routes``: the audit from a shell."""
 
 from __future__ import annotations
 
@@ -159,6 +159,18 @@ def test_a_wrong_argument_is_an_error_with_status_2(
     assert problem in capsys.readouterr().err
 
 
+def test_a_working_directory_that_is_gone_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No app can be looked for there."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert run("routes", "shop:app") == 2
+    assert capsys.readouterr().err == "app: the working directory is gone; change to the folder of the app\n"
+
+
 def test_an_error_in_the_apps_own_code_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """It has the module, the class of the error and its text. The exit status is not that of findings."""
     assert run("routes", "shop_that_raises:app") == 2
@@ -174,16 +186,16 @@ def test_an_unmet_ignore_entry_is_a_finding(capsys: pytest.CaptureFixture[str]) 
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     """It can be copied."""
     assert run("routes", "--help") == 0
-    assert 'python -m authguard routes shop:app --ignore "route.unnamed GET /docs"' in capsys.readouterr().out
+    assert 'authguard routes shop:app --ignore "route.unnamed GET /docs"' in capsys.readouterr().out
     assert run("--help") == 0
-    assert "python -m authguard routes shop:app" in capsys.readouterr().out
+    assert "authguard routes shop:app" in capsys.readouterr().out
 
 
 @pytest.mark.peer
 def test_the_module_is_a_program(shop: Path) -> None:
     """It finds the app in the working directory, and its exit status is that of the audit."""
     command = [sys.executable, "-W", "error", "-m", "authguard", "routes"]
-    env = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    env = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
     closed = subprocess.run(
         [*command, "shop_to_audit:wrapped"], check=False, cwd=shop, env=env, capture_output=True, text=True
@@ -201,7 +213,7 @@ def test_the_package_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(sys, "argv", ["authguard", "routes", "shop_to_audit:apps.closed"])
 
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(authguard.__path__[0], run_name="__main__")
+        runpy.run_path(f"{authguard.__path__[0]}/__main__.py", run_name="__main__")
 
     assert ended.value.code == 0
     assert "/health" in capsys.readouterr().out

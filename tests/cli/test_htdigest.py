@@ -1,4 +1,4 @@
-"""``python -m authguard htdigest``: make lines of an htdigest file in a shell."""
+"""``authguard htdigest``: make lines of an htdigest file in a shell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PASSWORD = "correct horse"
 SHA_256 = "alice:orders:dd9a9f44b49757f4e97383750048c7ef0e82f907ad18deac1ecd094a92993c12\n"
 MD5 = "alice:orders:676c8fbeaeca47c7fda28384209dcbb9\n"
 COMMAND = [sys.executable, "-W", "error", "-m", "authguard", "htdigest"]
-ROOT = str(Path(__file__).parents[1])
+ROOT = str(Path(__file__).parents[2])
 
 
 class Terminal(io.StringIO):
@@ -201,7 +201,7 @@ def test_a_missing_or_wrong_argument_is_an_error(
 def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     """It can be copied."""
     assert _run("--help") == 0
-    assert "python -m authguard htdigest orders alice >> users.htdigest" in capsys.readouterr().out
+    assert "authguard htdigest orders alice >> users.htdigest" in capsys.readouterr().out
 
 
 @pytest.mark.peer
