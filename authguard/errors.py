@@ -17,7 +17,7 @@ The tree::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from authguard.reasons import BODY_INCOMPLETE, KEYS_BUSY, Reason
@@ -68,10 +68,17 @@ class BackendUnavailable(AuthGuardError):
 
     ``detail`` is for the log and must not contain a secret. ``reason`` must have the status 503; the default is
     ``keys.unavailable`` for a key source and ``store.unavailable`` for everything else. ``retry_after`` is in whole
-    seconds.
+    seconds. ``facts`` are further facts for the record.
     """
 
-    def __init__(self, detail: str = "", *, reason: Reason | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        reason: Reason | None = None,
+        retry_after: int | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(detail or (reason.code if reason else "unavailable"))
         if reason is not None and not reason.outage:
             msg = f"reason: {reason.code!r} has the status {reason.status}; an outage must have the status 503"
@@ -79,6 +86,7 @@ class BackendUnavailable(AuthGuardError):
         self.reason = reason
         self.retry_after = retry_after
         self.detail = detail
+        self.facts: Mapping[str, object] = {} if facts is None else facts
 
 
 class KeysBusy(BackendUnavailable):

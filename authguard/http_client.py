@@ -87,12 +87,28 @@ Fetch: TypeAlias = Callable[[str], Awaitable[bytes | Fetched]]
 class FetchFailed(AuthGuardError):
     """A server did not answer, or its answer cannot be used.
 
-    ``problem`` is a fixed phrase for the log, and quotes nothing that the server wrote.
+    ``problem`` is for the log. Of what the server wrote, it quotes nothing but URLs: through ``shown_url``, which
+    leaves out what may be a secret. ``facts`` are further facts for the record of a request that needed the answer.
     """
 
-    def __init__(self, problem: str) -> None:
+    def __init__(self, problem: str, facts: Mapping[str, object] | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
+        self.facts: Mapping[str, object] = {} if facts is None else facts
+
+
+def shown_url(url: str) -> str:
+    """A URL that a server wrote, for a log: in ASCII, on one line, at most 128 characters.
+
+    Its query, its fragment, and its user name and password are left out.
+    """
+    shown = _USER_INFO.sub("//", without_query(url).partition("#")[0])
+    return ascii(shown[:MAX_QUOTED])[1:-1].replace('"', "'")
+
+
+#: The longest URL that is quoted, in characters.
+MAX_QUOTED = 128
+_USER_INFO = re.compile(r"//[^/@]*@")
 
 
 def response_too_long(limit: int) -> FetchFailed:

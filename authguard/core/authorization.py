@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
+from authguard.difference import difference
 from authguard.errors import ConfigurationError
 from authguard.model import NO_FACTS, Decision, Denied, Facts, Granted, Header, Moment, Principal, Rejected, Requirement
 from authguard.policy.combinators import asks_step_up
 from authguard.policy.requirements import PUBLIC, UNLISTED
-from authguard.reasons import CREDENTIALS_MISSING, REQUIREMENT_UNMET, ROLE_MISSING, Reason
+from authguard.reasons import CREDENTIALS_MISSING, REQUIREMENT_UNMET, ROLE_MISSING, SCOPE_MISSING, Reason
 from authguard.schemes.scheme import Scheme, auth_scheme_of
 
 
@@ -19,10 +23,10 @@ class ResolvedRequirement:
     one, which only ``OPTIONAL`` allows.
 
     ``by_auth_scheme``: the scheme that verifies what clients send, by its auth-scheme. ``conflict``: why nothing can be
-    verified, because two schemes have one auth-scheme.
+    verified, because two schemes have one auth-scheme. ``explain``: ``Scheme.facts_without`` of each scheme.
     """
 
-    __slots__ = ("accepted", "anonymous", "by_auth_scheme", "conflict", "nothing_presented", "requirement")
+    __slots__ = ("_explain", "accepted", "anonymous", "by_auth_scheme", "conflict", "nothing_presented", "requirement")
 
     def __init__(
         self,
@@ -30,7 +34,9 @@ class ResolvedRequirement:
         accepted: frozenset[str],
         by_auth_scheme: Mapping[str, str],
         conflict: str | None = None,
+        explain: Mapping[str | None, FactsWithout] = MappingProxyType({}),
     ) -> None:
+        self._explain = explain
         self.requirement = requirement
         self.accepted = accepted
         self.by_auth_scheme = by_auth_scheme
@@ -88,16 +94,58 @@ class ResolvedRequirement:
         failure = requirement.unmet(principal, params, moment)
         if failure is None:
             return Granted(principal, requirement, response_headers, facts)
+        offered = _offered(principal, requirement, failure.reason)
+        failed: Facts = failure.facts
+        if failure.reason is ROLE_MISSING or failure.reason is SCOPE_MISSING:
+            explained = self._about_names(failure.missing, offered, principal, failure.reason is SCOPE_MISSING)
+            failed = {**explained, **failed} if explained else failed
         return self.deny(
             failure.reason,
             principal.scheme,
             principal.subject,
             authenticated=True,
             missing=failure.missing,
-            offered=_offered(principal, requirement, failure.reason),
-            facts=failure.facts,
+            offered=offered,
+            facts=failed,
             response_headers=response_headers,
         )
+
+    def _about_names(
+        self,
+        missing: Sequence[str],
+        offered: Sequence[str],
+        principal: Principal,
+        is_scope: bool,
+    ) -> Facts:
+        """Why a principal may have no role or scope that its owner believes it has."""
+        if offered:
+            differs_by = _difference(missing, offered)
+            return NO_FACTS if differs_by is None else {"differs_by": differs_by}
+        explain = self._explain.get(principal.scheme)
+        if explain is not None:
+            # Nothing that explains a refusal may change it. A check of the app may have given the principal any claims.
+            with suppress(Exception):
+                return explain("scopes" if is_scope else "roles", principal)
+        return NO_FACTS
+
+
+def _difference(missing: Sequence[str], offered: Sequence[str]) -> str | None:
+    """How an offered name differs from a missing one that it is like."""
+    for wanted in missing[:_MAX_COMPARED]:
+        lowered = wanted.lower()
+        for found in offered[:_MAX_COMPARED]:
+            low = found.lower()
+            # Names that are alike contain one another; nearly all others are told apart here.
+            if (lowered in low or low in lowered) and (differs_by := difference(found, (wanted,))) is not None:
+                return differs_by
+    return None
+
+
+#: How many offered names are compared with how many missing ones.
+_MAX_COMPARED = 8
+
+#: The type of ``Scheme.facts_without``.
+FactsWithout: TypeAlias = Callable[[Literal["roles", "scopes"], Principal], Facts]
 
 
 def _offered(principal: Principal, requirement: Requirement, reason: Reason) -> tuple[str, ...]:
@@ -115,6 +163,9 @@ class RequirementResolver:
     def __init__(self, schemes: Sequence[Scheme], known: Mapping[str, Sequence[Requirement]]) -> None:
         self._reports_login_time = {scheme.name: scheme.reports_login_time for scheme in schemes}
         self._scheme_names = frozenset(self._reports_login_time)
+        self._explain: dict[str | None, FactsWithout] = {
+            scheme.name: method for scheme in schemes if callable(method := getattr(scheme, "facts_without", None))
+        }
         self._auth_schemes = {scheme.name: auth_scheme_of(scheme) for scheme in schemes}
         # Keyed by identity: the rule table holds these very values, and hashing one costs more than finding it.
         self._resolved = {
@@ -146,10 +197,10 @@ class RequirementResolver:
             if name in accepted and (first := by_auth_scheme.setdefault(word, name)) != name:
                 conflict = f'{requirement} accepts {first} and {name}, which are both {word}; name one: via("{first}")'
         if conflict is None:
-            return ResolvedRequirement(requirement, accepted, by_auth_scheme)
+            return ResolvedRequirement(requirement, accepted, by_auth_scheme, explain=self._explain)
         if requirement == UNLISTED:  # nobody passes it, whichever of them is asked
             return ResolvedRequirement(requirement, frozenset(by_auth_scheme.values()), by_auth_scheme)
         if argument != "requirement" and requirement is not PUBLIC:
             raise ConfigurationError(argument, conflict)
         # A lock may have a principal already, of whichever scheme the rule has named.
-        return ResolvedRequirement(requirement, accepted, {}, conflict)
+        return ResolvedRequirement(requirement, accepted, {}, conflict, self._explain)

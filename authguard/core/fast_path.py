@@ -187,9 +187,8 @@ def denial_of(error: Exception, resolved: ResolvedRequirement, scheme: str | Non
     if isinstance(error, BackendUnavailable):
         # Without a detail, at least where it was raised.
         detail: dict[str, object] = {"detail": error.detail} if error.detail else exception_facts(error)
-        return resolved.deny(
-            error.reason or STORE_UNAVAILABLE, scheme, facts={**detail, "retry_after": error.retry_after}
-        )
+        detail |= {"retry_after": error.retry_after, **error.facts}
+        return resolved.deny(error.reason or STORE_UNAVAILABLE, scheme, facts=detail)
     if isinstance(error, RequestBodyError):
         return resolved.deny(error.reason, scheme, facts=error.facts)
     facts: dict[str, object] = exception_facts(error)

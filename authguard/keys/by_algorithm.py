@@ -16,6 +16,7 @@ from authguard.keys.source import (
     VerificationKey,
     as_source,
     check_algorithms,
+    key_facts_of,
     takes_requester,
 )
 
@@ -75,6 +76,10 @@ class KeysByAlgorithm:
             return None
         extra: Any = self._requester_for(algorithm, "refetch", requester)
         return await source.refetch(tried, kid=kid, algorithm=algorithm, **extra)
+
+    def key_facts(self, algorithm: str) -> Mapping[str, object]:
+        """For the record of a token that no key verifies: what its source says."""
+        return key_facts_of(self._by_algorithm.get(algorithm), algorithm)
 
     def _requester_for(self, algorithm: str, method: str, requester: Requester) -> Mapping[str, Requester]:
         """The argument ``requester`` for a method of the source of this algorithm, if the method takes it."""

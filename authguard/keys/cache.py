@@ -127,6 +127,14 @@ class CachedKeys(PublishedKeys, ABC):
             return ()
         return tuple(name for name in ALGORITHMS if cached.source.exact_match(kid, name) is not None)
 
+    def key_facts(self, algorithm: str) -> Mapping[str, object]:
+        """For the record of a token that no key verifies: where the keys are from, their ids, and their age."""
+        cached = self._refresher.cached
+        if cached is None:
+            return {"source": self.name}
+        age = round(max(0.0, float(self._clock() - cached.fetched_at)), 3)
+        return {"source": self.name, **cached.source.key_facts(algorithm), "keys_age": age}
+
     def _cached_keys(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
         cached = self._refresher.cached
         if cached is None or self._clock() >= cached.unusable_at:

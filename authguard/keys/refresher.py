@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import field
 
 import anyio
 
@@ -62,12 +63,16 @@ class CachedKeySet:
 
 @frozen
 class FetchFailure:
-    """Why the last fetch failed, how many failed in a row, since when, and when the next one may start."""
+    """Why the last fetch failed, how many failed in a row, since when, and when the next one may start.
+
+    ``facts`` are for the record of a request that needed the keys.
+    """
 
     problem: str
     count: int
     since: float
     retry_at: float
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 class KeyRefresher:
@@ -124,19 +129,21 @@ class KeyRefresher:
     def unavailable(self, failure: FetchFailure) -> BackendUnavailable:
         """The error to raise after this failure: it names the problem, and the time of the next fetch."""
         wait = max(1, math.ceil(failure.retry_at - self._options.clock()))
-        return BackendUnavailable(f"{self._name}: {failure.problem}", reason=KEYS_UNAVAILABLE, retry_after=wait)
+        detail = f"{self._name}: {failure.problem}"
+        return BackendUnavailable(detail, reason=KEYS_UNAVAILABLE, retry_after=wait, facts=failure.facts)
 
     async def _run(self, fetch: BackgroundFetch) -> None:
         fetched: FetchedKeySet | None = None
         problem = f"it gave no answer within {self._options.timeout:g} s"
         warnings: Sequence[KeyWarning] = ()
+        facts: Mapping[str, object] = {}
         failure_before = self.failure
         try:
             with anyio.move_on_after(self._options.timeout):
                 fetched = await self._load()
                 warnings = fetched.keys.warnings
         except FetchFailed as error:
-            problem = error.problem
+            problem, facts = error.problem, error.facts
             warnings = error.warnings if isinstance(error, NoUsableKey) else ()
         except BaseException as error:  # noqa: BLE001 - the app's own ``fetch`` may raise anything
             problem = problem_of(error)
@@ -144,7 +151,7 @@ class KeyRefresher:
         source = None if fetched is None else StaticKeys(fetched.keys.keys)
         with self.lock:
             if fetched is None or source is None:
-                self._fail(problem)
+                self._fail(problem, facts)
             else:
                 self._store(fetched, source, fetch.number)
             self.under_way = None
@@ -165,11 +172,11 @@ class KeyRefresher:
         )
         self.failure = None
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, problem: str, facts: Mapping[str, object] | None = None) -> None:
         now, last = self._options.clock(), self.failure
         count = 1 if last is None else last.count + 1
         wait = min(FIRST_RETRY * 2.0 ** min(count - 1, 16), self._options.cooldown)
-        self.failure = FetchFailure(problem, count, now if last is None else last.since, now + wait)
+        self.failure = FetchFailure(problem, count, now if last is None else last.since, now + wait, facts or {})
 
     def _log_changes(self, before: FetchFailure | None, warnings: Sequence[KeyWarning]) -> None:
         """Log a new failure, the end of a failure, and the warnings that the set before did not have."""

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import anyio
 
 from authguard.concurrency.slices import with_pauses
+from authguard.difference import difference, kind_of
 from authguard.errors import ConfigurationError
-from authguard.http_client import FetchFailed, check_url, without_query
+from authguard.http_client import FetchFailed, check_url, shown_url, without_query
 from authguard.keys.cache import CachedKeys
 from authguard.keys.jwk import parse_json_object, parse_key_set
 from authguard.keys.options import DAY, FetchArguments, FetchOptions, fetch_options_from
@@ -90,7 +91,12 @@ class Discovery(CachedKeys):
         self._jwks_uri = uri
         # If the keys cannot be fetched they may have moved: then the metadata are read again next time.
         due_at, self._metadata_due_at = self._metadata_due_at, self._clock()
-        key_set = await _fetch_key_set(uri, self._options)
+        try:
+            key_set = await _fetch_key_set(uri, self._options)
+        except FetchFailed as error:
+            # The issuer names the source, and its keys are elsewhere.
+            error.facts = {"jwks_uri": shown_url(uri), **error.facts}
+            raise
         self._metadata_due_at = due_at
         return key_set
 
@@ -108,33 +114,53 @@ class Discovery(CachedKeys):
         return last_uri
 
     async def _discover(self) -> str:
-        problems: list[str] = []
+        answers: dict[str, str] = {}
+        facts: dict[str, object] = {}
         for url in self._metadata_urls:
             try:
                 uri = await self._read_metadata(url)
             except FetchFailed as error:
-                problems.append(error.problem)
+                answers[url] = error.problem
+                facts |= error.facts
             except Exception as error:  # noqa: BLE001 - from the app's own ``fetch``; the other URL may work
-                problems.append(problem_of(error))
+                answers[url] = problem_of(error)
             else:
                 self._metadata_urls = (url, *(other for other in self._metadata_urls if other != url))
                 self._metadata_due_at = self._clock() + METADATA_LIFETIME
                 return uri
-        raise FetchFailed(f"its metadata: {'; '.join(dict.fromkeys(problems))}")
+        problem = "; ".join(f"{url}: {answer}" for url, answer in answers.items())
+        raise FetchFailed(f"its metadata: {problem}", {"metadata": answers, **facts})
 
     async def _read_metadata(self, url: str) -> str:
         metadata = parse_json_object((await self._options.fetch_url(url)).body)
         issuer = metadata.get("issuer")
         if issuer != self.name:  # OpenID Connect Discovery 1.0 section 4.3, RFC 8414 section 3.3
-            problem = "their issuer is another"
-            if isinstance(issuer, str) and issuer.removesuffix("/") == self.name.removesuffix("/"):
-                # The most common mistake. To name it quotes nothing that the server wrote.
-                problem += "; it differs by a slash at its end from the one that was given"
-            raise FetchFailed(problem)
+            raise _foreign_metadata(issuer, self.name)
+        uri = metadata.get("jwks_uri")
         try:
-            return check_url("jwks_uri", metadata.get("jwks_uri"), insecure_http=self._options.insecure_http)
+            return check_url("jwks_uri", uri, insecure_http=self._options.insecure_http)
         except ConfigurationError:
-            raise FetchFailed("their jwks_uri is no address that keys may come from") from None
+            pass
+        if not isinstance(uri, str):
+            raise FetchFailed("they have no jwks_uri" if uri is None else f"their jwks_uri is {kind_of(uri)}")
+        if uri.startswith("http://"):
+            problem = "their jwks_uri is http, where anybody on the way can replace the keys"
+            raise FetchFailed(problem, {"jwks_uri": shown_url(uri)})
+        raise FetchFailed("their jwks_uri is no absolute https URL without a password", {"jwks_uri": shown_url(uri)})
+
+
+def _foreign_metadata(issuer: object, wanted: str) -> FetchFailed:
+    """The error for metadata of another issuer than the app has named."""
+    if not isinstance(issuer, str):
+        return FetchFailed("they name no issuer" if issuer is None else f"their issuer is {kind_of(issuer)}")
+    facts: dict[str, object] = {"issuer": shown_url(issuer), "wanted": wanted}
+    problem = f'their issuer is another, "{shown_url(issuer)}"'
+    differs_by = difference(issuer, (wanted,))
+    if differs_by is not None:
+        # The most common mistake is a slash at the end.
+        problem += f"; it differs by {differs_by} from the one that was given"
+        facts["differs_by"] = differs_by
+    return FetchFailed(problem, facts)
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:

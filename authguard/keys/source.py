@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from inspect import signature
 from typing import Any, Protocol, runtime_checkable
@@ -75,6 +75,23 @@ class VerificationKey:
             case _:  # from a source of the app
                 return MAX_CURVE_COST
 
+    @property
+    def signature_length(self) -> int | None:
+        """How many bytes its signatures have; None if that is not known."""
+        match self.material:
+            case rsa.RSAPublicKey() as key:
+                return (key.key_size + 7) // 8
+            case ec.EllipticCurvePublicKey() as key:
+                return 2 * ((key.curve.key_size + 7) // 8)
+            case ed25519.Ed25519PublicKey():
+                return 64
+            case ed448.Ed448PublicKey():
+                return 114
+            case bytes() if self.algorithm[2:].isdecimal():
+                return int(self.algorithm[2:]) // 8
+            case _:  # from a source of the app
+                return None
+
     def verify(self, signing_input: bytes, signature: bytes) -> None:
         """Return if the signature is valid. Raises ``InvalidSignature`` if it is not."""
         verify = self._verify
@@ -141,6 +158,12 @@ def takes_requester(method: object) -> bool:
         return False
 
 
+def key_facts_of(source: object, algorithm: str) -> Mapping[str, object]:
+    """What a source says in the record of a token that none of its keys verifies, with its optional ``key_facts``."""
+    method: Callable[[str], Mapping[str, object]] | None = getattr(source, "key_facts", None)
+    return {"source": type(source).__name__} if method is None else method(algorithm)
+
+
 class PublishedKeys:
     """The base of a ``KeySource`` whose keys a server publishes. It never has an HMAC secret."""
 
@@ -153,6 +176,10 @@ class KeyMaterial:
     def bind(self, algorithms: frozenset[str]) -> Sequence[VerificationKey]:
         """The keys, each bound to one of the algorithms. Raises ``ConfigurationError`` if none fits."""
         raise NotImplementedError
+
+
+#: How many ids of keys a record shows.
+MAX_KIDS = 6
 
 
 class StaticKeys:
@@ -186,6 +213,13 @@ class StaticKeys:
     async def keys_for(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """The keys with this ``kid``, or else those without one; all keys if ``kid`` is None."""
         return self.held(kid=kid, algorithm=algorithm)
+
+    def key_facts(self, algorithm: str) -> Mapping[str, object]:
+        """For the record of a token that no key verifies: the ids of the keys for its algorithm."""
+        keys = self._all.get(algorithm, ())
+        known = tuple("no kid" if key.kid is None else key.kid for key in keys[:MAX_KIDS])
+        more = len(keys) - len(known)
+        return {"known": (*known, f"and {more} more") if more else known}
 
 
 def as_source(keys: KeySource | KeyMaterial | Sequence[KeyMaterial], algorithms: frozenset[str]) -> KeySource:

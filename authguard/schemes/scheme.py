@@ -9,11 +9,11 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import field
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from authguard.app_code import async_function, plain_function
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Clock, Denied, Header, Outcome, Rejected
+from authguard.model import NO_FACTS, Accepted, Clock, Denied, Facts, Header, Outcome, Principal, Rejected
 from authguard.reasons import Reason
 from authguard.request import AuthRequest
 from authguard.value_types import frozen
@@ -171,6 +171,11 @@ class Scheme(Protocol):
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that its principals can have, for the audit; None if that is not known."""
         return None
+
+    def facts_without(self, names: Literal["roles", "scopes"], principal: Principal) -> Facts:
+        """For the record, where a principal of this scheme has no roles or no scopes at all: where they are read from,
+        and what was found there."""
+        return NO_FACTS
 
     @abstractmethod
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:

@@ -22,13 +22,15 @@ class WireError(ValueError):
     """The input does not match the grammar.
 
     ``problem`` is a constant phrase, so that no byte of the input can reach a log through it. ``scheme`` is the
-    auth-scheme of the input in lower case, or None if it could not be read.
+    auth-scheme of the input in lower case, or None if it could not be read. ``part`` is the part of the input that has
+    the problem, if it has parts: ``"payload"``.
     """
 
     def __init__(self, problem: str, scheme: str | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.scheme = scheme
+        self.part: str | None = None
 
 
 # https://www.rfc-editor.org/rfc/rfc9110.html#section-5.6.3

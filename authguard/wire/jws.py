@@ -35,7 +35,8 @@ class JoseHeader:
     ``crit`` is True if a ``crit`` member is present, whatever its value. ``b64`` is True if a ``b64`` member is present
     and is not ``true``; the signature then does not cover the payload as RFC 7515 defines it. Keys in the header
     (``jwk``, ``jku``, ``x5c``, ``x5u``) are left out on purpose: a token must not choose its own key (RFC 8725 section
-    3.10).
+    3.10). ``notable`` has the names of those, and of other members that explain why a token is refused; none of their
+    values is used.
     """
 
     alg: str
@@ -43,6 +44,12 @@ class JoseHeader:
     typ: str | None = None
     crit: bool = False
     b64: bool = False
+    notable: tuple[str, ...] = ()
+
+
+#: The names in ``JoseHeader.notable``. Microsoft signs another header than it sends where that has a ``nonce``, so that
+#: only the API that a token is for can verify it. ``cty`` and ``zip`` are of tokens inside of others.
+NOTABLE = ("nonce", "crit", "b64", "jwk", "jku", "x5c", "x5u", "cty", "zip")
 
 
 @value
@@ -75,13 +82,16 @@ def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
         raise WireError(_WRONG_NUMBER_OF_PARTS[len(parts)])
     header, payload, signature = parts
     read_header = _cached_header if len(header) <= _MAX_CACHED_HEADER else _read_header
-    return Jws(
-        read_header(header),
-        read_payload(payload),
-        payload,
-        token[: -len(signature) - 1],
-        _decode(signature),
-    )
+    part = "header"
+    try:
+        members = read_header(header)
+        part = "payload"
+        claims = read_payload(payload)
+        part = "signature"
+        return Jws(members, claims, payload, token[: -len(signature) - 1], _decode(signature))
+    except WireError as error:
+        error.part = part
+        raise
 
 
 def read_payload(segment: bytes) -> dict[str, object]:
@@ -134,6 +144,7 @@ def _read_header(segment: bytes) -> JoseHeader:
         typ=_text(members, "typ"),
         crit="crit" in members,
         b64=members.get("b64", True) is not True,
+        notable=tuple([name for name in NOTABLE if name in members]),
     )
 
 
@@ -147,8 +158,15 @@ def _text(members: dict[str, object], name: str) -> str | None:
         return None
     value = members[name]
     if not isinstance(value, str):
-        raise WireError("a header member of the wrong type")
+        raise WireError(_NOT_A_STRING[name])
     return value
+
+
+_NOT_A_STRING = {
+    "alg": "the header member alg is not a string",
+    "kid": "the header member kid is not a string",
+    "typ": "the header member typ is not a string",
+}
 
 
 # https://www.rfc-editor.org/rfc/rfc7515.html#section-2: base64url without padding, line breaks, whitespace or other

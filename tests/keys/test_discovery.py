@@ -10,12 +10,14 @@ import anyio
 import pytest
 
 from authguard import BackendUnavailable, ConfigurationError, Issuer
+from authguard.http_client import shown_url
 from authguard.keys.remote import Discovery, metadata_urls
 from authguard.testing import ManualClock
 from tests.support.servers.key_server import OAUTH_PATH, OPENID_PATH, hang, publish_metadata, running_key_server
 from tests.support.tokens import AUDIENCE, key_set, rsa_key
 
 KEYS = "https://login.example/keys"
+METADATA = metadata_urls("https://login.example/")
 
 
 class MetadataServer:
@@ -116,22 +118,31 @@ def test_an_invalid_issuer_name_raises(issuer: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "stated",
+    ("stated", "told"),
     [
-        "https://LOGIN.example/",
-        "https://login.example//",
-        "https://evil.example/",
-        None,
-        ["x"],
+        ("https://LOGIN.example/", "another, %s; it differs by upper and lower case from the one that was given"),
+        ("https://login.example//", "another, %s; it differs by a slash at the end from the one that was given"),
+        ("https://evil.example/", "another, %s"),
+        (["x"], "a list of strings"),
     ],
 )
-async def test_the_issuer_is_compared_byte_by_byte(stated: Any) -> None:
+async def test_the_issuer_is_compared_byte_by_byte(stated: Any, told: str) -> None:
     """RFC 8414 section 3.3: metadata that name another issuer are not used, and its keys are not fetched."""
     idp = MetadataServer()
     idp.publish(*metadata_urls(idp.issuer), issuer=stated)
 
-    assert await problem(idp.source()) == "https://login.example/: its metadata: their issuer is another"
+    problems = f"their issuer is {told.replace('%s', json.dumps(stated))}"
+    answers = "; ".join(f"{url}: {problems}" for url in METADATA)
+    assert await problem(idp.source()) == f"https://login.example/: its metadata: {answers}"
     assert KEYS not in idp.requests
+
+
+async def test_metadata_without_an_issuer_are_not_used() -> None:
+    """RFC 8414 section 2 requires ``issuer``."""
+    idp = MetadataServer()
+    idp.publish(*METADATA, issuer=None)
+
+    assert (await problem(idp.source())).endswith("they name no issuer")
 
 
 @pytest.mark.parametrize(
@@ -147,31 +158,82 @@ async def test_a_final_slash_that_differs_is_reported(given: str, stated: str) -
     idp = MetadataServer(given)
     idp.publish(*metadata_urls(given), issuer=stated)
 
-    told = "its metadata: their issuer is another; it differs by a slash at its end from the one that was given"
-    assert await problem(idp.source()) == f"{given}: {told}"
+    told = f'their issuer is another, "{stated}"; it differs by a slash at the end from the one that was given'
+    openid, oauth = metadata_urls(given)
+    assert await problem(idp.source()) == f"{given}: its metadata: {openid}: {told}; {oauth}: {told}"
     assert KEYS not in idp.requests
 
 
 @pytest.mark.parametrize(
-    "uri", [None, 5, "", "/keys", "http://login.example/keys", "https://a:b@login.example/keys", "file:///etc/passwd"]
+    ("uri", "told"),
+    [
+        (None, "they have no jwks_uri"),
+        (5, "their jwks_uri is a number"),
+        ("", "their jwks_uri is no absolute https URL without a password"),
+        ("/keys", "their jwks_uri is no absolute https URL without a password"),
+        ("http://login.example/keys", "their jwks_uri is http, where anybody on the way can replace the keys"),
+        ("https://a:b@login.example/keys", "their jwks_uri is no absolute https URL without a password"),
+        ("file:///etc/passwd", "their jwks_uri is no absolute https URL without a password"),
+    ],
 )
-async def test_a_jwks_uri_that_is_not_allowed_is_refused(uri: Any) -> None:
-    """The ``jwks_uri`` of the metadata must meet the rules for a URL of the app's own."""
+async def test_a_jwks_uri_that_is_not_allowed_is_refused(uri: Any, told: str) -> None:
+    """R006: the ``jwks_uri`` of the metadata must meet the rules for a URL of the app's own. The error says which it
+    breaks, for each URL of the metadata."""
     idp = MetadataServer()
-    idp.publish(*metadata_urls(idp.issuer), jwks_uri=uri)
+    openid, oauth = metadata_urls(idp.issuer)
+    idp.publish(openid, oauth, jwks_uri=uri)
 
-    told = "https://login.example/: its metadata: their jwks_uri is no address that keys may come from"
-    assert await problem(idp.source()) == told
+    assert await problem(idp.source()) == f"https://login.example/: its metadata: {openid}: {told}; {oauth}: {told}"
     assert len(idp.requests) == 2
 
 
 async def test_the_failures_of_both_forms_are_reported() -> None:
-    """The error has the failures of both URLs, so that a catch-all page at one of them does not hide the other."""
+    """R006: each URL has its own answer, so that a catch-all page at one of them does not hide the other. The record
+    has the issuer that was found."""
     idp = MetadataServer()
-    idp.publish("https://login.example" + OAUTH_PATH, issuer="https://evil.example/")
+    openid, oauth = metadata_urls(idp.issuer)
+    idp.publish(oauth, issuer="https://evil.example/")
 
-    told = "https://login.example/: its metadata: the fetch raised LookupError; their issuer is another"
-    assert await problem(idp.source()) == told
+    told = 'their issuer is another, "https://evil.example/"'
+    with pytest.raises(BackendUnavailable) as caught:
+        await idp.source().keys_for(kid="a", algorithm="RS256")
+
+    detail = f"https://login.example/: its metadata: {openid}: the fetch raised LookupError; {oauth}: {told}"
+    assert caught.value.detail == detail
+    assert caught.value.facts == {
+        "metadata": {openid: "the fetch raised LookupError", oauth: told},
+        "issuer": "https://evil.example/",
+        "wanted": "https://login.example/",
+    }
+
+
+async def test_where_the_keys_should_be_is_recorded() -> None:
+    """R006: if the metadata are right and the keys do not come, the record has the URL that the metadata name, without
+    what may be a secret in it."""
+    idp = MetadataServer()
+    openid, oauth = metadata_urls(idp.issuer)
+    idp.publish(openid, oauth, jwks_uri="https://login.example/gone?key=secret")
+    idp.documents["https://login.example/gone?key=secret"] = b"<html>"
+
+    with pytest.raises(BackendUnavailable) as caught:
+        await idp.source().keys_for(kid="a", algorithm="RS256")
+
+    assert caught.value.facts == {"jwks_uri": "https://login.example/gone"}
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("https://a.example/x?key=1#y", "https://a.example/x"),
+        ("https://a.example/#token", "https://a.example/"),
+        ("http://user:word@a.example/", "http://a.example/"),
+        ('a"b\nc\x1b[0mé', "a'b\\nc\\x1b[0m\\xe9"),
+        ("x" * 200, "x" * 128),
+    ],
+)
+def test_a_url_of_a_server_is_quoted_without_secrets(written: str, shown: str) -> None:
+    """R006: what a server has written stands on one line of a log, and cannot fill it or show a password."""
+    assert shown_url(written) == shown
 
 
 async def test_metadata_are_read_once_a_day_and_their_form_is_remembered() -> None:
@@ -197,7 +259,10 @@ async def test_metadata_are_read_once_a_day_and_their_form_is_remembered() -> No
 
 @pytest.mark.parametrize(
     ("gone", "told"),
-    [(b"<html>", "its metadata: what it answers is no JSON object"), ("hangs", "its metadata do not arrive in time")],
+    [
+        (b"<html>", f"its metadata: {'; '.join(f'{url}: what it answers is no JSON object' for url in METADATA)}"),
+        ("hangs", "its metadata do not arrive in time"),
+    ],
 )
 async def test_keys_are_fetched_from_where_they_were_while_the_metadata_are_gone(
     gone: Any, told: str, caplog: pytest.LogCaptureFixture

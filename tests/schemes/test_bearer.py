@@ -216,10 +216,14 @@ def test_the_key_of_one_issuer_verifies_no_token_of_another() -> None:
 @pytest.mark.parametrize("iss", ["https://third.example", "", ISSUER + " ", ..., None, 5, [ISSUER], {}])
 def test_an_issuer_that_nobody_named_is_unknown(iss: Any) -> None:
     """``iss`` is compared as a whole. A missing ``iss``, and one of the wrong type, match no issuer."""
-    stated = iss if isinstance(iss, str) else None
+    expected: tuple[str, dict[str, Any]] = ("token.claim_invalid", {"claim": "iss"})
+    if iss is ...:
+        expected = ("token.claim_missing", {"claim": "iss"})
+    elif isinstance(iss, str):
+        expected = ("token.issuer_unknown", {"issuer": iss})
 
     for scheme in (SCHEME, BOTH):
-        assert rejection(scheme, signed_token(payload=claims(iss=iss))) == ("token.issuer_unknown", {"issuer": stated})
+        assert rejection(scheme, signed_token(payload=claims(iss=iss))) == expected
 
 
 def test_any_issuer_accepts_every_token_of_its_keys() -> None:

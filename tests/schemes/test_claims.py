@@ -10,6 +10,7 @@ import pytest
 from authguard import ANY_AUDIENCE, ANY_ISSUER, Failure, Moment
 from authguard.schemes.bearer.claims import ClaimRules, check_type, leeway_used
 from tests.support.clock import NOW
+from tests.support.schemes.bearer import essential
 from tests.support.tokens import AUDIENCE, claims
 
 LEEWAY = 60.0
@@ -24,8 +25,8 @@ Told: TypeAlias = tuple[str, Mapping[str, object]] | None
 
 
 def failure_parts(fault: Failure | None) -> Told:
-    """The reason code of a failure, and its facts."""
-    return None if fault is None else (fault.reason.code, fault.facts)
+    """The reason code of a failure, and its facts without those that only explain it to a person."""
+    return None if fault is None else essential(fault.reason.code, fault.facts)
 
 
 def check(

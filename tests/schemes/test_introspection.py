@@ -29,7 +29,7 @@ from authguard.schemes.bearer.introspection import INACTIVE_FOR
 from authguard.testing import ManualClock
 from tests.support.clock import NOW
 from tests.support.coroutines import run_together
-from tests.support.schemes.bearer import bearer, bearer_credentials, bearer_request, issuer
+from tests.support.schemes.bearer import bearer, bearer_credentials, bearer_request, essential, issuer
 from tests.support.schemes.introspection import (
     INTROSPECTION_URL,
     OPAQUE_TOKEN,
@@ -66,7 +66,7 @@ async def rejection(of: Bearer, token: str = OPAQUE_TOKEN, **moment: float) -> t
     assert isinstance(outcome, Rejected), outcome
     facts = dict(outcome.facts)
     assert facts.pop("token") == sha256(token.encode()).hexdigest()[:8]
-    return outcome.reason.code, facts
+    return essential(outcome.reason.code, facts)
 
 
 # --- whom a token makes -----------------------------------------------------------------------------------------------
@@ -140,9 +140,9 @@ async def test_an_inactive_token_is_rejected() -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "facts"),
     [
-        ({"iss": FOREIGN}, "token.issuer_unknown", {"issuer": FOREIGN, "wanted": ISSUER}),
-        ({"iss": ...}, "token.issuer_unknown", {"issuer": None, "wanted": ISSUER}),
-        ({"iss": [ISSUER]}, "token.issuer_unknown", {"issuer": None, "wanted": ISSUER}),
+        ({"iss": FOREIGN}, "token.issuer_unknown", {"issuer": FOREIGN}),
+        ({"iss": ...}, "token.claim_missing", {"claim": "iss"}),
+        ({"iss": [ISSUER]}, "token.claim_invalid", {"claim": "iss"}),
         ({"aud": "bills"}, "token.audience_mismatch", {"audience": ("bills",), "wanted": ("orders",)}),
         ({"aud": ...}, "token.claim_missing", {"claim": "aud"}),
         ({"exp": NOW - 61}, "token.expired", {"expired_by": 61.0, "leeway": 60}),
@@ -152,8 +152,8 @@ async def test_an_inactive_token_is_rejected() -> None:
         ({"sub": ...}, "token.claim_missing", {"claim": "sub"}),
         ({"sub": ""}, "token.claim_invalid", {"claim": "sub"}),
         ({"cnf": {"jkt": "x"}}, "token.bound", {}),
-        ({"token_type": "DPoP"}, "token.type_refused", {"typ": "DPoP", "wanted": "Bearer"}),
-        ({"token_type": 5}, "token.type_refused", {"typ": None, "wanted": "Bearer"}),
+        ({"token_type": "DPoP"}, "token.type_refused", {"claim": "token_type", "typ": "DPoP", "wanted": "Bearer"}),
+        ({"token_type": 5}, "token.type_refused", {"claim": "token_type", "typ": None, "wanted": "Bearer"}),
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ from tests.support.schemes.bearer import (
     bearer,
     bearer_credentials,
     bearer_request,
+    explained_rejection,
     issuer,
     rejection,
     signed_token,
@@ -93,7 +94,7 @@ def test_a_template_is_opened_by_name() -> None:
 )
 def test_the_tenant_is_the_one_of_the_claim(tenants: Any, tid: Any, expected: tuple[str, Mapping[str, object]]) -> None:
     """R016: the claim must be what stands in ``iss``, because an app reads the claim to tell tenants apart."""
-    assert rejection(bearer(issuer(name=TEMPLATE, tenants=tenants)), of_tenant(HOME, tid)) == expected
+    assert explained_rejection(bearer(issuer(name=TEMPLATE, tenants=tenants)), of_tenant(HOME, tid)) == expected
 
 
 @pytest.mark.parametrize("tenants", [[HOME, OTHER], ANY_TENANT], ids=["closed", "open"])
@@ -226,8 +227,8 @@ async def test_an_answer_may_name_its_issuer_in_each_of_these_ways() -> None:
 
     assert await introspected("b", issuer=["a", "b"]) == "alice"
     assert await introspected(..., issuer=[ISSUER, NO_ISSUER]) == "alice"
-    assert await introspected(..., issuer=ISSUER) == "token.issuer_unknown"
-    assert await introspected(5, issuer=[ISSUER, NO_ISSUER]) == "token.issuer_unknown"
+    assert await introspected(..., issuer=ISSUER) == "token.claim_missing"
+    assert await introspected(5, issuer=[ISSUER, NO_ISSUER]) == "token.claim_invalid"
     assert await introspected(home, HOME, issuer=TEMPLATE, tenants=ANY_TENANT) == "alice"
     assert await introspected(home, OTHER, issuer=TEMPLATE, tenants=ANY_TENANT) == "token.claim_invalid"
 

@@ -99,7 +99,7 @@ async def test_a_source_that_never_answers_is_an_outage() -> None:
     assert (answer.status, answer.reason) == (503, "keys.timeout")
     assert dict(answer.headers)[b"retry-after"] == b"5"
     assert b"www-authenticate" not in dict(answer.headers)
-    assert answer.record.facts == {"detail": "no answer within 0.01 s", "retry_after": None}
+    assert answer.record.facts == {"detail": "WaitingSource: no answer within 0.01 s", "retry_after": None}
     assert source.cancelled
 
 

@@ -37,7 +37,7 @@ ONLY_WE_REFUSE = {
     "token.not_yet_valid": "The same.",
     "token.malformed: NaN or Infinity, which JSON does not have": "RFC 8259 section 6. NaN compares with nothing, so "
     "that every limit lets it by.",
-    "token.malformed: a header member of the wrong type": "RFC 7515 section 4.1.9: typ is a string.",
+    "token.malformed: the header member typ is not a string": "RFC 7515 section 4.1.9: typ is a string.",
     "token.malformed: base64url with padding": "RFC 7515 section 2: no padding; a token has one spelling.",
     "token.malformed: duplicate member": "RFC 8725 section 3.10 and RFC 7515 section 4: two readers could read two "
     "different claims; peers take the last.",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from inspect import iscoroutine
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias, cast
 
 from authguard.app_code import plain_function, shown, wrong_answer
+from authguard.difference import kind_of
 from authguard.errors import ConfigurationError, WrongAnswer
 from authguard.model import NO_FACTS, Accepted, Facts, Failure, Moment, Outcome, Principal, Rejected
-from authguard.reasons import TOKEN_CHECK_REFUSED, TOKEN_CLAIM_INVALID, TOKEN_CLAIM_MISSING, Reason
-from authguard.schemes.bearer.claims import ClaimRules, Claims, leeway_used
+from authguard.reasons import TOKEN_CHECK_REFUSED, TOKEN_CLAIM_MISSING, Reason
+from authguard.schemes.bearer.claims import ClaimRules, Claims, invalid_claim, leeway_used, missing_claim
 from authguard.validation import check_flag
 from authguard.value_types import frozen
 
@@ -146,6 +148,73 @@ def _checked_names(function: object, value: Iterable[str]) -> Sequence[str]:
     return names
 
 
+# --- why a token has no names -----------------------------------------------------------------------------------------
+
+#: What ``found_at`` says of a claim that is not there.
+ABSENT = "absent"
+# Where issuers write roles and scopes. Keycloak: realm_access and resource_access. Microsoft: scp, roles, groups.
+# Amazon Cognito: cognito:groups. Okta: scp. Auth0: permissions. Spring: authorities.
+_USUAL_ROLES = (
+    *(("realm_access", "roles"), ("roles",), ("role",), ("groups",), ("group",), ("permissions",), ("authorities",)),
+    *(("cognito:groups",), ("wids",)),
+)
+_USUAL_SCOPES = (("scope",), ("scp",), ("scopes",), ("permissions",))
+_USUAL_ENDS = ("/roles", "/role", "/groups", "/permissions", ":roles")
+_MAX_PLACES = 8
+
+
+def found_at(path: ClaimPath, claims: Claims) -> str:
+    """What the claims have at a path, without its value: ``absent``, or of what kind it is."""
+    value: object = claims
+    for number, name in enumerate(path.path):
+        if not isinstance(value, Mapping):
+            return f"{'.'.join(path.path[:number])} is {kind_of(value)}"
+        if name not in value:
+            return f"{'.'.join(path.path[:number])} has no {name}" if number else ABSENT
+        value = value[name]
+    return kind_of(value)
+
+
+def why_no_names(sources: Sequence[Source], claims: Claims, *, split: bool) -> Facts:
+    """Why the claims of a principal give it no roles, or with ``split`` no scopes; no facts if they give it some.
+
+    ``read``: the claims that were read. ``found``: what is there. ``token_has``: other claims, as ``claim(...)``, that
+    may be meant: those in which issuers write roles and scopes, and the names of a path that has dots in one name.
+    """
+    paths = [source for source in sources if isinstance(source, ClaimPath)]
+    if collect_names(paths, claims, split=split):
+        return NO_FACTS
+    read = tuple(str(source) if isinstance(source, ClaimPath) else shown(source) for source in sources)
+    found = tuple(
+        found_at(source, claims) if isinstance(source, ClaimPath) else "it gave no name" for source in sources
+    )
+    facts: dict[str, object] = (
+        {"read": read, "found": found} if len(read) != 1 else {"read": read[0], "found": found[0]}
+    )
+    places = [ClaimPath(place) for place in dict.fromkeys(_places(paths, claims, scopes=split))]
+    others = tuple(str(place) for place in places if collect_names((place,), claims, split=split))[:_MAX_PLACES]
+    return {**facts, "token_has": others} if others else facts
+
+
+def _places(paths: Sequence[ClaimPath], claims: Claims, *, scopes: bool) -> Iterator[tuple[str, ...]]:
+    """Where the names may be instead."""
+    for path in paths:
+        dotted = tuple(part for name in path.path for part in name.split("."))
+        if dotted != path.path and all(dotted):
+            yield dotted
+        joined = ".".join(path.path)
+        if len(path.path) > 1:
+            yield (joined,)
+    if scopes:
+        yield from _USUAL_SCOPES
+        return
+    yield from _USUAL_ROLES
+    clients = claims.get("resource_access")
+    for client in islice(clients, _MAX_PLACES) if isinstance(clients, dict) else ():
+        yield ("resource_access", client, "roles")
+    yield from ((name,) for name in islice(claims, 64) if name.endswith(_USUAL_ENDS))
+
+
 # --- the subject ------------------------------------------------------------------------------------------------------
 
 #: Where the subject of a token is: a claim, or a function of the claims that returns None if they name nobody.
@@ -183,11 +252,12 @@ class SubjectSources:
             if value is None or value == "":
                 continue
             if not isinstance(value, str):
-                return Failure(TOKEN_CLAIM_INVALID, {"claim": _name_of(source)})
+                return invalid_claim(_name_of(source), value, "a string that is not empty")
             if number and source_is_client(source) and (user := _user_claim(claims, value)):
-                return Failure(TOKEN_CLAIM_MISSING, {"claim": _name_of(self.sources[0]), "names_a_user": user})
+                facts = {"claim": _name_of(self.sources[0]), "names_a_user": user, "not_used": _name_of(source)}
+                return Failure(TOKEN_CLAIM_MISSING, facts)
             return value
-        return Failure(TOKEN_CLAIM_MISSING, {"claim": " or ".join(map(_name_of, self.sources))})
+        return _missing_subject(self.sources, claims)
 
     def get_unverified(self, claims: Claims) -> str | Failure:
         """The same for claims that are not to be shown to a function of the app, which gives an empty subject."""
@@ -248,16 +318,19 @@ def check_claim_check(check: ClaimCheck | None) -> ClaimCheck | None:
 
 
 def check_failure(check: ClaimCheck, claims: Claims) -> Failure | None:
-    """Why the check refuses the token. Only True accepts it, so that a forgotten ``return`` does not."""
+    """Why the check refuses the token. Only True accepts it, so that a forgotten ``return`` does not.
+
+    The facts name the check, unless it gives facts of its own.
+    """
     answer = check(MappingProxyType(claims) if isinstance(claims, dict) else claims)
     if answer is True:
         return None
     if answer is False:
-        return Failure(TOKEN_CHECK_REFUSED, NO_FACTS)
+        return Failure(TOKEN_CHECK_REFUSED, {"check": shown(check)})
     if isinstance(answer, Failure):
         return answer
     if isinstance(answer, Reason):
-        return Failure(answer, NO_FACTS)
+        return Failure(answer, {"check": shown(check)})
     if iscoroutine(answer):
         answer.close()
     kind = type(answer).__name__
@@ -303,7 +376,7 @@ def outcome_from_claims(
         return Rejected(failure.reason, string_or_none(subject), failed, authenticated=True)
     subject = source.get(claims)
     if not isinstance(subject, str) or not subject:
-        failure = _invalid_subject(subject, source)
+        failure = _invalid_subject(subject, source, claims)
         return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token)})
     if mapping.check is not None and (failure := check_failure(mapping.check, claims)) is not None:
         failed = {**failure.facts, "token": token_fingerprint(token)}
@@ -316,10 +389,10 @@ def outcome_from_claims(
         cast("float | None", claims.get("exp")),  # the rules have checked its type
         BEARER,
     )
-    facts: Facts = NO_FACTS if is_plain else leeway_used(claims, moment)
+    used: Facts = NO_FACTS if is_plain else leeway_used(claims, moment)
     if isinstance(source, SubjectSources) and source.is_number(claims, subject):
-        facts = tolerating(facts, "subject", "a number")
-    return Accepted(principal, (), facts)
+        used = tolerating(used, "subject", "a number")
+    return Accepted(principal, (), used)
 
 
 def tolerating(facts: Facts, name: str, what: str) -> Facts:
@@ -334,14 +407,26 @@ def subject_failure(claims: Claims, mapping: ClaimMapping) -> Failure | None:
         found = source.get_unverified(claims)
         return found if isinstance(found, Failure) else None
     subject = source.get(claims)
-    return None if isinstance(subject, str) and subject else _invalid_subject(subject, source)
+    return None if isinstance(subject, str) and subject else _invalid_subject(subject, source, claims)
 
 
-def _invalid_subject(subject: object, source: ClaimPath | SubjectSources) -> Failure:
+def _invalid_subject(subject: object, source: ClaimPath | SubjectSources, claims: Claims) -> Failure:
     if isinstance(subject, Failure):
         return subject
-    reason = TOKEN_CLAIM_MISSING if subject is None else TOKEN_CLAIM_INVALID
-    return Failure(reason, {"claim": _name_of(cast("ClaimPath", source))})
+    path = cast("ClaimPath", source)
+    if subject is None:
+        return _missing_subject((path,), claims)
+    return invalid_claim(_name_of(path), subject, "a string that is not empty")
+
+
+def _missing_subject(sources: Sequence[SubjectSource], claims: Claims) -> Failure:
+    """The failure for claims that hold nothing where the subject should be. It names other claims that may hold it."""
+    paths = [source for source in sources if isinstance(source, ClaimPath)]
+    failure = missing_claim("sub", claims)
+    facts: dict[str, object] = {**failure.facts, "claim": " or ".join(map(_name_of, sources))}
+    if len(paths) == 1 and (found := found_at(paths[0], claims)) != ABSENT:
+        facts["found"] = found
+    return Failure(failure.reason, facts)
 
 
 def token_fingerprint(token: bytes) -> str:

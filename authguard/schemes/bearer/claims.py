@@ -5,11 +5,13 @@ They are functions of the claims and of one reading of the clock. Signatures are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from enum import Enum
 from typing import Any, Final, TypeAlias, cast
 
+from authguard.difference import difference, kind_of
 from authguard.errors import ConfigurationError
 from authguard.model import Failure, Moment
 from authguard.reasons import (
@@ -21,6 +23,7 @@ from authguard.reasons import (
     TOKEN_ISSUED_IN_FUTURE,
     TOKEN_NOT_YET_VALID,
     TOKEN_TYPE_REFUSED,
+    Reason,
 )
 from authguard.value_types import frozen
 
@@ -101,7 +104,8 @@ def check_type(stated: str | None, wanted: Types) -> Failure | None:
         return None
     if isinstance(wanted, frozenset):
         wanted = " or ".join(sorted(name or "no type" for name in wanted))
-    return Failure(TOKEN_TYPE_REFUSED, {"typ": stated, "wanted": wanted or "JWT or at+jwt"})
+    missing = {"found": "no type"} if stated is None else {}
+    return Failure(TOKEN_TYPE_REFUSED, {"header": "typ", "typ": stated, **missing, "wanted": wanted or "JWT or at+jwt"})
 
 
 def _short_type(typ: str) -> str:
@@ -157,7 +161,7 @@ class ClaimRules:
         if self.access_token:
             for name in _ACCESS_TOKEN_CLAIMS:
                 if name not in claims and (name != "sub" or self.checks_sub):
-                    return Failure(TOKEN_CLAIM_MISSING, {"claim": name})
+                    return missing_claim(name, claims, wanted="each claim of RFC 9068 section 2.2, for typ at+jwt")
         failure = (
             self._string_failure(claims)
             or self._kind_failure(claims)
@@ -168,18 +172,18 @@ class ClaimRules:
         if failure is None and claims.get("cnf") is not None:
             # RFC 9449 section 7.2: a token that is bound to a key needs a proof of that key, which Bearer does not
             # carry. To accept it without the proof would undo the binding.
-            return Failure(TOKEN_BOUND, {})
+            return _bound(claims["cnf"])
         return failure
 
     def _string_failure(self, claims: Claims) -> Failure | None:
         """RFC 7519 section 4.1: these claims must be strings, whether or not they are required."""
         for name in ("iss", "sub", "jti"):
             if not isinstance(claims.get(name, ""), str) and (name != "sub" or self.checks_sub):
-                return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
+                return invalid_claim(name, claims[name], "a string")
         if self.access_token:
             for name in ("client_id", "jti"):
                 if not isinstance(claims[name], str) or not claims[name]:
-                    return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
+                    return invalid_claim(name, claims[name], "a string that is not empty")
         return None
 
     def _kind_failure(self, claims: Claims) -> Failure | None:
@@ -197,32 +201,111 @@ class ClaimRules:
     def _time_failure(self, claims: Claims, moment: Moment) -> Failure | None:
         for name in ("exp", "nbf", "iat"):
             if name in claims and not _is_time(claims[name]):
-                return Failure(TOKEN_CLAIM_INVALID, {"claim": name})
+                return _invalid_time(name, claims[name])
         exp, nbf, iat = claims.get("exp"), claims.get("nbf"), claims.get("iat")
         if exp is None:
             if self.require_exp:
-                return Failure(TOKEN_CLAIM_MISSING, {"claim": "exp"})
+                return missing_claim("exp", claims)
         elif moment.expired(exp):
             return Failure(TOKEN_EXPIRED, {"expired_by": moment.by(exp), "leeway": moment.leeway})
         if nbf is not None and moment.not_yet(nbf):
-            return Failure(TOKEN_NOT_YET_VALID, {"valid_in": -moment.by(nbf), "leeway": moment.leeway})
+            return _too_early(TOKEN_NOT_YET_VALID, "valid_in", -moment.by(nbf), moment)
         if iat is not None and moment.not_yet(iat):
-            return Failure(TOKEN_ISSUED_IN_FUTURE, {"issued_in": -moment.by(iat), "leeway": moment.leeway})
+            return _too_early(TOKEN_ISSUED_IN_FUTURE, "issued_in", -moment.by(iat), moment)
         return None
 
     def _audience_failure(self, claims: Claims) -> Failure | None:
         if "aud" not in claims:
-            return None if self.audience is None else Failure(TOKEN_CLAIM_MISSING, {"claim": "aud"})
+            return None if self.audience is None else missing_claim("aud", claims, wanted=tuple(sorted(self.audience)))
         stated = claims["aud"]
         if isinstance(stated, str):
             listed = (stated,)
         elif isinstance(stated, list) and all(isinstance(item, str) for item in stated):
             listed = tuple(stated)
         else:
-            return Failure(TOKEN_CLAIM_INVALID, {"claim": "aud"})
+            return invalid_claim("aud", stated, "a string or a list of strings")
         if self.audience is not None and self.audience.isdisjoint(listed):
-            return Failure(TOKEN_AUDIENCE_MISMATCH, {"audience": listed, "wanted": tuple(sorted(self.audience))})
+            return _audience_mismatch(listed, tuple(sorted(self.audience)), claims)
         return None
+
+
+def missing_claim(name: str, claims: Claims, **facts: object) -> Failure:
+    """The failure for a token without a claim. Its facts name claims that it has, and that may be meant for it."""
+    similar = tuple(other for other in _SIMILAR_CLAIMS.get(name, ()) if claims.get(other) not in (None, "", [], {}))
+    return Failure(TOKEN_CLAIM_MISSING, {"claim": name, **facts, **({"token_has": similar} if similar else {})})
+
+
+# Names that issuers use by mistake, or in place of the registered ones. Of a token without `sub`, what may be its
+# subject.
+_SIMILAR_CLAIMS: Mapping[str, Sequence[str]] = {
+    "iss": ("issuer",),
+    "aud": ("audience", "resource", "azp", "client_id"),
+    "exp": ("expires", "expires_at", "expiry", "expiration", "expires_in"),
+    "sub": ("subject", "client_id", "azp", "cid", "appid", "clientId", "user_id", "uid", "oid", "email", "username"),
+}
+
+
+def invalid_claim(name: str, found: object, wanted: str) -> Failure:
+    """The failure for a claim of the wrong type."""
+    return Failure(TOKEN_CLAIM_INVALID, {"claim": name, "found": kind_of(found), "wanted": wanted})
+
+
+def _invalid_time(name: str, found: object) -> Failure:
+    failure = invalid_claim(name, found, "seconds since 1970")
+    unit = None
+    if isinstance(found, str):
+        unit = "a number in quotes" if found[:20].strip().isdecimal() else "a date" if _DATE.match(found) else None
+    elif isinstance(found, int | float) and not isinstance(found, bool):
+        unit = next((name for name, least, most in _UNITS if least <= found < most), "the size of the number")
+    return failure if unit is None else Failure(failure.reason, {**failure.facts, "differs_by": unit})
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# From the year 2001 to 2286.
+_UNITS = tuple(
+    (f"{unit} in place of seconds", 10**power, 10 ** (power + 1))
+    for unit, power in (
+        ("milliseconds", 12),
+        ("microseconds", 15),
+        ("nanoseconds", 18),
+    )
+)
+
+
+def _too_early(reason: Reason, name: str, seconds: float, moment: Moment) -> Failure:
+    hours = round(seconds / 1800) / 2
+    # A clock that is wrong is wrong by any time. A local time that was written as UTC is wrong by half hours.
+    is_zone = 0.5 <= hours <= 14 and abs(seconds - hours * 3600) <= 5
+    zone = {"differs_by": f"{hours:g} h: a local time in place of UTC, perhaps"} if is_zone else {}
+    return Failure(reason, {name: seconds, "leeway": moment.leeway, **zone})
+
+
+def _audience_mismatch(listed: Sequence[str], wanted: Sequence[str], claims: Claims) -> Failure:
+    differs_by = next(filter(None, (difference(name, wanted) for name in listed[:_MAX_COMPARED])), None)
+    if differs_by is None and any(claims.get(name) in listed for name in ("azp", "client_id")):
+        # An ID token has it, and so has an access token for which no API was asked.
+        differs_by = "the audience is the client that the token was issued to"
+    facts = {"audience": listed, "wanted": wanted}
+    return Failure(TOKEN_AUDIENCE_MISMATCH, facts if differs_by is None else {**facts, "differs_by": differs_by})
+
+
+#: How many names of `aud` are compared with the wanted ones.
+_MAX_COMPARED = 8
+
+
+def _bound(confirmation: object) -> Failure:
+    """RFC 7800 section 3.1: the members of ``cnf`` say which key the token is bound to."""
+    if not isinstance(confirmation, dict) or not confirmation:
+        return Failure(TOKEN_BOUND, {"cnf": kind_of(confirmation)})
+    members = tuple(str(name) for name in confirmation)
+    proof = next((_PROOFS[name] for name in members if name in _PROOFS), "a proof of its key")
+    return Failure(TOKEN_BOUND, {"cnf": members, "wanted": proof})
+
+
+_PROOFS = {
+    "jkt": "a DPoP proof (RFC 9449), which Bearer does not carry",
+    "x5t#S256": "a client certificate (RFC 8705), which Bearer does not carry",
+}
 
 
 def _is_time(value: object) -> bool:

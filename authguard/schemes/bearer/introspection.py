@@ -11,10 +11,11 @@ from functools import partial
 from authguard.caching import BoundedCache, KeyedHash
 from authguard.concurrency.circuit_breaker import Question
 from authguard.concurrency.single_flight import SingleFlight
+from authguard.difference import kind_of
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.http_client import MAX_RESPONSE, ClientFactory, HttpPost, Post, check_url, without_query
 from authguard.model import Accepted, Clock, Failure, Moment, Outcome, Rejected
-from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_ISSUER_UNKNOWN, TOKEN_TYPE_REFUSED
+from authguard.reasons import INTROSPECTION_TIMEOUT, TOKEN_INACTIVE, TOKEN_TYPE_REFUSED
 from authguard.schemes.bearer.claim_mapping import (
     BEARER,
     ClaimCheck,
@@ -39,7 +40,7 @@ from authguard.schemes.bearer.introspection_client import (
     check_unknown_token_statuses,
 )
 from authguard.schemes.bearer.issuer import check_audience
-from authguard.schemes.bearer.issuer_names import IssuerArgument, TenantsArgument, check_issuer
+from authguard.schemes.bearer.issuer_names import IssuerArgument, TenantsArgument, WantedIssuers, check_issuer
 from authguard.validation import check_flag, check_int, check_seconds, functions
 from authguard.value_types import value
 from authguard.wire.authorization import is_token68, is_visible
@@ -131,6 +132,7 @@ class Introspection:
         self._url = check_url("url", url, insecure_http=insecure_http, example="https://idp.example/introspect")
         client_auth = check_client_auth(client_id, client_secret, auth)
         self.names = check_issuer(issuer, tenants)
+        self._wanted = WantedIssuers.of(self.names)
         self.issuer = self.names.label if self.names.exact or self.names.templates else None
         self.subject = check_subject(subject, numeric=numeric_subject)
         self.rules = ClaimRules(
@@ -191,7 +193,8 @@ class Introspection:
             raise BackendUnavailable(answer.detail, reason=answer.outage, retry_after=answer.retry_after)
         if answer.body is None:
             status = {} if answer.status is None else {"endpoint_status": answer.status}
-            return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(token), **status})
+            endpoint = without_query(self._url)
+            return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(token), **status, "endpoint": endpoint})
         claims = read_object(answer.body)
         failure = self._response_failure(claims)
         if failure is not None:
@@ -215,13 +218,14 @@ class Introspection:
 
     def _response_failure(self, claims: Claims) -> Failure | None:
         if not self.names.accept(claims.get("iss")):
-            return Failure(
-                TOKEN_ISSUER_UNKNOWN, {"issuer": string_or_none(claims.get("iss")), "wanted": self.names.label}
-            )
+            return self._wanted.failure(claims)
         token_type = claims.get("token_type")
         # RFC 6749 section 5.1: the type has no case. A DPoP token needs a proof, which Bearer does not carry.
         if token_type is not None and not (isinstance(token_type, str) and token_type.lower() == BEARER):
-            return Failure(TOKEN_TYPE_REFUSED, {"typ": string_or_none(token_type), "wanted": "Bearer"})
+            facts: dict[str, object] = {"claim": "token_type", "typ": string_or_none(token_type), "wanted": "Bearer"}
+            if not isinstance(token_type, str):
+                facts["found"] = kind_of(token_type)
+            return Failure(TOKEN_TYPE_REFUSED, facts)
         return None
 
     def _cached(self, key: bytes, moment: Moment) -> IntrospectionAnswer | None:

@@ -6,10 +6,19 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from authguard.difference import difference
 from authguard.errors import ConfigurationError
 from authguard.model import Failure
-from authguard.reasons import TOKEN_CLAIM_INVALID, TOKEN_CLAIM_MISSING
-from authguard.schemes.bearer.claims import ANY_ISSUER, ANY_TENANT, NO_ISSUER, Claims, Unchecked
+from authguard.reasons import TOKEN_CLAIM_INVALID, TOKEN_CLAIM_MISSING, TOKEN_ISSUER_UNKNOWN
+from authguard.schemes.bearer.claims import (
+    ANY_ISSUER,
+    ANY_TENANT,
+    NO_ISSUER,
+    Claims,
+    Unchecked,
+    invalid_claim,
+    missing_claim,
+)
 from authguard.validation import names
 from authguard.value_types import frozen
 
@@ -81,6 +90,16 @@ class IssuerNames:
         """
         return key_issuer == iss or all(template.tenant_of(key_issuer) is None for template in self.templates)
 
+    def spellings(self) -> tuple[str, ...]:
+        """What a log says is wanted: each text, and each template in place of the texts of its tenants."""
+        of_templates = {text for text in self.exact if any(template.tenant_of(text) for template in self.templates)}
+        templates = [template.of(f"{{{template.claim}}}") for template in self.templates]
+        return (*templates, *sorted(self.exact - of_templates), *(["NO_ISSUER"] if self.may_be_missing else ()))
+
+    def tenant_of(self, iss: str) -> str | None:
+        """The tenant in this ``iss``, if a template fits, whether or not it is listed."""
+        return next(filter(None, (template.tenant_of(iss) for template in self.templates)), None)
+
     def tenant_failure(self, claims: Claims) -> Failure | None:
         """Why the claim of a template is not the one in ``iss``; None if it is, or if no template fits."""
         iss = claims.get("iss")
@@ -96,6 +115,36 @@ class IssuerNames:
             found = stated if isinstance(stated, str) else type(stated).__name__
             return Failure(TOKEN_CLAIM_INVALID, {"claim": template.claim, "found": found, "wanted": tenant})
         return None
+
+
+@frozen
+class WantedIssuers:
+    """All issuers that are accepted together, for the record of a token that names none of them."""
+
+    names: tuple[IssuerNames, ...]
+    #: Their spellings: one, or several.
+    wanted: str | tuple[str, ...]
+
+    @classmethod
+    def of(cls, *names: IssuerNames) -> WantedIssuers:
+        """Those of these names."""
+        spellings = tuple(spelling for one in names for spelling in one.spellings())
+        return cls(names, spellings[0] if len(spellings) == 1 else spellings)
+
+    def failure(self, claims: Claims) -> Failure:
+        """Why the ``iss`` of these claims is none of these issuers."""
+        if "iss" not in claims:
+            return missing_claim("iss", claims, wanted=self.wanted)
+        iss = claims["iss"]
+        if not isinstance(iss, str):
+            return invalid_claim("iss", iss, "a string")
+        facts: dict[str, object] = {"issuer": iss, "wanted": self.wanted}
+        fitting = next((one for one in self.names if one.tenant_of(iss) is not None), None)
+        if fitting is not None:
+            differs_by = "two templates fit it" if fitting.is_open else "a tenant that is not listed"
+            return Failure(TOKEN_ISSUER_UNKNOWN, {**facts, "tenant": fitting.tenant_of(iss), "differs_by": differs_by})
+        like = difference(iss, (text for one in self.names for text in one.exact))
+        return Failure(TOKEN_ISSUER_UNKNOWN, facts if like is None else {**facts, "differs_by": like})
 
 
 def check_issuer(issuer: IssuerArgument, tenants: TenantsArgument = None) -> IssuerNames:

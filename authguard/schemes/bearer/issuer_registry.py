@@ -10,7 +10,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.issuer import Issuer
-from authguard.schemes.bearer.issuer_names import IssuerNames
+from authguard.schemes.bearer.issuer_names import IssuerNames, WantedIssuers
 from authguard.schemes.scheme import Service
 from authguard.value_types import frozen
 
@@ -37,7 +37,7 @@ class IssuerRegistry:
     So a request in flight goes on with the registry that it began with. ``previous`` hands over its ``ClockSkew``.
     """
 
-    __slots__ = ("_any", "_by_iss", "_missing", "_open", "_registered", "introspection")
+    __slots__ = ("_any", "_by_iss", "_missing", "_open", "_registered", "introspection", "wanted")
 
     def __init__(
         self, members: Sequence[Issuer | Introspection], clock: Clock, previous: IssuerRegistry | None = None
@@ -63,6 +63,10 @@ class IssuerRegistry:
         self._open = tuple(registered for registered in self._registered if registered.issuer.names.is_open)
         #: Asked about opaque tokens.
         self.introspection = introspections[0] if introspections else None
+        #: What a record says of a token that names none of them.
+        self.wanted = WantedIssuers.of(
+            *(issuer.names for issuer in issuers), *(introspection.names for introspection in introspections)
+        )
 
     @property
     def services(self) -> tuple[Service, ...]:

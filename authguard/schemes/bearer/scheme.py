@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from authguard.caching import BoundedCache
+from authguard.difference import difference
 from authguard.errors import ConfigurationError
-from authguard.model import Accepted, Clock, Denied, Failure, Outcome, Rejected
+from authguard.keys.signatures import ED448, ED25519
+from authguard.model import NO_FACTS, Accepted, Clock, Denied, Facts, Failure, Outcome, Principal, Rejected
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     SCOPE_MISSING,
     TOKEN_ALGORITHM_REFUSED,
     TOKEN_CRITICAL_UNKNOWN,
-    TOKEN_ISSUER_UNKNOWN,
     TOKEN_MALFORMED,
     TOKEN_TOO_LONG,
 )
 from authguard.request import AuthRequest, network_of
 from authguard.schemes.bearer.claim_mapping import (
     BEARER,
+    ClaimMapping,
     outcome_from_claims,
     string_or_none,
     token_fingerprint,
+    why_no_names,
 )
 from authguard.schemes.bearer.claims import check_type, leeway_of
 from authguard.schemes.bearer.issuer import Issuer
@@ -34,6 +38,7 @@ from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredI
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.signature_verifier import HeldKeysTried, SignatureVerifier
 from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
+from authguard.schemes.bearer.unusual_tokens import unusual_token, word_in_place_of_token
 from authguard.schemes.carriers import AUTHORIZATION, HeaderField, check_header, field_for
 from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_name, for_one_request
 from authguard.validation import check_int, check_seconds
@@ -189,10 +194,10 @@ class Bearer(Scheme):
             introspection = issuers.introspection_for(iss)
             if introspection is not None:
                 return _introspect(introspection, raw, request)
-            return _reject(raw, token, Failure(TOKEN_ISSUER_UNKNOWN, {"issuer": iss}))
+            return _reject(raw, token, issuers.wanted.failure(token.claims), signature="unchecked")
         failure = _header_failure(token.header, registered.issuer)
         if failure is not None:
-            return _reject(raw, token, failure)
+            return _reject(raw, token, failure, signature="unchecked")
         held = self._signatures.try_held(registered.issuer, token)
         if held.signing_key is None or held.keys is None:
             return lambda: self._authenticate_after_fetch(raw, token, registered, request, held)
@@ -231,6 +236,17 @@ class Bearer(Scheme):
             if outcome.facts and (leeway := leeway_of(outcome.facts)):
                 registered.clock_skew.observe_leeway_used(leeway, request.moment)
         return outcome
+
+    def facts_without(self, names: Literal["roles", "scopes"], principal: Principal) -> Facts:
+        """Which claims of its token were read for roles or scopes, and what they are: ``why_no_names``."""
+        claims, issuers = principal.claims, self._issuers
+        # The answer of an introspection endpoint has this member. A JWT has it only if its issuer is odd.
+        mapping: ClaimMapping | None = issuers.introspection if "active" in claims else None
+        if mapping is None and (registered := issuers.find(string_or_none(claims.get("iss")))) is not None:
+            mapping = registered.issuer
+        if mapping is None:
+            return NO_FACTS
+        return why_no_names(mapping.scopes if names == "scopes" else mapping.roles, claims, split=names == "scopes")
 
     def challenges(self, request: AuthRequest, why: Denied | None) -> Sequence[Challenge]:
         """One challenge. RFC 6750 section 3; RFC 9470 section 3 for a step-up; RFC 9728 section 5.1."""
@@ -285,19 +301,32 @@ def _malformed(raw: bytes, error: WireError) -> Rejected:
         # malformed JWS, which helps more.
         token68(raw.replace(b"=", b"") if error.problem == "base64url with padding" else raw)
     except WireError as token68_error:
-        return Rejected(CREDENTIALS_MALFORMED, facts={"problem": token68_error.problem})
-    return Rejected(TOKEN_MALFORMED, facts={"problem": error.problem, "token": token_fingerprint(raw)})
+        found = unusual_token(raw)
+        facts = {"problem": token68_error.problem, **({} if found is None else {"found": found})}
+        return Rejected(CREDENTIALS_MALFORMED, facts=facts)
+    facts = {"problem": error.problem, "token": token_fingerprint(raw)}
+    found = error.part or word_in_place_of_token(raw)
+    return Rejected(TOKEN_MALFORMED, facts=facts if found is None else {**facts, "found": found})
 
 
-def _reject(raw: bytes, token: jws.Jws, failure: Failure) -> Rejected:
+def _reject(raw: bytes, token: jws.Jws, failure: Failure, **facts: object) -> Rejected:
     subject = string_or_none(token.claims.get("sub"))
-    return Rejected(failure.reason, subject, {**failure.facts, "token": token_fingerprint(raw)})
+    return Rejected(failure.reason, subject, {**failure.facts, **facts, "token": token_fingerprint(raw)})
 
 
 def _header_failure(header: jws.JoseHeader, issuer: Issuer) -> Failure | None:
     if header.alg not in issuer.algorithms:
         wanted = tuple(sorted(issuer.algorithms))
-        return Failure(TOKEN_ALGORITHM_REFUSED, {"algorithm": header.alg, "wanted": wanted})
+        facts: dict[str, object] = {"algorithm": header.alg, "wanted": wanted}
+        differs_by = _two_names(header.alg, issuer.algorithms) or difference(header.alg, wanted)
+        return Failure(TOKEN_ALGORITHM_REFUSED, facts if differs_by is None else {**facts, "differs_by": differs_by})
     if header.crit or header.b64:  # RFC 7515 section 4.1.11: no extension is understood here, RFC 7797 included
-        return Failure(TOKEN_CRITICAL_UNKNOWN)
+        members = tuple(name for name, is_set in (("crit", header.crit), ("b64", header.b64)) if is_set)
+        return Failure(TOKEN_CRITICAL_UNKNOWN, {"header": members, "wanted": "neither crit nor b64"})
     return check_type(header.typ, issuer.typ)
+
+
+def _two_names(algorithm: str, wanted: AbstractSet[str]) -> str | None:
+    """Whether it is the other name of an algorithm that is accepted: RFC 9864 has names of its own for EdDSA."""
+    names = next((names for names in (ED25519, ED448) if algorithm in names and not names.isdisjoint(wanted)), None)
+    return None if names is None else "EdDSA has two names for one curve; list the one that the token says, too"

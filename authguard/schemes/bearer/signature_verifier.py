@@ -8,13 +8,14 @@ from typing import NamedTuple, TypeVar, cast
 from authguard.caching import BoundedCache, NegativeCache
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.token_bucket import NetworkBuckets, Rate
+from authguard.difference import difference
 from authguard.errors import BackendUnavailable, InvalidSignature, KeysBusy
 from authguard.keys.fetch_budget import Requester
-from authguard.keys.source import VerificationKey
+from authguard.keys.source import VerificationKey, key_facts_of
 from authguard.model import Clock, Failure, Moment
 from authguard.reasons import KEY_UNKNOWN, KEYS_BUSY, KEYS_TIMEOUT, KEYS_UNAVAILABLE, TOKEN_SIGNATURE_INVALID
 from authguard.request import AuthRequest, network_of
-from authguard.schemes.bearer.claim_mapping import subject_failure
+from authguard.schemes.bearer.claim_mapping import string_or_none, subject_failure
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.wire import jws
 
@@ -123,6 +124,8 @@ class SignatureVerifier:
         try:
             return await self._failure_after_fetch(issuer, token, request, held.keys, held.tried)
         except BackendUnavailable as error:
+            if error.reason is KEYS_TIMEOUT and (source := key_facts_of(issuer.keys, token.header.alg).get("source")):
+                error.detail = f"{source}: {error.detail}"
             # A retry with a token that no key could make valid would be useless, so the answer is not 503.
             claims_failure = _claims_failure(issuer, token, request)
             if claims_failure is None:
@@ -164,7 +167,7 @@ class SignatureVerifier:
                 if find_signing_key(issuer, tried.keys, token) is not None:
                     return None
         held = () if keys or issuer.refetchable is None else issuer.refetchable.algorithms_of(token.header.kid)
-        failure = _unverified(token, has_keys=bool(keys), untried=tried.untried, held=held)
+        failure = _unverified(issuer, token, tried, has_keys=bool(keys), held=held)
         if busy is not None:
             return self._busy_failure(busy, failure, issuer, token, request)
         if issuer.refetchable is not None:
@@ -230,10 +233,61 @@ def _key(network: str | None) -> bytes:
     return (network or "").encode()
 
 
-def _unverified(token: jws.Jws, *, has_keys: bool, untried: int, held: Sequence[str]) -> Failure:
-    facts: dict[str, object] = {"kid": token.header.kid, "algorithm": token.header.alg}
-    if held:  # the key is known, but only for these algorithms
-        facts["held"] = held
-    if untried:
-        facts["untried"] = untried
+def _unverified(issuer: Issuer, token: jws.Jws, tried: Candidates, *, has_keys: bool, held: Sequence[str]) -> Failure:
+    """The failure for a token that no key verifies. A fact that is only claimed ends in a question mark: ``aud?``."""
+    header, claims = token.header, token.claims
+    facts: dict[str, object] = {"kid": header.kid, "algorithm": header.alg}
+    counted = {"held": held, "untried": tried.untried, "tried": len(tried.keys) if len(tried.keys) > 1 else 0}
+    # `held`: the key is known, but only for these algorithms.
+    facts |= {name: value for name, value in counted.items() if value}
+    stated = claims.get("aud")
+    listed = tuple(map(str, stated[:MAX_LISTED])) if isinstance(stated, list) else (stated,)
+    listed = listed if isinstance(stated, str | list) else ()
+    facts |= {"iss?": string_or_none(claims.get("iss")), "aud?": stated if isinstance(stated, str) else listed}
+    if header.notable:
+        facts["header_has"] = header.notable
+    if has_keys:
+        if (source := getattr(issuer.keys, "name", None)) is not None:
+            facts["source"] = source
+        differs_by = _signature_difference(tried.keys, token) or _audience_difference(issuer, listed)
+        if "nonce" in header.notable:
+            differs_by = "a nonce in the header: only the API that it is for can verify it"
+    else:
+        sourced = key_facts_of(issuer.keys, header.alg)
+        facts |= sourced
+        known = cast("Sequence[str]", sourced.get("known", ()))
+        differs_by = None if header.kid is None else difference(header.kid, known)
+    if differs_by is not None:
+        facts["differs_by"] = differs_by
     return Failure(TOKEN_SIGNATURE_INVALID if has_keys else KEY_UNKNOWN, facts)
+
+
+def _audience_difference(issuer: Issuer, listed: Sequence[object]) -> str | None:
+    audience = issuer.rules.audience
+    if audience is None or not listed or not audience.isdisjoint(listed):
+        return None
+    return "an audience that is not ours: a token for another API, perhaps"
+
+
+#: How many audiences of a token without a valid signature are looked at.
+MAX_LISTED = 8
+
+
+def _signature_difference(keys: Sequence[VerificationKey], token: jws.Jws) -> str | None:
+    """What is wrong with the form of a signature, whichever of the keys it is of."""
+    signature = token.signature
+    if not signature:
+        return "the signature is empty"
+    if len(keys) == 1 and keys[0].signature_length == len(signature):  # nearly always
+        return None
+    lengths = {key.signature_length for key in keys}
+    if None in lengths or len(signature) in lengths:
+        return None
+    if token.header.alg.startswith("ES") and signature[0] == DER_SEQUENCE:
+        return "the signature is DER, and not the two numbers of RFC 7518 section 3.4"
+    wanted = " or ".join(map(str, sorted(lengths, key=str)))
+    return f"the signature has {len(signature)} bytes, and those of the key have {wanted}"
+
+
+#: How a signature begins that OpenSSL or a key management service has written.
+DER_SEQUENCE = 0x30

@@ -77,7 +77,29 @@ def accepted_principal(scheme: Bearer, token: str | bytes, **moment: float) -> P
     return result.principal
 
 
+# Facts that tell a person what was found, what was wanted and what to do. tests/schemes/test_refusal_facts.py has them.
+_EXPLAINING = frozenset(
+    {"found", "differs_by", "token_has", "header_has", "header", "source", "known", "iss?", "aud?", "endpoint"}
+    | {"tried", "not_used", "cnf", "check"}
+)
+_WANTED_EXPLAINS = frozenset(
+    {"token.claim_missing", "token.claim_invalid", "token.bound", "token.critical_unknown", "token.issuer_unknown"}
+)
+
+
+def essential(code: str, facts: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
+    """A reason and its facts, without those that only explain it to a person."""
+    left_out = _EXPLAINING | ({"wanted", "signature"} if code in _WANTED_EXPLAINS else {"signature"})
+    return code, {name: fact for name, fact in facts.items() if name not in left_out}
+
+
 def rejection(scheme: Bearer, token: str | bytes, **moment: float) -> tuple[str, Mapping[str, object]]:
+    """The reason code and the facts with which a token is rejected, without its fingerprint and without those that only
+    explain it to a person."""
+    return essential(*explained_rejection(scheme, token, **moment))
+
+
+def explained_rejection(scheme: Bearer, token: str | bytes, **moment: float) -> tuple[str, Mapping[str, object]]:
     """The reason code and the facts with which a token is rejected. The fingerprint of the token is checked and left
     out."""
     result = outcome(scheme, token, **moment)
