@@ -13,7 +13,7 @@ from authguard.schemes.bearer.provider_issuers import ProviderIssuers
 from tests.providers import test_keycloak
 from tests.support.markdown import DOCS, code_blocks
 from tests.support.providers import signed
-from tests.support.schemes.bearer import bearer, rejection
+from tests.support.schemes.bearer import bearer, explained_rejection
 
 PAGE = DOCS / "providers.md"
 METHODS = [name for name, value in vars(ProviderIssuers).items() if isinstance(value, classmethod)]
@@ -49,11 +49,11 @@ def test_the_records_of_the_page_are_real() -> None:
     """The two refusals have the facts that the page shows."""
     scheme = bearer(test_keycloak.keycloak(clients=["batch", "web"]))
 
-    assert rejection(scheme, signed(test_keycloak.ACCESS_TOKEN, {"azp": "game"})) == (
+    assert explained_rejection(scheme, signed(test_keycloak.ACCESS_TOKEN, {"azp": "game"})) == (
         "token.claim_invalid",
         {"claim": "azp", "found": "game", "wanted": ("batch", "web")},
     )
-    assert rejection(scheme, signed(test_keycloak.ACCESS_TOKEN, {"typ": "ID"})) == (
+    assert explained_rejection(scheme, signed(test_keycloak.ACCESS_TOKEN, {"typ": "ID"})) == (
         "token.type_refused",
         {"claim": "typ", "typ": "ID", "wanted": "an access token"},
     )
