@@ -47,7 +47,7 @@ from authguard.state.throttle_store import Exceeded
 from authguard.validation import check_flag
 from authguard.value_types import mutable
 from authguard.wire.authorization import Credentials, token68
-from authguard.wire.basic import NotUtf8Error, UserPass
+from authguard.wire.basic import NotBase64Error, NotUtf8Error, UserPass, usual_base64
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
@@ -99,6 +99,7 @@ class Basic(Scheme):
     For old clients and files. Each of these is recorded as ``tolerated`` where it was needed:
 
     - ``latin1``: whether a user-pass that is not UTF-8 is read as ISO-8859-1.
+    - ``loose_base64``: whether the padding of the base64 may be missing, and ``-`` and ``_`` stand for ``+`` and ``/``.
     - ``empty_password``: whether a ``PasswordCheck`` is asked about an empty password, and a hash of the empty password
       can be matched. For API keys that are sent as the name. Never for LDAP, where an empty password logs in as nobody.
       Such a name is not recorded if it is refused.
@@ -136,6 +137,7 @@ class Basic(Scheme):
         waiting: int = 64,
         deadline: float = 5.0,
         latin1: bool = False,
+        loose_base64: bool = False,
         empty_password: bool = False,
         empty_username: bool = False,
         unnormalized_hashes: bool = False,
@@ -160,6 +162,7 @@ class Basic(Scheme):
         self._pool = ThreadPool(threads=threads, waiting=waiting, deadline=deadline, clock=clock)
         self._passwords = passwords
         self._latin1 = check_flag("latin1", latin1)
+        self._loose_base64 = check_flag("loose_base64", loose_base64)
         self._empty_password = check_flag("empty_password", empty_password)
         self._empty_username = check_flag("empty_username", empty_username)
         self._unnormalized_hashes = check_flag("unnormalized_hashes", unnormalized_hashes)
@@ -210,8 +213,7 @@ class Basic(Scheme):
             read_again = self._read_again(credentials.rest, error)
             if isinstance(read_again, WireError):
                 return Rejected(CREDENTIALS_MALFORMED, facts={"problem": _problem(credentials.rest, read_again)})
-            user_pass = read_again
-            tolerated = {"charset": "ISO-8859-1"}
+            user_pass, tolerated = read_again
         if not user_pass.username:
             if not self._empty_username:
                 return Rejected(CREDENTIALS_MALFORMED, facts={"problem": "no user-id"})
@@ -226,14 +228,26 @@ class Basic(Scheme):
             answer = self._verify_now(user_pass, request.client, account)
         return answer if tolerated is None else _tolerating(answer, tolerated)
 
-    def _read_again(self, rest: bytes, error: WireError) -> UserPass | WireError:
-        """Read credentials that could not be read in UTF-8 as ISO-8859-1, if the app tolerates that."""
-        if not (self._latin1 and isinstance(error, NotUtf8Error)):
-            return error
-        try:
-            return UserPass.from_token68(rest, latin1=True)
-        except WireError as again:
-            return again
+    def _read_again(self, rest: bytes, error: WireError) -> tuple[UserPass, dict[str, str]] | WireError:
+        """Read credentials that could not be read, in the spelling and the encoding that the app tolerates.
+
+        Returns them with what was tolerated, or why they cannot be read.
+        """
+        tolerated: dict[str, str] = {}
+        if self._loose_base64 and isinstance(error, NotBase64Error):
+            tolerated["base64"] = "URL-safe" if b"-" in rest or b"_" in rest else "unpadded"
+            rest = usual_base64(rest)
+            try:
+                return UserPass.from_token68(rest), tolerated
+            except WireError as again:
+                error = again
+        if self._latin1 and isinstance(error, NotUtf8Error):
+            tolerated["charset"] = "ISO-8859-1"
+            try:
+                return UserPass.from_token68(rest, latin1=True), tolerated
+            except WireError as again:
+                error = again
+        return error
 
     async def _find_and_verify(self, user_pass: UserPass, client: str | None) -> Outcome:
         """The outcome for an account that must be waited for."""

@@ -10,6 +10,10 @@ from authguard.wire.grammar import CONTROL, WireError
 from authguard.wire.text import nfc
 
 
+class NotBase64Error(WireError):
+    """The token is not written as an encoder of RFC 4648 section 4 writes it. It may be in another spelling."""
+
+
 class NotUtf8Error(WireError):
     """The user-pass is not UTF-8. It may be in another encoding."""
 
@@ -50,7 +54,8 @@ class UserPass:
             password    = *TEXT
 
         ``latin1``: whether the text is read as ISO-8859-1, and not as UTF-8. Raises ``WireError`` for anything that is
-        not canonical base64 of such a text, and ``NotUtf8Error`` if it is not in UTF-8.
+        not canonical base64 of such a text: ``NotBase64Error`` and ``NotUtf8Error`` if another spelling or encoding
+        may help.
         """
         # binascii decodes several spellings of the same bytes but encodes only one: that of RFC 4648 section 4, padded
         # and with the unused bits zero. Only that spelling is accepted. The errors are raised outside the handlers,
@@ -61,7 +66,7 @@ class UserPass:
         except Error:
             decoded = None
         if decoded is None or b2a_base64(decoded, newline=False) != token:
-            raise WireError("not base64 as of RFC 4648 section 4")
+            raise NotBase64Error("not base64 as of RFC 4648 section 4")
         try:
             text = decoded.decode("latin-1" if latin1 else "utf-8")
         except UnicodeDecodeError:
@@ -77,3 +82,13 @@ class UserPass:
             raise WireError("a control character in the user-pass")
         normalized = nfc(password)
         return cls(nfc(username), normalized, None if normalized == password else password)
+
+
+# RFC 4648 section 5: the alphabet for URLs.
+_TO_USUAL = bytes.maketrans(b"-_", b"+/")
+
+
+def usual_base64(token: bytes) -> bytes:
+    """Return base64 of RFC 4648 section 5, or without its padding, as section 4 writes it. It may still be invalid."""
+    translated = token.translate(_TO_USUAL)
+    return translated if b"=" in translated else translated + b"=" * (-len(translated) % 4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from tests.support.schemes.basic import (
     log_in,
     log_in_now,
     memory_users,
+    user_pass,
 )
 
 NFC, NFD = "p\u00e4ssw\u00f6rd", "pa\u0308sswo\u0308rd"
@@ -151,6 +152,45 @@ async def test_what_is_malformed_in_iso_8859_1_too_is_malformed(text: bytes) -> 
 async def test_every_other_error_stays_one(rest: bytes) -> None:
     """R020: base64 out of its grammar, and UTF-8 without a colon or with a control character, get no second reading."""
     assert facts_of(await authenticate(basic_scheme(users(), latin1=True), rest)) == "credentials.malformed"
+
+
+# --- Base64 in another spelling ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("7617-3")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("bob:1", "unpadded"), ("bob:1234", "unpadded"), ("bob:\u07ff", "URL-safe"), ("bob:~~?", "URL-safe")],
+)
+async def test_base64_may_lack_its_padding_by_name(text: str, said: str) -> None:
+    """Base64 without padding, or of the alphabet for URLs, is malformed; with ``loose_base64`` it is read and
+    recorded."""
+    rest = urlsafe_b64encode(text.encode()).rstrip(b"=")
+    store = Users(Account("bob", f"$fast${text[4:]}"))
+
+    assert facts_of(await authenticate(basic_scheme(store), rest)) == "credentials.malformed"
+    assert facts_of(await authenticate(basic_scheme(store, loose_base64=True), rest)) == {"base64": said}
+
+
+@pytest.mark.parametrize("rest", [b"Ym9iOjE===", b"Ym9iO", b"Ym9iOjF=", b"Ym9iOj", b"Ym9iOj?", b"Ym9i", b"=", b""])
+async def test_base64_stays_canonical(rest: bytes) -> None:
+    """With ``loose_base64`` other padding than none or all, and unused bits that are set, stay malformed."""
+    scheme = basic_scheme(Users(Account("bob", "$fast$1")), loose_base64=True)
+
+    assert facts_of(await authenticate(scheme, rest)) == "credentials.malformed"
+
+
+async def test_one_login_has_one_entry_in_every_spelling() -> None:
+    """A password is hashed once, however its base64 is spelled, and attempts are counted together."""
+    hasher = SpyHasher()
+    scheme = basic_scheme(users(hasher), loose_base64=True, latin1=True, throttle=slow_throttle(2))
+    assert facts_of(await log_in(scheme, "alice", NFC)) == {}
+
+    assert now(scheme, user_pass("alice", NFC).rstrip(b"=")) == {"base64": "unpadded"}
+    assert now(scheme, latin1("alice", NFC).rstrip(b"=")) == {"base64": "unpadded", "charset": "ISO-8859-1"}
+    codes = [facts_of(await authenticate(scheme, user_pass("alice", word).rstrip(b"="))) for word in ("1", "2", "34")]
+    assert codes == ["password.wrong", "password.wrong", "attempts.exceeded"]
+    assert hasher.count == 3
 
 
 # --- Empty ------------------------------------------------------------------------------------------------------------
@@ -386,7 +426,7 @@ def test_a_directory_shows_no_hash() -> None:
 
 # --- All of them ------------------------------------------------------------------------------------------------------
 
-OPTIONS = ("latin1", "empty_password", "empty_username", "unnormalized_hashes")
+OPTIONS = ("latin1", "loose_base64", "empty_password", "empty_username", "unnormalized_hashes")
 
 
 @pytest.mark.parametrize("option", OPTIONS)
