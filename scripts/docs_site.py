@@ -98,7 +98,7 @@ def _example_page(file: Path) -> str:
 
 
 def _example(file: Path) -> str:
-    return f"# {file.relative_to(ROOT)}\n\n```python\n{file.read_text('utf-8').rstrip()}\n```\n"
+    return f"# {file.name}\n\n`{file.relative_to(ROOT)}` in the repository.\n\n```python\n{file.read_text('utf-8').rstrip()}\n```\n"
 
 
 def contents(names: set[str], index: str) -> str:
