@@ -15,13 +15,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import api_pages
-from link_check import CODE, LINK, without_code
+from link_check import CODE, LINK, repository, without_code
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -36,13 +35,6 @@ EXTERNAL = re.compile(
     r"""|@import\s+["']?(?:https?:)?//"""
     r"""|url\(["']?(?:https?:)?//"""
 )
-
-
-def repository() -> str | None:
-    """The address of the repository, without a slash at the end, as pyproject.toml says."""
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"].get("urls", {})
-    address: str | None = urls.get("Repository") or urls.get("Source")
-    return address.rstrip("/") if address else None
 
 
 def sources() -> dict[str, str]:
@@ -62,20 +54,14 @@ def _with_links(name: str, page: Path, examples: set[Path]) -> str:
     changes: list[tuple[int, int, str]] = []
     for link in LINK.finditer(without_code(CODE, text)):
         group = next(group for group in ("inline", "reference", "html") if link[group])
-        target = _target(name, page, link[group], examples)
-        if target is None and group == "inline":
-            # The words stay, the link goes.
-            start = text.rindex("[", 0, link.start() + 1)
-            changes.append((start, link.end(), text[start + 1 : link.start()]))
-        else:
-            changes.append((*link.span(group), target or link[group]))
+        changes.append((*link.span(group), _target(name, page, link[group], examples)))
     for start, end, new in sorted(changes, reverse=True):
         text = text[:start] + new + text[end:]
     return text
 
 
-def _target(name: str, page: Path, target: str, examples: set[Path]) -> str | None:
-    """Where a link leads in the site, or None if it leads nowhere."""
+def _target(name: str, page: Path, target: str, examples: set[Path]) -> str:
+    """Where a link leads in the site: to a page of it, or to the repository."""
     parts = urlsplit(target)
     if parts.scheme or parts.netloc or not parts.path:
         return target
@@ -89,8 +75,7 @@ def _target(name: str, page: Path, target: str, examples: set[Path]) -> str | No
     if file.is_relative_to(ROOT / "examples") and file.suffix == ".py":
         examples.add(file)
         return os.path.relpath(_example_page(file), Path(name).parent)
-    address = repository()
-    return f"{address}/blob/main/{path}{anchor}" if address else None
+    return f"{repository()}/blob/main/{path}{anchor}"
 
 
 def _example_page(file: Path) -> str:
@@ -98,7 +83,8 @@ def _example_page(file: Path) -> str:
 
 
 def _example(file: Path) -> str:
-    return f"# {file.name}\n\n`{file.relative_to(ROOT)}` in the repository.\n\n```python\n{file.read_text('utf-8').rstrip()}\n```\n"
+    code = file.read_text("utf-8").rstrip()
+    return f"# {file.name}\n\n`{file.relative_to(ROOT)}` in the repository:\n\n```python\n{code}\n```\n"
 
 
 def contents(names: set[str], index: str) -> str:

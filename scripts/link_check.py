@@ -2,7 +2,8 @@
 
     python3 scripts/link_check.py
 
-Nothing is fetched: links to other sites are not checked.
+An absolute link into the repository, as the README has for those who read it elsewhere, is checked in the tree. Nothing
+is fetched: links to other sites are not checked.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +29,13 @@ LINK = re.compile(
 )
 HEADING = re.compile(r"^ {0,3}#{1,6}\s+(?P<text>.+?)\s*#*\s*$", re.MULTILINE)
 ANCHOR = re.compile(r"""<a\s[^>]*?(?:id|name)=["'](?P<name>[^"']+)""")
+
+
+@cache
+def repository() -> str:
+    """The address of the repository, as pyproject.toml says."""
+    address: str = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
+    return address
 
 
 def tracked() -> list[Path]:
@@ -58,7 +68,8 @@ def anchors(text: str) -> set[str]:
 
 def problem(page: Path, target: str, files: set[Path]) -> str | None:
     """Why this link of a page is dead, or None if it is not."""
-    parts = urlsplit(target)
+    own = f"{repository()}/blob/main/"
+    parts = urlsplit("/" + target.removeprefix(own) if target.startswith(own) else target)
     if parts.scheme or parts.netloc:
         return None
     path = unquote(parts.path)

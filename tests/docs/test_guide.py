@@ -168,9 +168,10 @@ def test_the_structlog_block_takes_the_facts_over() -> None:
 
 
 @pytest.mark.block("guide/testing.md", "test_users_are_for_admins")
-def test_the_testing_block_tests_the_quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_testing_block_tests_the_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of the block passes for the quick start of the README."""
-    monkeypatch.setenv("ISSUER_PUBLIC_KEY", public_pem(rsa_key()).decode())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "public.pem").write_bytes(public_pem(rsa_key()))
     orders = ModuleType("orders")
     vars(orders).update(_run(QUICK_START))
     monkeypatch.setitem(sys.modules, "orders", orders)

@@ -1,24 +1,17 @@
 """The README's quick start, word for word. Run by the type checkers, not by pytest."""
 
-import os
+from pathlib import Path
 
 from fastapi import FastAPI
 
-from authguard import PEM, PUBLIC, Bearer, Guard, Issuer, Rule, role
-from authguard.fastapi import CurrentPrincipal, install
+from authguard import PEM, Bearer, Guard, Issuer, Rule, role
+from authguard.fastapi import CurrentPrincipal, docs, install
 
 app = FastAPI()
-
-key = PEM(os.environ["ISSUER_PUBLIC_KEY"])
+key = PEM(Path("public.pem").read_text())
 issuer = Issuer("https://login.example/", audience="orders", algorithms=["RS256"], keys=key)
-rules = [Rule("/health", PUBLIC), Rule("/admin/**", role("admin"))]
-guard = Guard(Bearer(issuer, realm="orders"), rules=rules)
+guard = Guard(Bearer(issuer, realm="orders"), rules=[Rule("/admin/**", role("admin")), *docs(app)])
 install(app, guard)
-
-
-@app.get("/health")
-def health() -> str:
-    return "up"
 
 
 @app.get("/orders")
