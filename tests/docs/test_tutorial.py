@@ -8,6 +8,7 @@ import logging
 import logging.config
 import re
 import runpy
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,12 +20,12 @@ from starlette.testclient import TestClient
 
 import authguard
 from tests.support.markdown import DOCS, code_blocks
-from tests.support.tokens import ec_key, private_pem, public_pem
 
 pytestmark = pytest.mark.block("tutorial.md")
 
 PAGE = DOCS / "tutorial.md"
-OPEN, LOCKED, MAKE_TOKEN, TESTS, LOGS, DISCOVER = code_blocks("python", PAGE)
+OPEN, LOCKED, TESTS, LOGS, DISCOVER = code_blocks("python", PAGE)
+(KEYGEN,) = (block for block in code_blocks("console", PAGE) if "authguard keygen" in block)
 CONSOLE = "\n".join(code_blocks("console", PAGE))
 RECORDS = code_blocks("text", PAGE)[0].splitlines()
 LOGGING, RECORD = code_blocks("json", PAGE)
@@ -33,9 +34,6 @@ LOGGING, RECORD = code_blocks("json", PAGE)
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the reader, with the files up to step 3."""
-    (tmp_path / "private.pem").write_bytes(private_pem(ec_key()))
-    (tmp_path / "public.pem").write_bytes(public_pem(ec_key()))
-    (tmp_path / "make_token.py").write_text(MAKE_TOKEN)
     (tmp_path / "logs.py").write_text(LOGS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -53,14 +51,34 @@ def orders(folder: Path, program: str) -> ModuleType:
     return importlib.import_module("orders")
 
 
-@pytest.fixture(name="token")
-def _token(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    def make(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["make_token.py", *arguments])
-        runpy.run_path(str(folder / "make_token.py"))
-        return capsys.readouterr().out.strip()
+Run = Callable[[str], str]
 
-    return make
+
+@pytest.fixture(name="run")
+def _run(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command of authguard in the folder, and returns what it prints on stdout and then on stderr."""
+
+    def run(command: str) -> str:
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(authguard.__path__[0], run_name="__main__")
+        assert ended.value.code == 0
+        return "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(name="keys")
+def _keys(run: Run) -> str:
+    """Makes the key pair of step 3, and returns what the command printed."""
+    return run(KEYGEN.splitlines()[0].removeprefix("$ "))
+
+
+@pytest.fixture(name="tokens")
+def _tokens(run: Run, keys: str) -> dict[str, str]:
+    """The header with the token of each variable of step 3."""
+    found = dict(re.findall(r'^\$ ([A-Z]+)="\$\((authguard token .+)\)"$', CONSOLE, re.MULTILINE))
+    return {name: run(line).splitlines()[0].partition(": ")[2] for name, line in found.items()}
 
 
 def _requests() -> list[tuple[str | None, str, str]]:
@@ -79,19 +97,19 @@ def test_the_first_app_tells_everything_to_everybody(folder: Path) -> None:
 
 
 def test_the_locked_app_answers_as_the_page_says(
-    folder: Path, token: Callable[..., str], caplog: pytest.LogCaptureFixture
+    folder: Path, tokens: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Step 3: the four requests with tokens get these responses, and the two refusals are recorded so."""
     client = TestClient(orders(folder, LOCKED).app)
-    tokens = {"ALICE": token("alice"), "CAROL": token("carol", "admin")}
     _, *requests = _requests()
 
-    answers = [client.get(path, headers={"Authorization": f"Bearer {tokens[who or '']}"}) for who, path, _ in requests]
+    answers = [client.get(path, headers={"Authorization": tokens[who or ""]}) for who, path, _ in requests]
 
     assert [answer.text for answer in answers] == [response for _, _, response in requests]
     assert [record.getMessage() for record in caplog.records if record.name == "authguard"] == RECORDS
 
 
+@pytest.mark.usefixtures("keys")
 def test_the_first_refusal_is_the_one_of_the_page(folder: Path) -> None:
     """Step 3: without a token, the status, the fields and the body are those that the page shows."""
     (shown,) = re.findall(
@@ -108,22 +126,21 @@ def test_the_first_refusal_is_the_one_of_the_page(folder: Path) -> None:
     assert body == answer.text
 
 
-def test_the_command_lists_the_routes_of_the_page(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Step 4: ``python -m authguard routes`` prints this table, and has no finding."""
-    (shown,) = re.findall(
-        r"^\$ python -m authguard routes orders:app\n(.*?findings\n)", CONSOLE, re.DOTALL | re.MULTILINE
-    )
+@pytest.mark.usefixtures("keys")
+def test_the_command_lists_the_routes_of_the_page(folder: Path, run: Run) -> None:
+    """Step 4: ``authguard routes`` prints this table, and has no finding."""
+    (shown,) = re.findall(r"^\$ authguard routes orders:app\n(.*?findings\n)", CONSOLE, re.DOTALL | re.MULTILINE)
     (folder / "orders.py").write_text(LOCKED)
-    monkeypatch.setattr(sys, "argv", ["authguard", "routes", "orders:app"])
 
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(authguard.__path__[0], run_name="__main__")
-
-    assert (ended.value.code, capsys.readouterr().out) == (0, shown)
+    assert run("authguard routes orders:app") == shown
 
 
+def test_the_command_makes_the_keys(keys: str) -> None:
+    """Step 3: ``authguard keygen`` says what the page shows."""
+    assert keys == KEYGEN.partition("\n")[2]
+
+
+@pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("step", ["own key pair", "login server"])
 def test_the_tests_of_the_page_pass(folder: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps 5 and 7: the three tests pass with the own key pair, and with a login server that nobody asks."""
@@ -143,6 +160,7 @@ def test_the_tests_of_the_page_pass(folder: Path, step: str, monkeypatch: pytest
     assert f"{len(tests)} passed" in CONSOLE
 
 
+@pytest.mark.usefixtures("keys")
 def test_an_open_route_fails_the_last_test(folder: Path) -> None:
     """Step 5: a route that somebody opens makes the last test fail, with the file and the line of its rule."""
     opened = LOCKED.replace('Rule("/health", PUBLIC)', 'Rule("/prices", PUBLIC), Rule("/health", PUBLIC)')
@@ -166,10 +184,10 @@ def _unchanged_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("unchanged_logging")
 def test_the_log_is_one_json_object_a_line(
-    folder: Path, token: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    folder: Path, tokens: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Step 6: the record of a refusal has the keys and values of the page; only the time differs."""
-    headers = {"Authorization": f"Bearer {token('alice')}"}
+    headers = {"Authorization": tokens["ALICE"]}
     client = TestClient(orders(folder, LOCKED).app, client=("127.0.0.1", 50000))
     logging.config.dictConfig(json.loads(LOGGING))
 
