@@ -44,16 +44,18 @@ def start(*arguments: str, cwd: Path, stdin: str | None = None, **env: str) -> s
     )
 
 
-def at_a_terminal(arguments: Sequence[str], answers: dict[str, str], *, cwd: Path, **env: str) -> tuple[int, str, str]:
-    """Run the program at a terminal, and type an answer after each prompt.
+def at_a_terminal(
+    arguments: Sequence[str], answers: dict[str, str], *, cwd: Path, program: Sequence[str] = PROGRAM, **env: str
+) -> tuple[int, str, str]:
+    """Run the command, or another program, at a terminal, and type an answer after each prompt.
 
     Returns its exit status, its standard output, and what the terminal showed. If there is nothing to answer, standard
     output is the terminal too.
     """
     master, slave = pty.openpty()
     output: dict[str, Any] = {"stdout": subprocess.PIPE} if answers else {"stdout": slave}
-    program = subprocess.Popen(
-        ["setsid", "--ctty", *PROGRAM, *arguments],  # so that this terminal is asked, and Ctrl-C reaches the program
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *program, *arguments],  # so that this terminal is asked, and Ctrl-C reaches the program
         stdin=slave,
         stderr=slave,
         cwd=cwd,
@@ -69,11 +71,11 @@ def at_a_terminal(arguments: Sequence[str], answers: dict[str, str], *, cwd: Pat
             os.write(master, answer.encode())
         while part := _read(master):
             shown += part
-        printed, _ = program.communicate(timeout=TIMEOUT)
+        printed, _ = process.communicate(timeout=TIMEOUT)
     finally:
-        program.kill()
+        process.kill()
         os.close(master)
-    return program.returncode, (printed or b"").decode(), shown.decode()
+    return process.returncode, (printed or b"").decode(), shown.decode()
 
 
 def _read(terminal: int) -> bytes:
