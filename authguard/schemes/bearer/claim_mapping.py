@@ -362,8 +362,10 @@ def outcome_from_claims(
     mapping: ClaimMapping,
     moment: Moment,
     read_claims: Callable[[], Claims] | None = None,
+    digest: bytes = b"",
 ) -> Outcome:
-    """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record.
+    """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record,
+    unless ``digest`` is its SHA-256.
 
     ``read_claims`` makes the claims for each request that reads them; without it, each gets a copy of ``claims``.
     """
@@ -372,14 +374,14 @@ def outcome_from_claims(
     source = mapping.subject
     if failure is not None:
         subject = source.get_unverified(claims) if isinstance(source, SubjectSources) else source.get(claims)
-        failed = {**failure.facts, "token": token_fingerprint(token)}
+        failed = {**failure.facts, "token": token_fingerprint(token, digest)}
         return Rejected(failure.reason, string_or_none(subject), failed, authenticated=True)
     subject = source.get(claims)
     if not isinstance(subject, str) or not subject:
         failure = _invalid_subject(subject, source, claims)
-        return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token)})
+        return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token, digest)})
     if mapping.check is not None and (failure := check_failure(mapping.check, claims)) is not None:
-        failed = {**failure.facts, "token": token_fingerprint(token)}
+        failed = {**failure.facts, "token": token_fingerprint(token, digest)}
         return Rejected(failure.reason, subject, failed, authenticated=True)
     principal = Principal.checked(
         subject,
@@ -429,9 +431,9 @@ def _missing_subject(sources: Sequence[SubjectSource], claims: Claims) -> Failur
     return Failure(failure.reason, facts)
 
 
-def token_fingerprint(token: bytes) -> str:
-    """How a log names a token: the first 8 hex digits of its SHA-256."""
-    return hashlib.sha256(token).hexdigest()[:8]
+def token_fingerprint(token: bytes, digest: bytes = b"") -> str:
+    """How a log names a token: the first 8 hex digits of its SHA-256, which is ``digest`` where it is known."""
+    return (digest or hashlib.sha256(token).digest())[:4].hex()
 
 
 def string_or_none(value: object) -> str | None:

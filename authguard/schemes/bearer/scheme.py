@@ -167,7 +167,8 @@ class Bearer(Scheme):
             return self._verify(raw, issuers, request, cache, key)
         accepted = verified.accepted_at(request.moment)
         if accepted is None:
-            return self._check_claims(raw, jws.read_payload(verified.payload), verified.registered, request)
+            claims = jws.read_payload(verified.payload)
+            return self._check_claims(raw, claims, verified.registered, request, digest=key)
         verified.registered.clock_skew.observe(verified.iat, request.moment)
         if verified.registered.issuer.refetchable is not None:
             self._signatures.note_accepted(request.client)
@@ -181,7 +182,7 @@ class Bearer(Scheme):
         cache: BoundedCache[VerifiedToken] | None = None,
         key: bytes = b"",
     ) -> Outcome | Continuation:
-        """Verify a token. If its signature is valid, ``cache`` remembers that by ``key``."""
+        """Verify a token. If its signature is valid, ``cache`` remembers that by ``key``, the SHA-256 of the token."""
         try:
             token = jws.parse(raw, self._limit)
         except WireError as error:
@@ -194,26 +195,32 @@ class Bearer(Scheme):
             introspection = issuers.introspection_for(iss)
             if introspection is not None:
                 return _introspect(introspection, raw, request)
-            return _reject(raw, token, issuers.wanted.failure(token.claims), signature="unchecked")
+            return _reject(raw, key, token, issuers.wanted.failure(token.claims), signature="unchecked")
         failure = _header_failure(token.header, registered.issuer)
         if failure is not None:
-            return _reject(raw, token, failure, signature="unchecked")
+            return _reject(raw, key, token, failure, signature="unchecked")
         held = self._signatures.try_held(registered.issuer, token)
         if held.signing_key is None or held.keys is None:
-            return lambda: self._authenticate_after_fetch(raw, token, registered, request, held)
-        outcome = self._check_claims(raw, token.claims, registered, request, token.payload)
+            return lambda: self._authenticate_after_fetch(raw, key, token, registered, request, held)
+        outcome = self._check_claims(raw, token.claims, registered, request, token.payload, key)
         if cache is not None:
             cache.put(key, VerifiedToken(issuers, registered, token, held.keys, held.signing_key, outcome))
         return outcome
 
     async def _authenticate_after_fetch(
-        self, raw: bytes, token: jws.Jws, registered: RegisteredIssuer, request: AuthRequest, held: HeldKeysTried
+        self,
+        raw: bytes,
+        digest: bytes,
+        token: jws.Jws,
+        registered: RegisteredIssuer,
+        request: AuthRequest,
+        held: HeldKeysTried,
     ) -> Outcome:
         """The outcome for a token that no key in memory has signed."""
         failure = await self._signatures.failure(registered.issuer, token, request, held)
         if failure is not None:
-            return _reject(raw, token, failure)
-        return self._check_claims(raw, token.claims, registered, request)
+            return _reject(raw, digest, token, failure)
+        return self._check_claims(raw, token.claims, registered, request, digest=digest)
 
     def _check_claims(
         self,
@@ -222,14 +229,15 @@ class Bearer(Scheme):
         registered: RegisteredIssuer,
         request: AuthRequest,
         payload: bytes | None = None,
+        digest: bytes = b"",
     ) -> Outcome:
-        """The outcome for a token whose signature is valid.
+        """The outcome for a token whose signature is valid. ``digest`` is its SHA-256, if that is known.
 
         With ``payload``, its principal may be used for many requests: each that reads the claims gets its own from it.
         """
         registered.clock_skew.observe(claims.get("iat"), request.moment)
         read = None if payload is None else partial(jws.read_payload, payload)
-        outcome = outcome_from_claims(raw, claims, registered.issuer, request.moment, read)
+        outcome = outcome_from_claims(raw, claims, registered.issuer, request.moment, read, digest)
         if isinstance(outcome, Accepted):
             if registered.issuer.refetchable is not None:
                 self._signatures.note_accepted(request.client)
@@ -309,9 +317,9 @@ def _malformed(raw: bytes, error: WireError) -> Rejected:
     return Rejected(TOKEN_MALFORMED, facts=facts if found is None else {**facts, "found": found})
 
 
-def _reject(raw: bytes, token: jws.Jws, failure: Failure, **facts: object) -> Rejected:
+def _reject(raw: bytes, digest: bytes, token: jws.Jws, failure: Failure, **facts: object) -> Rejected:
     subject = string_or_none(token.claims.get("sub"))
-    return Rejected(failure.reason, subject, {**failure.facts, **facts, "token": token_fingerprint(raw)})
+    return Rejected(failure.reason, subject, {**failure.facts, **facts, "token": token_fingerprint(raw, digest)})
 
 
 def _header_failure(header: jws.JoseHeader, issuer: Issuer) -> Failure | None:
