@@ -6,11 +6,12 @@ import asyncio
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,10 +22,26 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from authguard import AUTHENTICATED, PUBLIC, BackendUnavailable, Bearer, Guard, Issuer, Principal, RemoteJWKS, Rule
+from authguard import (
+    AUTHENTICATED,
+    PUBLIC,
+    BackendUnavailable,
+    Bearer,
+    Digest,
+    DigestAccount,
+    Guard,
+    Issuer,
+    MemoryDigests,
+    MemoryNonces,
+    Principal,
+    RemoteJWKS,
+    Rule,
+    digest_ha1,
+)
 from authguard.fastapi import CurrentPrincipal, docs, install
 from authguard.keys import Fetched
-from authguard.testing import acting_as
+from authguard.state import NonceUse
+from authguard.testing import acting_as, digest_auth
 from tests.docs.pages import run_program
 from tests.integration.nginx import NGINX, running_nginx
 from tests.support.markdown import DOCS, code_blocks
@@ -34,7 +51,7 @@ pytestmark = pytest.mark.block("deployment.md")
 
 PAGE = "deployment"
 SERVER, UPGRADE, LIMIT = code_blocks("nginx", DOCS / f"{PAGE}.md")
-WORKERS, PROGRAM = code_blocks("python", DOCS / f"{PAGE}.md")
+WORKERS, NONCES, PROGRAM = code_blocks("python", DOCS / f"{PAGE}.md")
 ROOT = Path(__file__).parents[2]
 
 
@@ -87,6 +104,62 @@ def test_the_app_starts_and_reports(orders: ModuleType) -> None:
     assert answers == [200, 401]
     assert {"last_error", "age", "keys", "next_try_in"} <= set(health["bearer"]["keys"][0])
     assert list(health["bearer"]) == ["keys", "clocks"]
+
+
+# --- Several processes -----------------------------------------------------------------------------------------------
+
+
+def camera(nonces: Any) -> FastAPI:
+    """One of several processes: an app with this store of nonces, and the secret that all of them have."""
+    account = DigestAccount("alice", digest_ha1("alice", "cameras", "a"))
+    accounts = MemoryDigests([account], realm="cameras")
+    app = FastAPI()
+    secret = "a secret of thirty-two octets or so"
+    install(app, Guard(Digest(accounts, realm="cameras", secret=secret, nonces=nonces)))
+    app.get("/")(lambda: "in")
+    return app
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_recorded_request_passes_once_for_all_processes(tmp_path: Path, shared: bool) -> None:
+    """With the store of the page a replay is refused at the other process, and without it passes there once."""
+    store = run_program(PAGE, NONCES, "file_nonces").FileNonces
+    path = str(tmp_path / "nonces.db")
+    first, second = (TestClient(camera(store(path) if shared else MemoryNonces())) for _ in range(2))
+    challenge = first.get("/").headers["www-authenticate"]
+    recorded = digest_auth(challenge, "alice", "a")
+
+    statuses = [client.get("/", headers=recorded).status_code for client in (first, second, second)]
+
+    assert statuses == [200, *([401, 401] if shared else [200, 401])]
+    assert second.get("/", headers=digest_auth(challenge, "alice", "a", count=2)).status_code == 200
+
+
+async def test_used_nonces_are_removed_when_they_have_ended(tmp_path: Path) -> None:
+    """A use is forgotten after ``expires_at``, when nobody may claim it again."""
+    path = tmp_path / "nonces.db"
+    store = run_program(PAGE, NONCES, "file_nonces").FileNonces(str(path))
+
+    store.begin(0)
+    answers = [
+        await store.claim(nonce, 1, minted_at=0, expires_at=end, now=now)
+        for nonce, end, now in ((b"a", 10, 0), (b"a", 10, 5), (b"b", 30, 20))
+    ]
+
+    assert answers == [NonceUse.FRESH, NonceUse.REPLAYED, NonceUse.FRESH]
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT nonce FROM used").fetchall() == [(b"b",)]
+
+
+async def test_a_file_that_cannot_be_written_is_an_outage(tmp_path: Path) -> None:
+    """The store raises ``BackendUnavailable``, so that the response is a 503 and no grant."""
+    path = tmp_path / "nonces.db"
+    store = run_program(PAGE, NONCES, "file_nonces").FileNonces(str(path))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DROP TABLE used")
+
+    with pytest.raises(BackendUnavailable):
+        await store.claim(b"a", 1, minted_at=0, expires_at=10, now=0)
 
 
 # --- Without a lifespan ----------------------------------------------------------------------------------------------
