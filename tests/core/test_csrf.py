@@ -15,8 +15,9 @@ from authguard.core.csrf import check_origins, is_cross_origin, origin_facts
 from authguard.errors import ConfigurationError
 from authguard.model import Header
 from authguard.starlette import requires
-from tests.support.asgi import auth_request, http_scope, run_app, websocket_scope
+from tests.support.asgi import RecordingApp, auth_request, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
+from tests.support.schemes.badge import Badge
 from tests.support.schemes.basic import basic_scheme, memory_users, user_pass
 
 TRUSTED = check_origins(["https://app.example", "https://app.example:8443"])
@@ -211,6 +212,19 @@ async def _answer(request: Request) -> Response:
 async def test_a_hidden_origin_is_recorded_as_tolerated(fields: dict[str, Any], said: Any) -> None:
     """The record of a grant says so if the request passes only because ``null`` is trusted, by a rule and by a lock."""
     assert await granted(**fields) == [said, said]
+
+
+async def test_a_hidden_origin_of_a_token_is_not_tolerated_but_nothing() -> None:
+    """A browser does not send the credentials of this scheme by itself, so its origin does not matter."""
+    records: list[Record] = []
+    guard = Guard(Badge(), hooks=[records.append], clock=lambda: NOW)
+    headers = [*lines(origin="null"), (b"authorization", b"Badge alice")]
+
+    await run_app(
+        AuthGuardMiddleware(RecordingApp(), guard=guard, origins=["null"]), http_scope(method="POST", headers=headers)
+    )
+
+    assert [(record.reason, record.facts) for record in records] == [(None, {})]
 
 
 def test_the_record_of_a_hidden_origin_says_what_to_set() -> None:

@@ -208,6 +208,8 @@ async def test_an_api_key_may_be_the_name() -> None:
 
     assert (facts_of(outcome), directory.calls) == ({"password": "empty"}, [(KEY, "")])
     assert (facts_of(refused), unasked.calls) == ("password.empty", [])
+    assert isinstance(refused, Rejected)
+    assert refused.subject == KEY  # without the option it is the name of a person who sent no password
 
 
 async def test_a_refused_api_key_is_not_recorded() -> None:
@@ -392,6 +394,20 @@ async def test_logins_at_the_same_time_share_both_hashes() -> None:
 
     assert [facts_of(outcome) for outcome in outcomes] == [{"password": "not in NFC"}] * 3
     assert hasher.count == 2
+
+
+async def test_both_forms_at_the_same_time_are_two_logins() -> None:
+    """R001: a login in NFC and one in another form share no result, because a hash may match one of them alone."""
+    hasher = SpyHasher()
+    scheme = basic_scheme(Users(BOB, hasher=hasher), unnormalized_hashes=True)
+    hasher.released.clear()
+
+    async def release() -> None:
+        hasher.released.set()
+
+    outcomes = await run_together([partial(log_in, scheme, "bob", password) for password in (NFC, NFD)], release)
+
+    assert [facts_of(outcome) for outcome in outcomes] == ["password.wrong", {"password": "not in NFC"}]
 
 
 async def test_a_match_of_another_form_asks_for_a_new_hash() -> None:
