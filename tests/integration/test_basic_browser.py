@@ -21,6 +21,7 @@ pytestmark = [
 MISSING = "INFO denied credentials.missing: GET 401"
 WRONG = 'WARNING denied password.wrong: GET 401 basic subject?="jürgen"'
 GRANTED = 'DEBUG granted: GET basic "jürgen"'
+SOCKET = ' websocket="the handshake is answered with the status"'
 MINE = '{"by":"jürgen","body":""}'
 
 
@@ -30,6 +31,11 @@ class BrowserStage(NamedTuple):
     browser: Browser
     server: AppServer
     elsewhere: AppServer
+
+    @property
+    def compared(self) -> str:
+        """What ``Origin`` is compared with, in a record."""
+        return f"host=[{self.server.url.removeprefix('http://')}] origins=[]"
 
     def logged_in(self) -> Page:
         """A page of the server, in a browser that has learned the password."""
@@ -157,7 +163,7 @@ def test_a_form_of_another_origin_is_refused(stage: BrowserStage, host: str, sit
 
     assert (response.status, len(page.login_challenges)) == (403, 1)
     assert records(stage.server, path, "denied origin.foreign: POST") == [
-        f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[{site}]"
+        f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[{site}] {stage.compared}"
     ]
 
 
@@ -168,7 +174,9 @@ def test_a_fetch_of_another_origin_is_refused(stage: BrowserStage) -> None:
     shown = page.evaluate(fetched(stage.server.url + path, mode="no-cors", credentials="include"))
 
     (record,) = records(stage.server, path, "denied origin.foreign: POST")
-    assert record == f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[same-site]"
+    assert record == (
+        f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[same-site] {stage.compared}"
+    )
     assert (shown, [one.status for one in page.responses() if one.url.endswith(path)]) == (0, [403])
 
 
@@ -200,7 +208,7 @@ def test_a_websocket_of_the_same_origin_is_opened(stage: BrowserStage) -> None:
     result = page.evaluate(greeted(stage.server.url + path))
 
     assert (result, len(page.login_challenges)) == ("hello jürgen", 1)
-    assert records(stage.server, path, "granted: GET") == [MISSING, GRANTED]
+    assert records(stage.server, path, "granted: GET") == [MISSING + SOCKET, GRANTED]
 
 
 def test_a_websocket_of_another_origin_is_refused(stage: BrowserStage) -> None:
@@ -214,6 +222,20 @@ def test_a_websocket_of_another_origin_is_refused(stage: BrowserStage) -> None:
         "Error during WebSocket handshake: Unexpected response code: 403"
     ]
     assert records(stage.server, path, "denied origin.foreign: GET") == [
-        MISSING,
-        f"WARNING denied origin.foreign: GET 403 basic origin=[{origin}]",
+        MISSING + SOCKET,
+        f"WARNING denied origin.foreign: GET 403 basic origin=[{origin}] {stage.compared}{SOCKET}",
     ]
+
+
+def test_a_page_that_hides_its_origin_may_post_to_its_own_site(stage: BrowserStage) -> None:
+    """Under ``no-referrer`` a form of the same origin has ``Origin: null``; ``Sec-Fetch-Site`` tells whose it is."""
+    page, path = stage.logged_in(), new_path()
+    page.evaluate('document.head.innerHTML = \'<meta name="referrer" content="no-referrer">\'')
+
+    response = page.follow(submitted(stage.server.url + path))
+
+    sent = [event["headers"] for event in page.events("Network.requestWillBeSentExtraInfo")][-1]
+    fields = {name.lower(): value for name, value in sent.items()}
+    assert (fields["origin"], fields["sec-fetch-site"]) == ("null", "same-origin")
+    assert response.status == 200
+    assert records(stage.server, path, "granted: POST") == ['DEBUG granted: POST basic "jürgen"']
