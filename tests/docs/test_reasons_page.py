@@ -22,7 +22,7 @@ REASONS = {value.code: value for value in vars(reasons).values() if isinstance(v
 PAGE = (DOCS / "reasons.md").read_text(encoding="utf-8")
 HEADING = re.compile(r"^### (.+)\n", re.MULTILINE)
 #: A fact, at the beginning of its line: `- `name`, found: ...`.
-FACT = re.compile(r"^- (`\w+`(?:, `\w+`)*)[:,] ", re.MULTILINE)
+FACT = re.compile(r"^- (`\w+\??`(?:, `\w+\??`)*)[:,] ", re.MULTILINE)
 
 
 def sections() -> dict[str, str]:
@@ -33,7 +33,7 @@ def sections() -> dict[str, str]:
 
 def named(text: str) -> set[str]:
     """The facts that a text explains."""
-    return {name for line in FACT.findall(text) for name in re.findall(r"\w+", line)}
+    return {name for line in FACT.findall(text) for name in re.findall(r"\w+\??", line)}
 
 
 SECTIONS = sections()

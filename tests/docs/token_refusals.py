@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
 
-from authguard import Bearer, Issuer, Record, VerificationKey, claim
+from authguard import Bearer, Issuer, Record, Rule, VerificationKey, claim, role, scopes
+from authguard.keys import FetchFailed
 from authguard.keys.fetch_budget import FETCH_BURST
 from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
 from tests.docs.refusals import Site, bearer, refused, token
@@ -28,6 +30,18 @@ async def rejected(field: str, **issuer: Any) -> Record:
 async def two_parts() -> Record:
     """A token that has lost its signature."""
     return await rejected(token().rpartition(".")[0])
+
+
+@refused("token.malformed")
+async def undefined() -> Record:
+    """A program that has no token."""
+    return await rejected("Bearer undefined")
+
+
+@refused("token.malformed")
+async def odd_header() -> Record:
+    """A header member of the wrong type."""
+    return await rejected(f"Bearer {unsigned_token({'alg': 'HS256', 'kid': 5}).decode()}.AAAA")
 
 
 @refused("token.too_long")
@@ -60,10 +74,37 @@ async def other_key() -> Record:
     return await rejected(f"Bearer {mint(HMAC_SECRET[::-1], 'HS256')}")
 
 
+@refused("token.signature_invalid")
+async def for_another_api() -> Record:
+    """A token for another API of the same provider, R009."""
+    field = mint(HMAC_SECRET[::-1], "HS256", headers={"nonce": "x"}, aud="https://graph.example")
+    return await rejected(f"Bearer {field}")
+
+
+@refused("token.signature_invalid")
+async def cut_off() -> Record:
+    """A signature that has lost its end."""
+    signing_input = unsigned_token({"alg": "HS256"})
+    return await rejected(f"Bearer {with_signature(signing_input, bytes(30)).decode()}")
+
+
 @refused("token.issuer_unknown")
 async def other_issuer() -> Record:
     """A token of another issuer."""
     return await rejected(token(iss="https://login.example"))
+
+
+@refused("token.issuer_unknown")
+async def unlisted_tenant() -> Record:
+    """A token of a tenant that is not listed."""
+    template = "https://login.example/{tid}/v2.0"
+    return await rejected(token(iss="https://login.example/evil/v2.0"), name=template, tenants=["home"])
+
+
+@refused("token.audience_mismatch")
+async def with_scheme() -> Record:
+    """An audience that differs by a prefix."""
+    return await rejected(token(aud="api://orders"))
 
 
 @refused("token.audience_mismatch")
@@ -82,6 +123,18 @@ async def no_end() -> Record:
 async def of_a_user() -> Record:
     """A token of a user without the claim of its subject: it must not become its client."""
     return await rejected(token(azp="shop"), subject=[claim("email"), claim("azp")])
+
+
+@refused("token.claim_missing")
+async def no_issuer() -> Record:
+    """A token without ``iss``, N04."""
+    return await rejected(token(iss=..., issuer=ISSUER))
+
+
+@refused("token.claim_invalid")
+async def milliseconds() -> Record:
+    """An ``exp`` in milliseconds."""
+    return await rejected(token(exp=int(NOW) * 1000))
 
 
 @refused("token.claim_invalid")
@@ -119,6 +172,12 @@ async def early() -> Record:
     return await rejected(token(nbf=NOW + 90))
 
 
+@refused("token.not_yet_valid")
+async def local_time() -> Record:
+    """A local time that was written as if it were UTC."""
+    return await rejected(token(nbf=NOW + 7200))
+
+
 @refused("token.issued_in_future")
 async def future() -> Record:
     """A token of an issuer whose clock is ahead."""
@@ -131,10 +190,35 @@ async def bound() -> Record:
     return await rejected(token(cnf={"jkt": "x"}))
 
 
+def is_paying(read: Mapping[str, Any]) -> bool:
+    """A check of the issuer's own."""
+    return False
+
+
 @refused("token.check_refused")
 async def checked() -> Record:
     """A ``check=`` of the issuer that returns False."""
-    return await rejected(token(), check=lambda read: False)
+    return await rejected(token(), check=is_paying)
+
+
+@refused("role.missing")
+async def dotted_path() -> Record:
+    """A role that is not where it is looked for, N07."""
+    scheme = bearer(roles=claim("realm_access.roles"))
+    field = token(roles=..., realm_access={"roles": ["admin"]})
+    return await Site(scheme, rules=[Rule("/orders", role("admin"))]).send(field)
+
+
+@refused("role.missing")
+async def other_case() -> Record:
+    """A role that is written otherwise, N07."""
+    return await Site(bearer(), rules=[Rule("/orders", role("admin"))]).send(token(roles=["Admin"]))
+
+
+@refused("scope.missing")
+async def other_claim() -> Record:
+    """Scopes in another claim, N07."""
+    return await Site(bearer(), rules=[Rule("/orders", scopes("read"))]).send(token(scope=..., scp=["read"]))
 
 
 @refused("token.inactive")
@@ -229,3 +313,27 @@ async def keys_down() -> Record:
     source = StubbedSource("new")
     source.server.answer = OSError()
     return await with_source(source)
+
+
+async def metadata_of(**changes: str) -> Record:
+    """The record of a token whose issuer publishes such metadata."""
+
+    async def fetch(url: str) -> bytes:
+        if url.endswith("openid-configuration"):
+            return json.dumps({"issuer": ISSUER, "jwks_uri": "https://login.example/jwks", **changes}).encode()
+        raise FetchFailed("it answers with status 404")
+
+    issuer = Issuer.discover(ISSUER, audience=AUDIENCE, algorithms=["RS256"], fetch=fetch)
+    return await Site(Bearer(issuer, realm="orders")).send(f"Bearer {unverified('old')}")
+
+
+@refused("keys.unavailable")
+async def other_metadata() -> Record:
+    """Metadata of another issuer, R006."""
+    return await metadata_of(issuer="https://login.example")
+
+
+@refused("keys.unavailable")
+async def insecure_keys() -> Record:
+    """Keys over http, R006."""
+    return await metadata_of(jwks_uri="http://login.example/jwks")

@@ -376,15 +376,6 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"
 @pytest.mark.parametrize(
     ("sent", "found"),
     [
-        (f"Bearer {JWT}", "the word Bearer twice"),
-        (f"bearer\t{JWT}", "the word Bearer twice"),
-        (f"{JWT}, Bearer {JWT}", "the same token twice, joined by a comma on the way"),
-        (f"{JWT},{JWT}", "the same token twice, joined by a comma on the way"),
-        (f"{JWT}, Bearer {JWT}x", "several values, joined by a comma on the way"),
-        (f"{JWT}, Basic YTpi", "several values, joined by a comma on the way"),
-        (f"{JWT},{JWT},{JWT}", "several values, joined by a comma on the way"),
-        (f'"{JWT}"', "quotes around the token"),
-        (f"'{JWT}'", "quotes around the token"),
         (f"b'{JWT}'", "a bytes literal of Python, b'...'"),
         ('{"access_token": "x"}', "JSON, and not the token in it"),
         ("[object Object]", "an object of JavaScript, as a string"),
@@ -394,17 +385,13 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.e30.AAAA"
         ("$TOKEN", "a placeholder that nothing has replaced"),
         ("token=abc", "a name and an equals sign before the token"),
         (f"Token {JWT}", "another auth-scheme after Bearer"),
-        (f"{JWT} x", "a space inside"),
-        (f"{JWT}\t", "a tab inside"),
         (f"{JWT}\\n", "a backslash inside, perhaps an escaped line break"),
         (f"{JWT}%3D", "percent-encoding"),
-        (f'{JWT}"', "a quote inside"),
         (f"{JWT}\xff", "a character outside ASCII"),
     ],
 )
 def test_a_mistake_in_the_field_is_recognised(sent: str, found: str) -> None:
-    """R059: a token with ``Bearer`` twice, in quotes, doubled or joined by a comma on the way, or whatever else clients
-    write, is recognised. Nothing of it is shown."""
+    """What clients write in place of a token is recognised, and nothing of it is shown."""
     assert explained_rejection(SCHEME, sent.encode("latin-1")) == (
         "credentials.malformed",
         {"problem": "not a token68", "found": found},
@@ -421,9 +408,11 @@ def test_a_word_in_place_of_a_token_is_recognised(word: str) -> None:
     assert facts(SCHEME, "s3cret") == {"problem": "no dot: an opaque token, not a JWS"}
 
 
-def test_no_mistake_is_a_mistake() -> None:
-    """A control character is no token68 and none of the known mistakes."""
-    assert facts(SCHEME, b"abc\x01") == {"problem": "not a token68"}
+@pytest.mark.parametrize("sent", [b"abc\x01", b"a b", b"1=b=c", b"ab=="])
+def test_no_other_text_is_a_mistake(sent: bytes) -> None:
+    """Of any other text only ``problem`` is said, here and by the guard, which recognises what clients of any scheme
+    do: the scheme twice, quotes, two credentials that were joined on the way."""
+    assert "found" not in facts(SCHEME, sent)
 
 
 # --- the signature ----------------------------------------------------------------------------------------------------

@@ -217,15 +217,21 @@ async def test_critical_extensions_are_rejected(crit: Any) -> None:
 
 @pytest.mark.rfc("7519-3")
 @pytest.mark.parametrize(
-    "stated", ["https://a.exampl", "https://a.example/", "a", "", "https://A.example", ["https://a.example"], None]
+    ("stated", "reason"),
+    [
+        *((stated, "token.issuer_unknown") for stated in ("https://a.exampl", "https://a.example/", "a", "")),
+        ("https://A.example", "token.issuer_unknown"),
+        (["https://a.example"], "token.claim_invalid"),
+        (None, "token.claim_invalid"),
+    ],
 )
-async def test_an_issuer_is_compared_whole(stated: Any) -> None:
+async def test_an_issuer_is_compared_whole(stated: Any, reason: str) -> None:
     """CVE-2024-53861 (PyJWT): a part of the issuer's name is not the issuer."""
     app = GuardedApp(bearer(issuer(name="https://a.example")))
 
     answer = await app.get_with_token(raw_token({"alg": "RS256"}, claims(iss=stated), rsa_key()))
 
-    assert (answer.status, answer.reason) == (401, "token.issuer_unknown")
+    assert (answer.status, answer.reason) == (401, reason)
 
 
 @pytest.mark.rfc("8725-4")
