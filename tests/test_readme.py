@@ -21,6 +21,7 @@ from authguard import Principal, Reason, Rule, reasons
 from authguard.cli import main
 from authguard.policy.rules import RuleTable
 from authguard.testing import acting_as
+from examples.tour.__main__ import PARTS
 from tests.support.markdown import README, blocks, code_block, code_blocks
 from tests.support.tokens import public_pem, rsa_key
 
@@ -153,6 +154,11 @@ def test_the_quick_start_adds_eight_lines_to_the_app() -> None:
     added = [line for line in QUICK_START.splitlines() if line and not line.startswith(own)]
 
     assert len(added) <= 8
+
+
+def test_the_tour_has_as_many_steps_as_it_says() -> None:
+    """The number of steps is that of `make demo`."""
+    assert f"a tour: {sum(len(part.steps) for part in PARTS)} steps" in TEXT
 
 
 def test_the_table_names_ten_reasons() -> None:
