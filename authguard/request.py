@@ -110,6 +110,17 @@ def network_of(client: str | None) -> str | None:
     # Digits and dots are an IPv4 address in its only spelling, or no address: to read it would change nothing.
     if client is None or not client.strip("0123456789."):
         return client
+    address = address_of(client)
+    if address is None:
+        return client
+    return str(address) if address.version == 4 else f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def address_of(client: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address of a client; None if the text is none. An IPv4 address that is mapped into IPv6 is the former.
+
+    A port, brackets and a zone are dropped, as ``network_of`` does.
+    """
     text = client.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -118,9 +129,5 @@ def network_of(client: str | None) -> str | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return client
-    if address.version == 4:
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+        return None
+    return address if address.version == 4 else address.ipv4_mapped or address
