@@ -327,10 +327,10 @@ class RequestContext:
         if self.pending is not None:
             return self._send_denial()
         kind = message["type"]
-        if kind == "http.response.start" and message.get("status") in REDIRECTS:
-            note_redirect(self.scope, message)
         if kind == "http.response.start" and not self.response_headers:  # nearly every message
             self._started = True
+            if message["status"] in REDIRECTS:
+                note_redirect(self.scope, message)
         elif kind in _STARTS:
             if kind == "websocket.accept":
                 self._accepted = True

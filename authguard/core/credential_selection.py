@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from authguard.core.authorization import ResolvedRequirement
-from authguard.core.diagnosis import missing_facts, shown_scheme
+from authguard.core.diagnosis import shown_scheme
 from authguard.model import Denied, Rejected
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -69,14 +69,7 @@ def _select(
         return resolved.deny(CREDENTIALS_AMBIGUOUS, facts=facts)
     if explicit:
         return _unsupported(explicit[0].scheme, resolved)
-    return nothing_presented(request, resolved)
-
-
-def nothing_presented(request: AuthRequest, resolved: ResolvedRequirement) -> Denied:
-    """The denial of a request without credentials: the same object for all requests that show nothing unusual."""
-    constant = resolved.nothing_presented
-    facts = missing_facts(request, constant.facts)
-    return constant if facts is constant.facts else resolved.deny(CREDENTIALS_MISSING, facts=facts)
+    return resolved.deny(CREDENTIALS_MISSING)
 
 
 def _unsupported(scheme: str, resolved: ResolvedRequirement) -> Denied:

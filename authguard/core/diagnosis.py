@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from operator import itemgetter
 
-from authguard.model import Facts, Rejected
-from authguard.reasons import CREDENTIALS_MALFORMED
+from authguard.model import Decision, Denied, Facts, Rejected
+from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING
 from authguard.request import AuthRequest
 from authguard.wire.authorization import Credentials
 
@@ -102,12 +103,28 @@ _FIELDS = frozenset(
     {b"api-key", b"apikey", b"proxy-authorization", b"x-access-token", b"x-api-key", b"x-auth-token"}
     | {b"x-authorization", b"x-forwarded-authorization", b"x-original-authorization", b"x-token"}
 )
+_TELLING = _FIELDS | {b"x-forwarded-proto"}
+_NAME = itemgetter(0)
 #: The longest part of a query that is searched, in bytes.
 MAX_QUERY = 8192
 _INSECURE = frozenset({"http", "ws"})
 
 
-def missing_facts(request: AuthRequest, facts: Facts) -> Facts:
+def explain_missing(request: AuthRequest, decision: Decision) -> Decision:
+    """The same, with ``missing_facts`` if it denies a request because no credentials were found.
+
+    It is called when a record is made: a request that is only counted does not pay for it.
+    """
+    scope = request.scope
+    if not scope.get("query_string") and _TELLING.isdisjoint(map(_NAME, scope["headers"])):  # nearly always
+        return decision
+    if not isinstance(decision, Denied) or decision.reason is not CREDENTIALS_MISSING:
+        return decision
+    facts = missing_facts(request)
+    return replace(decision, facts=facts) if facts else decision
+
+
+def missing_facts(request: AuthRequest) -> Facts:
     """The facts of a request in which no credentials were found: where some seem to be all the same.
 
     ``found_in``: the query parameters and the header fields, by name. ``tls``: that a proxy says ``https``, and the
@@ -122,10 +139,9 @@ def missing_facts(request: AuthRequest, facts: Facts) -> Facts:
             found.append(name.decode())
         elif name == b"x-forwarded-proto":
             proxied = value
-    if found:
-        facts = {**facts, "found_in": found}
+    facts: dict[str, object] = {"found_in": found} if found else {}
     if proxied and proxied.lower().startswith(b"https") and scope.get("scheme") in _INSECURE:
-        facts = {**facts, "tls": "the proxy says https, the server says http: redirects lose Authorization"}
+        facts["tls"] = "the proxy says https, the server says http: redirects lose Authorization"
     return facts
 
 

@@ -15,7 +15,7 @@ from typing import cast
 
 from authguard.concurrency.deadline import optional_method
 from authguard.core.authorization import ResolvedRequirement
-from authguard.core.credential_selection import nothing_presented, select_credentials
+from authguard.core.credential_selection import select_credentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
 from authguard.core.diagnosis import explained
 from authguard.errors import BackendUnavailable, RequestBodyError, WrongAnswer
@@ -151,7 +151,7 @@ class FastPath:
                         return select_credentials(request, self._carriers, resolved)
                     field = value
             if field is None:
-                return nothing_presented(request, resolved)
+                return resolved.nothing_presented
             credentials = split_plain(field, self._auth_schemes)
             if credentials is not None and credentials.scheme in resolved.by_auth_scheme:
                 return credentials

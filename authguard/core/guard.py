@@ -14,7 +14,7 @@ from authguard.app_code import async_function, awaitable, plain_function, shown,
 from authguard.concurrency.deadline import ask
 from authguard.core.authorization import RequirementResolver, ResolvedRequirement
 from authguard.core.csrf import Origins, is_hidden_origin
-from authguard.core.diagnosis import explained
+from authguard.core.diagnosis import explain_missing, explained
 from authguard.core.fast_path import FastPath, Undecided, denial_of, unless_expired
 from authguard.core.responses import (
     ConstantReplies,
@@ -121,7 +121,9 @@ class Guard:
         for hook in self._hooks:
             plain_function("hooks", hook, "hook(record)", None)
         methods = frozenset[str]().union(*(rule.methods or () for rule in self.table.rules))
-        self._recorder = Recorder(self._hooks, to_log=log, monotonic=self.monotonic, methods=methods)
+        self._recorder = Recorder(
+            self._hooks, to_log=log, monotonic=self.monotonic, methods=methods, explain_missing=explain_missing
+        )
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._fast_path = FastPath(self.schemes, implied_roles=self.implied_roles, has_checks=bool(self.checks))
         self._constant_replies = ConstantReplies(self.schemes)

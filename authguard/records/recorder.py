@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,16 +31,23 @@ class Recorder:
 
     In the log a flood of denials of one kind is aggregated. The hooks get every record, or that of every denial:
     ``denials`` says so. ``methods`` are those that rules name: a record names these and the registered ones, and no
-    method that a client invents.
+    method that a client invents. ``explain_missing`` adds facts to the denial of a request
+    without credentials (level INFO), if a record is made of it.
     """
 
     def __init__(
-        self, hooks: Sequence[Hook], *, to_log: bool, monotonic: Clock, methods: AbstractSet[str] = frozenset()
+        self,
+        hooks: Sequence[Hook],
+        *,
+        to_log: bool,
+        monotonic: Clock,
+        methods: AbstractSet[str] = frozenset(),
+        explain_missing: Callable[[AuthRequest, Decision], Decision] | None = None,
     ) -> None:
         self.hooks = tuple(hooks)
         self.counts = DecisionCounts()
         self._to_log, self._monotonic = to_log, monotonic
-        self._methods = REGISTERED_METHODS | methods
+        self._methods, self._explain_missing = REGISTERED_METHODS | methods, explain_missing
         # Apart, so that strangers with many addresses cannot crowd out what authenticated principals do.
         self._strangers, self._principals = Aggregator(), Aggregator()
 
@@ -76,15 +83,14 @@ class Recorder:
             in_full = self._to_log and log.isEnabledFor(logging.DEBUG)
         if not (in_full or hooks):
             return
+        if level == logging.INFO and self._explain_missing is not None:
+            decision = self._explain_missing(request, decision)
         record = record_of(request, decision, rule, self._methods)
         if in_full:
             with suppress(Exception):  # a logging filter or handler of the app may raise
                 _write(level, record)
-        for hook in hooks:
-            try:
-                hook(record)
-            except Exception as error:  # noqa: BLE001 - a hook that fails must not change the response
-                log_failure("a hook", error)
+        if hooks:
+            _call(hooks, record)
 
     def _aggregate(self, request: AuthRequest, denied: Denied, rule: str | None, level: int, ticks: float) -> bool:
         """Count a denial in its aggregate. True if it gets no log record of its own."""
@@ -105,6 +111,14 @@ class Recorder:
         """Log the aggregates that are still open."""
         for aggregator in (self._strangers, self._principals):
             _log_aggregates(aggregator.pop_all())
+
+
+def _call(hooks: Sequence[Hook], record: Record) -> None:
+    for hook in hooks:
+        try:
+            hook(record)
+        except Exception as error:  # noqa: BLE001 - a hook that fails must not change the response
+            log_failure("a hook", error)
 
 
 def _outage_detail(denied: Denied) -> str | None:
