@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
@@ -32,7 +33,8 @@ def test_overriding_the_principal_raises_with_the_line_to_write() -> None:
     app = FastAPI()
     install(app, Guard(Badge()))
 
-    for key in (CurrentPrincipal, requires(role("admin"))):
+    overridden: list[Any] = [CurrentPrincipal, requires(role("admin"))]
+    for key in overridden:
         with pytest.raises(ConfigurationError, match="with acting_as"):
             app.dependency_overrides[key] = lambda: Principal("alice")
 
