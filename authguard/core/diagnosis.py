@@ -103,7 +103,10 @@ _FIELDS = frozenset(
     {b"api-key", b"apikey", b"proxy-authorization", b"x-access-token", b"x-api-key", b"x-auth-token"}
     | {b"x-authorization", b"x-forwarded-authorization", b"x-original-authorization", b"x-token"}
 )
-_TELLING = _FIELDS | {b"x-forwarded-proto"}
+# What a script offers as subprotocols of a WebSocket, because it cannot set ``Authorization``: "bearer, eyJ...".
+_SUBPROTOCOLS = b"sec-websocket-protocol"
+_OFFERED_TOKEN = re.compile(rb"(?:\A|,)[ \t]*+(?:bearer[ \t]*+,|eyJ)", re.IGNORECASE)
+_TELLING = _FIELDS | {b"x-forwarded-proto", _SUBPROTOCOLS}
 _NAME = itemgetter(0)
 #: The longest part of a query that is searched, in bytes.
 MAX_QUERY = 8192
@@ -135,7 +138,7 @@ def missing_facts(request: AuthRequest) -> Facts:
     found = [f"query {name}" for name in _names_in(query)] if query else []
     proxied = b""
     for name, value in request.headers:
-        if name in _FIELDS and value:
+        if (name in _FIELDS and value) or (name == _SUBPROTOCOLS and _OFFERED_TOKEN.search(value)):
             found.append(name.decode())
         elif name == b"x-forwarded-proto":
             proxied = value

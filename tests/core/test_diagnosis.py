@@ -61,6 +61,22 @@ def test_a_credential_in_another_field_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("offered", "is_told"),
+    [
+        ("bearer, s3cr3t", True),
+        ("Bearer ,s3cr3t", True),
+        ("chat, eyJhbGciOiJub25lIn0.s3cr3t", True),
+        ("chat, bearer", False),
+        ("bearers, chat", False),
+        ("", False),
+    ],
+)
+def test_a_token_among_the_subprotocols_is_named(offered: str, is_told: bool) -> None:
+    """A script that offers its token as a subprotocol, where no scheme looks, is told from one that has none."""
+    assert missing(sec_websocket_protocol=offered) == ({"found_in": ["sec-websocket-protocol"]} if is_told else {})
+
+
+@pytest.mark.parametrize(
     ("scheme", "proxy", "is_told"),
     [
         ("http", "https", True),

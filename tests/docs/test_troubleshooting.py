@@ -202,8 +202,10 @@ def _cors_inside() -> None:
 
 
 def _websocket() -> None:
-    with pytest.raises(WebSocketDenialResponse):
-        TestClient(app_of(), client=("203.0.113.7", 50000)).websocket_connect("/live").__enter__()
+    client = TestClient(app_of(), client=("203.0.113.7", 50000))
+    for offered in ([], ["bearer", token()]):
+        with pytest.raises(WebSocketDenialResponse):
+            client.websocket_connect("/live", subprotocols=offered or None).__enter__()
 
 
 def _closed_docs() -> None:
