@@ -28,7 +28,7 @@ Hash: TypeAlias = Callable[[bytes], bytes]
 # Upper case is accepted too, because some clients send it. It is hashed as it was sent.
 _NC_VALUE = re.compile(rb"[0-9a-fA-F]{8}")
 # Not of an RFC: without its leading zeros, as a few clients send it.
-_LOOSE_NC = re.compile(rb"[0-9a-fA-F]{1,8}")
+_LOOSE_NC = re.compile(rb"[0-9a-fA-F]{1,8}+")
 
 # https://www.rfc-editor.org/rfc/rfc8187.html#section-3.2.1
 #
