@@ -45,8 +45,8 @@ def test_every_reason_has_its_section() -> None:
     """The page has all reasons, in the order of ``reasons.py``, each with its status and with what to do."""
     assert list(SECTIONS) == list(REASONS)
     for code, text in SECTIONS.items():
-        assert text.lstrip().startswith(f"{REASONS[code].status}. "), code
-        assert "\nWhat to do: " in text, code
+        assert text.lstrip().startswith(f"**{REASONS[code].status}.** "), code
+        assert "\n**What to do:** " in text, code
 
 
 @pytest.mark.parametrize("code", REASONS)
