@@ -34,6 +34,8 @@ class NewFile:
 
 def check_writable(argument: str, path: Path, *, force: bool) -> None:
     """Raise ``ConfigurationError`` if a file must not be written here: one exists, or it is no regular file."""
+    if str(path) == "-":
+        raise ConfigurationError(argument, "standard output is no file; name one")
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

@@ -86,6 +86,8 @@ def ask_password(prompt: str) -> str:
         problem = "standard input is not valid in its encoding"  # the codec's own text would show a byte of it
     except (EOFError, KeyboardInterrupt):
         problem = "no password was entered"
+        if sys.stderr is not None and sys.stderr.isatty():
+            note("")  # the cursor is behind the prompt
     else:
         if same:
             return password
@@ -105,10 +107,12 @@ def _first_line(stream: TextIO) -> str:
 def rich_console() -> Console | None:
     """A console that draws tables and colours; None where the output must be plain.
 
-    It is plain without the package ``rich`` (extra ``cli``), if it goes to a pipe or a file, and if ``NO_COLOR`` is set
-    (https://no-color.org).
+    It is plain without the package ``rich`` (extra ``cli``), if it goes to a pipe, to a file or to a terminal without
+    UTF-8, and if ``NO_COLOR`` is set (https://no-color.org).
     """
     if sys.stdout is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return None
+    if sys.stdout.encoding.lower() != "utf-8":  # rich fails for what the terminal cannot show
         return None
     try:
         from rich.console import Console  # noqa: PLC0415 - it is optional

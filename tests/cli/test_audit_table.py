@@ -37,6 +37,8 @@ CODES = re.compile(r"\x1b\[[0-9;]*m")
 class Screen(io.StringIO):
     """Standard output that says that it is a terminal."""
 
+    encoding = "UTF-8"
+
     def isatty(self) -> bool:
         return True
 
@@ -121,6 +123,13 @@ def test_the_table_is_plain_where_no_colours_are_wanted(name: str, value: str, m
 
     assert shown.startswith(PLAIN_HEAD)
     assert "\x1b" not in shown
+
+
+def test_the_table_is_plain_at_a_terminal_without_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app may have a path that such a terminal cannot show."""
+    monkeypatch.setattr(Screen, "encoding", "iso8859-1")
+
+    assert _shown(monkeypatch).startswith(PLAIN_HEAD)
 
 
 def test_an_empty_no_color_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def test_a_line_is_read_by_the_password_file(
     names = {"alice": "alice", "am\u00e9lie": "ame\u0301lie", "a b": "a b"}
     lines = [_hash(monkeypatch, capsys, PASSWORD, typed) for typed in names.values()]
 
+    assert [line.partition(":")[0] for line in lines] == list(names)
     (tmp_path / "users").write_text("".join(f"{line}\n" for line in lines), "utf-8")
     store = HtpasswdFile(tmp_path / "users")
     found = [anyio.run(store.find, name) for name in names]
@@ -198,6 +199,17 @@ def test_input_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch, capsy
     )
 
 
+def test_the_error_is_on_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal the cursor is behind the prompt when somebody gives up."""
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setattr(getpass, "getpass", Person(KeyboardInterrupt()))
+
+    assert run("hash") == 2
+    assert stderr.getvalue() == "\npassword: no password was entered\n"
+
+
 # --- as a program -----------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +235,7 @@ def test_a_person_may_give_up(key: str, tmp_path: Path) -> None:
     status, out, shown = at_a_terminal(["hash"], {"Password: ": key}, cwd=tmp_path)
 
     assert (status, out) == (2, "")
-    assert shown.replace("^C", "").split() == ["Password:", "password:", "no", "password", "was", "entered"]
+    assert shown.replace("^C", "").splitlines() == ["Password: ", "password: no password was entered"]
 
 
 @pytest.mark.peer

@@ -201,6 +201,7 @@ def test_no_key_is_written_through_a_link(
 @pytest.mark.parametrize(
     ("options", "error"),
     [
+        (["--private", "-"], "--private: standard output is no file; name one"),
         (["--private", "."], "--private: . is a folder; name a file in it"),
         (["--private", "/dev/null", "--force"], "--private: /dev/null is not a regular file; name another one"),
         (
@@ -225,6 +226,36 @@ def test_a_file_that_cannot_be_written_is_an_error(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(error)
     assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_link_that_somebody_makes_in_between_is_not_followed(force: bool, folder: Path) -> None:
+    """Between the look and the opening. With ``--force`` the link itself is replaced."""
+    (folder / "precious").write_text("kept")
+    (folder / "k").symlink_to("precious")
+    files = [private_file.NewFile("--private", Path("k"), b"key")]
+
+    if force:
+        private_file.write_files(files, force=True)
+        assert ((folder / "k").is_symlink(), (folder / "k").read_text()) == (False, "key")
+    else:
+        with pytest.raises(ConfigurationError, match="--private: k exists"):
+            private_file.write_files(files, force=False)
+
+    assert (folder / "precious").read_text() == "kept"
+
+
+def test_an_interrupt_leaves_no_half_of_a_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun is removed, and the old file is as it was."""
+    (folder / "k").write_text("old")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+
+    assert run("keygen", "--private", "k", "--algorithm", "EdDSA", "--force") == 130
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("k", "old")]
 
 
 @pytest.mark.parametrize(

@@ -428,6 +428,18 @@ def test_the_key_may_be_a_link(folder: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.peer
+def test_a_pipe_may_have_the_key(tmp_path: Path) -> None:
+    """A store of secrets passes it on, and it is in no file."""
+    key = (tmp_path / "key.pem").read_text()
+
+    done = start("token", "--key", "/dev/stdin", *GIVEN, cwd=tmp_path, stdin=key)
+
+    assert done.returncode == 0
+    assert _claims(done.stdout)["sub"] == "alice"
+    assert done.stderr.startswith("for development: ")
+
+
+@pytest.mark.peer
 def test_a_shell_takes_the_token(tmp_path: Path) -> None:
     """Standard output is the token, and standard error what a person should know."""
     done = start("token", "--key", "key.jwk", *GIVEN, "--role", "admin", cwd=tmp_path)

@@ -16,7 +16,6 @@ import pytest
 import structlog
 from fastapi import FastAPI
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
 
 from authguard import Account, Basic, Guard, MemoryUsers, Rule, role
 from authguard.fastapi import assert_closed, install
@@ -114,23 +113,6 @@ def test_structlogs_set_up_prints_json(setup: Callable[[str], ModuleType], capsy
         ("warning", "password.wrong"),
     ]
     assert (own["event"], own["order"]) == ("sold", 5)
-
-
-def test_structlogs_context_is_in_the_records(
-    setup: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What a middleware outside of the guard binds to structlog's context is in the records, without a filter."""
-    as_in_a_new_process()
-    setup("structured")
-    app, _ = app_of()
-
-    async def bound(scope: Scope, receive: Receive, send: Send) -> None:
-        structlog.contextvars.bind_contextvars(request_id="r-1")
-        await app(scope, receive, send)
-
-    TestClient(bound).get("/admin")
-
-    assert [one["request_id"] for one in lines(capsys) if one["logger"] == "authguard"] == ["r-1"]
 
 
 def test_the_records_have_the_id_of_their_request(
