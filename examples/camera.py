@@ -2,9 +2,9 @@
 
 Serve it with ``make serve``, or with your own files:
 
-python -m authguard htdigest cameras alice >> users.htdigest
+authguard htdigest cameras alice >> users.htdigest
 echo "operator: alice" > users.groups
-export DIGEST_SECRET=$(python -c 'import secrets; print(secrets.token_urlsafe(32))')
+export DIGEST_SECRET=$(authguard secret)
 USER_FILE=users.htdigest GROUP_FILE=users.groups uvicorn examples.camera:app
 curl --digest -u alice "http://127.0.0.1:8000/snapshot?width=640"
 """

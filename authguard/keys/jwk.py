@@ -75,11 +75,11 @@ def bound_secret(secret: bytes, kid: str | None, algorithm: str | None, allowed:
     if len(secret) < _HMAC_BYTES[name]:
         raise ConfigurationError(
             "keys",
-            f"this secret has {len(secret)} bytes; {name} needs {_HMAC_BYTES[name]} or more. Make one with: "
-            f"python -c 'import secrets; print(secrets.token_urlsafe(64))'",
+            f"this secret has {len(secret)} bytes; {name} needs {_HMAC_BYTES[name]} or more. "
+            "Make one with: authguard secret",
         )
     if _is_guessable(secret):
-        raise ConfigurationError("keys", "this secret can be guessed; make one with secrets.token_urlsafe(64)")
+        raise ConfigurationError("keys", "this secret can be guessed; make one with: authguard secret")
     try:
         material = ALGORITHMS[name].prepare_key(secret)
     except PyJWTError:

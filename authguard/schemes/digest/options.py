@@ -28,7 +28,7 @@ _SESSION = "-SESS"
 # The strongest first, but SHA-512-256 after SHA-256: curl before 8, httpx and aiohttp give up if the first challenge
 # has SHA-512-256, and do not read the second one.
 _ORDER = ("SHA-256", "SHA-512-256", "MD5")
-_MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one for the environment of the app"
+_MAKE_ONE = "`authguard secret` makes one for the environment of the app"
 
 
 class PerProcess(Enum):
