@@ -8,14 +8,17 @@ numbers. No part of a value that a client sent is among them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from binascii import a2b_base64
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from operator import itemgetter
 
 from authguard.model import Decision, Denied, Facts, Rejected
 from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING
 from authguard.request import AuthRequest
-from authguard.wire.authorization import Credentials
+from authguard.wire.authorization import MAX_PARAMS, Credentials
+from authguard.wire.grammar import CONTROL, ELEMENT
 
 # The auth-schemes that a record may name: the registry of RFC 9110 section 16.4.1, and other common ones. Any other
 # word may be a key or a password that was sent without a scheme before it, so it is not recorded.
@@ -26,7 +29,7 @@ _RECORDABLE = frozenset(
 _WORDS = "|".join(map(re.escape, sorted(_RECORDABLE))).encode()
 # A comma, and after it the auth-scheme of other credentials. A proxy that joins field lines writes it so (RFC 9110
 # section 5.3).
-_JOINED = re.compile(rb"[ \t]*+,[ \t]*+(?=(?:%b)[ \t])" % _WORDS, re.IGNORECASE)
+_JOINED = re.compile(rb",[ \t]*+(?=(?:%b)[ \t])" % _WORDS, re.IGNORECASE)
 _JOSE = re.compile(rb"eyJ[A-Za-z0-9_-]*+\.", re.IGNORECASE)
 
 #: What is recorded in place of a word that no record may name.
@@ -56,7 +59,7 @@ def malformed_facts(credentials: Credentials, facts: Facts) -> Facts:
     if b"," in rest:
         first, *others = _JOINED.split(rest)
         if others:
-            whole = (word, first.strip()), *((name.lower(), value) for name, value in map(_split, others))
+            whole = (word, first.strip(b" \t")), *((name.lower(), value) for name, value in map(_split, others))
             return {**facts, "problem": JOINED, "joined": len(whole), "all_equal": len(set(whole)) == 1}
     if rest.lower().startswith(word + b" "):
         return {**facts, "problem": "the auth-scheme is there twice"}
@@ -64,7 +67,9 @@ def malformed_facts(credentials: Credentials, facts: Facts) -> Facts:
         return {**facts, "problem": "the credentials are in quotes"}
     if facts.get("problem") == "not a token68":
         return {**facts, "problem": f"not a token68: {_unexpected(rest)}"}
-    return facts
+    look = _LOOKS.get(str(facts.get("problem")))
+    found = None if look is None else look(rest)
+    return facts if found is None else {**facts, "found": found}
 
 
 JOINED = "several credentials in one field, joined on the way"
@@ -72,7 +77,7 @@ JOINED = "several credentials in one field, joined on the way"
 
 def _split(credentials: bytes) -> tuple[bytes, bytes]:
     word, _, rest = credentials.partition(b" ")
-    return word, rest.strip()
+    return word, rest.strip(b" \t")
 
 
 def _unexpected(rest: bytes) -> str:
@@ -91,6 +96,66 @@ _NAMED: Mapping[bytes, str] = {
     b"{": "a brace inside, of a template that was not filled in",
     b"<": "an angle bracket inside, of a template that was not filled in",
     b"=": "an equals sign that is not at its end",
+}
+
+# The parameters of Digest (RFC 7616 section 3.4), and those that other schemes send. Another name is not repeated.
+_PARAMS = frozenset(
+    {b"algorithm", b"charset", b"cnonce", b"nc", b"nonce", b"opaque", b"qop", b"realm", b"response", b"uri"}
+    | {b"userhash", b"username", b"username*"}
+)
+
+
+def _twice(rest: bytes) -> str | None:
+    """Which parameter is there twice."""
+    names = Counter(match[1].lower() for match in _elements(rest) if match[1])
+    return next((f"{name.decode()} twice" for name in names if names[name] > 1 and name in _PARAMS), None)
+
+
+def _readable_part(rest: bytes) -> str | None:
+    """After which parameter the list cannot be read any more."""
+    names = [match[1].lower() for match in _elements(rest) if match[1]]
+    if not names:
+        return "nothing that is a parameter"
+    return f"what follows {names[-1].decode()} is no parameter" if names[-1] in _PARAMS else None
+
+
+def _elements(rest: bytes) -> Iterator[re.Match[bytes]]:
+    """The elements of a list of parameters, up to the first one that cannot be read."""
+    position = 0
+    for _ in range(MAX_PARAMS):
+        element = ELEMENT.match(rest, position)
+        if element is None:
+            return
+        yield element
+        if element[4] is None:
+            return
+        position = element.end()
+
+
+def _control(rest: bytes) -> str | None:
+    """Which control character a user-pass of Basic has, and where. Nothing else of it is shown."""
+    name, _, password = a2b_base64(rest).decode("utf-8", "replace").partition(":")
+    for text, place in ((name, "name"), (password, "password")):
+        control = CONTROL.search(text)
+        if control is not None:
+            at_end = "at the end of" if control.end() == len(text) else "in"
+            return f"U+{ord(control[0]):04X} {at_end} the {place}"
+    return None
+
+
+def _base64(rest: bytes) -> str | None:
+    """How the base64 of another RFC is written."""
+    if b"-" in rest or b"_" in rest:
+        return "the alphabet for URLs"
+    return "no padding" if len(rest) % 4 and not rest.endswith(b"=") else None
+
+
+#: What is looked for, by what a scheme has said is wrong.
+_LOOKS: Mapping[str, Callable[[bytes], str | None]] = {
+    "duplicate auth-param": _twice,
+    "not a list of auth-params": _readable_part,
+    "a control character in the user-pass": _control,
+    "not base64 as of RFC 4648 section 4": _base64,
 }
 
 # The parameters and the fields in which other APIs take credentials, by their names in lower case.

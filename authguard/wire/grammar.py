@@ -91,7 +91,7 @@ AUTH_PARAM = re.compile(
 #   #element => [ element ] *( OWS "," OWS [ element ] )
 #
 # One element, which may be empty, and the comma after it or the end of the list.
-_ELEMENT = re.compile(rb"(?:%b)?(?:%b(,)%b|\Z)" % (AUTH_PARAM.pattern, OWS.pattern, OWS.pattern))
+ELEMENT = re.compile(rb"(?:%b)?(?:%b(,)%b|\Z)" % (AUTH_PARAM.pattern, OWS.pattern, OWS.pattern))
 
 # Not from RFC 9110: the general category Cc, that is C0, DEL and C1. RFC 7617 forbids them in user-id and password, and
 # ``Challenge`` refuses to send one. A search for a single character class reads the text once.
@@ -113,7 +113,7 @@ def parse_auth_params(data: bytes, limit: int, bare: set[str] | None = None) -> 
     """
     params: dict[str, bytes] = {}
     position = 0
-    match = _ELEMENT.match
+    match = ELEMENT.match
     for _ in range(limit):
         element = match(data, position)
         if element is None:

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, TOKEN_
 from tests.support.asgi import RecordingApp, auth_request, header_list, http_scope, run_app
 from tests.support.guards import RecordingGuard
 from tests.support.schemes.badge import Badge, FieldCarrier
+from tests.support.schemes.basic import basic_scheme
+from tests.support.schemes.digest import digest_scheme
 
 
 def missing(query: bytes = b"", scheme: str = "https", **fields: str) -> dict[str, object]:
@@ -105,6 +108,16 @@ async def test_the_denial_is_the_same_object_for_all_requests() -> None:
     assert [dict(record.facts) for record in guard.records] == [{}, {"found_in": ("query token",)}]
 
 
+async def test_another_denial_says_nothing_of_a_query() -> None:
+    """A query is looked through only if no credentials were found."""
+    guard = RecordingGuard()
+
+    await guard.request(RecordingApp(), field="Badge nobody", query_string=b"token=x")
+    await guard.request(RecordingApp(), query_string=b"token=x")
+
+    assert [dict(record.facts) for record in guard.records] == [{}, {}]
+
+
 def test_nothing_is_looked_for_unless_a_record_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that is neither logged nor given to a hook costs no search."""
     request = auth_request(http_scope(query_string=b"token=x"))
@@ -173,6 +186,65 @@ def test_what_a_scheme_says_otherwise_stays() -> None:
     """A problem that a scheme has found is not replaced if the field shows no common mistake."""
     assert malformed(b"Basic YWxpY2U=", "no colon in the user-pass") == {"problem": "no colon in the user-pass"}
     assert malformed(b'Digest a="x, y"', "no qop") == {"problem": "no qop"}
+
+
+def basic(user_pass: bytes) -> bytes:
+    """A field with these credentials of Basic."""
+    return b"Basic " + b64encode(user_pass)
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        (basic(b"alice:wonderland\n"), "U+000A at the end of the password"),
+        (basic(b"alice:won\0derland\n"), "U+0000 in the password"),
+        (basic(b"al\tice:wonder\nland"), "U+0009 in the name"),
+        (basic("alice:\x85x".encode()), "U+0085 in the password"),
+        (b"Basic YWxpY2U6eA", "no padding"),
+        (b"Basic YWxpY2U6-_8=", "the alphabet for URLs"),
+        (b"Basic YWxpY2U6eB==", None),
+        (b'Digest nonce="a", qop=auth, nonce="b"', "nonce twice"),
+        (b'Digest qop=auth, NC=1, nc=2, x="nonce=1, nonce=2"', "nc twice"),
+        (b'Digest s3cr3t="a", s3cr3t="b"', None),
+        (b'Digest nonce="a", qop=auth, uri="/', "what follows qop is no parameter"),
+        (b"Digest YWxpY2U6eA", "nothing that is a parameter"),
+        (b"Digest s3cr3t=a, nonsense", None),
+        (b"Digest a=1, a=2" + b"," * 100, None),
+    ],
+)
+async def test_where_credentials_cannot_be_read(field: bytes, found: str | None) -> None:
+    """The record says which parameter is there twice, after which one the list breaks off, which control character a
+    user-pass has, and how another base64 is written. Of a name or a value that a client chose it repeats nothing."""
+    scheme: Any = basic_scheme() if field.startswith(b"Basic") else digest_scheme()
+    guard = RecordingGuard(scheme)
+
+    await run_app(guard.wrap(RecordingApp()), http_scope(headers=header_list(field)))
+
+    (record,) = guard.records
+    assert (record.reason, record.facts.get("found")) == ("credentials.malformed", found)
+    assert "s3cr3t" not in str(record)
+
+
+def test_a_name_that_was_not_utf_8_is_looked_through() -> None:
+    """What the search finds depends on the bytes alone: it cannot fail where the scheme has read another encoding."""
+    facts = {"problem": "a control character in the user-pass"}
+
+    sent = [Credentials("basic", b64encode(text)) for text in (b"\xff:\n", b"\xff:\x85")]
+
+    found = [malformed_facts(credentials, facts).get("found") for credentials in sent]
+
+    assert found == ["U+000A at the end of the password", None]
+
+
+@pytest.mark.parametrize(
+    "rest", [b" " * 60_000 + b",", b"a" + b" ," * 30_000, b"a, " * 20_000, b"," + b" " * 60_000 + b"a"]
+)
+def test_it_takes_linear_time(rest: bytes) -> None:
+    """Credentials of 60 KB take as many steps as they have bytes, and not the square of that."""
+    credentials = Credentials("bearer", rest)
+
+    for problem in ("not a token68", "duplicate auth-param", "not a list of auth-params"):
+        malformed_facts(credentials, {"problem": problem})
 
 
 def test_only_credentials_that_cannot_be_read_are_explained() -> None:

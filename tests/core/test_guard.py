@@ -587,7 +587,7 @@ async def test_a_wire_error_of_a_scheme_is_malformed_credentials() -> None:
     denied = await denial(make_guard(Badge(table={"alice": WireError("not a list of auth-params")})))
 
     assert (denied.reason, denied.scheme) == (CREDENTIALS_MALFORMED, "badge")
-    assert denied.facts == {"problem": "not a list of auth-params"}
+    assert denied.facts == {"problem": "not a list of auth-params", "found": "nothing that is a parameter"}
 
 
 async def test_an_outage_is_recorded_with_its_scheme() -> None:

@@ -151,6 +151,12 @@ async def no_colon() -> Record:
 
 
 @refused("credentials.malformed")
+async def line_feed() -> Record:
+    """A password with a line feed, as ``echo`` adds one."""
+    return await Site(basic_scheme()).send(password("alice:wonderland\n"))
+
+
+@refused("credentials.malformed")
 async def no_token() -> Record:
     """The word alone."""
     return await Site(bearer()).send("Bearer")
@@ -172,6 +178,13 @@ async def twice() -> Record:
 async def in_quotes() -> Record:
     """A token in quotes."""
     return await Site(bearer()).send(token().replace("Bearer ", 'Bearer "') + '"')
+
+
+@refused("credentials.malformed")
+async def nonce_twice() -> Record:
+    """A parameter of Digest that is there twice."""
+    digest = digest_scheme()
+    return await Site(digest).send(answer(digest) + ', nonce="x"')
 
 
 @refused("credentials.malformed")

@@ -9,7 +9,7 @@ import pytest
 from authguard.errors import ConfigurationError
 from authguard.model import Requirement
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, predicate, role
-from authguard.policy.rules import AMBIGUOUS, Match, Rule, RuleTable
+from authguard.policy.rules import AMBIGUOUS, Match, Rule, RuleTable, ambiguity
 
 A, B, C, D = (role(name) for name in "abcd")
 
@@ -137,6 +137,23 @@ def test_an_ambiguous_path_is_refused(path: str) -> None:
     assert (requirement_for(closed, path), requirement_for(opened, path)) == (AMBIGUOUS, AMBIGUOUS)
 
 
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("a/b", "no slash at its beginning"),
+        ("/a//b", "an empty segment"),
+        ("/a/../b", "a dot segment"),
+        ("/a/.", "a dot segment"),
+        ("/a\\b", "a backslash"),
+        ("/a\x85", "a control character"),
+        ("/a\ud800", "half of a surrogate pair: its bytes are not UTF-8"),
+    ],
+)
+def test_what_makes_a_path_ambiguous(path: str, what: str) -> None:
+    """The record says which part of the path can be read in two ways."""
+    assert ambiguity(path) == what
+
+
 @pytest.mark.parametrize("path", ["/...", "/a/..b", "/a/b..", "/.well-known", "/%2e%2e", "/a%0a", "/ä", "/a b", "/a;b"])
 def test_an_unusual_path_may_be_unambiguous(path: str) -> None:
     """Three dots are a name, and an escape that is left after decoding is text."""
@@ -178,6 +195,30 @@ def test_path_first_then_method(method: str, requirement: Requirement) -> None:
     rules = [Rule("/a", A, methods={"GET"}), Rule("/a", B, methods={"PUT", "PATCH"}), Rule("/**", PUBLIC)]
 
     assert requirement_for(RuleTable(rules), "/a", method) == requirement
+
+
+def test_a_method_that_is_not_listed_knows_those_that_are() -> None:
+    """N14: the denial names the pattern and the methods that its rules list, for each pattern its own, also where
+    another rule is for all other methods. The requirement equals UNLISTED all the same."""
+    table = RuleTable(
+        [
+            Rule("/orders", A, methods={"PUT", "GET"}),
+            Rule("/orders/{id}", A, methods={"PATCH"}),
+            Rule("/orders/{id}", B),
+            Rule("/b", A),
+        ]
+    )
+    asked = [table.match(*request) for request in (("DELETE", "/orders"), ("head", "/orders"), ("put", "/orders/7"))]
+
+    found: list[Any] = [match.requirement for match in asked if isinstance(match, Match)]
+
+    assert [requirement.facts for requirement in found] == [
+        {"rule": "/orders", "listed": ("GET", "PUT")},
+        {"rule": "/orders", "listed": ("GET", "PUT")},
+        {"rule": "/orders/{id}", "listed": ("PATCH",)},
+    ]
+    assert found == [UNLISTED] * 3
+    assert table.unlisted == [found[0], found[2]]
 
 
 def test_a_rule_without_methods_covers_what_its_siblings_do_not_name() -> None:

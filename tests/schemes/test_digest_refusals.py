@@ -84,6 +84,73 @@ async def test_a_captured_header_is_no_good_elsewhere(uri: str, scope: dict[str,
     assert outcome.subject == "alice"
 
 
+PREFIXED: list[tuple[str, str, str, str | None]] = [
+    ("/api/a", "/a", "", "a proxy removes the prefix: set public_prefix='/api'"),
+    ("/a", "/api/a", "", "root_path or public_prefix adds '/api', which clients do not ask for"),
+    ("/a", "/a", "/api", "root_path or public_prefix adds '/api', which clients do not ask for"),
+    ("/b", "/a", "", None),
+    ("*", "/a*", "", None),
+]
+
+
+@pytest.mark.parametrize(("uri", "path", "prefix", "hint"), PREFIXED)
+async def test_both_paths_and_what_to_set_are_recorded(uri: str, path: str, prefix: str, hint: str | None) -> None:
+    """N11: the record has the path that was digested beside the one that was requested. If one of them is the other
+    with a prefix, it says what to set."""
+    scheme = digest_scheme(public_prefix=prefix)
+
+    outcome = await authenticate(
+        scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(path=path, raw_path=path.encode())
+    )
+
+    assert isinstance(outcome, Rejected)
+    facts = {"differs_in": "path", "digested": uri, "requested": prefix + path, "hint": hint}
+    assert {"hint": None, **outcome.facts} == facts
+
+
+async def test_of_a_query_only_its_absence_is_recorded() -> None:
+    """The record says if a query is on one side alone, and nothing of what is in it."""
+    scheme = digest_scheme()
+    pairs = [("/?s3cr3t", b""), ("/", b"s3cr3t"), ("/?s3cr3t", b"other")]
+
+    outcomes = [
+        await authenticate(scheme, answer_challenge(challenge(scheme), uri=uri), digest_request(query_string=query))
+        for uri, query in pairs
+    ]
+
+    assert [dict(outcome.facts) for outcome in outcomes] == [
+        {"differs_in": "query", "problem": "none was requested"},
+        {"differs_in": "query", "problem": "none was digested"},
+        {"differs_in": "query"},
+    ]
+
+
+async def test_a_nonce_of_another_server_is_told_from_one_of_another_secret() -> None:
+    """The record says whether an unknown nonce has the form of ours, so that different secrets can be found."""
+    scheme = digest_scheme()
+    offer = challenge(scheme)
+    others = [challenge(digest_scheme(secret="x" * 32)).get("nonce"), "dcd98b7102dd2f0e8b11d0f600bfb0c0"]
+
+    outcomes = [await authenticate(scheme, answer_challenge(offer, nonce=nonce)) for nonce in others]
+
+    assert [outcome.facts for outcome in outcomes] == [
+        {"form": "ours, signed with another secret or realm"},
+        {"form": "that of another server"},
+    ]
+
+
+async def test_a_hash_that_is_of_nobody_is_told_from_a_name() -> None:
+    """The record says that an unknown name was sent as a hash, which is of name and realm together."""
+    scheme = digest_scheme(DigestAccounts(finds_hashed=True))
+    sent: dict[str, Any] = {"username": "0" * 64, "userhash": "true"}
+
+    hashed = await authenticate(scheme, answer_challenge(challenge(scheme), **sent))
+    plain = await authenticate(scheme, answer_challenge(challenge(scheme), username="nobody"))
+
+    assert [outcome.reason.code for outcome in (hashed, plain)] == ["user.unknown"] * 2  # type: ignore[union-attr]
+    assert (hashed.facts, plain.facts) == ({"userhash": True}, {})
+
+
 @pytest.mark.rfc("7616-10")
 async def test_the_prefix_that_a_proxy_removes_is_put_back() -> None:
     """Clients digest the URL that they see, so ``public_prefix`` is added, in origin-form and in absolute-form."""

@@ -374,7 +374,7 @@ def _prefix_hint(digested: bytes, requested: bytes) -> dict[str, str]:
     if digested.endswith(requested):
         prefix = digested.removesuffix(requested)
         return {"hint": f"a proxy removes the prefix: set public_prefix={_text(prefix)!a}"}
-    if requested.endswith(digested):
+    if requested.endswith(digested) and digested.startswith(b"/"):
         added = requested.removesuffix(digested)
         return {"hint": f"root_path or public_prefix adds {_text(added)!a}, which clients do not ask for"}
     return {}
