@@ -97,7 +97,8 @@ class ResolvedRequirement:
         offered = _offered(principal, requirement, failure.reason)
         failed: Facts = failure.facts
         if failure.reason is ROLE_MISSING or failure.reason is SCOPE_MISSING:
-            explained = self._about_names(failure.missing, offered, principal, failure.reason is SCOPE_MISSING)
+            is_scope = failure.reason is SCOPE_MISSING
+            explained = _difference(failure.missing, offered) if offered else self._without_names(principal, is_scope)
             failed = {**explained, **failed} if explained else failed
         return self.deny(
             failure.reason,
@@ -110,17 +111,8 @@ class ResolvedRequirement:
             response_headers=response_headers,
         )
 
-    def _about_names(
-        self,
-        missing: Sequence[str],
-        offered: Sequence[str],
-        principal: Principal,
-        is_scope: bool,
-    ) -> Facts:
-        """Why a principal may have no role or scope that its owner believes it has."""
-        if offered:
-            differs_by = _difference(missing, offered)
-            return NO_FACTS if differs_by is None else {"differs_by": differs_by}
+    def _without_names(self, principal: Principal, is_scope: bool) -> Facts:
+        """Why a principal has no role or scope at all, as its scheme explains it."""
         explain = self._explain.get(principal.scheme)
         if explain is not None:
             # Nothing that explains a refusal may change it. A check of the app may have given the principal any claims.
@@ -129,16 +121,17 @@ class ResolvedRequirement:
         return NO_FACTS
 
 
-def _difference(missing: Sequence[str], offered: Sequence[str]) -> str | None:
+def _difference(missing: Sequence[str], offered: Sequence[str]) -> Facts:
     """How an offered name differs from a missing one that it is like."""
+    offered = offered[:_MAX_COMPARED]
+    text = "\n".join(offered).lower()
     for wanted in missing[:_MAX_COMPARED]:
-        lowered = wanted.lower()
-        for found in offered[:_MAX_COMPARED]:
-            low = found.lower()
-            # Names that are alike contain one another; nearly all others are told apart here.
-            if (lowered in low or low in lowered) and (differs_by := difference(found, (wanted,))) is not None:
-                return differs_by
-    return None
+        # This tells nearly all names apart. A name that is like another one contains what is left of it here.
+        if wanted.lower().removeprefix("role_").strip("/") in text:
+            for found in offered:
+                if (differs_by := difference(found, (wanted,))) is not None:
+                    return {"differs_by": differs_by}
+    return NO_FACTS
 
 
 #: How many offered names are compared with how many missing ones.

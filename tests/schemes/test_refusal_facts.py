@@ -13,6 +13,7 @@ import pytest
 
 from authguard import (
     ANY_AUDIENCE,
+    ANY_ISSUER,
     ANY_TENANT,
     NO_ISSUER,
     PEM,
@@ -440,7 +441,7 @@ def test_a_token_for_another_api_is_recognised() -> None:
     ("aud", "shown", "differs_by"),
     [
         ("billing", "billing", "an audience that is not ours: a token for another API, perhaps"),
-        (AUDIENCE, AUDIENCE, None),
+        ([AUDIENCE, "billing"], (AUDIENCE, "billing"), None),
         ({"a": 1}, (), None),
         (..., (), None),
         ([5, {}], ("5", "{}"), "an audience that is not ours: a token for another API, perhaps"),
@@ -456,7 +457,23 @@ def test_the_unproven_audience_is_marked(aud: Any, shown: Any, differs_by: str |
 
 def test_an_audience_that_is_not_checked_explains_nothing() -> None:
     """With ANY_AUDIENCE no audience is another API's."""
-    assert "differs_by" not in facts(bearer(issuer(audience=ANY_AUDIENCE)), mint(rsa_key(which=1), aud="billing"))
+    found = facts(bearer(issuer(audience=ANY_AUDIENCE)), mint(rsa_key(which=1), aud="billing"))
+
+    assert (found["aud?"], "differs_by" in found) == ("billing", False)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_shown"),
+    [(ISSUER, False), (ANY_ISSUER, True), ([ISSUER, "https://second.example"], True), ([ISSUER, NO_ISSUER], True)],
+)
+def test_what_a_token_must_say_anyway_is_not_shown(names: Any, is_shown: bool) -> None:
+    """R009: an issuer and an audience that are the only accepted ones explain nothing. They are not in the record of a
+    token without a valid signature."""
+    found = facts(bearer(issuer(name=names)), mint(rsa_key(which=1)))
+
+    assert {name: found[name] for name in ("iss?", "aud?") if name in found} == (
+        {"iss?": ISSUER, "aud?": AUDIENCE} if is_shown else {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -508,8 +525,6 @@ def test_an_unknown_key_is_shown_beside_the_known_ones() -> None:
     assert found == {
         "kid": "key-1",
         "algorithm": "RS256",
-        "iss?": ISSUER,
-        "aud?": AUDIENCE,
         "known": (*(f"Key-{number}" for number in range(6)), "and 2 more"),
         "differs_by": "upper and lower case",
     }
@@ -541,7 +556,7 @@ async def test_the_source_of_the_keys_is_named() -> None:
         assert isinstance(result, Rejected)
         return dict(result.facts)
 
-    told = {"kid": "b", "algorithm": "RS256", "iss?": ISSUER, "aud?": AUDIENCE, "token": sha256(token).hexdigest()[:8]}
+    told = {"kid": "b", "algorithm": "RS256", "token": sha256(token).hexdigest()[:8]}
     assert await rejected(fetched) == {**told, "source": "https://login.example/jwks", "known": ("a",), "keys_age": 0.0}
     assert await rejected(own) == {**told, "source": "OneKey"}
 

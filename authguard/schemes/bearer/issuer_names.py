@@ -90,6 +90,11 @@ class IssuerNames:
         """
         return key_issuer == iss or all(template.tenant_of(key_issuer) is None for template in self.templates)
 
+    @property
+    def is_one_of_many(self) -> bool:
+        """Whether a token with an accepted ``iss`` may have another one than the next token."""
+        return self.is_any or len(self.exact) + self.may_be_missing != 1
+
     def spellings(self) -> tuple[str, ...]:
         """What a log says is wanted: each text, and each template in place of the texts of its tenants."""
         of_templates = {text for text in self.exact if any(template.tenant_of(text) for template in self.templates)}

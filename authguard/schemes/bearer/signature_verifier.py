@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 from authguard.caching import BoundedCache, NegativeCache
@@ -12,7 +12,7 @@ from authguard.difference import difference
 from authguard.errors import BackendUnavailable, InvalidSignature, KeysBusy
 from authguard.keys.fetch_budget import Requester
 from authguard.keys.source import VerificationKey, key_facts_of
-from authguard.model import Clock, Failure, Moment
+from authguard.model import NO_FACTS, Clock, Failure, Moment
 from authguard.reasons import KEY_UNKNOWN, KEYS_BUSY, KEYS_TIMEOUT, KEYS_UNAVAILABLE, TOKEN_SIGNATURE_INVALID
 from authguard.request import AuthRequest, network_of
 from authguard.schemes.bearer.claim_mapping import string_or_none, subject_failure
@@ -234,24 +234,27 @@ def _key(network: str | None) -> bytes:
 
 
 def _unverified(issuer: Issuer, token: jws.Jws, tried: Candidates, *, has_keys: bool, held: Sequence[str]) -> Failure:
-    """The failure for a token that no key verifies. A fact that is only claimed ends in a question mark: ``aud?``."""
-    header, claims = token.header, token.claims
+    """The failure for a token that no key verifies.
+
+    A fact that is only claimed ends in a question mark: ``aud?``. It is left out where it is what it should be.
+    """
+    header = token.header
     facts: dict[str, object] = {"kid": header.kid, "algorithm": header.alg}
-    counted = {"held": held, "untried": tried.untried, "tried": len(tried.keys) if len(tried.keys) > 1 else 0}
-    # `held`: the key is known, but only for these algorithms.
-    facts |= {name: value for name, value in counted.items() if value}
-    stated = claims.get("aud")
-    listed = tuple(map(str, stated[:MAX_LISTED])) if isinstance(stated, list) else (stated,)
-    listed = listed if isinstance(stated, str | list) else ()
-    facts |= {"iss?": string_or_none(claims.get("iss")), "aud?": stated if isinstance(stated, str) else listed}
-    if header.notable:
-        facts["header_has"] = header.notable
+    if held:  # the key is known, but only for these algorithms
+        facts["held"] = held
+    if tried.untried:
+        facts["untried"] = tried.untried
+    if len(tried.keys) > 1:
+        facts["tried"] = len(tried.keys)
+    facts |= _claimed(issuer, token)
     if has_keys:
         if (source := getattr(issuer.keys, "name", None)) is not None:
             facts["source"] = source
-        differs_by = _signature_difference(tried.keys, token) or _audience_difference(issuer, listed)
+        differs_by = _signature_difference(tried.keys, token)
         if "nonce" in header.notable:
             differs_by = "a nonce in the header: only the API that it is for can verify it"
+        elif differs_by is None and facts.get("aud?"):
+            differs_by = _audience_difference(issuer, facts["aud?"])
     else:
         sourced = key_facts_of(issuer.keys, header.alg)
         facts |= sourced
@@ -262,9 +265,24 @@ def _unverified(issuer: Issuer, token: jws.Jws, tried: Candidates, *, has_keys: 
     return Failure(TOKEN_SIGNATURE_INVALID if has_keys else KEY_UNKNOWN, facts)
 
 
-def _audience_difference(issuer: Issuer, listed: Sequence[object]) -> str | None:
-    audience = issuer.rules.audience
-    if audience is None or not listed or not audience.isdisjoint(listed):
+def _claimed(issuer: Issuer, token: jws.Jws) -> Mapping[str, object]:
+    """Which issuer and which API a token without a valid signature names, unless these are the only ones that it may
+    name; and the members of its header that may be the cause."""
+    stated, audience, notable = token.claims.get("aud"), issuer.rules.audience, token.header.notable
+    is_ours = type(stated) is str and audience is not None and stated in audience
+    if is_ours and not notable and not issuer.names.is_one_of_many:  # nearly always
+        return NO_FACTS
+    listed = tuple(map(str, stated[:MAX_LISTED])) if isinstance(stated, list) else ()
+    facts = {
+        "iss?": string_or_none(token.claims.get("iss")),
+        "aud?": stated if isinstance(stated, str) else listed,
+    }
+    return {**facts, "header_has": notable} if notable else facts
+
+
+def _audience_difference(issuer: Issuer, stated: object) -> str | None:
+    listed, audience = (stated,) if isinstance(stated, str) else cast("Sequence[str]", stated), issuer.rules.audience
+    if audience is None or not audience.isdisjoint(listed):
         return None
     return "an audience that is not ours: a token for another API, perhaps"
 
