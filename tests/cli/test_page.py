@@ -95,7 +95,7 @@ def _serve(folder: Path, address: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "orders:app", "--port", port],
         cwd=folder,
-        env={**ENVIRONMENT, "ISSUER_PUBLIC_KEY": (folder / "public.pem").read_text()},
+        env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
