@@ -101,6 +101,21 @@ class AuthRequest(ServerValue):
         return body
 
 
+#: The fields in which a proxy says whether its client used TLS.
+PROXY_FIELDS = frozenset({b"x-forwarded-proto", b"forwarded"})
+
+
+def says_https(field: bytes, value: bytes) -> bool:
+    """Whether one of ``PROXY_FIELDS`` says that the client of the first proxy used ``https``. RFC 7239 section 5.4.
+
+    Any client can write it. It is a hint for the log, and nothing is decided by it.
+    """
+    value = value[:256].lower()
+    if field == b"forwarded":
+        value = value.partition(b",")[0].partition(b"proto=")[2].lstrip(b'"')
+    return value.startswith((b"https", b"wss"))
+
+
 @lru_cache(4096)
 def network_of(client: str | None) -> str | None:
     """The network that counts as one client: an IPv4 address, or an IPv6 /64, which one client controls.

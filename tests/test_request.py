@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from authguard.errors import RequestBodyError
 from authguard.reasons import BODY_INCOMPLETE, BODY_TOO_LARGE
-from authguard.request import network_of
+from authguard.request import network_of, says_https
 from tests.support.asgi import auth_request, header_list, http_scope, websocket_scope
 
 
@@ -173,3 +173,22 @@ numbers = st.sampled_from(
 def test_an_address_is_read_as_the_standard_library_reads_it(client: str) -> None:
     """Whether it is written as nearly all are, or nearly so."""
     assert network_of(client) == reference(client)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_https"),
+    [
+        (b"x-forwarded-proto", b"https", True),
+        (b"x-forwarded-proto", b"HTTPS, http", True),
+        (b"x-forwarded-proto", b"wss", True),
+        (b"x-forwarded-proto", b"http, https", False),
+        (b"x-forwarded-proto", b"", False),
+        (b"forwarded", b"for=192.0.2.43;proto=https;by=203.0.113.43", True),
+        (b"forwarded", b'Proto="https";for=192.0.2.43, proto=http', True),
+        (b"forwarded", b"for=192.0.2.43, proto=https", False),
+        (b"forwarded", b"for=192.0.2.43", False),
+    ],
+)
+def test_whether_a_proxy_says_that_its_client_used_tls(field: bytes, value: bytes, is_https: bool) -> None:
+    """R083: what the first proxy has said counts, in either field."""
+    assert says_https(field, value) is is_https

@@ -13,6 +13,7 @@ from typing import Any
 
 from authguard.fork import ForkSafeLock
 from authguard.records.record import escape, log
+from authguard.request import PROXY_FIELDS, says_https
 
 #: The statuses with which a client repeats the request elsewhere. RFC 9110 section 15.4.
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -26,10 +27,10 @@ _lock = ForkSafeLock()
 def note_redirect(scope: Mapping[str, Any], message: Mapping[str, Any]) -> None:
     """Log a WARNING, once for each host, if this response leads a client from https to http on the same host.
 
-    That the client has used https is what a proxy says in ``X-Forwarded-Proto``.
+    That the client has used https is what a proxy says in ``X-Forwarded-Proto`` or ``Forwarded``.
     """
     headers = dict(scope["headers"])
-    if not headers.get(b"x-forwarded-proto", b"").lower().startswith(b"https"):
+    if not any(says_https(field, headers[field]) for field in PROXY_FIELDS.intersection(headers)):
         return
     location = next((value for name, value in message.get("headers", ()) if name.lower() == b"location"), b"")
     host = headers.get(b"host", b"").lower()

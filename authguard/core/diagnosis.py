@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from authguard.model import Decision, Denied, Facts, Rejected
 from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING
-from authguard.request import AuthRequest
+from authguard.request import PROXY_FIELDS, AuthRequest, says_https
 from authguard.wire.authorization import MAX_PARAMS, Credentials
 from authguard.wire.grammar import CONTROL, ELEMENT
 
@@ -171,7 +171,7 @@ _FIELDS = frozenset(
 # What a script offers as subprotocols of a WebSocket, because it cannot set ``Authorization``: "bearer, eyJ...".
 _SUBPROTOCOLS = b"sec-websocket-protocol"
 _OFFERED_TOKEN = re.compile(rb"(?:\A|,)[ \t]*+(?:bearer[ \t]*+,|eyJ)", re.IGNORECASE)
-_TELLING = _FIELDS | {b"x-forwarded-proto", _SUBPROTOCOLS}
+_TELLING = _FIELDS | PROXY_FIELDS | {_SUBPROTOCOLS}
 _NAME = itemgetter(0)
 #: The longest part of a query that is searched, in bytes.
 MAX_QUERY = 8192
@@ -201,14 +201,14 @@ def missing_facts(request: AuthRequest) -> Facts:
     scope = request.scope
     query: bytes = scope.get("query_string") or b""
     found = [f"query {name}" for name in _names_in(query)] if query else []
-    proxied = b""
+    is_https = False
     for name, value in request.headers:
         if (name in _FIELDS and value) or (name == _SUBPROTOCOLS and _OFFERED_TOKEN.search(value)):
             found.append(name.decode())
-        elif name == b"x-forwarded-proto":
-            proxied = value
+        elif name in PROXY_FIELDS and says_https(name, value):
+            is_https = True
     facts: dict[str, object] = {"found_in": found} if found else {}
-    if proxied and proxied.lower().startswith(b"https") and scope.get("scheme") in _INSECURE:
+    if is_https and scope.get("scheme") in _INSECURE:
         facts["tls"] = "the proxy says https, the server says http: redirects lose Authorization"
     return facts
 

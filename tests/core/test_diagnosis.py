@@ -87,11 +87,17 @@ def test_a_token_among_the_subprotocols_is_named(offered: str, is_told: bool) ->
         ("https", "https", False),
         ("http", "http", False),
         ("http", "", False),
+        ("http", "none", False),
     ],
 )
 def test_a_server_that_was_not_told_of_tls_is_named(scheme: str, proxy: str, is_told: bool) -> None:
     """R083: if a proxy says https and the server says http, redirects lose Authorization, and the record says so."""
     assert ("tls" in missing(scheme=scheme, x_forwarded_proto=proxy)) is is_told
+
+
+def test_both_fields_of_proxies_are_read() -> None:
+    """R083: some proxies send ``Forwarded`` in place of ``X-Forwarded-Proto``."""
+    assert "tls" in missing(scheme="http", forwarded="for=192.0.2.43;proto=https")
 
 
 async def test_the_denial_is_the_same_object_for_all_requests() -> None:

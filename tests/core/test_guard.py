@@ -835,3 +835,14 @@ def test_step_up_needs_one_scheme_that_reports_the_login_time() -> None:
     rules = [Rule("/a", step_up(acr="gold"))]
 
     assert Guard(Badge(), Badge("bearer", reports_login_time=True), rules=rules).table.rules == tuple(rules)
+
+
+async def test_an_outage_without_a_detail_shows_where_it_was_raised() -> None:
+    """A store that says nothing of its outage is at least named by the file, the line and the function that raised."""
+    badge = Badge(table={"alice": BackendUnavailable()})
+
+    denied = await denial(make_guard(badge))
+
+    assert denied.reason is STORE_UNAVAILABLE
+    assert (denied.facts["error"], denied.facts["retry_after"]) == ("authguard.errors.BackendUnavailable", None)
+    assert "badge.py" in str(denied.facts["frames"])
