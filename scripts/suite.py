@@ -49,7 +49,17 @@ LABELS = {
 }
 # The tests of what touches a dependency.
 TOUCHING = (
-    *("asgi", "audit", "fastapi", "keys", "testing", "test_middleware.py", "test_openapi.py", "test_starlette.py"),
+    *(
+        "asgi",
+        "audit",
+        "cli",
+        "fastapi",
+        "keys",
+        "testing",
+        "test_middleware.py",
+        "test_openapi.py",
+        "test_starlette.py",
+    ),
     *("test_starlette_endpoints.py", "security/test_weak_setup.py"),
 )
 

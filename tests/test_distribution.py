@@ -105,6 +105,17 @@ def test_what_is_installed_is_the_wheel(installed: Path, tmp_path: Path) -> None
     assert Path(folder) != Path(authguard.__file__)
 
 
+def test_the_command_is_installed_with_the_wheel(installed: Path, tmp_path: Path) -> None:
+    """An installer makes the program ``authguard`` of this entry point."""
+    code = (
+        "from importlib.metadata import entry_points\n"
+        "(script,) = entry_points(group='console_scripts', name='authguard')\n"
+        "script.load()(['--version'])"
+    )
+
+    assert output(installed, "-c", code, cwd=tmp_path) == f"authguard {authguard.__version__}\n"
+
+
 def test_type_checkers_read_the_types_of_the_wheel(installed: Path, programs: Path) -> None:
     """mypy, pyright and pyrefly accept each program as it is, and find a wrong argument."""
     checkers = (
