@@ -254,7 +254,8 @@ def httpx2_fetch(client: ClientFactory | None, *, limit: int) -> Fetch:
 
 async def _read_fetched(response: httpx2.Response, limit: int) -> Fetched:
     if response.is_redirect:
-        raise FetchFailed("it redirects, which is not followed")
+        location = shown_url(response.headers.get("location", ""))
+        raise FetchFailed("it redirects, which is not followed", {"location": location})
     if response.status_code != HTTPStatus.OK:
         raise FetchFailed(f"it answers with status {response.status_code}")
     if _is_encoded(response):

@@ -167,6 +167,9 @@ _QUERY = re.compile(
 _FIELDS = frozenset(
     {b"api-key", b"apikey", b"proxy-authorization", b"x-access-token", b"x-api-key", b"x-auth-token"}
     | {b"x-authorization", b"x-forwarded-authorization", b"x-original-authorization", b"x-token"}
+    # Those of proxies that log users in: Cloudflare, Google, Amazon, Microsoft, oauth2-proxy, Pomerium, WSO2.
+    | {b"cf-access-jwt-assertion", b"x-goog-iap-jwt-assertion", b"x-amzn-oidc-data", b"x-amzn-oidc-accesstoken"}
+    | {b"x-ms-token-aad-access-token", b"x-forwarded-access-token", b"x-pomerium-jwt-assertion", b"x-jwt-assertion"}
 )
 # What a script offers as subprotocols of a WebSocket, because it cannot set ``Authorization``: "bearer, eyJ...".
 _SUBPROTOCOLS = b"sec-websocket-protocol"

@@ -209,7 +209,9 @@ class Guard:
             checked = await ask(awaitable(check, check(request, principal)), self._deadline)
             if isinstance(checked, Rejected):
                 headers = (*headers, *checked.response_headers)
-                return Rejected(checked.reason, principal.subject, checked.facts, headers, authenticated=True)
+                # A check that gives no facts is named at least.
+                facts = checked.facts or {"check": shown(check)}
+                return Rejected(checked.reason, principal.subject, facts, headers, authenticated=True)
             if checked is not principal:
                 if not isinstance(checked, Principal):
                     raise wrong_answer(check, checked, "the principal, or Rejected(reason)")

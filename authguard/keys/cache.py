@@ -133,7 +133,8 @@ class CachedKeys(PublishedKeys, ABC):
         if cached is None:
             return {"source": self.name}
         age = round(max(0.0, float(self._clock() - cached.fetched_at)), 3)
-        return {"source": self.name, **cached.source.key_facts(algorithm), "keys_age": age}
+        skipped = {"skipped": cached.keys.skipped} if cached.keys.skipped else {}
+        return {"source": self.name, **cached.source.key_facts(algorithm), **skipped, "keys_age": age}
 
     def _cached_keys(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:
         cached = self._refresher.cached

@@ -335,7 +335,9 @@ class NoUsableKey(FetchFailed):
     """A set without a usable key. ``warnings`` say why each key was skipped."""
 
     def __init__(self, warnings: Sequence[KeyWarning]) -> None:
-        super().__init__("no key of its key set can be used")
+        # Not only in the log: a key set that never worked is first noticed by the token that it refuses.
+        unusable = tuple(warning.text for warning in warnings)
+        super().__init__("no key of its key set can be used", {"unusable": unusable} if unusable else None)
         self.warnings = warnings
 
 

@@ -56,6 +56,16 @@ def test_another_query_is_not(query: bytes) -> None:
     assert missing(query) == {}
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["cf_access_jwt_assertion", "x_goog_iap_jwt_assertion", "x_amzn_oidc_data", "x_forwarded_access_token"],
+)
+def test_a_token_in_a_field_of_a_proxy_is_named(field: str) -> None:
+    """R064: a proxy that logs users in sends their token in a field of its own, which ``Bearer(header=)`` reads. The
+    record names the field."""
+    assert missing(b"", **{field: "eyJ.eyJ.x"}) == {"found_in": [field.replace("_", "-")]}
+
+
 def test_a_credential_in_another_field_is_named() -> None:
     """The record names fields in which other APIs take credentials, if they are not empty."""
     assert missing(x_api_key="s3cr3t", proxy_authorization="Basic s3cr3t", x_auth_token="", cookie="s3cr3t") == {

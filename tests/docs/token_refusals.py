@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from authguard import Bearer, Issuer, Record, Rule, VerificationKey, claim, role, scopes
+from authguard.http_client import Fetched
 from authguard.keys import FetchFailed
 from authguard.keys.fetch_budget import FETCH_BURST
 from authguard.schemes.bearer.introspection_client import AT_ONCE, WAITING
@@ -18,7 +19,17 @@ from tests.docs.refusals import Site, bearer, refused, token
 from tests.support.clock import NOW
 from tests.support.key_source import StubbedSource
 from tests.support.schemes.introspection import OPAQUE_TOKEN, IntrospectionServer, introspection
-from tests.support.tokens import AUDIENCE, HMAC_SECRET, ISSUER, claims, mint, unsigned_token, with_signature
+from tests.support.tokens import (
+    AUDIENCE,
+    HMAC_SECRET,
+    ISSUER,
+    claims,
+    key_set,
+    mint,
+    rsa_key,
+    unsigned_token,
+    with_signature,
+)
 
 
 async def rejected(field: str, **issuer: Any) -> Record:
@@ -201,6 +212,12 @@ async def checked() -> Record:
     return await rejected(token(), check=is_paying)
 
 
+@refused("credentials.missing")
+async def logged_in_by_a_proxy() -> Record:
+    """A token in a field of the proxy's own, R064."""
+    return await Site(bearer()).send(fields={"cf-access-jwt-assertion": token()})
+
+
 @refused("role.missing")
 async def dotted_path() -> Record:
     """A role that is not where it is looked for, N07."""
@@ -238,6 +255,14 @@ async def with_source(source: StubbedSource) -> Record:
 async def unknown_key() -> Record:
     """A key that the issuer does not publish."""
     return await with_source(StubbedSource("new"))
+
+
+@refused("key.unknown")
+async def skipped_key() -> Record:
+    """A key that is in the set and is not for signatures."""
+    source = StubbedSource("new")
+    source.server.answer = Fetched(key_set({"kty": "RSA", "kid": "old", "use": "enc"}, new=rsa_key()))
+    return await with_source(source)
 
 
 class SlowKeys:
@@ -337,3 +362,20 @@ async def other_metadata() -> Record:
 async def insecure_keys() -> Record:
     """Keys over http, R006."""
     return await metadata_of(jwks_uri="http://login.example/jwks")
+
+
+@refused("keys.unavailable")
+async def no_usable_key() -> Record:
+    """A key set of keys that are for something else."""
+    source = StubbedSource("new")
+    source.server.answer = Fetched(key_set({"kty": "RSA", "kid": "new", "use": "enc"}))
+    return await with_source(source)
+
+
+@refused("keys.unavailable")
+async def redirected() -> Record:
+    """A key server that redirects, as httpx2 is told to report it."""
+    source = StubbedSource("new")
+    location = {"location": "https://login.example/keys"}
+    source.server.answer = FetchFailed("it redirects, which is not followed", location)
+    return await with_source(source)

@@ -122,9 +122,15 @@ def test_a_key_that_is_nested_too_deeply_does_not_spoil_the_others() -> None:
 
 @pytest.mark.rfc("7517-2")
 def test_a_set_of_bad_keys_alone_is_a_failure() -> None:
-    """A set of unusable keys is a failed fetch, and each key is logged all the same."""
-    with pytest.raises(FetchFailed, match="no key of its key set can be used"):
+    """A set of unusable keys is a failed fetch. Each key is logged all the same, and the record says why it is not
+    used."""
+    with pytest.raises(FetchFailed, match="no key of its key set can be used") as caught:
         parse(*[member for member, _ in UNUSABLE])
+
+    unusable = caught.value.facts["unusable"]
+    assert isinstance(unusable, tuple)
+    assert len(unusable) == len(UNUSABLE)
+    assert UNUSABLE[0][1] in unusable[0]
 
 
 @pytest.mark.parametrize(

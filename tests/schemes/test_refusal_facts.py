@@ -18,6 +18,7 @@ from authguard import (
     NO_ISSUER,
     PEM,
     AuthGuardMiddleware,
+    BackendUnavailable,
     Bearer,
     Guard,
     JWKSet,
@@ -25,6 +26,7 @@ from authguard import (
     Reason,
     Record,
     Rejected,
+    RemoteJWKS,
     Rule,
     Secret,
     all_of,
@@ -32,6 +34,7 @@ from authguard import (
     role,
     scopes,
 )
+from authguard.http_client import Fetched
 from authguard.keys.source import VerificationKey
 from tests.support.asgi import RecordingApp, http_scope, run_app
 from tests.support.clock import NOW
@@ -51,6 +54,7 @@ from tests.support.schemes.introspection import (
     active_response,
     introspection,
 )
+from tests.support.servers.key_server import respond_with, running_key_server
 from tests.support.tokens import (
     AUDIENCE,
     HMAC_SECRET,
@@ -58,6 +62,7 @@ from tests.support.tokens import (
     claims,
     ec_key,
     ed_key,
+    key_set,
     mint,
     public_jwk,
     public_pem,
@@ -561,6 +566,30 @@ async def test_the_source_of_the_keys_is_named() -> None:
     assert await rejected(own) == {**told, "source": "OneKey"}
 
 
+async def test_keys_that_were_skipped_are_counted() -> None:
+    """A key may be in the published set and not be used. The record of a token with an unknown key says how many."""
+    source = StubbedSource("a")
+    source.server.answer = Fetched(key_set({"kty": "EC", "kid": "b"}, a=rsa_key()))
+    scheme = bearer(issuer(source.keys))
+
+    result = await scheme.authenticate(bearer_request(), bearer_credentials(mint(headers={"kid": "b"})))
+
+    assert isinstance(result, Rejected)
+    assert (result.reason.code, result.facts["skipped"]) == ("key.unknown", 1)
+
+
+async def test_where_a_key_server_redirects_is_recorded() -> None:
+    """R006: a redirect is not followed, and the record names its target without its query."""
+    with running_key_server() as server:
+        server.behaviour = respond_with(b"", 302, location="https://login.example/elsewhere?key=secret")
+        keys = RemoteJWKS(server.url, insecure_http=True)
+
+        with pytest.raises(BackendUnavailable) as caught:
+            await keys.keys_for(kid="a", algorithm="RS256")
+
+    assert caught.value.facts == {"location": "https://login.example/elsewhere"}
+
+
 def test_a_source_without_keys_has_only_its_name() -> None:
     """Before the first fetch, a record can say only where the keys would be from."""
     source = StubbedSource("a").keys
@@ -577,6 +606,27 @@ async def introspected(server: IntrospectionServer, **options: Any) -> dict[str,
     result = await scheme.authenticate(bearer_request(), bearer_credentials(OPAQUE_TOKEN))
     assert isinstance(result, Rejected)
     return {name: fact for name, fact in result.facts.items() if name != "token"}
+
+
+UNKNOWN_TOKEN = "or, if it does not know the token, name the status in unknown_token_statuses="
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (401, f"it does not take our client_id and client_secret; {UNKNOWN_TOKEN}"),
+        (400, f"it objects to the request; {UNKNOWN_TOKEN}"),
+        (404, "is the URL right?"),
+        (302, "a redirect, which is not followed"),
+        (500, None),
+    ],
+)
+async def test_what_to_do_about_an_endpoint_is_a_fact_of_its_own(status: int, hint: str | None) -> None:
+    """The hint is not cut off with the end of ``detail``."""
+    with pytest.raises(BackendUnavailable) as caught:
+        await introspected(IntrospectionServer((status, b"{}")))
+
+    assert caught.value.facts == {"endpoint_status": status, **({} if hint is None else {"hint": hint})}
 
 
 async def test_an_answer_that_refuses_is_explained() -> None:
@@ -730,6 +780,23 @@ async def test_the_names_offered_are_those_of_the_refusal() -> None:
     record = await denied(mint(roles=["clerk"]), all_of(role("admin"), scopes("read")))
 
     assert (record.reason, record.offered) == ("role.missing", ("clerk",))
+
+
+async def test_a_check_without_facts_is_named() -> None:
+    """A check of the guard that refuses, and gives no facts, is named with file and line. One with facts has said what
+    it wants to say."""
+    owed = 7
+
+    async def is_paid(request: Any, principal: Principal) -> Rejected:
+        return Rejected(PAUSED, facts={"owed": owed} if owed else {})
+
+    explained = await denied(mint(), role("admin"), checks=[is_paid])
+    owed = 0
+    silent = await denied(mint(), role("admin"), checks=[is_paid])
+
+    line = is_paid.__code__.co_firstlineno
+    assert explained.facts == {"owed": 7}
+    assert silent.facts == {"check": f"is_paid (schemes/test_refusal_facts.py:{line})"}
 
 
 async def test_what_a_check_has_removed_is_not_the_fault_of_the_claims() -> None:

@@ -190,7 +190,9 @@ class Introspection:
         if answer is None:
             answer, is_new = await self._single_flight.share(key, partial(self._ask_and_cache, token, key, network))
         if answer.outage is not None:
-            raise BackendUnavailable(answer.detail, reason=answer.outage, retry_after=answer.retry_after)
+            raise BackendUnavailable(
+                answer.detail, reason=answer.outage, retry_after=answer.retry_after, facts=answer.facts
+            )
         if answer.body is None:
             status = {} if answer.status is None else {"endpoint_status": answer.status}
             endpoint = without_query(self._url)

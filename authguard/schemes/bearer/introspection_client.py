@@ -60,7 +60,7 @@ class IntrospectionAnswer:
 
     It holds bytes and not claims, because an app may change the claims of its principal. ``status`` is that of an
     answer which says that the token is unknown without saying that it is not active. ``asked`` is False if the server
-    was not asked about this token.
+    was not asked about this token. ``facts`` are for the record of an outage, beside ``detail``.
     """
 
     body: bytes | None = field(default=None, repr=False)
@@ -69,6 +69,7 @@ class IntrospectionAnswer:
     retry_after: int | None = None
     status: int | None = None
     asked: bool = True
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 #: The answer about a token that is not active.
@@ -154,7 +155,9 @@ class IntrospectionClient:
                 return _read(body, self._shown_url)
             if status in self._unknown_token_statuses and not _is_about_the_client(body):
                 return IntrospectionAnswer(status=status), True
-            return _outage(f"{self._shown_url} answers with status {status}{self._hint(status)}"), _is_failure(status)
+            hint = self._hint(status)
+            facts = {"endpoint_status": status, **({"hint": hint.removeprefix(": ")} if hint else {})}
+            return _outage(f"{self._shown_url} answers with status {status}{hint}", facts), _is_failure(status)
         return IntrospectionAnswer(
             None, reason, f"{self._shown_url}: {'' if authenticated else 'auth= failed: '}{problem}", retry_after
         ), False
@@ -183,8 +186,8 @@ class IntrospectionClient:
         }
 
 
-def _outage(detail: str) -> IntrospectionAnswer:
-    return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail)
+def _outage(detail: str, facts: Mapping[str, object] | None = None) -> IntrospectionAnswer:
+    return IntrospectionAnswer(None, INTROSPECTION_UNAVAILABLE, detail, facts=facts or {})
 
 
 def _not_asked(reason: Reason, detail: str, retry_after: int = 1) -> IntrospectionAnswer:
