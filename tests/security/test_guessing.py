@@ -309,7 +309,12 @@ async def test_a_cross_site_request_is_denied_before_any_look_up(method: str) ->
     assert app.hasher.count == 0
     record = app.records[0]
     assert (record.reason, record.scheme, record.subject) == ("origin.foreign", "basic", None)
-    assert record.facts == {"origin": ("https://evil.example",), "sec_fetch_site": ("cross-site",)}
+    assert record.facts == {
+        "origin": ("https://evil.example",),
+        "sec_fetch_site": ("cross-site",),
+        "host": ("testserver",),
+        "origins": (),
+    }
 
 
 async def test_a_right_and_a_wrong_password_are_refused_alike_there() -> None:
