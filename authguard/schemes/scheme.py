@@ -31,7 +31,8 @@ class Carrier(Protocol):
             def find(self, request: AuthRequest) -> Sequence[Credentials]:
                 return [Credentials("badge", line) for line in request.lines(b"x-badge")]
 
-    Two carriers that are equal are asked once.
+    Two carriers that are equal are asked once. A record names a carrier by its attribute ``header``, if it has one, and
+    else by its class.
     """
 
     #: Whether browsers send these by themselves, as they do with a cookie. If a client sends other credentials as well,

@@ -364,6 +364,13 @@ async def foreign_realm() -> Record:
     return await Site(digest).send(answer(digest, realm="cameras"))
 
 
+@refused("realm.foreign")
+async def realm_in_upper_case() -> Record:
+    """The realm as somebody has typed it into a client."""
+    digest = digest_scheme()
+    return await Site(digest).send(answer(digest, realm="Orders"))
+
+
 @refused("opaque.foreign")
 async def no_opaque() -> Record:
     """A client that does not send ``opaque`` back."""

@@ -12,8 +12,11 @@ import pytest
 import authguard
 import tests.docs.token_refusals  # noqa: F401 - it registers its refusals
 from authguard import reasons
+from authguard.model import Denied
 from authguard.reasons import Reason
+from authguard.records.record import record_of
 from tests.docs.refusals import REFUSALS, shown
+from tests.support.asgi import auth_request
 from tests.support.markdown import DOCS
 
 pytestmark = pytest.mark.block("reasons.md")
@@ -37,6 +40,8 @@ def named(text: str) -> set[str]:
 
 
 SECTIONS = sections()
+#: The names of the fields of a record, in its keys for programs.
+FIELDS = {name.partition(".")[2] for name in record_of(auth_request(), Denied(reasons.CREDENTIALS_MISSING)).extra()}
 #: The facts that mean the same everywhere.
 GENERAL = named(HEADING.split(PAGE)[0])
 
@@ -61,6 +66,9 @@ async def test_a_refusal_writes_the_lines_and_the_facts_of_its_section(code: str
     assert block.splitlines() == [shown(record) for record in records]
     written = {name for record in records for name, value in record.facts.items() if value is not None}
     assert named(section) - written == set()
+    # A fact of the same name as a field would be lost to programs. The field `rule` has the same value, and `problem`
+    # says the same as that `missing`.
+    assert written & FIELDS <= {"rule", "missing"}
     assert written - named(section) - GENERAL == set()
 
 

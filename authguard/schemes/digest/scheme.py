@@ -18,6 +18,7 @@ from authguard.accounts.digest_account import (
 )
 from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.concurrency.deadline import ask, optional_method
+from authguard.difference import difference
 from authguard.errors import ConfigurationError
 from authguard.model import NO_FACTS, Accepted, Clock, Denied, Facts, Moment, Outcome, Rejected
 from authguard.reasons import (
@@ -286,11 +287,10 @@ class Digest(Scheme):
     def _challenge_mismatch(self, sent: DigestCredentials) -> Rejected | None:
         """Reject credentials that do not answer a challenge of this scheme. RFC 7616 section 3.4."""
         if sent.realm != self._realm:
-            return Rejected(
-                REALM_FOREIGN,
-                sent.username,
-                {"realm": sent.realm.decode("utf-8", "backslashreplace"), "wanted": self.realm},
-            )
+            # Not what the client has sent there, which may be a password in the wrong place.
+            differs_by = difference(sent.realm.decode("utf-8", "replace"), (self.realm,))
+            facts = {"wanted": self.realm} if differs_by is None else {"wanted": self.realm, "differs_by": differs_by}
+            return Rejected(REALM_FOREIGN, sent.username, facts)
         if sent.opaque != self._opaque and not (sent.opaque is None and self._missing_opaque):
             problem = "the client does not send it back" if sent.opaque is None else "it is that of another server"
             missing = {"missing": ("opaque",)} if sent.opaque is None else {}
