@@ -1,20 +1,26 @@
-"""Write the figures of the documentation again: the way of a request, the statuses, and a recording of `make demo`.
+"""Write the figures of the documentation again: the way of a request, the statuses, and recordings of a terminal.
 
     python scripts/figures.py
 
 The drawings are made of boxes with a ground of their own, so that they can be read on a light and on a dark page. The
-recording is what the demo prints in a terminal, up to its sixth step. The plots of docs/benchmarks.md are not among
-them: `make bench ARGS="--plots"` measures and draws those, on a quiet machine.
+recordings are what `make demo`, up to its fifth step, and `authguard routes` print in a terminal. The plots of
+docs/benchmarks.md are not among them: `make bench ARGS="--plots"` measures and draws those, on a quiet machine.
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import tempfile
+import termios
 from collections.abc import Sequence
+from functools import partial
 from html import escape, unescape
 from pathlib import Path
 from textwrap import wrap
@@ -192,34 +198,71 @@ def _rgb(colours: str) -> list[tuple[int, int, int]]:
 THEME = TerminalTheme(_rgb(NORMAL)[0], _rgb(NORMAL)[7], _rgb(NORMAL), _rgb(BRIGHT))
 
 
+def in_a_terminal(*arguments: str, folder: Path = ROOT) -> str:
+    """What a Python program of this tree prints in a terminal, with its colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, COLUMNS, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=theirs
+    ) as process:
+        os.close(theirs)
+        printed = b"".join(iter(partial(_read, ours), b""))
+        os.close(ours)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments)
+    return printed.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # nobody writes to it any more
+        return b""
+
+
 def demo_output() -> str:
-    """What `make demo` prints in a terminal, with its colours, up to the end of step ``STEPS``."""
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
-    command = [sys.executable, "-m", "examples.tour"]
-    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    lines = printed.splitlines()
+    """What `make demo` prints, up to the end of step ``STEPS``."""
+    lines = in_a_terminal("-m", "examples.tour").splitlines()
     end = next(index for index, line in enumerate(lines) if re.match(rf" ?{STEPS + 1}  ", Text.from_ansi(line).plain))
     return "\n".join(lines[:end]).rstrip()
 
 
-def recording(output: str) -> str:
+def routes_output() -> str:
+    """What `authguard routes` prints of the first program of the README."""
+    (program, *_) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "orders.py").write_text(program, "utf-8")
+        in_a_terminal("-m", "authguard", "keygen", "--public", "public.pem", folder=folder)
+        printed = in_a_terminal("-m", "authguard", "routes", "orders:app", folder=folder)
+    return f"$ authguard routes orders:app\n{printed}".rstrip()
+
+
+def recording(title: str, output: str) -> str:
     """The output as a drawing of a terminal. It names no font of another host."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(output))
-    drawn = console.export_svg(title="make demo", theme=THEME, unique_id="demo")
+    drawn = console.export_svg(title=title, theme=THEME, unique_id="recording")
     return re.sub(r"@font-face\s*\{.*?\}\s*", "", drawn, flags=re.DOTALL)
+
+
+RECORDINGS = {"demo": ("make demo", demo_output), "routes": ("authguard routes", routes_output)}
 
 
 def recorded_lines(drawing: str) -> list[str]:
     """The lines of text of a recording, without the title."""
     lines: dict[float, str] = {}
-    for y, text in re.findall(r'<text class="demo-r\d+" x="[\d.]+" y="([\d.]+)"[^>]*>(.*?)</text>', drawing):
+    for y, text in re.findall(r'<text class="recording-r\d+" x="[\d.]+" y="([\d.]+)"[^>]*>(.*?)</text>', drawing):
         lines[float(y)] = lines.get(float(y), "") + text
     return [unescape(lines[y]).replace("\xa0", " ").strip() for y in sorted(lines)]
 
 
 def main() -> int:
-    drawings = {"request-flow": request_flow(), "statuses": statuses(), "demo": recording(demo_output())}
+    drawings = {"request-flow": request_flow(), "statuses": statuses()}
+    drawings |= {name: recording(title, output()) for name, (title, output) in RECORDINGS.items()}
     for name, drawing in drawings.items():
         (FOLDER / f"{name}.svg").write_text(drawing, "utf-8")
         print(f"docs/{name}.svg")
