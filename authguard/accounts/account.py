@@ -230,7 +230,8 @@ class PasswordCheck(Protocol):
                     return PASSWORD_WRONG
                 return Account(username, "", roles={"staff"})
 
-    The password is never empty, because LDAP would take that for an anonymous login, which succeeds.
+    The password is never empty, because LDAP would take that for an anonymous login, which succeeds; and neither is the
+    name. ``Basic(empty_password=True)`` and ``Basic(empty_username=True)`` permit it for directories of API keys.
     """
 
     async def check(self, username: str, password: str) -> Account | Reason:
