@@ -51,8 +51,8 @@ class _Users:
 class HtpasswdFile:
     """Accounts from a file of Apache's ``htpasswd``: ``HtpasswdFile("users.htpasswd", groups="groups")``.
 
-    - ``path``: lines of ``name:hash`` in UTF-8: bcrypt, apr1, SHA-crypt and ``{SHA}``. Plain text, DES crypt, ``$1$`` and
-      ``{SSHA}`` are read only if ``hasher=LibpassHasher(allow={"plaintext"})`` names them.
+    - ``path``: lines of ``name:hash`` in UTF-8: bcrypt, apr1, SHA-crypt and ``{SHA}``. Plain text, DES crypt, ``$1$``
+      and ``{SSHA}`` are read only if ``hasher=LibpassHasher(allow={"plaintext"})`` names them.
     - ``groups``: an ``AuthGroupFile`` (lines of ``role: name name``), or a mapping from a role to those who have it.
 
     Both files are read again when they change; ``WatchedFile`` says what happens if one is bad. A file is bad if a line
