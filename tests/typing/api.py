@@ -154,6 +154,17 @@ digests: list[DigestStore] = [
     DigestLookup(find_digest, find_hashed=find_digest),
 ]
 cameras = Guard(*(Digest(store, realm="orders", secret="...") for store in digests))
+old_cameras = Digest(
+    digests[0],
+    realm="orders",
+    secret="...",
+    algorithms=("SHA-256", "MD5"),
+    rfc2069=True,
+    uri_without_query=True,
+    missing_opaque=True,
+    loose_nc=True,
+    latin1=True,
+)
 
 
 def tell(record: Record) -> None:
