@@ -1,4 +1,4 @@
-"""Private keys that sign tokens: made, written as PEM or JWK, and read again."""
+"""Keys that sign tokens: private keys, made, written as PEM or JWK and read again, and secrets, which are only read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jwt.utils import base64url_encode
 
 from authguard.cli.private_file import read_file
 from authguard.errors import ConfigurationError
-from authguard.keys.jwk import bound_keys
+from authguard.keys.jwk import bound_keys, bound_secret
 from authguard.keys.signatures import ALGORITHMS
 from authguard.value_types import frozen
 
@@ -40,14 +40,15 @@ MAKES: Mapping[str, Callable[[], Any]] = MappingProxyType(
 # No key is so long, not even one of RSA with 16,384 bits.
 _MAX_BYTES = 65_536
 _MAKE_ONE = "make a key pair with: authguard keygen --public public.pem"
-_BY_TYPE = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
+_BY_TYPE = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA", "oct": "HS256"}
 _BY_CURVE = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
+_HMAC = ("HS256", "HS384", "HS512")
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
 
 @frozen
 class SigningKey:
-    """A private key, the one algorithm that it signs with, and its key id if it has one."""
+    """A private key or a secret, the one algorithm that it signs with, and its key id if it has one."""
 
     algorithm: str
     material: Any = field(repr=False)
@@ -89,7 +90,7 @@ class SigningKey:
 
 
 def load_signing_key(argument: str, path: Path, algorithm: str | None = None, kid: str | None = None) -> SigningKey:
-    """The private key in a file, in PEM or as a JWK.
+    """The private key in a file, in PEM or as a JWK, or a secret: as it is, for an ``algorithm`` of HMAC, or as a JWK.
 
     ``algorithm`` and ``kid`` replace those of the key. Raises ``ConfigurationError`` about ``argument``.
     """
@@ -101,13 +102,19 @@ def load_signing_key(argument: str, path: Path, algorithm: str | None = None, ki
 
 
 def _loaded(content: bytes, algorithm: str | None, kid: str | None) -> SigningKey:
-    found = _from_jwk(content) if content.startswith(b"{") else SigningKey("", _from_pem(content))
+    if content.startswith(b"{"):
+        found = _from_jwk(content)
+    else:
+        found = SigningKey("", content if content and algorithm in _HMAC else _from_pem(content))
     fitting = _algorithms_of(found.material)
     key = SigningKey(algorithm or found.algorithm or fitting[0], found.material, kid or found.kid)
     if key.algorithm not in fitting:
         raise ConfigurationError("keys", f"its key is not for {key.algorithm}, but for {' or '.join(fitting)}")
     # A key that authguard refuses would sign tokens that no app accepts.
-    bound_keys(key.material.public_key(), key.kid, key.algorithm, frozenset({key.algorithm}))
+    if isinstance(key.material, bytes):
+        bound_secret(key.material, key.kid, key.algorithm, frozenset({key.algorithm}))
+    else:
+        bound_keys(key.material.public_key(), key.kid, key.algorithm, frozenset({key.algorithm}))
     return key
 
 
@@ -142,7 +149,7 @@ def _from_jwk(content: bytes) -> SigningKey:
     kty, algorithm, kid = jwk.get("kty"), jwk.get("alg", ""), jwk.get("kid")
     if not isinstance(kty, str) or kty not in _BY_TYPE:
         raise ConfigurationError("keys", f"its kty is not one of {', '.join(_BY_TYPE)}; {_MAKE_ONE}")
-    if "d" not in jwk:
+    if kty != "oct" and "d" not in jwk:
         raise ConfigurationError("keys", "it is a public JWK; give the private one, which has a member d")
     if not isinstance(algorithm, str) or not isinstance(kid, str | None):
         raise ConfigurationError("keys", "its alg or kid is not a text")
@@ -160,6 +167,8 @@ def _from_jwk(content: bytes) -> SigningKey:
 def _algorithms_of(material: object) -> Sequence[str]:
     """The algorithms that a key can sign with, the usual one first. Raises ``ConfigurationError``."""
     match material:
+        case bytes():
+            return _HMAC
         case rsa.RSAPrivateKey():
             return _RSA
         case ec.EllipticCurvePrivateKey() if material.curve.name in _BY_CURVE:

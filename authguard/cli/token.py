@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     one = partial(parser.add_argument, type=_text)
     several = partial(parser.add_argument, action="append")
-    parser.add_argument("--key", required=True, metavar="FILE", type=Path, help="the private key, in PEM or as a JWK")
+    parser.add_argument(
+        "--key", required=True, metavar="FILE", type=Path, help="the private key, in PEM or as a JWK; or a secret"
+    )
     one("--issuer", required=True, metavar="URL", help="iss, as the app's Issuer(...) has it")
     several("--audience", required=True, type=_text, metavar="NAME", help="aud, as the app's Issuer(...) has it (*)")
     one("--sub", required=True, metavar="NAME", help="sub: who has the token")
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how long it is valid: 90s, 15m (the default), 8h, 7d; --for=-5m makes one that has expired",
     )
-    one("--algorithm", metavar="ALG", help="sign with this one, if the key fits several, such as PS256")
+    one("--algorithm", metavar="ALG", help="sign with this one: PS256 for RSA, HS256 for a secret")
     one("--kid", help="the key id in the header; the default is that of the JWK")
     one("--typ", default=ACCESS_TOKEN, help=f"the type in the header; the default is {ACCESS_TOKEN}")
     parser.add_argument("--header", action="store_true", help="print Authorization: Bearer and the token")

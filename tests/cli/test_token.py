@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from authguard import PEM, AuthGuardMiddleware, Bearer, Guard, Issuer, JWKSet, Rule, role, scopes
+from authguard import JWK, PEM, AuthGuardMiddleware, Bearer, Guard, Issuer, JWKSet, Rule, Secret, role, scopes
 from authguard.cli import signing_key
 from authguard.cli.signing_key import SigningKey
 from authguard.keys import KeyMaterial
@@ -34,6 +34,7 @@ from tests.cli.programs import run, start
 from tests.support.tokens import ec_key, public_pem, rsa_key
 
 ISSUER, AUDIENCE = "https://login.example/", "orders"
+MAKE_ONE = "make a key pair with: authguard keygen --public public.pem"
 GIVEN = ("--issuer", ISSUER, "--audience", AUDIENCE, "--sub", "alice")
 
 
@@ -196,6 +197,55 @@ def test_an_algorithm_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert jwt.decode(token, rsa_key().public_key(), ["PS384"], audience=AUDIENCE)
 
 
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_secret_signs_for_an_app_with_that_secret(algorithm: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is what ``authguard secret`` prints, and the app has the same text without its line feed."""
+    assert run("secret") == 0
+    secret = capsys.readouterr().out
+    _write("secret", secret.encode())
+    client = _client(Secret(secret.rstrip("\n")), algorithm)
+
+    token = _token(capsys, "--algorithm", algorithm, key="secret")
+
+    assert jwt.get_unverified_header(token) == {"alg": algorithm, "typ": "at+jwt"}
+    assert client.get("/", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_a_secret_may_be_a_jwk(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its ``kid`` and ``alg`` are in the header. HS256 is the usual algorithm."""
+    jwk = {"kty": "oct", "k": "GawgguFyGrWKav7AX4VKUg_nBZQ3HzF0XP_LWuTnLiM", "kid": "7"}
+    _write("k", json.dumps(jwk).encode())
+    client = _client(JWK(jwk), "HS256")
+
+    token = _token(capsys, key="k")
+
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "at+jwt", "kid": "7"}
+    assert client.get("/", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", f"it is empty; {MAKE_ONE}"),
+        (b"too short", "this secret has 9 bytes; HS256 needs 32 or more. Make one with: authguard secret"),
+        (b"secret" * 10, "this secret can be guessed; make one with: authguard secret"),
+        (
+            b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----",
+            "this is a key or a certificate and not a secret",
+        ),
+    ],
+    ids=["empty", "short", "guessable", "public key"],
+)
+def test_a_secret_that_an_app_refuses_is_refused(
+    content: bytes, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A public key signs no tokens, although everybody could: it is no secret."""
+    _write("k", content)
+
+    assert run("token", "--key", "k", *GIVEN, "--algorithm", "HS256") == 2
+    assert capsys.readouterr().err.startswith(f"--key: k: {problem}")
+
+
 def test_several_audiences_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     """In the order in which they are given."""
     assert _claims(_token(capsys, "--audience", "bills"))["aud"] == ["orders", "bills"]
@@ -314,7 +364,6 @@ def test_the_key_the_issuer_the_audience_and_the_subject_are_required(capsys: py
     )
 
 
-MAKE_ONE = "make a key pair with: authguard keygen --public public.pem"
 NO_KEY = f"it is not a private key in PEM, nor a private JWK; {MAKE_ONE}"
 
 
@@ -360,9 +409,10 @@ WRONG_KEYS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "JSON cut off": (lambda: b"{", f"it is not valid JSON; {MAKE_ONE}"),
     "deep JSON": (lambda: b'{"a":' * 10_000, "it is not valid JSON"),
-    "no type": (lambda: b"{}", f"its kty is not one of RSA, EC, OKP; {MAKE_ONE}"),
-    "odd type": (lambda: b'{"kty": []}', "its kty is not one of RSA, EC, OKP"),
-    "secret": (lambda: b'{"kty": "oct", "k": "AAAA"}', "its kty is not one of RSA, EC, OKP"),
+    "no type": (lambda: b"{}", f"its kty is not one of RSA, EC, OKP, oct; {MAKE_ONE}"),
+    "odd type": (lambda: b'{"kty": []}', "its kty is not one of RSA, EC, OKP, oct"),
+    "short secret": (lambda: b'{"kty": "oct", "k": "AAAA"}', "this secret has 3 bytes; HS256 needs 32 or more. "),
+    "secret without k": (lambda: b'{"kty": "oct"}', f"its oct key is damaged; {MAKE_ONE}"),
     "JWK Set": (
         lambda: SigningKey.generate("EdDSA").public_jwks(),
         "it is a JWK Set; give a file with one private key of it",
