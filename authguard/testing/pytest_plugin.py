@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from authguard.core.guard import Guard
-    from authguard.testing.acting import P
+    from authguard.testing.acting import Acting, P
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +36,7 @@ def acting_as() -> Iterator[testing.ActingAs]:
     with ExitStack() as blocks:
 
         def act(guard: Guard, principal: P) -> AbstractContextManager[P]:
-            block = testing.acting.Acting(guard, principal)
+            block = cast("Acting[P]", testing.acting_as(guard, principal))
             block.open()
             blocks.push(block)
             return block

@@ -36,7 +36,7 @@ def start(*arguments: str, cwd: Path, stdin: str | None = None, **env: str) -> s
         [*PROGRAM, *arguments],
         cwd=cwd,
         env={**ENVIRONMENT, **env},
-        **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
+        input=stdin or "",
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -54,7 +54,7 @@ def at_a_terminal(
     """
     master, slave = pty.openpty()
     output: dict[str, Any] = {"stdout": subprocess.PIPE} if answers else {"stdout": slave}
-    process = subprocess.Popen(
+    process: subprocess.Popen[bytes] = subprocess.Popen(
         ["setsid", "--ctty", *program, *arguments],  # so that this terminal is asked, and Ctrl-C reaches the program
         stdin=slave,
         stderr=slave,
@@ -75,7 +75,7 @@ def at_a_terminal(
     finally:
         process.kill()
         os.close(master)
-    return process.returncode, (printed or b"").decode(), shown.decode()
+    return process.returncode, printed.decode() if answers else "", shown.decode()
 
 
 def _read(terminal: int) -> bytes:
