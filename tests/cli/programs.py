@@ -54,7 +54,7 @@ def at_a_terminal(
     """
     master, slave = pty.openpty()
     output: dict[str, Any] = {"stdout": subprocess.PIPE} if answers else {"stdout": slave}
-    process: subprocess.Popen[bytes] = subprocess.Popen(
+    process: Any = subprocess.Popen(
         ["setsid", "--ctty", *program, *arguments],  # so that this terminal is asked, and Ctrl-C reaches the program
         stdin=slave,
         stderr=slave,
