@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from joserfc.jwk import OctKey
 
 from authguard.wire.authorization import Credentials, auth_params, split, token68
-from authguard.wire.basic import UserPass
+from authguard.wire.basic import UserPass, usual_base64
 from authguard.wire.challenge import Challenge
-from authguard.wire.grammar import WireError
+from authguard.wire.digest import DigestCredentials
+from authguard.wire.grammar import WireError, quoted
 from authguard.wire.jws import Jws, parse
 from tests.wire.tokens import b64url, compact
 
@@ -139,6 +140,15 @@ def test_tokens_of_other_libraries_are_parsed(payload: dict[str, Any]) -> None:
 # --- malformed input raises WireError and nothing else ----------------------------------------------------------------
 
 
+#: Digest credentials of RFC 2069, whose name is to be filled in.
+DIGEST = b'username="%b", realm="r", nonce="n", uri="/", response="' + b"0" * 32 + b'"'
+
+
+def read_old_digest(rest: bytes) -> DigestCredentials:
+    """Read credentials under every option for old clients."""
+    return DigestCredentials.from_auth_params(rest, rfc2069=True, loose_nc=True, latin1=True)
+
+
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "split": split,
     "token68": token68,
@@ -146,6 +156,10 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "challenge": Challenge.from_header,
     "basic": UserPass.from_token68,
     "basic, encoded": lambda data: UserPass.from_token68(b64encode(data)),
+    "basic, ISO-8859-1": lambda data: UserPass.from_token68(b64encode(data), latin1=True),
+    "basic, loose base64": lambda data: UserPass.from_token68(usual_base64(data)),
+    "digest, old clients": lambda data: read_old_digest(DIGEST % b"a" + b", " + data),
+    "digest, an old name": lambda data: read_old_digest(DIGEST % data),
     "jws": parse,
     "jws, header": lambda data: parse(compact(header=data)),
     "jws, payload": lambda data: parse(compact(payload=data)),
@@ -158,6 +172,24 @@ pieces = st.sampled_from(
     ]
 )
 arbitrary_bytes = st.binary(max_size=60) | st.lists(pieces, max_size=30).map(b"".join)
+
+
+@no_deadline
+@given(
+    st.lists(st.sampled_from(["qop", "nc", "cnonce", "algorithm", "opaque"]), unique=True),
+    st.sampled_from([b"auth", b"00000001", b"00000000", b"1", b"MD5", b"SHA-256"]),
+    printable,
+)
+def test_old_clients_change_nothing_that_is_read_without_them(names: list[str], text: bytes, username: str) -> None:
+    """What is read under every option is what is read without, if that can be read."""
+    rest = DIGEST % quoted(username.encode("utf-8")) + b"".join(b", %b=%b" % (name.encode(), text) for name in names)
+    plain = rest if "qop" in names else rest + b", qop=auth, nc=00000001, cnonce=c" * (not {"nc", "cnonce"} & {*names})
+
+    try:
+        strict = DigestCredentials.from_auth_params(plain)
+    except WireError:
+        return
+    assert read_old_digest(plain) == strict
 
 
 @pytest.mark.parametrize("parser", PARSERS)
