@@ -51,7 +51,13 @@ def test_tokens_of_other_projects_are_refused() -> None:
         ),
         ({"auth_time": "now"}, ("token.claim_invalid", {"claim": "auth_time", "wanted": "a time before iat"})),
         ({"auth_time": True}, ("token.claim_invalid", {"claim": "auth_time", "wanted": "a time before iat"})),
-        ({"sub": ""}, ("token.claim_invalid", {"claim": "sub"})),
+        (
+            {"sub": ""},
+            (
+                "token.claim_invalid",
+                {"claim": "sub", "found": "an empty string", "wanted": "a string that is not empty"},
+            ),
+        ),
     ],
 )
 def test_the_login_was_in_the_past(changes: dict[str, Any], refusal: object) -> None:

@@ -20,6 +20,7 @@ from authguard import (
     AuthGuardMiddleware,
     BackendUnavailable,
     Bearer,
+    Denied,
     Guard,
     JWKSet,
     Principal,
@@ -36,6 +37,7 @@ from authguard import (
 )
 from authguard.http_client import Fetched
 from authguard.keys.source import VerificationKey
+from authguard.policy.rules import Match
 from tests.support.asgi import RecordingApp, http_scope, run_app
 from tests.support.clock import NOW
 from tests.support.key_source import StubbedSource
@@ -797,6 +799,17 @@ async def test_a_check_without_facts_is_named() -> None:
     line = is_paid.__code__.co_firstlineno
     assert explained.facts == {"owed": 7}
     assert silent.facts == {"check": f"is_paid (schemes/test_refusal_facts.py:{line})"}
+
+
+async def test_a_principal_of_another_guard_is_not_explained() -> None:
+    """An outer guard's scheme may be none of this guard, which then knows nothing of its claims."""
+    guard = Guard(bearer(), log=False)
+    match = Match(role("admin"))
+
+    decision = await guard.decide(bearer_request(), match, Principal("alice", scheme="other"))
+
+    assert isinstance(decision, Denied)
+    assert (decision.reason.code, decision.facts) == ("role.missing", {})
 
 
 async def test_what_a_check_has_removed_is_not_the_fault_of_the_claims() -> None:

@@ -9,7 +9,7 @@ import httpx2
 
 from authguard import Issuer, JWKSet, Principal
 from tests.support.clock import NOW
-from tests.support.schemes.bearer import accepted_principal, bearer, rejection
+from tests.support.schemes.bearer import accepted_principal, bearer, explained_rejection
 from tests.support.servers.key_server import KeyServer
 from tests.support.tokens import key_set, raw_token, rsa_key
 
@@ -39,7 +39,7 @@ def refused(
     issuer: Issuer, claims: Mapping[str, Any], changes: Mapping[str, Any] | None = None, **header: Any
 ) -> tuple[str, Mapping[str, object]]:
     """The reason and the facts with which such a token is refused."""
-    return rejection(bearer(issuer), signed(claims, changes, **header))
+    return explained_rejection(bearer(issuer), signed(claims, changes, **header))
 
 
 def options(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
