@@ -59,7 +59,7 @@ def test_head_is_gets_and_a_method_that_no_rule_names_is_unlisted() -> None:
     pattern = parse_pattern("/acme/users/{name}")[0]
 
     assert governing("/acme/users/{name}", "HEAD") == ["role(get)"]
-    assert TABLE.match_pattern("POST", pattern)[0].requirement is UNLISTED
+    assert TABLE.match_pattern("POST", pattern)[0].requirement == UNLISTED
 
 
 def test_without_a_method_the_requirements_of_all_methods_are_listed() -> None:
