@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from authguard.cli import main
 
@@ -20,6 +19,13 @@ ENVIRONMENT = {
 } | {"PYTHONPATH": str(ROOT)}
 PROGRAM = (sys.executable, "-W", "error", "-m", "authguard")
 TIMEOUT = 120
+#: Run a program whose terminal is its standard input: that one is asked for passwords, and sends it Ctrl-C.
+WITH_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 def run(*arguments: str) -> int:
@@ -30,13 +36,13 @@ def run(*arguments: str) -> int:
         return int(exited.code or 0)
 
 
-def start(*arguments: str, cwd: Path, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def start(*arguments: str, cwd: Path, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end, without a terminal."""
     return subprocess.run(
         [*PROGRAM, *arguments],
         cwd=cwd,
         env={**ENVIRONMENT, **env},
-        input=stdin or "",
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -53,14 +59,13 @@ def at_a_terminal(
     output is the terminal too.
     """
     master, slave = pty.openpty()
-    output: dict[str, Any] = {"stdout": subprocess.PIPE} if answers else {"stdout": slave}
-    process: Any = subprocess.Popen(
-        ["setsid", "--ctty", *program, *arguments],  # so that this terminal is asked, and Ctrl-C reaches the program
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [sys.executable, "-c", WITH_TERMINAL, *program, *arguments],
         stdin=slave,
+        stdout=subprocess.PIPE if answers else slave,
         stderr=slave,
         cwd=cwd,
         env={**ENVIRONMENT, "TERM": "xterm-256color", **env},
-        **output,
     )
     os.close(slave)
     try:
@@ -75,7 +80,7 @@ def at_a_terminal(
     finally:
         process.kill()
         os.close(master)
-    return process.returncode, printed.decode() if answers else "", shown.decode()
+    return process.returncode, (printed or b"").decode(), shown.decode()
 
 
 def _read(terminal: int) -> bytes:
