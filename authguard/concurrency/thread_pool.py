@@ -186,7 +186,7 @@ class _Queue:
         if expected > self.deadline:
             return _busy(f"it would take {expected:.1f} s, which is longer than the deadline", expected)
         if self.full(lane) and lane.displaceable(caller) is None:
-            return _busy(f"the queue is full: {lane.jobs.size} calls wait", expected)
+            return _busy(f"the queue is full, with {lane.jobs.size} waiting", expected)
         return None
 
     def admit(self, job: _Job[Any]) -> None:

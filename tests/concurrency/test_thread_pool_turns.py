@@ -291,7 +291,7 @@ async def test_networks_that_ask_for_one_call_keep_their_places() -> None:
             await add(Caller(f"network{number}", "x"), f"stranger{number}")
 
     assert crowd.begun == numbered("stranger", 4)
-    assert [error.detail for error in crowd.refused.values()] == ["the queue is full: 4 calls wait"] * 2
+    assert [error.detail for error in crowd.refused.values()] == ["the queue is full, with 4 waiting"] * 2
 
 
 async def test_what_a_free_thread_is_about_to_take_fills_no_place() -> None:

@@ -264,6 +264,12 @@ async def dots() -> Record:
     return await Site(bearer(), rules=[Rule("/admin/**", role("admin"))]).send(path="/orders/../admin")
 
 
+@refused("path.ambiguous")
+async def two_slashes() -> Record:
+    """A path with two slashes in a row, which some apps read as one."""
+    return await Site(bearer(), rules=[Rule("/orders/{id}", role("admin"))]).send(path="/orders//7")
+
+
 @refused("method.unlisted")
 async def other_method() -> Record:
     """A method that no rule of the path names."""
@@ -378,6 +384,13 @@ async def no_opaque() -> Record:
     return await Site(digest).send(answer(digest, opaque=None))
 
 
+@refused("opaque.foreign")
+async def other_opaque() -> Record:
+    """The ``opaque`` of another server."""
+    digest = digest_scheme()
+    return await Site(digest).send(answer(digest, opaque="5ccc069c403ebaf9f0171e9517f40e41"))
+
+
 @refused("algorithm.unoffered")
 async def md5() -> Record:
     """MD5 where SHA-256 is offered."""
@@ -405,6 +418,13 @@ async def unknown_nonce() -> Record:
     digest = digest_scheme()
     other = challenge(digest_scheme(secret="another secret, of thirty-two bytes")).get("nonce")
     return await Site(digest).send(answer(digest, nonce=other))
+
+
+@refused("nonce.unknown")
+async def nonce_of_another_server() -> Record:
+    """A nonce of a server that is not authguard."""
+    digest = digest_scheme()
+    return await Site(digest).send(answer(digest, nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093"))
 
 
 @refused("nonce.stale")
@@ -553,6 +573,15 @@ async def store_down() -> Record:
     """A store that cannot be reached."""
     store = Users()
     error: Any = BackendUnavailable("accounts.internal:5432 refuses connections", retry_after=30)
+    store.accounts["alice"] = error
+    return await Site(basic_scheme(store)).send(password())
+
+
+@refused("store.unavailable")
+async def store_down_without_a_word() -> Record:
+    """A store that does not say what has happened."""
+    store = Users()
+    error: Any = BackendUnavailable()
     store.accounts["alice"] = error
     return await Site(basic_scheme(store)).send(password())
 

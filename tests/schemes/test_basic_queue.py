@@ -264,7 +264,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
         for name in ("user1", "nobody"):
             with pytest.raises(BackendUnavailable) as caught:
                 log_in_now(queue.scheme, name, "guess", FLOOD)
-            assert (caught.value.reason, caught.value.detail) == (HASHING_BUSY, "the queue is full: 1 calls wait")
+            assert (caught.value.reason, caught.value.detail) == (HASHING_BUSY, "the queue is full, with 1 waiting")
 
     assert throttle.asked == asked == ["carol", "user0"]
 
