@@ -14,8 +14,8 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from authguard.value_types import value
-from authguard.wire.authorization import auth_params
-from authguard.wire.grammar import CONTROL, OWS, TOKEN, WireError, quoted
+from authguard.wire.authorization import MAX_PARAMS, auth_params
+from authguard.wire.grammar import CONTROL, OWS, TOKEN, WireError, parse_auth_params, quoted
 from authguard.wire.text import nfc
 
 #: A hash function, such as ``lambda data: hashlib.sha256(data).digest()``.
@@ -105,7 +105,8 @@ class DigestCredentials:
 
     ``username`` is in NFC. If ``hashed`` is True, it is the hexadecimal digest of ``name:realm`` in lower case instead
     (``userhash=true``). ``algorithm`` is in upper case; it is MD5 if the client sent none (section 3.3). In the form of
-    RFC 2069, ``qop``, ``cnonce`` and ``nc`` are empty. ``latin1`` is True if the name was in ISO-8859-1.
+    RFC 2069, ``qop``, ``cnonce`` and ``nc`` are empty. ``latin1`` is True if the name was in ISO-8859-1, and
+    ``backslash`` if a backslash in it was not escaped.
     """
 
     username: str
@@ -120,6 +121,7 @@ class DigestCredentials:
     opaque: bytes | None = field(default=None, repr=False)
     hashed: bool = False
     latin1: bool = False
+    backslash: bool = False
 
     @property
     def count(self) -> int:
@@ -128,7 +130,13 @@ class DigestCredentials:
 
     @classmethod
     def from_auth_params(
-        cls, rest: bytes, *, rfc2069: bool = False, loose_nc: bool = False, latin1: bool = False
+        cls,
+        rest: bytes,
+        *,
+        rfc2069: bool = False,
+        loose_nc: bool = False,
+        latin1: bool = False,
+        literal_backslash: bool = False,
     ) -> DigestCredentials:
         """Parse what a client sent after ``Digest``. This is the reverse of ``to_auth_params``.
 
@@ -139,8 +147,11 @@ class DigestCredentials:
           clients send all the same, are in no hash, and are ignored.
         - ``loose_nc``: whether ``nc`` may have fewer than eight digits, and be zero.
         - ``latin1``: whether a name that is not UTF-8 is read as ISO-8859-1.
+        - ``literal_backslash``: whether a backslash in the name stands for itself, unless a quote or another follows.
         """
-        return cls._from_usual_form(rest) or cls._from_any_form(rest, rfc2069=rfc2069, loose_nc=loose_nc, latin1=latin1)
+        return cls._from_usual_form(rest) or cls._from_any_form(
+            rest, rfc2069=rfc2069, loose_nc=loose_nc, latin1=latin1, literal_backslash=literal_backslash
+        )
 
     @classmethod
     def _from_usual_form(cls, rest: bytes) -> DigestCredentials | None:
@@ -175,9 +186,15 @@ class DigestCredentials:
         )
 
     @classmethod
-    def _from_any_form(cls, rest: bytes, *, rfc2069: bool, loose_nc: bool, latin1: bool) -> DigestCredentials:
+    def _from_any_form(
+        cls, rest: bytes, *, rfc2069: bool, loose_nc: bool, latin1: bool, literal_backslash: bool
+    ) -> DigestCredentials:
         """Parse every form that the grammar allows, parameter by parameter."""
         params = auth_params(rest)
+        backslash = False
+        if literal_backslash and b"\\" in rest:
+            literal = parse_auth_params(rest, MAX_PARAMS, literal="username")
+            backslash, params = literal != params, literal
         if rfc2069 and "qop" not in params and params.get("algorithm", b"MD5").upper() == b"MD5":
             missing = next((name for name in _MISSING_IN_RFC2069 if not params.get(name)), None)
             params |= dict.fromkeys(("qop", "cnonce", "nc"), b"")
@@ -209,6 +226,7 @@ class DigestCredentials:
             params.get("opaque"),
             hashed,
             is_latin1,
+            backslash,
         )
 
     def to_auth_params(self) -> bytes:

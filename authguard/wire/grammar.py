@@ -70,6 +70,9 @@ VISIBLE = re.compile(rb"[\x21-\x2b\x2d-\x7e]++")
 #   obs-text       = %x80-FF
 QUOTED_PAIR = re.compile(rb"\\([\t \x21-\x7e\x80-\xff])")
 
+# Not of an RFC: the pairs that are escapes where a backslash before anything else stands for itself.
+_LITERAL_PAIR = re.compile(rb'\\(["\\])')
+
 # https://www.rfc-editor.org/rfc/rfc9110.html#section-5.6.4
 #
 #   quoted-string  = DQUOTE *( qdtext / quoted-pair ) DQUOTE
@@ -103,13 +106,18 @@ def is_token(text: str) -> bool:
     return text.isascii() and TOKEN.fullmatch(text.encode("ascii")) is not None
 
 
-def parse_auth_params(data: bytes, limit: int, bare: set[str] | None = None) -> dict[str, bytes]:
+def parse_auth_params(
+    data: bytes, limit: int, bare: set[str] | None = None, *, literal: str | None = None
+) -> dict[str, bytes]:
     """Parse a list of auth-params of at most ``limit`` elements: the values, by their names in lower case.
 
     If ``bare`` is given, the names of the values without quotes are added to it. For most callers quotes make no
     difference (section 11.2). Empty elements are ignored, as section 5.6.1.2 requires of recipients, but they count
     towards the limit, because it requires only "a reasonable number" of them. A name that is listed twice, in
     whatever case, is an error (section 11.2). All errors are ``WireError``.
+
+    ``literal`` names a parameter in whose quoted-string a backslash escapes only a quote and a backslash. Before any
+    other character it is a backslash, as clients mean it that do not know that it must be escaped.
     """
     params: dict[str, bytes] = {}
     position = 0
@@ -123,7 +131,9 @@ def parse_auth_params(data: bytes, limit: int, bare: set[str] | None = None) -> 
             name = raw_name.decode("ascii").lower()
             if name in params:
                 raise WireError("duplicate auth-param")
-            params[name] = token if text is None else QUOTED_PAIR.sub(rb"\1", text) if b"\\" in text else text
+            if text is not None and b"\\" in text:
+                text = (_LITERAL_PAIR if name == literal else QUOTED_PAIR).sub(rb"\1", text)
+            params[name] = token if text is None else text
             if bare is not None and text is None:
                 bare.add(name)
         if comma is None:

@@ -342,7 +342,9 @@ class Setup:
 TOLERANT_BASIC = dict.fromkeys(
     ("latin1", "loose_base64", "empty_password", "empty_username", "unnormalized_hashes"), True
 )
-TOLERANT_DIGEST = dict.fromkeys(("rfc2069", "missing_opaque", "uri_without_query", "loose_nc", "latin1"), True)
+TOLERANT_DIGEST = dict.fromkeys(
+    ("rfc2069", "missing_opaque", "uri_without_query", "loose_nc", "latin1", "literal_backslash"), True
+)
 
 RULES = [
     Rule("/public", PUBLIC),

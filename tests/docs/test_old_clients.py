@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from passlib.hash import ldap_salted_sha1, ldap_salted_sha256, ldap_salted_sha512, ldap_sha1, md5_crypt
 
-from authguard import Account, AuthGuardMiddleware, Basic, Digest, Guard, Record, Scheme, UserLookup
+from authguard import Account, AuthGuardMiddleware, Basic, Digest, DigestAccount, Guard, Record, Scheme, UserLookup
 from authguard.accounts import LibpassHasher
 from authguard.reasons import PASSWORD_WRONG, Reason
 from authguard.testing import ManualClock
@@ -28,6 +28,7 @@ from tests.support.schemes.digest import (
     digest_scheme,
     ha1,
     serialize,
+    stored_ha1,
 )
 
 PAGE = (DOCS / "old-clients.md").read_text(encoding="utf-8")
@@ -114,6 +115,15 @@ def digest(change: Callable[[DigestParams], DigestParams] = dict, target: str = 
     return case
 
 
+def windows(**options: Any) -> Sent:
+    """A login by Digest as ``DOMAIN\\user``."""
+    store, name = DigestAccounts("MD5"), "DOMAIN\\user"
+    store.accounts[name] = DigestAccount(name, stored_ha1(name, "wonderland", algorithm="MD5"))
+    scheme = digest_scheme(store, algorithms=("MD5",), **options)
+    field = serialize(answer_challenge(challenge(scheme), "wonderland", name))
+    return scheme, b"Digest " + field.replace(rb"\\", b"\\"), "/", {}
+
+
 def without_qop(params: DigestParams) -> DigestParams:
     """The response of RFC 2069."""
     a1 = ha1(params, "wonderland")
@@ -154,6 +164,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("Digest(latin1=True)", "the name in ISO-8859-1"): digest(
         lambda params: {**params, "username": LETTERS}, username=LETTERS, password="Secret, or not?"
     ),
+    ("Digest(literal_backslash=True)", "a backslash in the name that is not escaped"): windows,
     ('AuthGuardMiddleware(origins=["null"])', "`Origin: null`"): from_form,
 }
 
@@ -218,7 +229,7 @@ async def test_the_longer_salted_hashes_have_options_of_their_own(name: str) -> 
 # --- What no option accepts -------------------------------------------------------------------------------------------
 
 EVERY_OPTION: dict[str, Any] = dict.fromkeys(
-    ("rfc2069", "uri_without_query", "missing_opaque", "loose_nc", "latin1"), True
+    ("rfc2069", "uri_without_query", "missing_opaque", "loose_nc", "latin1", "literal_backslash"), True
 )
 EVERY_FORMAT = LibpassHasher(
     allow={"plaintext", "des_crypt", "md5_crypt", "ldap_salted_sha1", "ldap_salted_sha256", "ldap_salted_sha512"}
@@ -252,7 +263,6 @@ REFUSED: dict[str, Case] = {
     "`qop=` without a value, `uri=/x` without quotes": _replaced('uri="/"', "uri=/"),
     "a path or a query that is encoded otherwise than requested": digest(uri="/a/b", target="/a%2Fb"),
     "the method or the name of another letter case, digits of `H(A1)` in upper case": digest(_another_hash),
-    '`"DOMAIN\\user"` with one backslash': _replaced("alice", "DOMAIN\\alice"),
     "`MD5-sess` or SHA-256 without `qop`": _sess,
     "Windows-1252": basic(users(ldap_sha1.hash(NFC)), f"{NAME}:\u20ac".encode("cp1252")),
     "a hash of the ISO-8859-1 bytes of a password": basic(

@@ -177,7 +177,9 @@ def test_no_client_can_write_a_line_of_the_log(server: AppServer) -> None:
     server.send(request_bytes("/x%0aINFO:authguard:granted:%20GET%20/forged%0d%1b[2J%e2%80%a8"))
 
     (record,) = server.lines_since(before)
-    assert record.endswith('GET "/x\\nINFO:authguard:granted: GET /forged\\r\\x1b[2J\\u2028" 400 problem="a control character"')
+    assert record.endswith(
+        'GET "/x\\nINFO:authguard:granted: GET /forged\\r\\x1b[2J\\u2028" 400 problem="a control character"'
+    )
 
 
 def test_no_credentials_are_on_stderr(server: AppServer) -> None:

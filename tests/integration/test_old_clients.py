@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import requests
 
-from tests.integration.accounts import ALICE, ANDRE
+from tests.integration.accounts import ALICE, ANDRE, Login
 from tests.integration.apps.old_clients import KEY
 from tests.integration.basic_clients import CURL, WGET, run_curl, run_wget
 from tests.integration.digest_clients import (
@@ -122,6 +122,22 @@ def test_a_name_in_iso_8859_1_is_accepted_for_digest(server: AppServer, client: 
     (body,) = client(server.url, ANDRE, [Step("/digest")])
 
     assert (json.loads(body), records(server)) == ({"by": "andré"}, [CHALLENGED, ["granted", LATIN1]])
+
+
+@pytest.mark.parametrize(
+    ("client", "tolerated"),
+    [
+        pytest.param(requests_, {"username": "a backslash"}, id="requests"),
+        pytest.param(httpx2_, {"username": "a backslash"}, id="httpx2"),
+        pytest.param(aiohttp_, {}, id="aiohttp"),
+        pytest.param(curl, {}, id="curl", marks=needs_curl),
+    ],
+)
+def test_a_name_with_a_backslash_is_accepted_for_digest(server: AppServer, client: Client, tolerated: Any) -> None:
+    """Requests and httpx2 do not escape the backslash of a Windows name. Curl and aiohttp do."""
+    (body,) = client(server.url, Login("DOMAIN\\user", "correct horse"), [Step("/digest")])
+
+    assert (json.loads(body), records(server)) == ({"by": "DOMAIN\\user"}, [CHALLENGED, ["granted", tolerated]])
 
 
 def _requests(url: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authguard.accounts.digest_account import hash_of
+from authguard.accounts.digest_account import DigestAccount, hash_of
 from authguard.concurrency.token_bucket import Rate
 from authguard.errors import ConfigurationError
 from authguard.model import Accepted, Outcome, Rejected
@@ -34,6 +34,7 @@ from tests.support.schemes.digest import (
     ha1,
     rejection_code,
     serialize,
+    stored_ha1,
 )
 
 ALGORITHMS = ("SHA-256", "MD5")
@@ -318,7 +319,9 @@ def test_rfc_2069_where_nobody_could_use_it_raises(options: dict[str, Any], told
     assert (caught.value.argument, told in str(caught.value)) == ("rfc2069", True)
 
 
-@pytest.mark.parametrize("option", ["uri_without_query", "missing_opaque", "rfc2069", "loose_nc", "latin1"])
+@pytest.mark.parametrize(
+    "option", ["uri_without_query", "missing_opaque", "rfc2069", "loose_nc", "latin1", "literal_backslash"]
+)
 def test_an_option_for_old_clients_is_true_or_false(option: str) -> None:
     """A word or a number in place of a flag raises, and the error names the option."""
     with pytest.raises(ConfigurationError) as caught:
@@ -390,6 +393,66 @@ async def test_the_extended_name_says_its_encoding(extended: str) -> None:
     assert await rejection_code(scheme, params) == "credentials.malformed"
 
 
+# --- A backslash ------------------------------------------------------------------------------------------------------
+
+WINDOWS = "DOMAIN\\alice"
+
+
+def windows_scheme(**options: Any) -> Digest:
+    """A scheme with an account whose name has a backslash, and one whose name is the same without."""
+    store = DigestAccounts()
+    store.accounts |= {
+        name: DigestAccount(name, stored_ha1(name, "wonderland")) for name in (WINDOWS, WINDOWS.replace("\\", ""))
+    }
+    return digest_scheme(store, **options)
+
+
+def with_backslashes(scheme: Digest, name: bytes, username: str = WINDOWS) -> bytes:
+    """The credentials of this user, with the name as it is written in quotes."""
+    rest = serialize({**answer_challenge(challenge(scheme), "wonderland", username), "username": "x"})
+    return rest.replace(b'username="x"', b'username="' + name + b'"')
+
+
+@pytest.mark.parametrize(("name", "said"), [(rb"DOMAIN\alice", {"username": "a backslash"}), (rb"DOMAIN\\alice", {})])
+async def test_a_backslash_stands_for_itself_by_name(name: bytes, said: dict[str, str]) -> None:
+    """Requests and httpx escape no backslash. With ``literal_backslash`` one and two of them name the same account."""
+    scheme = windows_scheme(literal_backslash=True)
+
+    outcome = await authenticate(scheme, with_backslashes(scheme, name))
+
+    assert facts_of(outcome) == said
+    assert isinstance(outcome, Accepted)
+    assert outcome.principal.subject == WINDOWS
+
+
+async def test_a_backslash_is_an_escape_otherwise() -> None:
+    """Without the option one backslash is no part of the name (RFC 9110 section 5.6.4), and two are one."""
+    scheme = windows_scheme()
+
+    assert await rejection_code(scheme, with_backslashes(scheme, rb"DOMAIN\alice")) == "response.wrong"
+    assert facts_of(await authenticate(scheme, with_backslashes(scheme, rb"DOMAIN\\alice"))) == {}
+
+
+@pytest.mark.parametrize("name", [rb"a\"b", rb"a\\\"b"])
+async def test_a_quote_is_escaped_in_both_readings(name: bytes) -> None:
+    """With ``literal_backslash`` a backslash before a quote is still an escape, and the value ends where it ended."""
+    strict, tolerant = (
+        DigestCredentials.from_auth_params(with_backslashes(digest_scheme(), name), literal_backslash=literal)
+        for literal in (False, True)
+    )
+
+    assert (strict.username, strict.uri) == (tolerant.username, tolerant.uri)
+    assert not tolerant.backslash
+
+
+async def test_a_backslash_elsewhere_stays_an_escape() -> None:
+    """With ``literal_backslash`` the other parameters are read as before."""
+    scheme = windows_scheme(literal_backslash=True)
+    rest = with_backslashes(scheme, rb"DOMAIN\\alice").replace(b'realm="orders"', rb'realm="or\ders"')
+
+    assert facts_of(await authenticate(scheme, rest)) == {}
+
+
 # --- opaque and nc ----------------------------------------------------------------------------------------------------
 
 
@@ -437,7 +500,14 @@ async def test_several_options_are_recorded_together() -> None:
 
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
-    {"rfc2069": True, "missing_opaque": True, "uri_without_query": True, "loose_nc": True, "latin1": True},
+    {
+        "rfc2069": True,
+        "missing_opaque": True,
+        "uri_without_query": True,
+        "loose_nc": True,
+        "latin1": True,
+        "literal_backslash": True,
+    },
 )
 
 

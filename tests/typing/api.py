@@ -164,6 +164,7 @@ old_cameras = Digest(
     missing_opaque=True,
     loose_nc=True,
     latin1=True,
+    literal_backslash=True,
 )
 
 

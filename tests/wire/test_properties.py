@@ -146,7 +146,7 @@ DIGEST = b'username="%b", realm="r", nonce="n", uri="/", response="' + b"0" * 32
 
 def read_old_digest(rest: bytes) -> DigestCredentials:
     """Read credentials under every option for old clients."""
-    return DigestCredentials.from_auth_params(rest, rfc2069=True, loose_nc=True, latin1=True)
+    return DigestCredentials.from_auth_params(rest, rfc2069=True, loose_nc=True, latin1=True, literal_backslash=True)
 
 
 PARSERS: dict[str, Callable[[bytes], object]] = {

@@ -101,6 +101,8 @@ class Digest(Scheme):
     - ``missing_opaque``: whether ``opaque`` may be left out.
     - ``loose_nc``: whether ``nc`` may have fewer than eight digits, and begin at zero.
     - ``latin1``: whether a name that is not UTF-8 is read as ISO-8859-1. It must be digested in UTF-8 all the same.
+    - ``literal_backslash``: whether a backslash in the name stands for itself if it is not escaped: ``"DOMAIN\\user"``
+      is then the name with one backslash, whether the client has written one or two.
 
     Denies with ``credentials.malformed``, ``realm.foreign``, ``opaque.foreign``, ``algorithm.unoffered`` and
     ``qop.unoffered``; with ``user.unknown``, ``response.wrong`` and ``account.disabled``, which a client cannot tell
@@ -134,6 +136,7 @@ class Digest(Scheme):
         rfc2069: bool = False,
         loose_nc: bool = False,
         latin1: bool = False,
+        literal_backslash: bool = False,
         name: str = "digest",
         clock: Clock = time.monotonic,
     ) -> None:
@@ -162,10 +165,23 @@ class Digest(Scheme):
             self._qop_sent |= {b""}
         self._uri_without_query = check_flag("uri_without_query", uri_without_query)
         self._missing_opaque = check_flag("missing_opaque", missing_opaque)
-        reads_more = any((rfc2069, check_flag("loose_nc", loose_nc), check_flag("latin1", latin1)))
+        reads_more = any(
+            (
+                rfc2069,
+                check_flag("loose_nc", loose_nc),
+                check_flag("latin1", latin1),
+                check_flag("literal_backslash", literal_backslash),
+            )
+        )
         self._is_strict = not (reads_more or uri_without_query or missing_opaque)
         self._parse: Callable[[bytes], DigestCredentials] = (
-            partial(DigestCredentials.from_auth_params, rfc2069=rfc2069, loose_nc=loose_nc, latin1=latin1)
+            partial(
+                DigestCredentials.from_auth_params,
+                rfc2069=rfc2069,
+                loose_nc=loose_nc,
+                latin1=latin1,
+                literal_backslash=literal_backslash,
+            )
             if reads_more
             else DigestCredentials.from_auth_params
         )
@@ -356,6 +372,8 @@ def _tolerated(sent: DigestCredentials, request: AuthRequest) -> Facts:
     found = {"uri": "no query"} if b"?" in request.target and b"?" not in sent.uri else {}
     if sent.latin1:
         found["charset"] = "ISO-8859-1"
+    if sent.backslash:
+        found["username"] = "a backslash"
     if sent.opaque is None:
         found["opaque"] = "none"
     if not sent.qop:

@@ -30,7 +30,7 @@ from authguard import (
 from authguard.reasons import PASSWORD_WRONG
 
 KEY = "sk_test_1"
-PASSWORDS = {"alice": "correct horse", "andré": "crème:brûlée"}
+PASSWORDS = {"alice": "correct horse", "andré": "crème:brûlée", "DOMAIN\\user": "correct horse"}
 REMOVED = {
     "/rfc2069": re.compile(rb' qop="auth",'),
     "/no-opaque": re.compile(rb' opaque="[0-9a-f]+",'),
@@ -76,6 +76,7 @@ digest = Digest(
     rfc2069=True,
     missing_opaque=True,
     latin1=True,
+    literal_backslash=True,
 )
 basic = Basic(Accounts(), realm="orders", latin1=True, empty_password=True, empty_username=True)
 guard = Guard(
