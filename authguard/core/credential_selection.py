@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from authguard.core.authorization import ResolvedRequirement
-from authguard.core.diagnosis import shown_scheme
+from authguard.core.diagnosis import shown_scheme, unsplit_facts
 from authguard.model import Denied, Rejected
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -87,6 +87,6 @@ def _find(carrier: Carrier, request: AuthRequest, resolved: ResolvedRequirement)
     except WireError as error:
         if error.scheme is None or error.scheme in resolved.by_auth_scheme:
             scheme = None if error.scheme is None else resolved.by_auth_scheme[error.scheme]
-            return resolved.deny(CREDENTIALS_MALFORMED, scheme, facts={"problem": error.problem})
+            return resolved.deny(CREDENTIALS_MALFORMED, scheme, facts=unsplit_facts(request, error))
         return _unsupported(error.scheme, resolved)
     return resolved.deny(result.reason, facts=result.facts) if isinstance(result, Rejected) else result

@@ -18,12 +18,12 @@ from authguard.model import Decision, Denied, Facts, Rejected
 from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING
 from authguard.request import PROXY_FIELDS, AuthRequest, says_https
 from authguard.wire.authorization import MAX_PARAMS, Credentials
-from authguard.wire.grammar import CONTROL, ELEMENT
+from authguard.wire.grammar import CONTROL, ELEMENT, WireError
 
 # The auth-schemes that a record may name: the registry of RFC 9110 section 16.4.1, and other common ones. Any other
 # word may be a key or a password that was sent without a scheme before it, so it is not recorded.
 _RECORDABLE = frozenset(
-    {"apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "mutual"}
+    {"apikey", "aws4-hmac-sha256", "basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "jwt", "mutual"}
     | {"negotiate", "ntlm", "oauth", "privatetoken", "scram-sha-1", "scram-sha-256", "token", "vapid"}
 )
 _WORDS = "|".join(map(re.escape, sorted(_RECORDABLE))).encode()
@@ -71,6 +71,28 @@ def malformed_facts(credentials: Credentials, facts: Facts) -> Facts:
     found = None if look is None else look(rest)
     return facts if found is None else {**facts, "found": found}
 
+
+def unsplit_facts(request: AuthRequest, error: WireError) -> Facts:
+    """The facts of an ``Authorization`` field in which no auth-scheme with a space after it can be found.
+
+    ``found``: the kind of character that stands where the auth-scheme begins, or where it ends.
+    """
+    facts = {"problem": error.problem}
+    line = next(iter(request.lines(b"authorization")), b"").strip(b" \t")
+    found = _MISPLACED.get(line[len(error.scheme or "") :][:1])
+    return facts if found is None else {**facts, "found": f"{found} {'before' if error.scheme is None else 'after'} it"}
+
+
+_MISPLACED: Mapping[bytes, str] = {
+    b":": "a colon",
+    b"=": "an equals sign",
+    b",": "a comma",
+    b"\t": "a tab",
+    b'"': "a quote",
+    b"<": "an angle bracket",
+    b"{": "a brace",
+    b"[": "a bracket",
+}
 
 JOINED = "several credentials in one field, joined on the way"
 

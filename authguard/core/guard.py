@@ -239,7 +239,7 @@ class Guard:
         if origins and isinstance(decision, Granted):
             decision = self._with_tolerated_origin(request, decision, origins)
         pattern = None if rule is None else rule.pattern
-        if isinstance(decision, Denied) and decision.reason is METHOD_UNLISTED and pattern is None:
+        if pattern is None and isinstance(decision, Denied) and decision.reason is METHOD_UNLISTED:
             pattern = cast("str | None", decision.facts.get("rule"))
         self._recorder.record(request, decision, pattern)
 

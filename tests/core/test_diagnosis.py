@@ -198,6 +198,29 @@ def test_a_common_mistake_has_a_name(field: bytes, problem: str) -> None:
     assert malformed(field) == {"problem": problem}
 
 
+@pytest.mark.parametrize(
+    ("field", "facts"),
+    [
+        (b"Badge: alice", {"problem": "no space after the auth-scheme", "found": "a colon after it"}),
+        (b" Badge=alice", {"problem": "no space after the auth-scheme", "found": "an equals sign after it"}),
+        (b"Badge\talice", {"problem": "no space after the auth-scheme", "found": "a tab after it"}),
+        (b"Badge\xffalice", {"problem": "no space after the auth-scheme"}),
+        (b'"Badge alice"', {"problem": "no auth-scheme", "found": "a quote before it"}),
+        (b"<token>", {"problem": "no auth-scheme", "found": "an angle bracket before it"}),
+        (b"\xe4", {"problem": "no auth-scheme"}),
+        (b"", {"problem": "empty"}),
+    ],
+)
+async def test_what_stands_around_an_auth_scheme(field: bytes, facts: dict[str, str]) -> None:
+    """``Bearer: eyJ...`` and a whole field in quotes are common mistakes. The record names the character."""
+    guard = RecordingGuard()
+
+    await run_app(guard.wrap(RecordingApp()), http_scope(headers=header_list(field)))
+
+    assert guard.records[-1].reason == "credentials.malformed"
+    assert guard.records[-1].facts == facts
+
+
 def test_what_a_scheme_says_otherwise_stays() -> None:
     """A problem that a scheme has found is not replaced if the field shows no common mistake."""
     assert malformed(b"Basic YWxpY2U=", "no colon in the user-pass") == {"problem": "no colon in the user-pass"}

@@ -482,7 +482,8 @@ async def test_a_malformed_field_is_reported_without_its_bytes() -> None:
     """The facts hold the problem and the scheme, never the bytes that were sent."""
     denied = await denial(make_guard(), "Badge\ts3cr3t")
 
-    assert (denied.scheme, denied.facts) == ("badge", {"problem": "no space after the auth-scheme"})
+    facts = {"problem": "no space after the auth-scheme", "found": "a tab after it"}
+    assert (denied.scheme, denied.facts) == ("badge", facts)
 
 
 @pytest.mark.parametrize("field", ["{} abc", "{}\tabc", "{}"])

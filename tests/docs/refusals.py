@@ -163,6 +163,12 @@ async def no_token() -> Record:
 
 
 @refused("credentials.malformed")
+async def with_a_colon() -> Record:
+    """A colon after the word."""
+    return await Site(bearer()).send(token().replace("Bearer", "Bearer:"))
+
+
+@refused("credentials.malformed")
 async def joined() -> Record:
     """Two equal lines that a proxy has joined, R059."""
     return await Site(bearer()).send(f"{token()}, {token()}")
