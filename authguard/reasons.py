@@ -163,6 +163,14 @@ PASSWORD_HASH_UNREADABLE = Reason("password.hash_unreadable", 401, ours=True)
 ACCOUNT_DISABLED = Reason("account.disabled", 401)
 ATTEMPTS_EXCEEDED = Reason("attempts.exceeded", 429)
 
+# API keys. `api_key.expired` implies that the secret was right. The client cannot tell the other ones apart.
+API_KEY_MALFORMED = Reason("api_key.malformed", 401, "invalid_token")
+API_KEY_UNKNOWN = Reason("api_key.unknown", 401, "invalid_token")
+API_KEY_EXPIRED = Reason("api_key.expired", 401, "invalid_token", "The API key expired", client_code="expired")
+API_KEY_REVOKED = Reason("api_key.revoked", 401, "invalid_token")
+API_KEY_NETWORK_REFUSED = Reason("api_key.network_refused", 401, "invalid_token")
+API_KEY_WRONG_ENVIRONMENT = Reason("api_key.wrong_environment", 401, "invalid_token")
+
 # Digest. A reason about the nonce implies that the response was right, so that a new nonce is all the client needs.
 RESPONSE_WRONG = Reason("response.wrong", 401)
 REALM_FOREIGN = Reason("realm.foreign", 401)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import dataclasses
 import hashlib
 import hmac
 import io
@@ -37,6 +38,7 @@ from authguard import (
     PUBLIC,
     Accepted,
     Account,
+    ApiKey,
     AuthGuardMiddleware,
     AuthRequest,
     Basic,
@@ -49,6 +51,7 @@ from authguard import (
     HtpasswdFile,
     Issuer,
     JWKSet,
+    MemoryApiKeys,
     MemoryDigests,
     MemoryUsers,
     PasswordStore,
@@ -59,11 +62,13 @@ from authguard import (
     Secret,
     any_role,
     claim,
+    new_key,
     role,
 )
 from authguard.fastapi import CurrentPrincipal, install
 from authguard.schemes import Outcome
 from authguard.testing import digest_auth
+from authguard.wire.api_key import ApiKeyText
 from benchmarks.material import AUDIENCE, ISSUER, PASSWORD, USER, Material, mint
 
 PATH, REALM = "/orders", "orders"
@@ -74,8 +79,10 @@ RULES, KEYS, ROLES, ANY_ROLES = (10, 100, 1_000, 10_000), (1, 10, 100, 1_000), (
 WRITTEN_PER_CLIENT = 15
 
 
-def get_request(authorization: bytes | None, client: str = "192.0.2.1", path: str = PATH) -> Scope:
-    """The scope that a server makes for a GET."""
+def get_request(
+    authorization: bytes | None, client: str = "192.0.2.1", path: str = PATH, field: bytes = b"authorization"
+) -> Scope:
+    """The scope that a server makes for a GET. ``field`` is where the credentials are."""
     headers = [
         (b"host", b"orders.example"),
         (b"accept", b"*/*"),
@@ -84,7 +91,7 @@ def get_request(authorization: bytes | None, client: str = "192.0.2.1", path: st
         (b"user-agent", b"python-httpx2/2.0"),
     ]
     if authorization is not None:
-        headers.append((b"authorization", authorization))
+        headers.append((field, authorization))
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -110,10 +117,11 @@ class Prepared:
     authorization: Callable[[int], bytes | None]
     client: Callable[[int], str] = lambda number: "192.0.2.1"
     path: str = PATH
+    field: bytes = b"authorization"
 
     def request(self, number: int) -> Scope:
         """The scope of this request."""
-        return get_request(self.authorization(number), self.client(number), self.path)
+        return get_request(self.authorization(number), self.client(number), self.path, self.field)
 
     def call(self, number: int) -> Callable[[], Awaitable[None]]:
         """A request that is ready to be sent, whose response is thrown away."""
@@ -350,6 +358,26 @@ async def _digest(material: Material, count: int) -> Prepared:
     return Prepared(app, lambda number: headers[number])
 
 
+async def _api_key(material: Material, count: int, *, kind: str = "good", in_header: bool = True) -> Prepared:
+    made = new_key(USER, "ci", prefix="acme", now=1000.0)
+    other = new_key(USER, "ci", prefix="acme", now=1000.0)
+    revoked = dataclasses.replace(other.stored, revoked=1000.0)
+    store = MemoryApiKeys([made.stored, revoked])
+    scheme = ApiKey(
+        store, realm=REALM, prefix="acme", header="X-API-Key" if in_header else None, throttle=None, clock=_standing
+    )
+    app = guarded(Guard(scheme, rules=[Rule("/health", PUBLIC)]))
+    sent = {
+        "good": made.text,
+        "unknown": new_key(USER, "ci", prefix="acme", now=1000.0).text,
+        "another secret": ApiKeyText.write("acme", made.stored.id, "0" * 27).text.decode(),
+        "revoked": other.text,
+        "garbage": made.text[:-6] + "000000",
+    }[kind]
+    field = b"x-api-key" if in_header else b"authorization"
+    return Prepared(app, always(sent.encode() if in_header else b"ApiKey " + sent.encode()), field=field)
+
+
 async def _minimal(material: Material, count: int) -> Prepared:
     return Prepared(guarded(Guard(Minimal(), rules=[Rule("/health", PUBLIC)])), always(b"Minimal credentials"))
 
@@ -475,6 +503,14 @@ PATHS: Mapping[str, MeasuredPath] = {
             partial(_password, users=_htpasswd, wrong_first=True),
         ),
         MeasuredPath("digest", "Digest, SHA-256", 200, _digest),
+        MeasuredPath("api-key", "API key, X-API-Key, MemoryApiKeys", 200, _api_key),
+        MeasuredPath(
+            "api-key-authorization", "API key, Authorization, MemoryApiKeys", 200, partial(_api_key, in_header=False)
+        ),
+        *(
+            MeasuredPath(f"api-key-{kind.replace(' ', '-')}", f"API key, {kind}", 401, partial(_api_key, kind=kind))
+            for kind in ("unknown", "another secret", "revoked", "garbage")
+        ),
         MeasuredPath("minimal", "a minimal scheme of one's own", 200, _minimal),
         MeasuredPath("fastapi", "bare FastAPI route", 200, _fastapi, floor="fastapi"),
         MeasuredPath("fastapi-public", "FastAPI, install, PUBLIC", 200, _fastapi_public, floor="fastapi"),

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
         SampledStore,
         Verdict,
     )
+    from authguard.accounts.api_key import (
+        ApiKeyAdmin,
+        ApiKeyStore,
+        LastUseStore,
+        NewKey,
+        Rotation,
+        StoredKey,
+        key_digest,
+        new_key,
+        rotate_key,
+    )
+    from authguard.accounts.api_key_memory import (
+        ApiKeyLookup,
+        MemoryApiKeys,
+    )
     from authguard.accounts.digest_account import DigestAccount, DigestStore, digest_ha1
     from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
     from authguard.accounts.htdigest import HtdigestFile
@@ -28,6 +43,21 @@ else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
         {
+            "authguard.accounts.api_key_memory": (
+                "ApiKeyLookup",
+                "MemoryApiKeys",
+            ),
+            "authguard.accounts.api_key": (
+                "ApiKeyAdmin",
+                "ApiKeyStore",
+                "LastUseStore",
+                "NewKey",
+                "Rotation",
+                "StoredKey",
+                "key_digest",
+                "new_key",
+                "rotate_key",
+            ),
             "authguard.accounts.account": (
                 "NOT_NOW",
                 "Account",
@@ -51,21 +81,32 @@ else:
 __all__ = [
     "NOT_NOW",
     "Account",
+    "ApiKeyAdmin",
+    "ApiKeyLookup",
+    "ApiKeyStore",
     "DigestAccount",
     "DigestLookup",
     "DigestStore",
     "HtdigestFile",
     "HtpasswdFile",
+    "LastUseStore",
     "LibpassHasher",
+    "MemoryApiKeys",
     "MemoryDigests",
     "MemoryUsers",
+    "NewKey",
     "NotNow",
     "PasswordCheck",
     "PasswordHasher",
     "PasswordStore",
     "RolesListed",
+    "Rotation",
     "SampledStore",
+    "StoredKey",
     "UserLookup",
     "Verdict",
     "digest_ha1",
+    "key_digest",
+    "new_key",
+    "rotate_key",
 ]

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from authguard.accounts.account import KeepsOutcome
 from authguard.errors import ConfigurationError
-from authguard.model import NO_FACTS, Accepted, Principal
+from authguard.model import Accepted, Principal
 from authguard.request import address_of
 from authguard.server_value import SERVER_ARGUMENT
 from authguard.validation import check_seconds, names
@@ -125,7 +125,7 @@ def accepted_key(key: StoredKey, scheme: str) -> Accepted:
     """The outcome of a request with this key by this scheme.
 
     It is kept with the key, so that it is made once if the store returns the same object each time. The claims of the
-    principal are ``key_id``, ``key_name`` and ``key_environment``.
+    principal are ``key_id``, ``key_name`` and ``key_environment``. A record has the fact ``key``, which is the id.
     """
     try:
         accepted = key._accepted  # noqa: SLF001 - of its base class
@@ -134,7 +134,7 @@ def accepted_key(key: StoredKey, scheme: str) -> Accepted:
     if accepted is None or accepted.principal.scheme != scheme:
         claims = {"key_id": key.id, "key_name": key.name, "key_environment": key.environment}
         principal = Principal.checked(key.owner, key.roles, key.scopes, claims, key.expires, scheme)
-        accepted = Accepted(principal, (), NO_FACTS)
+        accepted = Accepted(principal, (), {"key": key.id})
         if type(key) is StoredKey:  # a subclass may have roles that change
             _keep_accepted(key, accepted)
     return accepted

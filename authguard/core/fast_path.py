@@ -87,8 +87,8 @@ class FastPath:
         #: The auth-schemes by their usual spellings.
         self._auth_schemes = {
             spelling.encode("ascii"): word
-            for word in map(auth_scheme_of, schemes)
-            for spelling in (word.capitalize(), word, word.upper())
+            for word, scheme in ((auth_scheme_of(scheme), scheme) for scheme in schemes)
+            for spelling in (word.capitalize(), word, word.upper(), getattr(scheme, "auth_scheme_spelled", word))
         }
         #: The names of the schemes whose credentials browsers send by themselves.
         self.sent_by_browsers = frozenset(

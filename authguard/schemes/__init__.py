@@ -16,6 +16,9 @@ from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.scheme import Carrier, Published, Scheme, Service
 
 if TYPE_CHECKING:
+    from authguard.schemes.api_key.scheme import (
+        ApiKey,
+    )
     from authguard.schemes.basic import Basic
     from authguard.schemes.bearer.introspection import Introspection
     from authguard.schemes.digest.options import PER_PROCESS
@@ -25,6 +28,7 @@ else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
         {
+            "authguard.schemes.api_key.scheme": ("ApiKey",),
             "authguard.schemes.basic": ("Basic",),
             "authguard.schemes.bearer.introspection": ("Introspection",),
             "authguard.schemes.digest.options": ("PER_PROCESS",),
@@ -40,6 +44,7 @@ __all__ = [
     "AUTHORIZATION",
     "NO_ISSUER",
     "PER_PROCESS",
+    "ApiKey",
     "Basic",
     "Bearer",
     "Carrier",

@@ -42,6 +42,7 @@ from authguard.testing import ManualClock
 from authguard.wire.nonce import Nonce, nonce_key
 from tests.support.asgi import RecordingApp, body_messages, header_list, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
+from tests.support.schemes.api_key import api_key_scheme, key_text, stored_key
 from tests.support.schemes.badge import Badge, FieldCarrier
 from tests.support.schemes.basic import SpyHasher, Users, basic_scheme
 from tests.support.schemes.digest import (
@@ -351,6 +352,89 @@ async def eleventh_guess() -> Record:
     site = Site(basic_scheme(users(), throttle=throttle))
     await site.send(password("alice:first"))
     return await site.send(password("alice:second"))
+
+
+@refused("attempts.exceeded")
+async def revoked_key_again() -> Record:
+    """A client that goes on using a revoked key."""
+    throttle = LoginThrottle(pair=Rate(1, 30.0), clock=ManualClock(1000))
+    site = Site(api_key_scheme(stored_key(revoked=NOW - 5), throttle=throttle))
+    await site.send(fields={"x-api-key": key_text()})
+    return await site.send(fields={"x-api-key": key_text()})
+
+
+# --- API keys ---------------------------------------------------------------------------------------------------------
+
+
+async def with_key(text: str = "", **fields: Any) -> Record:
+    """A request with this key, of an app with the key of alice that has these fields."""
+    return await Site(api_key_scheme(stored_key(**fields))).send(fields={"x-api-key": text or key_text()})
+
+
+@refused("api_key.malformed")
+async def no_key() -> Record:
+    """Something else."""
+    return await with_key("secret")
+
+
+@refused("api_key.malformed")
+async def mistyped_key() -> Record:
+    """A key with a typing mistake."""
+    return await with_key(key_text()[:-1] + "x")
+
+
+@refused("api_key.malformed")
+async def foreign_key() -> Record:
+    """A key of another service."""
+    return await with_key(key_text(label="other_live"))
+
+
+@refused("api_key.unknown")
+async def unknown_key() -> Record:
+    """A key that nobody has."""
+    return await with_key(key_text("000000000000"))
+
+
+@refused("api_key.unknown")
+async def wrong_key() -> Record:
+    """A key with the id of another one."""
+    return await with_key(key_text(secret="t" * 27))
+
+
+@refused("api_key.expired")
+async def expired_key() -> Record:
+    """A key that has expired."""
+    return await with_key(expires=NOW - 3600)
+
+
+@refused("api_key.expired")
+async def replaced_key() -> Record:
+    """A key that was rotated."""
+    return await with_key(expires=NOW - 3600, successor="8fJq2LwX0aBc")
+
+
+@refused("api_key.revoked")
+async def revoked_key() -> Record:
+    """A key that was revoked."""
+    return await with_key(revoked=NOW - 86400)
+
+
+@refused("api_key.network_refused")
+async def key_from_elsewhere() -> Record:
+    """A key that is used outside of its networks."""
+    return await with_key(networks=["10.0.0.0/8"])
+
+
+@refused("api_key.wrong_environment")
+async def test_key() -> Record:
+    """A test key that only the store of tests has."""
+    return await with_key(key_text(label="acme_test"))
+
+
+@refused("api_key.wrong_environment")
+async def stored_test_key() -> Record:
+    """A test key that production has too."""
+    return await with_key(key_text(label="acme_test"), environment="test")
 
 
 # --- Digest -----------------------------------------------------------------------------------------------------------
