@@ -408,14 +408,17 @@ def test_a_mistake_in_the_field_is_recognised(sent: str, found: str) -> None:
 
 @pytest.mark.parametrize("word", ["undefined", "null", "None", "token"])
 def test_a_word_in_place_of_a_token_is_recognised(word: str) -> None:
-    """A program that has no token sends a word such as undefined. Only words of a fixed list are shown, and none that may
-    be a password."""
+    """A program that has no token sends a word such as undefined. Only words of a fixed list are shown."""
     assert facts(SCHEME, word) == {
         "problem": "no dot: an opaque token, not a JWS",
         "found": f"the word {word.lower()}",
     }
-    for word in ("s3cret", "secret", "changeme", "Undefined1"):
-        assert facts(SCHEME, word) == {"problem": "no dot: an opaque token, not a JWS"}
+
+
+@pytest.mark.parametrize("word", ["s3cret", "secret", "changeme", "Undefined1"])
+def test_a_word_that_may_be_a_password_is_not_shown(word: str) -> None:
+    """What is on no list may be a secret, and so may some words that programs write as examples."""
+    assert facts(SCHEME, word) == {"problem": "no dot: an opaque token, not a JWS"}
 
 
 @pytest.mark.parametrize("sent", [b"abc\x01", b"a b", b"1=b=c", b"ab=="])

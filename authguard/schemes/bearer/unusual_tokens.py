@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 
-# What programs write where they have no token, and the names of a place for one. `undefined` and `null` are JavaScript's.
-# A word that somebody could take for a password is not among them.
+# What programs write where they have no token, and the names of a place for one; `undefined` and `null` are those of
+# JavaScript. A word that somebody could take for a password is not among them.
 _WORDS = {
     word.encode(): f"the word {word}"
-    for word in "undefined null none nil nan true false token access_token your_token your-token yourtoken jwt".split()
+    for word in (
+        *("undefined", "null", "none", "nil", "nan", "true", "false"),
+        *("token", "access_token", "your_token", "your-token", "yourtoken", "jwt"),
+    )
 }
 _LONGEST_WORD = max(map(len, _WORDS))
 
