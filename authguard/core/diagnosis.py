@@ -196,7 +196,9 @@ _FIELDS = frozenset(
 # What a script offers as subprotocols of a WebSocket, because it cannot set ``Authorization``: "bearer, eyJ...".
 _SUBPROTOCOLS = b"sec-websocket-protocol"
 _OFFERED_TOKEN = re.compile(rb"(?:\A|,)[ \t]*+(?:bearer[ \t]*+,|eyJ)", re.IGNORECASE)
-_TELLING = _FIELDS | PROXY_FIELDS | {_SUBPROTOCOLS}
+# A browser asks with this field what a script may send (https://fetch.spec.whatwg.org/#cors-preflight-request).
+_PREFLIGHT = b"access-control-request-method"
+_TELLING = _FIELDS | PROXY_FIELDS | {_SUBPROTOCOLS, _PREFLIGHT}
 _NAME = itemgetter(0)
 #: The longest part of a query that is searched, in bytes.
 MAX_QUERY = 8192
@@ -220,19 +222,24 @@ def explain_missing(request: AuthRequest, decision: Decision) -> Decision:
 def missing_facts(request: AuthRequest) -> Facts:
     """The facts of a request in which no credentials were found: where some seem to be all the same.
 
-    ``found_in``: the query parameters and the header fields, by name. ``tls``: that a proxy says ``https``, and the
-    server was not told so. Redirects of the app then lead to ``http:``, where clients leave ``Authorization`` out.
+    ``found_in``: the query parameters and the header fields, by name. ``preflight``: that a browser asks about CORS,
+    which it does without credentials. ``tls``: that a proxy says ``https``, and the server was not told so. Redirects
+    of the app then lead to ``http:``, where clients leave ``Authorization`` out.
     """
     scope = request.scope
     query: bytes = scope.get("query_string") or b""
     found = [f"query {name}" for name in _names_in(query)] if query else []
-    is_https = False
+    is_https = is_preflight = False
     for name, value in request.headers:
         if (name in _FIELDS and value) or (name == _SUBPROTOCOLS and _OFFERED_TOKEN.search(value)):
             found.append(name.decode())
         elif name in PROXY_FIELDS and says_https(name, value):
             is_https = True
+        elif name == _PREFLIGHT:
+            is_preflight = request.method == "OPTIONS"
     facts: dict[str, object] = {"found_in": found} if found else {}
+    if is_preflight:
+        facts["preflight"] = True
     if is_https and scope.get("scheme") in _INSECURE:
         facts["tls"] = "the proxy says https, the server says http: redirects lose Authorization"
     return facts

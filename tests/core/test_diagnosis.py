@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from authguard import AUTHORIZATION, Credentials, Denied, Guard, Rejected
-from authguard.core.diagnosis import MAX_QUERY, UNKNOWN_WORD, explained, malformed_facts, missing_facts, shown_scheme
-from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, TOKEN_MALFORMED
+from authguard.core.diagnosis import (
+    MAX_QUERY,
+    UNKNOWN_WORD,
+    explain_missing,
+    explained,
+    malformed_facts,
+    missing_facts,
+    shown_scheme,
+)
+from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, TOKEN_MALFORMED, Reason
 from tests.support.asgi import RecordingApp, auth_request, header_list, http_scope, run_app
 from tests.support.guards import RecordingGuard
 from tests.support.schemes.badge import Badge, FieldCarrier
@@ -105,6 +113,16 @@ def test_a_server_that_was_not_told_of_tls_is_named(scheme: str, proxy: str, is_
     assert ("tls" in missing(scheme=scheme, x_forwarded_proto=proxy)) is is_told
 
 
+@pytest.mark.parametrize(("method", "is_told"), [("OPTIONS", True), ("POST", False)])
+def test_a_preflight_is_named(method: str, is_told: bool) -> None:
+    """The preflight of a browser has no credentials, whatever the script does. The record says that it is one."""
+    headers = [(b"origin", b"https://shop.example"), (b"access-control-request-method", b"POST")]
+
+    facts = missing_facts(auth_request(http_scope(method=method, headers=headers)))
+
+    assert facts == ({"preflight": True} if is_told else {})
+
+
 def test_both_fields_of_proxies_are_read() -> None:
     """R083: some proxies send ``Forwarded`` in place of ``X-Forwarded-Proto``."""
     assert "tls" in missing(scheme="http", forwarded="for=192.0.2.43;proto=https")
@@ -132,6 +150,13 @@ async def test_another_denial_says_nothing_of_a_query() -> None:
     await guard.request(RecordingApp(), query_string=b"token=x")
 
     assert [dict(record.facts) for record in guard.records] == [{}, {}]
+
+
+def test_a_reason_of_the_app_keeps_its_own_facts() -> None:
+    """A denial without credentials for a reason of the app is not explained: the app has other places to look at."""
+    denied = Denied(Reason("session.absent", 401, presented=False))
+
+    assert explain_missing(auth_request(http_scope(query_string=b"token=x")), denied) is denied
 
 
 def test_nothing_is_looked_for_unless_a_record_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,13 @@ async def in_the_query() -> Record:
 
 
 @refused("credentials.missing")
+async def preflight() -> Record:
+    """A browser that asks what a script may send."""
+    fields = {"origin": "https://shop.example", "access-control-request-method": "POST"}
+    return await Site(bearer()).send(method="OPTIONS", fields=fields)
+
+
+@refused("credentials.missing")
 async def after_a_redirect() -> Record:
     """A server that does not know that a proxy ends TLS, R083."""
     return await Site(bearer()).send(scheme="http", fields={"x-forwarded-proto": "https"})
