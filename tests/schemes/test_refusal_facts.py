@@ -737,6 +737,21 @@ async def test_a_scope_that_is_nowhere_is_explained() -> None:
     assert record.facts == {"read": "claim('scope')", "found": "absent", "token_has": ("claim('scp')",)}
 
 
+async def test_an_explanation_is_found_once_for_each_token() -> None:
+    """N07: whoever has no role may send many requests, so the claims are not searched for each. The explanation belongs
+    to the issuers of the scheme, and is another one when these are replaced."""
+    scheme, token = bearer(), mint(roles=...)
+    first, again, scoped = [
+        await denied(token, wanted, scheme) for wanted in (role("admin"), role("clerk"), scopes("x"))
+    ]
+    scheme.replace(issuer(roles=claim("groups")))
+    replaced = await denied(token, role("admin"), scheme)
+
+    assert first.facts == again.facts == {"read": "claim('roles')", "found": "absent"}
+    assert scoped.offered == ("read", "write")
+    assert replaced.facts["read"] == "claim('groups')"
+
+
 def no_roles(read: Mapping[str, Any]) -> list[str]:
     """A function of the claims that finds none."""
     return []

@@ -155,12 +155,13 @@ ABSENT = "absent"
 # Where issuers write roles and scopes. Keycloak: realm_access and resource_access. Microsoft: scp, roles, groups.
 # Amazon Cognito: cognito:groups. Okta: scp. Auth0: permissions. Spring: authorities.
 _USUAL_ROLES = (
-    *(("realm_access", "roles"), ("roles",), ("role",), ("groups",), ("group",), ("permissions",), ("authorities",)),
-    *(("cognito:groups",), ("wids",)),
+    ClaimPath(("realm_access", "roles")),
+    *(ClaimPath((name,)) for name in ("roles", "role", "groups", "group", "permissions", "authorities")),
+    *(ClaimPath((name,)) for name in ("cognito:groups", "wids")),
 )
-_USUAL_SCOPES = (("scope",), ("scp",), ("scopes",), ("permissions",))
+_USUAL_SCOPES = tuple(ClaimPath((name,)) for name in ("scope", "scp", "scopes", "permissions"))
 _USUAL_ENDS = ("/roles", "/role", "/groups", "/permissions", ":roles")
-_MAX_PLACES = 8
+_MAX_PLACES, _MAX_CLAIMS = 8, 64
 
 
 def found_at(path: ClaimPath, claims: Claims) -> str:
@@ -191,28 +192,34 @@ def why_no_names(sources: Sequence[Source], claims: Claims, *, split: bool) -> F
     facts: dict[str, object] = (
         {"read": read, "found": found} if len(read) != 1 else {"read": read[0], "found": found[0]}
     )
-    places = [ClaimPath(place) for place in dict.fromkeys(_places(paths, claims, scopes=split))]
-    others = tuple(str(place) for place in places if collect_names((place,), claims, split=split))[:_MAX_PLACES]
-    return {**facts, "token_has": others} if others else facts
+    # Most of the places are not there, and a principal without roles may send many requests.
+    others = dict.fromkeys(
+        place
+        for place in _places(paths, claims, scopes=split)
+        if place.path[0] in claims and collect_names((place,), claims, split=split)
+    )
+    return {**facts, "token_has": tuple(map(str, others))[:_MAX_PLACES]} if others else facts
 
 
-def _places(paths: Sequence[ClaimPath], claims: Claims, *, scopes: bool) -> Iterator[tuple[str, ...]]:
+def _places(paths: Sequence[ClaimPath], claims: Claims, *, scopes: bool) -> Iterator[ClaimPath]:
     """Where the names may be instead."""
     for path in paths:
-        dotted = tuple(part for name in path.path for part in name.split("."))
-        if dotted != path.path and all(dotted):
-            yield dotted
         joined = ".".join(path.path)
         if len(path.path) > 1:
-            yield (joined,)
+            yield ClaimPath((joined,))
+        dotted = tuple(joined.split("."))
+        if dotted != path.path and all(dotted):
+            yield ClaimPath(dotted)
     if scopes:
         yield from _USUAL_SCOPES
         return
     yield from _USUAL_ROLES
     clients = claims.get("resource_access")
     for client in islice(clients, _MAX_PLACES) if isinstance(clients, dict) else ():
-        yield ("resource_access", client, "roles")
-    yield from ((name,) for name in islice(claims, 64) if name.endswith(_USUAL_ENDS))
+        yield ClaimPath(("resource_access", client, "roles"))
+    for name in islice(claims, _MAX_CLAIMS):
+        if name.endswith(_USUAL_ENDS):
+            yield ClaimPath((name,))
 
 
 # --- the subject ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from authguard.caching import BoundedCache
 from authguard.difference import difference
@@ -105,6 +105,7 @@ class Bearer(Scheme):
         self._clock = clock
         self._cache = check_int("cache", cache, least=0, most=1_000_000, unit="tokens")
         self._verified = _cache_of(self._cache)
+        self._explained = _explanations()
         self._issuers = IssuerRegistry(issuers, clock)
         self.services = self._issuers.services
         if self._issuers.introspection is not None:
@@ -148,6 +149,7 @@ class Bearer(Scheme):
         self._issuers = IssuerRegistry(issuers, self._clock, self._issuers)
         self.services = self._issuers.services
         self._verified = _cache_of(self._cache)
+        self._explained = _explanations()
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the signature first, then the claims: nothing that an unsigned token claims is trusted."""
@@ -247,7 +249,18 @@ class Bearer(Scheme):
 
     def facts_without(self, names: Literal["roles", "scopes"], principal: Principal) -> Facts:
         """Which claims of its token were read for roles or scopes, and what they are: ``why_no_names``."""
-        claims, issuers = principal.claims, self._issuers
+        read = principal._shared_claims  # noqa: SLF001 - `_check_claims` has made it, if it is a partial
+        payload: bytes | None = read.args[0] if isinstance(read, partial) and read.func is jws.read_payload else None
+        kept = None if payload is None else self._explained[names].get(payload)
+        if kept is not None:
+            return kept
+        facts = self._explain(names, principal.claims)
+        if payload is not None:
+            self._explained[names].put(payload, facts)
+        return facts
+
+    def _explain(self, names: Literal["roles", "scopes"], claims: Mapping[str, Any]) -> Facts:
+        issuers = self._issuers
         # The answer of an introspection endpoint has this member. A JWT has it only if its issuer is odd.
         mapping: ClaimMapping | None = issuers.introspection if "active" in claims else None
         if mapping is None and (registered := issuers.find(string_or_none(claims.get("iss")))) is not None:
@@ -295,6 +308,15 @@ def _introspect(introspection: Introspection, raw: bytes, request: AuthRequest) 
 
 def _cache_of(most: int) -> BoundedCache[VerifiedToken] | None:
     return token_cache(most) if most else None
+
+
+def _explanations() -> Mapping[Literal["roles", "scopes"], BoundedCache[Facts]]:
+    """Why tokens have no roles and no scopes, by their payloads: whoever has none may send many requests."""
+    return {"roles": BoundedCache(MAX_EXPLAINED), "scopes": BoundedCache(MAX_EXPLAINED)}
+
+
+#: For how many tokens it is remembered why they have no roles or no scopes.
+MAX_EXPLAINED = 64
 
 
 def _is_opaque(raw: bytes, introspection: Introspection) -> bool:
