@@ -186,7 +186,9 @@ def denial_of(error: Exception, resolved: ResolvedRequirement, scheme: str | Non
     """The denial of a request for which something has raised: an outage, unless the request's body is at fault."""
     if isinstance(error, BackendUnavailable):
         # Without a detail, at least where it was raised.
-        detail: dict[str, object] = {"detail": error.detail} if error.detail else exception_facts(error)
+        detail: dict[str, object] = {"detail": error.detail or None}
+        if not error.detail:
+            detail |= exception_facts(error)
         detail |= {"retry_after": error.retry_after, **error.facts}
         return resolved.deny(error.reason or STORE_UNAVAILABLE, scheme, facts=detail)
     if isinstance(error, RequestBodyError):

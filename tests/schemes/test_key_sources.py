@@ -145,10 +145,15 @@ async def test_a_cancelled_request_stays_cancelled() -> None:
 async def test_a_source_may_report_an_outage(
     error: BackendUnavailable, reason: str, facts: dict[str, object], retry_after: bytes
 ) -> None:
-    """A ``BackendUnavailable`` of a source keeps its reason and its ``retry_after``."""
+    """A ``BackendUnavailable`` of a source keeps its reason and its ``retry_after``. Without a detail, the record says
+    where it was raised."""
     answer = await GuardedApp(bearer(issuer(FailingSource(error)))).get_with_token(mint())
 
-    assert (answer.status, answer.reason, answer.record.facts) == (503, reason, facts)
+    recorded = dict(answer.record.facts)
+    places = recorded.pop("frames", None)
+    assert recorded.pop("error", None) == (None if facts["detail"] else "authguard.errors.BackendUnavailable")
+    assert (places is None) is bool(facts["detail"])
+    assert (answer.status, answer.reason, recorded) == (503, reason, facts)
     assert dict(answer.headers)[b"retry-after"] == retry_after
 
 
