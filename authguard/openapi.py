@@ -60,7 +60,7 @@ def describe(
     components = described.setdefault("components", {})
     schemes = components.setdefault("securitySchemes", {})
     for scheme in guard.schemes:
-        schemes.setdefault(scheme.name, dict(scheme.openapi) or {"type": "http", "scheme": auth_scheme_of(scheme)})
+        schemes.setdefault(scheme.name, dict(scheme.openapi) or _described(scheme))
     if not rendered:
         components.setdefault("schemas", {}).setdefault(_SCHEMA, deepcopy(dict(PROBLEM_SCHEMA)))
     every_type = not str(described.get("openapi", "")).startswith("3.0")
@@ -77,6 +77,12 @@ def describe(
             content = _content(reasons, item, rendered=rendered)
             responses.setdefault(status, _response(reasons, requirements, content))
     return described
+
+
+def _described(scheme: Scheme) -> dict[str, object]:
+    """The Security Scheme Object of a scheme that has none: where its credentials travel."""
+    carrier: Mapping[str, object] = getattr(scheme.carrier, "openapi", {})
+    return dict(carrier) or {"type": "http", "scheme": auth_scheme_of(scheme)}
 
 
 @frozen

@@ -48,6 +48,7 @@ from authguard import (
     Denied,
     Digest,
     Guard,
+    Header,
     HtpasswdFile,
     Issuer,
     JWKSet,
@@ -364,7 +365,12 @@ async def _api_key(material: Material, count: int, *, kind: str = "good", in_hea
     revoked = dataclasses.replace(other.stored, revoked=1000.0)
     store = MemoryApiKeys([made.stored, revoked])
     scheme = ApiKey(
-        store, realm=REALM, prefix="acme", header="X-API-Key" if in_header else None, throttle=None, clock=_standing
+        store,
+        realm=REALM,
+        prefix="acme",
+        carrier=Header("X-API-Key") if in_header else AUTHORIZATION,
+        throttle=None,
+        clock=_standing,
     )
     app = guarded(Guard(scheme, rules=[Rule("/health", PUBLIC)]))
     sent = {

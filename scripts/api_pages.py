@@ -47,6 +47,7 @@ GROUPS = {
         *("Digest", "HtdigestFile", "MemoryDigests", "DigestLookup", "DigestAccount", "DigestStore", "digest_ha1"),
         *("MemoryNonces", "PER_PROCESS"),
     ],
+    "Where credentials travel": ["Header", "Cookie", "WebSocketProtocol", "LoggedQuery"],
     "Who, why and when": ["Principal", "Reason", "Record", "Hook", "Moment"],
     "Schemes of your own": [
         *("Scheme", "Carrier", "AUTHORIZATION", "AuthRequest", "Credentials", "Challenge", "Accepted", "Rejected"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from authguard.core.authorization import ResolvedRequirement
 from authguard.core.diagnosis import shown_scheme, unsplit_facts
@@ -37,17 +38,16 @@ def select_credentials(
 def _select(
     request: AuthRequest, carriers: Iterable[tuple[Carrier, frozenset[str]]], resolved: ResolvedRequirement
 ) -> Credentials | Denied:
-    carried: list[tuple[Carrier, Sequence[Credentials]]] = []
-    explicit: list[Credentials] = []
-    automatic: list[Credentials] = []
+    explicit: list[Found] = []
+    automatic: list[Found] = []
     automatic_denial: Denied | None = None
     for carrier, names in carriers:
         if carrier.sent_by_browsers and names.isdisjoint(resolved.accepted):
             continue  # a browser sends these with every request; this route does not use them
         result = _find(carrier, request, resolved)
         if not isinstance(result, Denied):
-            (automatic if carrier.sent_by_browsers else explicit).extend(result)
-            carried.append((carrier, result))
+            found = automatic if carrier.sent_by_browsers else explicit
+            found.extend((credentials, carrier, names) for credentials in result)
         elif not carrier.sent_by_browsers:
             return result
         elif result.reason is not SCHEME_UNSUPPORTED:
@@ -57,19 +57,20 @@ def _select(
         return automatic_denial
     usable = usable or _accepted(automatic, resolved)
     if len(usable) == 1:
-        return usable[0]
+        return usable[0][0]
     if usable:
-        places = [
-            name_of_carrier(carrier)
-            for each in usable
-            for carrier, result in carried
-            if any(each is one for one in result)
-        ]
-        facts = {"presented": [credentials.scheme for credentials in usable], "carriers": places}
+        facts = {
+            "presented": [credentials.scheme for credentials, _, _ in usable],
+            "carriers": [name_of_carrier(carrier) for _, carrier, _ in usable],
+        }
         return resolved.deny(CREDENTIALS_AMBIGUOUS, facts=facts)
     if explicit:
-        return _unsupported(explicit[0].scheme, resolved)
+        return _unsupported(explicit[0][0].scheme, resolved)
     return resolved.deny(CREDENTIALS_MISSING)
+
+
+#: Credentials, the carrier that has found them, and the names of the schemes that have it.
+Found: TypeAlias = tuple[Credentials, Carrier, frozenset[str]]
 
 
 def _unsupported(scheme: str, resolved: ResolvedRequirement) -> Denied:
@@ -77,8 +78,9 @@ def _unsupported(scheme: str, resolved: ResolvedRequirement) -> Denied:
     return resolved.deny(SCHEME_UNSUPPORTED, facts=facts)
 
 
-def _accepted(presented: Iterable[Credentials], resolved: ResolvedRequirement) -> list[Credentials]:
-    return [credentials for credentials in presented if credentials.scheme in resolved.by_auth_scheme]
+def _accepted(presented: Iterable[Found], resolved: ResolvedRequirement) -> list[Found]:
+    """Those that a scheme of the route verifies, which also reads the place where they were found."""
+    return [found for found in presented if resolved.by_auth_scheme.get(found[0].scheme) in found[2]]
 
 
 def _find(carrier: Carrier, request: AuthRequest, resolved: ResolvedRequirement) -> Sequence[Credentials] | Denied:

@@ -12,7 +12,7 @@ from authguard.schemes.bearer.claims import ANY_AUDIENCE, ANY_ISSUER, ANY_TENANT
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.scheme import Bearer
-from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.carriers import AUTHORIZATION, Cookie, Header, LoggedQuery, WebSocketProtocol
 from authguard.schemes.scheme import Carrier, Published, Scheme, Service
 
 if TYPE_CHECKING:
@@ -48,9 +48,12 @@ __all__ = [
     "Basic",
     "Bearer",
     "Carrier",
+    "Cookie",
     "Digest",
+    "Header",
     "Introspection",
     "Issuer",
+    "LoggedQuery",
     "LoginThrottle",
     "Outcome",
     "ProtectedResource",
@@ -58,5 +61,6 @@ __all__ = [
     "Rate",
     "Scheme",
     "Service",
+    "WebSocketProtocol",
     "claim",
 ]

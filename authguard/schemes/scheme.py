@@ -39,6 +39,14 @@ class Carrier(Protocol):
     #: those are used.
     sent_by_browsers: bool = False
 
+    @property
+    def auth_scheme(self) -> str:
+        """The auth-scheme of all that it finds, in lower case, if that does not depend on the scheme: ``cookie.sid``.
+
+        Clients do not send it. ``via`` and records still know the scheme by its name.
+        """
+        return ""
+
     @abstractmethod
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """All credentials that travel here; an empty sequence if there are none.
@@ -213,12 +221,12 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
                 "schemes",
                 f'{scheme.name} is listed twice; give each scheme a name of its own, such as {kind}(..., name="staff")',
             )
+        if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
+            raise ConfigurationError("schemes", f"{scheme.name} has no carrier; set carrier = AUTHORIZATION")
         if not is_token(auth_scheme_of(scheme)) or auth_scheme_of(scheme) != auth_scheme_of(scheme).lower():
             raise ConfigurationError(
                 "schemes", f"the auth_scheme {auth_scheme_of(scheme)!r} of {scheme.name} is not one in lower case"
             )
-        if not callable(getattr(getattr(scheme, "carrier", None), "find", None)):
-            raise ConfigurationError("schemes", f"{scheme.name} has no carrier; set carrier = AUTHORIZATION")
         async_function("schemes", scheme.authenticate, "authenticate(self, request, credentials)", None, None)
         plain_function("schemes", scheme.challenges, "challenges(self, request, why)", None, None)
         plain_function("schemes", scheme.carrier.find, "find(self, request)", None)
@@ -243,8 +251,12 @@ def name_of_carrier(carrier: Carrier) -> str:
 
 
 def auth_scheme_of(scheme: Scheme) -> str:
-    """The auth-scheme that clients send for a scheme, in lower case."""
-    word: str = getattr(scheme, "auth_scheme", "") or scheme.name
+    """The auth-scheme by which the guard finds the scheme of credentials, in lower case.
+
+    It is what clients send in ``Authorization``. A carrier that is found by another name has one of its own.
+    """
+    carrier: str = getattr(scheme.carrier, "auth_scheme", "")
+    word: str = carrier or getattr(scheme, "auth_scheme", "") or scheme.name
     return word
 
 

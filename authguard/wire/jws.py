@@ -88,7 +88,7 @@ def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
         part = "payload"
         claims = read_payload(payload)
         part = "signature"
-        return Jws(members, claims, payload, token[: -len(signature) - 1], _decode(signature))
+        return Jws(members, claims, payload, token[: -len(signature) - 1], base64url_decode(signature))
     except WireError as error:
         error.part = part
         raise
@@ -96,7 +96,7 @@ def parse(token: bytes, limit: int = MAX_TOKEN) -> Jws:
 
 def read_payload(segment: bytes) -> dict[str, object]:
     """The claims in the second part of a token. Raises ``WireError``."""
-    return read_object(_decode(segment))
+    return read_object(base64url_decode(segment))
 
 
 _WRONG_NUMBER_OF_PARTS = {
@@ -128,13 +128,13 @@ def is_jose(token: bytes) -> bool:
     if not dot or not begins_like_jose(first):
         return False
     try:
-        return "alg" in read_object(_decode(first))
+        return "alg" in read_object(base64url_decode(first))
     except WireError:
         return True
 
 
 def _read_header(segment: bytes) -> JoseHeader:
-    members = read_object(_decode(segment))
+    members = read_object(base64url_decode(segment))
     alg = _text(members, "alg")
     if alg is None:
         raise WireError("no alg")
@@ -179,7 +179,8 @@ _PADDING = (b"", b"", b"==", b"=")
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
-def _decode(part: bytes) -> bytes:
+def base64url_decode(part: bytes) -> bytes:
+    """The bytes of base64url without padding, in its only spelling. Raises ``WireError`` for anything else."""
     remainder = len(part) % 4
     if not remainder or part[-1] in _LAST[remainder]:
         try:

@@ -20,6 +20,7 @@ from authguard import (
     AuthGuardMiddleware,
     BackendUnavailable,
     Bearer,
+    Cookie,
     Guard,
     Issuer,
     LoginThrottle,
@@ -106,7 +107,8 @@ def bearer(**changes: Any) -> Bearer:
         "keys": Secret(HMAC_SECRET, "HS256"),
         **changes,
     }
-    return Bearer(Issuer(options.pop("name", ISSUER), **options), realm="orders")
+    scheme = {name: options.pop(name) for name in ("carrier",) if name in options}
+    return Bearer(Issuer(options.pop("name", ISSUER), **options), realm="orders", **scheme)
 
 
 def token(**changes: Any) -> str:
@@ -225,6 +227,14 @@ async def two_fields() -> Record:
     """A token in ``Authorization``, and a badge in a field of its own."""
     badge = Badge(carrier=FieldCarrier("badge", b"x-badge"))
     return await Site(bearer(), badge).send(token(), fields={"x-badge": "alice"})
+
+
+@refused("credentials.ambiguous")
+async def two_cookies() -> Record:
+    """Two cookies of the name, of which a neighbouring host may have set one."""
+    return await Site(bearer(carrier=Cookie("session-token"))).send(
+        fields={"cookie": "session-token=a; session-token=b"}
+    )
 
 
 @refused("credentials.expired")

@@ -9,7 +9,17 @@ import anyio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from authguard import AUTHENTICATED, BackendUnavailable, ConfigurationError, LoginThrottle, Rate, Rule, via
+from authguard import (
+    AUTHENTICATED,
+    AUTHORIZATION,
+    BackendUnavailable,
+    ConfigurationError,
+    Header,
+    LoginThrottle,
+    Rate,
+    Rule,
+    via,
+)
 from authguard.accounts.api_key import StoredKey, key_digest
 from authguard.accounts.api_key_memory import ApiKeyLookup, MemoryApiKeys
 from authguard.model import Moment
@@ -306,7 +316,7 @@ def test_the_throttle_can_be_switched_off() -> None:
 
 def test_the_schemes_of_a_guard_share_a_throttle() -> None:
     """Unless they were given one."""
-    first, second = api_key_scheme(), api_key_scheme(name="other", header="X-Other")
+    first, second = api_key_scheme(), api_key_scheme(name="other", carrier=Header("X-Other"))
     RecordingGuard(first, second)
 
     assert first.throttle is second.throttle
@@ -428,7 +438,7 @@ async def test_unknown_and_revoked_look_the_same() -> None:
 async def test_a_key_may_travel_after_an_auth_scheme() -> None:
     """In ``Authorization``, by whatever word the clients know."""
     for word in ("ApiKey", "Api-Key", "Token"):
-        guard = RecordingGuard(api_key_scheme(header=None, auth_scheme=word))
+        guard = RecordingGuard(api_key_scheme(carrier=AUTHORIZATION, auth_scheme=word))
 
         for spelled in (word, word.lower(), word.upper()):
             assert (await ask(guard, ("Authorization", f"{spelled} {key_text()}"))).status == 200
@@ -470,7 +480,7 @@ async def test_a_key_beside_a_token(authorization: str, key: str, path: str, sta
 def test_openapi_says_where_the_key_is() -> None:
     """``apiKey`` in a field of its own, and ``http`` in ``Authorization``."""
     assert api_key_scheme().openapi == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
-    assert api_key_scheme(header=None).openapi == {"type": "http", "scheme": "apikey"}
+    assert api_key_scheme(carrier=AUTHORIZATION).openapi == {"type": "http", "scheme": "apikey"}
     document: Any = {"paths": {"/": {"get": {"responses": {}}}}}
     guard = RecordingGuard(api_key_scheme()).guard
     described: Any = describe(document, [Operation("/", "GET", [AUTHENTICATED])], guard)
@@ -489,8 +499,8 @@ def test_openapi_says_where_the_key_is() -> None:
         ("realm", {"realm": "a\nb"}),
         ("prefix", {"prefix": "Acme"}),
         ("environment", {"environment": "LIVE"}),
-        ("header", {"header": "Cookie"}),
-        ("auth_scheme", {"header": None, "auth_scheme": "Api Key"}),
+        ("carrier", {"carrier": "X-API-Key"}),
+        ("auth_scheme", {"carrier": AUTHORIZATION, "auth_scheme": "Api Key"}),
         ("pepper", {"pepper": "short"}),
         ("pepper", {"pepper": []}),
         ("pepper", {"pepper": 5}),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authguard import ConfigurationError, ProtectedResource, Rule, role, via
+from authguard import ConfigurationError, Header, ProtectedResource, Rule, role, via
 from authguard.openapi import Operation, describe
 from tests.support.asgi import Exchange, http_scope, run_app
 from tests.support.guards import OPTIONAL_RULES, RecordingGuard
@@ -14,6 +14,7 @@ from tests.support.schemes.bearer import bearer, issuer
 from tests.support.tokens import mint
 
 HEADER = "Cf-Access-Jwt-Assertion"
+FIELD = Header(HEADER, sent_by_browsers=True)
 CHALLENGE = f'HeaderToken realm="orders", header="{HEADER}"'
 
 
@@ -35,8 +36,8 @@ def challenges(exchange: Exchange) -> list[str]:
 
 
 async def test_a_token_is_read_from_the_field() -> None:
-    """R064: ``header=`` names the field, and the ``Authorization`` field is not read."""
-    guard = RecordingGuard(bearer(header=HEADER))
+    """R064: ``carrier=`` names the field, and the ``Authorization`` field is not read."""
+    guard = RecordingGuard(bearer(carrier=FIELD))
 
     assert (await ask(guard, (HEADER, mint()))).status == 200
     assert (await ask(guard, (HEADER, f"  {mint()} "))).status == 200
@@ -46,7 +47,7 @@ async def test_a_token_is_read_from_the_field() -> None:
 
 async def test_the_challenge_fits() -> None:
     """R064: no client can answer ``Bearer`` in such a field, so the challenge names the field, and the error."""
-    guard = RecordingGuard(bearer(header=HEADER), rules=[Rule("/a", role("root"))])
+    guard = RecordingGuard(bearer(carrier=FIELD), rules=[Rule("/a", role("root"))])
 
     assert challenges(await ask(guard)) == [CHALLENGE]
     assert challenges(await ask(guard, (HEADER, ""))) == [CHALLENGE]
@@ -62,7 +63,7 @@ async def test_the_challenge_fits() -> None:
 
 async def test_the_field_is_as_ambient_as_a_cookie() -> None:
     """R064: the proxy adds the field to what another site's page made the browser send."""
-    guard = RecordingGuard(bearer(header=HEADER))
+    guard = RecordingGuard(bearer(carrier=FIELD))
     foreign = ("Sec-Fetch-Site", "cross-site")
 
     assert (await ask(guard, (HEADER, mint()), foreign, method="POST")).status == 403
@@ -74,7 +75,7 @@ async def test_the_field_is_as_ambient_as_a_cookie() -> None:
 async def test_explicit_credentials_go_before_the_field() -> None:
     """R064: a client behind the proxy that sends a token of its own is known by that one."""
     guard = RecordingGuard(
-        bearer(header=HEADER, name="edge"), bearer(issuer(name="https://api.example/"), realm="api", name="api")
+        bearer(carrier=FIELD, name="edge"), bearer(issuer(name="https://api.example/"), realm="api", name="api")
     )
     own = ("Authorization", f"Bearer {mint(iss='https://api.example/', sub='bob')}")
 
@@ -85,7 +86,7 @@ async def test_explicit_credentials_go_before_the_field() -> None:
 
 async def test_a_field_that_the_route_does_not_use_is_not_read() -> None:
     """R064: where a route accepts another scheme alone, the field of the proxy does not matter."""
-    guard = RecordingGuard(bearer(header=HEADER, name="edge"), bearer(name="api"), rules=[Rule("/api", via("api"))])
+    guard = RecordingGuard(bearer(carrier=FIELD, name="edge"), bearer(name="api"), rules=[Rule("/api", via("api"))])
 
     assert (await ask(guard, (HEADER, "x"), path="/api")).status == 401
     assert guard.records[-1].reason == "credentials.missing"
@@ -93,7 +94,7 @@ async def test_a_field_that_the_route_does_not_use_is_not_read() -> None:
 
 async def test_two_fields_and_long_ones_are_refused() -> None:
     """R064: two lines are ambiguous, and the limit of a token holds."""
-    guard = RecordingGuard(bearer(header=HEADER))
+    guard = RecordingGuard(bearer(carrier=FIELD))
     token = (HEADER, mint())
 
     assert (await ask(guard, token, token)).status == 400
@@ -104,13 +105,13 @@ async def test_two_fields_and_long_ones_are_refused() -> None:
         "token.too_long",
         "header.too_long",
     ]
-    longer = RecordingGuard(bearer(header=HEADER, limit=65536))
+    longer = RecordingGuard(bearer(carrier=FIELD, limit=65536))
     assert (await ask(longer, (HEADER, mint(more="x" * 20000)))).status == 200
 
 
 async def test_an_optional_login_by_the_field() -> None:
     """R064: without the field an OPTIONAL route is anonymous, and with a wrong token it is 401."""
-    guard = RecordingGuard(bearer(header=HEADER), rules=OPTIONAL_RULES)
+    guard = RecordingGuard(bearer(carrier=FIELD), rules=OPTIONAL_RULES)
 
     assert (await ask(guard)).status == 200
     assert (await ask(guard, (HEADER, "x"))).status == 401
@@ -119,7 +120,7 @@ async def test_an_optional_login_by_the_field() -> None:
 
 def test_openapi_names_the_field() -> None:
     """R064: in OpenAPI a token in a field of its own is an ``apiKey`` in that header."""
-    guard = RecordingGuard(bearer(header=HEADER, name="edge")).guard
+    guard = RecordingGuard(bearer(carrier=FIELD, name="edge")).guard
     operations = [Operation("/a", "GET", [guard.table.default.requirement])]
     described = describe({"openapi": "3.1.0", "paths": {"/a": {"get": {}}}}, operations, guard)
 
@@ -127,14 +128,14 @@ def test_openapi_names_the_field() -> None:
 
 
 @pytest.mark.parametrize("header", ["", "Authorization", "cookie", "a b", "é", 5, "Host"])
-def test_a_header_is_a_field_of_the_proxys_own(header: Any) -> None:
+def test_a_header_has_no_other_meaning(header: Any) -> None:
     """R064: a field with another meaning, and what is no name of a field, raise."""
-    with pytest.raises(ConfigurationError, match=r"^header: .* is not a field of a proxy's own"):
-        bearer(header=header)
+    with pytest.raises(ConfigurationError, match=r"^name: .* is not a field for credentials of its own"):
+        Header(header)
 
 
 def test_a_resource_needs_the_authorization_field() -> None:
     """R064: clients that find the metadata of RFC 9728 send ``Authorization``."""
     resource = ProtectedResource("https://api.example/")
     with pytest.raises(ConfigurationError, match=r"^resource: .* send Authorization"):
-        bearer(header=HEADER, resource=resource)
+        bearer(carrier=FIELD, resource=resource)

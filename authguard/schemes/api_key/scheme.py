@@ -13,20 +13,15 @@ from authguard.model import Clock, Denied, Outcome
 from authguard.reasons import ATTEMPTS_EXCEEDED
 from authguard.request import AuthRequest
 from authguard.schemes.api_key.verifier import KeyVerifier, PepperArgument
-from authguard.schemes.carriers import AUTHORIZATION, HeaderField, check_header
+from authguard.schemes.carriers import Header, NamedCarrier, check_carrier
 from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_name, for_one_request
 from authguard.schemes.throttle import LoginThrottle, check_throttle
-from authguard.value_types import frozen
-from authguard.wire.authorization import MAX_FIELD, Credentials
+from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import is_token
 
-
-@frozen
-class KeyField(HeaderField):
-    """A header field in which clients send their key. No browser adds it by itself."""
-
-    sent_by_browsers = False
+#: Where most APIs take keys.
+X_API_KEY = Header("X-API-Key")
 
 
 class ApiKey(Scheme):
@@ -35,7 +30,8 @@ class ApiKey(Scheme):
     - ``store``: an ``ApiKeyStore``. Last uses are written to it in batches, if it has ``write_last_uses``.
     - ``prefix``, ``environment``: how the keys of this app begin: ``acme_live_...``. A key of another prefix is
       malformed. A key of another environment is refused by name, so that a test key in production shows.
-    - ``header``: the field with the key. None for ``Authorization``, with the key after ``auth_scheme``.
+    - ``carrier``: where the key travels: ``Header("X-API-Key")``, another field, a cookie; or ``AUTHORIZATION``, with
+      the key after ``auth_scheme``.
     - ``pepper``: the secret that ``new_key`` was given. Of several, keys made with any of them are accepted.
     - ``throttle``: a ``LoginThrottle``, which slows down clients whose keys are refused; None switches it off. By
       default, it is one that the schemes of a guard share.
@@ -63,7 +59,7 @@ class ApiKey(Scheme):
         realm: str,
         prefix: str,
         environment: str = "",
-        header: str | None = "X-API-Key",
+        carrier: Carrier = X_API_KEY,
         auth_scheme: str = "ApiKey",
         pepper: PepperArgument = None,
         throttle: LoginThrottle | Literal["default"] | None = "default",
@@ -77,16 +73,14 @@ class ApiKey(Scheme):
         if not isinstance(auth_scheme, str) or not is_token(auth_scheme):
             raise ConfigurationError("auth_scheme", f"{auth_scheme!r} is not an auth-scheme; write ApiKey, for example")
         params = {"realm": realm}
-        if header is None:
-            self.auth_scheme, self.carrier = auth_scheme.lower(), AUTHORIZATION
-            self.auth_scheme_spelled = auth_scheme
-            self.openapi = {"type": "http", "scheme": auth_scheme.lower()}
-        else:
-            self.auth_scheme = self.name
-            # The longest field, so that a record tells what is no key from a field that no server would take.
-            self.carrier = KeyField(check_header(header), self.auth_scheme, MAX_FIELD)
-            self.openapi = {"type": "apiKey", "in": "header", "name": header}
-            params["header"] = header
+        check_carrier(carrier)
+        self.carrier = carrier
+        # A carrier that is found by another name has an auth-scheme of its own, which counts then.
+        self.auth_scheme, self.auth_scheme_spelled = auth_scheme.lower(), auth_scheme
+        self.openapi: Mapping[str, object] = {"type": "http", "scheme": auth_scheme.lower()}
+        if isinstance(carrier, NamedCarrier):
+            self.openapi = carrier.openapi
+            params.update(carrier.challenge_params)
         try:
             self._challenge = (Challenge(auth_scheme, params),)
         except ValueError as error:

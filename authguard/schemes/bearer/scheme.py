@@ -39,7 +39,7 @@ from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.signature_verifier import HeldKeysTried, SignatureVerifier
 from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
 from authguard.schemes.bearer.unusual_tokens import unusual_token, word_in_place_of_token
-from authguard.schemes.carriers import AUTHORIZATION, HeaderField, check_header, field_for
+from authguard.schemes.carriers import AUTHORIZATION, NamedCarrier, check_carrier, field_for
 from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_name, for_one_request
 from authguard.validation import check_int, check_seconds
 from authguard.wire import jws
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from authguard.schemes.bearer.introspection import Introspection
 
 
-#: The auth-scheme of a challenge for a token in a field of a proxy's own.
-HEADER_TOKEN = "HeaderToken"
 #: The largest ``limit``: 64 KiB.
 MAX_LIMIT = 64 * 1024
 
@@ -70,10 +68,10 @@ class Bearer(Scheme):
     - ``limit``: the longest accepted token, in bytes, up to 64 KiB. The limit of the ``Authorization`` field follows,
       for this scheme alone. The server must accept such a field too. ``deadline``: how many seconds a key source may
       take.
-    - ``header``: a header field in which a proxy sends the token, in place of ``Authorization``:
-      ``"Cf-Access-Jwt-Assertion"``. The challenge names that field, with the auth-scheme ``HeaderToken``, since no
-      client can answer ``Bearer`` there. The proxy adds the field to what a logged-in browser sends, so requests of
-      other sites' pages are refused as with ``Basic`` (403 ``origin.foreign``).
+    - ``carrier``: where the token travels, if not in ``Authorization``: ``Header("X-Forwarded-Authorization",
+      prefix="Bearer")``, ``Cookie("__Host-session-token")``, ``WebSocketProtocol("bearer")``. No client can answer the
+      challenge ``Bearer`` there, so the challenge has an auth-scheme of the carrier's own, and names the place. For a
+      token that may travel in several places, give the guard a ``Bearer`` for each, with a ``name`` of its own.
     - ``name``: for ``via(...)``, records and OpenAPI, if a guard has another ``Bearer``.
     - ``clock``: a monotonic clock for the windows of ``ClockSkew``, and for how often a network gets ``keys.busy``.
 
@@ -97,7 +95,7 @@ class Bearer(Scheme):
         limit: int = jws.MAX_TOKEN,
         cache: int = 4096,
         deadline: float = 5.0,
-        header: str | None = None,
+        carrier: Carrier = AUTHORIZATION,
         name: str = BEARER,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -118,9 +116,7 @@ class Bearer(Scheme):
         self._metadata = {} if resource is None else {"resource_metadata": resource.metadata_url}
         self._auth_scheme, self._params = "Bearer", {"realm": realm}
         self._limit = check_int("limit", limit, least=1, most=MAX_LIMIT, unit="bytes")
-        self.carrier = field_for(BEARER, self._limit)
-        if header is not None:
-            self._use_header(header)
+        self._use_carrier(carrier)
         try:
             self._plain_challenges = (Challenge(self._auth_scheme, {**self._params, **self._metadata}),)
         except ValueError as error:
@@ -129,16 +125,21 @@ class Bearer(Scheme):
         self.realm = realm
         self._signatures = SignatureVerifier(check_seconds("deadline", deadline, most=60), clock)
 
-    def _use_header(self, header: str) -> None:
-        """Take the token from a field of a proxy's own."""
-        field = check_header(header)
+    def _use_carrier(self, carrier: Carrier) -> None:
+        """Take the tokens from there."""
+        check_carrier(carrier)
+        if not isinstance(carrier, NamedCarrier):
+            self.carrier = field_for(BEARER, self._limit) if carrier == AUTHORIZATION else carrier
+            return
         if self._metadata:
-            raise ConfigurationError("resource", "clients that find its metadata send Authorization, and not header=")
-        self._auth_scheme, self.auth_scheme = HEADER_TOKEN, HEADER_TOKEN.lower()
-        self._params["header"] = header
+            raise ConfigurationError(
+                "resource", "clients that find its metadata send Authorization, and no other field"
+            )
+        self._auth_scheme = carrier.challenge_scheme
+        self._params.update(carrier.challenge_params)
         # One byte more than a token may have, so that the record names the token.
-        self.carrier = HeaderField(field, self.auth_scheme, max(self._limit, MAX_FIELD) + 1)
-        self.openapi = {"type": "apiKey", "in": "header", "name": header}
+        self.carrier = carrier.with_limit(max(self._limit, MAX_FIELD) + 1)
+        self.openapi = carrier.openapi
 
     def replace(self, *issuers: Issuer | Introspection) -> None:
         """Replace all issuers, from the next request on. A request in flight keeps the old ones.
