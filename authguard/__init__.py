@@ -9,6 +9,7 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 if TYPE_CHECKING:
     from authguard.accounts import (
         Account,
+        ApiKeyFile,
         ApiKeyLookup,
         ApiKeyStore,
         DigestAccount,
@@ -121,6 +122,7 @@ else:
         {
             "authguard.accounts": (
                 "Account",
+                "ApiKeyFile",
                 "ApiKeyLookup",
                 "ApiKeyStore",
                 "DigestAccount",
@@ -248,6 +250,7 @@ __all__ = [
     "AccessDenied",
     "Account",
     "ApiKey",
+    "ApiKeyFile",
     "ApiKeyLookup",
     "ApiKeyStore",
     "AuthGuardError",

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
         new_key,
         rotate_key,
     )
+    from authguard.accounts.api_key_file import (
+        ApiKeyFile,
+        ApiKeyFileAdmin,
+    )
     from authguard.accounts.api_key_memory import (
         ApiKeyLookup,
         MemoryApiKeys,
@@ -43,6 +47,10 @@ else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
         {
+            "authguard.accounts.api_key_file": (
+                "ApiKeyFile",
+                "ApiKeyFileAdmin",
+            ),
             "authguard.accounts.api_key_memory": (
                 "ApiKeyLookup",
                 "MemoryApiKeys",
@@ -82,6 +90,8 @@ __all__ = [
     "NOT_NOW",
     "Account",
     "ApiKeyAdmin",
+    "ApiKeyFile",
+    "ApiKeyFileAdmin",
     "ApiKeyLookup",
     "ApiKeyStore",
     "DigestAccount",
