@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 from authguard.difference import difference
@@ -122,6 +123,10 @@ class IssuerNames:
         return None
 
 
+#: With how many of the accepted texts an unknown one is compared.
+MAX_COMPARED = 64
+
+
 @frozen
 class WantedIssuers:
     """All issuers that are accepted together, for the record of a token that names none of them."""
@@ -129,12 +134,15 @@ class WantedIssuers:
     names: tuple[IssuerNames, ...]
     #: Their spellings: one, or several.
     wanted: str | tuple[str, ...]
+    #: Each text that is accepted, as far as a found one is compared with them.
+    exact: tuple[str, ...]
 
     @classmethod
     def of(cls, *names: IssuerNames) -> WantedIssuers:
         """Those of these names."""
         spellings = tuple(spelling for one in names for spelling in one.spellings())
-        return cls(names, spellings[0] if len(spellings) == 1 else spellings)
+        exact = tuple(islice((text for one in names for text in sorted(one.exact)), MAX_COMPARED))
+        return cls(names, spellings[0] if len(spellings) == 1 else spellings, exact)
 
     def failure(self, claims: Claims) -> Failure:
         """Why the ``iss`` of these claims is none of these issuers."""
@@ -148,7 +156,7 @@ class WantedIssuers:
         if fitting is not None:
             differs_by = "two templates fit it" if fitting.is_open else "a tenant that is not listed"
             return Failure(TOKEN_ISSUER_UNKNOWN, {**facts, "tenant": fitting.tenant_of(iss), "differs_by": differs_by})
-        like = difference(iss, (text for one in self.names for text in one.exact))
+        like = difference(iss, self.exact)
         return Failure(TOKEN_ISSUER_UNKNOWN, facts if like is None else {**facts, "differs_by": like})
 
 
