@@ -582,6 +582,13 @@ def test_a_line_is_like_its_text() -> None:
     assert repr(line) == repr(EXPIRED_LINE)
 
 
+def test_a_line_is_written_as_json_by_its_text() -> None:
+    """A formatter that writes the arguments of a message as JSON gets the text with ``default=str``."""
+    line = LogLine(record_of(auth_request(), EXPIRED))
+
+    assert json.dumps({"args": (line,)}, default=str) == json.dumps({"args": [EXPIRED_LINE]})
+
+
 def test_a_copy_of_a_line_is_plain_text() -> None:
     """A handler that sends log records to another process, or keeps a copy, has a text and no object of authguard."""
     line = LogLine(record_of(auth_request(), EXPIRED))
