@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ApiKeyLookup,
         MemoryApiKeys,
     )
+    from authguard.accounts.api_key_sql import SqlApiKeys
     from authguard.accounts.digest_account import DigestAccount, DigestStore, digest_ha1
     from authguard.accounts.digest_memory import DigestLookup, MemoryDigests
     from authguard.accounts.htdigest import HtdigestFile
@@ -77,6 +78,7 @@ else:
                 "SampledStore",
                 "Verdict",
             ),
+            "authguard.accounts.api_key_sql": ("SqlApiKeys",),
             "authguard.accounts.digest_account": ("DigestAccount", "DigestStore", "digest_ha1"),
             "authguard.accounts.digest_memory": ("DigestLookup", "MemoryDigests"),
             "authguard.accounts.htdigest": ("HtdigestFile",),
@@ -112,6 +114,7 @@ __all__ = [
     "RolesListed",
     "Rotation",
     "SampledStore",
+    "SqlApiKeys",
     "StoredKey",
     "UserLookup",
     "Verdict",

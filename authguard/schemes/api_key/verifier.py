@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from hashlib import sha256
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from authguard.accounts.account import NOT_NOW, RolesListed
 from authguard.accounts.api_key import (
@@ -88,8 +88,10 @@ class KeyVerifier:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """What writes the last uses, if the store keeps them."""
-        return () if self._last_uses is None else (self._last_uses,)
+        """The store, if it is a ``Service``, and what writes the last uses, if the store keeps them."""
+        store: Any = self._store
+        of_store = (store,) if callable(getattr(store, "running", None)) else ()
+        return of_store if self._last_uses is None else (*of_store, self._last_uses)
 
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that the store lists; None if it cannot list them."""
