@@ -6,9 +6,11 @@ the default ``Fetch``; ``HttpPost``. httpx2 is an extra, and is imported only wh
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import field
 from http import HTTPStatus
@@ -233,6 +235,7 @@ def httpx2_fetch(client: ClientFactory | None, *, limit: int) -> Fetch:
     import httpx2  # noqa: PLC0415 - an extra
 
     async def fetch(url: str) -> Fetched:
+        cause: str | None = None
         try:
             async with (
                 make_client() as session,
@@ -243,11 +246,12 @@ def httpx2_fetch(client: ClientFactory | None, *, limit: int) -> Fetch:
             problem = "it did not answer in time"
         except httpx2.ConnectError as error:
             problem = "its TLS is at fault" if _is_caused_by_tls(error) else "it cannot be reached"
+            cause = cause_of(error)
         except httpx2.RemoteProtocolError:
             problem = "its answer broke off, or is no HTTP"
         except httpx2.TransportError:
             problem = "the connection to it failed"
-        raise FetchFailed(problem)
+        raise FetchFailed(problem, None if cause is None else {"cause": cause})
 
     return fetch
 
@@ -267,12 +271,39 @@ async def _read_fetched(response: httpx2.Response, limit: int) -> Fetched:
     return Fetched(body, remaining_freshness(headers.get("cache-control", ""), headers.get("age", "")))
 
 
-def _is_caused_by_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what has caused it, the first of several."""
+    for _ in range(_MAX_CAUSES):
+        if error is None:
+            return
+        yield error
+        first = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        error = first or error.__cause__ or error.__context__
+
+
+def _is_caused_by_tls(error: BaseException) -> bool:
+    return any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
+
+
+def cause_of(error: BaseException) -> str | None:
+    """Why a connection failed, in the words of OpenSSL or of the system; None if that is not known.
+
+    The text of an exception is not read, because it may hold a secret: only its error number, and what OpenSSL says of
+    a certificate.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            # OpenSSL has set these; an exception that the app has made has neither.
+            words: str | None = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+            return words or "SSLError"
+        if isinstance(cause, socket.gaierror):
+            return "its name is not found"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+    return None
+
+
+_MAX_CAUSES = 16
 
 
 # --- POST -------------------------------------------------------------------------------------------------------------

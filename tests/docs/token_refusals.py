@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -380,3 +381,23 @@ async def redirected() -> Record:
     location = {"location": "https://login.example/keys"}
     source.server.answer = FetchFailed("it redirects, which is not followed", location)
     return await with_source(source)
+
+
+@refused("keys.unavailable")
+async def not_reached() -> Record:
+    """A key server that refuses the connection."""
+    source = StubbedSource("new")
+    source.server.answer = FetchFailed("it cannot be reached", {"cause": "Connection refused"})
+    return await with_source(source)
+
+
+@refused("introspection.unavailable")
+async def endpoint_not_reached() -> Record:
+    """An introspection endpoint whose certificate nobody trusts."""
+
+    async def post(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        error = ssl.SSLCertVerificationError()
+        error.verify_message = "self-signed certificate"
+        raise error
+
+    return await introspected(IntrospectionServer(), post=post)

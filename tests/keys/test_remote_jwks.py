@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import tracemalloc
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from authguard import RemoteJWKS
+from authguard import BackendUnavailable, RemoteJWKS
 from tests.support.key_source import fetch_problem
 from tests.support.servers.key_server import (
     Behaviour,
@@ -113,13 +116,22 @@ async def test_ten_megabytes_are_not_held(announced: bool) -> None:
     assert flood.sent < 9 * 1024 * 1024
 
 
+async def fetch_facts(keys: RemoteJWKS) -> Mapping[str, object]:
+    """The facts of a failed fetch."""
+    with pytest.raises(BackendUnavailable) as caught:
+        await keys.warm()
+    return caught.value.facts
+
+
 async def test_an_unreachable_server_is_reported() -> None:
-    """A refused connection and a host name without an address have phrases of their own."""
+    """R006: a refused connection and a host name without an address are told apart in the record."""
     with running_key_server() as server:
         url = server.url
 
-    assert await fetch_problem(RemoteJWKS(url, insecure_http=True)) == "it cannot be reached"
-    assert await fetch_problem(RemoteJWKS("https://nobody.invalid/jwks")) == "it cannot be reached"
+    refused, nameless = RemoteJWKS(url, insecure_http=True), RemoteJWKS("https://nobody.invalid/jwks")
+    assert [await fetch_problem(keys) for keys in (refused, nameless)] == ["it cannot be reached"] * 2
+    assert await fetch_facts(refused) == {"cause": os.strerror(errno.ECONNREFUSED)}
+    assert await fetch_facts(nameless) == {"cause": "its name is not found"}
 
 
 def _certificate(folder: Path) -> ssl.SSLContext:
@@ -144,7 +156,7 @@ def _certificate(folder: Path) -> ssl.SSLContext:
 
 @pytest.mark.parametrize("certified", [True, False])
 async def test_a_tls_failure_is_reported(certified: bool, tmp_path: Path) -> None:
-    """An untrusted certificate, and a server without TLS, have phrases of their own."""
+    """R006: an untrusted certificate and a server without TLS are told apart in the record, in the words of OpenSSL."""
     with running_key_server(GOOD) as server:
         if certified:
             context = _certificate(tmp_path)
@@ -152,5 +164,8 @@ async def test_a_tls_failure_is_reported(certified: bool, tmp_path: Path) -> Non
             server.tls = lambda plain: context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
             server.start()
 
-        assert await fetch_problem(RemoteJWKS(server.url.replace("http:", "https:"))) == "its TLS is at fault"
+        keys = RemoteJWKS(server.url.replace("http:", "https:"))
+        assert await fetch_problem(keys) == "its TLS is at fault"
+        cause = str((await fetch_facts(keys))["cause"])
+        assert ("self" in cause and "signed" in cause) if certified else cause.isupper()
         assert server.request_count == 0

@@ -5,6 +5,10 @@ The reasons themselves are in the tests of each check. The facts here only expla
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import ssl
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -35,7 +39,7 @@ from authguard import (
     role,
     scopes,
 )
-from authguard.http_client import Fetched
+from authguard.http_client import Fetched, cause_of
 from authguard.keys.source import VerificationKey
 from authguard.policy.rules import Match
 from tests.support.asgi import RecordingApp, http_scope, run_app
@@ -634,6 +638,39 @@ async def test_what_to_do_about_an_endpoint_is_a_fact_of_its_own(status: int, hi
         await introspected(IntrospectionServer((status, b"{}")))
 
     assert caught.value.facts == {"endpoint_status": status, **({} if hint is None else {"hint": hint})}
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "s3cret"), os.strerror(errno.ECONNREFUSED)),
+        (OSError("s3cret"), None),
+        (socket.gaierror(socket.EAI_NONAME, "s3cret"), "its name is not found"),
+        (ssl.SSLError("s3cret"), "SSLError"),
+        (ExceptionGroup("s3cret", [OSError(errno.ETIMEDOUT, "s3cret")]), os.strerror(errno.ETIMEDOUT)),
+        (ValueError("s3cret"), None),
+    ],
+    ids=["refused", "no number", "no name", "tls", "several", "other"],
+)
+async def test_why_a_connection_failed_is_recorded(error: Exception, cause: str | None) -> None:
+    """R006: the record says why an endpoint cannot be reached, in the words of the system. The text of the exception,
+    which may hold a secret, is not read; what has caused it is found, however deep."""
+
+    async def post(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        raise RuntimeError from error
+
+    with pytest.raises(BackendUnavailable) as caught:
+        await introspected(IntrospectionServer(), post=post)
+
+    assert caught.value.facts == ({} if cause is None else {"cause": cause})
+
+
+def test_a_chain_of_causes_has_an_end() -> None:
+    """Exceptions may refer to one another in a circle."""
+    first, second = RuntimeError(), RuntimeError()
+    first.__cause__, second.__cause__ = second, first
+
+    assert cause_of(first) is None
 
 
 async def test_an_answer_that_refuses_is_explained() -> None:

@@ -16,7 +16,7 @@ from authguard.concurrency.circuit_breaker import CircuitBreaker, Question
 from authguard.concurrency.deadline import ask
 from authguard.concurrency.limiter import Admission, ConcurrencyLimiter
 from authguard.errors import BackendUnavailable, ConfigurationError
-from authguard.http_client import MAX_RESPONSE, Post, without_query
+from authguard.http_client import MAX_RESPONSE, Post, cause_of, without_query
 from authguard.model import Clock
 from authguard.reasons import INTROSPECTION_BUSY, INTROSPECTION_TIMEOUT, INTROSPECTION_UNAVAILABLE, Reason
 from authguard.validation import check_int, functions
@@ -144,12 +144,14 @@ class IntrospectionClient:
             self._asked += 1
             return await self._post(self._url, headers, urlencode(form).encode())
 
+        cause: str | None = None
         try:
             status, body = await ask(call(), self._deadline, INTROSPECTION_TIMEOUT)
         except BackendUnavailable as error:
             reason, problem, retry_after = error.reason or INTROSPECTION_UNAVAILABLE, str(error), error.retry_after
         except Exception as error:  # noqa: BLE001 - any error means that there is no answer; its text may show the token
             reason, problem, retry_after = INTROSPECTION_UNAVAILABLE, type(error).__name__, None
+            cause = cause_of(error)
         else:
             if status == HTTPStatus.OK:
                 return _read(body, self._shown_url)
@@ -158,9 +160,9 @@ class IntrospectionClient:
             hint = self._hint(status)
             facts = {"endpoint_status": status, **({"hint": hint.removeprefix(": ")} if hint else {})}
             return _outage(f"{self._shown_url} answers with status {status}{hint}", facts), _is_failure(status)
-        return IntrospectionAnswer(
-            None, reason, f"{self._shown_url}: {'' if authenticated else 'auth= failed: '}{problem}", retry_after
-        ), False
+        detail = f"{self._shown_url}: {'' if authenticated else 'auth= failed: '}{problem}"
+        facts = {} if cause is None else {"cause": cause}
+        return IntrospectionAnswer(None, reason, detail, retry_after, facts=facts), False
 
     def _hint(self, status: int) -> str:
         if status == HTTPStatus.UNAUTHORIZED:
