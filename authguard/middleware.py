@@ -15,6 +15,7 @@ from authguard.asgi.framework_code import passes_unchanged
 from authguard.asgi.messages import Body, LifespanStart, answer, messages, with_handshake
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.router_paths import RouterPaths, chain
+from authguard.asgi.set_cookies import SetCookieCheck
 from authguard.core.csrf import check_origins
 from authguard.core.fast_path import Undecided
 from authguard.core.guard import Guard
@@ -78,6 +79,7 @@ class AuthGuardMiddleware:
         self.preflight = preflight
         self._options = MiddlewareOptions(guard, check_origins(origins), render)
         self._router_paths = RouterPaths(app)
+        self._set_cookies = SetCookieCheck(guard.cookies)
         # A program that imports authguard and makes no middleware, such as a command, does not import the audit.
         from authguard.audit.startup import StartupAudit  # noqa: PLC0415
 
@@ -103,7 +105,8 @@ class AuthGuardMiddleware:
         if match is AMBIGUOUS:
             match, denied = _NO_RULE, denied or guard.deny_path(problem or ambiguity(path))
         is_open = denied is None and (match.requirement is PUBLIC or self._is_preflight(scope))
-        context = RequestContext(options, scope, path, match.rule, send)
+        watched = self._set_cookies.watch(send) if guard.cookies else send
+        context = RequestContext(options, scope, path, match.rule, watched)
         if "authguard" in scope:
             context.join_outer()
         if guard.reads_body and scope["type"] == "http":

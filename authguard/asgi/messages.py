@@ -11,6 +11,8 @@ from authguard.core.responses import Reply
 from authguard.errors import RequestBodyError
 from authguard.model import Denied
 from authguard.reasons import BODY_TOO_LARGE
+from authguard.request import AuthRequest
+from authguard.schemes.carriers import WebSocketProtocol, offered_subprotocols
 
 # RFC 6455 section 7.4.1, "policy violation": for servers that cannot refuse a handshake with a status.
 POLICY_VIOLATION = 1008
@@ -44,6 +46,35 @@ def with_handshake(denied: Denied, scope: Scope, *, accepted: bool = False) -> D
     else:
         seen = "this server can only close the handshake: clients see 403"
     return replace(denied, facts={**denied.facts, "websocket": seen})
+
+
+# With these the app says itself what caches may do with a response. The last three are those by which a response to
+# `Authorization` may be stored in a shared cache: https://www.rfc-editor.org/rfc/rfc9111.html#section-3.5
+_SAYS_WHO_MAY_STORE = frozenset({b"private", b"no-store", b"public", b"s-maxage", b"must-revalidate"})
+
+
+def with_private(message: Message) -> Message:
+    """The start of a response to credentials outside ``Authorization``: no shared cache stores it.
+
+    RFC 9111 section 3.5 keeps shared caches from storing what answers ``Authorization``, and no other field. What the
+    app says of shared caches stays, under the conditions of that section.
+    """
+    headers = [*message.get("headers", ())]
+    said = {
+        directive.partition(b"=")[0].strip().lower()
+        for name, value in headers
+        if name.lower() == b"cache-control"
+        for directive in value.split(b",")
+    }
+    if not said.isdisjoint(_SAYS_WHO_MAY_STORE):
+        return message
+    return {**message, "headers": [*headers, (b"cache-control", b"private")]}
+
+
+def with_subprotocol(message: Message, carrier: WebSocketProtocol, request: AuthRequest) -> Message:
+    """The acceptance of a WebSocket whose token was among the subprotocols: it names another one, or the marker."""
+    offered = offered_subprotocols(request.lines(b"sec-websocket-protocol"))
+    return {**message, "subprotocol": carrier.answer(offered, message.get("subprotocol"))}
 
 
 #: How many bytes of a body are kept for a lock on a PUBLIC route, which asks after the app may have read the body.

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake
+from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake, with_private, with_subprotocol
 from authguard.asgi.redirects import REDIRECTS, note_redirect
 from authguard.asgi.user import ANONYMOUS_CREDENTIALS, ANONYMOUS_USER, PrincipalCredentials
 from authguard.core.csrf import Origins
@@ -28,6 +28,8 @@ from authguard.policy.rules import Match, Rule
 from authguard.reasons import BACKEND_FAILED, Reason
 from authguard.records.record import exception_facts
 from authguard.request import AuthRequest, BodyReader
+from authguard.schemes.carriers import WebSocketProtocol
+from authguard.schemes.scheme import Carrier
 from authguard.value_types import frozen
 
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
@@ -63,6 +65,7 @@ class RequestContext:
         "_accepted",
         "_answering",
         "_asked",
+        "_carrier",
         "_clock_read_at",
         "_late",
         "_nested",
@@ -118,6 +121,8 @@ class RequestContext:
         self._nested: tuple[RequestContext, ...] = ()
         self._accepted = False
         self._answering = False
+        #: The carrier of the credentials, if they did not travel in ``Authorization``.
+        self._carrier: Carrier | None = None
         self._unsent: list[Message] | None = None
 
     def join_outer(self) -> None:
@@ -129,6 +134,15 @@ class RequestContext:
     def admit(self, granted: Granted) -> None:
         """Take the principal of a request that has been granted."""
         self.principal, self.response_headers, self.verified = granted.principal, granted.response_headers, True
+        if self.options.guard.other_carriers:
+            self._note_carrier()
+
+    def _note_carrier(self) -> None:
+        """Note where the credentials travelled, if that is not ``Authorization``, and hide a token from the app."""
+        if self.principal is not None:
+            self._carrier = self.options.guard.other_carriers.get(self.principal.scheme)
+        if isinstance(self._carrier, WebSocketProtocol) and "subprotocols" in self.scope:
+            self.scope["subprotocols"] = self._carrier.without_token(self.scope["subprotocols"])
 
     def enter(self) -> None:
         """Write the principal into the scope, over whatever stood there and was not written by this guard."""
@@ -224,6 +238,7 @@ class RequestContext:
         self.response_headers = (*self.response_headers, *decision.response_headers)
         self.principal = decision.principal
         self.verified = self._late = True
+        self._note_carrier()
         self.enter()
         guard.record(self.request, decision, self.rule, self.origins)
         return None
@@ -327,20 +342,29 @@ class RequestContext:
         if self.pending is not None:
             return self._send_denial()
         kind = message["type"]
-        if kind == "http.response.start" and not self.response_headers:  # nearly every message
+        if kind == "http.response.start" and not self.response_headers and self._carrier is None:  # nearly always
             self._started = True
             if message["status"] in REDIRECTS:
                 note_redirect(self.scope, message)
         elif kind in _STARTS:
-            if kind == "websocket.accept":
-                self._accepted = True
-            else:
-                self._started = True
-            if self.response_headers:
-                message = {**message, "headers": [*message.get("headers", ()), *self.response_headers]}
+            message = self._start(message)
         elif kind == "websocket.close":
             self._unsent = []  # a denial has nothing to add to a closed WebSocket
         return self._send(message)
+
+    def _start(self, message: Message) -> Message:
+        """The first message of a response, with what the scheme and the place of the credentials add to it."""
+        if message["type"] == "websocket.accept":
+            self._accepted = True
+            if isinstance(self._carrier, WebSocketProtocol):
+                message = with_subprotocol(message, self._carrier, self.request)
+        else:
+            self._started = True
+            if self._carrier is not None:
+                message = with_private(message)
+        if self.response_headers:
+            message = {**message, "headers": [*message.get("headers", ()), *self.response_headers]}
+        return message
 
     async def _send_denial(self) -> None:
         """Send the response once. If the task that sends it is cancelled, the next task goes on where it stopped."""

@@ -47,7 +47,8 @@ from authguard.records.counts import CountKey
 from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
 from authguard.request import AuthRequest
-from authguard.schemes.scheme import Continuation, Scheme, check_schemes
+from authguard.schemes.carriers import AuthorizationField, Cookie
+from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_schemes
 from authguard.source_location import name_of
 from authguard.validation import check_leeway, check_seconds, functions
 from authguard.wire.authorization import Credentials
@@ -128,6 +129,14 @@ class Guard:
         self._fast_path = FastPath(self.schemes, implied_roles=self.implied_roles, has_checks=bool(self.checks))
         self._constant_replies = ConstantReplies(self.schemes)
         self.sent_by_browsers = self._fast_path.sent_by_browsers
+        #: The carriers outside the ``Authorization`` field, by the names of their schemes.
+        self.other_carriers: Mapping[str | None, Carrier] = {
+            scheme.name: scheme.carrier for scheme in self.schemes if not isinstance(scheme.carrier, AuthorizationField)
+        }
+        #: The names of the cookies with which users log in.
+        self.cookies = frozenset(
+            carrier.name for carrier in self.other_carriers.values() if isinstance(carrier, Cookie)
+        )
         self.reads_body = any(scheme.reads_body for scheme in self.schemes)
 
     def moment(self) -> Moment:

@@ -295,10 +295,10 @@ class WebSocketProtocol(NamedCarrier):
         except WireError as error:
             raise WireError(error.problem, self.auth_scheme) from None
 
-    def answer(self, offered: Sequence[str], chosen: str | None) -> str:
-        """The subprotocol of the answer to a handshake, where the app has chosen this one: never the token."""
+    def answer(self, offered: Sequence[str], chosen: str | None) -> str | None:
+        """The subprotocol that the answer to a handshake names, where the app has chosen this one: never the token."""
         token = next((after for word, after in pairwise(offered) if word == self.name), None)
-        return self.name if chosen is None or chosen == token else chosen
+        return self.name if token is not None and chosen in {None, token} else chosen
 
     def without_token(self, offered: Sequence[str]) -> list[str]:
         """The subprotocols for the app to choose from."""

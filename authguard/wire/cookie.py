@@ -1,9 +1,9 @@
-"""The ``Cookie`` field (RFC 6265): find a cookie among those of a request."""
+"""The ``Cookie`` and ``Set-Cookie`` fields (RFC 6265): find a cookie in a request, and judge how one is set."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from authguard.wire.grammar import WireError
@@ -45,3 +45,52 @@ def cookie_value(value: bytes) -> bytes:
 @lru_cache(64)
 def _cookie_of(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"(?:\A|;)[ \t]*+%b[ \t]*+=([^;]*+)" % re.escape(name.encode("ascii")))
+
+
+def set_cookie_problems(line: bytes, names: Collection[str]) -> tuple[str, Sequence[str]] | None:
+    """The name of the cookie that a ``Set-Cookie`` line sets, and why credentials in it are not safe.
+
+    None if it is not one of ``names``. https://www.rfc-editor.org/rfc/rfc6265.html#section-4.1
+    """
+    pair, *rest = line.split(b";", MAX_ATTRIBUTES)
+    name, _, value = (part.strip(b" \t").decode("latin-1") for part in pair.partition(b"="))
+    if name not in names:
+        return None
+    texts = (part.decode("latin-1").partition("=") for part in rest)
+    attributes = {attribute.strip().lower(): text.strip() for attribute, _, text in texts}
+    secure, domain = "secure" in attributes, attributes.get("domain", "")
+    problems = prefix_problems(name, secure=secure, path=attributes.get("path", ""), domain=domain)
+    # A line that removes the cookie need not be safe. Starlette writes an empty value, and quotes around it.
+    if value.strip('"') and attributes.get("max-age") != "0":
+        http_only = "httponly" in attributes
+        same_site = attributes.get("samesite", "")
+        problems += attribute_problems(secure=secure, http_only=http_only, same_site=same_site, domain=domain)
+    return name, problems
+
+
+#: How many attributes of a ``Set-Cookie`` line are read.
+MAX_ATTRIBUTES = 16
+
+
+def prefix_problems(name: str, *, secure: bool, path: str, domain: str) -> list[str]:
+    """Whether browsers ignore such a cookie, because its name has a prefix whose conditions it does not meet.
+
+    https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-cookie-name-prefixes
+    """
+    if name.lower().startswith("__host-") and not (secure and path == "/" and not domain):
+        return ["browsers ignore it: a name with __Host- needs Secure, Path=/ and no Domain"]
+    if name.lower().startswith("__secure-") and not secure:
+        return ["browsers ignore it: a name with __Secure- needs Secure"]
+    return []
+
+
+def attribute_problems(*, secure: bool, http_only: bool, same_site: str, domain: str) -> list[str]:
+    """Why credentials in a cookie with these attributes are not safe."""
+    problems = {
+        "without Secure, it is sent over plain HTTP too": secure,
+        "without HttpOnly, each script of the page can read it": http_only,
+        "without SameSite=Lax or Strict, it is sent with what other sites cause": same_site.lower()
+        in {"lax", "strict"},
+        "with Domain, other hosts of the domain get it and can set it": not domain,
+    }
+    return [problem for problem, is_met in problems.items() if not is_met]
