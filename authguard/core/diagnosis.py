@@ -18,6 +18,7 @@ from authguard.model import Decision, Denied, Facts, Rejected
 from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING
 from authguard.request import PROXY_FIELDS, AuthRequest, says_https
 from authguard.wire.authorization import MAX_PARAMS, Credentials
+from authguard.wire.basic import usual_base64
 from authguard.wire.grammar import CONTROL, ELEMENT, WireError
 
 # The auth-schemes that a record may name: the registry of RFC 9110 section 16.4.1, and other common ones. Any other
@@ -47,7 +48,11 @@ def explained(rejected: Rejected, presented: object) -> Rejected:
     """The same, with ``malformed_facts`` if it is of ``Credentials`` that cannot be read."""
     if rejected.reason is not CREDENTIALS_MALFORMED or not isinstance(presented, Credentials):
         return rejected
-    return replace(rejected, facts=malformed_facts(presented, rejected.facts))
+    try:
+        facts = malformed_facts(presented, rejected.facts)
+    except Exception:  # noqa: BLE001 - nothing that explains a refusal may change it
+        return rejected
+    return replace(rejected, facts=facts)
 
 
 def malformed_facts(credentials: Credentials, facts: Facts) -> Facts:
@@ -156,7 +161,7 @@ def _elements(rest: bytes) -> Iterator[re.Match[bytes]]:
 
 def _control(rest: bytes) -> str | None:
     """Which control character a user-pass of Basic has, and where. Nothing else of it is shown."""
-    name, _, password = a2b_base64(rest).decode("utf-8", "replace").partition(":")
+    name, _, password = a2b_base64(usual_base64(rest)).decode("utf-8", "replace").partition(":")
     for text, place in ((name, "name"), (password, "password")):
         control = CONTROL.search(text)
         if control is not None:

@@ -311,6 +311,25 @@ def test_it_takes_linear_time(rest: bytes) -> None:
         malformed_facts(credentials, {"problem": problem})
 
 
+@pytest.mark.parametrize("rest", [b64encode(b"alice:ab\n").rstrip(b"="), b"YWxpY2U6_-8K", b"YWxpY2U6eAo"])
+async def test_base64_that_is_read_by_name_is_looked_through_too(rest: bytes) -> None:
+    """A control character in base64 without padding, or of the alphabet for URLs, is a 401 and no outage."""
+    guard = RecordingGuard(basic_scheme(loose_base64=True, latin1=True))
+
+    await run_app(guard.wrap(RecordingApp()), http_scope(headers=header_list(b"Basic " + rest)))
+
+    (record,) = guard.records
+    assert (record.reason, record.facts["found"]) == ("credentials.malformed", "U+000A at the end of the password")
+
+
+def test_an_explanation_that_fails_changes_nothing() -> None:
+    """If credentials cannot be looked through, their rejection stays as it is: a client must not cause an outage."""
+    problem = "a control character in the user-pass"
+    rejected = Rejected(CREDENTIALS_MALFORMED, facts={"problem": problem})
+
+    assert explained(rejected, Credentials("basic", b"YWxpY2U6e")) is rejected
+
+
 def test_only_credentials_that_cannot_be_read_are_explained() -> None:
     """Another rejection is returned as it is."""
     other = Rejected(TOKEN_MALFORMED, facts={"problem": "x"})
