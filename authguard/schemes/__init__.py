@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from authguard.schemes.api_key.scheme import (
         ApiKey,
     )
+    from authguard.schemes.api_key.token_source import (
+        ApiKeys,
+    )
     from authguard.schemes.basic import Basic
     from authguard.schemes.bearer.introspection import Introspection
+    from authguard.schemes.bearer.token_lookup import (
+        TokenLookup,
+    )
     from authguard.schemes.digest.options import PER_PROCESS
     from authguard.schemes.digest.scheme import Digest
     from authguard.schemes.throttle import LoginThrottle
@@ -28,6 +34,8 @@ else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
         {
+            "authguard.schemes.bearer.token_lookup": ("TokenLookup",),
+            "authguard.schemes.api_key.token_source": ("ApiKeys",),
             "authguard.schemes.api_key.scheme": ("ApiKey",),
             "authguard.schemes.basic": ("Basic",),
             "authguard.schemes.bearer.introspection": ("Introspection",),
@@ -45,6 +53,7 @@ __all__ = [
     "NO_ISSUER",
     "PER_PROCESS",
     "ApiKey",
+    "ApiKeys",
     "Basic",
     "Bearer",
     "Carrier",
@@ -61,6 +70,7 @@ __all__ = [
     "Rate",
     "Scheme",
     "Service",
+    "TokenLookup",
     "WebSocketProtocol",
     "claim",
 ]

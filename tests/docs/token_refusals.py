@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from authguard import Bearer, Issuer, Record, Rule, VerificationKey, claim, role, scopes
+from authguard import Bearer, Issuer, Record, Rule, TokenLookup, VerificationKey, claim, role, scopes
 from authguard.http_client import Fetched
 from authguard.keys import FetchFailed
 from authguard.keys.fetch_budget import FETCH_BURST
@@ -244,6 +244,16 @@ async def inactive() -> Record:
     """A token that the introspection endpoint does not know."""
     scheme = Bearer(introspection(IntrospectionServer({"active": False})), realm="orders")
     return await Site(scheme).send(f"Bearer {OPAQUE_TOKEN}")
+
+
+@refused("token.inactive")
+async def unknown_to_the_lookup() -> Record:
+    """A token that the app's own database does not have."""
+
+    async def find(digest: str) -> None:
+        return None
+
+    return await Site(Bearer(TokenLookup(find), realm="orders")).send(f"Bearer {OPAQUE_TOKEN}")
 
 
 async def with_source(source: StubbedSource) -> Record:

@@ -34,7 +34,7 @@ from authguard.schemes.bearer.claim_mapping import (
 )
 from authguard.schemes.bearer.claims import check_type, leeway_of
 from authguard.schemes.bearer.issuer import Issuer
-from authguard.schemes.bearer.issuer_registry import IssuerRegistry, RegisteredIssuer
+from authguard.schemes.bearer.issuer_registry import IssuerRegistry, Member, RegisteredIssuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.signature_verifier import HeldKeysTried, SignatureVerifier
 from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
@@ -49,6 +49,7 @@ from authguard.wire.grammar import WireError
 
 if TYPE_CHECKING:
     from authguard.schemes.bearer.introspection import Introspection
+    from authguard.schemes.bearer.token_lookup import TokenLookup
 
 
 #: The largest ``limit``: 64 KiB.
@@ -58,9 +59,10 @@ MAX_LIMIT = 64 * 1024
 class Bearer(Scheme):
     """The Bearer scheme: ``Bearer(Issuer(...), realm="orders")``. Several issuers are told apart by ``iss``.
 
-    - ``issuers``: each an ``Issuer(...)``, and at most one ``Introspection(...)``, which is asked about opaque tokens.
-      A token without ``kid`` is tried with at most eight keys of its issuer, and with fewer if these are slow to verify
-      with: with two of ES512.
+    - ``issuers``: each an ``Issuer(...)``, and at most one ``Introspection(...)`` or ``TokenLookup(...)``, which is
+      asked about opaque tokens, and one ``ApiKeys(...)``, which takes what begins with its prefix. A token without
+      ``kid`` is tried with at most eight keys of its issuer, and with fewer if these are slow to verify with: with two
+      of ES512.
     - ``resource``: a ``ProtectedResource(...)``. The challenges then name its metadata (RFC 9728 section 5.1).
     - ``cache``: how many accepted tokens are remembered, of at most 16 MiB together. A remembered token is not parsed
       and its signature is not verified again; its times, its issuer, the checks and the rule are asked each time, and
@@ -89,7 +91,7 @@ class Bearer(Scheme):
 
     def __init__(
         self,
-        *issuers: Issuer | Introspection,
+        *issuers: Member,
         realm: str,
         resource: ProtectedResource | None = None,
         limit: int = jws.MAX_TOKEN,
@@ -106,7 +108,8 @@ class Bearer(Scheme):
         self._explained = _explanations()
         self._issuers = IssuerRegistry(issuers, clock)
         self.services = self._issuers.services
-        if self._issuers.introspection is not None:
+        self.denial_reasons = self._issuers.denial_reasons
+        if self._issuers.opaque is not None or self._issuers.api_keys is not None:
             self.openapi = {"type": "http", "scheme": "bearer"}
         if not isinstance(realm, str):
             raise ConfigurationError("realm", f"{realm!r} is not a string")
@@ -141,14 +144,14 @@ class Bearer(Scheme):
         self.carrier = carrier.with_limit(max(self._limit, MAX_FIELD) + 1)
         self.openapi = carrier.openapi
 
-    def replace(self, *issuers: Issuer | Introspection) -> None:
+    def replace(self, *issuers: Member) -> None:
         """Replace all issuers, from the next request on. A request in flight keeps the old ones.
 
         Raises ``ConfigurationError`` as the constructor does; then nothing has changed. A lifespan that has begun does
         not run the new key sources, which work without it, and fetches the old keys until it ends.
         """
         self._issuers = IssuerRegistry(issuers, self._clock, self._issuers)
-        self.services = self._issuers.services
+        self.services, self.denial_reasons = self._issuers.services, self._issuers.denial_reasons
         self._verified = _cache_of(self._cache)
         self._explained = _explanations()
 
@@ -186,18 +189,22 @@ class Bearer(Scheme):
         key: bytes = b"",
     ) -> Outcome | Continuation:
         """Verify a token. If its signature is valid, ``cache`` remembers that by ``key``, the SHA-256 of the token."""
+        api_keys = issuers.api_keys
+        if api_keys is not None and (issuers.takes_keys_alone or api_keys.takes(raw)):
+            return api_keys.verify_now(raw, request)
         try:
             token = jws.parse(raw, self._limit)
         except WireError as error:
-            if issuers.introspection is None or not _is_opaque(raw, issuers.introspection):
+            opaque = issuers.opaque
+            if opaque is None or not _is_opaque(raw, opaque):
                 return _malformed(raw, error)
-            return _introspect(issuers.introspection, raw, request)
+            return _ask_about(opaque, raw, request)
         iss = string_or_none(token.claims.get("iss"))
         registered = issuers.find(iss)
         if registered is None:
             introspection = issuers.introspection_for(iss)
             if introspection is not None:
-                return _introspect(introspection, raw, request)
+                return _ask_about(introspection, raw, request)
             return _reject(raw, key, token, issuers.wanted.failure(token.claims), signature="unchecked")
         failure = _header_failure(token.header, registered.issuer)
         if failure is not None:
@@ -297,14 +304,18 @@ class Bearer(Scheme):
         issuers = self._issuers
         introspection = issuers.introspection
         clocks = {registered.clock_skew.issuer: registered.clock_skew.health() for registered in issuers}
-        keys = [service.health() for service in issuers.services if service is not introspection]
+        api_keys = issuers.api_keys
+        others = (introspection, *(() if api_keys is None else api_keys.services))
+        keys = [service.health() for service in issuers.services if service not in others]
         health: dict[str, object] = {"keys": keys, "clocks": clocks}
+        if api_keys is not None:
+            health["api_keys"] = api_keys.health()
         return health if introspection is None else {**health, "introspection": introspection.health()}
 
 
-def _introspect(introspection: Introspection, raw: bytes, request: AuthRequest) -> Continuation:
+def _ask_about(source: Introspection | TokenLookup, raw: bytes, request: AuthRequest) -> Continuation:
     # Not a `partial`, whose repr would show the token.
-    return lambda: introspection.authenticate(raw, request.moment, network_of(request.client))
+    return lambda: source.authenticate(raw, request.moment, network_of(request.client))
 
 
 def _cache_of(most: int) -> BoundedCache[VerifiedToken] | None:
@@ -320,9 +331,9 @@ def _explanations() -> Mapping[Literal["roles", "scopes"], BoundedCache[Facts]]:
 MAX_EXPLAINED = 64
 
 
-def _is_opaque(raw: bytes, introspection: Introspection) -> bool:
-    """Whether it is a token for this endpoint, and does not look like a JWT."""
-    return introspection.takes(raw) and not jws.is_jose(raw)
+def _is_opaque(raw: bytes, source: Introspection | TokenLookup) -> bool:
+    """Whether it is a token for this source, and does not look like a JWT."""
+    return source.takes(raw) and not jws.is_jose(raw)
 
 
 def _malformed(raw: bytes, error: WireError) -> Rejected:
