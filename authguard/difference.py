@@ -113,7 +113,9 @@ def _split(url: str) -> _Url | None:
         parts = urlsplit(url)
     except ValueError:
         return None
-    host = parts.hostname or ""
+    host = parts.hostname
+    if not host:
+        return None
     return _Url(parts.scheme, host, parts.netloc.lower().rpartition(host)[2], parts.path, parts.query)
 
 

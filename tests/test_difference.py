@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from authguard.difference import difference, kind_of
+from tests.support.guards import GuardedApp
+from tests.support.tokens import mint
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,15 @@ def test_names_that_are_mixed_up_are_told_apart(found: str, wanted: str, told: s
 def test_names_that_are_nothing_alike_get_no_words(found: str, wanted: str) -> None:
     """Nothing is claimed of two names that have nothing in common."""
     assert difference(found, [wanted]) is None
+
+
+@pytest.mark.parametrize(
+    "found", ["http://:1/x", "http:///x", "https://@/", "http://user@:80", "http://[::1", "http://"]
+)
+async def test_a_url_without_a_host_is_a_name_like_any_other(found: str) -> None:
+    """A client may write anything into ``iss``. A URL that cannot be taken apart is a 401 and no outage."""
+    assert difference(found, ["https://login.example/"]) is None
+    assert (await GuardedApp().get_with_token(mint(iss=found))).reason == "token.issuer_unknown"
 
 
 def test_long_names_are_compared_by_their_beginning() -> None:
