@@ -20,6 +20,7 @@ from authguard.reasons import (
     BODY_TOO_LARGE,
     CREDENTIALS_AMBIGUOUS,
     CREDENTIALS_MISSING,
+    LOGIN_REQUIRED,
     ORIGIN_FOREIGN,
     PATH_AMBIGUOUS,
     REQUIREMENT_UNMET,
@@ -141,6 +142,8 @@ def _reasons(operation: Operation, requirements: Sequence[_CombinedRequirement],
             if scheme.reads_body:
                 yield BODY_TOO_LARGE
             yield from scheme.denial_reasons
+            if getattr(scheme, "login_url", "") and operation.method == "GET":
+                yield LOGIN_REQUIRED
 
 
 def _by_status(reasons: Iterator[Reason]) -> dict[str, list[Reason]]:
@@ -170,6 +173,12 @@ def _response(
         headers["WWW-Authenticate"] = {
             "description": "A challenge. Each challenge has its own field line.",
             "required": all(reason.challenges_needed for reason in reasons),
+            "schema": {"type": "string"},
+        }
+    if LOGIN_REQUIRED in reasons:
+        headers["Location"] = {
+            "description": "The login page. Only a browser that opens a page is sent there.",
+            "required": True,
             "schema": {"type": "string"},
         }
     if any(reason.retried for reason in reasons):

@@ -12,11 +12,14 @@ from typing import Literal, TypeAlias, get_args
 
 from authguard.value_types import frozen
 
-Status: TypeAlias = Literal[400, 401, 403, 413, 429, 503]
+Status: TypeAlias = Literal[303, 400, 401, 403, 413, 429, 503]
 Challenged: TypeAlias = Literal["all", "tried", "none"]
 
 #: The status of an outage: the server cannot decide, and the credentials may be valid.
 OUTAGE: Status = 503
+
+#: The status that sends a browser to the login page. RFC 9110 section 15.4.4.
+SEE_OTHER: Status = 303
 
 _CODE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 # RFC 6750 section 3: the characters of `error` and `error_description`.
@@ -24,6 +27,7 @@ _ERROR_TEXT = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 
 #: What the client is told, by status: a code for programs, the standard phrase of the status, a sentence for people.
 _PUBLIC: dict[Status, tuple[str, str, str]] = {
+    303: ("login_required", "See Other", "Log in first"),
     400: ("ambiguous_request", "Bad Request", "The request can be read in more than one way"),
     401: ("unauthenticated", "Unauthorized", "Not authenticated"),
     403: ("forbidden", "Forbidden", "Not allowed"),
@@ -38,7 +42,8 @@ class Reason:
     """Why a request is refused.
 
     - ``code``: such as ``"token.expired"``. It is for logs and never sent to a client. Codes are never renamed.
-    - ``status``: the HTTP status (RFC 9110 section 15).
+    - ``status``: the HTTP status (RFC 9110 section 15). 303 is for ``login.required`` alone, because only the guard
+      knows where to send the browser.
     - ``error``: the error code in the challenge of the scheme that was tried (RFC 6750, 9470 or 9449).
     - ``public``: a sentence for the client. The default is the sentence of the status.
     - ``client_code``: the ``code`` in the response body, for programs. The default is that of the status.
@@ -65,6 +70,9 @@ class Reason:
             raise ValueError(msg)
         if self.status not in get_args(Status):
             msg = f"status: {self.status!r} must be one of {get_args(Status)}"
+            raise ValueError(msg)
+        if self.status == SEE_OTHER and self.code != "login.required":
+            msg = "status: 303 is the answer of login_url= alone; raise a 401, and the guard sends browsers there"
             raise ValueError(msg)
         for name, text in (("error", self.error), ("public", self.public), ("client_code", self.client_code)):
             if text is not None and not _ERROR_TEXT.fullmatch(text):
@@ -184,6 +192,14 @@ NONCE_NOT_YET = Reason("nonce.not_yet", 401)
 NONCE_FORGOTTEN = Reason("nonce.forgotten", 401)
 NONCE_REPLAYED = Reason("nonce.replayed", 401)
 NONCE_OUTSIDE = Reason("nonce.outside", 401)
+
+# Sessions. All but the first are about a session that the app itself has begun.
+SESSION_MALFORMED = Reason("session.malformed", 401)
+SESSION_NOT_YET = Reason("session.not_yet", 401)
+SESSION_IDLE = Reason("session.idle", 401, public="The session has timed out", client_code="expired")
+SESSION_EXPIRED = Reason("session.expired", 401, public="The session has timed out", client_code="expired")
+SESSION_REVOKED = Reason("session.revoked", 401)
+LOGIN_REQUIRED = Reason("login.required", 303, presented=False)
 
 # Authenticated, but not allowed.
 ROLE_MISSING = Reason("role.missing", 403, "insufficient_scope")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import anyio
 from starlette.datastructures import Headers
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake, with_private, with_subprotocol
 from authguard.asgi.redirects import REDIRECTS, note_redirect
 from authguard.asgi.user import ANONYMOUS_CREDENTIALS, ANONYMOUS_USER, PrincipalCredentials
-from authguard.core.csrf import Origins
+from authguard.core.csrf import Origins, is_cross_origin, origin_facts
 from authguard.core.guard import LONG_WAIT, Guard
 from authguard.core.responses import Render, Reply
 from authguard.errors import ConfigurationError
@@ -25,7 +25,7 @@ from authguard.fork import ForkSafeLock
 from authguard.model import Denied, Facts, Granted, Header, Principal, Requirement
 from authguard.policy.requirements import OPTIONAL
 from authguard.policy.rules import Match, Rule
-from authguard.reasons import BACKEND_FAILED, Reason
+from authguard.reasons import BACKEND_FAILED, ORIGIN_FOREIGN, Reason
 from authguard.records.record import exception_facts
 from authguard.request import AuthRequest, BodyReader
 from authguard.schemes.carriers import WebSocketProtocol
@@ -271,6 +271,16 @@ class RequestContext:
         scheme, subject = (None, None) if principal is None else (principal.scheme, principal.subject)
         return Denied(reason, scheme, subject, principal is not None, asked[-1], accepted, facts=facts)
 
+    def refuse(self, reason: Reason, facts: Facts) -> NoReturn:
+        """Deny the request as an endpoint does. Raises ``AccessDenied``."""
+        raise AccessDenied._of(self, self.own_denial(reason, facts))  # noqa: SLF001 - the two classes work together
+
+    def refuse_cross_origin(self) -> None:
+        """Deny the request if a page of another origin caused it: a login and a log-out are on open routes, where the
+        guard has not asked. Raises ``AccessDenied``."""
+        if is_cross_origin(self.request, self.origins):
+            self.refuse(ORIGIN_FOREIGN, origin_facts(self.request, self.origins))
+
     def deny(self, denied: Denied) -> Denied:
         """Deny the request for good and return the denial that holds: the first one."""
         if self.over:
@@ -354,6 +364,9 @@ class RequestContext:
 
     def _start(self, message: Message) -> Message:
         """The first message of a response, with what the scheme and the place of the credentials add to it."""
+        # First, because the scheme may say itself what caches may do.
+        if self.response_headers:
+            message = {**message, "headers": [*message.get("headers", ()), *self.response_headers]}
         if message["type"] == "websocket.accept":
             self._accepted = True
             if isinstance(self._carrier, WebSocketProtocol):
@@ -362,8 +375,6 @@ class RequestContext:
             self._started = True
             if self._carrier is not None:
                 message = with_private(message)
-        if self.response_headers:
-            message = {**message, "headers": [*message.get("headers", ()), *self.response_headers]}
         return message
 
     async def _send_denial(self) -> None:

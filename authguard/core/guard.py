@@ -16,6 +16,7 @@ from authguard.core.authorization import RequirementResolver, ResolvedRequiremen
 from authguard.core.csrf import Origins, is_hidden_origin
 from authguard.core.diagnosis import explain_missing, explained
 from authguard.core.fast_path import FastPath, Undecided, denial_of, unless_expired
+from authguard.core.login_page import login_pages
 from authguard.core.responses import (
     ConstantReplies,
     Render,
@@ -128,6 +129,7 @@ class Guard:
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._fast_path = FastPath(self.schemes, implied_roles=self.implied_roles, has_checks=bool(self.checks))
         self._constant_replies = ConstantReplies(self.schemes)
+        self._login_pages = login_pages(self.schemes, self.table)
         self.sent_by_browsers = self._fast_path.sent_by_browsers
         #: The carriers outside the ``Authorization`` field, by the names of their schemes.
         self.other_carriers: Mapping[str | None, Carrier] = {
@@ -233,6 +235,8 @@ class Guard:
 
     def reply(self, request: AuthRequest, denied: Denied, render: Render | None = None) -> tuple[Reply, Denied]:
         """The response to a denial, and the denial that it reports: an outage if no response could be made."""
+        if self._login_pages is not None:
+            denied = self._login_pages.redirect(request, denied)
         is_constant = render is None and request.method != "HEAD"
         if is_constant and (reply := self._constant_replies.get(denied)) is not None:
             return reply, denied

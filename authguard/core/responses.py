@@ -20,7 +20,7 @@ from authguard.model import Denied, Header
 from authguard.policy.path_pattern import parse_pattern
 from authguard.policy.requirements import PUBLIC
 from authguard.policy.rules import Rule
-from authguard.reasons import BACKEND_FAILED, Reason
+from authguard.reasons import BACKEND_FAILED, SEE_OTHER, Reason
 from authguard.records.record import exception_facts, log_failure
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Published, Scheme
@@ -96,7 +96,10 @@ def reply_to(request: AuthRequest, denied: Denied, schemes: Sequence[Scheme], re
     media_type, body = _content(render, render(request, denied))
     headers = _headers(media_type, body, wait)
     headers += [(b"www-authenticate", challenge.to_header()) for challenge in _challenges(request, denied, schemes)]
-    headers += denied.response_headers
+    headers += [header for header in denied.response_headers if header not in headers]
+    if reason.status == SEE_OTHER and not any(name == b"location" for name, _ in headers):
+        msg = "no scheme has a login_url"
+        raise TypeError(msg)
     return Reply(reason.status, headers, b"" if request.method == "HEAD" else body)
 
 

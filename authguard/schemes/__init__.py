@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from authguard.schemes.digest.options import PER_PROCESS
     from authguard.schemes.digest.scheme import Digest
+    from authguard.schemes.session import Session, SessionRevocations
     from authguard.schemes.throttle import LoginThrottle
 else:
     __getattr__, __dir__ = _lazy_exports(
@@ -41,6 +42,7 @@ else:
             "authguard.schemes.bearer.introspection": ("Introspection",),
             "authguard.schemes.digest.options": ("PER_PROCESS",),
             "authguard.schemes.digest.scheme": ("Digest",),
+            "authguard.schemes.session": ("Session", "SessionRevocations"),
             "authguard.schemes.throttle": ("LoginThrottle",),
         },
     )
@@ -70,6 +72,8 @@ __all__ = [
     "Rate",
     "Scheme",
     "Service",
+    "Session",
+    "SessionRevocations",
     "TokenLookup",
     "WebSocketProtocol",
     "claim",

@@ -174,6 +174,9 @@ class Scheme(Protocol):
     #: Its reasons with another status than bad credentials (401) and outages (503) have, for OpenAPI to list. The
     #: reasons that come with ``reads_body`` are listed anyway.
     denial_reasons: Sequence[Reason] = ()
+    #: The path of a page where people log in, such as ``"/login"``. A browser that opens a page without credentials of
+    #: this scheme is sent there (303) instead of being told 401.
+    login_url: str = ""
     #: Documents that a client needs before it has credentials. The guard serves them.
     published: Sequence[Published] = ()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast, get_args
 from urllib.parse import unquote, urlsplit
 
-from authguard.reasons import TOKEN_EXPIRED, Reason, Status
+from authguard.reasons import LOGIN_REQUIRED, TOKEN_EXPIRED, Reason, Status
 from authguard.records.record import Record, escape
 from authguard.testing.acting import acting_blocks
 from authguard.testing.record_list import LOCK, OPEN_LISTENERS, RecordList
@@ -141,7 +141,8 @@ def _wire_problems(response: ObservedResponse, expected: int | None, own: Reason
         yield f"this is not a denial; a denial is one of {', '.join(map(str, get_args(Status)))}"
         return
     # The table of reasons holds all that a status implies, by the status alone. A few have a code of their own.
-    row = Reason("of.status", cast("Status", response.status))
+    is_login = response.status == LOGIN_REQUIRED.status
+    row = LOGIN_REQUIRED if is_login else Reason("of.status", cast("Status", response.status))
     codes = {one.public_code for one in (row, TOKEN_EXPIRED, own or row)}
     if not any("no-store" in line for line in response.lines("cache-control")):
         yield "there is no Cache-Control: no-store, so the response is not authguard's"

@@ -15,6 +15,7 @@ import anyio.lowlevel
 
 from authguard import (
     AUTHENTICATED,
+    PUBLIC,
     Accepted,
     Account,
     AuthGuardMiddleware,
@@ -31,6 +32,7 @@ from authguard import (
     Rule,
     Scheme,
     Secret,
+    Session,
     all_roles,
     any_of,
     predicate,
@@ -574,6 +576,72 @@ async def old_count() -> Record:
     for count in (200, 2):
         await site.send(f"Digest {serialize(answer_challenge(offer, count=count, uri='/orders')).decode()}")
     return site.records[-1]
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+class LoggedOut:
+    """Revocations that hold every session."""
+
+    async def revoke_session(self, session_id: str, until: float) -> None:
+        """Nothing to do."""
+
+    async def is_session_revoked(self, session_id: str) -> bool:
+        return True
+
+
+def session_of(seconds: float, **changes: Any) -> dict[str, Any]:
+    """The session of somebody who logged in, and was last seen, so many seconds ago."""
+    then = NOW - seconds
+    return {"authguard": {"id": "a", "sub": "alice", "began": then, "seen": then, "auth_time": int(then), **changes}}
+
+
+@refused("session.malformed")
+async def session_of_another_kind() -> Record:
+    """A session in which something else has the key."""
+    return await Site(Session(realm="orders")).send(session={"authguard": "alice"})
+
+
+@refused("session.not_yet")
+async def session_of_the_future() -> Record:
+    """A session that another host has begun, whose clock is ahead."""
+    return await Site(Session(realm="orders")).send(session=session_of(-90))
+
+
+@refused("session.idle")
+async def session_idle() -> Record:
+    """A session that nobody used."""
+    return await Site(Session(realm="orders")).send(session=session_of(2000))
+
+
+@refused("session.expired")
+async def session_expired() -> Record:
+    """A session that was used for longer than it may be."""
+    return await Site(Session(realm="orders")).send(session=session_of(43_210, seen=NOW))
+
+
+@refused("session.revoked")
+async def session_revoked() -> Record:
+    """A session that was logged out."""
+    return await Site(Session(realm="orders", revocations=LoggedOut())).send(session=session_of(60))
+
+
+def login_site() -> Site:
+    """A site with a login page."""
+    return Site(Session(realm="orders", login_url="/login"), rules=[Rule("/login", PUBLIC)])
+
+
+@refused("login.required")
+async def navigation() -> Record:
+    """A browser that opens a page."""
+    return await login_site().send(session={}, fields={"accept": "text/html"})
+
+
+@refused("login.required")
+async def navigation_idle() -> Record:
+    """A browser that opens a page after a break."""
+    return await login_site().send(session=session_of(2000), fields={"accept": "text/html"})
 
 
 # --- authenticated, but not allowed -----------------------------------------------------------------------------------

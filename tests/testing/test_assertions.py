@@ -136,7 +136,7 @@ def test_a_granted_request_is_not_a_denial() -> None:
     assert lines[:3] == [
         "GET /admin was answered with 200:",
         "expected 403",
-        "this is not a denial; a denial is one of 400, 401, 403, 413, 429, 503",
+        "this is not a denial; a denial is one of 303, 400, 401, 403, 413, 429, 503",
     ]
     assert lines[-1] == "recorded: granted: GET /admin bearer alice"
 
@@ -176,7 +176,7 @@ def test_other_records_are_shown_if_there_is_none_of_the_response() -> None:
             "there is no Cache-Control: no-store, so the response is not authguard's",
         ),
         (JSONResponse({}, 503, {"Cache-Control": "no-store"}), "there is no Retry-After"),
-        (PlainTextResponse("no", 404), "this is not a denial; a denial is one of 400, 401, 403, 413, 429, 503"),
+        (PlainTextResponse("no", 404), "this is not a denial; a denial is one of 303, 400, 401, 403, 413, 429, 503"),
         (
             JSONResponse({}, 401, {"Cache-Control": "no-store", "WWW-Authenticate": "Basic realm=a, Bearer"}),
             "'Basic realm=a, Bearer' is not one challenge: not a list of auth-params",
