@@ -5,11 +5,14 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from authguard import claim, role
+from authguard.policy.rules import Rule
 from authguard.wire.authorization import split
 from tests.security.token_strategies import mutated
 from tests.support.coroutines import run_without_waiting
 from tests.support.guards import REASON_CODES, GuardedApp
-from tests.support.tokens import mint
+from tests.support.schemes.bearer import bearer, issuer
+from tests.support.tokens import claims, mint, raw_token, rsa_key
 
 _door = GuardedApp()
 _token = mint()
@@ -35,3 +38,29 @@ def test_any_field_gets_one_response_and_one_record(fields: list[bytes]) -> None
         assert answer.status in {400, 401}
         assert answer.reason in REASON_CODES
         assert answer.record.status == answer.status
+
+
+_urls = st.sampled_from(["http://", "https://login.example", "HTTPS://LOGIN.example//", "https://@/", "http://[::1"])
+_names = st.builds("{}{}".format, _urls | st.just(""), st.text(":/?#[]@%.a0 \t\0", max_size=6))
+_odd = st.none() | st.booleans() | st.floats() | _names | st.lists(_names, max_size=2) | st.just({"roles": ["admin"]})
+_claims = st.dictionaries(st.sampled_from(["iss", "aud", "sub", "exp", "roles", "scp", "cnf", "realm_access"]), _odd)
+_members = st.dictionaries(st.sampled_from(["kid", "typ", "crit", "nonce"]), _odd, max_size=2)
+_closed = GuardedApp(
+    bearer(issuer(roles=claim("realm_access", "roles"), name="https://login.example/")), rules=[Rule("/**", role("x"))]
+)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(_members, _claims, st.booleans())
+def test_what_explains_a_refusal_never_makes_it_an_outage(
+    members: dict[str, object], changes: dict[str, object], is_signed: bool
+) -> None:
+    """Whatever the header and the claims of a token hold, its refusal is explained: no text raises, and no fact is
+    left out because it could not be made."""
+    token = raw_token({"alg": "RS256", **members}, claims(**changes), rsa_key())
+
+    answer = run_without_waiting(_closed.get_with_token(token if is_signed else token[:-4] + "AAAA"))
+
+    assert answer.status in {401, 403}
+    assert answer.reason in REASON_CODES
+    assert "untold" not in answer.record.facts
