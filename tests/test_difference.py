@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from authguard.difference import difference, kind_of
 from tests.support.guards import GuardedApp
@@ -94,3 +96,23 @@ def test_long_names_are_compared_by_their_beginning() -> None:
 def test_a_value_is_called_by_its_kind(value: Any, kind: str) -> None:
     """The words quote nothing of the value, which may be a secret."""
     assert kind_of(value) == kind
+
+
+_URLS = st.builds(
+    str.__add__,
+    st.sampled_from(["http://", "https://", "HTTPS://", "api://", "//", ""]),
+    st.text(alphabet="aB.:/@[]?#%1\\ \x00\u00e9\u212a", max_size=12),
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.text(max_size=12) | _URLS, st.lists(st.text(max_size=12) | _URLS, max_size=3), _JSON)
+def test_nothing_that_is_found_makes_an_explanation_fail(found: str, wanted: list[str], value: Any) -> None:
+    """An explanation must not change the refusal that it explains, whatever the token says."""
+    assert difference(found, wanted) != ""
+    assert kind_of(value).startswith(("a ", "an ", "null", "true or false"))
