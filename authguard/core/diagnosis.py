@@ -66,6 +66,10 @@ def malformed_facts(credentials: Credentials, facts: Facts) -> Facts:
         if others:
             whole = (word, first.strip(b" \t")), *((name.lower(), value) for name, value in map(_split, others))
             return {**facts, "problem": JOINED, "joined": len(whole), "all_equal": len(set(whole)) == 1}
+        # In a field of a proxy's own, tokens have no auth-scheme before them.
+        tokens = [token.strip(b" \t") for token in rest.split(b",")]
+        if all(map(_JOSE.match, tokens)):
+            return {**facts, "problem": JOINED, "joined": len(tokens), "all_equal": len(set(tokens)) == 1}
     if rest.lower().startswith(word + b" "):
         return {**facts, "problem": "the auth-scheme is there twice"}
     if rest[:1] in {b'"', b"'"} and rest[:1] == rest[-1:]:

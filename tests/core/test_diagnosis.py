@@ -193,6 +193,8 @@ def malformed(field: bytes, problem: str = "not a token68") -> dict[str, Any]:
         (b"Bearer a,bearer a ,BEARER  a", 3, True),
         (b"Bearer a, Bearer b", 2, False),
         (b"Bearer a, Basic a", 2, False),
+        (b"HeaderToken eyJh.eyJi.c,eyJh.eyJi.c", 2, True),
+        (b"HeaderToken eyJh.eyJi.c, eyJh.eyJi.d", 2, False),
         (b'Digest username="x", realm="y", Digest username="x", realm="y"', 2, True),
     ],
 )
