@@ -11,8 +11,6 @@ from authguard.core.responses import Reply
 from authguard.errors import RequestBodyError
 from authguard.model import Denied
 from authguard.reasons import BODY_TOO_LARGE
-from authguard.request import AuthRequest
-from authguard.schemes.carriers import WebSocketProtocol, offered_subprotocols
 
 # RFC 6455 section 7.4.1, "policy violation": for servers that cannot refuse a handshake with a status.
 POLICY_VIOLATION = 1008
@@ -69,12 +67,6 @@ def with_private(message: Message) -> Message:
     if not said.isdisjoint(_SAYS_WHO_MAY_STORE):
         return message
     return {**message, "headers": [*headers, (b"cache-control", b"private")]}
-
-
-def with_subprotocol(message: Message, carrier: WebSocketProtocol, request: AuthRequest) -> Message:
-    """The acceptance of a WebSocket whose token was among the subprotocols: it names another one, or the marker."""
-    offered = offered_subprotocols(request.lines(b"sec-websocket-protocol"))
-    return {**message, "subprotocol": carrier.answer(offered, message.get("subprotocol"))}
 
 
 #: How many bytes of a body are kept for a lock on a PUBLIC route, which asks after the app may have read the body.

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake, with_private, with_subprotocol
+from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake, with_private
 from authguard.asgi.redirects import REDIRECTS, note_redirect
 from authguard.asgi.user import ANONYMOUS_CREDENTIALS, ANONYMOUS_USER, PrincipalCredentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
@@ -28,7 +28,7 @@ from authguard.policy.rules import Match, Rule
 from authguard.reasons import BACKEND_FAILED, ORIGIN_FOREIGN, Reason
 from authguard.records.record import exception_facts
 from authguard.request import AuthRequest, BodyReader
-from authguard.schemes.carriers import WebSocketProtocol
+from authguard.schemes.carriers import WebSocketProtocol, offered_subprotocols
 from authguard.schemes.scheme import Carrier
 from authguard.value_types import frozen
 
@@ -69,6 +69,7 @@ class RequestContext:
         "_clock_read_at",
         "_late",
         "_nested",
+        "_offered",
         "_request",
         "_send",
         "_started",
@@ -123,6 +124,8 @@ class RequestContext:
         self._answering = False
         #: The carrier of the credentials, if they did not travel in ``Authorization``.
         self._carrier: Carrier | None = None
+        #: The subprotocols of a handshake, with the token, if it was among them.
+        self._offered: Sequence[str] = ()
         self._unsent: list[Message] | None = None
 
     def join_outer(self) -> None:
@@ -141,8 +144,9 @@ class RequestContext:
         """Note where the credentials travelled, if that is not ``Authorization``, and hide a token from the app."""
         if self.principal is not None:
             self._carrier = self.options.guard.other_carriers.get(self.principal.scheme)
-        if isinstance(self._carrier, WebSocketProtocol) and "subprotocols" in self.scope:
-            self.scope["subprotocols"] = self._carrier.without_token(self.scope["subprotocols"])
+        if isinstance(self._carrier, WebSocketProtocol):
+            self._offered = offered_subprotocols(self.request)
+            self.scope["subprotocols"] = self._carrier.without_token(self._offered)
 
     def enter(self) -> None:
         """Write the principal into the scope, over whatever stood there and was not written by this guard."""
@@ -339,7 +343,7 @@ class RequestContext:
 
         The context of an inner guard does so when the outermost guard is done: until then locks may still ask it.
         """
-        self.scope, self.headers, self._request, self.read = {}, (), None, None
+        self.scope, self.headers, self._request, self.read, self._offered = {}, (), None, None, ()
         nested, self._nested = self._nested, ()
         for context in nested:
             context._forget()  # noqa: SLF001 - its own class
@@ -370,7 +374,8 @@ class RequestContext:
         if message["type"] == "websocket.accept":
             self._accepted = True
             if isinstance(self._carrier, WebSocketProtocol):
-                message = with_subprotocol(message, self._carrier, self.request)
+                chosen = self._carrier.answer(self._offered, message.get("subprotocol"))
+                message = {**message, "subprotocol": chosen}
         else:
             self._started = True
             if self._carrier is not None:

@@ -266,19 +266,17 @@ class WebSocketProtocol(NamedCarrier):
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """The token of a handshake. Raises ``WireError``."""
-        lines = request.lines(b"sec-websocket-protocol") if request.kind == "websocket" else []
-        octets = sum(map(len, lines))
-        if octets > MAX_PROTOCOLS:
+        octets = sum(map(len, request.lines(b"sec-websocket-protocol")))
+        if octets > MAX_PROTOCOLS and request.kind == "websocket":
             return Rejected(HEADER_TOO_LONG, facts={"field": self.header, "octets": octets, "limit": MAX_PROTOCOLS})
-        offered = _subprotocols(lines)
-        marker = self.name.encode("ascii")
-        places = [place for place, word in enumerate(offered) if word == marker]
+        offered = offered_subprotocols(request)
+        places = [place for place, word in enumerate(offered) if word == self.name]
         if not places:
             return ()
         if len(places) > 1:
             facts = {"field": self.header, "problem": "the subprotocol is there several times"}
             return Rejected(CREDENTIALS_AMBIGUOUS, facts=facts)
-        token = b"".join(offered[places[0] + 1 : places[0] + 2])
+        token = "".join(offered[places[0] + 1 : places[0] + 2]).encode("latin-1", "replace")
         if not token:
             raise WireError("no token after the subprotocol", self.auth_scheme)
         if TOKEN.fullmatch(token) is None:
@@ -355,15 +353,19 @@ class LoggedQuery(NamedCarrier):
 MAX_PROTOCOLS = 128 * 1024
 
 
-def _subprotocols(lines: Sequence[bytes]) -> list[bytes]:
-    """The subprotocols of a handshake. RFC 6455 section 11.3.4: several lines are one list."""
-    words = (word.strip(b" \t") for word in b",".join(lines).split(b","))
+def offered_subprotocols(request: AuthRequest) -> Sequence[str]:
+    """The subprotocols that a handshake offers; none if it is no handshake. Several field lines are one list.
+
+    https://www.rfc-editor.org/rfc/rfc6455.html#section-11.3.4. Some servers hand on the list and not the field.
+    """
+    if request.kind != "websocket":
+        return ()
+    lines = request.lines(b"sec-websocket-protocol")
+    if not lines:
+        listed: Sequence[str] = request.scope.get("subprotocols") or ()
+        return listed
+    words = (word.strip() for word in b",".join(lines).decode("latin-1").split(","))
     return [word for word in words if word]
-
-
-def offered_subprotocols(lines: Sequence[bytes]) -> list[str]:
-    """The same, as ASGI lists them."""
-    return [word.decode("latin-1") for word in _subprotocols(lines)]
 
 
 def _doubled(header: str, lines: Sequence[bytes]) -> Rejected:

@@ -65,19 +65,22 @@ def test_a_socket_logs_in_with_the_header(live: ModuleType) -> None:
     ("offered", "reason"),
     [
         ([], "credentials.missing"),
-        (["bearer"], "credentials.missing"),
-        (["chat", "bearer"], "credentials.missing"),
+        (["bearer"], "credentials.malformed"),
+        (["chat", "bearer"], "credentials.malformed"),
+        (["chat", "v2"], "credentials.missing"),
+        (["bearer", "a/b="], "credentials.malformed"),
+        (["bearer", token(), "bearer", token()], "credentials.ambiguous"),
         (["bearer", "nonsense"], "token.malformed"),
         (["bearer", token(exp=1_700_000_000)], "token.expired"),
     ],
-    ids=["none", "no token", "other", "nonsense", "expired"],
+    ids=["none", "no token", "no token at the end", "other", "base64", "twice", "nonsense", "expired"],
 )
 def test_a_socket_is_refused(live: ModuleType, offered: list[str], reason: str) -> None:
-    """Without a valid token the handshake is a 401, and the endpoint never runs."""
+    """Without one valid token the handshake is refused, and the endpoint never runs."""
     with recording(live.guard) as records, pytest.raises(WebSocketDenialResponse) as denied:
         handshake(live, *offered).__enter__()
 
-    assert denied.value.status_code == 401
+    assert denied.value.status_code == (400 if reason == "credentials.ambiguous" else 401)
     assert [record.reason for record in records] == [reason]
 
 

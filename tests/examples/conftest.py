@@ -27,6 +27,7 @@ SETTINGS = (
     "LEEWAY",
     "LOG_LEVEL",
     "PARTNER_PUBLIC_KEY",
+    "TOKEN_SECRET",
     "WEBHOOK_SECRET",
 )
 

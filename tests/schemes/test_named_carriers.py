@@ -160,6 +160,14 @@ def test_a_token_of_other_characters_is_sent_in_base64url() -> None:
     assert found(carrier, offer("bearer", "a")) == "not base64url"
 
 
+def test_a_server_may_hand_on_the_list_alone() -> None:
+    """A server on wsproto leaves the field out, and has the subprotocols in the scope."""
+    scope = {"type": "websocket", "headers": [], "subprotocols": ["chat", "bearer", "eyJ"]}
+
+    assert found(SOCKET, AuthRequest(scope, path="/", moment=Moment(NOW, 60))) == [b"eyJ"]
+    assert found(SOCKET, AuthRequest({**scope, "type": "http"}, path="/", moment=Moment(NOW, 60))) == []
+
+
 def test_a_long_list_of_subprotocols_is_refused() -> None:
     """A list of more than 128 KiB is not split, and a token of more than the limit is not decoded."""
     assert found(SOCKET, offer("x," * 70_000)) == (
