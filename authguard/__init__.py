@@ -115,7 +115,7 @@ if TYPE_CHECKING:
         WebSocketProtocol,
         claim,
     )
-    from authguard.state import MemoryNonces
+    from authguard.state import MemoryNonces, MemoryRevocations, Revocation
     from authguard.wire import (
         Challenge,
         Credentials,
@@ -232,7 +232,7 @@ else:
                 "WebSocketProtocol",
                 "claim",
             ),
-            "authguard.state": ("MemoryNonces",),
+            "authguard.state": ("MemoryNonces", "MemoryRevocations", "Revocation"),
             "authguard.wire": (
                 "Challenge",
                 "Credentials",
@@ -297,6 +297,7 @@ __all__ = [
     "MemoryApiKeys",
     "MemoryDigests",
     "MemoryNonces",
+    "MemoryRevocations",
     "MemoryUsers",
     "Moment",
     "PasswordCheck",
@@ -312,6 +313,7 @@ __all__ = [
     "Render",
     "RequestBodyError",
     "Requirement",
+    "Revocation",
     "Rule",
     "Scheme",
     "Secret",

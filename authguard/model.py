@@ -71,10 +71,12 @@ class Moment(ServerValue):
 class _SharedClaims(ServerValue):
     """The claims that a principal shares with others until its own are read. Only the guard's principals have any."""
 
-    __slots__ = ("_shared_claims",)
+    __slots__ = ("_revocation_keys", "_shared_claims")
 
     #: The claims, or a function that makes them.
     _shared_claims: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+    #: By what the principal can be revoked, if a guard has asked for that.
+    _revocation_keys: object
 
 
 @frozen
@@ -160,6 +162,8 @@ class Principal(_SharedClaims):
             """Copy or make the claims, when they are first read. Python calls this only for what is not set."""
             if name == "_shared_claims":  # of one that was pickled
                 return _get_claims(self)
+            if name == "_revocation_keys":
+                return None
             if name != "claims":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             shared = self._shared_claims
@@ -210,6 +214,18 @@ class _Draft(_SharedClaims):
 
 _get_claims, _set_claims = cast("Any", Principal).claims.__get__, cast("Any", Principal).claims.__set__
 _share_claims = cast("Any", _SharedClaims)._shared_claims.__set__  # noqa: SLF001 - of this module
+#: ``keep_revocation_keys(principal, keys)`` keeps with a principal by what it can be revoked, so that its claims are
+#: read for that only once. ``principal._revocation_keys`` has it again; it is None if nothing was kept.
+keep_revocation_keys: Callable[[Principal, object], None] = cast("Any", _SharedClaims)._revocation_keys.__set__  # noqa: SLF001 - of this module
+
+
+def claims_to_read(principal: Principal) -> Mapping[str, Any]:
+    """The claims of a principal that a scheme may use for many requests, without the copy that each request gets.
+
+    Nobody may change them.
+    """
+    shared = principal._shared_claims  # noqa: SLF001 - of this module
+    return shared if isinstance(shared, Mapping) else shared()
 
 
 _IMMUTABLE = frozenset({str, int, float, bool, type(None)})

@@ -160,6 +160,7 @@ TOKEN_ISSUED_IN_FUTURE = Reason("token.issued_in_future", 401, "invalid_token")
 TOKEN_BOUND = Reason("token.bound", 401, "invalid_token")
 TOKEN_CHECK_REFUSED = Reason("token.check_refused", 401, "invalid_token")
 TOKEN_INACTIVE = Reason("token.inactive", 401, "invalid_token")
+TOKEN_REVOKED = Reason("token.revoked", 401, "invalid_token")
 KEY_UNKNOWN = Reason("key.unknown", 401, "invalid_token")
 
 # Username and password. The client cannot tell the 401s apart: they have the same status, body, headers and timing.
@@ -169,6 +170,7 @@ PASSWORD_EMPTY = Reason("password.empty", 401)
 PASSWORD_TOO_LONG = Reason("password.too_long", 401)
 PASSWORD_HASH_UNREADABLE = Reason("password.hash_unreadable", 401, ours=True)
 ACCOUNT_DISABLED = Reason("account.disabled", 401)
+SUBJECT_REVOKED = Reason("subject.revoked", 401, "invalid_token")
 ATTEMPTS_EXCEEDED = Reason("attempts.exceeded", 429)
 
 # API keys. `api_key.expired` implies that the secret was right. The client cannot tell the other ones apart.

@@ -54,10 +54,12 @@ from authguard import (
     JWKSet,
     MemoryApiKeys,
     MemoryDigests,
+    MemoryRevocations,
     MemoryUsers,
     PasswordStore,
     Principal,
     Requirement,
+    Revocation,
     Rule,
     Scheme,
     Secret,
@@ -191,12 +193,14 @@ def _issuer(material: Material, algorithm: str) -> Issuer:
     return Issuer(ISSUER, audience=AUDIENCE, algorithms=[algorithm], keys=keys)
 
 
-def bearer_guard(material: Material, algorithm: str = "RS256", requirement: Requirement | None = None) -> Guard:
+def bearer_guard(
+    material: Material, algorithm: str = "RS256", requirement: Requirement | None = None, **options: Any
+) -> Guard:
     """A guard for tokens of this algorithm, with three rules."""
     rules = [Rule("/health", PUBLIC), Rule("/admin/**", role("admin"))]
     if requirement is not None:
         rules.append(Rule(PATH, requirement))
-    return Guard(Bearer(_issuer(material, algorithm), realm=REALM), rules=rules)
+    return Guard(Bearer(_issuer(material, algorithm), realm=REALM), rules=rules, **options)
 
 
 def quiet() -> None:
@@ -313,6 +317,14 @@ async def _cold(material: Material, count: int, *, algorithm: str) -> Prepared:
 
 async def _warm(material: Material, count: int, *, algorithm: str) -> Prepared:
     return Prepared(guarded(bearer_guard(material, algorithm)), always(b"Bearer " + material.tokens[algorithm][0]))
+
+
+async def _warm_revocable(material: Material, count: int, *, revoked: int) -> Prepared:
+    store = MemoryRevocations()
+    for index in range(revoked):
+        await store.revoke(Revocation.token(f"t-{index}", expires_at=2e9))
+    guard = bearer_guard(material, "RS256", revocations=store)
+    return Prepared(guarded(guard), always(b"Bearer " + material.tokens["RS256"][0]))
 
 
 def _standing() -> float:
@@ -493,6 +505,12 @@ PATHS: Mapping[str, MeasuredPath] = {
         *(
             MeasuredPath(f"warm-{name.lower()}", f"{name}, warm", 200, partial(_warm, algorithm=name))
             for name in ALGORITHMS
+        ),
+        MeasuredPath(
+            "warm-revocable",
+            "RS256, warm, MemoryRevocations with 1,000 tokens",
+            200,
+            partial(_warm_revocable, revoked=1000),
         ),
         MeasuredPath("basic", "Basic, MemoryUsers, remembered", 200, partial(_password, users=_memory_users)),
         MeasuredPath("basic-htpasswd", "Basic, HtpasswdFile, remembered", 200, partial(_password, users=_htpasswd)),

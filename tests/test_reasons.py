@@ -43,6 +43,7 @@ CODES = [
     ("token.bound", 401, "invalid_token"),
     ("token.check_refused", 401, "invalid_token"),
     ("token.inactive", 401, "invalid_token"),
+    ("token.revoked", 401, "invalid_token"),
     ("key.unknown", 401, "invalid_token"),
     ("api_key.malformed", 401, "invalid_token"),
     ("api_key.unknown", 401, "invalid_token"),

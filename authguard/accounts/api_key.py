@@ -125,14 +125,15 @@ def accepted_key(key: StoredKey, scheme: str) -> Accepted:
     """The outcome of a request with this key by this scheme.
 
     It is kept with the key, so that it is made once if the store returns the same object each time. The claims of the
-    principal are ``key_id``, ``key_name`` and ``key_environment``. A record has the fact ``key``, which is the id.
+    principal are ``key_id``, ``key_name``, ``key_environment`` and ``iat``, when it was created. A record has the fact
+    ``key``, which is the id.
     """
     try:
         accepted = key._accepted  # noqa: SLF001 - of its base class
     except AttributeError:
         accepted = None
     if accepted is None or accepted.principal.scheme != scheme:
-        claims = {"key_id": key.id, "key_name": key.name, "key_environment": key.environment}
+        claims = {"key_id": key.id, "key_name": key.name, "key_environment": key.environment, "iat": key.created}
         principal = Principal.checked(key.owner, key.roles, key.scopes, claims, key.expires, scheme)
         accepted = Accepted(principal, (), {"key": key.id})
         if type(key) is StoredKey:  # a subclass may have roles that change

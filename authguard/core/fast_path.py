@@ -11,7 +11,7 @@ what has been learned, so that no token is verified twice, no attempt is counted
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from authguard.concurrency.deadline import optional_method
 from authguard.core.authorization import ResolvedRequirement
@@ -19,7 +19,16 @@ from authguard.core.credential_selection import select_credentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
 from authguard.core.diagnosis import explained
 from authguard.errors import BackendUnavailable, RequestBodyError, WrongAnswer
-from authguard.model import Accepted, Decision, Denied, Moment, Outcome, Principal, Rejected
+from authguard.model import (
+    Accepted,
+    Decision,
+    Denied,
+    Moment,
+    Outcome,
+    Principal,
+    Rejected,
+    keep_revocation_keys,
+)
 from authguard.policy.requirements import OPTIONAL
 from authguard.reasons import (
     BACKEND_FAILED,
@@ -36,9 +45,12 @@ from authguard.schemes.scheme import AuthenticateNow, Continuation, Scheme, auth
 from authguard.wire.authorization import Credentials, split_plain
 from authguard.wire.grammar import WireError
 
+if TYPE_CHECKING:
+    from authguard.core.revocation import RevocationCheck
+
 
 class Undecided:
-    """A request for which something must be awaited: its scheme, or after that the checks of the guard.
+    """A request for which something must be awaited: its scheme, or after that the revocations or the checks.
 
     - ``scheme``: the name of the scheme that was tried.
     - ``credentials``: those that the scheme was given; None for the principal of an outer guard or of a test.
@@ -63,6 +75,7 @@ class FastPath:
     """What the lean path of one guard needs to know, found out once.
 
     ``implied_roles``: the roles that each role brings with it. ``has_checks``: whether checks run after a success.
+    ``revocations``: what is asked after a success, before the checks.
     """
 
     __slots__ = (
@@ -70,13 +83,20 @@ class FastPath:
         "_authenticate",
         "_carriers",
         "_has_checks",
+        "_has_more",
         "_implied_roles",
         "_is_simple",
+        "_revocations",
         "sent_by_browsers",
     )
 
     def __init__(
-        self, schemes: Sequence[Scheme], *, implied_roles: Mapping[str, frozenset[str]], has_checks: bool
+        self,
+        schemes: Sequence[Scheme],
+        *,
+        implied_roles: Mapping[str, frozenset[str]],
+        has_checks: bool,
+        revocations: RevocationCheck | None = None,
     ) -> None:
         self._authenticate: Mapping[str | None, AuthenticateNow | None] = {
             scheme.name: optional_method(scheme, "authenticate_now", beside="authenticate") for scheme in schemes
@@ -96,6 +116,8 @@ class FastPath:
         )
         self._implied_roles = implied_roles
         self._has_checks = has_checks
+        self._revocations = revocations
+        self._has_more = has_checks or revocations is not None
 
     def decide(
         self,
@@ -133,13 +155,35 @@ class FastPath:
                 return resolved.reject(explained(answer, selected), scheme)
             if not isinstance(answer, Accepted):
                 return Undecided(scheme, cast("Credentials", selected), answer)
+            if self._has_more:
+                return self._go_on(answer, selected, scheme, resolved, params, request.moment)
             principal = self.own_principal(answer.principal, scheme)
-            if self._has_checks:
-                credentials = selected if isinstance(selected, Credentials) else None
-                return Undecided(scheme, credentials, Accepted(principal, answer.response_headers, answer.facts))
             return resolved.authorize(principal, answer.response_headers, answer.facts, params, request.moment)
         except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
             return denial_of(error, resolved, scheme)
+
+    def _go_on(
+        self,
+        accepted: Accepted,
+        selected: Credentials | Principal,
+        scheme: str | None,
+        resolved: ResolvedRequirement,
+        params: Mapping[str, str],
+        moment: Moment,
+    ) -> Decision | Undecided:
+        """The decision of a guard with revocations or checks, after a scheme has accepted the credentials."""
+        must_wait = self._has_checks
+        if self._revocations is not None:
+            # The scheme's principal is asked about, and not that of this request: it may be the same for many requests.
+            asked = self._revocations.ask_now(accepted, scheme)
+            if isinstance(asked, Rejected):
+                return resolved.reject(asked, scheme)
+            must_wait = must_wait or asked is None
+        principal = self.own_principal(accepted.principal, scheme)
+        if not must_wait:
+            return resolved.authorize(principal, accepted.response_headers, accepted.facts, params, moment)
+        credentials = selected if isinstance(selected, Credentials) else None
+        return Undecided(scheme, credentials, Accepted(principal, accepted.response_headers, accepted.facts))
 
     def _select(self, request: AuthRequest, resolved: ResolvedRequirement) -> Credentials | Denied:
         """The credentials to verify, or the denial if there is not exactly one set for an accepted scheme."""
@@ -169,7 +213,11 @@ class FastPath:
         roles = principal.roles
         if self._implied_roles:
             roles = roles.union(*(self._implied_roles.get(name, ()) for name in roles))
-        return principal.seen_by(scheme, roles)
+        own = principal.seen_by(scheme, roles)
+        if self._revocations is not None:
+            # A lock further in, or an inner guard, asks again. It need not read the claims for that.
+            keep_revocation_keys(own, principal._revocation_keys)  # noqa: SLF001 - as the state does
+        return own
 
 
 def unless_expired(accepted: Accepted, moment: Moment) -> Outcome:

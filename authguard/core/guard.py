@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import anyio
 
@@ -39,6 +39,7 @@ from authguard.model import (
     Principal,
     Rejected,
     Requirement,
+    keep_revocation_keys,
     wall_clock,
 )
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
@@ -54,6 +55,10 @@ from authguard.source_location import name_of
 from authguard.validation import check_leeway, check_seconds, functions
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
+
+if TYPE_CHECKING:
+    from authguard.core.revocation import RevocationCheck
+    from authguard.state.revocations import Revocations
 
 #: Runs after a scheme has accepted the credentials. Returns the principal, the same or a richer one, or ``Rejected``.
 Check: TypeAlias = Callable[[AuthRequest, Principal], Awaitable[Principal | Rejected]]
@@ -76,7 +81,9 @@ class Guard:
     - ``checks``: async functions ``(request, principal) -> Principal | Rejected``. They run after every success.
     - ``role_hierarchy``: ``{"admin": {"editor"}}`` gives everybody with the first role the others too, transitively.
     - ``hooks``: functions that get the ``Record`` of every decision. ``log=False`` turns the log off.
-    - ``deadline``: the seconds that a check may take, at most 60.
+    - ``revocations``: where each principal is looked up that a scheme has accepted, whether or not the scheme remembers
+      it: ``MemoryRevocations()`` or another store, or a list of them. They are asked before the checks.
+    - ``deadline``: the seconds that a check, or a store of revocations, may take, at most 60.
 
     Raises ``ConfigurationError``.
     """
@@ -96,6 +103,7 @@ class Guard:
         role_hierarchy: Mapping[str, AbstractSet[str]] | None = None,
         hooks: Sequence[Hook] = (),
         log: bool = True,
+        revocations: Revocations | Sequence[Revocations] = (),
         deadline: float = 5.0,
     ) -> None:
         self.schemes = check_schemes(schemes)
@@ -127,7 +135,18 @@ class Guard:
             self._hooks, to_log=log, monotonic=self.monotonic, methods=methods, explain_missing=explain_missing
         )
         self._deadline = check_seconds("deadline", deadline, most=60)
-        self._fast_path = FastPath(self.schemes, implied_roles=self.implied_roles, has_checks=bool(self.checks))
+        self._revocations: RevocationCheck | None = None
+        if revocations != ():
+            # An app without revocations does not import this.
+            from authguard.core.revocation import revocation_check  # noqa: PLC0415
+
+            self._revocations = revocation_check(revocations, self.schemes, self._deadline)
+        self._fast_path = FastPath(
+            self.schemes,
+            implied_roles=self.implied_roles,
+            has_checks=bool(self.checks),
+            revocations=self._revocations,
+        )
         self._constant_replies = ConstantReplies(self.schemes)
         self._login_pages = login_pages(self.schemes, self.table)
         self.sent_by_browsers = self._fast_path.sent_by_browsers
@@ -189,7 +208,7 @@ class Guard:
             return denial_of(error, resolved, scheme)
 
     async def _outcome(self, undecided: Undecided, request: AuthRequest) -> Outcome:
-        """What the scheme says, and after it the checks."""
+        """What the scheme says, and after it the revocations and the checks."""
         answer = undecided.answer
         if undecided.credentials is not None:
             scheme = self._by_name[cast("str", undecided.scheme)]
@@ -201,6 +220,10 @@ class Guard:
                 principal = self._fast_path.own_principal(outcome.principal, scheme.name)
                 answer = Accepted(principal, outcome.response_headers, outcome.facts)
         accepted = cast("Accepted", answer)
+        if self._revocations is not None:
+            asked = await self._revocations.ask(accepted, undecided.scheme)
+            if isinstance(asked, Rejected):
+                return asked
         return await self._run_checks(request, accepted) if self.checks else accepted
 
     def authorize(self, request: AuthRequest, match: Match, principal: Principal | None) -> Decision:
@@ -209,6 +232,9 @@ class Guard:
         if principal is None:
             return resolved.anonymous if match.requirement is OPTIONAL else resolved.nothing_presented
         outcome = unless_expired(Accepted(principal), request.moment)
+        if isinstance(outcome, Accepted) and self._revocations is not None:
+            # A WebSocket may have been open for days. A store that must be awaited was asked when it was opened.
+            outcome = self._revocations.ask_now(outcome, principal.scheme) or outcome
         if isinstance(outcome, Rejected):
             return resolved.reject(outcome, principal.scheme)
         return resolved.authorize(principal, (), NO_FACTS, match.params, request.moment)
@@ -226,7 +252,10 @@ class Guard:
             if checked is not principal:
                 if not isinstance(checked, Principal):
                     raise wrong_answer(check, checked, "the principal, or Rejected(reason)")
+                keys = principal._revocation_keys  # noqa: SLF001 - as the state does
                 principal = self._fast_path.own_principal(checked, principal.scheme)
+                if self._revocations is not None:
+                    keep_revocation_keys(principal, keys)  # a check may give it other claims
         return Accepted(principal, headers, accepted.facts)
 
     def deny_path(self, problem: str) -> Denied:

@@ -123,6 +123,7 @@ class Basic(Scheme):
     auth_scheme = "basic"
     carrier = AUTHORIZATION
     sent_by_browsers = True
+    credentials_are_issued = False
     constant_challenges = True
 
     def __init__(

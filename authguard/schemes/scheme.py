@@ -162,6 +162,9 @@ class Scheme(Protocol):
     challenges_on_403: bool = False
     #: Whether the claims of its principals have ``acr`` and ``auth_time`` (RFC 9470), which ``step_up`` needs.
     reports_login_time: bool = False
+    #: Whether its credentials were issued at some time, as tokens and keys are. A password was not: the client proves
+    #: it anew with each request, and a revocation of its subject does not concern it.
+    credentials_are_issued: bool = True
     #: Its Security Scheme Object (https://spec.openapis.org/oas/v3.1.1#security-scheme-object), if that is not
     #: ``{"type": "http", "scheme": auth_scheme}``.
     openapi: Mapping[str, object] = MappingProxyType({})

@@ -1,4 +1,7 @@
-"""State that must be counted in one place: used nonces and login attempts. Each has an interface and a memory store."""
+"""State that must be kept in one place: used nonces, login attempts and revocations.
+
+Each has an interface and a memory store.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,28 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 
 if TYPE_CHECKING:
     from authguard.state.nonce_store import WITHOUT_COUNT, MemoryNonces, NonceStore, NonceUse
+    from authguard.state.revocations import (
+        MemoryRevocations,
+        Revocation,
+        RevocationKind,
+        Revocations,
+        RevocationStore,
+        revocation_key,
+    )
     from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
 else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
         {
             "authguard.state.nonce_store": ("WITHOUT_COUNT", "MemoryNonces", "NonceStore", "NonceUse"),
+            "authguard.state.revocations": (
+                "MemoryRevocations",
+                "Revocation",
+                "RevocationKind",
+                "Revocations",
+                "RevocationStore",
+                "revocation_key",
+            ),
             "authguard.state.throttle_store": ("Bucket", "Exceeded", "MemoryThrottleStore", "ThrottleStore"),
         },
     )
@@ -23,8 +42,14 @@ __all__ = [
     "Bucket",
     "Exceeded",
     "MemoryNonces",
+    "MemoryRevocations",
     "MemoryThrottleStore",
     "NonceStore",
     "NonceUse",
+    "Revocation",
+    "RevocationKind",
+    "RevocationStore",
+    "Revocations",
     "ThrottleStore",
+    "revocation_key",
 ]

@@ -168,7 +168,12 @@ def test_the_outcome_has_everything_of_the_key() -> None:
     principal = accepted.principal
     assert (principal.subject, principal.roles, principal.scopes) == ("alice", key.roles, key.scopes)
     assert (principal.expires_at, principal.scheme) == (9.0, "api-key")
-    assert principal.claims == {"key_id": "000000000abc", "key_name": "ci", "key_environment": "live"}
+    assert principal.claims == {
+        "key_id": "000000000abc",
+        "key_name": "ci",
+        "key_environment": "live",
+        "iat": key.created,
+    }
     assert accepted_key(key, "api-key") is accepted
     assert accepted_key(key, "bearer").principal.scheme == "bearer"
 

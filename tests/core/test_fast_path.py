@@ -44,6 +44,8 @@ SETUPS: Mapping[str, Setup] = {
     "FastAPI below a prefix": Setup(framework="fastapi", root_path="/api"),
     "below a prefix": Setup(root_path="/api"),
     "old clients": Setup(tolerant=True, throttled=False),
+    "revocations": Setup(revocations="at once", hierarchy=True),
+    "revocations to await": Setup(revocations="awaited", checks=("suspend", "enrich"), outer="optional"),
 }
 
 
@@ -90,6 +92,30 @@ def test_each_event_has_the_same_effect(setup: Setup) -> None:
         ]
 
     assert_same(setup, history)
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        Setup(revocations="at once"),
+        Setup(revocations="awaited", checks=("enrich",)),
+        Setup(revocations="both", outer="closed", hierarchy=True),
+        Setup(revocations="at once", framework="fastapi", checks=("nothing",)),
+    ],
+    ids=str,
+)
+def test_a_revocation_has_the_same_effect(setup: Setup) -> None:
+    """What is revoked is refused with the next request, whether or not the token is remembered, and nothing
+    else is."""
+    asked = ("valid", "with ids", "of the session", "without a time", "issued later", "alice", "bob", "digest next")
+    revoked = ("the token is revoked", "the session is revoked", "alice is revoked", "nothing is revoked")
+    history: list[Ask | Event] = []
+    for event in revoked:
+        history += [*(Ask(path, field) for path in ("/admin", "/lock") for field in asked), Event(event)]
+
+    lean = assert_same(setup, [*history, *(Ask("/admin", field) for field in asked)])
+
+    assert {record.reason for record in lean.records} >= {"token.revoked", "session.revoked", "subject.revoked"}
 
 
 def test_old_clients_have_the_same_answer() -> None:

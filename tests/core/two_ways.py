@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import sha256
 from typing import Any, Literal
 
 import anyio.lowlevel
@@ -34,10 +35,12 @@ from authguard import (
     BackendUnavailable,
     Denied,
     Guard,
+    MemoryRevocations,
     Principal,
     Reason,
     Record,
     Rejected,
+    Revocation,
     Rule,
     VerificationKey,
     all_of,
@@ -62,13 +65,17 @@ from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     CREDENTIALS_MISSING,
     ORIGIN_FOREIGN,
+    SESSION_REVOKED,
     STORE_UNAVAILABLE,
+    SUBJECT_REVOKED,
+    TOKEN_REVOKED,
 )
 from authguard.records.record import exception_facts
 from authguard.schemes.bearer.claims import ClaimRules
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.starlette import requires
 from authguard.state.nonce_store import MemoryNonces
+from authguard.state.revocations import Revocations, revocation_key
 from authguard.testing import ManualClock
 from authguard.wire.grammar import WireError
 from tests.support.asgi import Exchange, header_list, http_scope, run_app, websocket_scope
@@ -99,6 +106,10 @@ TEAMS: dict[str, Any] = {"teams": [{"name": "a", "members": ["alice"]}], "tenant
 CHANGES: Mapping[str, dict[str, Any]] = {
     "valid": {},
     "nested": TEAMS,
+    "with ids": {"jti": "t-1", "sid": "s-1", "auth_time": NOW - 300},
+    "of the session": {"jti": "t-2", "sid": "s-1"},
+    "without a time": {"iat": ...},
+    "issued later": {"iat": NOW + 40, "exp": NOW + 6000},
     "bob": {"sub": "bob", "roles": [], "scope": ""},
     "write": {"scope": "write", "roles": "owner"},
     "odd names": {"roles": ["admin", True, 1, "", " ", ["x"], {"a": 1}, None, "admin"], "scope": "  read   write "},
@@ -313,6 +324,10 @@ EVENTS = [
     Event("alice loses her roles"),
     Event("alice has another password"),
     Event("the accounts are as at first"),
+    Event("the token is revoked"),
+    Event("the session is revoked"),
+    Event("alice is revoked"),
+    Event("nothing is revoked"),
 ]
 
 
@@ -336,6 +351,7 @@ class Setup:
     throttled: bool = True
     has_digest: bool = True
     tolerant: bool = False
+    revocations: Literal["none", "at once", "awaited", "both"] = "none"
 
 
 #: Every option for old clients.
@@ -431,6 +447,8 @@ class _CarefulGuard(Guard):
                 outcome = await schemes[selected.scheme].authenticate(request, selected)
             except WireError as error:
                 outcome = Rejected(CREDENTIALS_MALFORMED, facts={"problem": error.problem})
+        if isinstance(outcome, Accepted) and self.revoked is not None:
+            outcome = await self._unless_revoked(outcome, selected.scheme, self.revoked)
         if isinstance(outcome, Accepted):
             own = self._own(outcome.principal, selected.scheme)
             outcome = await self._run_checks(request, Accepted(own, outcome.response_headers, outcome.facts))
@@ -439,6 +457,30 @@ class _CarefulGuard(Guard):
         return resolved.authorize(
             outcome.principal, outcome.response_headers, outcome.facts, match.params, request.moment
         )
+
+    #: What is revoked; None for a guard without revocations.
+    revoked: MemoryRevocations | None = None
+
+    async def _unless_revoked(self, accepted: Accepted, scheme: str | None, revoked: MemoryRevocations) -> Outcome:
+        await anyio.lowlevel.checkpoint()
+        principal, claims = accepted.principal, copy.deepcopy(dict(accepted.principal.claims))
+        times = [claims[name] for name in ("iat", "auth_time") if name in claims]
+        facts: dict[str, object] = {}
+        reason: Reason | None = None
+        if await revoked.find([revocation_key("token", str(claims.get("jti")))]):
+            reason, facts = TOKEN_REVOKED, {"jti": claims["jti"]}
+        elif await revoked.is_session_revoked(str(claims.get("sid"))):
+            reason, facts = SESSION_REVOKED, {"session": sha256(claims["sid"].encode()).hexdigest()[:8]}
+        elif found := await revoked.find([revocation_key("subject", principal.subject)]):
+            (before,) = found.values()
+            if times and min(times) <= before:
+                reason, facts = SUBJECT_REVOKED, {"issued_before": round(before - min(times), 3)}
+            elif not times and scheme not in {"basic", "digest"}:
+                reason, facts = SUBJECT_REVOKED, {"problem": "nothing says when these credentials were issued"}
+        if reason is None:
+            return accepted
+        facts = {**accepted.facts, **facts}
+        return Rejected(reason, principal.subject, facts, accepted.response_headers, authenticated=True)
 
     def _own(self, principal: Principal, scheme: str | None) -> Principal:
         implied = [self.implied_roles.get(name, frozenset[str]()) for name in principal.roles]
@@ -451,6 +493,17 @@ class _CarefulGuard(Guard):
 
     def reply(self, request: AuthRequest, denied: Denied, render: Any = None) -> tuple[Reply, Denied]:
         return answer_denial(request, denied, self.schemes, render)
+
+
+class _Awaited(Revocations):
+    """A store that must be awaited."""
+
+    def __init__(self, store: MemoryRevocations) -> None:
+        self._store = store
+
+    async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, float]:
+        await anyio.lowlevel.checkpoint()
+        return await self._store.find(keys)
 
 
 class _Keys:
@@ -487,6 +540,7 @@ class GuardedApp:
         self.records: list[Record] = []
         self.users: list[object] = []
         self.suspended: set[str] = set()
+        self.revoked = MemoryRevocations(clock=self.clock, monotonic=self.ticks)
         self.client = Client()
         self.keys, self.remote = _Keys(), StubbedSource(max_age=100_000)
         self.remote.server.answer = key_set(r1=_key(3))
@@ -519,15 +573,26 @@ class GuardedApp:
         self.bearers.append(token)
         self.digest_schemes.append(digest)
         schemes: list[Any] = [digest, token, basic]
-        return (Guard if self.is_lean else _CarefulGuard)(
+        possible: dict[str, list[Revocations]] = {
+            "none": [],
+            "at once": [self.revoked],
+            "awaited": [_Awaited(self.revoked)],
+            "both": [MemoryRevocations(), self.revoked, _Awaited(self.revoked)],
+        }
+        stores = possible[self.setup.revocations]
+        guard = (Guard if self.is_lean else _CarefulGuard)(
             *(schemes if self.setup.has_digest else schemes[1:]),
             clock=self.clock,
             monotonic=self.ticks,
             leeway=self.setup.leeway,
             hooks=[self.records.append],
             log=False,
+            revocations=stores,
             **options,
         )
+        if isinstance(guard, _CarefulGuard) and stores:
+            guard.revoked = self.revoked
+        return guard
 
     def issuers(self, *, closed: bool = False) -> list[Any]:
         """The issuers; with ``closed`` without the first one."""
@@ -695,6 +760,12 @@ class GuardedApp:
         keys, accounts = self.keys, self.accounts.accounts
         other = VerificationKey("EdDSA", "k1", _key(7).public_key())
         changes: Mapping[str, Callable[[], object]] = {
+            "the token is revoked": lambda: self.revoked.revoke_now(Revocation.token("t-1", expires_at=NOW + 600)),
+            "the session is revoked": lambda: self.revoked.revoke_now(Revocation.session("s-1", expires_at=NOW + 600)),
+            "alice is revoked": lambda: self.revoked.revoke_now(
+                Revocation.subject("alice", before=NOW - 10, expires_at=NOW + 600)
+            ),
+            "nothing is revoked": self.revoked._before.clear,
             "another key in the list": lambda: keys.keys.__setitem__(0, other),
             "another list of keys": lambda: setattr(keys, "keys", [keys.first[1]]),
             "the keys are not held": lambda: setattr(keys, "are_held", False),

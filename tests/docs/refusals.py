@@ -25,10 +25,12 @@ from authguard import (
     Guard,
     Issuer,
     LoginThrottle,
+    MemoryRevocations,
     MemoryUsers,
     Principal,
     Rate,
     Record,
+    Revocation,
     Rule,
     Scheme,
     Secret,
@@ -45,7 +47,7 @@ from authguard.testing import ManualClock
 from authguard.wire.nonce import Nonce, nonce_key
 from tests.support.asgi import RecordingApp, body_messages, header_list, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
-from tests.support.schemes.api_key import api_key_scheme, key_text, stored_key
+from tests.support.schemes.api_key import KEY_ID, api_key_scheme, key_text, stored_key
 from tests.support.schemes.badge import Badge, FieldCarrier
 from tests.support.schemes.basic import SpyHasher, Users, basic_scheme
 from tests.support.schemes.digest import (
@@ -436,6 +438,14 @@ async def replaced_key() -> Record:
 async def revoked_key() -> Record:
     """A key that was revoked."""
     return await with_key(revoked=NOW - 86400)
+
+
+@refused("api_key.revoked")
+async def key_in_the_revocations() -> Record:
+    """A key that the revocations of the guard name."""
+    store = MemoryRevocations(clock=lambda: NOW)
+    await store.revoke(Revocation.api_key(KEY_ID, expires_at=NOW + 600))
+    return await Site(api_key_scheme(), revocations=store).send(fields={"x-api-key": key_text()})
 
 
 @refused("api_key.network_refused")

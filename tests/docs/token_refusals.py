@@ -11,7 +11,19 @@ from typing import Any
 
 import anyio
 
-from authguard import Bearer, Issuer, Record, Rule, TokenLookup, VerificationKey, claim, role, scopes
+from authguard import (
+    Bearer,
+    Issuer,
+    MemoryRevocations,
+    Record,
+    Revocation,
+    Rule,
+    TokenLookup,
+    VerificationKey,
+    claim,
+    role,
+    scopes,
+)
 from authguard.http_client import Fetched
 from authguard.keys import FetchFailed
 from authguard.keys.fetch_budget import FETCH_BURST
@@ -254,6 +266,37 @@ async def unknown_to_the_lookup() -> Record:
         return None
 
     return await Site(Bearer(TokenLookup(find), realm="orders")).send(f"Bearer {OPAQUE_TOKEN}")
+
+
+@refused("token.revoked")
+async def revoked_token() -> Record:
+    """A token that was revoked."""
+    return await revoked(Revocation.token("t-81", expires_at=NOW + 600), jti="t-81")
+
+
+@refused("session.revoked")
+async def revoked_session() -> Record:
+    """A token of a session that was revoked."""
+    return await revoked(Revocation.session("s-1", expires_at=NOW + 600), sid="s-1")
+
+
+@refused("subject.revoked")
+async def revoked_subject() -> Record:
+    """A token from before the time until which all of the subject's were revoked."""
+    return await revoked(Revocation.subject("alice", before=NOW - 20, expires_at=NOW + 600))
+
+
+@refused("subject.revoked")
+async def revoked_subject_without_a_time() -> Record:
+    """A token that does not say when it was issued."""
+    return await revoked(Revocation.subject("alice", before=NOW - 20, expires_at=NOW + 600), iat=...)
+
+
+async def revoked(revocation: Revocation, **changes: Any) -> Record:
+    """The record of a token with these changes, with this revocation."""
+    store = MemoryRevocations(clock=lambda: NOW)
+    await store.revoke(revocation)
+    return await Site(bearer(), revocations=store).send(token(**changes))
 
 
 async def with_source(source: StubbedSource) -> Record:

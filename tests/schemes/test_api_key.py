@@ -66,7 +66,7 @@ def test_the_owner_of_a_key_is_the_principal() -> None:
 
     principal = answer.principal
     assert (principal.subject, *principal.roles, *principal.scopes) == ("alice", "reader", "orders")
-    assert answer.principal.claims == {"key_id": KEY_ID, "key_name": "ci", "key_environment": "live"}
+    assert answer.principal.claims == {"key_id": KEY_ID, "key_name": "ci", "key_environment": "live", "iat": NOW - 1000}
     assert answer.facts == {"key": KEY_ID}
 
 

@@ -114,6 +114,7 @@ class Digest(Scheme):
     auth_scheme = "digest"
     carrier = AUTHORIZATION
     sent_by_browsers = True
+    credentials_are_issued = False
     must_be_first = "aiohttp reads only the first WWW-Authenticate line; write Guard(Digest(...), ...)"
 
     def __init__(

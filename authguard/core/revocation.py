@@ -1,0 +1,118 @@
+"""Asks whether accepted credentials have been revoked: for every request, whether or not a scheme remembers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
+
+from authguard.app_code import async_function, awaitable, wrong_answer
+from authguard.concurrency.deadline import ask, optional_method
+from authguard.errors import ConfigurationError
+from authguard.model import Accepted, Facts, Outcome, Principal, Rejected, claims_to_read
+from authguard.reasons import API_KEY_REVOKED, SESSION_REVOKED, SUBJECT_REVOKED, TOKEN_REVOKED, Reason
+from authguard.schemes.scheme import Scheme
+from authguard.state.revocations import CLAIM_OF, RevocationKeys, RevocationKind, Revocations, revocation_keys
+
+_REASONS: Mapping[RevocationKind, Reason] = MappingProxyType(
+    {
+        "token": TOKEN_REVOKED,
+        "session": SESSION_REVOKED,
+        "api_key": API_KEY_REVOKED,
+        "subject": SUBJECT_REVOKED,
+    }
+)
+
+
+class RevocationCheck:
+    """Asks the stores of a guard about each principal that one of its schemes has accepted.
+
+    ``stores``: one or several, all of which are asked. ``deadline``: the seconds that one of them may take. Raises
+    ``ConfigurationError``.
+    """
+
+    __slots__ = ("_deadline", "_find_now", "_stores", "_unissued")
+
+    def __init__(self, stores: Sequence[Revocations], schemes: Sequence[Scheme], deadline: float) -> None:
+        for store in stores:
+            if isinstance(store, type) or not callable(getattr(store, "find", None)):
+                raise ConfigurationError("revocations", "give MemoryRevocations(), or a store with async find(keys)")
+            async_function("revocations", store.find, "find(self, keys)", ())
+        self._stores = tuple(stores)
+        find_now = [optional_method(store, "find_now", beside="find") for store in stores]
+        #: None if one of the stores must always be awaited.
+        self._find_now = None if None in find_now else tuple(find_now)
+        #: The names of the schemes whose credentials were not issued at any time.
+        self._unissued = frozenset(
+            scheme.name for scheme in schemes if not getattr(scheme, "credentials_are_issued", True)
+        )
+        self._deadline = deadline
+
+    def ask_now(self, accepted: Accepted, scheme: str | None) -> Outcome | None:
+        """The outcome, if all stores know it without waiting; otherwise None."""
+        principal: Any = accepted.principal
+        # Nearly always they have been found out before, and one call less is a fifth of what all this costs.
+        keys: RevocationKeys = principal._revocation_keys or revocation_keys(principal)  # noqa: SLF001 - see there
+        if self._find_now is None:
+            return None
+        for find_now in self._find_now:
+            found = find_now(keys.keys)
+            if found is None:
+                return None
+            if found and (rejected := self._judge(found, keys, accepted, scheme)) is not None:
+                return rejected
+        return accepted
+
+    async def ask(self, accepted: Accepted, scheme: str | None) -> Outcome:
+        """The outcome. Raises ``BackendUnavailable``."""
+        answer = self.ask_now(accepted, scheme)
+        if answer is not None:
+            return answer
+        keys = revocation_keys(accepted.principal)
+        for store in self._stores:
+            found = await ask(awaitable(store.find, store.find(keys.keys)), self._deadline)
+            if not isinstance(found, Mapping):
+                raise wrong_answer(store.find, found, "a mapping of those keys that are revoked")
+            if found and (rejected := self._judge(found, keys, accepted, scheme)) is not None:
+                return rejected
+        return accepted
+
+    def _judge(
+        self, found: Mapping[bytes, float], keys: RevocationKeys, accepted: Accepted, scheme: str | None
+    ) -> Rejected | None:
+        """The refusal, if one of the revocations concerns these credentials."""
+        principal = accepted.principal
+        for key, kind in zip(keys.keys, keys.kinds, strict=True):
+            before = found.get(key)
+            if before is None or (kind == "subject" and not self._is_issued_until(before, keys, scheme)):
+                continue
+            facts = {**accepted.facts, **_facts(kind, before, keys, principal)}
+            return Rejected(_REASONS[kind], principal.subject, facts, accepted.response_headers, authenticated=True)
+        return None
+
+    def _is_issued_until(self, before: float, keys: RevocationKeys, scheme: str | None) -> bool:
+        """Whether credentials were issued at this time or earlier, or may have been, because nothing says when."""
+        if keys.issued_at is None:
+            return scheme not in self._unissued
+        return keys.issued_at <= before
+
+
+def _facts(kind: RevocationKind, before: float, keys: RevocationKeys, principal: Principal) -> Facts:
+    """What was revoked, for the record. The id of a session may be as good as a password, so it is shown as a hash."""
+    if kind == "subject":
+        if keys.issued_at is None:
+            return {"problem": "nothing says when these credentials were issued"}
+        return {"issued_before": round(before - keys.issued_at, 3)}
+    name: str = claims_to_read(principal)[CLAIM_OF[kind]]
+    if kind == "session":
+        return {"session": sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]}
+    return {"key" if kind == "api_key" else "jti": name}
+
+
+def revocation_check(
+    revocations: Revocations | Sequence[Revocations], schemes: Sequence[Scheme], deadline: float
+) -> RevocationCheck | None:
+    """What a guard asks, from its argument ``revocations``; None if that is empty. Raises ``ConfigurationError``."""
+    stores = revocations if isinstance(revocations, list | tuple) else (revocations,)
+    return RevocationCheck(stores, schemes, deadline) if stores else None
