@@ -25,6 +25,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "hash": "make a password hash, or a line of a password file for Basic",
         "htdigest": "make a line of a password file for Digest",
         "secret": "make a random secret",
+        "apikey": "make, list, rotate, revoke and audit API keys",
         "routes": "print what each route of an app requires, and findings with a fix",
     }
 )

@@ -1,0 +1,162 @@
+"""The store of API keys that a command is about: a file, or a database by its URL."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from authguard.accounts.api_key import ApiKeyAdmin
+from authguard.cli.private_file import read_file
+from authguard.cli.terminal import note
+from authguard.errors import BackendUnavailable, ConfigurationError
+
+T = TypeVar("T")
+
+#: The variable that names the store, where the URL may have a password.
+VARIABLE = "AUTHGUARD_STORE"
+#: The longest password or pepper in a file, in bytes.
+_MOST_SECRET = 4096
+#: After how many seconds a person is told that the command still waits.
+_PATIENCE = 2.0
+# The arguments of the functions that are called here, and what they are on the command line.
+_OPTIONS = {
+    "roles": "--role",
+    "scopes": "--scope",
+    "networks": "--network",
+    "prefix": "--prefix",
+    "environment": "--environment",
+    "expires": "--expires",
+    "overlap": "--overlap",
+    "pepper": "--pepper-file",
+    "key_id": "ID",
+    "key": "ID",
+    "owner": "OWNER",
+    "name": "NAME",
+    "engine": "--store",
+    "path": "--store",
+    "keys": "--store",
+}
+
+
+def open_store(argument: str | None, password_file: Path | None, *, may_be_new: bool = False) -> ApiKeyAdmin:
+    """The store of the argument, or of the variable. Raises ``ConfigurationError``, which shows no password.
+
+    ``may_be_new``: whether a file that does not exist is right.
+    """
+    with option_names():
+        return _open(argument, password_file, may_be_new=may_be_new)
+
+
+def _open(argument: str | None, password_file: Path | None, *, may_be_new: bool) -> ApiKeyAdmin:
+    name = argument if argument is not None else os.environ.get(VARIABLE)
+    if not name:
+        raise ConfigurationError("--store", f"name a file or the URL of a database, or set {VARIABLE}")
+    if "://" in name:
+        return _open_database(name, password_file, in_argument=argument is not None, may_be_new=may_be_new)
+    if password_file is not None:
+        raise ConfigurationError("--password-file", "a file of keys has no password; leave it out")
+    if not may_be_new:
+        _check_exists(Path(name))
+    from authguard.accounts.api_key_file import ApiKeyFileAdmin  # noqa: PLC0415 - what only this store needs
+
+    return ApiKeyFileAdmin(name)
+
+
+def _open_database(url: str, password_file: Path | None, *, in_argument: bool, may_be_new: bool) -> ApiKeyAdmin:
+    from authguard.accounts.api_key_sql import SqlApiKeys  # noqa: PLC0415 - what only this store needs
+    from authguard.sql_engine import check_sqlalchemy  # noqa: PLC0415 - the same
+
+    check_sqlalchemy()
+    from sqlalchemy import make_url  # noqa: PLC0415 - an extra
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - an extra
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return SqlApiKeys(url)  # which says what is wrong
+    if in_argument and (parsed.password is not None or any("password" in name for name in parsed.query)):
+        raise ConfigurationError(
+            "--store",
+            "it has a password, which other users and the shell's history now see; choose another one, and put it into "
+            f"--password-file or the whole URL into {VARIABLE}",
+        )
+    if password_file is not None:
+        parsed = parsed.set(password=read_secret("--password-file", password_file))
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not may_be_new:
+        _check_exists(Path(parsed.database))
+    return SqlApiKeys(parsed.render_as_string(hide_password=False))
+
+
+def _check_exists(path: Path) -> None:
+    # A database or a file that is made by a typing mistake would be empty, and every answer about it wrong.
+    if not path.exists():
+        raise ConfigurationError("--store", f"there is no file {path}; `authguard apikey create` makes it")
+
+
+def read_secret(argument: str, path: Path) -> str:
+    """The secret in a file, without a line feed at its end. Raises ``ConfigurationError``."""
+    content = read_file(argument, path, most=_MOST_SECRET, fix="write the secret into it")
+    try:
+        secret = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        secret = ""
+    if not secret:
+        raise ConfigurationError(argument, f"{path} is empty or not UTF-8; write the secret into it")
+    return secret
+
+
+def call(function: Callable[..., Awaitable[T]], *arguments: object) -> T:
+    """What a method of the store returns. Raises ``ConfigurationError`` with the option that is wrong."""
+
+    async def run() -> T:
+        return await function(*arguments)
+
+    try:
+        with option_names(), _patience():
+            return anyio.run(run)
+    except BackendUnavailable as error:
+        problem = error.detail or str(error)
+    raise ConfigurationError("--store", _with_fix(problem))
+
+
+@contextmanager
+def option_names() -> Iterator[None]:
+    """Let a ``ConfigurationError`` name the option, in place of the argument of a function."""
+    try:
+        yield
+    except ConfigurationError as error:
+        argument, problem = error.argument, str(error).removeprefix(f"{error.argument}: ")
+    else:
+        return
+    raise ConfigurationError(_OPTIONS.get(argument, argument), problem)
+
+
+def _with_fix(problem: str) -> str:
+    if "has no table" in problem:
+        return "the database has no table of API keys; make it with Alembic, or with apikey create --create-table"
+    if " " in problem:
+        return problem
+    return f"the database cannot be used ({problem}); look at its address, its user and whether it runs"
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Tell a person at a terminal that the command still waits."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(_PATIENCE, partial(note, "waiting for the store ..."))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
