@@ -19,6 +19,7 @@ from authguard.audit.findings import (
 from authguard.audit.report import render_text, short_location
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.audit.rows import PublicAccess, RouteEntry, route_entries
+from authguard.audit.session_cookie import about_sessions
 from authguard.core.guard import Guard
 from authguard.core.responses import distinct
 from authguard.errors import ConfigurationError
@@ -86,9 +87,14 @@ def _audit(
         first = front or Layer(type(guard), guard)
         endpoints = tuple(replace(endpoint, layers=(first, *endpoint.layers)) for endpoint in endpoints)
     rows = route_entries([*endpoints, *_published(endpoints)])
-    findings = find_findings(rows, guard)
+    findings = (
+        *find_findings(rows, guard),
+        *about_sessions(endpoints, guard, is_whole=bool(installed) and front is None),
+    )
     if enclosing is not None:
-        findings = (*_in_front(discover_endpoints(enclosing), guard), *findings)
+        around = discover_endpoints(enclosing)
+        about_session = about_sessions(around, guard, is_whole=False)
+        findings = tuple(dict.fromkeys([*_in_front(around, guard), *findings, *about_session]))
     if front is None:
         if endpoints and not any(guard is other for other in installed):
             findings = (_missing_guard(app, has_other=bool(installed)), *findings)

@@ -22,11 +22,23 @@ ANY_METHOD = "*"
 
 
 @frozen
+class SessionCookie:
+    """How Starlette's SessionMiddleware sets its cookie. ``max_age`` is in seconds; None lets the browser decide."""
+
+    name: str
+    max_age: int | None
+    same_site: str
+    secure: bool
+    has_domain: bool
+
+
+@frozen
 class Layer:
     """A middleware on the way to an endpoint.
 
     - ``implementation``: its class; or the function that made it, or that it is.
     - ``guard``: the guard of an ``AuthGuardMiddleware``; ``preflight_passes``: whether it has ``preflight="pass"``.
+    - ``session``: the cookie of a SessionMiddleware.
     - ``path``, ``segment_count``, ``host_count``: what the routers in front of it match: a part of the path, the number
       of its segments, and the number of hosts.
     """
@@ -37,6 +49,7 @@ class Layer:
     segment_count: int = 0
     host_count: int = 0
     preflight_passes: bool = False
+    session: SessionCookie | None = None
 
     @property
     def name(self) -> str:

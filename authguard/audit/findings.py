@@ -45,6 +45,8 @@ CODES = {
     "identity.client": "FastAPI builds from the request what says who somebody is",
     "middleware.outside": "a middleware outside the guard may answer by itself, so that the guard is not asked",
     "middleware.inside": "a middleware inside the guard may answer by itself, or change the path",
+    "session.absent": "a scheme Session finds no session, because no SessionMiddleware is outside of its guard",
+    "session.cookie": "the cookie of a session is not as safe, or not as long-lived, as the scheme Session needs it",
     "ignore.unmet": "an ignore entry accepts a finding that is not there",
 }
 

@@ -32,7 +32,7 @@ from authguard.asgi.framework_code import (
 from authguard.asgi.locks import Lock
 from authguard.asgi.router_paths import read_segments
 from authguard.audit.client_values import client_values
-from authguard.audit.endpoint import ANY_METHOD, Endpoint, Kind, Layer
+from authguard.audit.endpoint import ANY_METHOD, Endpoint, Kind, Layer, SessionCookie
 from authguard.audit.lock_discovery import (
     bypassed_lock_location,
     covered_lock_location,
@@ -40,6 +40,7 @@ from authguard.audit.lock_discovery import (
     function_locks,
     unwrap_partial,
 )
+from authguard.audit.session_cookie import cookie_of, declared_cookie
 from authguard.core.guard import Guard
 from authguard.policy.path_pattern import Pattern, Segment
 from authguard.policy.rules import WEBSOCKET
@@ -86,7 +87,14 @@ class _Position:
         all_segments = self.segments if self.tail else (*self.segments, *segments)
         return replace(self, path=self.path.rstrip("/") + path, segments=all_segments, tail=self.tail or tail)
 
-    def inside(self, implementation: object, guard: object = None, *, preflight: object = None) -> _Position:
+    def inside(
+        self,
+        implementation: object,
+        guard: object = None,
+        *,
+        preflight: object = None,
+        session: SessionCookie | None = None,
+    ) -> _Position:
         """Inside this middleware."""
         own_guard = guard if is_guard(implementation) and isinstance(guard, Guard) else None
         layer = Layer(
@@ -96,13 +104,15 @@ class _Position:
             len(self.segments),
             len(self.hosts),
             preflight_passes=preflight == "pass",
+            session=session,
         )
         return replace(self, layers=(*self.layers, layer))
 
     def inside_app(self, app: Any) -> _Position:
         """Inside a middleware that exists already."""
         implementation = app.dispatch_func if type(app) is BaseHTTPMiddleware else type(app)
-        return self.inside(implementation, getattr(app, "guard", None), preflight=getattr(app, "preflight", None))
+        guard, preflight = getattr(app, "guard", None), getattr(app, "preflight", None)
+        return self.inside(implementation, guard, preflight=preflight, session=cookie_of(app))
 
     def endpoint(
         self,
@@ -206,7 +216,9 @@ def _walk_application(app: Starlette, position: _Position) -> Iterator[Endpoint]
         # reported must not depend on whether the app has started.
         is_known = is_known and has_known_builder and type(app.middleware_stack) in {type(None), ServerErrorMiddleware}
         for middleware in declared:
-            inner = inner.inside(middleware.implementation, middleware.guard, preflight=middleware.preflight)
+            inner = inner.inside(
+                middleware.implementation, middleware.guard, preflight=middleware.preflight, session=middleware.session
+            )
     if not is_known:
         yield position.opaque_below(type(app))
     yield from _walk(app.router, inner)
@@ -220,6 +232,7 @@ class _Declared:
     implementation: object
     guard: object
     preflight: object
+    session: SessionCookie | None
 
     @classmethod
     def of(cls, middleware: Middleware) -> _Declared:
@@ -231,7 +244,8 @@ class _Declared:
         implementation = factory
         if factory is BaseHTTPMiddleware:  # @app.middleware("http") passes the function as an argument
             implementation = options.get("dispatch", next(iter(arguments), factory))
-        return cls(factory, implementation, options.get("guard"), options.get("preflight"))
+        session = declared_cookie(factory, arguments, options)
+        return cls(factory, implementation, options.get("guard"), options.get("preflight"), session)
 
 
 def _built_middleware(app: Starlette) -> list[object] | None:

@@ -111,6 +111,8 @@ class Session(Scheme):
     ``session.malformed``. Raises ``ConfigurationError``.
     """
 
+    #: The audit looks for the middleware that it rides on.
+    needs_session = True
     reports_login_time = True
     sent_by_browsers = True
     constant_challenges = True
