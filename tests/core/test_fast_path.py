@@ -69,7 +69,7 @@ def test_each_configuration_has_the_same_answer(setup: Setup) -> None:
     """However the guard is configured, the two apps say the same: by several methods, from several sites, and for a
     WebSocket."""
     history: list[Ask | Event] = [Ask("/admin", field) for field in fields()]
-    for field in ("valid", "alice", "digest new", "nothing"):
+    for field in ("valid", "alice", "digest new", "key good", "nothing"):
         history += [Ask("/post", field, method="POST", origin=origin) for origin in ORIGINS]
         history += [Ask("/admin", field, method=method) for method in ("HEAD", "POST", "OPTIONS", "PROPFIND")]
         history += [Ask("/admin", field, is_websocket=True, origin=origin) for origin in ("no browser", "another site")]
@@ -80,7 +80,18 @@ def test_each_configuration_has_the_same_answer(setup: Setup) -> None:
 @pytest.mark.parametrize("setup", [Setup(), Setup(checks=("suspend",), leeway=5), Setup(outer="closed")], ids=str)
 def test_each_event_has_the_same_effect(setup: Setup) -> None:
     """Whatever happens between two requests, the two apps notice it with the same request."""
-    asked = ("valid", "short", "fractions", "late", "second key", "other issuer", "fetched", "alice", "digest next")
+    asked = (
+        "valid",
+        "short",
+        "fractions",
+        "late",
+        "second key",
+        "other issuer",
+        "fetched",
+        "alice",
+        "digest next",
+        "key that expires",
+    )
     history: list[Ask | Event] = []
     for event in EVENTS:
         history += [Ask("/admin", field) for field in asked]
@@ -174,7 +185,7 @@ def test_the_histories_reach_what_they_are_about() -> None:
 
 #: Fields that are granted on many routes are drawn as often as all others together.
 _fields = st.sampled_from(fields()) | st.sampled_from(
-    ["valid", "valid", "short", "fractions", "nested", "fetched", "other issuer", "alice", "digest next", "logged in"]
+    ["valid", "valid", "short", "fractions", "nested", "fetched", "other issuer", "alice", "digest next", "key good"]
 )
 _asks = st.builds(
     Ask,

@@ -52,6 +52,8 @@ from authguard import (
     step_up,
     via,
 )
+from authguard.accounts.api_key import StoredKey
+from authguard.accounts.api_key_memory import ApiKeyLookup, MemoryApiKeys
 from authguard.core.credential_selection import select_credentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
 from authguard.core.diagnosis import explained
@@ -81,6 +83,7 @@ from authguard.wire.grammar import WireError
 from tests.support.asgi import Exchange, header_list, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
 from tests.support.key_source import StubbedSource
+from tests.support.schemes.api_key import KEY_ID, api_key_scheme, key_text, stored_key
 from tests.support.schemes.basic import HeldUsers, SpyHasher, basic_scheme, user_pass
 from tests.support.schemes.bearer import bearer, issuer
 from tests.support.schemes.digest import (
@@ -212,6 +215,35 @@ def _login(user: str, password: str) -> bytes:
     return b"Basic " + user_pass(user, password)
 
 
+#: API keys by what is said of them, where `api_keys()` are stored.
+KEYS: Mapping[str, str] = {
+    "good": key_text(),
+    "of a clerk": key_text("clerk0000000"),
+    "that expires": key_text("expiring0000"),
+    "that rotates": key_text("rotating0000"),
+    "that was revoked": key_text("revoked00000"),
+    "of another network": key_text("elsewhere000"),
+    "of another environment": key_text("testing00000", label="acme_test"),
+    "of nobody": key_text("000000000000"),
+    "with another secret": key_text(secret="t" * 27),
+    "of another service": key_text(label="other_live"),
+    "that is cut off": key_text()[:-1],
+}
+
+
+def api_keys() -> list[StoredKey]:
+    """The keys of a store, with texts of ``KEYS``."""
+    changes: Mapping[str, dict[str, Any]] = {
+        KEY_ID: {"roles": {"admin"}, "scopes": {"read", "write"}},
+        "clerk0000000": {"owner": "bob"},
+        "expiring0000": {"roles": {"admin"}, "expires": NOW + 60},
+        "rotating0000": {"roles": {"admin"}, "expires": NOW + 500, "successor": KEY_ID},
+        "revoked00000": {"revoked": NOW - 60},
+        "elsewhere000": {"networks": ["198.51.100.0/24"]},
+    }
+    return [stored_key(key_id, text=key_text(key_id), **fields) for key_id, fields in changes.items()]
+
+
 #: The value of each ``Authorization`` line, by name. A name of ``tokens()`` stands for that token.
 SPELLED: Mapping[str, list[bytes]] = {
     "nothing": [],
@@ -252,6 +284,10 @@ SPELLED: Mapping[str, list[bytes]] = {
     "decomposed, wrong": [_login("nora", "cre\u0300me!")],
     "decomposed, unknown": [_login("nobody", "cre\u0300me")],
     "an account without a password": [_login("empty", "")],
+    **{f"key {name}": [b"ApiKey " + text.encode()] for name, text in KEYS.items()},
+    "key in lower case": [b"apikey " + KEYS["good"].encode()],
+    "key twice": [b"ApiKey " + KEYS["good"].encode()] * 2,
+    "key and token": [b"ApiKey " + KEYS["good"].encode(), b"Bearer %valid"],
     "digest without parameters": [b"Digest"],
     "digest garbage": [b"Digest a=b, a=b"],
 }
@@ -570,9 +606,12 @@ class GuardedApp:
             self.digests, nonces=MemoryNonces(), **both, **(tolerant_digest if self.setup.tolerant else {})
         )
         token = bearer(*self.issuers(), clock=self.ticks, **({} if self.is_lean else {"cache": 0}))
+        stored = api_keys()
+        keys = MemoryApiKeys(stored) if self.setup.quick_store else ApiKeyLookup(MemoryApiKeys(stored).find)
+        key = api_key_scheme(store=keys, carrier=AUTHORIZATION, name="apikey", **both)
         self.bearers.append(token)
         self.digest_schemes.append(digest)
-        schemes: list[Any] = [digest, token, basic]
+        schemes: list[Any] = [digest, token, basic, key]
         possible: dict[str, list[Revocations]] = {
             "none": [],
             "at once": [self.revoked],
