@@ -31,6 +31,10 @@ _POOL_TIMEOUT = 3
 # "The table does not exist": the SQLSTATE of PostgreSQL, and the text of SQLite.
 _NO_TABLE = ("42P01", "no such table")
 
+# What closes the connections at the end of each loop. It is held here, because the garbage collector would not wait
+# until they are closed.
+_endings: dict[AsyncEngine, tuple[asyncio.AbstractEventLoop, AsyncGenerator[None, None]]] = {}
+
 _TRIO = "SQLAlchemy does not run on trio; run the server on asyncio, or keep the keys in a file"
 
 
@@ -47,7 +51,6 @@ class SqlEngines:
         self._make = _engine_factory(engine)
         self._lock = ForkSafeLock()
         self._engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
-        self._endings: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
         self._given: weakref.WeakSet[AsyncEngine] = weakref.WeakSet()
         self._of_parents: list[object] = []
         renew_after_fork(self)
@@ -55,8 +58,8 @@ class SqlEngines:
     def renew(self) -> None:
         """Make new engines in a forked child, and close nothing: the connections of the parent are open there."""
         # They are kept, because an object that nobody needs any more would close its connection.
-        self._of_parents.append((self._engines, self._endings))
-        self._engines, self._endings = {}, {}
+        self._of_parents.append(self._engines)
+        self._engines = {}
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -117,7 +120,6 @@ class SqlEngines:
         with self._lock:
             for ended in [known for known in self._engines if known.is_closed()]:
                 del self._engines[ended]
-                self._endings.pop(ended, None)
             engine = self._make()
             if not isinstance(engine, AsyncEngine):
                 raise wrong_answer(self._make, engine, "create_async_engine(...), a new one at each call")
@@ -127,11 +129,8 @@ class SqlEngines:
                     "return create_async_engine(...)"
                 )
             self._given.add(engine)
-            # The loop closes its async generators when it ends, as asyncio.run and the servers end one.
-            ending = _dispose_at_end(engine)
-            with suppress(StopIteration):
-                ending.__anext__().send(None)
-            self._engines[loop], self._endings[loop] = engine, ending
+            self._engines[loop] = engine
+            _dispose_with(loop, engine)
             return engine
 
 
@@ -140,13 +139,24 @@ async def _first_row(engine: AsyncEngine, statement: Executable, parameters: Map
         return (await connection.execute(statement, parameters)).first()
 
 
+def _dispose_with(loop: asyncio.AbstractEventLoop, engine: AsyncEngine) -> None:
+    """Close the connections of the engine when this loop ends, which is the running one."""
+    for other in [other for other, (its_loop, _) in _endings.items() if its_loop.is_closed()]:
+        _endings.pop(other, None)  # that loop ended otherwise than asyncio.run and the servers end one
+    # A loop closes its async generators when it ends.
+    ending = _dispose_at_end(engine)
+    with suppress(StopIteration):
+        ending.__anext__().send(None)
+    _endings[engine] = loop, ending
+
+
 async def _dispose_at_end(engine: AsyncEngine) -> AsyncGenerator[None, None]:
-    """Close the connections when the loop closes its async generators."""
     try:
         yield
     finally:
         with suppress(Exception):  # a database that is away has no connection to close
             await engine.dispose()
+        _endings.pop(engine, None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import MetaData, create_engine, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -31,6 +32,7 @@ from authguard import (
     StoredKey,
     new_key,
     rotate_key,
+    sql_engine,
 )
 from authguard.accounts.api_key_table import api_key_table
 from authguard.errors import WrongAnswer
@@ -207,6 +209,26 @@ async def test_the_last_use_of_a_key_is_written_at_most_once_a_minute(store: Sql
     assert found.last_used == max(time for time in seen if time is not None)
 
 
+async def test_a_request_is_one_look_up(url: str) -> None:
+    """One SELECT for each request with a key. Its last use is not written while it waits."""
+    statements: list[str] = []
+
+    def make() -> AsyncEngine:
+        engine = create_async_engine(url)
+        event.listen(engine.sync_engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+        return engine
+
+    store = SqlApiKeys(make)
+    await store.create_table()
+    await store.add(stored_key())
+    statements.clear()
+    async with _client(store) as client:
+        for _ in range(3):
+            await client.get("/")
+
+    assert [statement.split()[0] for statement in statements] == ["SELECT"] * 3
+
+
 async def test_a_thousand_last_uses_are_two_transactions(store: SqlApiKeys) -> None:
     """A batch is written in parts, so that none holds its locks for long, and every use arrives."""
     ids = [f"{number:012}" for number in range(1000)]
@@ -333,6 +355,34 @@ def test_each_event_loop_has_an_engine_whose_connections_end_with_it(url: str) -
             thread.join(60)
             assert not thread.is_alive()
     assert store.health() == {"event_loops": 1}  # the last one, until another loop asks
+
+
+def test_a_store_that_ends_with_its_loop_closes_its_connections(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Even if nothing else holds the store: it is not left to the garbage collector."""
+
+    async def use() -> asyncio.AbstractEventLoop:
+        store = SqlApiKeys(url)
+        await store.create_table()
+        return asyncio.get_running_loop()
+
+    loop = anyio.run(use)
+    gc.collect()
+
+    assert [record.getMessage() for record in caplog.records] == []
+    assert loop not in [known for known, _ in sql_engine._endings.values()]
+
+
+def test_a_loop_that_is_closed_at_once_leaves_nothing_behind(url: str) -> None:
+    """Without ``asyncio.run``, nobody closes the connections of a loop. The next loop forgets them."""
+    store = SqlApiKeys(lambda: create_async_engine(url, poolclass=NullPool))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(store.create_table())
+    loop.close()
+
+    anyio.run(store.find, KEY_ID)
+
+    assert loop not in [known for known, _ in sql_engine._endings.values()]
+    assert store.health() == {"event_loops": 1}
 
 
 def test_test_client_opens_a_loop_for_each_request(url: str) -> None:
