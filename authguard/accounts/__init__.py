@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from authguard.accounts.htpasswd import HtpasswdFile
     from authguard.accounts.memory import MemoryUsers, UserLookup
     from authguard.accounts.password_hashes import LibpassHasher
+    from authguard.accounts.revocation_file import RevocationFile, RevocationFileAdmin, StoredRevocation
 else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
@@ -85,6 +86,7 @@ else:
             "authguard.accounts.htpasswd": ("HtpasswdFile",),
             "authguard.accounts.memory": ("MemoryUsers", "UserLookup"),
             "authguard.accounts.password_hashes": ("LibpassHasher",),
+            "authguard.accounts.revocation_file": ("RevocationFile", "RevocationFileAdmin", "StoredRevocation"),
         },
     )
 
@@ -111,11 +113,14 @@ __all__ = [
     "PasswordCheck",
     "PasswordHasher",
     "PasswordStore",
+    "RevocationFile",
+    "RevocationFileAdmin",
     "RolesListed",
     "Rotation",
     "SampledStore",
     "SqlApiKeys",
     "StoredKey",
+    "StoredRevocation",
     "UserLookup",
     "Verdict",
     "digest_ha1",

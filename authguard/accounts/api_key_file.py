@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from authguard.accounts.api_key import StoredKey
 from authguard.accounts.api_key_last_uses import LastUsePart, read_last_uses
 from authguard.accounts.api_key_memory import changed_keys
 from authguard.accounts.file_lock import locked
+from authguard.accounts.replaced_file import replace_file
 from authguard.accounts.watched_file import BadFile, WatchedFile
 from authguard.concurrency.slices import Slices, at_once
 from authguard.errors import BackendUnavailable, ConfigurationError
@@ -131,7 +131,7 @@ class ApiKeyFileAdmin:
             with locked(self._path.with_name(f"{self._path.name}.lock"), seconds=LOCK_WAIT):
                 keys = self._read()
                 result = change(keys)
-                _replace_file(self._path, write_keys(keys.values()))
+                replace_file(self._path, write_keys(keys.values()))
                 return result
         except OSError as error:
             raise _unavailable(self._path, error) from None
@@ -192,30 +192,6 @@ def _read_key(number: int, line: bytes) -> StoredKey:
         pass
     # Raised here and not in the except blocks, because the errors hold a part of the line.
     raise BadFile(f"line {number} is no key: {problem}")
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    """Write the file anew, in one step, and so that it is there after a crash."""
-    draft = path.with_name(f"{path.name}.new")
-    with suppress(FileNotFoundError):
-        draft.unlink()  # of a change that was killed; the lock is ours
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with suppress(FileNotFoundError, PermissionError):
-            status = path.stat()
-            os.fchmod(file, status.st_mode & 0o777)
-            os.fchown(file, status.st_uid, status.st_gid)
-        with open(file, "wb", closefd=False) as stream:
-            stream.write(content)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _unavailable(path: Path, error: OSError) -> BackendUnavailable:

@@ -18,6 +18,7 @@ from types import ModuleType
 import pytest
 
 from authguard import digest_ha1
+from authguard.accounts import RevocationFileAdmin
 from tests.support.markdown import README, Block, blocks, claims, page_name, pages
 from tests.support.tokens import public_pem, rsa_key
 
@@ -37,6 +38,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "users.htdigest").write_text(f"alice:cameras:{digest_ha1('alice', 'cameras', 'wonderland')}\n")
     (tmp_path / "users.groups").write_text("admin: alice\noperator: alice\n")
     (tmp_path / "public.pem").write_bytes(public_pem(rsa_key()))
+    RevocationFileAdmin(tmp_path / "revoked.json").make()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ISSUER_PUBLIC_KEY", public_pem(rsa_key()).decode())
     monkeypatch.setenv("INTROSPECTION_SECRET", "s3cret")

@@ -1,0 +1,100 @@
+"""``authguard revoke``: what it enters, lists and leaves out, and what it says of a wrong argument."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from authguard.accounts.revocation_file import RevocationFileAdmin
+from authguard.state.revocations import Revocation
+from tests.cli.programs import run
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> str:
+    return str(tmp_path / "revoked.json")
+
+
+def test_each_kind_is_entered_and_listed(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A token, a session, a key and a subject are entered, and the list shows them, the session as a hash."""
+    entered = [
+        run("revoke", "--store", store, "--jti", "t-1", "--expires-in", "8h"),
+        run("revoke", "--store", store, "--session", "s-1"),
+        run("revoke", "--store", store, "--api-key", "abc"),
+        run("revoke", "--store", store, "--subject", "alice", "--before", "2026-11-29T23:00:00+00:00"),
+        run("revoke", "--store", store, "--subject", "b\x1bob", "--before", "now"),
+    ]
+    said = capsys.readouterr().err
+    listed = run("revoke", "--store", store, "--list")
+    lines = capsys.readouterr().out.splitlines()
+
+    assert (entered, listed, len(lines)) == ([0] * 5, 0, 5)
+    assert "revoked token t-1: kept until 20" in said
+    assert lines[1].startswith(f"session {Revocation.session('s-1', expires_at=0).key.hex()[:8]}... (a hash): kept")
+    assert lines[2] == "api key abc: kept until the end of time"
+    assert lines[3].startswith("subject alice: what was issued until 2026-11-29T23:00:00+00:00, kept until ")
+    assert "b\\x1bob" in lines[4]
+
+
+def test_a_subject_is_revoked_up_to_now_and_kept_for_the_longest_session(store: str) -> None:
+    """Without a time, all that has been issued is refused, for as long as a browser keeps a cookie."""
+    run("revoke", "--store", store, "--subject", "alice")
+    (stored,) = RevocationFileAdmin(store).revocations()
+
+    assert stored.before == pytest.approx(time.time(), abs=60)
+    assert stored.expires_at - stored.before == pytest.approx(400 * 86_400, abs=60)
+
+
+def test_json_has_all_of_it(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list as JSON has the times, and null for one that never comes."""
+    run("revoke", "--store", store, "--api-key", "abc")
+    run("revoke", "--store", store, "--list", "--json")
+    (entry,) = json.loads(capsys.readouterr().out)
+
+    assert (entry["kind"], entry["name"], entry["before"], entry["expires_at"]) == ("api_key", "abc", None, None)
+
+
+def test_an_empty_file_is_made_once_and_pruned(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The app needs the file before anything is revoked."""
+    for argument in ("--init", "--init", "--list", "--prune"):
+        assert run("revoke", "--store", store, argument) == 0
+    shown = capsys.readouterr()
+
+    assert shown.out == "nothing is revoked\n"
+    assert [line.removeprefix("authguard: ").removeprefix(f"{store}: ") for line in shown.err.splitlines()] == [
+        "made",
+        "it exists, and is left as it is",
+        "0 left out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--jti", "t", "--before", "now"], "it is for --subject"),
+        (["--subject", "alice", "--before", "yesterday"], "it is not a time"),
+        (["--subject", "alice", "--before", "2026-11-29T23:00:00"], "it is not a time"),
+        (["--subject", ""], "non-empty"),
+        (["--list"], "make it with --init"),
+        ([], "required"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_named(
+    arguments: list[str], said: str, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit status is 2, and one line says what to write."""
+    assert run("revoke", "--store", store, *arguments) == 2
+
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not there is an error of the argument."""
+    assert run("revoke", "--store", str(tmp_path / "none" / "revoked.json"), "--jti", "t") == 2
+    assert "--store" in capsys.readouterr().err
