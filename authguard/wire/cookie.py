@@ -18,7 +18,8 @@ MAX_COOKIES = 64 * 1024
 #
 # A semicolon ends a cookie even between quotes, as in browsers. A server that reads it as part of the value can be made
 # to see other cookies than this one.
-_VALUE = re.compile(rb'("?)([\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*+)\1')
+_OCTETS = rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*+"
+_VALUE = re.compile(rb'"(%b)"|(%b)' % (_OCTETS, _OCTETS))
 
 
 def cookie_values(lines: Sequence[bytes], name: str) -> list[bytes]:
@@ -39,7 +40,7 @@ def cookie_value(value: bytes) -> bytes:
     match = _VALUE.fullmatch(value)
     if match is None:
         raise WireError("a character that no cookie has")
-    return match[2]
+    return match[1] or match[2] or b""
 
 
 @lru_cache(64)

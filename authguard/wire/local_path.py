@@ -10,7 +10,7 @@ MAX_LOCAL_PATH = 2048
 # path-absolute [ "?" query ] of RFC 3986 section 4.2, and less: no second slash, which would begin a host; no backslash
 # anywhere, which browsers read as a slash; no space and no control character, which browsers drop from a URL before
 # they read it (https://url.spec.whatwg.org/#concept-basic-url-parser); no fragment, which a server never sees.
-_LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x22\x24-\x5b\x5d-\x7e]*+")
+_LOCAL_PATH = re.compile(r"/(?:[\x21-\x22\x24-\x2e\x30-\x5b\x5d-\x7e][\x21-\x22\x24-\x5b\x5d-\x7e]*+)?+")
 
 
 def is_local_path(text: str) -> bool:
