@@ -39,6 +39,7 @@ from authguard import (
     Accepted,
     Account,
     ApiKey,
+    ApiKeyFile,
     AuthGuardMiddleware,
     AuthRequest,
     Basic,
@@ -63,11 +64,13 @@ from authguard import (
     Rule,
     Scheme,
     Secret,
+    StoredKey,
     any_role,
     claim,
     new_key,
     role,
 )
+from authguard.accounts.api_key_file import write_keys
 from authguard.fastapi import CurrentPrincipal, install
 from authguard.schemes import Outcome
 from authguard.testing import digest_auth
@@ -371,11 +374,22 @@ async def _digest(material: Material, count: int) -> Prepared:
     return Prepared(app, lambda number: headers[number])
 
 
-async def _api_key(material: Material, count: int, *, kind: str = "good", in_header: bool = True) -> Prepared:
+def _key_file(keys: Sequence[StoredKey]) -> ApiKeyFile:
+    with tempfile.NamedTemporaryFile("wb", suffix=".json", delete=False) as file:
+        file.write(write_keys(keys))
+    atexit.register(os.unlink, file.name)
+    # With a clock that stands still, as for the password file.
+    return ApiKeyFile(file.name, clock=_standing)
+
+
+async def _api_key(
+    material: Material, count: int, *, kind: str = "good", in_header: bool = True, in_file: bool = False
+) -> Prepared:
     made = new_key(USER, "ci", prefix="acme", now=1000.0)
     other = new_key(USER, "ci", prefix="acme", now=1000.0)
     revoked = dataclasses.replace(other.stored, revoked=1000.0)
-    store = MemoryApiKeys([made.stored, revoked])
+    keys = [made.stored, revoked]
+    store = _key_file(keys) if in_file else MemoryApiKeys(keys)
     scheme = ApiKey(
         store,
         realm=REALM,
@@ -528,6 +542,7 @@ PATHS: Mapping[str, MeasuredPath] = {
         ),
         MeasuredPath("digest", "Digest, SHA-256", 200, _digest),
         MeasuredPath("api-key", "API key, X-API-Key, MemoryApiKeys", 200, _api_key),
+        MeasuredPath("api-key-file", "API key, X-API-Key, ApiKeyFile", 200, partial(_api_key, in_file=True)),
         MeasuredPath(
             "api-key-authorization", "API key, Authorization, MemoryApiKeys", 200, partial(_api_key, in_header=False)
         ),

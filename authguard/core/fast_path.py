@@ -40,7 +40,7 @@ from authguard.reasons import (
 )
 from authguard.records.record import exception_facts
 from authguard.request import AuthRequest
-from authguard.schemes.carriers import AUTHORIZATION
+from authguard.schemes.carriers import AUTHORIZATION, PlainField
 from authguard.schemes.scheme import AuthenticateNow, Continuation, Scheme, auth_scheme_of, group_by_carrier
 from authguard.wire.authorization import Credentials, split_plain
 from authguard.wire.grammar import WireError
@@ -86,6 +86,7 @@ class FastPath:
         "_has_more",
         "_implied_roles",
         "_is_simple",
+        "_plain_field",
         "_revocations",
         "sent_by_browsers",
     )
@@ -104,6 +105,10 @@ class FastPath:
         self._carriers = group_by_carrier(schemes)
         #: Whether the ``Authorization`` field is the only place to look at.
         self._is_simple = all(carrier == AUTHORIZATION for carrier, _ in self._carriers)
+        #: The field, if it is the only place, and is not ``Authorization``.
+        self._plain_field: PlainField | None = (
+            getattr(self._carriers[0][0], "plain_field", None) if len(self._carriers) == 1 else None
+        )
         #: The auth-schemes by their usual spellings.
         self._auth_schemes = {
             spelling.encode("ascii"): word
@@ -199,6 +204,25 @@ class FastPath:
             credentials = split_plain(field, self._auth_schemes)
             if credentials is not None and credentials.scheme in resolved.by_auth_scheme:
                 return credentials
+        elif self._plain_field is not None:
+            return self._select_plain(self._plain_field, request, resolved)
+        return select_credentials(request, self._carriers, resolved)
+
+    def _select_plain(
+        self, plain: PlainField, request: AuthRequest, resolved: ResolvedRequirement
+    ) -> Credentials | Denied:
+        """The same, for a guard that looks at one field alone, and takes its whole value."""
+        field: bytes | None = None
+        for name, value in request.headers:
+            if name == plain.name:
+                if field is not None:
+                    return select_credentials(request, self._carriers, resolved)
+                field = value
+        if field is None:
+            return resolved.nothing_presented
+        is_plain = field and len(field) <= plain.limit and field.strip(b" \t") == field
+        if is_plain and plain.auth_scheme in resolved.by_auth_scheme:
+            return Credentials(plain.auth_scheme, field)
         return select_credentials(request, self._carriers, resolved)
 
     def own_principal(self, principal: Principal, scheme: str | None) -> Principal:

@@ -17,7 +17,7 @@ from authguard.model import Rejected
 from authguard.reasons import CREDENTIALS_AMBIGUOUS, HEADER_TOO_LONG
 from authguard.request import AuthRequest
 from authguard.schemes.scheme import Carrier
-from authguard.value_types import frozen
+from authguard.value_types import frozen, value
 from authguard.wire.authorization import MAX_FIELD, Credentials, split
 from authguard.wire.cookie import MAX_COOKIES, cookie_value, cookie_values
 from authguard.wire.grammar import TOKEN, WireError, is_token
@@ -107,6 +107,15 @@ class NamedCarrier(Carrier):
         return self if other.limit <= self.limit else other
 
 
+@value
+class PlainField:
+    """A header field whose whole value is the credentials: its name, their auth-scheme, and the longest value."""
+
+    name: bytes
+    auth_scheme: str
+    limit: int
+
+
 @frozen
 class Header(NamedCarrier):
     """Credentials in a header field of their own: ``Header("X-API-Key")``.
@@ -153,6 +162,13 @@ class Header(NamedCarrier):
         """An ``apiKey`` in that header."""
         described: Mapping[str, object] = {"type": "apiKey", "in": "header", "name": self.name}
         return {**described, "description": f"After the word {self.prefix}"} if self.prefix else described
+
+    @property
+    def plain_field(self) -> PlainField | None:
+        """What the guard reads by itself, if this is the only carrier; None if ``find`` must be asked."""
+        if self.prefix or type(self) is not Header:
+            return None
+        return PlainField(self.header.encode("ascii"), self.auth_scheme, self.limit)
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """The value of the field line, if there is one and it is not empty."""
