@@ -23,7 +23,16 @@ from authguard.cli.key_report import (
     render_findings,
     render_keys,
 )
-from authguard.cli.key_store import VARIABLE, call, open_store, option_names, read_secret
+from authguard.cli.key_store import (
+    READ_AFTER,
+    VARIABLE,
+    KeyStore,
+    call,
+    open_store,
+    option_names,
+    read_secret,
+    wait_for_readers,
+)
 from authguard.cli.terminal import note, rich_console, write
 from authguard.errors import ConfigurationError
 from authguard.wire.api_key import ID_LENGTH, is_key_id
@@ -66,11 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_create(add("create", "make a key and print it once", _CREATE, _create))
     _add_list(add("list", "list the keys", _LIST, _list))
     rotate = add("rotate", "make a key in the place of one, with an overlap", _ROTATE, _rotate)
+    _add_wait(rotate)
     rotate.add_argument("id", type=_key_id, metavar="ID", help="the id of the old key, as list shows it")
     overlap = "how long the old key stays good: 1h, 7d (the default)"
     rotate.add_argument("--overlap", type=duration, default=7 * 86_400, metavar="TIME", help=overlap)
     _add_pepper(rotate)
     revoke = add("revoke", "revoke keys at once", _REVOKE, _revoke)
+    _add_wait(revoke)
     revoke.add_argument("ids", type=_key_id, nargs="+", metavar="ID", help="the ids of the keys, as list shows them")
     _add_audit(add("audit", "find keys that should not be there", _AUDIT, _audit))
 
@@ -88,12 +99,18 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     end.add_argument("--expires", type=duration, metavar="TIME", help="how long it is good: 8h, 90d")
     end.add_argument("--never-expires", action="store_true", help="it is good until it is revoked")
     _add_pepper(parser)
+    _add_wait(parser)
     parser.add_argument("--create-table", action="store_true", help="make the table of the database if it is missing")
 
 
 def _add_pepper(parser: argparse.ArgumentParser) -> None:
     help_text = "the pepper of the ApiKey(...) of the app, if it has one"
     parser.add_argument("--pepper-file", type=Path, metavar="FILE", help=help_text)
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    help_text = f"do not wait {READ_AFTER:g} s until every app that reads the file has read it"
+    parser.add_argument("--no-wait", action="store_true", help=help_text)
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _create(arguments: argparse.Namespace) -> int:
-    store: Any = open_store(arguments.store, arguments.password_file, may_be_new=True)
+    store = open_store(arguments.store, arguments.password_file, may_be_new=True)
+    admin: Any = store.admin
     now = time.time()
     with option_names():
         new = new_key(
@@ -135,23 +153,24 @@ def _create(arguments: argparse.Namespace) -> int:
             now=now,
         )
     if arguments.create_table:
-        if not hasattr(store, "create_table"):
+        if not hasattr(admin, "create_table"):
             raise ConfigurationError("--create-table", "a file has no table; leave it out")
 
         async def make_and_add() -> None:
-            await store.create_table()
-            await store.add(new.stored)
+            await admin.create_table()
+            await admin.add(new.stored)
 
         call(make_and_add)
     else:
-        call(store.add, new.stored)
+        call(admin.add, new.stored)
+    _settle(store, arguments)
     _print_new(new)
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
     now = time.time()
-    keys = call(open_store(arguments.store, arguments.password_file).keys)
+    keys = call(open_store(arguments.store, arguments.password_file).admin.keys)
     if arguments.owner is not None:
         keys = [key for key in keys if key.owner == arguments.owner]
     console = None if arguments.json else rich_console()
@@ -173,8 +192,10 @@ def _rotate(arguments: argparse.Namespace) -> int:
         made.append(rotation)
         return [rotation.old, rotation.new.stored]
 
-    call(open_store(arguments.store, arguments.password_file).change, arguments.id, change)
+    store = open_store(arguments.store, arguments.password_file)
+    call(store.admin.change, arguments.id, change)
     rotation = made[-1]
+    _settle(store, arguments)
     _print_new(rotation.new)
     ends = rotation.old.expires or now
     note(f"{rotation.old.id} is good for {shown_duration(ends - now)} more, until {minute(ends)}")
@@ -192,12 +213,13 @@ def _revoke(arguments: argparse.Namespace) -> int:
 
     async def revoke_all() -> None:
         for key_id in arguments.ids:
-            (key,) = await store.change(key_id, change)
+            (key,) = await store.admin.change(key_id, change)
             was = before[key_id]
             done = "revoked" if was is None else f"it was revoked already, {minute(was)}"
             note(f"{key.id} ({key.owner}, {key.name}): {done}")
 
     call(revoke_all)
+    _settle(store, arguments)
     return 0
 
 
@@ -205,7 +227,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     ignore = check_ignore(arguments.ignore)
     scopes = None if arguments.app is None else _scopes_of_routes(arguments.app)
     policy = KeyPolicy(arguments.unused, arguments.expires_within, arguments.environment, scopes)
-    keys, now = call(open_store(arguments.store, arguments.password_file).keys), time.time()
+    keys, now = call(open_store(arguments.store, arguments.password_file).admin.keys), time.time()
     found = find_findings(keys, policy, now)
     findings = [finding for finding in found if not {finding.code, finding.key} & ignore]
     console = None if arguments.json else rich_console()
@@ -228,6 +250,12 @@ def _scopes_of_routes(name: str) -> frozenset[str]:
     asked = [requirement for row in rows for requirement, _ in row.requirements]
     asked += [requirement for row in rows for requirement, _, _ in row.narrower]
     return frozenset(scope for requirement in asked for scope in requirement.scopes_named())
+
+
+def _settle(store: KeyStore, arguments: argparse.Namespace) -> None:
+    """Return when the change is in force in every app, so that a new key is accepted and a revoked one refused."""
+    if not arguments.no_wait:
+        wait_for_readers(store)
 
 
 def _print_new(new: NewKey) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,9 +15,11 @@ from typing import TypeVar
 import anyio
 
 from authguard.accounts.api_key import ApiKeyAdmin
+from authguard.accounts.watched_file import CHECK_INTERVAL, SETTLED_AFTER
 from authguard.cli.private_file import read_file
 from authguard.cli.terminal import note
 from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.value_types import frozen
 
 T = TypeVar("T")
 
@@ -24,6 +27,8 @@ T = TypeVar("T")
 VARIABLE = "AUTHGUARD_STORE"
 #: The longest password or pepper in a file, in bytes.
 _MOST_SECRET = 4096
+#: How many seconds after a change each request makes its app read the file, if it has not been read.
+READ_AFTER = SETTLED_AFTER + CHECK_INTERVAL
 #: After how many seconds a person is told that the command still waits.
 _PATIENCE = 2.0
 # The arguments of the functions that are called here, and what they are on the command line.
@@ -46,7 +51,15 @@ _OPTIONS = {
 }
 
 
-def open_store(argument: str | None, password_file: Path | None, *, may_be_new: bool = False) -> ApiKeyAdmin:
+@frozen
+class KeyStore:
+    """A store of keys: what changes it, and whether apps may have read it from a file, which they watch."""
+
+    admin: ApiKeyAdmin
+    is_watched: bool
+
+
+def open_store(argument: str | None, password_file: Path | None, *, may_be_new: bool = False) -> KeyStore:
     """The store of the argument, or of the variable. Raises ``ConfigurationError``, which shows no password.
 
     ``may_be_new``: whether a file that does not exist is right.
@@ -55,19 +68,21 @@ def open_store(argument: str | None, password_file: Path | None, *, may_be_new: 
         return _open(argument, password_file, may_be_new=may_be_new)
 
 
-def _open(argument: str | None, password_file: Path | None, *, may_be_new: bool) -> ApiKeyAdmin:
+def _open(argument: str | None, password_file: Path | None, *, may_be_new: bool) -> KeyStore:
     name = argument if argument is not None else os.environ.get(VARIABLE)
     if not name:
         raise ConfigurationError("--store", f"name a file or the URL of a database, or set {VARIABLE}")
     if "://" in name:
-        return _open_database(name, password_file, in_argument=argument is not None, may_be_new=may_be_new)
+        in_argument = argument is not None
+        database = _open_database(name, password_file, in_argument=in_argument, may_be_new=may_be_new)
+        return KeyStore(database, is_watched=False)
     if password_file is not None:
         raise ConfigurationError("--password-file", "a file of keys has no password; leave it out")
     if not may_be_new:
         _check_exists(Path(name))
     from authguard.accounts.api_key_file import ApiKeyFileAdmin  # noqa: PLC0415 - what only this store needs
 
-    return ApiKeyFileAdmin(name)
+    return KeyStore(ApiKeyFileAdmin(name), is_watched=Path(name).exists())
 
 
 def _open_database(url: str, password_file: Path | None, *, in_argument: bool, may_be_new: bool) -> ApiKeyAdmin:
@@ -111,6 +126,14 @@ def read_secret(argument: str, path: Path) -> str:
     if not secret:
         raise ConfigurationError(argument, f"{path} is empty or not UTF-8; write the secret into it")
     return secret
+
+
+def wait_for_readers(store: KeyStore) -> None:
+    """After a change, wait until the next request of each app that reads the file sees it. A database needs no wait."""
+    if store.is_watched:
+        if sys.stderr is not None and sys.stderr.isatty():
+            note(f"waiting {READ_AFTER:g} s, until every app reads the file; --no-wait leaves that out")
+        time.sleep(READ_AFTER)
 
 
 def call(function: Callable[..., Awaitable[T]], *arguments: object) -> T:

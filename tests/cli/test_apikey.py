@@ -41,6 +41,12 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No app reads the files of these tests, so a command in this process does not wait for one."""
+    monkeypatch.setattr(key_store, "READ_AFTER", 0.0)
+
+
 @pytest.fixture(name="postgres", scope="module")
 def _postgres() -> Iterator[str]:
     if server_programs() is None:
@@ -272,7 +278,7 @@ def test_a_rotation_leaves_both_keys_good_until_the_overlap_ends(store: str, fol
     """The new key is printed alone, and the old one names it."""
     put(store, stored_key(created=time.time() - 10, scopes={"orders"}))
 
-    done = start("apikey", "rotate", KEY_ID, "--overlap", "2d", "--store", store, cwd=folder)
+    done = start("apikey", "rotate", KEY_ID, "--overlap", "2d", "--no-wait", "--store", store, cwd=folder)
 
     assert KEY.fullmatch(done.stdout), done.stderr
     old, new = keys_in(store)
@@ -554,6 +560,23 @@ def test_a_file_of_keys_has_no_password(capsys: pytest.CaptureFixture[str]) -> N
     assert run("apikey", "list", "--store", "keys.json", "--password-file", "x") == 2
 
     assert capsys.readouterr().err == "--password-file: a file of keys has no password; leave it out\n"
+
+
+def test_a_change_of_a_file_waits_for_the_apps_that_read_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A person is told so. Nobody reads a file that the command has just made, and ``--no-wait`` leaves it out."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    told = "waiting 0 s, until every app reads the file; --no-wait leaves that out\n"
+
+    assert run("apikey", *CREATE, "--never-expires", "--store", "keys.json") == 0
+    first = capsys.readouterr().err
+    assert run("apikey", *CREATE, "--never-expires", "--store", "keys.json") == 0
+    second = capsys.readouterr().err
+    assert run("apikey", *CREATE, "--never-expires", "--store", "keys.json", "--no-wait") == 0
+    third = capsys.readouterr().err
+
+    assert [told in err for err in (first, second, third)] == [False, True, False]
 
 
 def test_a_person_is_told_that_the_command_waits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
