@@ -47,11 +47,15 @@ class LoginPages:
     def redirect(self, request: AuthRequest, denied: Denied) -> Denied:
         """The denial that sends a browser to the login page, if it opens a page and a login is all that is missing.
 
-        Any other denial stays as it is. ``cause`` and the other facts say why there is no session.
+        ``cause`` and the other facts say why there is no session. A script of a page stays with its 401, but learns of
+        this scheme alone: the challenge of Basic would open a dialog. Any other denial stays as it is.
         """
         name = self._scheme_of(denied)
-        if name is None or not is_navigation(request):
+        if name is None:
             return denied
+        if not is_navigation(request):
+            is_script = any(field == b"sec-fetch-mode" for field, _ in request.headers)
+            return replace(denied, accepted=frozenset({name})) if is_script and len(denied.accepted) > 1 else denied
         page = quote(str(request.scope.get("root_path", ""))) + self._urls[name]
         if not is_local_path(page):
             return denied

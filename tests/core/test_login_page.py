@@ -143,6 +143,25 @@ async def test_a_refused_token_stays_401() -> None:
     assert (await site.send(**NAVIGATE)).status == 303
 
 
+@pytest.mark.parametrize(
+    ("fields", "challenges"),
+    [
+        ({"sec_fetch_mode": "cors"}, ['Session realm="shop"']),
+        ({}, ['Session realm="shop"', 'Bearer realm="orders"']),
+        ({"sec_fetch_mode": "cors", "authorization": "Negotiate x"}, ['Session realm="shop"', 'Bearer realm="orders"']),
+    ],
+)
+async def test_a_script_learns_of_the_session_alone(fields: dict[str, str], challenges: list[str]) -> None:
+    """The challenge of Basic would open a dialog in front of the page. Other clients get all challenges, also after a
+    script was answered, and also if they have presented something."""
+    site = Site(bearer())
+    for _ in range(2):
+        await site.send(sec_fetch_mode="cors")
+        await site.send()
+
+        assert (await site.send(**fields)).lines(b"www-authenticate") == challenges
+
+
 async def test_a_route_for_tokens_alone_stays_401() -> None:
     """A route that accepts no session has no login page."""
     site = Site(bearer(), rules=(LOGIN, Rule("/api/**", via("bearer"))))
