@@ -66,7 +66,9 @@ class SessionCarrier(Carrier):
     def __init__(self, auth_scheme: str, key: str, cookie: str) -> None:
         self._auth_scheme, self._key, self._cookie = auth_scheme, key, cookie
         self._bytes = cookie.encode("ascii")
-        self._pair = re.compile(rb"(?:\A|;)[ \t]*+%b[ \t]*+=" % re.escape(self._bytes))
+        # What `str.strip` takes from Latin-1: Starlette reads a name without it, and browsers send it.
+        blanks = rb"[\t-\r\x1c-\x20\x85\xa0]*+"
+        self._pair = re.compile(rb"(?:\A|;)%b%b%b=" % (blanks, re.escape(self._bytes), blanks))
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """The session of the request, if somebody has logged in with it.
