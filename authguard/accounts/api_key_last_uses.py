@@ -7,12 +7,13 @@ so that nothing is copied, and whoever reads the files while they are written fi
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from authguard.accounts.file_lock import try_lock
+from authguard.accounts.file_lock import open_own, try_lock
 from authguard.errors import BackendUnavailable
 from authguard.fork import renew_after_fork
 from authguard.reasons import STORE_UNAVAILABLE
@@ -65,8 +66,7 @@ class LastUsePart:
 
     def _take(self, known: Container[str]) -> int:
         for number in range(1, MOST_PARTS + 1):
-            path = f"{self._path}.uses.{number}"
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = open_own(self._path.with_name(f"{self._path.name}.uses.{number}"))
             if try_lock(file):
                 break
             os.close(file)
@@ -94,9 +94,19 @@ def read_last_uses(path: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in path.parent.glob(f"{path.name}.uses.*"):
         with suppress(OSError):
-            for key_id, used in _lines(part.read_bytes()):
+            for key_id, used in _lines(_content(part)):
                 found[key_id] = max(used, found.get(key_id, 0.0))
     return found
+
+
+def _content(part: Path) -> bytes:
+    """What a part holds. A symbolic link and a pipe are no parts, and the command must not wait for a pipe's writer."""
+    file = os.open(part, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(file)
+        return os.pread(file, status.st_size, 0) if stat.S_ISREG(status.st_mode) else b""
+    finally:
+        os.close(file)
 
 
 def _line(key_id: str, used: float) -> bytes:

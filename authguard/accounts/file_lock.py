@@ -35,13 +35,22 @@ def try_lock(file: int) -> bool:
     return True
 
 
+def open_own(path: Path) -> int:
+    """Open a file of our own beside that of the app, which is made if there is none. Raises ``OSError``.
+
+    No symbolic link is followed: whoever can write into the folder could otherwise let a process of another user make
+    or overwrite a file elsewhere.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
 @contextmanager
 def locked(path: Path, *, seconds: float) -> Iterator[None]:
     """Hold the lock of this file, which is made if there is none. It waits so long for another process.
 
     Raises ``BackendUnavailable`` if that takes longer, and ``OSError``.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_own(path)
     try:
         give_up_at = time.monotonic() + seconds
         while not try_lock(file):
