@@ -8,6 +8,7 @@ make bench ARGS="imports"                   what importing authguard costs: twen
 make bench ARGS="server"                    the processor time of a server, with wrk: two minutes
 make bench ARGS="growth"                    ten thousand rules, a million nonces: a minute and a half
 make bench ARGS="digests"                   Digest beside other libraries: fifteen seconds
+make bench ARGS="sql"                       an API key of a database beside the look-up alone: fifteen seconds
 make bench ARGS="logins"                    the latency of /health beside 8, 100 and 1,000 logins: a minute
 make bench ARGS="outages"                   the latency of /health beside failing key servers: half a minute
 make bench ARGS="throttle"                  the memory of a million invented account names: ten seconds
@@ -34,6 +35,7 @@ from benchmarks.processes import ROOT
 from benchmarks.request_cost import request_cost
 from benchmarks.results import Goal, PartResult, goal_table
 from benchmarks.server_cpu import server_cpu
+from benchmarks.sql_cost import sql_cost
 from benchmarks.throttle_memory import throttle_memory
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], PartResult]] = {
@@ -43,6 +45,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], PartResult]] = {
     "server": lambda options: server_cpu(rounds=options.loads, seconds=options.load),
     "growth": lambda options: growth(rounds=max(options.rounds // 4, 2), most=options.entries),
     "digests": lambda options: digest_cost(rounds=max(options.rounds, 2), calls=max(options.calls, 1)),
+    "sql": lambda options: sql_cost(rounds=max(options.rounds // 4, 2), calls=max(options.calls, 1)),
     "logins": lambda options: PartResult(
         login_latency(options.in_flight, seconds=options.seconds, cost=options.bcrypt)
     ),
@@ -56,7 +59,7 @@ def parser_of_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what authguard costs.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--plots", nargs="?", const=ROOT / "docs", type=Path, help="write drawings (default: docs)")
-    group = parser.add_argument_group("requests, growth and digests")
+    group = parser.add_argument_group("requests, growth, digests and sql")
     group.add_argument("--rounds", type=int, default=400, help="number of rounds, at least 2 (default %(default)s)")
     group.add_argument("--calls", type=int, default=15, help="timed calls per row and round (default %(default)s)")
     group = parser.add_argument_group("burst, imports and server")

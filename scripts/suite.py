@@ -60,7 +60,7 @@ TOUCHING = (
         "test_openapi.py",
         "test_starlette.py",
     ),
-    *("test_starlette_endpoints.py", "security/test_weak_setup.py"),
+    *("test_starlette_endpoints.py", "security/test_weak_setup.py", "accounts/test_api_key_sql.py"),
 )
 
 # NOT RUN comes from tests/conftest.py.

@@ -33,6 +33,7 @@ from benchmarks.peers import PEERS, PLAIN, PlainMiddleware, check_refusals, key_
 from benchmarks.plots import Bar, bars, lines
 from benchmarks.request_cost import GOALS, request_cost
 from benchmarks.results import Goal, PartResult, goal_table
+from benchmarks.sql_cost import ALONE, REQUEST
 
 ROOT = Path(__file__).parents[1]
 PEERS_PYTHON = ROOT / ".venv" / "bench" / "bin" / "python"
@@ -236,6 +237,15 @@ def test_digests_are_measured_for_authguard_and_its_peers(capsys: pytest.Capture
     rows = {name for ratio in DIGEST_RATIOS for name in ratio[:2]}
     assert {line.split("  ")[0] for line in times.splitlines()[1:]} == rows
     assert [line.split("  ")[0] for line in ratios.splitlines()[1::2]] == [over for over, _, _ in DIGEST_RATIOS]
+
+
+def test_an_api_key_of_a_database_is_measured_beside_the_look_up_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its ratio is a goal."""
+    main(["sql", "--rounds", "2", "--calls", "1"])
+
+    table, goals = _table(capsys).split("\n\n== goals\n")
+    assert [line.split("  ")[0] for line in table.splitlines()[1:3]] == [ALONE, REQUEST]
+    assert goals.splitlines()[1].startswith(f"{REQUEST} / {ALONE} ")
 
 
 def _table(capsys: pytest.CaptureFixture[str]) -> str:
