@@ -126,6 +126,11 @@ def _from_pem(content: bytes) -> Any:
         problem = "it is a key in the format of OpenSSH; convert a copy of it: ssh-keygen -p -m PKCS8 -f COPY"
     elif b"PRIVATE KEY-----" not in content and b"-----BEGIN " in content:
         problem = "it contains no private key; give the file that was written with this one"
+    elif b"\\n" in content and b"-----BEGIN " in content:
+        problem = (
+            "it has \\n as two characters in place of line feeds, as environment files keep them; write it anew: "
+            'printf %b "$(cat FILE)" > COPY'
+        )
     if problem is not None:
         raise ConfigurationError("keys", problem)
     try:

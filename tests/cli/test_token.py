@@ -383,6 +383,10 @@ WRONG_KEYS: dict[str, tuple[Callable[[], bytes], str]] = {
         "it contains no private key; give the file that was written with this one",
     ),
     "certificate": (lambda: b"-----BEGIN CERTIFICATE-----\nAAAA", "it contains no private key"),
+    "line feeds as two characters": (
+        lambda: _pem(ec_key()).replace(b"\n", b"\\n"),
+        "it has \\n as two characters in place of line feeds, as environment files keep them; write it anew: printf ",
+    ),
     "encrypted": (
         lambda: _pem(ec_key(), BestAvailableEncryption(b"s3cret")),
         "it is encrypted; decrypt a copy for development: openssl pkey -in FILE -out COPY",
