@@ -62,7 +62,7 @@ class ApiKeyText:
             raise WireError("too long for a key" if begin > 0 else "too short for a key" if raw else "empty")
         tail = _TAIL.fullmatch(raw, begin)
         if tail is None or LABEL.fullmatch(raw, 0, begin) is None:
-            raise WireError("not PREFIX_ID_SECRET")
+            raise WireError("not PREFIX_ID_SECRET; it may be cut off")
         if _checksum(raw[:-CHECKSUM_LENGTH]) != raw[-CHECKSUM_LENGTH:]:
             raise WireError("the checksum differs: a character is wrong or missing")
         return cls(raw[:begin].decode("ascii"), tail[1].decode("ascii"), raw)

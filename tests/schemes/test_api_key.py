@@ -168,7 +168,7 @@ REFUSED: Mapping[str, tuple[str | bytes, StoredKey, str, str | None, dict[str, o
         stored_key(),
         "api_key.malformed",
         None,
-        {"problem": "not PREFIX_ID_SECRET"},
+        {"problem": "not PREFIX_ID_SECRET; it may be cut off"},
     ),
     "nothing": (b"", stored_key(), "api_key.malformed", None, {"problem": "empty"}),
 }
