@@ -23,13 +23,13 @@ def parts(folder: Path) -> dict[str, bytes]:
 def test_a_line_is_written_in_its_place(tmp_path: Path) -> None:
     """A key has one line, however often it is written."""
     part = LastUsePart(tmp_path / "keys")
-    part.write({A: 1_800_000_000.9, B: 5.0}, KNOWN)
-    part.write({A: 1_800_000_060.0, C: 7.0}, KNOWN)
+    part.write({A: 5.0, B: 1_800_000_000.9}, KNOWN)
+    part.write({B: 1_800_000_060.0, C: 7.0}, KNOWN)
 
     assert parts(tmp_path) == {
-        "keys.uses.1": b"aaaaaaaaaaaa 1800000060\nbbbbbbbbbbbb 0000000005\ncccccccccccc 0000000007\n"
+        "keys.uses.1": b"aaaaaaaaaaaa 0000000005\nbbbbbbbbbbbb 1800000060\ncccccccccccc 0000000007\n"
     }
-    assert read_last_uses(tmp_path / "keys") == {A: 1_800_000_060.0, B: 5.0, C: 7.0}
+    assert read_last_uses(tmp_path / "keys") == {A: 5.0, B: 1_800_000_060.0, C: 7.0}
 
 
 def test_each_worker_has_its_own_part(tmp_path: Path) -> None:

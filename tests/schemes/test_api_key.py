@@ -283,6 +283,16 @@ def test_networks_are_counted_apart() -> None:
     assert rejected(scheme, key_text("000000000000"), client=("198.51.100.1", 1)).reason.code == "api_key.unknown"
 
 
+def test_many_networks_do_not_add_up() -> None:
+    """However many of them try one id, the next one gets the same answer as the first one."""
+    throttle = LoginThrottle(account=Rate(2, 30.0), clock=ManualClock(1000))
+    scheme = api_key_scheme(throttle=throttle)
+
+    answers = [rejected(scheme, key_text(secret="t" * 27), client=(f"198.51.100.{number}", 1)) for number in range(9)]
+
+    assert {answer.reason.code for answer in answers} == {"api_key.unknown"}
+
+
 def test_garbage_is_not_counted() -> None:
     """It costs less than counting it, and has no id to count by."""
     scheme = throttled()

@@ -26,6 +26,11 @@ from authguard import (
     PUBLIC,
     Accepted,
     AccessDenied,
+    ApiKey,
+    ApiKeyFile,
+    ApiKeyLookup,
+    ApiKeys,
+    ApiKeyStore,
     AuthGuardMiddleware,
     AuthRequest,
     Bearer,
@@ -41,6 +46,7 @@ from authguard import (
     Issuer,
     JWKSet,
     KeySource,
+    MemoryApiKeys,
     MemoryDigests,
     Principal,
     Reason,
@@ -50,6 +56,8 @@ from authguard import (
     Rule,
     Scheme,
     Secret,
+    StoredKey,
+    TokenLookup,
     VerificationKey,
     all_of,
     allows,
@@ -57,8 +65,10 @@ from authguard import (
     any_role,
     claim,
     digest_ha1,
+    new_key,
     predicate,
     role,
+    rotate_key,
     scopes,
     step_up,
     via,
@@ -166,6 +176,29 @@ old_cameras = Digest(
     latin1=True,
     literal_backslash=True,
 )
+
+
+async def find_key(key_id: str) -> StoredKey | None:
+    """A look-up of an API key."""
+    return StoredKey(key_id, "...", owner="alice", name="ci", prefix="acme", created=0.0, networks=["192.0.2.0/24"])
+
+
+async def find_token(digest: str) -> Principal | Rejected | None:
+    """A look-up of an opaque token."""
+    return Principal("alice") if digest else None
+
+
+made = new_key("alice", "ci", prefix="acme", environment="live", scopes={"orders:read"}, expires=2e9, now=1e9)
+rotation = rotate_key(made.stored, overlap=86_400, now=1e9)
+assert_type(rotation.new.text, str)
+stores: list[ApiKeyStore] = [
+    ApiKeyFile("keys.json"),
+    ApiKeyFile(Path("keys.json")),
+    MemoryApiKeys([made.stored, rotation.old]),
+    ApiKeyLookup(find_key),
+]
+keyed = Guard(*(ApiKey(store, realm="orders", prefix="acme", pepper=["...", b"..."]) for store in stores))
+tokens = Bearer(ApiKeys(stores[0], prefix="acme"), TokenLookup(find_token), realm="orders")
 
 
 def tell(record: Record) -> None:
