@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
+import itsdangerous
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -64,6 +66,7 @@ from authguard import (
     Rule,
     Scheme,
     Secret,
+    Session,
     StoredKey,
     any_role,
     claim,
@@ -410,6 +413,17 @@ async def _api_key(
     return Prepared(app, always(sent.encode() if in_header else b"ApiKey " + sent.encode()), field=field)
 
 
+async def _session(material: Material, count: int, *, guard: bool = True, revocable: bool = False) -> Prepared:
+    revocations = MemoryRevocations() if revocable else None
+    scheme = Session(realm=REALM, revocations=revocations)
+    login = {"id": "0" * 22, "sub": USER, "began": 1000.0, "seen": 1000.0, "auth_time": 1000, "roles": ["customer"]}
+    data = base64.b64encode(json.dumps({"authguard": login}).encode())
+    cookie = itsdangerous.TimestampSigner("s" * 32).sign(data)
+    own = Middleware(AuthGuardMiddleware, guard=Guard(scheme, rules=[Rule("/health", PUBLIC)], clock=_standing))
+    app = starlette(Middleware(SessionMiddleware, secret_key="s" * 32), *([own] if guard else []))
+    return Prepared(app, always(b"session=" + cookie), field=b"cookie")
+
+
 async def _minimal(material: Material, count: int) -> Prepared:
     return Prepared(guarded(Guard(Minimal(), rules=[Rule("/health", PUBLIC)])), always(b"Minimal credentials"))
 
@@ -549,6 +563,15 @@ PATHS: Mapping[str, MeasuredPath] = {
         *(
             MeasuredPath(f"api-key-{kind.replace(' ', '-')}", f"API key, {kind}", 401, partial(_api_key, kind=kind))
             for kind in ("unknown", "another secret", "revoked", "garbage")
+        ),
+        MeasuredPath("session-floor", "SessionMiddleware, no guard", 200, partial(_session, guard=False)),
+        MeasuredPath("session", "Session, signed cookie", 200, _session, floor="session-floor"),
+        MeasuredPath(
+            "session-revocable",
+            "Session, signed cookie, MemoryRevocations",
+            200,
+            partial(_session, revocable=True),
+            floor="session-floor",
         ),
         MeasuredPath("minimal", "a minimal scheme of one's own", 200, _minimal),
         MeasuredPath("fastapi", "bare FastAPI route", 200, _fastapi, floor="fastapi"),

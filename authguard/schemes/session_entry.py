@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Any, TypeGuard
 
 from authguard.errors import ConfigurationError
-from authguard.model import Principal
+from authguard.model import NO_CLAIMS, Principal
 from authguard.value_types import value
 
 #: The largest entry, as JSON, in bytes. Browsers drop a cookie of more than 4,096 bytes, and SessionMiddleware writes
@@ -98,15 +98,16 @@ def entry_of(
 
 def read_entry(document: object) -> SessionEntry | None:
     """The entry that a session holds; None if it is not one. The cookie is signed, and the app can write into it."""
-    if not isinstance(document, Mapping):
+    # The exact types come first, because to find out whether something is a Mapping costs the most of all this.
+    if type(document) is not dict and not isinstance(document, Mapping):
         return None
     session_id, subject = document.get("id"), document.get("sub")
     began, seen, auth_time = document.get("began"), document.get("seen"), document.get("auth_time")
-    roles, scopes, claims = document.get("roles", ()), document.get("scopes", ()), document.get("claims", {})
+    roles, scopes, claims = document.get("roles", ()), document.get("scopes", ()), document.get("claims", NO_CLAIMS)
     acr, ends = document.get("acr"), document.get("ends")
     if (
         not (_is_name(session_id) and _is_name(subject) and _is_time(began) and _is_time(seen) and _is_time(auth_time))
-        or not (_are_names(roles) and _are_names(scopes) and isinstance(claims, Mapping))
+        or not (_are_names(roles) and _are_names(scopes) and (claims is NO_CLAIMS or isinstance(claims, Mapping)))
         or not (acr is None or _is_name(acr))
         or not (ends is None or _is_time(ends))
     ):
@@ -121,7 +122,7 @@ def _is_name(found: object) -> TypeGuard[str]:
 
 
 def _are_names(found: object) -> TypeGuard[Sequence[str]]:
-    return isinstance(found, list | tuple) and all(map(_is_name, found))
+    return isinstance(found, list | tuple) and (not found or all(map(_is_name, found)))
 
 
 def _is_time(found: object) -> TypeGuard[float]:
