@@ -36,8 +36,16 @@ RULES = [
 ]
 GOOD = {"id": "a", "sub": "alice", "began": NOW, "seen": NOW, "auth_time": int(NOW), "roles": ["admin"]}
 CHANGES: list[dict[str, object]] = [
-    *({}, {"roles": []}, {"acr": "gold"}, {"seen": NOW - 400}, {"seen": NOW - 1800}, {"began": NOW - 50_000}),
-    *({"id": "b"}, {"seen": NOW + 61}, {"ends": NOW + 10}, {"sub": 5}),
+    {},
+    {"roles": []},
+    {"acr": "gold"},
+    {"seen": NOW - 400},
+    {"seen": NOW - 1800},
+    {"began": NOW - 50_000},
+    {"id": "b"},
+    {"seen": NOW + 61},
+    {"ends": NOW + 10},
+    {"sub": 5},
 ]
 SESSIONS: list[Any] = [
     {},
