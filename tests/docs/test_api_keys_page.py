@@ -68,6 +68,7 @@ def test_the_file_and_the_keys_under_bearer_let_owners_in(page: dict[str, Any]) 
     refused = answer(page["keys"], {"X-API-Key": text})
     assert refused.headers["www-authenticate"] == 'ApiKey realm="orders", header="X-API-Key"'
     assert answer(page["bearer"], {"Authorization": f"Bearer {text}"}).json() == "alice"
+    assert answer(page["tested"].schemes[0], page["headers"]).json() == "robot"
     assert answer(page["sessions"], {"Authorization": "Bearer token-of-alice"}).json() == "alice"
 
 

@@ -132,6 +132,22 @@ async def test_while_the_app_runs_a_task_writes(monkeypatch: pytest.MonkeyPatch)
     assert {thread.name for thread in store.threads} == {threading.current_thread().name}
 
 
+async def test_an_error_of_the_app_comes_out_unchanged() -> None:
+    """And what is left is written all the same."""
+    store = Store()
+    scheme = api_key_scheme(store=store)
+
+    async def run() -> None:
+        async with Guard(scheme).running():
+            await scheme_accepts(scheme)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await run()
+
+    assert store.batches == [{KEY_ID: NOW}]
+
+
 async def scheme_accepts(scheme: Any) -> None:
     """Use the key once."""
     request = AuthRequest(http_scope(), "/", Moment(NOW, 60.0))

@@ -95,16 +95,21 @@ class LastUses:
     @asynccontextmanager
     async def running(self, clock: Clock) -> AsyncIterator[None]:
         """Write a batch every five seconds, and what is left at the end."""
+        failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write_regularly)
             self._tasks += 1
             try:
                 yield
+            except Exception as error:  # noqa: BLE001 - raised below, because the task group would put it into a group
+                failure = error
             finally:
                 self._tasks -= 1
                 tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await self.write()
+        if failure is not None:
+            raise failure
 
     async def _write_regularly(self) -> None:
         while True:
