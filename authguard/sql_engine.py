@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 #: Makes an async engine: ``lambda: create_async_engine(url)``.
 EngineFactory: TypeAlias = Callable[[], "AsyncEngine"]
 
+#: The detail of the outage that is a missing table.
+NO_TABLE = "a table is missing in the database; make it with Alembic or create_table()"
+
 # How many seconds a request waits for a connection of the pool. It is less than the deadline of a scheme, so that the
 # record says that the pool is exhausted, and not only that there was no answer.
 _POOL_TIMEOUT = 3
 # "The table does not exist": the SQLSTATE of PostgreSQL, and the text of SQLite.
-_NO_TABLE = ("42P01", "no such table")
+_MISSING = ("42P01", "no such table")
 
 # What closes the connections at the end of each loop. It is held here, because the garbage collector would not wait
 # until they are closed.
@@ -176,8 +179,8 @@ def outages() -> Iterator[None]:
         detail = type(error).__name__
         if isinstance(error, DBAPIError):
             code, text = getattr(error.orig, "sqlstate", None), str(error.orig)
-            if code == _NO_TABLE[0] or _NO_TABLE[1] in text:
-                detail = "the database has no table of API keys; make it with Alembic or create_table()"
+            if code == _MISSING[0] or _MISSING[1] in text:
+                detail = NO_TABLE
     else:
         return
     raise BackendUnavailable(detail, reason=STORE_UNAVAILABLE)

@@ -163,7 +163,9 @@ def option_names() -> Iterator[None]:
 
 
 def _with_fix(problem: str) -> str:
-    if "has no table" in problem:
+    from authguard.sql_engine import NO_TABLE  # noqa: PLC0415 - what only a database needs
+
+    if problem == NO_TABLE:
         return "the database has no table of API keys; make it with Alembic, or with apikey create --create-table"
     if " " in problem:
         return problem

@@ -278,7 +278,7 @@ async def test_a_row_that_is_no_key_is_an_outage(store: SqlApiKeys) -> None:
 async def test_a_table_that_is_missing_is_an_outage_with_the_fix(url: str) -> None:
     """The record says how to make it."""
     with pytest.raises(
-        BackendUnavailable, match=r"has no table of API keys; make it with Alembic or create_table\(\)$"
+        BackendUnavailable, match=r"^a table is missing in the database; make it with Alembic or create_t"
     ):
         await SqlApiKeys(url).find(KEY_ID)
 
@@ -325,6 +325,19 @@ async def test_a_database_that_hangs_is_a_503(url: str, caplog: pytest.LogCaptur
 
     assert answer.status_code == 503
     assert "store.timeout" in caplog.text
+
+
+@pytest.mark.peer
+async def test_a_deadline_leaves_no_connection_in_use(postgres: str) -> None:
+    """A query that is given up ends, and its connection, the only one of the pool, is free for the next request."""
+    await _drop_table(postgres)
+    store = SqlApiKeys(lambda: create_async_engine(postgres, pool_size=1, max_overflow=0))
+    await store.create_table()
+    for _ in range(3):
+        with anyio.move_on_after(0.05):
+            await store._engines.first_row(text("SELECT pg_sleep(600)"), {})
+
+    assert await store.find(KEY_ID) is None
 
 
 # --- event loops ------------------------------------------------------------------------------------------------------
