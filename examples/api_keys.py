@@ -16,8 +16,20 @@ from typing import Annotated
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from authguard import ApiKey, ApiKeyFile, Guard, Principal, Rule, StoredKey, new_key, role, rotate_key, scopes
-from authguard.accounts import ApiKeyFileAdmin
+from authguard import (
+    ApiKey,
+    ApiKeyFile,
+    ApiKeyStore,
+    Guard,
+    Principal,
+    Rule,
+    StoredKey,
+    new_key,
+    role,
+    rotate_key,
+    scopes,
+)
+from authguard.accounts import ApiKeyAdmin, ApiKeyFileAdmin
 from authguard.fastapi import CurrentPrincipal, install, requires
 
 PREFIX, ENVIRONMENT = "acme", os.environ.get("KEY_ENVIRONMENT", "live")
@@ -46,10 +58,9 @@ class KeyMade(BaseModel):
     key: str
 
 
-def make_app(path: str) -> FastAPI:
-    """The app, with the keys in this file."""
-    admin = ApiKeyFileAdmin(path)
-    keys = ApiKey(ApiKeyFile(path), realm="orders", prefix=PREFIX, environment=ENVIRONMENT)
+def make_app(store: ApiKeyStore, admin: ApiKeyAdmin) -> FastAPI:
+    """The app, with the keys of this store, and what changes them."""
+    keys = ApiKey(store, realm="orders", prefix=PREFIX, environment=ENVIRONMENT)
     app = FastAPI(title="orders")
     install(app, Guard(keys, rules=RULES))
 
@@ -113,4 +124,4 @@ async def first_key(path: str) -> str:
 if __name__ == "__main__":
     print(asyncio.run(first_key(os.environ["KEY_FILE"])))
 elif "KEY_FILE" in os.environ:
-    app = make_app(os.environ["KEY_FILE"])
+    app = make_app(ApiKeyFile(os.environ["KEY_FILE"]), ApiKeyFileAdmin(os.environ["KEY_FILE"]))
