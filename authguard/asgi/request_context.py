@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from authguard.asgi.live_connection import LiveConnection
 from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake, with_private
 from authguard.asgi.redirects import REDIRECTS, note_redirect
 from authguard.asgi.user import ANONYMOUS_CREDENTIALS, ANONYMOUS_USER, PrincipalCredentials
@@ -302,13 +303,21 @@ class RequestContext:
                 self.pending = self.pending or PendingDenial(denied, reply)
         return self.pending.denied
 
+    def end(self, denied: Denied) -> None:
+        """End an open connection, because its credentials have ended. A WebSocket is closed with the public reason."""
+        self.deny(denied)
+        if self._accepted and self._unsent is None:
+            reason = denied.reason.detail
+            self._unsent = [{"type": "websocket.close", "code": POLICY_VIOLATION, "reason": reason}]
+
     # --- the app ------------------------------------------------------------------------------------------------------
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Run the app. An exception that follows a denial is swallowed, unless the response has started."""
         token = CURRENT.set(self)
         try:
-            await app(self.scope, receive, self.send)
+            is_watched = self.options.guard.ends_connections
+            await (LiveConnection(self).run(app, receive) if is_watched else app(self.scope, receive, self.send))
         except Exception as error:
             if isinstance(error, AccessDenied) and self.pending is None:
                 # It was made outside of this request's context: in a bare thread, or once for all requests.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -52,7 +53,7 @@ from authguard.request import AuthRequest
 from authguard.schemes.carriers import AuthorizationField, Cookie
 from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_schemes
 from authguard.source_location import name_of
-from authguard.validation import check_leeway, check_seconds, functions
+from authguard.validation import check_flag, check_leeway, check_seconds, functions
 from authguard.wire.authorization import Credentials
 from authguard.wire.grammar import WireError
 
@@ -83,6 +84,8 @@ class Guard:
     - ``hooks``: functions that get the ``Record`` of every decision. ``log=False`` turns the log off.
     - ``revocations``: where each principal is looked up that a scheme has accepted, whether or not the scheme remembers
       it: ``MemoryRevocations()`` or another store, or a list of them. They are asked before the checks.
+    - ``end_with_credentials``: whether an open WebSocket and a response in parts end when their credentials expire or
+      are revoked. A store that cannot tell of a revocation is asked every ``revocation_poll`` seconds for each of them.
     - ``deadline``: the seconds that a check, or a store of revocations, may take, at most 60.
 
     Raises ``ConfigurationError``.
@@ -104,6 +107,8 @@ class Guard:
         hooks: Sequence[Hook] = (),
         log: bool = True,
         revocations: Revocations | Sequence[Revocations] = (),
+        end_with_credentials: bool = False,
+        revocation_poll: float = 10.0,
         deadline: float = 5.0,
     ) -> None:
         self.schemes = check_schemes(schemes)
@@ -147,6 +152,8 @@ class Guard:
             has_checks=bool(self.checks),
             revocations=self._revocations,
         )
+        self.ends_connections = check_flag("end_with_credentials", end_with_credentials)
+        self._revocation_poll = check_seconds("revocation_poll", revocation_poll, most=3600)
         self._constant_replies = ConstantReplies(self.schemes)
         self._login_pages = login_pages(self.schemes, self.table)
         self.sent_by_browsers = self._fast_path.sent_by_browsers
@@ -239,6 +246,30 @@ class Guard:
             return resolved.reject(outcome, principal.scheme)
         return resolved.authorize(principal, (), NO_FACTS, match.params, request.moment)
 
+    async def end_of(self, principal: Principal) -> Rejected | None:
+        """Why the credentials of an open connection are no longer good; None if they are.
+
+        Raises ``BackendUnavailable`` if a store of revocations cannot answer.
+        """
+        outcome = unless_expired(Accepted(principal), self.moment())
+        if isinstance(outcome, Accepted) and self._revocations is not None:
+            outcome = await self._revocations.ask(outcome, principal.scheme)
+        return outcome if isinstance(outcome, Rejected) else None
+
+    def seconds_to_end(self, principal: Principal) -> float:
+        """After how many seconds the credentials of an open connection are to be looked at again."""
+        moment, seconds = self.moment(), math.inf
+        if self._revocations is not None and self._revocations.must_poll:
+            seconds = self._revocation_poll
+        if principal.expires_at is not None:
+            seconds = min(seconds, principal.expires_at + moment.leeway - moment.now)
+        return max(seconds, 0.0)
+
+    def on_revoked(self, principal: Principal, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called when a store tells of a revocation of this principal, until what is returned is
+        called. Any thread may call it."""
+        return _do_nothing if self._revocations is None else self._revocations.on_revoked(principal, callback)
+
     async def _run_checks(self, request: AuthRequest, accepted: Accepted) -> Outcome:
         """Run the guard's checks on a principal that this guard, or an outer one, has authenticated."""
         principal, headers = accepted.principal, accepted.response_headers
@@ -314,6 +345,10 @@ class Guard:
     def health(self) -> Mapping[str, Mapping[str, object]]:
         """The state of each scheme and its services, by the name of the scheme. For a person; it holds no secret."""
         return services_health(self.schemes)
+
+
+def _do_nothing() -> None:
+    """There is nothing to end."""
 
 
 def check_checks(checks: Sequence[Check]) -> tuple[Check, ...]:

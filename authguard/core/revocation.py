@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
@@ -32,7 +32,7 @@ class RevocationCheck:
     ``ConfigurationError``.
     """
 
-    __slots__ = ("_deadline", "_find_now", "_stores", "_unissued")
+    __slots__ = ("_deadline", "_find_now", "_on_revoked", "_stores", "_unissued", "must_poll")
 
     def __init__(self, stores: Sequence[Revocations], schemes: Sequence[Scheme], deadline: float) -> None:
         for store in stores:
@@ -43,6 +43,10 @@ class RevocationCheck:
         find_now = [optional_method(store, "find_now", beside="find") for store in stores]
         #: None if one of the stores must always be awaited.
         self._find_now = None if None in find_now else tuple(find_now)
+        on_revoked = [optional_method(store, "on_revoked", beside="find") for store in stores]
+        self._on_revoked = tuple(method for method in on_revoked if method is not None)
+        #: Whether a store cannot tell of a revocation, and must be asked again and again.
+        self.must_poll = None in on_revoked
         #: The names of the schemes whose credentials were not issued at any time.
         self._unissued = frozenset(
             scheme.name for scheme in schemes if not getattr(scheme, "credentials_are_issued", True)
@@ -77,6 +81,18 @@ class RevocationCheck:
             if found and (rejected := self._judge(found, keys, accepted, scheme)) is not None:
                 return rejected
         return accepted
+
+    def on_revoked(self, principal: Principal, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called at each revocation of this principal that a store tells of, until what is returned
+        is called."""
+        keys = revocation_keys(principal)
+        ends = [on_revoked(keys.keys, callback) for on_revoked in self._on_revoked]
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return end
 
     def _judge(
         self, found: Mapping[bytes, float], keys: RevocationKeys, accepted: Accepted, scheme: str | None

@@ -10,7 +10,8 @@ import logging
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, cast, get_args
@@ -20,7 +21,7 @@ from authguard.fork import ForkSafeLock
 from authguard.model import Clock, Principal, claims_to_read, keep_revocation_keys, wall_clock
 from authguard.server_value import SERVER_ARGUMENT, ServerValue
 from authguard.validation import check_int
-from authguard.value_types import frozen, value
+from authguard.value_types import frozen, mutable, value
 
 _log = logging.getLogger("authguard")
 
@@ -155,6 +156,10 @@ class Revocations(Protocol):
 
     A store may also have ``find_now(keys)``, not async: the same answer if it is in memory, and None if not. It is
     called first, and without a deadline, whose timer would cost more than the answer.
+
+    A store that learns of a revocation at once may also have ``on_revoked(keys, callback)``, not async: it has
+    ``callback()`` called when one of the keys is revoked, by any thread, and returns a function that ends that. Without
+    it an open connection asks again and again (``Guard(end_with_credentials=True)``).
     """
 
     @abstractmethod
@@ -187,6 +192,13 @@ class RevocationStore(Revocations, Protocol):
         return bool(await self.find((revocation_key("session", session_id),)))
 
 
+@mutable
+class _Callback:
+    """A function to call at a revocation. It equals only itself, whatever the function equals."""
+
+    call: Callable[[], None]
+
+
 class MemoryRevocations(RevocationStore):
     """A ``RevocationStore`` in the memory of this process. Other workers do not know what it knows.
 
@@ -209,6 +221,8 @@ class MemoryRevocations(RevocationStore):
         #: With how many revocations those that have ended are looked for again.
         self._prune_at = 1024
         self._was_full = False
+        #: What open connections have called when a key is revoked.
+        self._callbacks: dict[bytes, set[_Callback]] = {}
 
     def __len__(self) -> int:
         return len(self._before)
@@ -246,6 +260,25 @@ class MemoryRevocations(RevocationStore):
                 self._make_room(revocation.kind, now)
             self._kept_until[key] = kept_until
             self._before[key] = max(revocation.before, self._before.get(key, -math.inf))
+            callbacks = tuple(self._callbacks.get(key, ()))
+        for callback in callbacks:
+            callback.call()
+
+    def on_revoked(self, keys: Sequence[bytes], callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called when one of the keys is revoked, until the returned function is called."""
+        entry = _Callback(callback)
+        with self._lock:
+            for key in keys:
+                self._callbacks.setdefault(key, set()).add(entry)
+        return partial(self._remove, keys, entry)
+
+    def _remove(self, keys: Sequence[bytes], entry: _Callback) -> None:
+        with self._lock:
+            for key in keys:
+                callbacks = self._callbacks[key]
+                callbacks.remove(entry)
+                if not callbacks:
+                    del self._callbacks[key]
 
     def _make_room(self, kind: RevocationKind, now: float) -> None:
         """Forget what has ended, at times, and raise ``BackendUnavailable`` if there is no room for one more."""
