@@ -14,7 +14,6 @@ from authguard import (
     AUTHORIZATION,
     BackendUnavailable,
     ConfigurationError,
-    Header,
     LoginThrottle,
     Rate,
     Rule,
@@ -40,6 +39,7 @@ from tests.support.schemes.api_key import (
     rejected,
     stored_key,
 )
+from tests.support.schemes.basic import basic_scheme
 from tests.support.schemes.bearer import bearer
 from tests.support.tokens import mint
 
@@ -324,12 +324,12 @@ def test_the_throttle_can_be_switched_off() -> None:
     assert (scheme.denial_reasons, scheme.throttle) == ((), None)
 
 
-def test_the_schemes_of_a_guard_share_a_throttle() -> None:
-    """Unless they were given one."""
-    first, second = api_key_scheme(), api_key_scheme(name="other", carrier=Header("X-Other"))
-    RecordingGuard(first, second)
+def test_passwords_have_another_throttle() -> None:
+    """Refused keys cost no hash: a flood of them would make a common throttle forget who has guessed passwords."""
+    keys, passwords = api_key_scheme(), basic_scheme()
+    RecordingGuard(keys, passwords)
 
-    assert first.throttle is second.throttle
+    assert keys.throttle is not passwords.throttle
 
 
 # --- Stores -----------------------------------------------------------------------------------------------------------

@@ -126,12 +126,11 @@ def test_reading_garbage_takes_the_same_work_whatever_its_length() -> None:
 
 def test_unknown_wrong_and_revoked_keys_cost_the_same_work() -> None:
     """Each makes as many calls, so that the time does not tell whether a key once was one."""
-    scheme = api_key_scheme(store=store())
     request = AuthRequest(http_scope(), "/", Moment(NOW, 60.0))
 
     def calls(text: str) -> int:
         credentials = Credentials("api-key", text.encode())
-        scheme.use_throttle(LoginThrottle(clock=ManualClock(1000)))
+        scheme = api_key_scheme(store=store(), throttle=LoginThrottle(clock=ManualClock(1000)))
         scheme.authenticate_now(request, credentials)  # what is cached by the address is cached then
         return count_calls(lambda: scheme.authenticate_now(request, credentials))
 

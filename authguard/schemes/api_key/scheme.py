@@ -12,10 +12,10 @@ from authguard.errors import ConfigurationError
 from authguard.model import Clock, Denied, Outcome
 from authguard.reasons import ATTEMPTS_EXCEEDED
 from authguard.request import AuthRequest
-from authguard.schemes.api_key.verifier import KeyVerifier, PepperArgument
+from authguard.schemes.api_key.verifier import KeyVerifier, PepperArgument, check_key_throttle
 from authguard.schemes.carriers import Header, NamedCarrier, check_carrier
 from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_name, for_one_request
-from authguard.schemes.throttle import LoginThrottle, check_throttle
+from authguard.schemes.throttle import LoginThrottle
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import is_token
@@ -34,7 +34,8 @@ class ApiKey(Scheme):
       the key after ``auth_scheme``.
     - ``pepper``: the secret that ``new_key`` was given. Of several, keys made with any of them are accepted.
     - ``throttle``: a ``LoginThrottle``, which slows down clients whose keys are refused; None switches it off. By
-      default, it is one that the schemes of a guard share.
+      default, it is one of its own: to refuse a key costs no hash, so a flood of wrong keys could make the throttle of
+      passwords forget who has guessed.
     - ``deadline``: how many seconds a store may take.
     - ``name``: for ``via(...)``, records and OpenAPI, if a guard has another ``ApiKey``.
 
@@ -91,7 +92,7 @@ class ApiKey(Scheme):
             prefix=prefix,
             environment=environment,
             pepper=pepper,
-            throttle=check_throttle(throttle, clock),
+            throttle=check_key_throttle(throttle, clock),
             deadline=deadline,
             clock=clock,
         )
@@ -102,10 +103,6 @@ class ApiKey(Scheme):
     def throttle(self) -> LoginThrottle | None:
         """What counts refused keys; None if nothing does."""
         return self._verifier.throttle
-
-    def use_throttle(self, throttle: LoginThrottle) -> None:
-        """Count by this throttle from now on. The guard calls it, so that its schemes share one."""
-        self._verifier.use_throttle(throttle)
 
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that the store lists; None if it cannot list them."""

@@ -77,7 +77,8 @@ class KeyVerifier:
         self._label = check_prefix(prefix, environment)
         self._peppers = _check_peppers(pepper)
         self._deadline = check_seconds("deadline", deadline, most=60)
-        self.use_throttle(throttle)
+        self.throttle = throttle
+        self._acquire_now = None if throttle is None else optional_method(throttle, "acquire_now", beside="acquire")
         self._last_uses: LastUses | None = None
         write = getattr(store, "write_last_uses", None)
         if write is not None and isinstance(store, LastUseStore):
@@ -96,11 +97,6 @@ class KeyVerifier:
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that the store lists; None if it cannot list them."""
         return self._store.roles_given() if isinstance(self._store, RolesListed) else None
-
-    def use_throttle(self, throttle: LoginThrottle | None) -> None:
-        """Count refused keys by this throttle from now on."""
-        self.throttle = throttle
-        self._acquire_now = None if throttle is None else optional_method(throttle, "acquire_now", beside="acquire")
 
     def verify_now(self, raw: bytes, request: AuthRequest) -> Outcome | Continuation:
         """The outcome for what a client sent, if the store answers at once; otherwise a function to await."""
@@ -228,7 +224,7 @@ def _check_peppers(pepper: PepperArgument) -> tuple[bytes, ...]:
 
 
 def check_key_throttle(throttle: LoginThrottle | Literal["default"] | None, clock: Clock) -> LoginThrottle | None:
-    """The argument ``throttle`` of a source of ``Bearer``, which shares none. Raises ``ConfigurationError``."""
+    """The argument ``throttle`` of API keys, which share none with passwords. Raises ``ConfigurationError``."""
     if throttle == "default":
         return LoginThrottle(clock=clock)
     if not isinstance(throttle, LoginThrottle | None):
