@@ -135,7 +135,8 @@ def test_a_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_line_has_its_length(tmp_path: Path) -> None:
-    """So that its place is a multiple of it."""
-    LastUsePart(tmp_path / "keys").write({A: 1.0}, KNOWN)
+    """So that its place is a multiple of it, whatever the clock says."""
+    LastUsePart(tmp_path / "keys").write({A: 1.0, B: -5.0, C: 1e12}, KNOWN)
 
-    assert (tmp_path / "keys.uses.1").stat().st_size == LINE_LENGTH
+    assert (tmp_path / "keys.uses.1").stat().st_size == 3 * LINE_LENGTH
+    assert read_last_uses(tmp_path / "keys") == {A: 1.0, B: 0.0, C: 9_999_999_999.0}

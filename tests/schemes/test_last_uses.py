@@ -117,6 +117,28 @@ async def test_a_failure_is_logged_once_and_nothing_is_lost(caplog: pytest.LogCa
     ]
 
 
+async def test_a_cancelled_batch_is_written_later() -> None:
+    """At its end the app cancels the task that writes, and then writes once more."""
+
+    class Slow(Store):
+        async def write_last_uses(self, uses: Mapping[str, float]) -> None:
+            if self.error is not None:
+                await anyio.sleep_forever()
+            await super().write_last_uses(uses)
+
+    store = Slow()
+    uses = uses_of(store)
+    uses.note("a", NOW)
+    store.error = ZeroDivisionError()
+    with anyio.move_on_after(0.01):
+        await uses.write()
+    store.error = None
+
+    await uses.write()
+
+    assert store.batches == [{"a": NOW}]
+
+
 async def test_while_the_app_runs_a_task_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """And at its end, what is left is written."""
     monkeypatch.setattr(last_uses, "BATCH_EVERY", 0.001)

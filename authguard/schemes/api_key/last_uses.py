@@ -70,9 +70,11 @@ class LastUses:
             return
         try:
             await ask(self._store.write_last_uses(batch), self._deadline)
-        except Exception as error:  # noqa: BLE001 - whatever fails, the keys are good
+        except BaseException as error:  # whatever fails, the keys are good
             with self._lock:
                 self._pending = {**batch, **self._pending}
+            if not isinstance(error, Exception):
+                raise  # cancelled, at the end of the app, which writes once more
             if not self._failed:
                 _log.error("the last uses of API keys cannot be written: %s", type(error).__qualname__)
             self._failed = True
