@@ -48,6 +48,7 @@ from authguard import (
     KeySource,
     MemoryApiKeys,
     MemoryDigests,
+    MemoryRevocations,
     Principal,
     Reason,
     Record,
@@ -56,6 +57,7 @@ from authguard import (
     Rule,
     Scheme,
     Secret,
+    Session,
     StoredKey,
     TokenLookup,
     VerificationKey,
@@ -284,3 +286,15 @@ def denial(error: AccessDenied) -> None:
     assert_type(error.reason, Reason)
     assert_type(error.facts, Mapping[str, object])
     assert_type(error.status_code, int)
+
+
+sessions = Session(
+    realm="orders", idle=900, absolute=8 * 3600.0, login_url="/login", revocations=MemoryRevocations(), name="web"
+)
+
+
+async def log_in_and_out(request: Request) -> str:
+    """A login, and a log-out, in endpoints of Starlette and FastAPI."""
+    await sessions.login(request, Principal("alice"), acr="mfa", auth_time=1.5, keep=["cart"])
+    await sessions.logout(request.scope)
+    return assert_type(sessions.next_path(request.query_params.get("next"), default="/home"), str)
