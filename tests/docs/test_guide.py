@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from authguard import PUBLIC, Issuer, Principal, Reason, Rule, digest_ha1, reasons
+from authguard.audit.findings import CODES
 from authguard.fastapi import install
 from authguard.testing import acting_as, pytest_plugin
 from tests.fastapi.users import guarded
@@ -194,6 +195,13 @@ def test_every_reason_is_listed_with_its_status() -> None:
     listed = re.findall(r"^\| `([a-z_.]+)` \| (\d+) \|", text, re.MULTILINE)
 
     assert [(reason.code, str(reason.status)) for reason in known] == listed
+
+
+def test_every_finding_is_listed() -> None:
+    """The page about what is open lists the codes of the audit in their order."""
+    text = (DOCS / "guide/open-routes.md").read_text("utf-8")
+
+    assert re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE) == list(CODES)
 
 
 @pytest.mark.parametrize(("name", "block"), [("quick_start", QUICK_START), ("checks", CHECKS), ("locks", LOCKS)])
