@@ -58,15 +58,15 @@ def with_private(message: Message) -> Message:
     app says of shared caches stays, under the conditions of that section.
     """
     headers = [*message.get("headers", ())]
-    said = {
-        directive.partition(b"=")[0].strip().lower()
-        for name, value in headers
-        if name.lower() == b"cache-control"
-        for directive in value.split(b",")
-    }
-    if not said.isdisjoint(_SAYS_WHO_MAY_STORE):
-        return message
+    for name, value in headers:
+        if name.lower() == b"cache-control" and not _SAYS_WHO_MAY_STORE.isdisjoint(_directives(value)):
+            return message
     return {**message, "headers": [*headers, (b"cache-control", b"private")]}
+
+
+def _directives(value: bytes) -> list[bytes]:
+    """The names of the directives in a line of ``Cache-Control``."""
+    return [directive.partition(b"=")[0].strip().lower() for directive in value.split(b",")]
 
 
 #: How many bytes of a body are kept for a lock on a PUBLIC route, which asks after the app may have read the body.

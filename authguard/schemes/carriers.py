@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Self
 from urllib.parse import unquote_to_bytes
@@ -83,7 +84,7 @@ class NamedCarrier(Carrier):
     @property
     def auth_scheme(self) -> str:
         """The auth-scheme of its credentials: that of no other place."""
-        return f"{self.kind}.{self.name.lower()}"
+        return _auth_scheme(self.kind, self.name)
 
     @property
     def challenge_params(self) -> Mapping[str, str]:
@@ -114,6 +115,17 @@ class PlainField:
     name: bytes
     auth_scheme: str
     limit: int
+
+
+# Each request asks for these, of few carriers.
+@lru_cache(64)
+def _auth_scheme(kind: str, name: str) -> str:
+    return f"{kind}.{name.lower()}"
+
+
+@lru_cache(64)
+def _field_name(name: str) -> bytes:
+    return name.lower().encode("ascii")
 
 
 @frozen
@@ -172,10 +184,13 @@ class Header(NamedCarrier):
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """The value of the field line, if there is one and it is not empty."""
-        lines = request.lines(self.header.encode("ascii"))
+        name = _field_name(self.name)
+        lines = [line for field_name, line in request.headers if field_name == name]
+        if not lines:
+            return ()
         if len(lines) > 1:
             return _doubled(self.header, lines)
-        value = lines[0].strip(b" \t") if lines else b""
+        value = lines[0].strip(b" \t")
         if self.prefix and value:
             word, space, rest = value.partition(b" ")
             if word.lower() != self.prefix.lower().encode("ascii"):
