@@ -526,9 +526,10 @@ def test_the_password_of_a_database_is_in_a_file_or_in_the_environment(postgres:
         ("mysql://host/name", "--store: "),
         ("postgresql+asyncpg://host:port/name", "--store: it is not a URL of a database; write sqlite"),
         ("sqlite+aiosqlite://", "--store: each event loop would have a database of its own in memory; name a file\n"),
-        (
+        pytest.param(
             f"postgresql+asyncpg://a@127.0.0.1:{free_port()}/x",
             "--store: the database cannot be used (ConnectionRefusedError); look at its address, its user and whether",
+            id="a server that does not run",  # each process of pytest-xdist finds another port
         ),
         ("no/folder/keys.json", "--store: there is no file no/folder/keys.json; "),
     ],
