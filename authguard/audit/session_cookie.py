@@ -19,7 +19,8 @@ def cookie_of(middleware: Any) -> SessionCookie | None:
     """The cookie of a middleware that exists; None if it is not Starlette's SessionMiddleware."""
     if class_path(type(middleware)) != _MIDDLEWARE:
         return None
-    flags = dict(part.strip().partition("=")[::2] for part in str(middleware.security_flags).split(";"))
+    parts = [part.strip().partition("=") for part in str(middleware.security_flags).split(";")]
+    flags = {name: value for name, _, value in parts}
     return SessionCookie(
         middleware.session_cookie, middleware.max_age, flags.get("samesite", ""), "secure" in flags, "domain" in flags
     )

@@ -129,6 +129,7 @@ async def test_a_login_makes_the_principal_of_the_next_request() -> None:
 
     assert answer.status == 200
     ends = site.clock.now + 12 * 3600
+    assert site.seen is not None
     assert site.seen == Principal("alice", roles={"admin"}, scopes={"read"}, scheme="session", expires_at=ends)
     assert site.seen.claims == {"team": ["blue"], "auth_time": int(site.clock.now), "sid": entry["id"]}
 
