@@ -23,7 +23,7 @@ from authguard.accounts.api_key import key_digest
 from authguard.accounts.api_key_file import ApiKeyFileAdmin
 from authguard.cli import key_store
 from authguard.cli.key_report import CODES, KeyPolicy, find_findings
-from tests.accounts.postgres import free_port, running_postgres, server_programs
+from tests.accounts.postgres import running_postgres, server_programs
 from tests.cli.programs import at_a_terminal, run, start
 from tests.support.clock import NOW
 from tests.support.schemes.api_key import KEY_ID, key_text, stored_key
@@ -527,7 +527,7 @@ def test_the_password_of_a_database_is_in_a_file_or_in_the_environment(postgres:
         ("postgresql+asyncpg://host:port/name", "--store: it is not a URL of a database; write sqlite"),
         ("sqlite+aiosqlite://", "--store: each event loop would have a database of its own in memory; name a file\n"),
         pytest.param(
-            f"postgresql+asyncpg://a@127.0.0.1:{free_port()}/x",
+            "postgresql+asyncpg://a@127.0.0.1:1/x",  # nothing listens there
             "--store: the database cannot be used (ConnectionRefusedError); look at its address, its user and whether",
             id="a server that does not run",  # each process of pytest-xdist finds another port
         ),
