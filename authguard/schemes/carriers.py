@@ -6,6 +6,7 @@ header field, a cookie, a subprotocol or a query parameter, and say how a challe
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from functools import lru_cache
@@ -87,9 +88,10 @@ class NamedCarrier(Carrier):
         return _auth_scheme(self.kind, self.name)
 
     @property
+    @abstractmethod
     def challenge_params(self) -> Mapping[str, str]:
         """The parameters of a challenge that say where the credentials go."""
-        raise NotImplementedError
+        ...
 
     @property
     def openapi(self) -> Mapping[str, object]:

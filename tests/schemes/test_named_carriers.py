@@ -296,6 +296,19 @@ async def test_the_record_names_the_places_of_ambiguous_credentials() -> None:
     }
 
 
+async def test_two_cookies_of_different_names_are_two_credentials() -> None:
+    """The browser sends both, so a route that accepts both cannot tell which one counts."""
+    guard = RecordingGuard(bearer(carrier=COOKIE, name="new"), bearer(carrier=Cookie("old-token"), name="old"))
+    headers = [(b"cookie", f"session-token={GOOD}; old-token={GOOD}".encode())]
+    exchange = await run_app(guard.wrap(answering()), http_scope("/", headers=headers))
+
+    assert exchange.status == 400
+    assert guard.records[0].facts == {
+        "presented": ("cookie.session-token", "cookie.old-token"),
+        "carriers": ("cookie", "cookie"),
+    }
+
+
 @pytest.mark.parametrize("word", ["cookie.session-token", "header.x-api-key", "web", "key"])
 async def test_a_place_cannot_be_named_in_authorization(word: str) -> None:
     """A client that writes the guard's own word for a place into ``Authorization`` is not taken for that place."""
