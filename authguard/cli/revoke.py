@@ -77,7 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
         elif arguments.init:
             note(f"{arguments.store}: {'made' if admin.make() else 'it exists, and is left as it is'}")
         else:
-            note(f"revoked {_line(admin.revoke(_revocation(arguments)))}")
+            revocation = _revocation(arguments)
+            if not arguments.store.exists():
+                # Of a typing mistake, no app would read it; of a lost file, it would give back all that was revoked.
+                raise ConfigurationError("--store", f"there is no file {arguments.store}; make it with --init")
+            note(f"revoked {_line(admin.revoke(revocation))}")
     except BackendUnavailable as error:
         raise ConfigurationError("--store", error.detail) from None
     return 0

@@ -18,6 +18,12 @@ def _store(tmp_path: Path) -> str:
     return str(tmp_path / "revoked.json")
 
 
+@pytest.fixture(name="made")
+def _made(store: str) -> None:
+    RevocationFileAdmin(store).make()
+
+
+@pytest.mark.usefixtures("made")
 def test_each_kind_is_entered_and_listed(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A token, a session, a key and a subject are entered, and the list shows them, the session as a hash."""
     entered = [
@@ -39,6 +45,7 @@ def test_each_kind_is_entered_and_listed(store: str, capsys: pytest.CaptureFixtu
     assert "b\\x1bob" in lines[4]
 
 
+@pytest.mark.usefixtures("made")
 def test_a_subject_is_revoked_up_to_now_and_kept_for_the_longest_session(store: str) -> None:
     """Without a time, all that has been issued is refused, for as long as a browser keeps a cookie."""
     run("revoke", "--store", store, "--subject", "alice")
@@ -48,6 +55,7 @@ def test_a_subject_is_revoked_up_to_now_and_kept_for_the_longest_session(store: 
     assert stored.expires_at - stored.before == pytest.approx(400 * 86_400, abs=60)
 
 
+@pytest.mark.usefixtures("made")
 def test_json_has_all_of_it(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The list as JSON has the times, and null for one that never comes."""
     run("revoke", "--store", store, "--api-key", "abc")
@@ -71,6 +79,13 @@ def test_an_empty_file_is_made_once_and_pruned(store: str, capsys: pytest.Captur
     ]
 
 
+def test_a_file_that_is_not_there_is_not_made_by_a_revocation(store: str) -> None:
+    """No app would read one of a typing mistake, and one in place of a lost file would give back what was revoked."""
+    run("revoke", "--store", store, "--jti", "t")
+
+    assert not Path(store).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -79,6 +94,7 @@ def test_an_empty_file_is_made_once_and_pruned(store: str, capsys: pytest.Captur
         (["--subject", "alice", "--before", "2026-11-29T23:00:00"], "it is not a time"),
         (["--subject", ""], "non-empty"),
         (["--list"], "make it with --init"),
+        (["--jti", "t"], "make it with --init"),
         ([], "required"),
     ],
     ids=str,
@@ -96,5 +112,5 @@ def test_a_wrong_argument_is_named(
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that is not there is an error of the argument."""
-    assert run("revoke", "--store", str(tmp_path / "none" / "revoked.json"), "--jti", "t") == 2
+    assert run("revoke", "--store", str(tmp_path / "none" / "revoked.json"), "--init") == 2
     assert "--store" in capsys.readouterr().err
