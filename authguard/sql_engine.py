@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
@@ -72,7 +72,12 @@ class SqlEngines:
                 yield connection
 
     async def first_row(self, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:
-        """The first row of a query. Raises ``BackendUnavailable``.
+        """The first row of a query of at most one. Raises ``BackendUnavailable``, as ``rows`` does."""
+        rows = await self.rows(statement, parameters)
+        return rows[0] if rows else None
+
+    async def rows(self, statement: Executable, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
+        """The rows of a query. Raises ``BackendUnavailable``.
 
         If the server has closed the connection meanwhile, as when it was restarted, it is asked again by a new one.
         """
@@ -81,11 +86,11 @@ class SqlEngines:
         with outages():
             engine = self._engine()
             try:
-                return await _first_row(engine, statement, parameters)
+                return await _rows(engine, statement, parameters)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-            return await _first_row(engine, statement, parameters)
+            return await _rows(engine, statement, parameters)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -137,9 +142,9 @@ class SqlEngines:
             return engine
 
 
-async def _first_row(engine: AsyncEngine, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:
+async def _rows(engine: AsyncEngine, statement: Executable, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
     async with engine.connect() as connection:
-        return (await connection.execute(statement, parameters)).first()
+        return (await connection.execute(statement, parameters)).all()
 
 
 def _dispose_with(loop: asyncio.AbstractEventLoop, engine: AsyncEngine) -> None:

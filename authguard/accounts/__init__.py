@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from authguard.accounts.memory import MemoryUsers, UserLookup
     from authguard.accounts.password_hashes import LibpassHasher
     from authguard.accounts.revocation_file import RevocationFile, RevocationFileAdmin, StoredRevocation
+    from authguard.accounts.revocation_sql import SqlRevocations
 else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
@@ -87,6 +88,7 @@ else:
             "authguard.accounts.memory": ("MemoryUsers", "UserLookup"),
             "authguard.accounts.password_hashes": ("LibpassHasher",),
             "authguard.accounts.revocation_file": ("RevocationFile", "RevocationFileAdmin", "StoredRevocation"),
+            "authguard.accounts.revocation_sql": ("SqlRevocations",),
         },
     )
 
@@ -119,6 +121,7 @@ __all__ = [
     "Rotation",
     "SampledStore",
     "SqlApiKeys",
+    "SqlRevocations",
     "StoredKey",
     "StoredRevocation",
     "UserLookup",

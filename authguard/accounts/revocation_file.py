@@ -30,8 +30,9 @@ _LINES = 200
 MOST = 200_000
 #: How long a change waits for another one to end, in seconds.
 LOCK_WAIT = 10.0
-# The clock of this machine may be wrong, and a revocation that is gone makes good what it revoked.
-_MARGIN = 86_400.0
+#: How long a revocation stays after its end, in seconds: the clock of this machine may be wrong, and a revocation that
+#: is gone makes good what it revoked.
+KEPT_LONGER = KEPT_AFTER + 86_400.0
 
 
 @value
@@ -135,9 +136,7 @@ class RevocationFileAdmin:
         try:
             with locked(self._path.with_name(f"{self._path.name}.lock"), seconds=LOCK_WAIT):
                 now = self._clock()
-                stored = {
-                    key: each for key, each in self._read().items() if now < each.expires_at + KEPT_AFTER + _MARGIN
-                }
+                stored = {key: each for key, each in self._read().items() if now < each.expires_at + KEPT_LONGER}
                 result = change(stored)
                 replace_file(self._path, write_revocations(stored.values()))
                 return result
