@@ -47,6 +47,9 @@ EPILOG = """Examples:
   authguard apikey rotate Zk3mV0pQ8sT1 --store keys.json --overlap 7d
   authguard apikey audit --store postgresql+asyncpg://orders@localhost/orders --password-file password --unused 90d"""
 
+# A longer list is plain text: rich would take a minute to lay out a hundred thousand rows.
+_MOST_DRAWN = 1000
+
 _CREATE = """Makes a key, prints it once, and stores its hash. Nobody can show it again.
 Standard output is the key alone: pass it on in a pipe, or to a file that only its owner reads."""
 _LIST = "Prints all keys of the store, the oldest first, with their state. No key itself is in the store."
@@ -173,7 +176,7 @@ def _list(arguments: argparse.Namespace) -> int:
     keys = call(open_store(arguments.store, arguments.password_file).admin.keys)
     if arguments.owner is not None:
         keys = [key for key in keys if key.owner == arguments.owner]
-    console = None if arguments.json else rich_console()
+    console = None if arguments.json or len(keys) > _MOST_DRAWN else rich_console()
     if console is not None:
         from authguard.cli.key_table import print_keys  # noqa: PLC0415 - it needs rich, which is optional
 

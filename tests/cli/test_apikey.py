@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from authguard import ApiKey, ApiKeyFile, AuthGuardMiddleware, Guard, SqlApiKeys, StoredKey
 from authguard.accounts.api_key import key_digest
-from authguard.accounts.api_key_file import ApiKeyFileAdmin
+from authguard.accounts.api_key_file import ApiKeyFileAdmin, write_keys
 from authguard.cli import key_store
 from authguard.cli.key_report import CODES, KeyPolicy, find_findings
 from tests.accounts.postgres import running_postgres, server_programs
@@ -456,6 +456,21 @@ def test_the_same_tables_are_printed_in_this_process(
 
     assert re.search(rf"{KEY_ID} +alice +ci +test +active +never +never +- +\[red\]", listed)
     assert found.startswith("2 findings\nkey.test ")
+
+
+def test_a_long_list_is_plain_text_at_a_terminal_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rich would take a minute for a hundred thousand keys."""
+    monkeypatch.setattr("authguard.cli.apikey.rich_console", lambda: Console(width=150, force_terminal=True))
+    keys = [stored_key(f"{number:012}") for number in range(1001)]
+    Path("keys.json").write_bytes(write_keys(keys))
+
+    assert run("apikey", "list", "--store", "keys.json") == 0
+
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1002
+    assert "\x1b" not in out
 
 
 # --- the store --------------------------------------------------------------------------------------------------------
