@@ -97,7 +97,7 @@ def _open_database(url: str, password_file: Path | None, *, in_argument: bool, m
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return SqlApiKeys(url)  # which says what is wrong
-    if in_argument and (parsed.password is not None or any("password" in name for name in parsed.query)):
+    if in_argument and (parsed.password is not None or any("passw" in name.lower() for name in parsed.query)):
         raise ConfigurationError(
             "--store",
             "it has a password, which other users and the shell's history now see; choose another one, and put it into "

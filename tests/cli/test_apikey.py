@@ -489,6 +489,7 @@ def test_the_store_may_be_in_the_environment(folder: Path) -> None:
     [
         "postgresql+asyncpg://tests:hunter2@127.0.0.1/postgres",
         "postgresql+asyncpg://tests@127.0.0.1/postgres?password=hunter2",
+        "mysql+asyncmy://tests@127.0.0.1/keys?passwd=hunter2",
     ],
 )
 def test_a_password_in_an_argument_is_refused(store: str, capsys: pytest.CaptureFixture[str]) -> None:
