@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from authguard.accounts.revocation_file import KEPT_LONGER, StoredRevocation
 from authguard.concurrency.deadline import ask
+from authguard.errors import BackendUnavailable
 from authguard.model import Clock, wall_clock
+from authguard.reasons import STORE_UNAVAILABLE
 from authguard.sql_engine import EngineFactory, SqlEngines
 from authguard.state.revocations import Revocation, RevocationStore
 from authguard.validation import check_seconds
@@ -100,6 +102,8 @@ class SqlRevocations(RevocationStore):
                     await connection.rollback()
                 else:
                     break
+        else:
+            raise BackendUnavailable("the database refuses the row of a revocation", reason=STORE_UNAVAILABLE)
         if self._monotonic() >= self._prune_at:
             self._prune_at = self._monotonic() + PRUNED_EVERY
             await self._prune()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from sqlalchemy import MetaData, text
+from sqlalchemy import CheckConstraint, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from authguard import BackendUnavailable, Revocation, SqlRevocations
@@ -67,6 +67,20 @@ async def made(url: str, clock: ManualClock | None = None) -> SqlRevocations:
     store = SqlRevocations(url, clock=clock, monotonic=clock)
     await store.create_table()
     return store
+
+
+async def test_what_the_database_refuses_is_not_taken_for_revoked(tmp_path: Path) -> None:
+    """A rule of the database that refuses the row is an outage, and not a log-out that did not happen."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/revoked.db"
+    metadata = MetaData()
+    revocation_table(metadata).append_constraint(CheckConstraint("kind <> 'session'"))
+    store = SqlRevocations(url, table=metadata.tables["authguard_revocations"])
+    await store.create_table()
+
+    with pytest.raises(BackendUnavailable, match="refuses the row"):
+        await store.revoke(SESSION)
+
+    assert await store.find([SESSION.key]) == {}
 
 
 async def test_what_is_revoked_is_found_and_nothing_else_is(url: str) -> None:
