@@ -9,7 +9,7 @@ from typing import Any
 
 from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.concurrency.deadline import ask, optional_method
-from authguard.errors import ConfigurationError
+from authguard.errors import ConfigurationError, WrongAnswer
 from authguard.model import Accepted, Facts, Outcome, Principal, Rejected, claims_to_read
 from authguard.reasons import API_KEY_REVOKED, SESSION_REVOKED, SUBJECT_REVOKED, TOKEN_REVOKED, Reason
 from authguard.schemes.scheme import Scheme
@@ -98,6 +98,8 @@ class RevocationCheck:
         self, found: Mapping[bytes, float], keys: RevocationKeys, accepted: Accepted, scheme: str | None
     ) -> Rejected | None:
         """The refusal, if one of the revocations concerns these credentials."""
+        if not isinstance(next(iter(found)), bytes):  # no key would ever be found among them
+            raise WrongAnswer("a store of revocations answers with keys that are not bytes; return those it was asked")
         principal = accepted.principal
         for key, kind in zip(keys.keys, keys.kinds, strict=True):
             before = found.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -158,6 +159,7 @@ async def test_they_are_asked_before_the_checks() -> None:
         (BackendUnavailable("redis.internal refuses connections"), "store.unavailable"),
         (RuntimeError("no"), "backend.failed"),
         ([b"key"], "backend.failed"),
+        ({ALICE.key.hex(): math.inf}, "backend.failed"),
     ],
     ids=str,
 )
