@@ -26,7 +26,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "htdigest": "make a line of a password file for Digest",
         "secret": "make a random secret",
         "apikey": "make, list, rotate, revoke and audit API keys",
-        "revoke": "revoke a token, a session, an API key or a subject in a file",
+        "revoke": "revoke a token, a session, an API key or a subject",
         "routes": "print what each route of an app requires, and findings with a fix",
     }
 )

@@ -87,6 +87,15 @@ def _open(argument: str | None, password_file: Path | None, *, may_be_new: bool)
 
 def _open_database(url: str, password_file: Path | None, *, in_argument: bool, may_be_new: bool) -> ApiKeyAdmin:
     from authguard.accounts.api_key_sql import SqlApiKeys  # noqa: PLC0415 - what only this store needs
+
+    return SqlApiKeys(database_url(url, password_file, VARIABLE, in_argument=in_argument, may_be_new=may_be_new))
+
+
+def database_url(url: str, password_file: Path | None, variable: str, *, in_argument: bool, may_be_new: bool) -> str:
+    """The URL of a database, with the password of a file. Raises ``ConfigurationError`` for a password in an argument.
+
+    ``variable``: where the whole URL may stand. ``may_be_new``: whether an SQLite file that does not exist is right.
+    """
     from authguard.sql_engine import check_sqlalchemy  # noqa: PLC0415 - the same
 
     check_sqlalchemy()
@@ -96,18 +105,18 @@ def _open_database(url: str, password_file: Path | None, *, in_argument: bool, m
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        return SqlApiKeys(url)  # which says what is wrong
+        return url  # the store says what is wrong with it
     if in_argument and (parsed.password is not None or any("passw" in name.lower() for name in parsed.query)):
         raise ConfigurationError(
             "--store",
             "it has a password, which other users and the shell's history now see; choose another one, and put it into "
-            f"--password-file or the whole URL into {VARIABLE}",
+            f"--password-file or the whole URL into {variable}",
         )
     if password_file is not None:
         parsed = parsed.set(password=read_secret("--password-file", password_file))
     if parsed.get_backend_name() == "sqlite" and parsed.database and not may_be_new:
         _check_exists(Path(parsed.database))
-    return SqlApiKeys(parsed.render_as_string(hide_password=False))
+    return parsed.render_as_string(hide_password=False)
 
 
 def _check_exists(path: Path) -> None:

@@ -95,6 +95,7 @@ def test_a_file_that_is_not_there_is_not_made_by_a_revocation(store: str) -> Non
         (["--subject", ""], "non-empty"),
         (["--list"], "make it with --init"),
         (["--jti", "t"], "make it with --init"),
+        (["--list", "--password-file", "x"], "a file of revocations has no password"),
         ([], "required"),
     ],
     ids=str,
@@ -114,3 +115,38 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.C
     """A folder that is not there is an error of the argument."""
     assert run("revoke", "--store", str(tmp_path / "none" / "revoked.json"), "--init") == 2
     assert "--store" in capsys.readouterr().err
+
+
+def test_a_database_is_a_store_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its table is made by name; the URL may be in a variable, and what is entered is listed and pruned."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/revoked.db"
+    assert run("revoke", "--store", url, "--list") == 2
+    (tmp_path / "revoked.db").touch()
+    assert run("revoke", "--store", url, "--list") == 2
+    assert "make it with Alembic, or with --init" in capsys.readouterr().err
+    monkeypatch.setenv("AUTHGUARD_REVOCATIONS", url)
+    statuses = [run("revoke", *arguments) for arguments in (["--init"], ["--jti", "t-1"], ["--prune"], ["--list"])]
+    shown = capsys.readouterr()
+
+    assert statuses == [0] * 4
+    assert shown.out.startswith("token t-1: kept until 20")
+    assert "the table is there\n" in shown.err
+    assert "the database: 0 left out\n" in shown.err
+
+
+def test_a_store_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the option and the variable, the error names both."""
+    monkeypatch.delenv("AUTHGUARD_REVOCATIONS", raising=False)
+    assert run("revoke", "--list") == 2
+    assert "or set AUTHGUARD_REVOCATIONS" in capsys.readouterr().err
+
+
+def test_a_password_in_an_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has been seen, so that another one is needed; the error does not show it."""
+    assert run("revoke", "--store", "postgresql+asyncpg://orders:hunter2@localhost/orders", "--list") == 2
+
+    error = capsys.readouterr().err
+    assert "AUTHGUARD_REVOCATIONS" in error
+    assert "hunter2" not in error
