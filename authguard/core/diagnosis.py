@@ -18,7 +18,6 @@ from authguard.model import Decision, Denied, Facts, Rejected
 from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING
 from authguard.request import PROXY_FIELDS, AuthRequest, says_https
 from authguard.wire.authorization import MAX_PARAMS, Credentials
-from authguard.wire.basic import usual_base64
 from authguard.wire.grammar import CONTROL, ELEMENT, WireError
 
 # The auth-schemes that a record may name: the registry of RFC 9110 section 16.4.1, and other common ones. Any other
@@ -165,6 +164,8 @@ def _elements(rest: bytes) -> Iterator[re.Match[bytes]]:
 
 def _control(rest: bytes) -> str | None:
     """Which control character a user-pass of Basic has, and where. Nothing else of it is shown."""
+    from authguard.wire.basic import usual_base64  # noqa: PLC0415 - an app with tokens alone does not import it
+
     name, _, password = a2b_base64(usual_base64(rest)).decode("utf-8", "replace").partition(":")
     for text, place in ((name, "name"), (password, "password")):
         control = CONTROL.search(text)
