@@ -31,13 +31,10 @@ EPILOG = """Examples:
   authguard revoke --store revoked.json --jti 5f0c2a77 --expires-in 8h
   authguard revoke --store postgresql+asyncpg://orders@localhost/orders --password-file password --list"""
 
-#: How long a revocation is kept, in seconds, if nothing is said: as long as a browser keeps a cookie,
-#: which is 400 days.
-_KEPT = 34_560_000
 #: The variable that names the store, where the URL may have a password.
 VARIABLE = "AUTHGUARD_REVOCATIONS"
-#: How long a revocation is kept, in seconds, if nothing is said: as long as a browser keeps a cookie.
-_KEPT = 400 * 86_400
+#: How long a revocation is kept, in seconds, if nothing is said: as long as a browser keeps a cookie, 400 days.
+_KEPT = 34_560_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
