@@ -106,7 +106,8 @@ class Session(Scheme):
       is good until its time-outs.
     - ``new_id``: ``(request)``, async or not, called by ``login`` and ``logout``. It gives the session another id,
       where the cookie holds no more than that.
-    - ``cookie``: the name of the cookie. ``key``: where the login stands in the session.
+    - ``cookie``: the name of the cookie. ``key``: where the login stands in the session, ``"authguard"`` or
+      ``"authguard.NAME"`` by default. Two schemes must not share one, or a login of one would be one of the other.
     - ``no_store``: whether pages behind a session get ``Cache-Control: no-store``.
     - ``name``: for ``via``, if the guard has two. ``deadline``: the seconds that ``revocations`` may take, at most 60.
 
@@ -131,7 +132,7 @@ class Session(Scheme):
         revocations: SessionRevocations | None = None,
         new_id: Callable[[Any], object] | None = None,
         cookie: str = "session",
-        key: str = "authguard",
+        key: str | None = None,
         no_store: bool = True,
         name: str = "session",
         deadline: float = 5.0,
@@ -147,6 +148,9 @@ class Session(Scheme):
         self.login_url = login_url
         if not isinstance(cookie, str) or not is_token(cookie):
             raise ConfigurationError("cookie", f"{cookie!r} is not the name of a cookie")
+        if key is None:
+            # Another one for each scheme, so that a login of one is none of the other.
+            key = "authguard" if name == "session" else f"authguard.{name}"
         if not isinstance(key, str) or not key:
             raise ConfigurationError("key", f"{key!r} is not a key; give a non-empty string")
         self.cookie, self.key = cookie, key

@@ -628,3 +628,16 @@ def test_a_path_of_this_site_is_where_to_go(path: str) -> None:
 def test_another_site_is_not_where_to_go(value: object) -> None:
     """Whatever a browser could read as another host is replaced by the default."""
     assert Session.next_path(value, "/home") == "/home"
+
+
+async def test_a_login_of_one_scheme_is_none_of_another() -> None:
+    """Two sessions of one guard, in one cookie, stand under keys of their own."""
+    site = Site()
+    other = Session(realm="staff", name="staff")
+    await site.login()
+    records: list[Record] = []
+    guard = Guard(other, rules=[], clock=site.clock, log=False, hooks=[records.append])
+
+    answer = await run_app(AuthGuardMiddleware(site.app, guard=guard), http_scope(session=site.session))
+
+    assert (other.key, answer.status, records[-1].reason) == ("authguard.staff", 401, "credentials.missing")
