@@ -34,7 +34,7 @@ class LiveConnection:
     def __init__(self, context: RequestContext) -> None:
         self._context = context
         self._is_watched = self._has_ended = False
-        self._signal: Signal | None = None
+        self._signal: Signal
         self._tasks: TaskGroup
         self._app_scope: anyio.CancelScope
 
@@ -63,6 +63,7 @@ class LiveConnection:
     async def _watch(self, principal: Principal) -> None:
         guard = self._context.options.guard
         began = guard.monotonic()
+        self._signal = make_signal()
         with ExitStack() as stack:
             stack.callback(guard.on_revoked(principal, self._wake))
             while True:
@@ -81,8 +82,7 @@ class LiveConnection:
 
     def _wake(self) -> None:
         """Look at the credentials now. Any thread may call it."""
-        if self._signal is not None:
-            self._signal.set()
+        self._signal.set()
 
     def _end(self, ended: Rejected, open_for: float) -> None:
         context = self._context

@@ -22,7 +22,11 @@ from authguard.accounts.revocation_file import (
 from authguard.accounts.watched_file import BadFile
 from authguard.concurrency.slices import at_once
 from authguard.testing import ManualClock
+from tests.support.asgi import RecordingApp
 from tests.support.clock import NOW
+from tests.support.guards import RecordingGuard
+from tests.support.schemes.bearer import bearer
+from tests.support.tokens import mint
 
 ALICE = Revocation.subject("alice", before=NOW - 5, expires_at=NOW + 60)
 SESSION = Revocation.session("s-1", expires_at=NOW + 60)
@@ -193,3 +197,23 @@ def test_a_file_of_another_kind_is_not_written_over(tmp_path: Path) -> None:
         RevocationFileAdmin(tmp_path).revocations()
     with pytest.raises(BackendUnavailable):
         RevocationFileAdmin(tmp_path / "none" / "revoked.json").revoke(ALICE)
+
+
+def test_a_long_file_is_read_in_slices() -> None:
+    """Other threads run while a file of many lines is read."""
+    stored = [StoredRevocation.of(Revocation.token(f"t-{index}", expires_at=NOW), NOW) for index in range(1000)]
+    slices = list(parse_revocations(write_revocations(stored)))
+
+    assert len(slices) == 5
+
+
+async def test_a_guard_reads_the_file_when_a_look_is_due(tmp_path: Path) -> None:
+    """A request waits for the look, and the ones after it do not."""
+    command, ticks = admin(tmp_path), ManualClock(1000)
+    command.revoke(Revocation.token("t-1", expires_at=NOW + 60))
+    guard = RecordingGuard(bearer(), revocations=RevocationFile(tmp_path / "revoked.json", clock=ticks))
+    for seconds in (0, 1, 0):
+        ticks.move(seconds)
+        await guard.request(RecordingApp(), field=f"Bearer {mint(jti='t-1')}")
+
+    assert guard.outcomes == ["token.revoked"] * 3

@@ -169,6 +169,17 @@ async def test_a_revocation_before_the_watch_begins_is_seen() -> None:
     assert (await connect(guarded(store), app))[-1] == CLOSED
 
 
+async def test_a_handshake_that_the_app_refuses_is_not_watched() -> None:
+    """Only what may stay open is watched."""
+    store = MemoryRevocations(clock=lambda: NOW)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.close", "code": 1000})
+
+    assert await connect(guarded(store), app) == [{"type": "websocket.close", "code": 1000}]
+    assert store._callbacks == {}
+
+
 @pytest.mark.parametrize("length", [[], [(b"content-length", b"6")]], ids=["in parts", "whole"])
 async def test_a_request_that_ends_by_itself_leaves_nothing_behind(length: Any) -> None:
     """The task that watches ends with the request, and the response is complete."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authguard import BackendUnavailable, ConfigurationError, MemoryRevocations, Principal, Revocation
+from authguard import BackendUnavailable, ConfigurationError, MemoryRevocations, Principal, Revocation, Session
 from authguard.state.revocations import KEPT_AFTER, revocation_key, revocation_keys
 from authguard.testing import ManualClock
 from tests.support.clock import NOW
@@ -183,3 +183,30 @@ def test_the_keys_of_a_principal_are_read_once_and_its_claims_are_not_copied() -
     assert keys.issued_at == 7
     assert revocation_keys(principal) is keys
     assert revocation_keys(Principal("bob")).issued_at is None
+
+
+def test_who_asks_to_be_told_is_told_until_the_end() -> None:
+    """Each of several open connections is told of a revocation of one of its keys, and of no other one."""
+    store, _, _ = memory()
+    told: list[str] = []
+    key = revocation_key("subject", "alice")
+    ends = [
+        store.on_revoked([TOKEN.key, key], lambda: told.append("first")),
+        store.on_revoked([TOKEN.key], lambda: told.append("second")),
+    ]
+    fill(store, 3)
+    store.revoke_now(TOKEN)
+    first = sorted(told)
+    ends[0]()
+    store.revoke_now(TOKEN)
+    ends[1]()
+    store.revoke_now(TOKEN)
+
+    assert (first, told[2:], store._callbacks) == (["first", "second"], ["second"], {})
+
+
+def test_the_scheme_of_sessions_takes_the_store() -> None:
+    """A log-out enters the session, and the guard may ask the same store for tokens."""
+    store, _, _ = memory()
+
+    assert Session(realm="shop", revocations=store).name == "session"
