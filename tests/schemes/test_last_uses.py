@@ -194,6 +194,26 @@ def test_without_a_lifespan_a_thread_writes() -> None:
     assert uses.health()["last_uses_waiting"] == 1
 
 
+def test_a_system_without_threads_refuses_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is raised into the request, and what was noted waits for the next thread."""
+
+    def start(_: threading.Thread) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    store, clock = Store(), ManualClock(1000)
+    uses = uses_of(store, clock)
+    clock.move(5)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        uses.note("a", NOW)
+    clock.move(5)
+    uses.note("a", NOW + 1)
+
+    assert store.written.wait(60)
+    assert store.batches == [{"a": NOW}]
+
+
 def test_one_thread_at_a_time_writes() -> None:
     """A store that takes long is not asked by a second thread."""
     clock, release, asked = ManualClock(1000), threading.Event(), threading.Event()

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
@@ -92,7 +92,8 @@ class LastUses:
             thread = self._thread = threading.Thread(
                 target=anyio.run, args=(self.write,), name="authguard-last-uses", daemon=True
             )
-            thread.start()
+            with suppress(RuntimeError):  # the system has no thread left; the key is good, and the next use tries again
+                thread.start()
 
     @asynccontextmanager
     async def running(self, clock: Clock) -> AsyncIterator[None]:
