@@ -156,7 +156,7 @@ def test_no_part_of_a_file_is_read() -> None:
     """A file that was cut off anywhere, or lost a line, is bad: what it lacks would be good again."""
     content = write_revocations([StoredRevocation.of(each, NOW) for each in (ALICE, SESSION, KEY)])
     lines = content.splitlines(keepends=True)
-    torn = [content[:end] for end in range(len(content))] + [b"".join([*lines[:3], *lines[4:]])]
+    torn = [content[:end] for end in range(len(content))] + [b"".join([*lines[:3], *lines[4:]]), content + b"7"]
 
     for part in torn:
         with pytest.raises(BadFile):
