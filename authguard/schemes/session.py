@@ -81,11 +81,16 @@ class SessionCarrier(Carrier):
             raise WrongAnswer(f"the request has no session: {_ADD}")
         lines = [line for name, line in request.headers if name == b"cookie"]
         # The name is hardly ever there twice, and to count it costs less than to look for whole cookies.
-        if sum([line.count(self._bytes) for line in lines]) > 1:
-            count = sum(len(self._pair.findall(line)) for line in lines)
-            if count > 1:
+        if sum([line.count(self._bytes) for line in lines]) > 1 or not b"".join(lines).isascii():
+            pairs = [pair for line in lines for pair in self._pair.findall(line)]
+            problem = None
+            if len(pairs) > 1:
                 problem = "two cookies of one name: another path or a host of the same domain has set one"
-                facts = {"cookie": self._cookie, "cookies": count, "problem": problem}
+            elif pairs and pairs[0].strip(b"; \t=") != self._bytes:
+                # If the name has __Host-, browsers let no other host set it, but they do with such a blank.
+                problem = "a blank that is no space belongs to its name: a host of the same domain may have set it"
+            if problem is not None:
+                facts = {"cookie": self._cookie, "cookies": len(pairs), "problem": problem}
                 return Rejected(CREDENTIALS_AMBIGUOUS, facts=facts)
         return (Credentials(self._auth_scheme, b""),) if self._key in session else ()
 

@@ -60,3 +60,20 @@ async def test_a_cookie_whose_name_differs_by_a_blank_is_a_second_one(octet: int
     answer = await shop.send(b"session=" + shop.cookie_of("alice") + b"; " + name + b"=" + shop.cookie_of("mallory"))
 
     assert (answer.status, shop.records[-1].reason) == (400, "credentials.ambiguous")
+
+
+@pytest.mark.parametrize("name", [b"\xa0session", b"session\x85"])
+async def test_a_cookie_that_only_another_host_could_set_is_refused(name: bytes) -> None:
+    """Alone it would log the user in as somebody else, although no other host can set a name with ``__Host-``."""
+    shop = Shop()
+
+    answer = await shop.send(name + b"=" + shop.cookie_of("mallory"))
+
+    assert (answer.status, shop.records[-1].facts["cookies"]) == (400, 1)
+
+
+async def test_another_cookie_may_be_outside_ascii() -> None:
+    """What other cookies hold is not the session's concern."""
+    shop = Shop()
+
+    assert (await shop.send(b"name=\xc3\xa9\xa0; session=" + shop.cookie_of("alice"))).status == 200
