@@ -372,8 +372,10 @@ class LoggedQuery(NamedCarrier):
         query: bytes = request.scope.get("query_string", b"") if request.kind == "websocket" else b""
         if len(query) > MAX_COOKIES:
             return _too_long(self.header, query, MAX_COOKIES)
-        pairs = (part.partition(b"=") for part in query.split(b"&"))
-        values = [unquote_to_bytes(value) for name, _, value in pairs if unquote_to_bytes(name) == self.name.encode()]
+        wanted = self.name.encode()
+        # A stranger may send as many short parameters as the query is long, and a name only shrinks by its decoding.
+        pairs = (part.partition(b"=") for part in query.split(b"&") if len(part) >= len(wanted))
+        values = [unquote_to_bytes(value) for name, _, value in pairs if unquote_to_bytes(name) == wanted]
         if len(values) > 1:
             return _doubled(self.header, values)
         value = values[0] if values else b""
