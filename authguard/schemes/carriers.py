@@ -373,8 +373,9 @@ class LoggedQuery(NamedCarrier):
         if len(query) > MAX_COOKIES:
             return _too_long(self.header, query, MAX_COOKIES)
         wanted = self.name.encode()
+        least = len(wanted)
         # A stranger may send as many short parameters as the query is long, and a name only shrinks by its decoding.
-        pairs = (part.partition(b"=") for part in query.split(b"&") if len(part) >= len(wanted))
+        pairs = (part.partition(b"=") for part in query.split(b"&") if len(part) >= least)
         values = [unquote_to_bytes(value) for name, _, value in pairs if unquote_to_bytes(name) == wanted]
         if len(values) > 1:
             return _doubled(self.header, values)
