@@ -47,7 +47,8 @@ def _compare(near: str, wanted: tuple[str, ...]) -> str | None:
     names = _wanted(wanted)
     like = names.by_reduced.get(_reduced(near))
     if like is not None and near not in names.all:
-        return " and ".join(step for step, _ in _STEPS if _without(near, step) != _without(like, step))
+        # Two steps can take the same, such as the slash of "/", so that neither tells the names apart.
+        return " and ".join(step for step, _ in _STEPS if _without(near, step) != _without(like, step)) or None
     parts = set(_SEPARATORS.split(near))
     if len(parts) > 1 and not parts.isdisjoint(names.all):
         return "several names in one text"

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from authguard.difference import difference, kind_of
@@ -111,6 +111,7 @@ _JSON = st.recursive(
 
 
 @settings(deadline=None, max_examples=500)
+@example("/", [""], None)
 @given(st.text(max_size=12) | _URLS, st.lists(st.text(max_size=12) | _URLS, max_size=3), _JSON)
 def test_nothing_that_is_found_makes_an_explanation_fail(found: str, wanted: list[str], value: Any) -> None:
     """An explanation must not change the refusal that it explains, whatever the token says."""

@@ -57,7 +57,7 @@ class RevocationStatements:
         self.table = table = revocation_table(MetaData()) if table is None else table
         columns = table.c
         #: Those of ``keys`` that are revoked.
-        self.find: Select[Any] = select(columns.key, columns.before).where(
+        self.find: Select[Any, Any] = select(columns.key, columns.before).where(
             columns.key.in_(bindparam("keys", expanding=True))
         )
         #: All, the oldest first.

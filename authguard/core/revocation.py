@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.concurrency.deadline import ask, optional_method
@@ -132,5 +132,5 @@ def revocation_check(
     revocations: Revocations | Sequence[Revocations], schemes: Sequence[Scheme], deadline: float
 ) -> RevocationCheck | None:
     """What a guard asks, from its argument ``revocations``; None if that is empty. Raises ``ConfigurationError``."""
-    stores = revocations if isinstance(revocations, list | tuple) else (revocations,)
+    stores = cast("Sequence[Revocations]", revocations if isinstance(revocations, list | tuple) else (revocations,))
     return RevocationCheck(stores, schemes, deadline) if stores else None

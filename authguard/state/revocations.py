@@ -128,7 +128,9 @@ def revocation_keys(principal: Principal) -> RevocationKeys:
     if kept is not None:
         return cast("RevocationKeys", kept)
     claims: Mapping[str, Any] = claims_to_read(principal)
-    named = [(kind, claims[claim]) for kind, claim in _CLAIMS if isinstance(claims.get(claim), str)]
+    named: list[tuple[RevocationKind, str]] = [
+        (kind, claims[claim]) for kind, claim in _CLAIMS if isinstance(claims.get(claim), str)
+    ]
     named.append(("subject", principal.subject))
     times = [claims[name] for name in _TIMES if _is_time(claims.get(name))]
     keys = RevocationKeys(
