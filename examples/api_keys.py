@@ -8,6 +8,7 @@ curl -H "X-API-Key: acme_live_..." http://127.0.0.1:8000/orders
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from dataclasses import replace
@@ -31,6 +32,9 @@ from authguard import (
 )
 from authguard.accounts import ApiKeyAdmin, ApiKeyFileAdmin
 from authguard.fastapi import CurrentPrincipal, install, requires
+
+logging.basicConfig()
+logging.getLogger("authguard").setLevel(os.environ.get("LOG_LEVEL", "NOTSET"))
 
 PREFIX, ENVIRONMENT = "acme", os.environ.get("KEY_ENVIRONMENT", "live")
 DAY = 86_400

@@ -7,6 +7,7 @@ The browser must reach it over HTTPS, or at 127.0.0.1 with INSECURE_COOKIE=1.
 
 from __future__ import annotations
 
+import logging
 import os
 from html import escape
 
@@ -29,6 +30,9 @@ from authguard import (
 )
 from authguard.accounts import Verdict
 from authguard.fastapi import CurrentPrincipal, install
+
+logging.basicConfig()
+logging.getLogger("authguard").setLevel(os.environ.get("LOG_LEVEL", "NOTSET"))
 
 hasher = LibpassHasher()
 users = MemoryUsers([Account("alice", os.environ["ALICE_HASH"], roles={"customer"})], hasher=hasher)

@@ -1,4 +1,4 @@
-"""A tour of authguard: three of the examples run behind uvicorn, and each step shows a request and its response.
+"""A tour of authguard: five of the examples run behind uvicorn, and each step shows a request and its response.
 
 python -m examples.tour            runs all steps; exits with 1 if a response or a record is not as expected
 python -m examples.tour --serve    keeps the examples running, and prints tokens and passwords to try
@@ -16,16 +16,18 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from examples.tour import basic_steps, digest_steps
+from examples.tour import basic_steps, digest_steps, key_steps, session_steps
 from examples.tour.basic_steps import BASIC, BasicRequest
 from examples.tour.bearer_steps import BEARER, BearerRequest
 from examples.tour.digest_steps import DIGEST, DigestRequest
+from examples.tour.key_steps import KEYS, KeyRequest
 from examples.tour.screen import Screen
 from examples.tour.server import HEALTH, HOST, ServerDied, running_server, send, uvicorn_process
+from examples.tour.session_steps import NAVIGATION, SESSIONS, SessionRequest
 from examples.tour.tokens import HOUR, new_key, public_pem, tokens
 
 PORT = 8000
-PARTS = (BEARER, BASIC, DIGEST)
+PARTS = (BEARER, BASIC, DIGEST, KEYS, SESSIONS)
 TO_TRY = (
     BearerRequest("/health"),
     BearerRequest("/orders"),
@@ -41,6 +43,10 @@ TO_TRY = (
     DigestRequest("/snapshot?width=640", "bob:builder"),
     DigestRequest("/ptz/left", "bob:builder", "POST"),
     DigestRequest("/ptz/left", "alice:wonderland", "POST"),
+    KeyRequest("/orders", "KEY"),
+    KeyRequest("/orders", "TEST"),
+    SessionRequest("/orders", headers=NAVIGATION),
+    SessionRequest("/orders", logs_in=True),
 )
 
 
@@ -51,20 +57,23 @@ def walk(screen: Screen) -> int:
     screen.line("The examples run behind uvicorn. Each step shows a request, the response, and the record in the log.")
     screen.line(
         "To send the requests yourself, run `make serve`: it keeps the examples running, and gives you $API, $BASIC, "
-        "$DIGEST and tokens."
+        "$DIGEST, $KEYS, $SHOP, tokens and keys."
     )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authguard-")))
+        key_settings, api_keys = key_steps.write_files(folder)
         examples = {
             "quickstart, LEEWAY=0": ("quickstart", {"ISSUER_PUBLIC_KEY": pem, "LEEWAY": "0"}),
             "quickstart": ("quickstart", {"ISSUER_PUBLIC_KEY": pem, "LEEWAY": "60"}),
             "htpasswd": ("htpasswd", basic_steps.write_files(folder)),
             "camera": ("camera", digest_steps.write_files(folder)),
+            "api_keys": ("api_keys", key_settings),
+            "login_form": ("login_form", session_steps.settings()),
         }
         servers = {name: stack.enter_context(running_server(*example)) for name, example in examples.items()}
         for server in servers.values():
             server.send(HEALTH)
-        by_name = tokens(key, expired_by=4)
+        by_name = tokens(key, expired_by=4) | api_keys
         number = 0
         unexpected: list[int] = []
         for part in PARTS:
@@ -98,10 +107,13 @@ def serve(screen: Screen) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authguard-")))
         files = basic_steps.write_files(folder)
+        key_settings, api_keys = key_steps.write_files(folder)
         examples = {
             "API": ("quickstart", {"ISSUER_PUBLIC_KEY": public_pem(key), "LEEWAY": "60"}),
             "BASIC": ("htpasswd", files),
             "DIGEST": ("camera", digest_steps.write_files(folder)),
+            "KEYS": ("api_keys", key_settings),
+            "SHOP": ("login_form", session_steps.settings()),
         }
         listeners = {name: listen(screen, port) for port, name in enumerate(examples, PORT)}
         ports: dict[str, int] = {name: listener.getsockname()[1] for name, listener in listeners.items()}
@@ -114,6 +126,7 @@ def serve(screen: Screen) -> int:
         except (OSError, http.client.HTTPException):
             raise ServerDied from None
         variables = {name: f"http://{HOST}:{port}" for name, port in ports.items()} | tokens(key, expired_by=HOUR)
+        variables |= api_keys
         file = folder / "tokens"
         file.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()), "utf-8")
         screen.line(
@@ -121,6 +134,8 @@ def serve(screen: Screen) -> int:
         )
         screen.line(f"Serving examples/htpasswd.py, for Basic, at {variables['BASIC']}", "bold")
         screen.line(f"Serving examples/camera.py, for Digest, at {variables['DIGEST']}", "bold")
+        screen.line(f"Serving examples/api_keys.py, for API keys, at {variables['KEYS']}", "bold")
+        screen.line(f"Serving examples/login_form.py, for sessions, at {variables['SHOP']}", "bold")
         screen.line(f"The passwords of Basic are in {files['USER_FILE']}; a change takes effect within three seconds.")
         screen.line("Press Ctrl-C to stop.\n")
         owners = {"ALICE": "alice, role admin", "BOB": "bob, no role", "EXPIRED": "alice, expired an hour ago"}

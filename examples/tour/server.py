@@ -65,10 +65,13 @@ def send(port: int, request: Request) -> Response:
         connection.putrequest(request.method, request.target)
         for name, value in request.headers:
             connection.putheader(name, value)
-        connection.endheaders()
+        if request.body:
+            connection.putheader("Content-Length", str(len(request.body)))
+        connection.endheaders(request.body or None)
         response = connection.getresponse()
         challenges = response.headers.get_all("WWW-Authenticate", [])
-        return Response(response.status, challenges, [], response.headers["Retry-After"])
+        cookies = response.headers.get_all("Set-Cookie", [])
+        return Response(response.status, challenges, [], response.headers["Retry-After"], cookies)
 
 
 @dataclass(slots=True)

@@ -14,16 +14,18 @@ class Request(NamedTuple):
     method: str
     target: str
     headers: Sequence[tuple[str, str]] = ()
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response, and the lines that the server logged for it."""
+    """A response, its ``Set-Cookie`` fields, and the lines that the server logged for it."""
 
     status: int
     challenges: Sequence[str]
     log: Sequence[str]
     retry_after: str | None = None
+    cookies: Sequence[str] = ()
 
 
 Send = Callable[[Request], Response]

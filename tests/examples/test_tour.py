@@ -19,15 +19,17 @@ from examples.tour import basic_steps, digest_steps
 from examples.tour.basic_steps import BASIC, GUESSES, BasicRequest
 from examples.tour.bearer_steps import BEARER, BearerRequest
 from examples.tour.digest_steps import DIGEST, DigestRequest
+from examples.tour.key_steps import KEYS, KeyRequest
 from examples.tour.screen import Screen
 from examples.tour.server import HEALTH, HOST, Server, ServerDied, running_server, send
+from examples.tour.session_steps import SESSIONS, SessionRequest
 from examples.tour.step import Part, Request, Response
 from examples.tour.tokens import new_key, public_pem, tokens
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300
-STEPS = (*BEARER.steps, *BASIC.steps, *DIGEST.steps)
-ADDRESSES = ("API", "BASIC", "DIGEST")
+STEPS = (*BEARER.steps, *BASIC.steps, *DIGEST.steps, *KEYS.steps, *SESSIONS.steps)
+ADDRESSES = ("API", "BASIC", "DIGEST", "KEYS", "SHOP")
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def test_serve_prints_working_credentials_and_stops_cleanly() -> None:
         printed = read_until(process, "The log:")
         file = Path(printed.partition("    . ")[2].partition("\n")[0])
         shell = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text("utf-8").splitlines())
-        port, basic, digest = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in ADDRESSES)
+        port, basic, digest, keys, shop = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in ADDRESSES)
         requests = [BearerRequest("/admin/users", [name]).requests(shell)[0] for name in ("ALICE", "BOB", "EXPIRED")]
         statuses = [send(port, request).status for request in requests]
         log = read_until(process, "token.expired")
@@ -92,12 +94,17 @@ def test_serve_prints_working_credentials_and_stops_cleanly() -> None:
         responses = DigestRequest("/ptz/left", "bob:builder", "POST").run(partial(send, digest), {})
         statuses += [response.status for response in responses]
         log += read_until(process, "role.missing")
+        statuses += [response.status for response in KeyRequest("/orders", "LEAKED").run(partial(send, keys), shell)]
+        log += read_until(process, "api_key.revoked")
+        copied = SessionRequest("/orders", logs_in=True, logs_out=True).run(partial(send, shop), {})
+        statuses += [response.status for response in copied]
+        log += read_until(process, "session.revoked")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
 
     assert [name for name in ADDRESSES if f" at {shell[name]}\n" not in printed] == []
     assert [name for name in ("ALICE", "BOB", "EXPIRED") if f"\n{shell[name]}\n" not in printed] == []
-    assert statuses == [200, 403, 401, 403, 401, 403]
+    assert statuses == [200, 403, 401, 403, 401, 403, 401, 303, 303, 401]
     assert [line.split(":")[2] for line in log.splitlines()] == [
         "granted",
         "denied role.missing",
@@ -105,9 +112,12 @@ def test_serve_prints_working_credentials_and_stops_cleanly() -> None:
         "denied role.missing",
         "denied credentials.missing",
         "denied role.missing",
+        "denied api_key.revoked",
+        "granted",
+        "denied session.revoked",
     ]
     assert (process.returncode, "Traceback" in rest, file.exists()) == (0, False, False)
-    for stopped in (port, basic, digest):
+    for stopped in (port, basic, digest, keys, shop):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((HOST, stopped))
 
