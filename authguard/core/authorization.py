@@ -156,11 +156,7 @@ class RequirementResolver:
     def __init__(self, schemes: Sequence[Scheme], known: Mapping[str, Sequence[Requirement]]) -> None:
         self._reports_login_time = {scheme.name: scheme.reports_login_time for scheme in schemes}
         self._scheme_names = frozenset(self._reports_login_time)
-        self._explain: dict[str | None, FactsWithout] = {}
-        for scheme in schemes:
-            method: FactsWithout | None = getattr(scheme, "facts_without", None)
-            if method is not None:
-                self._explain[scheme.name] = method
+        self._explain: dict[str | None, FactsWithout] = {scheme.name: scheme.facts_without for scheme in schemes}
         self._auth_schemes = {scheme.name: auth_scheme_of(scheme) for scheme in schemes}
         # Keyed by identity: the rule table holds these very values, and hashing one costs more than finding it.
         self._resolved = {
