@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 _file, _now = Path(os.environ["TEST_AHEAD"]), time.time
 time.time = lambda: _now() + float(_file.read_text())
 
-logging.basicConfig()
-logging.getLogger("authguard").setLevel("DEBUG")
+os.environ["LOG_LEVEL"] = "DEBUG"
 
-from examples.login_form import app  # noqa: E402, F401 - the clock must be there first
+from examples.login_form import app  # noqa: E402, F401 - the clock and the level must be there first
