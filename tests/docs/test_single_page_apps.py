@@ -140,6 +140,7 @@ call("/orders").then(
 """
 
 
+@pytest.mark.peer
 @pytest.mark.skipif(not NODE.exists(), reason="Node.js is not here")
 @pytest.mark.parametrize(
     ("first", "seen"),
