@@ -66,6 +66,15 @@ def log_recorder() -> Iterator[LogRecorder]:
     root.setLevel(before)
 
 
+@pytest.fixture(autouse=True)
+def _logger_of_authguard() -> None:
+    """Each test begins with the logger as the package leaves it, whatever an example or a page set before."""
+    logger = logging.getLogger("authguard")
+    if logger.level != logging.NOTSET:
+        logger.setLevel(logging.NOTSET)
+    logger.disabled, logger.propagate = False, True
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if CI:
         config.pluginmanager.register(FailOnSkip())
