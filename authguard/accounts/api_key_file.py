@@ -16,22 +16,18 @@ from authguard.accounts.account import NOT_NOW, NotNow
 from authguard.accounts.api_key import StoredKey
 from authguard.accounts.api_key_last_uses import LastUsePart, read_last_uses
 from authguard.accounts.api_key_memory import changed_keys
-from authguard.accounts.file_lock import locked
-from authguard.accounts.replaced_file import replace_file
+from authguard.accounts.line_file import changing, content_of, entry_lines, replace_file, unavailable
 from authguard.accounts.watched_file import BadFile, WatchedFile
 from authguard.concurrency.slices import Slices, at_once
-from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.errors import ConfigurationError
 from authguard.model import Clock
-from authguard.reasons import STORE_UNAVAILABLE
 
 T = TypeVar("T")
 
-#: The first and the last line. Between them there is one key a line, so that a file of 100,000 keys is read in slices.
-_FIRST, _LAST = b'{"authguard_api_keys": 1, "keys": [', b"]}"
+#: The first line.
+_FIRST = b'{"authguard_api_keys": 1, "keys": ['
 #: How many keys are read in one slice, which takes about two milliseconds.
 _KEYS = 100
-#: How long a change waits for another one to end, in seconds.
-LOCK_WAIT = 10.0
 #: The fields of a key that are written. Its last use is in a file beside.
 _FIELDS = (
     *("id", "digest", "owner", "name", "roles", "scopes", "prefix", "environment", "networks"),
@@ -44,10 +40,10 @@ class ApiKeyFile:
 
     - ``path``: a JSON file with one key a line, as the command writes it. It holds no key, only hashes.
 
-    The file is read again when it changes: a new or a revoked key counts about a second after the change, if there are
-    requests. ``WatchedFile`` says what happens if the file is bad. It is bad if its last line is missing, so that it is
-    never used while somebody writes it. When keys were last used stands in ``PATH.uses.N``, one file for each worker;
-    the folder must be writable for that. Raises ``ConfigurationError``.
+    The file is read again when it changes: a new or a revoked key counts at most 2.5 seconds after the change, if
+    there are requests. ``WatchedFile`` says what happens if the file is bad. It is bad if its last line is missing, so
+    that it is never used while somebody writes it. When keys were last used stands in ``PATH.uses.N``, one file for
+    each worker; the folder must be writable for that. Raises ``ConfigurationError``.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock = time.monotonic) -> None:
@@ -123,24 +119,20 @@ class ApiKeyFileAdmin:
         except BadFile as error:
             problem = str(error)
         except OSError as error:
-            raise _unavailable(self._path, error) from None
+            raise unavailable(self._path, error) from None
         raise ConfigurationError("path", f"{self._path}: {problem}")
 
     def _update(self, change: Callable[[dict[str, StoredKey]], T]) -> T:
-        try:
-            with locked(self._path.with_name(f"{self._path.name}.lock"), seconds=LOCK_WAIT):
-                keys = self._read()
-                result = change(keys)
-                replace_file(self._path, write_keys(keys.values()))
-                return result
-        except OSError as error:
-            raise _unavailable(self._path, error) from None
+        with changing(self._path):
+            keys = self._read()
+            result = change(keys)
+            replace_file(self._path, write_keys(keys.values()))
+            return result
 
 
 def write_keys(keys: Iterable[StoredKey]) -> bytes:
     """The content of a file with these keys. This is the reverse of ``parse_keys``."""
-    lines = (json.dumps(_record(key)).encode() for key in keys)
-    return b"\n".join((_FIRST, b",\n".join(lines), _LAST, b"")).replace(b"[\n\n", b"[\n")
+    return content_of(_FIRST, map(_record, keys))
 
 
 def _record(key: StoredKey) -> Mapping[str, object]:
@@ -153,19 +145,8 @@ def parse_keys(content: bytes) -> Slices[Mapping[str, StoredKey]]:
     """The keys in a file, by their ids. Raises ``BadFile``, which quotes nothing of it."""
     keys: dict[str, StoredKey] = {}
     shared: dict[frozenset[str], frozenset[str]] = {}
-    if not content.startswith(_FIRST + b"\n"):
-        raise BadFile("it is empty" if not content else "it is not a file of `authguard apikey`")
-    number, begin, has_comma = 1, len(_FIRST) + 1, True
-    while True:
-        number += 1
-        end = content.find(b"\n", begin)
-        line = content[begin:] if end < 0 else content[begin:end]
-        if line == _LAST and (not has_comma or not keys):
-            break
-        if end < 0 or not has_comma:
-            raise BadFile(f"line {number} may be incomplete, or the last line is missing")
-        has_comma = line.endswith(b",")
-        key = _read_key(number, line[:-1] if has_comma else line)
+    for number, line in entry_lines(content, _FIRST, "authguard apikey"):
+        key = _read_key(number, line)
         if key.id in keys:
             raise BadFile(f"line {number} has the id of another line")
         # Sets that are equal are one object: the garbage collector looks at each again and again.
@@ -173,11 +154,8 @@ def parse_keys(content: bytes) -> Slices[Mapping[str, StoredKey]]:
             names = getattr(key, name)
             object.__setattr__(key, name, shared.setdefault(names, names))
         keys[key.id] = key
-        begin = end + 1
         if number % _KEYS == 0:
             yield
-    if content[begin + len(_LAST) :].strip():
-        raise BadFile(f"line {number} is not the last one")
     return keys
 
 
@@ -192,7 +170,3 @@ def _read_key(number: int, line: bytes) -> StoredKey:
         pass
     # Raised here and not in the except blocks, because the errors hold a part of the line.
     raise BadFile(f"line {number} is no key: {problem}")
-
-
-def _unavailable(path: Path, error: OSError) -> BackendUnavailable:
-    return BackendUnavailable(f"{path}: {error.strerror or type(error).__name__}", reason=STORE_UNAVAILABLE)

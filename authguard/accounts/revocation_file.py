@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from authguard.accounts.file_lock import locked
-from authguard.accounts.replaced_file import replace_file
+from authguard.accounts.line_file import changing, content_of, entry_lines, replace_file, unavailable
 from authguard.accounts.watched_file import BadFile, WatchedFile
 from authguard.concurrency.slices import Slices, at_once
 from authguard.errors import BackendUnavailable, ConfigurationError
@@ -22,14 +21,12 @@ from authguard.value_types import value
 
 T = TypeVar("T")
 
-#: The first and the last line. Between them there is one revocation a line, so that a long file is read in slices.
-_FIRST, _LAST = b'{"authguard_revocations": 1, "revocations": [', b"]}"
+#: The first line.
+_FIRST = b'{"authguard_revocations": 1, "revocations": ['
 #: How many revocations are read in one slice.
 _LINES = 200
 #: The most revocations of a file. Each change writes all of them.
 MOST = 200_000
-#: How long a change waits for another one to end, in seconds.
-LOCK_WAIT = 10.0
 #: How long a revocation stays after its end, in seconds: the clock of this machine may be wrong, and a revocation that
 #: is gone makes good what it revoked.
 KEPT_LONGER = KEPT_AFTER + 86_400.0
@@ -59,9 +56,9 @@ class StoredRevocation:
 class RevocationFile(Revocations):
     """Revocations from a file that the command writes: ``RevocationFile("revoked.json")``, ``authguard revoke ...``.
 
-    The file is read again when it changes: a revocation counts about a second later, for all workers of the host.
-    ``WatchedFile`` says what happens if the file is bad or gone: after five minutes each request is a 503. It is never
-    used while somebody writes it. ``authguard revoke --init`` makes an empty one. Raises ``ConfigurationError``.
+    The file is read again when it changes: a revocation counts at most 2.5 seconds later, for all workers of the
+    host. ``WatchedFile`` says what happens if the file is bad or gone: after five minutes each request is a 503. It is
+    never used while somebody writes it. ``authguard revoke --init`` makes an empty one. Raises ``ConfigurationError``.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock = time.monotonic) -> None:
@@ -129,19 +126,16 @@ class RevocationFileAdmin:
         except BadFile as error:
             problem = str(error)
         except OSError as error:
-            raise _unavailable(self._path, error) from None
+            raise unavailable(self._path, error) from None
         raise ConfigurationError("path", f"{self._path}: {problem}")
 
     def _update(self, change: Callable[[dict[bytes, StoredRevocation]], T]) -> T:
-        try:
-            with locked(self._path.with_name(f"{self._path.name}.lock"), seconds=LOCK_WAIT):
-                now = self._clock()
-                stored = {key: each for key, each in self._read().items() if now < each.expires_at + KEPT_LONGER}
-                result = change(stored)
-                replace_file(self._path, write_revocations(stored.values()))
-                return result
-        except OSError as error:
-            raise _unavailable(self._path, error) from None
+        with changing(self._path):
+            now = self._clock()
+            stored = {key: each for key, each in self._read().items() if now < each.expires_at + KEPT_LONGER}
+            result = change(stored)
+            replace_file(self._path, write_revocations(stored.values()))
+            return result
 
 
 def _found(times: Mapping[bytes, float], keys: Sequence[bytes]) -> Mapping[bytes, float]:
@@ -150,8 +144,7 @@ def _found(times: Mapping[bytes, float], keys: Sequence[bytes]) -> Mapping[bytes
 
 def write_revocations(stored: Iterable[StoredRevocation]) -> bytes:
     """The content of a file with these. This is the reverse of ``parse_revocations``."""
-    lines = [json.dumps(_record(each)).encode() for each in stored]
-    return b"\n".join([_FIRST, *([b",\n".join(lines)] if lines else []), _LAST, b""])
+    return content_of(_FIRST, map(_record, stored))
 
 
 def _record(each: StoredRevocation) -> Mapping[str, object]:
@@ -170,18 +163,11 @@ def _parse_times(content: bytes) -> Slices[Mapping[bytes, float]]:
 
 def parse_revocations(content: bytes) -> Slices[dict[bytes, StoredRevocation]]:
     """The revocations in a file, by their keys. Raises ``BadFile``, which quotes nothing of it."""
-    if not content.startswith(_FIRST + b"\n"):
-        raise BadFile("it is empty" if not content else "it is not a file of `authguard revoke`")
-    _, *lines = content.split(b"\n")
-    if lines[-1] or len(lines) < 2 or lines[-2] != _LAST:
-        raise BadFile("the last line is missing")
+    if content and not content.endswith(b"\n"):
+        raise BadFile("the last line is incomplete")
     stored: dict[bytes, StoredRevocation] = {}
-    entries = lines[:-2]
-    for number, line in enumerate(entries, 2):
-        is_last = number == len(entries) + 1
-        if line.endswith(b",") is is_last:
-            raise BadFile(f"line {number} may be incomplete, or a line is missing after it")
-        each = _read_line(number, line if is_last else line[:-1])
+    for number, line in entry_lines(content, _FIRST, "authguard revoke"):
+        each = _read_line(number, line)
         stored[each.key] = each
         if number % _LINES == 0:
             yield
@@ -203,7 +189,3 @@ def _read_line(number: int, line: bytes) -> StoredRevocation:
         pass
     # Raised here and not in the except block, because the errors hold a part of the line.
     raise BadFile(f"line {number} is no revocation")
-
-
-def _unavailable(path: Path, error: OSError) -> BackendUnavailable:
-    return BackendUnavailable(f"{path}: {error.strerror or type(error).__name__}", reason=STORE_UNAVAILABLE)

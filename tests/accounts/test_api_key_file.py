@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from authguard.accounts import api_key_file
+from authguard.accounts import line_file
 from authguard.accounts.account import NOT_NOW
 from authguard.accounts.api_key import ApiKeyStore, LastUseStore, StoredKey, rotate_key
 from authguard.accounts.api_key_file import ApiKeyFile, ApiKeyFileAdmin, parse_keys, write_keys
@@ -290,7 +290,7 @@ async def test_a_path_that_cannot_be_written_is_an_outage(tmp_path: Path, name: 
 
 async def test_a_change_waits_for_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And gives up after a while."""
-    monkeypatch.setattr(api_key_file, "LOCK_WAIT", 0.05)
+    monkeypatch.setattr(line_file, "LOCK_WAIT", 0.05)
     admin = ApiKeyFileAdmin(tmp_path / "keys.json")
     with locked(tmp_path / "keys.json.lock", seconds=1), pytest.raises(BackendUnavailable, match="locked"):
         await admin.add(stored_key())
