@@ -14,8 +14,8 @@ from authguard.app_code import plain_function
 from authguard.asgi.framework_code import passes_unchanged
 from authguard.asgi.messages import Body, LifespanStart, answer, messages, with_handshake
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
+from authguard.asgi.response_warnings import SetCookieCheck
 from authguard.asgi.router_paths import RouterPaths, chain
-from authguard.asgi.set_cookies import SetCookieCheck
 from authguard.core.csrf import check_origins
 from authguard.core.fast_path import Undecided
 from authguard.core.guard import Guard

@@ -12,6 +12,9 @@ from authguard.errors import RequestBodyError
 from authguard.model import Denied
 from authguard.reasons import BODY_TOO_LARGE
 
+#: The first message of a response, and of a WebSocket.
+STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
 # RFC 6455 section 7.4.1, "policy violation": for servers that cannot refuse a handshake with a status.
 POLICY_VIOLATION = 1008
 

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authguard.asgi.live_connection import LiveConnection
-from authguard.asgi.messages import POLICY_VIOLATION, messages, with_handshake, with_private
-from authguard.asgi.redirects import REDIRECTS, note_redirect
+from authguard.asgi.messages import POLICY_VIOLATION, STARTS, messages, with_handshake, with_private
+from authguard.asgi.response_warnings import REDIRECTS, note_redirect
 from authguard.asgi.user import ANONYMOUS_CREDENTIALS, ANONYMOUS_USER, PrincipalCredentials
 from authguard.core.csrf import Origins, is_cross_origin, origin_facts
 from authguard.core.guard import LONG_WAIT, Guard
@@ -32,8 +32,6 @@ from authguard.request import AuthRequest, BodyReader
 from authguard.schemes.carriers import WebSocketProtocol, offered_subprotocols
 from authguard.schemes.scheme import Carrier
 from authguard.value_types import frozen
-
-_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 # Of two threads that deny one request at the same time, one must be first. It is held for two lines.
 _FIRST_DENIAL = ForkSafeLock()
@@ -369,7 +367,7 @@ class RequestContext:
             self._started = True
             if message["status"] in REDIRECTS:
                 note_redirect(self.scope, message)
-        elif kind in _STARTS:
+        elif kind in STARTS:
             message = self._start(message)
         elif kind == "websocket.close":
             self._unsent = []  # a denial has nothing to add to a closed WebSocket

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from authguard.asgi import redirects
-from authguard.asgi.redirects import MAX_WARNED, note_redirect
+from authguard.asgi import response_warnings
+from authguard.asgi.response_warnings import MAX_WARNED, note_redirect
 from tests.support.asgi import function_app, header_list, http_scope, run_app
 from tests.support.guards import RecordingGuard
 
@@ -19,9 +19,9 @@ WARNING = "GET /orders/ is redirected from https to http, where clients leave Au
 
 @pytest.fixture(autouse=True)
 def _nobody_was_warned() -> Iterator[None]:
-    redirects._warned.clear()
+    response_warnings._warned.clear()
     yield
-    redirects._warned.clear()
+    response_warnings._warned.clear()
 
 
 async def redirect(location: str | None, status: int = 307, proxy: str = "https", **scope: Any) -> None:
@@ -38,7 +38,7 @@ async def redirect(location: str | None, status: int = 307, proxy: str = "https"
     assert (answered.status, answered.headers) == (status, headers)
 
 
-async def test_it_is_told_once_for_each_host(caplog: pytest.LogCaptureFixture) -> None:
+async def test_it_is_told_once_for_each_network(caplog: pytest.LogCaptureFixture) -> None:
     """R083: a WARNING says that the redirect leaves https, and what to set. The second one is not told."""
     for _ in range(2):
         await redirect("http://testserver/orders")
@@ -69,13 +69,27 @@ async def test_other_responses_are_not_told(
     assert not [record for record in caplog.records if "redirected" in record.getMessage()]
 
 
-def test_a_stranger_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The client chooses the name of the host, so that no more than 16 names are told."""
+def note(host: str, client: str) -> None:
+    """One response that leaves https, to a client with this address that has asked for this host."""
+    scope = http_scope(
+        "/a/\n", headers=[(b"host", host.encode()), (b"x-forwarded-proto", b"https")], client=(client, 1)
+    )
+    note_redirect(scope, {"status": 307, "headers": [(b"Location", f"http://{host}/a".encode())]})
+
+
+def test_a_stranger_spends_no_warning_of_others(caplog: pytest.LogCaptureFixture) -> None:
+    """The client chooses the name of the host: whatever names one network sends, it is told once, and so are others."""
     for number in range(MAX_WARNED + 5):
-        host = f"host-{number}.example"
-        headers = [(b"host", host.encode()), (b"x-forwarded-proto", b"https")]
-        message = {"status": 307, "headers": [(b"Location", f"http://{host}/a".encode())]}
-        note_redirect(http_scope("/a/\n", headers=headers), message)
+        note(f"host-{number}.example", "203.0.113.7")
+    note("api.example", "192.0.2.1")
+
+    assert len(caplog.records) == 2
+    assert "GET /a/\\n is" in caplog.records[0].getMessage()
+
+
+def test_strangers_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """No more than 16 networks are told."""
+    for number in range(MAX_WARNED + 5):
+        note("api.example", f"203.0.113.{number}")
 
     assert len(caplog.records) == MAX_WARNED
-    assert "GET /a/\\n is" in caplog.records[0].getMessage()
