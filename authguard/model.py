@@ -59,6 +59,10 @@ class Moment(ServerValue):
         """Whether what begins ``at`` has not begun, even with the leeway. RFC 7519 section 4.1.5."""
         return self.now < at - self.leeway
 
+    def remaining(self, at: float) -> float:
+        """The seconds until what ends ``at`` has ended, with the leeway; 0 if it has."""
+        return max(at + self.leeway - self.now, 0.0)
+
     def between(self, begin: float, end: float) -> bool:
         """Whether it is ``begin`` or later, and before ``end``. No leeway applies."""
         return begin <= self.now < end

@@ -142,7 +142,7 @@ def _reasons(operation: Operation, requirements: Sequence[_CombinedRequirement],
             if scheme.reads_body:
                 yield BODY_TOO_LARGE
             yield from scheme.denial_reasons
-            if getattr(scheme, "login_url", "") and operation.method == "GET":
+            if scheme.login_url and operation.method == "GET":
                 yield LOGIN_REQUIRED
 
 

@@ -55,6 +55,15 @@ def test_more_leeway_never_rejects_more(now: float, at: float, leeway: float, mo
     assert great.not_yet(at) <= small.not_yet(at)
 
 
+def test_what_remains_is_until_it_has_expired() -> None:
+    """``remaining`` counts the leeway, as ``expired`` does, and is never negative."""
+    moment = Moment(NOW, 60.0)
+
+    assert [moment.remaining(NOW + 5), moment.remaining(NOW - 59), moment.remaining(NOW - 60)] == [65.0, 1.0, 0.0]
+    assert moment.remaining(NOW - 70) == 0.0
+    assert Moment(NOW + moment.remaining(NOW + 5), 60.0).expired(NOW + 5)
+
+
 def test_by_is_the_seconds_from_then_to_now() -> None:
     """``by`` is in seconds with three decimals, and negative for a timestamp in the future."""
     moment = Moment(NOW, 60.0)

@@ -83,7 +83,7 @@ class ApiKeyFileAdmin:
         self._path = Path(path).resolve()
 
     async def keys(self) -> Sequence[StoredKey]:
-        """All keys with their last uses, the oldest first."""
+        """All keys with their last uses, the oldest first. Raises ``BackendUnavailable`` if those cannot be read."""
         return await anyio.to_thread.run_sync(self._keys)
 
     async def add(self, key: StoredKey) -> None:
@@ -107,7 +107,10 @@ class ApiKeyFileAdmin:
         return await anyio.to_thread.run_sync(self._update, put)
 
     def _keys(self) -> Sequence[StoredKey]:
-        uses = read_last_uses(self._path)
+        try:
+            uses = read_last_uses(self._path)
+        except PermissionError as error:
+            raise unavailable(Path(error.filename), error) from None
         keys = self._read().values()
         return sorted((replace(key, last_used=uses.get(key.id)) for key in keys), key=lambda key: key.created)
 

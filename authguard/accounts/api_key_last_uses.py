@@ -90,12 +90,21 @@ class LastUsePart:
 
 
 def read_last_uses(path: Path) -> dict[str, float]:
-    """When each key was last used, by its id, out of the parts of all workers. What cannot be read is left out."""
+    """When each key was last used, by its id, out of the parts of all workers.
+
+    What is no part is left out. Raises ``PermissionError`` for one that only other users may read: without it a key
+    that is in use would look unused.
+    """
     found: dict[str, float] = {}
     for part in path.parent.glob(f"{path.name}.uses.*"):
-        with suppress(OSError):
-            for key_id, used in _lines(_content(part)):
-                found[key_id] = max(used, found.get(key_id, 0.0))
+        try:
+            content = _content(part)
+        except PermissionError:
+            raise
+        except OSError:  # a link, or a worker's that has just gone
+            continue
+        for key_id, used in _lines(content):
+            found[key_id] = max(used, found.get(key_id, 0.0))
     return found
 
 

@@ -156,6 +156,11 @@ def call(function: Callable[..., Awaitable[T]], *arguments: object) -> T:
             return anyio.run(run)
     except BackendUnavailable as error:
         problem = error.detail or str(error)
+    except TypeError as error:
+        # The driver takes the options of a URL as arguments.
+        if "unexpected keyword argument" not in str(error):
+            raise
+        problem = "the driver of the database does not know an option of the URL"
     raise ConfigurationError("--store", _with_fix(problem))
 
 

@@ -56,19 +56,23 @@ class Undecided:
     - ``credentials``: those that the scheme was given; None for the principal of an outer guard or of a test.
     - ``answer``: what the scheme has said: ``Accepted`` before the checks, or a ``Continuation``. None if its
       ``authenticate`` must be awaited.
+    - ``is_unrevoked``: whether the revocations were asked about what was accepted.
     """
 
-    __slots__ = ("answer", "credentials", "scheme")
+    __slots__ = ("answer", "credentials", "is_unrevoked", "scheme")
 
     def __init__(
         self,
         scheme: str | None,
         credentials: Credentials | None = None,
         answer: Accepted | Continuation | None = None,
+        *,
+        is_unrevoked: bool = False,
     ) -> None:
         self.scheme = scheme
         self.credentials = credentials
         self.answer = answer
+        self.is_unrevoked = is_unrevoked
 
 
 class FastPath:
@@ -177,18 +181,19 @@ class FastPath:
         moment: Moment,
     ) -> Decision | Undecided:
         """The decision of a guard with revocations or checks, after a scheme has accepted the credentials."""
-        must_wait = self._has_checks
+        is_unrevoked = True
         if self._revocations is not None:
             # The scheme's principal is asked about, and not that of this request: it may be the same for many requests.
             asked = self._revocations.ask_now(accepted, scheme)
             if isinstance(asked, Rejected):
                 return resolved.reject(asked, scheme)
-            must_wait = must_wait or asked is None
+            is_unrevoked = asked is not None
         principal = self.own_principal(accepted.principal, scheme)
-        if not must_wait:
+        if is_unrevoked and not self._has_checks:
             return resolved.authorize(principal, accepted.response_headers, accepted.facts, params, moment)
         credentials = selected if isinstance(selected, Credentials) else None
-        return Undecided(scheme, credentials, Accepted(principal, accepted.response_headers, accepted.facts))
+        own = Accepted(principal, accepted.response_headers, accepted.facts)
+        return Undecided(scheme, credentials, own, is_unrevoked=is_unrevoked)
 
     def _select(self, request: AuthRequest, resolved: ResolvedRequirement) -> Credentials | Denied:
         """The credentials to verify, or the denial if there is not exactly one set for an accepted scheme."""

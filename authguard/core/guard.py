@@ -227,7 +227,7 @@ class Guard:
                 principal = self._fast_path.own_principal(outcome.principal, scheme.name)
                 answer = Accepted(principal, outcome.response_headers, outcome.facts)
         accepted = cast("Accepted", answer)
-        if self._revocations is not None:
+        if self._revocations is not None and not undecided.is_unrevoked:
             asked = await self._revocations.ask(accepted, undecided.scheme)
             if isinstance(asked, Rejected):
                 return asked
@@ -258,12 +258,9 @@ class Guard:
 
     def seconds_to_end(self, principal: Principal) -> float:
         """After how many seconds the credentials of an open connection are to be looked at again."""
-        moment, seconds = self.moment(), math.inf
-        if self._revocations is not None and self._revocations.must_poll:
-            seconds = self._revocation_poll
-        if principal.expires_at is not None:
-            seconds = min(seconds, principal.expires_at + moment.leeway - moment.now)
-        return max(seconds, 0.0)
+        must_poll = self._revocations is not None and self._revocations.must_poll
+        seconds = self._revocation_poll if must_poll else math.inf
+        return seconds if principal.expires_at is None else min(seconds, self.moment().remaining(principal.expires_at))
 
     def on_revoked(self, principal: Principal, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called when a store tells of a revocation of this principal, until what is returned is

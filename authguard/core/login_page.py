@@ -22,7 +22,7 @@ _HTML = re.compile(rb"(?:\A|,)[ \t]*+text/html[ \t]*+(?:[;,]|\Z)", re.IGNORECASE
 
 def login_pages(schemes: Sequence[Scheme], table: RuleTable) -> LoginPages | None:
     """The login pages of a guard; None if no scheme has one. Raises ``ConfigurationError`` for one that is not open."""
-    urls = {scheme.name: url for scheme in schemes if (url := getattr(scheme, "login_url", ""))}
+    urls = {scheme.name: scheme.login_url for scheme in schemes if scheme.login_url}
     for url in urls.values():
         match = table.match("GET", url)
         if match is AMBIGUOUS:

@@ -12,6 +12,7 @@ from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import ConfigurationError, WrongAnswer
 from authguard.model import Accepted, Facts, Outcome, Principal, Rejected, claims_to_read
 from authguard.reasons import API_KEY_REVOKED, SESSION_REVOKED, SUBJECT_REVOKED, TOKEN_REVOKED, Reason
+from authguard.records.record import log_failure
 from authguard.schemes.scheme import Scheme
 from authguard.state.revocations import CLAIM_OF, RevocationKeys, RevocationKind, Revocations, revocation_keys
 
@@ -48,9 +49,7 @@ class RevocationCheck:
         #: Whether a store cannot tell of a revocation, and must be asked again and again.
         self.must_poll = None in on_revoked
         #: The names of the schemes whose credentials were not issued at any time.
-        self._unissued = frozenset(
-            scheme.name for scheme in schemes if not getattr(scheme, "credentials_are_issued", True)
-        )
+        self._unissued = frozenset(scheme.name for scheme in schemes if not scheme.credentials_are_issued)
         self._deadline = deadline
 
     def ask_now(self, accepted: Accepted, scheme: str | None) -> Outcome | None:
@@ -84,13 +83,24 @@ class RevocationCheck:
 
     def on_revoked(self, principal: Principal, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called at each revocation of this principal that a store tells of, until what is returned
-        is called."""
+        is called.
+
+        A store that raises is logged, and tells of nothing: the connection looks at its credentials every minute.
+        """
         keys = revocation_keys(principal)
-        ends = [on_revoked(keys.keys, callback) for on_revoked in self._on_revoked]
+        ends: list[Callable[[], None]] = []
+        for on_revoked in self._on_revoked:
+            try:
+                ends.append(on_revoked(keys.keys, callback))
+            except Exception as error:  # noqa: BLE001 - an open connection goes on
+                log_failure("on_revoked of a store of revocations", error)
 
         def end() -> None:
             for each in ends:
-                each()
+                try:
+                    each()
+                except Exception as error:  # noqa: BLE001 - as above
+                    log_failure("what on_revoked of a store of revocations returned", error)
 
         return end
 

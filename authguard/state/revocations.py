@@ -143,7 +143,9 @@ def revocation_keys(principal: Principal) -> RevocationKeys:
 
 
 def _is_time(found: object) -> bool:
-    return isinstance(found, int | float) and not isinstance(found, bool)
+    if isinstance(found, float):
+        return math.isfinite(found)  # NaN is not before anything, so that nothing would be revoked
+    return isinstance(found, int) and not isinstance(found, bool)
 
 
 class Revocations(Protocol):

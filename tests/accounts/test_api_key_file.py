@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from authguard.accounts import line_file
+from authguard.accounts import api_key_file, line_file
 from authguard.accounts.account import NOT_NOW
 from authguard.accounts.api_key import ApiKeyStore, LastUseStore, StoredKey, rotate_key
 from authguard.accounts.api_key_file import ApiKeyFile, ApiKeyFileAdmin, parse_keys, write_keys
@@ -201,6 +201,19 @@ async def test_keys_are_added_changed_and_listed(tmp_path: Path) -> None:
 
     assert list(changed) == [rotation.new.stored, rotation.old]
     assert [key.id for key in await admin.keys()] == ["000000000000", KEY_ID, rotation.new.stored.id]
+
+
+async def test_last_uses_that_may_not_be_read_are_no_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is in use must not be listed as one that nobody uses."""
+    admin = ApiKeyFileAdmin(tmp_path / "keys.json")
+    await admin.add(stored_key())
+
+    def refuse(path: Path) -> dict[str, float]:
+        raise PermissionError(13, "Permission denied", f"{path}.uses.1")
+
+    monkeypatch.setattr(api_key_file, "read_last_uses", refuse)
+    with pytest.raises(BackendUnavailable, match=r"keys\.json\.uses\.1: Permission denied"):
+        await admin.keys()
 
 
 async def test_the_list_has_the_last_uses(tmp_path: Path) -> None:

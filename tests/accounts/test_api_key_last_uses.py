@@ -75,6 +75,18 @@ def test_garbage_is_left_out(tmp_path: Path) -> None:
     assert read_last_uses(tmp_path / "keys") == {A: 1.0}
 
 
+def test_a_part_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it a key that is in use would look unused, and somebody would revoke it."""
+    (tmp_path / "keys.uses.1").write_bytes(b"")
+
+    def refuse(path: Path, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError):
+        read_last_uses(tmp_path / "keys")
+
+
 def test_a_child_takes_a_part_of_its_own(tmp_path: Path) -> None:
     """The lock of the parent is that of the parent, also in a forked child."""
     part = LastUsePart(tmp_path / "keys")

@@ -158,6 +158,38 @@ async def test_a_store_that_cannot_tell_is_asked_again_and_an_outage_ends_nothin
     assert store.answers == []
 
 
+class Untold(MemoryRevocations):
+    """A store whose ``on_revoked`` fails, or returns a function that does."""
+
+    def __init__(self, *, at_once: bool) -> None:
+        super().__init__(clock=lambda: NOW)
+        self.at_once = at_once
+
+    def on_revoked(self, keys: Any, callback: Any) -> Any:
+        if self.at_once:
+            raise RuntimeError("down")
+        return super().on_revoked
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_store_that_cannot_tell_of_revocations_ends_nothing(
+    at_once: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its error is logged, and the app's response is sent to its end."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(response_start())
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await anyio.wait_all_tasks_blocked()
+        await send({"type": "http.response.body", "body": b"b"})
+
+    sent = await connect(guarded(Untold(at_once=at_once)), app, "http")
+
+    assert sent[-1] == {"type": "http.response.body", "body": b"b"}
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "on_revoked of a store of revocations" in message
+
+
 async def test_a_revocation_before_the_watch_begins_is_seen() -> None:
     """A revocation between the grant and the accept ends the connection: nothing falls in between."""
     store = MemoryRevocations(clock=lambda: NOW)

@@ -547,6 +547,10 @@ def test_the_password_of_a_database_is_in_a_file_or_in_the_environment(postgres:
             "--store: the database cannot be used (ConnectionRefusedError); look at its address, its user and whether",
             id="a server that does not run",  # each process of pytest-xdist finds another port
         ),
+        (
+            "postgresql+asyncpg://a@127.0.0.1:1/x?s3cr3t=1",
+            "--store: the driver of the database does not know an option of the URL\n",
+        ),
         ("no/folder/keys.json", "--store: there is no file no/folder/keys.json; "),
     ],
 )

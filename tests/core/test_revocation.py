@@ -153,6 +153,24 @@ async def test_they_are_asked_before_the_checks() -> None:
     assert seen == ["bob", "bob"]
 
 
+async def test_a_store_that_answers_at_once_is_asked_once() -> None:
+    """Also where checks are awaited after it."""
+
+    class Counted(MemoryRevocations):
+        count = 0
+
+        def find_now(self, keys: Any) -> Any:
+            self.count += 1
+            return super().find_now(keys)
+
+    async def check(request: Any, principal: Principal) -> Principal:
+        return principal
+
+    store = Counted()
+    assert await asked(RecordingGuard(bearer(), revocations=store, checks=[check]), f"Bearer {mint()}") == "granted"
+    assert store.count == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

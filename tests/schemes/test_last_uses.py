@@ -117,6 +117,28 @@ async def test_a_failure_is_logged_once_and_nothing_is_lost(caplog: pytest.LogCa
     ]
 
 
+async def test_a_logging_filter_that_raises_ends_nothing() -> None:
+    """The task that writes goes on, and the next batch has what could not be written."""
+
+    def broken(record: logging.LogRecord) -> bool:
+        raise RuntimeError("broken filter")
+
+    store = Store()
+    uses = uses_of(store)
+    uses.note("a", NOW)
+    store.error = BackendUnavailable("down")
+    logger = logging.getLogger("authguard")
+    logger.addFilter(broken)
+    try:
+        await uses.write()
+        store.error = None
+        await uses.write()
+    finally:
+        logger.removeFilter(broken)
+
+    assert store.batches == [{"a": NOW}]
+
+
 async def test_a_cancelled_batch_is_written_later() -> None:
     """At its end the app cancels the task that writes, and then writes once more."""
 

@@ -185,6 +185,12 @@ def test_the_keys_of_a_principal_are_read_once_and_its_claims_are_not_copied() -
     assert revocation_keys(Principal("bob")).issued_at is None
 
 
+@pytest.mark.parametrize("iat", [math.nan, math.inf, -math.inf])
+def test_a_time_that_is_none_is_no_time(iat: float) -> None:
+    """NaN is not before anything, so that a check which gives it to a principal would lift each revocation."""
+    assert revocation_keys(Principal("alice", claims={"iat": iat})).issued_at is None
+
+
 def test_who_asks_to_be_told_is_told_until_the_end() -> None:
     """Each of several open connections is told of a revocation of one of its keys, and of no other one."""
     store, _, _ = memory()

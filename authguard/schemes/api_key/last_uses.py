@@ -76,12 +76,14 @@ class LastUses:
             if not isinstance(error, Exception):
                 raise  # cancelled, at the end of the app, which writes once more
             if not self._failed:
-                _log.error("the last uses of API keys cannot be written: %s", type(error).__qualname__)
+                with suppress(Exception):  # a logging filter or handler of the app may raise
+                    _log.error("the last uses of API keys cannot be written: %s", type(error).__qualname__)
             self._failed = True
         else:
             self._written += len(batch)
             if self._failed:
-                _log.warning("the last uses of API keys are written again")
+                with suppress(Exception):
+                    _log.warning("the last uses of API keys are written again")
             self._failed = False
 
     def _write_in_thread(self) -> None:

@@ -150,7 +150,7 @@ class KeyVerifier:
         accepted = accepted_key(stored, self._scheme)
         if stored.successor is None:
             return accepted
-        remaining = math.inf if stored.expires is None else round(stored.expires - now, 3)
+        remaining = math.inf if stored.expires is None else -request.moment.by(stored.expires)
         rotating = {"successor": stored.successor, "ends_in": remaining}
         return Accepted(accepted.principal, (), {**accepted.facts, "rotating": rotating})
 
