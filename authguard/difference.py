@@ -32,13 +32,17 @@ _STEPS: tuple[tuple[str, Callable[[str], str]], ...] = (
 )
 
 
-def difference(found: str, wanted: Iterable[str]) -> str | None:
+def difference(found: str, wanted: Iterable[str], *, keep: bool = True) -> str | None:
     """How a name differs from that of the ``wanted`` ones which it is like; None if it is like none of them.
 
     ``"a slash at the end"``, for example. The names themselves are shown beside it. What is known of the wanted names
-    is kept, so they must be those of the app: a stranger may send as many found ones as it likes.
+    is kept, so they must be those of the app: a stranger may send as many found ones as it likes. The last found ones
+    are kept too, unless ``keep`` is False, for what may be a secret in the wrong place.
     """
-    return _compare(found[:_MAX_LENGTH], tuple(islice(wanted, _MAX_NAMES))) if found else "it is empty"
+    if not found:
+        return "it is empty"
+    compare = _compare if keep else _compare.__wrapped__
+    return compare(found[:_MAX_LENGTH], tuple(islice(wanted, _MAX_NAMES)))
 
 
 # A client that is refused tries again with the same name.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from authguard.difference import difference, kind_of
+from authguard.difference import _compare, difference, kind_of
 from tests.support.guards import GuardedApp
 from tests.support.tokens import mint
 
@@ -108,6 +108,16 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def test_what_may_be_a_secret_is_not_kept() -> None:
+    """The realm of Digest may be a password that was typed into the wrong field."""
+    before = _compare.cache_info()
+
+    assert difference("Orders", ("orders",), keep=False) == "upper and lower case"
+    assert _compare.cache_info() == before
+    difference("Orders", ("orders",))
+    assert _compare.cache_info() != before
 
 
 @settings(deadline=None, max_examples=500)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
 from hashlib import sha256
 from inspect import isawaitable
@@ -29,6 +28,7 @@ from authguard.schemes.session_entry import SessionEntry, entry_of, read_entry
 from authguard.validation import check_flag, check_seconds, functions
 from authguard.wire.authorization import Credentials
 from authguard.wire.challenge import Challenge
+from authguard.wire.cookie import stripped_cookie_names
 from authguard.wire.grammar import is_token
 from authguard.wire.local_path import is_local_path
 
@@ -66,9 +66,6 @@ class SessionCarrier(Carrier):
     def __init__(self, auth_scheme: str, key: str, cookie: str) -> None:
         self._auth_scheme, self._key, self._cookie = auth_scheme, key, cookie
         self._bytes = cookie.encode("ascii")
-        # What `str.strip` takes from Latin-1: Starlette reads a name without it, and browsers send it.
-        blanks = rb"[\t-\r\x1c-\x20\x85\xa0]*+"
-        self._pair = re.compile(rb"(?:\A|;)%b%b%b=" % (blanks, re.escape(self._bytes), blanks))
 
     def find(self, request: AuthRequest) -> Sequence[Credentials] | Rejected:
         """The session of the request, if somebody has logged in with it.
@@ -82,15 +79,15 @@ class SessionCarrier(Carrier):
         lines = [line for name, line in request.headers if name == b"cookie"]
         # The name is hardly ever there twice, and to count it costs less than to look for whole cookies.
         if sum([line.count(self._bytes) for line in lines]) > 1 or not b"".join(lines).isascii():
-            pairs = [pair for line in lines for pair in self._pair.findall(line)]
+            names = stripped_cookie_names(lines, self._cookie)
             problem = None
-            if len(pairs) > 1:
+            if len(names) > 1:
                 problem = "two cookies of one name: another path or a host of the same domain has set one"
-            elif pairs and pairs[0].strip(b"; \t=") != self._bytes:
+            elif names and names[0].strip(b" \t") != self._bytes:
                 # If the name has __Host-, browsers let no other host set it, but they do with such a blank.
                 problem = "a blank that is no space belongs to its name: a host of the same domain may have set it"
             if problem is not None:
-                facts = {"cookie": self._cookie, "cookies": len(pairs), "problem": problem}
+                facts = {"cookie": self._cookie, "cookies": len(names), "problem": problem}
                 return Rejected(CREDENTIALS_AMBIGUOUS, facts=facts)
         return (Credentials(self._auth_scheme, b""),) if self._key in session else ()
 

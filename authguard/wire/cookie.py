@@ -35,6 +35,15 @@ def cookie_values(lines: Sequence[bytes], name: str) -> list[bytes]:
     return [value.strip(b" \t") for line in lines for value in find(line)]
 
 
+def stripped_cookie_names(lines: Sequence[bytes], name: str) -> list[bytes]:
+    """The names of all cookies that Starlette and Python take for this name, as they were sent.
+
+    They read a name without what ``str.strip`` takes from it, and that is more than spaces and tabs. Browsers send it.
+    """
+    find = _stripped_cookie_of(name).findall
+    return [sent for line in lines for sent in find(line)]
+
+
 def cookie_value(value: bytes) -> bytes:
     """The value without the quotes around it, which some libraries write. Raises ``WireError`` for anything else."""
     match = _VALUE.fullmatch(value)
@@ -46,6 +55,12 @@ def cookie_value(value: bytes) -> bytes:
 @lru_cache(64)
 def _cookie_of(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"(?:\A|;)[ \t]*+%b[ \t]*+=([^;]*+)" % re.escape(name.encode("ascii")))
+
+
+@lru_cache(64)
+def _stripped_cookie_of(name: str) -> re.Pattern[bytes]:
+    blanks = rb"[\t-\r\x1c-\x20\x85\xa0]*+"  # of Latin-1
+    return re.compile(rb"(?:\A|;)[ \t]*+(%b%b%b)=" % (blanks, re.escape(name.encode("ascii")), blanks))
 
 
 def set_cookie_problems(line: bytes, names: Collection[str]) -> tuple[str, Sequence[str]] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from authguard.accounts.digest_account import hash_of
+from authguard.difference import _compare
 from authguard.model import Rejected
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
@@ -259,6 +260,18 @@ FOREIGN: list[tuple[dict[str, Any], str, dict[str, object]]] = [
     ({"qop": "AUTH"}, "qop.unoffered", {"qop": "AUTH", "wanted": ("auth",)}),
     ({"qop": "none"}, "qop.unoffered", {"qop": "none", "wanted": ("auth",)}),
 ]
+
+
+async def test_a_realm_that_a_client_sends_stays_nowhere() -> None:
+    """It may be a password in the wrong place: neither the record nor a cache keeps it."""
+    before = _compare.cache_info()
+    scheme = digest_scheme()
+
+    assert (
+        await rejection_code(scheme, answer_challenge(challenge(scheme), realm="s3cr3t"), digest_request())
+        == "realm.foreign"
+    )
+    assert _compare.cache_info() == before
 
 
 @pytest.mark.rfc("7616-8")

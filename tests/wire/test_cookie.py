@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authguard.wire.cookie import MAX_COOKIES, cookie_value, cookie_values
+from authguard.wire.cookie import MAX_COOKIES, cookie_value, cookie_values, stripped_cookie_names
 from authguard.wire.grammar import WireError
 
 
@@ -41,6 +41,16 @@ def test_several_lines_are_one_list() -> None:
 def test_a_name_is_no_pattern() -> None:
     """A dot in the name of a cookie is a dot."""
     assert cookie_values([b"aXb=1; a.b=2"], "a.b") == [b"2"]
+
+
+@pytest.mark.parametrize("blank", [chr(code) for code in range(256) if chr(code).isspace()])
+def test_a_name_is_what_python_strips_it_to(blank: str) -> None:
+    """Starlette takes ``\\xa0session`` for ``session``; the grammar of RFC 6265 does not."""
+    sent = f"a=1; {blank}session{blank}=2".encode("latin-1")
+
+    (name,) = stripped_cookie_names([sent], "session")
+    assert name.decode("latin-1").strip() == "session"
+    assert stripped_cookie_names([b"xsession=1; sessions=2; session"], "session") == []
 
 
 def test_quotes_around_a_value_are_left_out() -> None:

@@ -305,7 +305,7 @@ class Digest(Scheme):
         """Reject credentials that do not answer a challenge of this scheme. RFC 7616 section 3.4."""
         if sent.realm != self._realm:
             # Not what the client has sent there, which may be a password in the wrong place.
-            differs_by = difference(sent.realm.decode("utf-8", "replace"), (self.realm,))
+            differs_by = difference(sent.realm.decode("utf-8", "replace"), (self.realm,), keep=False)
             facts = {"wanted": self.realm} if differs_by is None else {"wanted": self.realm, "differs_by": differs_by}
             return Rejected(REALM_FOREIGN, sent.username, facts)
         if sent.opaque != self._opaque and not (sent.opaque is None and self._missing_opaque):
