@@ -66,6 +66,17 @@ def log_recorder() -> Iterator[LogRecorder]:
     root.setLevel(before)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database. Each test removes what it finds of its own tables."""
+    from tests.accounts.postgres import running_postgres, server_programs
+
+    if server_programs() is None:
+        pytest.skip("PostgreSQL is not here")
+    with running_postgres() as url:
+        yield url
+
+
 @pytest.fixture(autouse=True)
 def _logger_of_authguard() -> None:
     """Each test begins with the logger as the package leaves it, whatever an example or a page set before."""

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for these tests, with a folder and a port of its own."""
+"""Databases for tests: SQLite, and a PostgreSQL server with a folder and a port of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 
 def server_programs() -> Path | None:
@@ -65,3 +69,19 @@ def running_postgres() -> Iterator[str]:
             finally:
                 server.send_signal(signal.SIGINT)  # fast shutdown: clients are disconnected and the server ends
                 server.wait(60)
+
+
+def database_url(request: pytest.FixtureRequest, folder: Path) -> str:
+    """The URL of a database, for a fixture with the parameters ``sqlite`` and ``postgres``."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{folder}/tests.db"
+    url: str = request.getfixturevalue("postgres")
+    return url
+
+
+async def drop_table(url: str, name: str) -> None:
+    """Remove a table that an earlier test has made."""
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    await engine.dispose()

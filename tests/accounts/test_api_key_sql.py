@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from authguard.accounts.api_key_table import api_key_table
 from authguard.errors import WrongAnswer
 from authguard.reasons import STORE_UNAVAILABLE
 from tests.accounts.file_changes import until
-from tests.accounts.postgres import free_port, running_postgres, server_programs
+from tests.accounts.postgres import database_url, drop_table, free_port
 from tests.support.clock import NOW
 from tests.support.forks import run_in_child
 from tests.support.schemes.api_key import KEY_ID, key_text, stored_key
@@ -60,30 +60,12 @@ def _anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(name="postgres", scope="module")
-def _postgres() -> Iterator[str]:
-    if server_programs() is None:
-        pytest.skip("PostgreSQL is not here")
-    with running_postgres() as url:
-        yield url
-
-
 @pytest.fixture(name="url", params=["sqlite", pytest.param("postgres", marks=pytest.mark.peer)])
 def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without the table."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/keys.db"
-    url = request.getfixturevalue("postgres")
-    assert isinstance(url, str)
-    anyio.run(_drop_table, url)
+    url = database_url(request, tmp_path)
+    anyio.run(drop_table, url, "authguard_api_keys")
     return url
-
-
-async def _drop_table(url: str) -> None:
-    engine = create_async_engine(url)
-    async with engine.begin() as connection:
-        await connection.execute(text("DROP TABLE IF EXISTS authguard_api_keys"))
-    await engine.dispose()
 
 
 @pytest.fixture(name="store")
@@ -248,7 +230,7 @@ async def test_a_thousand_last_uses_are_two_transactions(store: SqlApiKeys) -> N
 @pytest.mark.peer
 async def test_a_restarted_database_fails_no_request(postgres: str) -> None:
     """If the server has closed all connections, a look-up opens a new one."""
-    await _drop_table(postgres)
+    await drop_table(postgres, "authguard_api_keys")
     store = SqlApiKeys(postgres)
     await store.create_table()
     await store.add(stored_key())
@@ -286,7 +268,7 @@ async def test_a_table_that_is_missing_is_an_outage_with_the_fix(url: str) -> No
 async def test_a_database_that_is_away_is_an_outage(url: str, tmp_path: Path) -> None:
     """Neither its address nor its name is in the error."""
     nowhere = url if "@" not in url else f"postgresql+asyncpg://tests@127.0.0.1:{free_port()}/postgres"
-    store = SqlApiKeys(nowhere.replace("keys.db", "no/such/folder/keys.db"))
+    store = SqlApiKeys(nowhere.replace("tests.db", "no/such/folder/tests.db"))
     threads = set(threading.enumerate())
 
     with pytest.raises(BackendUnavailable) as caught:
@@ -330,7 +312,7 @@ async def test_a_database_that_hangs_is_a_503(url: str, caplog: pytest.LogCaptur
 @pytest.mark.peer
 async def test_a_deadline_leaves_no_connection_in_use(postgres: str) -> None:
     """A query that is given up ends, and its connection, the only one of the pool, is free for the next request."""
-    await _drop_table(postgres)
+    await drop_table(postgres, "authguard_api_keys")
     store = SqlApiKeys(lambda: create_async_engine(postgres, pool_size=1, max_overflow=0))
     await store.create_table()
     for _ in range(3):

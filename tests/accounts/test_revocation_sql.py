@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -17,7 +16,7 @@ from authguard.accounts.revocation_file import KEPT_LONGER
 from authguard.accounts.revocation_table import revocation_table
 from authguard.state.revocations import revocation_key
 from authguard.testing import ManualClock
-from tests.accounts.postgres import running_postgres, server_programs
+from tests.accounts.postgres import database_url, drop_table
 from tests.support.asgi import RecordingApp
 from tests.support.clock import NOW
 from tests.support.guards import RecordingGuard
@@ -35,29 +34,11 @@ def _anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(name="postgres", scope="module")
-def _postgres() -> Iterator[str]:
-    if server_programs() is None:
-        pytest.skip("PostgreSQL is not here")
-    with running_postgres() as url:
-        yield url
-
-
-async def _drop_table(url: str) -> None:
-    engine = create_async_engine(url)
-    async with engine.begin() as connection:
-        await connection.execute(text("DROP TABLE IF EXISTS authguard_revocations"))
-    await engine.dispose()
-
-
 @pytest.fixture(name="url", params=["sqlite", pytest.param("postgres", marks=pytest.mark.peer)])
 def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without the table."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/revoked.db"
-    url = request.getfixturevalue("postgres")
-    assert isinstance(url, str)
-    anyio.run(_drop_table, url)
+    url = database_url(request, tmp_path)
+    anyio.run(drop_table, url, "authguard_revocations")
     return url
 
 

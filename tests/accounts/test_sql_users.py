@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -18,7 +18,7 @@ from authguard.errors import BackendUnavailable
 from authguard.reasons import STORE_UNAVAILABLE
 from examples.sql_users import SqlUsers, Table, User, UserRole, make_app
 from tests.accounts.file_changes import until
-from tests.accounts.postgres import free_port, running_postgres, server_programs
+from tests.accounts.postgres import database_url, free_port
 
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"
 
@@ -29,22 +29,10 @@ def _anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(name="postgres", scope="module")
-def _postgres() -> Iterator[str]:
-    if server_programs() is None:
-        pytest.skip("PostgreSQL is not here")
-    with running_postgres() as url:
-        yield url
-
-
 @pytest.fixture(name="url", params=["sqlite", pytest.param("postgres", marks=pytest.mark.peer)])
 def _url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/users.db"
-    url = request.getfixturevalue("postgres")
-    assert isinstance(url, str)
-    return url
+    return database_url(request, tmp_path)
 
 
 @pytest.fixture(name="engine")
@@ -140,7 +128,7 @@ async def test_a_database_that_is_away_is_an_outage(url: str, tmp_path: Path) ->
     """If the database is down the login is an outage and no rejection, and neither its address nor a name is
     recorded."""
     nowhere = url if "@" not in url else f"postgresql+asyncpg://tests@127.0.0.1:{free_port()}/postgres"
-    engine = create_async_engine(nowhere.replace("users.db", "no/such/folder/users.db"))
+    engine = create_async_engine(nowhere.replace("tests.db", "no/such/folder/tests.db"))
     store = UserLookup(SqlUsers(engine).find)
     threads = set(threading.enumerate())
 

@@ -8,7 +8,6 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from authguard.accounts.api_key import key_digest
 from authguard.accounts.api_key_file import ApiKeyFileAdmin, write_keys
 from authguard.cli import key_store
 from authguard.cli.key_report import CODES, KeyPolicy, find_findings
-from tests.accounts.postgres import running_postgres, server_programs
 from tests.cli.programs import at_a_terminal, run, start
 from tests.support.clock import NOW
 from tests.support.schemes.api_key import KEY_ID, key_text, stored_key
@@ -45,14 +43,6 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """No app reads the files of these tests, so a command in this process does not wait for one."""
     monkeypatch.setattr(key_store, "READ_AFTER", 0.0)
-
-
-@pytest.fixture(name="postgres", scope="module")
-def _postgres() -> Iterator[str]:
-    if server_programs() is None:
-        pytest.skip("PostgreSQL is not here")
-    with running_postgres() as url:
-        yield url
 
 
 @pytest.fixture(name="store", params=["file", "sqlite", pytest.param("postgres", marks=pytest.mark.peer)])
