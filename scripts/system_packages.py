@@ -22,6 +22,8 @@ PROGRAMS = {
     "lwp-request": "libwww-perl",
     "nginx": "nginx",
     "psql": "postgresql",
+    "redis-sentinel": "redis-sentinel",
+    "redis-server": "redis-server",
     "valgrind": "valgrind",
     "wget": "wget",
     "wrk": "wrk",
