@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from authguard.app_code import plain_function, shown, wrong_answer
 from authguard.errors import BackendUnavailable, ConfigurationError, WrongAnswer
+from authguard.event_loop import close_with_loop
 from authguard.fork import ForkSafeLock, renew_after_fork
 from authguard.reasons import STORE_UNAVAILABLE
 
@@ -33,10 +34,6 @@ NO_TABLE = "a table is missing in the database; make it with Alembic or create_t
 _POOL_TIMEOUT = 3
 # "The table does not exist": the SQLSTATE of PostgreSQL, and the text of SQLite.
 _MISSING = ("42P01", "no such table")
-
-# What closes the connections at the end of each loop. It is held here, because the garbage collector would not wait
-# until they are closed.
-_endings: dict[AsyncEngine, tuple[asyncio.AbstractEventLoop, AsyncGenerator[None, None]]] = {}
 
 _TRIO = "SQLAlchemy does not run on trio; run the server on asyncio, or keep the keys in a file"
 
@@ -138,33 +135,13 @@ class SqlEngines:
                 )
             self._given.add(engine)
             self._engines[loop] = engine
-            _dispose_with(loop, engine)
+            close_with_loop(loop, engine.dispose)
             return engine
 
 
 async def _rows(engine: AsyncEngine, statement: Executable, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
     async with engine.connect() as connection:
         return (await connection.execute(statement, parameters)).all()
-
-
-def _dispose_with(loop: asyncio.AbstractEventLoop, engine: AsyncEngine) -> None:
-    """Close the connections of the engine when this loop ends, which is the running one."""
-    for other in [other for other, (its_loop, _) in _endings.items() if its_loop.is_closed()]:
-        _endings.pop(other, None)  # that loop ended otherwise than asyncio.run and the servers end one
-    # A loop closes its async generators when it ends.
-    ending = _dispose_at_end(engine)
-    with suppress(StopIteration):
-        ending.__anext__().send(None)
-    _endings[engine] = loop, ending
-
-
-async def _dispose_at_end(engine: AsyncEngine) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        with suppress(Exception):  # a database that is away has no connection to close
-            await engine.dispose()
-        _endings.pop(engine, None)
 
 
 @contextmanager

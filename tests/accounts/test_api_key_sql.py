@@ -30,9 +30,9 @@ from authguard import (
     Guard,
     SqlApiKeys,
     StoredKey,
+    event_loop,
     new_key,
     rotate_key,
-    sql_engine,
 )
 from authguard.accounts.api_key_table import api_key_table
 from authguard.errors import WrongAnswer
@@ -364,7 +364,7 @@ def test_a_store_that_ends_with_its_loop_closes_its_connections(url: str, caplog
     gc.collect()
 
     assert [record.getMessage() for record in caplog.records] == []
-    assert loop not in [known for known, _ in sql_engine._endings.values()]
+    assert loop not in [known for known, _ in event_loop._endings.values()]
 
 
 def test_a_loop_that_is_closed_at_once_leaves_nothing_behind(url: str) -> None:
@@ -376,7 +376,7 @@ def test_a_loop_that_is_closed_at_once_leaves_nothing_behind(url: str) -> None:
 
     anyio.run(store.find, KEY_ID)
 
-    assert loop not in [known for known, _ in sql_engine._endings.values()]
+    assert loop not in [known for known, _ in event_loop._endings.values()]
     assert store.health() == {"event_loops": 1}
 
 

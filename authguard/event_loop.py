@@ -1,0 +1,36 @@
+"""Close connections when the event loop ends to which they belong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+
+# What closes at the end of each loop. It is held here, because the garbage collector would not wait until all is
+# closed.
+_endings: dict[object, tuple[asyncio.AbstractEventLoop, AsyncGenerator[None, None]]] = {}
+
+
+def close_with_loop(loop: asyncio.AbstractEventLoop, close: Callable[[], Awaitable[object]]) -> None:
+    """Have ``close`` called when this loop ends, which is the running one. What it raises is dropped.
+
+    That is the end of ``asyncio.run``, of a server and of a ``TestClient``. A loop that ends without closing its async
+    generators closes nothing.
+    """
+    for other in [other for other, (its_loop, _) in _endings.items() if its_loop.is_closed()]:
+        _endings.pop(other, None)  # that loop ended otherwise than asyncio.run and the servers end one
+    # A loop closes its async generators when it ends.
+    key = object()
+    ending = _close_at_end(close, key)
+    with suppress(StopIteration):
+        ending.__anext__().send(None)
+    _endings[key] = loop, ending
+
+
+async def _close_at_end(close: Callable[[], Awaitable[object]], key: object) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        with suppress(Exception):  # a server that is away has no connection to close
+            await close()
+        _endings.pop(key, None)

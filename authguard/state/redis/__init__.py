@@ -1,0 +1,24 @@
+"""State that several processes and hosts share, in Redis or Valkey (the extra ``redis``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authguard.lazy_exports import lazy_exports as _lazy_exports
+
+if TYPE_CHECKING:
+    from authguard.state.redis.backend import RedisBackend
+    from authguard.state.redis.script import Script
+else:
+    __getattr__, __dir__ = _lazy_exports(
+        __name__,
+        {
+            "authguard.state.redis.backend": ("RedisBackend",),
+            "authguard.state.redis.script": ("Script",),
+        },
+    )
+
+__all__ = [
+    "RedisBackend",
+    "Script",
+]
