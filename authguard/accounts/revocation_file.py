@@ -1,4 +1,4 @@
-"""Revocations in one JSON file. The app reads it, and reads it again when it changes; only the command writes it."""
+"""Revocations in one JSON file, which the command writes. The app reads it, and reads it again when it changes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio.to_thread
+
 from authguard.accounts.line_file import changing, content_of, entry_lines, replace_file, unavailable
 from authguard.accounts.watched_file import BadFile, WatchedFile
-from authguard.concurrency.slices import Slices, at_once
+from authguard.concurrency.slices import Slices, with_pauses
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Clock
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.state.revocations import KEPT_AFTER, KINDS, Revocation, RevocationKind, Revocations
+from authguard.state.revocations import (
+    KEPT_AFTER,
+    KINDS,
+    Revocation,
+    RevocationKind,
+    Revocations,
+    RevocationSource,
+    RevokedKey,
+)
 from authguard.value_types import value
 
 T = TypeVar("T")
@@ -30,6 +41,8 @@ MOST = 200_000
 #: How long a revocation stays after its end, in seconds: the clock of this machine may be wrong, and a revocation that
 #: is gone makes good what it revoked.
 KEPT_LONGER = KEPT_AFTER + 86_400.0
+#: How many revocations a source lists at a time.
+SLICE = 1000
 
 
 @value
@@ -53,16 +66,19 @@ class StoredRevocation:
         return cls(revocation.key, revocation.kind, name, revocation.before, revocation.expires_at, now)
 
 
-class RevocationFile(Revocations):
+class RevocationFile(Revocations, RevocationSource):
     """Revocations from a file that the command writes: ``RevocationFile("revoked.json")``, ``authguard revoke ...``.
 
     The file is read again when it changes: a revocation counts at most 2.5 seconds later, for all workers of the
     host. ``WatchedFile`` says what happens if the file is bad or gone: after five minutes each request is a 503. It is
     never used while somebody writes it. ``authguard revoke --init`` makes an empty one. Raises ``ConfigurationError``.
+
+    ``clock`` is a monotonic clock, for these durations. ``wall`` is the time in seconds since the epoch.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, clock: Clock = time.monotonic) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, clock: Clock = time.monotonic, wall: Clock = time.time) -> None:
         self._file = WatchedFile(path, _parse_times, argument="path", clock=clock)
+        self._admin, self._wall = RevocationFileAdmin(path, clock=wall), wall
 
     async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, float]:
         """Those of the keys that are revoked. Raises ``BackendUnavailable`` if the file was bad for too long."""
@@ -71,6 +87,43 @@ class RevocationFile(Revocations):
     def find_now(self, keys: Sequence[bytes]) -> Mapping[bytes, float] | None:
         """The same answer, or None if it is time to check the file."""
         return None if self._file.is_check_due else _found(self._file.current, keys)
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Enter a revocation into the file, as the command does. Each worker sees it at most 2.5 seconds later.
+
+        The whole file is written anew, which takes about a second with 100,000 revocations. Where many users log out,
+        take ``SqlRevocations``. Raises ``BackendUnavailable``.
+        """
+        await anyio.to_thread.run_sync(self._revoke, revocation)
+
+    async def live(self, since: float) -> AsyncIterator[Sequence[RevokedKey]]:
+        """Those that have not ended ten minutes ago and were entered at ``since`` or later, a thousand at a time.
+
+        The file is read for that. Raises ``BackendUnavailable`` if it is bad or gone.
+        """
+        listed = await anyio.to_thread.run_sync(self._live, since)
+        for begin in range(0, len(listed), SLICE):
+            yield listed[begin : begin + SLICE]
+
+    def _revoke(self, revocation: Revocation) -> None:
+        with _as_outage():
+            self._admin.revocations()  # if the file is gone, a new one would hold this one alone, and look whole
+            self._admin.revoke(revocation)
+
+    def _live(self, since: float) -> Sequence[RevokedKey]:
+        now = self._wall() - KEPT_AFTER
+        with _as_outage():
+            stored = self._admin.revocations()
+        return [each for each in stored if each.revoked >= since and each.expires_at > now]
+
+
+@contextmanager
+def _as_outage() -> Iterator[None]:
+    """Raise ``BackendUnavailable`` for a file that is bad or gone: the set-up was right when the app was built."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise BackendUnavailable(str(error), reason=STORE_UNAVAILABLE) from None
 
 
 class RevocationFileAdmin:
@@ -118,7 +171,7 @@ class RevocationFileAdmin:
 
     def _read(self, *, must_exist: bool = False) -> dict[bytes, StoredRevocation]:
         try:
-            return at_once(parse_revocations(self._path.read_bytes()))
+            return with_pauses(parse_revocations(self._path.read_bytes()))
         except FileNotFoundError:
             if not must_exist:
                 return {}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from authguard.accounts.revocation_file import KEPT_LONGER, StoredRevocation
+from authguard.accounts.revocation_file import KEPT_LONGER, SLICE, StoredRevocation
 from authguard.concurrency.deadline import ask
 from authguard.errors import BackendUnavailable
 from authguard.model import Clock, wall_clock
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.sql_engine import EngineFactory, SqlEngines
-from authguard.state.revocations import Revocation, RevocationStore
+from authguard.state.revocations import KEPT_AFTER, Revocation, RevocationSource, RevocationStore, RevokedKey
 from authguard.validation import check_seconds
+from authguard.value_types import value
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
 PRUNED_EVERY = 3600.0
 
 
-class SqlRevocations(RevocationStore):
+@value
+class _Listed:
+    """What is listed of a revocation: nothing that names it."""
+
+    key: bytes
+    before: float
+    expires_at: float
+
+
+class SqlRevocations(RevocationStore, RevocationSource):
     """Revocations in an SQL database, which all workers and hosts share: ``SqlRevocations("postgresql+asyncpg://...")``.
 
     - ``engine``: the URL of the database, for an async driver; or a function that makes an engine, which is called once
@@ -70,6 +80,16 @@ class SqlRevocations(RevocationStore):
             for row in rows
         ]
 
+    async def live(self, since: float) -> AsyncIterator[Sequence[RevokedKey]]:
+        """Those that have not ended ten minutes ago and were entered at ``since`` or later, a thousand at a time.
+
+        ``deadline`` counts for each thousand. Raises ``BackendUnavailable``.
+        """
+        parameters = {"after": "", "now": self._clock() - KEPT_AFTER, "since": since, "most": SLICE}
+        while rows := await ask(self._engines.rows(self._statements.live, parameters), self._deadline):
+            yield [_Listed(bytes.fromhex(row.key), row.before, row.expires_at) for row in rows]
+            parameters["after"] = rows[-1].key
+
     async def prune(self) -> int:
         """Delete what has ended for more than a day. Returns how many these were."""
         return await ask(self._prune(), self._deadline)
@@ -83,7 +103,7 @@ class SqlRevocations(RevocationStore):
 
         new = StoredRevocation.of(revocation, self._clock())
         key, before, expires_at = new.key.hex(), float(new.before), float(new.expires_at)
-        later = {"revoked_key": key, "new_before": before, "new_expires_at": expires_at}
+        later = {"revoked_key": key, "new_before": before, "new_expires_at": expires_at, "new_revoked": new.revoked}
         row = {
             "key": key,
             "kind": new.kind,

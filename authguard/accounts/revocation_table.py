@@ -62,6 +62,17 @@ class RevocationStatements:
         )
         #: All, the oldest first.
         self.all: Select[Any] = select(table).order_by(columns.revoked, columns.key)
+        #: The next of those that have not ended at ``now`` and were entered ``since``, in the order of their keys.
+        self.live: Select[Any, Any, Any] = (
+            select(columns.key, columns.before, columns.expires_at)
+            .where(
+                columns.key > bindparam("after"),
+                columns.expires_at > bindparam("now", type_=Double),
+                columns.revoked >= bindparam("since", type_=Double),
+            )
+            .order_by(columns.key)
+            .limit(bindparam("most"))
+        )
         #: A new one.
         self.add: Insert = insert(table)
         later = {
@@ -70,7 +81,12 @@ class RevocationStatements:
             )
             for name in ("before", "expires_at")
         }
-        #: Take the later times of the one that is there and of the new one.
-        self.extend: Update = update(table).where(columns.key == bindparam("revoked_key")).values(later)
+        #: Take the later times of the one that is there and of the new one. It is entered anew, so that who lists the
+        #: last ones sees it.
+        self.extend: Update = (
+            update(table)
+            .where(columns.key == bindparam("revoked_key"))
+            .values({**later, "revoked": bindparam("new_revoked", type_=Double)})
+        )
         #: Those that have ended at ``now``.
         self.prune: Delete = delete(table).where(columns.expires_at <= bindparam("now", type_=Double))

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
         Revocation,
         RevocationKind,
         Revocations,
+        RevocationSource,
         RevocationStore,
+        RevokedKey,
         revocation_key,
     )
     from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
@@ -30,7 +32,9 @@ else:
                 "Revocation",
                 "RevocationKind",
                 "Revocations",
+                "RevocationSource",
                 "RevocationStore",
+                "RevokedKey",
                 "revocation_key",
             ),
             "authguard.state.throttle_store": ("Bucket", "Exceeded", "MemoryThrottleStore", "ThrottleStore"),
@@ -48,8 +52,10 @@ __all__ = [
     "NonceUse",
     "Revocation",
     "RevocationKind",
+    "RevocationSource",
     "RevocationStore",
     "Revocations",
+    "RevokedKey",
     "ThrottleStore",
     "revocation_key",
 ]

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
@@ -194,6 +194,56 @@ class RevocationStore(Revocations, Protocol):
     async def is_session_revoked(self, session_id: str) -> bool:
         """Whether this session was revoked."""
         return bool(await self.find((revocation_key("session", session_id),)))
+
+
+class RevokedKey(Protocol):
+    """One revocation as a source lists it: ``Revocation``, or any object with these three attributes of it.
+
+    The id of a session may be as good as a password, so a source need not know it: the key is a hash.
+    """
+
+    @property
+    def key(self) -> bytes: ...
+
+    @property
+    def before(self) -> float: ...
+
+    @property
+    def expires_at(self) -> float: ...
+
+
+class RevocationSource(Protocol):
+    """Where revocations are kept for good: ``SqlRevocations``, ``RevocationFile``, or a store of your own.
+
+    ``RedisRevocations(redis, source=...)`` enters each revocation there first, and lists all of them when a Redis
+    server has forgotten them. Write ``revoke`` and ``live``::
+
+        class Table(RevocationSource):
+            async def revoke(self, revocation: Revocation) -> None:
+                await insert(revocation.key, revocation.before, revocation.expires_at, entered=time.time())
+
+            async def live(self, since: float) -> AsyncIterator[Sequence[RevokedKey]]:
+                async for rows in pages("WHERE expires_at > now() - 600 AND entered >= ?", since):
+                    yield rows
+    """
+
+    @abstractmethod
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep this until ``expires_at`` at least. The later ``before`` and ``expires_at`` hold.
+
+        It must be durable when this returns. Raises ``BackendUnavailable``.
+        """
+        ...
+
+    @abstractmethod
+    def live(self, since: float) -> AsyncIterator[Sequence[RevokedKey]]:
+        """All revocations that have not ended ten minutes ago and were entered at ``since`` or later, in slices.
+
+        ``since`` is in seconds since the epoch, and ``-math.inf`` for all. One that was extended counts as entered
+        then. What is listed beyond that does no harm. Slices of about a thousand keep the event loop free. Raises
+        ``BackendUnavailable``: a list that is not complete must never look so.
+        """
+        ...
 
 
 @mutable

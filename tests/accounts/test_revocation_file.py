@@ -217,3 +217,36 @@ async def test_a_guard_reads_the_file_when_a_look_is_due(tmp_path: Path) -> None
         await guard.request(RecordingApp(), field=f"Bearer {mint(jti='t-1')}")
 
     assert guard.outcomes == ["token.revoked"] * 3
+
+
+async def test_the_app_enters_one_and_lists_all_that_have_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command does, in slices; and those alone that were entered since."""
+    monkeypatch.setattr(revocation_file, "SLICE", 2)
+    wall = ManualClock(NOW)
+    admin(tmp_path).make()
+    store = RevocationFile(tmp_path / "revoked.json", wall=wall)
+    for revocation in (ALICE, SESSION, Revocation.token("ended", expires_at=NOW - 600)):
+        await store.revoke(revocation)
+    wall.move(10)
+    await store.revoke(KEY)
+    parts = [part async for part in store.live(-math.inf)]
+    late = [part async for part in store.live(NOW + 10)]
+
+    assert [[each.key for each in part] for part in parts] == [[ALICE.key, SESSION.key], [KEY.key]]
+    assert [[(each.before, each.expires_at) for each in part] for part in late] == [[(math.inf, math.inf)]]
+    assert len(admin(tmp_path).revocations()) == 4
+
+
+async def test_a_file_that_is_gone_takes_none_and_lists_none(tmp_path: Path) -> None:
+    """A new file would hold the new one alone, and look whole. An empty list would look like no revocation."""
+    admin(tmp_path).make()
+    store = RevocationFile(tmp_path / "revoked.json")
+    (tmp_path / "revoked.json").unlink()
+
+    with pytest.raises(BackendUnavailable, match="there is no such file"):
+        await store.revoke(KEY)
+    with pytest.raises(BackendUnavailable, match="there is no such file"):
+        [part async for part in store.live(-math.inf)]
+    assert not (tmp_path / "revoked.json").exists()

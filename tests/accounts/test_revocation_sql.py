@@ -154,3 +154,44 @@ async def test_a_guard_refuses_what_another_worker_has_revoked(url: str) -> None
     await guard.request(RecordingApp(), field=f"Bearer {mint(jti='t-1')}")
 
     assert guard.outcomes == ["granted", "token.revoked"]
+
+
+async def listed(store: SqlRevocations, since: float = -math.inf) -> list[list[bytes]]:
+    """The keys of each slice that the store lists."""
+    return [[each.key for each in part] for part in [part async for part in store.live(since)]]
+
+
+async def test_all_that_have_not_ended_are_listed_in_slices(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, with its times. What has ended ten minutes ago is left out, although it is still stored."""
+    monkeypatch.setattr(revocation_sql, "SLICE", 2)
+    clock = ManualClock(NOW)
+    store = await made(url, clock)
+    ended = Revocation.token("ended", expires_at=NOW - 601)
+    for revocation in (ALICE, SESSION, KEY, ended):
+        await store.revoke(revocation)
+    parts = [part async for part in store.live(-math.inf)]
+
+    assert [len(part) for part in parts] == [2, 1]
+    assert {each.key: (each.before, each.expires_at) for part in parts for each in part} == {
+        each.key: (each.before, each.expires_at) for each in (ALICE, SESSION, KEY)
+    }
+
+
+async def test_those_that_were_entered_or_extended_since_are_listed(url: str) -> None:
+    """Who has listed all of them before asks for the later ones alone."""
+    clock = ManualClock(NOW)
+    store = await made(url, clock)
+    for revocation in (ALICE, SESSION):
+        await store.revoke(revocation)
+    clock.move(10)
+    await store.revoke(KEY)
+    await store.revoke(Revocation.subject("alice", before=NOW, expires_at=NOW + 60))
+
+    assert await listed(store, NOW + 10) == [sorted([KEY.key, ALICE.key])]
+    assert await listed(store, NOW + 11) == []
+
+
+async def test_a_list_that_the_database_cannot_give_is_an_outage(url: str) -> None:
+    """Without the table nothing is listed, which must not look like no revocation."""
+    with pytest.raises(BackendUnavailable, match="a table is missing"):
+        await listed(SqlRevocations(url))
