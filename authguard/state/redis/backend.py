@@ -91,6 +91,10 @@ class RedisBackend:
             detail, reason = f"redis: {_explained(error)}", STORE_UNAVAILABLE
         raise BackendUnavailable(detail, reason=reason)
 
+    def is_cluster(self) -> bool:
+        """Whether the keys of one call must be in one partition. Raises ``BackendUnavailable`` without asyncio."""
+        return _is_cluster(self._client())
+
     def _client(self) -> Client:
         try:
             loop = asyncio.get_running_loop()

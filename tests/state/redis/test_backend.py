@@ -64,3 +64,8 @@ def test_a_url_is_refused_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="redis: a URL is no client") as caught:
         RedisBackend("redis://:hunter2@host")  # type: ignore[arg-type]
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_client_of_one_server_is_no_cluster() -> None:
+    """Stores put all keys of a request into one call then."""
+    assert not RedisBackend(lambda: Redis(port=free_port())).is_cluster()
