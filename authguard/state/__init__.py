@@ -1,4 +1,4 @@
-"""State that must be kept in one place: used nonces, login attempts and revocations.
+"""State that must be kept in one place: used nonces and proofs, login attempts and revocations.
 
 Each has an interface and a memory store.
 """
@@ -11,6 +11,7 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 
 if TYPE_CHECKING:
     from authguard.state.nonce_store import WITHOUT_COUNT, MemoryNonces, NonceStore, NonceUse
+    from authguard.state.proof_store import MemoryProofs, ProofStore, ProofUse, proof_key
     from authguard.state.revocations import (
         MemoryRevocations,
         Revocation,
@@ -27,6 +28,7 @@ else:
         __name__,
         {
             "authguard.state.nonce_store": ("WITHOUT_COUNT", "MemoryNonces", "NonceStore", "NonceUse"),
+            "authguard.state.proof_store": ("MemoryProofs", "ProofStore", "ProofUse", "proof_key"),
             "authguard.state.revocations": (
                 "MemoryRevocations",
                 "Revocation",
@@ -46,10 +48,13 @@ __all__ = [
     "Bucket",
     "Exceeded",
     "MemoryNonces",
+    "MemoryProofs",
     "MemoryRevocations",
     "MemoryThrottleStore",
     "NonceStore",
     "NonceUse",
+    "ProofStore",
+    "ProofUse",
     "Revocation",
     "RevocationKind",
     "RevocationSource",
@@ -57,5 +62,6 @@ __all__ = [
     "Revocations",
     "RevokedKey",
     "ThrottleStore",
+    "proof_key",
     "revocation_key",
 ]

@@ -7,15 +7,13 @@ import logging
 import threading
 import time
 import weakref
-from dataclasses import field
 from enum import Enum, auto
 from typing import Protocol
 
-from authguard.caching import Dropped
 from authguard.fork import ForkSafeLock, renew_after_fork
 from authguard.model import Clock
+from authguard.state.generations import Generations
 from authguard.validation import check_int
-from authguard.value_types import mutable
 
 
 class NonceUse(Enum):
@@ -84,18 +82,6 @@ _MASK = (1 << WINDOW) - 1
 #: In seconds: a scheme whose clock is further behind that of a shared memory keeps one of its own. A request that was
 #: delayed is less far behind.
 OTHER_CLOCK = 5.0
-# Nonces are forgotten by generations: each holds one of so many parts of all nonces, or of the life of a nonce.
-_PARTS = 8
-
-
-@mutable
-class _Generation:
-    """Nonces that were first used at about the same time, each with its highest count and the window below it."""
-
-    began: float
-    uses: dict[bytes, int] = field(default_factory=dict)
-    newest_minted: float = 0.0
-    last_expires: float = 0.0
 
 
 class MemoryNonces:
@@ -113,19 +99,14 @@ class MemoryNonces:
     """
 
     def __init__(self, *, most: int = 1_000_000, clock: Clock = time.monotonic) -> None:
-        self._most = check_int("most", most, least=1_000, most=10_000_000)
+        #: For each nonce the highest count, and the window below it. There is no floor before the first request.
+        self._nonces = Generations[int](check_int("most", most, least=1_000, most=10_000_000))
         self._lock = threading.Lock()
-        #: An unknown nonce that was minted by then is FORGOTTEN. None before the first request.
-        self._floor: float | None = None
         self._clock = clock
         self._created = clock()
         #: The latest time by the guard's clock.
         self._latest = float("-inf")
         self._has_warned = False
-        #: The youngest first: nearly all nonces are found there.
-        self._generations: list[_Generation] = []
-        self._kept = 0
-        self._dropped = Dropped[int]()
         renew_after_fork(self)
 
     def begin(self, now: float) -> None:
@@ -135,16 +116,16 @@ class MemoryNonces:
         first request: several processes start together, and that request may bring a nonce that another one minted.
         """
         self._latest = max(self._latest, now)
-        if self._floor is None:
+        if self._nonces.floor is None:
             with self._lock:
                 # A little earlier, so that a nonce that is minted at this very moment is above the floor.
                 began = now - (self._clock() - self._created) - 1e-5
-                self._floor = began if self._floor is None else self._floor
+                self._nonces.floor = began if self._nonces.floor is None else self._nonces.floor
 
     def renew(self) -> None:
         """Begin anew in a forked child, which does not know what the other processes accept from now on."""
         self._lock = threading.Lock()  # a thread of the parent may have held the old one
-        self._created, self._floor = self._clock(), None
+        self._created, self._nonces.floor = self._clock(), None
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """The same as ``claim_now``."""
@@ -152,56 +133,36 @@ class MemoryNonces:
 
     def claim_now(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """Use the count with the nonce, if it was not used before."""
+        nonces = self._nonces
         with self._lock:
-            for generation in self._generations:
-                used = generation.uses.get(nonce)
+            for generation in nonces.young_first:
+                used = generation.values.get(nonce)
                 if used is not None:
-                    use, generation.uses[nonce] = _use(used, count)
+                    use, generation.values[nonce] = _use(used, count)
                     return use
-            if self._floor is None or minted_at <= self._floor:
+            if nonces.floor is None or minted_at <= nonces.floor:
                 self._warn_if_clock_was_set_back(now)
                 return _FORGOTTEN
-            youngest = self._youngest(now, (expires_at - minted_at) / _PARTS)
-            youngest.uses[nonce] = count << WINDOW | 1
-            youngest.newest_minted = max(youngest.newest_minted, minted_at)
-            youngest.last_expires = max(youngest.last_expires, expires_at)
-            self._kept += 1
-            # One nonce comes and two go, so that those kept and those not freed yet are never more than ``most``.
-            self._dropped.free(2)
+            nonces.add(nonce, count << WINDOW | 1, made_at=minted_at, expires_at=expires_at, now=now)
             return _FRESH
-
-    def _youngest(self, now: float, span: float) -> _Generation:
-        """The generation for new nonces, begun anew after ``span`` seconds. Drops the oldest generations."""
-        youngest = self._generations[0] if self._generations else None
-        if youngest is None or len(youngest.uses) >= self._most // _PARTS or now - youngest.began >= span:
-            youngest = _Generation(now)
-            self._generations.insert(0, youngest)
-        while self._generations[-1] is not youngest and (
-            self._generations[-1].last_expires <= now or len(self._generations) > 2 * _PARTS or self._kept >= self._most
-        ):
-            oldest = self._generations.pop()
-            self._kept -= len(oldest.uses)
-            self._dropped.add(oldest.uses)
-            # The floor is never lowered, even if the clock was set back.
-            self._floor = max(self._floor or 0.0, oldest.newest_minted)
-        return youngest
 
     def is_of_another_clock(self, now: float) -> bool:
         """Whether the clock that shows ``now`` is far behind the one that this memory has gone by."""
         return now < self._latest - OTHER_CLOCK
 
     def _warn_if_clock_was_set_back(self, now: float) -> None:
-        if self._floor is not None and now < self._floor and not self._has_warned:
+        floor = self._nonces.floor
+        if floor is not None and now < floor and not self._has_warned:
             self._has_warned = True
             log.error(
                 "the clock was set back by %.0f s or more: until it has caught up or the process is restarted, nobody "
                 "can log in by Digest",
-                self._floor - now,
+                floor - now,
             )
 
     def __len__(self) -> int:
         """How many nonces are kept."""
-        return self._kept
+        return len(self._nonces)
 
 
 def _use(used: int, count: int) -> tuple[NonceUse, int]:
