@@ -23,14 +23,16 @@ class WireError(ValueError):
 
     ``problem`` is a constant phrase, so that no byte of the input can reach a log through it. ``scheme`` is the
     auth-scheme of the input in lower case, or None if it could not be read. ``part`` is the part of the input that has
-    the problem, if it has parts: ``"payload"``.
+    the problem, if it has parts: ``"payload"``. ``position`` is the place of the problem in bytes from 0, where the
+    parser knows it.
     """
 
-    def __init__(self, problem: str, scheme: str | None = None) -> None:
-        super().__init__(problem)
+    def __init__(self, problem: str, scheme: str | None = None, position: int | None = None) -> None:
+        super().__init__(problem if position is None else f"{problem}, at byte {position}")
         self.problem = problem
         self.scheme = scheme
         self.part: str | None = None
+        self.position = position
 
 
 # https://www.rfc-editor.org/rfc/rfc9110.html#section-5.6.3

@@ -61,6 +61,14 @@ def test_a_challenge_may_have_no_parameters() -> None:
     assert (challenge.to_header(), challenge.get("realm")) == (b"Negotiate", None)
 
 
+def test_a_token68_is_written_and_read() -> None:
+    """Negotiate sends one in place of parameters, to go on with a handshake."""
+    challenge = Challenge("Negotiate", token68="YII=")
+
+    assert challenge.to_header() == b"Negotiate YII="
+    assert Challenge.from_header(b"Negotiate YII=") == challenge != Challenge("Negotiate")
+
+
 def test_a_mapping_and_pairs_are_the_same() -> None:
     """The parameters may be a mapping or pairs; the order is kept in both cases."""
     pairs = [("realm", "x"), ("error", "invalid_token")]
@@ -151,7 +159,7 @@ def test_a_string_for_bare_is_refused() -> None:
         (b"", "no auth-scheme", None),
         (b' , Basic realm="x"', "no auth-scheme", None),
         (b"Basic\trealm=x", "no space after the auth-scheme", "basic"),
-        (b"Negotiate YII=", "not a list of auth-params", None),
+        (b"Negotiate YII== a", "not a list of auth-params", None),
         (b'Basic realm="x", Digest realm="y"', "not a list of auth-params", None),
         (b'Basic realm="x', "not a list of auth-params", None),
         (b'Basic realm="x", Realm="y"', "duplicate auth-param", None),

@@ -100,17 +100,28 @@ def test_no_problem_is_built_from_input() -> None:
         f"{module.__name__}:{node.lineno}"
         for module in WIRE
         for node in ast.walk(ast.parse(inspect.getsource(module)))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "WireError"
+        if isinstance(node, ast.Call) and _takes_a_problem(node.func)
         if not _is_literal(node.args[0], module)
     ]
 
     assert variable == []
 
 
+def _takes_a_problem(function: ast.expr) -> bool:
+    """Whether it is ``WireError``, or the method that notes the mistakes of a list of challenges."""
+    match function:
+        case ast.Name(id="WireError") | ast.Attribute(attr="_note"):
+            return True
+        case _:
+            return False
+
+
 def _is_literal(node: ast.expr, module: ModuleType) -> bool:
     match node:
-        case ast.Constant(value=str()):
+        case ast.Constant(value=str()) | ast.Attribute(value=ast.Name(id="mistake"), attr="problem"):
             return True
+        case ast.Name(id=name):
+            return name.isupper() and isinstance(getattr(module, name, None), str)
         case ast.IfExp(body=body, orelse=orelse):
             return _is_literal(body, module) and _is_literal(orelse, module)
         case ast.Subscript(value=ast.Name(id=name)):

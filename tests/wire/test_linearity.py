@@ -19,6 +19,7 @@ from authguard.wire import jws
 from authguard.wire.authorization import auth_params, split, token68
 from authguard.wire.basic import UserPass
 from authguard.wire.challenge import Challenge
+from authguard.wire.challenge_list import read_challenges
 from authguard.wire.jws import parse
 from tests.wire.call_count import steps
 from tests.wire.tokens import HEADER, WIRE, b64url, compact
@@ -26,6 +27,10 @@ from tests.wire.tokens import HEADER, WIRE, b64url, compact
 
 def _params(data: bytes) -> object:
     return auth_params(data, limit=len(data))
+
+
+def _all_challenges(data: bytes) -> object:
+    return read_challenges(data, limit=len(data))
 
 
 HOSTILE: list[tuple[Callable[[bytes], object], Callable[[int], bytes]]] = [
@@ -46,6 +51,25 @@ HOSTILE: list[tuple[Callable[[bytes], object], Callable[[int], bytes]]] = [
     (_params, lambda n: b"a=b" + b" " * n),
     (_params, lambda n: b"a=" + b"b" * n + b"\x00"),
     (Challenge.from_header, lambda n: b'Basic realm="' + b"\\a" * n + b'"'),
+    (_all_challenges, lambda n: b"," * n),
+    (_all_challenges, lambda n: b"a" * n),
+    (_all_challenges, lambda n: b"a," * n),
+    (_all_challenges, lambda n: b"a b," * n),
+    (_all_challenges, lambda n: b"a " * n),
+    (_all_challenges, lambda n: b"a" + b" " * n + b"b"),
+    (_all_challenges, lambda n: b"a b" + b"=" * n + b"c"),
+    (_all_challenges, lambda n: b"a b=" + b"," * n),
+    (_all_challenges, lambda n: b"a b=c " * n),
+    (_all_challenges, lambda n: b"a " + b"b=c," * n),
+    (_all_challenges, lambda n: b"a " + b"".join(b"b%d=c," % i for i in range(n // 8))),
+    (_all_challenges, lambda n: b'a b="' + b"\\" * n),
+    (_all_challenges, lambda n: b'a b="' + b"c" * n),
+    (_all_challenges, lambda n: b'a b="' + b'\\"' * n + b'"'),
+    (_all_challenges, lambda n: b"a " + b'b="\x00",' * n),
+    (_all_challenges, lambda n: b"a " + b'b="c"' * n),
+    (_all_challenges, lambda n: b'"' * n),
+    (_all_challenges, lambda n: b'"a",' * n),
+    (_all_challenges, lambda n: b"/" * n),
     (UserPass.from_token68, lambda n: b"Ojo6" * n),
     (UserPass.from_token68, lambda n: b"=" * n),
     (parse, lambda n: b"." * n),

@@ -154,6 +154,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "token68": token68,
     "auth_params": auth_params,
     "challenge": Challenge.from_header,
+    "challenges": Challenge.parse_all,
     "basic": UserPass.from_token68,
     "basic, encoded": lambda data: UserPass.from_token68(b64encode(data)),
     "basic, ISO-8859-1": lambda data: UserPass.from_token68(b64encode(data), latin1=True),
@@ -206,7 +207,7 @@ def test_arbitrary_bytes_raise_nothing_but_a_wire_error(parser: str, data: st.Da
         caught.append(error)
 
     assert [(error.__cause__, error.__context__) for error in caught] in ([], [(None, None)])
-    assert [set(vars(error)) for error in caught] in ([], [{"problem", "scheme", "part"}])
+    assert [set(vars(error)) for error in caught] in ([], [{"problem", "scheme", "part", "position"}])
 
 
 @load_grammar_rules([(name, rfc9110.Rule(name)) for name in ("auth-param", "OWS")])
