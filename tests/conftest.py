@@ -86,6 +86,34 @@ def _logger_of_authguard() -> None:
     logger.disabled, logger.propagate = False, True
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--brief",
+        action="store_true",
+        help="run each test on asyncio alone, and none that is marked `once`: what differs between Pythons is asked",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if CI:
         config.pluginmanager.register(FailOnSkip())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--brief``, leave out what would give the same answer on every Python."""
+    if not config.getoption("brief"):
+        return
+    names = {item.nodeid for item in items}
+    left_out = [item for item in items if item.get_closest_marker("once") or _repeats_on_trio(item, names)]
+    config.hook.pytest_deselected(items=left_out)
+    dropped = set(left_out)
+    items[:] = [item for item in items if item not in dropped]
+
+
+def _repeats_on_trio(item: pytest.Item, names: set[str]) -> bool:
+    """Whether this is the run on trio of a test that runs on asyncio too."""
+    return any(
+        item.nodeid.replace(f"{before}trio", f"{before}asyncio", 1) in names
+        for before in "[-"
+        if f"{before}trio" in item.nodeid
+    )

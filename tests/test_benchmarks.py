@@ -35,6 +35,8 @@ from benchmarks.request_cost import GOALS, request_cost
 from benchmarks.results import Goal, PartResult, goal_table
 from benchmarks.sql_cost import ALONE, REQUEST
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 PEERS_PYTHON = ROOT / ".venv" / "bench" / "bin" / "python"
 

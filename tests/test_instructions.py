@@ -15,6 +15,8 @@ from benchmarks.instructions import Committed, main, risen, selected, table
 from benchmarks.material import Material, make_material
 from benchmarks.paths import ALGORITHMS, PATHS, bare_verify
 
+pytestmark = pytest.mark.once
+
 needs_valgrind = pytest.mark.skipif(instructions.unavailable() is not None, reason=str(instructions.unavailable()))
 
 

@@ -22,6 +22,8 @@ from packaging.utils import canonicalize_name
 import authguard
 import link_check
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "scripts" / "constraints.txt"
 
@@ -164,6 +166,27 @@ def test_a_test_that_does_not_run_fails_the_run_where_ci_is_true(tmp_path: Path,
 def test_a_test_may_skip_without_ci(tmp_path: Path) -> None:
     """Without CI=true a skipped test is allowed, so that a developer without curl can run the others."""
     assert _suite(tmp_path, "") == (0, [])
+
+
+def test_a_brief_run_leaves_out_what_is_the_same_on_every_python(tmp_path: Path) -> None:
+    """With --brief a test runs on asyncio, and on trio only if it has no run on asyncio; those marked `once` do not."""
+    shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\naddopts = --import-mode=importlib\nanyio_mode = auto\nmarkers = once\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n\nasync def test_both(): pass\n\n"
+        "@pytest.mark.parametrize('anyio_backend', ['trio'])\nasync def test_trio(anyio_backend): pass\n\n"
+        "@pytest.mark.once\ndef test_once(): pass\n\n@pytest.mark.parametrize('name', ['trio'])\ndef test_name(name): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--brief", "-rA", "-n", "0", str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, "CI": ""}, capture_output=True, check=False, text=True)
+
+    assert sorted(re.findall(r"^PASSED \S*test_it\.py::(\S+)$", done.stdout, re.MULTILINE)) == [
+        "test_both[asyncio]",
+        "test_name[trio]",
+        "test_trio[trio]",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from examples.tour.__main__ import PARTS
 from tests.support.markdown import README, blocks, code_block, code_blocks
 from tests.support.tokens import public_pem, rsa_key
 
+pytestmark = pytest.mark.once
+
 TEXT = README.read_text(encoding="utf-8")
 QUICK_START = code_blocks("python")[0]
 

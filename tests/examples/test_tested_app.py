@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from tests.examples.callers import PUBLIC_KEY, bearer
 from tests.examples.conftest import Start
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "tested_app"
 

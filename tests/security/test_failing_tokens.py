@@ -19,6 +19,8 @@ from tests.support.servers.introspection_endpoint import (
 )
 from tests.support.tokens import AUDIENCE, ISSUER
 
+pytestmark = pytest.mark.once
+
 STRANGER, OWNERS = "198.51.100.1", "192.0.2.7"
 
 

@@ -17,6 +17,8 @@ from tests.support.key_source import JWKS_URL, KeyServerStub
 from tests.support.schemes.bearer import issuer
 from tests.support.tokens import claims, mint, unsigned_token, with_signature
 
+pytestmark = pytest.mark.once
+
 OWNERS, STRANGER = "192.0.2.7", "198.51.100.1"
 
 
