@@ -8,17 +8,20 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 
 if TYPE_CHECKING:
     from authguard.state.redis.backend import RedisBackend
+    from authguard.state.redis.revocations import RedisRevocations
     from authguard.state.redis.script import Script
 else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
         {
             "authguard.state.redis.backend": ("RedisBackend",),
+            "authguard.state.redis.revocations": ("RedisRevocations",),
             "authguard.state.redis.script": ("Script",),
         },
     )
 
 __all__ = [
     "RedisBackend",
+    "RedisRevocations",
     "Script",
 ]
