@@ -23,10 +23,11 @@ class AuthRequest(ServerValue):
     ``path`` is decoded and relative to ``root_path``, exactly as the router matches it. ``target`` is the request
     target as it was sent. ``headers`` is ASGI's own list of ``(lower-case name, value)``. ``moment`` is the time of the
     request. ``scopes_asked`` are the scopes that the route requires; they are set only while challenges are built, for
-    a client that has no token yet.
+    a client that has no token yet. ``unchecked`` names what could not be looked up, such as ``"revocations"``, where
+    the app lets requests pass all the same; each record of the request has it.
     """
 
-    __slots__ = ("_body", "_reader", "body_readable", "headers", "moment", "path", "scope", "scopes_asked")
+    __slots__ = ("_body", "_reader", "body_readable", "headers", "moment", "path", "scope", "scopes_asked", "unchecked")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class AuthRequest(ServerValue):
         self.moment = moment
         self.body_readable = True
         self.scopes_asked: Sequence[str] = ()
+        self.unchecked: tuple[str, ...] = ()
         self._reader = reader
         self._body: bytes | None = None
 
@@ -76,6 +78,17 @@ class AuthRequest(ServerValue):
         """The address of the client, as the server reports it. ``X-Forwarded-For`` and ``Forwarded`` are not read."""
         client = self.scope.get("client")
         return str(client[0]) if client else None
+
+    def pass_unchecked(self, what: str, store: object) -> bool:
+        """Whether the request passes although this store is away, because it has ``on_outage = "allow"``.
+
+        Its records then say that ``what`` is ``unchecked``.
+        """
+        if getattr(store, "on_outage", "deny") != "allow":
+            return False
+        if what not in self.unchecked:
+            self.unchecked += (what,)
+        return True
 
     def lines(self, name: bytes) -> list[bytes]:
         """Return the values of all header lines with this lower-case name, in order and not joined."""

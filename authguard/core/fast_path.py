@@ -10,8 +10,8 @@ what has been learned, so that no token is verified twice, no attempt is counted
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from authguard.concurrency.deadline import optional_method
 from authguard.core.authorization import ResolvedRequirement
@@ -36,6 +36,7 @@ from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     CREDENTIALS_MISSING,
     ORIGIN_FOREIGN,
+    SESSION_REVOKED,
     STORE_UNAVAILABLE,
 )
 from authguard.records.record import exception_facts
@@ -86,6 +87,7 @@ class FastPath:
         "_auth_schemes",
         "_authenticate",
         "_carriers",
+        "_forget",
         "_has_checks",
         "_has_more",
         "_implied_roles",
@@ -103,9 +105,17 @@ class FastPath:
         has_checks: bool,
         revocations: RevocationCheck | None = None,
     ) -> None:
-        self._authenticate: Mapping[str | None, AuthenticateNow | None] = {
+        self._authenticate: dict[str | None, AuthenticateNow | None] = {
             scheme.name: optional_method(scheme, "authenticate_now", beside="authenticate") for scheme in schemes
         }
+        #: What ends a session that was revoked, of those schemes that leave it to the guard to ask for that.
+        self._forget: dict[str | None, Callable[[AuthRequest], None]] = {}
+        stores = () if revocations is None else revocations.stores
+        for scheme in schemes if stores else ():
+            leave: Callable[..., AuthenticateNow | None] | None = getattr(scheme, "leave_revocations_to", None)
+            if leave is not None and (unasked := leave(stores)) is not None:
+                self._authenticate[scheme.name] = unasked
+                self._forget[scheme.name] = cast("Any", scheme).forget
         self._carriers = group_by_carrier(schemes)
         #: Whether the ``Authorization`` field is the only place to look at.
         self._is_simple = all(carrier == AUTHORIZATION for carrier, _ in self._carriers)
@@ -229,6 +239,11 @@ class FastPath:
         if is_plain and plain.auth_scheme in resolved.by_auth_scheme:
             return Credentials(plain.auth_scheme, field)
         return select_credentials(request, self._carriers, resolved)
+
+    def forget_session(self, rejected: Rejected, scheme: str | None, request: AuthRequest) -> None:
+        """Empty a session that the guard has found revoked, if its scheme has not asked for that itself."""
+        if rejected.reason is SESSION_REVOKED and (forget := self._forget.get(scheme)) is not None:
+            forget(request)
 
     def own_principal(self, principal: Principal, scheme: str | None) -> Principal:
         """The principal of this request alone, with its scheme, and with the roles that its roles imply.

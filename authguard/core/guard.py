@@ -228,8 +228,10 @@ class Guard:
                 answer = Accepted(principal, outcome.response_headers, outcome.facts)
         accepted = cast("Accepted", answer)
         if self._revocations is not None and not undecided.is_unrevoked:
-            asked = await self._revocations.ask(accepted, undecided.scheme)
+            asked = await self._revocations.ask(accepted, undecided.scheme, request)
             if isinstance(asked, Rejected):
+                if undecided.credentials is not None:
+                    self._fast_path.forget_session(asked, undecided.scheme, request)
                 return asked
         return await self._run_checks(request, accepted) if self.checks else accepted
 

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from authguard.app_code import async_function, awaitable, wrong_answer
 from authguard.concurrency.deadline import ask, optional_method
-from authguard.errors import ConfigurationError, WrongAnswer
+from authguard.errors import BackendUnavailable, ConfigurationError, WrongAnswer
 from authguard.model import Accepted, Facts, Outcome, Principal, Rejected, claims_to_read
 from authguard.reasons import API_KEY_REVOKED, SESSION_REVOKED, SUBJECT_REVOKED, TOKEN_REVOKED, Reason
 from authguard.records.record import log_failure
+from authguard.request import AuthRequest
 from authguard.schemes.scheme import Scheme
 from authguard.state.revocations import CLAIM_OF, RevocationKeys, RevocationKind, Revocations, revocation_keys
 
@@ -33,14 +34,14 @@ class RevocationCheck:
     ``ConfigurationError``.
     """
 
-    __slots__ = ("_deadline", "_find_now", "_on_revoked", "_stores", "_unissued", "must_poll")
+    __slots__ = ("_deadline", "_find_now", "_on_revoked", "_unissued", "must_poll", "stores")
 
     def __init__(self, stores: Sequence[Revocations], schemes: Sequence[Scheme], deadline: float) -> None:
         for store in stores:
             if isinstance(store, type) or not callable(getattr(store, "find", None)):
                 raise ConfigurationError("revocations", "give MemoryRevocations(), or a store with async find(keys)")
             async_function("revocations", store.find, "find(self, keys)", ())
-        self._stores = tuple(stores)
+        self.stores = tuple(stores)
         find_now = [optional_method(store, "find_now", beside="find") for store in stores]
         #: None if one of the stores must always be awaited.
         self._find_now = None if None in find_now else tuple(find_now)
@@ -67,14 +68,22 @@ class RevocationCheck:
                 return rejected
         return accepted
 
-    async def ask(self, accepted: Accepted, scheme: str | None) -> Outcome:
-        """The outcome. Raises ``BackendUnavailable``."""
+    async def ask(self, accepted: Accepted, scheme: str | None, request: AuthRequest | None = None) -> Outcome:
+        """The outcome. Raises ``BackendUnavailable``, unless the store that is away has ``on_outage = "allow"``.
+
+        Then the request passes, and is noted as unchecked. Without a request such an outage is raised too.
+        """
         answer = self.ask_now(accepted, scheme)
         if answer is not None:
             return answer
         keys = revocation_keys(accepted.principal)
-        for store in self._stores:
-            found = await ask(awaitable(store.find, store.find(keys.keys)), self._deadline)
+        for store in self.stores:
+            try:
+                found = await ask(awaitable(store.find, store.find(keys.keys)), self._deadline)
+            except BackendUnavailable:
+                if request is not None and request.pass_unchecked("revocations", store):
+                    continue
+                raise
             if not isinstance(found, Mapping):
                 raise wrong_answer(store.find, found, "a mapping of those keys that are revoked")
             if found and (rejected := self._judge(found, keys, accepted, scheme)) is not None:

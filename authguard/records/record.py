@@ -215,6 +215,8 @@ def record_of(
             missing, offered = _escape_all(decision.missing), _escape_all(decision.offered)
     except Exception as error:  # noqa: BLE001 - the app may have written the requirement or the fact
         requirement, facts = None, {"untold": exception_facts(error)["error"]}
+    if request.unchecked:
+        facts = {**facts, "unchecked": ", ".join(request.unchecked)}
     method = request.method
     if method not in methods:
         method, facts = OTHER_METHOD, {**facts, "method_sent": escape(method)}

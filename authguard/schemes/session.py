@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping, Sequence
+from functools import partial
 from hashlib import sha256
 from inspect import isawaitable
 from secrets import token_urlsafe
 from types import MappingProxyType
 from typing import Any, NoReturn, Protocol, cast
 
-from authguard.concurrency.deadline import ask, optional_method
+from authguard.concurrency.deadline import ask, is_overtaken, optional_method
 from authguard.errors import BackendUnavailable, ConfigurationError, WrongAnswer
 from authguard.model import Accepted, Denied, Facts, Header, Outcome, Principal, Rejected
 from authguard.reasons import (
@@ -23,7 +24,7 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.request import AuthRequest
-from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_name
+from authguard.schemes.scheme import AuthenticateNow, Carrier, Continuation, Scheme, check_name
 from authguard.schemes.session_entry import SessionEntry, entry_of, read_entry
 from authguard.validation import check_flag, check_seconds, functions
 from authguard.wire.authorization import Credentials
@@ -172,8 +173,13 @@ class Session(Scheme):
 
     # --- each request -------------------------------------------------------------------------------------------------
 
-    def authenticate_now(self, request: AuthRequest, credentials: Credentials) -> Outcome | Continuation:
-        """What ``authenticate`` returns, if nothing must be awaited for it."""
+    def authenticate_now(
+        self, request: AuthRequest, credentials: Credentials, *, is_asked_later: bool = False
+    ) -> Outcome | Continuation:
+        """What ``authenticate`` returns, if nothing must be awaited for it.
+
+        ``is_asked_later``: whether the guard itself asks ``revocations`` after this.
+        """
         session: MutableMapping[str, Any] = request.scope["session"]
         entry = read_entry(session.get(self.key))
         if entry is None:
@@ -185,17 +191,37 @@ class Session(Scheme):
             if failure.reason is not SESSION_NOT_YET:
                 session.clear()
             return failure
-        if self._revocations is None:
+        if self._revocations is None or is_asked_later:
             return self._accept(session, entry, request.moment.now)
         if self._is_revoked_now is not None:
             return self._unless_revoked(self._is_revoked_now(entry.session_id), session, entry, request)
 
         async def ask_revocations() -> Outcome:
             revocations = cast("SessionRevocations", self._revocations)
-            is_revoked = await ask(revocations.is_session_revoked(entry.session_id), self._deadline)
+            try:
+                is_revoked = await ask(revocations.is_session_revoked(entry.session_id), self._deadline)
+            except BackendUnavailable:
+                if not request.pass_unchecked("revocations", revocations):
+                    raise
+                is_revoked = False
             return self._unless_revoked(is_revoked, session, entry, request)
 
         return ask_revocations
+
+    def leave_revocations_to(self, stores: Sequence[object]) -> AuthenticateNow | None:
+        """``authenticate_now`` for a guard that asks these stores, if its own store is one of them: one request asks
+        a store once. None if it must ask, or can do it without waiting. ``forget`` is for the guard then."""
+        must_wait = self._revocations is not None and self._is_revoked_now is None
+        if not must_wait or all(store is not self._revocations for store in stores):
+            return None
+        for method in ("authenticate_now", "authenticate"):
+            if is_overtaken(self, "leave_revocations_to", by=method):
+                return None  # a subclass does more than that
+        return partial(self.authenticate_now, is_asked_later=True)
+
+    def forget(self, request: AuthRequest) -> None:
+        """Empty the session of this request, which was revoked."""
+        request.scope["session"].clear()
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """``Accepted`` for a session that is neither timed out nor revoked."""

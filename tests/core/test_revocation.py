@@ -25,7 +25,7 @@ from authguard.starlette import requires
 from authguard.state.revocations import Revocations
 from tests.support.asgi import RecordingApp, function_app, send_response
 from tests.support.clock import NOW
-from tests.support.guards import RecordingGuard
+from tests.support.guards import RecordingGuard, denial
 from tests.support.schemes.api_key import KEY_ID, api_key_scheme, key_text
 from tests.support.schemes.badge import Badge
 from tests.support.schemes.basic import basic_scheme, user_pass
@@ -257,3 +257,48 @@ async def test_a_scheme_of_an_app_may_make_a_principal_for_each_request() -> Non
     guarded = RecordingGuard(Badge(table=table), revocations=store)
 
     assert await asked(guarded, "Badge alice") == "token.revoked"
+
+
+class Away(Asked):
+    """A store that cannot answer, and says what that means."""
+
+    def __init__(self, on_outage: str) -> None:
+        super().__init__(BackendUnavailable("redis.internal refuses connections"))
+        self.on_outage = on_outage
+
+
+@pytest.mark.parametrize(
+    ("on_outage", "outcome", "unchecked"), [("deny", "store.unavailable", None), ("allow", "granted", "revocations")]
+)
+async def test_a_store_says_what_an_outage_means(on_outage: str, outcome: str, unchecked: str | None) -> None:
+    """By name a request passes while a store is away, and its record says what was not checked."""
+    store = Away(on_outage)
+    guarded = RecordingGuard(bearer(), revocations=[store, memory()])
+
+    assert await asked(guarded, f"Bearer {mint()}") == outcome
+    assert guarded.records[-1].facts.get("unchecked") == unchecked
+
+
+async def test_what_another_store_has_is_refused_during_an_outage() -> None:
+    """All stores are asked, and the record of the refusal says that one of them was not."""
+    guarded = RecordingGuard(bearer(), revocations=[Away("allow"), Away("allow"), memory(ALICE)])
+
+    assert await asked(guarded, f"Bearer {mint()}") == "subject.revoked"
+    assert guarded.records[-1].facts["unchecked"] == "revocations"
+
+
+async def test_a_refusal_after_an_outage_says_what_was_not_checked() -> None:
+    """Each record of the request does: also that of a rule, and that of a lock."""
+    guarded = RecordingGuard(bearer(), revocations=Away("allow"), rules=[Rule("/admin", role("owner"))])
+    await asked(guarded, f"Bearer {mint()}", path="/admin")
+
+    async def endpoint(scope: Any, receive: Any, send: Any) -> None:
+        raise denial()
+
+    await guarded.request(endpoint, field=f"Bearer {mint()}")
+
+    assert [(record.reason, record.facts["unchecked"]) for record in guarded.records] == [
+        ("role.missing", "revocations"),
+        (None, "revocations"),
+        ("order.not_owner", "revocations"),
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import anyio
@@ -20,12 +20,14 @@ from authguard import (
     Guard,
     Principal,
     Record,
+    Revocation,
     Rule,
     Session,
     step_up,
 )
 from authguard.policy.requirements import PUBLIC
 from authguard.schemes.session_entry import MAX_ENTRY, read_entry
+from authguard.state import RevocationStore
 from authguard.testing import ManualClock
 from tests.support.asgi import Exchange, header_list, http_scope, run_app, websocket_scope
 from tests.support.clock import NOW
@@ -64,10 +66,17 @@ class RevokedNow(Revoked):
 class Site:
     """An app with a login and a log-out, whose session is a dict of the test: a browser with one cookie."""
 
-    def __init__(self, *others: Bearer, rules: list[Rule] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *others: Bearer,
+        rules: list[Rule] | None = None,
+        guard: Mapping[str, Any] | None = None,
+        kind: type[Session] = Session,
+        **options: Any,
+    ) -> None:
         self.records: list[Record] = []
         self.clock = ManualClock()
-        self.sessions = Session(realm="shop", **options)
+        self.sessions = kind(realm="shop", **options)
         self.guard = Guard(
             self.sessions,
             *others,
@@ -75,6 +84,7 @@ class Site:
             clock=self.clock,
             log=False,
             hooks=[self.records.append],
+            **(guard or {}),
         )
         self.session: dict[str, Any] = {}
         self.principal = ALICE
@@ -641,3 +651,106 @@ async def test_a_login_of_one_scheme_is_none_of_another() -> None:
     answer = await run_app(AuthGuardMiddleware(site.app, guard=guard), http_scope(session=site.session))
 
     assert (other.key, answer.status, records[-1].reason) == ("authguard.staff", 401, "credentials.missing")
+
+
+class Both(RevocationStore):
+    """A store that must be awaited, for a guard and a session, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.revoked: dict[bytes, float] = {}
+        self.asked = 0
+        self.is_away = False
+        self.on_outage = "deny"
+
+    async def revoke(self, revocation: Revocation) -> None:
+        self.revoked[revocation.key] = revocation.before
+
+    async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, float]:
+        self.asked += 1
+        if self.is_away:
+            raise BackendUnavailable("away")
+        return {key: self.revoked[key] for key in keys if key in self.revoked}
+
+
+async def test_a_guard_with_the_same_store_asks_it_once() -> None:
+    """Both the session and the subject are looked up with one call, and a revoked session is emptied all the same."""
+    store = Both()
+    site = Site(revocations=store, guard={"revocations": store})
+    entry = await site.login()
+    await site.send()
+    asked = store.asked
+    await store.revoke_session(entry["id"], NOW + 9000)
+    answer = await site.send()
+
+    assert (asked, store.asked) == (1, 2)
+    assert answer.status == 401
+    assert site.last[0] == "session.revoked"
+    assert site.session == {}
+
+
+async def test_a_subject_that_was_revoked_keeps_the_session() -> None:
+    """Only a session that was revoked itself is emptied."""
+    store = Both()
+    site = Site(revocations=store, guard={"revocations": store})
+    await site.login()
+    await store.revoke(Revocation.subject("alice", before=NOW + 5, expires_at=NOW + 9000))
+    await site.send()
+
+    assert site.last[0] == "subject.revoked"
+    assert "authguard" in site.session
+
+
+async def test_a_guard_with_another_store_asks_it_too() -> None:
+    """What is asked for by the session itself is asked all the same."""
+    own, other = Both(), Both()
+    site = Site(revocations=own, guard={"revocations": other})
+    entry = await site.login()
+    await site.send()
+    await own.revoke_session(entry["id"], NOW + 9000)
+    await site.send()
+
+    assert site.last[0] == "session.revoked"
+    assert (own.asked, other.asked) == (2, 1)
+
+
+class MoreNow(Session):
+    """A session with a step of its own."""
+
+    def authenticate_now(self, request: AuthRequest, credentials: Credentials, **more: Any) -> Any:
+        request.scope["steps"].append("own")
+        return super().authenticate_now(request, credentials, **more)
+
+
+class More(Session):
+    """The same, which must be awaited."""
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Any:
+        request.scope["steps"].append("own")
+        return await super().authenticate(request, credentials)
+
+
+@pytest.mark.parametrize("kind", [More, MoreNow])
+async def test_a_subclass_that_does_more_asks_by_itself(kind: type[Session]) -> None:
+    """What it does must not be left out."""
+    store = Both()
+    site = Site(revocations=store, guard={"revocations": store}, kind=kind)
+    await site.login()
+    scope = http_scope("/orders", session=site.session, steps=[])
+    await run_app(site.app, scope)
+
+    assert site.records[-1].event == "granted"
+    assert (store.asked, scope["steps"]) == (2, ["own"])
+
+
+@pytest.mark.parametrize("on_outage", ["deny", "allow"])
+async def test_a_store_says_what_an_outage_means_for_a_session(on_outage: str) -> None:
+    """By name the request passes, and its record says what was not checked."""
+    store = Both()
+    store.on_outage = on_outage
+    site = Site(revocations=store)
+    await site.login()
+    store.is_away = True
+    answer = await site.send()
+
+    assert answer.status == {"deny": 503, "allow": 200}[on_outage]
+    assert site.last[1].get("unchecked") == {"deny": None, "allow": "revocations"}[on_outage]
