@@ -22,6 +22,13 @@ class Renewable(Protocol):
 
 
 _instances: weakref.WeakSet[Renewable] = weakref.WeakSet()
+#: The process that has imported authguard.
+_importer = os.getpid()
+
+
+def is_forked() -> bool:
+    """Whether this process was forked since authguard was imported, as servers with a preloaded app do."""
+    return os.getpid() != _importer
 
 
 def renew_after_fork(instance: Renewable) -> None:

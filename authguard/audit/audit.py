@@ -9,6 +9,7 @@ from typing import TypeAlias
 from authguard.audit.endpoint import Endpoint, Layer
 from authguard.audit.findings import (
     FRAMEWORK_PAGES,
+    UNSHARED,
     Finding,
     about_opening,
     about_outside,
@@ -142,6 +143,8 @@ def _missing_guard(app: object, *, has_other: bool) -> Finding:
 
 def _unmet_ignore_entries(accepted: Collection[str], findings: Collection[Finding]) -> list[Finding]:
     met = {entry for finding in findings for entry in finding.ignore_entries}
+    # What is accepted for many processes need not be there in one.
+    met |= {entry for entry in accepted if entry.partition(" ")[0] == UNSHARED}
     problem, fix = "there is no finding for it to accept", "Remove it"
     return [Finding("ignore.unmet", entry, problem, "", fix) for entry in sorted(accepted) if entry not in met]
 

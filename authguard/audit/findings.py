@@ -25,6 +25,9 @@ from authguard.value_types import frozen
 
 # --- Codes ------------------------------------------------------------------------------------------------------------
 
+#: Of the findings that only a start-up among several processes shows.
+UNSHARED = "state.unshared"
+
 #: Each code, and what it means.
 CODES = {
     "guard.absent": "no guard is in front of the app; the audit shows what would apply if the given one were",
@@ -47,6 +50,7 @@ CODES = {
     "middleware.inside": "a middleware inside the guard may answer by itself, or change the path",
     "session.absent": "a scheme Session finds no session, because no SessionMiddleware is outside of its guard",
     "session.cookie": "the cookie of a session is not as safe, or not as long-lived, as the scheme Session needs it",
+    UNSHARED: "several processes serve the app, and a store counts in each of them for itself; at start-up only",
     "ignore.unmet": "an ignore entry accepts a finding that is not there",
 }
 

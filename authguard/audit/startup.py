@@ -12,6 +12,7 @@ import anyio.to_thread
 from authguard.audit.audit import audit_inner
 from authguard.audit.findings import Finding, check_ignore
 from authguard.audit.report import finding_count
+from authguard.audit.workers import about_workers
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
 from authguard.fork import ForkSafeLock
@@ -44,15 +45,14 @@ class StartupAudit:
     ) -> None:
         if not isinstance(strict, bool):
             raise ConfigurationError("strict", f"{strict!r} is neither True nor False; ignore=[...] accepts findings")
-        self._strict = strict
-        self._audit_inner = partial(
-            audit_inner, app, guard, ignore=check_ignore(ignore), preflight_passes=preflight_passes
-        )
+        self._strict, self._guard, self._accepted = strict, guard, check_ignore(ignore)
+        self._audit_inner = partial(audit_inner, app, guard, ignore=self._accepted, preflight_passes=preflight_passes)
         #: Whether requests may pass: the audit has been made, or can keep nobody out.
         self.passed = False
         self._problem: ConfigurationError | None = None
         self._is_done = False
         self._is_logged = False
+        self._has_seen_workers = False
         # Held by the thread that makes the audit; those of the other requests wait for it.
         self._auditing = ForkSafeLock()
 
@@ -61,6 +61,7 @@ class StartupAudit:
         if not self._strict:
             self.passed = True
         if not self._is_done:
+            self._warn_of_workers()
             enclosing = scope.get("app")
             try:
                 # The thread goes on if the request is cancelled: the next one needs the same audit.
@@ -107,6 +108,20 @@ class StartupAudit:
         for _, findings_of_code in groupby(warnings, key=_code):
             _warn(list(findings_of_code))
         return None
+
+    def _warn_of_workers(self) -> None:
+        # Never a reason not to start: an app that starts in one process, as in its tests, must start in several too.
+        # In this thread, where the server is found among the callers.
+        if self._has_seen_workers:
+            return
+        self._has_seen_workers = True
+        try:
+            findings = [found for found in about_workers(self._guard) if not found.ignore_entries & self._accepted]
+        except Exception as error:  # noqa: BLE001 - a store of the app may raise on any attribute
+            log_failure("the look at the stores", error)
+        else:
+            if findings:
+                _warn(findings)
 
 
 def _code(finding: Finding) -> str:

@@ -258,6 +258,11 @@ class Guard:
             outcome = await self._revocations.ask(outcome, principal.scheme)
         return outcome if isinstance(outcome, Rejected) else None
 
+    @property
+    def revocation_stores(self) -> Sequence[Revocations]:
+        """The stores that are asked for revocations."""
+        return () if self._revocations is None else self._revocations.stores
+
     def seconds_to_end(self, principal: Principal) -> float:
         """After how many seconds the credentials of an open connection are to be looked at again."""
         must_poll = self._revocations is not None and self._revocations.must_poll

@@ -189,6 +189,10 @@ class Basic(Scheme):
         """All roles that the store lists; None if it cannot list them."""
         return self._passwords.roles_given() if isinstance(self._passwords, RolesListed) else None
 
+    def state_stores(self) -> Mapping[str, object]:
+        """Where attempts are counted."""
+        return {} if self.throttle is None else {"throttle": self.throttle.store}
+
     def use_throttle(self, throttle: LoginThrottle) -> None:
         """Count by this throttle from now on. The guard calls it, so that its schemes share one."""
         self.throttle = throttle

@@ -187,6 +187,12 @@ class Scheme(Protocol):
         """All roles that its principals can have, for the audit; None if that is not known."""
         return None
 
+    def state_stores(self) -> Mapping[str, object]:
+        """The stores of what must count once, by the arguments that they were given as. Start-up warns of each whose
+        ``is_per_process`` is true if several processes serve the app. A string is warned of, too: it names what each
+        process has for itself."""
+        return {}
+
     def facts_without(self, names: Literal["roles", "scopes"], principal: Principal) -> Facts:
         """For the record, where a principal of this scheme has no roles or no scopes at all: where they are read from,
         and what was found there."""

@@ -110,6 +110,11 @@ class LoginThrottle:
         self._in_memory = MemoryThrottleStore(most=most, clock=clock)
         self._store: ThrottleStore = self._in_memory
 
+    @property
+    def store(self) -> ThrottleStore:
+        """Where the attempts are counted."""
+        return self._store
+
     def count_hashed_names(self, kind: str, name_hash: NameHash) -> None:
         """Count an attempt at a name also as one at the hash of that name. Schemes that take hashed names call this.
 

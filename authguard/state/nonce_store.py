@@ -98,6 +98,9 @@ class MemoryNonces:
     nonces are ``FORGOTTEN`` until it has caught up. Raises ``ConfigurationError``.
     """
 
+    #: Start-up warns of it if several processes serve the app.
+    is_per_process = True
+
     def __init__(self, *, most: int = 1_000_000, clock: Clock = time.monotonic) -> None:
         #: For each nonce the highest count, and the window below it. There is no floor before the first request.
         self._nonces = Generations[int](check_int("most", most, least=1_000, most=10_000_000))

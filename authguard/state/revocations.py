@@ -265,6 +265,9 @@ class MemoryRevocations(RevocationStore):
     that is set forwards and back loses none. Raises ``ConfigurationError``.
     """
 
+    #: Start-up warns of it if several processes serve the app.
+    is_per_process = True
+
     def __init__(self, *, most: int = 100_000, clock: Clock = wall_clock, monotonic: Clock = time.monotonic) -> None:
         self._most = check_int("most", most, least=100, most=10_000_000)
         self._clock, self._monotonic = clock, monotonic

@@ -98,6 +98,9 @@ class MemoryThrottleStore:
     ``ConfigurationError``.
     """
 
+    #: Start-up warns of it if several processes serve the app.
+    is_per_process = True
+
     def __init__(self, *, most: int = 100_000, clock: Clock = time.monotonic) -> None:
         check_int("most", most, least=1_000, most=10_000_000)
         self._clock = clock

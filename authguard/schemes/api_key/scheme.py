@@ -104,6 +104,10 @@ class ApiKey(Scheme):
         """What counts refused keys; None if nothing does."""
         return self._verifier.throttle
 
+    def state_stores(self) -> Mapping[str, object]:
+        """Where refused keys are counted."""
+        return self._verifier.state_stores()
+
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that the store lists; None if it cannot list them."""
         return self._verifier.roles_given()

@@ -58,6 +58,10 @@ class ApiKeys:
         """The outcome for a key, or a function to await for it."""
         return self._verifier.verify_now(token, request)
 
+    def state_stores(self) -> Mapping[str, object]:
+        """Where refused keys are counted."""
+        return self._verifier.state_stores()
+
     def health(self) -> Mapping[str, object]:
         """How many last uses were written, how many wait, and whether the last batch failed."""
         return self._verifier.health()

@@ -98,6 +98,10 @@ class KeyVerifier:
         """All roles that the store lists; None if it cannot list them."""
         return self._store.roles_given() if isinstance(self._store, RolesListed) else None
 
+    def state_stores(self) -> Mapping[str, object]:
+        """Where refused keys are counted."""
+        return {} if self.throttle is None else {"throttle": self.throttle.store}
+
     def verify_now(self, raw: bytes, request: AuthRequest) -> Outcome | Continuation:
         """The outcome for what a client sent, if the store answers at once; otherwise a function to await."""
         try:

@@ -255,6 +255,10 @@ class Bearer(Scheme):
                 registered.clock_skew.observe_leeway_used(leeway, request.moment)
         return outcome
 
+    def state_stores(self) -> Mapping[str, object]:
+        """Where refused API keys are counted."""
+        return {} if self._issuers.api_keys is None else self._issuers.api_keys.state_stores()
+
     def facts_without(self, names: Literal["roles", "scopes"], principal: Principal) -> Facts:
         """Which claims of its token were read for roles or scopes, and what they are: ``why_no_names``."""
         read = principal._shared_claims  # noqa: SLF001 - `_check_claims` has made it, if it is a partial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
 from itertools import repeat
@@ -95,6 +95,12 @@ class NonceService:
         self._signers: tuple[_Signer, ...] | None = None
         #: The nonces that these keys have signed, as a client sends them. They are no secret.
         self._genuine = BoundedCache[_GenuineNonce](MOST_GENUINE)
+
+    def state_stores(self) -> Mapping[str, object]:
+        """The store of nonces. With a secret of each process, no other one accepts them, whatever the store is."""
+        if self._shared is None:
+            return {"secret": "PER_PROCESS"}
+        return {"nonces": self._memories[0] if self._store is None else self._store}
 
     def _begin(self, now: float) -> Sequence[_Signer]:
         """The signers. Their stores know the time by the guard's clock."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Literal
@@ -200,6 +200,11 @@ class Digest(Scheme):
         names = [algorithm.name for algorithm in self._algorithms.values()]
         #: The parameters of each challenge that are always the same.
         self._constant_params = [first | {"algorithm": name} | last for name in names]
+
+    def state_stores(self) -> Mapping[str, object]:
+        """Where attempts and the uses of nonces are counted."""
+        stores = self._nonce_service.state_stores()
+        return stores if self.throttle is None else {**stores, "throttle": self.throttle.store}
 
     def use_throttle(self, throttle: LoginThrottle) -> None:
         """Count by this throttle from now on. The guard calls it, so that its schemes share one."""
