@@ -11,8 +11,8 @@ from hashlib import sha1
 # or none because the data were deleted, knows that the server may have forgotten what it was told. It is read in the
 # script itself, because a proxy in front of the server may change servers without closing a connection.
 #
-# A clock that was set back begins an epoch too: otherwise all that is new would be before the floor until the clock has
-# caught up. The times have microseconds, because a number has 14 digits when Lua makes it a string.
+# A clock that was set back by more than a second begins an epoch too: otherwise all that is new would be before the
+# floor until the clock has caught up. The floor is written with microseconds, because Lua would write 14 digits of it.
 _PRELUDE = """\
 local now
 if ARGV[1] == '' then
@@ -24,16 +24,25 @@ end
 local replication = redis.call('INFO', 'replication')
 local role = string.match(replication, 'role:(%a+)')
 if role ~= 'master' then
-  return redis.error_reply('AUTHGUARD_ROLE ' .. tostring(role))
+  return redis.error_reply('AUTHGUARD_REPLICA ' .. tostring(role))
 end
 local history = string.match(replication, 'master_replid:(%w+)')
+if not history then
+  return redis.error_reply('AUTHGUARD_HISTORY')
+end
 local held = redis.call('HMGET', KEYS[1], 'history', 'id', 'floor')
 local epoch, floor = held[2], tonumber(held[3] or nil)
-if held[1] ~= history or not epoch or not floor or floor > now then
+if held[1] ~= history or not epoch or not floor or floor > now + 1 then
   epoch, floor = string.format('%s-%.6f', string.sub(history, 1, 8), now), now
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'history', history, 'id', epoch, 'floor', string.format('%.6f', floor))
 end
+local function run()
+"""
+# So each reply tells of the epoch: the first of two values is its id.
+_END = """
+end
+return {epoch, run()}
 """
 
 
@@ -52,9 +61,9 @@ class Script:
 
     def __init__(self, name: str, body: str) -> None:
         self.name = name
-        self.source = (_PRELUDE + body).encode()
+        self.source = (_PRELUDE + body + _END).encode()
         #: By which the server knows the script.
-        self.sha = sha1(self.source, usedforsecurity=False).hexdigest()
+        self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def __repr__(self) -> str:
         return f"Script({self.name!r})"

@@ -38,6 +38,7 @@ def running_server(program: str, *options: str, port: int = 0, folder: Path | No
     port = port or free_port()
     with tempfile.TemporaryDirectory() as own:
         settings = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder or own)]
+        settings += ["--repl-diskless-sync-delay", "0"]
         with subprocess.Popen([program, *settings, *options], stdout=subprocess.DEVNULL) as server:
             try:
                 wait_until_ready(port)
