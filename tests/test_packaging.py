@@ -177,7 +177,8 @@ def test_a_brief_run_leaves_out_what_is_the_same_on_every_python(tmp_path: Path)
     (tmp_path / "test_it.py").write_text(
         "import pytest\n\nasync def test_both(): pass\n\n"
         "@pytest.mark.parametrize('anyio_backend', ['trio'])\nasync def test_trio(anyio_backend): pass\n\n"
-        "@pytest.mark.once\ndef test_once(): pass\n\n@pytest.mark.parametrize('name', ['trio'])\ndef test_name(name): pass\n"
+        "@pytest.mark.once\ndef test_once(): pass\n\n"
+        "@pytest.mark.parametrize('name', ['trio'])\ndef test_name(name): pass\n"
     )
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--brief", "-rA", "-n", "0", str(tmp_path)]
     done = subprocess.run(command, env={**os.environ, "CI": ""}, capture_output=True, check=False, text=True)

@@ -57,7 +57,7 @@ _ROTATE = """Makes a key in the place of one, and prints it once. The old key is
 Owner, name, roles, scopes, networks and the length of its life are those of the old one. Uses of the old key are
 recorded as rotating."""
 _REVOKE = (
-    "Revokes keys at once: an app with a database refuses them at the next request, one with a file after a second."
+    "Revokes keys at once: an app with a database refuses them at the next request, one with a file within 2.5 seconds."
 )
 _AUDIT = """Prints findings about the keys that are good: not used for long, expiring soon, never expiring, of a test
 environment, or with a scope that no route asks for. The exit status is 0 if there is no finding, 1 if there are."""

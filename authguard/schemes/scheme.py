@@ -246,7 +246,21 @@ def check_schemes(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
         if position and why:
             log.warning("%s is listed after %s: %s", scheme.name, schemes[0].name, why)
         seen.add(scheme.name)
+    _check_session_keys(schemes)
     return tuple(schemes)
+
+
+def _check_session_keys(schemes: Sequence[Scheme]) -> None:
+    """Raise ``ConfigurationError`` if two schemes keep their logins at one place of the app's session."""
+    names: dict[str, str] = {}
+    for scheme in schemes:
+        key = getattr(scheme, "key", None) if getattr(scheme, "needs_session", False) else None
+        if isinstance(key, str) and names.setdefault(key, scheme.name) != scheme.name:
+            raise ConfigurationError(
+                "key",
+                f"{names[key]} and {scheme.name} both keep logins under {key!r}, so a login of one would be one of the "
+                "other; leave key= out",
+            )
 
 
 def check_name(name: str) -> str:

@@ -640,6 +640,12 @@ def test_another_site_is_not_where_to_go(value: object) -> None:
     assert Session.next_path(value, "/home") == "/home"
 
 
+def test_two_sessions_do_not_share_a_key() -> None:
+    """Two schemes with one key would take each other's logins, so the guard refuses them and names both."""
+    with pytest.raises(ConfigurationError, match="session and staff both keep logins under 'login'"):
+        Guard(Session(realm="shop", key="login"), Session(realm="shop", name="staff", key="login"))
+
+
 async def test_a_login_of_one_scheme_is_none_of_another() -> None:
     """Two sessions of one guard, in one cookie, stand under keys of their own."""
     site = Site()
