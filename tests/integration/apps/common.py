@@ -24,6 +24,9 @@ DIGEST_SECRET = "TEST_DIGEST_SECRET"
 #: The variables with the issuer name of an OpenID provider, and with the seconds for which its keys are fresh.
 PROVIDER = "TEST_PROVIDER"
 KEYS_AGE = "TEST_KEYS_AGE"
+#: The variables with the URL of a Redis server, and with that of the database of revocations.
+REDIS = "TEST_REDIS"
+REVOCATIONS = "TEST_REVOCATIONS"
 
 FOR_ALL = "FOR-ALL"
 FOR_USERS = "FOR-USERS-ALONE"
