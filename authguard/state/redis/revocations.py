@@ -308,9 +308,8 @@ class RedisRevocations(RevocationStore):
     async def _load(self) -> None:
         """Load the list, or wait until another worker has, and log a failure. It raises nothing."""
         problem: str | None = None
-        token = token_hex(16)
         try:
-            await self._load_once(token)
+            await self._load_once(token_hex(16))
         except _Failure as error:
             problem = str(error)
         except WrongAnswer as error:
@@ -325,34 +324,41 @@ class RedisRevocations(RevocationStore):
             if before is not None:
                 _log.warning("RedisRevocations: the list is loaded again")
             return
-        with suppress(BackendUnavailable):
-            await self._redis.run(_UNLOCK, _PARTITIONS[0], [_LOCK], [token])
         self._retry_at = time.monotonic() + self._retry_after * (0.5 + random() / 2)  # noqa: S311 - no secret
         self._retry_after = min(self._retry_after * 2, LONGEST_RETRY)
         if before != problem:
             _log.error("RedisRevocations: the list of revocations cannot be loaded: %s", problem)
 
     async def _load_once(self, token: str) -> None:
-        while True:
-            states = await self._states()
-            oldest = max(state.age for state in states.values())
-            is_complete = all(state.age >= 0 for state in states.values())
-            if is_complete and oldest < self._refresh:
-                return  # another worker has loaded it
-            if await self._lock(token):
-                break
-            if is_complete:  # another worker lists what is new
-                self._look_at = time.monotonic() + ASK_CLUSTER_EVERY
-                return
-            await asyncio.sleep(ASK_CLUSTER_EVERY if len(states) > 1 else ASK_EVERY)
-        began, count = time.monotonic(), 0
-        since = self._clock() - oldest - OVERLAP if is_complete else -math.inf
-        async for part in self._slices(since):
-            await self._write(part, states)
-            count += len(part)
-            await self._lock(token)
-        await _together([self._mark(partition, state) for partition, state in states.items()])
-        await self._redis.run(_UNLOCK, _PARTITIONS[0], [_LOCK], [token])
+        """Load the list, unless another worker has. Raises ``_Failure``, and whatever the source raises."""
+        has_lock = False
+        try:
+            while True:
+                states = await self._states()
+                ages = [state.age for state in states.values()]
+                is_complete = min(ages) >= 0
+                if is_complete and max(ages) < self._refresh:
+                    return  # another worker has loaded it
+                if has_lock:
+                    break
+                # With the lock the states are read again: its last holder may have loaded the list meanwhile.
+                has_lock = await self._lock(token)
+                if not has_lock:
+                    if is_complete:  # another worker lists what is new
+                        self._look_at = time.monotonic() + ASK_CLUSTER_EVERY
+                        return
+                    await asyncio.sleep(ASK_CLUSTER_EVERY if len(states) > 1 else ASK_EVERY)
+            since = self._clock() - max(ages) - OVERLAP if is_complete else -math.inf
+            began, count = time.monotonic(), 0
+            async for part in self._slices(since):
+                await self._write(part, states)
+                count += len(part)
+                await self._lock(token)
+            await _together([self._mark(partition, state) for partition, state in states.items()])
+        finally:
+            if has_lock:
+                with suppress(BackendUnavailable):  # it expires
+                    await self._redis.run(_UNLOCK, _PARTITIONS[0], [_LOCK], [token])
         if not is_complete:
             seconds = time.monotonic() - began
             _log.info("RedisRevocations: Redis had no list; %d revocations were loaded in %.2f s", count, seconds)
