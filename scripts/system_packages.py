@@ -15,10 +15,13 @@ import environments
 
 # Each program, and the Debian package that has it.
 PROGRAMS = {
+    # Without the package apache2, which would start a server.
+    "apache2": "apache2-bin",
     "chromium": "chromium",
     "curl": "curl",
     "htpasswd": "apache2-utils",
     "javac": "default-jdk-headless",
+    "lighttpd": "lighttpd",
     "lwp-request": "libwww-perl",
     "nginx": "nginx",
     "psql": "postgresql",

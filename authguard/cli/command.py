@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "apikey": "make, list, rotate, revoke and audit API keys",
         "revoke": "revoke a token, a session, an API key or a subject",
         "routes": "print what each route of an app requires, and findings with a fix",
+        "probe": "say what is wrong in how a server refuses, and what a proxy does to credentials",
     }
 )
 _DESCRIPTION = """Keys, tokens and passwords for an app that authguard protects, and the audit of its routes.
