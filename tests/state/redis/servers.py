@@ -7,8 +7,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,6 +46,87 @@ def running_server(program: str, *options: str, port: int = 0, folder: Path | No
                 yield port
             finally:
                 server.kill()
+
+
+class ClusterServers:
+    """The servers of a cluster: masters that share the slots, and a replica of the first of them if there is one."""
+
+    def __init__(self, ports: Sequence[int], processes: Sequence[subprocess.Popen[bytes]]) -> None:
+        self.ports, self.processes = ports, processes
+
+    def text(self, port: int, *words: str | bytes) -> str:
+        """The reply to a command, which is a bulk string."""
+        return command(port, *words).split(b"\r\n", 1)[1].decode().strip()
+
+    def id(self, port: int) -> str:
+        """By which the others know this server."""
+        return self.text(port, "CLUSTER", "MYID")
+
+    def slot(self, key: str) -> str:
+        """The slot of this key, or of a tag."""
+        return command(self.ports[0], "CLUSTER", "KEYSLOT", key)[1:].decode().strip()
+
+    def owner(self, key: str) -> int:
+        """The port of the master that has this key."""
+        last = next(last for last, _ in _shares(3) if int(self.slot(key)) <= last)
+        return self.ports[[last for last, _ in _shares(3)].index(last)]
+
+
+def _shares(masters: int) -> Sequence[tuple[int, int]]:
+    """The last slot and the first of each master."""
+    size = 16384 // masters
+    firsts = [number * size for number in range(masters)]
+    return [(16383 if first == firsts[-1] else first + size - 1, first) for first in firsts]
+
+
+@contextmanager
+def running_cluster(program: str, *, replica: bool = False) -> Iterator[ClusterServers]:
+    """A cluster of three masters, and a replica of the first one if asked for, until the end of the block."""
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "600", "--cluster-require-full-coverage", "no"]
+    options += ["--save", "", "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        # The bus is at another port, which must be free too.
+        ports = [(free_port(), free_port()) for _ in range(4 if replica else 3)]
+        processes = []
+        for port, bus in ports:
+            own = ["--port", str(port), "--cluster-port", str(bus), "--dir", folder]
+            own += ["--cluster-config-file", f"{port}.conf"]
+            process = subprocess.Popen([program, *options, *own], stdout=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            processes.append(process)
+        for port, _ in ports:
+            wait_until_ready(port)
+        first = ports[0][0]
+        for (last, begin), (port, _) in zip(_shares(3), ports, strict=False):
+            command(port, "CLUSTER", "ADDSLOTSRANGE", str(begin), str(last))
+        for port, bus in ports[1:]:
+            command(first, "CLUSTER", "MEET", "127.0.0.1", str(port), str(bus))
+        for number, (port, _) in enumerate(ports):
+            wait_for(partial(_cluster_says, port, f"cluster_known_nodes:{len(ports)}"))
+            command(port, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+        servers = ClusterServers([port for port, _ in ports], processes)
+        if replica:
+            command(ports[3][0], "CLUSTER", "REPLICATE", servers.id(first))
+            wait_for(lambda: b"master_link_status:up" in command(ports[3][0], "INFO", "replication"))
+        for port, _ in ports:
+            wait_for(partial(_cluster_says, port, "cluster_slots_ok:16384"))
+            wait_for(partial(_cluster_says, port, "cluster_state:ok"))
+        yield servers
+
+
+def _cluster_says(port: int, text: str) -> bool:
+    return text.encode() in command(port, "CLUSTER", "INFO")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until another process has done something."""
+    ends_at = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > ends_at:
+            msg = "it did not happen within 20 s"
+            raise TimeoutError(msg)
+        time.sleep(0.02)
 
 
 def wait_until_ready(port: int) -> None:
