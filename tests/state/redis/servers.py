@@ -34,15 +34,24 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(program: str, *options: str, port: int = 0, folder: Path | None = None) -> Iterator[int]:
-    """The port of a server that runs until the end of the block, and saves nothing unless the options say so."""
+def running_server(
+    program: str,
+    *options: str,
+    port: int = 0,
+    folder: Path | None = None,
+    is_ready: Callable[[int], None] | None = None,
+) -> Iterator[int]:
+    """The port of a server that runs until the end of the block, and saves nothing unless the options say so.
+
+    ``is_ready`` waits until it answers.
+    """
     port = port or free_port()
     with tempfile.TemporaryDirectory() as own:
         settings = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder or own)]
         settings += ["--repl-diskless-sync-delay", "0"]
         with subprocess.Popen([program, *settings, *options], stdout=subprocess.DEVNULL) as server:
             try:
-                wait_until_ready(port)
+                (is_ready or wait_until_ready)(port)
                 yield port
             finally:
                 server.kill()

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
 import logging
+import re
+import socket
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
@@ -20,8 +29,9 @@ from authguard.reasons import STORE_TIMEOUT, STORE_UNAVAILABLE
 from authguard.state.redis import RedisBackend, Script
 from authguard.state.redis.server import FIRST_PAUSE, MAX_PAUSE
 from tests.state.redis.proxy import proxy_to
-from tests.state.redis.servers import command, free_port, running_server, server_program
+from tests.state.redis.servers import command, free_port, running_server, server_program, wait_for
 from tests.support.forks import run_in_child
+from tests.support.markdown import code_block
 
 peer = pytest.mark.peer
 
@@ -442,6 +452,46 @@ async def test_a_cancelled_connection_leaves_a_place_for_the_next(redis_port: in
         assert await backend.run(SAME, b"p", [], ["b"]) == b"b"
 
 
+# --- ways to a server -------------------------------------------------------------------------------------------------
+
+
+@peer
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+async def test_a_unix_socket_leads_to_a_server(kind: str, tmp_path: Path) -> None:
+    """Its path is the address of the server."""
+    path = str(tmp_path / "s")
+    with running_server(_program(kind), "--unixsocket", path):
+        backend = RedisBackend(lambda: Redis(unix_socket_path=path))
+        await backend.warm()
+        assert [server["server"] for server in _servers(backend)] == [path]
+        await backend.aclose()
+
+
+@peer
+async def test_the_database_of_the_client_is_used(redis_url: str, redis_port: int) -> None:
+    """Two apps may have a database each."""
+    first, second = [RedisBackend(partial(Redis.from_url, f"{redis_url}/{number}")) for number in (1, 2)]
+    assert [await first.run(COUNT, b"p", [b"c"]), await second.run(COUNT, b"p", [b"c"])] == [1, 1]
+    assert command(redis_port, "DBSIZE") == b":0\r\n"
+
+
+@peer
+async def test_tls_is_spoken_and_a_stranger_is_refused(tmp_path: Path) -> None:
+    """The certificate must be that of the authority that the client knows."""
+    certificate, key = _certificate(tmp_path)
+    tls = ("--port", "0", "--tls-auth-clients", "no", "--tls-cert-file", certificate, "--tls-key-file", key)
+    port = free_port()
+    with running_server(_program("redis"), *tls, "--tls-port", str(port), port=port, is_ready=_accepts):
+        url = f"rediss://localhost:{port}"
+        backend = RedisBackend(lambda: Redis.from_url(url, ssl_ca_certs=certificate))
+        await backend.warm()
+        await backend.aclose()
+        stranger = RedisBackend(lambda: Redis.from_url(url))
+        with pytest.raises(BackendUnavailable, match=r"redis: self.signed certificate"):
+            await stranger.warm()
+        await stranger.aclose()
+
+
 # --- event loops ------------------------------------------------------------------------------------------------------
 
 
@@ -517,9 +567,9 @@ async def test_a_forked_child_connects_anew(redis_port: int) -> None:
     async with proxy_to(redis_port):
         backend = backend_at(redis_port)
         assert await backend.run(COUNT, b"p", [b"c"]) == 1
-        assert run_in_child(lambda: asyncio.run(backend.run(COUNT, b"p", [b"c"])) == 2)
+        assert run_in_child(lambda: asyncio.run(backend.run(COUNT, b"p", [b"c"]))) == "2"
         assert await backend.run(COUNT, b"p", [b"c"]) == 3
-        assert backend.health()["servers"][0]["failures"] == 0  # type: ignore[index]
+        assert _servers(backend)[0]["failures"] == 0
 
 
 @peer
@@ -535,7 +585,7 @@ async def test_a_forked_child_does_not_use_the_client_of_its_parent(redis_port: 
             return "one event loop of one process" in str(error)
         return False
 
-    assert run_in_child(refused)
+    assert run_in_child(refused) == "True"
     await backend.warm()
     await backend.aclose()
 
@@ -739,7 +789,74 @@ def test_importing_the_package_does_not_import_redis() -> None:
     assert subprocess.run([__import__("sys").executable, "-c", code], check=False).returncode == 0
 
 
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@peer
+@pytest.mark.block("shared-state.md", "has begun anew")
+async def test_the_page_shows_the_warning_of_an_epoch(redis_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the message that the log has."""
+    backend = backend_at(redis_port)
+    await backend.warm()
+    command(redis_port, "FLUSHALL")
+    await backend.warm()
+    assert caplog.records[-1].getMessage() + "\n" == code_block("shared-state.md", "has begun anew")
+
+
+@peer
+@pytest.mark.block("shared-state.md", "answers again")
+async def test_the_page_shows_the_lines_of_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    """They are the messages that the log has, but for the port and the time."""
+    port = free_port()
+    backend = backend_at(port)
+    for _ in range(3):
+        await _outage(backend)
+    with running_server(_program("redis"), port=port):
+        await _first_success(backend)
+        await backend.aclose()
+    lines = [record.getMessage().replace(str(port), "6379") for record in caplog.records]
+    shown = code_block("shared-state.md", "answers again").splitlines()
+    assert [re.sub(r"[\d.]+ s", "4.2 s", line) for line in lines] == shown
+
+
 # --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _servers(backend: RedisBackend) -> list[dict[str, object]]:
+    servers = backend.health()["servers"]
+    assert isinstance(servers, list)
+    return servers
+
+
+def _certificate(folder: Path) -> tuple[str, str]:
+    """The files of a certificate for localhost, which is its own authority, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + dt.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "server.crt", folder / "server.key"
+    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return str(files[0]), str(files[1])
+
+
+def _accepts(port: int) -> None:
+    """Wait until somebody listens."""
+
+    def listens() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    wait_for(listens)
 
 
 async def _warm(backend: RedisBackend) -> None:
