@@ -59,6 +59,11 @@ class CachedKeys(PublishedKeys, ABC):
         """Fetch the key set. It runs on an event loop of its own. Raises ``FetchFailed``, or anything else."""
         ...
 
+    @property
+    def _has_keys(self) -> bool:
+        """Whether a fetch has succeeded."""
+        return self._refresher.cached is not None
+
     # --- the key source -----------------------------------------------------------------------------------------------
 
     def held(self, *, kid: str | None, algorithm: str) -> Sequence[VerificationKey] | None:

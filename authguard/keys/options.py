@@ -11,6 +11,7 @@ from authguard.errors import ConfigurationError
 from authguard.http_client import ClientFactory, Fetch, Fetched, FetchFailed, httpx2_fetch, response_too_long
 from authguard.keys.jwk import SIGNATURE_USE, check_uses
 from authguard.model import Clock
+from authguard.state.shared_cache import LookAside, SharedCache
 from authguard.validation import check_flag, check_int, check_seconds, functions
 from authguard.value_types import frozen
 
@@ -41,6 +42,9 @@ class FetchArguments(TypedDict, total=False):
     - ``limit``: the longest response body, in bytes.
     - ``use``: the values of the member ``use`` of the keys that are used, such as ``"jwt-svid"`` for SPIFFE. A key
       without ``use`` always is.
+    - ``shared_cache``: a ``SharedCache``, such as ``RedisCache``, from which a process that has no keys yet takes the
+      set that another one has fetched, while it is fresh. If it is away, the key server is asked. Whoever can write
+      into it could make keys; ``RedisCache`` seals what it stores.
     - ``clock``: a monotonic clock in seconds, for all these durations.
     """
 
@@ -54,6 +58,7 @@ class FetchArguments(TypedDict, total=False):
     stale_if_error: float
     limit: int
     use: str | Collection[str]
+    shared_cache: SharedCache | None
     clock: Clock
 
 
@@ -70,6 +75,7 @@ class FetchOptions:
     stale_if_error: float
     limit: int
     uses: frozenset[str]
+    shared: LookAside | None
     clock: Clock
 
     def lifetime(self, stated: float | None) -> float:
@@ -101,6 +107,7 @@ def fetch_options(
     stale_if_error: float = DAY,
     limit: int = DEFAULT_LIMIT,
     use: str | Collection[str] = SIGNATURE_USE,
+    shared_cache: SharedCache | None = None,
     clock: Clock = time.monotonic,
 ) -> FetchOptions:
     """The checked options, with defaults. Raises ``ConfigurationError``."""
@@ -126,6 +133,7 @@ def fetch_options(
         stale_if_error=check_seconds("stale_if_error", stale_if_error, most=7 * DAY),
         limit=limit,
         uses=check_uses(use),
+        shared=None if shared_cache is None else LookAside(shared_cache),
         clock=clock,
     )
 

@@ -17,6 +17,7 @@ from authguard.keys.cache import CachedKeys
 from authguard.keys.jwk import parse_json_object, parse_key_set
 from authguard.keys.options import DAY, FetchArguments, FetchOptions, fetch_options_from
 from authguard.keys.refresher import FetchedKeySet, problem_of
+from authguard.state.shared_cache import cache_key
 
 _log = logging.getLogger("authguard")
 
@@ -56,9 +57,12 @@ class RemoteJWKS(CachedKeys):
         example = "https://login.example/jwks.json"
         self.url = check_url("url", url, insecure_http=fetch_options.insecure_http, example=example)
         super().__init__(without_query(self.url), fetch_options)
+        self._shared_name = cache_key("keys", "url", self.url)
 
     async def _load(self) -> FetchedKeySet:
-        return await _fetch_key_set(self.url, self._options)
+        if not self._has_keys and (shared := await _shared_key_set(self._shared_name, self._options)) is not None:
+            return shared[1]
+        return await _fetch_key_set(self.url, self._options, self._shared_name)
 
 
 class Discovery(CachedKeys):
@@ -81,9 +85,14 @@ class Discovery(CachedKeys):
         self._metadata_urls: tuple[str, ...] = metadata_urls(issuer)
         self._jwks_uri: str | None = None
         self._metadata_due_at = self._clock()
+        self._shared_name = cache_key("keys", "issuer", issuer)
 
     async def _load(self) -> FetchedKeySet:
         uri = self._jwks_uri
+        if uri is None and (shared := await _shared_key_set(self._shared_name, self._options)) is not None:
+            # The metadata are read with the next fetch.
+            self._jwks_uri, self._metadata_due_at = shared[0], self._clock()
+            return shared[1]
         if uri is None:
             uri = await self._discover()
         elif self._clock() >= self._metadata_due_at:
@@ -92,7 +101,7 @@ class Discovery(CachedKeys):
         # If the keys cannot be fetched they may have moved: then the metadata are read again next time.
         due_at, self._metadata_due_at = self._metadata_due_at, self._clock()
         try:
-            key_set = await _fetch_key_set(uri, self._options)
+            key_set = await _fetch_key_set(uri, self._options, self._shared_name)
         except FetchFailed as error:
             # The issuer names the source, and its keys are elsewhere.
             error.facts = {"jwks_uri": shown_url(uri), **error.facts}
@@ -176,8 +185,27 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     return openid, oauth
 
 
-async def _fetch_key_set(url: str, options: FetchOptions) -> FetchedKeySet:
+async def _fetch_key_set(url: str, options: FetchOptions, shared_name: bytes) -> FetchedKeySet:
     response = await options.fetch_url(url)
     # This event loop is that of the fetch alone, so it may sleep.
     key_set = with_pauses(parse_key_set(response.body, options.uses))
-    return FetchedKeySet(key_set, options.lifetime(response.max_age))
+    lifetime = options.lifetime(response.max_age)
+    if options.shared is not None:
+        await options.shared.put(shared_name, url.encode() + b"\n" + response.body, lifetime)
+    return FetchedKeySet(key_set, lifetime)
+
+
+async def _shared_key_set(shared_name: bytes, options: FetchOptions) -> tuple[str, FetchedKeySet] | None:
+    """The URL and the key set that another process has fetched, if they are still fresh, and would be accepted here."""
+    found = None if options.shared is None else await options.shared.get(shared_name, most=options.max_age)
+    if found is None:
+        return None
+    stored, left = found
+    url, _, body = stored.partition(b"\n")
+    if len(body) <= options.limit:
+        try:
+            checked = check_url("jwks_uri", url.decode(), insecure_http=options.insecure_http)
+            return checked, FetchedKeySet(with_pauses(parse_key_set(body, options.uses)), left)
+        except (FetchFailed, ConfigurationError, UnicodeDecodeError):
+            pass
+    return None

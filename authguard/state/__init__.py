@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         RevokedKey,
         revocation_key,
     )
+    from authguard.state.shared_cache import MemoryCache, SharedCache
     from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
 else:
     __getattr__, __dir__ = _lazy_exports(
@@ -39,6 +40,7 @@ else:
                 "RevokedKey",
                 "revocation_key",
             ),
+            "authguard.state.shared_cache": ("MemoryCache", "SharedCache"),
             "authguard.state.throttle_store": ("Bucket", "Exceeded", "MemoryThrottleStore", "ThrottleStore"),
         },
     )
@@ -47,6 +49,7 @@ __all__ = [
     "WITHOUT_COUNT",
     "Bucket",
     "Exceeded",
+    "MemoryCache",
     "MemoryNonces",
     "MemoryProofs",
     "MemoryRevocations",
@@ -61,6 +64,7 @@ __all__ = [
     "RevocationStore",
     "Revocations",
     "RevokedKey",
+    "SharedCache",
     "ThrottleStore",
     "proof_key",
     "revocation_key",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
@@ -26,6 +27,8 @@ from authguard import (
 from authguard.http_client import MAX_RESPONSE
 from authguard.model import Outcome
 from authguard.schemes.bearer.introspection import INACTIVE_FOR
+from authguard.state import MemoryCache
+from authguard.state.shared_cache import LookAside
 from authguard.testing import ManualClock
 from tests.support.clock import NOW
 from tests.support.coroutines import run_together
@@ -575,3 +578,80 @@ async def test_a_jwt_and_an_introspection_make_the_same_principal() -> None:
     of = scheme(IntrospectionServer({"active": True, **claims()}), issuer())
 
     assert await accepted_principal(of) == await accepted_principal(of, mint())
+
+
+# --- a cache that processes share -------------------------------------------------------------------------------------
+
+
+async def test_what_another_process_was_told_is_not_asked_again() -> None:
+    """The answer makes the same principal, and ends with the time of the first one."""
+    cache, ticks = MemoryCache(clock=lambda: 0.0), ManualClock(1000)
+    first, second = IntrospectionServer(), IntrospectionServer()
+    principal = await accepted_principal(scheme(first, shared_cache=cache))
+    other = scheme(second, shared_cache=cache, clock=ticks)
+
+    assert await accepted_principal(other) == principal
+    assert (len(first.requests), len(second.requests)) == (1, 0)
+    ticks.move(31)
+    (stored,) = cache._values._young.values()
+    await cache.put(next(iter(cache._values._young)), bytes(8) + stored[0][8:], 60)  # its time is over
+    await accepted_principal(other)
+    assert len(second.requests) == 1
+
+
+async def test_an_answer_is_shared_until_exp_at_most() -> None:
+    """Also by the clock of the other process."""
+    cache = MemoryCache()
+    first, second = IntrospectionServer(active_response(exp=NOW + 5)), IntrospectionServer()
+    await accepted_principal(scheme(first, shared_cache=cache))
+    (stored,) = cache._values._young.values()
+    other = scheme(second, shared_cache=cache)
+    await accepted_principal(other, now=NOW + 6)
+
+    assert stored[1] - time.monotonic() <= 5
+    assert len(second.requests) == 1
+
+
+async def test_only_active_tokens_are_shared() -> None:
+    """Invented tokens cannot fill the cache. What is there of another kind is not believed."""
+    cache = MemoryCache()
+    server = IntrospectionServer({"active": False})
+    await outcome_of(scheme(server, shared_cache=cache))
+    empty = len(cache._values)
+    aside = LookAside(cache)
+    await accepted_principal(scheme(IntrospectionServer(), shared_cache=cache))
+    await aside.put(next(iter(cache._values._young)), b'{"active": 1}', 60)
+    again = IntrospectionServer()
+    await accepted_principal(scheme(again, shared_cache=cache))
+
+    assert empty == 0
+    assert len(again.requests) == 1
+
+
+async def test_another_client_or_server_has_answers_of_its_own() -> None:
+    """A server may tell one client more than another."""
+    cache = MemoryCache()
+    await accepted_principal(scheme(IntrospectionServer(), shared_cache=cache))
+    for changes in ({"client_id": "other"}, {"url": f"{INTROSPECTION_URL}/2"}):
+        server = IntrospectionServer()
+        await accepted_principal(scheme(server, shared_cache=cache, **changes))
+        assert len(server.requests) == 1
+
+
+async def test_a_cache_that_is_away_means_asking_the_server() -> None:
+    """Never a refusal."""
+
+    class Away(MemoryCache):
+        async def get(self, key: bytes) -> bytes | None:
+            raise BackendUnavailable("away")
+
+    server = IntrospectionServer()
+    await accepted_principal(scheme(server, shared_cache=Away()))
+
+    assert len(server.requests) == 1
+
+
+def test_a_shared_cache_without_remembering_raises() -> None:
+    """Nothing would be put into it."""
+    with pytest.raises(ConfigurationError, match="shared_cache"):
+        introspection(shared_cache=MemoryCache(), remember=None)

@@ -38,9 +38,11 @@ from authguard.schemes.bearer.introspection_client import (
     IntrospectionClient,
     check_client_auth,
     check_unknown_token_statuses,
+    read_answer,
 )
 from authguard.schemes.bearer.issuer import check_audience
 from authguard.schemes.bearer.issuer_names import IssuerArgument, TenantsArgument, WantedIssuers, check_issuer
+from authguard.state.shared_cache import LookAside, SharedCache, cache_key
 from authguard.validation import check_flag, check_int, check_seconds, functions
 from authguard.value_types import value
 from authguard.wire.authorization import is_token68, is_visible
@@ -82,6 +84,8 @@ class Introspection:
     - ``remember``: for how many seconds an answer is cached, at most until ``exp``. A revocation is noticed so much
       later. "Not active" is cached for 5 seconds at most. None asks each time. ``most`` and ``most_bytes``: how many
       answers are cached, and how many bytes of answers.
+    - ``shared_cache``: a ``SharedCache``, such as ``RedisCache``, in which all processes keep the answers about active
+      tokens for each other, for ``remember`` seconds and at most until ``exp``. If it is away, the server is asked.
     - ``unknown_token_statuses``: the statuses with which the server answers about a token that it does not know, such
       as ``{400}``. They count as "not active". RFC 7662 section 2.2 wants 200 for such a token; without this option any
       other status is an outage for that token. If you name 401, a wrong ``client_secret`` looks like tokens that are
@@ -121,6 +125,7 @@ class Introspection:
         remember: float | None = 30.0,
         most: int = 10_000,
         most_bytes: int = MOST_BYTES,
+        shared_cache: SharedCache | None = None,
         unknown_token_statuses: Collection[int] = (),
         visible_ascii: bool = False,
         deadline: float = 5.0,
@@ -149,6 +154,11 @@ class Introspection:
         check_int("most", most, least=2, most=1_000_000)
         # Each half of the cache must have room for the longest answer.
         check_int("most_bytes", most_bytes, least=2 * MAX_RESPONSE, most=MOST_BYTES * 256, unit="bytes")
+        if shared_cache is not None and not self._seconds:
+            raise ConfigurationError("shared_cache", "with remember=None no answer is kept; give seconds, or no cache")
+        self._shared = None if shared_cache is None else LookAside(shared_cache)
+        # Another client may get other answers.
+        self._shared_name = ("introspection", self._url, client_id or "")
         statuses = check_unknown_token_statuses(unknown_token_statuses)
         self._visible_ascii = check_flag("visible_ascii", visible_ascii)
         check_seconds("deadline", deadline, most=60)
@@ -188,7 +198,9 @@ class Introspection:
         key = self._hash(token.decode("ascii"))
         answer, is_new = self._cached(key, moment), False
         if answer is None:
-            answer, is_new = await self._single_flight.share(key, partial(self._ask_and_cache, token, key, network))
+            answer, is_new = await self._single_flight.share(
+                key, partial(self._ask_and_cache, token, key, network, moment)
+            )
         if answer.outage is not None:
             raise BackendUnavailable(
                 answer.detail, reason=answer.outage, retry_after=answer.retry_after, facts=answer.facts
@@ -237,7 +249,13 @@ class Introspection:
             return None
         return cached.answer if moment.between(-math.inf, cached.exp) else None
 
-    async def _ask_and_cache(self, token: bytes, key: bytes, network: str | None) -> IntrospectionAnswer:
+    async def _ask_and_cache(
+        self, token: bytes, key: bytes, network: str | None, moment: Moment
+    ) -> IntrospectionAnswer:
+        if self._shared is not None:
+            shared = await self._shared_answer(self._shared, token, key, moment)
+            if shared is not None:
+                return shared
         answer = await self._client.introspect(token, Question(key, network, known=key in self._known))
         now = self._clock()
         if answer.outage is not None:
@@ -249,11 +267,32 @@ class Introspection:
             if self._seconds:
                 self._inactive.put(key, _CachedAnswer(answer, now + min(INACTIVE_FOR, self._seconds), math.inf))
         elif self._seconds:
-            exp = read_object(answer.body).get("exp")
-            # The claim rules refuse an exp that is not a number, each time.
-            end = exp if isinstance(exp, int | float) else math.inf
+            end = _end_of(answer.body)
             self._active.put(key, _CachedAnswer(answer, now + self._seconds, end))
+            if self._shared is not None:
+                seconds = min(self._seconds, end - moment.now)
+                await self._shared.put(self._name(token), answer.body, seconds)
         return answer
+
+    async def _shared_answer(
+        self, shared: LookAside, token: bytes, key: bytes, moment: Moment
+    ) -> IntrospectionAnswer | None:
+        """What another process was told of the token, if that is still good. Only active tokens are shared."""
+        found = await shared.get(self._name(token), most=self._seconds)
+        if found is None:
+            return None
+        answer, _ = read_answer(found[0], without_query(self._url))
+        if answer.body is None:
+            return None
+        end = _end_of(answer.body)
+        if not moment.between(-math.inf, end):
+            return None
+        self._active.put(key, _CachedAnswer(answer, self._clock() + found[1], end))
+        return answer
+
+    def _name(self, token: bytes) -> bytes:
+        """The key of the answer about this token for all processes."""
+        return cache_key(*self._shared_name, token.decode("ascii"))
 
     @asynccontextmanager
     async def running(self, clock: Clock) -> AsyncIterator[None]:
@@ -267,3 +306,9 @@ class Introspection:
     def health(self) -> Mapping[str, object]:
         """The figures of the server (``IntrospectionClient.health``) and of its ``clock`` (``ClockSkew.health``)."""
         return {**self._client.health(), "clock": self._clock_skew.health()}
+
+
+def _end_of(body: bytes) -> float:
+    """When the token of an answer ends. The claim rules refuse an ``exp`` that is not a number, each time."""
+    exp = read_object(body).get("exp")
+    return exp if isinstance(exp, int | float) else math.inf

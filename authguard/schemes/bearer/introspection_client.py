@@ -154,7 +154,7 @@ class IntrospectionClient:
             cause = cause_of(error)
         else:
             if status == HTTPStatus.OK:
-                return _read(body, self._shown_url)
+                return read_answer(body, self._shown_url)
             if status in self._unknown_token_statuses and not _is_about_the_client(body):
                 return IntrospectionAnswer(status=status), True
             hint = self._hint(status)
@@ -213,7 +213,7 @@ def _is_failure(status: int) -> bool | None:
     return False if status in _FAILURES or status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
 
-def _read(body: bytes, url: str) -> tuple[IntrospectionAnswer, bool | None]:
+def read_answer(body: bytes, url: str) -> tuple[IntrospectionAnswer, bool | None]:
     """The answer of a response with status 200 (RFC 7662 section 2.2), and the ``Call.succeeded``.
 
     A firewall may send an error page with status 200. That is no sign of trouble, so it counts neither way.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from authguard.keys.options import FetchArguments
     from authguard.model import Clock
     from authguard.providers.token_profile import TokenProfile
+    from authguard.state.shared_cache import SharedCache
 
     class ProviderArguments(TypedDict, total=False):
         """The keyword arguments that all providers take: some of ``Issuer``, and those of ``RemoteJWKS``.
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         max_age: float
         stale_if_error: float
         limit: int
+        shared_cache: SharedCache | None
         clock: Clock
 
 

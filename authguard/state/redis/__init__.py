@@ -8,6 +8,7 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 
 if TYPE_CHECKING:
     from authguard.state.redis.backend import RedisBackend
+    from authguard.state.redis.cache import RedisCache
     from authguard.state.redis.revocations import RedisRevocations
     from authguard.state.redis.script import Script
 else:
@@ -15,6 +16,7 @@ else:
         __name__,
         {
             "authguard.state.redis.backend": ("RedisBackend",),
+            "authguard.state.redis.cache": ("RedisCache",),
             "authguard.state.redis.revocations": ("RedisRevocations",),
             "authguard.state.redis.script": ("Script",),
         },
@@ -22,6 +24,7 @@ else:
 
 __all__ = [
     "RedisBackend",
+    "RedisCache",
     "RedisRevocations",
     "Script",
 ]
