@@ -370,14 +370,17 @@ def outcome_from_claims(
     moment: Moment,
     read_claims: Callable[[], Claims] | None = None,
     digest: bytes = b"",
+    *,
+    accepts_bound: bool = False,
 ) -> Outcome:
     """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record,
     unless ``digest`` is its SHA-256.
 
     ``read_claims`` makes the claims for each request that reads them; without it, each gets a copy of ``claims``.
+    ``accepts_bound``: the caller checks the proof of the key that ``cnf`` binds the token to.
     """
     is_plain = mapping.rules.is_plain(claims, moment)
-    failure = None if is_plain else mapping.rules.failure(claims, moment)
+    failure = None if is_plain else mapping.rules.failure(claims, moment, accepts_bound=accepts_bound)
     source = mapping.subject
     if failure is not None:
         subject = source.get_unverified(claims) if isinstance(source, SubjectSources) else source.get(claims)

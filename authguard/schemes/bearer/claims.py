@@ -156,8 +156,11 @@ class ClaimRules:
             and (_HAS_KIND.isdisjoint(claims) or self._kind_failure(claims) is None)
         )
 
-    def failure(self, claims: Claims, moment: Moment) -> Failure | None:
-        """The first rule that the claims break; None if they keep all."""
+    def failure(self, claims: Claims, moment: Moment, *, accepts_bound: bool = False) -> Failure | None:
+        """The first rule that the claims break; None if they keep all.
+
+        ``accepts_bound``: the caller checks the proof of the key that ``cnf`` binds the token to.
+        """
         if self.access_token:
             for name in _ACCESS_TOKEN_CLAIMS:
                 if name not in claims and (name != "sub" or self.checks_sub):
@@ -169,10 +172,10 @@ class ClaimRules:
             or self._audience_failure(claims)
             or (None if self.tenant is None else self.tenant(claims))
         )
-        if failure is None and claims.get("cnf") is not None:
+        if failure is None and not accepts_bound and claims.get("cnf") is not None:
             # RFC 9449 section 7.2: a token that is bound to a key needs a proof of that key, which Bearer does not
             # carry. To accept it without the proof would undo the binding.
-            return _bound(claims["cnf"])
+            return bound_failure(claims["cnf"])
         return failure
 
     def _string_failure(self, claims: Claims) -> Failure | None:
@@ -293,8 +296,10 @@ def _audience_mismatch(listed: Sequence[str], wanted: Sequence[str], claims: Cla
 _MAX_COMPARED = 8
 
 
-def _bound(confirmation: object) -> Failure:
-    """RFC 7800 section 3.1: the members of ``cnf`` say which key the token is bound to."""
+def bound_failure(confirmation: object) -> Failure:
+    """Why a bound token is refused without its proof. RFC 7800 section 3.1: the members of ``cnf`` say which key it is
+    bound to.
+    """
     if not isinstance(confirmation, dict) or not confirmation:
         return Failure(TOKEN_BOUND, {"cnf": kind_of(confirmation)})
     members = tuple(str(name) for name in confirmation)

@@ -71,6 +71,10 @@ def _size(cached: _CachedAnswer) -> int:
     return len(cached.answer.body or b"")
 
 
+_BEARER_TYPES = frozenset({BEARER})
+_BOUND_TYPES = frozenset({BEARER, "dpop"})  # RFC 9449 section 6.2
+
+
 class Introspection:
     """``Introspection("https://idp.example/introspect", client_id=..., client_secret=..., issuer=..., audience=...)``.
 
@@ -193,8 +197,13 @@ class Introspection:
         """Whether these bytes are a token that the endpoint may be asked about."""
         return is_token68(token) or (self._visible_ascii and is_visible(token))
 
-    async def authenticate(self, token: bytes, moment: Moment, network: str | None = None) -> Outcome:
-        """The outcome for a token that came from this network. Raises ``BackendUnavailable``."""
+    async def authenticate(
+        self, token: bytes, moment: Moment, network: str | None = None, *, accepts_bound: bool = False
+    ) -> Outcome:
+        """The outcome for a token that came from this network. Raises ``BackendUnavailable``.
+
+        ``accepts_bound``: the caller checks the proof of the key that the token is bound to.
+        """
         key = self._hash(token.decode("ascii"))
         answer, is_new = self._cached(key, moment), False
         if answer is None:
@@ -210,7 +219,7 @@ class Introspection:
             endpoint = without_query(self._url)
             return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(token), **status, "endpoint": endpoint})
         claims = read_object(answer.body)
-        failure = self._response_failure(claims)
+        failure = self._response_failure(claims, accepts_bound=accepts_bound)
         if failure is not None:
             return Rejected(
                 failure.reason,
@@ -219,7 +228,7 @@ class Introspection:
                 authenticated=True,
             )
         self._clock_skew.observe(claims.get("iat"), moment)
-        outcome = outcome_from_claims(token, claims, self, moment)
+        outcome = outcome_from_claims(token, claims, self, moment, accepts_bound=accepts_bound)
         if isinstance(outcome, Accepted):
             if is_new:
                 self._known.put(key, True)
@@ -230,12 +239,13 @@ class Introspection:
                 return Accepted(outcome.principal, outcome.response_headers, facts)
         return outcome
 
-    def _response_failure(self, claims: Claims) -> Failure | None:
+    def _response_failure(self, claims: Claims, *, accepts_bound: bool) -> Failure | None:
         if not self.names.accept(claims.get("iss")):
             return self._wanted.failure(claims)
         token_type = claims.get("token_type")
         # RFC 6749 section 5.1: the type has no case. A DPoP token needs a proof, which Bearer does not carry.
-        if token_type is not None and not (isinstance(token_type, str) and token_type.lower() == BEARER):
+        accepted = _BOUND_TYPES if accepts_bound else _BEARER_TYPES
+        if token_type is not None and not (isinstance(token_type, str) and token_type.lower() in accepted):
             facts: dict[str, object] = {"claim": "token_type", "typ": string_or_none(token_type), "wanted": "Bearer"}
             if not isinstance(token_type, str):
                 facts["found"] = kind_of(token_type)

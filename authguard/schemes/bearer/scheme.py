@@ -88,6 +88,8 @@ class Bearer(Scheme):
     constant_challenges = True
     reports_login_time = True
     openapi: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    #: Whether the scheme checks the proof of the key that ``cnf`` binds a token to. Otherwise it refuses such a token.
+    accepts_bound = False
 
     def __init__(
         self,
@@ -126,7 +128,9 @@ class Bearer(Scheme):
             raise ConfigurationError("realm", str(error)) from None
         self.published = () if resource is None else (resource.published,)
         self.realm = realm
-        self._signatures = SignatureVerifier(check_seconds("deadline", deadline, most=60), clock)
+        self._signatures = SignatureVerifier(
+            check_seconds("deadline", deadline, most=60), clock, accepts_bound=self.accepts_bound
+        )
 
     def _use_carrier(self, carrier: Carrier) -> None:
         """Take the tokens from there."""
@@ -198,13 +202,13 @@ class Bearer(Scheme):
             opaque = issuers.opaque
             if opaque is None or not _is_opaque(raw, opaque):
                 return _malformed(raw, error)
-            return _ask_about(opaque, raw, request)
+            return self._ask_about(opaque, raw, request)
         iss = string_or_none(token.claims.get("iss"))
         registered = issuers.find(iss)
         if registered is None:
             introspection = issuers.introspection_for(iss)
             if introspection is not None:
-                return _ask_about(introspection, raw, request)
+                return self._ask_about(introspection, raw, request)
             return _reject(raw, key, token, issuers.wanted.failure(token.claims), signature="unchecked")
         failure = _header_failure(token.header, registered.issuer)
         if failure is not None:
@@ -216,6 +220,11 @@ class Bearer(Scheme):
         if cache is not None:
             cache.put(key, VerifiedToken(issuers, registered, token, held.keys, held.signing_key, outcome))
         return outcome
+
+    def _ask_about(self, source: Introspection | TokenLookup, raw: bytes, request: AuthRequest) -> Continuation:
+        accepts_bound = self.accepts_bound
+        # Not a `partial`, whose repr would show the token.
+        return lambda: source.authenticate(raw, request.moment, network_of(request.client), accepts_bound=accepts_bound)
 
     async def _authenticate_after_fetch(
         self,
@@ -247,7 +256,9 @@ class Bearer(Scheme):
         """
         registered.clock_skew.observe(claims.get("iat"), request.moment)
         read = None if payload is None else partial(jws.read_payload, payload)
-        outcome = outcome_from_claims(raw, claims, registered.issuer, request.moment, read, digest)
+        outcome = outcome_from_claims(
+            raw, claims, registered.issuer, request.moment, read, digest, accepts_bound=self.accepts_bound
+        )
         if isinstance(outcome, Accepted):
             if registered.issuer.refetchable is not None:
                 self._signatures.note_accepted(request.client)
@@ -315,11 +326,6 @@ class Bearer(Scheme):
         if api_keys is not None:
             health["api_keys"] = api_keys.health()
         return health if introspection is None else {**health, "introspection": introspection.health()}
-
-
-def _ask_about(source: Introspection | TokenLookup, raw: bytes, request: AuthRequest) -> Continuation:
-    # Not a `partial`, whose repr would show the token.
-    return lambda: source.authenticate(raw, request.moment, network_of(request.client))
 
 
 def _cache_of(most: int) -> BoundedCache[VerifiedToken] | None:

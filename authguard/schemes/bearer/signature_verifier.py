@@ -96,8 +96,8 @@ class SignatureVerifier:
     is 503 ``keys.busy`` for tokens that may be newer than the keys, a few times for each network, and otherwise 401.
     """
 
-    def __init__(self, deadline: float, clock: Clock) -> None:
-        self._deadline, self._clock = deadline, clock
+    def __init__(self, deadline: float, clock: Clock, *, accepts_bound: bool = False) -> None:
+        self._deadline, self._clock, self._accepts_bound = deadline, clock, accepts_bound
         #: The networks from which tokens were accepted, and the client of the last one.
         self._known = BoundedCache[bool](MAX_NETWORKS)
         self._last_client: str | None = None
@@ -127,7 +127,7 @@ class SignatureVerifier:
             if error.reason is KEYS_TIMEOUT and (source := key_facts_of(issuer.keys, token.header.alg).get("source")):
                 error.detail = f"{source}: {error.detail}"
             # A retry with a token that no key could make valid would be useless, so the answer is not 503.
-            claims_failure = _claims_failure(issuer, token, request)
+            claims_failure = self._claims_failure(issuer, token, request)
             if claims_failure is None:
                 error.reason = error.reason or KEYS_UNAVAILABLE
                 raise
@@ -195,7 +195,7 @@ class SignatureVerifier:
             "keys_age": round(float(busy.age), 3),
         }
         may_be_good = (
-            _claims_failure(issuer, token, request) is None
+            self._claims_failure(issuer, token, request) is None
             and _may_be_newer(token, busy.age, request.moment)
             and not self._refused.has(*_texts(token), now=now)
         )
@@ -203,17 +203,17 @@ class SignatureVerifier:
             return Failure(KEYS_BUSY, {**facts, "retry_after": busy.retry_after})
         return Failure(failure.reason, facts)
 
+    def _claims_failure(self, issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
+        """Why the token would be refused with any key."""
+        failure = issuer.rules.failure(token.claims, request.moment, accepts_bound=self._accepts_bound)
+        return failure or subject_failure(token.claims, issuer)
+
     def _may_answer_busy(self, requester: Requester, now: float) -> bool:
         buckets = self._busy_answers_known if requester.known else self._busy_answers
         return buckets.acquire(requester.network, now)
 
 
 _NOTHING_HELD = HeldKeysTried(None, None, None)
-
-
-def _claims_failure(issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
-    """Why the token would be refused with any key."""
-    return issuer.rules.failure(token.claims, request.moment) or subject_failure(token.claims, issuer)
 
 
 def _may_be_newer(token: jws.Jws, age: float, moment: Moment) -> bool:

@@ -47,7 +47,9 @@ class TokenLookup:
         """Whether these bytes are a token that the function is asked about."""
         return is_token68(token) or (self._visible_ascii and is_visible(token))
 
-    async def authenticate(self, token: bytes, moment: Moment, network: str | None = None) -> Outcome:
+    async def authenticate(
+        self, token: bytes, moment: Moment, network: str | None = None, *, accepts_bound: bool = False
+    ) -> Outcome:
         """The outcome for a token. Raises ``BackendUnavailable``."""
         digest = sha256(token).digest()
         found = await ask(awaitable(self._find, self._find(digest.hex())), self._deadline)
