@@ -30,6 +30,12 @@ class Proxy:
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
+    def silence(self) -> None:
+        """Keep back all that comes on the connections that are open now, for ever."""
+        self.gate.clear()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
 

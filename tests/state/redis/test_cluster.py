@@ -48,7 +48,7 @@ def backend(cluster: ClusterServers) -> RedisBackend:
 
 def backend_of(cluster: ClusterServers, **options: Any) -> RedisBackend:
     """A backend that knows one of the servers, and learns of the others from it."""
-    return RedisBackend(lambda: RedisCluster(host="127.0.0.1", port=cluster.ports[1]), **options)
+    return RedisBackend(lambda: RedisCluster(host="127.0.0.1", port=cluster.ports[1]), **{"deadline": 30.0, **options})
 
 
 async def test_each_partition_is_on_one_server(cluster: ClusterServers, backend: RedisBackend) -> None:
@@ -111,11 +111,31 @@ async def test_keys_that_move_are_followed(cluster: ClusterServers, backend: Red
         wait_for(lambda: all(f":{old}@" in _line_of_slot(cluster, port, slot) for port in cluster.ports))
 
 
+async def test_servers_that_send_a_call_to_and_fro_are_an_outage(
+    cluster: ClusterServers, backend: RedisBackend
+) -> None:
+    """Two servers that each take the other one for the owner are asked a few times, and not for ever."""
+    tag = "{09}"
+    old = cluster.owner(tag)
+    new = next(port for port in cluster.ports if port != old)
+    slot, old_id, new_id = cluster.slot(tag), cluster.id(old), cluster.id(new)
+    await backend.warm()
+    command(old, "CLUSTER", "SETSLOT", slot, "NODE", new_id)
+    try:
+        with pytest.raises(BackendUnavailable, match="redis: the cluster is moving these keys"):
+            await backend.run(COUNT, b"\x09", [b"c"])
+        assert backend.health()["state"] == "ok"
+    finally:
+        for port in cluster.ports:
+            command(port, "CLUSTER", "SETSLOT", slot, "NODE", old_id)
+        wait_for(lambda: all(f":{old}@" in _line_of_slot(cluster, port, slot) for port in cluster.ports))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_replica_takes_over(kind: str) -> None:
     """The partitions of a server that dies are 503 until its replica is the master; the others answer all the time."""
     with running_cluster(_program(kind), replica=True) as servers:
-        backend = backend_of(servers, deadline=0.5)
+        backend = backend_of(servers)
         dead = servers.ports[0]
         lost = next(first for first in PARTITIONS if servers.owner(f"{{{first.hex()}}}") == dead)
         kept = next(first for first in PARTITIONS if servers.owner(f"{{{first.hex()}}}") != dead)
@@ -141,7 +161,7 @@ async def test_a_replica_takes_over(kind: str) -> None:
 async def test_servers_that_cannot_be_reached_are_an_outage() -> None:
     """At first none of them is known, and each call says so until one answers."""
     port = free_port()
-    backend = RedisBackend(lambda: RedisCluster(host="127.0.0.1", port=port), deadline=0.5)
+    backend = RedisBackend(lambda: RedisCluster(host="127.0.0.1", port=port), deadline=30.0)
     for _ in range(3):
         with pytest.raises(BackendUnavailable, match="redis: the cluster does not answer"):
             await backend.run(COUNT, b"p", [b"c"])

@@ -60,7 +60,9 @@ def backend_of(sentinel: int) -> RedisBackend:
     """A backend that asks a Sentinel that is down before it asks the one that is not."""
     dead = free_port()
     sentinel_class: Any = Sentinel
-    return RedisBackend(lambda: sentinel_class([("127.0.0.1", dead), ("127.0.0.1", sentinel)]).master_for("shop"))
+    return RedisBackend(
+        lambda: sentinel_class([("127.0.0.1", dead), ("127.0.0.1", sentinel)]).master_for("shop"), deadline=5.0
+    )
 
 
 async def test_a_promoted_replica_is_found(kind: str, tmp_path: Path) -> None:
