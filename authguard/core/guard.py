@@ -343,12 +343,20 @@ class Guard:
         return run_services(self.schemes, self.monotonic, self._recorder.close)
 
     async def warm(self) -> None:
-        """Fetch now what the schemes need, such as keys. Raises ``BackendUnavailable`` that names what failed."""
-        await warm_services(self.schemes)
+        """Fetch now what the schemes need, such as keys, and reach the servers of their stores.
+
+        Raises ``BackendUnavailable`` that names what failed.
+        """
+        await warm_services(self.schemes, self.revocation_stores)
 
     def health(self) -> Mapping[str, Mapping[str, object]]:
-        """The state of each scheme and its services, by the name of the scheme. For a person; it holds no secret."""
-        return services_health(self.schemes)
+        """The state of each scheme, its services and its stores, by the name of the scheme.
+
+        That of the stores of revocations is under ``revocations``. For a person; it holds no secret.
+        """
+        of_revocations = _health_of({type(store).__name__: store for store in self.revocation_stores})
+        states = services_health(self.schemes)
+        return {**states, "revocations": of_revocations} if of_revocations else states
 
 
 def _do_nothing() -> None:
@@ -403,8 +411,8 @@ async def run_services(schemes: Sequence[Scheme], clock: Clock, close: Callable[
         yield
 
 
-async def warm_services(schemes: Sequence[Scheme]) -> None:
-    """Call ``async def warm()`` of every service that has it, all at the same time.
+async def warm_services(schemes: Sequence[Scheme], stores: Sequence[object] = ()) -> None:
+    """Call ``async def warm()`` of every service and store that has it, all at the same time.
 
     A failure does not stop the others. Raises one ``BackendUnavailable`` that names all failures.
     """
@@ -416,7 +424,8 @@ async def warm_services(schemes: Sequence[Scheme]) -> None:
         except BackendUnavailable as error:
             failures.append(error)
 
-    services = {id(service): service for scheme in schemes for service in scheme.services}
+    of_schemes = [one for scheme in schemes for one in (*scheme.services, *_state_stores(scheme).values())]
+    services = {id(service): service for service in (*of_schemes, *stores)}
     async with anyio.create_task_group() as tasks:
         for service in services.values():
             if callable(getattr(service, "warm", None)):
@@ -428,7 +437,10 @@ async def warm_services(schemes: Sequence[Scheme]) -> None:
 
 
 def services_health(schemes: Sequence[Scheme]) -> Mapping[str, Mapping[str, object]]:
-    """The ``health()`` of each scheme by name; of a scheme without that method, the ``health()`` of its services."""
+    """The ``health()`` of each scheme by name; of a scheme without that method, the ``health()`` of its services.
+
+    ``stores`` is added to it: the ``health()`` of each store that has it, by the argument that it was given as.
+    """
     states: dict[str, Mapping[str, object]] = {}
     for scheme in schemes:
         health: Callable[[], Mapping[str, object]] | None = getattr(scheme, "health", None)
@@ -436,4 +448,17 @@ def services_health(schemes: Sequence[Scheme]) -> Mapping[str, Mapping[str, obje
             states[scheme.name] = {"services": [service.health() for service in scheme.services]}
         else:
             states[scheme.name] = health()
+        of_stores = _health_of(_state_stores(scheme))
+        if of_stores:
+            states[scheme.name] = {**states[scheme.name], "stores": of_stores}
     return states
+
+
+def _state_stores(scheme: Scheme) -> Mapping[str, object]:
+    stores: Mapping[str, object] = getattr(scheme, "state_stores", dict)()
+    return stores
+
+
+def _health_of(stores: Mapping[str, object]) -> Mapping[str, object]:
+    health = {name: getattr(store, "health", None) for name, store in stores.items()}
+    return {name: read() for name, read in health.items() if callable(read)}

@@ -190,7 +190,8 @@ class Scheme(Protocol):
     def state_stores(self) -> Mapping[str, object]:
         """The stores of what must count once, by the arguments that they were given as. Start-up warns of each whose
         ``is_per_process`` is true if several processes serve the app. A string is warned of, too: it names what each
-        process has for itself."""
+        process has for itself. A store may have ``health()`` and ``async def warm()``, which the guard calls with its
+        own."""
         return {}
 
     def facts_without(self, names: Literal["roles", "scopes"], principal: Principal) -> Facts:

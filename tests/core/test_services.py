@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from authguard import BackendUnavailable, Guard
 from authguard.model import Clock
 from authguard.reasons import KEYS_UNAVAILABLE
 from authguard.schemes import Service
+from authguard.state import MemoryThrottleStore
 from tests.support.schemes.badge import Badge
 from tests.support.schemes.basic import basic_scheme
 
@@ -100,3 +101,44 @@ def test_health_is_reported_by_the_name_of_the_scheme() -> None:
     guard = Guard(Badge(services=[IdleService(), IdleService()]), scheme)
 
     assert guard.health() == {"badge": {"services": [{"ran": True}] * 2}, "basic": scheme.health()}
+
+
+class SharedStore:
+    """A store on a server. It knows no nonces and no revocations."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def health(self) -> Mapping[str, object]:
+        return {"state": "ok"}
+
+    async def warm(self) -> None:
+        self.count += 1
+
+    async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, float]:
+        return {}
+
+
+class Stamp(Badge):
+    """A scheme with a shared store, and one in memory."""
+
+    def __init__(self, store: object) -> None:
+        super().__init__(services=[])
+        self.store = store
+
+    def state_stores(self) -> Mapping[str, object]:
+        return {"nonces": self.store, "throttle": MemoryThrottleStore(), "secret": "PER_PROCESS"}
+
+
+async def test_stores_on_a_server_are_warmed_and_have_health() -> None:
+    """The health of a store is under its scheme and its argument, that of revocations beside the schemes."""
+    nonces, revocations = SharedStore(), SharedStore()
+    guard = Guard(Stamp(nonces), revocations=revocations)
+
+    await guard.warm()
+
+    assert (nonces.count, revocations.count) == (1, 1)
+    assert guard.health() == {
+        "badge": {"services": [], "stores": {"nonces": {"state": "ok"}}},
+        "revocations": {"SharedStore": {"state": "ok"}},
+    }

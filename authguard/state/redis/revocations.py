@@ -224,6 +224,14 @@ class RedisRevocations(RevocationStore):
             weakref.WeakKeyDictionary()
         )
 
+    def health(self) -> Mapping[str, object]:
+        """That of the ``RedisBackend``."""
+        return self._redis.health()
+
+    async def warm(self) -> None:
+        """Reach Redis. The list is loaded when the first request needs it. Raises ``BackendUnavailable``."""
+        await self._redis.warm()
+
     # --- what requests ask --------------------------------------------------------------------------------------------
 
     async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis, RedisCluster
 
-from authguard import BackendUnavailable, ConfigurationError, Revocation, RevocationFile, SqlRevocations
+from authguard import BackendUnavailable, ConfigurationError, Guard, Revocation, RevocationFile, SqlRevocations
 from authguard.accounts.revocation_file import RevocationFileAdmin
 from authguard.state import RevocationSource, RevokedKey, revocation_key
 from authguard.state.redis import RedisBackend, RedisRevocations, revocations
@@ -20,6 +20,7 @@ from authguard.state.revocations import KEPT_AFTER
 from authguard.testing import ManualClock
 from tests.state.redis.servers import command, running_server, server_program
 from tests.support.clock import NOW
+from tests.support.schemes.badge import Badge
 
 pytestmark = pytest.mark.peer
 
@@ -505,3 +506,16 @@ async def test_on_a_cluster_each_partition_has_its_list(cluster_port: int) -> No
     assert list(second) == [ALICE.key]
     assert list(third) == [tokens[3].key]
     assert source.asked == [-math.inf, -math.inf]
+
+
+async def test_a_guard_reaches_redis_when_it_starts(redis_url: str) -> None:
+    """``Guard.warm`` calls the store, and the health of the guard has that of the backend."""
+    worker = Store(redis_url, Kept())
+    guard = Guard(Badge(), revocations=worker.store)
+    assert guard.health()["revocations"] == {"RedisRevocations": worker.backend.health()}
+    assert worker.backend.health()["state"] == "unused"
+
+    await guard.warm()
+
+    assert guard.health()["revocations"] == {"RedisRevocations": worker.backend.health()}
+    assert worker.backend.health()["state"] == "ok"
