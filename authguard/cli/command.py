@@ -29,6 +29,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "revoke": "revoke a token, a session, an API key or a subject",
         "routes": "print what each route of an app requires, and findings with a fix",
         "probe": "say what is wrong in how a server refuses, and what a proxy does to credentials",
+        "echo": "answer a probe behind a proxy",
     }
 )
 _DESCRIPTION = """Keys, tokens and passwords for an app that authguard protects, and the audit of its routes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -13,10 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Queue
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import uvicorn
+
+from authguard.probe.echo import serve
 
 TIMEOUT = 60.0
 
@@ -76,6 +80,24 @@ def serving_asgi(app: Any) -> Iterator[str]:
         listener.close()
 
 
+@contextmanager
+def running_echo(mark: str) -> Iterator[int]:
+    """The port of an echo. Its end is that of the probe, which has to come."""
+    ports: Queue[int] = Queue()
+
+    def listening(address: str) -> None:
+        ports.put(int(address.rpartition(":")[2]))
+
+    def run() -> None:
+        asyncio.run(serve(mark, host="127.0.0.1", port=0, listening=listening, lifetime=TIMEOUT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield ports.get(timeout=TIMEOUT)
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+
+
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
         pass
@@ -110,22 +132,26 @@ def home() -> Iterator[Path]:
         yield Path(folder)
 
 
+def wait_for(port: int, is_alive: Callable[[], bool] = lambda: True) -> None:
+    """Wait until something listens there."""
+    end = time.monotonic() + TIMEOUT
+    while is_alive() and time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("the server does not listen")
+
+
 @contextmanager
 def running(command: list[str], port: int, log: Path) -> Iterator[None]:
     """A server program, from the moment that it listens."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        end = time.monotonic() + TIMEOUT
-        while True:
-            assert process.poll() is None, log.read_text("utf-8", "replace")
-            assert time.monotonic() < end, log.read_text("utf-8", "replace")
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                break
+        wait_for(port, lambda: process.poll() is None)
         yield
     finally:
         process.terminate()
