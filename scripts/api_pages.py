@@ -27,6 +27,7 @@ PACKAGES = {
     "authguard.keys": "For authors of key sources.",
     "authguard.state": "For authors of stores that several processes share.",
     "authguard.records": "What hooks and tests are given for each decision.",
+    "authguard.inspector": "A page that shows decisions as they happen.",
     "authguard.explain": "Why a request is refused, and what to do about it.",
 }
 #: The names of ``authguard`` itself, by subject. Names that are in no group come last.

@@ -1,10 +1,12 @@
-"""Write the figures of the documentation again: the way of a request, the statuses, and recordings of a terminal.
+"""Write the figures of the documentation again: the way of a request, the statuses, recordings of a terminal, and the
+inspector in a browser.
 
     python scripts/figures.py
 
 The drawings are made of boxes with a ground of their own, so that they can be read on a light and on a dark page. The
 recordings are what `make demo`, up to its fifth step, and `authguard routes` print in a terminal. The plots of
-docs/benchmarks.md are not among them: `make bench ARGS="--plots"` measures and draws those, on a quiet machine.
+docs/benchmarks.md are not among them: `make bench ARGS="--plots"` measures and draws those, on a quiet machine. The
+pictures of the inspector need Chromium; without it they stay as they are. `figures.py inspector` makes them alone.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import subprocess
 import sys
 import tempfile
 import termios
-from collections.abc import Sequence
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
 from functools import partial
 from html import escape, unescape
 from pathlib import Path
@@ -260,7 +263,56 @@ def recorded_lines(drawing: str) -> list[str]:
     return [unescape(lines[y]).replace("\xa0", " ").strip() for y in sorted(lines)]
 
 
+# --- the inspector ----------------------------------------------------------------------------------------------------
+
+#: The pictures of the inspector: whether it is dark, the height of the window, and whether a decision is explained.
+PICTURES = {
+    "inspector-light": (False, 980, False),
+    "inspector-dark": (True, 980, False),
+    "inspector-decision": (False, 700, True),
+}
+_READY = "document.querySelectorAll('#rows tr').length > 20 && document.querySelector('#routes tr')"
+_EXPLAINED = "[...document.querySelectorAll('#rows button')].find(button => button.innerText === 'token.expired')"
+
+
+def pictures() -> Iterator[tuple[str, bytes]]:
+    """The inspector of an app after an hour in which much went wrong, each picture with its name."""
+    # They are for the tests, which are not a part of every checkout of the scripts.
+    from tests.support.inspected import MOUNT, OPERATOR, InspectedApp, served  # noqa: PLC0415
+    from tests.support.servers.browser import PROGRAM, Browser  # noqa: PLC0415
+
+    if PROGRAM is None:
+        return
+    app = InspectedApp()
+    app.live_through_an_hour()
+    app.log.worker = app.log.worker._replace(pid=4711, host="orders-1")
+    with served(app.app) as url, Browser() as browser:
+        for name, (is_dark, height, is_explained) in PICTURES.items():
+            page = browser.page()
+            page.logins = [OPERATOR]
+            size = {"width": 1360, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+            page.command("Emulation.setTimezoneOverride", timezoneId="UTC")
+            page.command("Emulation.setEmulatedMedia", features=[scheme])
+            page.command("Emulation.setDeviceMetricsOverride", **size)
+            page.open(f"{url}{MOUNT}/")
+            page.evaluate(
+                f"new Promise(done => {{ const look = () => ({_READY}) ? done(1) : setTimeout(look, 50); look() }})"
+            )
+            if is_explained:
+                page.evaluate(f"{_EXPLAINED}.click()")
+                page.evaluate("document.getElementById('decisions').scrollIntoView()")
+            page.evaluate("new Promise(done => setTimeout(done, 500))")  # until the chart is drawn
+            yield name, b64decode(page.command("Page.captureScreenshot", format="png")["data"])
+            page.command("Page.close")
+
+
 def main() -> int:
+    for name, picture in pictures():
+        (FOLDER / f"{name}.png").write_bytes(picture)
+        print(f"docs/{name}.png")
+    if sys.argv[1:] == ["inspector"]:
+        return 0
     drawings = {"request-flow": request_flow(), "statuses": statuses()}
     drawings |= {name: recording(title, output()) for name, (title, output) in RECORDINGS.items()}
     for name, drawing in drawings.items():

@@ -48,6 +48,8 @@ TO_TRY = (
     SessionRequest("/orders", headers=NAVIGATION),
     SessionRequest("/orders", logs_in=True),
 )
+#: Forty refusals of one kind, which the inspector shows as a burst.
+TO_SEE = 'for n in $(seq 40); do curl -s -o /dev/null -H "Authorization: Bearer $EXPIRED" $INSPECTED/orders; done'
 
 
 def walk(screen: Screen) -> int:
@@ -114,6 +116,7 @@ def serve(screen: Screen) -> int:
             "DIGEST": ("camera", digest_steps.write_files(folder)),
             "KEYS": ("api_keys", key_settings),
             "SHOP": ("login_form", session_steps.settings()),
+            "INSPECTED": ("inspector", {"ISSUER_PUBLIC_KEY": public_pem(key), **files}),
         }
         listeners = {name: listen(screen, port) for port, name in enumerate(examples, PORT)}
         ports: dict[str, int] = {name: listener.getsockname()[1] for name, listener in listeners.items()}
@@ -136,6 +139,10 @@ def serve(screen: Screen) -> int:
         screen.line(f"Serving examples/camera.py, for Digest, at {variables['DIGEST']}", "bold")
         screen.line(f"Serving examples/api_keys.py, for API keys, at {variables['KEYS']}", "bold")
         screen.line(f"Serving examples/login_form.py, for sessions, at {variables['SHOP']}", "bold")
+        screen.line(
+            f"Serving examples/inspector.py, with the page that shows refusals, at {variables['INSPECTED']}", "bold"
+        )
+        screen.line(f"Open {variables['INSPECTED']}/inspector/ in a browser, as alice with the password wonderland.")
         screen.line(f"The passwords of Basic are in {files['USER_FILE']}; a change takes effect within three seconds.")
         screen.line("Press Ctrl-C to stop.\n")
         owners = {"ALICE": "alice, role admin", "BOB": "bob, no role", "EXPIRED": "alice, expired an hour ago"}
@@ -148,6 +155,7 @@ def serve(screen: Screen) -> int:
         screen.line(f"    . {file}\n", "cyan")
         for action in TO_TRY:
             screen.line(f"    {action.curl}", "cyan")
+        screen.line(f"    {TO_SEE}", "cyan")
         screen.line("\nThe log:", "bold")
         while all(process.poll() is None for process in processes):
             time.sleep(0.2)

@@ -63,3 +63,14 @@ def test_a_recording_is_what_the_program_prints(name: str) -> None:
 
 def _masked(line: str) -> str:
     return re.sub(r"[=:][\d.]+s\b|token=[0-9a-f]{8}", "...", line)
+
+
+@pytest.mark.parametrize("name", figures.PICTURES)
+def test_a_picture_of_the_inspector_is_in_the_documentation(name: str) -> None:
+    """It is a PNG of the size of the window, and its page shows it with a text for those who do not see it."""
+    content = (DOCS / f"{name}.png").read_bytes()
+    _, height, _ = figures.PICTURES[name]
+
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(content[20:24], "big") == height
+    assert re.search(rf"!\[[^\]]{{20,}}\]\({name}\.png\)", (DOCS / "inspector.md").read_text("utf-8"))

@@ -29,7 +29,7 @@ from examples.tour.tokens import new_key, public_pem, tokens
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300
 STEPS = (*BEARER.steps, *BASIC.steps, *DIGEST.steps, *KEYS.steps, *SESSIONS.steps)
-ADDRESSES = ("API", "BASIC", "DIGEST", "KEYS", "SHOP")
+ADDRESSES = ("API", "BASIC", "DIGEST", "KEYS", "SHOP", "INSPECTED")
 
 
 @contextmanager
@@ -84,7 +84,8 @@ def test_serve_prints_working_credentials_and_stops_cleanly() -> None:
         printed = read_until(process, "The log:")
         file = Path(printed.partition("    . ")[2].partition("\n")[0])
         shell = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text("utf-8").splitlines())
-        port, basic, digest, keys, shop = (int(shell[name].removeprefix(f"http://{HOST}:")) for name in ADDRESSES)
+        ports = [int(shell[name].removeprefix(f"http://{HOST}:")) for name in ADDRESSES]
+        port, basic, digest, keys, shop, inspected = ports
         requests = [BearerRequest("/admin/users", [name]).requests(shell)[0] for name in ("ALICE", "BOB", "EXPIRED")]
         statuses = [send(port, request).status for request in requests]
         log = read_until(process, "token.expired")
@@ -99,12 +100,16 @@ def test_serve_prints_working_credentials_and_stops_cleanly() -> None:
         copied = SessionRequest("/orders", logs_in=True, logs_out=True).run(partial(send, shop), {})
         statuses += [response.status for response in copied]
         log += read_until(process, "session.revoked")
+        statuses += [
+            send(inspected, request).status for request in BasicRequest("/inspector/", "alice:wonderland").requests({})
+        ]
+        log += read_until(process, "granted")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
 
     assert [name for name in ADDRESSES if f" at {shell[name]}\n" not in printed] == []
     assert [name for name in ("ALICE", "BOB", "EXPIRED") if f"\n{shell[name]}\n" not in printed] == []
-    assert statuses == [200, 403, 401, 403, 401, 403, 401, 303, 303, 401]
+    assert statuses == [200, 403, 401, 403, 401, 403, 401, 303, 303, 401, 200]
     assert [line.split(":")[2] for line in log.splitlines()] == [
         "granted",
         "denied role.missing",
@@ -115,9 +120,10 @@ def test_serve_prints_working_credentials_and_stops_cleanly() -> None:
         "denied api_key.revoked",
         "granted",
         "denied session.revoked",
+        "granted",
     ]
     assert (process.returncode, "Traceback" in rest, file.exists()) == (0, False, False)
-    for stopped in (port, basic, digest, keys, shop):
+    for stopped in ports:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((HOST, stopped))
 

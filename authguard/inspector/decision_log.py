@@ -1,0 +1,148 @@
+"""The last decisions of a guard in this process, and the counts of its refusals by cause and minute."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from heapq import merge
+from itertools import count
+from typing import NamedTuple
+
+from authguard.core.guard import Guard
+from authguard.fork import ForkSafeLock, renew_after_fork
+from authguard.records.patterns import DenialWindow, Sighting, Tally
+from authguard.records.record import Record
+
+#: How many refusals are kept, and how many grants.
+MAX_DECISIONS = 1000
+#: How many pages may be open at a time. One more takes the place of the oldest.
+MAX_VIEWERS = 16
+
+# The hooks of a guard are replaced as a whole, so two threads must not do it at the same time.
+_HOOKS = ForkSafeLock()
+
+
+class Decision(NamedTuple):
+    """One decision: its number in this process, its time in seconds since the epoch, and its record."""
+
+    number: int
+    at: float
+    record: Record
+
+
+class Worker(NamedTuple):
+    """The process that the figures are of, and since when."""
+
+    pid: int
+    host: str
+    since: float
+
+    @property
+    def id(self) -> str:
+        """Tells this process from every other one, also from one that had the same number before."""
+        return f"{self.pid}-{self.since:.0f}-{self.host}"
+
+
+class Viewer:
+    """One open page. It is ``displaced`` when another one has taken its place."""
+
+    __slots__ = ("displaced", "with_grants")
+
+    def __init__(self, *, with_grants: bool) -> None:
+        self.with_grants = with_grants
+        self.displaced = False
+
+
+class DecisionLog:
+    """A hook that keeps the last refusals of a guard, and counts them.
+
+    Grants are kept only while a page is open that asks for them: otherwise a granted request does not even get a
+    record. Nothing runs in the background, so a guard that nobody looks at pays for its refusals alone. All of it is
+    of bounded size. A forked child begins with nothing.
+    """
+
+    wants_grants = False
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._lock = ForkSafeLock()
+        self.renew()
+        renew_after_fork(self)
+        with _HOOKS:
+            recorder = guard._recorder  # noqa: SLF001 - as authguard.testing adds hooks to an existing guard
+            recorder.hooks = (*recorder.hooks, self)
+
+    def __repr__(self) -> str:
+        return "the inspector"
+
+    def renew(self) -> None:
+        """Begin with nothing, in this process."""
+        self.worker = Worker(os.getpid(), socket.gethostname(), self._guard.moment().now)
+        self._next_number = count(1).__next__
+        self._denials: deque[Decision] = deque(maxlen=MAX_DECISIONS)
+        self._grants: deque[Decision] = deque(maxlen=MAX_DECISIONS)
+        self._window = DenialWindow()
+        self._viewers: list[Viewer] = []
+        self._set_grant_hook()
+
+    def __call__(self, record: Record) -> None:
+        """Keep a decision: the guard calls this with each refusal."""
+        at = self._guard.moment().now
+        with self._lock:
+            self._denials.append(Decision(self._next_number(), at, record))
+            self._window.add(record, at)
+
+    def note_grant(self, record: Record) -> None:
+        """The hook that the guard has while a page asks for grants."""
+        if record.event == "granted":
+            at = self._guard.moment().now
+            with self._lock:
+                self._grants.append(Decision(self._next_number(), at, record))
+
+    @contextmanager
+    def viewing(self, *, with_grants: bool) -> Iterator[Viewer]:
+        """A page is open in this block."""
+        viewer = Viewer(with_grants=with_grants)
+        with _HOOKS:
+            self._viewers.append(viewer)
+            if len(self._viewers) > MAX_VIEWERS:
+                self._viewers.pop(0).displaced = True
+            self._set_grant_hook()
+        try:
+            yield viewer
+        finally:
+            with _HOOKS:
+                self._viewers = [other for other in self._viewers if other is not viewer]
+                self._set_grant_hook()
+
+    def _set_grant_hook(self) -> None:
+        """Have the guard call ``note_grant`` if a page asks for grants, and not otherwise."""
+        recorder = self._guard._recorder  # noqa: SLF001 - see above
+        is_wanted = any(viewer.with_grants for viewer in self._viewers)
+        if is_wanted != (self.note_grant in recorder.hooks):
+            others = tuple(hook for hook in recorder.hooks if hook != self.note_grant)
+            recorder.hooks = (*others, self.note_grant) if is_wanted else others
+
+    @property
+    def viewers(self) -> int:
+        """How many pages are open."""
+        return len(self._viewers)
+
+    def since(self, number: int, *, with_grants: bool = False) -> Sequence[Decision]:
+        """The decisions after the one with this number, the oldest first; of those that are kept."""
+        with self._lock:
+            denials, grants = list(self._denials), list(self._grants) if with_grants else []
+        kept = list(merge(denials, grants, key=lambda decision: decision.number)) if grants else denials
+        return [decision for decision in kept[-MAX_DECISIONS:] if decision.number > number]
+
+    def sightings(self) -> Sequence[Sighting]:
+        """The refusals that are kept, with their times."""
+        return [(decision.at, decision.record) for decision in self.since(0)]
+
+    def tallies(self) -> Sequence[Tally]:
+        """What is counted of the refusals of the last hour. Only for reading, and not to be kept."""
+        with self._lock:
+            return self._window.snapshot()
