@@ -119,7 +119,7 @@ class RedisBackend:
         reply = await link.call(
             names[0], script, [_encoded(len(names)), *names, now, *[_encoded(argument) for argument in arguments]]
         )
-        epoch = reply[0].decode("ascii")
+        epoch = reply[0].decode("latin-1")
         if self._epochs.get(tag) != epoch:
             self._begin_epoch(tag, epoch)
         return reply[1] if len(reply) > 1 else None
@@ -209,7 +209,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 def _encoded(argument: bytes | str | float) -> bytes:
     if isinstance(argument, bytes):
         return argument
-    return argument.encode() if isinstance(argument, str) else repr(argument).encode("ascii")
+    return argument.encode("utf-8", "surrogatepass") if isinstance(argument, str) else repr(argument).encode("ascii")
 
 
 def _client_or_factory(redis: Any) -> tuple[Any, Any]:

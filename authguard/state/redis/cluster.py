@@ -30,9 +30,10 @@ class Cluster:
     and at each probe of a server that does not answer, because a replica may have taken its place.
     """
 
-    def __init__(self, client: Any, limits: Limits) -> None:
-        # Its method ``initialize`` would also ask for the list of all commands, which an ACL may forbid.
+    def __init__(self, client: Any, limits: Limits, *, is_own: bool) -> None:
         self._client, self._layout, self._limits = client, client.nodes_manager, limits
+        #: Whether the client was made for this loop: nobody else uses it or closes it.
+        self._is_own = is_own
         self._servers: dict[str, Server] = {}
         self._reading = asyncio.Lock()
         #: How often the layout was read, and how often in a row it could not be.
@@ -88,7 +89,10 @@ class Cluster:
             async with asyncio.timeout(self._limits.deadline), self._reading:
                 if self._version != version or now() < self._next_reading:
                     return
-                await self._layout.initialize()
+                # A client that the app has given knows then that there is something to close. It also asks for the
+                # list of all commands, which an ACL may forbid.
+                first: Any = self._layout if self._is_own or self._version else self._client
+                await first.initialize()
         except Exception:  # noqa: BLE001 - whatever fails, the layout is as it was
             self._failures += 1
         else:
@@ -107,9 +111,9 @@ class Cluster:
         return [server.health() for server in self._servers.values()]
 
     async def close(self) -> None:
-        """Close the connections that no call uses."""
+        """Close the connections."""
         for server in self._servers.values():
             await server.close()
-        for nodes in ("nodes_cache", "startup_nodes"):
+        for nodes in ("nodes_cache", "startup_nodes") if self._is_own else ():
             with suppress(Exception):
                 await self._layout.aclose(nodes)

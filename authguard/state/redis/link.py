@@ -33,7 +33,7 @@ class Link(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the connections that no call uses, and the client if it was made here."""
+        """Close the connections, and the client if it was made here."""
         ...
 
 
@@ -78,9 +78,10 @@ class ClusterLink:
     is_cluster = True
 
     def __init__(self, client: Any, limits: Limits, *, is_own: bool) -> None:
-        self.client, self._cluster = client, Cluster(client, limits)
+        self.client, self._cluster = client, Cluster(client, limits, is_own=is_own)
         if is_own:
             manager = client.nodes_manager
+            manager.require_full_coverage = False  # the rest of a cluster is better than nothing
             for kwargs in (manager.connection_kwargs, *(node.connection_kwargs for node in client.get_nodes())):
                 _hurry(kwargs, limits)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
@@ -55,6 +56,7 @@ _FORBIDDEN = "the user may not run a command; docs/shared-state.md lists what it
 _FORBIDDEN_IN_SCRIPT = ("The user executing the script", "ACL failure in script")
 #: What the replies mean that are known, by their class, and what to do.
 _MEANINGS: Sequence[tuple[type[RedisError], str]] = (
+    (MasterNotFoundError, "no Sentinel names a master"),
     (AuthenticationError, "the server refuses the user name or the password"),
     (BusyLoadingError, "the server is loading its data"),
     (NoPermissionError, _FORBIDDEN),
@@ -112,6 +114,7 @@ class Server:
         self._address = address
         #: Those that no call uses, with the time since when. The last one was used last.
         self._idle: list[tuple[Any, float]] = []
+        self._is_closed = False
         self._turns = asyncio.Semaphore(limits.max_connections)
         self._policy_read_at = -math.inf
         #: How many probes failed since the circuit opened; 0 while it is closed.
@@ -175,7 +178,7 @@ class Server:
             is_clean = True
         except ResponseError as error:
             is_clean = True
-            if isinstance(error, ReadOnlyError) or _code(error) == "AUTHGUARD_REPLICA":
+            if isinstance(error, ReadOnlyError | MasterDownError) or _code(error) == "AUTHGUARD_REPLICA":
                 # A new connection may lead to the new master.
                 is_clean = False
                 await self._drop_idle()
@@ -184,10 +187,10 @@ class Server:
             is_clean = True
             raise
         finally:
-            if is_clean:
+            if is_clean and not self._is_closed:
                 self._idle.append((connection, _now()))
             else:
-                # Another call would read the answer of this one.
+                # Another call would read the answer of one that was cancelled.
                 await _drop(connection)
         self._latency, self._failures = _now() - began, 0
         if isinstance(reply[-1], ResponseError):
@@ -212,6 +215,8 @@ class Server:
             # It may be in the middle of its handshake.
             await _drop(connection)
             raise
+        # A call has its own deadline. With this one, redis-py would make a task to send each command.
+        connection.socket_timeout = None
         self._policy_read_at = -math.inf  # it may be another server
         return connection
 
@@ -293,7 +298,8 @@ class Server:
         }
 
     async def close(self) -> None:
-        """Close the connections that no call uses."""
+        """Close the connections: those that no call uses now, the others when their calls have ended."""
+        self._is_closed = True
         idle, self._idle = self._idle, []
         for connection, _ in idle:
             # The other side may take its time to end TLS.

@@ -86,7 +86,14 @@ async def test_a_reply_is_what_lua_returns(redis_port: int, body: str, reply: ob
 @peer
 @pytest.mark.parametrize(
     ("argument", "sent"),
-    [(7, b"7"), (0.1, b"0.1"), ("\u00e9", b"\xc3\xa9"), (b"\xe9", b"\xe9"), (1764468000.123456, b"1764468000.123456")],
+    [
+        (7, b"7"),
+        (0.1, b"0.1"),
+        ("\u00e9", b"\xc3\xa9"),
+        ("\ud800", b"\xed\xa0\x80"),
+        (b"\xe9", b"\xe9"),
+        (1764468000.123456, b"1764468000.123456"),
+    ],
 )
 async def test_arguments_are_sent_whole(redis_port: int, argument: Any, sent: bytes) -> None:
     """A number has all of its digits, and text is UTF-8, whatever the encoding of the client is."""
@@ -557,6 +564,23 @@ def test_a_factory_is_called_once_for_each_event_loop(redis_port: int) -> None:
         gc.collect()
         assert len(made) == number
         assert backend.health()["servers"] == []
+
+
+@peer
+async def test_a_call_that_runs_while_the_backend_is_closed_closes_its_own_connection(redis_port: int) -> None:
+    """Nobody would close it later."""
+    async with proxy_to(redis_port) as proxy:
+        backend = backend_at(proxy.port)
+        await backend.warm()
+        ((connection, _),) = _idle(backend)
+        proxy.gate.clear()
+        call = asyncio.create_task(backend.run(SAME, b"p", [], ["late"]))
+        await _until(lambda: proxy.sent.endswith(b"late\r\n"))
+        await backend.aclose()
+        assert connection.is_connected
+        proxy.gate.set()
+        assert await call == b"late"
+        assert not connection.is_connected
 
 
 @peer
