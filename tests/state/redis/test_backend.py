@@ -9,6 +9,7 @@ import logging
 import re
 import socket
 import subprocess
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -180,9 +181,12 @@ async def test_a_clock_that_was_set_back_begins_an_epoch(redis_port: int) -> Non
     """Otherwise all that is new would be before the floor, until the clock has caught up."""
     times = iter([1000.0, 999.5, 500.0])
     backend = backend_at(redis_port, clock=lambda: next(times))
-    first, drifted, later = [await backend.run(ECHO, b"p", [b"n"], ["a"]) for _ in range(3)]
+    first, drifted = [await backend.run(ECHO, b"p", [b"n"], ["a"]) for _ in range(2)]
     assert drifted[3] == first[3] == b"1000"
+    command(redis_port, "HSET", "authguard:epoch", "loaded", "1000")
+    later = await backend.run(ECHO, b"p", [b"n"], ["a"])
     assert later[3] == b"500"
+    assert command(redis_port, "HGET", "authguard:epoch", "loaded") in {b"$-1\r\n", b"_\r\n"}
 
 
 @peer
@@ -267,6 +271,23 @@ async def test_no_server_is_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records] == [
         f"redis: 127.0.0.1:{port} does not answer: Connection refused".replace("127.0.0.1", "localhost")
     ]
+
+
+async def test_a_call_connects_once() -> None:
+    """A request is waiting, so the retries of the client are not used: only the PING connects once more."""
+    connected = []
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(writer)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    backend = backend_at(server.sockets[0].getsockname()[1])
+    outage = await _outage(backend)
+    assert outage.detail in {"redis: the connection broke", "redis: Connection reset by peer"}
+    server.close()
+    await server.wait_closed()
+    assert len(connected) == 2
 
 
 @peer
@@ -645,12 +666,17 @@ async def test_a_fork_leaves_the_connections_of_the_parent_open(redis_port: int)
     backend = backend_at(redis_port)
     await backend.warm()
     ((connection, _),) = _idle(backend)
+    of_parent = weakref.ref(connection)
     backend.renew()
     await backend.warm()
+    assert _idle(backend)[0][0] is not connection
+    del connection
     gc.collect()
-    assert connection.is_connected
+    kept = of_parent()
+    assert kept is not None
+    assert kept.is_connected
     await backend.aclose()
-    await connection.disconnect()
+    await kept.disconnect()
 
 
 @peer
@@ -689,6 +715,20 @@ async def test_a_server_that_drops_keys_is_refused(redis_port: int) -> None:
     finally:
         command(redis_port, "CONFIG", "SET", "maxmemory-policy", "noeviction")
         command(redis_port, "CONFIG", "SET", "maxmemory", "0")
+
+
+@peer
+async def test_the_policy_of_another_server_behind_the_same_address_is_read(redis_port: int) -> None:
+    """A new connection may lead to a server that drops keys."""
+    with running_server(_program("redis"), "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lfu") as other:
+        async with proxy_to(redis_port) as proxy:
+            backend = backend_at(proxy.port)
+            await backend.warm()
+            proxy.target = other
+            await proxy.drop_all()
+            await _until_closed(backend)
+            with pytest.raises(BackendUnavailable, match="maxmemory-policy is allkeys-lfu"):
+                await backend.warm()
 
 
 @peer

@@ -79,8 +79,11 @@ async def test_a_partition_begins_an_epoch_by_itself(cluster: ClusterServers, ba
     assert changed == {f"{number:02x}" for number in range(256) if cluster.owner(f"{{{number:02x}}}") == flushed}
 
 
-async def test_keys_that_move_are_followed(cluster: ClusterServers, backend: RedisBackend) -> None:
+async def test_keys_that_move_are_followed(
+    cluster: ClusterServers, backend: RedisBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a slot moves and after it, each call counts once; and the new server begins an epoch."""
+    monkeypatch.setattr("authguard.state.redis.server.FIRST_PAUSE", 0.0)  # the layout is read at once
     partition, tag = b"\x07", "{07}"
     old = cluster.owner(tag)
     new = next(port for port in cluster.ports if port != old)
@@ -99,8 +102,10 @@ async def test_keys_that_move_are_followed(cluster: ClusterServers, backend: Red
         assert await backend.run(COUNT, partition, [b"c"]) == 2  # ASK
         for port in (new, old):
             command(port, "CLUSTER", "SETSLOT", slot, "NODE", new_id)
-        assert await backend.run(COUNT, partition, [b"c"]) == 3  # MOVED
+        before = _redirects(old)
+        assert await backend.run(COUNT, partition, [b"c"]) == 3
         assert await backend.run(COUNT, partition, [b"c"]) == 4
+        assert _redirects(old) == before + 1  # and then the new layout is known
         assert (await backend.run(ECHO, partition, [b"c"]))[1] != epoch
         assert backend.health()["state"] == "ok"
     finally:
@@ -212,6 +217,12 @@ def _servers(backend: RedisBackend) -> list[dict[str, object]]:
     servers = backend.health()["servers"]
     assert isinstance(servers, list)
     return servers
+
+
+def _redirects(port: int) -> int:
+    """How often this server has answered MOVED."""
+    found = re.search(rb"errorstat_MOVED:count=(\d+)", command(port, "INFO", "errorstats"))
+    return int(found[1]) if found else 0
 
 
 def _line_of_slot(cluster: ClusterServers, port: int, slot: str) -> str:
