@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from authguard.schemes.digest.options import PER_PROCESS
     from authguard.schemes.digest.scheme import Digest
+    from authguard.schemes.dpop.scheme import Dpop
     from authguard.schemes.session import Session, SessionRevocations
     from authguard.schemes.throttle import LoginThrottle
 else:
@@ -42,6 +43,7 @@ else:
             "authguard.schemes.bearer.introspection": ("Introspection",),
             "authguard.schemes.digest.options": ("PER_PROCESS",),
             "authguard.schemes.digest.scheme": ("Digest",),
+            "authguard.schemes.dpop.scheme": ("Dpop",),
             "authguard.schemes.session": ("Session", "SessionRevocations"),
             "authguard.schemes.throttle": ("LoginThrottle",),
         },
@@ -61,6 +63,7 @@ __all__ = [
     "Carrier",
     "Cookie",
     "Digest",
+    "Dpop",
     "Header",
     "Introspection",
     "Issuer",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from authguard.testing.assertions import assert_denied
     from authguard.testing.clock import ManualClock
     from authguard.testing.credentials import TestIssuer, basic_auth, digest_auth
+    from authguard.testing.dpop import DpopKey
     from authguard.testing.matrix import AssertMatrix, assert_matrix, route_matrix
     from authguard.testing.record_list import Recording, recording
 else:
@@ -24,6 +25,7 @@ else:
             "authguard.testing.assertions": ("assert_denied",),
             "authguard.testing.clock": ("ManualClock",),
             "authguard.testing.credentials": ("TestIssuer", "basic_auth", "digest_auth"),
+            "authguard.testing.dpop": ("DpopKey",),
             "authguard.testing.record_list": ("Recording", "recording"),
             "authguard.testing.matrix": ("AssertMatrix", "assert_matrix", "route_matrix"),
         },
@@ -32,6 +34,7 @@ else:
 __all__ = [
     "ActingAs",
     "AssertMatrix",
+    "DpopKey",
     "ManualClock",
     "Recording",
     "TestIssuer",
