@@ -118,7 +118,7 @@ if TYPE_CHECKING:
         WebSocketProtocol,
         claim,
     )
-    from authguard.state import MemoryNonces, MemoryRevocations, Revocation
+    from authguard.state import MemoryNonces, MemoryProofs, MemoryRevocations, Revocation
     from authguard.wire import (
         Challenge,
         Credentials,
@@ -238,7 +238,7 @@ else:
                 "WebSocketProtocol",
                 "claim",
             ),
-            "authguard.state": ("MemoryNonces", "MemoryRevocations", "Revocation"),
+            "authguard.state": ("MemoryNonces", "MemoryProofs", "MemoryRevocations", "Revocation"),
             "authguard.wire": (
                 "Challenge",
                 "Credentials",
@@ -304,6 +304,7 @@ __all__ = [
     "MemoryApiKeys",
     "MemoryDigests",
     "MemoryNonces",
+    "MemoryProofs",
     "MemoryRevocations",
     "MemoryUsers",
     "Moment",

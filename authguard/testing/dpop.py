@@ -26,7 +26,8 @@ class DpopKey:
 
     def __init__(self, *, clock: Clock = wall_clock) -> None:
         (self._clock,) = functions("clock", [clock])
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._algorithm = _ALGORITHM
+        self._key: Any = ec.generate_private_key(ec.SECP256R1())
         self._jwk: dict[str, str] = json.loads(ECAlgorithm.to_jwk(self._key.public_key()))
 
     @property
@@ -45,7 +46,7 @@ class DpopKey:
         if nonce is not None:
             valid["nonce"] = nonce
         payload = {name: value for name, value in {**valid, **claims}.items() if value is not ...}
-        return jwt.encode(payload, self._key, algorithm=_ALGORITHM, headers={"typ": TYP, "jwk": self._jwk})
+        return jwt.encode(payload, self._key, algorithm=self._algorithm, headers={"typ": TYP, "jwk": self._jwk})
 
     def headers(self, token: str, method: str, url: str, *, nonce: str | None = None, **claims: Any) -> dict[str, str]:
         """The fields that a client sends with a request: the token, and a new proof. The arguments are those of

@@ -13,7 +13,7 @@ from authguard.wire.http_uri import normal_path, normal_uri
 
 def check_public_urls(public_url: str | Sequence[str]) -> tuple[str, ...]:
     """The argument ``public_url`` in its normal form, without a slash at the end. Raises ``ConfigurationError``."""
-    listed = (public_url,) if isinstance(public_url, str) else tuple(public_url)
+    listed = tuple(public_url) if isinstance(public_url, list | tuple) else (public_url,)
     if not listed:
         raise ConfigurationError("public_url", 'give the URL that clients use, such as "https://api.example"')
     return tuple(_checked(url) for url in listed)
