@@ -424,6 +424,19 @@ _TABLE = (
         cnf=found("the members of `cnf`, which say how"),
     ),
     _of(
+        reasons.TOKEN_UNBOUND,
+        "The token came with a DPoP proof, and is not bound to a key.",
+        "The authorization server must bind it: its `cnf` needs `jkt`, the thumbprint of the key of the client. It "
+        "does so if the client sends a proof with the request for the token. A token for everybody goes "
+        "under `Bearer`.",
+        cnf=found("the members of `cnf`"),
+    ),
+    _of(
+        reasons.TOKEN_KEY_MISMATCH,
+        "The token is bound to another key than that of the proof.",
+        "A client that has made a new key needs a new token. If no client has, the token may have been stolen.",
+    ),
+    _of(
         reasons.TOKEN_CHECK_REFUSED,
         "The `check=` of the issuer did not return True.",
         "Look at your function. One that returns a `Reason`, or a `Failure` with facts, says more than False.",
@@ -459,6 +472,113 @@ _TABLE = (
         source=found("where these keys are from"),
         keys_age=found("how old they are"),
         skipped=found("how many keys of the set cannot be used"),
+    ),
+    _of(
+        reasons.PROOF_MISSING,
+        "The token came without a proof.",
+        "The client sends a field `DPoP` with each request. If it does, a proxy removes it.",
+    ),
+    _of(
+        reasons.PROOF_AMBIGUOUS,
+        "The request has several fields `DPoP`.",
+        "The client must send one. A proxy may send a field twice.",
+        fields=found("how many there are"),
+    ),
+    _of(
+        reasons.PROOF_MALFORMED,
+        "The proof is no signed JWT, or lacks a claim that each proof has.",
+        "Use a library for DPoP at the client. A proof has `jti`, `htm`, `htu` and `iat` (RFC 9449 section 4.2).",
+    ),
+    _of(
+        reasons.PROOF_TYPE_REFUSED,
+        "The proof has another `typ` than `dpop+jwt`.",
+        "The client may have sent another token as its proof. Use a library for DPoP at the client.",
+    ),
+    _of(
+        reasons.PROOF_ALGORITHM_REFUSED,
+        "The proof is signed with an algorithm that is not accepted.",
+        "The challenge lists the algorithms in `algs`. If this one is asymmetric and you want it, name it in "
+        "`algorithms=`.",
+        algorithm=found("`alg` in the header"),
+    ),
+    _of(
+        reasons.PROOF_KEY_REFUSED,
+        "The key in the proof is no public key for the algorithm, or one that is not accepted.",
+        "The client must put its public key into the header, and nothing else: no private members. An RSA key has "
+        "2,048 to 4,096 bits.",
+        algorithm=found("`alg` in the header"),
+    ),
+    _of(
+        reasons.PROOF_SIGNATURE_INVALID,
+        "The key in the proof has not signed it.",
+        "The proof was changed on its way, or the client signs with another key than the one it sends.",
+        algorithm=found("`alg` in the header"),
+    ),
+    _of(
+        reasons.PROOF_METHOD_MISMATCH,
+        "The proof is for another method.",
+        "The client must make a proof for each request. A proxy or a method override may have changed the method.",
+        htm=found("the method in the proof"),
+    ),
+    _of(
+        reasons.PROOF_URI_MISMATCH,
+        "The proof is for another URI.",
+        "Compare `htu` with `wanted`. If the host or a prefix of the path differs, add what clients use to "
+        "`public_url=`. If it is a host that is not yours, somebody passes on the proofs that were made for another "
+        "site.",
+        htu=found("the URI in the proof, without query and fragment"),
+    ),
+    _of(
+        reasons.PROOF_EXPIRED,
+        "The proof is too old.",
+        "The client must make a proof for each request. If it does, its clock is behind: `require_nonce=True` makes "
+        "the clock of the client unimportant.",
+        expired_by=found("how long ago it ended, without the leeway"),
+        window=wanted("how long a proof is good after its `iat`"),
+        leeway=wanted("at most this in addition"),
+    ),
+    _of(
+        reasons.PROOF_NOT_YET_VALID,
+        "The proof is from the future.",
+        "The clock of the client is ahead. `require_nonce=True` makes it unimportant.",
+        early_by=found("by how much `iat` is in the future"),
+        leeway=wanted("at most this"),
+    ),
+    _of(
+        reasons.PROOF_TOKEN_MISMATCH,
+        "The proof was made for another token, or for none.",
+        "The client must put the hash of its token into the proof, as `ath`.",
+    ),
+    _of(
+        reasons.PROOF_REPLAYED,
+        "The proof was used before.",
+        "The client must make a proof for each request, also for one that it repeats. If it does, somebody has "
+        "recorded a request and sends it again.",
+    ),
+    _of(
+        reasons.PROOF_NONCE_MISSING,
+        "The proof has no nonce, and this guard requires one.",
+        "Nothing, if the client repeats the request with the nonce of the answer, in `DPoP-Nonce`. A script of another "
+        'origin can read that field only if CORS names it: `expose_headers=["DPoP-Nonce", "WWW-Authenticate"]`.',
+    ),
+    _of(
+        reasons.PROOF_NONCE_STALE,
+        "The nonce in the proof has ended.",
+        "Nothing, if the client repeats the request with the nonce of the answer.",
+        expired_by=found("how long ago it ended"),
+        life=wanted("how long a nonce is good"),
+    ),
+    _of(
+        reasons.PROOF_NONCE_UNKNOWN,
+        "The nonce in the proof is not one of this guard.",
+        "Nothing, if the client repeats the request with the nonce of the answer. If that happens again and again, the "
+        "processes have different secrets, or the client sends the nonce of the authorization server.",
+    ),
+    _of(
+        reasons.PROOF_FORGOTTEN,
+        "The store of proofs may have forgotten whether this one was used.",
+        "Nothing, if the client repeats the request with the nonce of the answer. It happens in the first minutes "
+        "after a start, and if the store is full.",
     ),
     _of(
         reasons.USER_UNKNOWN,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import authguard
-import tests.docs.token_refusals  # noqa: F401 - it registers its refusals
+import tests.docs.proof_refusals
+import tests.docs.token_refusals  # noqa: F401 - they register their refusals
 from authguard import reasons
 from authguard.model import Denied
 from authguard.reasons import Reason

@@ -9,7 +9,8 @@ from collections.abc import Collection
 
 import pytest
 
-import tests.docs.token_refusals  # noqa: F401 - it registers its refusals
+import tests.docs.proof_refusals
+import tests.docs.token_refusals  # noqa: F401 - they register their refusals
 from authguard.explain import Explanation, explain_record, read_record
 from authguard.explain.recorded import MAX_RECORD
 from authguard.records.record import Record, log

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-import tests.docs.token_refusals  # noqa: F401 - it registers its refusals
+import tests.docs.proof_refusals
+import tests.docs.token_refusals  # noqa: F401 - they register their refusals
 from authguard.inspector import event_stream
 from authguard.inspector.decision_log import MAX_DECISIONS
 from authguard.records.record import Record

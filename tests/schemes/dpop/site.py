@@ -30,8 +30,7 @@ class Site:
         self.issuer = TestIssuer(clock=self.clock)
         self.client, self.thief = DpopKey(clock=self.clock), DpopKey(clock=self.clock)
         self.records: list[Record] = []
-        proofs = options.pop("proofs", None) or MemoryProofs(clock=self.clock)
-        given = {"public_url": URL, "secret": SECRET, "proofs": proofs, **options}
+        given = {"public_url": URL, "secret": SECRET, "proofs": MemoryProofs(clock=self.clock), **options}
         self.dpop = Dpop(self.issuer.as_issuer(), realm="orders", clock=self.clock, **given)
         self.guard = Guard(
             self.dpop,
