@@ -13,16 +13,17 @@ V = TypeVar("V")
 
 
 class KeyedHash:
-    """Keyed BLAKE2b of several texts, in 32 bytes, under a random key that only this object has. RFC 7693 section 2.9.
+    """Keyed BLAKE2b of several texts, in 32 bytes (RFC 7693 section 2.9).
 
-    Kept in place of a name, a password or a token: two can be compared, but none can be read or guessed from it.
+    The key is random, and only this object has it, unless it is given one of 32 bytes. Kept in place of a name, a
+    password or a token: two can be compared, but without the key none can be read or guessed from it.
     """
 
     __slots__ = ("_keyed",)
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes | None = None) -> None:
         # HMAC costs five times as much, so it is used only where the platform forbids BLAKE2, as some do for FIPS.
-        key = secrets.token_bytes(32)
+        key = secrets.token_bytes(32) if key is None else key
         self._keyed: hashlib.blake2b | hmac.HMAC
         try:
             self._keyed = hashlib.blake2b(key=key, digest_size=32)

@@ -22,10 +22,10 @@ from authguard.accounts.account import (
     accepted_login,
 )
 from authguard.app_code import async_function
-from authguard.concurrency.deadline import ask, optional_method
+from authguard.concurrency.deadline import ask, is_overtaken, optional_method
 from authguard.concurrency.single_flight import SingleFlight
 from authguard.concurrency.thread_pool import ANYBODY, Caller, ThreadPool
-from authguard.errors import ConfigurationError
+from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.model import Accepted, Clock, Denied, Facts, Outcome, Rejected
 from authguard.reasons import (
     ACCOUNT_DISABLED,
@@ -55,6 +55,9 @@ from authguard.wire.grammar import WireError
 OnRehash: TypeAlias = Callable[[Account, str], Awaitable[None]]
 #: The result of verifying a password.
 _Answer: TypeAlias = Account | UnnormalizedMatch | Reason | Exceeded
+
+#: The methods of a throttle that do in one step what several others do.
+_COMBINED = {"acquire_known": ("acquire", "knows"), "check": ("remaining", "knows", "allow")}
 
 log = logging.getLogger("authguard")
 
@@ -203,6 +206,10 @@ class Basic(Scheme):
         self._allow_now, self._knows_now, self._acquire_now, self._refund_now = (
             optional_method(throttle, f"{name}_now", beside=name) for name in ("allow", "knows", "acquire", "refund")
         )
+        #: Whether steps of the throttle are combined: it has to be asked, and no method of a subclass is bypassed.
+        self._combines_steps = self._knows_now is None and not any(
+            is_overtaken(throttle, combined, by=name) for combined, names in _COMBINED.items() for name in names
+        )
 
     async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
         """Verify the name and the password. Equal logins at the same time share one attempt and one hash."""
@@ -342,17 +349,14 @@ class Basic(Scheme):
 
     async def _verify_counted(self, login: _Login) -> _Answer:
         """Count an attempt, verify the password, and refund the attempt if the password is right."""
-        caller = login.caller
-        if caller is None:  # something had to be waited for, or an equal login has just failed
-            caller = self._place_in_queue(login, known=await self._logged_in.knows(login.name, login.client))
         if self._was_right(login):
-            return await self._verify_again(login, caller)
+            return await self._verify_again(login)
         if self.throttle is None:
-            answer = await self._verify(login, caller)
+            answer = await self._verify(login, await self._find_place(login))
             if _succeeds(answer):
                 await self._allow(login)
             return answer
-        attempt = await self._acquire(login, self.throttle)
+        attempt, caller = await self._acquire_with_place(login, self.throttle)
         if isinstance(attempt, Exceeded):
             return attempt
         try:
@@ -365,21 +369,64 @@ class Basic(Scheme):
             await self._refund(attempt, self.throttle, succeeded=True)
         return answer
 
-    async def _verify_again(self, login: _Login, caller: Caller) -> _Answer:
+    async def _verify_again(self, login: _Login) -> _Answer:
         """Verify a password that was right before. It is no guess, so it needs no attempt, and strangers can take none.
 
         A directory may find it wrong by now. That counts as an attempt.
         """
         name, client, sent, keys = login.name, login.client, login.username, self._keys(login)
-        exceeded = await self._logged_in.remaining(name, client, sent, authenticated=True, keys=keys)
+        known = False
+        if self._asks_once(login):
+            exceeded, known = await self._logged_in.check(keys)
+            caller = ANYBODY if exceeded is not None else self._place_in_queue(login, known=known)
+        else:
+            caller = await self._find_place(login)
+            exceeded = await self._logged_in.remaining(name, client, sent, authenticated=True, keys=keys)
         if exceeded is not None:
             return exceeded
         answer = await self._verify(login, caller)
         if _succeeds(answer):
-            await self._allow(login)
+            if not known:
+                await self._allow(login)
             return answer
         attempt = None if self.throttle is None else await self._acquire(login, self.throttle)
         return attempt if isinstance(attempt, Exceeded) else answer
+
+    async def _find_place(self, login: _Login) -> Caller:
+        """The place of the login in the queue, if it has to be asked who has logged in from there before."""
+        if login.caller is not None:
+            return login.caller
+        # Something had to be waited for, or an equal login has just failed.
+        return self._place_in_queue(login, known=await self._logged_in.knows(login.name, login.client))
+
+    def _asks_once(self, login: _Login) -> bool:
+        """Whether the store of the throttle is asked for the attempt and for the place in the queue in one step.
+
+        Not while the queue refuses strangers: a login that it refuses must cost no attempt.
+        """
+        if login.caller is not None or not self._combines_steps:
+            return False
+        try:
+            self._place_in_queue(login, known=False)
+        except BackendUnavailable:
+            return False
+        return True
+
+    async def _acquire_with_place(
+        self, login: _Login, throttle: LoginThrottle
+    ) -> tuple[CountedAttempt | Exceeded, Caller]:
+        """Count an attempt, and find the place of the login in the queue."""
+        if not self._asks_once(login):
+            caller = await self._find_place(login)
+            return await self._acquire(login, throttle), caller
+        attempt, known = await throttle.acquire_known(self._keys(login))
+        if isinstance(attempt, Exceeded):
+            return attempt, ANYBODY
+        try:
+            return attempt, self._place_in_queue(login, known=known)
+        except BackendUnavailable:
+            await self._refund(attempt, throttle, succeeded=False)
+            raise
 
     async def _acquire(self, login: _Login, throttle: LoginThrottle) -> CountedAttempt | Exceeded:
         keys = self._keys(login)

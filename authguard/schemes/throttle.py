@@ -8,18 +8,34 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
+from authguard.app_code import async_function, wrong_answer
 from authguard.caching import BoundedCache, KeyedHash
+from authguard.concurrency.deadline import ask, optional_method
 from authguard.concurrency.token_bucket import Rate
 from authguard.errors import ConfigurationError
 from authguard.model import Clock
 from authguard.request import network_of
-from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, ThrottleStore
-from authguard.validation import check_flag
+from authguard.state.throttle_store import (
+    Bucket,
+    CombinedSteps,
+    Exceeded,
+    MemoryThrottleStore,
+    SeparateSteps,
+    ThrottleStore,
+)
+from authguard.validation import check_flag, check_seconds
 from authguard.value_types import value
+
+T = TypeVar("T")
+
+#: The shortest secret, in bytes.
+MIN_SECRET = 32
 
 #: How many characters of a name are compared; the rest is ignored.
 MAX_NAME = 256
@@ -39,11 +55,13 @@ NameHash: TypeAlias = Callable[[str], str]
 class AttemptPair:
     """An account and a network, as attempts are counted: by keyed hashes. ``LoginThrottle.pair`` makes one.
 
-    ``key`` is that of the pair, and ``known_key`` that of its wider bucket. They are made of ``name`` and ``network``.
+    ``key`` is that of the pair, ``known_key`` that of its wider bucket, and ``account_key`` that of the account. They
+    are made of ``name`` and ``network``.
     """
 
     key: bytes = field(repr=False)
     known_key: bytes = field(repr=False)
+    account_key: bytes = field(repr=False)
     name: str = field(repr=False)
     network: str = field(repr=False)
 
@@ -64,6 +82,20 @@ class CountedAttempt:
     buckets: Sequence[Bucket] = field(repr=False)
 
 
+#: Methods of ``LoginThrottle`` that are not async, and that it has if its store has them, with those that they replace.
+_WITHOUT_WAITING: Mapping[str, str] = MappingProxyType(
+    {
+        "acquire_now": "acquire",
+        "remaining_now": "remaining",
+        "allow_now": "remaining",
+        "passes_now": "remaining",
+        "refund_now": "refund",
+        "knows_now": "knows",
+    }
+)
+_COMBINED_STEPS = ("acquire_known", "check", "allow", "refund_and_remember")
+
+
 class LoginThrottle:
     """Counts login attempts before they are verified, and refunds those that succeed.
 
@@ -80,6 +112,11 @@ class LoginThrottle:
       address.
     - ``most``: how many buckets are kept. The least recently used are forgotten, and count as full again: by inventing
       a quarter as many names, an attacker gets one more ``burst``.
+    - ``store``: the ``ThrottleStore`` that counts, such as ``RedisThrottleStore(redis)`` for several processes. By
+      default that is the memory of this process, for which ``most`` and ``clock`` are.
+    - ``secret``: for a ``store``, at least 32 bytes, the same in all processes: the key of the hashes of names. Without
+      one, whoever reads the store can find out by trying names who has logged in, or failed to, from which network.
+    - ``deadline``: how many seconds a call of the ``store`` may take, at most 60.
 
     A network is an IPv4 address or an IPv6 /64. Names are compared as directories do it: without case, width, blanks
     and invisible characters. They are kept as keyed hashes of 16 bytes. An attempt that is refused is not counted, and
@@ -96,6 +133,9 @@ class LoginThrottle:
         network: Rate = Rate(200, 1.0),
         trusted_client: bool = False,
         most: int = 100_000,
+        store: ThrottleStore | None = None,
+        secret: str | bytes | None = None,
+        deadline: float = 5.0,
         clock: Clock = time.monotonic,
     ) -> None:
         rates = {"pair": pair, "known_pair": known_pair, "account": account, "network": network}
@@ -104,11 +144,19 @@ class LoginThrottle:
                 raise ConfigurationError(name, f"{rate!r} is not a Rate(burst, seconds)")
         self._pair, self._known_pair, self._account, self._network = pair, known_pair, account, network
         self._trusted_client = check_flag("trusted_client", trusted_client)
-        self._hash = KeyedHash()
+        self._hash = KeyedHash(_check_secret(secret, is_shared=store is not None))
         self._name_hashes: dict[str, NameHash] = {}
         self._kept_keys = _keys_cache()
-        self._in_memory = MemoryThrottleStore(most=most, clock=clock)
+        self._deadline = check_seconds("deadline", deadline, most=60)
+        self._is_own = store is None
+        #: What the methods that are not async ask.
+        self._in_memory: Any = MemoryThrottleStore(most=most, clock=clock) if store is None else _check_store(store)
         self._store: ThrottleStore = self._in_memory
+        if any(optional_method(self._store, name, beside=beside) is None for name, beside in _WITHOUT_WAITING.items()):
+            for name in _WITHOUT_WAITING:
+                setattr(self, name, None)  # schemes then await the others
+        has_combined = all(callable(getattr(store, name, None)) for name in _COMBINED_STEPS)
+        self._steps: CombinedSteps = cast("CombinedSteps", store) if has_combined else SeparateSteps(self._store)
 
     @property
     def store(self) -> ThrottleStore:
@@ -164,31 +212,44 @@ class LoginThrottle:
         ``keys`` are those of the other arguments, if they are at hand.
         """
         keys = keys or self.keys(account, client, sent)
-        counted = await self._store.acquire(keys.pair, keys.buckets)
-        return counted if isinstance(counted, Exceeded) else CountedAttempt(keys.pair, counted)
+        return self._counted(keys, await self._ask(self._store.acquire(keys.pair, keys.buckets)))
+
+    async def acquire_known(self, keys: AttemptKeys) -> tuple[CountedAttempt | Exceeded, bool]:
+        """The same, and whether somebody has logged in to the account from this network before."""
+        counted, known = await self._ask(self._steps.acquire_known(keys.pair, keys.buckets))
+        return self._counted(keys, counted), known
 
     def acquire_now(self, keys: AttemptKeys) -> CountedAttempt | Exceeded:
         """The same, without a coroutine."""
-        counted = self._in_memory.acquire_now(keys.pair, keys.buckets)
-        return counted if isinstance(counted, Exceeded) else CountedAttempt(keys.pair, counted)
+        return self._counted(keys, self._in_memory.acquire_now(keys.pair, keys.buckets))
+
+    def _counted(self, keys: AttemptKeys, counted: Any) -> CountedAttempt | Exceeded:
+        if isinstance(counted, Exceeded):
+            return counted
+        if not isinstance(counted, list | tuple):
+            raise wrong_answer(self._store.acquire, counted, "the buckets that count the attempt, or Exceeded")
+        return CountedAttempt(keys.pair, counted)
 
     async def allow(
         self, account: str, client: str | None, sent: str | None = None, *, keys: AttemptKeys | None = None
     ) -> Exceeded | None:
         """``remaining`` with ``authenticated``; and if that is not exceeded, remember that the pair has logged in."""
         keys = keys or self.keys(account, client, sent)
-        exceeded = await self._store.remaining(keys.pair, keys.buckets, authenticated=True)
-        if exceeded is None:
-            await self._store.remember(keys.pair)
-        return exceeded
+        return await self._ask(self._steps.allow(keys.pair, keys.buckets))
+
+    async def check(self, keys: AttemptKeys) -> tuple[Exceeded | None, bool]:
+        """``remaining`` with ``authenticated``, and whether the pair has logged in: ``allow`` would change nothing."""
+        return await self._ask(self._steps.check(keys.pair, keys.buckets))
 
     def allow_now(self, keys: AttemptKeys) -> Exceeded | None:
-        """The same, without a coroutine."""
-        return self._in_memory.allow_now(keys.pair, keys.buckets)
+        """The same as ``allow``, without a coroutine."""
+        exceeded: Exceeded | None = self._in_memory.allow_now(keys.pair, keys.buckets)
+        return exceeded
 
     def passes_now(self, keys: AttemptKeys) -> bool:
         """Whether ``allow`` and ``remaining`` with ``authenticated`` would return None, and remember nothing new."""
-        return self._in_memory.passes_now(keys.pair, keys.buckets)
+        passes: bool = self._in_memory.passes_now(keys.pair, keys.buckets)
+        return passes
 
     async def remaining(
         self,
@@ -206,17 +267,19 @@ class LoginThrottle:
         if self._store.is_idle:  # usually nobody has guessed lately, and there is nothing to look up
             return None
         keys = keys or self.keys(account, client, sent)
-        return await self._store.remaining(keys.pair, keys.buckets, authenticated=authenticated)
+        return await self._ask(self._store.remaining(keys.pair, keys.buckets, authenticated=authenticated))
 
     def remaining_now(self, keys: AttemptKeys, *, authenticated: bool = False) -> Exceeded | None:
         """The same, without a coroutine."""
-        return self._in_memory.remaining_now(keys.pair, keys.buckets, authenticated=authenticated)
+        exceeded: Exceeded | None = self._in_memory.remaining_now(keys.pair, keys.buckets, authenticated=authenticated)
+        return exceeded
 
     async def refund(self, attempt: CountedAttempt, *, succeeded: bool) -> None:
         """Refund the attempt: the password was right, or (``succeeded=False``) the check could not be made."""
-        await self._store.refund(attempt.buckets)
         if succeeded:
-            await self._store.remember(attempt.pair)
+            await self._ask(self._steps.refund_and_remember(attempt.pair, attempt.buckets))
+        else:
+            await self._ask(self._store.refund(attempt.buckets))
 
     def refund_now(self, attempt: CountedAttempt, *, succeeded: bool) -> None:
         """The same, without a coroutine."""
@@ -224,27 +287,36 @@ class LoginThrottle:
 
     async def knows(self, account: str, client: str | None) -> bool:
         """Whether somebody has logged in to the account from this network before."""
-        return await self._store.knows(self.pair(account, client).key)
+        return await self._ask(self._store.knows(self.pair(account, client).key))
 
     def knows_now(self, pair: AttemptPair) -> bool:
         """The same, without a coroutine."""
-        return self._in_memory.knows_now(pair.key)
+        known: bool = self._in_memory.knows_now(pair.key)
+        return known
 
-    def _pair_keys(self, name: str, network: str) -> tuple[bytes, bytes]:
-        """The keys of the pair of account and network, and of its wider bucket."""
-        hashed = self._hashed("pair", name, network)
-        return hashed[:16], hashed[16:]
+    async def _ask(self, call: Awaitable[T]) -> T:
+        """The answer of the store. A store that was given has a deadline."""
+        return await (call if self._is_own else ask(call, self._deadline))
+
+    def _pair_keys(self, name: str, network: str) -> tuple[bytes, bytes, bytes]:
+        """The keys of the pair of account and network, of its wider bucket, and of the account in all networks.
+
+        They begin with the same byte, so that a store of several servers can keep them on one.
+        """
+        account, hashed = self._hashed("account", name)[:16], self._hashed("pair", name, network)
+        return account[:1] + hashed[:15], account[:1] + hashed[15:30], account
 
     def _make_keys(self, pair: AttemptPair, sent: str | None) -> AttemptKeys:
         network = pair.network
         buckets = [
             Bucket(pair.key, self._pair, "account and network"),
             Bucket(pair.known_key, self._known_pair, "account and known network", known_only=True),
-            Bucket(self._hashed("account", pair.name)[:16], self._account, "account", strangers_only=True),
+            Bucket(pair.account_key, self._account, "account", strangers_only=True),
         ]
         for hashed in self._hashes_of(sent):
-            buckets.append(Bucket(self._pair_keys(hashed, network)[0], self._pair, "account and network"))
-            buckets.append(Bucket(self._hashed("account", hashed)[:16], self._account, "account", strangers_only=True))
+            key, _, account_key = self._pair_keys(hashed, network)
+            buckets.append(Bucket(key, self._pair, "account and network"))
+            buckets.append(Bucket(account_key, self._account, "account", strangers_only=True))
         if self._trusted_client:
             buckets.append(Bucket(self._hashed("network", network)[:16], self._network, "network"))
         return AttemptKeys(pair.key, buckets)
@@ -260,6 +332,38 @@ class LoginThrottle:
     def _hashed(self, kind: str, text: str, network: str = "") -> bytes:
         # The length says where the text ends. A name may hold half of a surrogate pair, which UTF-8 cannot encode.
         return self._hash.of(f"{kind} {len(text)} {text} {network}".encode("utf-8", "surrogatepass"))
+
+
+def _check_store(store: ThrottleStore) -> ThrottleStore:
+    """The argument ``store``. Raises ``ConfigurationError``."""
+    methods = ("acquire", "remaining", "refund", "remember", "knows")
+    if isinstance(store, type) or not all(callable(getattr(store, name, None)) for name in methods):
+        raise ConfigurationError("store", f"{store!r} is not a ThrottleStore; give RedisThrottleStore(redis)")
+    if not hasattr(store, "is_idle"):
+        raise ConfigurationError("store", f"{store!r} has no is_idle; False is right for a store that others use too")
+    async_function("store", store.acquire, "acquire(self, pair, buckets)", b"", ())
+    async_function(
+        "store", store.remaining, "remaining(self, pair, buckets, *, authenticated)", b"", (), authenticated=True
+    )
+    async_function("store", store.refund, "refund(self, buckets)", ())
+    async_function("store", store.remember, "remember(self, pair)", b"")
+    async_function("store", store.knows, "knows(self, pair)", b"")
+    return store
+
+
+def _check_secret(secret: str | bytes | None, *, is_shared: bool) -> bytes | None:
+    """The key of the hashes of names; None for a random one. Raises ``ConfigurationError``.
+
+    Without a secret, the hashes that processes share have a key that anybody can know.
+    """
+    if not is_shared:
+        if secret is not None:
+            raise ConfigurationError("secret", "it is for a store; the memory of a process has a key of its own")
+        return None
+    given = secret.encode() if isinstance(secret, str) else b"" if secret is None else secret
+    if secret is not None and (not isinstance(given, bytes) or len(given) < MIN_SECRET):
+        raise ConfigurationError("secret", f"give at least {MIN_SECRET} bytes that nobody can guess")
+    return sha256(b"authguard login throttle " + given).digest()
 
 
 def _keys_cache() -> BoundedCache[AttemptKeys]:

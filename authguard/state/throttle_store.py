@@ -54,6 +54,9 @@ class ThrottleStore(Protocol):
     ``knows_now``, which are not async: the same steps for a request that awaits nothing. ``allow_now`` is
     ``remaining_now`` with ``authenticated``, and ``remember`` if that is not exceeded. ``refund_now`` remembers the
     pair too, if it is given one.
+
+    A store that has to be asked over a network may have the methods of ``CombinedSteps``. The keys of one account begin
+    with the same byte, so that such a store can keep them at one place.
     """
 
     @property
@@ -89,6 +92,58 @@ class ThrottleStore(Protocol):
     async def knows(self, pair: bytes) -> bool:
         """Whether the pair is remembered."""
         ...
+
+
+class CombinedSteps(Protocol):
+    """Optional methods of a ``ThrottleStore``: each does in one step, and one round trip, what else takes two."""
+
+    async def acquire_known(self, pair: bytes, buckets: Sequence[Bucket]) -> tuple[Sequence[Bucket] | Exceeded, bool]:
+        """``acquire``, and whether the pair was remembered before."""
+        ...
+
+    async def check(self, pair: bytes, buckets: Sequence[Bucket]) -> tuple[Exceeded | None, bool]:
+        """``remaining`` with ``authenticated``, and whether the pair is remembered. If so, that is renewed."""
+        ...
+
+    async def allow(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
+        """``remaining`` with ``authenticated``; unless it is exceeded, ``remember``."""
+        ...
+
+    async def refund_and_remember(self, pair: bytes, buckets: Sequence[Bucket]) -> None:
+        """``refund`` and ``remember``."""
+        ...
+
+
+class SeparateSteps:
+    """``CombinedSteps`` of a store that has none, by two calls each."""
+
+    def __init__(self, store: ThrottleStore) -> None:
+        self._store = store
+
+    async def acquire_known(self, pair: bytes, buckets: Sequence[Bucket]) -> tuple[Sequence[Bucket] | Exceeded, bool]:
+        """``acquire`` after ``knows``."""
+        known = await self._store.knows(pair)
+        return await self._store.acquire(pair, buckets), known
+
+    async def check(self, pair: bytes, buckets: Sequence[Bucket]) -> tuple[Exceeded | None, bool]:
+        """``remaining`` and ``knows``. What is remembered is renewed."""
+        known = await self._store.knows(pair)
+        exceeded = await self._store.remaining(pair, buckets, authenticated=True)
+        if known and exceeded is None:
+            await self._store.remember(pair)
+        return exceeded, known
+
+    async def allow(self, pair: bytes, buckets: Sequence[Bucket]) -> Exceeded | None:
+        """``remaining``, and then ``remember``."""
+        exceeded = await self._store.remaining(pair, buckets, authenticated=True)
+        if exceeded is None:
+            await self._store.remember(pair)
+        return exceeded
+
+    async def refund_and_remember(self, pair: bytes, buckets: Sequence[Bucket]) -> None:
+        """``refund``, and then ``remember``."""
+        await self._store.refund(buckets)
+        await self._store.remember(pair)
 
 
 class MemoryThrottleStore:
@@ -180,6 +235,13 @@ class MemoryThrottleStore:
                     break
         return has_token
 
+    def holds_any(self, buckets: Sequence[Bucket]) -> bool:
+        """Whether one of these buckets is not full."""
+        if self.is_idle:  # nearly always
+            return False
+        now = self._clock()
+        return any((self._full_at.get(bucket.key) or -math.inf) > now for bucket in buckets)
+
     async def refund(self, buckets: Sequence[Bucket]) -> None:
         """Put a token back into each bucket."""
         self.refund_now(None, buckets)
@@ -226,9 +288,12 @@ class MemoryThrottleStore:
 
 def _exceeded(counted: Sequence[tuple[Bucket, float]], now: float) -> Exceeded | None:
     """The longest wait for a token of one of these buckets; None if all of them have one."""
-    longest = (0.0, "")
-    for bucket, full_at in counted:
-        if full_at > now:
-            longest = max(longest, (bucket.rate.wait(full_at, now), bucket.label))
-    wait, label = longest
+    return longest_wait(
+        [(bucket.rate.wait(full_at, now), bucket.label) for bucket, full_at in counted if full_at > now]
+    )
+
+
+def longest_wait(waits: Sequence[tuple[float, str]]) -> Exceeded | None:
+    """The longest of waits in seconds, and the label of its bucket; None if nobody has to wait."""
+    wait, label = max(waits, default=(0.0, ""))
     return Exceeded(math.ceil(wait), label) if wait > 0 else None

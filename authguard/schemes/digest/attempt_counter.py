@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from authguard.caching import KeyedHash
-from authguard.concurrency.deadline import optional_method
+from authguard.concurrency.deadline import is_overtaken, optional_method
 from authguard.schemes.throttle import AttemptKeys, CountedAttempt, LoginThrottle
 from authguard.state.throttle_store import Exceeded
 
@@ -31,6 +31,8 @@ class AttemptCounter:
         )
         passes_now = optional_method(throttle, "passes_now", beside="allow")
         self._passes_now = None if self._remaining_now is None else passes_now
+        #: None if it would bypass ``remaining`` of a subclass or a wrapper.
+        self._check = None if is_overtaken(throttle, "check", by="remaining") else throttle.check
         self._hash = KeyedHash()
 
     def keys_to_check(self, counted: Counted) -> AttemptKeys | None:
@@ -51,6 +53,13 @@ class AttemptCounter:
         else:
             exceeded = self._remaining_now(keys, authenticated=True)
         return exceeded
+
+    def check(self, counted: Counted, keys: AttemptKeys) -> Steps[tuple[Exceeded | None, bool]]:
+        """``exceeded``, and whether somebody is known to have logged in, so that ``allow`` would change nothing."""
+        if self._remaining_now is None and self._check is not None:
+            checked: tuple[Exceeded | None, bool] = yield partial(self._check, keys)
+            return checked
+        return (yield from self.exceeded(counted, keys)), False
 
     def allow(self, counted: Counted, keys: AttemptKeys) -> Steps[None]:
         """Remember that somebody has logged in."""

@@ -262,9 +262,9 @@ class Digest(Scheme):
         matches = hmac.compare_digest(expected, sent.response)
         if account is None or not matches or account.disabled:
             return (yield from self._reject_counted(counted, account, matches))
-        keys = None if attempts is None else attempts.keys_to_check(counted)
+        keys, is_known = None if attempts is None else attempts.keys_to_check(counted), False
         if attempts is not None and keys is not None:
-            exceeded = yield from attempts.exceeded(counted, keys)
+            exceeded, is_known = yield from attempts.check(counted, keys)
             if exceeded is not None:
                 return Rejected(ATTEMPTS_EXCEEDED, name, exceeded.facts())
         if (difference := self._uri_difference(sent, request)) is not None:
@@ -273,7 +273,7 @@ class Digest(Scheme):
         nonce = (yield used) if isinstance(used, partial) else used
         if not isinstance(nonce, Nonce):
             return Rejected(nonce.reason, account.subject, nonce.facts)
-        if attempts is not None and keys is not None:
+        if attempts is not None and keys is not None and not is_known:
             yield from attempts.allow(counted, keys)
         rspauth = expected_response(algorithm.hashed, a1, sent, b"", qop=b"auth")
         # The key of a session contains the nonce that it began with (section 3.4.2), so a session keeps its nonce.

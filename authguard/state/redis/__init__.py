@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from authguard.state.redis.cache import RedisCache
     from authguard.state.redis.revocations import RedisRevocations
     from authguard.state.redis.script import Script
+    from authguard.state.redis.throttle import RedisThrottleStore
 else:
     __getattr__, __dir__ = _lazy_exports(
         __name__,
@@ -19,6 +20,7 @@ else:
             "authguard.state.redis.cache": ("RedisCache",),
             "authguard.state.redis.revocations": ("RedisRevocations",),
             "authguard.state.redis.script": ("Script",),
+            "authguard.state.redis.throttle": ("RedisThrottleStore",),
         },
     )
 
@@ -26,5 +28,6 @@ __all__ = [
     "RedisBackend",
     "RedisCache",
     "RedisRevocations",
+    "RedisThrottleStore",
     "Script",
 ]

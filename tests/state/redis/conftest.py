@@ -51,6 +51,19 @@ def redis_url(redis_port: int) -> str:
     return f"redis://127.0.0.1:{redis_port}"
 
 
+@pytest.fixture(scope="session")
+def cluster_of_one() -> Iterator[int]:
+    """The port of a Cluster of one server, which has all slots."""
+    program = server_program("redis")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    with running_server(program, "--cluster-enabled", "yes") as port:
+        command(port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        while b"cluster_state:ok" not in command(port, "CLUSTER", "INFO"):
+            pass
+        yield port
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
