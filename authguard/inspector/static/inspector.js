@@ -424,7 +424,8 @@
       const facts = why.facts.filter((fact) => fact.kind === kind);
       if (facts.length) body.append(make("h4", "", title), factList(facts));
     }
-    const steps = why.steps.filter((step) => step.found || step.wanted);
+    // The last step has the facts again.
+    const steps = why.steps.filter((step) => step.title !== one.reason && (step.found || step.wanted));
     if (steps.length) body.append(make("h4", "", "The way to the decision"), stepList(steps));
     for (const note of why.notes) body.append(withCode(make("p", "soft"), note));
     if (one.client) body.append(make("p", "more", linkButton("Show all of this client", () => setFilter("client", one.client))));
@@ -532,13 +533,18 @@
     const others = [];
     for (const [scheme, health] of Object.entries(state.health)) {
       if (health === null || typeof health !== "object") continue;
+      if ("servers" in health) { // a store that is the guard's own
+        others.push({ kind: "store", name: scheme, scheme: "guard", value: health });
+        continue;
+      }
+      for (const [name, store] of Object.entries(health.stores || {})) others.push({ kind: "store", name: `Store of ${name}`, scheme, value: store });
       for (const [issuer, clock] of Object.entries(health.clocks || {})) clocks.push({ issuer, scheme, ...clock });
       if (health.introspection && health.introspection.clock) clocks.push({ issuer: String(health.introspection.url), scheme, ...health.introspection.clock });
       for (const keys of health.keys || []) others.push({ kind: "keys", name: String(keys.source || scheme), scheme, value: keys });
       if ("threads" in health) others.push({ kind: "hashing", name: "Password hashing", scheme, value: health });
-      const known = new Set(["clocks", "keys"]);
-      const rest = Object.entries(health).filter(([name]) => !known.has(name));
-      if (rest.length && !("threads" in health)) others.push({ kind: "figures", name: scheme || "guard", scheme, value: flat(Object.fromEntries(rest)) });
+      const known = new Set(["clocks", "keys", "stores"]);
+      const rest = "threads" in health ? {} : flat(Object.fromEntries(Object.entries(health).filter(([name]) => !known.has(name))));
+      if (Object.keys(rest).length) others.push({ kind: "figures", name: scheme || "guard", scheme, value: rest });
     }
     if (state.throttle.schemes.length) {
       const value = { "attempts refused since the start": state.throttle.refused, "in the last hour": (state.series["attempts.exceeded"] || []).reduce((sum, one) => sum + one, 0) };
@@ -548,7 +554,8 @@
     byId("no-clocks").hidden = seen.length > 0;
     byId("clocks-section").hidden = clocks.length === 0;
     showGauges("clocks", seen, (one) => `${one.scheme} ${one.issuer}`, (one) => [one.issuer, one.scheme], clockGauge);
-    showGauges("health", others, (one) => `${one.kind} ${one.name}`, (one) => [one.name, one.scheme], (one) => (one.kind === "keys" ? keysGauge(one.value) : one.kind === "hashing" ? hashingGauge(one.value) : figures(one.value)));
+    const gauges = { keys: keysGauge, hashing: hashingGauge, store: storeGauge, figures };
+    showGauges("health", others, (one) => `${one.kind} ${one.scheme} ${one.name}`, (one) => [one.name, one.scheme], (one) => gauges[one.kind](one.value));
   }
 
   function showGauges(id, items, keyOf, namesOf, gaugeOf) {
@@ -608,6 +615,16 @@
     const part = pool.most_waiting ? pool.waiting / (2 * pool.most_waiting) : 0;
     return [bar(part, part > 0.5 ? "bad" : part > 0.1 ? "warn" : ""),
       make("p", "says", `${pool.working} of ${plural(pool.threads, "thread")} at work, ${pool.waiting} waiting, ${pool.waiting_known} of them known.${hashTime(pool.average_seconds)}`)];
+  }
+
+  // A store on a server: whether it answers, and each server with its figures.
+  function storeGauge(store) {
+    if (store === null || typeof store !== "object") return figures({ state: store });
+    const { state, servers, ...others } = store;
+    const content = [make("p", `says ${state === "ok" || state === "unused" ? "" : "bad"}`, state === undefined ? "No state is known" : String(state))];
+    for (const server of Array.isArray(servers) ? servers : []) content.push(figures(flat(Object(server))));
+    if (Object.keys(flat(others)).length) content.push(figures(flat(others)));
+    return content;
   }
 
   function hashTime(seconds) {
