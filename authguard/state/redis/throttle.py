@@ -145,8 +145,8 @@ class RedisThrottleStore:
     - ``remember_for``: for how many seconds a pair of account and network that has logged in is remembered.
     - ``most``: how many buckets the memory of one process holds in an outage. ``clock`` is that of this memory.
 
-    A bucket is kept until it is full, by the server's clock. If Redis loses its data, all buckets are full, and nobody
-    has logged in before.
+    Throttles with one store and one secret count together. A bucket is kept until it is full, by the server's clock. If
+    Redis loses its data, all buckets are full, and nobody has logged in before.
 
     On a Cluster the buckets of an account are in one partition, by the first byte of their keys. Those of a network
     (``trusted_client=True``), and of hashed names in Digest, are in others: these are asked side by side, and what one

@@ -164,6 +164,30 @@ async def test_what_is_remembered_is_renewed_after_half_of_its_time(redis_url: s
     assert [life in {9, 10} for life in lives] == [False, False, True, True]
 
 
+async def test_an_owner_who_passes_where_no_guess_is_left_is_renewed(redis_url: str, redis_port: int) -> None:
+    """A right password of a known pair needs the bucket of known pairs alone."""
+    worker, key = Worker(redis_url, remember_for=1000.0), b"authguard:t:p:" + PAIR
+    await worker.store.remember(PAIR)
+    await worker.guess(2, BUCKETS)
+    command(redis_port, "PEXPIRE", key, "400000")
+
+    assert await worker.store.acquire(PAIR, BUCKETS) == Exceeded(30, "strict")
+    assert await worker.store.check(PAIR, BUCKETS) == (Exceeded(30, "strict"), True)
+    worker.clock.move(20)
+    assert await worker.store.check(PAIR, BUCKETS) == (None, True)
+    assert int(command(redis_port, "PTTL", key)[1:]) > 900_000
+
+
+async def test_a_refund_remembers_nobody(redis_url: str, redis_port: int) -> None:
+    """There is no key afterwards but that of the epoch."""
+    worker = Worker(redis_url)
+    counted = await worker.store.acquire(PAIR, BUCKETS)
+    assert not isinstance(counted, Exceeded)
+    await worker.store.refund(counted)
+
+    assert command(redis_port, "KEYS", "*").startswith(b"*1\r\n$15\r\nauthguard:epoch")
+
+
 async def test_a_guess_renews_nothing_and_makes_nobody_known(redis_url: str) -> None:
     """Neither does a right password that has to wait."""
     worker = Worker(redis_url)
@@ -405,6 +429,16 @@ async def test_on_a_cluster_other_partitions_learn_who_is_known(cluster_of_one: 
     assert [isinstance(answer, Exceeded) for answer in (*stranger, known)] == [False, True, False]
     assert (allowed, calls) == (None, 3)
     assert await store.check(PAIR, [NETWORK]) == (None, True)
+
+
+async def test_on_a_cluster_a_network_without_attempts_makes_nobody_known(cluster_of_one: int) -> None:
+    """The partition of the account would let the password pass, and that of the network does not."""
+    _, store = clustered(cluster_of_one)
+    for _ in range(2):
+        await store.acquire(OTHER, [NETWORK])
+
+    assert await store.allow(PAIR, [STRICT, NETWORK]) == Exceeded(5, "network")
+    assert not await store.knows(PAIR)
 
 
 async def test_on_a_cluster_a_refund_that_fails_changes_no_answer(cluster_of_one: int) -> None:
