@@ -19,10 +19,11 @@ def check_leeway(leeway: float) -> float:
     return float(leeway)
 
 
-def check_seconds(argument: str, value: float, *, most: float) -> float:
-    """A number of seconds above 0, and at most ``most``."""
-    if not _is_number(value) or not 0 < value <= most:
-        raise ConfigurationError(argument, f"{value!r} is not a number of seconds above 0 and up to {most:g}")
+def check_seconds(argument: str, value: float, *, most: float, may_be_zero: bool = False) -> float:
+    """A number of seconds above 0, or of 0 too, and at most ``most``."""
+    if not _is_number(value) or not 0 <= value <= most or (value == 0 and not may_be_zero):
+        least = "from 0" if may_be_zero else "above 0 and"
+        raise ConfigurationError(argument, f"{value!r} is not a number of seconds {least} up to {most:g}")
     return value
 
 

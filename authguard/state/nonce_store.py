@@ -56,6 +56,10 @@ class NonceStore(Protocol):
     A store may also have ``claim_now`` with the same arguments, not async: it is called in place of ``claim``, without
     a deadline, whose timer would cost more than the answer. All times are seconds since the epoch, by the guard's
     clock.
+
+    A store with ``on_outage = "allow"`` has responses accepted while ``claim`` raises ``BackendUnavailable`` or does
+    not answer in time; their records have ``unchecked``. With a ``clock_skew`` in seconds, a new nonce that follows
+    ``FORGOTTEN`` is minted so much ahead of the time, for a store that does not trust the clocks of hosts.
     """
 
     def begin(self, now: float) -> None:

@@ -50,7 +50,8 @@ class ProofStore(Protocol):
                 return ProofUse.FRESH if await redis.set(name, 1, nx=True, exat=end) else ProofUse.REPLAYED
 
     A store may also have ``claim_now`` with the same arguments, not async: it is called in place of ``claim``, without
-    a deadline. All times are seconds since the epoch, by the guard's clock.
+    a deadline. All times are seconds since the epoch, by the guard's clock. A store with ``on_outage = "allow"`` has
+    proofs accepted while ``claim`` raises ``BackendUnavailable``; their records have ``unchecked``.
     """
 
     async def claim(self, key: bytes, *, not_before: float, expires_at: float, now: float) -> ProofUse:
@@ -82,6 +83,9 @@ class MemoryProofs:
     than one process can verify in two minutes. Several processes accept a proof once per process. Raises
     ``ConfigurationError``.
     """
+
+    #: Start-up warns of it if several processes serve the app.
+    is_per_process = True
 
     def __init__(self, *, most: int = 1_000_000, clock: Clock = time.monotonic) -> None:
         self._proofs = Generations[bool](check_int("most", most, least=1_000, most=10_000_000))

@@ -64,7 +64,7 @@ def test_the_passwords_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.
     ]
 
 
-@pytest.mark.block("schemes/digest.md", "HtdigestFile")
+@pytest.mark.block("schemes/digest.md", '["DIGEST_SECRET"]))')
 def test_the_digest_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard is built from a file as the named command writes it."""
     line = f"alice:cameras:{digest_ha1('alice', 'cameras', 'wonderland')}\n"
@@ -73,7 +73,7 @@ def test_the_digest_block_builds_a_guard(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIGEST_SECRET", "a secret of thirty-two octets or so")
 
-    (digest,) = _run(code_block("schemes/digest.md", "HtdigestFile"))["guard"].schemes
+    (digest,) = _run(code_block("schemes/digest.md", '["DIGEST_SECRET"]))'))["guard"].schemes
 
     assert digest.roles_given() == {"operator"}
 

@@ -13,9 +13,11 @@ from authguard.model import Failure, Moment
 from authguard.reasons import STORE_TIMEOUT
 from authguard.schemes.digest.nonce_service import MOST_GENUINE, STALE, NonceService
 from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
+from authguard.testing import ManualClock
 from authguard.wire import nonce as wire_nonce
 from authguard.wire.nonce import Nonce, nonce_key
 from tests.support.clock import NOW
+from tests.support.schemes.digest import digest_request
 
 SECRET = b"s" * 32
 LEEWAY = 60.0
@@ -200,6 +202,76 @@ async def test_a_store_has_the_deadline_of_the_scheme() -> None:
         await use_code(one, one.mint(NOW))
 
     assert caught.value.reason is STORE_TIMEOUT
+
+
+class Away(RemoteNonces):
+    """A store that is away, and says what that means."""
+
+    def __init__(self, on_outage: str, answer: Any) -> None:
+        super().__init__(answer)
+        self.on_outage = on_outage
+
+    async def claim(self, nonce: bytes, count: int, **times: float) -> NonceUse:
+        if self.answer is None:
+            await anyio.sleep_forever()
+        return await super().claim(nonce, count, **times)
+
+
+@pytest.mark.parametrize("answer", [BackendUnavailable("down"), None], ids=["unavailable", "silent"])
+@pytest.mark.parametrize(("on_outage", "passes"), [("deny", False), ("allow", True), ("memory", False)])
+async def test_a_store_says_what_an_outage_means(on_outage: str, passes: bool, answer: Any) -> None:
+    """By name, responses are accepted while the store is away or silent, and the request is noted as unchecked."""
+    one = nonce_service(store=Away(on_outage, answer), deadline=0.01)
+    request, text = digest_request(), one.mint(NOW).encode()
+
+    try:
+        use = await one.use(text, 1, Moment(NOW, LEEWAY), request)
+    except BackendUnavailable:
+        use = None
+
+    assert isinstance(use, Nonce) is passes
+    assert request.unchecked == (("nonces",) if passes else ())
+
+
+@pytest.mark.parametrize("answer", [KeyError("nonce"), "yes"], ids=["raises", "wrong"])
+async def test_a_store_that_fails_otherwise_is_no_outage(answer: Any) -> None:
+    """An error of a store's own is a mistake of its author, so it is raised whatever an outage means."""
+    one = nonce_service(store=Away("allow", answer))
+
+    with pytest.raises(KeyError):
+        await one.use(one.mint(NOW).encode(), 1, Moment(NOW, LEEWAY), digest_request())
+
+
+@pytest.mark.parametrize("skew", [0.0, 5.0])
+async def test_after_a_forgotten_nonce_the_next_one_is_minted_later(skew: float) -> None:
+    """A store may have forgotten all until it answers, and the clocks of hosts differ. So the next nonce is minted
+    after that, although the request began before."""
+    clock = ManualClock(0.0)
+
+    class Restarted(RemoteNonces):
+        clock_skew = skew
+
+        async def claim(self, nonce: bytes, count: int, **times: float) -> NonceUse:
+            clock.move(0.75)
+            return await super().claim(nonce, count, **times)
+
+    one = nonce_service(store=Restarted(NonceUse.FORGOTTEN), clock=clock)
+    assert await use_code(one, one.mint(NOW - 20), now=NOW) == "nonce.forgotten"
+
+    minted = [Nonce.from_text(one.mint(now).encode(), [nonce_key(SECRET, "orders")]) for now in (NOW, NOW + 60)]
+
+    assert [nonce and round(nonce.issued_at, 6) for nonce in minted] == [NOW + 0.75 + skew, NOW + 60]
+
+
+async def test_a_clock_that_is_set_back_after_a_forgotten_nonce_mints_none_of_the_future() -> None:
+    """Otherwise nobody could use a new nonce until the clock has caught up."""
+    one = nonce_service(store=RemoteNonces(NonceUse.FORGOTTEN))
+    assert await use_code(one, one.mint(NOW - 20), now=NOW) == "nonce.forgotten"
+
+    nonce = Nonce.from_text(one.mint(NOW - 3600).encode(), [nonce_key(SECRET, "orders")])
+
+    assert nonce is not None
+    assert nonce.issued_at == NOW - 3600
 
 
 @pytest.mark.rfc("7616-14")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
@@ -12,9 +13,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from authguard.caching import BoundedCache
 from authguard.concurrency.deadline import ask, optional_method
-from authguard.errors import ConfigurationError
+from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.fork import renew_after_fork
-from authguard.model import Failure, Moment
+from authguard.model import Clock, Failure, Moment
 from authguard.reasons import (
     NONCE_FORGOTTEN,
     NONCE_NOT_YET,
@@ -23,6 +24,8 @@ from authguard.reasons import (
     NONCE_STALE,
     NONCE_UNKNOWN,
 )
+from authguard.request import AuthRequest
+from authguard.schemes.minting_time import MintingTime
 from authguard.state.nonce_store import WITHOUT_COUNT, MemoryNonces, NonceStore, NonceUse, shared_memory
 from authguard.validation import check_seconds
 from authguard.value_types import frozen
@@ -73,7 +76,14 @@ class NonceService:
     """
 
     def __init__(
-        self, shared: Sequence[bytes] | None, realm: str, *, life: float, store: NonceStore | None, deadline: float
+        self,
+        shared: Sequence[bytes] | None,
+        realm: str,
+        *,
+        life: float,
+        store: NonceStore | None,
+        deadline: float,
+        clock: Clock = time.monotonic,
     ) -> None:
         methods = [getattr(store, name, None) for name in ("begin", "claim")]
         if store is not None and (isinstance(store, type) or not all(map(callable, methods))):
@@ -85,6 +95,7 @@ class NonceService:
         renew_after_fork(self)
         self._life = check_seconds("life", life, most=86_400)
         self._deadline = deadline
+        self._minting_time = MintingTime(store, deadline=deadline, clock=clock)
 
     def renew(self) -> None:
         """Make the secret of this process, if none is shared. A forked child is another process."""
@@ -126,19 +137,22 @@ class NonceService:
         )
 
     def mint(self, now: float) -> str:
-        """A new nonce."""
+        """A new nonce. It is minted after what the store has forgotten, although that may be later than the request."""
         signer = self._begin(now)[0]
-        return Nonce.mint(now, secrets.token_bytes(RANDOM)).to_text(signer.key)
+        return Nonce.mint(self._minting_time.of_nonce(now), secrets.token_bytes(RANDOM)).to_text(signer.key)
 
-    async def use(self, text: bytes, count: int, moment: Moment) -> Use:
+    async def use(self, text: bytes, count: int, moment: Moment, request: AuthRequest | None = None) -> Use:
         """Use the nonce with this count, or say why it is refused. Its end has no leeway: it is of our own clock.
 
-        ``count`` is ``WITHOUT_COUNT`` for a response of RFC 2069.
+        ``count`` is ``WITHOUT_COUNT`` for a response of RFC 2069. Raises ``BackendUnavailable``, unless the store has
+        ``on_outage = "allow"``: then the nonce may be used, and the request is noted as unchecked.
         """
-        use = self.use_now(text, count, moment)
+        use = self.use_now(text, count, moment, request)
         return await use() if isinstance(use, partial) else use
 
-    def use_now(self, text: bytes, count: int, moment: Moment) -> Use | partial[Coroutine[Any, Any, Use]]:
+    def use_now(
+        self, text: bytes, count: int, moment: Moment, request: AuthRequest | None = None
+    ) -> Use | partial[Coroutine[Any, Any, Use]]:
         """The same; or what must be called and awaited, if the store cannot answer at once."""
         genuine = self._find_genuine(text, self._begin(moment.now))
         if genuine is None:
@@ -152,7 +166,7 @@ class NonceService:
         if moment.not_yet(minted_at):
             return Failure(NONCE_NOT_YET, {"early_by": -moment.by(minted_at), "leeway": moment.leeway})
         if signer.claim_now is None:
-            return partial(self._claim, signer.store, nonce, count, now)
+            return partial(self._claim, signer.store, nonce, count, now, request)
         use = signer.claim_now(nonce.identity, count, minted_at=minted_at, expires_at=expires_at, now=now)
         return _answer(use, nonce, count, now)
 
@@ -168,10 +182,18 @@ class NonceService:
                     break
         return genuine
 
-    async def _claim(self, store: NonceStore, nonce: Nonce, count: int, now: float) -> Use:
-        minted_at = nonce.issued_at
+    async def _claim(self, store: NonceStore, nonce: Nonce, count: int, now: float, request: AuthRequest | None) -> Use:
+        minted_at, began = nonce.issued_at, self._minting_time.read()
         claim = store.claim(nonce.identity, count, minted_at=minted_at, expires_at=minted_at + self._life, now=now)
-        return _answer(await ask(claim, self._deadline), nonce, count, now)
+        try:
+            use = await ask(claim, self._deadline)
+        except BackendUnavailable:
+            if request is not None and request.pass_unchecked("nonces", store):
+                return nonce
+            raise
+        if use is NonceUse.FORGOTTEN:
+            self._minting_time.forget(now, began)
+        return _answer(use, nonce, count, now)
 
     def next_nonce(self, nonce: Nonce, now: float, *, is_spent: bool = False) -> str | None:
         """The next nonce, if this one is spent or will expire soon. RFC 7616 section 3.5, ``nextnonce``."""

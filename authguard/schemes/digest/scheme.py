@@ -87,7 +87,7 @@ class Digest(Scheme):
       the most preferred comes first.
     - ``qop``: with ``"auth-int"`` the response covers the body too, of at most ``limit`` bytes for each connection.
     - ``life``: for how many seconds a nonce is good. ``nonces``: the ``NonceStore``; by default ``MemoryNonces``, which
-      all schemes of one secret and realm in this process share.
+      all schemes of one secret and realm in this process share. ``RedisNonces`` counts for all workers and hosts.
     - ``public_prefix``: the prefix that a proxy removes from the path. Clients compute their response with it.
     - ``public_authority``: the host, and the port if it is not the default one, that an absolute ``uri`` must name. By
       default that is the field ``Host``, which some proxies replace.
@@ -156,7 +156,7 @@ class Digest(Scheme):
         self._realm = self.realm.encode()
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._nonce_service = NonceService(
-            check_secrets(secret), self.realm, life=life, store=nonces, deadline=deadline
+            check_secrets(secret), self.realm, life=life, store=nonces, deadline=deadline, clock=clock
         )
         # Not derived from the secret, because a client goes on sending it when the secret has changed.
         self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()
@@ -269,7 +269,7 @@ class Digest(Scheme):
                 return Rejected(ATTEMPTS_EXCEEDED, name, exceeded.facts())
         if (difference := self._uri_difference(sent, request)) is not None:
             return Rejected(URI_MISMATCH, account.subject, difference)
-        used = self._nonce_service.use_now(sent.nonce, sent.count if sent.qop else WITHOUT_COUNT, moment)
+        used = self._nonce_service.use_now(sent.nonce, sent.count if sent.qop else WITHOUT_COUNT, moment, request)
         nonce = (yield used) if isinstance(used, partial) else used
         if not isinstance(nonce, Nonce):
             return Rejected(nonce.reason, account.subject, nonce.facts)

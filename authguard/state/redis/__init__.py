@@ -9,6 +9,8 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 if TYPE_CHECKING:
     from authguard.state.redis.backend import RedisBackend
     from authguard.state.redis.cache import RedisCache
+    from authguard.state.redis.nonces import RedisNonces
+    from authguard.state.redis.proofs import RedisProofs
     from authguard.state.redis.revocations import RedisRevocations
     from authguard.state.redis.script import Script
     from authguard.state.redis.throttle import RedisThrottleStore
@@ -18,6 +20,8 @@ else:
         {
             "authguard.state.redis.backend": ("RedisBackend",),
             "authguard.state.redis.cache": ("RedisCache",),
+            "authguard.state.redis.nonces": ("RedisNonces",),
+            "authguard.state.redis.proofs": ("RedisProofs",),
             "authguard.state.redis.revocations": ("RedisRevocations",),
             "authguard.state.redis.script": ("Script",),
             "authguard.state.redis.throttle": ("RedisThrottleStore",),
@@ -27,6 +31,8 @@ else:
 __all__ = [
     "RedisBackend",
     "RedisCache",
+    "RedisNonces",
+    "RedisProofs",
     "RedisRevocations",
     "RedisThrottleStore",
     "Script",

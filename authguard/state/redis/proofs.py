@@ -1,0 +1,48 @@
+"""Proofs that are used once in Redis, so that all workers and hosts accept each once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from authguard.state.proof_store import ProofUse
+from authguard.state.redis.backend import RedisBackend
+from authguard.state.redis.one_use import OneUseStore, OnOutage
+from authguard.state.redis.script import Script
+
+# The value is a number, because Redis keeps small ones only once.
+_CLAIM: Final = Script(
+    "proofs.claim",
+    """
+if now - tonumber(ARGV[2]) <= floor then
+  return redis.call('GET', KEYS[2]) and 1 or 2
+end
+return redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[3]) and 0 or 1
+""",
+)
+_USES = (ProofUse.FRESH, ProofUse.REPLAYED, ProofUse.FORGOTTEN)
+
+
+class RedisProofs(OneUseStore):
+    """A ``ProofStore`` in Redis or Valkey: all workers and hosts accept each proof once.
+
+    It costs one script for each proof, and about 120 bytes for each until it expires. If the memory of the server is
+    full, it keeps no new proofs, which is an outage.
+
+    - ``on_outage``: what happens while the server does not answer. ``"deny"`` refuses each proof with 503. ``"allow"``
+      accepts it, although it may be a replay, and its record has ``unchecked``.
+    - ``clock_skew``: by how many seconds, at most 60, the clocks of the hosts may differ. Proofs are remembered so much
+      longer.
+
+    After a restart, a failover or ``FLUSHALL``, the server may have forgotten proofs. All that could be accepted before
+    are then ``FORGOTTEN``, and the client gets a nonce for the next one. Raises ``ConfigurationError``.
+    """
+
+    def __init__(self, redis: RedisBackend, *, on_outage: OnOutage = "deny", clock_skew: float = 5.0) -> None:
+        super().__init__(redis, on_outage=on_outage, clock_skew=clock_skew)
+
+    async def claim(self, key: bytes, *, not_before: float, expires_at: float, now: float) -> ProofUse:
+        """Use the proof, if it was not used before. Raises ``BackendUnavailable``."""
+        use = _USES[await self._run(_CLAIM, b"p:", key, made_at=not_before, expires_at=expires_at, now=now)]
+        if use is ProofUse.FORGOTTEN:
+            await self._begin_epochs()
+        return use
