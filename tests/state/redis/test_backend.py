@@ -567,7 +567,8 @@ async def test_tls_is_spoken_and_a_stranger_is_refused(tmp_path: Path) -> None:
 
 
 @peer
-def test_a_factory_is_called_once_for_each_event_loop(redis_port: int) -> None:
+@pytest.mark.parametrize("use_uvloop", [False, True], ids=["asyncio", "uvloop"])
+def test_a_factory_is_called_once_for_each_event_loop(redis_port: int, use_uvloop: bool) -> None:
     """The connections of a loop are closed when it ends, and nothing complains."""
     made: list[Redis] = []
 
@@ -581,7 +582,7 @@ def test_a_factory_is_called_once_for_each_event_loop(redis_port: int) -> None:
         await asyncio.gather(*[backend.run(COUNT, b"p", [b"c"]) for _ in range(5)])
 
     for number in (1, 2, 3):
-        anyio.run(use)
+        anyio.run(use, backend_options={"use_uvloop": use_uvloop})
         gc.collect()
         assert len(made) == number
         assert backend.health()["servers"] == []
