@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Any
 
 from redis.asyncio.retry import Retry
@@ -49,6 +50,9 @@ _POLICY_PAUSE = 60.0
 # The pauses between two probes of a server that does not answer, each twice as long as the one before. Each process
 # waits for half of it or more, by chance: all at once would be a burst for a server that has just started.
 FIRST_PAUSE, MAX_PAUSE = 0.1, 2.0
+# A call that was cancelled after so many seconds may have waited for a server that does not answer: the one that it was
+# made for may have an earlier deadline.
+_SUSPICIOUS = 0.1
 
 _REPLICA = "the server is a replica; give the address of the master, or the client of a Sentinel"
 _FORBIDDEN = "the user may not run a command; docs/shared-state.md lists what its ACL needs"
@@ -104,8 +108,8 @@ class Server:
     ``make`` makes a connection of redis-py to ``address``. Its pool and its client are not used, because they would
     send a command a second time if it timed out.
 
-    What clients send cannot open the circuit. A call that fails without a reply makes this class send a PING over a
-    new connection, and only if that fails too, calls fail at once until another PING succeeds.
+    What clients send cannot open the circuit. A call that ends without a reply makes this class send a PING over a
+    new connection, in a task of its own, and only if that fails too, calls fail at once until another PING succeeds.
     """
 
     def __init__(self, make: Callable[[], Any], address: str, limits: Limits) -> None:
@@ -121,7 +125,9 @@ class Server:
         self._failed_probes = 0
         self._next_probe = 0.0
         self._down_since = 0.0
-        self._is_probing = False
+        #: The task that sends a PING.
+        self._pinging: asyncio.Task[None] | None = None
+        self._next_ping = -math.inf
         self._latency: float | None = None
         self._failures = 0
         self._last_failure: _Failure | None = None
@@ -134,7 +140,7 @@ class Server:
     @property
     def is_due(self) -> bool:
         """Whether the next call makes a probe."""
-        return self.is_open and not self._is_probing and _now() >= self._next_probe
+        return self.is_open and self._pinging is None and _now() >= self._next_probe
 
     async def call(self, script: Script, arguments: Sequence[bytes], *, asking: bool = False) -> Any:
         """The reply of the script, which was sent once. ``asking``: the cluster is moving its keys to this server.
@@ -144,22 +150,27 @@ class Server:
         """
         if self._failed_probes:
             await self._probe()
+        began = _now()
         try:
             async with asyncio.timeout(self._limits.deadline):
                 async with self._turns:
                     return await self._evaluate(script, arguments, asking=asking)
         except (MovedError, AskError):
             raise
+        except asyncio.CancelledError:
+            if _now() - began >= _SUSPICIOUS:
+                self._suspect()
+            raise
         except TimeoutError:
-            failure = _Failure(f"no answer within {self._limits.deadline:g} s", STORE_TIMEOUT, lost=True)
+            failure = self._timed_out()
         except BackendUnavailable as error:
             failure = _Failure(error.detail)
         except Exception as error:  # noqa: BLE001 - whatever fails, the store cannot answer
             failure = _explained(error)
         self._failures += 1
         self._last_failure = failure
-        if failure.lost and not self.is_open and not self._is_probing:
-            await self._ping()
+        if failure.lost:
+            self._suspect()
         raise self._outage(failure)
 
     async def _evaluate(self, script: Script, arguments: Sequence[bytes], *, asking: bool) -> Any:
@@ -240,13 +251,27 @@ class Server:
     async def _probe(self) -> None:
         """Close the circuit if the server answers now. Raise ``BackendUnavailable`` if not, or if it is too early."""
         if self.is_due:
-            await self._ping()
+            await asyncio.wait([self._start_ping()])
         if self.is_open:
             raise self._outage(self._last_failure or _Failure("no answer"))
 
+    def _suspect(self) -> None:
+        """Find out whether the server answers, unless that is under way or was done a moment ago."""
+        if not self.is_open and self._pinging is None and _now() >= self._next_ping:
+            _ = self._start_ping()
+
+    def _start_ping(self) -> asyncio.Task[None]:
+        self._next_ping = _now() + FIRST_PAUSE
+        # It belongs to no request: it goes on if that is cancelled, and has none of its context variables.
+        task = self._pinging = asyncio.get_running_loop().create_task(self._ping(), context=Context())
+        task.add_done_callback(self._end_ping)  # a task that is cancelled before it begins runs nothing of its own
+        return task
+
+    def _end_ping(self, _: asyncio.Task[None]) -> None:
+        self._pinging = None
+
     async def _ping(self) -> None:
-        """Ask the server for a sign of life. Only one call does so at a time."""
-        self._is_probing = True
+        """Ask the server for a sign of life. Only one task does so at a time."""
         try:
             async with asyncio.timeout(self._limits.deadline):
                 connection = await self._connect()
@@ -255,7 +280,7 @@ class Server:
                 finally:
                     await _drop(connection)
         except TimeoutError:
-            self._open(_Failure(f"no answer within {self._limits.deadline:g} s", STORE_TIMEOUT, lost=True))
+            self._open(self._timed_out())
         except Exception as error:  # noqa: BLE001 - whatever fails, the server cannot be reached
             failure = _explained(error)
             if failure.lost:
@@ -264,8 +289,6 @@ class Server:
                 self._close()  # a server that refuses a command is alive
         else:
             self._close()
-        finally:
-            self._is_probing = False
 
     def _open(self, failure: _Failure) -> None:
         if not self.is_open:
@@ -279,6 +302,9 @@ class Server:
         if self.is_open:
             _log.warning("redis: %s answers again after %.1f s", self._address, _now() - self._down_since)
         self._failed_probes = 0
+
+    def _timed_out(self) -> _Failure:
+        return _Failure(f"no answer within {self._limits.deadline:g} s", STORE_TIMEOUT, lost=True)
 
     def _outage(self, failure: _Failure) -> BackendUnavailable:
         retry_after = max(1, math.ceil(self._next_probe - _now())) if self.is_open else None

@@ -28,11 +28,20 @@ from redis.asyncio import Redis
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.reasons import STORE_TIMEOUT, STORE_UNAVAILABLE
 from authguard.state.redis import RedisBackend, Script
-from authguard.state.redis.server import FIRST_PAUSE, MAX_PAUSE, _has_ended, pause
+from authguard.state.redis.server import (
+    _CODES,
+    _EVICTION,
+    _MEANINGS,
+    FIRST_PAUSE,
+    MAX_PAUSE,
+    Server,
+    _has_ended,
+    pause,
+)
 from tests.state.redis.proxy import proxy_to
 from tests.state.redis.servers import command, free_port, running_server, server_program, wait_for
 from tests.support.forks import run_in_child
-from tests.support.markdown import code_block
+from tests.support.markdown import DOCS, code_block
 
 peer = pytest.mark.peer
 
@@ -262,12 +271,12 @@ async def test_no_server_is_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     """Where nobody listens, a call is BackendUnavailable, and the log says once where nobody listens."""
     port = free_port()
     backend = backend_at(port)
-    for _ in range(3):
-        with pytest.raises(BackendUnavailable) as caught:
-            await backend.run(COUNT, b"p", [b"c"])
-        assert (caught.value.detail, caught.value.reason) == ("redis: Connection refused", STORE_UNAVAILABLE)
-        assert caught.value.retry_after == 1
-        assert caught.value.__context__ is None
+    for retry_after in (None, 1, 1):
+        outage = await _outage(backend)
+        assert (outage.detail, outage.reason) == ("redis: Connection refused", STORE_UNAVAILABLE)
+        assert outage.retry_after == retry_after
+        assert outage.__context__ is None
+        assert await _state(backend) == "unavailable"
     assert [record.getMessage() for record in caplog.records] == [
         f"redis: 127.0.0.1:{port} does not answer: Connection refused".replace("127.0.0.1", "localhost")
     ]
@@ -285,6 +294,7 @@ async def test_a_call_connects_once() -> None:
     backend = backend_at(server.sockets[0].getsockname()[1])
     outage = await _outage(backend)
     assert outage.detail in {"redis: the connection broke", "redis: Connection reset by peer"}
+    assert await _state(backend) == "unavailable"
     server.close()
     await server.wait_closed()
     assert len(connected) == 2
@@ -295,9 +305,8 @@ async def test_a_server_that_comes_back_is_used_again(caplog: pytest.LogCaptureF
     """No restart of the app is needed, and the log says that the server answers again."""
     port = free_port()
     backend = backend_at(port)
-    with pytest.raises(BackendUnavailable):
-        await backend.run(COUNT, b"p", [b"c"])
-    assert backend.health()["state"] == "unavailable"
+    await _outage(backend)
+    assert await _state(backend) == "unavailable"
     with running_server(_program("redis"), port=port):
         assert await _first_success(backend) == 1
         assert backend.health()["state"] == "ok"
@@ -316,6 +325,7 @@ async def test_a_silent_server_is_an_outage_by_the_deadline(redis_port: int) -> 
         with pytest.raises(BackendUnavailable, match=r"redis: no answer within 0\.2 s") as caught:
             await backend.run(COUNT, b"p", [b"c"])
         assert caught.value.reason is STORE_TIMEOUT
+        assert await _state(backend) == "unavailable"
         sent = len(proxy.sent)
         with pytest.raises(BackendUnavailable, match=r"redis: no answer within 0\.2 s"):
             await backend.run(COUNT, b"p", [b"c"])
@@ -375,7 +385,7 @@ async def test_a_connection_that_breaks_during_a_call_is_an_outage_of_that_call_
             proxy.gate.set()
         assert call.result().detail == "redis: the connection broke"
         assert call.result().reason is STORE_UNAVAILABLE
-        assert backend.health()["state"] == "ok"
+        assert await _state(backend) == "ok"
         assert await backend.run(COUNT, b"p", [b"c"]) == 3
 
 
@@ -388,7 +398,7 @@ async def test_calls_that_wait_for_a_connection_do_not_open_the_circuit(redis_po
         proxy.silence()
         outages = await asyncio.gather(*[_outage(backend) for _ in range(20)])
         assert {outage.reason for outage in outages} == {STORE_TIMEOUT}
-        assert backend.health()["state"] == "ok"
+        assert await _state(backend) == "ok"
         assert await backend.run(SAME, b"p", [], ["a"]) == b"a"
 
 
@@ -410,6 +420,7 @@ async def test_one_call_makes_the_probe_and_the_others_fail_at_once(redis_port: 
         backend = backend_at(proxy.port, deadline=0.2)
         proxy.gate.clear()
         await _outage(backend)
+        assert await _state(backend) == "unavailable"
         await _until(lambda: proxy.connections == 2)  # for the call and its PING
         await asyncio.gather(*[_outage(backend) for _ in range(20)])
         await _until(lambda: proxy.connections == 3)
@@ -417,18 +428,54 @@ async def test_one_call_makes_the_probe_and_the_others_fail_at_once(redis_port: 
 
 @peer
 @pytest.mark.usefixtures("no_pause")
-async def test_the_probe_of_a_cancelled_request_is_made_by_the_next(redis_port: int) -> None:
-    """Nobody waits for a probe that has ended."""
+async def test_the_probe_of_a_cancelled_request_goes_on(redis_port: int) -> None:
+    """The request that made it is gone, and its PING closes the circuit all the same."""
     async with proxy_to(redis_port) as proxy:
         backend = backend_at(proxy.port, deadline=0.3)
         proxy.gate.clear()
         await _outage(backend)
+        assert await _state(backend) == "unavailable"
+        object.__setattr__(_server(backend)._limits, "deadline", PATIENCE)
         probe = asyncio.create_task(backend.run(COUNT, b"p", [b"c"]))
         await _until(lambda: proxy.connections == 3)
         probe.cancel()
         await asyncio.wait([probe])
+        assert backend.health()["state"] == "unavailable"
         proxy.gate.set()
-        assert await _first_success(backend) == 1
+        assert await _state(backend) == "ok"
+
+
+@peer
+@pytest.mark.usefixtures("no_pause")
+async def test_calls_that_their_callers_cancel_open_the_circuit_too(redis_port: int) -> None:
+    """A guard may have an earlier deadline than the backend: what it gives up is a reason to ask for a sign of life."""
+    async with proxy_to(redis_port) as proxy:
+        backend = backend_at(proxy.port)
+        await backend.warm()
+        proxy.gate.clear()
+        server = _server(backend)
+        with anyio.move_on_after(0.2):
+            await backend.warm()
+        assert server._pinging is not None
+        server._pinging.cancel()  # before it begins
+        object.__setattr__(server._limits, "deadline", 0.2)
+        with anyio.move_on_after(0.15):
+            await backend.warm()
+        assert await _state(backend) == "unavailable"
+
+
+@peer
+async def test_a_call_that_is_cancelled_at_once_asks_for_no_sign_of_life(redis_port: int) -> None:
+    """A client that hangs up makes no connection to the server."""
+    async with proxy_to(redis_port) as proxy:
+        backend = backend_at(proxy.port)
+        await backend.warm()
+        proxy.gate.clear()
+        call = asyncio.create_task(backend.run(SAME, b"p", [], ["late"]))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        assert _server(backend)._pinging is None
 
 
 def test_the_pauses_between_probes_grow_and_differ() -> None:
@@ -447,7 +494,7 @@ async def test_a_server_that_refuses_a_ping_is_alive(redis_port: int) -> None:
         await _first_success(backend)
         proxy.silence()
         assert (await _outage(backend)).reason is STORE_TIMEOUT
-        assert backend.health()["state"] == "ok"
+        assert await _state(backend) == "ok"
 
 
 @peer
@@ -772,6 +819,57 @@ async def test_a_full_memory_is_an_outage_that_says_so(kind: str) -> None:
         await backend.aclose()
 
 
+@peer
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+async def test_a_full_disk_is_an_outage_that_says_so(kind: str, tmp_path: Path) -> None:
+    """A server that cannot save its data refuses to write. The circuit stays closed, because it answers."""
+    in_the_way = tmp_path / "dump.rdb"
+    with running_server(_program(kind), "--save", "3600", "1000", folder=tmp_path) as port:
+        backend = backend_at(port)
+        assert await backend.run(COUNT, b"p", [b"c"]) == 1
+        in_the_way.mkdir()
+        command(port, "BGSAVE")
+        await _until(lambda: b"rdb_last_bgsave_status:err" in command(port, "INFO", "persistence"))
+        outage = await _outage(backend)
+        assert outage.detail == "redis: the server cannot save its data, so it accepts no more; look at its disk"
+        assert await _state(backend) == "ok"
+        in_the_way.rmdir()
+        command(port, "BGSAVE")
+        assert await _first_success(backend) == 2
+        await backend.aclose()
+
+
+@peer
+async def test_too_few_replicas_are_an_outage_that_says_so(redis_port: int) -> None:
+    """A master that is cut off from its replicas accepts no more."""
+    backend = backend_at(redis_port)
+    await backend.warm()
+    command(redis_port, "CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        assert (await _outage(backend)).detail == "redis: the server has fewer replicas than min-replicas-to-write"
+    finally:
+        command(redis_port, "CONFIG", "SET", "min-replicas-to-write", "0")
+    assert await backend.run(COUNT, b"p", [b"c"]) == 1
+
+
+@peer
+async def test_a_script_of_somebody_else_is_an_outage_that_says_so(redis_port: int) -> None:
+    """The server answers BUSY to everybody until that script has ended, also to a PING: it is not down."""
+    backend = backend_at(redis_port)
+    await backend.warm()
+    command(redis_port, "CONFIG", "SET", "lua-time-limit", "50")
+    endless = asyncio.create_task(asyncio.to_thread(command, redis_port, "EVAL", "while true do end", "0"))
+    try:
+        await _until(lambda: command(redis_port, "PING").startswith(b"-BUSY"))
+        assert (await _outage(backend)).detail == "redis: the server runs a script of somebody else"
+        assert await _state(backend) == "ok"
+    finally:
+        command(redis_port, "SCRIPT", "KILL")
+        await endless
+        command(redis_port, "CONFIG", "SET", "lua-time-limit", "5000")
+    assert await backend.run(COUNT, b"p", [b"c"]) == 1
+
+
 # --- who may do what --------------------------------------------------------------------------------------------------
 
 
@@ -930,6 +1028,18 @@ async def test_the_page_shows_the_warning_of_an_epoch(redis_port: int, caplog: p
     assert caplog.records[-1].getMessage() + "\n" == code_block("shared-state.md", "has begun anew")
 
 
+def test_the_page_explains_each_outage() -> None:
+    """Its table has the beginning of each text that a record may have, and no other one."""
+    texts = [*(meaning for _, meaning in _MEANINGS), *_CODES.values(), _EVICTION]
+    texts += ["Connection refused", "the connection broke", "no answer within 1 s", "the cluster does not answer"]
+    page = (DOCS / "shared-state.md").read_text()
+    table = page.partition("| record | what to do |")[2].partition("\n\n")[0]
+    shown = [text.removesuffix("...") for row in table.splitlines()[2:] for text in row.split("|")[1].split("`")[1::2]]
+
+    assert [text for text in texts if not text.startswith(tuple(shown))] == []
+    assert [text for text in shown if not any(each.startswith(text) for each in texts)] == []
+
+
 @peer
 @pytest.mark.block("shared-state.md", "answers again")
 async def test_the_page_shows_the_lines_of_an_outage(caplog: pytest.LogCaptureFixture) -> None:
@@ -996,6 +1106,13 @@ async def _outage(backend: RedisBackend) -> BackendUnavailable:
     return caught.value
 
 
+async def _state(backend: RedisBackend) -> object:
+    """Whether the server answers, after a PING that may be under way."""
+    server = _server(backend)
+    await _until(lambda: server._pinging is None)
+    return backend.health()["state"]
+
+
 async def _first_success(backend: RedisBackend) -> Any:
     """The first reply after an outage, which comes within a few pauses."""
     with anyio.fail_after(20):
@@ -1006,11 +1123,16 @@ async def _first_success(backend: RedisBackend) -> Any:
                 await asyncio.sleep(0.02)
 
 
+def _server(backend: RedisBackend) -> Server:
+    """The server, as this loop sees it."""
+    link: Any = backend._links[asyncio.get_running_loop()]
+    server: Server = link._server
+    return server
+
+
 def _idle(backend: RedisBackend) -> list[tuple[Any, float]]:
     """The connections of this loop that no call uses, and since when."""
-    link: Any = backend._links[asyncio.get_running_loop()]
-    idle: list[tuple[Any, float]] = link._server._idle
-    return idle
+    return _server(backend)._idle
 
 
 async def _until_closed(backend: RedisBackend) -> None:
