@@ -52,6 +52,8 @@ def running_server(
         with subprocess.Popen([program, *settings, *options], stdout=subprocess.DEVNULL) as server:
             try:
                 (is_ready or wait_until_ready)(port)
+                # Another process of the test run may have taken the port a moment earlier, and its server answers.
+                assert server.poll() is None, f"the server at port {port} has ended"
                 yield port
             finally:
                 server.kill()
