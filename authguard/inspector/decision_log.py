@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from authguard.core.guard import Guard
 from authguard.fork import ForkSafeLock, renew_after_fork
+from authguard.model import wall_clock
 from authguard.records.patterns import DenialWindow, Sighting, Tally
 from authguard.records.record import Record
 
@@ -68,7 +70,8 @@ class DecisionLog:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._lock = ForkSafeLock()
+        # As ``guard.moment()`` reads it, without the leeway.
+        self._clock = guard._clock or wall_clock  # noqa: SLF001 - see below
         self.renew()
         renew_after_fork(self)
         with _HOOKS:
@@ -80,7 +83,8 @@ class DecisionLog:
 
     def renew(self) -> None:
         """Begin with nothing, in this process."""
-        self.worker = Worker(os.getpid(), socket.gethostname(), self._guard.moment().now)
+        self._lock = threading.Lock()
+        self.worker = Worker(os.getpid(), socket.gethostname(), self._clock())
         self._next_number = count(1).__next__
         self._denials: deque[Decision] = deque(maxlen=MAX_DECISIONS)
         self._grants: deque[Decision] = deque(maxlen=MAX_DECISIONS)
@@ -90,7 +94,7 @@ class DecisionLog:
 
     def __call__(self, record: Record) -> None:
         """Keep a decision: the guard calls this with each refusal."""
-        at = self._guard.moment().now
+        at = self._clock()
         with self._lock:
             self._denials.append(Decision(self._next_number(), at, record))
             self._window.add(record, at)
@@ -98,7 +102,7 @@ class DecisionLog:
     def note_grant(self, record: Record) -> None:
         """The hook that the guard has while a page asks for grants."""
         if record.event == "granted":
-            at = self._guard.moment().now
+            at = self._clock()
             with self._lock:
                 self._grants.append(Decision(self._next_number(), at, record))
 

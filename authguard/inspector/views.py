@@ -53,8 +53,17 @@ def decision_view(decision: Decision) -> dict[str, Any]:
         "client": record.client,
         "rule": record.rule,
         "brief": brief_facts(record),
-        "explanation": explain_record(record).as_json(),
+        "explanation": _explanation_view(record),
     }
+
+
+def _explanation_view(record: Record) -> dict[str, object]:
+    """The explanation of a record. A record of the app's own making may be like no other."""
+    try:
+        return explain_record(record).as_json()
+    except Exception as error:  # noqa: BLE001 - the page must go on with the other decisions
+        note = f"This record could not be explained: {exception_facts(error)['error']}"
+        return {"cause": "", "advice": "", "steps": [], "facts": [], "notes": [note]}
 
 
 #: Facts that say little in a list of decisions: which token it was, what applies to all of them, and where to look.

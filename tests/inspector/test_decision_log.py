@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from authguard.inspector.decision_log import MAX_DECISIONS, MAX_VIEWERS, DecisionLog
 from tests.records.test_patterns import denied
 from tests.support.asgi import RecordingApp
-from tests.support.forks import needs_fork, run_in_child
+from tests.support.forks import held_by_another_thread, needs_fork, run_in_child
 from tests.support.guards import RecordingGuard
 
 
@@ -88,7 +88,7 @@ async def test_the_oldest_page_makes_room() -> None:
 
 @needs_fork
 async def test_a_forked_child_begins_with_nothing() -> None:
-    """The child is another process, and says so. Pages that were open belong to the parent."""
+    """The child is another process, and says so. Pages that were open belong to the parent, and so does a lock."""
     logged = Logged()
     await logged.send()
     with logged.log.viewing(with_grants=True):
@@ -96,7 +96,9 @@ async def test_a_forked_child_begins_with_nothing() -> None:
 
         def child() -> tuple[object, ...]:
             log = logged.log
+            log(denied())
             return len(log.since(0)), len(log.tallies()), log.viewers, log.worker.pid == before.pid
 
-        assert run_in_child(child) == "(0, 0, 0, False)"
+        with held_by_another_thread(logged.log._lock):
+            assert run_in_child(child) == "(1, 1, 0, False)"
     assert repr(logged.log) == "the inspector"

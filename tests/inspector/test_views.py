@@ -86,6 +86,21 @@ def test_a_decision_has_its_explanation() -> None:
     assert json.loads(json.dumps(shown)) == shown | {"explanation": json.loads(json.dumps(shown["explanation"]))}
 
 
+def test_a_record_that_cannot_be_explained_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One odd record must not end the page for all others."""
+
+    def fail(record: object) -> None:
+        raise KeyError("s3cret")
+
+    monkeypatch.setattr(views, "explain_record", fail)
+    log = DecisionLog(RecordingGuard(hooks=()).guard)
+    log(denied())
+
+    shown = decision_view(log.since(0)[0])
+
+    assert shown["explanation"]["notes"] == ["This record could not be explained: builtins.KeyError"]
+
+
 def test_the_brief_facts_begin_with_what_is_missing() -> None:
     """A role or a scope that the principal does not have is what a person looks for."""
     assert brief_facts(denied("role.missing", missing=("admin",), facts={"found": None, "read": "roles"})) == (
