@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -68,15 +69,27 @@ class Refusal:
 
 
 def read_refusal(lines: Sequence[bytes], status: int = HTTPStatus.UNAUTHORIZED) -> Refusal:
-    """Read the values of the ``WWW-Authenticate`` field lines of an answer."""
-    return Refusal(lines, [read_challenges(line) for line in lines], status)
+    """Read the values of the ``WWW-Authenticate`` field lines of an answer. A folded line is read as one line."""
+    return Refusal(lines, [read_challenges(_FOLD.sub(b" ", line)) for line in lines], status)
+
+
+# https://www.rfc-editor.org/rfc/rfc9112.html#section-5.2: a line break before a blank.
+_FOLD = re.compile(rb"[ \t]?\r?\n[ \t]")
 
 
 def judge_challenges(refusal: Refusal) -> Iterator[Finding]:
     """All that is wrong in the field lines of an answer to a request without credentials."""
     for line, found in zip(refusal.lines, refusal.lists, strict=True):
+        if b"\n" in line:
+            yield fault(
+                "challenge.folded",
+                "WWW-Authenticate goes on in another line",
+                "Some clients take the rest for another field, or refuse the whole answer",
+                "RFC 9112 section 5.2",
+                "Write the field in one line.",
+            )
         for mistake in found.mistakes:
-            yield _grammar(line, mistake)
+            yield _grammar(_FOLD.sub(b" ", line), mistake)
         yield from _joined(found)
     yield from _order(refusal)
     for challenge in refusal.challenges:
@@ -385,6 +398,21 @@ def _is_https(data: bytes) -> bool:
     except ValueError:  # a UnicodeDecodeError is one
         return False
     return parts.scheme == "https" and bool(parts.netloc) and not parts.fragment
+
+
+def judge_nonces(first: Refusal, second: Refusal) -> Iterator[Finding]:
+    """Whether two answers have one nonce of Digest."""
+    nonces = [
+        {param.value for one in refusal.of("digest") if (param := one.get("nonce"))} for refusal in (first, second)
+    ]
+    if nonces[0] & nonces[1] - {b""}:
+        yield warning(
+            "digest.same_nonce",
+            "two requests get one nonce",
+            "It is made anew for each 401; a captured answer is good for as long as the nonce",
+            "RFC 7616 section 3.3",
+            "Make a nonce for each answer, with the time in it.",
+        )
 
 
 def judge_refused_token(refusal: Refusal) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from authguard.probe.answers import judge_caching, judge_cors, judge_status
-from authguard.probe.challenges import judge_challenges, judge_refused_token, read_refusal
+from authguard.probe.challenges import judge_challenges, judge_nonces, judge_refused_token, read_refusal
 from authguard.probe.exchange import Answer, Target
 from authguard.probe.finding import Finding, fault
 from authguard.probe.report import Asked, Report
@@ -31,6 +31,7 @@ def probe_refusal(target: Target, *, method: str = "GET", origin: str | None = N
     preflight = target.send("OPTIONS", [("Origin", script), *wish])
     asked.append(Asked(f"OPTIONS as the preflight of {script}", preflight))
     refused = target.send(method, [("Origin", script)])
+    findings += judge_nonces(refusal, read_refusal(refused.lines("www-authenticate")))
     findings += judge_cors(preflight, refused, script, is_given=origin is not None)
     if _may_want_a_token(plain, refusal.schemes):
         answer = target.send(method, [("Authorization", f"Bearer {TOKEN}")])

@@ -17,6 +17,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from authguard import PEM, AuthGuardMiddleware, Basic, Bearer, Digest, Guard, Issuer, MemoryDigests, MemoryUsers
+from authguard.schemes import PER_PROCESS
+from tests.support.tokens import public_pem, rsa_key
+
 
 class _Backend(AuthenticationBackend):
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
@@ -70,3 +74,26 @@ def _view() -> str:
 
 for _name, _auth in {"basic": _basic, "digest": _digest, "token": _token, "quoted": _quoted}.items():
     FLASK.add_url_rule(f"/{_name}", _name, _auth.login_required(_view))
+
+
+_guard = Guard(
+    Digest(MemoryDigests.of_cleartext({"alice": "wonderland"}, realm="orders"), realm="orders", secret=PER_PROCESS),
+    Basic(MemoryUsers([]), realm="orders"),
+    Bearer(
+        Issuer("https://login.example/", keys=PEM(public_pem(rsa_key())), audience="orders", algorithms=["RS256"]),
+        realm="orders",
+    ),
+)
+#: With CORS outside of it.
+AUTHGUARD = Starlette(
+    routes=[Route("/", _orders)],
+    middleware=[
+        Middleware(
+            CORSMiddleware,
+            allow_origins=["https://app.example"],
+            allow_headers=["Authorization"],
+            expose_headers=["WWW-Authenticate"],
+        ),
+        Middleware(AuthGuardMiddleware, guard=_guard),
+    ],
+)

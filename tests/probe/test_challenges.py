@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authguard.probe.challenges import _GRAMMAR, judge_challenges, judge_refused_token, read_refusal
+from authguard.probe.challenges import _GRAMMAR, judge_challenges, judge_nonces, judge_refused_token, read_refusal
 from authguard.wire import challenge_list
 
 DIGEST = 'Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'
@@ -119,6 +119,28 @@ def test_what_is_wrong_in_the_answer_to_a_bad_token(line: str, status: int, find
     refusal = read_refusal([line.encode()], status)
 
     assert [one.code for one in judge_refused_token(refusal)] == findings
+
+
+def test_a_folded_line_is_one_finding() -> None:
+    """What it holds is read as if it were in one line."""
+    assert found('Basic realm="r",\r\n charset="UTF-8"') == ["fault challenge.folded"]
+    assert found('Basic realm="r"\n\tcharset="UTF-8"') == ["fault challenge.folded", "fault challenge.grammar"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "codes"),
+    [
+        ('Digest realm="r", nonce="a"', 'Digest realm="r", nonce="b"', []),
+        ('Digest realm="r", nonce="a"', 'Digest realm="r", nonce="a"', ["digest.same_nonce"]),
+        ('Digest realm="r", nonce=""', 'Digest realm="r", nonce=""', []),
+        ('Digest realm="r"', "Basic", []),
+    ],
+)
+def test_each_answer_has_a_nonce_of_its_own(first: str, second: str, codes: list[str]) -> None:
+    """A nonce that is constant lets a captured answer be sent again for ever."""
+    refusals = (read_refusal([line.encode()]) for line in (first, second))
+
+    assert [one.code for one in judge_nonces(*refusals)] == codes
 
 
 def test_a_grammar_finding_names_the_place_and_the_fix() -> None:

@@ -14,7 +14,7 @@ import pytest
 from authguard.probe.exchange import Target
 from authguard.probe.refusal_probe import probe_refusal
 from tests.integration.nginx import NGINX, running_nginx
-from tests.probe.apps import FASTAPI, FLASK, STARLETTE, STARLETTE_CORS
+from tests.probe.apps import AUTHGUARD, FASTAPI, FLASK, STARLETTE, STARLETTE_CORS
 from tests.probe.servers import home, program, running_apache, running_lighttpd, serving_asgi, serving_wsgi
 
 pytestmark = pytest.mark.peer
@@ -127,3 +127,9 @@ def test_flask_httpauth() -> None:
     """A Digest whose algorithm is in quotes, a refused token without an error, and quotes in a realm that break it."""
     with serving_wsgi(FLASK) as url:
         check("flask_httpauth", *(said(f"{url}/{path}") for path in ("basic", "digest", "token", "quoted")))
+
+
+def test_authguard() -> None:
+    """Neither a fault nor a warning."""
+    with serving_asgi(AUTHGUARD) as url:
+        check("authguard", said(f"{url}/", "https://app.example"))
