@@ -93,6 +93,7 @@ def test_a_good_refusal_has_no_finding_but_that_scripts_may_not_call() -> None:
         (answer(401, GOOD[0], "Cache-Control: public, max-age=60"), ["fault cache.kept"]),
         (answer(401, GOOD[0], "Cache-Control: s-maxage=60"), ["fault cache.kept"]),
         (answer(401, GOOD[0], "Cache-Control: max-age=0"), []),
+        (answer(401, GOOD[0], "Cache-Control: private, max-age=60"), []),
         (answer(401, GOOD[0]), ["note cache.unsaid"]),
     ],
 )

@@ -62,6 +62,7 @@ def test_an_honest_way_has_no_finding() -> None:
     """Nothing is said of a proxy that passes on what it should, with a path of its own or without."""
     assert findings(honest) == []
     assert findings(honest, "https://api.example/a/b/") == []
+    assert findings(honest, "https://API.example/") == []
     assert findings(lambda head: honest(head).replace(XFP, "Forwarded: for=_x;proto=https")) == []
     assert findings(lambda head: honest(head).replace(XFP, "X-Forwarded-Proto: https, http")) == []
     assert findings(lambda head: honest(head).replace("GET /", "GET http://app:8000/", 1)) == []
@@ -102,6 +103,10 @@ def test_an_honest_way_has_no_finding() -> None:
         (
             changed(r"\+/==", "%2B%2F%3D%3D"),
             [f"fault way.reencoded: Authorization with bearer arrives as Bearer {MARK}.AZaz09-_~%2B%2F%3D%3D"],
+        ),
+        (
+            changed(r"Authorization: Bearer [^\r]*/==", "Authorization: Basic eA==\r\nAuthorization: Bearer eA=="),
+            ["fault way.replaced: Authorization with bearer arrives as Basic <4 bytes>"],
         ),
         (
             changed("X-API-Key: .*\r\n", ""),

@@ -163,6 +163,14 @@ def test_what_senders_must_not_write_is_told_though_it_is_accepted() -> None:
     assert all(mistake.is_tolerated for mistake in found.mistakes)
 
 
+@pytest.mark.parametrize(
+    ("line", "places"), [(b"X , a=b, c=d", [4]), (b"X, a=b, c=d", [3]), (b"X a= b", [3]), (b'X a="b\\', [4])]
+)
+def test_a_mistake_is_told_once(line: bytes, places: list[int]) -> None:
+    """What follows from it is no other mistake."""
+    assert [mistake.position for mistake in read_challenges(line).mistakes] == places
+
+
 def test_a_parameter_is_as_it_was_sent() -> None:
     """Its name is in its case, and quotes and escapes are removed from the value."""
     (challenge,) = read_challenges(b'X Realm="a\\b", b=c').challenges
