@@ -8,8 +8,8 @@ from tests.support.servers.app_server import AppServer
 
 pytestmark = pytest.mark.peer
 
-#: What a server logs when a process of it has started the app.
-STARTED = {"uvicorn": "Application startup complete", "hypercorn": "Running on"}
+#: What a server logs once when a process of it has started the app. Of hypercorn, the root logger has it a second time.
+STARTED = {"uvicorn": "Application startup complete", "hypercorn": "[INFO] Running on"}
 
 
 def lines_at_start(program: str, options: list[str], env: dict[str, str], processes: int = 1) -> list[str]:
