@@ -1,7 +1,7 @@
 # Each target sets up what it needs: a virtual environment for each Python, under .venv/, once.
 # scripts/environments.py does that. The durations are those of two cores.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-rest test-all quick check bench bench-instructions docs figures lock clean
+.PHONY: help demo demo-cluster serve test test-rest test-all quick check bench bench-instructions docs figures lock clean
 
 # Any Python from 3.9 up can start; scripts/interpreters.py then looks for the ones to work with.
 BOOT = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -15,6 +15,10 @@ help: ## this list
 
 demo: ## a tour of the library in this terminal
 	@$(PY) --timed -m examples.tour
+
+demo-cluster: ## two workers behind nginx, and a Redis that crashes (installed if you are root): half a minute
+	@$(BOOT) scripts/system_packages.py redis-server nginx
+	@$(PY) --timed -m examples.cluster
 
 serve: ## the applications of the tour, served for you to try
 	@$(PY) -m examples.tour --serve

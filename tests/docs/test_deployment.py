@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,8 +19,10 @@ from typing import Any
 import bcrypt
 import httpx2
 import pytest
+import redis as blocking
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from redis.asyncio import Redis
 
 from authguard import (
     AUTHENTICATED,
@@ -35,13 +37,16 @@ from authguard import (
     MemoryNonces,
     Principal,
     RemoteJWKS,
+    Revocation,
     Rule,
     digest_ha1,
 )
 from authguard.fastapi import CurrentPrincipal, docs, install
 from authguard.keys import Fetched
 from authguard.state import NonceUse
+from authguard.state.redis import RedisBackend, RedisNonces, RedisRevocations
 from authguard.testing import acting_as, digest_auth
+from examples.cluster.processes import find, redis_server
 from tests.docs.pages import run_program
 from tests.integration.nginx import NGINX, running_nginx
 from tests.support.markdown import DOCS, code_blocks
@@ -53,6 +58,8 @@ PAGE = "deployment"
 SERVER, UPGRADE, LIMIT = code_blocks("nginx", DOCS / f"{PAGE}.md")
 WORKERS, NONCES, PROGRAM = code_blocks("python", DOCS / f"{PAGE}.md")
 ROOT = Path(__file__).parents[2]
+
+needs_redis = pytest.mark.skipif(find("redis-server") is None, reason="redis-server is not here")
 
 
 # --- Start and health ------------------------------------------------------------------------------------------------
@@ -160,6 +167,64 @@ async def test_a_file_that_cannot_be_written_is_an_outage(tmp_path: Path) -> Non
 
     with pytest.raises(BackendUnavailable):
         await store.claim(b"a", 1, minted_at=0, expires_at=10, now=0)
+
+
+# --- What a failover can lose ----------------------------------------------------------------------------------------
+
+
+async def nothing_revoked() -> Sequence[Revocation]:
+    """The durable list of an app in which nothing is revoked."""
+    return ()
+
+
+@pytest.mark.peer
+@needs_redis
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_master_that_has_lost_its_replicas_counts_nothing(tmp_path: Path, anyio_backend: str) -> None:
+    """With the lines of the page, a claim is an outage. What is only read goes on: whether a token is revoked."""
+    (lines,) = code_blocks("text", DOCS / f"{PAGE}.md")
+    with redis_server(tmp_path) as server, closing(blocking.Redis.from_url(server.url)) as operator:
+        redis = RedisBackend(lambda: Redis.from_url(server.url))
+        nonces, revocations = RedisNonces(redis, clock_skew=0), RedisRevocations(redis, source=nothing_revoked)
+        await redis.warm()
+        now = time.time()
+        times = {"minted_at": now + 1, "expires_at": now + 300, "now": now + 1}
+        fresh = await nonces.claim(b"a", 1, **times)
+        before = await revocations.find([b"r" * 16])
+        for line in lines.splitlines():
+            operator.config_set(*line.split())
+
+        with pytest.raises(BackendUnavailable, match="min-replicas-to-write"):
+            await nonces.claim(b"b", 1, **times)
+        after = await revocations.find([b"r" * 16])
+        await redis.aclose()
+
+    assert fresh is NonceUse.FRESH
+    assert (before, after) == ({}, {})
+
+
+@pytest.mark.peer
+@needs_redis
+def test_the_password_of_redis_changes_without_an_outage(tmp_path: Path) -> None:
+    """Between the two commands of the page, the old password and the new one are both right."""
+    page = (DOCS / f"{PAGE}.md").read_text("utf-8")
+    commands = [command.split() for command in re.findall(r"`(ACL SETUSER authguard [<>]\w+)`", page)]
+
+    def works(password: str, port: int) -> bool:
+        try:
+            with closing(blocking.Redis(port=port, username="authguard", password=password)) as client:
+                return bool(client.ping())
+        except blocking.AuthenticationError:
+            return False
+
+    with redis_server(tmp_path) as server, closing(blocking.Redis.from_url(server.url)) as operator:
+        operator.execute_command("ACL", "SETUSER", "authguard", "on", ">old", "~*", "+@all")  # type: ignore[no-untyped-call]
+        found = [(works("old", server.port), works("new", server.port))]
+        for command in commands:
+            operator.execute_command(*command)  # type: ignore[no-untyped-call]
+            found.append((works("old", server.port), works("new", server.port)))
+
+    assert found == [(True, False), (True, True), (False, True)]
 
 
 # --- Without a lifespan ----------------------------------------------------------------------------------------------
