@@ -465,8 +465,7 @@ def test_the_keyboard_reaches_everything(stage: Stage) -> None:
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_axe_finds_nothing(stage: Stage, scheme: str, width: int) -> None:
     """Contrast, names, roles, order and focus, with an explanation open, on a wide screen and on a telephone."""
     page = stage.open(scheme)

@@ -578,7 +578,7 @@
     const ahead = -one.smallest;
     const part = leeway ? ahead / leeway : 0;
     const kind = part >= 1 ? "bad" : part >= 0.5 || one.tolerated ? "warn" : "";
-    const drawing = draw("svg", { viewBox: "0 0 720 46", preserveAspectRatio: "xMidYMid meet", "aria-hidden": "true" });
+    const drawing = draw("svg", { viewBox: "0 0 720 50", preserveAspectRatio: "xMidYMid meet", "aria-hidden": "true" });
     drawing.append(
       draw("rect", { x: x(-leeway), y: 13, width: x(leeway) - x(-leeway), height: 14, rx: 2, class: "band" }),
       draw("line", { x1: 20, y1: 20, x2: 700, y2: 20, class: "axis" }),
