@@ -253,6 +253,41 @@ class _Callback:
     call: Callable[[], None]
 
 
+class RevocationCallbacks:
+    """What open connections have called when one of their keys is revoked. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._by_key: dict[bytes, set[_Callback]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def add(self, keys: Sequence[bytes], callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called when one of the keys is revoked, until the returned function is called."""
+        entry = _Callback(callback)
+        with self._lock:
+            for key in keys:
+                self._by_key.setdefault(key, set()).add(entry)
+        return partial(self._remove, keys, entry)
+
+    def _remove(self, keys: Sequence[bytes], entry: _Callback) -> None:
+        with self._lock:
+            for key in keys:
+                callbacks = self._by_key[key]
+                callbacks.remove(entry)
+                if not callbacks:
+                    del self._by_key[key]
+
+    def call(self, keys: Sequence[bytes] | None) -> None:
+        """Call those of these keys, or all of them."""
+        with self._lock:
+            found: set[_Callback] = set()
+            found.update(*(self._by_key.values() if keys is None else [self._by_key.get(key, ()) for key in keys]))
+        for callback in found:
+            callback.call()
+
+
 class MemoryRevocations(RevocationStore):
     """A ``RevocationStore`` in the memory of this process. Other workers do not know what it knows.
 
@@ -278,8 +313,7 @@ class MemoryRevocations(RevocationStore):
         #: With how many revocations those that have ended are looked for again.
         self._prune_at = 1024
         self._was_full = False
-        #: What open connections have called when a key is revoked.
-        self._callbacks: dict[bytes, set[_Callback]] = {}
+        self._callbacks = RevocationCallbacks()
 
     def __len__(self) -> int:
         return len(self._before)
@@ -317,25 +351,11 @@ class MemoryRevocations(RevocationStore):
                 self._make_room(revocation.kind, now)
             self._kept_until[key] = kept_until
             self._before[key] = max(revocation.before, self._before.get(key, -math.inf))
-            callbacks = tuple(self._callbacks.get(key, ()))
-        for callback in callbacks:
-            callback.call()
+        self._callbacks.call((key,))
 
     def on_revoked(self, keys: Sequence[bytes], callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called when one of the keys is revoked, until the returned function is called."""
-        entry = _Callback(callback)
-        with self._lock:
-            for key in keys:
-                self._callbacks.setdefault(key, set()).add(entry)
-        return partial(self._remove, keys, entry)
-
-    def _remove(self, keys: Sequence[bytes], entry: _Callback) -> None:
-        with self._lock:
-            for key in keys:
-                callbacks = self._callbacks[key]
-                callbacks.remove(entry)
-                if not callbacks:
-                    del self._callbacks[key]
+        return self._callbacks.add(keys, callback)
 
     def _make_room(self, kind: RevocationKind, now: float) -> None:
         """Forget what has ended, at times, and raise ``BackendUnavailable`` if there is no room for one more."""

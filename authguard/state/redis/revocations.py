@@ -23,7 +23,14 @@ from authguard.model import Clock, wall_clock
 from authguard.reasons import STORE_UNAVAILABLE
 from authguard.state.redis.backend import RedisBackend
 from authguard.state.redis.script import Script
-from authguard.state.revocations import KEPT_AFTER, Revocation, RevocationSource, RevocationStore, RevokedKey
+from authguard.state.revocations import (
+    KEPT_AFTER,
+    Revocation,
+    RevocationCallbacks,
+    RevocationSource,
+    RevocationStore,
+    RevokedKey,
+)
 from authguard.validation import check_seconds
 from authguard.value_types import value
 
@@ -50,7 +57,13 @@ AT_ONCE = 16
 #: The longest life of a key in Redis, in milliseconds: a hundred years. What lives longer never ends there.
 MOST_LIFE = 100 * 365 * 86_400_000
 
+#: How often a worker with open connections asks for the announcements of others, in seconds.
+NEWS_EVERY = 1.0
+#: How many announcements are kept, for how long, and of how many keys one is. Of more keys it is "look again at all".
+MOST_NEWS, NEWS_LIFE, MOST_ANNOUNCED = 1000, 3600.0, 64
+
 _LOCK = b"revocations:lock"
+_NEWS_KEY = b"revocations:news"
 _PARTITIONS = tuple(bytes((first,)) for first in range(256))
 
 # The field `loaded` of the epoch says when the list was begun with which this epoch was filled. A new epoch has none.
@@ -145,6 +158,28 @@ return 0
 """,
 )
 
+# ARGV[2] are the revoked keys, one after the other; empty for "look again at all". ARGV[3] is how many announcements
+# are kept, and ARGV[4] for how long, in milliseconds.
+_ANNOUNCE = Script(
+    "revocations.announce",
+    """\
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'keys', ARGV[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+return 1
+""",
+)
+
+# The epoch, and the announcements from the one with this id on, or the last one alone.
+_NEWS = Script(
+    "revocations.news",
+    """\
+if ARGV[2] == '' then
+  return {epoch, redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')}
+end
+return {epoch, redis.call('XRANGE', KEYS[2], ARGV[2], '+', 'COUNT', ARGV[3])}
+""",
+)
+
 _UNLOCK = Script(
     "revocations.unlock",
     """\
@@ -215,11 +250,15 @@ class RedisRevocations(RevocationStore):
         self._retry_at, self._retry_after = -math.inf, FIRST_RETRY
         #: When this worker looks again whether the list is old, by the monotonic clock.
         self._look_at = -math.inf
+        self._callbacks = RevocationCallbacks()
         self.renew()
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Forget the tasks that load: a forked child has no copy of their event loops."""
+        """Forget the tasks that load and listen: a forked child has no copy of their event loops."""
+        self._listening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._loading: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = (
             weakref.WeakKeyDictionary()
         )
@@ -271,6 +310,44 @@ class RedisRevocations(RevocationStore):
         # The source first: if Redis forgets everything now, or has never heard of it, it is listed there.
         await self._source.revoke(revocation)
         await self._write([revocation], None)
+        self._callbacks.call((revocation.key,))
+        with suppress(BackendUnavailable):  # it is revoked; an open connection asks once a minute too
+            await self._announce([revocation.key])
+
+    def on_revoked(self, keys: Sequence[bytes], callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called when any worker revokes one of the keys, until the returned function is called.
+
+        That is about a second later. It is also called when it is in doubt whether one was. Needs a running event loop.
+        """
+        loop = asyncio.get_running_loop()
+        end = self._callbacks.add(keys, callback)
+        task = self._listening.get(loop)
+        if task is None or task.done():
+            self._listening[loop] = loop.create_task(self._listen(), context=Context())
+        return end
+
+    async def _listen(self) -> None:
+        """Call back what others announce, as long as there is a connection that wants it."""
+        known, last = b"", b""
+        while len(self._callbacks) and not _is_cancelled():
+            # At first the last announcement alone; then those since.
+            begin = (last or b"-") if known else b""
+            # Without an answer it is asked again from there: what is announced meanwhile is not lost.
+            with suppress(BackendUnavailable):
+                epoch, news = await self._redis.run(_NEWS, _PARTITIONS[0], [_NEWS_KEY], [begin, MOST_NEWS])
+                has_last = not last or (news and news[0][0] == last)
+                if epoch == known and has_last:
+                    for _, (_, announced) in news[1:] if last else news:
+                        self._callbacks.call(_split(announced))
+                else:
+                    self._callbacks.call(None)  # the first look, or some may have been missed
+                known, last = epoch, news[-1][0] if news else b""
+            await asyncio.sleep(NEWS_EVERY)
+
+    async def _announce(self, keys: Sequence[bytes]) -> None:
+        """Tell the other workers that these are revoked."""
+        joined = b"".join(keys) if len(keys) <= MOST_ANNOUNCED else b""
+        await self._redis.run(_ANNOUNCE, _PARTITIONS[0], [_NEWS_KEY], [joined, MOST_NEWS, math.ceil(NEWS_LIFE * 1000)])
 
     async def _write(self, entries: Sequence[RevokedKey], epochs: Mapping[bytes, _State] | None) -> None:
         """Write these to Redis. With ``epochs``, raises ``_Failure`` if one of them has ended."""
@@ -339,35 +416,48 @@ class RedisRevocations(RevocationStore):
 
     async def _load_once(self, token: str) -> None:
         """Load the list, unless another worker has. Raises ``_Failure``, and whatever the source raises."""
-        has_lock = False
         try:
-            while True:
-                states = await self._states()
-                ages = [state.age for state in states.values()]
-                is_complete = min(ages) >= 0
-                if is_complete and max(ages) < self._refresh:
-                    return  # another worker has loaded it
-                if has_lock:
-                    break
-                # With the lock the states are read again: its last holder may have loaded the list meanwhile.
-                has_lock = await self._lock(token)
-                if not has_lock:
-                    if is_complete:  # another worker lists what is new
-                        self._look_at = time.monotonic() + ASK_CLUSTER_EVERY
-                        return
-                    await asyncio.sleep(ASK_CLUSTER_EVERY if len(states) > 1 else ASK_EVERY)
-            since = self._clock() - max(ages) - OVERLAP if is_complete else -math.inf
-            began, count = time.monotonic(), 0
-            async for part in self._slices(since):
-                await self._write(part, states)
-                count += len(part)
-                await self._lock(token)
-            await _together([self._mark(partition, state) for partition, state in states.items()])
+            states = await self._states_to_load(token)
+            if states is not None:
+                await self._load_into(states, token)
         finally:
+            with suppress(BackendUnavailable):  # it expires
+                await self._redis.run(_UNLOCK, _PARTITIONS[0], [_LOCK], [token])
+
+    async def _states_to_load(self, token: str) -> Mapping[bytes, _State] | None:
+        """What each partition knows, when the lock is ours; None if another worker has loaded the list, or does."""
+        has_lock = False
+        while not _is_cancelled():
+            states = await self._states()
+            ages = [state.age for state in states.values()]
+            is_complete = min(ages) >= 0
+            if is_complete and max(ages) < self._refresh:
+                return None
             if has_lock:
-                with suppress(BackendUnavailable):  # it expires
-                    await self._redis.run(_UNLOCK, _PARTITIONS[0], [_LOCK], [token])
+                return states
+            # With the lock the states are read again: its last holder may have loaded the list meanwhile.
+            has_lock = await self._lock(token)
+            if not has_lock:
+                if is_complete:  # another worker lists what is new
+                    self._look_at = time.monotonic() + ASK_CLUSTER_EVERY
+                    return None
+                await asyncio.sleep(ASK_CLUSTER_EVERY if len(states) > 1 else ASK_EVERY)
+        raise asyncio.CancelledError
+
+    async def _load_into(self, states: Mapping[bytes, _State], token: str) -> None:
+        ages = [state.age for state in states.values()]
+        is_complete = min(ages) >= 0
+        since = self._clock() - max(ages) - OVERLAP if is_complete else -math.inf
+        began, count = time.monotonic(), 0
+        async for part in self._slices(since):
+            await self._write(part, states)
+            count += len(part)
+            if is_complete:
+                await self._announce([each.key for each in part])
+            await self._lock(token)
+        await _together([self._mark(partition, state) for partition, state in states.items()])
         if not is_complete:
+            await self._announce(())
             seconds = time.monotonic() - began
             _log.info("RedisRevocations: Redis had no list; %d revocations were loaded in %.2f s", count, seconds)
 
@@ -484,6 +574,17 @@ async def _together(calls: Sequence[Awaitable[Any]]) -> list[Any]:
         if isinstance(answer, BaseException):
             raise answer
     return answers
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was cancelled, and a call has gone on all the same, as ``asyncio.wait_for`` may before 3.12."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _split(announced: bytes) -> Sequence[bytes] | None:
+    """The keys of an announcement, of 16 bytes each; None for all."""
+    return [announced[begin : begin + 16] for begin in range(0, len(announced), 16)] or None
 
 
 def _itself(key: bytes) -> bytes:

@@ -18,7 +18,7 @@ from authguard.state import RevocationSource, RevokedKey, revocation_key
 from authguard.state.redis import RedisBackend, RedisRevocations, revocations
 from authguard.state.revocations import KEPT_AFTER
 from authguard.testing import ManualClock
-from tests.state.redis.servers import command, running_server, server_program
+from tests.state.redis.servers import command, free_port, running_server, server_program
 from tests.support.clock import NOW
 from tests.support.schemes.badge import Badge
 
@@ -62,9 +62,12 @@ class Kept(RevocationSource):
 class Store:
     """One worker with revocations: its store, the clock of the server, and that of the worker."""
 
-    def __init__(self, url: str, source: Any, server: ManualClock | None = None, **options: Any) -> None:
+    def __init__(
+        self, url: str, source: Any, server: ManualClock | None = None, *, is_real: bool = False, **options: Any
+    ) -> None:
         self.server, self.clock = server or ManualClock(NOW), ManualClock(NOW)
-        self.backend = RedisBackend(lambda: Redis.from_url(url), clock=self.server)
+        # With a clock that stands still, a flush could begin an epoch of the same name.
+        self.backend = RedisBackend(lambda: Redis.from_url(url), clock=None if is_real else self.server)
         self.store = RedisRevocations(self.backend, source=source, clock=self.clock, **options)
 
     async def refuses(self, *revocations: Revocation) -> list[bool]:
@@ -473,13 +476,132 @@ def test_wrong_arguments_raise(options: dict[str, Any], argument: str) -> None:
         RedisRevocations(given.pop("redis"), **given)
 
 
+class Told:
+    """What an open connection has called: ``wait`` returns at the next call."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._event = asyncio.Event()
+
+    def __call__(self) -> None:
+        self.calls += 1
+        self._event.set()
+
+    async def wait(self) -> int:
+        """How often it was called, when it has been."""
+        async with asyncio.timeout(10):
+            await self._event.wait()
+        self._event.clear()
+        return self.calls
+
+
+async def told(worker: Store, *connections: Sequence[bytes]) -> list[Told]:
+    """A callback for each of these keys. They are called for the first look, before which something may be missed."""
+    callbacks = [Told() for _ in connections]
+    for keys, callback in zip(connections, callbacks, strict=True):
+        worker.store.on_revoked(keys, callback)
+    assert [await callback.wait() for callback in callbacks] == [1] * len(callbacks)
+    return callbacks
+
+
+@pytest.fixture(name="listening")
+def _listening(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "NEWS_EVERY", 0.01)
+
+
+@pytest.mark.usefixtures("listening")
+async def test_an_open_connection_of_another_worker_is_told(redis_url: str) -> None:
+    """Of its own keys, and not of others; in the worker that revokes at once."""
+    source = Kept()
+    one, other = Store(redis_url, source), Store(redis_url, source)
+    (own,) = await told(one, [ALICE.key])
+    alice, bob = await told(other, [ALICE.key, KEY.key], [SESSION.key])
+    await one.store.revoke(ALICE)
+    at_once = own.calls
+
+    assert await alice.wait() == 2
+    await one.store.revoke(SESSION)
+    assert await bob.wait() == 2
+    assert at_once >= 2  # it may have read its own announcement too
+    assert alice.calls == 2
+
+
+@pytest.mark.usefixtures("listening")
+async def test_each_connection_looks_again_when_some_may_have_been_missed(redis_url: str, redis_port: int) -> None:
+    """After a flush, and when the list is there again."""
+    worker = Store(redis_url, Kept(ALICE), is_real=True)
+    (callback,) = await told(worker, [KEY.key])
+    await worker.store.revoke(SESSION)
+    command(redis_port, "FLUSHALL")
+    flushed = await callback.wait()
+    await worker.refuses(ALICE)
+
+    assert await callback.wait() == flushed + 1
+
+
+@pytest.mark.usefixtures("listening")
+async def test_while_the_server_is_away_nothing_is_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker asks again from where it was."""
+    source = Kept()
+    one, other = Store(redis_url, source), Store(redis_url, source)
+    (callback,), asked, run = await told(other, [ALICE.key]), asyncio.Event(), RedisBackend.run
+    await one.store.revoke(SESSION)
+    await asyncio.sleep(0.05)
+
+    async def away(self: RedisBackend, *arguments: Any) -> Any:
+        if self is other.backend:
+            asked.set()
+            raise BackendUnavailable("away")
+        return await run(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisBackend, "run", away)
+        await asked.wait()
+        await one.store.revoke(ALICE)
+    await callback.wait()
+
+    assert callback.calls == 2
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("number", [1, 65])
+async def test_what_the_source_got_otherwise_is_told_too(redis_url: str, number: int) -> None:
+    """By its keys, or, if there are many, as a reason to look again."""
+    source = Kept(size=100)
+    worker = Store(redis_url, source, refresh=60)
+    await worker.refuses(ALICE)
+    callback, other = await told(worker, [revocation_key("token", "t-0")], [KEY.key])
+    source.entries += [Revocation.token(f"t-{index}", expires_at=NOW + 600) for index in range(number)]
+    worker.server.move(60)
+    await worker.refuses(ALICE)
+    await callback.wait()
+
+    assert (callback.calls, other.calls) == (2, 2 if number > 64 else 1)
+
+
+@pytest.mark.usefixtures("listening")
+async def test_nobody_asks_for_news_when_no_connection_is_open(redis_url: str) -> None:
+    """The task ends with the last of them, and begins again with the next."""
+    worker = Store(redis_url, Kept())
+    callback = Told()
+    end = worker.store.on_revoked([KEY.key], callback)
+    await callback.wait()
+    end()
+    (task,) = worker.store._listening.values()
+    await asyncio.wait_for(task, 10)
+    await told(worker, [KEY.key])
+
+    assert list(worker.store._listening.values()) != [task]
+    assert callback.calls == 1
+
+
 @pytest.fixture(name="cluster_port", scope="module")
 def _cluster_port() -> Iterator[int]:
     """The port of a Cluster of one server, which has all slots."""
     program = server_program("redis")
     if program is None:
         pytest.skip("redis-server is not installed")
-    with running_server(program, "--cluster-enabled", "yes") as port:
+    with running_server(program, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as port:
         command(port, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         while b"cluster_state:ok" not in command(port, "CLUSTER", "INFO"):
             pass
