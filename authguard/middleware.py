@@ -28,7 +28,7 @@ from authguard.records.record import log, log_failure
 
 _CONNECTIONS = frozenset({"http", "websocket"})
 #: For a path that no rule can be found for.
-_NO_RULE = Match(UNLISTED)
+NO_RULE = Match(UNLISTED)
 
 
 class AuthGuardMiddleware:
@@ -77,7 +77,7 @@ class AuthGuardMiddleware:
         self.app = app
         self.guard = guard
         self.preflight = preflight
-        self._options = MiddlewareOptions(guard, check_origins(origins), render)
+        self.options = MiddlewareOptions(guard, check_origins(origins), render)
         self._router_paths = RouterPaths(app)
         self._set_cookies = SetCookieCheck(guard.cookies)
         # A program that imports authguard and makes no middleware, such as a command, does not import the audit.
@@ -95,16 +95,16 @@ class AuthGuardMiddleware:
         if scope["type"] not in _CONNECTIONS:
             await self._lifespan(scope, receive, send)
             return
-        guard, options = self.guard, self._options
+        guard, options = self.guard, self.options
         denied = None if self._startup.passed else await self._startup.refusal(scope)
         path, problem = self._router_paths.read(scope)
-        if guard.published and denied is None and (page := _published(guard, scope, path)) is not None:
+        if guard.published and denied is None and (page := published_reply(guard, scope, path)) is not None:
             await answer(scope, send, page)
             return
-        match = AMBIGUOUS if problem is not None and guard.table.rules else guard.table.match(_method(scope), path)
+        match = AMBIGUOUS if problem is not None and guard.table.rules else guard.table.match(rule_method(scope), path)
         if match is AMBIGUOUS:
-            match, denied = _NO_RULE, denied or guard.deny_path(problem or ambiguity(path))
-        is_open = denied is None and (match.requirement is PUBLIC or self._is_preflight(scope))
+            match, denied = NO_RULE, denied or guard.deny_path(problem or ambiguity(path))
+        is_open = denied is None and (match.requirement is PUBLIC or self.passes_preflight(scope))
         watched = self._set_cookies.watch(send) if guard.cookies else send
         context = RequestContext(options, scope, path, match.rule, watched)
         if "authguard" in scope:
@@ -149,8 +149,9 @@ class AuthGuardMiddleware:
         if failed is not None:
             raise failed
 
-    def _is_preflight(self, scope: Scope) -> bool:
-        return self._preflight_passes and scope["type"] == "http" and _is_true_preflight(scope)
+    def passes_preflight(self, scope: Scope) -> bool:
+        """Whether it is a CORS preflight that passes unasked."""
+        return self._preflight_passes and scope["type"] == "http" and is_true_preflight(scope)
 
 
 def _holds(guard: Guard, app: object) -> bool:
@@ -166,14 +167,15 @@ def _cors_answers(app: ASGIApp) -> bool:
     return type(first) is CORSMiddleware
 
 
-def _is_true_preflight(scope: Scope) -> bool:
+def is_true_preflight(scope: Scope) -> bool:
+    """Whether a browser asks about CORS: OPTIONS with the two fields that it sends then."""
     if scope["method"] != "OPTIONS":
         return False
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
 
 
-def _published(guard: Guard, scope: Scope, path: str) -> Reply | None:
+def published_reply(guard: Guard, scope: Scope, path: str) -> Reply | None:
     """The response of a document that the guard itself serves, if the request asks for one.
 
     It is found by the whole path, because it is served at the root of the host wherever the app is mounted. It is found
@@ -183,12 +185,13 @@ def _published(guard: Guard, scope: Scope, path: str) -> Reply | None:
     if scope["type"] != "http":
         return None
     page = guard.published.get(scope["path"]) or guard.published.get(path)
-    if page is None or (scope["method"] == "OPTIONS" and not _is_true_preflight(scope)):
+    if page is None or (scope["method"] == "OPTIONS" and not is_true_preflight(scope)):
         return None
     return served(page, scope["method"])
 
 
-def _method(scope: Scope) -> str:
+def rule_method(scope: Scope) -> str:
+    """The method by which the rule of a connection is found."""
     if scope["type"] == "websocket":
         return WEBSOCKET
     method: str = scope["method"]

@@ -228,9 +228,9 @@ class RequestContext:
                         return None if denied is None else self.deny(denied)
             return self._authorize(requirement, params) if self.pending is None else self.pending.denied
         except ConfigurationError as error:
-            return _lock_failed(requirement, {"problem": str(error)})
+            return lock_failed(requirement, {"problem": str(error)})
         except Exception as error:  # noqa: BLE001 - whatever fails, the lock stays closed
-            return _lock_failed(requirement, exception_facts(error))
+            return lock_failed(requirement, exception_facts(error))
 
     async def _verify(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
         guard, match = self.options.guard, Match(requirement, None, params)
@@ -252,9 +252,9 @@ class RequestContext:
             self._refresh_clock()
             decision = self.options.guard.authorize(self.request, Match(requirement, None, params), self.principal)
         except ConfigurationError as error:
-            return _lock_failed(requirement, {"problem": str(error)})
+            return lock_failed(requirement, {"problem": str(error)})
         except Exception as error:  # noqa: BLE001 - whatever fails, the lock stays closed
-            return _lock_failed(requirement, exception_facts(error))
+            return lock_failed(requirement, exception_facts(error))
         return decision if isinstance(decision, Denied) else None
 
     def _refresh_clock(self) -> None:
@@ -408,8 +408,8 @@ class RequestContext:
             self._answering = False
 
 
-def _lock_failed(requirement: Requirement, facts: Facts) -> Denied:
-    # A lock that cannot be evaluated stays closed. The audit finds it before a request does.
+def lock_failed(requirement: Requirement, facts: Facts) -> Denied:
+    """The denial of a lock that cannot be evaluated: it stays closed. The audit finds it before a request does."""
     return Denied(BACKEND_FAILED, requirement=requirement, facts=facts)
 
 

@@ -238,7 +238,7 @@ def missing_facts(request: AuthRequest) -> Facts:
     """
     scope = request.scope
     query: bytes = scope.get("query_string") or b""
-    found = [f"query {name}" for name in _names_in(query)] if query else []
+    found = [f"query {name}" for name in names_in_query(query)] if query else []
     is_https = is_preflight = False
     for name, value in request.headers:
         if (name in _FIELDS and value) or (name == _SUBPROTOCOLS and _OFFERED_TOKEN.search(value)):
@@ -255,6 +255,7 @@ def missing_facts(request: AuthRequest) -> Facts:
     return facts
 
 
-def _names_in(query: bytes) -> Iterable[str]:
+def names_in_query(query: bytes) -> Iterable[str]:
+    """The parameters of a query that seem to hold a credential, by name."""
     # Each name once, as this module writes it.
     return dict.fromkeys(match[1].decode().lower() for match in _QUERY.finditer(query[:MAX_QUERY]))

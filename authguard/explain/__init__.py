@@ -11,6 +11,7 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 
 if TYPE_CHECKING:
     from authguard.explain.advice import ADVICE, Advice, advice_for
+    from authguard.explain.explainer import explain
     from authguard.explain.explanation import Answer, Explanation, Fact, Step
     from authguard.explain.recorded import explain_record, read_record
 else:
@@ -18,6 +19,7 @@ else:
         __name__,
         {
             "authguard.explain.advice": ("ADVICE", "Advice", "advice_for"),
+            "authguard.explain.explainer": ("explain",),
             "authguard.explain.explanation": ("Answer", "Explanation", "Fact", "Step"),
             "authguard.explain.recorded": ("explain_record", "read_record"),
         },
@@ -31,6 +33,7 @@ __all__ = [
     "Fact",
     "Step",
     "advice_for",
+    "explain",
     "explain_record",
     "read_record",
 ]

@@ -116,9 +116,9 @@ GENERAL_FACTS: Mapping[str, FactMeaning] = MappingProxyType(
         "problem": found("what is wrong, in words"),
         "wanted": wanted("what would have been accepted"),
         "token": fact("the first 8 hexadecimal digits of the token's SHA-256, to find the same token elsewhere"),
-        "requirement": wanted("what the rule requires, what of it the principal does not have, and what it has"),
-        "missing": wanted("what the rule requires, what of it the principal does not have, and what it has"),
-        "offered": found("what the rule requires, what of it the principal does not have, and what it has"),
+        "requirement": wanted("what the rule requires"),
+        "missing": wanted("what of it the principal does not have"),
+        "offered": found("what the principal has of that kind"),
         "found": found(
             "what is there in place of what was wanted: its kind, such as `a number`, or a word of a fixed list"
         ),
@@ -154,7 +154,9 @@ _TABLE = (
         reasons.CREDENTIALS_MISSING,
         "The request has no credentials, or none that could be found where the schemes look.",
         unless(
-            "The client must send `Authorization`, as the challenge in the response says.",
+            "The client must send `Authorization`, as the challenge in the response says. If it does, a proxy on the "
+            "way removes the field: look for `proxy_set_header Authorization` in nginx, and set "
+            "`WSGIPassAuthorization On` in Apache.",
             "preflight",
         ),
         when(

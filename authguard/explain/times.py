@@ -47,7 +47,7 @@ def time_line(times: Mapping[str, float], now: float, leeway: float = 0.0) -> st
     if leeway and "exp" in times and now > times["exp"]:
         marks.append((times["exp"] + leeway, 0, "leeway ends"))
     marks.sort()
-    parts = [marks[0][2]]
+    line = marks[0][2]
     for (earlier, _, _), (later, _, name) in pairwise(marks):
-        parts.append(name if later == earlier else f"{duration(later - earlier)} -- {name}")
-    return " -- ".join(parts)
+        line += f" = {name}" if later == earlier else f" -- {duration(later - earlier)} -- {name}"
+    return line

@@ -202,9 +202,18 @@ def shared_memory(key: bytes, own: MemoryNonces, now: float) -> MemoryNonces:
     response. Where their nonces live for different times, the longer-lived ones may be forgotten early. ``now`` is the
     time by the guard's clock: a guard with another clock, as in a test, keeps ``own``.
     """
-    identity = hmac.digest(key, b"authguard nonce memory", "sha256")
+    identity = _identity(key)
     with _sharing:
         memory = _shared.get(identity)
         if memory is None or memory.is_of_another_clock(now):
             memory = _shared[identity] = own
         return memory
+
+
+def memory_in_use(key: bytes) -> MemoryNonces | None:
+    """The memory of this process for the nonces that ``key`` signs; None if there is none yet."""
+    return _shared.get(_identity(key))
+
+
+def _identity(key: bytes) -> bytes:
+    return hmac.digest(key, b"authguard nonce memory", "sha256")

@@ -131,10 +131,7 @@ class NonceService:
             stores = (shared_memory(key, own, now) for key, own in zip(self._keys, self._memories, strict=True))
         else:
             stores = repeat(self._store, len(self._keys))
-        return tuple(
-            _Signer(key, store, optional_method(store, "claim_now", beside="claim"))
-            for key, store in zip(self._keys, stores, strict=True)
-        )
+        return signers_of(self._keys, stores)
 
     def mint(self, now: float) -> str:
         """A new nonce. It is minted after what the store has forgotten, although that may be later than the request."""
@@ -199,6 +196,14 @@ class NonceService:
         """The next nonce, if this one is spent or will expire soon. RFC 7616 section 3.5, ``nextnonce``."""
         is_over = is_spent or now - nonce.issued_at >= self._life * _NEXT_NONCE_AFTER
         return self.mint(now) if is_over else None
+
+
+def signers_of(keys: Sequence[bytes], stores: Iterable[NonceStore]) -> tuple[_Signer, ...]:
+    """Each key with the store that counts the uses of its nonces."""
+    return tuple(
+        _Signer(key, store, optional_method(store, "claim_now", beside="claim"))
+        for key, store in zip(keys, stores, strict=True)
+    )
 
 
 def _answer(use: NonceUse, nonce: Nonce, count: int, now: float) -> Use:
