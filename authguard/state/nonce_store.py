@@ -58,8 +58,9 @@ class NonceStore(Protocol):
     clock.
 
     A store with ``on_outage = "allow"`` has responses accepted while ``claim`` raises ``BackendUnavailable`` or does
-    not answer in time; their records have ``unchecked``. With a ``clock_skew`` in seconds, a new nonce that follows
-    ``FORGOTTEN`` is minted so much ahead of the time, for a store that does not trust the clocks of hosts.
+    not answer in time; their records have ``unchecked``. A store with ``mark(random)`` is given the 12 random bytes of
+    each new nonce, which are the last ones of ``nonce``, and returns them with a mark of its own in up to four of them.
+    It must not wait.
     """
 
     def begin(self, now: float) -> None:

@@ -13,9 +13,8 @@ from authguard.model import Failure, Moment
 from authguard.reasons import STORE_TIMEOUT
 from authguard.schemes.digest.nonce_service import MOST_GENUINE, STALE, NonceService
 from authguard.state.nonce_store import MemoryNonces, NonceStore, NonceUse
-from authguard.testing import ManualClock
 from authguard.wire import nonce as wire_nonce
-from authguard.wire.nonce import Nonce, nonce_key
+from authguard.wire.nonce import RANDOM, Nonce, nonce_key
 from tests.support.clock import NOW
 from tests.support.schemes.digest import digest_request
 
@@ -242,36 +241,20 @@ async def test_a_store_that_fails_otherwise_is_no_outage(answer: Any) -> None:
         await one.use(one.mint(NOW).encode(), 1, Moment(NOW, LEEWAY), digest_request())
 
 
-@pytest.mark.parametrize("skew", [0.0, 5.0])
-async def test_after_a_forgotten_nonce_the_next_one_is_minted_later(skew: float) -> None:
-    """A store may have forgotten all until it answers, and the clocks of hosts differ. So the next nonce is minted
-    after that, although the request began before."""
-    clock = ManualClock(0.0)
+async def test_a_store_may_mark_new_nonces() -> None:
+    """It finds its mark again in the nonces that it is asked about."""
 
-    class Restarted(RemoteNonces):
-        clock_skew = skew
+    class Marking(RemoteNonces):
+        def mark(self, random: bytes) -> bytes:
+            return b"mark" + random[4:]
 
-        async def claim(self, nonce: bytes, count: int, **times: float) -> NonceUse:
-            clock.move(0.75)
-            return await super().claim(nonce, count, **times)
+    store = Marking()
+    one = nonce_service(store=store)
+    texts = {one.mint(NOW) for _ in range(100)}
 
-    one = nonce_service(store=Restarted(NonceUse.FORGOTTEN), clock=clock)
-    assert await use_code(one, one.mint(NOW - 20), now=NOW) == "nonce.forgotten"
-
-    minted = [Nonce.from_text(one.mint(now).encode(), [nonce_key(SECRET, "orders")]) for now in (NOW, NOW + 60)]
-
-    assert [nonce and round(nonce.issued_at, 6) for nonce in minted] == [NOW + 0.75 + skew, NOW + 60]
-
-
-async def test_a_clock_that_is_set_back_after_a_forgotten_nonce_mints_none_of_the_future() -> None:
-    """Otherwise nobody could use a new nonce until the clock has caught up."""
-    one = nonce_service(store=RemoteNonces(NonceUse.FORGOTTEN))
-    assert await use_code(one, one.mint(NOW - 20), now=NOW) == "nonce.forgotten"
-
-    nonce = Nonce.from_text(one.mint(NOW - 3600).encode(), [nonce_key(SECRET, "orders")])
-
-    assert nonce is not None
-    assert nonce.issued_at == NOW - 3600
+    assert {await use_code(one, text) for text in texts} == {""}
+    assert {nonce[-RANDOM:][:4] for nonce, *_ in store.claimed} == {b"mark"}
+    assert len({nonce for nonce, *_ in store.claimed}) == 100
 
 
 @pytest.mark.rfc("7616-14")

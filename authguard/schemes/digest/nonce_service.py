@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
 from itertools import repeat
@@ -15,7 +14,7 @@ from authguard.caching import BoundedCache
 from authguard.concurrency.deadline import ask, optional_method
 from authguard.errors import BackendUnavailable, ConfigurationError
 from authguard.fork import renew_after_fork
-from authguard.model import Clock, Failure, Moment
+from authguard.model import Failure, Moment
 from authguard.reasons import (
     NONCE_FORGOTTEN,
     NONCE_NOT_YET,
@@ -25,7 +24,6 @@ from authguard.reasons import (
     NONCE_UNKNOWN,
 )
 from authguard.request import AuthRequest
-from authguard.schemes.minting_time import MintingTime
 from authguard.state.nonce_store import WITHOUT_COUNT, MemoryNonces, NonceStore, NonceUse, shared_memory
 from authguard.validation import check_seconds
 from authguard.value_types import frozen
@@ -83,7 +81,6 @@ class NonceService:
         life: float,
         store: NonceStore | None,
         deadline: float,
-        clock: Clock = time.monotonic,
     ) -> None:
         methods = [getattr(store, name, None) for name in ("begin", "claim")]
         if store is not None and (isinstance(store, type) or not all(map(callable, methods))):
@@ -95,7 +92,8 @@ class NonceService:
         renew_after_fork(self)
         self._life = check_seconds("life", life, most=86_400)
         self._deadline = deadline
-        self._minting_time = MintingTime(store, deadline=deadline, clock=clock)
+        #: Puts what the store wants to know of a nonce into its random bytes.
+        self._mark: Callable[[bytes], bytes] | None = optional_method(store, "mark", beside="claim")
 
     def renew(self) -> None:
         """Make the secret of this process, if none is shared. A forked child is another process."""
@@ -134,9 +132,12 @@ class NonceService:
         return signers_of(self._keys, stores)
 
     def mint(self, now: float) -> str:
-        """A new nonce. It is minted after what the store has forgotten, although that may be later than the request."""
+        """A new nonce."""
         signer = self._begin(now)[0]
-        return Nonce.mint(self._minting_time.of_nonce(now), secrets.token_bytes(RANDOM)).to_text(signer.key)
+        random = secrets.token_bytes(RANDOM)
+        if self._mark is not None:
+            random = self._mark(random)
+        return Nonce.mint(now, random).to_text(signer.key)
 
     async def use(self, text: bytes, count: int, moment: Moment, request: AuthRequest | None = None) -> Use:
         """Use the nonce with this count, or say why it is refused. Its end has no leeway: it is of our own clock.
@@ -180,7 +181,7 @@ class NonceService:
         return genuine
 
     async def _claim(self, store: NonceStore, nonce: Nonce, count: int, now: float, request: AuthRequest | None) -> Use:
-        minted_at, began = nonce.issued_at, self._minting_time.read()
+        minted_at = nonce.issued_at
         claim = store.claim(nonce.identity, count, minted_at=minted_at, expires_at=minted_at + self._life, now=now)
         try:
             use = await ask(claim, self._deadline)
@@ -188,8 +189,6 @@ class NonceService:
             if request is not None and request.pass_unchecked("nonces", store):
                 return nonce
             raise
-        if use is NonceUse.FORGOTTEN:
-            self._minting_time.forget(now, began)
         return _answer(use, nonce, count, now)
 
     def next_nonce(self, nonce: Nonce, now: float, *, is_spent: bool = False) -> str | None:

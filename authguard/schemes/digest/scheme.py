@@ -156,7 +156,7 @@ class Digest(Scheme):
         self._realm = self.realm.encode()
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._nonce_service = NonceService(
-            check_secrets(secret), self.realm, life=life, store=nonces, deadline=deadline, clock=clock
+            check_secrets(secret), self.realm, life=life, store=nonces, deadline=deadline
         )
         # Not derived from the secret, because a client goes on sending it when the secret has changed.
         self._opaque = hmac.digest(self._realm, b"authguard opaque", "sha256").hex()[:16].encode()

@@ -51,7 +51,6 @@ from authguard.schemes.bearer.scheme import Bearer
 from authguard.schemes.carriers import field_for
 from authguard.schemes.digest.options import PerProcess, SecretArgument, check_secrets
 from authguard.schemes.dpop.target import check_public_urls, target_uris
-from authguard.schemes.minting_time import MintingTime
 from authguard.schemes.scheme import Continuation
 from authguard.state.proof_store import MemoryProofs, ProofStore, ProofUse, proof_key
 from authguard.validation import check_flag, check_seconds, names
@@ -152,7 +151,6 @@ class Dpop(Bearer):
         self._proofs: ProofStore = MemoryProofs() if proofs is None else _check_store(proofs)
         self._claim_now = optional_method(self._proofs, "claim_now", beside="claim")
         self._proof_deadline = deadline
-        self._minting_time = MintingTime(self._proofs, deadline=deadline, clock=clock)
         self._client_keys = BoundedCache[VerificationKey](_MAX_KEYS)
         self.carrier = field_for(DPOP, self._limit)
         self._auth_scheme = "DPoP"
@@ -285,15 +283,12 @@ class Dpop(Bearer):
         return claim
 
     async def _claim(self, claim: Awaitable[ProofUse], outcome: Accepted, request: AuthRequest) -> Outcome:
-        began = self._minting_time.read()
         try:
             use = await ask(claim, self._proof_deadline)
         except BackendUnavailable:
             if not request.pass_unchecked("proofs", self._proofs):
                 raise
             use = _FRESH
-        if use is ProofUse.FORGOTTEN:
-            self._minting_time.forget(request.moment.now, began)
         return self._answer(use, outcome, request)
 
     def _times(self, proof: _Proof, moment: Moment) -> tuple[float, float]:
@@ -328,8 +323,7 @@ class Dpop(Bearer):
 
     def _new_nonce(self, moment: Moment) -> tuple[Header, ...]:
         """RFC 9449 section 8.2: an answer with a nonce must not be cached."""
-        minted_at = self._minting_time.of_nonce(moment.now)
-        nonce = Nonce.mint(minted_at, secrets.token_bytes(RANDOM)).to_text(self._nonce_keys[0])
+        nonce = Nonce.mint(moment.now, secrets.token_bytes(RANDOM)).to_text(self._nonce_keys[0])
         return (b"dpop-nonce", nonce.encode("ascii")), _NO_STORE
 
     def _with_nonce(self, outcome: Outcome, moment: Moment) -> Outcome:

@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
 from authguard.errors import ConfigurationError
@@ -21,8 +20,7 @@ OnOutage: TypeAlias = Literal["deny", "allow"]
 _LONGEST = 366 * 86_400.0
 
 # On a Cluster each partition begins an epoch when a script first runs there.
-_PARTITIONS = 256
-_BEGIN: Final = Script("epochs.begin", "return 1")
+_BEGIN: Final = Script("epochs.begin", "return string.sub(redis.sha1hex(epoch), 1, 8)")
 # Once in so many seconds a process has all of them begin.
 _PAUSE = 10.0
 
@@ -48,39 +46,28 @@ class OneUseStore:
         """Reach the server. Raises ``BackendUnavailable``."""
         await self._redis.warm()
 
-    async def _run(
-        self,
-        script: Script,
-        kind: bytes,
-        name: bytes,
-        *arguments: int,
-        made_at: float,
-        expires_at: float,
-        now: float,
-    ) -> int:
-        """The reply of the script for this key.
+    def _arguments(self, *, made_at: float, expires_at: float, now: float) -> tuple[float, int]:
+        """What a script is told of the times: an age in seconds, and how many milliseconds to keep the key.
 
-        Its arguments are the age in seconds and the milliseconds to keep the key, and then ``arguments``. The clocks
-        of hosts differ from each other and from the server's, so it gets no times. The age is too large by the skew,
-        because what looks as if it was made after the server has begun to remember may be older. A key is kept longer
-        by the skew, because a host whose clock is behind accepts it for so long.
+        The clocks of hosts differ from each other and from the server's, so it gets no times. The age is too large by
+        the skew, because what looks as if it was made after the server has begun to remember may be older: the host
+        that made it was ahead, or the request has waited. A key is kept longer by the skew, because a host whose clock
+        is behind accepts it for so long.
         """
-        # It was made by the guard or has been verified; the hash makes all keys as long.
-        key = sha256(name).digest()[:16]
-        skew = self.clock_skew
-        kept = math.ceil(min(max(0.0, expires_at - now) + skew, _LONGEST) * 1000)
-        reply: int = await self._redis.run(script, key, [kind + key], [now - made_at + skew, max(1, kept), *arguments])
-        return reply
+        kept = min(max(0.0, expires_at - now) + self.clock_skew, _LONGEST)
+        return now - made_at + self.clock_skew, max(1, math.ceil(kept * 1000))
 
-    async def _begin_epochs(self) -> None:
+    async def _begin_epochs(self) -> Mapping[bytes, bytes]:
         """Have all partitions of a Cluster begin their epochs, after one of them may have forgotten something.
 
         Otherwise a client whose next nonce is in another partition would be the first one there, and be told again to
-        use a new nonce, and so on.
+        use a new nonce, and so on. Returns the mark of each epoch.
         """
         if not self._redis.is_cluster() or time.monotonic() < self._next_begin:
-            return
+            return {}
         self._next_begin = time.monotonic() + _PAUSE
-        begun = [self._redis.run(_BEGIN, bytes([partition]), []) for partition in range(_PARTITIONS)]
+        partitions = [bytes([partition]) for partition in range(256)]
+        begun = (self._redis.run(_BEGIN, partition, []) for partition in partitions)
         # A part of the Cluster may be down. It begins an epoch when it is back.
-        await asyncio.gather(*begun, return_exceptions=True)
+        marks = await asyncio.gather(*begun, return_exceptions=True)
+        return {key: mark for key, mark in zip(partitions, marks, strict=True) if isinstance(mark, bytes)}

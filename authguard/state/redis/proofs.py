@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 from authguard.state.proof_store import ProofUse
@@ -30,11 +31,12 @@ class RedisProofs(OneUseStore):
 
     - ``on_outage``: what happens while the server does not answer. ``"deny"`` refuses each proof with 503. ``"allow"``
       accepts it, although it may be a replay, and its record has ``unchecked``.
-    - ``clock_skew``: by how many seconds, at most 60, the clocks of the hosts may differ. Proofs are remembered so much
-      longer.
+    - ``clock_skew``: by how many seconds, at most 60, the clocks of the hosts may differ, and a request may wait in the
+      app. Proofs are remembered so much longer.
 
     After a restart, a failover or ``FLUSHALL``, the server may have forgotten proofs. All that could be accepted before
-    are then ``FORGOTTEN``, and the client gets a nonce for the next one. Raises ``ConfigurationError``.
+    are then ``FORGOTTEN``, until ``clock_skew`` has passed too; the client gets a nonce for its next proof. Raises
+    ``ConfigurationError``.
     """
 
     def __init__(self, redis: RedisBackend, *, on_outage: OnOutage = "deny", clock_skew: float = 5.0) -> None:
@@ -42,7 +44,9 @@ class RedisProofs(OneUseStore):
 
     async def claim(self, key: bytes, *, not_before: float, expires_at: float, now: float) -> ProofUse:
         """Use the proof, if it was not used before. Raises ``BackendUnavailable``."""
-        use = _USES[await self._run(_CLAIM, b"p:", key, made_at=not_before, expires_at=expires_at, now=now)]
+        key = sha256(key).digest()[:16]
+        age, kept = self._arguments(made_at=not_before, expires_at=expires_at, now=now)
+        use = _USES[await self._redis.run(_CLAIM, key, [b"p:" + key], [age, kept])]
         if use is ProofUse.FORGOTTEN:
             await self._begin_epochs()
         return use
