@@ -18,6 +18,8 @@ class Proxy:
         self.target = target
         self.gate = asyncio.Event()
         self.gate.set()
+        #: How many seconds later answers are passed on.
+        self.delay = 0.0
         #: How many connections were made.
         self.connections = 0
         #: The bytes that the clients have sent.
@@ -78,6 +80,7 @@ class Proxy:
                     self.sent += data
                 else:
                     await gate.wait()
+                    await asyncio.sleep(self.delay)
                 writer.write(data)
                 await writer.drain()
 
