@@ -367,8 +367,6 @@ class RedisRevocations(RevocationStore):
 
     async def _wait_for_list(self) -> None:
         """Wait until this worker or another one has loaded the list, but not long, and not after a failure."""
-        if time.monotonic() < self._retry_at:
-            return
         task = self._start()
         if task is not None:
             await asyncio.wait((task,), timeout=LOAD_WAIT)

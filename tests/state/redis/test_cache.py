@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from authguard import BackendUnavailable, ConfigurationError, RemoteJWKS
+from authguard.state import shared_cache
 from authguard.state.redis import RedisBackend, RedisCache
 from authguard.state.shared_cache import cache_key
 from tests.state.redis.servers import command, free_port
@@ -105,15 +106,16 @@ async def test_a_server_that_is_away_is_an_outage() -> None:
         await own.put(KEY, b"value", 60)
 
 
-async def test_fetched_keys_are_shared_although_each_fetch_has_an_event_loop_of_its_own(redis_url: str) -> None:
+async def test_fetched_keys_are_shared_although_each_fetch_has_an_event_loop_of_its_own(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A function that makes clients is called once for each of them. A client that was given serves one loop alone."""
+    monkeypatch.setattr(shared_cache, "CACHE_DEADLINE", 60.0)
+    client = Redis.from_url(redis_url)
     with running_key_server(key_set(a=rsa_key())) as server:
-        for shared in (
-            cache(redis_url),
-            cache(redis_url),
-            RedisCache(RedisBackend(Redis.from_url(redis_url)), secret=SECRET),
-        ):
-            keys = RemoteJWKS(server.url, insecure_http=True, shared_cache=shared)
+        for given in (lambda: Redis.from_url(redis_url), lambda: Redis.from_url(redis_url), client):
+            shared = RedisCache(RedisBackend(given, deadline=60), secret=SECRET)
+            keys = RemoteJWKS(server.url, insecure_http=True, timeout=60, shared_cache=shared)
             assert [key.kid for key in await keys.keys_for(kid="a", algorithm="RS256")] == ["a"]
 
     assert server.request_count == 1

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -593,6 +594,56 @@ async def test_nobody_asks_for_news_when_no_connection_is_open(redis_url: str) -
 
     assert list(worker.store._listening.values()) != [task]
     assert callback.calls == 1
+
+
+async def _swallowing(*arguments: Any) -> Any:
+    """A call that goes on although its task was cancelled, as ``asyncio.wait_for`` may before 3.12."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    if isinstance(arguments[0], RedisBackend):
+        raise BackendUnavailable("away")
+    return {b"\0": revocations._State(-1, b"", b"")}
+
+
+@pytest.mark.parametrize("method", ["_load", "_listen"])
+async def test_a_task_that_was_cancelled_ends_even_if_a_call_in_it_goes_on(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the event loop would wait for it for ever when the server is stopped."""
+
+    async def others(self: RedisRevocations, token: str) -> bool:
+        return False
+
+    async def away(self: RedisBackend, *arguments: Any) -> Any:
+        raise BackendUnavailable("away")
+
+    monkeypatch.setattr(RedisRevocations, "_states", _swallowing)
+    monkeypatch.setattr(RedisRevocations, "_lock", others)
+    monkeypatch.setattr(RedisBackend, "run", away if method == "_load" else _swallowing)
+    store = RedisRevocations(RedisBackend(Redis), source=Kept())
+    store._callbacks.add([KEY.key], Told())
+    task = asyncio.create_task(getattr(store, method)())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait((task,), timeout=10)
+
+    assert task.done()
+
+
+async def test_a_failure_of_one_of_several_calls_is_raised_when_all_have_ended() -> None:
+    """So that nothing goes on in the background."""
+    ended = []
+
+    async def call(number: int) -> int:
+        await asyncio.sleep(0)
+        if number == 1:
+            raise BackendUnavailable("away")
+        ended.append(number)
+        return number
+
+    with pytest.raises(BackendUnavailable, match="away"):
+        await revocations._together([call(number) for number in range(3)])
+    assert ended == [0, 2]
 
 
 @pytest.fixture(name="cluster_port", scope="module")
