@@ -52,6 +52,10 @@ class ProofStore(Protocol):
     A store may also have ``claim_now`` with the same arguments, not async: it is called in place of ``claim``, without
     a deadline. All times are seconds since the epoch, by the guard's clock. A store with ``on_outage = "allow"`` has
     proofs accepted while ``claim`` raises ``BackendUnavailable``; their records have ``unchecked``.
+
+    A store with ``mark(random)`` is given the 12 random bytes of each new nonce, and returns them with a mark of its
+    own in up to four of them. Its ``claim`` gets ``nonce`` too, of which they are the last bytes; it is empty for a
+    proof without a nonce.
     """
 
     async def claim(self, key: bytes, *, not_before: float, expires_at: float, now: float) -> ProofUse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, cast
@@ -150,6 +150,8 @@ class Dpop(Bearer):
         self._secrets = check_secrets(secret)
         self._proofs: ProofStore = MemoryProofs() if proofs is None else _check_store(proofs)
         self._claim_now = optional_method(self._proofs, "claim_now", beside="claim")
+        #: Puts what the store wants to know of a nonce into its random bytes.
+        self._mark: Callable[[bytes], bytes] | None = optional_method(self._proofs, "mark", beside="claim")
         self._proof_deadline = deadline
         self._client_keys = BoundedCache[VerificationKey](_MAX_KEYS)
         self.carrier = field_for(DPOP, self._limit)
@@ -275,10 +277,13 @@ class Dpop(Bearer):
             use = self._claim_now(key, not_before=not_before, expires_at=expires_at, now=moment.now)
             return self._answer(use, outcome, request)
 
+        more: Mapping[str, Any] = {}
+        if self._mark is not None:
+            more = {"nonce": b"" if proof.nonce is None else proof.nonce.identity}
+
         async def claim() -> Outcome:
-            return await self._claim(
-                self._proofs.claim(key, not_before=not_before, expires_at=expires_at, now=moment.now), outcome, request
-            )
+            asked = self._proofs.claim(key, not_before=not_before, expires_at=expires_at, now=moment.now, **more)
+            return await self._claim(asked, outcome, request)
 
         return claim
 
@@ -323,7 +328,10 @@ class Dpop(Bearer):
 
     def _new_nonce(self, moment: Moment) -> tuple[Header, ...]:
         """RFC 9449 section 8.2: an answer with a nonce must not be cached."""
-        nonce = Nonce.mint(moment.now, secrets.token_bytes(RANDOM)).to_text(self._nonce_keys[0])
+        random = secrets.token_bytes(RANDOM)
+        if self._mark is not None:
+            random = self._mark(random)
+        nonce = Nonce.mint(moment.now, random).to_text(self._nonce_keys[0])
         return (b"dpop-nonce", nonce.encode("ascii")), _NO_STORE
 
     def _with_nonce(self, outcome: Outcome, moment: Moment) -> Outcome:

@@ -7,23 +7,22 @@ from typing import Final
 
 from authguard.state.nonce_store import WINDOW, WITHOUT_COUNT, NonceUse
 from authguard.state.redis.backend import RedisBackend
-from authguard.state.redis.one_use import OneUseStore, OnOutage
+from authguard.state.redis.one_use import LUA_MARK, OneUseStore, OnOutage
 from authguard.state.redis.script import Script
-from authguard.wire.nonce import RANDOM
 
 # The value of a nonce is its highest count, and a ring with a bit for each of the 128 counts from there down: whether
 # it was used. The bit of a count is at the remainder of its division by 128. Lua computes with bits in words of 32.
 _CLAIM: Final = Script(
     "nonces.claim",
     f"""
-local mark = string.sub(redis.sha1hex(epoch), 1, 8)
-if ARGV[5] ~= mark and now - tonumber(ARGV[2]) <= floor then
+local mark = {LUA_MARK}
+if ARGV[4] ~= mark and now - tonumber(ARGV[2]) <= floor then
   return {{3, mark}}
 end
 local function place(count)
   return math.floor(count / 32) % 4 + 1, bit.lshift(1, count % 32)
 end
-local count = tonumber(ARGV[4])
+local count = tonumber(ARGV[5])
 local highest, ring = count, {{0, 0, 0, 0}}
 local held = redis.call('GET', KEYS[2])
 if held then
@@ -58,8 +57,6 @@ end
 return {{0, mark}}
 """,
 )
-#: The length of a mark in bytes.
-_MARK = 4
 _USES = (NonceUse.FRESH, NonceUse.REPLAYED, NonceUse.OUTSIDE, NonceUse.FORGOTTEN)
 
 
@@ -81,30 +78,21 @@ class RedisNonces(OneUseStore):
 
     def __init__(self, redis: RedisBackend, *, on_outage: OnOutage = "deny", clock_skew: float = 5.0) -> None:
         super().__init__(redis, on_outage=on_outage, clock_skew=clock_skew)
-        #: The mark of the epoch that each partition was last found in; a single server has one, under b"".
-        self._marks: dict[bytes, bytes] = {}
 
     def begin(self, now: float) -> None:
         """Nothing: the server tells when it began to remember."""
 
     def mark(self, random: bytes) -> bytes:
-        """The random bytes of a new nonce, which begin with the mark of the epoch.
+        """The random bytes of a new nonce, with a mark of what the server remembers.
 
-        So the server knows the nonces that were minted since it began to remember, whatever the clocks say.
+        So it knows the nonces that were minted since it began to remember, whatever the clocks say.
         """
-        mark = self._marks.get(b"") or self._marks.get(random[-1:])
-        return random if mark is None else mark + random[_MARK:]
+        return self._marked(random)
 
     async def claim(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
         """Use the count with the nonce, if it was not used before. Raises ``BackendUnavailable``."""
-        # The hash makes all keys as long. The partition is known while the nonce is minted.
-        key, partition = b"n:" + sha256(nonce).digest()[:16], nonce[-1:]
-        age, kept = self._arguments(made_at=minted_at, expires_at=expires_at, now=now)
-        mark = nonce[-RANDOM:][:_MARK].hex()
-        reply, current = await self._redis.run(_CLAIM, partition, [key], [age, kept, count, mark])
-        self._marks[partition if self._redis.is_cluster() else b""] = bytes.fromhex(current.decode("ascii"))
-        use = _USES[reply]
-        if use is NonceUse.FORGOTTEN:
-            for other, begun in (await self._begin_epochs()).items():
-                self._marks[other] = bytes.fromhex(begun.decode("ascii"))
-        return use
+        key = b"n:" + sha256(nonce).digest()[:16]  # so that all are as long
+        reply = await self._run(
+            _CLAIM, key, nonce, count, made_at=minted_at, expires_at=expires_at, now=now, forgotten=3
+        )
+        return _USES[reply]

@@ -12,6 +12,7 @@ from authguard.errors import ConfigurationError
 from authguard.state.redis.backend import RedisBackend
 from authguard.state.redis.script import Script
 from authguard.validation import check_seconds
+from authguard.wire.nonce import RANDOM
 
 #: What a scheme does while the store cannot answer: refuse all with 503, or accept without the check.
 OnOutage: TypeAlias = Literal["deny", "allow"]
@@ -19,8 +20,12 @@ OnOutage: TypeAlias = Literal["deny", "allow"]
 # A time to live of Redis is a whole number. A nonce lives for a day at most.
 _LONGEST = 366 * 86_400.0
 
+#: The length in bytes of the mark of an epoch, and how a script computes it.
+_MARK = 4
+LUA_MARK: Final = f"string.sub(redis.sha1hex(epoch), 1, {2 * _MARK})"
+
 # On a Cluster each partition begins an epoch when a script first runs there.
-_BEGIN: Final = Script("epochs.begin", "return string.sub(redis.sha1hex(epoch), 1, 8)")
+_BEGIN: Final = Script("epochs.begin", f"return {LUA_MARK}")
 # Once in so many seconds a process has all of them begin.
 _PAUSE = 10.0
 
@@ -37,6 +42,8 @@ class OneUseStore:
         self.clock_skew = check_seconds("clock_skew", clock_skew, most=60, may_be_zero=True)
         self._redis = redis
         self._next_begin = -math.inf
+        #: The mark of the epoch that each partition was last found in; a single server has one, under b"".
+        self._marks: dict[bytes, bytes] = {}
 
     def health(self) -> Mapping[str, object]:
         """That of the ``RedisBackend``."""
@@ -46,28 +53,58 @@ class OneUseStore:
         """Reach the server. Raises ``BackendUnavailable``."""
         await self._redis.warm()
 
-    def _arguments(self, *, made_at: float, expires_at: float, now: float) -> tuple[float, int]:
-        """What a script is told of the times: an age in seconds, and how many milliseconds to keep the key.
+    def _marked(self, random: bytes) -> bytes:
+        """The random bytes of a new nonce, which begin with the mark of the epoch."""
+        mark = self._marks.get(b"") or self._marks.get(random[-1:])
+        return random if mark is None else mark + random[_MARK:]
+
+    async def _run(
+        self,
+        script: Script,
+        key: bytes,
+        nonce: bytes,
+        *arguments: int,
+        made_at: float,
+        expires_at: float,
+        now: float,
+        forgotten: int,
+    ) -> int:
+        """The reply of the script, which is a number and the mark of the epoch. ``forgotten`` is one of these numbers.
+
+        The arguments of the script are an age in seconds, how many milliseconds to keep the key, the mark in the nonce,
+        and ``arguments``. The partition is that of the last byte of the nonce, so that it is known when the nonce is
+        minted.
 
         The clocks of hosts differ from each other and from the server's, so it gets no times. The age is too large by
         the skew, because what looks as if it was made after the server has begun to remember may be older: the host
         that made it was ahead, or the request has waited. A key is kept longer by the skew, because a host whose clock
         is behind accepts it for so long.
         """
-        kept = min(max(0.0, expires_at - now) + self.clock_skew, _LONGEST)
-        return now - made_at + self.clock_skew, max(1, math.ceil(kept * 1000))
+        skew, partition = self.clock_skew, nonce[-1:]
+        kept = math.ceil(min(max(0.0, expires_at - now) + skew, _LONGEST) * 1000)
+        mark = nonce[-RANDOM:][:_MARK].hex()
+        reply: int
+        reply, current = await self._redis.run(
+            script, partition, [key], [now - made_at + skew, max(1, kept), mark, *arguments]
+        )
+        self._marks[partition if self._redis.is_cluster() else b""] = bytes.fromhex(current.decode("ascii"))
+        if reply == forgotten:
+            await self._begin_epochs()
+        return reply
 
-    async def _begin_epochs(self) -> Mapping[bytes, bytes]:
+    async def _begin_epochs(self) -> None:
         """Have all partitions of a Cluster begin their epochs, after one of them may have forgotten something.
 
         Otherwise a client whose next nonce is in another partition would be the first one there, and be told again to
-        use a new nonce, and so on. Returns the mark of each epoch.
+        use a new nonce, and so on.
         """
         if not self._redis.is_cluster() or time.monotonic() < self._next_begin:
-            return {}
+            return
         self._next_begin = time.monotonic() + _PAUSE
         partitions = [bytes([partition]) for partition in range(256)]
         begun = (self._redis.run(_BEGIN, partition, []) for partition in partitions)
         # A part of the Cluster may be down. It begins an epoch when it is back.
         marks = await asyncio.gather(*begun, return_exceptions=True)
-        return {key: mark for key, mark in zip(partitions, marks, strict=True) if isinstance(mark, bytes)}
+        for partition, mark in zip(partitions, marks, strict=True):
+            if isinstance(mark, bytes):
+                self._marks[partition] = bytes.fromhex(mark.decode("ascii"))

@@ -7,17 +7,18 @@ from typing import Final
 
 from authguard.state.proof_store import ProofUse
 from authguard.state.redis.backend import RedisBackend
-from authguard.state.redis.one_use import OneUseStore, OnOutage
+from authguard.state.redis.one_use import LUA_MARK, OneUseStore, OnOutage
 from authguard.state.redis.script import Script
 
 # The value is a number, because Redis keeps small ones only once.
 _CLAIM: Final = Script(
     "proofs.claim",
-    """
-if now - tonumber(ARGV[2]) <= floor then
-  return redis.call('GET', KEYS[2]) and 1 or 2
+    f"""
+local mark = {LUA_MARK}
+if ARGV[4] ~= mark and now - tonumber(ARGV[2]) <= floor then
+  return {{redis.call('GET', KEYS[2]) and 1 or 2, mark}}
 end
-return redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[3]) and 0 or 1
+return {{redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[3]) and 0 or 1, mark}}
 """,
 )
 _USES = (ProofUse.FRESH, ProofUse.REPLAYED, ProofUse.FORGOTTEN)
@@ -35,18 +36,34 @@ class RedisProofs(OneUseStore):
       app. Proofs are remembered so much longer.
 
     After a restart, a failover or ``FLUSHALL``, the server may have forgotten proofs. All that could be accepted before
-    are then ``FORGOTTEN``, until ``clock_skew`` has passed too; the client gets a nonce for its next proof. Raises
-    ``ConfigurationError``.
+    are then ``FORGOTTEN``, and the client gets a nonce for its next one. Raises ``ConfigurationError``.
     """
 
     def __init__(self, redis: RedisBackend, *, on_outage: OnOutage = "deny", clock_skew: float = 5.0) -> None:
         super().__init__(redis, on_outage=on_outage, clock_skew=clock_skew)
 
-    async def claim(self, key: bytes, *, not_before: float, expires_at: float, now: float) -> ProofUse:
-        """Use the proof, if it was not used before. Raises ``BackendUnavailable``."""
-        key = sha256(key).digest()[:16]
-        age, kept = self._arguments(made_at=not_before, expires_at=expires_at, now=now)
-        use = _USES[await self._redis.run(_CLAIM, key, [b"p:" + key], [age, kept])]
-        if use is ProofUse.FORGOTTEN:
-            await self._begin_epochs()
-        return use
+    def mark(self, random: bytes) -> bytes:
+        """The random bytes of a new nonce, with a mark of what the server remembers.
+
+        So it knows the nonces that were minted since it began to remember, whatever the clocks say.
+        """
+        return self._marked(random)
+
+    async def claim(
+        self, key: bytes, *, not_before: float, expires_at: float, now: float, nonce: bytes = b""
+    ) -> ProofUse:
+        """Use the proof, if it was not used before. ``nonce`` identifies the nonce in the proof, if it has one.
+
+        Raises ``BackendUnavailable``.
+        """
+        hashed = sha256(key).digest()[:16]  # so that all are as long
+        reply = await self._run(
+            _CLAIM,
+            b"p:" + hashed,
+            nonce or hashed,
+            made_at=not_before,
+            expires_at=expires_at,
+            now=now,
+            forgotten=2,
+        )
+        return _USES[reply]
