@@ -136,6 +136,10 @@ GENERAL_FACTS: Mapping[str, FactMeaning] = MappingProxyType(
             "made it good"
         ),
         "websocket": fact("what the client of a WebSocket sees, if the server cannot send the status"),
+        "unchecked": fact(
+            'which stores could not answer, such as `nonces` or `revocations`, while `on_outage="allow"` let the '
+            "request pass"
+        ),
         "open_for": fact("after how many seconds an open WebSocket or response was ended with its credentials"),
     }
 )

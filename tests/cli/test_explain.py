@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from base64 import b64encode
 from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +69,32 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def explained(folder: Path, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-    """The exit status of the program, its output and its errors."""
-    done = start("explain", *arguments, cwd=folder, stdin=stdin)
-    assert "eyJ" not in done.stdout + done.stderr
-    return done.returncode, done.stdout, done.stderr
+    """The exit status of the command in this process, its output and its errors."""
+    out, err, given = (TextIOWrapper(BytesIO(text), "utf-8") for text in (b"", b"", stdin.encode()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", list(sys.path))
+        patch.delitem(sys.modules, "shop", raising=False)
+        for name, stream in (("stdin", given), ("stdout", out), ("stderr", err)):
+            patch.setattr(sys, name, stream)
+        status = run("explain", *arguments)
+        sys.modules.pop("shop", None)
+    printed, problem = (_text(stream) for stream in (out, err))
+    assert "eyJ" not in printed + problem
+    return status, printed, problem
+
+
+def _text(stream: TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, BytesIO)
+    return buffer.getvalue().decode()
+
+
+def test_the_program_reads_a_pipe(folder: Path) -> None:
+    """The program itself, started with a record on its standard input."""
+    done = start("explain", cwd=folder, stdin=LINE)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "GET /orders: 401 token.expired")
 
 
 def test_a_request_of_a_file_is_explained(folder: Path) -> None:
@@ -177,6 +201,13 @@ def test_a_terminal_is_asked_for_the_missing_part(folder: Path, monkeypatch: pyt
     assert "name METHOD and PATH" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", None)
     assert run("explain", "shop:app") == 2
+
+
+def test_a_file_that_is_too_long_is_refused(folder: Path) -> None:
+    """A file of more than a megabyte is no request."""
+    (folder / "long.txt").write_bytes(b"x" * (MAX_TEXT + 1))
+    status, _, problem = explained(folder, "shop:app", "GET", "/orders", "-H", "@long.txt")
+    assert (status, problem) == (2, "-H: long.txt is too long for a request\n")
 
 
 def test_the_fields_may_come_from_standard_input(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """``explain`` and the live guard agree about every request of the tests, and an explanation changes nothing.
 
-The tests of these files are run again with a plugin, ``every_request``, which explains each request before the guard
-decides about it. Among them are the decision tables, each refusal of the page of the reasons, and the attacks.
+Each refusal of the page of the reasons is caused again, and so are the requests of the decision tables, of locks and of
+attacks: ``every_request`` explains each request before the guard decides about it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ from pathlib import Path
 
 import pytest
 
+import tests.docs.proof_refusals
+import tests.docs.token_refusals  # noqa: F401 - they register their refusals
+from authguard.core.guard import Guard
+from authguard.middleware import AuthGuardMiddleware
+from tests.docs.refusals import REFUSALS
+from tests.explain import every_request
+
 ROOT = Path(__file__).parents[2]
 
 #: Files of tests, how many requests of theirs are compared at least, and of how many outcomes.
 FILES = {
     "the decision table": (["tests/test_answers.py"], 80, 15),
-    "each refusal": (["tests/docs/test_reasons_page.py"], 120, 70),
     "locks": (["tests/asgi/test_locks.py", "tests/fastapi/test_uses.py"], 10, 2),
     "attacks": (["tests/security/test_api_key_attacks.py", "tests/security/test_session_attacks.py"], 10, 2),
 }
@@ -45,3 +51,21 @@ def test_explain_and_the_live_guard_agree(name: str, tmp_path: Path) -> None:
     assert found["disagreements"] == []
     assert sum(found["compared"].values()) >= requests
     assert len(found["compared"]) >= outcomes
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+async def test_explain_and_the_live_guard_agree_about_each_reason(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R001 to R083, N01 to N17: each refusal of the page is explained as it is decided, and changes nothing."""
+    monkeypatch.setattr(AuthGuardMiddleware, "__call__", every_request._explained)
+    monkeypatch.setattr(Guard, "record", every_request._recorded)
+    every_request.disagreements.clear()
+    every_request.compared.clear()
+
+    for refusal in REFUSALS[code]:
+        await refusal()
+
+    assert every_request.disagreements == []
+    # Nothing can be compared where the body never comes, where one of many requests changes what others are told, and
+    # for a guard inside of another one.
+    if code not in {"body.incomplete", "hashing.busy", "introspection.busy", "scheme.insufficient"}:
+        assert every_request.compared[code] > 0
