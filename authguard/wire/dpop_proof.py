@@ -79,10 +79,10 @@ def _parse(raw: bytes, limit: int) -> DpopProof:
     header, claims = read_object(base64url_decode(parts[0])), read_object(base64url_decode(parts[1]))
     signature = base64url_decode(parts[2])
     if header.get("typ") != TYP:
-        raise _error("typ", "the header member typ is not dpop+jwt")
+        raise WireError("the header member typ is not dpop+jwt", part="typ")
     alg = header.get("alg")
     if not isinstance(alg, str):
-        raise _error("alg", "the header has no alg")
+        raise WireError("the header has no alg", part="alg")
     if "crit" in header or header.get("b64", True) is not True:  # RFC 7515 section 4.1.11: none is understood here
         raise WireError("the header has crit or b64")
     jwk = _public_key(header.get("jwk"))
@@ -115,24 +115,24 @@ def base64url(data: bytes) -> str:
 def _public_key(jwk: object) -> Mapping[str, str]:
     """The required members of a public key; the others say nothing that is used."""
     if not isinstance(jwk, dict):
-        raise _error("jwk", "the header has no jwk")
+        raise WireError("the header has no jwk", part="jwk")
     if not _SECRET_MEMBERS.isdisjoint(jwk):
-        raise _error("jwk", "the jwk holds a private or a symmetric key")
+        raise WireError("the jwk holds a private or a symmetric key", part="jwk")
     kty = jwk.get("kty")
     names = _PUBLIC_MEMBERS.get(kty) if isinstance(kty, str) else None
     if names is None:
-        raise _error("jwk", "the kty of the jwk is none of EC, OKP and RSA")
+        raise WireError("the kty of the jwk is none of EC, OKP and RSA", part="jwk")
     members = {name: jwk.get(name) for name in names}
     key: dict[str, str] = {name: member for name, member in members.items() if isinstance(member, str) and member}
     if len(key) < len(names):
-        raise _error("jwk", "the jwk lacks a member of its kind of key")
+        raise WireError("the jwk lacks a member of its kind of key", part="jwk")
     try:
         for name in key.keys() - {"kty", "crv"}:
             base64url_decode(key[name].encode("ascii", "replace"))
     except WireError:
-        raise _error("jwk", "a member of the jwk is not base64url") from None
+        raise WireError("a member of the jwk is not base64url", part="jwk") from None
     if not key.get("crv", "").isascii():
-        raise _error("jwk", "the crv of the jwk is not ASCII")
+        raise WireError("the crv of the jwk is not ASCII", part="jwk")
     return key
 
 
@@ -167,9 +167,3 @@ def _time(iat: object) -> float:
 # Later than any clock. Neither infinity nor NaN is less, and a longer integer would fail where it is subtracted from a
 # time.
 _NO_TIME = 2**53
-
-
-def _error(part: str, problem: str) -> WireError:
-    error = WireError(problem)
-    error.part = part
-    return error

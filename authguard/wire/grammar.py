@@ -27,11 +27,13 @@ class WireError(ValueError):
     parser knows it.
     """
 
-    def __init__(self, problem: str, scheme: str | None = None, position: int | None = None) -> None:
+    def __init__(
+        self, problem: str, scheme: str | None = None, position: int | None = None, *, part: str | None = None
+    ) -> None:
         super().__init__(problem if position is None else f"{problem}, at byte {position}")
         self.problem = problem
         self.scheme = scheme
-        self.part: str | None = None
+        self.part = part
         self.position = position
 
 
