@@ -43,6 +43,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ISSUER_PUBLIC_KEY", public_pem(rsa_key()).decode())
     monkeypatch.setenv("INTROSPECTION_SECRET", "s3cret")
     monkeypatch.setenv("CACHE_SECRET", "a secret of thirty-two octets or so")
+    monkeypatch.setenv("DPOP_SECRET", "a secret of thirty-two octets or so")
     monkeypatch.setenv("DIGEST_SECRET", "a secret of thirty-two octets or so")
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in ("authguard", "uvicorn", "httpx2"))]
     before = [

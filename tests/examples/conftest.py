@@ -20,6 +20,7 @@ SETTINGS = (
     "BOB_HASH",
     "CAROL_HASH",
     "CLIENT_SECRET",
+    "DPOP_SECRET",
     "INTROSPECTION_URL",
     "ISSUER",
     "ISSUER_PUBLIC_KEY",
@@ -27,6 +28,7 @@ SETTINGS = (
     "LEEWAY",
     "LOG_LEVEL",
     "PARTNER_PUBLIC_KEY",
+    "PUBLIC_URL",
     "TOKEN_SECRET",
     "WEBHOOK_SECRET",
 )
