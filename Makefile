@@ -38,8 +38,8 @@ quick: ## a part of the tests on one Python: make quick ARGS="-k basic"
 check: ## format, lint, types, layers, links, documentation and instruction counts
 	@$(PY) --timed scripts/check.py
 
-bench: ## what requests, logins and key servers cost, beside other libraries: eight minutes; one part: ARGS="requests"
-	@$(BOOT) scripts/system_packages.py wrk
+bench: ## what requests, logins and key servers cost, beside other libraries: twelve minutes; one part: ARGS="requests"
+	@$(BOOT) scripts/system_packages.py wrk redis-server
 	@$(PY) --bench --timed -m benchmarks $(ARGS)
 
 bench-instructions: ## the instructions of one request on each path, beside the committed ones: ARGS="--only digest"

@@ -1,6 +1,6 @@
 """What authguard costs, beside other libraries: time, latency and memory, for a quiet machine.
 
-make bench                                  all parts: about eight minutes
+make bench                                  all parts: about twelve minutes
 make bench ARGS="requests"                  one request on each path, and with other libraries: a minute and a half
 make bench ARGS="requests --rounds 30"      the same, faster and less precise
 make bench ARGS="burst"                     a thousand logins in one turn of the event loop: forty seconds
@@ -12,6 +12,9 @@ make bench ARGS="sql"                       an API key of a database beside the 
 make bench ARGS="logins"                    the latency of /health beside 8, 100 and 1,000 logins: a minute
 make bench ARGS="outages"                   the latency of /health beside failing key servers: half a minute
 make bench ARGS="throttle"                  the memory of a million invented account names: ten seconds
+make bench ARGS="shared"                    what Redis adds to a request, and a million rows there: three minutes
+make bench ARGS="capacity"                  a simulated cluster with 100,000 requests a second: half a minute
+make bench ARGS="capacity --measure"        the same, with the costs of this machine: three minutes
 make bench ARGS="--plots"                   write the drawings in docs/ too
 """
 
@@ -22,6 +25,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.capacity import capacity
 from benchmarks.digest_cost import digest_cost
 from benchmarks.growth import growth
 from benchmarks.import_cost import import_cost
@@ -35,6 +39,7 @@ from benchmarks.processes import ROOT
 from benchmarks.request_cost import request_cost
 from benchmarks.results import Goal, PartResult, goal_table
 from benchmarks.server_cpu import server_cpu
+from benchmarks.shared import shared
 from benchmarks.sql_cost import sql_cost
 from benchmarks.throttle_memory import throttle_memory
 
@@ -51,6 +56,10 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], PartResult]] = {
     ),
     "outages": lambda options: PartResult(outage_latency(options.key_servers, seconds=options.outage)),
     "throttle": lambda options: PartResult(throttle_memory(options.entries)),
+    "shared": lambda options: shared(
+        rounds=max(options.rounds // 4, 2), calls=max(options.calls, 1), rows=options.entries
+    ),
+    "capacity": lambda options: capacity(measure=options.measure, rounds=options.loads, seconds=options.load),
 }
 
 
@@ -59,10 +68,10 @@ def parser_of_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what authguard costs.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--plots", nargs="?", const=ROOT / "docs", type=Path, help="write drawings (default: docs)")
-    group = parser.add_argument_group("requests, growth, digests and sql")
+    group = parser.add_argument_group("requests, growth, digests, sql and shared")
     group.add_argument("--rounds", type=int, default=400, help="number of rounds, at least 2 (default %(default)s)")
     group.add_argument("--calls", type=int, default=15, help="timed calls per row and round (default %(default)s)")
-    group = parser.add_argument_group("burst, imports and server")
+    group = parser.add_argument_group("burst, imports, server and capacity")
     group.add_argument("--bursts", type=int, default=9, help="rounds of bursts (default %(default)s)")
     group.add_argument("--imports", type=int, default=15, help="rounds of imports (default %(default)s)")
     group.add_argument("--loads", type=int, default=3, help="rounds of loads on a server (default %(default)s)")
@@ -84,7 +93,9 @@ def parser_of_options() -> argparse.ArgumentParser:
     group.add_argument(
         "--outage", type=float, default=2.5, help="duration of an outage in seconds (default %(default)s)"
     )
-    group = parser.add_argument_group("throttle and growth")
+    group = parser.add_argument_group("capacity")
+    group.add_argument("--measure", action="store_true", help="measure the costs of this machine first, and write them")
+    group = parser.add_argument_group("throttle, growth and shared")
     group.add_argument(
         "--entries", type=int, default=1_000_000, help="number of names, and of what grows (default %(default)s)"
     )

@@ -34,7 +34,7 @@ local number = 0
 request = function()
   if #lines == 0 then return wrk.format("GET") end
   number = number % #lines + 1
-  return wrk.format("GET", nil, {["Authorization"] = lines[number]})
+  return wrk.format("GET", nil, {["FIELD"] = lines[number]})
 end
 done = function(summary)
   local errors = summary.errors
@@ -46,12 +46,13 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One row: the app, what is presented, and whether the app accepts it."""
+    """One row: the app, what is presented and in which field, and whether the app accepts it."""
 
     text: str
     app: str
     credentials: Sequence[str] = ()
     accepted: bool = True
+    field: str = "Authorization"
 
 
 BARE, WARM = "bare Starlette route", "authguard, RS256, warm"
@@ -81,23 +82,25 @@ def processor_seconds(pid: int) -> float:
 
 def microseconds(load: Load, saved: Path, seconds: int) -> float:
     """The processor time of the server for one request of this row."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        server_process("benchmarks.server_apps", load.app, str(saved)) as server,
-    ):
-        credentials, script = Path(folder, "credentials"), Path(folder, "script.lua")
-        credentials.write_text("".join(f"{line}\n" for line in load.credentials), "ascii")
-        script.write_text(_SCRIPT.replace("CREDENTIALS", str(credentials)), "ascii")
-        url = f"http://127.0.0.1:{server.port}{PATH}"
-        _wrk(load, url, script, WARM_UP)
+    with server_process("benchmarks.server_apps", load.app, str(saved)) as server:
+        send_load(load, server.port, WARM_UP)
         before = processor_seconds(server.pid)
-        requests = _wrk(load, url, script, seconds)
+        requests = send_load(load, server.port, seconds)
         return (processor_seconds(server.pid) - before) / requests * 1e6
 
 
-def _wrk(load: Load, url: str, script: Path, seconds: int) -> int:
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
-    output = subprocess.check_output(command, text=True)  # noqa: S603 - a program that is installed
+def send_load(load: Load, port: int, seconds: int) -> int:
+    """Send the requests of a row to this port for so many seconds, and return how many there were.
+
+    Raises ``SystemExit`` if one had another answer than the row says.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        credentials, script = Path(folder, "credentials"), Path(folder, "script.lua")
+        credentials.write_text("".join(f"{line}\n" for line in load.credentials), "ascii")
+        script.write_text(_SCRIPT.replace("CREDENTIALS", str(credentials)).replace("FIELD", load.field), "ascii")
+        url = f"http://127.0.0.1:{port}{PATH}"
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
+        output = subprocess.check_output(command, text=True)  # noqa: S603 - a program that is installed
     result = next(line for line in output.splitlines() if line.startswith("RESULT "))
     requests, refused, broken = (int(part) for part in result.split()[1:])
     if broken or refused != (0 if load.accepted else requests):

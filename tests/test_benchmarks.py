@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 import jwt
 import pytest
 
-from benchmarks import server_cpu
+from benchmarks import capacity, server_cpu, shared
 from benchmarks.__main__ import main, write_plots
 from benchmarks.digest_cost import RATIOS as DIGEST_RATIOS
 from benchmarks.growth import growth
@@ -33,7 +33,10 @@ from benchmarks.peers import PEERS, PLAIN, PlainMiddleware, check_refusals, key_
 from benchmarks.plots import Bar, bars, lines
 from benchmarks.request_cost import GOALS, request_cost
 from benchmarks.results import Goal, PartResult, goal_table
+from benchmarks.shared import KINDS, PING, ROWS
+from benchmarks.shared_apps import BARE, DIGEST, PREPARE
 from benchmarks.sql_cost import ALONE, REQUEST
+from examples.cluster.processes import find
 
 pytestmark = pytest.mark.once
 
@@ -248,6 +251,59 @@ def test_an_api_key_of_a_database_is_measured_beside_the_look_up_alone(capsys: p
     table, goals = _table(capsys).split("\n\n== goals\n")
     assert [line.split("  ")[0] for line in table.splitlines()[1:3]] == [ALONE, REQUEST]
     assert goals.splitlines()[1].startswith(f"{REQUEST} / {ALONE} ")
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(find("redis-server") is None, reason="redis-server is not installed")
+def test_what_redis_adds_is_measured_beside_a_ping(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each kind of request has a ratio to a PING as its goal, and each kind of row its bytes."""
+    main(["shared", "--rounds", "8", "--calls", "2", "--entries", "3000"])
+
+    ping, times, rows, goals = _table(capsys).split("\n\n")
+    assert re.fullmatch(rf"{PING}: \d+ microseconds", ping)
+    assert [line.split("  ")[0] for line in times.splitlines()[1:]] == list(KINDS)
+    assert [line.split("  ")[0] for line in rows.splitlines()[1:]] == list(ROWS)
+    assert all(50 < int(figure) < 600 for line in rows.splitlines()[1:] for figure in line.split()[-2:])
+    assert [line.partition(":")[0] for line in goals.splitlines()[2:-1]] == list(KINDS)
+
+
+def test_without_redis_server_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both parts say so in place of a table."""
+    monkeypatch.setattr(shared, "find", lambda program: None)
+    monkeypatch.setattr(capacity, "find", lambda program: None)
+
+    texts = [shared.shared(rounds=2, calls=1, rows=1).text, capacity.capacity(measure=True, rounds=1, seconds=1).text]
+
+    assert [text.partition(":")[0] for text in texts] == [
+        "What shared state costs was not measured",
+        "The costs were not measured",
+    ]
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(find("redis-server") is None or not shutil.which("wrk"), reason="redis-server or wrk is missing")
+def test_the_costs_of_the_simulation_are_measured_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request by Digest calls Redis twice, for the attempts of the account and for the nonce; a bare one does not."""
+    monkeypatch.setattr(capacity, "PREPARE", {kind: PREPARE[kind] for kind in (BARE, DIGEST)})
+
+    kinds = capacity.measure_costs(1, 1)["kinds"]
+
+    # Not quite two: requests that were under way at the end count for Redis alone.
+    assert kinds[BARE]["calls"] == 0
+    assert kinds[DIGEST]["calls"] == pytest.approx(2, abs=0.4)
+    assert kinds[DIGEST]["process"] > kinds[BARE]["process"]
+    assert kinds[DIGEST]["redis"] > 0
+
+
+def test_a_cluster_is_simulated_in_each_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a low rate, so that it is fast: the table has a row for each, and none of the plan's requests is a 503."""
+    simulated = capacity.simulated
+    monkeypatch.setattr(capacity, "simulated", lambda kinds: simulated(kinds, rate=2000))
+
+    table = capacity.capacity(measure=False, rounds=1, seconds=1).text.split("\n\n")[2].splitlines()
+
+    assert [line.split("  ")[0] for line in table[2:3]] == ["nothing is shared"]
+    assert table[1].split()[-1] == "0.0%"
 
 
 def _table(capsys: pytest.CaptureFixture[str]) -> str:
