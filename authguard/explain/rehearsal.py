@@ -128,7 +128,8 @@ class Rehearsal:
         copied._by_name = {scheme.name: scheme for scheme in copied.schemes}
         if copied._revocations is not None:
             self.has_revocations = True
-            copied._revocations = _TracedRevocations(copied._revocations, self)
+            traced: Any = _TracedRevocations(copied._revocations, self)
+            copied._revocations = traced
         copied.checks = (self._reach_checks, *map(self._check, live.checks), self._reach_requirement)
         copied._fast_path = FastPath(
             copied.schemes, implied_roles=copied.implied_roles, has_checks=True, revocations=copied._revocations

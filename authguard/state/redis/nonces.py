@@ -57,6 +57,31 @@ end
 return {{0, mark}}
 """,
 )
+# What the script above would answer. Nothing is written.
+_PEEK: Final = Script(
+    "nonces.peek",
+    f"""
+local mark = {LUA_MARK}
+if ARGV[4] ~= mark and now - tonumber(ARGV[2]) <= floor then
+  return {{3, mark}}
+end
+local count, held = tonumber(ARGV[5]), redis.call('GET', KEYS[2])
+if not held then
+  return {{0, mark}}
+end
+local ring = {{}}
+local highest
+highest, ring[1], ring[2], ring[3], ring[4] = struct.unpack('>dI4I4I4I4', held)
+local above = count - highest
+if above <= -{WINDOW} then
+  return {{2, mark}}
+elseif above <= 0 then
+  local used = bit.band(ring[math.floor(count / 32) % 4 + 1], bit.lshift(1, count % 32)) ~= 0
+  return {{used and 1 or 0, mark}}
+end
+return {{above >= {WINDOW} and count == {WITHOUT_COUNT} and 1 or 0, mark}}
+""",
+)
 _USES = (NonceUse.FRESH, NonceUse.REPLAYED, NonceUse.OUTSIDE, NonceUse.FORGOTTEN)
 
 
@@ -94,5 +119,13 @@ class RedisNonces(OneUseStore):
         key = b"n:" + sha256(nonce).digest()[:16]  # so that all are as long
         reply = await self._run(
             _CLAIM, key, nonce, count, made_at=minted_at, expires_at=expires_at, now=now, forgotten=3
+        )
+        return _USES[reply]
+
+    async def peek(self, nonce: bytes, count: int, *, minted_at: float, expires_at: float, now: float) -> NonceUse:
+        """What ``claim`` would answer. Nothing is used. Raises ``BackendUnavailable``."""
+        key = b"n:" + sha256(nonce).digest()[:16]
+        reply = await self._run(
+            _PEEK, key, nonce, count, made_at=minted_at, expires_at=expires_at, now=now, forgotten=-1
         )
         return _USES[reply]

@@ -21,6 +21,15 @@ end
 return {{redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[3]) and 0 or 1, mark}}
 """,
 )
+# What the script above would answer. Nothing is written.
+_PEEK: Final = Script(
+    "proofs.peek",
+    f"""
+local mark = {LUA_MARK}
+local is_old = ARGV[4] ~= mark and now - tonumber(ARGV[2]) <= floor
+return {{redis.call('GET', KEYS[2]) and 1 or is_old and 2 or 0, mark}}
+""",
+)
 _USES = (ProofUse.FRESH, ProofUse.REPLAYED, ProofUse.FORGOTTEN)
 
 
@@ -65,5 +74,21 @@ class RedisProofs(OneUseStore):
             expires_at=expires_at,
             now=now,
             forgotten=2,
+        )
+        return _USES[reply]
+
+    async def peek(
+        self, key: bytes, *, not_before: float, expires_at: float, now: float, nonce: bytes = b""
+    ) -> ProofUse:
+        """What ``claim`` would answer. Nothing is used. Raises ``BackendUnavailable``."""
+        hashed = sha256(key).digest()[:16]
+        reply = await self._run(
+            _PEEK,
+            b"p:" + hashed,
+            nonce or hashed,
+            made_at=not_before,
+            expires_at=expires_at,
+            now=now,
+            forgotten=-1,
         )
         return _USES[reply]
