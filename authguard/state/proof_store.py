@@ -78,7 +78,7 @@ class ProofStore(Protocol):
 class MemoryProofs:
     """A ``ProofStore`` in the memory of this process.
 
-    It keeps at most ``most`` proofs, at about 130 bytes each, until they expire; then they are freed little by little,
+    It keeps at most ``most`` proofs, at about 100 bytes each, until they expire; then they are freed little by little,
     as new ones come. A full memory forgets the oldest eighth and refuses nobody's new proofs: an unknown proof is
     ``FORGOTTEN`` only if it could be accepted before this process began, or before one that was forgotten expired
     or had to make room. Such a client needs one more round trip, for a nonce.

@@ -89,7 +89,7 @@ class RedisNonces(OneUseStore):
     """A ``NonceStore`` in Redis or Valkey: ``Digest(..., nonces=RedisNonces(RedisBackend(...)))``.
 
     All workers and hosts of one ``secret`` accept each count of a nonce once, in any order within ``WINDOW``. It costs
-    one script for each response that is right, and about 170 bytes for each nonce until it expires.
+    one script for each response that is right, and about 160 bytes for each nonce until it expires.
 
     - ``on_outage``: what happens while the server does not answer. ``"deny"`` refuses each response with 503.
       ``"allow"`` accepts it, although it may be a replay, and its record has ``unchecked``; what was accepted so can be

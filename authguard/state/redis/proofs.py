@@ -36,7 +36,7 @@ _USES = (ProofUse.FRESH, ProofUse.REPLAYED, ProofUse.FORGOTTEN)
 class RedisProofs(OneUseStore):
     """A ``ProofStore`` in Redis or Valkey: all workers and hosts accept each proof once.
 
-    It costs one script for each proof, and about 120 bytes for each until it expires. If the memory of the server is
+    It costs one script for each proof, and about 115 bytes for each until it expires. If the memory of the server is
     full, it keeps no new proofs, which is an outage.
 
     - ``on_outage``: what happens while the server does not answer. ``"deny"`` refuses each proof with 503. ``"allow"``

@@ -268,6 +268,11 @@ async def test_on_a_cluster_one_nonce_is_forgotten_and_not_one_of_each_partition
         first, again = [
             await asyncio.gather(*(claim(nonces, nonce=nonce, minted_at=NOW) for nonce in new)) for _ in range(2)
         ]
+        # A part of the Cluster that is down is left for later.
+        servers.processes[2].kill()
+        servers.processes[2].wait()
+        place = next(byte for byte in range(256) if servers.owner(f"{{{byte:02x}}}") == servers.ports[0])
+        forgotten.append(await claim(RedisNonces(redis), nonce=bytes(19) + bytes([place]), minted_at=NOW - 200))
 
     assert set(forgotten) == {NonceUse.FORGOTTEN}
     assert len({nonce[-1] for nonce in new}) > 150

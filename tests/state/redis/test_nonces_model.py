@@ -151,7 +151,9 @@ class TwoStores(RuleBasedStateMachine):
         moment: dict[str, float] = {"not_before": not_before, "expires_at": not_before + LIFE, "now": self.now}
         return self.compare(
             lambda: self.memory_proofs.claim_now(key, **moment),
-            lambda: self.redis_proofs.claim(key, **moment),
+            lambda: self.redis_proofs.claim(
+                key, not_before=not_before, expires_at=moment["expires_at"], now=moment["now"]
+            ),
             times,
         )
 
@@ -181,6 +183,6 @@ def test_memory_and_redis_give_the_same_answers(redis_port: int) -> None:
             deadline=None,
             max_examples=20,
             stateful_step_count=25,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
         ),
     )
