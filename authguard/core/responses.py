@@ -245,21 +245,27 @@ def _names_a_login(denied: Denied) -> bool:
 def published_by_path(schemes: Sequence[Scheme]) -> Mapping[str, Published]:
     """The documents of the schemes, by their paths with and without a trailing slash. A rule treats both as one path.
 
-    Raises ``ConfigurationError`` for two documents at one path. Raises it for a pattern too, because the rule for it
-    would also open paths of the app.
+    Raises ``ConfigurationError`` for two documents at one path, unless they are equal. Raises it for a pattern too,
+    because the rule for it would also open paths of the app.
     """
     documents: dict[str, Published] = {}
     for scheme in schemes:
-        for document in getattr(scheme, "published", ()):
+        for document in _published(scheme, schemes):
             if not parse_pattern(document.path)[0].literal:
                 raise ConfigurationError(
                     "schemes", f"{document.path!r} is a pattern; a scheme must publish a document at a single path"
                 )
             for path in {document.path.rstrip("/"), document.path.rstrip("/") + "/"}:
-                if path in documents:
+                if documents.setdefault(path, document) != document:
                     raise ConfigurationError("schemes", f"two schemes publish a document at {document.path}")
-                documents[path] = document
     return documents
+
+
+def _published(scheme: Scheme, schemes: Sequence[Scheme]) -> Sequence[Published]:
+    """The documents of this scheme; none for one that does not derive from ``Scheme`` and says nothing of them."""
+    if hasattr(scheme, "published_beside"):
+        return scheme.published_beside(schemes)
+    return getattr(scheme, "published", ())
 
 
 def distinct(documents: Mapping[str, Published]) -> list[Published]:

@@ -183,6 +183,10 @@ class Scheme(Protocol):
     #: Documents that a client needs before it has credentials. The guard serves them.
     published: Sequence[Published] = ()
 
+    def published_beside(self, schemes: Sequence[Scheme]) -> Sequence[Published]:
+        """What the guard serves for this scheme, given all its schemes: ``published``, unless it depends on these."""
+        return self.published
+
     def roles_given(self) -> AbstractSet[str] | None:
         """All roles that its principals can have, for the audit; None if that is not known."""
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from authguard.errors import ConfigurationError
@@ -30,9 +30,9 @@ _RESERVED = frozenset({"resource", "authorization_servers", "scopes_supported", 
 class ProtectedResource:
     """``ProtectedResource("https://api.example/orders", authorization_servers=["https://login.example"])``.
 
-    Give it to a ``Bearer(..., resource=...)``. The guard then serves the metadata at ``metadata_url``, with the
-    ``root_path`` of the server in front of it or not, and the challenges name that URL. A guard inside a ``Mount`` sees
-    no request for it: give the scheme to the guard of the whole app.
+    Give it to a ``Bearer(..., resource=...)``, to a ``Dpop``, or the same one to both. The guard then serves the
+    metadata at ``metadata_url``, with the ``root_path`` of the server in front of it or not, and the challenges name
+    that URL. A guard inside a ``Mount`` sees no request for it: give the scheme to the guard of the whole app.
 
     - ``resource``: the identifier of this API (section 1.2): the URL that clients know, never taken from a request. It
       is ``https``, ASCII, one resource and not a pattern, and has no query and no fragment.
@@ -92,6 +92,11 @@ class ProtectedResource:
         body = _json({name: value for name, value in document.items() if value not in (None, "", [], (), {})})
         caching = (b"cache-control", f"public, max-age={max_age}".encode())
         put(self, "published", Published(served_path, "application/json", body, (caching,), caller_location(1)))
+
+    def with_members(self, members: Mapping[str, object]) -> Published:
+        """The document with these members too. Those that ``metadata`` has stay."""
+        document = {**members, **json.loads(self.published.octets)}
+        return replace(self.published, octets=_json(document))
 
 
 def _decoded(resource: str, path: str) -> str:

@@ -40,7 +40,7 @@ from authguard.schemes.bearer.signature_verifier import HeldKeysTried, Signature
 from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
 from authguard.schemes.bearer.unusual_tokens import unusual_token, word_in_place_of_token
 from authguard.schemes.carriers import AUTHORIZATION, NamedCarrier, check_carrier, field_for
-from authguard.schemes.scheme import Carrier, Continuation, Scheme, check_name, for_one_request
+from authguard.schemes.scheme import Carrier, Continuation, Published, Scheme, check_name, for_one_request
 from authguard.validation import check_int, check_seconds
 from authguard.wire import jws
 from authguard.wire.authorization import MAX_FIELD, Credentials, token68
@@ -90,6 +90,8 @@ class Bearer(Scheme):
     openapi: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     #: Whether the scheme checks the proof of the key that ``cnf`` binds a token to. Otherwise it refuses such a token.
     accepts_bound = False
+    #: What the metadata of its resource say beside what all say, by the names of RFC 9728 section 2.
+    resource_members: Mapping[str, object] = MappingProxyType({})
 
     def __init__(
         self,
@@ -112,11 +114,12 @@ class Bearer(Scheme):
         self.services = self._issuers.services
         self.denial_reasons = self._issuers.denial_reasons
         if self._issuers.opaque is not None or self._issuers.api_keys is not None:
-            self.openapi = {"type": "http", "scheme": "bearer"}
+            self.openapi = {name: value for name, value in self.openapi.items() if name != "bearerFormat"}
         if not isinstance(realm, str):
             raise ConfigurationError("realm", f"{realm!r} is not a string")
         if not isinstance(resource, ProtectedResource | None):
             raise ConfigurationError("resource", f"{resource!r} is not a ProtectedResource(...)")
+        self.resource = resource
         #: The last parameter of each challenge. RFC 9728 section 5.1.
         self._metadata = {} if resource is None else {"resource_metadata": resource.metadata_url}
         self._auth_scheme, self._params = "Bearer", {"realm": realm}
@@ -147,6 +150,20 @@ class Bearer(Scheme):
         # One byte more than a token may have, so that the record names the token.
         self.carrier = carrier.with_limit(max(self._limit, MAX_FIELD) + 1)
         self.openapi = carrier.openapi
+
+    def published_beside(self, schemes: Sequence[Scheme]) -> Sequence[Published]:
+        """The metadata of the resource, as all schemes that have this one say them together."""
+        resource, tokens = self.resource, [scheme for scheme in schemes if isinstance(scheme, Bearer)]
+        members: dict[str, object] = {}
+        for scheme in tokens:
+            if scheme.resource == resource:
+                members.update(scheme.resource_members)
+        if members and all(scheme.accepts_bound for scheme in tokens):
+            members["dpop_bound_access_tokens_required"] = True
+        if resource is None or not members:
+            return self.published
+        ours = resource.published
+        return tuple(resource.with_members(members) if each is ours else each for each in self.published)
 
     def replace(self, *issuers: Member) -> None:
         """Replace all issuers, from the next request on. A request in flight keeps the old ones.

@@ -103,7 +103,9 @@ class Dpop(Bearer):
     - ``window``: for how many seconds after its ``iat`` a proof without a nonce is accepted, beside the leeway.
     - ``algorithms``: those that a proof may be signed with.
     - ``proofs``: the store that remembers which proofs were used; by default in the memory of this process.
-    - ``realm``, ``resource``, ``limit``, ``cache``, ``deadline``, ``name`` and ``clock``: as for ``Bearer``.
+    - ``resource``: as for ``Bearer``; the same one, if both have it. Its metadata then name the algorithms, and say
+      whether the guard accepts bound tokens alone (RFC 9728 section 2).
+    - ``realm``, ``limit``, ``cache``, ``deadline``, ``name`` and ``clock``: as for ``Bearer``.
 
     Denies with ``proof.*``, ``token.unbound``, ``token.key_mismatch`` and the reasons of ``Bearer``; with ``store.*``
     (503) if the store of proofs is away. Raises ``ConfigurationError``. RFC 9449 sections 4.3, 7 and 9.
@@ -112,7 +114,14 @@ class Dpop(Bearer):
     name = DPOP
     auth_scheme = DPOP
     accepts_bound = True
-    openapi: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": DPOP, "bearerFormat": "JWT"})
+    openapi: Mapping[str, object] = MappingProxyType(
+        {
+            "type": "http",
+            "scheme": DPOP,
+            "description": "An access token that is bound to a key of the client, and a proof of that key in the field "
+            "DPoP (RFC 9449). After a 401 with a field DPoP-Nonce, repeat the request with this nonce in the proof.",
+        }
+    )
 
     def __init__(
         self,
@@ -156,6 +165,7 @@ class Dpop(Bearer):
         self._client_keys = BoundedCache[VerificationKey](_MAX_KEYS)
         self.carrier = field_for(DPOP, self._limit)
         self._auth_scheme = "DPoP"
+        self.resource_members = {"dpop_signing_alg_values_supported": list(self._algorithms)}
         # RFC 9449 section 7.1: `algs` is a list with spaces.
         self._params = {**self._params, "algs": " ".join(self._algorithms)}
         self._plain_challenges = (Challenge(self._auth_scheme, {**self._params, **self._metadata}),)
