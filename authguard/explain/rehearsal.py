@@ -102,7 +102,6 @@ class Rehearsal:
         }
         self._changes: Mapping[str, Callable[[Any], None]] = {
             "Basic": _without_rehash,
-            "Bearer": _without_token_cache,
             "Dpop": self._with_read_only_proofs,
             "Digest": _with_own_digest_accounts,
             "DirectoryVerifier": self._without_directory,
@@ -123,7 +122,6 @@ class Rehearsal:
         copied: Any = self._copy(live)
         records: list[Record] = []
         copied._recorder.hooks = copied._hooks = (records.append,)
-        copied._recorder._to_log = False
         copied.schemes = tuple(map(self._scheme, live.schemes, copied.schemes))
         copied._by_name = {scheme.name: scheme for scheme in copied.schemes}
         if copied._revocations is not None:
@@ -332,11 +330,6 @@ def _without_rehash(basic: Any) -> None:
     basic._on_rehash = None
 
 
-def _without_token_cache(bearer: Any) -> None:
-    # A token that is verified anew has the same outcome as a remembered one.
-    bearer._verified, bearer._cache = None, 0
-
-
 # An account keeps what it means as a principal. The copy finds accounts of its own, so that those of the store stay as
 # they are.
 
@@ -347,7 +340,8 @@ def _own(found: Any) -> Any:
         return found
     own = object.__new__(type(found))
     for name, item in _slots_of(found).items():
-        object.__setattr__(own, name, item)
+        if name != "_accepted":
+            object.__setattr__(own, name, item)
     return own
 
 

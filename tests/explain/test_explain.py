@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from authguard import (
     Issuer,
     LoginThrottle,
     MemoryRevocations,
+    MemoryUsers,
     Principal,
     ProtectedResource,
     Rejected,
@@ -56,7 +58,7 @@ from tests.support.asgi import RecordingApp, auth_request, http_scope, run_app, 
 from tests.support.clock import NOW
 from tests.support.schemes.api_key import KEY_ID, api_key_scheme, key_text, stored_key
 from tests.support.schemes.badge import Badge
-from tests.support.schemes.basic import Users, basic_scheme
+from tests.support.schemes.basic import SpyHasher, Users, basic_scheme
 from tests.support.schemes.digest import digest_scheme
 from tests.support.tokens import AUDIENCE, HMAC_SECRET, ISSUER, mint
 
@@ -135,29 +137,31 @@ async def test_a_grant_spends_nothing_in_any_store_or_cache() -> None:
     """All that the guard keeps is the same after the explanation of a request of each scheme, again and again."""
     key = api_key_scheme()
     digest = digest_scheme()
-    basic = basic_scheme(Users(Account("alice", "$fast$wonderland")))
+    basic = basic_scheme(MemoryUsers([Account("alice", "$fast$wonderland")], hasher=SpyHasher()))
     records: list[Record] = []
     schemes = bearer(), basic, digest, key, Session(realm="orders")
-    app = guarded(*schemes, revocations=MemoryRevocations(), hooks=[records.append])
-    scopes = [
-        request(token(), "/orders"),
-        request(password(), "/orders"),
-        request(password("alice:wrong"), "/orders"),
-        request(answer(digest), "/orders"),
-        request(path="/orders", fields={"x-api-key": key_text()}),
-        request(path="/orders", session=session_of(60)),
-        request(path="/orders", session=session_of(99_999)),
+    rules = [Rule("/admin/**", role("admin"))]
+    app = guarded(*schemes, rules=rules, revocations=MemoryRevocations(), hooks=[records.append])
+    refusals: list[tuple[dict[str, Any], str | None]] = [
+        (request(token(), "/orders", session={}), None),
+        (request(token(roles=[]), "/admin/users", session={}), "role.missing"),
+        (request(password(), "/orders", session={}), None),
+        (request(password("alice:wrong"), "/orders", session={}), "password.wrong"),
+        (request(answer(digest), "/orders", session={}), None),
+        (request(path="/orders", fields={"x-api-key": key_text()}, session={}), None),
+        (request(path="/orders", session=session_of(600)), None),
+        (request(path="/orders", session=session_of(99_999)), "session.expired"),
     ]
     for _ in range(2):  # of a new guard, and of one that has been used
-        for scope in scopes:
-            before, session = state_of(app.guard), dict(scope.get("session") or {})
-            await explain(app, scope)
+        for scope, reason in refusals:
+            before, session = state_of(app.guard), copy.deepcopy(scope["session"])
+            assert (await explain(app, scope)).reason == reason
             assert state_of(app.guard) == before
-            assert dict(scope.get("session") or {}) == session
+            assert scope["session"] == session
             assert "authguard" not in scope
         assert not records
-        for scope in scopes[:2]:
-            await run_app(app, dict(scope))
+        for scope, _ in refusals[:4]:
+            await run_app(app, copy.deepcopy(scope))
         records.clear()
 
 
