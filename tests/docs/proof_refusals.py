@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import jwt
+from jwt.utils import base64url_decode
 
 from authguard import MemoryProofs, Record
 from authguard.wire.dpop_proof import base64url
@@ -30,7 +30,7 @@ async def with_header(**members: Any) -> Record:
     """The record of a request whose proof has another header."""
     site = Site()
     header, claims, signature = site.headers()["DPoP"].split(".")
-    other = {**json.loads(jwt.utils.base64url_decode(header)), **members}
+    other = {**json.loads(base64url_decode(header)), **members}
     proof = f"{base64url(json.dumps(other).encode())}.{claims}.{signature}"
     return await sent(site, {"Authorization": f"DPoP {site.token}", "DPoP": proof})
 

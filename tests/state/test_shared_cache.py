@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -29,8 +29,7 @@ class Failing(SharedCache):
             raise self.answer
         if self.answer == "hang":
             await anyio.sleep(60)
-        found: bytes | None = self.answer
-        return found
+        return cast("bytes | None", self.answer)
 
     async def put(self, key: bytes, value: bytes, seconds: float) -> None:
         await self.get(key)

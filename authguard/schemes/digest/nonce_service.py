@@ -100,7 +100,9 @@ class NonceService:
         accepted = (secrets.token_bytes(RANDOM_SECRET),) if self._shared is None else self._shared
         self._keys = tuple(nonce_key(secret, self._realm) for secret in accepted)
         # Made now, because a memory accepts no nonce that is older than itself.
-        self._memories = tuple(MemoryNonces() for _ in self._keys) if self._store is None else ()
+        self._memories: tuple[MemoryNonces, ...] = (
+            tuple(MemoryNonces() for _ in self._keys) if self._store is None else ()
+        )
         self._signers: tuple[_Signer, ...] | None = None
         #: The nonces that these keys have signed, as a client sends them. They are no secret.
         self._genuine = BoundedCache[_GenuineNonce](MOST_GENUINE)

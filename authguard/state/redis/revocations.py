@@ -551,7 +551,7 @@ def _source_of(source: Any) -> RevocationSource:
         if callable(getattr(source, "live", None)) and callable(getattr(source, "revoke", None)):
             return cast("RevocationSource", source)
         if callable(source):
-            return _Listed(source)
+            return _Listed(cast("ListRevocations", source))
     raise ConfigurationError(
         "source", f"{source!r} has no live(since) and revoke(revocation), and is no async function"
     )

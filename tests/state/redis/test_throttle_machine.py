@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,7 +44,7 @@ _number = count()
 class ThrottleMachine(RuleBasedStateMachine):
     """Does the same to a store in memory and to one in Redis, by one clock."""
 
-    make_client: Callable[[], Any]
+    make_client: ClassVar[Any]
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +132,10 @@ def run_machine(client: Callable[[], Any]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=60,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[*HealthCheck.__members__.values()],
         ),
     )
 
