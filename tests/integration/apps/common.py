@@ -27,6 +27,8 @@ KEYS_AGE = "TEST_KEYS_AGE"
 #: The variables with the URL of a Redis server, and with that of the database of revocations.
 REDIS = "TEST_REDIS"
 REVOCATIONS = "TEST_REVOCATIONS"
+#: The variable with the URLs by which clients reach the app, separated by spaces.
+PUBLIC_URL = "TEST_PUBLIC_URL"
 
 FOR_ALL = "FOR-ALL"
 FOR_USERS = "FOR-USERS-ALONE"
