@@ -28,6 +28,7 @@ PACKAGES = {
     "authguard.state": "For authors of stores that several processes share.",
     "authguard.records": "What hooks and tests are given for each decision.",
     "authguard.inspector": "A page that shows decisions as they happen.",
+    "authguard.telemetry": "Metrics and span events of OpenTelemetry.",
     "authguard.explain": "Why a request is refused, and what to do about it.",
 }
 #: The names of ``authguard`` itself, by subject. Names that are in no group come last.

@@ -24,6 +24,8 @@ PROGRAMS = {
     "lighttpd": "lighttpd",
     "lwp-request": "libwww-perl",
     "nginx": "nginx",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "psql": "postgresql",
     "redis-sentinel": "redis-sentinel",
     "redis-server": "redis-server",

@@ -30,6 +30,7 @@ SETTINGS = (
     "PARTNER_PUBLIC_KEY",
     "PUBLIC_URL",
     "TOKEN_SECRET",
+    "USER_FILE",
     "WEBHOOK_SECRET",
 )
 

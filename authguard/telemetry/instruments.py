@@ -1,0 +1,95 @@
+"""The instruments of OpenTelemetry that observe a guard, and the event of a denial on the current span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+from authguard.core.guard import Guard
+from authguard.errors import ConfigurationError
+from authguard.records.record import Record, log_failure
+from authguard.telemetry.figures import DECISIONS, MAX_SERIES, METRICS, Attributes, Figure, Metric, decisions, figures
+
+#: The name of the event that a denial adds to the current span.
+EVENT = "authguard.denied"
+
+
+def telemetry(guard: Guard, meter_provider: MeterProvider | None = None, *, name: str | None = None) -> None:
+    """Export the counts and the health of a guard as metrics, and add an event to the current span at each denial.
+
+    - ``meter_provider``: the default is the one that is set for the process, now or later. Without an SDK nothing is
+      exported.
+    - ``name``: becomes the attribute ``authguard.guard``. An app with several guards gives each a name.
+
+    The metrics are read when they are exported, so a granted request costs nothing more. No name of a user, path or
+    address is an attribute, and each metric has at most 1000 series. Whatever fails here changes no response.
+    Raises ``ConfigurationError`` for what is not a guard, for one that has telemetry already, and for an empty name.
+    """
+    if not isinstance(guard, Guard):
+        raise ConfigurationError("guard", f"{type(guard).__name__} is not a Guard")
+    if name is not None and not (isinstance(name, str) and name):
+        raise ConfigurationError("name", f"{name!r} is not a name")
+    recorder = guard._recorder  # noqa: SLF001 - as the inspector adds hooks to an existing guard
+    if any(isinstance(hook, SpanEvents) for hook in recorder.hooks):
+        raise ConfigurationError("guard", "it has telemetry already; call telemetry(guard) once")
+    common: Attributes = {} if name is None else {"authguard.guard": name}
+    # A meter of its own for each guard: of two instruments with one name in a meter, the SDK warns.
+    meter = metrics.get_meter("authguard", meter_provider=meter_provider, attributes=common or None)
+
+    def observe(metric: Metric, read: Callable[[], Iterable[Figure]]) -> None:
+        create = meter.create_observable_counter if metric.is_counter else meter.create_observable_gauge
+        callback = _callback(metric, read, common)
+        create(metric.name, callbacks=[callback], unit=metric.unit, description=metric.description)
+
+    observe(DECISIONS, lambda: decisions(guard.counts()))
+    for metric in METRICS:
+        observe(metric, lambda: figures(guard.health()))
+    recorder.hooks = (*recorder.hooks, SpanEvents())
+
+
+def _callback(
+    metric: Metric, read: Callable[[], Iterable[Figure]], common: Attributes
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    has_failed = False
+
+    def observe(_options: CallbackOptions) -> Iterable[Observation]:
+        nonlocal has_failed
+        try:
+            found = [figure for figure in read() if figure.metric is metric]
+        except Exception as error:  # noqa: BLE001 - a scheme or a store of the app may have written the health
+            if not has_failed:
+                log_failure(f"telemetry: {metric.name}", error)
+            has_failed = True
+            return []
+        return [Observation(figure.value, {**figure.attributes, **common}) for figure in islice(found, MAX_SERIES)]
+
+    return observe
+
+
+class SpanEvents:
+    """A hook that adds an event to the span of the request that is denied. It has no name, path or address."""
+
+    __slots__ = ()
+
+    wants_grants = False
+
+    def __repr__(self) -> str:
+        return "telemetry"
+
+    def __call__(self, record: Record) -> None:
+        """Add the event, if the span is recorded."""
+        span = trace.get_current_span()
+        if not span.is_recording():
+            return
+        attributes: dict[str, str | int | tuple[str, ...] | None] = {
+            "error.type": record.reason,
+            "http.response.status_code": record.status,
+            "authguard.scheme": record.scheme,
+            "authguard.rule": record.rule,
+            "authguard.requirement": record.requirement,
+            "authguard.missing": record.missing or None,
+        }
+        span.add_event(EVENT, {key: value for key, value in attributes.items() if value is not None})

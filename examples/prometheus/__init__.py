@@ -1,0 +1,1 @@
+"""An app whose decisions Prometheus counts, with alerts and a dashboard."""

@@ -1,0 +1,216 @@
+"""What OpenTelemetry gets of a guard: its metrics when they are exported, and an event for each denial."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from authguard import AuthGuardMiddleware, ConfigurationError, Guard, Rule, role
+from authguard.telemetry import telemetry
+from authguard.telemetry.figures import MAX_SERIES
+from tests.support.asgi import RecordingApp
+from tests.support.schemes.badge import Badge
+
+ALICE = {"authorization": "Badge alice"}
+
+
+def points(reader: InMemoryMetricReader) -> dict[str, list[tuple[Mapping[str, Any], float]]]:
+    """The attributes and the value of each point, by the name of the metric."""
+    data = reader.get_metrics_data()
+    found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
+    for resource in data.resource_metrics if data else []:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                rows: Any = metric.data.data_points
+                found.setdefault(metric.name, []).extend((dict(row.attributes), row.value) for row in rows)
+    return found
+
+
+def client_of(guard: Guard) -> TestClient:
+    """A client of an app behind this guard."""
+    return TestClient(AuthGuardMiddleware(RecordingApp(), guard=guard))
+
+
+class SickBadge(Badge):
+    """A scheme of an app whose health cannot be read."""
+
+    def health(self) -> Mapping[str, object]:
+        """Raise, as a store that has lost its connection may."""
+        raise RuntimeError("s3cret")
+
+
+def test_decisions_are_counted_by_reason_scheme_and_rule() -> None:
+    """A path and a name of a user are no attribute, whatever the client sends."""
+    reader = InMemoryMetricReader()
+    guard = Guard(Badge(), rules=[Rule("/admin/**", role("owner"))])
+    telemetry(guard, MeterProvider([reader]))
+    client = client_of(guard)
+
+    for number in range(3):
+        client.get(f"/admin/{number}", headers=ALICE)
+    client.get("/", headers=ALICE)
+
+    assert points(reader)["authguard.decisions"] == [
+        (
+            {
+                "authguard.event": "denied",
+                "error.type": "role.missing",
+                "http.response.status_code": 403,
+                "authguard.scheme": "badge",
+                "authguard.rule": "/admin/**",
+            },
+            3,
+        ),
+        ({"authguard.event": "granted", "authguard.scheme": "badge"}, 1),
+    ]
+
+
+def test_two_guards_with_names_are_told_apart() -> None:
+    """Each name is an attribute of all that its guard exports."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    guards = {name: Guard(Badge()) for name in ("shop", "admin")}
+    for name, guard in guards.items():
+        telemetry(guard, provider, name=name)
+        client_of(guard).get("/")
+
+    found = points(reader)["authguard.decisions"]
+
+    assert sorted(attributes["authguard.guard"] for attributes, _ in found) == ["admin", "shop"]
+    assert [value for _, value in found] == [1, 1]
+
+
+def test_a_health_that_raises_leaves_the_counts(caplog: pytest.LogCaptureFixture) -> None:
+    """One ERROR for each metric says where it failed, whatever is exported later. It has no text of the exception."""
+    reader = InMemoryMetricReader()
+    guard = Guard(SickBadge())
+    telemetry(guard, MeterProvider([reader]))
+    client_of(guard).get("/")
+
+    first, second = points(reader), points(reader)
+
+    assert [list(found) for found in (first, second)] == [["authguard.decisions"]] * 2
+    failed = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(failed) == len(set(failed))
+    assert failed[0].startswith("telemetry: authguard.hash.queue.length failed: builtins.RuntimeError at ")
+    assert "s3cret" not in caplog.text
+
+
+class ManyKeys(Badge):
+    """A scheme of an app with more key servers than there may be series."""
+
+    def health(self) -> Mapping[str, object]:
+        """The age of the keys of each."""
+        return {"keys": [{"source": f"https://{number}.example/", "age": 1.0} for number in range(MAX_SERIES + 10)]}
+
+
+def test_a_metric_has_only_so_many_series() -> None:
+    """What is beyond the bound is left out."""
+    reader = InMemoryMetricReader()
+    telemetry(Guard(ManyKeys()), MeterProvider([reader]))
+
+    assert len(points(reader)["authguard.keys.age"]) == MAX_SERIES
+
+
+def spans_of(guard: Guard, headers: Mapping[str, str]) -> ReadableSpan:
+    """The span around one request to ``/admin/alice``."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("tests")
+    guarded = AuthGuardMiddleware(RecordingApp(), guard=guard)
+
+    async def traced(scope: Scope, receive: Receive, send: Send) -> None:
+        with tracer.start_as_current_span("GET"):
+            await guarded(scope, receive, send)
+
+    TestClient(traced).get("/admin/alice", headers=headers)
+    (span,) = exporter.get_finished_spans()
+    return span
+
+
+def test_a_denial_is_an_event_of_the_current_span() -> None:
+    """It has the reason and what was missing, and neither the path nor the name."""
+    guard = Guard(Badge(), rules=[Rule("/admin/**", role("owner"))])
+    telemetry(guard, MeterProvider())
+
+    (event,) = spans_of(guard, ALICE).events
+
+    assert (event.name, dict(event.attributes or {})) == (
+        "authguard.denied",
+        {
+            "error.type": "role.missing",
+            "http.response.status_code": 403,
+            "authguard.scheme": "badge",
+            "authguard.rule": "/admin/**",
+            "authguard.requirement": "role(owner)",
+            "authguard.missing": ("owner",),
+        },
+    )
+
+
+def test_a_grant_is_no_event() -> None:
+    """A granted request gets no record either."""
+    guard = Guard(Badge())
+    telemetry(guard, MeterProvider())
+
+    assert spans_of(guard, ALICE).events == ()
+
+
+def test_without_an_sdk_nothing_happens() -> None:
+    """The API alone makes instruments that nobody reads, and no span is recorded."""
+    guard = Guard(Badge())
+
+    telemetry(guard)
+
+    assert client_of(guard).get("/").status_code == 401
+    assert repr(guard._recorder.hooks) == "(telemetry,)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"guard": "guard"}, "guard"), ({"name": ""}, "name"), ({"name": 3}, "name")],
+    ids=["not a guard", "an empty name", "a number"],
+)
+def test_a_wrong_argument_is_refused(arguments: dict[str, Any], named: str) -> None:
+    """The error says which one."""
+    with pytest.raises(ConfigurationError, match=f"^{named}: "):
+        telemetry(**{"guard": Guard(Badge()), **arguments})
+
+
+def test_a_guard_has_telemetry_once() -> None:
+    """A second call would count each decision twice."""
+    guard = Guard(Badge())
+    telemetry(guard, MeterProvider())
+
+    with pytest.raises(ConfigurationError, match="has telemetry already"):
+        telemetry(guard, MeterProvider())
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The import says what to install."""
+    for name in [name for name in sys.modules if name.startswith("authguard.telemetry")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "opentelemetry.metrics", None)
+
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'authguard\[otel\]'"):
+        import authguard.telemetry  # noqa: F401
+
+
+def test_authguard_itself_does_not_import_it() -> None:
+    """An app without telemetry needs no OpenTelemetry."""
+    program = "import sys, authguard, authguard.fastapi; print('authguard.telemetry' in sys.modules)"
+
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"
