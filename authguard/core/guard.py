@@ -82,6 +82,7 @@ class Guard:
     - ``checks``: async functions ``(request, principal) -> Principal | Rejected``. They run after every success.
     - ``role_hierarchy``: ``{"admin": {"editor"}}`` gives everybody with the first role the others too, transitively.
     - ``hooks``: functions that get the ``Record`` of every decision. ``log=False`` turns the log off.
+    - ``pattern_warnings``: log one WARNING for a pattern in refusals, such as many names from one network.
     - ``revocations``: where each principal is looked up that a scheme has accepted, whether or not the scheme remembers
       it: ``MemoryRevocations()`` or another store, or a list of them. They are asked before the checks.
     - ``end_with_credentials``: whether an open WebSocket and a response in parts end when their credentials expire or
@@ -106,6 +107,7 @@ class Guard:
         role_hierarchy: Mapping[str, AbstractSet[str]] | None = None,
         hooks: Sequence[Hook] = (),
         log: bool = True,
+        pattern_warnings: bool = False,
         revocations: Revocations | Sequence[Revocations] = (),
         end_with_credentials: bool = False,
         revocation_poll: float = 10.0,
@@ -139,6 +141,11 @@ class Guard:
         self._recorder = Recorder(
             self._hooks, to_log=log, monotonic=self.monotonic, methods=methods, explain_missing=explain_missing
         )
+        if check_flag("pattern_warnings", pattern_warnings):
+            # An app without them does not import this.
+            from authguard.records.pattern_warnings import PatternWarnings  # noqa: PLC0415
+
+            self._recorder.hooks = (*self._hooks, PatternWarnings(self._recorder.counts.snapshot, self.monotonic))
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._revocations: RevocationCheck | None = None
         if revocations != ():

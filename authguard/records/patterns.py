@@ -77,7 +77,8 @@ _WHAT: Mapping[str, str] = {
     "store.unavailable": "requests could not be decided, because a store did not answer",
 }
 
-_PASSWORDS = frozenset({"user.unknown", "password.wrong", "attempts.exceeded", "response.wrong"})
+#: The refusals of a login with a name and a password.
+PASSWORDS = frozenset({"user.unknown", "password.wrong", "attempts.exceeded", "response.wrong"})
 _FROM_THE_FUTURE = frozenset({"token.not_yet_valid", "token.issued_in_future", "nonce.not_yet", "session.not_yet"})
 
 #: What a burst usually means, by reason.
@@ -254,7 +255,7 @@ class Burst:
             if self.reason in _FROM_THE_FUTURE:
                 return "Their clock or yours: one is ahead of the other"
             return "Their clock or yours: all by about the same time"
-        if self.reason in _PASSWORDS:
+        if self.reason in PASSWORDS:
             return _about_passwords(self.clients, self.subjects)
         if self.status == OUTAGE and self.reason not in _MEANING:
             return f"Clients keep their credentials, and try again. {self.detail}".rstrip()
@@ -389,9 +390,7 @@ def _offenders(
 
 def _note(kind: str, group: Sequence[Sighting]) -> str:
     """What it looks like if many names were tried from one address, or one name from many."""
-    tried = {
-        record.subject if kind == "client" else record.client for _, record in group if record.reason in _PASSWORDS
-    }
+    tried = {record.subject if kind == "client" else record.client for _, record in group if record.reason in PASSWORDS}
     if kind == "rule" or len(tried - {None}) < MANY:
         return ""
     return "tries many names" if kind == "client" else "tried from many addresses"

@@ -124,6 +124,8 @@ def _median(ages: list[int]) -> float:
 
 
 def _warn(message: str, facts: Mapping[str, object]) -> None:
-    extra = {f"authguard.{key}": value for key, value in {"event": "drift", **facts}.items()}
+    # The fields of the warnings about patterns. Signatures were verified, so no stranger causes this one.
+    fields = {"event": "drift", "pattern": "drift", "by_stranger": False, **facts}
+    extra = {f"authguard.{key}": value for key, value in fields.items()}
     with suppress(Exception):  # a filter or a handler of the app may raise, which must not fail the request
         _log.warning(message, *facts.values(), extra=extra)
