@@ -26,8 +26,23 @@ ROOT = Path(__file__).parents[2]
 #: Files of tests, how many requests of theirs are compared at least, and of how many outcomes.
 FILES = {
     "the decision table": (["tests/test_answers.py"], 80, 15),
+    # R001, R020, R021, R023, R024, R059, R064, R069, R078, R083 and their siblings.
+    "inputs from elsewhere": (
+        [
+            *(f"tests/schemes/test_{name}.py" for name in ("refusal_facts", "session", "carriers")),
+            *(f"tests/schemes/test_old_{name}_clients.py" for name in ("basic", "digest")),
+            *(f"tests/core/test_{name}.py" for name in ("csrf", "diagnosis", "login_page")),
+            "tests/test_step_up.py",
+        ],
+        200,
+        20,
+    ),
     "locks": (["tests/asgi/test_locks.py", "tests/fastapi/test_uses.py"], 10, 2),
-    "attacks": (["tests/security/test_api_key_attacks.py", "tests/security/test_session_attacks.py"], 10, 2),
+    "attacks": (
+        [f"tests/security/test_{name}_attacks.py" for name in ("token", "digest", "api_key", "session")],
+        300,
+        15,
+    ),
 }
 
 
