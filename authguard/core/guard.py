@@ -94,6 +94,8 @@ class Guard:
 
     #: Set by ``authguard.testing`` while one of its blocks is open, and by nothing else.
     test_override: TestOverride | None = None
+    #: Gets the scheme and the seconds of each decision that had to wait. ``authguard.telemetry`` sets it.
+    on_waited: Callable[[str | None, float], None] | None = None
 
     def __init__(
         self,
@@ -220,6 +222,9 @@ class Guard:
             )
         except Exception as error:  # noqa: BLE001 - whatever fails, the request is denied
             return denial_of(error, resolved, scheme)
+        finally:
+            if self.on_waited is not None:
+                self.on_waited(scheme, self.monotonic() - began)
 
     async def _outcome(self, undecided: Undecided, request: AuthRequest) -> Outcome:
         """What the scheme says, and after it the revocations and the checks."""

@@ -122,6 +122,7 @@ class Rehearsal:
         copied: Any = self._copy(live)
         records: list[Record] = []
         copied._recorder.hooks = copied._hooks = (records.append,)
+        copied.on_waited = None
         copied.schemes = tuple(map(self._scheme, live.schemes, copied.schemes))
         copied._by_name = {scheme.name: scheme for scheme in copied.schemes}
         if copied._revocations is not None:

@@ -37,6 +37,13 @@ class Figure(NamedTuple):
 
 DECISIONS = Metric("authguard.decisions", "{decision}", "Requests that were granted or denied", is_counter=True)
 
+#: A histogram. What is decided at once, as most tokens are, is not in it.
+WAITED = Metric(
+    "authguard.verification.duration", "s", "Time of decisions that had to wait: for a hash, a server, a check"
+)
+#: The bounds of its buckets: those that the semantic conventions give to durations of HTTP.
+BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+
 _HASH_QUEUE = Metric("authguard.hash.queue.length", "{call}", "Passwords that wait for a thread to hash them")
 
 _OF_POOL = {

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 
 from opentelemetry import metrics, trace
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
 
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
 from authguard.records.record import Record, log_failure
-from authguard.telemetry.figures import DECISIONS, MAX_SERIES, METRICS, Attributes, Figure, Metric, decisions, figures
+from authguard.telemetry.figures import (
+    BOUNDARIES,
+    DECISIONS,
+    MAX_SERIES,
+    METRICS,
+    WAITED,
+    Attributes,
+    Figure,
+    Metric,
+    decisions,
+    figures,
+)
 
 #: The name of the event that a denial adds to the current span.
 EVENT = "authguard.denied"
@@ -24,8 +36,9 @@ def telemetry(guard: Guard, meter_provider: MeterProvider | None = None, *, name
       exported.
     - ``name``: becomes the attribute ``authguard.guard``. An app with several guards gives each a name.
 
-    The metrics are read when they are exported, so a granted request costs nothing more. No name of a user, path or
-    address is an attribute, and each metric has at most 1000 series. Whatever fails here changes no response.
+    Decisions that had to wait are timed. All other metrics are read when they are exported, so a request that is
+    granted at once costs nothing more. No name of a user, path or address is an attribute, and each metric has at most
+    1000 series. Whatever fails here changes no response.
     Raises ``ConfigurationError`` for what is not a guard, for one that has telemetry already, and for an empty name.
     """
     if not isinstance(guard, Guard):
@@ -47,7 +60,19 @@ def telemetry(guard: Guard, meter_provider: MeterProvider | None = None, *, name
     observe(DECISIONS, lambda: decisions(guard.counts()))
     for metric in METRICS:
         observe(metric, lambda: figures(guard.health()))
+    duration = meter.create_histogram(
+        WAITED.name, WAITED.unit, WAITED.description, explicit_bucket_boundaries_advisory=BOUNDARIES
+    )
+    guard.on_waited = partial(_record_wait, duration, common)
     recorder.hooks = (*recorder.hooks, SpanEvents())
+
+
+def _record_wait(duration: Histogram, common: Attributes, scheme: str | None, seconds: float) -> None:
+    of_scheme = {} if scheme is None else {"authguard.scheme": scheme}
+    try:
+        duration.record(max(0.0, seconds), {**of_scheme, **common})
+    except Exception as error:  # noqa: BLE001 - an SDK that fails must not change the response
+        log_failure(f"telemetry: {WAITED.name}", error)
 
 
 def _callback(

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 from starlette.testclient import TestClient
 
 from authguard import AuthGuardMiddleware
-from authguard.telemetry.figures import DECISIONS, MAX_SERIES, METRICS
+from authguard.telemetry.figures import DECISIONS, MAX_SERIES, METRICS, WAITED
 from tests.support.asgi import RecordingApp
 from tests.support.markdown import DOCS, code_block
 from tests.support.tokens import public_pem, rsa_key
@@ -40,13 +40,15 @@ def test_the_program_exports_decisions(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_page_lists_each_metric_with_its_kind_and_unit() -> None:
     """No metric is missing, and none is there that is not exported."""
-    rows = dict(re.findall(r"^\| `(authguard\.[\w.]+)` \| ((?:counter|gauge)(?:, s)?) \|", PAGE, re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `(authguard\.[\w.]+)` \| ((?:counter|gauge|histogram)(?:, s)?) \|", PAGE, re.MULTILINE)
+    )
 
     kinds = {
         metric.name: ("counter" if metric.is_counter else "gauge") + (", s" if metric.unit == "s" else "")
         for metric in (DECISIONS, *METRICS)
     }
-    assert rows == kinds
+    assert rows == {WAITED.name: "histogram, s", **kinds}
 
 
 def test_the_page_says_how_many_series_there_are() -> None:

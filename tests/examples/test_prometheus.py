@@ -44,7 +44,7 @@ def names() -> set[str]:
     return {
         metric.name.replace(".", "_") + endings.get(metric.unit, "") + ("_total" if metric.is_counter else "")
         for metric in (DECISIONS, *METRICS)
-    }
+    } | {"authguard_verification_duration_seconds_bucket"}
 
 
 def queries() -> list[str]:
@@ -101,7 +101,7 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
     panels = dashboard["panels"]
 
     assert dashboard["title"] == "authguard"
-    assert len({panel["id"] for panel in panels}) == len(panels) == 10
+    assert len({panel["id"] for panel in panels}) == len(panels) == 11
     assert all(panel["targets"] and set(panel["gridPos"]) == {"x", "y", "w", "h"} for panel in panels)
     assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
     assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["source", "job"]

@@ -6,7 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -18,8 +18,13 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from authguard import AuthGuardMiddleware, ConfigurationError, Guard, Rule, role
+from authguard.explain.rehearsal import Rehearsal
+from authguard.model import Outcome
+from authguard.request import AuthRequest
 from authguard.telemetry import telemetry
 from authguard.telemetry.figures import MAX_SERIES
+from authguard.testing import ManualClock
+from authguard.wire.authorization import Credentials
 from tests.support.asgi import RecordingApp
 from tests.support.schemes.badge import Badge
 
@@ -27,14 +32,16 @@ ALICE = {"authorization": "Badge alice"}
 
 
 def points(reader: InMemoryMetricReader) -> dict[str, list[tuple[Mapping[str, Any], float]]]:
-    """The attributes and the value of each point, by the name of the metric."""
+    """The attributes and the value of each point, by the name of the metric. Histograms are left out."""
     data = reader.get_metrics_data()
     found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
     for resource in data.resource_metrics if data else []:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
                 rows: Any = metric.data.data_points
-                found.setdefault(metric.name, []).extend((dict(row.attributes), row.value) for row in rows)
+                values = [(dict(row.attributes), row.value) for row in rows if hasattr(row, "value")]
+                if values:
+                    found.setdefault(metric.name, []).extend(values)
     return found
 
 
@@ -106,6 +113,88 @@ def test_a_health_that_raises_leaves_the_counts(caplog: pytest.LogCaptureFixture
     assert len(failed) == len(set(failed))
     assert failed[0].startswith("telemetry: authguard.hash.queue.length failed: builtins.RuntimeError at ")
     assert "s3cret" not in caplog.text
+
+
+class SlowBadge(Badge):
+    """A scheme whose verification takes 0.3 seconds by the clock of the test."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def authenticate(self, request: AuthRequest, credentials: Credentials) -> Outcome:
+        """Let time pass."""
+        self._clock.move(0.3)
+        return await super().authenticate(request, credentials)
+
+
+def durations(reader: InMemoryMetricReader) -> list[tuple[dict[str, Any], int, float]]:
+    """The attributes, the count and the sum of each point of the histogram."""
+    data = reader.get_metrics_data()
+    return [
+        (dict(row.attributes), row.count, round(row.sum, 3))
+        for resource in (data.resource_metrics if data else [])
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == "authguard.verification.duration"
+        for row in cast("Any", metric.data).data_points
+    ]
+
+
+def test_a_decision_that_waits_is_timed() -> None:
+    """A request without credentials is decided at once, and is not timed."""
+    clock, reader = ManualClock(), InMemoryMetricReader()
+    guard = Guard(SlowBadge(clock), monotonic=clock)
+    telemetry(guard, MeterProvider([reader]), name="shop")
+    client = client_of(guard)
+
+    for headers in (ALICE, {"authorization": "Badge wrong"}, {}):
+        client.get("/", headers=headers)
+
+    assert durations(reader) == [({"authguard.scheme": "badge", "authguard.guard": "shop"}, 2, 0.6)]
+
+
+def test_a_decision_without_a_scheme_has_none_in_its_time() -> None:
+    """A clock that goes backwards gives no negative time."""
+    reader = InMemoryMetricReader()
+    guard = Guard(Badge())
+    telemetry(guard, MeterProvider([reader]))
+
+    assert guard.on_waited is not None
+    guard.on_waited(None, -1.0)
+
+    assert durations(reader) == [({}, 1, 0.0)]
+
+
+def test_a_histogram_that_fails_changes_no_response(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One ERROR says what failed."""
+    guard = Guard(Badge())
+    provider = MeterProvider([InMemoryMetricReader()])
+    telemetry(guard, provider)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("s3cret")
+
+    monkeypatch.setattr("opentelemetry.sdk.metrics.Histogram.record", broken)
+
+    assert client_of(guard).get("/", headers=ALICE).status_code == 200
+    assert "telemetry: authguard.verification.duration failed: builtins.RuntimeError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_explain_leaves_no_trace_in_the_metrics() -> None:
+    """A rehearsal of a decision is neither counted nor timed, nor is it an event."""
+    reader = InMemoryMetricReader()
+    guard = Guard(Badge())
+    telemetry(guard, MeterProvider([reader]))
+
+    rehearsed, records = Rehearsal(run_checks=True).guard(guard)
+    client_of(rehearsed).get("/", headers=ALICE)
+
+    assert [record.event for record in records] == ["granted"]
+    assert (points(reader), durations(reader)) == ({}, [])
 
 
 class ManyKeys(Badge):
