@@ -441,7 +441,7 @@ class _Postponed(Undecided):
         self.authenticated, self.origins = authenticated, origins
 
 
-class _CarefulGuard(Guard):
+class CarefulGuard(Guard):
     """A guard that decides nothing at once and keeps no response. It is written from the documentation of the guard."""
 
     def decide_now(
@@ -619,7 +619,7 @@ class GuardedApp:
             "both": [MemoryRevocations(), self.revoked, _Awaited(self.revoked)],
         }
         stores = possible[self.setup.revocations]
-        guard = (Guard if self.is_lean else _CarefulGuard)(
+        guard = (Guard if self.is_lean else CarefulGuard)(
             *(schemes if self.setup.has_digest else schemes[1:]),
             clock=self.clock,
             monotonic=self.ticks,
@@ -629,7 +629,7 @@ class GuardedApp:
             revocations=stores,
             **options,
         )
-        if isinstance(guard, _CarefulGuard) and stores:
+        if isinstance(guard, CarefulGuard) and stores:
             guard.revoked = self.revoked
         return guard
 

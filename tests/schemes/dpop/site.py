@@ -25,17 +25,18 @@ class Site:
     The app has been there for a quarter of an hour, so that no proof is forgotten.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, kind: type[Guard] = Guard, leeway: float = 60.0, **options: Any) -> None:
         self.clock = ManualClock()
         self.issuer = TestIssuer(clock=self.clock)
         self.client, self.thief = DpopKey(clock=self.clock), DpopKey(clock=self.clock)
         self.records: list[Record] = []
         given = {"public_url": URL, "secret": SECRET, "proofs": MemoryProofs(clock=self.clock), **options}
         self.dpop = Dpop(self.issuer.as_issuer(), realm="orders", clock=self.clock, **given)
-        self.guard = Guard(
+        self.guard = kind(
             self.dpop,
             Bearer(self.issuer.as_issuer(), realm="orders", clock=self.clock),
             default=AUTHENTICATED,
+            leeway=leeway,
             clock=self.clock,
             monotonic=self.clock,
             hooks=[self.records.append],
