@@ -24,6 +24,7 @@ from authguard.starlette import assert_closed
 from authguard.telemetry.figures import DECISIONS, METRICS
 from tests.examples.conftest import Start
 from tests.state.redis.servers import free_port
+from tests.support.markdown import code_block
 from tests.support.tokens import mint, public_pem, rsa_key
 
 FOLDER = Path(__file__).parents[2] / "examples" / "prometheus"
@@ -44,7 +45,7 @@ def names() -> set[str]:
     return {
         metric.name.replace(".", "_") + endings.get(metric.unit, "") + ("_total" if metric.is_counter else "")
         for metric in (DECISIONS, *METRICS)
-    } | {"authguard_verification_duration_seconds_bucket"}
+    } | {f"authguard_verification_duration_seconds_{part}" for part in ("bucket", "count")}
 
 
 def queries() -> list[str]:
@@ -86,6 +87,20 @@ def test_a_refusal_is_a_line_of_the_metrics(start: Start, settings: Mapping[str,
     }
 
 
+def test_a_remembered_password_is_decided_at_once(start: Start, settings: Mapping[str, str]) -> None:
+    """Of four logins the first alone had to wait."""
+    client = TestClient(start("prometheus.app", **settings).app)
+
+    for _ in range(3):
+        client.get("/metrics", auth=PROMETHEUS)
+    text = client.get("/metrics", auth=PROMETHEUS).text
+
+    lines = [line for line in text.splitlines() if 'authguard_scheme="basic"' in line]
+    waited = [line for line in lines if line.startswith("authguard_verification_duration_seconds_count{")]
+    decided = [line for line in lines if line.startswith("authguard_decisions_total{")]
+    assert [line.rpartition(" ")[2] for line in (*waited, *decided)] == ["1.0", "4.0"]
+
+
 @pytest.mark.parametrize("file", ["alerts.yml", "alerts_test.yml", "dashboard.json"])
 def test_each_metric_that_is_asked_for_exists(file: str) -> None:
     """The alerts, their tests and the dashboard name no metric that the app does not export."""
@@ -101,7 +116,7 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
     panels = dashboard["panels"]
 
     assert dashboard["title"] == "authguard"
-    assert len({panel["id"] for panel in panels}) == len(panels) == 11
+    assert len({panel["id"] for panel in panels}) == len(panels) == 12
     assert all(panel["targets"] and set(panel["gridPos"]) == {"x", "y", "w", "h"} for panel in panels)
     assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
     assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["source", "job"]
@@ -158,8 +173,9 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.peer
+@pytest.mark.block("telemetry.md", "1 - sum")
 def test_prometheus_scrapes_the_app_and_answers_the_queries(tmp_path: Path, settings: Mapping[str, str]) -> None:
-    """Its target is up, a refusal is counted in it, and no query of the dashboard is an error."""
+    """Its target is up, a refusal is counted in it, and no query of the dashboard or of the page is an error."""
     app = [sys.executable, "-m", "uvicorn", "examples.prometheus.app:app", "--port", "0"]
     config = (FOLDER / "prometheus.yml").read_text("utf-8").replace("15s", "1s")
     (tmp_path / "prometheus.password").write_text(PASSWORD)
@@ -183,7 +199,7 @@ def test_prometheus_scrapes_the_app_and_answers_the_queries(tmp_path: Path, sett
             (series,) = wait_for(lambda: query('authguard_decisions_total{error_type="token.expired"}'))
             assert (series["metric"]["job"], series["value"][1]) == ("orders", "1")
             assert [found["value"][1] for found in query('up{job="orders"}')] == ["1"]
-            for text in queries():
+            for text in (*queries(), code_block("telemetry.md", "1 - sum")):
                 query(text)
             rules = client.get(f"http://127.0.0.1:{port}/api/v1/rules").json()["data"]["groups"]
             assert len(rules[0]["rules"]) == 9
