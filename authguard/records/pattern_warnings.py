@@ -189,8 +189,9 @@ class PatternWarnings:
                 if key.scheme is not None:
                     sums["granted", key.scheme] += number
                     sums["at rule", key.rule] += number
-            elif key.reason == CREDENTIALS_MISSING.code:
-                sums["missing", key.rule] += number
+            elif key.reason in _BEFORE_LOGIN:
+                if key.scheme is None:  # otherwise a browser had a session, which was refused
+                    sums["missing", key.rule] += number
             else:
                 sums["denied", key.reason, key.scheme] += number
                 if key.reason in _UNVERIFIED:

@@ -12,6 +12,7 @@ import pytest
 
 from authguard import (
     OPTIONAL,
+    PUBLIC,
     Account,
     AuthGuardMiddleware,
     Bearer,
@@ -20,6 +21,7 @@ from authguard import (
     MemoryUsers,
     Rejected,
     Rule,
+    Session,
     role,
 )
 from authguard.reasons import KEY_UNKNOWN, ROLE_MISSING, STORE_UNAVAILABLE
@@ -198,6 +200,33 @@ async def test_an_office_that_logs_in_is_no_spraying(caplog: pytest.LogCaptureFi
     assert shop.patterns == []
 
 
+async def test_a_morning_behind_a_proxy_that_hides_addresses_is_no_spraying(caplog: pytest.LogCaptureFixture) -> None:
+    """All users come from the address of a proxy. Twenty times as many log in as at night, and mistype as often."""
+    shop = basic_shop(caplog)
+    for number in range(12):
+        await shop.send(*[login("user1")] * 5, login(f"user{number}", "typo"), over=WINDOW / 2)
+
+    for number in range(40):
+        await shop.send(*[login(f"user{number}")] * 5, login(f"user{number}", "typo"), over=5)
+    await shop.end_window()
+
+    assert shop.patterns == []
+
+
+async def test_many_networks_that_spray_are_one_finding(caplog: pytest.LogCaptureFixture) -> None:
+    """Within one window each pattern is found once, so the next line has no number of what was suppressed."""
+    shop = basic_shop(caplog)
+    for network in range(5):
+        for number in range(MANY_NAMES):
+            await shop.send(login(f"user{number}", f"guess{network}"), client=f"198.51.100.{network}")
+
+    shop.clock.move(EVERY)
+    for number in range(20 * MANY_NAMES):
+        await shop.send(login(f"nobody{number}"))
+
+    assert [(warning["pattern"], "suppressed" in warning) for warning in shop.warnings] == [("spraying", False)] * 2
+
+
 async def test_one_client_with_an_old_password_is_neither(caplog: pytest.LogCaptureFixture) -> None:
     """It is one name from one network; that it is refused all the time is a burst."""
     shop = basic_shop(caplog)
@@ -263,6 +292,29 @@ async def test_forged_tokens_do_not_look_like_a_key_that_fails(caplog: pytest.Lo
     await shop.end_window()
 
     assert [(warning["pattern"], warning["by_stranger"]) for warning in shop.warnings] == [("burst", True)]
+
+
+async def test_forged_tokens_in_the_evening_do_not_look_like_a_key_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """Less is granted because users go home, and more than the forged tokens."""
+    shop = Shop(caplog)
+    await shop.usual_day(token())
+
+    await shop.send(token(), token(), token(which=1), count=22, over=WINDOW)
+    await shop.end_window()
+
+    assert shop.patterns == []
+
+
+async def test_a_key_that_fails_is_told_while_old_tokens_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    """After a rotation, tokens of the old key are accepted until they expire: it is a burst first, and then ``keys``."""
+    shop = Shop(caplog)
+    await shop.usual_day(token())
+
+    for failing in (1, 2, 3, 4):
+        await shop.send(*[token(which=1)] * failing, *[token()] * (4 - failing), count=25, over=WINDOW)
+        await shop.send("Bearer junk")
+
+    assert shop.patterns == ["burst", "keys"]
 
 
 async def test_a_new_process_knows_no_key_that_worked(caplog: pytest.LogCaptureFixture) -> None:
@@ -362,15 +414,36 @@ async def test_a_restart_of_all_clients_is_no_pattern(caplog: pytest.LogCaptureF
     assert shop.patterns == []
 
 
-async def test_anonymous_requests_that_pass_are_nobody_who_logged_in(caplog: pytest.LogCaptureFixture) -> None:
-    """On an OPTIONAL route a grant without a principal says nothing of credentials."""
-    shop = Shop(caplog, rules=[Rule("/orders", OPTIONAL)])
-    for _ in range(6):
-        assert await shop.send(None, count=100, over=WINDOW) == 200
-        await shop.send("Bearer junk")
+async def test_a_cookie_that_is_stripped_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Browsers are sent to the login page, again and again."""
+    shop = Shop(caplog, Session(realm="shop", login_url="/login"), rules=[Rule("/login", PUBLIC)])
+    entry = {"id": "a", "sub": "alice", "began": NOW, "seen": NOW, "auth_time": int(NOW)}
 
-    await shop.send(None, count=100, path="/other", over=WINDOW)
-    await shop.end_window()
+    async def browse(session: dict[str, Any], count: int) -> list[int]:
+        scope = http_scope("/orders", headers=header_list(sec_fetch_mode="navigate"))
+        answers = [await run_app(shop.app, {**scope, "session": session}) for _ in range(count)]
+        shop.clock.move(WINDOW)
+        return sorted({answer.status for answer in answers})
+
+    assert await browse({"authguard": entry}, 100) == [200]
+    assert await browse({}, 100) == [303]
+    await browse({}, 100)
+    await browse({}, 1)
+
+    assert [(warning["pattern"], warning["rule"]) for warning in shop.warnings] == [("stripped", None)]
+
+
+async def test_sessions_that_are_refused_are_not_stripped(caplog: pytest.LogCaptureFixture) -> None:
+    """After a break all users are sent to the login page, and they did send their cookies."""
+    shop = Shop(caplog, Session(realm="shop", login_url="/login", idle=60), rules=[Rule("/login", PUBLIC)])
+    scope = http_scope("/orders", headers=header_list(sec_fetch_mode="navigate"))
+
+    entry = {"id": "a", "sub": "alice", "began": NOW, "seen": NOW, "auth_time": int(NOW)}
+    for window in range(5):
+        for _ in range(100):
+            answer = await run_app(shop.app, {**scope, "session": {"authguard": dict(entry)}})
+            assert answer.status == (303 if window else 200)
+        shop.clock.move(WINDOW)
 
     assert shop.patterns == []
 
@@ -433,6 +506,17 @@ async def test_a_stranger_does_not_hide_what_users_cause(caplog: pytest.LogCaptu
     assert [(warning["by_stranger"], warning["causes"]) for warning in shop.warnings] == [(True, 2), (False, 1)]
 
 
+async def test_anonymous_requests_that_pass_hide_no_burst(caplog: pytest.LogCaptureFixture) -> None:
+    """What is granted without a principal, on an OPTIONAL route, says nothing of credentials."""
+    shop = Shop(caplog, rules=[Rule("/news", OPTIONAL)])
+
+    assert await shop.send(None, count=100, path="/news") == 200
+    await shop.send("Digest x", count=50, over=WINDOW)
+    await shop.end_window()
+
+    assert [(warning["pattern"], warning["reason"]) for warning in shop.warnings] == [("burst", "scheme.unsupported")]
+
+
 async def test_an_outage_is_no_burst(caplog: pytest.LogCaptureFixture) -> None:
     """It is an ERROR in the log already."""
     shop = Shop(caplog, Badge(table={"down": Rejected(STORE_UNAVAILABLE)}))
@@ -477,6 +561,19 @@ async def test_no_flood_makes_more_than_a_few_lines(caplog: pytest.LogCaptureFix
         await shop.send(login(name, "guess"), "Bearer x", "Basic ?", "a b c", client=client, over=0.4)
 
     assert sorted(shop.patterns) == ["burst", "spraying", "stuffing"]
+
+
+async def test_requests_without_credentials_are_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """They are the most frequent refusals of all, and the counts of the guard are enough for them."""
+    shop = Shop(caplog)
+    (hook,) = shop.guard._recorder.hooks
+    assert isinstance(hook, PatternWarnings)
+
+    await shop.send(None, count=100)
+    assert hook._denials.snapshot() == ()
+
+    await shop.send("Bearer junk")
+    assert len(hook._denials.snapshot()) == 1
 
 
 async def test_grants_do_not_reach_the_hook(caplog: pytest.LogCaptureFixture) -> None:
