@@ -35,6 +35,7 @@ def proof(header: object = HEADER, claims: object = CLAIMS, signature: bytes = b
     return ".".join(map(base64url, parts)).encode()
 
 
+@pytest.mark.rfc("9449-1")
 def test_the_example_of_the_rfc_is_read() -> None:
     """Each member of the example in RFC 9449 section 4.1 is found, and its thumbprint is that of section 6.1."""
     found = parse_proof(EXAMPLE.encode())
@@ -49,6 +50,7 @@ def test_the_example_of_the_rfc_is_read() -> None:
     assert (found.signing_input, len(found.signature)) == (EXAMPLE.rpartition(".")[0].encode(), 64)
 
 
+@pytest.mark.rfc("7638-1")
 def test_the_thumbprint_of_the_rfc() -> None:
     """RFC 7638 section 3.1: members that are not required do not count."""
     modulus = (
@@ -106,6 +108,7 @@ PRIVATE = [{**JWK, member: "AQ"} for member in ("d", "p", "q", "dp", "dq", "qi",
         ),
     ],
 )
+@pytest.mark.rfc("9449-1")
 def test_what_is_no_proof_is_refused(raw: bytes, part: str, problem: str) -> None:
     """The part says which check of RFC 9449 section 4.3 failed; the problem holds nothing of the proof."""
     with pytest.raises(WireError, match=problem) as caught:

@@ -40,6 +40,7 @@ from authguard.wire.http_uri import normal_path, normal_uri
         ("https://%41pi.example/", "https://api.example/"),
     ],
 )
+@pytest.mark.rfc("9449-3")
 def test_the_normal_form_of_a_uri(uri: str, normal: str) -> None:
     """What RFC 3986 calls equivalent has one form, without query and fragment."""
     assert normal_uri(uri) == normal

@@ -43,6 +43,7 @@ async def test_a_bound_token_with_its_proof_is_accepted() -> None:
     assert (answer.status, answer.body, site.records[-1].scheme) == (200, b"alice", "dpop")
 
 
+@pytest.mark.rfc("9449-5", "9449-7")
 async def test_a_stolen_token_is_of_no_use() -> None:
     """Under Bearer it is refused because it is bound, and a proof of another key does not fit it."""
     site = Site()
@@ -50,6 +51,7 @@ async def test_a_stolen_token_is_of_no_use() -> None:
     assert await site.reason(site.thief.headers(site.token, "GET", f"{URL}/orders")) == "token.key_mismatch"
 
 
+@pytest.mark.rfc("9449-5")
 async def test_an_unbound_token_is_refused_under_dpop() -> None:
     """A token that anybody can use must not pass as one that is bound: the thief could bring a key of its own."""
     site = Site()
@@ -58,6 +60,7 @@ async def test_an_unbound_token_is_refused_under_dpop() -> None:
         assert await site.reason(site.headers()) == "token.unbound"
 
 
+@pytest.mark.rfc("9449-8", "9449-9")
 async def test_the_challenges_name_the_algorithms_and_the_error() -> None:
     """RFC 9449 section 7.1: DPoP stands beside Bearer, and the error is on the scheme that was tried."""
     site = Site()
@@ -88,6 +91,7 @@ async def test_a_rule_can_ask_for_a_bound_token() -> None:
 # --- RFC 9449 section 4.3, check by check -----------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9449-1")
 async def test_two_proofs_are_ambiguous() -> None:
     """Check 1: two fields, the same or not, are refused."""
     site = Site()
@@ -97,6 +101,7 @@ async def test_two_proofs_are_ambiguous() -> None:
     assert (answer.status, site.records[-1].reason, site.records[-1].facts["fields"]) == (401, "proof.ambiguous", 2)
 
 
+@pytest.mark.rfc("9449-6")
 async def test_no_proof_is_refused() -> None:
     """Check 1: without a proof the token alone is nothing."""
     assert await Site().reason({"Authorization": f"DPoP {Site().token}"}) == "proof.missing"
@@ -129,12 +134,14 @@ CHANGED_CLAIMS = [
 
 
 @pytest.mark.parametrize(("changed", "reason"), CHANGED_CLAIMS)
+@pytest.mark.rfc("9449-2", "9449-5")
 async def test_a_proof_of_something_else_is_refused(changed: dict[str, Any], reason: str) -> None:
     """Checks 3, 8, 9, 10 and 12: another method, another URI, another token, or a nonce of somebody else."""
     site = Site()
     assert await site.reason(site.headers(**changed)) == reason
 
 
+@pytest.mark.rfc("9449-2")
 async def test_the_proof_of_another_host_is_refused_whatever_host_says() -> None:
     """Check 9: Host and forwarded fields are those of the attacker, who relays a proof that was made for its site."""
     site = Site()
@@ -153,12 +160,14 @@ SAME_URIS = [
 
 
 @pytest.mark.parametrize(("path", "htu"), SAME_URIS)
+@pytest.mark.rfc("9449-3")
 async def test_what_rfc_3986_calls_equivalent_is_the_same_uri(path: str, htu: str) -> None:
     """Check 9 with RFC 3986 section 6.2: clients write their URIs differently."""
     site = Site()
     assert await site.reason(site.headers(htu=htu), path) is None
 
 
+@pytest.mark.rfc("9449-2")
 async def test_an_encoded_path_is_compared_as_it_was_sent() -> None:
     """An encoded slash is no slash, although the decoded path is the same."""
     site = Site()
@@ -196,6 +205,7 @@ JWKS: dict[str, tuple[dict[str, Any], str | None]] = {
 
 
 @pytest.mark.parametrize("name", JWKS)
+@pytest.mark.rfc("9449-1")
 async def test_a_proof_with_another_header_is_refused(name: str) -> None:
     """Checks 4 and 7. A key that is not the one of the token is never looked at further."""
     site = Site()
@@ -248,6 +258,7 @@ KEYS = _keys()
         ("small RSA", "PS256", "proof.key_refused"),
     ],
 )
+@pytest.mark.rfc("9449-1")
 async def test_the_algorithms_of_proofs(name: str, algorithm: str, reason: str | None) -> None:
     """Checks 5 and 6: asymmetric algorithms of the list, with keys that are strong enough."""
     site = Site()
@@ -278,6 +289,7 @@ async def test_a_key_for_another_algorithm_is_refused() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "nonsense"])
+@pytest.mark.rfc("9449-1")
 async def test_no_proof_is_symmetric_or_unsigned(algorithm: str) -> None:
     """Check 5: whoever could verify such a proof could make it, too."""
     site = Site()
@@ -287,6 +299,7 @@ async def test_no_proof_is_symmetric_or_unsigned(algorithm: str) -> None:
     assert await site.reason({"Authorization": f"DPoP {site.token}", "DPoP": forged}) == "proof.algorithm_refused"
 
 
+@pytest.mark.rfc("9449-1")
 async def test_a_proof_that_the_key_has_not_signed_is_refused() -> None:
     """Check 6: the signature covers header and claims."""
     site = Site()
@@ -318,12 +331,14 @@ async def test_an_rsa_key_that_takes_long_is_refused(monkeypatch: pytest.MonkeyP
         (-60.1, "proof.not_yet_valid"),
     ],
 )
+@pytest.mark.rfc("9449-4")
 async def test_a_proof_is_of_this_time(age: float, reason: str | None) -> None:
     """Check 11: a window of 60 seconds and the leeway of the guard, in each direction."""
     site = Site()
     assert await site.reason(site.headers(iat=site.clock.now - age)) == reason
 
 
+@pytest.mark.rfc("9449-11")
 async def test_a_proof_is_accepted_once() -> None:
     """RFC 9449 section 11.1: the same jti of the same key is a replay, that of another key is not."""
     site = Site()
@@ -345,6 +360,7 @@ async def test_of_many_at_the_same_time_one_passes() -> None:
 # --- nonces -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rfc("9449-10")
 async def test_a_nonce_is_asked_for_and_accepted() -> None:
     """RFC 9449 section 9: 401 use_dpop_nonce with a nonce, and each later answer brings the next one, uncached."""
     site = Site(require_nonce=True)
@@ -357,6 +373,7 @@ async def test_a_nonce_is_asked_for_and_accepted() -> None:
     assert site.records[-2].reason == "proof.nonce_missing"
 
 
+@pytest.mark.rfc("9449-10")
 async def test_a_refused_token_brings_a_nonce_too() -> None:
     """While nonces are required, each answer to a proof has one."""
     site = Site(require_nonce=True)
@@ -372,6 +389,7 @@ async def test_without_nonces_no_answer_has_one() -> None:
     assert (await site.send(site.headers())).lines(b"dpop-nonce") == []
 
 
+@pytest.mark.rfc("9449-12")
 async def test_proofs_that_were_made_in_advance_are_refused() -> None:
     """Who had the key for a moment may have made proofs with a later iat. The nonce was not known then."""
     site = Site(require_nonce=True)
@@ -380,6 +398,7 @@ async def test_proofs_that_were_made_in_advance_are_refused() -> None:
     assert await site.reason(advance) == "proof.nonce_missing"
 
 
+@pytest.mark.rfc("9449-4")
 async def test_a_nonce_ends() -> None:
     """Its life has no leeway, because the clock is ours. A stale one gets a new one."""
     site = Site(require_nonce=True, nonce_life=100)
@@ -399,6 +418,7 @@ async def test_a_clock_that_was_set_back_makes_a_nonce_stale() -> None:
     assert await site.reason(site.headers(nonce=nonce)) == "proof.nonce_stale"
 
 
+@pytest.mark.rfc("9449-4")
 async def test_with_a_nonce_the_clock_of_the_client_does_not_count() -> None:
     """RFC 9449 section 4.3, check 11: the nonce says when the proof was made at the earliest."""
     site = Site(require_nonce=True)
@@ -423,6 +443,7 @@ async def test_the_nonce_of_an_older_secret_is_accepted() -> None:
     assert await old.reason(old.headers(nonce=newer)) == "proof.nonce_unknown"
 
 
+@pytest.mark.rfc("9449-11")
 async def test_a_process_that_has_just_begun_asks_for_a_nonce() -> None:
     """It does not know which proofs another one accepted, and costs the client one more request, but no login."""
     site = Site()
@@ -436,6 +457,7 @@ async def test_a_process_that_has_just_begun_asks_for_a_nonce() -> None:
     assert await site.reason(site.headers(nonce=nonce)) is None
 
 
+@pytest.mark.rfc("9449-5")
 async def test_a_token_that_must_be_looked_up() -> None:
     """An opaque token is bound by what the look-up says, and its proof is checked after that."""
     site = Site()
