@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.applications import Starlette
@@ -42,7 +42,7 @@ from authguard.model import Failure, Moment
 from authguard.schemes.api_key.token_source import ApiKeys
 from authguard.starlette import requires
 from authguard.state.proof_store import ProofUse
-from authguard.state.throttle_store import Exceeded, MemoryThrottleStore
+from authguard.state.throttle_store import Exceeded, MemoryThrottleStore, ThrottleStore
 from tests.docs.refusals import answer, bearer, password, token
 from tests.explain.causes import request
 from tests.explain.state import state_of
@@ -104,7 +104,7 @@ async def test_a_store_that_answers_at_once_is_read_at_once() -> None:
             return getattr(self._memory, name)
 
     store = Counted()
-    throttle = LoginThrottle(store=store, secret="a secret of thirty-two bytes, and more")
+    throttle = LoginThrottle(store=cast("ThrottleStore", store), secret="a secret of thirty-two bytes, and more")
     app = guarded(basic_scheme(Users(Account("alice", "$fast$wonderland")), throttle=throttle))
     before = state_of(store._memory)
     assert (await explain(app, request(password("alice:wrong"), "/orders"))).reason == "password.wrong"
