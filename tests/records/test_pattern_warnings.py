@@ -306,7 +306,7 @@ async def test_forged_tokens_in_the_evening_do_not_look_like_a_key_that_fails(ca
 
 
 async def test_a_key_that_fails_is_told_while_old_tokens_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    """After a rotation, tokens of the old key are accepted until they expire: it is a burst first, and then ``keys``."""
+    """Tokens of the old key are accepted until they expire: at first it is a burst, and then ``keys``."""
     shop = Shop(caplog)
     await shop.usual_day(token())
 
