@@ -14,10 +14,13 @@ import io
 import json
 import logging
 import os
+import secrets
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, cast
 
 import itsdangerous
@@ -50,6 +53,7 @@ from authguard import (
     Credentials,
     Denied,
     Digest,
+    Dpop,
     Guard,
     Header,
     HtpasswdFile,
@@ -57,6 +61,7 @@ from authguard import (
     JWKSet,
     MemoryApiKeys,
     MemoryDigests,
+    MemoryProofs,
     MemoryRevocations,
     MemoryUsers,
     PasswordStore,
@@ -76,9 +81,9 @@ from authguard import (
 from authguard.accounts.api_key_file import write_keys
 from authguard.fastapi import CurrentPrincipal, install
 from authguard.schemes import Outcome
-from authguard.testing import digest_auth
+from authguard.testing import DpopKey, digest_auth
 from authguard.wire.api_key import ApiKeyText
-from benchmarks.material import AUDIENCE, ISSUER, PASSWORD, USER, Material, mint
+from benchmarks.material import AUDIENCE, ISSUER, PASSWORD, USER, Material, mint, public_pem
 
 PATH, REALM = "/orders", "orders"
 #: The sizes of what grows.
@@ -127,10 +132,14 @@ class Prepared:
     client: Callable[[int], str] = lambda number: "192.0.2.1"
     path: str = PATH
     field: bytes = b"authorization"
+    proof: Callable[[int], bytes] | None = None
 
     def request(self, number: int) -> Scope:
         """The scope of this request."""
-        return get_request(self.authorization(number), self.client(number), self.path, self.field)
+        scope = get_request(self.authorization(number), self.client(number), self.path, self.field)
+        if self.proof is not None:
+            scope["headers"].append((b"dpop", self.proof(number)))
+        return scope
 
     def call(self, number: int) -> Callable[[], Awaitable[None]]:
         """A request that is ready to be sent, whose response is thrown away."""
@@ -413,6 +422,29 @@ async def _api_key(
     return Prepared(app, always(sent.encode() if in_header else b"ApiKey " + sent.encode()), field=field)
 
 
+async def _dpop(material: Material, count: int, *, nonce: bool = False) -> Prepared:
+    key, client = ec.generate_private_key(ec.SECP256R1()), DpopKey()
+    url, token = "https://orders.example", mint(key, "ES256", cnf=client.cnf)
+    issuer = Issuer(ISSUER, audience=AUDIENCE, algorithms=["ES256"], keys=PEM(public_pem(key)))
+    # The process began a quarter of an hour ago, so that the first proofs need no nonce.
+    clock = chain([time.monotonic() - 900], iter(time.monotonic, None)).__next__
+    scheme = Dpop(
+        issuer,
+        realm=REALM,
+        public_url=url,
+        secret=secrets.token_bytes(32),
+        require_nonce=nonce,
+        # All proofs are made before the first request, and a measurement takes minutes.
+        window=3600,
+        nonce_life=3600,
+        proofs=MemoryProofs(clock=clock),
+    )
+    app, authorization = guarded(Guard(scheme)), always(b"DPoP " + token)
+    told = dict((await respond(app, get_request(authorization(0))))["headers"]).get(b"dpop-nonce", b"").decode() or None
+    proofs = [client.proof("GET", url + PATH, token=token.decode(), nonce=told).encode() for _ in range(count)]
+    return Prepared(app, authorization, proof=proofs.__getitem__)
+
+
 async def _session(material: Material, count: int, *, guard: bool = True, revocable: bool = False) -> Prepared:
     revocations = MemoryRevocations() if revocable else None
     scheme = Session(realm=REALM, revocations=revocations)
@@ -540,6 +572,8 @@ PATHS: Mapping[str, MeasuredPath] = {
             200,
             partial(_warm_revocable, revoked=1000),
         ),
+        MeasuredPath("dpop", "DPoP, ES256 token, warm, ES256 proof", 200, _dpop, "ES256"),
+        MeasuredPath("dpop-nonce", "the same with a nonce each", 200, partial(_dpop, nonce=True), "ES256"),
         MeasuredPath("basic", "Basic, MemoryUsers, remembered", 200, partial(_password, users=_memory_users)),
         MeasuredPath("basic-htpasswd", "Basic, HtpasswdFile, remembered", 200, partial(_password, users=_htpasswd)),
         MeasuredPath(
