@@ -75,12 +75,14 @@ class Moment(ServerValue):
 class _SharedClaims(ServerValue):
     """The claims that a principal shares with others until its own are read. Only the guard's principals have any."""
 
-    __slots__ = ("_revocation_keys", "_shared_claims")
+    __slots__ = ("_given_roles", "_revocation_keys", "_shared_claims")
 
     #: The claims, or a function that makes them.
     _shared_claims: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     #: By what the principal can be revoked, if a guard has asked for that.
     _revocation_keys: object
+    #: The roles without those that a role hierarchy has added, if it has added any.
+    _given_roles: frozenset[str] | None
 
 
 @frozen
@@ -166,7 +168,7 @@ class Principal(_SharedClaims):
             """Copy or make the claims, when they are first read. Python calls this only for what is not set."""
             if name == "_shared_claims":  # of one that was pickled
                 return _get_claims(self)
-            if name == "_revocation_keys":
+            if name in {"_revocation_keys", "_given_roles"}:
                 return None
             if name != "claims":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -221,6 +223,16 @@ _share_claims = cast("Any", _SharedClaims)._shared_claims.__set__  # noqa: SLF00
 #: ``keep_revocation_keys(principal, keys)`` keeps with a principal by what it can be revoked, so that its claims are
 #: read for that only once. ``principal._revocation_keys`` has it again; it is None if nothing was kept.
 keep_revocation_keys: Callable[[Principal, object], None] = cast("Any", _SharedClaims)._revocation_keys.__set__  # noqa: SLF001 - of this module
+
+#: ``keep_given_roles(principal, roles)`` keeps with a principal the roles that it had before a role hierarchy added
+#: some, so that another hierarchy can be asked later.
+keep_given_roles: Callable[[Principal, frozenset[str]], None] = cast("Any", _SharedClaims)._given_roles.__set__  # noqa: SLF001 - of this module
+
+
+def given_roles(principal: Principal) -> frozenset[str]:
+    """The roles of a principal without those that a role hierarchy has added."""
+    roles = principal._given_roles  # noqa: SLF001 - of this module
+    return principal.roles if roles is None else roles
 
 
 def claims_to_read(principal: Principal) -> Mapping[str, Any]:
@@ -336,7 +348,8 @@ class Denied(ServerValue):
 
     ``scheme`` is the one that was tried; ``accepted`` are the names of those that the route accepts. ``subject`` and
     ``authenticated`` are those of ``Rejected``. ``missing`` is what the principal does not have, and ``offered`` what
-    it has. ``response_headers`` are added to the response.
+    it has. ``response_headers`` are added to the response. ``principal`` is the one that a requirement or an endpoint
+    has refused; it is None if there is none yet.
     """
 
     reason: Reason
@@ -349,6 +362,7 @@ class Denied(ServerValue):
     offered: tuple[str, ...] = ()
     facts: Facts = field(default_factory=dict)
     response_headers: Sequence[Header] = ()
+    principal: Principal | None = field(default=None, repr=False, compare=False)
 
 
 Decision: TypeAlias = Granted | Denied

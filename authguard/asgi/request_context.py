@@ -272,7 +272,9 @@ class RequestContext:
         asked = (rule.requirement, *self._asked)
         accepted = frozenset.intersection(*(guard.requirements[requirement].accepted for requirement in asked))
         scheme, subject = (None, None) if principal is None else (principal.scheme, principal.subject)
-        return Denied(reason, scheme, subject, principal is not None, asked[-1], accepted, facts=facts)
+        return Denied(
+            reason, scheme, subject, principal is not None, asked[-1], accepted, facts=facts, principal=principal
+        )
 
     def refuse(self, reason: Reason, facts: Facts) -> NoReturn:
         """Deny the request as an endpoint does. Raises ``AccessDenied``."""
@@ -297,6 +299,8 @@ class RequestContext:
                 reply, denied = self.options.guard.reply(self.request, denied, self.options.render)
             finally:
                 CURRENT.reset(token)
+            if denied.principal is None and self.principal is not None:
+                denied = replace(denied, principal=self.principal)
             with _FIRST_DENIAL:
                 self.pending = self.pending or PendingDenial(denied, reply)
         return self.pending.denied
@@ -337,7 +341,7 @@ class RequestContext:
                 denied = self.pending.denied
                 if self.scope["type"] == "websocket":
                     denied = with_handshake(denied, self.scope, accepted=self._accepted)
-                self.options.guard.record(self.request, denied, self.rule)
+                self.options.guard.record(self.request, denied, self.rule, is_second=self.verified)
         if self.pending is not None:
             await self._send_denial()
         if self.outer is None:

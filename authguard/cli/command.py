@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "apikey": "make, list, rotate, revoke and audit API keys",
         "revoke": "revoke a token, a session, an API key or a subject",
         "explain": "say why a request is refused, and what to do",
+        "replay": "say which requests of a file would be decided otherwise under changed rules",
         "routes": "print what each route of an app requires, and findings with a fix",
         "probe": "say what is wrong in how a server refuses, and what a proxy does to credentials",
         "echo": "answer a probe behind a proxy",

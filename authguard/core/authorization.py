@@ -55,6 +55,7 @@ class ResolvedRequirement:
         offered: tuple[str, ...] = (),
         facts: Facts = NO_FACTS,
         response_headers: Sequence[Header] = (),
+        principal: Principal | None = None,
     ) -> Denied:
         """The denial of a request on this route. The arguments are the fields of ``Denied``."""
         return Denied(
@@ -68,6 +69,7 @@ class ResolvedRequirement:
             offered,
             facts,
             response_headers,
+            principal,
         )
 
     def reject(self, rejected: Rejected, scheme: str | None) -> Denied:
@@ -109,6 +111,7 @@ class ResolvedRequirement:
             offered=offered,
             facts=failed,
             response_headers=response_headers,
+            principal=principal,
         )
 
     def _without_names(self, principal: Principal, is_scope: bool) -> Facts:

@@ -27,6 +27,7 @@ from authguard.model import (
     Outcome,
     Principal,
     Rejected,
+    keep_given_roles,
     keep_revocation_keys,
 )
 from authguard.policy.requirements import OPTIONAL
@@ -258,6 +259,8 @@ class FastPath:
         if self._implied_roles:
             roles = roles.union(*(self._implied_roles.get(name, ()) for name in roles))
         own = principal.seen_by(scheme, roles)
+        if len(roles) != len(principal.roles):
+            keep_given_roles(own, principal.roles)
         if self._revocations is not None:
             # A lock further in, or an inner guard, asks again. It need not read the claims for that.
             keep_revocation_keys(own, principal._revocation_keys)  # noqa: SLF001 - as the state does

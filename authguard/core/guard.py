@@ -43,7 +43,7 @@ from authguard.model import (
     keep_revocation_keys,
     wall_clock,
 )
-from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, UNLISTED, expand_role_hierarchy
+from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
 from authguard.reasons import CREDENTIALS_MALFORMED, METHOD_UNLISTED, PATH_AMBIGUOUS
 from authguard.records.counts import CountKey
@@ -322,15 +322,27 @@ class Guard:
         return reply, reported
 
     def record(
-        self, request: AuthRequest, decision: Decision, rule: Rule | None = None, origins: Origins = frozenset()
+        self,
+        request: AuthRequest,
+        decision: Decision,
+        rule: Rule | None = None,
+        origins: Origins = frozenset(),
+        *,
+        is_second: bool = False,
     ) -> None:
-        """Write one record, to the log and to the hooks. ``origins`` are those that ``decide_now`` was given."""
+        """Write one record, to the log and to the hooks. ``origins`` are those that ``decide_now`` was given.
+
+        ``is_second``: whether a grant of the same request has been recorded before.
+        """
         if origins and isinstance(decision, Granted):
             decision = self._with_tolerated_origin(request, decision, origins)
         pattern = None if rule is None else rule.pattern
         if pattern is None and isinstance(decision, Denied) and decision.reason is METHOD_UNLISTED:
             pattern = cast("str | None", decision.facts.get("rule"))
         self._recorder.record(request, decision, pattern)
+        if self._recorder.writers:
+            by_lock = is_second or (rule is not None and rule.requirement is PUBLIC)
+            self._recorder.write(request, decision, pattern, "second" if is_second else "lock" if by_lock else "rule")
 
     def counts(self) -> Mapping[CountKey, int]:
         """How many decisions there were since the process began, by event, reason, scheme and rule.

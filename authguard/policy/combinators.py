@@ -6,7 +6,7 @@ into a requirement: at its roles, its step-ups, and the scopes that it cannot be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from itertools import chain, groupby
 
@@ -161,6 +161,15 @@ def roles_named(requirement: Requirement) -> tuple[str, ...]:
     """The roles that a requirement names; none if it has no method ``roles_named``."""
     named: tuple[str, ...] = getattr(requirement, "roles_named", tuple)()
     return named
+
+
+def met_by_parts(requirement: Requirement, is_met: Callable[[Requirement], bool | None]) -> bool | None:
+    """Whether a requirement is met, from the answers about its parts, where None is unknown. Unknown if it has none."""
+    if not isinstance(requirement, _Combination):
+        return None
+    decisive = isinstance(requirement, _AnyOf)  # one part with this answer decides
+    answers = [is_met(part) for part in requirement.parts]
+    return decisive if decisive in answers else None if None in answers else not decisive
 
 
 def asks_step_up(requirement: Requirement) -> bool:

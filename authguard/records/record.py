@@ -143,6 +143,23 @@ class LogLine:
 Hook: TypeAlias = Callable[[Record], None]
 
 
+#: What has decided: the rule; a lock on an open route; or what came behind a grant that was recorded before.
+Stage: TypeAlias = Literal["rule", "lock", "second"]
+
+
+class DecisionHook:
+    """A hook that gets the request and the decision, with the principal, in place of the record."""
+
+    __slots__ = ()
+
+    def __call__(self, record: Record) -> None:
+        """Do nothing: a record does not hold what such a hook wants."""
+
+    def write(self, request: AuthRequest, decision: Decision, rule: str | None, stage: Stage) -> None:
+        """Take one decision. ``rule`` is the pattern of the rule; None for the default."""
+        raise NotImplementedError
+
+
 class _DenialHook:
     """A hook that gets only the records of denials."""
 

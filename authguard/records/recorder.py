@@ -12,9 +12,11 @@ from authguard.model import Clock, Decision, Denied
 from authguard.records.aggregation import NEVER, Aggregate, Aggregator
 from authguard.records.counts import DecisionCounts
 from authguard.records.record import (
+    DecisionHook,
     Hook,
     LogLine,
     Record,
+    Stage,
     escape,
     format_value,
     level_of,
@@ -59,7 +61,10 @@ class Recorder:
     @hooks.setter
     def hooks(self, hooks: tuple[Hook, ...]) -> None:
         self._hooks = hooks
-        self._hooks_for_grants = tuple(hook for hook in hooks if getattr(hook, "wants_grants", True))
+        #: The hooks that get the decision and not the record.
+        self.writers = tuple(hook for hook in hooks if isinstance(hook, DecisionHook))
+        self._hooks_for_denials = tuple(hook for hook in hooks if not isinstance(hook, DecisionHook))
+        self._hooks_for_grants = tuple(hook for hook in self._hooks_for_denials if getattr(hook, "wants_grants", True))
 
     def record(self, request: AuthRequest, decision: Decision, rule: str | None = None) -> None:
         """Record one decision. If neither the log nor a hook wants it, it is only counted."""
@@ -70,7 +75,7 @@ class Recorder:
             if ticks >= strangers.due or ticks >= principals.due:
                 _log_aggregates([*strangers.pop_expired(ticks), *principals.pop_expired(ticks)])
         if isinstance(decision, Denied):
-            reason, hooks = decision.reason, self._hooks
+            reason, hooks = decision.reason, self._hooks_for_denials
             self.counts.add("denied", reason.code, decision.scheme, rule)
             level = level_of(reason)
             in_full = self._to_log and log.isEnabledFor(level)
@@ -91,6 +96,14 @@ class Recorder:
                 _write(level, record)
         if hooks:
             _call(hooks, record)
+
+    def write(self, request: AuthRequest, decision: Decision, rule: str | None, stage: Stage) -> None:
+        """Give one decision to the hooks that get it and not its record."""
+        for writer in self.writers:
+            try:
+                writer.write(request, decision, rule, stage)
+            except Exception as error:  # noqa: BLE001 - a hook that fails must not change the response
+                log_failure("a hook", error)
 
     def _aggregate(self, request: AuthRequest, denied: Denied, rule: str | None, level: int, ticks: float) -> bool:
         """Count a denial in its aggregate. True if it gets no log record of its own."""

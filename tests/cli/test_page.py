@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -43,6 +44,9 @@ def _steps() -> Iterator[tuple[str, str]]:
 def _shell(tmp_path: Path) -> Path:
     """A folder with the first program of the README, and a folder of programs with the command and a password store."""
     (tmp_path / "orders.py").write_text(code_blocks("python")[0])
+    line = {"v": 1, "at": 0, "method": "GET", "path": "/admin/users", "outcome": "granted", "stage": "rule"}
+    line |= {"scheme": "bearer", "subject": "alice", "roles": ["clerk"], "scopes": []}
+    (tmp_path / "decisions.jsonl").write_text(json.dumps(line))
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (("authguard", f'exec {sys.executable} -m authguard "$@"'), ("pass", f'echo "{PASSWORD}"')):
