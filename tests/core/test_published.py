@@ -286,6 +286,28 @@ def test_a_document_has_one_path(path: str) -> None:
     assert caught.value.argument == "schemes"
 
 
+class _OwnBadge:
+    """A scheme that does not derive from ``Scheme``: it has the attributes of one, and a document, and no methods that
+    are optional.
+    """
+
+    def __init__(self) -> None:
+        self._badge = Badge()
+        self.published = [Published("/.well-known/badge", "text/plain", b"a badge")]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "published_beside":
+            raise AttributeError(name)
+        return getattr(self._badge, name)
+
+
+def test_a_scheme_that_derives_from_nothing_may_publish() -> None:
+    """Its documents are served like those of any other."""
+    scheme: Any = _OwnBadge()
+
+    assert set(Guard(scheme).published) == {"/.well-known/badge", "/.well-known/badge/"}
+
+
 def test_two_documents_at_one_path_are_refused() -> None:
     """Two schemes must not publish at the same path. One document for each path is accepted."""
     other = Badge()
