@@ -227,8 +227,8 @@ def test_an_app_may_derive_a_class() -> None:
 # --- No assignment ---------------------------------------------------------------------------------------------------
 
 #: Variables that hold no value, but something with attributes of the same names: a request context, a principal that
-#: is being made, an exception, a login that waits, a flight.
-OTHER_VARIABLES = {"context", "draft", "error", "login", "own"}
+#: is being made, an exception, a login that waits, a flight, the text of a request, a minute of a count, what was seen.
+OTHER_VARIABLES = {"context", "draft", "error", "login", "minute", "own", "request", "seen"}
 
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
