@@ -23,6 +23,7 @@ from authguard.model import Accepted
 from authguard.schemes.carriers import AUTHORIZATION
 from authguard.starlette import requires
 from authguard.state.revocations import Revocations
+from authguard.testing import acting_as
 from tests.support.asgi import RecordingApp, function_app, send_response
 from tests.support.clock import NOW
 from tests.support.guards import RecordingGuard, denial
@@ -124,6 +125,17 @@ async def test_the_refusal_is_a_401_that_says_nothing_of_why() -> None:
     assert answer.status == 401
     assert 'error="invalid_token"' in answer.lines(b"www-authenticate")[0]
     assert b"revoked" not in answer.body + b"".join(value for _, value in answer.headers)
+
+
+async def test_a_principal_that_was_taken_over_is_asked_about_too() -> None:
+    """A principal that no credentials of this request have shown, such as that of a test, can be revoked too, by a store
+    that must be awaited."""
+    revoked = Revocation.token("t-1", expires_at=NOW + 600)
+    guarded = RecordingGuard(bearer(), revocations=Asked({revoked.key: math.inf}))
+    with acting_as(guarded.guard, Principal("alice", claims={"jti": "t-1"})):
+        await guarded.request(RecordingApp(), field=None)
+
+    assert guarded.outcomes == ["token.revoked"]
 
 
 async def test_several_stores_are_all_asked() -> None:

@@ -52,6 +52,14 @@ async def test_a_stolen_token_is_of_no_use() -> None:
 
 
 @pytest.mark.rfc("9449-5")
+async def test_a_proof_for_no_token_proves_nothing_of_a_token() -> None:
+    """The proof of a request for a token, which has no ath, does not open the API."""
+    site = Site()
+    proof = site.client.proof("GET", f"{URL}/orders")
+    assert await site.reason({"Authorization": f"DPoP {site.token}", "DPoP": proof}) == "proof.token_mismatch"
+    assert site.records[-1].facts["found"] == "no ath"
+
+
 async def test_an_unbound_token_is_refused_under_dpop() -> None:
     """A token that anybody can use must not pass as one that is bound: the thief could bring a key of its own."""
     site = Site()

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 from websockets.sync.client import connect
 
 PROGRAM = shutil.which("chromium")
-TIMEOUT = 12.0
+TIMEOUT = 30.0
 
 # Containers run their tests as root, which cannot use the sandbox; all pages are the tests' own. The other options stop
 # requests of the browser to its vendor.
