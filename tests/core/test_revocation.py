@@ -128,8 +128,8 @@ async def test_the_refusal_is_a_401_that_says_nothing_of_why() -> None:
 
 
 async def test_a_principal_that_was_taken_over_is_asked_about_too() -> None:
-    """A principal that no credentials of this request have shown, such as that of a test, can be revoked too, by a store
-    that must be awaited."""
+    """A principal that no credentials of this request have shown, such as that of a test, can be revoked too, by a
+    store that must be awaited."""
     revoked = Revocation.token("t-1", expires_at=NOW + 600)
     guarded = RecordingGuard(bearer(), revocations=Asked({revoked.key: math.inf}))
     with acting_as(guarded.guard, Principal("alice", claims={"jti": "t-1"})):
