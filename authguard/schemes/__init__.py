@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from authguard.schemes.bearer.token_lookup import (
         TokenLookup,
     )
-    from authguard.schemes.digest.options import PER_PROCESS
     from authguard.schemes.digest.scheme import Digest
     from authguard.schemes.dpop.scheme import Dpop
+    from authguard.schemes.nonce_secret import PER_PROCESS
     from authguard.schemes.session import Session, SessionRevocations
     from authguard.schemes.throttle import LoginThrottle
 else:
@@ -41,7 +41,7 @@ else:
             "authguard.schemes.api_key.scheme": ("ApiKey",),
             "authguard.schemes.basic": ("Basic",),
             "authguard.schemes.bearer.introspection": ("Introspection",),
-            "authguard.schemes.digest.options": ("PER_PROCESS",),
+            "authguard.schemes.nonce_secret": ("PER_PROCESS",),
             "authguard.schemes.digest.scheme": ("Digest",),
             "authguard.schemes.dpop.scheme": ("Dpop",),
             "authguard.schemes.session": ("Session", "SessionRevocations"),

@@ -11,14 +11,13 @@ import pytest
 from authguard.accounts.digest_account import check_realm
 from authguard.errors import ConfigurationError
 from authguard.schemes.digest.options import (
-    PER_PROCESS,
     check_authority,
     check_prefix,
     check_qop,
     check_realms_held,
-    check_secrets,
     parse_algorithms,
 )
+from authguard.schemes.nonce_secret import PER_PROCESS, check_secrets
 
 
 def _refusal(function: Any, *given: Any) -> ConfigurationError:

@@ -12,7 +12,7 @@ import pytest
 
 from authguard import PUBLIC, AuthGuardMiddleware, Digest, Guard, MemoryDigests, Rule
 from authguard.model import Accepted, Outcome, Rejected
-from authguard.schemes.digest.options import PER_PROCESS
+from authguard.schemes.nonce_secret import PER_PROCESS
 from authguard.state import nonce_store
 from authguard.state.nonce_store import OTHER_CLOCK, MemoryNonces
 from authguard.wire.authorization import Credentials

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
@@ -24,10 +23,11 @@ from authguard.reasons import (
     NONCE_UNKNOWN,
 )
 from authguard.request import AuthRequest
+from authguard.schemes.nonce_secret import mint_nonce, nonce_keys
 from authguard.state.nonce_store import WITHOUT_COUNT, MemoryNonces, NonceStore, NonceUse, shared_memory
 from authguard.validation import check_seconds
 from authguard.value_types import frozen
-from authguard.wire.nonce import RANDOM, Nonce, nonce_key
+from authguard.wire.nonce import Nonce
 
 _REFUSED = {NonceUse.REPLAYED: NONCE_REPLAYED, NonceUse.OUTSIDE: NONCE_OUTSIDE, NonceUse.FORGOTTEN: NONCE_FORGOTTEN}
 
@@ -35,9 +35,6 @@ _FRESH = NonceUse.FRESH  # to read a member of an enumeration costs as much as a
 
 #: The reasons of a right response with a bad nonce. ``stale=true`` makes a client try again without asking its user.
 STALE: Final = frozenset({NONCE_UNKNOWN, NONCE_STALE, NONCE_NOT_YET, *_REFUSED.values()})
-
-#: The length of a ``PER_PROCESS`` secret in bytes.
-RANDOM_SECRET = 32
 
 #: How many genuine nonces are remembered, so that their tags are not computed for each request.
 MOST_GENUINE = 4096
@@ -97,8 +94,7 @@ class NonceService:
 
     def renew(self) -> None:
         """Make the secret of this process, if none is shared. A forked child is another process."""
-        accepted = (secrets.token_bytes(RANDOM_SECRET),) if self._shared is None else self._shared
-        self._keys = tuple(nonce_key(secret, self._realm) for secret in accepted)
+        self._keys = nonce_keys(self._shared, self._realm)
         # Made now, because a memory accepts no nonce that is older than itself.
         self._memories: tuple[MemoryNonces, ...] = (
             tuple(MemoryNonces() for _ in self._keys) if self._store is None else ()
@@ -135,11 +131,7 @@ class NonceService:
 
     def mint(self, now: float) -> str:
         """A new nonce."""
-        signer = self._begin(now)[0]
-        random = secrets.token_bytes(RANDOM)
-        if self._mark is not None:
-            random = self._mark(random)
-        return Nonce.mint(now, random).to_text(signer.key)
+        return mint_nonce(self._begin(now)[0].key, now, self._mark)
 
     async def use(self, text: bytes, count: int, moment: Moment, request: AuthRequest | None = None) -> Use:
         """Use the nonce with this count, or say why it is refused. Its end has no leeway: it is of our own clock.

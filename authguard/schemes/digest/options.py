@@ -6,17 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import field
-from enum import Enum
-from typing import Final, TypeAlias
 
 from authguard.accounts.digest_account import hash_of
 from authguard.errors import ConfigurationError
 from authguard.validation import check_flag, check_int
 from authguard.value_types import frozen
 from authguard.wire.digest import Hash
-
-#: The shortest secret in bytes: as long as the hash that it keys (RFC 2104 section 3).
-MIN_SECRET = 32
 
 # https://www.rfc-editor.org/rfc/rfc3986.html#section-3.3: segments of pchar, none of them empty.
 _PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})++)+")
@@ -28,23 +23,6 @@ _SESSION = "-SESS"
 # The strongest first, but SHA-512-256 after SHA-256: curl before 8, httpx and aiohttp give up if the first challenge
 # has SHA-512-256, and do not read the second one.
 _ORDER = ("SHA-256", "SHA-512-256", "MD5")
-_MAKE_ONE = "`authguard secret` makes one for the environment of the app"
-
-
-class PerProcess(Enum):
-    """The ``secret`` that is never shared. It is a word, so that nobody chooses it by accident."""
-
-    PER_PROCESS = "a secret of this process alone"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-#: A random secret of this process. No other process accepts its nonces, and a restart ends them: for a single process,
-#: and for tests.
-PER_PROCESS: Final = PerProcess.PER_PROCESS
-
-SecretArgument: TypeAlias = str | bytes | Sequence[str | bytes] | PerProcess
 
 
 @frozen
@@ -101,24 +79,6 @@ def check_rfc2069(rfc2069: bool, algorithms: Iterable[str], qop: Sequence[str]) 
     if rfc2069 and "auth" not in qop:
         raise ConfigurationError("rfc2069", 'it would go round qop=("auth-int",); offer ("auth", "auth-int")')
     return rfc2069
-
-
-def check_secrets(secret: SecretArgument | None) -> tuple[bytes, ...] | None:
-    """The secrets as bytes, the one that mints first; None for ``PER_PROCESS``. Raises ``ConfigurationError``."""
-    if secret is PER_PROCESS:
-        return None
-    listed = [secret] if isinstance(secret, str | bytes) else secret
-    if listed is None or isinstance(listed, PerProcess) or not isinstance(listed, Sequence) or not listed:
-        raise ConfigurationError(
-            "secret", f"give one that all processes share; {_MAKE_ONE}. PER_PROCESS is for a single process"
-        )
-    # Python reads bytes of the environment that are not UTF-8 as lone surrogates. The codec's error would quote the
-    # secret.
-    encoded = tuple(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in listed)
-    for value in encoded:
-        if not isinstance(value, bytes) or len(value) < MIN_SECRET:
-            raise ConfigurationError("secret", f"give at least {MIN_SECRET} bytes that nobody can guess; {_MAKE_ONE}")
-    return encoded
 
 
 def check_realms_held(held: AbstractSet[tuple[str, str]], realm: str, algorithms: Iterable[DigestAlgorithm]) -> None:

@@ -38,16 +38,15 @@ from authguard.schemes.carriers import AUTHORIZATION
 from authguard.schemes.digest.attempt_counter import AttemptCounter, Counted, Steps, Wait
 from authguard.schemes.digest.nonce_service import STALE, NonceService
 from authguard.schemes.digest.options import (
-    SecretArgument,
     check_authority,
     check_limit,
     check_prefix,
     check_qop,
     check_realms_held,
     check_rfc2069,
-    check_secrets,
     parse_algorithms,
 )
+from authguard.schemes.nonce_secret import SecretArgument, check_secrets
 from authguard.schemes.scheme import Continuation, Scheme, check_name, for_one_request
 from authguard.schemes.throttle import LoginThrottle, check_throttle
 from authguard.state.nonce_store import WITHOUT_COUNT, NonceStore

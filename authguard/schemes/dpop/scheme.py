@@ -6,7 +6,7 @@ Who steals the token cannot use it, because the proof is signed with a key that 
 from __future__ import annotations
 
 import hmac
-import secrets
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from hashlib import sha256
@@ -49,8 +49,8 @@ from authguard.schemes.bearer.issuer_registry import Member
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.scheme import Bearer
 from authguard.schemes.carriers import field_for
-from authguard.schemes.digest.options import PerProcess, SecretArgument, check_secrets
 from authguard.schemes.dpop.target import check_public_urls, target_uris
+from authguard.schemes.nonce_secret import SecretArgument, check_secrets, mint_nonce, nonce_keys
 from authguard.schemes.scheme import Continuation
 from authguard.state.proof_store import MemoryProofs, ProofStore, ProofUse, proof_key
 from authguard.validation import check_flag, check_seconds, names
@@ -60,7 +60,7 @@ from authguard.wire.challenge import Challenge
 from authguard.wire.dpop_proof import DpopProof, base64url, parse_proof
 from authguard.wire.grammar import WireError
 from authguard.wire.http_uri import normal_uri
-from authguard.wire.nonce import RANDOM, Nonce, nonce_key
+from authguard.wire.nonce import Nonce
 
 DPOP = "dpop"
 #: The asymmetric algorithms of RFC 7518 and RFC 8037 that clients use. RSA with PKCS #1 v1.5 is left out: new protocols
@@ -72,7 +72,6 @@ _ALLOWED = frozenset({*ALGORITHMS, "RS256", "RS384", "RS512", "ES256K", "Ed448"}
 _MAX_RSA_BITS = 4096
 # Public keys of clients whose tokens were valid, ready to verify with.
 _MAX_KEYS = 1024
-_RANDOM_SECRET = 32
 _NO_STORE: Header = (b"cache-control", b"no-store")
 
 _FRESH, _REPLAYED = ProofUse.FRESH, ProofUse.REPLAYED
@@ -174,9 +173,8 @@ class Dpop(Bearer):
 
     def renew(self) -> None:
         """Make the secret of this process, if none is shared. A forked child is another process."""
-        shared = self._secrets or (secrets.token_bytes(_RANDOM_SECRET),)
         # The realm of Digest cannot begin with NUL, so no nonce of the one is one of the other.
-        self._nonce_keys = tuple(nonce_key(secret, f"\0dpop\0{self.realm}") for secret in shared)
+        self._nonce_keys = nonce_keys(self._secrets, f"\0dpop\0{self.realm}")
 
     def state_stores(self) -> Mapping[str, object]:
         """The store of proofs, beside those of ``Bearer``."""
@@ -258,7 +256,7 @@ class Dpop(Bearer):
         if nonce is None:
             return Failure(PROOF_NONCE_UNKNOWN, {})
         ends = nonce.issued_at + self._nonce_life
-        if not moment.now < ends or moment.not_yet(nonce.issued_at):
+        if not moment.between(-math.inf, ends) or moment.not_yet(nonce.issued_at):
             return Failure(PROOF_NONCE_STALE, {"expired_by": moment.by(ends), "life": self._nonce_life})
         return nonce
 
@@ -338,10 +336,7 @@ class Dpop(Bearer):
 
     def _new_nonce(self, moment: Moment) -> tuple[Header, ...]:
         """RFC 9449 section 8.2: an answer with a nonce must not be cached."""
-        random = secrets.token_bytes(RANDOM)
-        if self._mark is not None:
-            random = self._mark(random)
-        nonce = Nonce.mint(moment.now, random).to_text(self._nonce_keys[0])
+        nonce = mint_nonce(self._nonce_keys[0], moment.now, self._mark)
         return (b"dpop-nonce", nonce.encode("ascii")), _NO_STORE
 
     def _with_nonce(self, outcome: Outcome, moment: Moment) -> Outcome:
@@ -413,6 +408,6 @@ def _check_algorithms(algorithms: Collection[str]) -> tuple[str, ...]:
 
 
 def _check_store(proofs: ProofStore) -> ProofStore:
-    if isinstance(proofs, type | PerProcess) or not callable(getattr(proofs, "claim", None)):
+    if isinstance(proofs, type) or not callable(getattr(proofs, "claim", None)):
         raise ConfigurationError("proofs", "give MemoryProofs(), or a store with async claim(key, ...)")
     return proofs
