@@ -194,6 +194,14 @@ async def test_a_look_up_sees_the_digest_alone() -> None:
     assert tokens.asked == [sha256(token.encode()).hexdigest() for token in (OPAQUE, "a.b.c")]
 
 
+async def test_a_token_that_is_bound_to_a_key_is_no_bearer_token() -> None:
+    """As with JWTs and introspection: without the proof of the key, whoever has stolen it could use it."""
+    guard = lookup(Principal("alice", claims={"cnf": {"jkt": "x"}}))
+
+    assert await said(guard, OPAQUE) == ["token.bound"]
+    assert guard.records[-1].facts["cnf"] == ("jkt",)
+
+
 @pytest.mark.parametrize(
     ("answer", "reason", "facts"),
     [

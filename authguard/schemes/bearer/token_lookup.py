@@ -11,6 +11,7 @@ from authguard.concurrency.deadline import ask
 from authguard.model import Accepted, Facts, Moment, Outcome, Principal, Rejected
 from authguard.reasons import TOKEN_EXPIRED, TOKEN_INACTIVE
 from authguard.schemes.bearer.claim_mapping import token_fingerprint
+from authguard.schemes.bearer.claims import bound_failure
 from authguard.validation import check_flag, check_seconds
 from authguard.wire.authorization import is_token68, is_visible
 
@@ -34,8 +35,9 @@ class TokenLookup:
     - ``visible_ascii``: as for ``Introspection``.
     - ``deadline``: how many seconds it may take.
 
-    Nothing is cached, so that a token which is deleted is refused by the next request. Denies with ``token.inactive``,
-    ``token.expired`` and ``store.*`` (503). Raises ``ConfigurationError``.
+    Nothing is cached, so that a token which is deleted is refused by the next request. A principal with the claim
+    ``cnf`` is one of a token that is bound to a key, which ``Bearer`` refuses. Denies with ``token.inactive``,
+    ``token.expired``, ``token.bound`` and ``store.*`` (503). Raises ``ConfigurationError``.
     """
 
     def __init__(self, find: FindToken, *, visible_ascii: bool = False, deadline: float = 5.0) -> None:
@@ -50,7 +52,10 @@ class TokenLookup:
     async def authenticate(
         self, token: bytes, moment: Moment, network: str | None = None, *, accepts_bound: bool = False
     ) -> Outcome:
-        """The outcome for a token. Raises ``BackendUnavailable``."""
+        """The outcome for a token. Raises ``BackendUnavailable``.
+
+        ``accepts_bound``: the caller checks the proof of the key that the token is bound to.
+        """
         digest = sha256(token).digest()
         found = await ask(awaitable(self._find, self._find(digest.hex())), self._deadline)
         if found is None:
@@ -65,4 +70,9 @@ class TokenLookup:
             expired = {"expired_by": moment.by(found.expires_at), "leeway": moment.leeway}
             facts = {**expired, "token": token_fingerprint(token, digest)}
             return Rejected(TOKEN_EXPIRED, found.subject, facts, authenticated=True)
+        confirmation = found.claims.get("cnf")
+        if confirmation is not None and not accepts_bound:
+            failure = bound_failure(confirmation)
+            facts = {**failure.facts, "token": token_fingerprint(token, digest)}
+            return Rejected(failure.reason, found.subject, facts, authenticated=True)
         return Accepted(found)
