@@ -71,10 +71,13 @@ _NOT_BRIEF = frozenset({"token", "leeway", "signature", "source", "keys_age", "f
 
 
 def brief_facts(record: Record) -> str:
-    """What is special about a decision, in a few words."""
+    """What is special about a decision, in a few words. A fact of the app's own may have no text."""
     facts: dict[str, object] = {"missing": record.missing} if record.missing else {}
     facts |= {name: value for name, value in record.facts.items() if name not in _NOT_BRIEF and value is not None}
-    return " ".join(f"{name}={format_value(value)}" for name, value in facts.items())
+    try:
+        return " ".join(f"{name}={format_value(value)}" for name, value in facts.items())
+    except Exception as error:  # noqa: BLE001 - the page must go on with the other decisions
+        return f"untold={exception_facts(error)['error']}"
 
 
 def state_view(log: DecisionLog, guard: Guard) -> dict[str, Any]:

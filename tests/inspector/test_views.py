@@ -101,6 +101,21 @@ def test_a_record_that_cannot_be_explained_is_shown(monkeypatch: pytest.MonkeyPa
     assert shown["explanation"]["notes"] == ["This record could not be explained: builtins.KeyError"]
 
 
+def test_a_fact_without_a_text_is_named_by_its_error() -> None:
+    """One odd record must not end the page for all others, and what its error says is not shown."""
+
+    class Odd:
+        def __str__(self) -> str:
+            raise KeyError("s3cret")
+
+    log = DecisionLog(RecordingGuard(hooks=()).guard)
+    log(denied(facts={"odd": Odd()}))
+
+    shown = decision_view(log.since(0)[0])
+
+    assert (shown["reason"], shown["brief"]) == ("token.expired", "untold=builtins.KeyError")
+
+
 def test_the_brief_facts_begin_with_what_is_missing() -> None:
     """A role or a scope that the principal does not have is what a person looks for."""
     assert brief_facts(denied("role.missing", missing=("admin",), facts={"found": None, "read": "roles"})) == (
