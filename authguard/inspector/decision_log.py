@@ -72,6 +72,7 @@ class DecisionLog:
         self._guard = guard
         # As ``guard.moment()`` reads it, without the leeway.
         self._clock = guard._clock or wall_clock  # noqa: SLF001 - see below
+        self.monotonic = guard.monotonic
         self.renew()
         renew_after_fork(self)
         with _HOOKS:

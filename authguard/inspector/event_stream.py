@@ -21,6 +21,9 @@ from authguard.inspector.views import decision_view
 #: The seconds between two looks at the decisions, and how many of these one response takes. Then the page asks again:
 #: so the guard decides anew whether it may, and a server that ends does not wait for pages that are open.
 TICK, TICKS = 0.5, 40
+#: After so many seconds a response takes no look any more, however slowly it was read: otherwise somebody who is no
+#: longer let in could go on with a response that is open.
+MOST_SECONDS = 30.0
 #: The state is sent with every fourth look.
 STATE_EVERY = 4
 #: How many decisions one look sends. Of more, only the newest are sent, and the page says how many it was not sent.
@@ -51,7 +54,7 @@ class EventStream:
         self._hello, self._state = hello, state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send events until the page goes away, or for ``TICKS`` looks."""
+        """Send events until the page goes away, for ``TICKS`` looks and ``MOST_SECONDS`` at most."""
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
         with suppress(OSError):  # the page has gone away
             await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": [*headers, *self._headers]})
@@ -81,6 +84,7 @@ class EventStream:
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         log, worker = self._log, self._log.worker.id
+        end = log.monotonic() + MOST_SECONDS
         yield b"retry: %d\n\n" % RETRY
         yield event_bytes("hello", self._hello())
         with log.viewing(with_grants=self._wanted.grants) as viewer:
@@ -88,9 +92,11 @@ class EventStream:
                 if viewer.displaced:
                     yield event_bytes("displaced", {})
                     return
+                if log.monotonic() >= end:
+                    return
                 if tick % STATE_EVERY == 0:
                     yield event_bytes("state", self._state())
-                while batch := self._next_batch(is_first=tick == 0):
+                while log.monotonic() < end and (batch := self._next_batch(is_first=tick == 0)):
                     yield event_bytes("decisions", batch, f"{worker}:{self._after}")
                     await anyio.lowlevel.checkpoint()
                     if not batch["more"]:

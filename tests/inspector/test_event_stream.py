@@ -12,8 +12,9 @@ from starlette.types import Message
 
 from authguard.inspector import event_stream
 from authguard.inspector.decision_log import MAX_VIEWERS, DecisionLog
-from authguard.inspector.event_stream import MOST_AT_ONCE, EventStream, event_bytes
+from authguard.inspector.event_stream import MOST_AT_ONCE, MOST_SECONDS, EventStream, event_bytes
 from authguard.inspector.filters import DecisionFilter
+from authguard.testing import ManualClock
 from tests.records.test_patterns import denied
 from tests.support.asgi import http_scope
 from tests.support.guards import RecordingGuard
@@ -107,6 +108,35 @@ async def test_all_that_is_kept_comes_first_in_parts() -> None:
     assert [len(part["decisions"]) for part in parts] == [50, 50, 30]
     assert [part["more"] for part in parts] == [True, True, False]
     assert numbers(events) == list(range(1, 131))
+
+
+@pytest.mark.parametrize("slow_at", ["hello", "state", "decisions"])
+async def test_a_page_that_reads_slowly_gets_nothing_from_after_the_end(slow_at: str) -> None:
+    """Otherwise somebody who has lost the role could go on reading, one event at a time."""
+    clock = ManualClock(0)
+    log = DecisionLog(RecordingGuard(hooks=(), monotonic=clock).guard)
+    for _ in range(130):
+        log(denied())
+    page = Page(log, lambda name: clock.move(MOST_SECONDS) if name == slow_at else None)
+
+    events = await page.read()
+
+    assert [name for name, _, _ in events][-1] == slow_at
+    assert len(events) <= 3
+    assert page.sent[-1] == {"type": "http.response.body", "body": b""}
+
+
+async def test_a_page_that_was_slow_goes_on_where_it_was() -> None:
+    """The next response has what the one that ended did not send."""
+    clock = ManualClock(0)
+    log = DecisionLog(RecordingGuard(hooks=(), monotonic=clock).guard)
+    for _ in range(130):
+        log(denied())
+    slow = await Page(log, lambda name: clock.move(MOST_SECONDS) if name == "decisions" else None).read()
+
+    events = await Page(log).read(after=slow[-1][1])
+
+    assert (numbers(slow), numbers(events)) == (list(range(1, 51)), list(range(51, 131)))
 
 
 async def test_of_too_many_new_ones_the_newest_come() -> None:
