@@ -13,6 +13,8 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import field
+from io import BufferedIOBase
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +22,8 @@ from authguard.errors import ConfigurationError
 from authguard.http_client import cause_of, check_url
 from authguard.value_types import value
 
+#: The most bytes that are read of a head, in all its lines. Servers send fewer than 16 KiB.
+MAX_HEAD = 32 * 1024
 #: The most bytes that are read of a body. A login page shows its form before.
 MAX_BODY = 64 * 1024
 
@@ -74,7 +78,10 @@ class Target:
     @property
     def is_loopback(self) -> bool:
         """Whether the server is on this machine, so that nobody on the way can read a request."""
-        return self.host == "localhost" or self.host.startswith("127.") or self.host == "::1"
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def request_target(self) -> str:
@@ -87,6 +94,7 @@ class Target:
         Raises ``ConfigurationError`` if there is no answer in time, or none that is HTTP.
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=self._timeout)
+        connection.response_class = _Response
         deadline = _Deadline(self._timeout)
         try:
             with deadline:
@@ -100,7 +108,7 @@ class Target:
                 with connection.getresponse() as response:
                     items = [(name.lower(), text.encode("latin-1")) for name, text in response.msg.raw_items()]
                     body = response.read(MAX_BODY)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             problem = self._problem(error, is_late=deadline.is_over)
         else:
             if not deadline.is_over:
@@ -111,13 +119,31 @@ class Target:
         raise ConfigurationError("URL", problem)
 
     def _connect(self, connection: http.client.HTTPConnection, deadline: _Deadline) -> None:
-        connection.sock = deadline.socket = socket.create_connection((self.host, self.port), self._timeout)
+        self._connect_to_host(connection, deadline)
         if self._context is not None:
             # The handshake comes after the assignment, so that the deadline can end it.
             connection.sock = deadline.socket = secured = self._context.wrap_socket(
                 connection.sock, server_hostname=self.host, do_handshake_on_connect=False
             )
             secured.do_handshake()
+
+    def _connect_to_host(self, connection: http.client.HTTPConnection, deadline: _Deadline) -> None:
+        """Connect to the first address that accepts it. A name may have thousands, and each has the whole time-out."""
+        error: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            connection.sock = deadline.socket = candidate = socket.socket(family, kind, protocol)
+            candidate.settimeout(self._timeout)
+            try:
+                candidate.connect(address)
+                error = None
+            except OSError as reason:
+                candidate.close()
+                error = reason
+            if deadline.is_over:  # it may have ended before there was a connection that it could shut
+                raise TimeoutError
+            if error is None:
+                return
+        raise error or TimeoutError
 
     def _problem(self, error: Exception, *, is_late: bool) -> str:
         where = f"{self.host}:{self.port}"
@@ -128,6 +154,38 @@ class Target:
         if isinstance(error, OSError) and not isinstance(error, http.client.HTTPException):
             return f"there is no connection to {where}: {cause_of(error)}"
         return f"what {where} answers is no HTTP/1.1"
+
+
+class _Response(http.client.HTTPResponse):
+    """A response whose head is bounded. The parser of the standard library takes quadratic time for some heads."""
+
+    def begin(self) -> None:
+        """Read the head."""
+        stream = self.fp
+        self.fp = _Head(stream)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            self.fp = stream
+
+
+class _Head:
+    """The lines of a head."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self._left = MAX_HEAD
+
+    def readline(self, limit: int) -> bytes:
+        """The next line. Raises ``LineTooLong`` if there are too many bytes in all lines."""
+        line = self._stream.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("head")
+        return line
+
+    def close(self) -> None:
+        """Leave the stream open, which the response closes."""
 
 
 class _Deadline:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from authguard.errors import ConfigurationError
-from authguard.probe.exchange import MAX_BODY, Target, _Deadline
+from authguard.probe.exchange import MAX_BODY, MAX_HEAD, Target, _Deadline
 from tests.probe.certificates import server_context
 from tests.probe.servers import answering, response
 
@@ -21,6 +22,13 @@ def problem(target: Target) -> str:
     with pytest.raises(ConfigurationError) as caught:
         target.send("GET")
     return str(caught.value).replace(f":{target.port}", "")
+
+
+_FIRST = b"HTTP/1.1 401 X\r\n"
+_NO_HTTP = {
+    "URL: what 127.0.0.1 answers is no HTTP/1.1",
+    "URL: there is no connection to 127.0.0.1: Connection reset by peer",
+}
 
 
 def test_a_request_is_sent_as_it_is_given() -> None:
@@ -131,6 +139,43 @@ def test_the_deadline_can_end_before_there_is_a_connection() -> None:
     assert deadline.is_over
 
 
+def test_a_connection_after_the_deadline_is_left() -> None:
+    """Nothing would end it: the deadline has passed while the name or another address was tried."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        target = Target(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        connection, deadline = http.client.HTTPConnection(target.host, target.port), _Deadline(60)
+        deadline._end()
+
+        with closing(connection), pytest.raises(TimeoutError):
+            target._connect(connection, deadline)
+
+
+def test_each_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first that accepts a connection gets the request."""
+    with answering(lambda _: response(401)) as url, socket.create_server(("127.0.0.1", 0)) as closed:
+        ports = closed.getsockname()[1], Target(url).port
+        closed.close()
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+
+        assert Target("http://api.example/").send("GET").status == 401
+
+
+@pytest.mark.parametrize("many", [b"HTTP/1.1 100 X\r\n\r\n" * 2000, _FIRST + (b"A: %b\r\n" % (b"x" * 1000)) * 40])
+def test_a_head_is_bounded(many: bytes) -> None:
+    """The limit is for all lines together, and for the answers before the last: the parser can be quadratic."""
+    assert len(many) > MAX_HEAD
+    with answering(lambda _: many + b"\r\n" + _FIRST + b"\r\n") as url:
+        assert problem(Target(url)) in _NO_HTTP
+
+
+def test_a_head_that_nests_is_no_error_of_the_program() -> None:
+    """The parser of the standard library reads messages in messages, until it reaches the limit of the interpreter."""
+    nested = b"Content-Type: message/rfc822\r\r" * 1000
+    with answering(lambda _: _FIRST + b"X: y\r" + nested + b"\r\n\r\n") as url:
+        assert problem(Target(url)) == "URL: what 127.0.0.1 answers is no HTTP/1.1"
+
+
 def test_a_server_that_is_silent_is_left() -> None:
     """A connection that is accepted by the system alone is no answer; the handshake of TLS has the deadline too."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -145,10 +190,7 @@ def test_a_server_that_is_silent_is_left() -> None:
 def test_what_is_no_http_is_an_error(sent: bytes) -> None:
     """Nothing, another protocol, an endless line, and a status of one digit."""
     with answering(lambda _: sent) as url:
-        assert problem(Target(url)) in {
-            "URL: what 127.0.0.1 answers is no HTTP/1.1",
-            "URL: there is no connection to 127.0.0.1: Connection reset by peer",
-        }
+        assert problem(Target(url)) in _NO_HTTP
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
@@ -208,3 +250,9 @@ def test_the_parts_of_a_url() -> None:
     )
     assert target.request_target == "/?a=b"
     assert not target.is_loopback
+
+
+def test_a_name_that_begins_like_an_address_of_this_machine_is_another() -> None:
+    """Whoever has the name chooses where it leads."""
+    assert not Target("http://127.attacker.example/").is_loopback
+    assert all(Target(f"http://{host}/").is_loopback for host in ("localhost", "127.0.0.2", "[::1]"))
