@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -88,8 +89,9 @@ def judge_challenges(refusal: Refusal) -> Iterator[Finding]:
                 "RFC 9112 section 5.2",
                 "Write the field in one line.",
             )
+        unfolded = _FOLD.sub(b" ", line)
         for mistake in found.mistakes:
-            yield _grammar(_FOLD.sub(b" ", line), mistake)
+            yield _grammar(unfolded, mistake)
         yield from _joined(found)
     yield from _order(refusal)
     for challenge in refusal.challenges:
@@ -139,7 +141,6 @@ def _joined(found: ChallengeList) -> Iterator[Finding]:
 
 
 def _order(refusal: Refusal) -> Iterator[Finding]:
-    schemes = refusal.schemes
     firsts = [one.challenges[0].scheme.lower() for one in refusal.lists if one.challenges]
     if "digest" in firsts[1:] and firsts[0] != "digest":
         first = refusal.challenges[0].scheme
@@ -150,13 +151,11 @@ def _order(refusal: Refusal) -> Iterator[Finding]:
             "RFC 9110 section 11.6.1",
             "Send the Digest challenge first.",
         )
-    realms = [(one.scheme.lower(), one.get("realm")) for one in refusal.challenges]
-    for scheme in dict.fromkeys(schemes):
-        same = [realm for name, realm in realms if name == scheme]
-        if len(same) > 1 and scheme != "digest":  # Digest offers one challenge for each algorithm
+    for scheme, count in Counter(refusal.schemes).items():
+        if count > 1 and scheme != "digest":  # Digest offers one challenge for each algorithm
             yield warning(
                 "challenge.repeated",
-                f"{shown(scheme)} is offered {len(same)} times",
+                f"{shown(scheme)} is offered {count} times",
                 "A client takes one of them, and nobody can say which",
                 "RFC 9110 section 11.6.1",
                 "Send one challenge of this scheme.",

@@ -36,8 +36,9 @@ class Report:
         for one in self.asked:
             lines.append(f"{one.request}: {one.answer.status}")
             lines += [f"  WWW-Authenticate: {shown(line, 240)}" for line in one.answer.lines("www-authenticate")]
-        lines += map(str, in_order(self.findings))
-        counts = (sum(finding.level == level for finding in in_order(self.findings)) for level in LEVELS)
+        findings = in_order(self.findings)
+        lines += map(str, findings)
+        counts = (sum(finding.level == level for finding in findings) for level in LEVELS)
         lines.append(
             ", ".join(
                 f"{count} {level}{'' if count == 1 else 's'}" for count, level in zip(counts, LEVELS, strict=True)

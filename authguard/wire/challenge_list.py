@@ -137,7 +137,9 @@ class _Reader:
         self.position = 0
         self.challenges: list[ReadChallenge] = []
         self.mistakes: list[Mistake] = []
-        # Of the last challenge: the names of its parameters in lower case, and whether anything has come after it.
+        # Of the last challenge: its scheme in lower case, which all of its mistakes share, the names of its parameters
+        # in lower case, and whether nothing has come after it.
+        self._scheme: str | None = None
         self._names: set[bytes] = set()
         self._is_bare = True
 
@@ -162,8 +164,7 @@ class _Reader:
             self._note(TOO_MANY)
 
     def _note(self, problem: str, position: int | None = None) -> None:
-        scheme = self.challenges[-1].scheme.lower() if self.challenges else None
-        self.mistakes.append(Mistake(problem, self.position if position is None else position, scheme))
+        self.mistakes.append(Mistake(problem, self.position if position is None else position, self._scheme))
 
     def _skip_whitespace(self) -> None:
         self.position = _end(OWS, self.data, self.position)
@@ -189,6 +190,7 @@ class _Reader:
     def _challenge(self, token: re.Match[bytes]) -> None:
         challenge = ReadChallenge(token[0].decode("ascii"), token.start())
         self.challenges.append(challenge)
+        self._scheme = challenge.scheme.lower()
         self._names.clear()
         self.position = token.end()
         self._skip_whitespace()

@@ -154,6 +154,13 @@ def test_a_grammar_finding_names_the_place_and_the_fix() -> None:
     )
 
 
+def test_all_mistakes_of_a_challenge_share_its_scheme() -> None:
+    """Otherwise a long scheme before many commas would be kept once for each of them."""
+    (found,) = read_refusal([b"A" * 1000 + b"," * 100]).lists
+
+    assert {id(mistake.scheme) for mistake in found.mistakes} == {id(found.mistakes[0].scheme)}
+
+
 def test_each_mistake_of_the_grammar_has_a_fix() -> None:
     """The table has exactly the mistakes that the reader can tell."""
     names = {name: value for name, value in vars(challenge_list).items() if name.isupper() and isinstance(value, str)}
