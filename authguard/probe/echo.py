@@ -36,8 +36,8 @@ _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-fA-F:]{2,45}\
 _PROTO = re.compile(r"(?:https?|wss?)(?:, ?(?:https?|wss?)){0,8}", re.IGNORECASE)
 _FORWARDED_PROTO = re.compile(r'(?:^|[;, ])proto="?(https?|wss?)"?(?=[;, ]|$)', re.IGNORECASE)
 _SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Negotiate|NTLM) ", re.IGNORECASE)
-# The start of a path that a proxy has written; a longer segment may be a secret, as in the paths of some bots.
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~\-]{0,32}){0,8}")
+# The start of a path that a proxy has written; a longer segment may be a secret, such as a key of 128 bits.
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~\-]{0,20}){0,8}")
 
 
 class Echo:

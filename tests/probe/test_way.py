@@ -63,6 +63,7 @@ def test_an_honest_way_has_no_finding() -> None:
     assert findings(honest) == []
     assert findings(honest, "https://api.example/a/b/") == []
     assert findings(honest, "https://API.example/") == []
+    assert findings(honest, "https://api.example/5f4dcc3b5aa765d61d8327deb882cf99/") == []
     assert findings(lambda head: honest(head).replace(XFP, "Forwarded: for=_x;proto=https")) == []
     assert findings(lambda head: honest(head).replace(XFP, "X-Forwarded-Proto: https, http")) == []
     assert findings(lambda head: honest(head).replace("GET /", "GET http://app:8000/", 1)) == []
@@ -134,6 +135,10 @@ def test_an_honest_way_has_no_finding() -> None:
         (
             changed("GET /", "GET /bot123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/"),
             ["fault way.prefix: the path begins with <45 bytes> in place of nothing"],
+        ),
+        (
+            changed("GET /", "GET /5f4dcc3b5aa765d61d8327deb882cf99/"),
+            ["fault way.prefix: the path begins with <33 bytes> in place of nothing"],
         ),
         (
             changed(r"(\?\S*)", r"\1&api_key=secret"),
@@ -311,6 +316,7 @@ def test_an_echo_with_another_mark_is_not_reached() -> None:
         '{"authguard_echo": 1, "kind": "bearer", "path": ["", ""], "fields": [1]}',
         '{"authguard_echo": 2, "kind": "bearer"}',
         '{"authguard_echo": 1, "kind": "basic"}',
+        '{"authguard_echo": 1, "kind": "bearer", "path": ["", ""], "fields": [], "seen": 1e999}',
     ],
 )
 def test_what_only_looks_like_an_echo_is_none(body: str) -> None:
