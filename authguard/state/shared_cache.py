@@ -6,6 +6,8 @@ import logging
 import struct
 import time
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Protocol
 
@@ -95,7 +97,8 @@ class LookAside:
             if isinstance(cache, type) or not callable(getattr(cache, method, None)):
                 raise ConfigurationError("shared_cache", f"{cache!r} has no async {method}(...); give RedisCache(...)")
         self._cache, self._clock = cache, clock
-        self._has_failed = False
+        #: Which method failed last, until it succeeds again.
+        self._failing: str | None = None
         self._retry_at = 0.0
 
     async def get(self, key: bytes, *, most: float) -> tuple[bytes, float] | None:
@@ -103,17 +106,8 @@ class LookAside:
         found: object = None
         if time.monotonic() < self._retry_at:
             return None
-        problem = f"no answer within {CACHE_DEADLINE:g} s"
-        with anyio.move_on_after(CACHE_DEADLINE) as waiting:
-            try:
-                found = await self._cache.get(key)
-            except Exception as error:  # noqa: BLE001 - whatever fails, the server has the answer
-                self._report(_problem_of(error))
-                return None
-        if waiting.cancelled_caught:
-            self._report(problem)
-            return None
-        self._report(None)
+        with self._reported("get"):
+            found = await self._cache.get(key)
         if not isinstance(found, bytes) or len(found) < _END.size:
             return None
         left = min(_END.unpack_from(found)[0] - self._clock(), most)
@@ -123,21 +117,32 @@ class LookAside:
         """Keep the value for so many seconds, if the cache takes it."""
         if not seconds > 0 or time.monotonic() < self._retry_at:
             return
-        with anyio.move_on_after(CACHE_DEADLINE):
-            try:
-                await self._cache.put(key, _END.pack(self._clock() + seconds) + value, seconds)
-            except Exception as error:  # noqa: BLE001 - as above
-                self._report(_problem_of(error))
+        with self._reported("put"):
+            await self._cache.put(key, _END.pack(self._clock() + seconds) + value, seconds)
 
-    def _report(self, problem: str | None) -> None:
-        """Log when the cache begins to fail, and when it answers again. After a failure it is left alone for a time."""
+    @contextmanager
+    def _reported(self, method: str) -> Iterator[None]:
+        """Give a call so much time, and let no failure out: whatever fails, the server has the answer.
+
+        When the cache begins to fail, that is logged, and when the same method succeeds again: a full cache finds
+        values and takes none. After a failure it is left alone for a time.
+        """
+        problem: str | None = None
+        with anyio.move_on_after(CACHE_DEADLINE) as waiting:
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - as above
+                problem = _problem_of(error)
+        if waiting.cancelled_caught:
+            problem = f"no answer within {CACHE_DEADLINE:g} s"
         if problem is not None:
             self._retry_at = time.monotonic() + PAUSE
-            if not self._has_failed:
+            if self._failing is None:
                 _log.warning("the shared cache cannot answer, and servers are asked instead: %s", problem)
-        elif self._has_failed:
+            self._failing = method
+        elif self._failing == method:
+            self._failing = None
             _log.warning("the shared cache answers again")
-        self._has_failed = problem is not None
 
 
 def cache_key(*texts: str) -> bytes:

@@ -122,6 +122,50 @@ async def test_a_cache_that_fails_has_no_value_and_is_left_alone_for_a_while(
     ]
 
 
+class Full(Failing):
+    """A cache that finds nothing, and takes a value at once, too slowly, or not at all."""
+
+    async def put(self, key: bytes, value: bytes, seconds: float) -> None:
+        self.calls += 1
+        if self.answer is None:
+            raise BackendUnavailable("full")
+        if self.answer == "slow":
+            await anyio.sleep(60)
+
+    async def get(self, key: bytes) -> bytes | None:
+        return None
+
+
+async def test_a_full_cache_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """That it is asked with success does not mean that it takes values again."""
+    cache = Full()
+    aside = LookAside(cache)
+    for _ in range(3):
+        aside._retry_at = 0.0
+        await aside.get(KEY, most=60)
+        await aside.put(KEY, b"value", 10)
+    aside._retry_at = 0.0
+    cache.answer = b"room"
+    await aside.put(KEY, b"value", 10)
+
+    assert cache.calls == 4
+    assert [record.getMessage().partition("instead: ")[2] for record in caplog.records] == ["full", ""]
+
+
+async def test_a_cache_that_takes_a_value_too_slowly_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise each answer of a server would wait for it."""
+    monkeypatch.setattr(shared_cache, "CACHE_DEADLINE", 0.01)
+    cache = Full("slow")
+    aside = LookAside(cache)
+    for _ in range(3):
+        await aside.put(KEY, b"value", 10)
+
+    assert cache.calls == 1
+    assert [record.getMessage().partition("instead: ")[2] for record in caplog.records] == ["no answer within 0.01 s"]
+
+
 async def test_a_value_that_cannot_be_kept_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     """The answer is there; it is only not shared."""
     await LookAside(Failing(BackendUnavailable("full"))).put(KEY, b"value", 10)
