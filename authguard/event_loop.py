@@ -17,8 +17,9 @@ def close_with_loop(loop: asyncio.AbstractEventLoop, close: Callable[[], Awaitab
     That is the end of ``asyncio.run``, of a server and of a ``TestClient``. A loop that ends without closing its async
     generators closes nothing.
     """
-    for other in [other for other, (its_loop, _) in _endings.items() if its_loop.is_closed()]:
-        _endings.pop(other, None)  # that loop ended otherwise than asyncio.run and the servers end one
+    for other, (its_loop, _) in list(_endings.items()):  # a copy, because loops of other threads add theirs
+        if its_loop.is_closed():
+            _endings.pop(other, None)  # that loop ended otherwise than asyncio.run and the servers end one
     # A loop closes its async generators when it ends.
     key = object()
     ending = _close_at_end(close, key)
