@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from authguard.app_code import plain_function, shown
 from authguard.errors import BackendUnavailable, ConfigurationError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: A client of redis-py for asyncio.
 Client: TypeAlias = "Redis | RedisCluster"
+
+T = TypeVar("T")
 
 _log = logging.getLogger("authguard")
 
@@ -196,6 +198,20 @@ class RedisBackend:
                 "redis: the server has begun anew (a restart, a failover, or its data were deleted); what it may have "
                 "forgotten is refused"
             )
+
+
+def check_backend(redis: object) -> RedisBackend:
+    """The argument ``redis`` of a store. Raises ``ConfigurationError``."""
+    if not isinstance(redis, RedisBackend):
+        raise ConfigurationError("redis", f"give RedisBackend(...), not a {type(redis).__name__}")
+    return redis
+
+
+def check_on_outage(on_outage: T, first: str, second: str) -> T:
+    """The argument ``on_outage`` of a store, which is one of these two. Raises ``ConfigurationError``."""
+    if on_outage not in (first, second):
+        raise ConfigurationError("on_outage", f'{on_outage!r} is neither "{first}" nor "{second}"')
+    return on_outage
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

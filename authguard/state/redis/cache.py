@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from authguard.errors import ConfigurationError
-from authguard.state.redis.backend import RedisBackend
+from authguard.state.redis.backend import RedisBackend, check_backend
 from authguard.state.redis.script import Script
 from authguard.state.shared_cache import SharedCache
 from authguard.validation import check_int
@@ -41,14 +41,13 @@ class RedisCache(SharedCache):
     """
 
     def __init__(self, redis: RedisBackend, *, secret: str | bytes, most_bytes: int = 64 * 1024) -> None:
-        if not isinstance(redis, RedisBackend):
-            raise ConfigurationError("redis", f"a {type(redis).__name__} is no RedisBackend(...)")
+        self._redis = check_backend(redis)
         given = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
         if not isinstance(given, bytes) or len(given) < LEAST_SECRET:
             raise ConfigurationError(
                 "secret", f"give at least {LEAST_SECRET} bytes that nobody can guess; `authguard secret` makes some"
             )
-        self._redis, self._secret = redis, given
+        self._secret = given
         self._most_bytes = check_int("most_bytes", most_bytes, least=1024, most=16 * 1024 * 1024, unit="bytes")
         self._has_warned = False
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-from authguard.errors import ConfigurationError
-from authguard.state.redis.backend import RedisBackend
+from authguard.state.redis.backend import RedisBackend, check_backend, check_on_outage
 from authguard.state.redis.script import Script
 from authguard.validation import check_seconds
 from authguard.wire.nonce import RANDOM
@@ -34,13 +33,9 @@ class OneUseStore:
     """A store in Redis of what may be used once, which is made at a time and expires."""
 
     def __init__(self, redis: RedisBackend, *, on_outage: OnOutage, clock_skew: float) -> None:
-        if not isinstance(redis, RedisBackend):
-            raise ConfigurationError("redis", f"give RedisBackend(...), not a {type(redis).__name__}")
-        if on_outage not in ("deny", "allow"):
-            raise ConfigurationError("on_outage", f'{on_outage!r} is not "deny" or "allow"')
-        self.on_outage: OnOutage = on_outage
+        self._redis = check_backend(redis)
+        self.on_outage: OnOutage = check_on_outage(on_outage, "deny", "allow")
         self.clock_skew = check_seconds("clock_skew", clock_skew, most=60, may_be_zero=True)
-        self._redis = redis
         self._next_begin = -math.inf
         #: The mark of the epoch that each partition was last found in; a single server has one, under b"".
         self._marks: dict[bytes, bytes] = {}

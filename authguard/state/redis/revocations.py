@@ -21,7 +21,7 @@ from authguard.errors import BackendUnavailable, ConfigurationError, WrongAnswer
 from authguard.fork import renew_after_fork
 from authguard.model import Clock, wall_clock
 from authguard.reasons import STORE_UNAVAILABLE
-from authguard.state.redis.backend import RedisBackend
+from authguard.state.redis.backend import RedisBackend, check_backend, check_on_outage
 from authguard.state.redis.script import Script
 from authguard.state.revocations import (
     KEPT_AFTER,
@@ -236,12 +236,8 @@ class RedisRevocations(RevocationStore):
         deadline: float = 30.0,
         clock: Clock = wall_clock,
     ) -> None:
-        if not isinstance(redis, RedisBackend):
-            raise ConfigurationError("redis", f"a {type(redis).__name__} is no RedisBackend(...)")
-        if on_outage not in {"deny", "allow"}:
-            raise ConfigurationError("on_outage", f'{on_outage!r} is neither "deny" nor "allow"')
-        self._redis, self._source = redis, _source_of(source)
-        self.on_outage = on_outage
+        self._redis, self._source = check_backend(redis), _source_of(source)
+        self.on_outage = check_on_outage(on_outage, "deny", "allow")
         self._refresh = check_seconds("refresh", refresh, most=86_400)
         self._deadline = check_seconds("deadline", deadline, most=3600)
         self._clock = clock

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-from authguard.errors import BackendUnavailable, ConfigurationError
+from authguard.errors import BackendUnavailable
 from authguard.model import Clock
-from authguard.state.redis.backend import RedisBackend
+from authguard.state.redis.backend import RedisBackend, check_backend, check_on_outage
 from authguard.state.redis.script import Script
 from authguard.state.throttle_store import Bucket, Exceeded, MemoryThrottleStore, longest_wait
-from authguard.validation import check_int, check_seconds
+from authguard.validation import check_seconds
 from authguard.value_types import value
 
 _log = logging.getLogger("authguard")
@@ -165,13 +165,8 @@ class RedisThrottleStore:
         most: int = 100_000,
         clock: Clock = time.monotonic,
     ) -> None:
-        if not isinstance(redis, RedisBackend):
-            raise ConfigurationError("redis", f"a {type(redis).__name__} is no RedisBackend(...)")
-        if on_outage not in {"memory", "deny"}:
-            raise ConfigurationError("on_outage", f'{on_outage!r} is neither "memory" nor "deny"')
-        check_int("most", most, least=1_000, most=10_000_000)
-        self._redis = redis
-        self.on_outage = on_outage
+        self._redis = check_backend(redis)
+        self.on_outage = check_on_outage(on_outage, "memory", "deny")
         self._life = math.ceil(check_seconds("remember_for", remember_for, most=10 * 365 * 86_400) * 1000)
         #: What is counted here in an outage, and which pairs are known to have logged in.
         self._memory = MemoryThrottleStore(most=most, clock=clock)

@@ -239,11 +239,12 @@ def test_it_is_never_idle() -> None:
     ("options", "argument"),
     [
         ({"redis": "redis://127.0.0.1"}, "redis"),
+        ({"on_outage": []}, "on_outage"),
         ({"on_outage": "allow"}, "on_outage"),
         ({"remember_for": 0}, "remember_for"),
         ({"most": 1}, "most"),
     ],
-    ids=["redis", "on_outage", "remember_for", "most"],
+    ids=["redis", "list", "on_outage", "remember_for", "most"],
 )
 def test_bad_options_are_refused(options: dict[str, Any], argument: str) -> None:
     """The message names the argument."""
