@@ -6,8 +6,7 @@ import asyncio
 import logging
 import math
 import time
-import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from contextvars import Context
 from random import random
@@ -38,6 +37,9 @@ _log = logging.getLogger("authguard")
 
 #: A function of the app that lists all revocations that have not ended.
 ListRevocations: TypeAlias = Callable[[], "Awaitable[Iterable[Revocation]] | AsyncIterator[Revocation]"]
+
+# The task of each event loop.
+_Tasks: TypeAlias = dict[asyncio.AbstractEventLoop, asyncio.Task[None]]
 
 #: How long the lock of a worker that loads is good, in seconds. It is extended at each slice.
 LOCKED_FOR = 5.0
@@ -252,12 +254,8 @@ class RedisRevocations(RevocationStore):
 
     def renew(self) -> None:
         """Forget the tasks that load and listen: a forked child has no copy of their event loops."""
-        self._listening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._loading: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._listening: _Tasks = {}
+        self._loading: _Tasks = {}
 
     def health(self) -> Mapping[str, object]:
         """That of the ``RedisBackend``."""
@@ -319,7 +317,7 @@ class RedisRevocations(RevocationStore):
         end = self._callbacks.add(keys, callback)
         task = self._listening.get(loop)
         if task is None or task.done():
-            self._listening[loop] = loop.create_task(self._listen(), context=Context())
+            _ = _start_in(self._listening, loop, self._listen())
         return end
 
     async def _listen(self) -> None:
@@ -380,9 +378,7 @@ class RedisRevocations(RevocationStore):
             return task
         if time.monotonic() < self._retry_at:
             return None
-        # It belongs to no request, and has none of its context variables.
-        task = self._loading[loop] = loop.create_task(self._load(), context=Context())
-        return task
+        return _start_in(self._loading, loop, self._load())
 
     async def _load(self) -> None:
         """Load the list, or wait until another worker has, and log a failure. It raises nothing."""
@@ -460,14 +456,15 @@ class RedisRevocations(RevocationStore):
         slices = self._source.live(since)
         try:
             while True:
-                part: Sequence[RevokedKey] | None = ()
+                part: Sequence[RevokedKey] = ()
                 with anyio.move_on_after(self._deadline) as waiting:
-                    part = await anext(slices, None)
+                    try:
+                        part = await anext(slices)
+                    except StopAsyncIteration:
+                        return
                 if waiting.cancelled_caught:
                     raise _Failure(f"{self._source!r} lists nothing within {self._deadline:g} s")
-                if part is None:
-                    return
-                if part:
+                if len(part):  # None raises here: it must not pass for the end of the list
                     yield part
         finally:
             close = getattr(slices, "aclose", None)
@@ -553,6 +550,18 @@ def _source_of(source: Any) -> RevocationSource:
     )
 
 
+def _start_in(
+    tasks: _Tasks, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
+) -> asyncio.Task[None]:
+    """Start the task of the running loop. Those that have ended are forgotten, because a task holds its loop."""
+    for other, task in list(tasks.items()):
+        if task.done() or other.is_closed():
+            tasks.pop(other, None)
+    # It belongs to no request, and has none of its context variables.
+    started = tasks[loop] = loop.create_task(coroutine, context=Context())
+    return started
+
+
 async def _together(calls: Sequence[Awaitable[Any]]) -> list[Any]:
     """The answers of the calls, a few of which are under way at once. A failure is raised when all have ended."""
     turns = asyncio.Semaphore(AT_ONCE)
@@ -594,8 +603,8 @@ def _name(key: bytes) -> bytes:
 
 
 def _seconds(before: float) -> str:
-    """A time, so that Lua reads it."""
-    return "inf" if before == math.inf else repr(max(float(before), -1e308))
+    """A time, so that Lua reads it. NaN, which is before nothing, counts as a time that never ends."""
+    return repr(max(float(before), -1e308)) if before < math.inf else "inf"
 
 
 def _life(seconds: float) -> int:

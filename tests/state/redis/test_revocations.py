@@ -405,6 +405,52 @@ async def test_a_list_that_is_none_lets_nobody_pass(redis_url: str, function: An
         await worker.refuses(ALICE)
 
 
+async def test_a_slice_that_is_none_is_not_the_end_of_the_list(redis_url: str) -> None:
+    """Otherwise what is listed after it would not be revoked."""
+
+    class Torn(Kept):
+        async def live(self, since: float) -> AsyncIterator[Any]:
+            yield [SESSION]
+            yield None
+            yield [ALICE]
+
+    worker = Store(redis_url, Torn())
+    with pytest.raises(BackendUnavailable, match=r"Kept\(\) raised TypeError"):
+        await worker.refuses(ALICE)
+
+
+async def test_a_time_that_is_no_number_revokes_everything(redis_url: str) -> None:
+    """A source may have it from a database. Nothing was issued before it, so that it would revoke nothing."""
+
+    class Row:
+        key, before, expires_at = ALICE.key, math.nan, NOW + 60
+
+    class Rows(Kept):
+        async def live(self, since: float) -> AsyncIterator[Any]:
+            yield [Row]
+
+    worker = Store(redis_url, Rows())
+
+    assert await worker.store.find([ALICE.key]) == {ALICE.key: math.inf}
+
+
+def test_an_event_loop_that_has_ended_is_not_held(redis_url: str) -> None:
+    """A task holds its loop, so those that have ended are forgotten when the next one starts."""
+    worker = Store(redis_url, Kept())
+
+    async def use() -> None:
+        await worker.refuses(ALICE)
+        worker.store.on_revoked([ALICE.key], lambda: None)
+        worker.server.move(1000)
+        await worker.refuses(ALICE)  # the list is old, and is loaded again
+        await worker.idle()
+
+    for _ in range(3):
+        asyncio.run(use())
+
+    assert [len(worker.store._loading), len(worker.store._listening)] == [1, 1]
+
+
 async def test_an_iterator_without_an_end_of_its_own_is_read(redis_url: str) -> None:
     """A source may return any async iterator of slices."""
 
@@ -466,7 +512,7 @@ async def test_a_database_is_a_source(redis_url: str, tmp_path: Path) -> None:
         ({"on_outage": "memory"}, "on_outage"),
         ({"refresh": 0}, "refresh"),
         ({"deadline": -1}, "deadline"),
-        ({"redis": "redis://"}, "redis"),
+        ({"redis": Redis()}, r"redis: give RedisBackend\(\.\.\.\), not a Redis"),
     ],
     ids=["no source", "class", "number", "on_outage", "refresh", "deadline", "redis"],
 )
