@@ -18,7 +18,7 @@ from authguard.model import wall_clock
 from authguard.records.patterns import DenialWindow, Sighting, Tally
 from authguard.records.record import Record
 
-#: How many refusals are kept, and how many grants.
+#: How many refusals of strangers are kept, how many of principals that were authenticated, and how many grants.
 MAX_DECISIONS = 1000
 #: How many pages may be open at a time. One more takes the place of the oldest.
 MAX_VIEWERS = 16
@@ -87,7 +87,9 @@ class DecisionLog:
         self._lock = threading.Lock()
         self.worker = Worker(os.getpid(), socket.gethostname(), self._clock())
         self._next_number = count(1).__next__
-        self._denials: deque[Decision] = deque(maxlen=MAX_DECISIONS)
+        # Apart, so that a flood of strangers cannot crowd out what authenticated principals do.
+        self._strangers: deque[Decision] = deque(maxlen=MAX_DECISIONS)
+        self._principals: deque[Decision] = deque(maxlen=MAX_DECISIONS)
         self._grants: deque[Decision] = deque(maxlen=MAX_DECISIONS)
         self._window = DenialWindow()
         self._viewers: list[Viewer] = []
@@ -97,7 +99,8 @@ class DecisionLog:
         """Keep a decision: the guard calls this with each refusal."""
         at = self._clock()
         with self._lock:
-            self._denials.append(Decision(self._next_number(), at, record))
+            denials = self._principals if record.subject_proven else self._strangers
+            denials.append(Decision(self._next_number(), at, record))
             self._window.add(record, at)
 
     def note_grant(self, record: Record) -> None:
@@ -139,9 +142,9 @@ class DecisionLog:
     def since(self, number: int, *, with_grants: bool = False) -> Sequence[Decision]:
         """The decisions after the one with this number, the oldest first; of those that are kept."""
         with self._lock:
-            denials, grants = list(self._denials), list(self._grants) if with_grants else []
-        kept = list(merge(denials, grants, key=lambda decision: decision.number)) if grants else denials
-        return [decision for decision in kept[-MAX_DECISIONS:] if decision.number > number]
+            kept = [list(self._strangers), list(self._principals), list(self._grants) if with_grants else []]
+        new = ([decision for decision in decisions if decision.number > number] for decisions in kept)
+        return list(merge(*new, key=lambda decision: decision.number))
 
     def sightings(self) -> Sequence[Sighting]:
         """The refusals that are kept, with their times."""

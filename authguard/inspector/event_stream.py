@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from authguard.inspector.decision_log import DecisionLog
+from authguard.inspector.decision_log import MAX_DECISIONS, DecisionLog
 from authguard.inspector.filters import DecisionFilter
 from authguard.inspector.views import decision_view
 
@@ -106,11 +106,12 @@ class EventStream:
     def _next_batch(self, *, is_first: bool) -> dict[str, Any] | None:
         """The next decisions that the page asks for; None if there are none.
 
-        At first it gets all that are kept, in several batches. Later it gets the newest of those that came since.
+        At first it gets the last ``MAX_DECISIONS`` that are kept, in several batches. Later it gets the newest of those
+        that came since.
         """
         log = self._log
         new = log.since(max(self._after, 0), with_grants=self._wanted.grants)
-        wanted = [decision for decision in new if self._wanted.matches(decision.record)]
+        wanted = [decision for decision in new if self._wanted.matches(decision.record)][-MAX_DECISIONS:]
         if not wanted:
             self._after = new[-1].number if new else self._after
             return None

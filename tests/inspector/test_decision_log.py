@@ -63,8 +63,19 @@ def test_the_last_thousand_are_kept() -> None:
     numbers = [decision.number for decision in log.since(0, with_grants=True)]
 
     assert len(log.since(0)) == MAX_DECISIONS
-    assert (len(numbers), numbers) == (MAX_DECISIONS, sorted(numbers))
+    assert (len(numbers), numbers) == (2 * MAX_DECISIONS, sorted(numbers))
     assert len(log.sightings()) == MAX_DECISIONS
+
+
+def test_strangers_do_not_crowd_out_principals() -> None:
+    """A refusal of somebody who was authenticated outlasts a flood of those who were not."""
+    log = DecisionLog(RecordingGuard(hooks=()).guard)
+    log(denied("role.missing", subject="alice", subject_proven=True))
+    for _ in range(MAX_DECISIONS + 5):
+        log(denied("credentials.missing", subject=None, subject_proven=False))
+
+    assert [decision.record.subject for decision in log.since(0)[:2]] == ["alice", None]
+    assert len(log.sightings()) == MAX_DECISIONS + 1
 
 
 async def test_decisions_after_a_number() -> None:

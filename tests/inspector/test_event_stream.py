@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message
 
 from authguard.inspector import event_stream
-from authguard.inspector.decision_log import MAX_VIEWERS, DecisionLog
+from authguard.inspector.decision_log import MAX_DECISIONS, MAX_VIEWERS, DecisionLog
 from authguard.inspector.event_stream import MOST_AT_ONCE, MOST_SECONDS, EventStream, event_bytes
 from authguard.inspector.filters import DecisionFilter
 from authguard.testing import ManualClock
@@ -176,6 +176,17 @@ async def test_a_page_gets_what_it_asks_for() -> None:
     events = await Page(log).read({"subject": "user42"})
 
     assert numbers(events) == [43]
+
+
+async def test_a_rare_decision_is_found_behind_a_flood() -> None:
+    """The filter comes first, and then the number of decisions that a page gets."""
+    log = new_log()
+    log(denied("role.missing", subject="alice", subject_proven=True))
+    for _ in range(MAX_DECISIONS):
+        log(denied("credentials.missing", subject=None, subject_proven=False))
+
+    assert numbers(await Page(log).read({"subject": "alice"})) == [1]
+    assert numbers(await Page(log).read()) == list(range(2, MAX_DECISIONS + 2))
 
 
 async def test_nothing_is_sent_twice_where_nothing_fits() -> None:
