@@ -36,9 +36,11 @@ def target_uris(public_urls: Sequence[str], scope: Mapping[str, Any]) -> Sequenc
     are not read, because a client can write them.
     """
     raw: bytes | None = scope.get("raw_path")
-    sent = quote(scope["path"], safe="/%:@!$&'()*+,;=~").encode("ascii") if raw is None else raw.partition(b"?")[0]
+    if raw is None:
+        # A percent sign of the decoded path is one, and begins no escape: another request would have the same URI.
+        raw = quote(scope["path"], safe="/:@!$&'()*+,;=~", errors="surrogatepass").encode("ascii")
     try:
-        path = normal_path(sent)
+        path = normal_path(raw.partition(b"?")[0])
     except WireError:
         return ()
     return [url + path for url in public_urls]

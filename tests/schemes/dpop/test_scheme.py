@@ -185,9 +185,12 @@ async def test_an_encoded_path_is_compared_as_it_was_sent() -> None:
 
 
 async def test_the_path_of_a_server_that_tells_no_raw_path() -> None:
-    """Then the decoded path is encoded again."""
+    """Then the decoded path is encoded again. A percent sign in it is one, so a proof for another path does not fit."""
     site = Site()
     assert await site.reason(site.headers("/caf%C3%A9"), "/café", raw_path=None) is None
+    assert await site.reason(site.headers("/a%252Fb"), "/a%2Fb", raw_path=None) is None
+    assert await site.reason(site.headers("/a%2Fb"), "/a%2Fb", raw_path=None) == "proof.uri_mismatch"
+    assert await site.reason(site.headers("/a"), "/\udce9", raw_path=None) == "proof.uri_mismatch"
 
 
 async def test_a_path_with_a_stray_percent_sign_has_no_uri() -> None:
