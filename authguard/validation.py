@@ -11,6 +11,11 @@ T = TypeVar("T")
 
 _MAX_LEEWAY = 300.0
 
+#: The shortest secret in bytes: as long as SHA-256, which it keys (RFC 2104 section 3).
+MIN_SECRET = 32
+#: The fix of a secret that is missing or too short.
+MAKE_SECRET = "`authguard secret` makes one for the environment of the app"
+
 
 def check_leeway(leeway: float) -> float:
     """A finite number of 0 to 300 seconds, as a float."""
@@ -40,6 +45,16 @@ def check_flag(argument: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(argument, f"{value!r} is neither True nor False")
     return value
+
+
+def check_secret(secret: str | bytes) -> bytes:
+    """A secret of at least ``MIN_SECRET`` bytes, as bytes."""
+    # Python reads bytes of the environment that are not UTF-8 as lone surrogates. The codec's error would quote the
+    # secret.
+    encoded = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
+    if not isinstance(encoded, bytes) or len(encoded) < MIN_SECRET:
+        raise ConfigurationError("secret", f"give at least {MIN_SECRET} bytes that nobody can guess; {MAKE_SECRET}")
+    return encoded
 
 
 def names(argument: str, value: Iterable[str]) -> frozenset[str]:

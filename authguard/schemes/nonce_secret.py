@@ -8,12 +8,8 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from authguard.errors import ConfigurationError
+from authguard.validation import MAKE_SECRET, MIN_SECRET, check_secret
 from authguard.wire.nonce import RANDOM, Nonce, nonce_key
-
-#: The shortest secret in bytes: as long as the hash that it keys (RFC 2104 section 3).
-MIN_SECRET = 32
-
-_MAKE_ONE = "`authguard secret` makes one for the environment of the app"
 
 
 class PerProcess(Enum):
@@ -39,15 +35,9 @@ def check_secrets(secret: SecretArgument | None) -> tuple[bytes, ...] | None:
     listed = [secret] if isinstance(secret, str | bytes) else secret
     if listed is None or isinstance(listed, PerProcess) or not isinstance(listed, Sequence) or not listed:
         raise ConfigurationError(
-            "secret", f"give one that all processes share; {_MAKE_ONE}. PER_PROCESS is for a single process"
+            "secret", f"give one that all processes share; {MAKE_SECRET}. PER_PROCESS is for a single process"
         )
-    # Python reads bytes of the environment that are not UTF-8 as lone surrogates. The codec's error would quote the
-    # secret.
-    encoded = tuple(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in listed)
-    for value in encoded:
-        if not isinstance(value, bytes) or len(value) < MIN_SECRET:
-            raise ConfigurationError("secret", f"give at least {MIN_SECRET} bytes that nobody can guess; {_MAKE_ONE}")
-    return encoded
+    return tuple(check_secret(value) for value in listed)
 
 
 def nonce_keys(shared: Sequence[bytes] | None, realm: str) -> tuple[bytes, ...]:

@@ -29,13 +29,11 @@ from authguard.state.throttle_store import (
     SeparateSteps,
     ThrottleStore,
 )
-from authguard.validation import check_flag, check_seconds
+from authguard.validation import check_flag, check_seconds, check_secret
 from authguard.value_types import value
 
 T = TypeVar("T")
 
-#: The shortest secret, in bytes.
-MIN_SECRET = 32
 
 #: How many characters of a name are compared; the rest is ignored.
 MAX_NAME = 256
@@ -360,9 +358,7 @@ def _check_secret(secret: str | bytes | None, *, is_shared: bool) -> bytes | Non
         if secret is not None:
             raise ConfigurationError("secret", "it is for a store; the memory of a process has a key of its own")
         return None
-    given = secret.encode() if isinstance(secret, str) else b"" if secret is None else secret
-    if secret is not None and (not isinstance(given, bytes) or len(given) < MIN_SECRET):
-        raise ConfigurationError("secret", f"give at least {MIN_SECRET} bytes that nobody can guess")
+    given = b"" if secret is None else check_secret(secret)
     return sha256(b"authguard login throttle " + given).digest()
 
 

@@ -150,7 +150,9 @@ class RedisBackend:
         return {"state": state, "epoch": self._epochs.get(b""), "servers": servers}
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop. The next call opens new ones."""
+        """Close the connections of the running event loop. The next call opens new ones, unless a client was given in
+        place of a function: that serves one event loop once.
+        """
         link = self._links.pop(_running_loop(), None)
         if link is not None:
             await link.close()

@@ -10,16 +10,13 @@ import os
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from authguard.errors import ConfigurationError
 from authguard.state.redis.backend import RedisBackend, check_backend
 from authguard.state.redis.script import Script
 from authguard.state.shared_cache import SharedCache
-from authguard.validation import check_int
+from authguard.validation import check_int, check_secret
 
 _log = logging.getLogger("authguard")
 
-#: The least length of the secret, in bytes.
-LEAST_SECRET = 32
 #: The longest life of a value, in seconds: a day.
 MOST_SECONDS = 86_400.0
 _NONCE = 12
@@ -42,12 +39,7 @@ class RedisCache(SharedCache):
 
     def __init__(self, redis: RedisBackend, *, secret: str | bytes, most_bytes: int = 64 * 1024) -> None:
         self._redis = check_backend(redis)
-        given = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
-        if not isinstance(given, bytes) or len(given) < LEAST_SECRET:
-            raise ConfigurationError(
-                "secret", f"give at least {LEAST_SECRET} bytes that nobody can guess; `authguard secret` makes some"
-            )
-        self._secret = given
+        self._secret = check_secret(secret)
         self._most_bytes = check_int("most_bytes", most_bytes, least=1024, most=16 * 1024 * 1024, unit="bytes")
         self._has_warned = False
 
