@@ -16,20 +16,20 @@ help: ## this list
 demo: ## a tour of the library in this terminal
 	@$(PY) --timed -m examples.tour
 
-demo-cluster: ## two workers behind nginx, and a Redis that crashes (installed if you are root): half a minute
+demo-cluster: ## two workers behind nginx, and a Redis that crashes (installed if you are root): some seconds
 	@$(BOOT) scripts/system_packages.py redis-server nginx
 	@$(PY) --timed -m examples.cluster
 
 serve: ## the applications of the tour, served for you to try
 	@$(PY) -m examples.tour --serve
 
-test: ## the tests on one Python, without real peers: three minutes after the set-up
+test: ## the tests on one Python, without real peers: five minutes after the set-up
 	@$(SUITE) test $(ARGS)
 
-test-rest: ## real peers (installed if you are root), coverage, the other Pythons: about ten minutes
+test-rest: ## real peers (installed if you are root), coverage, the other Pythons: 16 minutes, and 4 for each other Python
 	@$(SUITE) rest $(ARGS)
 
-test-all: ## both
+test-all: ## both, in no more time than test-rest, which otherwise repeats the tests for their coverage
 	@$(SUITE) all $(ARGS)
 
 quick: ## a part of the tests on one Python: make quick ARGS="-k basic"

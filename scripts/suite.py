@@ -176,9 +176,9 @@ def test(interpreter: Interpreter, with_coverage: bool) -> Failure | None:
     """The tests without peers, on this interpreter."""
     say(f"The tests that need no real peer, on {interpreter.name}, in {processes()} processes.")
     if with_coverage:
-        say("Coverage is recorded for `make test-rest`. Expect five minutes on two cores, after the set-up.")
+        say("Coverage is recorded for `make test-rest`. Expect eight minutes on two cores, after the set-up.")
     else:
-        say("No coverage is recorded: `make test-rest` does that. Expect three minutes on two cores, after the set-up.")
+        say("No coverage is recorded: `make test-rest` does that. Expect five minutes on two cores, after the set-up.")
     python = environments.ensure(interpreter, say, checkers=True)
     say("Now the tests. They are collected first, which takes about ten seconds; then each dot is a test that passed.")
     return run_tests(interpreter, python, WITHOUT_PEERS, Part("main", interpreter) if with_coverage else None)
@@ -195,7 +195,7 @@ def rest(interpreters: Sequence[Interpreter]) -> list[Failure]:
         say("so they do not run there again.")
     else:
         say(f"There is no such record of this tree, so the tests without peers run on {main.name} too, with coverage.")
-    minutes = 6 + (0 if fresh else 6) + 2 * len(others)
+    minutes = 8 + (0 if fresh else 8) + 4 * len(others)
     say(f"Expect {minutes} minutes on two cores, after the set-up.")
 
     failures: list[Failure] = []

@@ -244,7 +244,7 @@ def parts(tokens: Mapping[str, str], redis_command: Sequence[str]) -> Sequence[C
                     "Another token, after alice has logged out with it at the other worker",
                     TokenRequest("/orders", "OTHER", logs_out=True),
                     Expected(401, REVOKED, "denied token.revoked", "jti=other"),
-                    "The log-out is told at once: the next request is refused, whichever worker gets it.",
+                    "The log-out counts at once: the next request is refused, whichever worker gets it.",
                     earlier_status=204,
                     crosses=True,
                 ),
