@@ -38,7 +38,10 @@ class Stage:
     pages: list[Page]
 
     def open(self, scheme: str = "light") -> Page:
-        """The inspector in a new page, as the operator sees it, once it shows decisions and routes."""
+        """The inspector in a new page, as the operator sees it, once it shows the newest refusal and the routes.
+
+        The refusals of before arrive in several parts, the oldest first.
+        """
         page = self.browser.page()
         self.pages.append(page)
         page.logins = [OPERATOR]
@@ -46,8 +49,10 @@ class Stage:
         page.command("Emulation.setTimezoneOverride", timezoneId="UTC")
         page.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         page.command("Emulation.setDeviceMetricsOverride", width=1440, height=900, deviceScaleFactor=1, mobile=False)
+        newest = self.app.log.since(0, with_grants=False)[-1].number
         page.open(f"{self.url}{MOUNT}/")
-        wait(page, "document.querySelector('#rows tr') && document.querySelector('#routes tr')")
+        wait(page, f"+document.querySelector('#rows button')?.dataset.number >= {newest}")
+        wait(page, "document.querySelector('#routes tr')")
         return page
 
     def close(self) -> None:
