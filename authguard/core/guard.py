@@ -81,7 +81,8 @@ class Guard:
     - ``clock``: the time in seconds since the epoch, read once for each request. ``monotonic`` is for durations.
     - ``checks``: async functions ``(request, principal) -> Principal | Rejected``. They run after every success.
     - ``role_hierarchy``: ``{"admin": {"editor"}}`` gives everybody with the first role the others too, transitively.
-    - ``hooks``: functions that get the ``Record`` of every decision. ``log=False`` turns the log off.
+    - ``hooks``: functions that get the ``Record`` of every decision; ``add_hook`` adds one later. ``log=False`` turns
+      the log off.
     - ``pattern_warnings``: log one WARNING for a pattern in refusals, such as many names from one network.
     - ``revocations``: where each principal is looked up that a scheme has accepted, whether or not the scheme remembers
       it: ``MemoryRevocations()`` or another store, or a list of them. They are asked before the checks.
@@ -136,18 +137,18 @@ class Guard:
             plain_function(name, function, f"{name}()")
         # None for the default, which each request then reads without a call of a function in Python.
         self._clock: Clock | None = None if given is wall_clock else given
-        self.checks, self._hooks = check_checks(checks), functions("hooks", hooks)
-        for hook in self._hooks:
+        self.checks, checked_hooks = check_checks(checks), functions("hooks", hooks)
+        for hook in checked_hooks:
             plain_function("hooks", hook, "hook(record)", None)
         methods = frozenset[str]().union(*(rule.methods or () for rule in self.table.rules))
         self._recorder = Recorder(
-            self._hooks, to_log=log, monotonic=self.monotonic, methods=methods, explain_missing=explain_missing
+            checked_hooks, to_log=log, monotonic=self.monotonic, methods=methods, explain_missing=explain_missing
         )
         if check_flag("pattern_warnings", pattern_warnings):
             # An app without them does not import this.
             from authguard.records.pattern_warnings import PatternWarnings  # noqa: PLC0415
 
-            self._recorder.hooks = (*self._hooks, PatternWarnings(self._recorder.counts.snapshot, self.monotonic))
+            self.add_hook(PatternWarnings(self._recorder.counts.snapshot, self.monotonic))
         self._deadline = check_seconds("deadline", deadline, most=60)
         self._revocations: RevocationCheck | None = None
         if revocations != ():
@@ -343,6 +344,16 @@ class Guard:
         if self._recorder.writers:
             by_lock = is_second or (rule is not None and rule.requirement is PUBLIC)
             self._recorder.write(request, decision, pattern, "second" if is_second else "lock" if by_lock else "rule")
+
+    def add_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call a hook from now on, after those of ``hooks=``. Call what is returned to take it away again.
+
+        It is for what is given a guard, such as an extension, and not for the app that writes ``Guard(...)``. It may be
+        called at any time, from any thread, while requests are decided. A hook without ``wants_grants = False`` makes
+        each grant cost a record. To take a hook away twice changes nothing.
+        Raises ``ConfigurationError`` for what is not a function, is async, or cannot be called with one record.
+        """
+        return self._recorder.add_hook(plain_function("hook", hook, "hook(record)", None))
 
     def counts(self) -> Mapping[CountKey, int]:
         """How many decisions there were since the process began, by event, reason, scheme and rule.

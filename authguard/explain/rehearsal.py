@@ -121,7 +121,7 @@ class Rehearsal:
         """The copy, and the list of what it records."""
         copied: Any = self._copy(live)
         records: list[Record] = []
-        copied._recorder.hooks = copied._hooks = (records.append,)
+        copied._recorder.hooks = (records.append,)
         copied.on_waited = None
         copied.schemes = tuple(map(self._scheme, live.schemes, copied.schemes))
         copied._by_name = {scheme.name: scheme for scheme in copied.schemes}

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import merge
 from itertools import count
@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from authguard.core.guard import Guard
 from authguard.fork import ForkSafeLock, renew_after_fork
-from authguard.model import wall_clock
 from authguard.records.patterns import DenialWindow, Sighting, Tally
 from authguard.records.record import Record
 
@@ -23,8 +22,8 @@ MAX_DECISIONS = 1000
 #: How many pages may be open at a time. One more takes the place of the oldest.
 MAX_VIEWERS = 16
 
-# The hooks of a guard are replaced as a whole, so two threads must not do it at the same time.
-_HOOKS = ForkSafeLock()
+# Pages open and close in several threads, and whether one of them asks for grants takes more than one step.
+_VIEWERS = ForkSafeLock()
 
 
 class Decision(NamedTuple):
@@ -70,14 +69,12 @@ class DecisionLog:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        # As ``guard.moment()`` reads it, without the leeway.
-        self._clock = guard._clock or wall_clock  # noqa: SLF001 - see below
         self.monotonic = guard.monotonic
+        # Takes away the hook that the guard has while a page asks for grants; None while it has none.
+        self._stop_grants: Callable[[], None] | None = None
         self.renew()
         renew_after_fork(self)
-        with _HOOKS:
-            recorder = guard._recorder  # noqa: SLF001 - as authguard.testing adds hooks to an existing guard
-            recorder.hooks = (*recorder.hooks, self)
+        guard.add_hook(self)
 
     def __repr__(self) -> str:
         return "the inspector"
@@ -85,7 +82,7 @@ class DecisionLog:
     def renew(self) -> None:
         """Begin with nothing, in this process."""
         self._lock = threading.Lock()
-        self.worker = Worker(os.getpid(), socket.gethostname(), self._clock())
+        self.worker = Worker(os.getpid(), socket.gethostname(), self._now())
         self._next_number = count(1).__next__
         # Apart, so that a flood of strangers cannot crowd out what authenticated principals do.
         self._strangers: deque[Decision] = deque(maxlen=MAX_DECISIONS)
@@ -93,11 +90,10 @@ class DecisionLog:
         self._grants: deque[Decision] = deque(maxlen=MAX_DECISIONS)
         self._window = DenialWindow()
         self._viewers: list[Viewer] = []
-        self._set_grant_hook()
 
     def __call__(self, record: Record) -> None:
         """Keep a decision: the guard calls this with each refusal."""
-        at = self._clock()
+        at = self._now()
         with self._lock:
             denials = self._principals if record.subject_proven else self._strangers
             denials.append(Decision(self._next_number(), at, record))
@@ -105,8 +101,11 @@ class DecisionLog:
 
     def note_grant(self, record: Record) -> None:
         """The hook that the guard has while a page asks for grants."""
-        if record.event == "granted":
-            at = self._clock()
+        if self._stop_grants is not None and not self._are_grants_wanted():
+            with _VIEWERS:  # the process was forked while the parent had a page open
+                self._set_grant_hook()
+        elif record.event == "granted":
+            at = self._now()
             with self._lock:
                 self._grants.append(Decision(self._next_number(), at, record))
 
@@ -114,7 +113,7 @@ class DecisionLog:
     def viewing(self, *, with_grants: bool) -> Iterator[Viewer]:
         """A page is open in this block."""
         viewer = Viewer(with_grants=with_grants)
-        with _HOOKS:
+        with _VIEWERS:
             self._viewers.append(viewer)
             if len(self._viewers) > MAX_VIEWERS:
                 self._viewers.pop(0).displaced = True
@@ -122,17 +121,25 @@ class DecisionLog:
         try:
             yield viewer
         finally:
-            with _HOOKS:
+            with _VIEWERS:
                 self._viewers = [other for other in self._viewers if other is not viewer]
                 self._set_grant_hook()
 
     def _set_grant_hook(self) -> None:
         """Have the guard call ``note_grant`` if a page asks for grants, and not otherwise."""
-        recorder = self._guard._recorder  # noqa: SLF001 - see above
-        is_wanted = any(viewer.with_grants for viewer in self._viewers)
-        if is_wanted != (self.note_grant in recorder.hooks):
-            others = tuple(hook for hook in recorder.hooks if hook != self.note_grant)
-            recorder.hooks = (*others, self.note_grant) if is_wanted else others
+        is_wanted = self._are_grants_wanted()
+        if is_wanted and self._stop_grants is None:
+            self._stop_grants = self._guard.add_hook(self.note_grant)
+        elif not is_wanted and self._stop_grants is not None:
+            self._stop_grants()
+            self._stop_grants = None
+
+    def _are_grants_wanted(self) -> bool:
+        return any(viewer.with_grants for viewer in self._viewers)
+
+    def _now(self) -> float:
+        """The time by the clock of the guard."""
+        return self._guard.moment().now
 
     @property
     def viewers(self) -> int:

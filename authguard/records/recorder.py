@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
+from authguard.fork import ForkSafeLock
 from authguard.model import Clock, Decision, Denied
 from authguard.records.aggregation import NEVER, Aggregate, Aggregator
 from authguard.records.counts import DecisionCounts
@@ -26,6 +28,9 @@ from authguard.records.record import (
 )
 from authguard.request import AuthRequest, network_of
 from authguard.wire.methods import REGISTERED_METHODS
+
+# The hooks of a guard are replaced as a whole, so two threads must not do it at the same time.
+_CHANGING_HOOKS = ForkSafeLock()
 
 
 class Recorder:
@@ -55,7 +60,7 @@ class Recorder:
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
-        """The hooks, in the order of their calls. ``authguard.testing`` adds one of its own while it records."""
+        """The hooks, in the order of their calls."""
         return self._hooks
 
     @hooks.setter
@@ -65,6 +70,20 @@ class Recorder:
         self.writers = tuple(hook for hook in hooks if isinstance(hook, DecisionHook))
         self._hooks_for_denials = tuple(hook for hook in hooks if not isinstance(hook, DecisionHook))
         self._hooks_for_grants = tuple(hook for hook in self._hooks_for_denials if getattr(hook, "wants_grants", True))
+
+    def add_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call a hook after all others, until what is returned is called."""
+        with _CHANGING_HOOKS:
+            self.hooks = (*self._hooks, hook)
+        return partial(self._remove_hooks, [hook])
+
+    def _remove_hooks(self, added: list[Hook]) -> None:
+        """Remove what was added, and empty the list, so that a second call removes no equal hook of somebody else."""
+        with _CHANGING_HOOKS:
+            hooks = list(self._hooks)
+            while added:
+                hooks.remove(added.pop())
+            self.hooks = tuple(hooks)
 
     def record(self, request: AuthRequest, decision: Decision, rule: str | None = None) -> None:
         """Record one decision. If neither the log nor a hook wants it, it is only counted."""

@@ -45,8 +45,7 @@ def telemetry(guard: Guard, meter_provider: MeterProvider | None = None, *, name
         raise ConfigurationError("guard", f"{type(guard).__name__} is not a Guard")
     if name is not None and not (isinstance(name, str) and name):
         raise ConfigurationError("name", f"{name!r} is not a name")
-    recorder = guard._recorder  # noqa: SLF001 - as the inspector adds hooks to an existing guard
-    if any(isinstance(hook, SpanEvents) for hook in recorder.hooks):
+    if guard.on_waited is not None:
         raise ConfigurationError("guard", "it has telemetry already; call telemetry(guard) once")
     common: Attributes = {} if name is None else {"authguard.guard": name}
     # A meter of its own for each guard: of two instruments with one name in a meter, the SDK warns.
@@ -64,7 +63,7 @@ def telemetry(guard: Guard, meter_provider: MeterProvider | None = None, *, name
         WAITED.name, WAITED.unit, WAITED.description, explicit_bucket_boundaries_advisory=BOUNDARIES
     )
     guard.on_waited = partial(_record_wait, duration, common)
-    recorder.hooks = (*recorder.hooks, SpanEvents())
+    guard.add_hook(SpanEvents())
 
 
 def _record_wait(duration: Histogram, common: Attributes, scheme: str | None, seconds: float) -> None:

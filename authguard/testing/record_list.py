@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -30,6 +31,7 @@ class GuardListener(AbstractContextManager[T_co]):
                 raise ConfigurationError("guard", f"{guard!r} is not a Guard")
         self.guards, self.value = guards, value
         self.records: list[Record] = []
+        self._stops: list[Callable[[], None]] = []
         self.is_open = False
         self.is_unused = True
 
@@ -51,9 +53,7 @@ class GuardListener(AbstractContextManager[T_co]):
             if not self.is_open:
                 self.is_open = True
                 OPEN_LISTENERS.append(self)
-                for guard in self.guards:
-                    recorder = guard._recorder  # noqa: SLF001 - only authguard.testing adds hooks to an existing guard
-                    recorder.hooks = (*recorder.hooks, self.note)
+                self._stops = [guard.add_hook(self.note) for guard in self.guards]
 
     def close(self) -> None:
         """Stop, and restore the hooks of the guards. A second call changes nothing."""
@@ -61,9 +61,8 @@ class GuardListener(AbstractContextManager[T_co]):
             if self.is_open:
                 self.is_open = False
                 OPEN_LISTENERS.remove(self)
-                for guard in self.guards:
-                    recorder = guard._recorder  # noqa: SLF001 - same
-                    recorder.hooks = tuple(hook for hook in recorder.hooks if hook != self.note)
+                for stop in self._stops:
+                    stop()
 
     def note(self, record: Record) -> None:
         """The hook that the guards call."""

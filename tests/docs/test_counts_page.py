@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from authguard import PEM, AuthGuardMiddleware
+from authguard import PEM, AuthGuardMiddleware, Guard
 from authguard.records.counts import MAX_COUNTS, MAX_OTHER_RULES, CountKey
 from tests.support.asgi import RecordingApp
 from tests.support.markdown import DOCS, code_blocks
@@ -17,7 +17,7 @@ from tests.support.schemes.badge import Badge
 from tests.support.tokens import mint, public_pem, rsa_key
 
 PAGE = DOCS / "counts.md"
-KEY, EXPORT, HOOK = code_blocks("python", PAGE)
+KEY, EXPORT, HOOK, EXTENSION = code_blocks("python", PAGE)
 
 
 def run_block(code: str, **names: object) -> dict[str, Any]:
@@ -66,6 +66,19 @@ def test_the_hook_of_the_page_gets_denials(capsys: pytest.CaptureFixture[str]) -
     client.get("/", headers={"authorization": "Badge wrong"})
 
     assert capsys.readouterr().out == "denied badge.wrong: GET / 401 badge\n"
+
+
+@pytest.mark.block("counts.md", "guard.add_hook(denials(")
+def test_the_extension_of_the_page_gets_denials(capsys: pytest.CaptureFixture[str]) -> None:
+    """It adds its hook to a guard that the app has made."""
+    guard = Guard(Badge())
+    run_block(EXTENSION)["page_the_operator"](guard)
+    client = TestClient(AuthGuardMiddleware(RecordingApp(), guard=guard))
+
+    client.get("/", headers={"authorization": "Badge alice"})
+    client.get("/", headers={"authorization": "Badge wrong"})
+
+    assert capsys.readouterr().out == "refused: denied badge.wrong: GET / 401 badge\n"
 
 
 def test_the_bounds_of_the_page_are_those_of_the_code() -> None:

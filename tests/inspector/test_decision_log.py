@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
 
 from authguard.inspector.decision_log import MAX_DECISIONS, MAX_VIEWERS, DecisionLog
@@ -113,3 +114,19 @@ async def test_a_forked_child_begins_with_nothing() -> None:
         with held_by_another_thread(logged.log._lock):
             assert run_in_child(child) == "(1, 1, 0, False)"
     assert repr(logged.log) == "the inspector"
+
+
+@needs_fork
+def test_a_forked_child_records_no_grants_for_the_pages_of_its_parent() -> None:
+    """The first grant in the child takes the hook away that the parent has added, and is not kept."""
+    logged = Logged()
+
+    def child() -> tuple[object, ...]:
+        asyncio.run(logged.send(2, field="Badge alice"))
+        return logged.events(with_grants=True), logged.site.guard._recorder._hooks_for_grants
+
+    with logged.log.viewing(with_grants=True):
+        assert run_in_child(child) == "([], ())"
+        asyncio.run(logged.send(field="Badge alice"))
+
+    assert logged.events(with_grants=True) == ["granted"]
