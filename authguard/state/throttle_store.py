@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Protocol
 
@@ -157,7 +157,7 @@ class MemoryThrottleStore:
     is_per_process = True
 
     def __init__(self, *, most: int = 100_000, clock: Clock = time.monotonic) -> None:
-        check_int("most", most, least=1_000, most=10_000_000)
+        self._most = check_int("most", most, least=1_000, most=10_000_000)
         self._clock = clock
         self._lock = ForkSafeLock()
         #: For each bucket that is not full, the time at which it will be.
@@ -170,6 +170,10 @@ class MemoryThrottleStore:
     def is_idle(self) -> bool:
         """Whether every bucket is full."""
         return not self._full_at or self._clock() >= self._idle_at
+
+    def health(self) -> Mapping[str, object]:
+        """How many ``buckets`` are kept, because attempts were taken from them lately, and how many at ``most``."""
+        return {"buckets": 0 if self.is_idle else len(self._full_at), "most": self._most}
 
     async def acquire(self, pair: bytes, buckets: Sequence[Bucket]) -> Sequence[Bucket] | Exceeded:
         """Take a token from each bucket that counts this attempt, and return these; or refuse it."""

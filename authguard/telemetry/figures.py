@@ -73,6 +73,22 @@ _OF_CLOCK = {
     "tolerated": Metric("authguard.issuer.tolerated", "{token}", "Recent tokens that were accepted only by the leeway"),
 }
 
+_OF_TOKENS = {
+    "verified": Metric(
+        "authguard.token.verifications",
+        "{token}",
+        "Tokens whose signature was verified, because it was not remembered",
+        is_counter=True,
+    ),
+    "remembered": Metric("authguard.token.cache.size", "{token}", "Tokens whose signature is remembered"),
+    "most": Metric("authguard.token.cache.limit", "{token}", "How many tokens are remembered at most"),
+}
+
+_OF_THROTTLE = {
+    "buckets": Metric("authguard.throttle.size", "{bucket}", "Counters of login attempts that are kept"),
+    "most": Metric("authguard.throttle.limit", "{bucket}", "How many counters of login attempts are kept at most"),
+}
+
 _OF_INTROSPECTION = {
     "asked": Metric("authguard.introspection.calls", "{call}", "Calls of the introspection server", is_counter=True),
     "waiting": Metric("authguard.introspection.queue.length", "{token}", "Tokens that wait for a call"),
@@ -93,7 +109,7 @@ METRICS = (
     _HASH_QUEUE,
     *(
         metric
-        for table in (_OF_POOL, _OF_KEYS, _OF_CLOCK, _OF_INTROSPECTION, _OF_LAST_USES)
+        for table in (_OF_POOL, _OF_TOKENS, _OF_THROTTLE, _OF_KEYS, _OF_CLOCK, _OF_INTROSPECTION, _OF_LAST_USES)
         for metric in table.values()
     ),
     _STORE_UP,
@@ -142,14 +158,15 @@ def figures(health: Mapping[str, Mapping[str, object]]) -> Iterator[Figure]:
                 yield from _read(_OF_KEYS, keys, {**scheme, "authguard.keys.source": source})
         for issuer, clock in _clocks(state):
             yield from _read(_OF_CLOCK, clock, {**scheme, "authguard.issuer": issuer})
+        for tokens in _mappings([state.get("tokens")]):
+            yield from _read(_OF_TOKENS, tokens, scheme)
         for introspection in _mappings([state.get("introspection")]):
             yield from _read(_OF_INTROSPECTION, introspection, scheme)
         for last_uses in _mappings([state, state.get("api_keys")]):
             yield from _read(_OF_LAST_USES, last_uses, scheme)
         # The stores of revocations belong to no scheme: their health stands where that of schemes does.
         for store, of_store in _named(state.get("stores")) or _named(state):
-            if of_store.get("state") in {"ok", "unavailable"}:
-                yield Figure(_STORE_UP, int(of_store["state"] == "ok"), {**scheme, "authguard.store": store})
+            yield from _of_store(store, of_store, scheme)
 
 
 def _clocks(state: Mapping[str, object]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -168,6 +185,13 @@ def _of_pool(state: Mapping[str, object], scheme: Attributes) -> Iterator[Figure
     if waiting is not None and known is not None:
         yield Figure(_HASH_QUEUE, known, {**scheme, "authguard.caller": "known"})
         yield Figure(_HASH_QUEUE, waiting - known, {**scheme, "authguard.caller": "stranger"})
+
+
+def _of_store(name: str, state: Mapping[str, Any], scheme: Attributes) -> Iterator[Figure]:
+    if name == "throttle":
+        yield from _read(_OF_THROTTLE, state, scheme)
+    if state.get("state") in {"ok", "unavailable"}:
+        yield Figure(_STORE_UP, int(state["state"] == "ok"), {**scheme, "authguard.store": name})
 
 
 def _read(table: Mapping[str, Metric], state: Mapping[str, object], attributes: Attributes) -> Iterator[Figure]:

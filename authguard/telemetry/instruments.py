@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -25,6 +25,8 @@ from authguard.telemetry.figures import (
     figures,
 )
 
+#: For how many seconds a reading of the health is good at most.
+MAX_AGE = 1.0
 #: The name of the event that a denial adds to the current span.
 EVENT = "authguard.denied"
 
@@ -57,13 +59,42 @@ def telemetry(guard: Guard, meter_provider: MeterProvider | None = None, *, name
         create(metric.name, callbacks=[callback], unit=metric.unit, description=metric.description)
 
     observe(DECISIONS, lambda: decisions(guard.counts()))
+    health = _Health(guard)
     for metric in METRICS:
-        observe(metric, lambda: figures(guard.health()))
+        observe(metric, partial(health.figures_of, metric))
     duration = meter.create_histogram(
         WAITED.name, WAITED.unit, WAITED.description, explicit_bucket_boundaries_advisory=BOUNDARIES
     )
     guard.on_waited = partial(_record_wait, duration, common)
     guard.add_hook(SpanEvents())
+
+
+class _Health:
+    """What the health of a guard says, read once for each collection.
+
+    OpenTelemetry asks for each metric by itself. The metric that asks a second time begins the next collection. Other
+    readers may ask for other metrics, so nobody gets a reading of more than ``MAX_AGE`` seconds ago.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._figures: Mapping[Metric, Sequence[Figure]] = {}
+        self._asked: set[Metric] = set()
+        self._read_at = 0.0
+
+    def figures_of(self, metric: Metric) -> Sequence[Figure]:
+        """The figures of one metric. Raises what ``Guard.health`` does, for one metric of each collection."""
+        # Two threads that collect at the same time may read twice, which changes nothing of what they get.
+        now = self._guard.monotonic()
+        if not self._asked or metric in self._asked or now - self._read_at > MAX_AGE:
+            self._figures, self._asked, self._read_at = {}, set(), now
+            self._asked.add(metric)
+            found: dict[Metric, list[Figure]] = {}
+            for figure in figures(self._guard.health()):
+                found.setdefault(figure.metric, []).append(figure)
+            self._figures = found
+        self._asked.add(metric)
+        return self._figures.get(metric, ())
 
 
 def _record_wait(duration: Histogram, common: Attributes, scheme: str | None, seconds: float) -> None:
@@ -82,13 +113,13 @@ def _callback(
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
         nonlocal has_failed
         try:
-            found = [figure for figure in read() if figure.metric is metric]
+            found = list(islice(read(), MAX_SERIES))
         except Exception as error:  # noqa: BLE001 - a scheme or a store of the app may have written the health
             if not has_failed:
                 log_failure(f"telemetry: {metric.name}", error)
             has_failed = True
             return []
-        return [Observation(figure.value, {**figure.attributes, **common}) for figure in islice(found, MAX_SERIES)]
+        return [Observation(figure.value, {**figure.attributes, **common}) for figure in found]
 
     return observe
 

@@ -100,7 +100,10 @@ def test_health_is_reported_by_the_name_of_the_scheme() -> None:
     scheme = basic_scheme()
     guard = Guard(Badge(services=[IdleService(), IdleService()]), scheme)
 
-    assert guard.health() == {"badge": {"services": [{"ran": True}] * 2}, "basic": scheme.health()}
+    assert guard.health() == {
+        "badge": {"services": [{"ran": True}] * 2},
+        "basic": {**scheme.health(), "stores": {"throttle": {"buckets": 0, "most": 100_000}}},
+    }
 
 
 class SharedStore:
@@ -139,6 +142,9 @@ async def test_stores_on_a_server_are_warmed_and_have_health() -> None:
 
     assert (nonces.count, revocations.count) == (1, 1)
     assert guard.health() == {
-        "badge": {"services": [], "stores": {"nonces": {"state": "ok"}}},
+        "badge": {
+            "services": [],
+            "stores": {"nonces": {"state": "ok"}, "throttle": {"buckets": 0, "most": 100_000}},
+        },
         "revocations": {"SharedStore": {"state": "ok"}},
     }

@@ -173,7 +173,8 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.peer
-@pytest.mark.block("telemetry.md", "1 - sum")
+@pytest.mark.block("telemetry.md", "verification_duration_seconds_count")
+@pytest.mark.block("telemetry.md", "token_verifications_total")
 def test_prometheus_scrapes_the_app_and_answers_the_queries(tmp_path: Path, settings: Mapping[str, str]) -> None:
     """Its target is up, a refusal is counted in it, and no query of the dashboard or of the page is an error."""
     app = [sys.executable, "-m", "uvicorn", "examples.prometheus.app:app", "--port", "0"]
@@ -199,7 +200,8 @@ def test_prometheus_scrapes_the_app_and_answers_the_queries(tmp_path: Path, sett
             (series,) = wait_for(lambda: query('authguard_decisions_total{error_type="token.expired"}'))
             assert (series["metric"]["job"], series["value"][1]) == ("orders", "1")
             assert [found["value"][1] for found in query('up{job="orders"}')] == ["1"]
-            for text in (*queries(), code_block("telemetry.md", "1 - sum")):
+            shares = ("verification_duration_seconds_count", "token_verifications_total")
+            for text in (*queries(), *(code_block("telemetry.md", named) for named in shares)):
                 query(text)
             rules = client.get(f"http://127.0.0.1:{port}/api/v1/rules").json()["data"]["groups"]
             assert len(rules[0]["rules"]) == 9

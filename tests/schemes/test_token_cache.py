@@ -145,6 +145,16 @@ def test_the_signature_of_a_repeated_token_is_verified_once() -> None:
     assert key.count == 1
 
 
+def test_its_health_counts_the_signatures_that_were_verified() -> None:
+    """A hit is not counted, and a forged token is: its signature was tried, and nothing is remembered of it."""
+    scheme = hmac_bearer()
+    for token in (hmac_token(), hmac_token(), hmac_token(1), hmac_token()[:-4] + b"AAAA", b"no token"):
+        outcome(scheme, token)
+
+    assert scheme.health()["tokens"] == {"verified": 3, "remembered": 2, "most": 4096}
+    assert hmac_bearer(cache=0).health()["tokens"] == {"verified": 0, "remembered": 0, "most": 0}
+
+
 def test_a_token_that_is_refused_for_its_claims_is_verified_once_too() -> None:
     """Expired tokens are sent again and again. The claims are checked each time, the signature is not."""
     key = counting_key()

@@ -54,6 +54,16 @@ async def test_it_is_idle_again_when_all_buckets_are_full_again() -> None:
     assert idle == [False, False, True, True]
 
 
+async def test_its_health_says_how_many_buckets_are_kept() -> None:
+    """Those that are full again are not kept for anybody, even before they are freed."""
+    store, clock = throttle_store()
+    await store.acquire(PAIR, BUCKETS)
+    kept = store.health()
+    clock.move(60)
+
+    assert (kept, store.health()) == ({"buckets": 2, "most": 100_000}, {"buckets": 0, "most": 100_000})
+
+
 async def test_when_it_is_idle_it_forgets_the_buckets() -> None:
     """Full buckets are dropped with the next attempt, so that its refund makes the store idle at once."""
     store, clock = throttle_store()

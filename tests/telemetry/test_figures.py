@@ -148,6 +148,20 @@ def test_a_store_is_up_or_down() -> None:
     ]
 
 
+def test_what_is_remembered_has_a_size_and_a_limit() -> None:
+    """Tokens that were not remembered are counted, and login attempts wherever they are counted in memory."""
+    tokens = {"verified": 12, "remembered": 7, "most": 4096}
+    scheme = {"authguard.scheme": "bearer"}
+
+    assert found({"bearer": {"tokens": tokens, "stores": {"throttle": {"buckets": 3, "most": 1000}}}}) == [
+        ("authguard.token.verifications", 12, scheme),
+        ("authguard.token.cache.size", 7, scheme),
+        ("authguard.token.cache.limit", 4096, scheme),
+        ("authguard.throttle.size", 3, scheme),
+        ("authguard.throttle.limit", 1000, scheme),
+    ]
+
+
 @pytest.mark.parametrize(
     "state",
     [
@@ -156,8 +170,9 @@ def test_a_store_is_up_or_down() -> None:
         {"keys": [{"age": 1.0}, "key"], "clocks": {"issuer": 3}, "introspection": {"clock": CLOCK}},
         {"keys": [{"source": "a", "age": math.inf, "usable_for": math.nan}]},
         {"introspection": {"url": "a", "clock": None}},
+        {"tokens": 3, "stores": {"throttle": {"buckets": "many"}}},
     ],
-    ids=["not numbers", "not lists", "without names", "not finite", "no clock"],
+    ids=["not numbers", "not lists", "without names", "not finite", "no clock", "no counts"],
 )
 def test_a_health_of_another_shape_is_left_out(state: dict[str, object]) -> None:
     """A scheme of the app may say anything."""
@@ -183,5 +198,7 @@ def test_the_health_of_real_schemes_has_these_figures() -> None:
         *((f"authguard.keys.{name}", "bearer") for name in ("count", "usable", "failing", "fetches")),
         *((f"authguard.introspection.{name}", "bearer") for name in ("calls", "queue.length", "stopped")),
         ("authguard.issuer.tolerated", "bearer"),
+        *((f"authguard.token.{name}", "bearer") for name in ("verifications", "cache.size", "cache.limit")),
+        *((f"authguard.throttle.{name}", "basic") for name in ("size", "limit")),
         *((f"authguard.hash.{name}", "basic") for name in ("threads", "working", "queue.limit", "queue.length")),
     }

@@ -22,7 +22,8 @@ from authguard.explain.rehearsal import Rehearsal
 from authguard.model import Outcome
 from authguard.request import AuthRequest
 from authguard.telemetry import telemetry
-from authguard.telemetry.figures import MAX_SERIES
+from authguard.telemetry.figures import MAX_SERIES, METRICS
+from authguard.telemetry.instruments import _Health
 from authguard.testing import ManualClock
 from authguard.wire.authorization import Credentials
 from tests.support.asgi import RecordingApp
@@ -100,7 +101,7 @@ def test_two_guards_with_names_are_told_apart() -> None:
 
 
 def test_a_health_that_raises_leaves_the_counts(caplog: pytest.LogCaptureFixture) -> None:
-    """One ERROR for each metric says where it failed, whatever is exported later. It has no text of the exception."""
+    """One ERROR says where it failed, whatever is exported later. It has no text of the exception."""
     reader = InMemoryMetricReader()
     guard = Guard(SickBadge())
     telemetry(guard, MeterProvider([reader]))
@@ -109,10 +110,43 @@ def test_a_health_that_raises_leaves_the_counts(caplog: pytest.LogCaptureFixture
     first, second = points(reader), points(reader)
 
     assert [list(found) for found in (first, second)] == [["authguard.decisions"]] * 2
-    failed = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(failed) == len(set(failed))
-    assert failed[0].startswith("telemetry: authguard.hash.queue.length failed: builtins.RuntimeError at ")
+    (failed,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert failed.startswith("telemetry: authguard.hash.queue.length failed: builtins.RuntimeError at ")
     assert "s3cret" not in caplog.text
+
+
+class CountingBadge(Badge):
+    """A scheme that counts how often its health is read, and says it as the length of a queue."""
+
+    read = 0
+
+    def health(self) -> Mapping[str, object]:
+        """Count the reading."""
+        self.read += 1
+        return {"threads": self.read, "working": 0}
+
+
+def test_the_health_is_read_once_for_each_collection() -> None:
+    """All metrics of a collection are of one reading, and the next collection has the next one."""
+    clock, reader, scheme = ManualClock(), InMemoryMetricReader(), CountingBadge()
+    telemetry(Guard(scheme, monotonic=clock), MeterProvider([reader]))
+
+    readings = [points(reader)["authguard.hash.threads"][0][1] for _ in range(3)]
+
+    assert (readings, scheme.read) == ([1, 2, 3], 3)
+
+
+def test_a_reader_of_other_metrics_gets_the_health_of_now() -> None:
+    """What another reader has asked for a minute ago is not what this one gets."""
+    clock, scheme = ManualClock(), CountingBadge()
+    health = _Health(Guard(scheme, monotonic=clock))
+    queue, threads = METRICS[:2]
+
+    health.figures_of(queue)
+    clock.move(60.0)
+    (figure,) = health.figures_of(threads)
+
+    assert (figure.metric.name, figure.value) == ("authguard.hash.threads", 2)
 
 
 class SlowBadge(Badge):

@@ -109,6 +109,8 @@ class Bearer(Scheme):
         self._clock = clock
         self._cache = check_int("cache", cache, least=0, most=1_000_000, unit="tokens")
         self._verified = _cache_of(self._cache)
+        #: How many signatures were verified. Those of remembered tokens are not, so counting these costs nothing.
+        self._verifications = 0
         self._explained = _explanations()
         self._issuers = IssuerRegistry(issuers, clock)
         self.services = self._issuers.services
@@ -230,6 +232,7 @@ class Bearer(Scheme):
         failure = _header_failure(token.header, registered.issuer)
         if failure is not None:
             return _reject(raw, key, token, failure, signature="unchecked")
+        self._verifications += 1
         held = self._signatures.try_held(registered.issuer, token)
         if held.signing_key is None or held.keys is None:
             return lambda: self._authenticate_after_fetch(raw, key, token, registered, request, held)
@@ -331,7 +334,9 @@ class Bearer(Scheme):
     def health(self) -> Mapping[str, object]:
         """The ``keys`` that are fetched, the issuers' ``clocks``, and the ``introspection``, if there is one.
 
-        ``RemoteJWKS.health``, ``ClockSkew.health`` and ``Introspection.health`` say what the figures are.
+        ``tokens``: how many JWTs are ``remembered``, of how many at ``most``, and how many signatures were
+        ``verified`` since the process began, right ones and wrong ones. ``RemoteJWKS.health``, ``ClockSkew.health`` and
+        ``Introspection.health`` say what the other figures are.
         """
         issuers = self._issuers
         introspection = issuers.introspection
@@ -339,7 +344,9 @@ class Bearer(Scheme):
         api_keys = issuers.api_keys
         others = (introspection, *(() if api_keys is None else api_keys.services))
         keys = [service.health() for service in issuers.services if service not in others]
-        health: dict[str, object] = {"keys": keys, "clocks": clocks}
+        remembered = 0 if self._verified is None else len(self._verified)
+        tokens = {"verified": self._verifications, "remembered": remembered, "most": self._cache}
+        health: dict[str, object] = {"keys": keys, "clocks": clocks, "tokens": tokens}
         if api_keys is not None:
             health["api_keys"] = api_keys.health()
         return health if introspection is None else {**health, "introspection": introspection.health()}
