@@ -110,7 +110,7 @@ def test_the_app_starts_and_reports(orders: ModuleType) -> None:
 
     assert answers == [200, 401]
     assert {"last_error", "age", "keys", "next_try_in"} <= set(health["bearer"]["keys"][0])
-    assert list(health["bearer"]) == ["keys", "clocks"]
+    assert list(health["bearer"]) == ["keys", "clocks", "tokens"]
 
 
 # --- Several processes -----------------------------------------------------------------------------------------------
