@@ -57,7 +57,7 @@ class _Dependency:
     async def __call__(self, connection: HTTPConnection) -> Principal | None:
         # Not `Lock.open`, which would cost another coroutine.
         lock = self._lock
-        return await context_of(connection).require(lock.requirement, route_params(connection), connection.scope)
+        return await context_of(connection).require(lock.requirement, route_params(connection), connection.scope, lock)
 
 
 # FastAPI would have to find the names in the annotations, which are strings here, in the right module.
@@ -83,20 +83,26 @@ class _Requires(params.Depends):
         )
 
 
-def requires(requirement: Requirement) -> Any:
+def requires(requirement: Requirement, *, report_only: bool = False) -> Any:
     """A dependency that locks a route, a router or an app. It is a ``Depends`` whose value is the ``Principal``.
 
     Write ``Annotated[Principal, requires(role("cashier"))]`` as a parameter, or ``dependencies=[requires(...)]``; both
-    work on HTTP and WebSocket routes. It denies as the guard does. Raises ``ConfigurationError`` for PUBLIC, and on a
+    work on HTTP and WebSocket routes. It denies as the guard does. With ``report_only=True`` it refuses nothing: what
+    it would deny is recorded as ``would_deny``; as a parameter it refuses all the same, because the function takes the
+    principal from it. Raises ``ConfigurationError`` for PUBLIC, and on a
     request if no guard is in front of the app.
     """
-    return _Requires(_Dependency(lock(requirement)))
+    return _Requires(_Dependency(lock(requirement, report_only=report_only, is_dependency=True)))
 
 
 #: The principal of the request: ``def orders(principal: CurrentPrincipal)``. An anonymous request is denied.
-CurrentPrincipal: TypeAlias = Annotated[Principal, Depends(_Dependency(Lock(AUTHENTICATED, "CurrentPrincipal")))]
+CurrentPrincipal: TypeAlias = Annotated[
+    Principal, Depends(_Dependency(Lock(AUTHENTICATED, "CurrentPrincipal", is_dependency=True)))
+]
 #: The principal of the request, or None for an anonymous one. Invalid credentials are still denied.
-MaybePrincipal: TypeAlias = Annotated[Principal | None, Depends(_Dependency(Lock(OPTIONAL, "MaybePrincipal")))]
+MaybePrincipal: TypeAlias = Annotated[
+    Principal | None, Depends(_Dependency(Lock(OPTIONAL, "MaybePrincipal", is_dependency=True)))
+]
 
 
 class _NeverCalled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authguard.app_code import plain_function
 from authguard.asgi.framework_code import passes_unchanged
-from authguard.asgi.messages import Body, LifespanStart, answer, messages, with_handshake
+from authguard.asgi.messages import Body, LifespanStart, answer, with_handshake
 from authguard.asgi.request_context import MiddlewareOptions, RequestContext
 from authguard.asgi.response_warnings import SetCookieCheck
 from authguard.asgi.router_paths import RouterPaths, chain
@@ -118,12 +119,12 @@ class AuthGuardMiddleware:
             if isinstance(decision, Undecided):
                 decision = await guard.finish(decision, context.request, match)
             if isinstance(decision, Denied):
-                reply, decision = guard.reply(context.request, decision, options.render)
-                shown = decision if scope["type"] == "http" else with_handshake(decision, scope)
-                guard.record(context.request, shown, match.rule)
-                for message in messages(scope, reply):
-                    await send(message)
-                return
+                if guard.enforces(decision, report_only=guard.report_only or match.report_only):
+                    reply, decision = guard.reply(context.request, decision, options.render)
+                    guard.record(context.request, with_handshake(decision, scope), match.rule)
+                    await answer(scope, send, reply)
+                    return
+                context.reported = decision = replace(decision, enforced=False)
             guard.record(context.request, decision, match.rule, origins)
             context.admit(decision)
         context.enter()

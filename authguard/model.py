@@ -349,7 +349,8 @@ class Denied(ServerValue):
     ``scheme`` is the one that was tried; ``accepted`` are the names of those that the route accepts. ``subject`` and
     ``authenticated`` are those of ``Rejected``. ``missing`` is what the principal does not have, and ``offered`` what
     it has. ``response_headers`` are added to the response. ``principal`` is the one that a requirement or an endpoint
-    has refused; it is None if there is none yet.
+    has refused; it is None if there is none yet. ``enforced`` is False if the request passes nevertheless, because what
+    denies is report-only.
     """
 
     reason: Reason
@@ -363,6 +364,7 @@ class Denied(ServerValue):
     facts: Facts = field(default_factory=dict)
     response_headers: Sequence[Header] = ()
     principal: Principal | None = field(default=None, repr=False, compare=False)
+    enforced: bool = True
 
 
 Decision: TypeAlias = Granted | Denied

@@ -28,17 +28,20 @@ _CONNECTION_TYPES = frozenset({"Request", "WebSocket", "HTTPConnection"})
 _CONNECTION_NAMES = frozenset({"request", "websocket", "connection", "conn"})
 
 
-def requires(requirement: Requirement) -> Callable[[Callable[P, Any]], Callable[P, Coroutine[Any, Any, Any]]]:
+def requires(
+    requirement: Requirement, *, report_only: bool = False
+) -> Callable[[Callable[P, Any]], Callable[P, Coroutine[Any, Any, Any]]]:
     """Lock an endpoint: ``@requires(role("editor"))`` right above an ``async def`` or ``def`` that takes a request.
 
     For functions, methods of an ``HTTPEndpoint``, and WebSocket endpoints. The lock runs before the endpoint and after
-    the rules: it can only add a requirement. It denies as the guard does, with the requirement's own reasons.
+    the rules: it can only add a requirement. It denies as the guard does, with the requirement's own reasons. With
+    ``report_only=True`` it refuses nothing: what it would deny is recorded as ``would_deny``.
 
     Raises ``ConfigurationError`` for PUBLIC, for anything but a function, and for a function that has no parameter for
     the request: one annotated with ``Request``, ``WebSocket`` or ``HTTPConnection``, or named ``request`` or
     ``websocket``.
     """
-    return _Requires(lock(requirement))
+    return _Requires(lock(requirement, report_only=report_only))
 
 
 class _Requires:

@@ -218,7 +218,7 @@ def test_an_app_may_derive_a_class() -> None:
     with pytest.raises(FrozenInstanceError):
         staff.subject = "b"
     assert not hasattr(staff, "desk")
-    assert repr(denial).endswith("response_headers=(), ticket='7')")
+    assert repr(denial).endswith("response_headers=(), enforced=True, ticket='7')")
     assert denial != Denied(TOKEN_EXPIRED, "bearer")
     assert dataclasses.replace(denial, reason=ROLE_MISSING).ticket == "7"
     assert isinstance(denial, Denied)

@@ -12,29 +12,60 @@ from starlette.requests import HTTPConnection
 from authguard.asgi.request_context import RequestContext
 from authguard.errors import ConfigurationError
 from authguard.model import Principal, Requirement
-from authguard.policy.requirements import PUBLIC, check_requirement
+from authguard.policy.requirements import OPTIONAL, PUBLIC, check_requirement
 from authguard.source_location import caller_location
+from authguard.validation import check_flag
 from authguard.value_types import frozen
 
 
 @frozen
 class Lock:
-    """A requirement on one route. ``location`` is the file and the line of the ``requires(...)``."""
+    """A requirement on one route. ``location`` is the file and the line of the ``requires(...)``.
+
+    ``report_only``: whether a request passes that does not meet it. ``is_dependency``: whether it is one of FastAPI,
+    whose value a function may take as a parameter; then it refuses all the same, which the audit notes in
+    ``value_taken``.
+    """
 
     requirement: Requirement
     location: str = field(default="", compare=False)
+    report_only: bool = False
+    is_dependency: bool = field(default=False, compare=False)
+    value_taken: bool = field(default=False, compare=False)
 
     async def open(self, connection: HTTPConnection) -> Principal | None:
-        """The principal; None only if the requirement is OPTIONAL. Raises ``AccessDenied``."""
-        return await context_of(connection).require(self.requirement, route_params(connection), connection.scope)
+        """The principal; None if the requirement is OPTIONAL or the lock report-only. Raises ``AccessDenied``."""
+        return await context_of(connection).require(self.requirement, route_params(connection), connection.scope, self)
+
+    def value_is_taken(self, scope: Mapping[str, Any]) -> bool:
+        """Whether a function of the route that answers takes the principal from this lock. ``scope`` is the route's."""
+        return self.is_dependency and is_value_taken(self, scope.get("route"))
 
 
-def lock(requirement: Requirement) -> Lock:
+def is_value_taken(own: Lock, route: object) -> bool:
+    """Whether a parameter of a FastAPI route, or of one of its dependencies, has the value of this lock.
+
+    True for what is no such route: nobody knows then.
+    """
+    dependant = getattr(getattr(route, "original_route", route), "dependant", None)
+    if dependant is None:
+        return True
+    waiting = [dependant]
+    while waiting:
+        for dependency in waiting.pop().dependencies:
+            if dependency.name is not None and own in lock_marker(dependency.call):
+                return True
+            waiting.append(dependency)
+    return False
+
+
+def lock(requirement: Requirement, *, report_only: bool, is_dependency: bool = False) -> Lock:
     """A lock, located where the caller of this function was called."""
     check_requirement("requirement", requirement)
     if requirement == PUBLIC:
         raise ConfigurationError("requirement", "a lock cannot open a route; put PUBLIC into the rules")
-    return Lock(requirement, caller_location(2))
+    check_flag("report_only", report_only)
+    return Lock(requirement, caller_location(2), report_only, is_dependency)
 
 
 def context_of(connection: HTTPConnection) -> RequestContext:
@@ -93,9 +124,15 @@ class _Allows(Coroutine[Any, Any, bool]):
         self._coroutine.close()
 
 
+#: What ``allows(...)`` is for a guard that is report-only: bad credentials are then those of an anonymous request.
+_QUESTION = Lock(OPTIONAL, "allows")
+
+
 async def _allows(connection: HTTPConnection, requirement: Requirement) -> bool:
     context = context_of(connection)
-    return requirement == PUBLIC or await context.allows(requirement, route_params(connection), connection.scope)
+    if requirement == PUBLIC:
+        return True
+    return await context.allows(requirement, route_params(connection), connection.scope, _QUESTION)
 
 
 def route_params(connection: HTTPConnection) -> Mapping[str, str]:

@@ -39,7 +39,9 @@ def messages(scope: Scope, reply: Reply) -> list[Message]:
 
 
 def with_handshake(denied: Denied, scope: Scope, *, accepted: bool = False) -> Denied:
-    """The denial of a WebSocket with the fact ``websocket``: what the client sees, if it is not the status."""
+    """The denial; that of a WebSocket with the fact ``websocket``: what the client sees, if it is not the status."""
+    if scope["type"] == "http":
+        return denied
     if accepted:
         seen = "it was open already, and is closed with 1008"
     elif "websocket.http.response" in (scope.get("extensions") or {}):

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Awaitable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from types import FrameType, MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import anyio
 from starlette.datastructures import Headers
@@ -23,7 +23,7 @@ from authguard.core.guard import LONG_WAIT, Guard
 from authguard.core.responses import Render, Reply
 from authguard.errors import ConfigurationError
 from authguard.fork import ForkSafeLock
-from authguard.model import Denied, Facts, Granted, Header, Principal, Requirement
+from authguard.model import Decision, Denied, Facts, Header, Principal, Requirement
 from authguard.policy.requirements import OPTIONAL
 from authguard.policy.rules import Match, Rule
 from authguard.reasons import BACKEND_FAILED, ORIGIN_FOREIGN, Reason
@@ -32,6 +32,9 @@ from authguard.request import AuthRequest, BodyReader
 from authguard.schemes.carriers import WebSocketProtocol, offered_subprotocols
 from authguard.schemes.scheme import Carrier
 from authguard.value_types import frozen
+
+if TYPE_CHECKING:
+    from authguard.asgi.locks import Lock
 
 # Of two threads that deny one request at the same time, one must be first. It is held for two lines.
 _FIRST_DENIAL = ForkSafeLock()
@@ -82,6 +85,7 @@ class RequestContext:
         "pending",
         "principal",
         "read",
+        "reported",
         "response_headers",
         "rule",
         "scope",
@@ -98,6 +102,9 @@ class RequestContext:
         self.principal: Principal | None = None
         #: Whether this guard has looked at the credentials.
         self.verified = False
+        #: The denial by a report-only rule or lock, which let the request pass before anybody was authenticated, or
+        #: with a principal that does not meet its requirement.
+        self.reported: Denied | None = None
         #: The context of an outer guard in this very request.
         self.outer: RequestContext | None = None
         #: Headers of the scheme, for whatever response follows.
@@ -133,9 +140,9 @@ class RequestContext:
         if isinstance(outer, RequestContext) and outer.headers is self.headers:
             self.outer, self.principal = outer, outer.principal
 
-    def admit(self, granted: Granted) -> None:
-        """Take the principal of a request that has been granted."""
-        self.principal, self.response_headers, self.verified = granted.principal, granted.response_headers, True
+    def admit(self, decision: Decision) -> None:
+        """Take the principal of a request that passes: it has been granted, or the denial is not enforced."""
+        self.principal, self.response_headers, self.verified = decision.principal, decision.response_headers, True
         if self.options.guard.other_carriers:
             self._note_carrier()
 
@@ -188,35 +195,68 @@ class RequestContext:
     # --- locks --------------------------------------------------------------------------------------------------------
 
     async def require(
-        self, requirement: Requirement, params: Mapping[str, str], scope: MutableMapping[str, Any]
+        self,
+        requirement: Requirement,
+        params: Mapping[str, str],
+        scope: MutableMapping[str, Any],
+        lock: Lock | None = None,
     ) -> Principal | None:
         """The principal, if it meets the requirement of a lock. Raises ``AccessDenied``.
 
-        ``params`` are the path parameters, ``scope`` is the ASGI scope that the route sees.
+        ``params`` are the path parameters, ``scope`` is the ASGI scope that the route sees. ``lock`` may be
+        report-only: then one that is not met is recorded, and passes, with None where nobody was authenticated. Without
+        a ``lock`` the requirement is enforced.
         """
         if self.verified and self.pending is None:  # nearly always: the rule of the route has asked before
             denied = self._authorize(requirement, params)
         else:
-            denied = await self._denial(requirement, params)
+            denied = await self._denial(requirement, params, lock, scope)
         if denied is not None:
-            raise AccessDenied._of(self, denied)  # noqa: SLF001 - the two classes work together
+            if not self._is_report_only(denied, lock, scope):
+                raise AccessDenied._of(self, denied)  # noqa: SLF001 - the two classes work together
+            if self.principal is not None or self.reported is None:  # else it is recorded that nobody is authenticated
+                self.reported = denied = replace(denied, enforced=False)
+                self.options.guard.record(self.request, denied, self.rule, is_second=True)
         if self._late and scope is not self.scope:
             self._show_user(scope)  # a middleware between guard and route has passed on a copy of the scope
         if requirement is not OPTIONAL and all(requirement is not asked for asked in self._asked):
             self._asked = (*self._asked, requirement)
         return self.principal
 
+    def _is_report_only(self, denied: Denied, lock: Lock | None, scope: Mapping[str, Any]) -> bool:
+        """Whether a lock lets the request pass that it denies. A denial that was decided before holds."""
+        guard = self.options.guard
+        return (
+            lock is not None
+            and self.pending is None
+            and (lock.report_only or guard.report_only)
+            and not guard.enforces(denied, report_only=True)
+            and not lock.value_is_taken(scope)
+        )
+
     async def allows(
-        self, requirement: Requirement, params: Mapping[str, str], scope: MutableMapping[str, Any]
+        self, requirement: Requirement, params: Mapping[str, str], scope: MutableMapping[str, Any], lock: Lock
     ) -> bool:
-        """Whether the principal meets the requirement. Bad credentials and outages still raise ``AccessDenied``."""
-        await self.require(OPTIONAL, {}, scope)
+        """Whether the principal meets the requirement. Bad credentials and outages still raise ``AccessDenied``.
+
+        ``lock`` stands for this question where the guard is report-only.
+        """
+        if self.reported is None:
+            await self.require(OPTIONAL, {}, scope, lock)
         denied = await self._denial(requirement, params)
         if denied is not None and denied.reason.outage:
             raise AccessDenied._of(self, denied)  # noqa: SLF001 - see above
         return denied is None
 
-    async def _denial(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
+    async def _denial(
+        self,
+        requirement: Requirement,
+        params: Mapping[str, str],
+        lock: Lock | None = None,
+        scope: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Denied | None:
+        """Why the request does not meet the requirement; None if it does, or if the lock is report-only and the first
+        one that asks."""
         try:
             if not self.verified and self.pending is None:
                 # Two locks that ask at the same time must not verify twice: a Digest response is good only once.
@@ -224,8 +264,14 @@ class RequestContext:
                 async with self._verifying:
                     if not self.verified and self.pending is None:
                         denied = await self._verify(requirement, params)
+                        if denied is None:
+                            return None
+                        if self._is_report_only(denied, lock, scope):
+                            self.reported = denied = replace(denied, enforced=False)
+                            self._admit_late(denied)
+                            return None
                         # Inside the lock, so that the next lock finds the denial.
-                        return None if denied is None else self.deny(denied)
+                        return self.deny(denied)
             return self._authorize(requirement, params) if self.pending is None else self.pending.denied
         except ConfigurationError as error:
             return lock_failed(requirement, {"problem": str(error)})
@@ -238,19 +284,24 @@ class RequestContext:
         decision = await guard.decide(self.request, match, self.principal, self.origins)
         if isinstance(decision, Denied):
             return decision
+        self._admit_late(decision)
+        return None
+
+    def _admit_late(self, decision: Decision) -> None:
+        """Take the principal of a request whose credentials a lock had verified, and record the decision."""
         self.response_headers = (*self.response_headers, *decision.response_headers)
         self.principal = decision.principal
         self.verified = self._late = True
         self._note_carrier()
         self.enter()
-        guard.record(self.request, decision, self.rule, self.origins)
-        return None
+        self.options.guard.record(self.request, decision, self.rule, self.origins)
 
     def _authorize(self, requirement: Requirement, params: Mapping[str, str]) -> Denied | None:
         """Why a request whose credentials were verified does not meet the requirement; None if it does."""
         try:
             self._refresh_clock()
-            decision = self.options.guard.authorize(self.request, Match(requirement, None, params), self.principal)
+            match = Match(requirement, None, params)
+            decision = self.options.guard.authorize(self.request, match, self.principal, self.reported)
         except ConfigurationError as error:
             return lock_failed(requirement, {"problem": str(error)})
         except Exception as error:  # noqa: BLE001 - whatever fails, the lock stays closed
@@ -338,9 +389,7 @@ class RequestContext:
             except ValueError:
                 pass  # the event loop left this task behind, and the garbage collector ends it in another context
             if self.pending is not None:
-                denied = self.pending.denied
-                if self.scope["type"] == "websocket":
-                    denied = with_handshake(denied, self.scope, accepted=self._accepted)
+                denied = with_handshake(self.pending.denied, self.scope, accepted=self._accepted)
                 self.options.guard.record(self.request, denied, self.rule, is_second=self.verified)
         if self.pending is not None:
             await self._send_denial()

@@ -150,11 +150,14 @@ def _unmet_ignore_entries(accepted: Collection[str], findings: Collection[Findin
 
 
 # The findings, by code or by its first part, without which an app is not known to be closed.
-_ASSERTED = frozenset({"guard", "identity", "ignore", "middleware", "file.alias", "opaque", "open.preflight"})
+_ASSERTED = frozenset(
+    {"guard", "identity", "ignore", "middleware", "file.alias", "opaque", "open.preflight", "report_only"}
+)
 
 
 def assert_closed(app: object, guard: Guard, *, public: Collection[str] = (), ignore: Collection[str] = ()) -> None:
-    """Fails for a route that is open and not in ``public``, and for a route that neither a rule nor a lock names.
+    """Fails for a route that is open and not in ``public``, and for a route that neither a rule nor a lock names. Fails
+    for a guard, a rule or a lock that is report-only, unless ``ignore`` names it: ``"report_only /admin/**"``.
 
     It fails for what may answer without the guard: a middleware of unknown effect outside or inside of it, and an open
     part of the app, or one without a guard, that cannot be inspected. It also fails if the guard is nowhere in the app,

@@ -28,6 +28,10 @@ from authguard.value_types import frozen
 #: Of the findings that only a start-up among several processes shows.
 UNSHARED = "state.unshared"
 
+#: The code of what refuses nobody, because the app says so.
+REPORT_ONLY = "report_only"
+_ENFORCE = "Leave report_only out once its records name nobody who must get in"
+
 #: Each code, and what it means.
 CODES = {
     "guard.absent": "no guard is in front of the app; the audit shows what would apply if the given one were",
@@ -37,6 +41,8 @@ CODES = {
     "open.wide": "an open rule reaches a route without having the very path of that route",
     "open.unsafe": "a method that changes state is open, and no rule names the method",
     "open.preflight": "a request with the two fields of a CORS preflight gets in without credentials",
+    REPORT_ONLY: "a guard, a rule or a lock is report-only: it refuses nobody",
+    "lock.report_only": "a lock is report-only, and refuses all the same, because a function takes its value",
     "open.hosts": "an open rule applies to the handlers of all hosts",
     "opaque": "something is open that cannot be inspected",
     "file.alias": "a file has two paths, with different requirements",
@@ -158,6 +164,7 @@ def _about_row(row: RouteEntry) -> Iterator[Finding]:
         fix = "Write who: CurrentPrincipal, from authguard.fastapi"
         yield Finding("identity.client", row.about, problem, row.endpoint.location, fix)
     yield from _about_locks(row)
+    yield from _about_report_only(row)
     preflight = _about_preflight(row)
     if preflight:
         yield preflight
@@ -184,6 +191,19 @@ def _about_locks(row: RouteEntry) -> Iterator[Finding]:
         problem = f"no scheme that the guard and its rules accept here can satisfy {requirements}"
         fix = "Give the guard such a scheme, or correct the lock"
         yield Finding("lock.impossible", row.about, problem, row.locks[-1].location, fix)
+
+
+def _about_report_only(row: RouteEntry) -> Iterator[Finding]:
+    for lock in row.locks:
+        if lock.report_only and lock.value_taken:
+            problem = (
+                f"the lock {lock.requirement} is report-only, and refuses all the same: a parameter takes its value"
+            )
+            fix = "Put it into dependencies=[...], or leave report_only out"
+            yield Finding("lock.report_only", row.about, problem, lock.location, fix)
+        elif lock.report_only:
+            problem = f"the lock {lock.requirement} is report-only, so it refuses nobody"
+            yield Finding(REPORT_ONLY, row.about, problem, lock.location, _ENFORCE, opens=True)
 
 
 def _about_preflight(row: RouteEntry) -> Finding | None:
@@ -318,10 +338,20 @@ def _about_rules(guard: Guard, rows: Sequence[RouteEntry]) -> Iterator[Finding]:
         for access in row.public_accesses:
             if _is_wide(row, access):
                 widened.setdefault(id(access.rule), []).append(row.about)
+    yield from _about_report_only_rules(guard)
     for rule in guard.table.rules:
         if id(rule) not in matched:
             yield _unmet(rule, paths, other_methods.get(id(rule), []))
         yield from _about_rule(rule, matched.get(id(rule), []), widened.get(id(rule), []))
+
+
+def _about_report_only_rules(guard: Guard) -> Iterator[Finding]:
+    if guard.report_only:
+        yield Finding(REPORT_ONLY, "guard", "the guard is report-only, so it refuses nobody", "", _ENFORCE, opens=True)
+    for rule in guard.table.rules:
+        if rule.report_only:
+            problem = "the rule is report-only, so it refuses nobody"
+            yield Finding(REPORT_ONLY, rule.pattern, problem, rule.location, _ENFORCE, opens=True)
 
 
 def _covers_method(rule: Rule, method: str) -> bool:

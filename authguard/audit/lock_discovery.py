@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
-from authguard.asgi.locks import Lock, lock_marker, outer_lock_location
+from authguard.asgi.locks import Lock, is_value_taken, lock_marker, outer_lock_location
 
 
 def unwrap_partial(function: Any) -> Any:
@@ -27,7 +28,10 @@ def dependency_locks(route: object) -> tuple[Lock, ...]:
     while waiting:
         for dependant in getattr(waiting.pop(), "dependencies", ()):
             if dependant.call not in overridden:
-                locks += function_locks(dependant.call)
+                locks += [
+                    replace(lock, value_taken=True) if lock.is_dependency and is_value_taken(lock, route) else lock
+                    for lock in function_locks(dependant.call)
+                ]
                 waiting.append(dependant)
     return tuple(locks)
 

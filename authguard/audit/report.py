@@ -80,6 +80,8 @@ def _remarks(row: RouteEntry) -> Iterator[str]:
         yield f"  on {host}"
     if row.endpoint.kind in KIND_REMARKS:
         yield f"  {KIND_REMARKS[row.endpoint.kind]}"
+    if row.report_only:
+        yield "  report-only"
 
 
 def _wrapped(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
@@ -110,6 +112,7 @@ def render_json(rows: Sequence[RouteEntry], findings: Sequence[Finding]) -> str:
             "endpoint": row.endpoint.name,
             "location": short_location(row.endpoint.location),
             "open": bool(row.public_accesses),
+            "report_only": row.report_only,
             "requires": [
                 {"requirement": str(requirement), "location": short_location(location)}
                 for requirement, location in row.requirements

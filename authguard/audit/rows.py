@@ -95,6 +95,13 @@ class RouteEntry:
         return any(not is_open(lock.requirement) for lock in self.locks)
 
     @property
+    def report_only(self) -> bool:
+        """Whether a guard, a rule or a lock on the way refuses nobody."""
+        return any(layer.guard.report_only or layer.match.report_only for layer in self.guard_layers) or any(
+            lock.report_only and not lock.value_taken for lock in self.locks
+        )
+
+    @property
     def requirements(self) -> tuple[tuple[Requirement, str], ...]:
         """Each requirement that the whole path has, and its source location ("" for a default).
 

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the explanation; return 1 if the request is refused. Raises ``ConfigurationError``."""
     explanation = _explanation(arguments)
     write(dump(explanation) if arguments.json else str(explanation))
-    return 0 if explanation.outcome == "granted" else 1
+    return 0 if explanation.outcome in {"granted", "would_deny"} else 1
 
 
 def _explanation(arguments: argparse.Namespace) -> Explanation:

@@ -45,7 +45,7 @@ from authguard.model import (
 )
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC, UNLISTED, expand_role_hierarchy
 from authguard.policy.rules import Match, Rule, RuleTable
-from authguard.reasons import CREDENTIALS_MALFORMED, METHOD_UNLISTED, PATH_AMBIGUOUS
+from authguard.reasons import CREDENTIALS_MALFORMED, CREDENTIALS_MISSING, METHOD_UNLISTED, PATH_AMBIGUOUS
 from authguard.records.counts import CountKey
 from authguard.records.record import Hook
 from authguard.records.recorder import Recorder
@@ -83,6 +83,9 @@ class Guard:
     - ``role_hierarchy``: ``{"admin": {"editor"}}`` gives everybody with the first role the others too, transitively.
     - ``hooks``: functions that get the ``Record`` of every decision; ``add_hook`` adds one later. ``log=False`` turns
       the log off.
+    - ``report_only``: True refuses nothing: what the guard would deny is recorded as ``would_deny``, and passes with
+      the principal that was authenticated, or anonymously. Outages, and what an endpoint denies itself, are refused all
+      the same; so is a request without a principal where the endpoint takes one. Open connections do not end.
     - ``pattern_warnings``: log one WARNING for a pattern in refusals, such as many names from one network.
     - ``revocations``: where each principal is looked up that a scheme has accepted, whether or not the scheme remembers
       it: ``MemoryRevocations()`` or another store, or a list of them. They are asked before the checks.
@@ -110,6 +113,7 @@ class Guard:
         role_hierarchy: Mapping[str, AbstractSet[str]] | None = None,
         hooks: Sequence[Hook] = (),
         log: bool = True,
+        report_only: bool = False,
         pattern_warnings: bool = False,
         revocations: Revocations | Sequence[Revocations] = (),
         end_with_credentials: bool = False,
@@ -120,6 +124,7 @@ class Guard:
         self.published = published_by_path(self.schemes)
         self.table = RuleTable(with_published_rules(rules, self.published), default)
         self.leeway = check_leeway(leeway)
+        self.report_only = check_flag("report_only", report_only)
         self._by_name = {scheme.name: scheme for scheme in self.schemes}
         if any(hasattr(scheme, "use_throttle") for scheme in self.schemes):
             # An app without passwords does not import this.
@@ -162,7 +167,7 @@ class Guard:
             has_checks=bool(self.checks),
             revocations=self._revocations,
         )
-        self.ends_connections = check_flag("end_with_credentials", end_with_credentials)
+        self.ends_connections = check_flag("end_with_credentials", end_with_credentials) and not report_only
         self._revocation_poll = check_seconds("revocation_poll", revocation_poll, most=3600)
         self._constant_replies = ConstantReplies(self.schemes)
         self._login_pages = login_pages(self.schemes, self.table)
@@ -248,10 +253,23 @@ class Guard:
                 return asked
         return await self._run_checks(request, accepted) if self.checks else accepted
 
-    def authorize(self, request: AuthRequest, match: Match, principal: Principal | None) -> Decision:
-        """Decide about a lock on the route, for the principal that this guard has authenticated (None: anonymous)."""
+    def authorize(
+        self, request: AuthRequest, match: Match, principal: Principal | None, reported: Denied | None = None
+    ) -> Decision:
+        """Decide about a lock on the route, for the principal that this guard has authenticated (None: anonymous).
+
+        ``reported``: why nobody is authenticated, if a report-only rule or lock has let the request pass.
+        """
         resolved = self.requirements[match.requirement]
         if principal is None:
+            if reported is not None and reported.reason is not CREDENTIALS_MISSING:
+                return resolved.deny(
+                    reported.reason,
+                    reported.scheme,
+                    reported.subject,
+                    authenticated=reported.authenticated,
+                    facts=reported.facts,
+                )
             return resolved.anonymous if match.requirement is OPTIONAL else resolved.nothing_presented
         outcome = unless_expired(Accepted(principal), request.moment)
         if isinstance(outcome, Accepted) and self._revocations is not None:
@@ -305,6 +323,13 @@ class Guard:
                 if self._revocations is not None:
                     keep_revocation_keys(principal, keys)  # a check may give it other claims
         return Accepted(principal, headers, accepted.facts)
+
+    def enforces(self, denied: Denied, *, report_only: bool) -> bool:
+        """Whether the request is refused. ``report_only``: whether what denies is report-only.
+
+        What the server cannot decide is refused in any case: nobody has judged the request then.
+        """
+        return not report_only or denied.reason.outage or denied.reason.ours
 
     def deny_path(self, problem: str) -> Denied:
         """The denial of a path that can be read in two ways. ``problem`` says why."""

@@ -130,28 +130,35 @@ class _Walk:
                 steps.append(self._open_step(match))
                 return await self._after_guard(steps, match, None, None)
         decision: Decision = denied or await guard.decide(self.request, match, None, self.origins)
-        decision, record, answer = self._recorded(decision, match)
+        decision, record, answer = self._recorded(decision, match, report_only=guard.report_only or match.report_only)
         if denied is None:
             steps += self._steps(match, decision, record)
-        if isinstance(decision, Granted):
+        if answer is None:
+            if isinstance(decision, Denied):
+                steps.append(_report_only_step("guard" if guard.report_only else "rule"))
             return await self._after_guard(steps, match, decision, record)
         return self._told(steps, record, answer)
 
-    def _recorded(self, decision: Decision, match: Match) -> tuple[Decision, Record, Answer | None]:
-        """The decision as it is reported, its record, and the answer if it is a denial."""
+    def _recorded(
+        self, decision: Decision, match: Match, *, report_only: bool
+    ) -> tuple[Decision, Record, Answer | None]:
+        """The decision as it is reported, its record, and the answer if the request is refused."""
         reply: Reply | None = None
-        if isinstance(decision, Denied):
+        if isinstance(decision, Denied) and not self.guard.enforces(decision, report_only=report_only):
+            decision = replace(decision, enforced=False)
+        elif isinstance(decision, Denied):
             reply, decision = self.guard.reply(self.request, decision, self.render)
-            decision = decision if self.scope["type"] == "http" else with_handshake(decision, self.scope)
+            decision = with_handshake(decision, self.scope)
         self.guard.record(self.request, decision, match.rule, self.origins)
         return decision, self.records[-1], None if reply is None else _answer(reply)
 
     async def _after_guard(
-        self, steps: list[Step], match: Match, granted: Granted | None, record: Record | None
+        self, steps: list[Step], match: Match, passed: Decision | None, record: Record | None
     ) -> Explanation:
         """What the locks on the route decide about a request that the guard lets through.
 
-        As at run time, the first lock on a PUBLIC route has the credentials verified.
+        As at run time, the first lock on a PUBLIC route has the credentials verified. ``passed`` is the decision that
+        was made before: granted, or not enforced.
         """
         app = None if self.middleware is None or self._is_preflight() else self.middleware.app
         for lock, locked in () if app is None else locks_of(app, self.scope, self.path):
@@ -159,24 +166,27 @@ class _Walk:
             decision: Decision
             answer: Answer | None = None
             failed = self._failure_of_lock(lock)
-            if failed is None and granted is None:
+            report_only = (lock.report_only or self.guard.report_only) and not lock.value_taken
+            if failed is None and passed is None:
                 decision = await self.guard.decide(self.request, locked, None, self.origins)
-                decision, record, answer = self._recorded(decision, match)
+                decision, record, answer = self._recorded(decision, match, report_only=report_only)
                 steps.append(Step("lock", found="it asks for credentials", wanted=str(lock.requirement), source=source))
                 steps += self._steps(locked, decision, record)
             else:
-                principal = None if granted is None else granted.principal
-                decision = failed or self._authorize(locked, principal)
+                principal = None if passed is None else passed.principal
+                decision = failed or self._authorize(locked, principal, passed)
                 if isinstance(decision, Denied):
-                    decision, record, answer = self._recorded(decision, match)
+                    decision, record, answer = self._recorded(decision, match, report_only=report_only)
                     steps.append(self._unmet_step(record, lock.requirement, source))
                 else:
-                    found = _principal(cast("Granted", granted))
+                    found = _principal(decision)
                     steps.append(Step("lock", found=found, wanted=str(lock.requirement), source=source))
             if isinstance(decision, Denied) and record is not None:
-                return self._told(steps, record, answer)
-            if granted is None:
-                granted = cast("Granted", decision)
+                if answer is not None:
+                    return self._told(steps, record, answer)
+                steps.append(_report_only_step("lock"))
+            if passed is None or isinstance(decision, Denied):
+                passed = decision
         if record is None:
             return Explanation(self._title(), "granted", steps=tuple(steps))
         return self._told(steps, record, None)
@@ -191,10 +201,11 @@ class _Walk:
             return lock_failed(lock.requirement, exception_facts(error))
         return None
 
-    def _authorize(self, locked: Match, principal: Principal | None) -> Decision:
+    def _authorize(self, locked: Match, principal: Principal | None, passed: Decision | None) -> Decision:
         """What a lock says of the principal, as at run time."""
+        reported = passed if isinstance(passed, Denied) else None
         try:
-            return self.guard.authorize(self.request, locked, principal)
+            return self.guard.authorize(self.request, locked, principal, reported)
         except Exception as error:  # noqa: BLE001 - whatever fails, the lock stays closed
             return lock_failed(locked.requirement, exception_facts(error))
 
@@ -324,6 +335,10 @@ class _Walk:
         if proxies:
             found += f"; it came through a proxy ({', '.join(proxies)}), which may have removed them"
         return found
+
+
+def _report_only_step(what: str) -> Step:
+    return Step("report-only", found=f"the {what} is report-only, so the request passes")
 
 
 def _own_scope(scope: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,9 +64,11 @@ class Answer(ServerValue):
 class Explanation(ServerValue):
     """Why a request is granted or refused.
 
-    - ``outcome``: ``undecided`` if what decides was not asked: an offline key server, a check of the app.
-    - ``reason``, ``status``: those of the refusal; None for a request that passes.
-    - ``cause``: what has happened. ``advice``: what to do about it. Both are "" for a request that passes.
+    - ``outcome``: ``would_deny`` if what denies is report-only, so that the request passes; ``undecided`` if
+      what decides was not asked: an offline key server, a check of the app.
+    - ``reason``, ``status``: those of the refusal, or of the one that is only reported; None for a request that is
+      granted.
+    - ``cause``: what has happened. ``advice``: what to do about it. Both are "" for a request that is granted.
     - ``steps``: in the order of the decision. ``facts``: those of the record, with what each says.
     - ``answer``: what the client gets; None if the app answers, and for an explanation of a record.
     - ``notes``: what the explanation leaves open, such as a store that only the live app can ask.
@@ -75,7 +77,7 @@ class Explanation(ServerValue):
     """
 
     request: str
-    outcome: Literal["granted", "denied", "undecided"]
+    outcome: Literal["granted", "denied", "would_deny", "undecided"]
     reason: str | None = None
     status: int | None = None
     cause: str = ""
@@ -113,7 +115,8 @@ def _fields(item: Step | Fact) -> dict[str, object]:
 
 def _lines(explanation: Explanation) -> Iterator[str]:
     verdict = " ".join(str(word) for word in (explanation.status, explanation.reason) if word is not None)
-    yield f"{explanation.request}: {verdict or explanation.outcome}"
+    passes = "passes, report-only: " if explanation.outcome == "would_deny" else ""
+    yield f"{explanation.request}: {passes}{verdict or explanation.outcome}"
     yield ""
     width = max((len(step.title) for step in explanation.steps), default=0)
     for step in explanation.steps:

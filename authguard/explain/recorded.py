@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 from authguard.explain.advice import advice_for
 from authguard.explain.explanation import Explanation, Fact, Step
 from authguard.explain.times import time_line
+from authguard.records.counts import Event
 from authguard.records.record import Record, format_value
 
 #: The longest record that is read from a text, in characters. A line of the log is far shorter.
@@ -30,7 +31,7 @@ def explain_record(record: Record) -> Explanation:
     facts = {**record.facts, **({"missing": record.missing} if record.missing else {})}
     return Explanation(
         request,
-        "denied",
+        "would_deny" if record.event == "would_deny" else "denied",
         record.reason,
         record.status,
         cause,
@@ -118,7 +119,8 @@ def read_record(text: str) -> Record:
 
 
 _HEAD = re.compile(
-    r"(?<![\w.])(?P<event>denied|granted)(?: (?P<reason>[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+))?: (?=[A-Z_]+ )"
+    r"(?<![\w.])(?P<event>denied|granted|would_deny)"
+    r"(?: (?P<reason>[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+))?: (?=[A-Z_]+ )"
 )
 # A word of a line: pieces in quotes, lists, and anything else up to the next blank. A list in a list is none of ours.
 _WORD = re.compile(r'(?:(?P<name>[\w?]+)=)?(?P<text>(?:"[^"]*+"|\[(?:[^\]"\[]|"[^"]*+")*+\]|[^ "\[])++|[^ ]++)(?: |\Z)')
@@ -146,7 +148,7 @@ def _of_line(event: str, reason: str | None, line: str) -> Record:
     if others and subject is None:
         subject, is_proven = others[0], True
     return Record(
-        cast("Literal['denied', 'granted']", event),
+        cast("Event", event),
         reason,
         status,
         scheme,
@@ -186,7 +188,7 @@ def _of_json(text: str) -> Record:
     if f"{prefix}event" in document:  # among them are those of the logging set-up, such as the time
         document = {name.removeprefix(prefix): value for name, value in document.items() if name.startswith(prefix)}
     event, method, path = (document.get(name) for name in ("event", "method", "path"))
-    if event not in {"denied", "granted"} or not isinstance(method, str) or not isinstance(path, str):
+    if event not in get_args(Event) or not isinstance(method, str) or not isinstance(path, str):
         msg = "its JSON has no event, method and path of a record"
         raise ValueError(msg)
     facts = document.get("facts")
@@ -195,7 +197,7 @@ def _of_json(text: str) -> Record:
         facts = {name: value for name, value in document.items() if name not in _FIELDS}
     status = document.get("status")
     return Record(
-        cast("Literal['denied', 'granted']", event),
+        cast("Event", event),
         _text(document.get("reason")),
         status if isinstance(status, int) else None,
         _text(document.get("scheme")),

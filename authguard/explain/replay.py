@@ -9,6 +9,8 @@ from dataclasses import field
 from functools import lru_cache
 from typing import Any, BinaryIO, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
+from authguard import reasons
+from authguard.asgi.locks import Lock
 from authguard.audit.endpoint import ANY_METHOD, Endpoint
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.core.guard import Guard
@@ -16,7 +18,7 @@ from authguard.errors import ConfigurationError
 from authguard.model import Moment, Principal, Requirement
 from authguard.policy.combinators import met_by_parts
 from authguard.policy.requirements import AUTHENTICATED, OPTIONAL, PUBLIC
-from authguard.policy.rules import AMBIGUOUS, WEBSOCKET, Rule, RuleTable
+from authguard.policy.rules import AMBIGUOUS, WEBSOCKET, Match, Rule, RuleTable
 from authguard.reasons import (
     BACKEND_FAILED,
     CHECK_FAILED,
@@ -36,7 +38,6 @@ from authguard.records.decision_file import MAX_LINE
 from authguard.source_location import name_of, short
 from authguard.value_types import frozen, mutable
 
-Outcome: TypeAlias = Literal["granted", "denied"]
 Change: TypeAlias = Literal["refused", "let in"]
 
 #: The reasons that rules and requirements decide. Any other one holds, unless the path is open now.
@@ -48,6 +49,10 @@ _JUDGED = frozenset(
     )
 )
 #: The reasons for which the schemes that the route accepts matter: another route may accept what was sent.
+#: The reasons of outages, which are refused where the guard is report-only, too.
+_ENFORCED = frozenset(
+    one.code for one in vars(reasons).values() if isinstance(one, reasons.Reason) and (one.outage or one.ours)
+)
 _BY_SCHEMES = frozenset({SCHEME_UNSUPPORTED.code, CREDENTIALS_AMBIGUOUS.code})
 
 #: How many groups are counted apart, and how many subjects in all. All others are counted as ``*``.
@@ -59,7 +64,10 @@ _OTHER = "*"
 
 @frozen
 class Line:
-    """One decision of the file."""
+    """One decision of the file.
+
+    ``granted`` is True for one that was not enforced, too; it has a ``reason``.
+    """
 
     method: str
     path: str
@@ -132,7 +140,7 @@ def read_line(text: bytes) -> Line:
         msg = "it is not a line of a DecisionFile of this version"
         raise ValueError(msg)
     outcome, stage = _text(found, "outcome"), _text(found, "stage")
-    if outcome not in {"granted", "denied"} or stage not in {"rule", "lock", "second"}:
+    if outcome not in {"granted", "denied", "would_deny"} or stage not in {"rule", "lock", "second"}:
         msg = "its outcome or its stage is unknown"
         raise ValueError(msg)
     cut = frozenset(_names(found, "cut")) if "cut" in found else frozenset[str]()
@@ -145,7 +153,7 @@ def read_line(text: bytes) -> Line:
     principal = _principal(found, scheme, subject, cut) if "roles" in found else None
     method, path = _text(found, "method"), _text(found, "path")
     requirement = _optional(found, "requirement")
-    granted = outcome == "granted"
+    granted = outcome != "denied"
     return Line(method, path, granted, stage, at, reason, requirement, scheme, subject, principal, cut)
 
 
@@ -242,7 +250,7 @@ class _Route(NamedTuple):
 
     endpoint: Endpoint
     table: RuleTable
-    locks: Sequence[tuple[Requirement, str, RuleTable]]
+    locks: Sequence[tuple[Lock, RuleTable]]
 
 
 class Judge:
@@ -267,12 +275,10 @@ class Judge:
             self.notes.append(f"the guard on {inner[-1].path or '/'}, which is inside of the first one")
         path = endpoint.path.removeprefix(layer.path) or "/"
         table: RuleTable | None
-        locks: list[tuple[Requirement, str, RuleTable]] = []
+        locks: list[tuple[Lock, RuleTable]] = []
         try:
             table = RuleTable((Rule(path, AUTHENTICATED),))
-            locks = [
-                (lock.requirement, lock.location, RuleTable((Rule(path, lock.requirement),))) for lock in endpoint.locks
-            ]
+            locks = [(lock, RuleTable((Rule(path, lock.requirement),))) for lock in endpoint.locks]
         except ConfigurationError:  # a path that no rule could be written for
             table = None
         if table is None or endpoint.hosts:  # a line has no host
@@ -307,21 +313,40 @@ class Judge:
         place = rule, str(match.requirement), short(match.location)
         is_open = match.requirement is PUBLIC
         route = self._route(line.method, line.path)
-        if not line.granted and line.stage != "second" and line.reason not in _JUDGED:
-            return self._held(line, Judgement(True, *place), route, is_open=is_open)
+        if line.reason is not None and line.stage != "second" and line.reason not in _JUDGED:
+            held = self._held(line, Judgement(True, *place), route, is_open=is_open)
+            return self._unless_report_only(held, self._holds_report_only(line, match, route))
         moment = Moment(line.at, guard.leeway)
         if not is_open:
             judged = self._ask(line, match.requirement, match.params, moment, place, first=True)
+            judged = self._unless_report_only(judged, guard.report_only or match.report_only)
             if judged.granted is not True:
                 return judged
-        for number, (requirement, location, table) in enumerate(() if route is None else route.locks):
+        for number, (lock, table) in enumerate(() if route is None else route.locks):
+            requirement, location = lock.requirement, lock.location
             found = table.match(line.method, line.path)
             params = {} if found is AMBIGUOUS else found.params
             of_lock = rule, str(requirement), short(location)
             judged = self._ask(line, requirement, params, moment, of_lock, first=is_open and not number)
+            judged = self._unless_report_only(judged, self._is_report_only(lock))
             if judged.granted is not True:
                 return judged
         return Judgement(True, *place)
+
+    def _is_report_only(self, lock: Lock) -> bool:
+        return (lock.report_only or self._guard.report_only) and not lock.value_taken
+
+    def _holds_report_only(self, line: Line, match: Match, route: _Route | None) -> bool:
+        """Whether nothing enforces a refusal that no requirement has decided."""
+        locks = [] if route is None else [lock for lock, _ in route.locks]
+        of_rule = match.requirement is PUBLIC or self._guard.report_only or match.report_only
+        return of_rule and bool(match.requirement is not PUBLIC or locks) and all(map(self._is_report_only, locks))
+
+    @staticmethod
+    def _unless_report_only(judged: Judgement, report_only: bool) -> Judgement:
+        """The judgement, or that the request passes, because what denies it is report-only."""
+        passes = report_only and judged.granted is False and judged.reason not in _ENFORCED
+        return judged._replace(granted=True, reason="") if passes else judged
 
     def settle(self, line: Line, judged: Judgement) -> Judgement:
         """The judgement, or unknown for a refusal that came from a lock or an endpoint that cannot be seen now."""

@@ -97,6 +97,7 @@ def state_view(log: DecisionLog, guard: Guard) -> dict[str, Any]:
         "viewers": log.viewers,
         "granted": events["granted"],
         "denied": events["denied"],
+        "would_deny": events["would_deny"],
         "minutes": MINUTES,
         "series": {reason: list(numbers) for reason, numbers in series.items()},
         "totals": dict(totals),

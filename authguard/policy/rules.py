@@ -28,7 +28,7 @@ from authguard.policy.requirements import (
 )
 from authguard.server_value import ServerValue
 from authguard.source_location import caller_location
-from authguard.validation import names
+from authguard.validation import check_flag, names
 from authguard.value_types import frozen, mutable, value
 from authguard.wire.methods import REGISTERED_METHODS, USED_METHODS
 
@@ -48,6 +48,7 @@ class Rule(ServerValue):
     - ``methods``: upper case. GET covers HEAD; ``"WEBSOCKET"`` is a WebSocket handshake. Without it the rule covers
       the methods that no other rule of the same pattern names. A method of your own, which is not registered, falls
       under such a rule too.
+    - ``report_only``: True refuses nothing: what the rule would deny is recorded as ``would_deny``, and passes.
 
     Raises ``ConfigurationError``. RFC 9110 section 9.
     """
@@ -55,26 +56,37 @@ class Rule(ServerValue):
     pattern: str
     requirement: Requirement
     methods: frozenset[str] | None
+    report_only: bool
     parsed: Pattern = field(repr=False)
     #: The position of each parameter among the segments.
     positions: Mapping[str, int] = field(repr=False, compare=False)
     #: The ``file:line`` where the rule was made.
     location: str = field(repr=False, compare=False)
 
-    def __init__(self, pattern: str, requirement: Requirement, methods: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        pattern: str,
+        requirement: Requirement,
+        methods: Iterable[str] | None = None,
+        *,
+        report_only: bool = False,
+    ) -> None:
         parsed, positions = parse_pattern(pattern)
         check_requirement("requirement", requirement)
+        if check_flag("report_only", report_only) and requirement == PUBLIC:
+            raise ConfigurationError("report_only", f"{pattern} is PUBLIC and denies nothing; leave report_only out")
         set_field = object.__setattr__
         set_field(self, "pattern", pattern)
         set_field(self, "requirement", requirement)
         set_field(self, "methods", None if methods is None else _check_methods(methods))
+        set_field(self, "report_only", report_only)
         set_field(self, "parsed", parsed)
         set_field(self, "positions", positions)
         set_field(self, "location", caller_location(1))
 
     def __str__(self) -> str:
         methods = " ".join(sorted(self.methods)) + " " if self.methods else ""
-        return f"{methods}{self.pattern} {self.requirement}"
+        return f"{methods}{self.pattern} {self.requirement}{' report-only' if self.report_only else ''}"
 
 
 def _check_methods(methods: Iterable[str]) -> frozenset[str]:
@@ -150,6 +162,11 @@ class Match:
         """The ``file:line`` of the rule; "" for the default."""
         return "" if self.rule is None else self.rule.location
 
+    @property
+    def report_only(self) -> bool:
+        """Whether it is a rule that refuses nothing."""
+        return self.rule is not None and self.rule.report_only
+
 
 @mutable
 class _PatternRules:
@@ -197,12 +214,15 @@ class _PatternRules:
             self.other_methods = self.unlisted
 
     def requires_the_same_as(self, other: _PatternRules) -> bool:
-        """Whether both have the same requirement for every method."""
+        """Whether both have the same requirement for every method, and both enforce it or neither does."""
         methods = self.by_method.keys() | other.by_method.keys()
-        return self.other_methods.requirement == other.other_methods.requirement and all(
-            self.by_method.get(method, self.other_methods).requirement
-            == other.by_method.get(method, other.other_methods).requirement
+        pairs = [(self.other_methods, other.other_methods)]
+        pairs += [
+            (self.by_method.get(method, self.other_methods), other.by_method.get(method, other.other_methods))
             for method in methods
+        ]
+        return all(
+            own.requirement == others.requirement and own.report_only == others.report_only for own, others in pairs
         )
 
     def for_method(self, method: str) -> Match:

@@ -16,7 +16,8 @@ MAX_COUNTS, MAX_OTHER_RULES = 8192, 1024
 
 OTHER = "*"
 
-Event: TypeAlias = Literal["denied", "granted"]
+#: What happened to a request.
+Event: TypeAlias = Literal["denied", "granted", "would_deny"]
 #: The fields of a ``CountKey``.
 _Key: TypeAlias = tuple[Event, str | None, str | None, str | None]
 
@@ -24,8 +25,9 @@ _Key: TypeAlias = tuple[Event, str | None, str | None, str | None]
 class CountKey(NamedTuple):
     """What is counted together. The fields are those of ``Record``.
 
-    ``event`` is ``"granted"`` or ``"denied"``. ``reason`` is None for a grant; ``scheme`` is None if none was tried;
-    ``rule`` is None for the default. Where there are too many keys, ``*`` stands for all others.
+    ``event`` is ``"granted"``, ``"denied"``, or ``"would_deny"`` for a denial that is not enforced. ``reason`` is None
+    for a grant; ``scheme`` is None if none was tried; ``rule`` is None for the default. Where there are too many keys,
+    ``*`` stands for all others.
     """
 
     event: Event

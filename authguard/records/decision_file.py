@@ -113,7 +113,11 @@ class DecisionFile(DecisionHook):
         if isinstance(decision, Denied):
             cause = decision.facts.get("cause") if decision.reason.code == "login.required" else None
             reason = cause if isinstance(cause, str) else decision.reason.code
-            line |= {"outcome": "denied", "reason": reason[:MAX_NAME], "scheme": decision.scheme}
+            line |= {
+                "outcome": "denied" if decision.enforced else "would_deny",
+                "reason": reason[:MAX_NAME],
+                "scheme": decision.scheme,
+            }
             if principal is None and decision.authenticated:
                 proven = decision.subject
         if proven is not None:

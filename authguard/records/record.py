@@ -15,6 +15,7 @@ from authguard.app_code import plain_function
 from authguard.errors import WrongAnswer
 from authguard.model import NO_FACTS, Decision, Denied
 from authguard.reasons import OUTAGE, Reason
+from authguard.records.counts import Event
 from authguard.request import AuthRequest
 from authguard.server_value import ServerValue
 from authguard.value_types import value
@@ -38,16 +39,18 @@ _is_one_word = re.compile(r"[\w@.:+/*{}~!$&',;%()\[\]-]+", re.ASCII).fullmatch
 class Record(ServerValue):
     """What happened to one request. Text that a client chose is escaped and at most 128 characters long.
 
-    ``method`` is a registered one, one that a rule names, or ``_OTHER``. ``reason`` is a ``Reason.code``, and
-    ``status`` the status of the response; both are None for a request that was granted. ``subject_proven`` says whether
-    ``subject`` was authenticated. ``missing`` is what the requirement demands and the principal does not have;
-    ``offered`` is what it has. ``facts`` belong to the reason; durations such as ``expired_by`` are in seconds.
+    ``event`` is ``granted``, ``denied``, or ``would_deny`` for a denial that is not enforced, because what denies is
+    report-only. ``method`` is a registered one, one that a rule names, or ``_OTHER``. ``reason`` is a ``Reason.code``,
+    and ``status`` the status of the response, or the one that it would have had; both are None for a request that was
+    granted. ``subject_proven`` says whether ``subject`` was authenticated. ``missing`` is what the requirement demands
+    and the principal does not have; ``offered`` is what it has. ``facts`` belong to the reason; durations such as
+    ``expired_by`` are in seconds.
 
     It is a copy: what the app changes later does not change it, and it keeps neither request nor principal alive. All
     hooks get the same record, so none of them may change it; type checkers see an assignment.
     """
 
-    event: Literal["denied", "granted"]
+    event: Event
     reason: str | None
     status: int | None
     scheme: str | None
@@ -81,7 +84,7 @@ class Record(ServerValue):
             subject = format_value(self.subject)
             words.append(subject if self.subject_proven else f"subject?={subject}")
         facts = self.facts
-        if self.event == "denied" and self.missing:
+        if self.missing:
             facts = {"requirement": self.requirement, "missing": self.missing, "offered": self.offered, **facts}
         if facts:
             words += [f"{name}={format_value(value)}" for name, value in facts.items() if value is not None]
@@ -206,9 +209,10 @@ def record_of(
     If the requirement or a fact raises while it is turned into text, the record has neither, and the fact ``untold``
     names the type of the exception.
     """
-    event: Literal["denied", "granted"]
+    event: Event
     if isinstance(decision, Denied):
-        event, reason, status = "denied", decision.reason.code, decision.reason.status
+        event = "denied" if decision.enforced else "would_deny"
+        reason, status = decision.reason.code, decision.reason.status
         scheme, name, is_proven = decision.scheme, decision.subject, decision.authenticated
     else:
         principal = decision.principal

@@ -95,7 +95,7 @@ class Recorder:
                 _log_aggregates([*strangers.pop_expired(ticks), *principals.pop_expired(ticks)])
         if isinstance(decision, Denied):
             reason, hooks = decision.reason, self._hooks_for_denials
-            self.counts.add("denied", reason.code, decision.scheme, rule)
+            self.counts.add("denied" if decision.enforced else "would_deny", reason.code, decision.scheme, rule)
             level = level_of(reason)
             in_full = self._to_log and log.isEnabledFor(level)
             if in_full:

@@ -124,9 +124,9 @@ def decisions(counts: Mapping[CountKey, int]) -> Iterator[Figure]:
     The others of an outcome are one series, which is marked with ``OVERFLOW``.
     """
     others: dict[str, int] = {}
-    # Two are kept for all others that were granted and denied.
+    # Three are kept for all others: that were granted, were denied, and would have been.
     for position, (key, number) in enumerate(counts.items()):
-        if position < MAX_SERIES - 2:
+        if position < MAX_SERIES - 3:
             yield Figure(DECISIONS, number, _attributes_of(key))
         else:
             others[key.event] = others.get(key.event, 0) + number

@@ -29,6 +29,8 @@ from authguard.telemetry.figures import (
 MAX_AGE = 1.0
 #: The name of the event that a denial adds to the current span.
 EVENT = "authguard.denied"
+#: The name where what denies is report-only, so that the request passes.
+REPORTED = "authguard.would_deny"
 
 
 def telemetry(guard: Guard, meter_provider: MeterProvider | None = None, *, name: str | None = None) -> None:
@@ -147,4 +149,7 @@ class SpanEvents:
             "authguard.requirement": record.requirement,
             "authguard.missing": record.missing or None,
         }
-        span.add_event(EVENT, {key: value for key, value in attributes.items() if value is not None})
+        span.add_event(
+            EVENT if record.event == "denied" else REPORTED,
+            {key: value for key, value in attributes.items() if value is not None},
+        )

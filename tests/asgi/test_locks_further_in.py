@@ -64,14 +64,14 @@ async def test_an_app_without_a_guard_borrows_none() -> None:
 def test_a_lock_needs_a_requirement_that_closes(odd: Any) -> None:
     """PUBLIC and a bare role name raise as a lock."""
     with pytest.raises(ConfigurationError, match=r"^requirement: "):
-        lock(odd)
+        lock(odd, report_only=False)
 
 
 def test_a_lock_has_its_source_location() -> None:
     """A lock knows the file and the line of the code that called ``requires``."""
 
     def requires_of_ones_own() -> Lock:
-        return lock(role("admin"))
+        return lock(role("admin"), report_only=False)
 
     assert requires_of_ones_own().location.startswith(__file__)
     assert requires_of_ones_own() == requires_of_ones_own()

@@ -311,6 +311,66 @@ async def test_a_requirement_of_the_app_that_raises_refuses(path: Path) -> None:
     assert changes(judged(starlette(Rule("/orders/{id}", Broken())), path))[0][2] == "backend.failed"
 
 
+PLAIN = ("/orders/5", None), ("/orders/5", token()), ("/orders/5", token(exp=NOW - 64, iat=NOW - 3664))
+
+
+@pytest.mark.parametrize(
+    ("rules", "options"),
+    [
+        ([Rule("/orders/{id}", role("staff"), report_only=True)], {}),
+        ([Rule("/orders/{id}", role("staff"))], {"report_only": True}),
+    ],
+    ids=["rule", "guard"],
+)
+async def test_what_passed_because_it_was_report_only_would_be_refused(
+    rules: list[Rule], options: dict[str, Any], path: Path
+) -> None:
+    """The same app changes nothing. Without report-only each of the requests is refused, for its reason."""
+    tried = starlette(*rules, **options)
+    await record(tried, path, *PLAIN)
+    assert written(path).count('"outcome":"would_deny"') == 3
+    assert changes(judged(tried, path)) == []
+
+    assert changes(judged(starlette(Rule("/orders/{id}", role("staff"))), path)) == [
+        ("refused", "role(staff)", "credentials.missing", {"": 1}),
+        ("refused", "role(staff)", "role.missing", {"alice": 1}),
+        ("refused", "role(staff)", "token.expired", {"alice": 1}),
+    ]
+
+
+async def test_a_rule_that_becomes_report_only_lets_in_but_not_in_an_outage(path: Path) -> None:
+    """An outage is refused then, too."""
+
+    async def down(request: object, principal: Principal) -> Principal:
+        raise RuntimeError
+
+    enforced = starlette(Rule("/orders/{id}", role("staff")))
+    await record(enforced, path, *PLAIN)
+    await record(starlette(Rule("/orders/{id}", role("staff")), checks=[down]), path, ("/orders/5", token()))
+
+    found = judged(starlette(Rule("/orders/{id}", role("staff"), report_only=True)), path)
+
+    assert (found.count("refused"), found.count("let in"), found.requests) == (0, 3, 4)
+
+
+@pytest.mark.parametrize("rule", [PUBLIC, AUTHENTICATED])
+async def test_a_lock_that_was_report_only_would_refuse(rule: Requirement, path: Path) -> None:
+    """Behind a rule, and on an open route, where it has the credentials verified."""
+    rules = [Rule("/orders/{id}", rule)]
+    routes = {
+        is_reported: [Route("/orders/{id}", lock(role("staff"), report_only=is_reported)(_orders))]
+        for is_reported in (True, False)
+    }
+    tried = starlette(*rules, routes=routes[True])
+    await record(tried, path, *PLAIN)
+    assert changes(judged(tried, path)) == []
+
+    found = judged(starlette(*rules, routes=routes[False]), path)
+
+    assert found.count("refused") == (3 if rule is PUBLIC else 1)
+    assert found.count("let in") == 0
+
+
 async def test_names_that_were_cut_off_are_untold(path: Path) -> None:
     """A line has a bounded length: very many roles do not fit, nor do a long path, subject and ``acr``."""
     many = token(sub="s" * 300, roles=[f"group-{number:04}" for number in range(350)], acr="a" * 300)

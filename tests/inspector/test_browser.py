@@ -163,6 +163,18 @@ def test_a_decision_appears_while_the_page_is_open(stage: Stage) -> None:
     wait(page, "document.querySelector('#rows tr').innerText.includes('/orders/4711')")
 
 
+def test_what_passed_because_it_is_report_only_is_told_apart(stage: Stage) -> None:
+    """Its row, its explanation and the totals say so."""
+    page = stage.open()
+
+    stage.feed(denied("role.missing", event="would_deny", status=403, path="/trial"))
+
+    wait(page, "document.querySelector('#rows tr').innerText.includes('/trial')")
+    assert "passed (403)" in text_of(page, "#rows tr")
+    number = int(page.evaluate("document.querySelector('#rows button').dataset.number"))
+    assert "It passed, because what denies it is report-only." in explain(page, number)
+
+
 def test_a_filter_is_asked_of_the_server(stage: Stage) -> None:
     """The button of a reason shows its decisions alone, also those that were not shown before."""
     page = stage.open()

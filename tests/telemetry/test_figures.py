@@ -60,14 +60,16 @@ def test_decisions_beyond_the_bound_are_one_series_for_each_outcome() -> None:
     """The keys that came first keep their series, so that no series ever becomes smaller."""
     counts = {CountKey("denied", "role.missing", "bearer", f"/{number}"): 1 for number in range(MAX_SERIES + 10)}
     counts[CountKey("granted", None, "bearer", "/last")] = 7
+    counts[CountKey("would_deny", "role.missing", "bearer", "/last")] = 5
 
-    first = list(decisions(dict(list(counts.items())[: MAX_SERIES - 2])))
+    first = list(decisions(dict(list(counts.items())[: MAX_SERIES - 3])))
     all_of_them = list(decisions(counts))
 
-    assert all_of_them[: MAX_SERIES - 2] == first
-    assert [(one.value, one.attributes) for one in all_of_them[MAX_SERIES - 2 :]] == [
-        (12, {"authguard.event": "denied", "otel.metric.overflow": True}),
+    assert all_of_them[: MAX_SERIES - 3] == first
+    assert [(one.value, one.attributes) for one in all_of_them[MAX_SERIES - 3 :]] == [
+        (13, {"authguard.event": "denied", "otel.metric.overflow": True}),
         (7, {"authguard.event": "granted", "otel.metric.overflow": True}),
+        (5, {"authguard.event": "would_deny", "otel.metric.overflow": True}),
     ]
     assert len(all_of_them) == MAX_SERIES
 

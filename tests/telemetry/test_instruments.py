@@ -284,6 +284,16 @@ def test_a_denial_is_an_event_of_the_current_span() -> None:
     )
 
 
+def test_a_denial_that_is_not_enforced_is_an_event_of_another_name() -> None:
+    """The request passes, so nobody may look for its error in it."""
+    guard = Guard(Badge(), rules=[Rule("/admin/**", role("owner"), report_only=True)])
+    telemetry(guard, MeterProvider())
+
+    (event,) = spans_of(guard, ALICE).events
+
+    assert (event.name, (event.attributes or {})["error.type"]) == ("authguard.would_deny", "role.missing")
+
+
 def test_a_grant_is_no_event() -> None:
     """A granted request gets no record either."""
     guard = Guard(Badge())

@@ -225,7 +225,8 @@
         setText(cell, numbers.format(number));
       }
     });
-    setText(byId("totals"), `${numbers.format(state.granted)} granted, ${numbers.format(state.denied)} refused`);
+    const reported = state.would_deny ? `, ${numbers.format(state.would_deny)} passed report-only` : "";
+    setText(byId("totals"), `${numbers.format(state.granted)} granted, ${numbers.format(state.denied)} refused${reported}`);
     offer("reason", reasons.map((one) => one.reason));
     showPlot(state, drawn, sum);
   }
@@ -357,11 +358,12 @@
     button.setAttribute("aria-controls", "detail");
     button.dataset.number = one.n;
     const status = one.status === null ? "" : String(one.status);
+    const passed = one.event === "would_deny";
     const who = cell(one.subject !== null && !one.proven ? "unproven" : "", one.subject === null ? "" : one.subject);
     if (one.subject !== null && !one.proven) who.title = `${one.subject}, which nothing has proven`;
     const row = make("tr", isFresh ? "fresh" : "",
       cell("soft", at(exactClockOf, one.at)),
-      make("td", `status s${status.charAt(0) || "2"}`, status || "ok"),
+      make("td", `status s${passed ? "2" : status.charAt(0) || "2"}`, passed ? `passed (${status})` : status || "ok"),
       make("td", "", button),
       cell("mono", `${one.method} ${one.path}`),
       who,
@@ -416,6 +418,7 @@
     const body = make("div", "");
     body.append(make("p", "request mono", `${one.status === null ? "" : one.status + " "}${one.method} ${one.path}`));
     body.append(make("p", "soft", `${at(dayOf, one.at)}, decision ${one.n}`));
+    if (one.event === "would_deny") body.append(make("p", "", "It passed, because what denies it is report-only."));
     if (why.cause) body.append(withCode(make("p", "cause"), why.cause));
     const times = timesOf(why.facts);
     if (times) body.append(times);
