@@ -38,10 +38,11 @@ from authguard.accounts.api_key_table import api_key_table
 from authguard.errors import WrongAnswer
 from authguard.reasons import STORE_UNAVAILABLE
 from tests.accounts.file_changes import until
-from tests.accounts.postgres import database_url, drop_table, free_port
+from tests.accounts.postgres import database_url, drop_table
 from tests.support.clock import NOW
 from tests.support.forks import run_in_child
 from tests.support.schemes.api_key import KEY_ID, key_text, stored_key
+from tests.support.servers.ports import free_port
 
 ALL_FIELDS = stored_key(
     roles={"reader", "writer"},

@@ -18,7 +18,8 @@ from authguard.errors import BackendUnavailable
 from authguard.reasons import STORE_UNAVAILABLE
 from examples.sql_users import SqlUsers, Table, User, UserRole, make_app
 from tests.accounts.file_changes import until
-from tests.accounts.postgres import database_url, free_port
+from tests.accounts.postgres import database_url
+from tests.support.servers.ports import free_port
 
 SHA = "{SHA}hvfkN/qlp/zhXR3cuerq6jd2Z7g="  # "a"
 

@@ -16,7 +16,7 @@ from authguard.errors import ConfigurationError
 from authguard.probe.exchange import Target
 from authguard.probe.way import probe_way
 from tests.cli.programs import ENVIRONMENT, PROGRAM, TIMEOUT, run, start
-from tests.probe.servers import free_port
+from tests.support.servers.ports import free_port
 
 MARK = "0123456789abcdef" * 2
 

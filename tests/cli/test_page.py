@@ -23,6 +23,7 @@ from authguard.accounts.account import Verdict
 from authguard.cli.command import _COMMANDS
 from tests.cli.programs import ENVIRONMENT, ROOT, TIMEOUT, at_a_terminal
 from tests.support.markdown import DOCS, code_blocks
+from tests.support.servers.ports import free_port
 
 PAGE = DOCS / "command.md"
 SERVE = "uvicorn orders:app &"
@@ -83,9 +84,7 @@ def _type(command: str, folder: Path, address: str) -> str:
 @pytest.fixture(name="served")
 def _served(shell: Path) -> Iterator[Sequence[object]]:
     """The shell's folder, an address, and the processes that were started."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = "{}:{}".format(*free.getsockname())
+    address = f"127.0.0.1:{free_port()}"
     processes: list[subprocess.Popen[bytes]] = []
     yield shell, address, processes
     for process in processes:

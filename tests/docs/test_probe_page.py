@@ -13,8 +13,9 @@ import pytest
 from authguard.cli import echo
 from tests.cli.programs import run
 from tests.integration.nginx import NGINX, running_nginx
-from tests.probe.servers import free_port, serving_asgi, wait_for
+from tests.probe.servers import serving_asgi, wait_for
 from tests.support.markdown import DOCS, code_block, code_blocks
+from tests.support.servers.ports import free_port
 
 PAGE = DOCS / "probe.md"
 PACKAGE = DOCS.parent / "authguard" / "probe"

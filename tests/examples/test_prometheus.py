@@ -23,8 +23,8 @@ from starlette.testclient import TestClient
 from authguard.starlette import assert_closed
 from authguard.telemetry.figures import DECISIONS, METRICS
 from tests.examples.conftest import Start
-from tests.state.redis.servers import free_port
 from tests.support.markdown import code_block
+from tests.support.servers.ports import free_port
 from tests.support.tokens import mint, public_pem, rsa_key
 
 FOLDER = Path(__file__).parents[2] / "examples" / "prometheus"

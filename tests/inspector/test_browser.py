@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from tests.docs.refusals import REFUSALS, Site, bearer, token
 from tests.records.test_patterns import denied
 from tests.support.clock import NOW
 from tests.support.inspected import MOUNT, OPERATOR, InspectedApp, served
-from tests.support.servers.browser import PROGRAM, Browser, Page
+from tests.support.servers.browser import PROGRAM, TIMEOUT, Browser, Page
 from tests.support.servers.node import NODE_MODULES
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(PROGRAM is None, reason="chromium is not here")]
@@ -194,7 +195,8 @@ def test_grants_are_shown_on_demand(stage: Stage) -> None:
     page.evaluate("document.querySelector('[name=grants]').click()")
 
     # The page asks for them after a moment, and what was granted before is lost.
-    for _ in range(200):
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
         stage.app.send(stage.app.token("zoe"), "/orders/1")
         if page.evaluate(
             "new Promise(done => setTimeout(() => done(document.querySelector('#rows').innerText), 20))"
@@ -449,7 +451,7 @@ def test_the_browser_forbids_markup_and_scripts(stage: Stage) -> None:
 
     assert page.evaluate("window.refused") == len(attempts)
     assert page.evaluate("window.ran") is None
-    assert any("Trusted" in text for text in complaints(page))
+    page.wait_until(lambda: any("Trusted" in text for text in complaints(page)), "the complaint about the markup")
 
 
 # --- keyboard, screen reader, dark ------------------------------------------------------------------------------------

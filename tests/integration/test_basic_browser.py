@@ -177,6 +177,7 @@ def test_a_fetch_of_another_origin_is_refused(stage: BrowserStage) -> None:
     assert record == (
         f"WARNING denied origin.foreign: POST 403 basic origin=[{origin}] sec_fetch_site=[same-site] {stage.compared}"
     )
+    page.wait_until(lambda: any(one.url.endswith(path) for one in page.responses()), "the response")
     assert (shown, [one.status for one in page.responses() if one.url.endswith(path)]) == (0, [403])
 
 
@@ -218,6 +219,7 @@ def test_a_websocket_of_another_origin_is_refused(stage: BrowserStage) -> None:
     result = page.evaluate(greeted(stage.server.url + path))
 
     assert result == 1006
+    page.wait_until(lambda: bool(page.events("Network.webSocketFrameError")), "the error of the handshake")
     assert [event["errorMessage"] for event in page.events("Network.webSocketFrameError")] == [
         "Error during WebSocket handshake: Unexpected response code: 403"
     ]

@@ -6,7 +6,6 @@ The API requires nonces. It is reached directly, and behind nginx, which removes
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from tests.integration.nginx import NGINX, running_nginx
 from tests.support.servers.app_server import ROOT, TIMEOUT, AppServer, running_servers
 from tests.support.servers.node import NODE, NODE_MODULES, has_package
 from tests.support.servers.oidc_provider import OIDC_PROVIDER, ORDERS, SECRET, Provider, running_provider
+from tests.support.servers.ports import free_port
 
 LIBRARIES = ("dpop", "oauth4webapi", "openid-client")
 #: The algorithms of the provider for DPoP that both the API and the libraries have.
@@ -46,12 +46,6 @@ class Call(NamedTuple):
 def _provider() -> Iterator[Provider]:
     with running_provider(0) as provider:
         yield provider
-
-
-def free_port() -> int:
-    """A port for a server whose URL must be known before it starts."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def start(provider: Provider, port: int, url: str) -> AppServer:

@@ -22,7 +22,7 @@ from tests.support.schemes.badge import Badge
 pytestmark = pytest.mark.peer
 
 #: How long a server may take, in seconds.
-TIMEOUT = 20
+TIMEOUT = 120
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -21,6 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import uvicorn
 
 from authguard.probe.echo import serve
+from tests.support.servers.ports import free_port
 
 TIMEOUT = 60.0
 
@@ -114,14 +115,6 @@ def serving_wsgi(app: Any) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join(TIMEOUT)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextmanager

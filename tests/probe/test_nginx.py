@@ -13,7 +13,8 @@ from authguard.probe.report import Report
 from authguard.probe.way import probe_way
 from tests.integration.nginx import NGINX, running_nginx
 from tests.probe.certificates import write_certificate
-from tests.probe.servers import free_port, running_echo, wait_for
+from tests.probe.servers import running_echo, wait_for
+from tests.support.servers.ports import free_port
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(NGINX is None, reason="nginx is not here")]
 

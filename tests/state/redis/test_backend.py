@@ -39,9 +39,10 @@ from authguard.state.redis.server import (
     pause,
 )
 from tests.state.redis.proxy import proxy_to
-from tests.state.redis.servers import command, free_port, running_server, server_program, wait_for
+from tests.state.redis.servers import command, running_server, server_program, wait_for
 from tests.support.forks import run_in_child
 from tests.support.markdown import DOCS, code_block
+from tests.support.servers.ports import free_port
 
 peer = pytest.mark.peer
 
@@ -1115,7 +1116,7 @@ async def _state(backend: RedisBackend) -> object:
 
 async def _first_success(backend: RedisBackend) -> Any:
     """The first reply after an outage, which comes within a few pauses."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(4 * PATIENCE):
         while True:
             try:
                 return await backend.run(COUNT, b"p", [b"c"])
@@ -1137,14 +1138,14 @@ def _idle(backend: RedisBackend) -> list[tuple[Any, float]]:
 
 async def _until_closed(backend: RedisBackend) -> None:
     """Wait until this process has heard that its connections were closed."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(4 * PATIENCE):
         for connection, _ in _idle(backend):
             while not await _has_ended(connection):  # noqa: ASYNC110 - it is a process elsewhere that ends them
                 await asyncio.sleep(0.01)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(4 * PATIENCE):
         while not condition():  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.01)
 

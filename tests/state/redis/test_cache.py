@@ -12,8 +12,9 @@ from authguard import BackendUnavailable, ConfigurationError, RemoteJWKS
 from authguard.state import shared_cache
 from authguard.state.redis import RedisBackend, RedisCache
 from authguard.state.shared_cache import cache_key
-from tests.state.redis.servers import command, free_port
+from tests.state.redis.servers import command
 from tests.support.servers.key_server import running_key_server
+from tests.support.servers.ports import free_port
 from tests.support.tokens import key_set, rsa_key
 
 pytestmark = pytest.mark.peer

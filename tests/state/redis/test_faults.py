@@ -18,8 +18,9 @@ from authguard import AuthGuardMiddleware, Bearer, Digest, Guard, MemoryDigests,
 from authguard.state.redis import RedisBackend, RedisNonces, RedisRevocations
 from authguard.testing import TestIssuer, digest_auth
 from tests.state.redis.proxy import Proxy, proxy_to
-from tests.state.redis.servers import KINDS, command, free_port, running_server, server_program
+from tests.state.redis.servers import KINDS, command, running_server, server_program
 from tests.support.asgi import RecordingApp, header_list, http_scope, run_app
+from tests.support.servers.ports import free_port
 
 pytestmark = pytest.mark.peer
 
@@ -98,6 +99,13 @@ class Workers:
             if line.startswith("Digest") and (field is None or "stale=true" in line):
                 self.challenge, self.count = line, 0
         return exchange.status
+
+    async def answer(self, worker: int, field: str) -> int:
+        """The status of a request once all is well: on a busy machine a call may still miss its deadline."""
+        with anyio.fail_after(PATIENCE):
+            while (status := await self.send(worker, field)) == 503:  # noqa: ASYNC110 - a server makes it true
+                await asyncio.sleep(0.02)
+        return status
 
     async def visit(self, worker: int) -> int:
         """The client makes its next request, as a browser does: with a new nonce if it is told to."""
@@ -279,7 +287,7 @@ async def test_nobody_gets_in_by_a_fault(
         print(f"{fault.__name__}, {kind}: all was well after {seconds:.2f} s; {dict(workers.statuses)}")  # noqa: T201
 
         for field in workers.accepted:
-            assert [await workers.send(worker, field) for worker in range(2)] == [401, 401]
+            assert [await workers.answer(worker, field) for worker in range(2)] == [401, 401]
         assert set(workers.statuses) <= {200, 401, 503}
         for backend in workers.backends:
             await backend.aclose()

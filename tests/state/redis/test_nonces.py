@@ -16,10 +16,11 @@ from authguard.state.nonce_store import WINDOW, WITHOUT_COUNT, MemoryNonces, Non
 from authguard.state.redis import RedisBackend, RedisNonces
 from authguard.testing import ManualClock
 from authguard.wire.nonce import RANDOM, Nonce
-from tests.state.redis.servers import KINDS, command, free_port, running_cluster, running_server, server_program
+from tests.state.redis.servers import KINDS, command, running_cluster, running_server, server_program
 from tests.support.clock import NOW
 from tests.support.guards import RecordingGuard
 from tests.support.schemes.digest import answer_challenge, challenge, digest_scheme, serialize
+from tests.support.servers.ports import free_port
 
 LIFE = 300.0
 

@@ -16,9 +16,10 @@ from redis.asyncio import Redis
 
 from authguard.state.redis import RedisBackend, RedisNonces
 from tests.state.redis.proxy import Proxy
-from tests.state.redis.servers import KINDS, command, free_port, running_server, server_program, wait_for
+from tests.state.redis.servers import KINDS, PATIENCE, command, running_server, server_program, wait_for
 from tests.support.guards import RecordingGuard
 from tests.support.schemes.digest import answer_challenge, challenge, digest_scheme, serialize
+from tests.support.servers.ports import free_port
 
 pytestmark = pytest.mark.peer
 
@@ -97,11 +98,9 @@ class Service:
 
     async def accept(self, number: int) -> None:
         """Wait until so many responses were accepted."""
-        for _ in range(2000):
-            if len(self.accepted) >= number:
-                return
-            await asyncio.sleep(0.01)
-        raise TimeoutError
+        async with asyncio.timeout(PATIENCE):
+            while len(self.accepted) < number:  # noqa: ASYNC110 - clients elsewhere make it true
+                await asyncio.sleep(0.01)
 
     async def log_in(self) -> None:
         """Wait until a client can log in."""

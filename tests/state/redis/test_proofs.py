@@ -14,8 +14,9 @@ from authguard.state.proof_store import ProofUse, proof_key
 from authguard.state.redis import RedisBackend, RedisProofs
 from authguard.testing import ManualClock
 from tests.schemes.dpop.site import Site
-from tests.state.redis.servers import command, free_port
+from tests.state.redis.servers import command
 from tests.support.clock import NOW
+from tests.support.servers.ports import free_port
 
 LIFE = 120.0
 

@@ -19,9 +19,10 @@ from authguard.state import RevocationSource, RevokedKey, revocation_key
 from authguard.state.redis import RedisBackend, RedisRevocations, revocations
 from authguard.state.revocations import KEPT_AFTER
 from authguard.testing import ManualClock
-from tests.state.redis.servers import command, free_port, running_server, server_program
+from tests.state.redis.servers import command, running_server, server_program
 from tests.support.clock import NOW
 from tests.support.schemes.badge import Badge
+from tests.support.servers.ports import free_port
 
 pytestmark = pytest.mark.peer
 

@@ -15,8 +15,9 @@ import pytest
 
 from authguard import SqlRevocations
 from tests.integration.apps.common import REDIS, REVOCATIONS
-from tests.state.redis.servers import KINDS, command, free_port, running_server, server_program
+from tests.state.redis.servers import KINDS, command, running_server, server_program
 from tests.support.servers.app_server import AppServer, app_token, bearer_field, request_bytes, running_servers
+from tests.support.servers.ports import free_port
 
 pytestmark = pytest.mark.peer
 

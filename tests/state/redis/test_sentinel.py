@@ -16,7 +16,8 @@ from redis.asyncio.sentinel import Sentinel
 
 from authguard.errors import BackendUnavailable
 from authguard.state.redis import RedisBackend, Script
-from tests.state.redis.servers import KINDS, command, free_port, running_server, server_program, wait_for
+from tests.state.redis.servers import KINDS, PATIENCE, command, running_server, server_program, wait_for
+from tests.support.servers.ports import free_port
 
 pytestmark = [pytest.mark.peer, pytest.mark.parametrize("kind", KINDS)]
 
@@ -26,12 +27,12 @@ COUNT = Script("count", "return redis.call('INCR', KEYS[2])")
 
 @contextmanager
 def running_sentinel(program: str, master: int, folder: Path) -> Iterator[int]:
-    """The port of a Sentinel that decides alone, half a second after the master was last heard of."""
+    """The port of a Sentinel that decides alone, two seconds after the master was last heard of."""
     port = free_port()
     settings = folder / "sentinel.conf"
     settings.write_text(
         f"port {port}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {master} 1\n"
-        "sentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 3000\n"
+        "sentinel down-after-milliseconds shop 2000\nsentinel failover-timeout shop 3000\n"
     )
     with subprocess.Popen([program, settings, "--sentinel"], stdout=subprocess.DEVNULL) as sentinel:
         try:
@@ -107,7 +108,7 @@ def _servers(backend: RedisBackend) -> list[dict[str, object]]:
 
 
 async def _until_answered(backend: RedisBackend) -> Any:
-    with anyio.fail_after(30):
+    with anyio.fail_after(PATIENCE):
         while True:
             try:
                 return await backend.run(EPOCH, b"p", [])

@@ -16,9 +16,10 @@ from authguard.schemes.throttle import CountedAttempt, LoginThrottle
 from authguard.state.redis import RedisBackend, RedisThrottleStore, Script
 from authguard.state.throttle_store import Bucket, Exceeded
 from authguard.testing import ManualClock
-from tests.state.redis.servers import command, free_port, running_server, server_program
+from tests.state.redis.servers import command, running_server, server_program
 from tests.support.clock import NOW
 from tests.support.coroutines import run_without_waiting
+from tests.support.servers.ports import free_port
 
 pytestmark = pytest.mark.peer
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.integration.apps.common import REDIS
-from tests.state.redis.servers import free_port, running_server, server_program
+from tests.state.redis.servers import running_server, server_program
 from tests.support.servers.app_server import AppServer, request_bytes, running_servers
+from tests.support.servers.ports import free_port
 
 pytestmark = pytest.mark.peer
 

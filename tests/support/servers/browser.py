@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 from websockets.sync.client import connect
 
 PROGRAM = shutil.which("chromium")
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 
 # Containers run their tests as root, which cannot use the sandbox; all pages are the tests' own. The other options stop
 # requests of the browser to its vendor.
@@ -178,6 +178,10 @@ class Page:
     def events(self, method: str) -> list[dict[str, Any]]:
         """The events with this name. ``Network.webSocketFrameError``, for one, says why a handshake failed."""
         return [told for name, told in self._events if name == method]
+
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        """Read events until the condition holds: those about a response may come after a script has its result."""
+        self._browser.wait_until(holds, what)
 
     @property
     def login_challenges(self) -> list[dict[str, str]]:
