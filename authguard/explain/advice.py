@@ -131,6 +131,7 @@ GENERAL_FACTS: Mapping[str, FactMeaning] = MappingProxyType(
             "the issuer and the API that a token with an invalid signature names. Nothing has proven them. They "
             "are left out if the app accepts no others"
         ),
+        "issuer": found("the issuer of the token, as the app has written it"),
         "signature": fact(
             "`unchecked`, if the token was refused before its signature was verified, because no key could have "
             "made it good"

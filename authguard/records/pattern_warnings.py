@@ -247,6 +247,8 @@ class PatternWarnings:
             count = sums["denied", burst.reason, burst.scheme]
             granted = sum(number for name, number in sums.items() if name[0] == "granted" and _fits(name, burst))
             least = max(MIN_BURST, granted)
+            if burst.issuer is not None:  # these counts know no issuers
+                count = min(count, burst.count)
             if burst.is_over or burst.is_steady or burst.status == OUTAGE:
                 continue
             if count >= least and burst.reason not in named:
@@ -257,6 +259,7 @@ class PatternWarnings:
                 facts: dict[str, object] = {
                     "reason": burst.reason,
                     "scheme": burst.scheme,
+                    "issuer": burst.issuer,
                     "count": count,
                     "seconds": round(seconds, 1),
                     "clients": burst.clients,

@@ -52,6 +52,9 @@ DURATIONS: Mapping[str, str] = {
     "session.not_yet": "begins_in",
 }
 
+#: The reasons whose records name the issuer, as the app has written it. A burst is then of one issuer.
+_BY_ISSUER = frozenset({"token.expired", "token.not_yet_valid", "token.issued_in_future", "token.audience_mismatch"})
+
 #: What the refusals of a burst are, for the reasons that have words of their own.
 _WHAT: Mapping[str, str] = {
     "token.expired": "tokens expired",
@@ -128,6 +131,7 @@ class Tally:
     clients: set[str] = field(default_factory=set)
     subjects: set[str] = field(default_factory=set)
     detail: str = ""
+    issuer: str | None = None
 
     def add(self, record: Record, at: float) -> None:
         """Count one refusal."""
@@ -156,7 +160,9 @@ class Tally:
             for number, minute in self.minutes.items()
         }
         clients, subjects = set(self.clients), set(self.subjects)
-        return Tally(self.reason, self.scheme, self.status, self.last, minutes, clients, subjects, self.detail)
+        return Tally(
+            self.reason, self.scheme, self.status, self.last, minutes, clients, subjects, self.detail, self.issuer
+        )
 
     def _begin(self, number: int, at: float) -> _Minute:
         """A new minute. After a pause, the clients and the names are those of a new run."""
@@ -170,26 +176,29 @@ class Tally:
 
 
 class DenialWindow:
-    """Counts refusals by cause, which is a reason and a scheme, for the last hour. Not for several threads at a time.
+    """Counts refusals by cause for the last hour: by reason, scheme and issuer. Not for several threads at a time.
 
     Its size does not depend on what clients send: neither names nor paths make a cause.
     """
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str | None], Tally] = {}
+        self._tallies: dict[tuple[str, str | None, str | None], Tally] = {}
 
     def add(self, record: Record, at: float) -> None:
         """Count a refusal at this time, in seconds since the epoch."""
-        tally = self._tallies.get((record.reason or "", record.scheme))
+        reason = record.reason or ""
+        issuer = record.facts.get("issuer") if reason in _BY_ISSUER else None
+        key = reason, record.scheme, issuer if isinstance(issuer, str) else None
+        tally = self._tallies.get(key)
         if tally is None:
-            tally = self._new(record)
+            tally = self._new(key, record.status)
         tally.add(record, at)
 
-    def _new(self, record: Record) -> Tally:
+    def _new(self, key: tuple[str, str | None, str | None], status: int | None) -> Tally:
         if len(self._tallies) >= MAX_CAUSES:
             del self._tallies[min(self._tallies, key=lambda key: self._tallies[key].last)]
-        key = record.reason or "", record.scheme
-        tally = self._tallies[key] = Tally(*key, record.status)
+        reason, scheme, issuer = key
+        tally = self._tallies[key] = Tally(reason, scheme, status, issuer=issuer)
         return tally
 
     def snapshot(self) -> Sequence[Tally]:
@@ -215,7 +224,7 @@ class Burst:
     ``since`` is the time of its first refusal. ``low`` and ``high`` are the durations that it is about, in seconds,
     without the few that are far from all others. ``clients`` and ``subjects`` say how many different ones there were,
     and stop at ``MAX_DISTINCT``.
-    ``detail`` is what failed, of an outage.
+    ``detail`` is what failed, of an outage. ``issuer`` is whose tokens they are, if the records name the issuer.
     """
 
     reason: str
@@ -231,6 +240,7 @@ class Burst:
     detail: str = ""
     is_steady: bool = False
     is_over: bool = False
+    issuer: str | None = None
 
     @property
     def is_about_clocks(self) -> bool:
@@ -241,8 +251,10 @@ class Burst:
 
     @property
     def what(self) -> str:
-        """What so many requests were: ``tokens expired by 58 to 61 s``."""
+        """What so many requests were: ``tokens of https://login.example/ expired by 58 to 61 s``."""
         what = _WHAT.get(self.reason, f"requests were refused with {self.reason}")
+        if self.issuer is not None:
+            what = f"tokens of {self.issuer} {what.removeprefix('tokens ')}"
         if self.low is None or self.high is None:
             return what
         span = format_span(self.low, self.high)
@@ -323,6 +335,7 @@ def _bursts_of(tally: Tally, current: int) -> Iterator[Burst]:
             tally.detail if is_last else "",
             is_steady=length > MINUTES - QUIET_MINUTES or count / length < MIN_RATIO * usual,
             is_over=last < current - QUIET_MINUTES,
+            issuer=tally.issuer,
         )
 
 

@@ -43,7 +43,7 @@ def test_the_state_says_what_stands_out(hour: dict[str, Any]) -> None:
         ("user.unknown", False),
         ("credentials.missing", True),
     ]
-    assert hour["bursts"][1]["what"] == "tokens expired by 61 to 64 s"
+    assert hour["bursts"][1]["what"] == "tokens of https://login.example/ expired by 61 to 64 s"
     assert hour["bursts"][1]["meaning"] == "Their clock or yours: all by about the same time"
     assert hour["offenders"][0]["note"] == "tries many names"
 

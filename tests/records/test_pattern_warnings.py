@@ -468,7 +468,10 @@ async def test_a_burst_of_one_cause_is_told(caplog: pytest.LogCaptureFixture) ->
         1,
         1,
     )
-    assert "100 tokens expired by 100 s. Their clock or yours: all by about the same time" in shop.lines[0]
+    assert (
+        "100 tokens of https://login.example/ expired by 100 s. Their clock or yours: all by about the same time"
+        in shop.lines[0]
+    )
 
 
 async def test_old_tokens_of_a_morning_are_no_burst(caplog: pytest.LogCaptureFixture) -> None:

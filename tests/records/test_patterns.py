@@ -332,3 +332,23 @@ def test_a_duration_is_written_in_its_largest_unit() -> None:
         "120 min",
         "2 d",
     ]
+
+
+def test_a_burst_is_of_one_issuer() -> None:
+    """Two issuers with one fault are two bursts, which name them. The name that a stranger wrote into a token makes no
+    cause, and neither does a fact that is no text."""
+    counted = DenialWindow()
+    for number in range(40):
+        for name, late in (("https://login.example/", 58.0), ("https://partner.example", 3.0)):
+            counted.add(denied(facts={"expired_by": late + number % 4, "issuer": name}), START + number)
+        counted.add(denied("token.issuer_unknown", facts={"issuer": f"https://{number}.example"}), START + number)
+        counted.add(denied("token.not_yet_valid", facts={"issuer": number}), START + number)
+
+    found = sorted(f"{burst.count} {burst.what}" for burst in bursts(counted, 0))
+
+    assert found == [
+        "40 tokens are not valid for another",
+        "40 tokens came from an issuer that is not configured",
+        "40 tokens of https://login.example/ expired by 58 to 61 s",
+        "40 tokens of https://partner.example expired by 3 to 6 s",
+    ]

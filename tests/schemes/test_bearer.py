@@ -58,10 +58,13 @@ def test_the_clock_is_that_of_the_request() -> None:
     token = mint(iat=NOW, exp=NOW + 10)
 
     assert accepted_principal(SCHEME, token, now=NOW + 9.5, leeway=0).subject == "alice"
-    assert rejection(SCHEME, token, now=NOW + 10, leeway=0) == ("token.expired", {"expired_by": 0.0, "leeway": 0})
+    assert rejection(SCHEME, token, now=NOW + 10, leeway=0) == (
+        "token.expired",
+        {"expired_by": 0.0, "leeway": 0, "issuer": ISSUER},
+    )
     assert rejection(SCHEME, token, now=NOW - 1, leeway=0) == (
         "token.issued_in_future",
-        {"issued_in": 1.0, "leeway": 0},
+        {"issued_in": 1.0, "leeway": 0, "issuer": ISSUER},
     )
 
 

@@ -177,7 +177,12 @@ def test_a_wrong_audience_says_how_it_differs(aud: Any, more: dict[str, Any], di
     """N04: the same for ``aud``. A token whose audience is its own client was issued for no API, or is an ID token."""
     stated = (aud,) if isinstance(aud, str) else tuple(aud)
 
-    assert claim_facts(aud=aud, **more) == {"audience": stated, "wanted": (AUDIENCE,), "differs_by": differs_by}
+    assert claim_facts(aud=aud, **more) == {
+        "audience": stated,
+        "wanted": (AUDIENCE,),
+        "differs_by": differs_by,
+        "issuer": ISSUER,
+    }
 
 
 # --- claims of the wrong type -----------------------------------------------------------------------------------------
@@ -219,8 +224,9 @@ def test_a_local_time_in_place_of_utc_is_recognised(name: str, seconds: int, sho
         shown: float(seconds),
         "leeway": 60,
         "differs_by": f"{hours} h: a local time in place of UTC, perhaps",
+        "issuer": ISSUER,
     }
-    assert claim_facts(**{name: NOW + seconds + 300}) == {shown: seconds + 300.0, "leeway": 60}
+    assert claim_facts(**{name: NOW + seconds + 300}) == {shown: seconds + 300.0, "leeway": 60, "issuer": ISSUER}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,15 @@ from authguard.app_code import plain_function, shown, wrong_answer
 from authguard.difference import kind_of
 from authguard.errors import ConfigurationError, WrongAnswer
 from authguard.model import NO_FACTS, Accepted, Facts, Failure, Moment, Outcome, Principal, Rejected
-from authguard.reasons import TOKEN_CHECK_REFUSED, TOKEN_CLAIM_MISSING, Reason
+from authguard.reasons import (
+    TOKEN_AUDIENCE_MISMATCH,
+    TOKEN_CHECK_REFUSED,
+    TOKEN_CLAIM_MISSING,
+    TOKEN_EXPIRED,
+    TOKEN_ISSUED_IN_FUTURE,
+    TOKEN_NOT_YET_VALID,
+    Reason,
+)
 from authguard.schemes.bearer.claims import ClaimRules, Claims, invalid_claim, leeway_used, missing_claim
 from authguard.validation import check_flag
 from authguard.value_types import frozen
@@ -352,6 +360,8 @@ class ClaimMapping(Protocol):
     """The claim rules of an issuer, and where its tokens hold the subject, the roles and the scopes."""
 
     @property
+    def issuer(self) -> str | None: ...
+    @property
     def rules(self) -> ClaimRules: ...
     @property
     def subject(self) -> ClaimPath | SubjectSources: ...
@@ -384,14 +394,14 @@ def outcome_from_claims(
     source = mapping.subject
     if failure is not None:
         subject = source.get_unverified(claims) if isinstance(source, SubjectSources) else source.get(claims)
-        failed = {**failure.facts, "token": token_fingerprint(token, digest)}
+        failed = _facts_of(failure, mapping, token, digest)
         return Rejected(failure.reason, string_or_none(subject), failed, authenticated=True)
     subject = source.get(claims)
     if not isinstance(subject, str) or not subject:
         failure = _invalid_subject(subject, source, claims)
-        return Rejected(failure.reason, None, {**failure.facts, "token": token_fingerprint(token, digest)})
+        return Rejected(failure.reason, None, _facts_of(failure, mapping, token, digest))
     if mapping.check is not None and (failure := check_failure(mapping.check, claims)) is not None:
-        failed = {**failure.facts, "token": token_fingerprint(token, digest)}
+        failed = _facts_of(failure, mapping, token, digest)
         return Rejected(failure.reason, subject, failed, authenticated=True)
     principal = Principal.checked(
         subject,
@@ -405,6 +415,20 @@ def outcome_from_claims(
     if isinstance(source, SubjectSources) and source.is_number(claims, subject):
         used = tolerating(used, "subject", "a number")
     return Accepted(principal, (), used)
+
+
+def _facts_of(failure: Failure, mapping: ClaimMapping, token: bytes, digest: bytes) -> Facts:
+    """The facts of a failure, with the fingerprint of the token. Where issuers differ, as their clocks do, the issuer
+    is named as the app has written it.
+    """
+    facts = {**failure.facts, "token": token_fingerprint(token, digest)}
+    if mapping.issuer is not None and failure.reason in _BY_ISSUER:
+        facts["issuer"] = mapping.issuer
+    return facts
+
+
+#: The reasons whose records name the issuer: those about its clock, and about the API that it makes tokens for.
+_BY_ISSUER = frozenset({TOKEN_EXPIRED, TOKEN_NOT_YET_VALID, TOKEN_ISSUED_IN_FUTURE, TOKEN_AUDIENCE_MISMATCH})
 
 
 def tolerating(facts: Facts, name: str, what: str) -> Facts:
