@@ -40,8 +40,14 @@ _CURL: Mapping[str, str] = {
     # These take a value, and change nothing of what the guard sees.
     **dict.fromkeys(("-o", "--output", "-m", "--max-time", "--connect-timeout", "--cacert", "-w", "-x"), "ignored"),
     **dict.fromkeys(("--write-out", "--proxy", "--resolve", "--retry", "-c", "--cookie-jar", "-D"), "ignored"),
-    **dict.fromkeys(("--dump-header", "--cert", "--key"), "ignored"),
+    **dict.fromkeys(
+        ("--dump-header", "--cert", "--key", "-E", "-r", "-U", "-y", "-Y", "-z", "-C", "-Q", "-t"), "ignored"
+    ),
+    # These make another request than what is written here.
+    **dict.fromkeys(("-F", "--form", "-T", "--upload-file", "-K", "--config"), "unread"),
 }
+#: They begin another request.
+_NEXT = frozenset({"--next", "-:"})
 _CURL_FLAGS: Mapping[str, str] = {"-I": "HEAD", "--head": "HEAD", "-G": "GET", "--get": "GET"}
 
 
@@ -153,11 +159,14 @@ def read_curl(text: str) -> RequestText:
         words = []
     if not words or words[0] != "curl":
         raise ConfigurationError("standard input", "it is no whole curl line; a quote may be missing")
-    request = RequestText()
-    _read_words(request, iter_options(words[1:]))
+    request, options = RequestText(), iter_options(words[1:])
+    unread = next((name for name, _ in options if name in _NEXT or _CURL.get(name) == "unread"), None)
+    if unread is not None:
+        raise ConfigurationError("standard input", f"{unread} of the curl line is not read; leave it out")
+    _read_words(request, options)
     if not request.target:
         raise ConfigurationError("standard input", "the curl line has no URL")
-    request.method = request.method or ("POST" if request.body else "GET")
+    request.method = request.method or "GET"
     return request
 
 
@@ -176,6 +185,9 @@ def iter_options(words: Sequence[str]) -> list[tuple[str, str]]:
             found.append((name, value if equals else waiting.pop(0)))
         elif word[:2] in _CURL and not word.startswith("--"):
             found.append((word[:2], word[2:]))
+        elif len(word) > 2 and not word.startswith("--"):  # several options of one letter
+            found.append((word[:2], ""))
+            waiting.insert(0, f"-{word[2:]}")
         else:
             found.append((word, ""))
     return found
@@ -190,7 +202,7 @@ def _read_words(request: RequestText, options: Sequence[tuple[str, str]]) -> Non
         elif kind == "method":
             request.method = value
         elif kind == "user":
-            request.add("authorization", f"Basic {b64encode(value.encode()).decode()}")
+            _add_user(request, value)
         elif kind == "url":
             _read_url(request, value)
         elif kind in _BODY_OPTIONS:
@@ -199,7 +211,8 @@ def _read_words(request: RequestText, options: Sequence[tuple[str, str]]) -> Non
             found = _FIELD.fullmatch(value)
             if found is None:
                 raise ConfigurationError("standard input", "a -H of the curl line is not 'Name: value'")
-            request.add(found[1], found[2])
+            if found[2]:  # curl then sends no such field
+                request.add(found[1], found[2])
         else:
             request.method = _CURL_FLAGS.get(name, request.method)
 
@@ -217,18 +230,29 @@ _BODY_OPTIONS: Mapping[str | None, str] = {"data": "application/x-www-form-urlen
 def _read_body(request: RequestText, name: str, value: str, media_type: str) -> None:
     if value.startswith("@"):
         raise ConfigurationError("standard input", f"{name} @FILE is not read; give --body @FILE")
+    request.method = request.method or "POST"
     request.body += (b"&" if request.body else b"") + value.encode("utf-8", "surrogateescape")
     if not any(known == b"content-type" for known, _ in request.fields):
         request.add("content-type", media_type)
 
 
 def _read_url(request: RequestText, url: str) -> None:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+    except ValueError:  # its text would show a part of the URL
+        raise ConfigurationError("standard input", "the URL of the curl line cannot be read") from None
+    if request.target:
+        raise ConfigurationError("standard input", "the curl line has two URLs; leave one")
     request.secure = parts.scheme == "https"
     request.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     host = parts.netloc.rpartition("@")[2]
     if host and not any(name == b"host" for name, _ in request.fields):
         request.add("host", host)
     if parts.username is not None:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add("authorization", f"Basic {b64encode(user.encode()).decode()}")
+        _add_user(request, f"{unquote(parts.username)}:{unquote(parts.password or '')}")
+
+
+def _add_user(request: RequestText, user: str) -> None:
+    """Add the credentials of ``name:password``."""
+    octets = user.encode("utf-8", "surrogateescape")  # a line that is not UTF-8 keeps its bytes
+    request.add("authorization", f"Basic {b64encode(octets).decode()}")

@@ -73,7 +73,7 @@ class Explanation(ServerValue):
     - ``answer``: what the client gets; None if the app answers, and for an explanation of a record.
     - ``notes``: what the explanation leaves open, such as a store that only the live app can ask.
 
-    ``str()`` is a text for a terminal, and ``as_json()`` the same for programs.
+    ``str()`` is a text for a terminal, without control characters, and ``as_json()`` the same for programs.
     """
 
     request: str
@@ -88,7 +88,7 @@ class Explanation(ServerValue):
     notes: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(map(_without_controls, _lines(self)))
 
     def as_json(self) -> dict[str, object]:
         """The explanation as values of JSON."""
@@ -134,7 +134,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
             yield f"  {_field_name(name)}: {text}"
         if explanation.answer.body:
             yield ""
-            yield f"  {explanation.answer.body}"
+            yield from (f"  {line}" for line in explanation.answer.body.split("\n"))
     for title, text in (("Why", explanation.cause), ("What to do", explanation.advice)):
         if text:
             yield ""
@@ -142,6 +142,11 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     for note in explanation.notes:
         yield ""
         yield from _wrapped(f"Note: {note}", 2)
+
+
+def _without_controls(line: str) -> str:
+    """A record that somebody has written by hand may hold what a terminal takes for commands."""
+    return line if line.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def _step_lines(step: Step, width: int) -> Iterator[str]:

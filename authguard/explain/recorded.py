@@ -94,7 +94,12 @@ def line_of(facts: Mapping[str, object]) -> str:
 
 
 def _number(stated: object) -> float | None:
-    return float(stated) if isinstance(stated, int | float) and not isinstance(stated, bool) else None
+    is_number = isinstance(stated, int | float) and not isinstance(stated, bool)
+    # A record may come from anywhere, and no duration is longer. NaN is not within these bounds either.
+    return float(stated) if is_number and -_MAX_SECONDS < stated < _MAX_SECONDS else None  # type: ignore[operator, arg-type]
+
+
+_MAX_SECONDS = 10**12
 
 
 # --- reading a record -------------------------------------------------------------------------------------------------
@@ -199,7 +204,7 @@ def _of_json(text: str) -> Record:
     return Record(
         cast("Event", event),
         _text(document.get("reason")),
-        status if isinstance(status, int) else None,
+        status if type(status) is int else None,
         _text(document.get("scheme")),
         _text(document.get("subject")),
         document.get("subject_proven") is True,
@@ -210,7 +215,7 @@ def _of_json(text: str) -> Record:
         _text(document.get("rule")),
         _texts(document.get("missing")),
         _texts(document.get("offered")),
-        {name: tuple(map(str, value)) if isinstance(value, list) else value for name, value in facts.items()},
+        {name: _fact(value) for name, value in facts.items()},
     )
 
 
@@ -222,4 +227,15 @@ def _text(stated: object) -> str | None:
 
 
 def _texts(stated: object) -> tuple[str, ...]:
-    return tuple(map(str, stated)) if isinstance(stated, list | tuple) else ()
+    return tuple(str(_flat(item)) for item in stated) if isinstance(stated, list | tuple) else ()
+
+
+def _fact(stated: object) -> object:
+    """A fact as records have them: nothing is nested more than once. So no JSON is too deep to be shown."""
+    if isinstance(stated, dict):
+        return {name: _flat(value) for name, value in stated.items()}
+    return _texts(stated) if isinstance(stated, list) else stated
+
+
+def _flat(stated: object) -> object:
+    return type(stated).__name__ if isinstance(stated, dict | list) else stated

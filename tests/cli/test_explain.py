@@ -269,6 +269,20 @@ CURL: dict[str, tuple[str, Callable[[RequestText], object], object]] = {
     "no path": ("http://a.example", lambda request: (request.target, request.secure), ("/", False)),
     "no scheme": ("a.example/x", lambda request: (request.target, request.secure), ("/x", False)),
     "host given": ("-H 'Host: b.example' https://a.example/x", of(b"host"), b"b.example"),
+    "options of one letter": ("-sSLu alice:secret https://a.example/x", of(b"authorization"), basic("alice:secret")),
+    "no data": ("-d '' https://a.example/x", lambda request: (request.method, request.body), ("POST", b"")),
+    "data and head": ("-d a=1 -I https://a.example/x", lambda request: request.method, "HEAD"),
+    "a field that curl leaves out": ("-H 'Accept:' https://a.example/x", lambda request: len(request.fields), 1),
+    "a user in another encoding": (
+        "-u '\udcff:\udcfe' https://a.example/x",
+        of(b"authorization"),
+        b"Basic " + b64encode(b"\xff:\xfe"),
+    ),
+    "a user in another encoding in the URL": (
+        "https://\udcff:p@a.example/x",
+        of(b"authorization"),
+        b"Basic " + b64encode(b"\xff:p"),
+    ),
     "quotes of bash": ("-H $'X-A: b' https://a.example/x", of(b"x-a"), b"b"),
 }
 
@@ -288,8 +302,13 @@ def test_a_curl_line_is_a_request(name: str) -> None:
         ("curl -H nothing https://a.example/", "is not 'Name: value'"),
         ("curl -d @file https://a.example/", "is not read"),
         ("curl " + "x" * MAX_TEXT, "too long"),
+        ("curl 'https://[::1/x'", "the URL of the curl line cannot be read$"),
+        ("curl https://a.example/ --next -u b:c https://a.example/", "--next of the curl line is not read"),
+        ("curl https://a.example/ https://b.example/", "two URLs"),
+        ("curl -F a=@b https://a.example/", "-F of the curl line is not read"),
+        ("curl -sK file https://a.example/", "-K of the curl line is not read"),
     ],
-    ids=["half", "no URL", "no field", "a file", "long"],
+    ids=["half", "no URL", "no field", "a file", "long", "no address", "next", "two URLs", "a form", "a configuration"],
 )
 def test_a_curl_line_that_cannot_be_read_is_refused(line: str, problem: str) -> None:
     """The error says what is missing."""

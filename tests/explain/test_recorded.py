@@ -111,11 +111,56 @@ def test_a_log_record_is_read(caplog: pytest.LogCaptureFixture) -> None:
         ("GET /orders 401", "it has neither"),
         ("{", "it is no JSON"),
         ('{"event": "denied"}', "its JSON has no event"),
+        ('{"event": ["denied"], "method": "GET", "path": "/"}', "its JSON has no event"),
         ("x" * (MAX_RECORD + 1), "it is too long"),
     ],
-    ids=["no line", "no JSON", "no record", "too long"],
+    ids=["no line", "no JSON", "no record", "another event", "too long"],
 )
 def test_another_text_is_no_record(text: str, problem: str) -> None:
     """A text that is no record is refused with what it should be."""
     with pytest.raises(ValueError, match=problem):
         read_record(text)
+
+
+FORGED = '"event": "denied", "reason": "token.expired", "method": "GET", "path": "/orders"'
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    ["1e999", "-1e999", "NaN", "1e300", "9" * 400, "true", '"64"'],
+    ids=["infinite", "minus infinite", "not a number", "long", "huge", "true", "text"],
+)
+def test_a_time_that_no_record_has_is_not_drawn(seconds: str) -> None:
+    """A record may be written by anybody. The fact is shown, and no line of times."""
+    told = explain_record(read_record(f'{{{FORGED}, "facts": {{"expired_by": {seconds}, "leeway": {seconds}}}}}'))
+
+    assert "NOW" not in str(told)
+    assert "expired_by=" in str(told)
+
+
+def test_a_line_with_endless_seconds_is_explained() -> None:
+    """So many digits are no time."""
+    line = f"denied token.expired: GET /orders 401 bearer alice expired_by={'9' * 400}s leeway=60s"
+
+    assert "NOW" not in str(explain_record(read_record(line)))
+
+
+@pytest.mark.parametrize("nested", ['{"a":' * 900 + "1" + "}" * 900, "[" * 900 + "]" * 900], ids=["objects", "lists"])
+def test_what_is_nested_deeply_is_named_by_its_type(nested: str) -> None:
+    """No fact of a record is nested more than once, so what is deeper is not shown."""
+    told = str(explain_record(read_record(f'{{{FORGED}, "missing": {nested}, "facts": {{"problem": {nested}}}}}')))
+
+    assert "problem=a:dict" in told or "problem=[list]" in told
+
+
+def test_no_control_character_of_a_record_reaches_a_terminal() -> None:
+    """Whoever writes a line into a log may hope that somebody shows it at a terminal."""
+    escape = "\\u001b]0;x\\u0007"
+    forged = (
+        f'{{{FORGED.replace("/orders", f"/{escape}")}, "subject": "{escape}", "facts": {{"{escape}": "{escape}"}}}}'
+    )
+    texts = [str(explain_record(read_record(text))) for text in (forged, "denied a.b: GET /x 401 bearer \x1b[2Jalice")]
+
+    assert [char for text in texts for char in text if not char.isprintable() and char != "\n"] == []
+    assert "\\x1b]0;x\\x07" in texts[0]
+    assert "\\x1b[2Jalice" in texts[1]

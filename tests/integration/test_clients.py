@@ -17,6 +17,7 @@ import pytest
 from tests.integration.apps.common import MORE_LOG
 from tests.support.clock import NOW
 from tests.support.servers.app_server import AppServer, app_token, bearer_field, request_bytes, running_servers
+from tests.support.tokens import ISSUER
 
 pytestmark = pytest.mark.peer
 
@@ -151,7 +152,7 @@ def test_a_warning_is_readable_under_default_logging(servers: Servers) -> None:
     by_httpx2(servers.quiet, "/admin", app_token("bob", "user"))
 
     assert servers.quiet.lines_since(before) == [
-        f"denied token.expired: GET /me 401 bearer alice expired_by=64.25s leeway=60s token={named}",
+        f"denied token.expired: GET /me 401 bearer alice expired_by=64.25s leeway=60s token={named} issuer={ISSUER}",
         "denied role.missing: GET /admin 403 bearer bob requirement=role(admin) missing=[admin] offered=[user]",
     ]
 
