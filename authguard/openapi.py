@@ -31,6 +31,8 @@ from authguard.value_types import frozen
 
 #: The name of the schema of denials. It is unusual, so that an app has no other schema of this name.
 _SCHEMA = "AuthguardProblem"
+#: The name of the scheme for the client certificate that a token must be bound to.
+_MUTUAL_TLS = "mutual-tls"
 # In OpenAPI up to 3.0 only these types may list scopes.
 _TYPES_WITH_SCOPES = frozenset({"oauth2", "openIdConnect"})
 
@@ -62,9 +64,11 @@ def describe(
     schemes = components.setdefault("securitySchemes", {})
     for scheme in guard.schemes:
         schemes.setdefault(scheme.name, dict(scheme.openapi) or _described(scheme))
+    every_type = not str(described.get("openapi", "")).startswith("3.0")
+    if every_type and any(map(_needs_certificate, guard.schemes)):
+        schemes.setdefault(_MUTUAL_TLS, {"type": "mutualTLS"})
     if not rendered:
         components.setdefault("schemas", {}).setdefault(_SCHEMA, deepcopy(dict(PROBLEM_SCHEMA)))
-    every_type = not str(described.get("openapi", "")).startswith("3.0")
     with_scopes = {name for name, value in schemes.items() if every_type or value.get("type") in _TYPES_WITH_SCOPES}
     for operation in operations:
         item = described.get("paths", {}).get(operation.path, {}).get(operation.method.lower())
@@ -78,6 +82,10 @@ def describe(
             content = _content(reasons, item, rendered=rendered)
             responses.setdefault(status, _response(reasons, requirements, content))
     return described
+
+
+def _needs_certificate(scheme: Scheme) -> bool:
+    return getattr(scheme, "requires_certificate", False) is True
 
 
 def _described(scheme: Scheme) -> dict[str, object]:
@@ -117,7 +125,10 @@ def _security(requirements: Sequence[_CombinedRequirement], with_scopes: set[str
     list that none are looked at.
     """
     alternatives: list[dict[str, list[str]]] = [
-        {scheme.name: requirement.scopes(scheme) if scheme.name in with_scopes else []}
+        {
+            scheme.name: requirement.scopes(scheme) if scheme.name in with_scopes else [],
+            **({_MUTUAL_TLS: []} if _MUTUAL_TLS in with_scopes and _needs_certificate(scheme) else {}),
+        }
         for requirement in requirements
         for scheme in requirement.schemes
     ]

@@ -25,8 +25,9 @@ from authguard.value_types import frozen
 
 # --- Codes ------------------------------------------------------------------------------------------------------------
 
-#: Of the findings that only a start-up among several processes shows.
+#: Of the findings that only a start-up shows, by the settings of the server.
 UNSHARED = "state.unshared"
+SENDER = "certificate.sender"
 
 #: The code of what refuses nobody, because the app says so.
 REPORT_ONLY = "report_only"
@@ -57,6 +58,7 @@ CODES = {
     "session.absent": "a scheme Session finds no session, because no SessionMiddleware is outside of its guard",
     "session.cookie": "the cookie of a session is not as safe, or not as long-lived, as the scheme Session needs it",
     UNSHARED: "several processes serve the app, and a store counts in each of them for itself; at start-up only",
+    SENDER: "the server does not let an app know who has sent a client certificate in a header; at start-up only",
     "ignore.unmet": "an ignore entry accepts a finding that is not there",
 }
 

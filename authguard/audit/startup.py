@@ -10,6 +10,7 @@ from typing import Any
 import anyio.to_thread
 
 from authguard.audit.audit import audit_inner
+from authguard.audit.certificate_sender import about_certificate_senders
 from authguard.audit.findings import Finding, check_ignore
 from authguard.audit.report import finding_count
 from authguard.audit.workers import about_workers
@@ -61,7 +62,7 @@ class StartupAudit:
         if not self._strict:
             self.passed = True
         if not self._is_done:
-            self._warn_of_workers()
+            self._warn_of_server()
             enclosing = scope.get("app")
             try:
                 # The thread goes on if the request is cancelled: the next one needs the same audit.
@@ -109,16 +110,17 @@ class StartupAudit:
             _warn(list(findings_of_code))
         return None
 
-    def _warn_of_workers(self) -> None:
+    def _warn_of_server(self) -> None:
         # Never a reason not to start: an app that starts in one process, as in its tests, must start in several too.
         # In this thread, where the server is found among the callers.
         if self._has_seen_workers:
             return
         self._has_seen_workers = True
         try:
-            findings = [found for found in about_workers(self._guard) if not found.ignore_entries & self._accepted]
+            found = (*about_workers(self._guard), *about_certificate_senders(self._guard))
+            findings = [finding for finding in found if not finding.ignore_entries & self._accepted]
         except Exception as error:  # noqa: BLE001 - a store of the app may raise on any attribute
-            log_failure("the look at the stores", error)
+            log_failure("the look at the server", error)
         else:
             if findings:
                 _warn(findings)

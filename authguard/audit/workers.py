@@ -100,16 +100,25 @@ def _is_of_multiprocessing() -> bool:
 
 def _workers_of_servers() -> Iterator[tuple[str, int]]:
     """The name of each server among the callers, and how many workers its settings ask for."""
+    for package, settings in server_settings():
+        workers = getattr(settings, "workers", None)
+        if isinstance(workers, int):
+            # uvicorn ignores the number, or WEB_CONCURRENCY, where it reloads.
+            yield package, 1 if getattr(settings, "should_reload", False) is True else workers
+
+
+def server_settings() -> Iterator[tuple[str, Any]]:
+    """The package of each server among the callers, and what may be its settings; None among them.
+
+    To be called in the thread of the event loop, on which the server runs the app.
+    """
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - a server tells an app nothing of its settings
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package in _SERVERS:
             owner: Any = frame.f_locals.get("self")
             for settings in (frame.f_locals.get("config"), getattr(owner, "config", None), getattr(owner, "cfg", None)):
-                workers = getattr(settings, "workers", None)
-                if isinstance(workers, int):
-                    # uvicorn ignores the number, or WEB_CONCURRENCY, where it reloads.
-                    yield package, 1 if getattr(settings, "should_reload", False) is True else workers
+                yield package, settings
         frame = frame.f_back
 
 

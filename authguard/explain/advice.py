@@ -426,22 +426,60 @@ _TABLE = (
     ),
     _of(
         reasons.TOKEN_BOUND,
-        "The token is bound to a key of the client (`cnf`), and Bearer carries no proof of that key.",
-        "Let the client ask for a token that is not bound, or use a scheme that checks the proof.",
+        "The token is bound to a key of the client (`cnf`), and the scheme checks no proof of that key.",
+        "Let the client ask for a token that is not bound, or use a scheme that checks the proof: `Dpop` for `jkt`, "
+        "`client_certificate=` for `x5t#S256`. All members of `cnf` must be checked.",
         cnf=found("the members of `cnf`, which say how"),
     ),
     _of(
         reasons.TOKEN_UNBOUND,
-        "The token came with a DPoP proof, and is not bound to a key.",
-        "The authorization server must bind it: its `cnf` needs `jkt`, the thumbprint of the key of the client. It "
-        "does so if the client sends a proof with the request for the token. A token for everybody goes "
-        "under `Bearer`.",
+        "The token is not bound to a key of the client, and the scheme accepts no other tokens.",
+        "The authorization server must bind it. For DPoP, its `cnf` needs `jkt`, the thumbprint of the key of the "
+        "client; the server binds it if the client sends a proof with the request for the token. For mutual TLS, it "
+        "needs `x5t#S256`, and the client must use its certificate with that request. A token for everybody goes under "
+        "a `Bearer` that does not require it.",
         cnf=found("the members of `cnf`"),
     ),
     _of(
         reasons.TOKEN_KEY_MISMATCH,
         "The token is bound to another key than that of the proof.",
         "A client that has made a new key needs a new token. If no client has, the token may have been stolen.",
+    ),
+    _of(
+        reasons.CERTIFICATE_MISSING,
+        "The token is bound to a certificate of the client, and the request came without one.",
+        "The client must use its certificate with each request, and with no other key than for the token. If it does, "
+        "the proxy does not ask for it (nginx: `ssl_verify_client`), or does not pass it on in this header.",
+        found=found("what there was in its place"),
+    ),
+    _of(
+        reasons.CERTIFICATE_MISMATCH,
+        "The token is bound to another certificate than that of the request.",
+        "A client that has a new certificate needs a new token. If no client has, the token may have been stolen. If "
+        "all clients are refused with one `found`, it is the certificate of a proxy between them and TLS.",
+        found=found("the SHA-256 of the certificate of the request, in base64url"),
+    ),
+    _of(
+        reasons.CERTIFICATE_INVALID,
+        "The certificate of the request cannot be read.",
+        "Compare what the proxy sends with `format=`: `rfc9440` is base64 between colons, `pem` is PEM, "
+        "percent-encoded or not, `base64` is DER in base64. The proxy must replace what a client sends in this "
+        "header; two lines, or two values with a comma, mean that it adds its own.",
+        header=found("the header"),
+        problem=found("what is wrong"),
+    ),
+    _of(
+        reasons.CERTIFICATE_SENDER_REFUSED,
+        "A header with a certificate came from somebody that `trusted=` does not name.",
+        "If the sender is your proxy, name it. Otherwise somebody reaches the app past the proxy, and writes the "
+        "header: close that way.",
+        when(
+            "The server may have replaced the address by that in a forwarded field. Let the proxy reach the app by a "
+            "Unix socket, or switch that off (uvicorn: `--no-proxy-headers`).",
+            "differs_by",
+        ),
+        header=found("the header"),
+        sender=found("who has sent it"),
     ),
     _of(
         reasons.TOKEN_CHECK_REFUSED,

@@ -150,6 +150,23 @@ def _describe_bearer(scheme: Any, request: AuthRequest, credentials: Credentials
         # Its reason may be one of the app's own.
         is_own = record.facts.get("check") is not None and record.reason != "token.check_refused"
         yield Check("check", ("token.check_refused", *((record.reason or "",) if is_own else ())))
+    if scheme.client_certificate is not None:
+        yield Check("certificate", _CERTIFICATE, *_certificate(claims, record))
+
+
+_CERTIFICATE = (
+    *("certificate.missing", "certificate.mismatch", "certificate.invalid", "certificate.sender_refused"),
+    "token.unbound",
+)
+
+
+def _certificate(claims: Mapping[str, Any], record: Record) -> tuple[str, str]:
+    """What was found of the certificate of the client, and which one the token is bound to."""
+    confirmation = claims.get("cnf")
+    wanted = confirmation.get("x5t#S256") if isinstance(confirmation, dict) else None
+    facts = record.facts if record.reason in _CERTIFICATE else {}
+    found = facts.get("found", facts.get("problem", facts.get("sender")))
+    return _shown(found), "no certificate" if wanted is None else _shown(wanted)
 
 
 _LIMIT = "a JWT of at most %d bytes"

@@ -105,6 +105,7 @@ class Rehearsal:
             "Dpop": self._with_read_only_proofs,
             "Digest": _with_own_digest_accounts,
             "DirectoryVerifier": self._without_directory,
+            "ForwardedCertificate": _without_warning,
             "IntrospectionClient": self._without_endpoint,
             "Issuer": self._without_foreign_keys,
             "KeyRefresher": self._without_fetch,
@@ -318,6 +319,10 @@ def _with_read_only_throttle(throttle: Any) -> None:
     if not isinstance(throttle._store, MemoryThrottleStore):
         throttle._store = throttle._in_memory = _ReadOnlyThrottle(throttle._store)
         throttle._steps = SeparateSteps(throttle._store)
+
+
+def _without_warning(source: Any) -> None:
+    source._is_told = True
 
 
 def _without_put(cache: Any) -> None:

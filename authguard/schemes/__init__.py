@@ -23,6 +23,11 @@ if TYPE_CHECKING:
         ApiKeys,
     )
     from authguard.schemes.basic import Basic
+    from authguard.schemes.bearer.client_certificate import (
+        CertificateSource,
+        ForwardedCertificate,
+        TlsExtension,
+    )
     from authguard.schemes.bearer.introspection import Introspection
     from authguard.schemes.bearer.token_lookup import (
         TokenLookup,
@@ -40,6 +45,11 @@ else:
             "authguard.schemes.api_key.token_source": ("ApiKeys",),
             "authguard.schemes.api_key.scheme": ("ApiKey",),
             "authguard.schemes.basic": ("Basic",),
+            "authguard.schemes.bearer.client_certificate": (
+                "CertificateSource",
+                "ForwardedCertificate",
+                "TlsExtension",
+            ),
             "authguard.schemes.bearer.introspection": ("Introspection",),
             "authguard.schemes.nonce_secret": ("PER_PROCESS",),
             "authguard.schemes.digest.scheme": ("Digest",),
@@ -61,9 +71,11 @@ __all__ = [
     "Basic",
     "Bearer",
     "Carrier",
+    "CertificateSource",
     "Cookie",
     "Digest",
     "Dpop",
+    "ForwardedCertificate",
     "Header",
     "Introspection",
     "Issuer",
@@ -77,6 +89,7 @@ __all__ = [
     "Service",
     "Session",
     "SessionRevocations",
+    "TlsExtension",
     "TokenLookup",
     "WebSocketProtocol",
     "claim",

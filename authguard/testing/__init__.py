@@ -12,6 +12,7 @@ from authguard.lazy_exports import lazy_exports as _lazy_exports
 if TYPE_CHECKING:
     from authguard.testing.acting import ActingAs, acting_as
     from authguard.testing.assertions import assert_denied
+    from authguard.testing.client_certificate import ClientCertificate
     from authguard.testing.clock import ManualClock
     from authguard.testing.credentials import TestIssuer, basic_auth, digest_auth
     from authguard.testing.dpop import DpopKey
@@ -23,6 +24,7 @@ else:
         {
             "authguard.testing.acting": ("ActingAs", "acting_as"),
             "authguard.testing.assertions": ("assert_denied",),
+            "authguard.testing.client_certificate": ("ClientCertificate",),
             "authguard.testing.clock": ("ManualClock",),
             "authguard.testing.credentials": ("TestIssuer", "basic_auth", "digest_auth"),
             "authguard.testing.dpop": ("DpopKey",),
@@ -34,6 +36,7 @@ else:
 __all__ = [
     "ActingAs",
     "AssertMatrix",
+    "ClientCertificate",
     "DpopKey",
     "ManualClock",
     "Recording",

@@ -305,5 +305,5 @@ async def test_a_store_that_raises_keeps_no_app_from_starting(caplog: pytest.Log
     middleware = AuthGuardMiddleware(Starlette(), guard=Guard(Failing()), strict=True)
 
     assert await middleware._startup.problem({"type": "lifespan"}) is None
-    assert "the look at the stores" in caplog.text
+    assert "the look at the server" in caplog.text
     assert "hunter2" not in caplog.text

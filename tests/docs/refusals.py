@@ -111,7 +111,7 @@ def bearer(**changes: Any) -> Bearer:
         "keys": Secret(HMAC_SECRET, "HS256"),
         **changes,
     }
-    scheme = {name: options.pop(name) for name in ("carrier",) if name in options}
+    scheme = {name: options.pop(name) for name in ("carrier", "client_certificate") if name in options}
     return Bearer(Issuer(options.pop("name", ISSUER), **options), realm="orders", **scheme)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import authguard
+import tests.docs.certificate_refusals
 import tests.docs.proof_refusals
 import tests.docs.token_refusals  # noqa: F401 - they register their refusals
 from authguard import reasons

@@ -17,6 +17,7 @@ Start = Callable[..., ModuleType]
 
 SETTINGS = (
     "ALICE_HASH",
+    "APP_SOCKET",
     "BOB_HASH",
     "CAROL_HASH",
     "CLIENT_SECRET",

@@ -36,8 +36,9 @@ http {{
 
 
 @contextmanager
-def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
+def running_nginx(*servers: str, shared: str = "", tls: bool = False) -> Iterator[list[str]]:
     """The URL of each of these server blocks, which are given without braces. ``shared`` is put before them.
+    With ``tls``, the blocks name a certificate and its key.
 
     nginx cannot choose a free port, so it inherits listening sockets, as it does from an nginx that it replaces.
     """
@@ -46,7 +47,10 @@ def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
         home = stack.enter_context(tempfile.TemporaryDirectory())
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in servers]
         ports = [one.getsockname()[1] for one in sockets]
-        blocks = [f"server {{ listen 127.0.0.1:{port}; {one} }}" for port, one in zip(ports, servers, strict=True)]
+        blocks = [
+            f"server {{ listen 127.0.0.1:{port}{' ssl' if tls else ''}; {one} }}"
+            for port, one in zip(ports, servers, strict=True)
+        ]
         configuration = _CONFIGURATION.format(
             # The workers of nginx write to a folder that other users cannot access.
             user="user root;" if os.geteuid() == 0 else "",
@@ -68,7 +72,7 @@ def running_nginx(*servers: str, shared: str = "") -> Iterator[list[str]]:
         for one in sockets:
             one.close()
         try:
-            yield [f"http://127.0.0.1:{port}" for port in ports]
+            yield [f"{'https' if tls else 'http'}://127.0.0.1:{port}" for port in ports]
         finally:
             process.terminate()
             _, errors = process.communicate(timeout=TIMEOUT)

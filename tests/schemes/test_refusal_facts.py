@@ -296,7 +296,10 @@ def test_a_user_that_may_not_be_a_client_is_explained() -> None:
         ({"jkt": "x"}, {"cnf": ("jkt",), "wanted": "a DPoP proof (RFC 9449), which Bearer does not carry"}),
         (
             {"x5t#S256": "x"},
-            {"cnf": ("x5t#S256",), "wanted": "a client certificate (RFC 8705), which Bearer does not carry"},
+            {
+                "cnf": ("x5t#S256",),
+                "wanted": "a client certificate (RFC 8705): client_certificate= says where it comes from",
+            },
         ),
         ({"jwk": {}, "kid": "a"}, {"cnf": ("jwk", "kid"), "wanted": "a proof of its key"}),
         ({}, {"cnf": "an empty object"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from inspect import iscoroutine
 from itertools import islice
@@ -24,7 +25,14 @@ from authguard.reasons import (
     TOKEN_NOT_YET_VALID,
     Reason,
 )
-from authguard.schemes.bearer.claims import ClaimRules, Claims, invalid_claim, leeway_used, missing_claim
+from authguard.schemes.bearer.claims import (
+    NO_CONFIRMATIONS,
+    ClaimRules,
+    Claims,
+    invalid_claim,
+    leeway_used,
+    missing_claim,
+)
 from authguard.validation import check_flag
 from authguard.value_types import frozen
 
@@ -381,16 +389,16 @@ def outcome_from_claims(
     read_claims: Callable[[], Claims] | None = None,
     digest: bytes = b"",
     *,
-    accepts_bound: bool = False,
+    confirmations: AbstractSet[str] = NO_CONFIRMATIONS,
 ) -> Outcome:
     """Check the claims of a verified token, and map them to a principal. ``token`` is only hashed, for the record,
     unless ``digest`` is its SHA-256.
 
     ``read_claims`` makes the claims for each request that reads them; without it, each gets a copy of ``claims``.
-    ``accepts_bound``: the caller checks the proof of the key that ``cnf`` binds the token to.
+    ``confirmations``: the members of ``cnf`` that the caller checks.
     """
     is_plain = mapping.rules.is_plain(claims, moment)
-    failure = None if is_plain else mapping.rules.failure(claims, moment, accepts_bound=accepts_bound)
+    failure = None if is_plain else mapping.rules.failure(claims, moment, confirmations=confirmations)
     source = mapping.subject
     if failure is not None:
         subject = source.get_unverified(claims) if isinstance(source, SubjectSources) else source.get(claims)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import field
 from enum import Enum
 from typing import Any, Final, TypeAlias, cast
@@ -53,6 +54,10 @@ _NUMBERS = frozenset({int, float})  # and not bool
 
 # No clock is further off by mistake, and beyond it a float cannot hold milliseconds.
 _MIN_TIME, _MAX_TIME = -(10**12), 10**12
+
+
+#: The members of ``cnf`` that are checked where nothing is.
+NO_CONFIRMATIONS: Final[AbstractSet[str]] = frozenset()
 
 
 class Unchecked(Enum):
@@ -156,10 +161,12 @@ class ClaimRules:
             and (_HAS_KIND.isdisjoint(claims) or self._kind_failure(claims) is None)
         )
 
-    def failure(self, claims: Claims, moment: Moment, *, accepts_bound: bool = False) -> Failure | None:
+    def failure(
+        self, claims: Claims, moment: Moment, *, confirmations: AbstractSet[str] = NO_CONFIRMATIONS
+    ) -> Failure | None:
         """The first rule that the claims break; None if they keep all.
 
-        ``accepts_bound``: the caller checks the proof of the key that ``cnf`` binds the token to.
+        ``confirmations``: the members of ``cnf`` that the caller checks, and then it checks the whole of ``cnf``.
         """
         if self.access_token:
             for name in _ACCESS_TOKEN_CLAIMS:
@@ -172,9 +179,9 @@ class ClaimRules:
             or self._audience_failure(claims)
             or (None if self.tenant is None else self.tenant(claims))
         )
-        if failure is None and not accepts_bound and claims.get("cnf") is not None:
-            # RFC 9449 section 7.2: a token that is bound to a key needs a proof of that key, which Bearer does not
-            # carry. To accept it without the proof would undo the binding.
+        if failure is None and not confirmations and claims.get("cnf") is not None:
+            # RFC 9449 section 7.2: a token that is bound to a key needs a proof of that key. To accept it without the
+            # proof would undo the binding.
             return bound_failure(claims["cnf"])
         return failure
 
@@ -296,20 +303,25 @@ def _audience_mismatch(listed: Sequence[str], wanted: Sequence[str], claims: Cla
 _MAX_COMPARED = 8
 
 
-def bound_failure(confirmation: object) -> Failure:
-    """Why a bound token is refused without its proof. RFC 7800 section 3.1: the members of ``cnf`` say which key it is
-    bound to.
+def bound_failure(confirmation: object, confirmations: AbstractSet[str] = NO_CONFIRMATIONS) -> Failure | None:
+    """Why a bound token is refused without its proof; None if each member of its ``cnf`` is one of ``confirmations``.
+
+    RFC 7800 section 3.1: the members say which key it is bound to. Each of them must hold, and one that is not known
+    here cannot be said to.
     """
-    if not isinstance(confirmation, dict) or not confirmation:
+    if not isinstance(confirmation, Mapping) or not confirmation:
         return Failure(TOKEN_BOUND, {"cnf": kind_of(confirmation)})
+    if confirmations >= confirmation.keys():
+        return None
     members = tuple(str(name) for name in confirmation)
-    proof = next((_PROOFS[name] for name in members if name in _PROOFS), "a proof of its key")
+    unchecked = [name for name in members if name not in confirmations]
+    proof = next((_PROOFS[name] for name in unchecked if name in _PROOFS), "a proof of its key")
     return Failure(TOKEN_BOUND, {"cnf": members, "wanted": proof})
 
 
 _PROOFS = {
     "jkt": "a DPoP proof (RFC 9449), which Bearer does not carry",
-    "x5t#S256": "a client certificate (RFC 8705), which Bearer does not carry",
+    "x5t#S256": "a client certificate (RFC 8705): client_certificate= says where it comes from",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -30,7 +31,7 @@ from authguard.schemes.bearer.claim_mapping import (
     token_fingerprint,
     tolerating,
 )
-from authguard.schemes.bearer.claims import ClaimRules, Claims, Unchecked, leeway_of
+from authguard.schemes.bearer.claims import NO_CONFIRMATIONS, ClaimRules, Claims, Unchecked, leeway_of
 from authguard.schemes.bearer.clock_skew import ClockSkew
 from authguard.schemes.bearer.introspection_client import (
     ClientAuth,
@@ -198,11 +199,16 @@ class Introspection:
         return is_token68(token) or (self._visible_ascii and is_visible(token))
 
     async def authenticate(
-        self, token: bytes, moment: Moment, network: str | None = None, *, accepts_bound: bool = False
+        self,
+        token: bytes,
+        moment: Moment,
+        network: str | None = None,
+        *,
+        confirmations: AbstractSet[str] = NO_CONFIRMATIONS,
     ) -> Outcome:
         """The outcome for a token that came from this network. Raises ``BackendUnavailable``.
 
-        ``accepts_bound``: the caller checks the proof of the key that the token is bound to.
+        ``confirmations``: the members of ``cnf`` that the caller checks.
         """
         key = self._hash(token.decode("ascii"))
         answer, is_new = self._cached(key, moment), False
@@ -219,7 +225,7 @@ class Introspection:
             endpoint = without_query(self._url)
             return Rejected(TOKEN_INACTIVE, facts={"token": token_fingerprint(token), **status, "endpoint": endpoint})
         claims = read_object(answer.body)
-        failure = self._response_failure(claims, accepts_bound=accepts_bound)
+        failure = self._response_failure(claims, confirmations=confirmations)
         if failure is not None:
             return Rejected(
                 failure.reason,
@@ -228,7 +234,7 @@ class Introspection:
                 authenticated=True,
             )
         self._clock_skew.observe(claims.get("iat"), moment)
-        outcome = outcome_from_claims(token, claims, self, moment, accepts_bound=accepts_bound)
+        outcome = outcome_from_claims(token, claims, self, moment, confirmations=confirmations)
         if isinstance(outcome, Accepted):
             if is_new:
                 self._known.put(key, True)
@@ -239,12 +245,12 @@ class Introspection:
                 return Accepted(outcome.principal, outcome.response_headers, facts)
         return outcome
 
-    def _response_failure(self, claims: Claims, *, accepts_bound: bool) -> Failure | None:
+    def _response_failure(self, claims: Claims, *, confirmations: AbstractSet[str]) -> Failure | None:
         if not self.names.accept(claims.get("iss")):
             return self._wanted.failure(claims)
         token_type = claims.get("token_type")
         # RFC 6749 section 5.1: the type has no case. A DPoP token needs a proof, which Bearer does not carry.
-        accepted = _BOUND_TYPES if accepts_bound else _BEARER_TYPES
+        accepted = _BOUND_TYPES if "jkt" in confirmations else _BEARER_TYPES
         if token_type is not None and not (isinstance(token_type, str) and token_type.lower() in accepted):
             facts: dict[str, object] = {"claim": "token_type", "typ": string_or_none(token_type), "wanted": "Bearer"}
             if not isinstance(token_type, str):

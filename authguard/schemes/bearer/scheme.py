@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from hashlib import sha256
@@ -14,7 +14,18 @@ from authguard.caching import BoundedCache
 from authguard.difference import difference
 from authguard.errors import ConfigurationError
 from authguard.keys.signatures import ED448, ED25519
-from authguard.model import NO_FACTS, Accepted, Clock, Denied, Facts, Failure, Outcome, Principal, Rejected
+from authguard.model import (
+    NO_FACTS,
+    Accepted,
+    Clock,
+    Denied,
+    Facts,
+    Failure,
+    Outcome,
+    Principal,
+    Rejected,
+    claims_to_read,
+)
 from authguard.reasons import (
     CREDENTIALS_MALFORMED,
     SCOPE_MISSING,
@@ -32,7 +43,7 @@ from authguard.schemes.bearer.claim_mapping import (
     token_fingerprint,
     why_no_names,
 )
-from authguard.schemes.bearer.claims import check_type, leeway_of
+from authguard.schemes.bearer.claims import NO_CONFIRMATIONS, check_type, leeway_of
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.schemes.bearer.issuer_registry import IssuerRegistry, Member, RegisteredIssuer
 from authguard.schemes.bearer.protected_resource import ProtectedResource
@@ -41,13 +52,14 @@ from authguard.schemes.bearer.token_cache import VerifiedToken, token_cache
 from authguard.schemes.bearer.unusual_tokens import unusual_token, word_in_place_of_token
 from authguard.schemes.carriers import AUTHORIZATION, NamedCarrier, check_carrier, field_for
 from authguard.schemes.scheme import Carrier, Continuation, Published, Scheme, check_name, for_one_request
-from authguard.validation import check_int, check_seconds
+from authguard.validation import check_flag, check_int, check_seconds
 from authguard.wire import jws
 from authguard.wire.authorization import MAX_FIELD, Credentials, token68
 from authguard.wire.challenge import Challenge
 from authguard.wire.grammar import WireError
 
 if TYPE_CHECKING:
+    from authguard.schemes.bearer.client_certificate import CertificateBinding, CertificateSource
     from authguard.schemes.bearer.introspection import Introspection
     from authguard.schemes.bearer.token_lookup import TokenLookup
 
@@ -74,11 +86,15 @@ class Bearer(Scheme):
       prefix="Bearer")``, ``Cookie("__Host-session-token")``, ``WebSocketProtocol("bearer")``. No client can answer the
       challenge ``Bearer`` there, so the challenge has an auth-scheme of the carrier's own, and names the place. For a
       token that may travel in several places, give the guard a ``Bearer`` for each, with a ``name`` of its own.
+    - ``client_certificate``: where the certificate of the client comes from, for tokens that are bound to one
+      (RFC 8705 section 3): ``TlsExtension()``, or ``ForwardedCertificate("Client-Cert", trusted=["10.0.0.7"])``. Each
+      request is compared anew, also with a remembered token. Without it, bound tokens are refused.
+    - ``require_bound``: whether tokens that are not bound to a certificate are refused.
     - ``name``: for ``via(...)``, records and OpenAPI, if a guard has another ``Bearer``.
     - ``clock``: a monotonic clock for the windows of ``ClockSkew``, and for how often a network gets ``keys.busy``.
 
-    Denies with ``credentials.malformed``, ``token.*`` and ``key.unknown``; with ``keys.*`` and ``introspection.*``
-    (503) if a token cannot be checked now. Raises ``ConfigurationError``.
+    Denies with ``credentials.malformed``, ``token.*``, ``certificate.*`` and ``key.unknown``; with ``keys.*`` and
+    ``introspection.*`` (503) if a token cannot be checked now. Raises ``ConfigurationError``.
     """
 
     name = BEARER
@@ -88,8 +104,12 @@ class Bearer(Scheme):
     constant_challenges = True
     reports_login_time = True
     openapi: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
-    #: Whether the scheme checks the proof of the key that ``cnf`` binds a token to. Otherwise it refuses such a token.
-    accepts_bound = False
+    #: The members of ``cnf`` that bind a token to something which the scheme checks. It refuses a token with others.
+    confirmations: AbstractSet[str] = NO_CONFIRMATIONS
+    #: Whether each request must bring a proof of DPoP.
+    requires_dpop = False
+    #: Whether each request must come with a client certificate.
+    requires_certificate = False
     #: What the metadata of its resource say beside what all say, by the names of RFC 9728 section 2.
     resource_members: Mapping[str, object] = MappingProxyType({})
 
@@ -102,6 +122,8 @@ class Bearer(Scheme):
         cache: int = 4096,
         deadline: float = 5.0,
         carrier: Carrier = AUTHORIZATION,
+        client_certificate: CertificateSource | None = None,
+        require_bound: bool = False,
         name: str = BEARER,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -133,9 +155,29 @@ class Bearer(Scheme):
             raise ConfigurationError("realm", str(error)) from None
         self.published = () if resource is None else (resource.published,)
         self.realm = realm
+        self._binding: CertificateBinding | None = None
+        self.requires_certificate = check_flag("require_bound", require_bound)
+        if client_certificate is not None:
+            self._bind(client_certificate)
+        elif require_bound:
+            problem = "say where the certificate comes from: client_certificate=TlsExtension(), for example"
+            raise ConfigurationError("require_bound", problem)
         self._signatures = SignatureVerifier(
-            check_seconds("deadline", deadline, most=60), clock, accepts_bound=self.accepts_bound
+            check_seconds("deadline", deadline, most=60), clock, confirmations=self.confirmations
         )
+
+    def _bind(self, source: CertificateSource) -> None:
+        """Compare the certificate of each request with what its token is bound to."""
+        from authguard.schemes.bearer.client_certificate import X5T, CertificateBinding  # noqa: PLC0415 - few apps need it
+
+        self.confirmations = frozenset({*self.confirmations, X5T})
+        self._binding = CertificateBinding(source, required=self.requires_certificate, confirmations=self.confirmations)
+        self.resource_members = {"tls_client_certificate_bound_access_tokens": True}
+
+    @property
+    def client_certificate(self) -> CertificateSource | None:
+        """Where the certificate of the client comes from; None if bound tokens are refused."""
+        return None if self._binding is None else self._binding.source
 
     def _use_carrier(self, carrier: Carrier) -> None:
         """Take the tokens from there."""
@@ -160,7 +202,7 @@ class Bearer(Scheme):
         for scheme in tokens:
             if scheme.resource == resource:
                 members.update(scheme.resource_members)
-        if members and all(scheme.accepts_bound for scheme in tokens):
+        if members and all(scheme.requires_dpop for scheme in tokens):
             members["dpop_bound_access_tokens_required"] = True
         if resource is None or not members:
             return self.published
@@ -214,7 +256,8 @@ class Bearer(Scheme):
         """Verify a token. If its signature is valid, ``cache`` remembers that by ``key``, the SHA-256 of the token."""
         api_keys = issuers.api_keys
         if api_keys is not None and (issuers.takes_keys_alone or api_keys.takes(raw)):
-            return api_keys.verify_now(raw, request)
+            answer = api_keys.verify_now(raw, request)
+            return answer if self._binding is None else self._bound(answer, self._binding, raw, request)
         try:
             token = jws.parse(raw, self._limit)
         except WireError as error:
@@ -238,13 +281,35 @@ class Bearer(Scheme):
             return lambda: self._authenticate_after_fetch(raw, key, token, registered, request, held)
         outcome = self._check_claims(raw, token.claims, registered, request, token.payload, key)
         if cache is not None:
-            cache.put(key, VerifiedToken(issuers, registered, token, held.keys, held.signing_key, outcome))
+            # Where certificates are compared, the claims of a bound token are checked again with each request.
+            kept = outcome if self._binding is None or token.claims.get("cnf") is None else None
+            cache.put(key, VerifiedToken(issuers, registered, token, held.keys, held.signing_key, kept))
         return outcome
 
     def _ask_about(self, source: Introspection | TokenLookup, raw: bytes, request: AuthRequest) -> Continuation:
-        accepts_bound = self.accepts_bound
+        confirmations, binding = self.confirmations, self._binding
+
         # Not a `partial`, whose repr would show the token.
-        return lambda: source.authenticate(raw, request.moment, network_of(request.client), accepts_bound=accepts_bound)
+        def ask() -> Awaitable[Outcome]:
+            return source.authenticate(raw, request.moment, network_of(request.client), confirmations=confirmations)
+
+        return ask if binding is None else self._bound_later(ask, binding, raw, request)
+
+    def _bound(
+        self, answer: Outcome | Continuation, binding: CertificateBinding, raw: bytes, request: AuthRequest
+    ) -> Outcome | Continuation:
+        """The same answer, if what it accepts is not bound to the certificate of another client."""
+        if callable(answer):
+            return self._bound_later(answer, binding, raw, request)
+        return _checked(answer, binding, raw, request)
+
+    def _bound_later(
+        self, answer: Continuation, binding: CertificateBinding, raw: bytes, request: AuthRequest
+    ) -> Continuation:
+        async def bound() -> Outcome:
+            return _checked(await answer(), binding, raw, request)
+
+        return bound
 
     async def _authenticate_after_fetch(
         self,
@@ -277,9 +342,13 @@ class Bearer(Scheme):
         registered.clock_skew.observe(claims.get("iat"), request.moment)
         read = None if payload is None else partial(jws.read_payload, payload)
         outcome = outcome_from_claims(
-            raw, claims, registered.issuer, request.moment, read, digest, accepts_bound=self.accepts_bound
+            raw, claims, registered.issuer, request.moment, read, digest, confirmations=self.confirmations
         )
         if isinstance(outcome, Accepted):
+            if self._binding is not None:
+                failure = self._binding.failure(claims.get("cnf"), request)
+                if failure is not None:
+                    return _refuse_unbound(raw, failure, outcome, digest)
             if registered.issuer.refetchable is not None:
                 self._signatures.note_accepted(request.client)
             if outcome.facts and (leeway := leeway_of(outcome.facts)):
@@ -388,6 +457,19 @@ def _malformed(raw: bytes, error: WireError) -> Rejected:
 def _reject(raw: bytes, digest: bytes, token: jws.Jws, failure: Failure, **facts: object) -> Rejected:
     subject = string_or_none(token.claims.get("sub"))
     return Rejected(failure.reason, subject, {**failure.facts, **facts, "token": token_fingerprint(raw, digest)})
+
+
+def _checked(answer: Outcome, binding: CertificateBinding, raw: bytes, request: AuthRequest) -> Outcome:
+    if not isinstance(answer, Accepted):
+        return answer
+    failure = binding.failure(claims_to_read(answer.principal).get("cnf"), request)
+    return answer if failure is None else _refuse_unbound(raw, failure, answer)
+
+
+def _refuse_unbound(raw: bytes, failure: Failure, accepted: Accepted, digest: bytes = b"") -> Rejected:
+    """The refusal of a good token, because it is not bound as it must be."""
+    facts = {**failure.facts, "token": token_fingerprint(raw, digest)}
+    return Rejected(failure.reason, accepted.principal.subject, facts, authenticated=True)
 
 
 def _header_failure(header: jws.JoseHeader, issuer: Issuer) -> Failure | None:

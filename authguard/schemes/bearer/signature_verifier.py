@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, TypeVar, cast
 
 from authguard.caching import BoundedCache, NegativeCache
@@ -16,6 +17,7 @@ from authguard.model import NO_FACTS, Clock, Failure, Moment
 from authguard.reasons import KEY_UNKNOWN, KEYS_BUSY, KEYS_TIMEOUT, KEYS_UNAVAILABLE, TOKEN_SIGNATURE_INVALID
 from authguard.request import AuthRequest, network_of
 from authguard.schemes.bearer.claim_mapping import string_or_none, subject_failure
+from authguard.schemes.bearer.claims import NO_CONFIRMATIONS
 from authguard.schemes.bearer.issuer import Issuer
 from authguard.wire import jws
 
@@ -96,8 +98,8 @@ class SignatureVerifier:
     is 503 ``keys.busy`` for tokens that may be newer than the keys, a few times for each network, and otherwise 401.
     """
 
-    def __init__(self, deadline: float, clock: Clock, *, accepts_bound: bool = False) -> None:
-        self._deadline, self._clock, self._accepts_bound = deadline, clock, accepts_bound
+    def __init__(self, deadline: float, clock: Clock, *, confirmations: AbstractSet[str] = NO_CONFIRMATIONS) -> None:
+        self._deadline, self._clock, self._confirmations = deadline, clock, confirmations
         #: The networks from which tokens were accepted, and the client of the last one.
         self._known = BoundedCache[bool](MAX_NETWORKS)
         self._last_client: str | None = None
@@ -205,7 +207,7 @@ class SignatureVerifier:
 
     def _claims_failure(self, issuer: Issuer, token: jws.Jws, request: AuthRequest) -> Failure | None:
         """Why the token would be refused with any key."""
-        failure = issuer.rules.failure(token.claims, request.moment, accepts_bound=self._accepts_bound)
+        failure = issuer.rules.failure(token.claims, request.moment, confirmations=self._confirmations)
         return failure or subject_failure(token.claims, issuer)
 
     def _may_answer_busy(self, requester: Requester, now: float) -> bool:

@@ -54,7 +54,7 @@ class VerifiedToken:
         token: jws.Jws,
         keys: Sequence[VerificationKey],
         signing_key: VerificationKey,
-        outcome: Outcome,
+        outcome: Outcome | None,
     ) -> None:
         claims: dict[str, Any] = token.claims
         self.registry = registry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from authguard.concurrency.deadline import ask
 from authguard.model import Accepted, Facts, Moment, Outcome, Principal, Rejected
 from authguard.reasons import TOKEN_EXPIRED, TOKEN_INACTIVE
 from authguard.schemes.bearer.claim_mapping import token_fingerprint
-from authguard.schemes.bearer.claims import bound_failure
+from authguard.schemes.bearer.claims import NO_CONFIRMATIONS, bound_failure
 from authguard.validation import check_flag, check_seconds
 from authguard.wire.authorization import is_token68, is_visible
 
@@ -36,8 +37,9 @@ class TokenLookup:
     - ``deadline``: how many seconds it may take.
 
     Nothing is cached, so that a token which is deleted is refused by the next request. A principal with the claim
-    ``cnf`` is one of a token that is bound to a key, which ``Bearer`` refuses. Denies with ``token.inactive``,
-    ``token.expired``, ``token.bound`` and ``store.*`` (503). Raises ``ConfigurationError``.
+    ``cnf`` is one of a token that is bound to a key, which ``Bearer`` refuses unless it has ``client_certificate=``.
+    Denies with ``token.inactive``, ``token.expired``, ``token.bound`` and ``store.*`` (503). Raises
+    ``ConfigurationError``.
     """
 
     def __init__(self, find: FindToken, *, visible_ascii: bool = False, deadline: float = 5.0) -> None:
@@ -50,11 +52,16 @@ class TokenLookup:
         return is_token68(token) or (self._visible_ascii and is_visible(token))
 
     async def authenticate(
-        self, token: bytes, moment: Moment, network: str | None = None, *, accepts_bound: bool = False
+        self,
+        token: bytes,
+        moment: Moment,
+        network: str | None = None,
+        *,
+        confirmations: AbstractSet[str] = NO_CONFIRMATIONS,
     ) -> Outcome:
         """The outcome for a token. Raises ``BackendUnavailable``.
 
-        ``accepts_bound``: the caller checks the proof of the key that the token is bound to.
+        ``confirmations``: the members of ``cnf`` that the caller checks.
         """
         digest = sha256(token).digest()
         found = await ask(awaitable(self._find, self._find(digest.hex())), self._deadline)
@@ -71,8 +78,7 @@ class TokenLookup:
             facts = {**expired, "token": token_fingerprint(token, digest)}
             return Rejected(TOKEN_EXPIRED, found.subject, facts, authenticated=True)
         confirmation = found.claims.get("cnf")
-        if confirmation is not None and not accepts_bound:
-            failure = bound_failure(confirmation)
+        if confirmation is not None and not confirmations and (failure := bound_failure(confirmation)) is not None:
             facts = {**failure.facts, "token": token_fingerprint(token, digest)}
             return Rejected(failure.reason, found.subject, facts, authenticated=True)
         return Accepted(found)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -45,6 +45,7 @@ from authguard.reasons import (
     Reason,
 )
 from authguard.request import AuthRequest
+from authguard.schemes.bearer.claims import bound_failure
 from authguard.schemes.bearer.issuer_registry import Member
 from authguard.schemes.bearer.protected_resource import ProtectedResource
 from authguard.schemes.bearer.scheme import Bearer
@@ -61,6 +62,9 @@ from authguard.wire.dpop_proof import DpopProof, base64url, parse_proof
 from authguard.wire.grammar import WireError
 from authguard.wire.http_uri import normal_uri
 from authguard.wire.nonce import Nonce
+
+if TYPE_CHECKING:
+    from authguard.schemes.bearer.client_certificate import CertificateSource
 
 DPOP = "dpop"
 #: The asymmetric algorithms of RFC 7518 and RFC 8037 that clients use. RSA with PKCS #1 v1.5 is left out: new protocols
@@ -104,7 +108,8 @@ class Dpop(Bearer):
     - ``proofs``: the store that remembers which proofs were used; by default in the memory of this process.
     - ``resource``: as for ``Bearer``; the same one, if both have it. Its metadata then name the algorithms, and say
       whether the guard accepts bound tokens alone (RFC 9728 section 2).
-    - ``realm``, ``limit``, ``cache``, ``deadline``, ``name`` and ``clock``: as for ``Bearer``.
+    - ``realm``, ``limit``, ``cache``, ``deadline``, ``client_certificate``, ``name`` and ``clock``: as for ``Bearer``.
+      A token may be bound to a key and to a certificate; both are then compared.
 
     Denies with ``proof.*``, ``token.unbound``, ``token.key_mismatch`` and the reasons of ``Bearer``; with ``store.*``
     (503) if the store of proofs is away. Raises ``ConfigurationError``. RFC 9449 sections 4.3, 7 and 9.
@@ -112,7 +117,8 @@ class Dpop(Bearer):
 
     name = DPOP
     auth_scheme = DPOP
-    accepts_bound = True
+    confirmations = frozenset({"jkt"})
+    requires_dpop = True
     openapi: Mapping[str, object] = MappingProxyType(
         {
             "type": "http",
@@ -137,6 +143,7 @@ class Dpop(Bearer):
         limit: int = jws.MAX_TOKEN,
         cache: int = 4096,
         deadline: float = 5.0,
+        client_certificate: CertificateSource | None = None,
         name: str = DPOP,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -147,6 +154,7 @@ class Dpop(Bearer):
             limit=limit,
             cache=cache,
             deadline=deadline,
+            client_certificate=client_certificate,
             name=name,
             clock=clock,
         )
@@ -164,7 +172,10 @@ class Dpop(Bearer):
         self._client_keys = BoundedCache[VerificationKey](_MAX_KEYS)
         self.carrier = field_for(DPOP, self._limit)
         self._auth_scheme = "DPoP"
-        self.resource_members = {"dpop_signing_alg_values_supported": list(self._algorithms)}
+        self.resource_members = {
+            **self.resource_members,
+            "dpop_signing_alg_values_supported": list(self._algorithms),
+        }
         # RFC 9449 section 7.1: `algs` is a list with spaces.
         self._params = {**self._params, "algs": " ".join(self._algorithms)}
         self._plain_challenges = (Challenge(self._auth_scheme, {**self._params, **self._metadata}),)
@@ -273,7 +284,7 @@ class Dpop(Bearer):
         parsed = proof.parsed
         failure = (
             _token_failure(parsed, token)
-            or _key_failure(claims_to_read(outcome.principal).get("cnf"), parsed)
+            or self._key_failure(claims_to_read(outcome.principal).get("cnf"), parsed)
             or self._signature_failure(parsed)
         )
         if failure is not None:
@@ -316,6 +327,19 @@ class Dpop(Bearer):
             return self._with_nonce(outcome, request.moment)
         reason = PROOF_REPLAYED if use is _REPLAYED else PROOF_FORGOTTEN
         return self._reject(reason, request.moment, subject=outcome.principal.subject)
+
+    def _key_failure(self, confirmation: Any, proof: DpopProof) -> Failure | None:
+        """Whether the token is bound to the key of the proof, and to nothing else that is not checked.
+
+        RFC 9449 section 6.1.
+        """
+        jkt = confirmation.get("jkt") if isinstance(confirmation, Mapping) else None
+        if not isinstance(jkt, str):
+            members = tuple(map(str, confirmation)) if isinstance(confirmation, Mapping) else ()
+            return Failure(TOKEN_UNBOUND, {"cnf": members, "wanted": "jkt"})
+        if not hmac.compare_digest(jkt.encode("utf-8", "replace"), proof.thumbprint.encode("ascii")):
+            return Failure(TOKEN_KEY_MISMATCH, {"found": "the proof of another key"})
+        return None if len(confirmation) == 1 else bound_failure(confirmation, self.confirmations)
 
     def _signature_failure(self, proof: DpopProof) -> Failure | None:
         place = f"{proof.alg} {proof.thumbprint}".encode()
@@ -371,17 +395,6 @@ def _token_failure(proof: DpopProof, token: bytes) -> Failure | None:
         return Failure(PROOF_TOKEN_MISMATCH, {"found": "no ath"})
     if not hmac.compare_digest(proof.ath.encode("utf-8", "replace"), base64url(sha256(token).digest()).encode("ascii")):
         return Failure(PROOF_TOKEN_MISMATCH, {"found": "the hash of another token"})
-    return None
-
-
-def _key_failure(confirmation: Any, proof: DpopProof) -> Failure | None:
-    """Whether the token is bound to the key of the proof. RFC 9449 section 6.1."""
-    jkt = confirmation.get("jkt") if isinstance(confirmation, Mapping) else None
-    if not isinstance(jkt, str):
-        members = tuple(map(str, confirmation)) if isinstance(confirmation, Mapping) else ()
-        return Failure(TOKEN_UNBOUND, {"cnf": members, "wanted": "jkt"})
-    if not hmac.compare_digest(jkt.encode("utf-8", "replace"), proof.thumbprint.encode("ascii")):
-        return Failure(TOKEN_KEY_MISMATCH, {"found": "the proof of another key"})
     return None
 
 

@@ -29,6 +29,9 @@ REDIS = "TEST_REDIS"
 REVOCATIONS = "TEST_REVOCATIONS"
 #: The variable with the URLs by which clients reach the app, separated by spaces.
 PUBLIC_URL = "TEST_PUBLIC_URL"
+#: The variable with who is believed to send a certificate in this header.
+TRUSTED = "TEST_TRUSTED"
+CERTIFICATE_HEADER = "X-Client-Cert"
 
 FOR_ALL = "FOR-ALL"
 FOR_USERS = "FOR-USERS-ALONE"
