@@ -77,7 +77,7 @@ def test_a_token_without_an_audience_mapper_is_refused() -> None:
     """The default audience ``account`` is for the account console, and the record says which client was wanted."""
     assert refused(keycloak(), ACCESS_TOKEN, {"aud": "account"}) == (
         "token.audience_mismatch",
-        {"audience": ("account",), "wanted": ("orders",)},
+        {"audience": ("account",), "wanted": ("orders",), "issuer": "https://login.example/realms/shop"},
     )
     assert accepted(keycloak(audience="https://api"), ACCESS_TOKEN, {"aud": "https://api"}).subject
 
