@@ -13,6 +13,9 @@ from tests.support.canary import LogRecorder
 
 CI = os.environ.get("CI") == "true"
 
+# Files whose tests take up to a minute each. At the end, one process would run such a test while the others wait.
+LONGEST = {"test_agreement.py", "test_benchmarks.py", "test_distribution.py", "test_instructions.py"}
+
 # If coverage is recorded, it has started in this process before now. The programs that tests start are not measured:
 # many of them end by a signal, which would leave no data.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -100,7 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--brief``, leave out what would give the same answer on every Python."""
+    """Run the longest tests first. With ``--brief``, leave out what would give the same answer on every Python."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     if not config.getoption("brief"):
         return
     names = {item.nodeid for item in items}

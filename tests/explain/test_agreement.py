@@ -46,6 +46,7 @@ FILES = {
 }
 
 
+@pytest.mark.once  # each Python runs the tests of these files by themselves
 @pytest.mark.parametrize("name", FILES)
 def test_explain_and_the_live_guard_agree(name: str, tmp_path: Path) -> None:
     """Outcome, reason, status and headers are the same, one step has failed, and the guard's state is untouched."""

@@ -29,6 +29,7 @@ FILES = {
 }
 
 
+@pytest.mark.once  # each Python runs the tests of these files by themselves
 @pytest.mark.parametrize("name", FILES)
 def test_the_same_code_decides_the_same(name: str, tmp_path: Path) -> None:
     """No request of these tests is refused or let in by a replay."""
