@@ -22,7 +22,7 @@ from tests.support.guards import Answer, GuardedApp
 from tests.support.key_source import StubbedSource
 from tests.support.schemes.bearer import bearer, essential, issuer
 from tests.support.servers.key_server import TIMEOUT, hang, publish_metadata, respond_with, running_key_server
-from tests.support.tokens import b64url, ec_key, key_set, mint, rsa_key
+from tests.support.tokens import ISSUER, b64url, ec_key, key_set, mint, rsa_key
 
 
 def guarded_app(source: StubbedSource, **changes: Any) -> GuardedApp:
