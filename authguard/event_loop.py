@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import suppress
+from contextvars import Context
+from typing import Any, TypeAlias
+
+#: The background task of each event loop.
+LoopTasks: TypeAlias = dict[asyncio.AbstractEventLoop, asyncio.Task[None]]
 
 # What closes at the end of each loop. It is held here, because the garbage collector would not wait until all is
 # closed.
@@ -35,3 +40,21 @@ async def _close_at_end(close: Callable[[], Awaitable[object]], key: object) -> 
         with suppress(Exception):  # a server that is away has no connection to close
             await close()
         _endings.pop(key, None)
+
+
+def start_in_loop(
+    tasks: LoopTasks, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
+) -> asyncio.Task[None]:
+    """Start the task of the running loop. Those that have ended are forgotten, because a task holds its loop."""
+    for other, task in list(tasks.items()):
+        if task.done() or other.is_closed():
+            tasks.pop(other, None)
+    # It belongs to no request, and has none of its context variables.
+    started = tasks[loop] = loop.create_task(coroutine, context=Context())
+    return started
+
+
+def is_task_cancelled() -> bool:
+    """Whether this task was cancelled, and a call has gone on all the same, as ``asyncio.wait_for`` may before 3.12."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -72,6 +72,8 @@ class DecisionLog:
         self.monotonic = guard.monotonic
         # Takes away the hook that the guard has while a page asks for grants; None while it has none.
         self._stop_grants: Callable[[], None] | None = None
+        #: Called after each refusal, if decisions are shared.
+        self.on_refusal: Callable[[], None] | None = None
         self.renew()
         renew_after_fork(self)
         guard.add_hook(self)
@@ -90,6 +92,7 @@ class DecisionLog:
         self._grants: deque[Decision] = deque(maxlen=MAX_DECISIONS)
         self._window = DenialWindow()
         self._viewers: list[Viewer] = []
+        self._is_sharing_grants = False
 
     def __call__(self, record: Record) -> None:
         """Keep a decision: the guard calls this with each refusal."""
@@ -98,6 +101,8 @@ class DecisionLog:
             denials = self._principals if record.subject_proven else self._strangers
             denials.append(Decision(self._next_number(), at, record))
             self._window.add(record, at)
+        if self.on_refusal is not None:
+            self.on_refusal()
 
     def note_grant(self, record: Record) -> None:
         """The hook that the guard has while a page asks for grants."""
@@ -125,6 +130,13 @@ class DecisionLog:
                 self._viewers = [other for other in self._viewers if other is not viewer]
                 self._set_grant_hook()
 
+    def share_grants(self, is_wanted: bool) -> None:
+        """Keep grants, or no longer, because a page of another process asks for them."""
+        if is_wanted != self._is_sharing_grants:
+            with _VIEWERS:
+                self._is_sharing_grants = is_wanted
+                self._set_grant_hook()
+
     def _set_grant_hook(self) -> None:
         """Have the guard call ``note_grant`` if a page asks for grants, and not otherwise."""
         is_wanted = self._are_grants_wanted()
@@ -135,7 +147,7 @@ class DecisionLog:
             self._stop_grants = None
 
     def _are_grants_wanted(self) -> bool:
-        return any(viewer.with_grants for viewer in self._viewers)
+        return self._is_sharing_grants or any(viewer.with_grants for viewer in self._viewers)
 
     def _now(self) -> float:
         """The time by the clock of the guard."""

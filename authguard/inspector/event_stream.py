@@ -14,8 +14,10 @@ from typing import Any
 import anyio
 from starlette.types import Receive, Scope, Send
 
+from authguard.errors import BackendUnavailable
 from authguard.inspector.decision_log import MAX_DECISIONS, DecisionLog
 from authguard.inspector.filters import DecisionFilter
+from authguard.inspector.shared_decisions import SharedDecisions, cursor_of, joined_state, short_name
 from authguard.inspector.views import decision_view
 
 #: The seconds between two looks at the decisions, and how many of these one response takes. Then the page asks again:
@@ -36,7 +38,9 @@ class EventStream:
     """An ASGI app for one request. It has no queue: each look at the log sends what is new, and waits until that is
     sent, so that a slow page costs no memory.
 
-    ``after`` is the id of the last event that the page has. ``hello`` and ``state`` make the events of these names.
+    ``after`` is the id of the last event that the page has: where it is in the decisions that processes share, before
+    a slash, and the process and the number of its last decision. ``hello`` and ``state`` make the events of these
+    names. With ``shared``, the page shows the decisions of all processes, and those of this one while Redis is away.
     """
 
     def __init__(
@@ -47,8 +51,10 @@ class EventStream:
         headers: list[tuple[bytes, bytes]],
         hello: Callable[[], dict[str, Any]],
         state: Callable[[], dict[str, Any]],
+        shared: SharedDecisions | None = None,
     ) -> None:
         self._log, self._wanted = log, wanted
+        self._shared, self._cursor = shared, cursor_of(after)
         self._after = _number_of(after, log.worker.id)
         self._headers = headers
         self._hello, self._state = hello, state
@@ -83,7 +89,7 @@ class EventStream:
             raise failure
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
-        log, worker = self._log, self._log.worker.id
+        log = self._log
         end = log.monotonic() + MOST_SECONDS
         yield b"retry: %d\n\n" % RETRY
         yield event_bytes("hello", self._hello())
@@ -95,13 +101,54 @@ class EventStream:
                 if log.monotonic() >= end:
                     return
                 if tick % STATE_EVERY == 0:
-                    yield event_bytes("state", self._state())
-                while log.monotonic() < end and (batch := self._next_batch(is_first=tick == 0)):
-                    yield event_bytes("decisions", batch, f"{worker}:{self._after}")
+                    yield event_bytes("state", await self._joined_state())
+                while log.monotonic() < end and (batch := await self._batch(is_first=tick == 0)):
+                    if batch["decisions"]:
+                        yield event_bytes("decisions", batch, self._event_id())
                     await anyio.lowlevel.checkpoint()
                     if not batch["more"]:
                         break
                 await anyio.sleep(TICK)
+
+    def _event_id(self) -> str:
+        own = f"{self._log.worker.id}:{self._after}"
+        return own if self._shared is None else f"{self._cursor}/{own}"
+
+    async def _joined_state(self) -> dict[str, Any]:
+        """The state of the guard, with that of the other processes."""
+        state = self._state()
+        if self._shared is None:
+            return state
+        self._shared.start()
+        own = self._log.worker.id
+        with suppress(BackendUnavailable):
+            await self._shared.publish()
+            processes = await self._shared.processes()
+            joined = joined_state(state, processes, own, self._wanted.process)
+            return {**joined, "away": False, "dropped": self._shared.dropped}
+        return {**joined_state(state, [], own, self._wanted.process), "away": True, "dropped": self._shared.dropped}
+
+    async def _batch(self, *, is_first: bool) -> dict[str, Any] | None:
+        """The next decisions of all processes, or those of this one if they share nothing or Redis is away."""
+        if self._shared is None:
+            return self._next_batch(is_first=is_first)
+        try:
+            found, self._cursor, more = await self._shared.read(self._cursor, with_grants=self._wanted.grants)
+        except BackendUnavailable:
+            return self._batch_of_own(is_first=is_first)
+        own = self._log.worker.id
+        self._after = max([self._after, *(one.view["n"] for one in found if one.process == own)])
+        process = self._wanted.process
+        views = [one.view for one in found if process in {"", one.process} and self._wanted.matches(one.record)]
+        return {"decisions": views, "skipped": 0, "more": more}
+
+    def _batch_of_own(self, *, is_first: bool) -> dict[str, Any] | None:
+        own = self._log.worker.id
+        batch = self._next_batch(is_first=is_first) if self._wanted.process in {"", own} else None
+        if batch is not None:
+            named = {"worker": own, "process": short_name(own)}
+            batch["decisions"] = [{**view, **named} for view in batch["decisions"]]
+        return batch
 
     def _next_batch(self, *, is_first: bool) -> dict[str, Any] | None:
         """The next decisions that the page asks for; None if there are none.
@@ -130,6 +177,6 @@ def event_bytes(name: str, content: dict[str, Any], event_id: str = "") -> bytes
 
 def _number_of(event_id: str, worker: str) -> int:
     """The number of the last decision that the page has from this process; 0 if it has none."""
-    of_worker, _, number = event_id.rpartition(":")
+    of_worker, _, number = event_id.rpartition("/")[2].rpartition(":")
     is_number = number.isascii() and number.isdecimal() and len(number) <= 15
     return int(number) if of_worker == worker and is_number else 0

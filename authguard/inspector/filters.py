@@ -17,7 +17,7 @@ class DecisionFilter:
     """What a decision must have. An empty text is no condition.
 
     ``reason`` and ``rule`` are compared as a whole; ``path``, ``subject`` and ``client`` may be a part, in any case of
-    letters. Without ``grants``, only refusals are meant.
+    letters. Without ``grants``, only refusals are meant. ``process`` is the id of one, where several are shown.
     """
 
     reason: str = ""
@@ -26,13 +26,15 @@ class DecisionFilter:
     subject: str = ""
     client: str = ""
     grants: bool = False
+    process: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Self:
         """The filter that a query asks for. What it does not know it ignores."""
         names = ("reason", "rule", "path", "subject", "client")
         reason, rule, path, subject, client = (query.get(name, "")[:MAX_TEXT].strip() for name in names)
-        return cls(reason, rule, path.lower(), subject.lower(), client.lower(), query.get("grants") == "1")
+        grants, process = query.get("grants") == "1", query.get("process", "")[:MAX_TEXT]
+        return cls(reason, rule, path.lower(), subject.lower(), client.lower(), grants, process)
 
     def matches(self, record: Record) -> bool:
         """Whether the decision is meant."""

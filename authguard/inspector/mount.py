@@ -21,10 +21,12 @@ from authguard.errors import ConfigurationError
 from authguard.inspector.decision_log import DecisionLog
 from authguard.inspector.event_stream import EventStream
 from authguard.inspector.filters import DecisionFilter
+from authguard.inspector.shared_decisions import SharedDecisions
 from authguard.inspector.views import hello_view, kept_for, routes_view, state_view
 from authguard.model import Requirement
 from authguard.policy.requirements import OPTIONAL, PUBLIC, check_requirement
 from authguard.source_location import caller_location
+from authguard.state.redis.backend import RedisBackend
 
 #: The files of the page, and their types.
 FILES = {
@@ -53,16 +55,17 @@ HEADERS = {
 STATE_SECONDS, ROUTES_SECONDS = 1.0, 60.0
 
 
-def inspector(guard: Guard, requirement: Requirement, *, title: str = "") -> ASGIApp:
+def inspector(guard: Guard, requirement: Requirement, *, title: str = "", redis: RedisBackend | None = None) -> ASGIApp:
     """A page that shows why requests are refused: ``app.mount("/inspector", inspector(guard, role("operator")))``.
 
     It shows refusals by reason over time, the last 1,000 decisions as they happen and what to do about each, bursts and
     those who are refused most, the clocks of issuers, key sets, password hashing, and the routes of the app with the
-    findings of the audit. All of it is about this process.
+    findings of the audit. All of it is about this process, unless there is ``redis``.
 
     ``requirement`` is who may see it. ``guard``, which must be in front of the app, checks that for each request to the
     page, beside the rules of the path. The page reads credentials that a browser sends by itself: a ``Session``, a
-    ``Cookie``, or ``Basic``. ``title`` names the app.
+    ``Cookie``, or ``Basic``. ``title`` names the app. With ``redis``, a ``RedisBackend``, the page shows the decisions
+    and counts of all processes with the same server and prefix. They publish them there while a page is open.
 
     The page has no effect on requests that are granted, unless it is open and shows grants. It changes nothing, loads
     nothing from elsewhere, and shows no credentials. Raises ``ConfigurationError``, also for PUBLIC and OPTIONAL.
@@ -76,16 +79,19 @@ def inspector(guard: Guard, requirement: Requirement, *, title: str = "") -> ASG
         )
     if not isinstance(title, str):
         raise ConfigurationError("title", f"{title!r} is not a text")
-    return _Inspector(guard, Lock(requirement, caller_location(1)), title).router()
+    return _Inspector(guard, Lock(requirement, caller_location(1)), title, redis).router()
 
 
 class _Inspector:
     """The endpoints of the page."""
 
-    def __init__(self, guard: Guard, lock: Lock, title: str) -> None:
+    def __init__(self, guard: Guard, lock: Lock, title: str, redis: RedisBackend | None) -> None:
         self._guard, self._lock, self._title = guard, lock, title
         self._log = DecisionLog(guard)
         self._state = kept_for(STATE_SECONDS, lambda: state_view(self._log, guard), guard.monotonic)
+        self._shared = None if redis is None else SharedDecisions(redis, self._log, self._state)
+        if self._shared is not None:
+            self._log.on_refusal = self._shared.start
         self._routes: dict[str, object] = {}
         self._routes_at = float("-inf")
 
@@ -133,8 +139,9 @@ class _Inspector:
             DecisionFilter.from_query(request.query_params),
             request.headers.get("last-event-id", ""),
             [(name.encode(), text.encode()) for name, text in HEADERS.items()],
-            lambda: hello_view(self._log, self._guard, title),
+            lambda: {**hello_view(self._log, self._guard, title), "shared": self._shared is not None},
             self._state,
+            self._shared,
         )
 
     async def _routes_of_app(self, request: Request) -> Response:

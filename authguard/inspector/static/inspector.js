@@ -89,6 +89,7 @@
 
   let source = null;
   let worker = null;
+  let isShared = false; // whether the decisions of several processes are shown
   let leeway = 60;
   let rows = []; // the newest first
   let visible = PAGE_OF_ROWS;
@@ -111,7 +112,7 @@
   function filters() {
     const form = new FormData(byId("filters"));
     const query = new URLSearchParams();
-    for (const name of ["reason", "rule", "path", "subject", "client"]) {
+    for (const name of ["reason", "rule", "path", "subject", "client", "process"]) {
       const value = String(form.get(name) || "").trim();
       if (value) query.set(name, value);
     }
@@ -152,7 +153,8 @@
     const is = hello.worker;
     setText(byId("worker"), `process ${is.pid} on ${is.host}, since ${sinceText(is.since)}`);
     leeway = hello.leeway;
-    if (worker !== null && worker !== is.id) { // another process of the server has answered
+    isShared = hello.shared;
+    if (worker !== null && worker !== is.id && !isShared) { // another process of the server has answered
       rows = [];
       selected = null;
       closeDetail();
@@ -300,13 +302,20 @@
 
   function receive(batch) {
     skipped += batch.skipped;
-    const known = rows.length ? rows[0].n : 0;
     const isFirst = rows.length === 0 || batch.more;
-    const fresh = batch.decisions.filter((one) => one.n > known).reverse();
-    rows = [...fresh, ...rows].slice(0, MOST_ROWS);
+    for (const one of batch.decisions) one.key = one.worker ? `${one.worker} ${one.n}` : String(one.n);
+    const known = new Set(rows.map((one) => one.key));
+    const fresh = batch.decisions.filter((one) => !known.has(one.key)).reverse();
+    // Those of several processes arrive out of order.
+    const isLater = fresh.length > 0 && isShared;
+    rows = [...fresh, ...rows];
+    if (isLater) rows.sort((one, other) => other.at - one.at);
+    rows = rows.slice(0, MOST_ROWS);
     offer("rule", fresh.map((one) => one.rule).filter(Boolean));
     if (isHeld()) {
       unseen += fresh.length;
+    } else if (isLater) {
+      rebuildRows();
     } else {
       addRows(fresh, !isFirst);
     }
@@ -354,9 +363,10 @@
 
   function rowOf(one, isFresh) {
     const button = linkButton(one.reason || "granted", () => openDetail(one, button));
-    button.setAttribute("aria-expanded", String(selected === one.n));
+    button.setAttribute("aria-expanded", String(selected === one.key));
     button.setAttribute("aria-controls", "detail");
     button.dataset.number = one.n;
+    button.dataset.key = one.key;
     const status = one.status === null ? "" : String(one.status);
     const passed = one.event === "would_deny";
     const who = cell(one.subject !== null && !one.proven ? "unproven" : "", one.subject === null ? "" : one.subject);
@@ -368,9 +378,10 @@
       cell("mono", `${one.method} ${one.path}`),
       who,
       cell("", one.client || ""),
-      cell("mono soft", one.brief));
+      cell("mono soft", one.process ? `${one.process} ${one.brief}` : one.brief));
     row.dataset.number = one.n;
-    row.classList.toggle("selected", selected === one.n);
+    row.dataset.key = one.key;
+    row.classList.toggle("selected", selected === one.key);
     return row;
   }
 
@@ -407,17 +418,17 @@
   // --- one decision --------------------------------------------------------------------------------------------------
 
   function openDetail(one, button) {
-    if (selected === one.n && !byId("detail").hidden) {
+    if (selected === one.key && !byId("detail").hidden) {
       closeDetail();
       return;
     }
-    selected = one.n;
+    selected = one.key;
     markSelected();
     const why = one.explanation;
     setText(byId("detail-title"), one.reason || "granted");
     const body = make("div", "");
     body.append(make("p", "request mono", `${one.status === null ? "" : one.status + " "}${one.method} ${one.path}`));
-    body.append(make("p", "soft", `${at(dayOf, one.at)}, decision ${one.n}`));
+    body.append(make("p", "soft", `${at(dayOf, one.at)}, decision ${one.n}${one.process ? " of process " + one.process : ""}`));
     if (one.event === "would_deny") body.append(make("p", "", "It passed, because what denies it is report-only."));
     if (why.cause) body.append(withCode(make("p", "cause"), why.cause));
     const times = timesOf(why.facts);
@@ -460,18 +471,18 @@
   }
 
   function closeDetail() {
-    const number = selected;
+    const key = selected;
     selected = null;
     byId("detail").hidden = true;
     byId("split").classList.remove("opened");
     markSelected();
-    const button = byId("rows").querySelector(`button[data-number="${Number(number)}"]`);
+    const button = [...byId("rows").querySelectorAll("button")].find((one) => one.dataset.key === key);
     if (button) button.focus();
   }
 
   function markSelected() {
     for (const row of byId("rows").children) {
-      const isSelected = Number(row.dataset.number) === selected;
+      const isSelected = row.dataset.key === selected;
       row.classList.toggle("selected", isSelected);
       row.querySelector("button").setAttribute("aria-expanded", String(isSelected));
     }
@@ -553,6 +564,7 @@
       const value = { "attempts refused since the start": state.throttle.refused, "in the last hour": (state.series["attempts.exceeded"] || []).reduce((sum, one) => sum + one, 0) };
       others.push({ kind: "figures", name: "Login throttle", scheme: state.throttle.schemes.join(", "), value });
     }
+    for (const [name, health] of Object.entries(state.others || {})) others.push({ kind: "figures", name: `Process ${name}`, scheme: "", value: flat(health) });
     const seen = clocks.filter((one) => one.tokens);
     byId("no-clocks").hidden = seen.length > 0;
     byId("clocks-section").hidden = clocks.length === 0;
@@ -686,8 +698,25 @@
 
   // --- all of it -----------------------------------------------------------------------------------------------------
 
+  // Which processes are shown, and the choice of one.
+  function showProcesses(state) {
+    const { processes } = state;
+    byId("process").hidden = false;
+    const list = byId("filters").elements.process;
+    reconcile(list, [{ id: "", name: "all" }, ...processes], (one) => one.id, (one) => new Option("", one.id), (node, one) => {
+      setText(node, `${one.name}${one.own ? " (this one)" : ""}${one.gone ? " (gone)" : ""}`);
+    });
+    const gone = processes.filter((one) => one.gone).length;
+    const words = [`${plural(processes.length, "process", "processes")}${gone ? `, ${gone} of them gone` : ""}`];
+    if (state.away) words[0] = "Redis does not answer: this page shows one process alone";
+    if (state.skipped) words.push(`${numbers.format(state.skipped)} decisions came too fast to be shared`);
+    if (state.dropped) words.push(`${plural(state.dropped, "value")} in Redis could not be read`);
+    setText(byId("processes"), words.join(" · "));
+  }
+
   function showState(state) {
     now = state.now;
+    if (isShared) showProcesses(state);
     showBursts(state.bursts);
     showRefusals(state);
     showOffenders(state.offenders);

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from contextvars import Context
 from random import random
 from secrets import token_hex
 from typing import Any, Literal, TypeAlias, cast
@@ -17,6 +16,7 @@ import anyio
 
 from authguard.app_code import awaitable, shown, wrong_answer
 from authguard.errors import BackendUnavailable, ConfigurationError, WrongAnswer
+from authguard.event_loop import LoopTasks, is_task_cancelled, start_in_loop
 from authguard.fork import renew_after_fork
 from authguard.model import Clock, wall_clock
 from authguard.reasons import STORE_UNAVAILABLE
@@ -37,9 +37,6 @@ _log = logging.getLogger("authguard")
 
 #: A function of the app that lists all revocations that have not ended.
 ListRevocations: TypeAlias = Callable[[], "Awaitable[Iterable[Revocation]] | AsyncIterator[Revocation]"]
-
-# The task of each event loop.
-_Tasks: TypeAlias = dict[asyncio.AbstractEventLoop, asyncio.Task[None]]
 
 #: How long the lock of a worker that loads is good, in seconds. It is extended at each slice.
 LOCKED_FOR = 5.0
@@ -254,8 +251,8 @@ class RedisRevocations(RevocationStore):
 
     def renew(self) -> None:
         """Forget the tasks that load and listen: a forked child has no copy of their event loops."""
-        self._listening: _Tasks = {}
-        self._loading: _Tasks = {}
+        self._listening: LoopTasks = {}
+        self._loading: LoopTasks = {}
 
     def health(self) -> Mapping[str, object]:
         """That of the ``RedisBackend``."""
@@ -317,13 +314,13 @@ class RedisRevocations(RevocationStore):
         end = self._callbacks.add(keys, callback)
         task = self._listening.get(loop)
         if task is None or task.done():
-            _ = _start_in(self._listening, loop, self._listen())
+            _ = start_in_loop(self._listening, loop, self._listen())
         return end
 
     async def _listen(self) -> None:
         """Call back what others announce, as long as there is a connection that wants it."""
         known, last = b"", b""
-        while len(self._callbacks) and not _is_cancelled():
+        while len(self._callbacks) and not is_task_cancelled():
             # At first the last announcement alone; then those since.
             begin = (last or b"-") if known else b""
             # Without an answer it is asked again from there: what is announced meanwhile is not lost.
@@ -378,7 +375,7 @@ class RedisRevocations(RevocationStore):
             return task
         if time.monotonic() < self._retry_at:
             return None
-        return _start_in(self._loading, loop, self._load())
+        return start_in_loop(self._loading, loop, self._load())
 
     async def _load(self) -> None:
         """Load the list, or wait until another worker has, and log a failure. It raises nothing."""
@@ -417,7 +414,7 @@ class RedisRevocations(RevocationStore):
     async def _states_to_load(self, token: str) -> Mapping[bytes, _State] | None:
         """What each partition knows, when the lock is ours; None if another worker has loaded the list, or does."""
         has_lock = False
-        while not _is_cancelled():
+        while not is_task_cancelled():
             states = await self._states()
             ages = [state.age for state in states.values()]
             is_complete = min(ages) >= 0
@@ -550,18 +547,6 @@ def _source_of(source: Any) -> RevocationSource:
     )
 
 
-def _start_in(
-    tasks: _Tasks, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]
-) -> asyncio.Task[None]:
-    """Start the task of the running loop. Those that have ended are forgotten, because a task holds its loop."""
-    for other, task in list(tasks.items()):
-        if task.done() or other.is_closed():
-            tasks.pop(other, None)
-    # It belongs to no request, and has none of its context variables.
-    started = tasks[loop] = loop.create_task(coroutine, context=Context())
-    return started
-
-
 async def _together(calls: Sequence[Awaitable[Any]]) -> list[Any]:
     """The answers of the calls, a few of which are under way at once. A failure is raised when all have ended."""
     turns = asyncio.Semaphore(AT_ONCE)
@@ -577,12 +562,6 @@ async def _together(calls: Sequence[Awaitable[Any]]) -> list[Any]:
         if isinstance(answer, BaseException):
             raise answer
     return answers
-
-
-def _is_cancelled() -> bool:
-    """Whether this task was cancelled, and a call has gone on all the same, as ``asyncio.wait_for`` may before 3.12."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _split(announced: bytes) -> Sequence[bytes] | None:
