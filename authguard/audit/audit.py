@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
+from authguard.audit.cross_origin import about_exposure
 from authguard.audit.endpoint import Endpoint, Layer
 from authguard.audit.findings import (
     FRAMEWORK_PAGES,
@@ -91,11 +92,13 @@ def _audit(
     findings = (
         *find_findings(rows, guard),
         *about_sessions(endpoints, guard, is_whole=bool(installed) and front is None),
+        *about_exposure(endpoints, guard),
     )
     if enclosing is not None:
         around = discover_endpoints(enclosing)
         about_session = about_sessions(around, guard, is_whole=False)
-        findings = tuple(dict.fromkeys([*_in_front(around, guard), *findings, *about_session]))
+        about_fields = about_exposure(around, guard)
+        findings = tuple(dict.fromkeys([*_in_front(around, guard), *findings, *about_session, *about_fields]))
     if front is None:
         if endpoints and not any(guard is other for other in installed):
             findings = (_missing_guard(app, has_other=bool(installed)), *findings)

@@ -38,7 +38,8 @@ class Layer:
 
     - ``implementation``: its class; or the function that made it, or that it is.
     - ``guard``: the guard of an ``AuthGuardMiddleware``; ``preflight_passes``: whether it has ``preflight="pass"``.
-    - ``session``: the cookie of a SessionMiddleware.
+    - ``session``: the cookie of a SessionMiddleware. ``exposed``: the fields that a CORSMiddleware lets scripts of
+      other origins read, in lower case; None for any other middleware.
     - ``path``, ``segment_count``, ``host_count``: what the routers in front of it match: a part of the path, the number
       of its segments, and the number of hosts.
     """
@@ -50,6 +51,7 @@ class Layer:
     host_count: int = 0
     preflight_passes: bool = False
     session: SessionCookie | None = None
+    exposed: frozenset[str] | None = None
 
     @property
     def name(self) -> str:

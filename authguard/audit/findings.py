@@ -55,6 +55,7 @@ CODES = {
     "identity.client": "FastAPI builds from the request what says who somebody is",
     "middleware.outside": "a middleware outside the guard may answer by itself, so that the guard is not asked",
     "middleware.inside": "a middleware inside the guard may answer by itself, or change the path",
+    "cors.unexposed": "a CORSMiddleware outside the guard hides a field that scripts need to log in",
     "session.absent": "a scheme Session finds no session, because no SessionMiddleware is outside of its guard",
     "session.cookie": "the cookie of a session is not as safe, or not as long-lived, as the scheme Session needs it",
     UNSHARED: "several processes serve the app, and a store counts in each of them for itself; at start-up only",

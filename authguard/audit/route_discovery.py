@@ -32,6 +32,7 @@ from authguard.asgi.framework_code import (
 from authguard.asgi.locks import Lock
 from authguard.asgi.router_paths import read_segments
 from authguard.audit.client_values import client_values
+from authguard.audit.cross_origin import declared_fields, exposed_fields
 from authguard.audit.endpoint import ANY_METHOD, Endpoint, Kind, Layer, SessionCookie
 from authguard.audit.lock_discovery import (
     bypassed_lock_location,
@@ -94,6 +95,7 @@ class _Position:
         *,
         preflight: object = None,
         session: SessionCookie | None = None,
+        exposed: frozenset[str] | None = None,
     ) -> _Position:
         """Inside this middleware."""
         own_guard = guard if is_guard(implementation) and isinstance(guard, Guard) else None
@@ -105,6 +107,7 @@ class _Position:
             len(self.hosts),
             preflight_passes=preflight == "pass",
             session=session,
+            exposed=exposed,
         )
         return replace(self, layers=(*self.layers, layer))
 
@@ -112,7 +115,9 @@ class _Position:
         """Inside a middleware that exists already."""
         implementation = app.dispatch_func if type(app) is BaseHTTPMiddleware else type(app)
         guard, preflight = getattr(app, "guard", None), getattr(app, "preflight", None)
-        return self.inside(implementation, guard, preflight=preflight, session=cookie_of(app))
+        return self.inside(
+            implementation, guard, preflight=preflight, session=cookie_of(app), exposed=exposed_fields(app)
+        )
 
     def endpoint(
         self,
@@ -217,7 +222,11 @@ def _walk_application(app: Starlette, position: _Position) -> Iterator[Endpoint]
         is_known = is_known and has_known_builder and type(app.middleware_stack) in {type(None), ServerErrorMiddleware}
         for middleware in declared:
             inner = inner.inside(
-                middleware.implementation, middleware.guard, preflight=middleware.preflight, session=middleware.session
+                middleware.implementation,
+                middleware.guard,
+                preflight=middleware.preflight,
+                session=middleware.session,
+                exposed=middleware.exposed,
             )
     if not is_known:
         yield position.opaque_below(type(app))
@@ -233,6 +242,7 @@ class _Declared:
     guard: object
     preflight: object
     session: SessionCookie | None
+    exposed: frozenset[str] | None
 
     @classmethod
     def of(cls, middleware: Middleware) -> _Declared:
@@ -244,8 +254,8 @@ class _Declared:
         implementation = factory
         if factory is BaseHTTPMiddleware:  # @app.middleware("http") passes the function as an argument
             implementation = options.get("dispatch", next(iter(arguments), factory))
-        session = declared_cookie(factory, arguments, options)
-        return cls(factory, implementation, options.get("guard"), options.get("preflight"), session)
+        session, exposed = declared_cookie(factory, arguments, options), declared_fields(factory, arguments, options)
+        return cls(factory, implementation, options.get("guard"), options.get("preflight"), session, exposed)
 
 
 def _built_middleware(app: Starlette) -> list[object] | None:

@@ -9,6 +9,7 @@ from typing import Any
 from authguard.asgi.framework_code import is_framework_code
 from authguard.asgi.locks import Lock
 from authguard.asgi.router_paths import chain
+from authguard.audit.cross_origin import expose_fix, exposed_fields, unexposed
 from authguard.audit.route_discovery import discover_endpoints
 from authguard.core.guard import Guard
 from authguard.errors import ConfigurationError
@@ -57,9 +58,19 @@ class GuardedApp:
                 notes.append(f"{name} is outside of the guard and was not run. It may change the request.")
             elif name == "SessionMiddleware" and scope["type"] in {"http", "websocket"}:
                 prepared = await _with_session(link, prepared)
-            elif name == "CORSMiddleware" and scope["type"] == "http" and is_true_preflight(prepared):
-                notes.append("CORSMiddleware is outside of the guard and answers this preflight before the guard.")
+            elif name == "CORSMiddleware" and scope["type"] == "http":
+                notes += self._about_cors(link, prepared)
         return prepared, notes
+
+    def _about_cors(self, link: object, scope: Mapping[str, Any]) -> Iterator[str]:
+        """What a CORSMiddleware outside of the guard does about this request."""
+        if is_true_preflight(dict(scope)):
+            yield "CORSMiddleware is outside of the guard and answers this preflight before the guard."
+            return
+        hidden = unexposed(self.guard, exposed_fields(link) or frozenset())
+        if hidden and any(name == b"origin" for name, _ in scope["headers"]):
+            fields = " and ".join(hidden)
+            yield f"CORSMiddleware hides {fields} from scripts of other origins. {expose_fix(self.guard)}."
 
 
 def _links(app: object) -> Iterator[object]:

@@ -8,6 +8,7 @@ so that the reason of the decision tells which checks have passed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 from authguard.explain.explanation import Step
@@ -152,6 +153,65 @@ def _describe_bearer(scheme: Any, request: AuthRequest, credentials: Credentials
         yield Check("check", ("token.check_refused", *((record.reason or "",) if is_own else ())))
     if scheme.client_certificate is not None:
         yield Check("certificate", _CERTIFICATE, *_certificate(claims, record))
+
+
+# --- DPoP -------------------------------------------------------------------------------------------------------------
+
+_PROOF_PARSED = ("proof.malformed", "proof.type_refused", "proof.algorithm_refused", "proof.key_refused")
+
+
+def _describe_dpop(scheme: Any, request: AuthRequest, credentials: Credentials, record: Record) -> Iterator[Check]:
+    """The proof of the request, then the token as under Bearer, then whether the two belong together."""
+    from authguard.schemes.dpop.target import target_uris  # noqa: PLC0415 - only an app with DPoP has them
+    from authguard.wire.dpop_proof import base64url, parse_proof  # noqa: PLC0415
+
+    lines = request.lines(b"dpop")
+    yield Check("DPoP", ("proof.missing", "proof.ambiguous"), f"{len(lines) or 'no'} fields", "one field")
+    if len(lines) != 1:
+        return
+    raw = lines[0].strip(b" \t")
+    try:
+        proof = parse_proof(raw)
+    except WireError as error:
+        yield Check("proof", _PROOF_PARSED, f"{len(raw)} bytes: {error.problem}", "a signed JWT with its public key")
+        return
+    yield Check("proof", (), f"a signed JWT of {len(raw)} bytes, with its public key")
+    algorithms = " or ".join(scheme._algorithms)
+    yield Check("its alg", ("proof.algorithm_refused",), _shown(proof.alg), algorithms)
+    yield Check("htm", ("proof.method_mismatch",), _shown(proof.htm), request.method)
+    uris = " or ".join(map(_shown, target_uris(scheme._public_urls, request.scope)))
+    yield Check("htu", ("proof.uri_mismatch",), _shown(proof.htu), uris)
+    yield _proof_time(scheme, proof, request.moment)
+    yield from _describe_bearer(scheme, request, credentials, record)
+    wanted = base64url(sha256(credentials.rest).digest())
+    yield Check("ath", ("proof.token_mismatch",), _shown(proof.ath) if proof.ath else "none", wanted)
+    yield Check("jkt", ("token.unbound", "token.key_mismatch"), _about_binding(record), proof.thumbprint)
+    yield Check("its signature", ("proof.signature_invalid", "proof.key_refused"))
+    yield Check("jti", ("proof.replayed", "proof.forgotten", *_OUTAGES), "not used before")
+
+
+def _about_binding(record: Record) -> str:
+    facts = record.facts if record.reason == "token.unbound" else {}
+    return f"cnf={format_value(facts['cnf'])}" if "cnf" in facts else "what the token is bound to"
+
+
+def _proof_time(scheme: Any, proof: Any, moment: Moment) -> Check:
+    """When the proof was made: by its nonce, which is ours, or by the clock of the client."""
+    from authguard.wire.nonce import Nonce  # noqa: PLC0415 - as above
+
+    if proof.nonce is not None:
+        nonce = Nonce.from_text(proof.nonce.encode("utf-8", "replace"), scheme._nonce_keys)
+        reasons = ("proof.nonce_unknown", "proof.nonce_stale")
+        if nonce is None:
+            return Check("its nonce", reasons, "not one of ours", "one of ours")
+        found = f"minted {_relative(nonce.issued_at, moment.now)}"
+        return Check("its nonce", reasons, found, f"at most {duration(scheme._nonce_life)} ago")
+    if scheme._require_nonce:
+        return Check("its nonce", ("proof.nonce_missing",), "none", "one of ours")
+    wanted = f"at most {duration(scheme._window + moment.leeway)} ago, and {duration(moment.leeway)} ahead"
+    line = time_line({"iat": proof.iat, "end": proof.iat + scheme._window}, moment.now, moment.leeway)
+    found = f"{clock_time(proof.iat)}, {_relative(proof.iat, moment.now)}"
+    return Check("its iat", ("proof.not_yet_valid", "proof.expired"), found, wanted, line)
 
 
 _CERTIFICATE = (
@@ -391,5 +451,6 @@ _DESCRIBED: Mapping[str, _Describe] = {
     "Basic": _describe_basic,
     "Bearer": _describe_bearer,
     "Digest": _describe_digest,
+    "Dpop": _describe_dpop,
     "Session": _describe_session,
 }

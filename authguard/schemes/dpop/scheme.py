@@ -119,6 +119,8 @@ class Dpop(Bearer):
     auth_scheme = DPOP
     confirmations = frozenset({"jkt"})
     requires_dpop = True
+    #: What a script of another origin must be able to read of a response, to go on with the nonce.
+    fields_to_expose = ("WWW-Authenticate", "DPoP-Nonce")
     openapi: Mapping[str, object] = MappingProxyType(
         {
             "type": "http",
