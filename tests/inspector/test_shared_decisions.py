@@ -40,6 +40,7 @@ from tests.inspector.test_event_stream import events_of, new_log
 from tests.records.test_patterns import denied
 from tests.support.asgi import http_scope
 from tests.support.guards import RecordingGuard
+from tests.support.inspected import InspectedApp
 
 OTHER = "12-1000-web-1"
 
@@ -222,6 +223,26 @@ def test_the_figures_of_one_process_are_its_own() -> None:
     assert (joined["granted"], joined["denied"], joined["health"]) == (5, 3, {})
     assert (joined["bursts"], joined["offenders"]) == ([], [])
     assert joined["totals"] == {"token.expired": 3}
+
+
+def test_the_guard_makes_records_of_grants_while_another_process_wants_them() -> None:
+    """And not before, and not longer."""
+    log = new_log()
+    hooks = log._guard._recorder.hooks
+    numbers = [len(log._guard._recorder.hooks)]
+
+    for is_wanted in (True, True, False):
+        log.share_grants(is_wanted)
+        numbers.append(len(log._guard._recorder.hooks))
+
+    before = len(hooks)
+    assert numbers == [before, before + 1, before + 1, before]
+
+
+def test_only_with_redis_does_a_refusal_start_anything() -> None:
+    """Without it, nothing runs in the background."""
+    assert InspectedApp().log.on_refusal is None
+    assert InspectedApp(redis=Backend()).log.on_refusal is not None
 
 
 # --- without a server -------------------------------------------------------------------------------------------------

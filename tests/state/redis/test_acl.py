@@ -12,6 +12,7 @@ from redis.asyncio import Redis, RedisCluster
 
 import authguard.state.redis as package
 from authguard.errors import BackendUnavailable
+from authguard.inspector import shared_decisions
 from authguard.state.redis import RedisBackend, Script
 from tests.state.redis.servers import command, running_cluster, server_program
 from tests.support.markdown import pages
@@ -48,6 +49,16 @@ def test_the_page_lists_the_commands_of_all_scripts() -> None:
     in_scripts = {name.decode() for name in called}
 
     assert commands_of(acl_on_page("ACL SETUSER authguard ")) == in_scripts | OF_CONNECTIONS
+
+
+def test_the_page_of_the_inspector_lists_what_it_needs_besides() -> None:
+    """The commands of its scripts that the stores do not have."""
+    sources = b"".join(value.source for value in vars(shared_decisions).values() if isinstance(value, Script))
+    called = {name.decode().lower() for name in re.findall(rb"redis\.call\('(\w+)'", sources)}
+    page = next(page for page in pages() if page.name == "inspector.md").read_text()
+    line = next(line for line in page.splitlines() if line.startswith("  `+"))
+
+    assert commands_of(line.strip(" `.").split()) == called - commands_of(acl_on_page("ACL SETUSER authguard "))
 
 
 def test_every_command_of_a_script_is_written_out() -> None:
