@@ -73,7 +73,7 @@ def from_pem(value: bytes) -> bytes:
 
 def _bounded(value: bytes) -> bytes:
     if len(value) > MAX_CERTIFICATE:
-        raise WireError(f"more than {MAX_CERTIFICATE} bytes")
+        raise WireError("too long")
     return value
 
 

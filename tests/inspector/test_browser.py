@@ -135,7 +135,7 @@ def test_the_page_shows_what_stands_out(stage: Stage) -> None:
 
     stands_out = text_of(page, "#bursts")
     assert "27 tokens could not be checked, because keys could not be fetched, since 02:45" in stands_out
-    assert "tokens expired by 61 to 64 s, since 02:35" in stands_out
+    assert "tokens of https://login.example/ expired by 61 to 64 s, since 02:35" in stands_out
     assert "Their clock or yours" in stands_out
     assert "requests had no credentials, from 02:02 to 02:05" in stands_out
     assert "tries many names" in text_of(page, "#clients")
