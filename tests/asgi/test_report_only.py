@@ -28,6 +28,7 @@ from authguard import (
     role,
 )
 from authguard import starlette as on_starlette
+from authguard.asgi.locks import Lock
 from authguard.audit.audit import assert_closed, audit
 from authguard.explain import Explanation, explain
 from authguard.explain.recorded import read_record
@@ -374,6 +375,14 @@ async def test_an_ambiguous_path_is_reported_by_a_guard_alone() -> None:
     assert (await Tried(Rule("/**", role("staff"), report_only=True)).get("/plain/a\\b")).status == 400
     assert (await for_all.get("/plain/a\\b", token())).body == b'"nobody"'
     assert for_all.told == ["would_deny path.ambiguous"]
+
+
+def test_a_lock_is_enforced_where_no_route_can_be_read() -> None:
+    """Nobody knows then whether a function takes its value."""
+    own = Lock(role("staff"), report_only=True, is_dependency=True)
+
+    assert own.value_is_taken({})
+    assert own.value_is_taken({"route": Route("/", lambda request: None)})
 
 
 async def test_a_handshake_passes() -> None:
