@@ -116,6 +116,17 @@ async def test_a_forked_child_begins_with_nothing() -> None:
     assert repr(logged.log) == "the inspector"
 
 
+async def test_a_grant_takes_the_hook_away_that_no_page_wants() -> None:
+    """As in a child that was forked while its parent had a page open: nobody has closed that page there."""
+    logged = Logged()
+    with logged.log.viewing(with_grants=True):
+        logged.log._viewers.clear()
+        await logged.send(field="Badge alice")
+
+        assert logged.events(with_grants=True) == []
+        assert logged.site.guard._recorder.hooks == (logged.log,)
+
+
 @needs_fork
 def test_a_forked_child_records_no_grants_for_the_pages_of_its_parent() -> None:
     """The first grant in the child takes the hook away that the parent has added, and is not kept."""
