@@ -239,7 +239,9 @@ def _socket_path(scope: Mapping[str, Any]) -> str | None:
     if server is None:
         return "" if client is None else None
     host, port = str(server[0]), server[1]
-    return host if port is None or host.startswith("/") else None
+    # A middleware may have taken the host from a forwarded field, where a client can write a path. It has a port then.
+    is_port = str(port).isdecimal() and str(port) != "0"
+    return host if port is None or (host.startswith("/") and not is_port) else None
 
 
 def _doubt(request: AuthRequest) -> str | None:

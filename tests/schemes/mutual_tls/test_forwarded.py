@@ -47,6 +47,8 @@ BASE64 = b64encode(ALICE.der).decode()
         (SOCKET, {"client": None, "server": ("testserver", 443)}, SENDER),
         (["unix:"], {"client": None, "server": None}, None),
         (["unix:"], {"client": None, "server": ("/", "r")}, None),
+        # A middleware has taken the host from a field that a client can write.
+        (SOCKET, {"client": None, "server": ("/run/app.sock", 443)}, SENDER),
         (["unix:"], {"client": None, "server": ("app.sock", None)}, None),
         (["unix:"], {"client": None, "server": ("10.0.0.1", 443)}, SENDER),
         (["unix:"], {"client": ("10.0.0.7", 40000), "server": None}, SENDER),
