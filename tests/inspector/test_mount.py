@@ -73,10 +73,11 @@ def test_every_path_needs_the_requirement(app: InspectedApp, path: str) -> None:
     assert [record.reason for record in records if record.reason] == ["credentials.missing", "role.missing"]
 
 
+@pytest.mark.parametrize("report_only", [False, True], ids=["enforced", "report-only"])
 @pytest.mark.parametrize("default", [AUTHENTICATED, OPTIONAL, PUBLIC])
-async def test_no_rule_opens_it(default: Requirement) -> None:
-    """The requirement is asked even where the rules open every path."""
-    guard = Guard(Badge(), rules=[Rule("/**", default)], log=False)
+async def test_no_rule_opens_it(default: Requirement, report_only: bool) -> None:
+    """The requirement is asked even where the rules open every path, and where the guard itself refuses nothing."""
+    guard = Guard(Badge(), rules=[Rule("/**", default)], log=False, report_only=report_only)
     app = FastAPI()
     install(app, guard)
     app.mount("/see", inspector(guard, role("operator")))
